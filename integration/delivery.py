@@ -1,0 +1,90 @@
+"""Delivery, Event, Answer, Reply: what arrives from a CRM and what goes back. Frozen values.
+
+A delivery holds the bytes exactly as they came; an event is one thing that happened inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One webhook request, as it arrived.
+
+    `url` is the full URL as the sender signed it (scheme, host, path, query: `public_url` when it
+    is configured). `headers` has lower-case names; a header sent twice has its values joined by a
+    comma. `received_at` is aware, UTC. `url_key` is the last part of the path where there was one.
+    """
+
+    id: str
+    source: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    received_at: datetime
+    url_key: str | None = field(default=None, repr=False)
+
+    @property
+    def content_type(self) -> str:
+        """The media type without its parameters, in lower case; empty when none was sent."""
+        return self.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened, inside a delivery.
+
+    `data` is what templates see as `event` (JSON values only). `dedup_key` is what the sender gives
+    that makes it the same event when sent again; None when it gives nothing, and then the body's
+    hash stands in for ten minutes. `occurred_at` is the CRM's own time of the event, aware, or None.
+    `lookup_id` is the record to be read before mapping (a HubSpot contact), where the source can.
+    """
+
+    data: Any = field(repr=False)
+    dedup_key: str | None = None
+    occurred_at: datetime | None = None
+    lookup_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What follows from a verified delivery, as it is stored and told to the sender.
+
+    `delivery` is the delivery's id (the first one's, when it was seen before); `recalls` the recall
+    ids in the order of the events; the numbers count events.
+    """
+
+    delivery: str
+    recalls: tuple[str, ...] = ()
+    ignored: int = 0
+    parked: int = 0
+    pending: int = 0
+    cancelled: tuple[str, ...] = ()
+    too_late: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A delivery that is not taken: the HTTP status and one plain sentence for the sender."""
+
+    status: int
+    title: str
+    detail: str = ""
+    retry_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An HTTP answer, ready to be sent."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)

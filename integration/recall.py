@@ -1,0 +1,100 @@
+"""Recall, its states and its attempts: what wolkvox shall be asked, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class State(StrEnum):
+    """Where a recall stands. All but `queued` and `pushing` are ends."""
+
+    QUEUED = "queued"
+    PUSHING = "pushing"
+    ACCEPTED = "accepted"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallRequest:
+    """A recall before it is admitted.
+
+    `recall_date` is what wolkvox would get, after the schedule's rules; `requested_date` what was
+    asked. Both are aware and in the account's zone. `version` is the CRM's time of the wish, aware:
+    per lane, campaign and customer the newest wins. `recall_telephone` is as the operation dials.
+    """
+
+    account: str
+    campaign_id: str
+    customer_id: str
+    recall_telephone: str = field(repr=False)
+    recall_date: datetime
+    requested_date: datetime
+    version: datetime
+    source: str
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    """A wish taken back: what is queued for this campaign and customer shall not be pushed."""
+
+    account: str
+    campaign_id: str
+    customer_id: str
+    version: datetime
+    source: str
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One push: when it started (aware, UTC), how long it took, and what wolkvox answered.
+
+    `outcome` is the verdict's name; `http_status`, `code` and `msg` are None where no answer came.
+    `msg` repeats customer and telephone: it is customer data.
+    """
+
+    started_at: datetime
+    seconds: float
+    http_status: int | None
+    code: str | None
+    msg: str | None = field(repr=False)
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of a recall's state: when (aware, UTC), to what, and why."""
+
+    at: datetime
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """A recall as the store holds it."""
+
+    id: str
+    state: State
+    account: str
+    campaign_id: str
+    customer_id: str
+    recall_telephone: str = field(repr=False)
+    recall_date: datetime
+    requested_date: datetime
+    source: str
+    route: str | None
+    created_at: datetime
+    attempts: tuple[Attempt, ...] = ()
+    history: tuple[Change, ...] = ()
+    reason: str | None = None

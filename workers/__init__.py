@@ -1,0 +1,1 @@
+"""The lanes, and the Celery workers that push what lies in them."""
