@@ -88,3 +88,8 @@ class Reply:
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def delivery_id(unique: str) -> str:
+    """Make a delivery's id of a text that is its own."""
+    return f"dl_{unique}"

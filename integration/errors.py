@@ -105,3 +105,7 @@ class StoreAwayError(RingbackError):
     """The store cannot be reached, is full or does not answer in time: 503 with `Retry-After`."""
 
     retry_after_seconds = 5
+
+
+class UnboundError(StoreAwayError):
+    """The store does not know the lane of an account of the configuration yet."""

@@ -1,0 +1,69 @@
+"""Composes the web: configuration, store, receiver, API, health. `create_app` is what the server calls."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import Flask
+
+from integration import logs
+from integration.api import api_blueprint
+from integration.config_file import ConfigWatch
+from integration.environment import config_path, store_url
+from integration.errors import StoreAwayError
+from integration.health import health_blueprint
+from integration.problems import install
+from integration.rates import Rates
+from integration.receiver import receiver_blueprint
+from integration.reporting import start_sentry
+from workers.desk import Desk
+from workers.store import Store, connect
+from workers.tasks import celery_doorbell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = structlog.get_logger("ringback.web")
+
+# A sender is answered within two seconds, also when the store hangs.
+STORE_CONNECT_SECONDS = 0.4
+STORE_ANSWER_SECONDS = 1.2
+
+
+def create_app(environ: Mapping[str, str] | None = None) -> Flask:
+    """Make the web application. Raises ConfigError and StoreUnsafeError, which stop the start.
+
+    A store that is away does not: senders get 503 until it is back.
+    """
+    environ = os.environ if environ is None else environ
+    logs.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
+    watch = ConfigWatch(config_path(environ), environ)
+    start_sentry(environ, watch.current)
+    client = connect(
+        store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS
+    )
+    store = Store(client)
+    desk = Desk(watch, store, celery_doorbell())
+    _look_at_store(desk)
+    return compose(desk, Rates(client))
+
+
+def compose(desk: Desk, rates: Rates) -> Flask:
+    """Put the parts of the web together on a desk."""
+    app = Flask("ringback", static_folder=None)
+    install(app)
+    app.register_blueprint(receiver_blueprint(desk, rates))
+    app.register_blueprint(api_blueprint(desk, rates))
+    app.register_blueprint(health_blueprint(desk))
+    return app
+
+
+def _look_at_store(desk: Desk) -> None:
+    try:
+        desk.store.guarded(lambda: assure(desk.store.client, accept_loss=desk.config.store.accept_loss))
+        desk.bind()
+    except StoreAwayError as error:
+        log.warning("the store is away; senders get 503 until it is back", reason=str(error))

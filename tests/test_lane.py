@@ -1,0 +1,602 @@
+"""The lane's protocol, on a real store, with the time handed in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from integration.delivery import Delivery, Event
+from integration.errors import ConflictError, StoreAwayError
+from integration.plan import CancelWanted, RecallWanted
+from integration.recall import CancelRequest, RecallRequest, State
+from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
+from workers.ledger import Keeping, Ledger
+from workers.recalls import Filter, Recalls
+from workers.store import Store
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
+TERMS = Terms(
+    lease_seconds=67,
+    quiet_seconds=62,
+    daily_limit=None,
+    day="2026-03-02",
+    day_ends=NOON + timedelta(hours=12),
+)
+ACCEPTED = Outcome(kind="ended", state="accepted", reason="wolkvox answered 202", passed=True, sent_ms=50)
+
+
+def again(**more):
+    return Outcome(kind="again", reason="no answer", wait_ms=1000, **more)
+
+
+class World:
+    """A store with lanes and a clock that moves only when told."""
+
+    def __init__(self, client):
+        self.now = NOON
+        self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
+        self.lanes = Lanes(self.store)
+        self.ledger = Ledger(self.store)
+        self.recalls = Recalls(self.store)
+        self.client = client
+        self.bind(bogota="L1", lima="L2")
+        self.nonces = 0
+        self.steps = {}
+
+    def bind(self, **lanes):
+        return self.lanes.bind(lanes)
+
+    def pass_time(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+    def ask(self, customer="c1", *, campaign="10", account="bogota", due_minutes=60, version=None, key=None):
+        request = RecallRequest(
+            account=account,
+            campaign_id=campaign,
+            customer_id=customer,
+            recall_telephone="3001112233",
+            recall_date=NOON + timedelta(minutes=due_minutes),
+            requested_date=NOON + timedelta(minutes=due_minutes),
+            version=version or self.now,
+            source="forms",
+        )
+        return self.admit(RecallWanted(event=self.event(key), request=request))
+
+    def event(self, key=None):
+        self.keys = getattr(self, "keys", 0) + 1
+        return Event(data={"n": self.keys}, dedup_key=key or f"k{self.keys}")
+
+    def admit(self, *outcomes):
+        delivery = Delivery(
+            id="dl_1", source="forms", method="POST", url="", headers={}, body=b"{}", received_at=self.now
+        )
+        return self.ledger.admit(delivery, outcomes, KEEPING)
+
+    def ask_id(self, *args, **kwargs):
+        return self.ask(*args, **kwargs).answer.recalls[0]
+
+    def cancel_event(self, customer="c1", *, campaign="10", version=None):
+        request = CancelRequest(
+            account="bogota",
+            campaign_id=campaign,
+            customer_id=customer,
+            version=version or self.now,
+            source="forms",
+        )
+        return self.admit(CancelWanted(event=self.event(), request=request))
+
+    def acquire(self, lane="L1", terms=TERMS):
+        self.nonces += 1
+        return self.lanes.acquire(lane, f"n{self.nonces}", terms)[0]
+
+    def finish(self, claim, outcome=ACCEPTED, *, lane="L1", more=False, step=None, terms=TERMS):
+        if step is None:
+            step = self.steps.get((lane, claim.fence), 0) + 1
+            self.steps[lane, claim.fence] = step
+        return self.lanes.finish(lane, claim, step, outcome, more=more, terms=terms)[0]
+
+    def due(self):
+        return self.client.zscore(self.store.key("due"), "L1")
+
+    def state(self, recall_id):
+        return self.recalls.get(recall_id).state
+
+    def lane(self, lane="L1"):
+        fields = self.client.hgetall(self.store.key(f"lane:{lane}"))
+        return lane_state(fields, now_ms=round(self.now.timestamp() * 1000), today=TERMS.day)
+
+
+@pytest.fixture
+def world(store):
+    return World(store)
+
+
+def test_an_admitted_recall_is_claimed_and_accepted(world):
+    admitted = world.ask()
+    assert admitted.lanes == ("L1",)
+    claim = world.acquire()
+    assert isinstance(claim, Claim)
+    assert claim.recall_id == admitted.answer.recalls[0]
+    assert world.state(claim.recall_id) is State.PUSHING
+    assert world.finish(claim).kind == "released"
+    assert world.state(claim.recall_id) is State.ACCEPTED
+    assert world.due() is None
+
+
+def test_the_doorbell_is_rung_once_while_it_is_on_its_way(world):
+    assert world.ask("c1").lanes == ("L1",)
+    assert world.ask("c2").lanes == ()
+
+
+def test_no_doorbell_while_a_turn_is_under_way(world):
+    world.ask("c1")
+    world.acquire()
+    assert world.ask("c2").lanes == ()
+
+
+def test_the_earliest_date_goes_first_then_arrival(world):
+    late = world.ask_id("c1", due_minutes=600)
+    early = world.ask_id("c2", due_minutes=60)
+    early_too = world.ask_id("c3", due_minutes=60)
+    claim = world.acquire()
+    order = [claim.recall_id]
+    while isinstance(claim := world.finish(claim, more=True), Claim):
+        order.append(claim.recall_id)
+    assert order == [early, early_too, late]
+    assert claim == NoClaim("empty")
+
+
+def test_a_second_turn_is_refused_while_the_lease_holds(world):
+    world.ask("c1")
+    world.ask("c2")
+    world.acquire()
+    assert world.acquire().kind == "busy"
+    world.pass_time(66.9)
+    assert world.acquire().kind == "busy"
+
+
+def test_a_dead_workers_recall_goes_first_after_the_lease(world):
+    first = world.ask_id("c1", due_minutes=60)
+    world.acquire()
+    world.ask("c2", due_minutes=1)
+    world.pass_time(67)
+    claim = world.acquire()
+    assert claim.recall_id == first
+    assert claim.crashes == 1
+    assert world.recalls.get(first).attempts[0].outcome == "worker lost"
+
+
+def test_a_stale_fence_changes_nothing(world):
+    world.ask("c1")
+    stale = world.acquire()
+    world.pass_time(67)
+    fresh = world.acquire()
+    assert world.finish(stale).kind == "lost"
+    assert world.state(fresh.recall_id) is State.PUSHING
+    assert world.finish(fresh).kind == "released"
+
+
+def test_a_late_finish_of_the_same_fence_counts_when_nobody_took_over(world):
+    world.ask("c1")
+    claim = world.acquire()
+    world.pass_time(500)
+    assert world.finish(claim).kind == "released"
+    assert world.state(claim.recall_id) is State.ACCEPTED
+
+
+def test_a_finish_whose_reply_was_lost_gives_the_same_claim_again(world):
+    world.ask("c1")
+    world.ask("c2")
+    claim = world.acquire()
+    second = world.finish(claim, more=True, step=1)
+    assert world.finish(claim, more=True, step=1) == second
+    assert world.state(second.recall_id) is State.PUSHING
+    assert world.client.hget(world.store.key("lane:L1"), "pushed") == "1"
+
+
+def test_an_acquire_whose_reply_was_lost_gives_the_same_claim_again(world):
+    world.ask("c1")
+    one = world.lanes.acquire("L1", "nonce", TERMS)[0]
+    assert world.lanes.acquire("L1", "nonce", TERMS)[0] == one
+
+
+def test_after_an_unknown_outcome_the_lane_is_quiet_then_the_same_recall_goes_first(world):
+    first = world.ask_id("c1", due_minutes=60)
+    claim = world.acquire()
+    world.finish(claim, again(quiet=True, sent_ms=20_000, convicts=True))
+    world.ask("c2", due_minutes=1)
+    assert world.lane().state == "waiting"
+    world.pass_time(41.9)
+    waiting = world.acquire()
+    assert (waiting.kind, waiting.reason) == ("wait", "quiet")
+    world.pass_time(0.1)
+    assert world.acquire().recall_id == first
+
+
+def test_a_recall_that_was_not_sent_waits_only_for_the_backoff(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again())
+    world.pass_time(0.9)
+    assert world.acquire().kind == "wait"
+    world.pass_time(0.2)
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_resume_never_cuts_a_quiet_time_or_a_lease_short(world):
+    world.ask("c1")
+    claim = world.acquire()
+    world.lanes.resume("L1")
+    assert world.acquire().kind == "busy"
+    world.finish(claim, again(quiet=True, sent_ms=0))
+    world.lanes.resume("L1")
+    assert world.acquire().reason == "quiet"
+
+
+def test_a_newer_request_supersedes_the_queued_one(world):
+    old = world.ask_id("c1", version=NOON)
+    new = world.ask_id("c1", version=NOON + timedelta(seconds=1))
+    assert world.state(old) is State.SUPERSEDED
+    assert new in world.recalls.get(old).reason
+    assert world.acquire().recall_id == new
+
+
+def test_an_older_request_that_arrives_later_is_superseded_at_once(world):
+    new = world.ask_id("c1", version=NOON)
+    old = world.ask_id("c1", version=NOON - timedelta(seconds=1))
+    assert world.state(old) is State.SUPERSEDED
+    assert world.state(new) is State.QUEUED
+
+
+def test_at_equal_times_the_later_one_wins(world):
+    old = world.ask_id("c1", version=NOON)
+    new = world.ask_id("c1", version=NOON)
+    assert (world.state(old), world.state(new)) == (State.SUPERSEDED, State.QUEUED)
+
+
+def test_other_campaigns_and_customers_are_other_wishes(world):
+    ids = [
+        world.ask_id("c1", campaign="1"),
+        world.ask_id("c1", campaign="2"),
+        world.ask_id("c2", campaign="1"),
+    ]
+    assert {world.state(i) for i in ids} == {State.QUEUED}
+
+
+def test_a_push_that_is_to_be_repeated_is_dropped_when_a_newer_request_came(world):
+    old = world.ask_id("c1")
+    claim = world.acquire()
+    new = world.ask_id("c1")
+    assert world.state(old) is State.PUSHING
+    world.finish(claim, again())
+    assert world.state(old) is State.SUPERSEDED
+    world.pass_time(2)
+    assert world.acquire().recall_id == new
+
+
+def test_a_dead_workers_recall_is_dropped_when_a_newer_request_came(world):
+    old = world.ask_id("c1")
+    world.acquire()
+    new = world.ask_id("c1")
+    world.pass_time(67)
+    assert world.acquire().recall_id == new
+    assert world.state(old) is State.SUPERSEDED
+
+
+def test_a_retry_of_one_that_is_no_longer_the_newest_is_refused(world):
+    old = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    world.ask("c1")
+    with pytest.raises(ConflictError) as caught:
+        world.recalls.retry(old, "again")
+    assert caught.value.state == "dead"
+    assert world.state(old) is State.DEAD
+
+
+def test_a_dead_recall_is_retried(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    assert world.recalls.retry(recall, "again") == ("L1",)
+    assert world.acquire().recall_id == recall
+    assert [change.state for change in world.recalls.get(recall).history] == ["queued", "dead", "queued"]
+
+
+def test_only_a_queued_recall_can_be_cancelled(world):
+    recall = world.ask_id("c1")
+    claim = world.acquire()
+    with pytest.raises(ConflictError) as caught:
+        world.recalls.cancel(recall, "by hand")
+    assert caught.value.state == "pushing"
+    world.finish(claim, again())
+    world.recalls.cancel(recall, "by hand")
+    world.pass_time(2)
+    assert world.acquire() == NoClaim("empty")
+    assert world.state(recall) is State.CANCELLED
+
+
+def test_a_cancel_event_takes_back_what_is_queued(world):
+    recall = world.ask_id("c1")
+    answer = world.cancel_event("c1").answer
+    assert answer.cancelled == (recall,)
+    assert world.state(recall) is State.CANCELLED
+    assert world.acquire() == NoClaim("empty")
+
+
+def test_a_cancel_event_too_late_is_recorded(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire())
+    assert world.cancel_event("c1").answer.too_late == (recall,)
+    found = world.recalls.get(recall)
+    assert found.state is State.ACCEPTED
+    assert "too late" in found.history[-1].reason
+
+
+def test_a_cancel_during_the_push_stops_the_repeat(world):
+    recall = world.ask_id("c1")
+    claim = world.acquire()
+    assert world.cancel_event("c1").answer.too_late == (recall,)
+    world.finish(claim, again())
+    assert world.state(recall) is State.CANCELLED
+
+
+def test_an_older_request_does_not_outlive_a_newer_cancel(world):
+    world.cancel_event("c1", version=NOON)
+    recall = world.ask_id("c1", version=NOON - timedelta(seconds=1))
+    assert world.state(recall) is State.CANCELLED
+
+
+def test_an_older_cancel_leaves_a_newer_request_alone(world):
+    recall = world.ask_id("c1", version=NOON)
+    world.cancel_event("c1", version=NOON - timedelta(seconds=1))
+    assert world.state(recall) is State.QUEUED
+
+
+def test_an_event_seen_before_contributes_its_old_id_and_changes_nothing(world):
+    first = world.ask("c1", key="same")
+    second = world.ask("c2", key="same")
+    assert second.answer == first.answer
+    assert second.again
+    assert world.client.zcard(world.store.key("in:queued")) == 1
+
+
+def test_pause_lets_nothing_go_and_resume_rings(world):
+    world.ask("c1")
+    world.lanes.pause("L1", "maintenance")
+    assert world.acquire() == NoClaim("paused", "maintenance")
+    assert world.lane().state == "paused"
+    assert world.due() is None
+    assert world.lanes.resume("L1") is True
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_a_stopped_lane_keeps_its_recall_until_resume(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    assert (world.lane().state, world.lane().reason) == ("stopped", "the token is refused")
+    assert world.acquire().kind == "stopped"
+    assert world.state(recall) is State.QUEUED
+    world.lanes.pause("L1", "x")
+    assert world.lane().state == "stopped"
+    world.lanes.resume("L1")
+    assert world.acquire().recall_id == recall
+
+
+def test_the_daily_limit_holds_until_the_day_ends(world):
+    terms = Terms(
+        lease_seconds=67,
+        quiet_seconds=62,
+        daily_limit=2,
+        day="2026-03-02",
+        day_ends=NOON + timedelta(hours=12),
+    )
+    for n in range(3):
+        world.ask(f"c{n}")
+    claim = world.acquire(terms=terms)
+    claim = world.finish(claim, more=True, terms=terms)
+    stopped = world.finish(claim, more=True, terms=terms)
+    assert (stopped.kind, stopped.reason) == ("wait", "the daily limit is used up")
+    world.pass_time(12 * 3600)
+    tomorrow = Terms(
+        lease_seconds=67,
+        quiet_seconds=62,
+        daily_limit=2,
+        day="2026-03-03",
+        day_ends=NOON + timedelta(hours=36),
+    )
+    assert isinstance(world.acquire(terms=tomorrow), Claim)
+
+
+def test_the_sweep_finds_a_lane_whose_doorbell_was_lost(world):
+    world.ask("c1")
+    assert world.lanes.sweep() == []
+    world.pass_time(1.5)
+    assert world.lanes.sweep() == [("L1", 2)]
+    assert world.lanes.sweep() == []
+    world.pass_time(3)
+    assert world.lanes.sweep() == [("L1", 3)]
+
+
+def test_the_sweep_finds_a_lane_whose_wait_is_over(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again())
+    assert world.lanes.sweep() == []
+    world.pass_time(1)
+    assert world.lanes.sweep() == [("L1", 1)]
+
+
+def test_the_sweep_finds_a_lane_whose_worker_died(world):
+    world.ask("c1")
+    world.acquire()
+    world.pass_time(67)
+    assert world.lanes.sweep() == [("L1", 1)]
+
+
+def test_a_lane_at_rest_is_in_no_index(world):
+    world.ask("c1")
+    world.finish(world.acquire())
+    world.pass_time(1000)
+    assert world.lanes.sweep() == []
+
+
+def test_a_store_clock_that_jumps_back_locks_no_lane(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again(quiet=True, sent_ms=0))
+    world.now -= timedelta(days=2)
+    assert world.acquire().kind == "wait"
+    world.pass_time(62)
+    assert isinstance(world.acquire(), Claim)
+
+
+def fail_until_aside(world, claim):
+    for _ in range(2):
+        world.finish(claim, again(convicts=True))
+        world.pass_time(2)
+        claim = world.acquire()
+    world.finish(claim, Outcome(kind="aside", reason="again and again", wait_ms=1000))
+    world.pass_time(2)
+
+
+def test_a_recall_set_aside_lets_another_probe_and_is_then_tried_again(world):
+    poison = world.ask_id("c1", due_minutes=1)
+    other = world.ask_id("c2", due_minutes=2)
+    world.ask("c3", due_minutes=3)
+    fail_until_aside(world, world.acquire())
+    probe = world.acquire()
+    assert probe.recall_id == other
+    tried_again = world.finish(probe, more=True)
+    assert tried_again.recall_id == poison
+    assert (tried_again.rounds, tried_again.strikes) == (1, 0)
+
+
+def test_a_probe_that_fails_too_acquits_both(world):
+    poison = world.ask_id("c1", due_minutes=1)
+    other = world.ask_id("c2", due_minutes=2)
+    fail_until_aside(world, world.acquire())
+    probe = world.acquire()
+    world.finish(probe, again(convicts=True))
+    world.pass_time(2)
+    claim = world.acquire()
+    assert (claim.recall_id, claim.strikes) == (other, 0)
+    claim = world.finish(claim, more=True)
+    assert (claim.recall_id, claim.rounds) == (poison, 0)
+
+
+def test_a_recall_set_aside_goes_on_when_there_is_nobody_else(world):
+    poison = world.ask_id("c1")
+    fail_until_aside(world, world.acquire())
+    claim = world.acquire()
+    assert (claim.recall_id, claim.rounds) == (poison, 0)
+
+
+def test_a_recall_under_which_workers_die_is_set_aside_and_at_last_dead(world):
+    poison = world.ask_id("c0", due_minutes=1)
+    for n in range(1, 4):
+        world.ask(f"c{n}", due_minutes=10 + n)
+    for _ in range(2):
+        for _ in range(3):
+            assert world.acquire().recall_id == poison
+            world.pass_time(67)
+        probe = world.acquire()
+        assert probe.recall_id != poison
+        world.finish(probe)
+    for _ in range(3):
+        assert world.acquire().recall_id == poison
+        world.pass_time(67)
+    assert world.acquire().recall_id != poison
+    assert world.state(poison) is State.DEAD
+
+
+def test_a_new_token_takes_the_queue_along(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+    assert world.bind(bogota="L9", lima="L2") == 0
+    assert world.acquire("L1") == NoClaim("empty")
+    claim = world.acquire("L9")
+    assert claim.recall_id == recall
+    assert world.client.hget(world.store.key("lane:L9"), "pushed") == "1"
+    newer = world.ask_id("c1")
+    world.finish(claim, again(), lane="L9")
+    assert (world.state(recall), world.state(newer)) == (State.SUPERSEDED, State.QUEUED)
+
+
+def test_a_new_token_waits_for_the_call_on_the_old_one(world):
+    world.ask("c1")
+    claim = world.acquire()
+    assert world.bind(bogota="L9", lima="L2") > 0
+    assert world.lanes.bound()["bogota"] == "L1"
+    world.finish(claim, again(quiet=True, sent_ms=0))
+    assert world.bind(bogota="L9", lima="L2") > 0
+    world.pass_time(62)
+    assert world.bind(bogota="L9", lima="L2") == 0
+    assert isinstance(world.acquire("L9"), Claim)
+
+
+def test_of_two_accounts_on_a_token_only_the_changed_one_moves(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    stays = world.ask_id("c1", account="cali")
+    moves = world.ask_id("c2", account="bogota")
+    world.bind(bogota="L9", lima="L2", cali="L1")
+    assert world.acquire("L1").recall_id == stays
+    assert world.acquire("L9").recall_id == moves
+
+
+def test_an_account_that_leaves_the_configuration_leaves_a_stopped_lane_behind(world):
+    recall = world.ask_id("c1")
+    world.lanes.bind({"lima": "L2"})
+    assert world.lane().state == "stopped"
+    assert world.acquire().kind == "stopped"
+    world.bind(bogota="L1", lima="L2")
+    assert world.acquire().recall_id == recall
+
+
+def test_a_full_store_refuses_new_work_and_still_finishes_releases_and_cancels(world):
+    waiting = world.ask_id("c2", due_minutes=90)
+    world.ask("c1")
+    claim = world.acquire()
+    world.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreAwayError):
+            world.ask("c3")
+        assert world.finish(claim).kind == "released"
+        world.recalls.cancel(waiting, "by hand")
+        assert world.client.zcard(world.store.key("in:queued")) == 0
+    finally:
+        world.client.config_set("maxmemory", "0")
+    assert world.state(claim.recall_id) is State.ACCEPTED
+    assert world.state(waiting) is State.CANCELLED
+
+
+def test_a_page_is_newest_first_and_its_cursor_goes_on(world):
+    ids = [world.ask_id(f"c{n}") for n in range(5)]
+    page, cursor = world.recalls.page(Filter(), limit=3)
+    rest, end = world.recalls.page(Filter(), limit=3, cursor=cursor)
+    assert [recall.id for recall in page + rest] == ids[::-1]
+    assert end is None
+
+
+def test_filters_go_by_state_account_and_customer(world):
+    a = world.ask_id("c1")
+    b = world.ask_id("c1", account="lima")
+    world.finish(world.acquire())
+    ids = lambda **which: [r.id for r in world.recalls.page(Filter(**which), limit=10)[0]]  # noqa: E731
+    assert ids(state=State.ACCEPTED) == [a]
+    assert ids(accounts=frozenset({"lima"})) == [b]
+    assert ids(customer_id="c1") == [b, a]
+    assert ids(customer_id="c1", accounts=frozenset({"lima"}), state=State.QUEUED) == [b]
+
+
+def test_purge_removes_only_what_ended_before(world):
+    gone = world.ask_id("c1")
+    world.finish(world.acquire())
+    stays = world.ask_id("c2")
+    world.pass_time(86400)
+    assert world.ledger.purge(before=world.now) == 1
+    assert world.recalls.page(Filter(), limit=10)[0][0].id == stays
+    assert not world.client.exists(world.store.key(f"recall:{gone}"))
+    assert world.client.zcard(world.store.key("customer:c1")) == 0
+
+
+def test_a_lane_id_does_not_give_the_token_away():
+    assert lane_id(b"k" * 32, "token") != lane_id(b"j" * 32, "token")
+    assert "token" not in lane_id(b"k" * 32, "token")

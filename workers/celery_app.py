@@ -1,0 +1,59 @@
+"""Celery's settings, nothing else. The lane is the ledger, Celery is the doorbell.
+
+No result, no ETA, no acks_late and no Celery retry: a doorbell may vanish at any time, and the sweep
+rings again. `worker_disable_prefetch` keeps doorbells in the broker until a thread is free for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from celery import Celery
+
+from integration.environment import broker_url
+from integration.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_CONCURRENCY = 32
+
+app = Celery("ringback", include=["workers.tasks"])
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=False,
+    task_default_queue="ringback",
+    task_store_errors_even_if_ignored=False,
+    worker_pool="threads",
+    worker_concurrency=DEFAULT_CONCURRENCY,
+    worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_channel_error_retry=True,
+    broker_connection_timeout=2,
+    broker_transport_options={
+        "global_keyprefix": "{ringback}:celery:",
+        "socket_timeout": 10,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    },
+    task_publish_retry=False,
+    worker_send_task_events=False,
+    enable_utc=True,
+)
+
+
+def use_broker(environ: Mapping[str, str]) -> None:
+    """Point Celery at the broker that the environment names. Raises ConfigError."""
+    app.conf.broker_url = broker_url(environ)
+
+
+with contextlib.suppress(ConfigError):
+    # `celery inspect`, Flower and the web read it here; a worker without a store says so at its start.
+    use_broker(os.environ)

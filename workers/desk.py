@@ -1,0 +1,295 @@
+"""What the web and the command line ask of the ledger, in the words of the contract.
+
+Reads the configuration that counts now, admits, finds, retries, cancels, pauses; rings whatever has to
+be rung. It holds no state of its own beyond what it can read again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
+from integration.mapping import RouteBook
+from integration.plan import Parked, plan_event
+from integration.recall import State
+from integration.schedule import Drop, apply
+from integration.store_check import assure
+from workers.lane import Lanes, lane_id, lane_state
+from workers.ledger import Admitted, Keeping, Kept, Ledger, kept_parked
+from workers.quota import quota_day
+from workers.recalls import Recalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from integration.config import Account, Config
+    from integration.config_file import ConfigWatch
+    from integration.delivery import Delivery
+    from integration.plan import Outcome
+    from integration.recall import RecallRequest
+    from workers.doorbell import Doorbell
+    from workers.store import Store
+
+log = structlog.get_logger("ringback.desk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """An account with its lane, as the contract's `/v1/accounts` shows it. `until` is aware, UTC."""
+
+    name: str
+    state: str
+    reason: str | None
+    until: datetime | None
+    queued: int
+    dead: int
+    pushed_today: int
+    daily_limit: int | None
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remapped:
+    """What looking again at parked events came to."""
+
+    looked_at: int
+    recalls: tuple[str, ...]
+    still_parked: int
+
+
+class Desk:
+    """One process's way to the ledger."""
+
+    def __init__(self, watch: ConfigWatch, store: Store, doorbell: Doorbell) -> None:
+        self.watch = watch
+        self.store = store
+        self.lanes = Lanes(store)
+        self.ledger = Ledger(store)
+        self.recalls = Recalls(store)
+        self._doorbell = doorbell
+        self._book: RouteBook | None = None
+        self._bound: Config | None = None
+        self._assured = False
+
+    @property
+    def config(self) -> Config:
+        """Give the configuration that counts now; a changed file is taken up here."""
+        self.watch.refresh()
+        return self.watch.current
+
+    @property
+    def book(self) -> RouteBook:
+        """Give the compiled routes of that configuration."""
+        config = self.config
+        if self._book is None or self._book.config is not config:
+            self._book = RouteBook.of(config)
+        return self._book
+
+    def keeping(self, source: str) -> Keeping:
+        """Tell how events of a source are remembered."""
+        config = self.config
+        return Keeping(
+            dedup_hours=config.sources[source].dedup_hours,
+            raw_retention_days=config.store.raw_retention_days,
+            config_digest=config.digest,
+        )
+
+    def look_at_store(self) -> None:
+        """Make sure, once, that the store keeps what it acknowledges.
+
+        Raises StoreUnsafeError, and StoreAwayError when it cannot be asked now.
+        """
+        if not self._assured:
+            accept_loss = self.config.store.accept_loss
+            self.store.guarded(lambda: assure(self.store.client, accept_loss=accept_loss))
+            self._assured = True
+
+    def bind(self) -> int:
+        """Give the accounts of the present configuration their lanes, once per configuration.
+
+        Gives 0, or the epoch milliseconds at which it is to be called again (a call may still be
+        running on an old token). Raises StoreAwayError.
+        """
+        config = self.config
+        if self._bound is config:
+            return 0
+        try:
+            self.look_at_store()
+        except StoreUnsafeError as error:
+            log.error("the store may lose what it takes, so nothing is taken", why=str(error))
+            raise StoreAwayError("the store may lose what it takes") from error
+        key = self.lanes.id_key()
+        later = self.lanes.bind(lane_ids(config, key))
+        if later == 0:
+            self._bound = config
+        return later
+
+    def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
+        """Store what follows from a delivery and ring. Raises StoreAwayError."""
+        keeping = self.keeping(delivery.source)
+        admitted = self._bound_first(lambda: self.ledger.admit(delivery, outcomes, keeping, raw=raw))
+        self._ring(admitted)
+        return admitted
+
+    def admit_one(
+        self, request: RecallRequest, *, expired: str | None, key: str, fingerprint: str
+    ) -> Admitted:
+        """Store one recall that was asked for directly, and ring. Raises StoreAwayError."""
+        admitted = self._bound_first(
+            lambda: self.ledger.admit_one(request, expired=expired, key=key, fingerprint=fingerprint)
+        )
+        self._ring(admitted)
+        return admitted
+
+    def _bound_first(self, act: Callable[[], Admitted]) -> Admitted:
+        self.bind()
+        try:
+            return act()
+        except UnboundError:
+            # The store is another one than it was: emptied, or restored from before.
+            self._bound = None
+            self.bind()
+            return act()
+
+    def _ring(self, admitted: Admitted) -> None:
+        for lane in admitted.lanes:
+            self._doorbell.ring(lane)
+        if admitted.lookup is not None:
+            self._doorbell.ring_lookup(admitted.lookup)
+
+    def cancel(self, recall_id: str, reason: str) -> None:
+        """Take a queued recall back. Raises UnknownError, ConflictError, StoreAwayError."""
+        for lane in self.recalls.cancel(recall_id, reason):
+            self._doorbell.ring(lane)
+
+    def retry(self, recall_id: str, reason: str, now: datetime) -> None:
+        """Queue a dead or expired recall again; a date that has passed becomes as soon as may be.
+
+        Raises UnknownError, ConflictError, StoreAwayError.
+        """
+        recall = self.recalls.get(recall_id)
+        account = self.config.accounts.get(recall.account)
+        date = None
+        if account is not None and recall.recall_date <= now:
+            asap = account.model_copy(update={"late": "asap"})
+            scheduled = apply(asap, recall.recall_date, now)
+            date = None if isinstance(scheduled, Drop) else scheduled.date
+        for lane in self.recalls.retry(recall_id, reason, date=date):
+            self._doorbell.ring(lane)
+
+    def accounts(self, names: Sequence[str] | None = None) -> list[AccountView]:
+        """Give accounts with their lanes, by name; None means all that the ledger knows."""
+        bound = self.lanes.bound()
+        wanted = sorted(set(bound) | set(self.config.accounts)) if names is None else names
+        return [self._account(name, bound.get(name)) for name in wanted]
+
+    def account(self, name: str) -> AccountView:
+        """Give one account with its lane. Raises UnknownError."""
+        bound = self.lanes.bound()
+        if name not in bound and name not in self.config.accounts:
+            raise UnknownError("no such account")
+        return self._account(name, bound.get(name))
+
+    def pause(self, name: str, reason: str) -> None:
+        """Pause an account's lane. Raises UnknownError."""
+        self.lanes.pause(self._lane(name), reason)
+
+    def resume(self, name: str) -> None:
+        """Resume an account's lane. Raises UnknownError."""
+        lane = self._lane(name)
+        if self.lanes.resume(lane):
+            self._doorbell.ring(lane)
+
+    def _lane(self, name: str) -> str:
+        self.bind()
+        lane = self.lanes.bound().get(name)
+        if lane is None:
+            raise UnknownError("no such account")
+        return lane
+
+    def _account(self, name: str, lane: str | None) -> AccountView:
+        account = self.config.accounts.get(name)
+        now_ms = self.store.now_ms()
+        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        queued_key = self.store.key(f"of:{name}:{State.QUEUED}")
+
+        def read() -> list[Any]:
+            with self.store.client.pipeline(transaction=False) as pipe:
+                pipe.hgetall(self.store.key(f"lane:{lane}"))
+                pipe.zcard(queued_key)
+                pipe.zcard(self.store.key(f"of:{name}:{State.DEAD}"))
+                pipe.zrange(queued_key, 0, 0)
+                return list(pipe.execute())
+
+        fields, queued, dead, oldest = self.store.guarded(read)
+        today = None if account is None else quota_day(account, now)
+        state = lane_state(fields, now_ms=now_ms, today=today)
+        return AccountView(
+            name=name,
+            state=state.state,
+            reason=state.reason,
+            until=state.until,
+            queued=queued,
+            dead=dead,
+            pushed_today=state.pushed_today,
+            daily_limit=None if account is None else account.daily_limit,
+            oldest_seconds=self._age(oldest[0], now_ms) if oldest else None,
+        )
+
+    def _age(self, recall_id: str, now_ms: int) -> float | None:
+        created = self.store.guarded(
+            lambda: self.store.client.hget(self.store.key(f"recall:{recall_id}"), "created")
+        )
+        return None if created is None else max(0.0, (now_ms - int(created)) / 1000)
+
+    def remap(self, *, source: str | None, route: str | None, now: datetime) -> Remapped:
+        """Look again at parked events, with the configuration as it is now. Raises StoreAwayError."""
+        looked_at, still, recalls = 0, 0, []
+        for record in self.ledger.parked(source=source, route=route, limit=100_000):
+            if record["source"] not in self.config.sources:
+                continue
+            looked_at += 1
+            kept = kept_parked(record)
+            outcome = plan_event(self.book, kept.delivery, kept.events[0], now)
+            if isinstance(outcome, Parked):
+                still += 1
+                continue
+            admitted = self.resolve(kept, [outcome], parked=True)
+            if admitted is not None:
+                recalls += list(admitted.answer.recalls)
+        return Remapped(looked_at=looked_at, recalls=tuple(recalls), still_parked=still)
+
+    def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
+        """Put what kept events turned out to be in their place, and ring. None: somebody else did."""
+        self.bind()
+        keeping = self.keeping(kept.delivery.source)
+        admitted = self.ledger.resolve(kept, outcomes, keeping, parked=parked)
+        if admitted is not None:
+            self._ring(admitted)
+        return admitted
+
+    def counts(self) -> dict[str, int]:
+        """Tell what happened how often since the store was made."""
+        counts = self.store.guarded(lambda: self.store.client.hgetall(self.store.key("counts")))
+        return {name: int(value) for name, value in counts.items()}
+
+    def purge(self, now: datetime) -> int:
+        """Remove a bounded number of things whose retention is over."""
+        return self.ledger.purge(before=now - timedelta(days=self.config.store.retention_days))
+
+
+def lane_ids(config: Config, key: bytes) -> dict[str, str]:
+    """Name the lane of every account."""
+    return {name: lane_id(key, account.token.get_secret_value()) for name, account in config.accounts.items()}
+
+
+def accounts_by_lane(config: Config, key: bytes) -> dict[str, tuple[Account, ...]]:
+    """Give the accounts that share each lane."""
+    lanes: dict[str, list[Account]] = {}
+    for name, lane in lane_ids(config, key).items():
+        lanes.setdefault(lane, []).append(config.accounts[name])
+    return {lane: tuple(accounts) for lane, accounts in lanes.items()}

@@ -1,0 +1,152 @@
+"""A worker process: its configuration, its store, its turns, its lookups, and the sweep between them.
+
+The sweep looks about twice a second which lanes and lookups are due and rings for them; where a doorbell
+stays untaken, it lets a thread of its own take the turn, so that deaf consumers delay work by seconds only.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from integration.errors import StoreAwayError
+from integration.schedule import apply
+from integration.wolkvox_http import Line, judge
+from workers.desk import Desk, accounts_by_lane
+from workers.lookup import LookupDesk
+from workers.store import Store, connect
+from workers.turn import Tools, Turn, boottime, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.config import Account, Config
+    from integration.config_file import ConfigWatch
+    from workers.doorbell import Doorbell
+    from workers.turn import Reporter
+
+log = structlog.get_logger("ringback.worker")
+
+SWEEP_SECONDS = 0.5
+PURGE_SECONDS = 60.0
+OWN_TURNS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The accounts of each lane, as one configuration has them."""
+
+    config: Config
+    lanes: dict[str, dict[str, Account]]
+
+
+class Engine:
+    """Everything a worker process shares between its threads."""
+
+    def __init__(self, watch: ConfigWatch, store: Store, doorbell: Doorbell, reporter: Reporter) -> None:
+        self.desk = Desk(watch, store, doorbell)
+        self.stopping = threading.Event()
+        self._doorbell = doorbell
+        self._known: _Known | None = None
+        self._knowing = threading.Lock()
+        self._key: bytes | None = None
+        self._tools = Tools(
+            lanes=self.desk.lanes,
+            open_line=Line,
+            judge=judge,
+            reporter=reporter,
+            boottime=boottime,
+            now=utc_now,
+            jitter=random.random,
+            sleep=time.sleep,
+            stopping=self.stopping.is_set,
+            reschedule=apply,
+        )
+        self.lookups = LookupDesk(self.desk)
+        self._own = ThreadPoolExecutor(OWN_TURNS, thread_name_prefix="own-turn")
+        self._own_free = threading.Semaphore(OWN_TURNS)
+        self._sweeper: threading.Thread | None = None
+        self._purged_at = 0.0
+
+    def take_turn(self, lane: str) -> None:
+        """Take a turn on a lane; its doorbell is rung when there is more. Never raises StoreAwayError."""
+        if self.stopping.is_set():
+            return
+        accounts = self._accounts(lane)
+        if accounts is None:
+            return
+        if Turn(self._tools, lane, accounts).run():
+            self._doorbell.ring(lane)
+
+    def _accounts(self, lane: str) -> dict[str, Account] | None:
+        """Give the accounts of a lane; None when this configuration does not have it."""
+        config = self.desk.config
+        known = self._known
+        if known is None or known.config is not config:
+            with self._knowing:
+                try:
+                    self._key = self._key or self.desk.lanes.id_key()
+                except StoreAwayError:
+                    return None
+                lanes = accounts_by_lane(config, self._key)
+                known = _Known(config, {lane: {a.name: a for a in found} for lane, found in lanes.items()})
+                self._known = known
+        return known.lanes.get(lane)
+
+    def start(self) -> None:
+        """Start the sweep."""
+        self._sweeper = threading.Thread(target=self._sweep_on, name="sweep", daemon=True)
+        self._sweeper.start()
+
+    def stop(self) -> None:
+        """Let turns end after the call in flight, and no new one begin."""
+        self.stopping.set()
+        self._own.shutdown(wait=False, cancel_futures=True)
+
+    def _sweep_on(self) -> None:
+        while not self.stopping.wait(SWEEP_SECONDS):
+            for step in (self.desk.bind, self._sweep_lanes, self._sweep_lookups, self._purge):
+                self._tolerantly(step)
+
+    def _tolerantly(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except StoreAwayError as error:
+            log.warning("the store is away", during=getattr(step, "__name__", "sweep"), error=str(error))
+        except Exception:
+            # The sweep is what finds work that was lost; no fault of one step may end it.
+            log.exception("the sweep goes on after a fault", during=getattr(step, "__name__", "sweep"))
+
+    def _sweep_lanes(self) -> None:
+        for lane, rings in self.desk.lanes.sweep():
+            if rings > 1 and self._own_free.acquire(blocking=False):
+                self._own.submit(self._own_turn, lane)
+            else:
+                self._doorbell.ring(lane)
+
+    def _own_turn(self, lane: str) -> None:
+        try:
+            self._tolerantly(lambda: self.take_turn(lane))
+        finally:
+            self._own_free.release()
+
+    def _sweep_lookups(self) -> None:
+        for source in self.desk.ledger.due_lookups():
+            self._doorbell.ring_lookup(source)
+
+    def _purge(self) -> None:
+        if time.monotonic() - self._purged_at < PURGE_SECONDS:
+            return
+        self._purged_at = time.monotonic()
+        self.desk.purge(utc_now())
+
+
+def worker_store(url: str) -> Store:
+    """Connect a worker: it may wait longer for the store than a sender may."""
+    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0))

@@ -1,0 +1,225 @@
+"""The Python face of the lane: acquire, finish, pause, resume, bind, sweep.
+
+Sharp edges, before somebody is cut:
+- A lane is held only while a recall is being pushed; `finish` ends that and, with `more`, claims the next.
+- A reply lost on the way is asked for again with the same (fence, step): nothing happens twice.
+- `Lost` means that another turn has the lane. Whatever this turn still knows changes nothing any more.
+- The token is in no key: a lane's id is an HMAC of it under a random key that the store keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.store import Store
+
+
+QUIET = "quiet time: wolkvox may still be working on a call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a lane's account asks for: lease and quiet time, and the calls of a day.
+
+    `day` names the quota's day, which ends at `day_ends` (aware).
+    """
+
+    lease_seconds: float
+    quiet_seconds: float
+    daily_limit: int | None
+    day: str
+    day_ends: datetime
+
+    def to_json(self) -> bytes:
+        """Encode for the script, times in milliseconds."""
+        fields: dict[str, Any] = {
+            "lease_ms": round(self.lease_seconds * 1000),
+            "quiet_ms": round(self.quiet_seconds * 1000),
+            "day": self.day,
+            "day_ends": round(self.day_ends.timestamp() * 1000),
+        }
+        if self.daily_limit is not None:
+            fields["daily_limit"] = self.daily_limit
+        return orjson.dumps(fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A recall to be pushed now, by this turn and nobody else, and what is known of its lane."""
+
+    fence: int
+    recall_id: str
+    account: str
+    campaign_id: str
+    customer_id: str
+    telephone: str = field(repr=False)
+    date: str
+    strikes: int
+    rounds: int
+    crashes: int
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoClaim:
+    """Nothing to be pushed: `kind` is busy, lost, empty, wait, paused, stopped or released."""
+
+    kind: str
+    reason: str = ""
+    until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a turn tells of the recall it claimed; the fields as in lua/lane.lua at `Lane.apply`."""
+
+    kind: str
+    reason: str = ""
+    state: str | None = None
+    verdict: str | None = None
+    passed: bool = False
+    convicts: bool = False
+    date: str | None = None
+    attempt: str | None = None
+    sent_ms: int | None = None
+    quiet: bool = False
+    wait_ms: int | None = None
+    wait_until: int | None = None
+    wait_reason: str | None = None
+    stop: str | None = None
+    history: str | None = None
+
+    def to_json(self) -> bytes:
+        """Encode for the script; what is None is left out."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return orjson.dumps({name: value for name, value in named.items() if value is not None})
+
+
+def _claimed(text: str) -> Claim | NoClaim:
+    reply = orjson.loads(text.encode("utf-8", "surrogateescape"))
+    if reply["kind"] != "push":
+        return NoClaim(reply["kind"], reply.get("reason", ""), int(reply.get("until", 0)))
+    record = reply["recall"]
+    return Claim(
+        fence=int(reply["fence"]),
+        recall_id=record["id"],
+        account=record["account"],
+        campaign_id=record["campaign"],
+        customer_id=record["customer"],
+        telephone=orjson.loads(record["doc"].encode("utf-8", "surrogateescape"))["recall_telephone"],
+        date=record["date"],
+        strikes=int(record.get("strikes", 0)),
+        rounds=int(record.get("rounds", 0)),
+        crashes=int(record.get("crashes", 0)),
+        history=reply["history"],
+    )
+
+
+class Lanes:
+    """All lanes of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def id_key(self) -> bytes:
+        """Give the random key under which tokens become lane ids; made once, kept in the store."""
+        meta = self._store.key("meta")
+
+        def read() -> Any:
+            self._store.client.hsetnx(meta, "lane_key", secrets.token_hex(32))
+            return self._store.client.hget(meta, "lane_key")
+
+        return bytes.fromhex(self._store.guarded(read))
+
+    def acquire(self, lane: str, nonce: str, terms: Terms) -> tuple[Claim | NoClaim, bool]:
+        """Take the lane and claim its next recall. The flag: ring its doorbell."""
+        reply, ring = self._store.call("acquire", lane, nonce, terms.to_json())
+        return _claimed(reply), bool(ring)
+
+    def finish(
+        self, lane: str, claim: Claim, step: int, outcome: Outcome, *, more: bool, terms: Terms
+    ) -> tuple[Claim | NoClaim, bool]:
+        """Tell what became of the claimed recall and, with `more`, claim the next in the same step."""
+        reply, ring = self._store.call(
+            "finish", lane, claim.fence, step, claim.recall_id, outcome.to_json(), int(more), terms.to_json()
+        )
+        return _claimed(reply), bool(ring)
+
+    def sweep(self, limit: int = 100) -> list[tuple[str, int]]:
+        """Give the lanes that are due, each with how often it was rung for since it was last taken."""
+        flat = self._store.call("sweep", limit)
+        return [(flat[i], int(flat[i + 1])) for i in range(0, len(flat), 2)]
+
+    def pause(self, lane: str, reason: str) -> None:
+        """Let nothing more be pushed until `resume`; the call in flight ends as it will."""
+        self._store.call("pause", lane, reason or "paused by the operator")
+
+    def resume(self, lane: str) -> bool:
+        """End pause, stop, backoff and quota wait; never a lease or a quiet time. True: ring."""
+        return bool(self._store.call("resume", lane)[1])
+
+    def bind(self, lanes: Mapping[str, str]) -> int:
+        """Give every account of the configuration its lane.
+
+        Gives 0, or the epoch milliseconds until which an account must stay on the lane of its old
+        token because a call may still be running there; call again then.
+        """
+        return int(self._store.call("bind", orjson.dumps(dict(lanes))))
+
+    def bound(self) -> dict[str, str]:
+        """Give the lane id of every account known to the store."""
+        bound = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("accounts")))
+        return dict(bound)
+
+
+def lane_id(key: bytes, token: str) -> str:
+    """Name the lane of a token without giving the token away."""
+    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneState:
+    """How a lane stands: the contract's `state`, why, and until when (aware, UTC) if that is known."""
+
+    state: str
+    reason: str | None
+    until: datetime | None
+    pushed_today: int
+
+
+def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None) -> LaneState:
+    """Tell the state of a lane from its hash.
+
+    Stopped before paused before waiting before busy before idle. `today` names the quota's day.
+    """
+    pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
+
+    def stand(state: str, reason: str | None = None, until_ms: int | None = None) -> LaneState:
+        until = None if until_ms is None else datetime.fromtimestamp(until_ms / 1000, UTC)
+        return LaneState(state=state, reason=reason or None, until=until, pushed_today=pushed)
+
+    quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))
+    if fields.get("stopped"):
+        return stand("stopped", fields["stopped"])
+    if fields.get("paused"):
+        return stand("paused", fields["paused"])
+    if max(quiet, wait) > now_ms:
+        reason = (
+            fields.get("wait_reason")
+            if wait > now_ms
+            else "quiet time: wolkvox may still be working on a call"
+        )
+        return stand("waiting", reason, max(quiet, wait))
+    if fields.get("inflight"):
+        return stand("busy", "a recall is being pushed", lease)
+    return stand("idle")

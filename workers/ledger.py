@@ -1,0 +1,397 @@
+"""The ledger's intake: what follows from a delivery is stored here, all of it or nothing.
+
+`admit` answers only once the store has it (on disk, with `appendfsync always`). What was taken before
+contributes its old ids and changes nothing. Nothing here decides what an event means: that is `plan`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import zlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.delivery import Answer, Delivery, Event, delivery_id
+from integration.errors import UnboundError
+from integration.plan import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from integration.recall import CancelRequest, RecallRequest
+    from workers.store import Store
+
+BODY_HASH_SECONDS = 600
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How a source's events are remembered: for how long, and under which configuration."""
+
+    dedup_hours: float
+    raw_retention_days: int
+    config_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """What an admission came to.
+
+    `again`: the whole delivery was taken before. `clash`: the idempotency key was used for something
+    else, and nothing was stored. `lanes`, `lookup`: whose doorbell is to be rung.
+    """
+
+    answer: Answer
+    again: bool
+    clash: bool
+    lanes: tuple[str, ...]
+    lookup: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Events that wait in the store, for a lookup or for a mended configuration, as they came."""
+
+    id: str
+    delivery: Delivery
+    events: tuple[Event, ...]
+    seen: tuple[str, ...]
+    tries: int = 0
+
+
+def digest_of(*parts: str | bytes) -> str:
+    """Give a short name for bytes that may be long or personal."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        hashed.update(len(text).to_bytes(8, "big") + text)
+    return hashed.hexdigest()
+
+
+def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
+    """Name each event for deduplication: by what the sender gives, else by the body's hash."""
+    body = None
+    keys = []
+    for index, event in enumerate(events):
+        if event.dedup_key is not None:
+            keys.append(digest_of(delivery.source, "key", event.dedup_key))
+            continue
+        body = body or digest_of(delivery.source, "body", delivery.body)
+        keys.append(digest_of(body, str(index)))
+    return tuple(keys)
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _recall_fields(request: RecallRequest, delivery: str) -> dict[str, Any]:
+    doc = {
+        "recall_telephone": request.recall_telephone,
+        "requested_date": _iso(request.requested_date),
+        "source": request.source,
+        "route": request.route,
+        "delivery": delivery,
+    }
+    return {
+        "what": "recall",
+        "source": request.source,
+        "account": request.account,
+        "campaign": request.campaign_id,
+        "customer": request.customer_id,
+        "version": _ms(request.version),
+        "score": _ms(request.recall_date),
+        "date": _iso(request.recall_date),
+        "doc": _dumps(doc),
+    }
+
+
+def _cancel_fields(request: CancelRequest) -> dict[str, Any]:
+    return {
+        "what": "cancel",
+        "source": request.source,
+        "account": request.account,
+        "campaign": request.campaign_id,
+        "customer": request.customer_id,
+        "version": _ms(request.version),
+    }
+
+
+def _event_json(event: Event, seen: str) -> str:
+    occurred = None if event.occurred_at is None else _ms(event.occurred_at)
+    return _dumps(
+        {
+            "data": event.data,
+            "dedup_key": event.dedup_key,
+            "occurred_at": occurred,
+            "lookup_id": event.lookup_id,
+            "seen": seen,
+        }
+    )
+
+
+def _fields(outcome: Outcome, delivery: Delivery, seen: str) -> dict[str, Any]:
+    match outcome:
+        case RecallWanted():
+            return {**_recall_fields(outcome.request, delivery.id), "state": "queued", "reason": "admitted"}
+        case Expired():
+            request = _recall_fields(outcome.request, delivery.id)
+            return {**request, "state": "expired", "reason": outcome.reason}
+        case CancelWanted():
+            return _cancel_fields(outcome.request)
+        case Parked():
+            return {
+                "what": "parked",
+                "source": delivery.source,
+                "account": outcome.account or "",
+                "route": outcome.route or "",
+                "field": outcome.field,
+                "found": outcome.found,
+                "allowed": outcome.allowed,
+                "event": _event_json(outcome.event, seen),
+            }
+        case Pending():
+            event = _event_json(outcome.event, seen)
+            return {"what": "pending", "source": delivery.source, "event": event}
+        case Ignored():
+            return {"what": "ignored", "source": delivery.source}
+
+
+def _answer(line: str) -> Answer:
+    delivery, recalls, ignored, parked, pending, cancelled, too_late = line.split(";")
+
+    def ids(text: str) -> tuple[str, ...]:
+        return tuple(part for part in text.split(",") if part)
+
+    return Answer(
+        delivery=delivery,
+        recalls=ids(recalls),
+        ignored=int(ignored),
+        parked=int(parked),
+        pending=int(pending),
+        cancelled=ids(cancelled),
+        too_late=ids(too_late),
+    )
+
+
+def _admitted(reply: Sequence[Any]) -> Admitted:
+    what, line, lanes, lookup = reply
+    if what == "unbound":
+        raise UnboundError("an account of the configuration is not bound to its lane yet")
+    return Admitted(
+        answer=_answer(line) if line else Answer(delivery=""),
+        again=what == "again",
+        clash=what == "clash",
+        lanes=tuple(lanes),
+        lookup=lookup or None,
+    )
+
+
+class Ledger:
+    """The intake of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def admit(
+        self, delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, *, raw: bytes = b""
+    ) -> Admitted:
+        """Store what follows from a delivery. `raw` is the body as it may be kept.
+
+        Raises StoreAwayError: nothing or all of it is stored, and the same again is safe.
+        """
+        told = [outcome.event or Event(data=None) for outcome in outcomes]
+        seen = event_keys(delivery, told)
+        events = []
+        shortest = keeping.dedup_hours * 3600
+        for outcome, event, key in zip(outcomes, told, seen, strict=True):
+            seconds = keeping.dedup_hours * 3600
+            if event.dedup_key is None:
+                seconds = min(seconds, BODY_HASH_SECONDS)
+            shortest = min(shortest, seconds)
+            fields = _fields(outcome, delivery, key)
+            events.append({**fields, "k": key, "ttl": max(1, round(seconds * 1000))})
+        whole = self._whole(delivery, keeping, events)
+        whole["key"] = digest_of(delivery.source, *seen)
+        whole["ttl"] = max(1, round(shortest * 1000))
+        reply = self._store.call("admit", orjson.dumps(whole), zlib.compress(raw, 1) if raw else b"")
+        admitted = _admitted(reply)
+        if admitted.again or admitted.answer.ignored < len(outcomes):
+            return admitted
+        # Nothing was stored, so the same delivery has to get the same name by itself.
+        answer = replace(admitted.answer, delivery=delivery_id(whole["key"][:16]))
+        return replace(admitted, answer=answer)
+
+    def admit_one(
+        self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
+    ) -> Admitted:
+        """Store one recall that was asked for directly. `key` makes the same request the same recall.
+
+        `expired` is the reason why it ends at once. With a key that was used for another fingerprint
+        the result is a clash, and nothing is stored.
+        """
+        delivery = delivery_id(secrets.token_hex(8))
+        state = {"state": "queued", "reason": "admitted"}
+        if expired is not None:
+            state = {"state": "expired", "reason": expired}
+        event = {**_recall_fields(request, delivery), **state, "k": key, "ttl": 168 * 3600 * 1000}
+        if key:
+            event["fingerprint"] = fingerprint
+        whole = {
+            "id": delivery,
+            "source": request.source,
+            "received": _iso(datetime.now(UTC)),
+            "headers": "{}",
+            "digest": "",
+            "suffix": secrets.token_hex(2),
+            "raw_ms": 0,
+            "key": "",
+            "ttl": 1,
+            "events": [event],
+        }
+        return _admitted(self._store.call("admit", orjson.dumps(whole), b""))
+
+    def resolve(
+        self, kept: Kept, outcomes: Sequence[Outcome], keeping: Keeping, *, parked: bool
+    ) -> Admitted | None:
+        """Put what kept events turned out to be in the place where they waited.
+
+        None: somebody else has done so meanwhile.
+        """
+        ttl = max(1, round(keeping.dedup_hours * 3600 * 1000))
+        events = [
+            {**_fields(outcome, kept.delivery, seen), "k": seen, "ttl": ttl}
+            for outcome, seen in zip(outcomes, kept.seen, strict=True)
+        ]
+        whole = self._whole(kept.delivery, keeping, events)
+        where = {"parked" if parked else "lookup": kept.id}
+        reply = self._store.call("resolve", orjson.dumps(whole), orjson.dumps(where))
+        return None if reply[0] == "gone" else _admitted(reply)
+
+    def _whole(
+        self, delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        return {
+            "id": delivery.id,
+            "source": delivery.source,
+            "received": delivery.received_at.isoformat(),
+            "headers": _dumps(dict(delivery.headers)),
+            "digest": keeping.config_digest,
+            "suffix": secrets.token_hex(2),
+            "raw_ms": keeping.raw_retention_days * DAY_MS,
+            "events": list(events),
+        }
+
+    def take_lookups(self, source: str, *, most_events: int = 100, lease_seconds: float = 60) -> list[Kept]:
+        """Take deliveries that wait for a lookup, at most about `most_events` events of them.
+
+        They come back by themselves after the lease, so a worker that dies loses none.
+        """
+        replies = self._store.call("take_lookups", source, most_events, round(lease_seconds * 1000))
+        return [_kept_lookup(orjson.loads(text.encode("utf-8", "surrogateescape"))) for text in replies]
+
+    def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
+        """Let a lookup wait; `reason` is for the operator."""
+        self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
+
+    def due_lookups(self) -> set[str]:
+        """Name the sources that have lookups whose time has come."""
+
+        def read() -> set[str]:
+            due: list[Any] = self._store.client.zrange(
+                self._store.key("lookups"), "-inf", str(self._store.now_ms()), byscore=True, offset=0, num=500
+            )
+            with self._store.client.pipeline(transaction=False) as pipe:
+                for lookup in due:
+                    pipe.hget(self._store.key(f"lookup:{lookup}"), "source")
+                return {source for source in pipe.execute() if source}
+
+        return set(self._store.guarded(read))
+
+    def parked(
+        self, *, source: str | None = None, route: str | None = None, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        """Give parked events, newest first, as the store holds them."""
+
+        def read() -> list[dict[str, Any]]:
+            ids: list[Any] = self._store.client.zrevrange(self._store.key("parked"), 0, -1)
+            found: list[dict[str, Any]] = []
+            for start in range(0, len(ids), 200):
+                chunk = ids[start : start + 200]
+                with self._store.client.pipeline(transaction=False) as pipe:
+                    for parked in chunk:
+                        pipe.hgetall(self._store.key(f"parked:{parked}"))
+                    records = pipe.execute()
+                found += [
+                    {"id": parked, **fields}
+                    for parked, fields in zip(chunk, records, strict=True)
+                    if fields
+                    and (source is None or fields["source"] == source)
+                    and (route is None or fields["route"] == route)
+                ]
+                if len(found) >= limit:
+                    break
+            return found[:limit]
+
+        return list(self._store.guarded(read))
+
+    def purge(self, *, before: datetime, limit: int = 200) -> int:
+        """Remove what ended before a moment, a bounded number at a time; gives how many went."""
+        return int(self._store.call("purge", _ms(before), limit))
+
+
+def _event(fields: Mapping[str, Any]) -> Event:
+    occurred = fields["occurred_at"]
+    return Event(
+        data=fields["data"],
+        dedup_key=fields["dedup_key"],
+        occurred_at=None if occurred is None else datetime.fromtimestamp(occurred / 1000, UTC),
+        lookup_id=fields["lookup_id"],
+    )
+
+
+def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> Kept:
+    delivery = Delivery(
+        id=record["delivery"],
+        source=record["source"],
+        method="POST",
+        url="",
+        headers=orjson.loads(record["headers"].encode("utf-8", "surrogateescape")),
+        body=b"",
+        received_at=datetime.fromisoformat(record["received"]),
+    )
+    return Kept(
+        id=id_,
+        delivery=delivery,
+        events=tuple(_event(event) for event in events),
+        seen=tuple(event["seen"] for event in events),
+        tries=int(record.get("tries", 0)),
+    )
+
+
+def _kept_lookup(record: Mapping[str, str]) -> Kept:
+    return _kept(record["id"], record, orjson.loads(record["events"].encode("utf-8", "surrogateescape")))
+
+
+def kept_parked(record: Mapping[str, str]) -> Kept:
+    """Read a parked event back, as `Ledger.parked` gave it."""
+    event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
+    return _kept(record["id"], record, [event])
+
+
+def retention_cutoff(now: datetime, retention_days: int) -> datetime:
+    """Tell the moment before which ended recalls and parked events may go."""
+    return now - timedelta(days=retention_days)

@@ -1,0 +1,255 @@
+-- Admission: what follows from a delivery, all of it or nothing, in one step.
+--
+-- The first write of every command here is one that a full store refuses, so nothing is half done.
+
+local Admit = {}
+
+-- A recall request: account, campaign, customer, version, score, date, doc, source, state, reason
+function Admit.recall(e, id, lanes)
+  local lane = redis.call('HGET', P .. 'accounts', e.account)
+  redis.call('HSET', recall_key(id), 'state', e.state, 'account', e.account, 'campaign', e.campaign,
+    'customer', e.customer, 'version', e.version, 'score', e.score, 'date', e.date, 'doc', e.doc,
+    'created', now, 'reason', e.reason, 'changes', now .. '\t' .. e.state .. '\t' .. e.reason)
+  Recall.index(id, e.account, e.state, 'ZADD')
+  redis.call('ZADD', P .. 'customer:' .. e.customer, 0, id)
+  count('admitted:' .. e.source)
+  if ENDED[e.state] then
+    redis.call('HSET', recall_key(id), 'ended', now)
+    count('ended:' .. e.state)
+  end
+  local newest = Newest.get(lane, e.campaign, e.customer)
+  if newest and newest.version > e.version then
+    if e.state ~= 'queued' then return end
+    if newest.kind == 'c' then return Recall.become(id, 'cancelled', 'taken back by a newer event') end
+    return Recall.become(id, 'superseded', 'a newer request: ' .. newest.id)
+  end
+  if newest then Admit.overtake(lane, newest.id, 'superseded', 'a newer request: ' .. id) end
+  Newest.set(lane, e.campaign, e.customer, e.version, id, 'r')
+  if e.state == 'queued' then redis.call('ZADD', P .. 'lane:' .. lane .. ':queue', e.score, id) end
+  lanes[lane] = true
+end
+
+-- Takes an older recall out of the queue. True when it was still there.
+function Admit.overtake(lane, id, state, reason)
+  if redis.call('ZREM', P .. 'lane:' .. lane .. ':queue', id) == 0 then return false end
+  Recall.become(id, state, reason)
+  return true
+end
+
+-- A wish taken back. What wolkvox already has, or is being given, cannot be: that is recorded.
+function Admit.cancel(e, done, lanes)
+  local lane = redis.call('HGET', P .. 'accounts', e.account)
+  local newest = Newest.get(lane, e.campaign, e.customer)
+  if newest and newest.version > e.version then return end
+  Newest.set(lane, e.campaign, e.customer, e.version, '-', 'c')
+  redis.call('ZADD', P .. 'fading', now, lane .. '\0' .. Newest.field(e.campaign, e.customer))
+  lanes[lane] = true
+  if not newest or newest.kind ~= 'r' then return end
+  if Admit.overtake(lane, newest.id, 'cancelled', 'taken back by the CRM') then
+    done.cancelled[#done.cancelled + 1] = newest.id
+    return
+  end
+  local state = Recall.field(newest.id, 'state')
+  if state ~= 'accepted' and state ~= 'pushing' then return end
+  done.too_late[#done.too_late + 1] = newest.id
+  count('cancel too late')
+  local changes = Recall.field(newest.id, 'changes')
+  redis.call('HSET', recall_key(newest.id), 'changes',
+    changes .. '\n' .. now .. '\t' .. state .. '\ttaken back by the CRM, too late: wolkvox already has it')
+end
+
+local function forget_parked(id)
+  redis.call('DEL', P .. 'parked:' .. id)
+  redis.call('ZREM', P .. 'parked', id)
+end
+
+function Admit.parked(e, id, delivery)
+  redis.call('HSET', P .. 'parked:' .. id, 'source', e.source, 'route', e.route, 'account', e.account,
+    'field', e.field, 'found', e.found, 'allowed', e.allowed, 'event', e.event, 'headers', delivery.headers,
+    'delivery', delivery.id, 'received', delivery.received, 'at', now, 'digest', delivery.digest, 'seen', e.k)
+  redis.call('ZADD', P .. 'parked', now, id)
+end
+
+-- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil.
+local function seen(key)
+  local text = key ~= '' and redis.call('GET', P .. 'seen:' .. key)
+  if not text then return nil end
+  local digest, what, id, fingerprint = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
+  return {digest = digest, what = what, id = id, fingerprint = fingerprint}
+end
+
+local function remember(e, digest, what, id)
+  if e.k == '' then return end
+  redis.call('SET', P .. 'seen:' .. e.k, digest .. '|' .. what .. '|' .. id .. '|' .. (e.fingerprint or ''), 'PX', e.ttl)
+end
+
+local function contribute(done, what, id)
+  if what == 'recall' then done.recalls[#done.recalls + 1] = id
+  elseif done[what] then done[what] = done[what] + 1 end
+end
+
+-- An event taken before contributes what it was. A parked one is looked at anew after a change of
+-- the configuration. True when there is nothing more to do.
+local function taken_before(e, done, delivery)
+  local old = seen(e.k)
+  if not old then return false end
+  if old.what == 'parked' and old.digest ~= delivery.digest then
+    forget_parked(old.id)
+    return false
+  end
+  contribute(done, old.what, old.id)
+  done.repeated = done.repeated + 1
+  return true
+end
+
+local function admit_event(e, done, delivery, lanes)
+  if taken_before(e, done, delivery) then return end
+  count('events:' .. e.source .. ':' .. e.what)
+  if e.what == 'ignored' then
+    done.ignored = done.ignored + 1
+    return
+  end
+  local seq = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
+  local id = letters(seq) .. delivery.suffix
+  if e.what == 'recall' then
+    id = 'rc_' .. id
+    Admit.recall(e, id, lanes)
+  elseif e.what == 'cancel' then
+    Admit.cancel(e, done, lanes)
+  elseif e.what == 'parked' then
+    id = 'pk_' .. id
+    Admit.parked(e, id, delivery)
+  elseif e.what == 'pending' then
+    done.waiting[#done.waiting + 1] = e.event
+    id = delivery.id
+  end
+  contribute(done, e.what, id)
+  remember(e, delivery.digest, e.what, id)
+end
+
+local function join(list) return table.concat(list, ',') end
+
+local function answer_line(delivery, done)
+  return table.concat({delivery.id, join(done.recalls), done.ignored, done.parked, done.pending,
+    join(done.cancelled), join(done.too_late)}, ';')
+end
+
+local function ring(lanes)
+  local out = {}
+  for id in pairs(lanes) do
+    if Lane.rest(Lane.load(id)) then out[#out + 1] = id end
+  end
+  return out
+end
+
+local function keep_pending(delivery, done)
+  if #done.waiting == 0 then return '' end
+  local id = 'lk_' .. letters(redis.call('HINCRBY', P .. 'meta', 'seq', 1)) .. delivery.suffix
+  redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
+    '[' .. join(done.waiting) .. ']', 'headers', delivery.headers, 'received', delivery.received,
+    'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)
+  redis.call('ZADD', P .. 'lookups', now, id)
+  return delivery.source
+end
+
+local function keep_raw(delivery, raw, answer)
+  if delivery.raw_ms == 0 or not raw or raw == '' then return end
+  local key = P .. 'delivery:' .. delivery.id
+  redis.call('HSET', key, 'source', delivery.source, 'received', delivery.received, 'headers', delivery.headers,
+    'body', raw, 'answer', answer)
+  redis.call('PEXPIRE', key, delivery.raw_ms)
+end
+
+local function new_done()
+  return {recalls = {}, ignored = 0, parked = 0, pending = 0, cancelled = {}, too_late = {}, waiting = {},
+    repeated = 0, cancel = false}
+end
+
+-- An account whose lane is not known yet: nothing has been written, the sender tries again.
+local function unbound(events)
+  for _, e in ipairs(events) do
+    if (e.what == 'recall' or e.what == 'cancel') and redis.call('HEXISTS', P .. 'accounts', e.account) == 0 then return true end
+  end
+  return false
+end
+
+local function clash(events)
+  for _, e in ipairs(events) do
+    local old = e.fingerprint and seen(e.k)
+    if old and old.fingerprint ~= e.fingerprint then return true end
+  end
+  return false
+end
+
+-- delivery: id, key, ttl, source, headers, received, digest, suffix, raw_ms, events
+-- gives {what happened, the answer, lanes to ring for, source whose lookups to ring for}
+local function admit(delivery, raw)
+  local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
+  if old then
+    local digest, answer = string.match(old, '^([^|]*)|(.*)$')
+    if digest == '' or digest == delivery.digest then return {'again', answer, {}, ''} end
+  end
+  if clash(delivery.events) then return {'clash', '', {}, ''} end
+  if unbound(delivery.events) then return {'unbound', '', {}, ''} end
+  local done, lanes = new_done(), {}
+  for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+  local answer = answer_line(delivery, done)
+  local stored = done.ignored < #delivery.events
+  local lookup = keep_pending(delivery, done)
+  if stored and done.repeated < #delivery.events then keep_raw(delivery, raw, answer) end
+  if stored and delivery.key ~= '' then
+    -- With something parked the answer holds for this configuration alone.
+    local digest = done.parked > 0 and delivery.digest or ''
+    redis.call('SET', P .. 'answer:' .. delivery.key, digest .. '|' .. answer, 'PX', delivery.ttl)
+  end
+  local what = done.repeated == #delivery.events and stored and 'again' or 'new'
+  return {what, answer, ring(lanes), lookup}
+end
+
+-- Pending lookups of one source that are due, at most `most` events' worth; each is leased for a while.
+local function take_lookups(source, most, lease_ms)
+  local out, events = {}, 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups', '-inf', now, 'LIMIT', 0, 200)) do
+    local l = hash(P .. 'lookup:' .. id)
+    if l.source == source and events < most then
+      open_full_store()
+      local _, inside = string.gsub(l.events, '"lookup_id"', '')
+      events = events + inside
+      redis.call('ZADD', P .. 'lookups', now + lease_ms, id)
+      l.id, l.tries = id, redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', 1)
+      out[#out + 1] = cjson.encode(l)
+    end
+  end
+  return out
+end
+
+local function postpone_lookup(id, wait_ms, reason)
+  if redis.call('EXISTS', P .. 'lookup:' .. id) == 0 then return 0 end
+  open_full_store()
+  redis.call('ZADD', P .. 'lookups', now + wait_ms, id)
+  redis.call('HSET', P .. 'lookup:' .. id, 'reason', reason)
+  return 1
+end
+
+-- What a looked-up, or remapped, event turned out to be takes the place of what it was.
+local function resolve(delivery, from)
+  if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end
+  if from.parked and redis.call('EXISTS', P .. 'parked:' .. from.parked) == 0 then return {'gone', '', {}, ''} end
+  if unbound(delivery.events) then return {'unbound', '', {}, ''} end
+  redis.call('HINCRBY', P .. 'meta', 'seq', 0)
+  for _, e in ipairs(delivery.events) do
+    if e.k ~= '' then
+      local left = redis.call('PTTL', P .. 'seen:' .. e.k)
+      if left > 0 then e.ttl = left end
+      redis.call('DEL', P .. 'seen:' .. e.k)
+    end
+  end
+  local done, lanes = new_done(), {}
+  for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+  if from.lookup then
+    redis.call('DEL', P .. 'lookup:' .. from.lookup)
+    redis.call('ZREM', P .. 'lookups', from.lookup)
+  end
+  if from.parked then forget_parked(from.parked) end
+  return {'new', answer_line(delivery, done), ring(lanes), keep_pending(delivery, done)}
+end

@@ -1,0 +1,52 @@
+-- The commands, as workers/lane.py and workers/ledger.py call them.
+
+local COMMANDS = {}
+
+local function with_lane(id, act)
+  local l = Lane.load(id)
+  local reply = act(l)
+  return {reply or '', Lane.rest(l) and 1 or 0}
+end
+
+function COMMANDS.acquire(lane, nonce, terms)
+  return with_lane(lane, function(l) return Lane.acquire(l, nonce, cjson.decode(terms)) end)
+end
+
+function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
+  return with_lane(lane, function(l)
+    return Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), more == '1', cjson.decode(terms))
+  end)
+end
+
+function COMMANDS.pause(lane, reason)
+  return with_lane(lane, function(l) Lane.pause(l, reason) end)
+end
+
+function COMMANDS.resume(lane)
+  return with_lane(lane, function(l)
+    open_full_store()
+    Lane.resume(l)
+  end)
+end
+
+function COMMANDS.sweep(limit) return sweep(tonumber(limit)) end
+
+function COMMANDS.admit(delivery, raw) return admit(cjson.decode(delivery), raw) end
+
+function COMMANDS.resolve(delivery, from) return resolve(cjson.decode(delivery), cjson.decode(from)) end
+
+function COMMANDS.take_lookups(source, most, lease_ms)
+  return take_lookups(source, tonumber(most), tonumber(lease_ms))
+end
+
+function COMMANDS.postpone_lookup(id, wait_ms, reason) return postpone_lookup(id, tonumber(wait_ms), reason) end
+
+function COMMANDS.cancel(id, reason) return cancel_recall(id, reason) end
+
+function COMMANDS.retry(id, reason, date, score) return retry_recall(id, reason, date, score) end
+
+function COMMANDS.bind(accounts) return bind(cjson.decode(accounts)) end
+
+function COMMANDS.purge(before, limit) return purge(tonumber(before), tonumber(limit)) end
+
+return COMMANDS[ARGV[1]](unpack(ARGV, 3))

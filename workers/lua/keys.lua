@@ -1,0 +1,83 @@
+-- Every key of the ledger. One hash tag, so one script may touch any of them.
+--
+-- KEYS[1] is the prefix P ("{ringback}:"), ARGV[1] the command, ARGV[2] the time in ms or "" for the
+-- store's own clock (tests hand one in), the rest are the command's arguments.
+--
+-- key                        type    meaning                                              lives
+-- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids  for ever
+-- P accounts                 HASH    account -> lane id                                    for ever
+-- P counts                   HASH    what happened how often, for metrics                  for ever
+-- P due                      ZSET    lane id -> ms at which it may next need a doorbell    while there is work
+-- P lane:<id>                HASH    the lane itself, fields below                         for ever
+-- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
+-- P lane:<id>:newest         HASH    campaign NUL customer -> version|recall id|kind       as long as its recall
+-- P recall:<id>              HASH    one recall, fields in recalls.lua                     retention_days after its end
+-- P in:<state>               ZSET    recall ids in that state (0, by name = by arrival)    as the recall
+-- P of:<account>:<state>     ZSET    the same per account; one being pushed stays "queued" as the recall
+-- P customer:<customer>      ZSET    recall ids of one customer                            as the recall
+-- P seen:<digest>            STRING  an event already taken: digest|what|id|fingerprint    dedup_hours
+-- P answer:<digest>          STRING  the answer to a whole delivery                        dedup_hours
+-- P delivery:<id>            HASH    raw body and headers without secrets                  raw_retention_days
+-- P parked                   ZSET    parked event id -> ms it was parked                   retention_days
+-- P parked:<id>              HASH    the event, its place and the reason                   retention_days
+-- P lookups                  ZSET    pending lookup id -> ms at which it is due            until looked up
+-- P lookup:<id>              HASH    the events that wait for it                           until looked up
+-- P fading                   ZSET    lane NUL field of a cancel's newest pointer -> ms     retention_days
+--
+-- fields of P lane:<id> (ms are epoch milliseconds by the store's clock)
+--   fence    grows with every acquire; a call with another one changes nothing
+--   owner    the nonce of the latest turn, so that it may ask again for a reply that was lost
+--   step     number of the last call of that turn; the same number again gets the last reply again
+--   reply    that last reply
+--   inflight the recall being pushed; "" when none. Only then is there a lease
+--   lease    ms until which a claim holds; lease_ms its length
+--   quiet    ms until which wolkvox may still be working on a call; quiet_ms its length
+--   wait, wait_reason        ms until which the lane waits after a fault, and why; wait_ms its length
+--   paused, stopped          the reason, "" when not
+--   first    the recall that goes before all others: it made the lane wait
+--   aside    the recall set aside while another one probes the lane; probing = "1" during that push
+--   history  the worker's memory of the lane's faults, opaque here
+--   rung, rings              ms of the doorbell that is under way, and how often it was rung
+--   day, pushed              the quota's day and the calls made in it
+
+local P = KEYS[1]
+local now = tonumber(ARGV[2])
+if not now then
+  local clock = redis.call('TIME')
+  now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+end
+
+local GRACE = 1500          -- how long a doorbell may be on its way before the sweep looks again
+local PATIENCE = 30000      -- the longest the sweep waits between two looks
+local CRASHES = 3           -- workers that may die under one recall before it is set aside
+local ROUNDS = 2            -- times another recall passed where this one failed: then it is dead
+local ATTEMPTS = 100        -- attempts kept per recall, the latest ones
+
+-- A full store refuses a script's first write if it could take memory, and lets later ones pass.
+-- Deleting first is therefore what lets a full store still finish, release and cancel.
+local function open_full_store()
+  redis.call('DEL', P .. 'room')
+end
+
+local function hash(key)
+  local flat, fields = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
+local function count(what, by)
+  redis.call('HINCRBY', P .. 'counts', what, by or 1)
+end
+
+local LETTERS = '0123456789abcdefghjkmnpqrstvwxyz'
+
+-- A number as eight letters that sort like it.
+local function letters(number)
+  local text = ''
+  for _ = 1, 8 do
+    local digit = number % 32
+    text = string.sub(LETTERS, digit + 1, digit + 1) .. text
+    number = (number - digit) / 32
+  end
+  return text
+end

@@ -1,0 +1,306 @@
+-- The lane: one call at a time on a token. All its changes of state, each atomic.
+--
+-- acquire -> claim -> push -> finish (+ the next claim) … -> release. Whoever dies in between leaves a
+-- lease; when that is over, the next acquire finds the recall and puts it first again.
+
+local Lane = {}
+
+function Lane.load(id)
+  return {id = id, key = P .. 'lane:' .. id, queue = P .. 'lane:' .. id .. ':queue', was = hash(P .. 'lane:' .. id), put = {}}
+end
+
+function Lane.get(l, field) return l.put[field] or l.was[field] or '' end
+
+function Lane.num(l, field) return tonumber(Lane.get(l, field)) or 0 end
+
+function Lane.set(l, field, value) l.put[field] = tostring(value) end
+
+function Lane.save(l)
+  local flat = {}
+  for field, value in pairs(l.put) do
+    if value ~= l.was[field] then
+      flat[#flat + 1] = field
+      flat[#flat + 1] = value
+    end
+  end
+  if #flat > 0 then redis.call('HSET', l.key, unpack(flat)) end
+end
+
+-- A store clock that jumped back must not lock a lane: no time lies further ahead than it was ever set.
+function Lane.clamp(l)
+  local reach = {lease = Lane.num(l, 'lease_ms'), quiet = Lane.num(l, 'quiet_ms'), wait = Lane.num(l, 'wait_ms')}
+  for field, most in pairs(reach) do
+    if Lane.num(l, field) > now + most then Lane.set(l, field, now + most) end
+  end
+end
+
+function Lane.has_work(l)
+  return Lane.get(l, 'inflight') ~= '' or redis.call('ZCARD', l.queue) > 0
+end
+
+-- When somebody should look at the lane again: ms, or nil when nothing is to be done or nobody may.
+function Lane.ready_at(l)
+  if Lane.get(l, 'inflight') ~= '' then return Lane.num(l, 'lease') end
+  if Lane.get(l, 'stopped') ~= '' or Lane.get(l, 'paused') ~= '' then return nil end
+  if redis.call('ZCARD', l.queue) == 0 then return nil end
+  return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'))
+end
+
+-- Keeps the due index right and saves the lane. True: the caller rings a doorbell.
+function Lane.rest(l)
+  local at, ring = Lane.ready_at(l), false
+  if not at then
+    redis.call('ZREM', P .. 'due', l.id)
+    Lane.set(l, 'rung', 0)
+  elseif at > now then
+    redis.call('ZADD', P .. 'due', at, l.id)
+    Lane.set(l, 'rung', 0)
+  elseif Lane.num(l, 'rung') == 0 then
+    Lane.set(l, 'rung', now)
+    Lane.set(l, 'rings', 1)
+    redis.call('ZADD', P .. 'due', now + GRACE, l.id)
+    ring = true
+  end
+  Lane.save(l)
+  return ring
+end
+
+function Lane.wait_until(l, at, reason)
+  Lane.set(l, 'wait', math.floor(at))
+  Lane.set(l, 'wait_ms', math.max(0, math.floor(at) - now))
+  Lane.set(l, 'wait_reason', reason)
+end
+
+function Lane.hold_until(l, field, at)
+  if at > Lane.num(l, field) then Lane.set(l, field, math.floor(at)) end
+end
+
+-- Back into the queue, at its old place, unless somebody newer has overtaken it meanwhile.
+function Lane.put_back(l, id)
+  local state, reason = Newest.overtaken(l.id, id)
+  if state then
+    Recall.become(id, state, reason)
+    return false
+  end
+  Recall.set_queued(id)
+  redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
+  return true
+end
+
+function Lane.end_recall(l, id, state, reason)
+  if redis.call('ZREM', l.queue, id) == 0 and Lane.get(l, 'inflight') == id then Lane.set(l, 'inflight', '') end
+  Recall.become(id, state, reason)
+end
+
+function Lane.set_aside(l, id)
+  redis.call('HSET', recall_key(id), 'strikes', 0, 'crashes', 0)
+  Lane.set(l, 'aside', id)
+  Lane.set(l, 'first', '')
+end
+
+-- The turn that held the lane is gone: its call can no longer be running (the lease is that long).
+function Lane.recover(l)
+  local id = Lane.get(l, 'inflight')
+  if id == '' then return end
+  Lane.set(l, 'inflight', '')
+  Recall.add_attempt(id, cjson.encode({started_at = Lane.num(l, 'lease') - Lane.num(l, 'lease_ms'), outcome = 'worker lost'}))
+  count('pushes:worker lost')
+  if not Lane.put_back(l, id) then return end
+  Lane.set(l, 'first', id)
+  if redis.call('HINCRBY', recall_key(id), 'crashes', 1) < CRASHES then return end
+  if (tonumber(Recall.field(id, 'rounds')) or 0) < ROUNDS then
+    Lane.set_aside(l, id)
+  else
+    Lane.end_recall(l, id, 'dead', 'workers died while pushing it, and others passed')
+  end
+end
+
+-- Which recall goes next: the one that made the lane wait, else the earliest that is not set aside.
+function Lane.pick(l)
+  local aside, first = Lane.get(l, 'aside'), Lane.get(l, 'first')
+  if aside ~= '' and not redis.call('ZSCORE', l.queue, aside) then aside = '' end
+  local id = first
+  if first == '' or not redis.call('ZSCORE', l.queue, first) then
+    local heads = redis.call('ZRANGE', l.queue, 0, 1)
+    id = heads[1]
+    if id and id == aside then id = heads[2] or aside end
+  end
+  if id == aside then aside = '' end
+  Lane.set(l, 'aside', aside)
+  Lane.set(l, 'first', '')
+  Lane.set(l, 'probing', aside ~= '' and '1' or '')
+  return id
+end
+
+function Lane.push_reply(l)
+  local id = Lane.get(l, 'inflight')
+  local r = hash(recall_key(id))
+  r.id, r.attempts, r.changes = id, nil, nil
+  return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r})
+end
+
+function Lane.reply(l, kind, reason, at)
+  local text = cjson.encode({kind = kind, fence = Lane.num(l, 'fence'), reason = reason or '', ['until'] = at or 0})
+  Lane.set(l, 'reply', text)
+  return text
+end
+
+-- terms: lease_ms, quiet_ms, daily_limit (or nil), day, day_ends (ms)
+function Lane.count_day(l, terms)
+  if Lane.get(l, 'day') == terms.day then return end
+  Lane.set(l, 'day', terms.day)
+  Lane.set(l, 'pushed', 0)
+end
+
+function Lane.hindrance(l, terms)
+  if Lane.get(l, 'stopped') ~= '' then return 'stopped', Lane.get(l, 'stopped') end
+  if Lane.get(l, 'paused') ~= '' then return 'paused', Lane.get(l, 'paused') end
+  if Lane.num(l, 'quiet') > now then return 'wait', 'quiet', Lane.num(l, 'quiet') end
+  if Lane.num(l, 'wait') > now then return 'wait', Lane.get(l, 'wait_reason'), Lane.num(l, 'wait') end
+  if terms.daily_limit and Lane.num(l, 'pushed') >= terms.daily_limit then
+    Lane.wait_until(l, terms.day_ends, 'the daily limit is used up')
+    return 'wait', Lane.get(l, 'wait_reason'), terms.day_ends
+  end
+end
+
+function Lane.claim(l, terms)
+  Lane.set(l, 'lease_ms', terms.lease_ms)
+  Lane.set(l, 'quiet_ms', terms.quiet_ms)
+  Lane.count_day(l, terms)
+  local kind, reason, at = Lane.hindrance(l, terms)
+  if kind then return Lane.reply(l, kind, reason, at) end
+  local id = Lane.pick(l)
+  if not id then return Lane.reply(l, 'empty') end
+  redis.call('ZREM', l.queue, id)
+  Lane.set(l, 'inflight', id)
+  Lane.set(l, 'lease', now + terms.lease_ms)
+  Lane.set(l, 'reply', 'push')
+  Recall.set_pushing(id)
+  return Lane.push_reply(l)
+end
+
+function Lane.acquire(l, nonce, terms)
+  Lane.clamp(l)
+  if Lane.get(l, 'owner') == nonce and Lane.num(l, 'step') == 0 then return Lane.last_reply(l) end
+  if Lane.get(l, 'inflight') ~= '' and Lane.num(l, 'lease') > now then
+    return cjson.encode({kind = 'busy', ['until'] = Lane.num(l, 'lease')})
+  end
+  open_full_store()
+  Lane.recover(l)
+  Lane.set(l, 'fence', Lane.num(l, 'fence') + 1)
+  Lane.set(l, 'owner', nonce)
+  Lane.set(l, 'step', 0)
+  Lane.set(l, 'rung', 0)
+  return Lane.claim(l, terms)
+end
+
+function Lane.last_reply(l)
+  if Lane.get(l, 'reply') == 'push' and Lane.get(l, 'inflight') ~= '' then return Lane.push_reply(l) end
+  return Lane.get(l, 'reply')
+end
+
+-- A complete answer came: the lane works. If this was a probe, the recall set aside has its next try.
+function Lane.passed(l)
+  if Lane.get(l, 'probing') ~= '1' then return end
+  local aside = Lane.get(l, 'aside')
+  redis.call('HINCRBY', recall_key(aside), 'rounds', 1)
+  Lane.set(l, 'first', aside)
+  Lane.set(l, 'aside', '')
+end
+
+-- The probe failed as well: the lane is at fault, and neither recall is to blame.
+function Lane.acquit(l, id)
+  redis.call('HSET', recall_key(id), 'strikes', 0)
+  redis.call('HSET', recall_key(Lane.get(l, 'aside')), 'strikes', 0)
+  Lane.set(l, 'aside', '')
+end
+
+local Outcome = {}
+
+function Outcome.ended(l, id, o)
+  if o.passed then Lane.passed(l) end
+  if o.date then redis.call('HSET', recall_key(id), 'date', o.date) end
+  Recall.become(id, o.state, o.reason)
+end
+
+function Outcome.again(l, id, o)
+  if not Lane.put_back(l, id) then return end
+  Lane.set(l, 'first', id)
+  if not o.convicts then return end
+  if Lane.get(l, 'probing') == '1' then return Lane.acquit(l, id) end
+  redis.call('HINCRBY', recall_key(id), 'strikes', 1)
+end
+
+function Outcome.aside(l, id, o)
+  if not Lane.put_back(l, id) then return end
+  if Lane.get(l, 'probing') == '1' then
+    Lane.set(l, 'first', id)
+    return Lane.acquit(l, id)
+  end
+  Lane.set_aside(l, id)
+end
+
+-- o: kind (ended, again, aside), state, reason, passed, convicts, date, attempt (JSON line), verdict,
+--    sent_ms (ms since the request was written, nil when it was not), quiet, wait_ms, wait_until,
+--    wait_reason, stop (reason), history
+function Lane.apply(l, o)
+  local id = Lane.get(l, 'inflight')
+  Lane.set(l, 'inflight', '')
+  if o.attempt then Recall.add_attempt(id, o.attempt) end
+  if o.verdict then count('pushes:' .. o.verdict) end
+  if o.sent_ms then Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1) end
+  if o.quiet then Lane.hold_until(l, 'quiet', now - math.max(0, o.sent_ms or 0) + Lane.num(l, 'quiet_ms')) end
+  Outcome[o.kind](l, id, o)
+  Lane.set(l, 'probing', '')
+  if o.history then Lane.set(l, 'history', o.history) end
+  if o.stop then Lane.set(l, 'stopped', o.stop) end
+  local at = o.wait_until or (o.wait_ms and now + o.wait_ms)
+  if at then Lane.wait_until(l, at, o.wait_reason or o.reason) end
+end
+
+function Lane.finish(l, fence, step, id, outcome, more, terms)
+  if Lane.num(l, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
+  if Lane.num(l, 'step') == step then return Lane.last_reply(l) end
+  if Lane.num(l, 'step') + 1 ~= step or Lane.get(l, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
+  open_full_store()
+  Lane.set(l, 'step', step)
+  Lane.count_day(l, terms)
+  Lane.apply(l, outcome)
+  if more then return Lane.claim(l, terms) end
+  return Lane.reply(l, 'released')
+end
+
+function Lane.pause(l, reason)
+  Lane.set(l, 'paused', reason)
+end
+
+-- The operator says "go on": every reason to wait is over but a lease and the quiet time.
+function Lane.resume(l)
+  for _, field in ipairs({'paused', 'stopped', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
+  Lane.set(l, 'wait', 0)
+end
+
+-- Lanes whose time has come, each with how often it has been rung for since somebody last took it.
+local function sweep(limit)
+  local out = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, limit)) do
+    local l = Lane.load(id)
+    Lane.clamp(l)
+    local at = Lane.ready_at(l)
+    if not at then
+      redis.call('ZREM', P .. 'due', id)
+      Lane.set(l, 'rung', 0)
+    elseif at > now then
+      redis.call('ZADD', P .. 'due', at, id)
+    else
+      local rings = Lane.num(l, 'rung') == 0 and 1 or Lane.num(l, 'rings') + 1
+      Lane.set(l, 'rung', now)
+      Lane.set(l, 'rings', rings)
+      redis.call('ZADD', P .. 'due', now + math.min(PATIENCE, GRACE * 2 ^ (rings - 1)), id)
+      out[#out + 1] = id
+      out[#out + 1] = rings
+    end
+    Lane.save(l)
+  end
+  return out
+end

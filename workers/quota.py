@@ -1,0 +1,40 @@
+"""The day of a token's quota: when it began, when it ends; pure.
+
+wolkvox does not document when the daily limit of a token starts anew, so `quota_resets_at` is a setting.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from workers.lane import Terms
+
+if TYPE_CHECKING:
+    from integration.config import Account
+
+
+def next_reset(account: Account, now: datetime) -> datetime:
+    """Tell when the account's quota starts anew after `now` (aware, in the account's zone)."""
+    local = now.astimezone(account.timezone)
+    reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
+    while reset.astimezone(UTC) <= now:
+        local += timedelta(days=1)
+        reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
+    return reset
+
+
+def quota_day(account: Account, now: datetime) -> str:
+    """Name the quota's day that `now` lies in, by the date on which it ends."""
+    return next_reset(account, now).date().isoformat()
+
+
+def terms_of(account: Account, now: datetime) -> Terms:
+    """Give what the lane of an account goes by."""
+    return Terms(
+        lease_seconds=account.lease_seconds,
+        quiet_seconds=account.quiet_seconds,
+        daily_limit=account.daily_limit,
+        day=quota_day(account, now),
+        day_ends=next_reset(account, now),
+    )

@@ -1,0 +1,269 @@
+"""What follows from a verdict: verdict + history + jitter → decision. Pure.
+
+Promises: every wait is bounded and never nearly nothing, faults that cannot be a recall's own burn no
+recall however often they come, and no reason holds a customer's data. Never sleeps, never reads a clock.
+Decisions are values; the turn acts on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from integration.wolkvox import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.wolkvox import Verdict
+
+STRIKES_LIMIT = 3
+ROUNDS_LIMIT = 2
+SAME_WORDS_LIMIT = 5
+PROBE_EVERY = timedelta(hours=1)
+RETRY_AFTER_LIMIT_SECONDS = 3600.0
+
+
+# --- what went before ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneHistory:
+    """What a lane remembers of its faults; the ledger keeps it as text and does not look inside.
+
+    `faults` and `concurrency` count what came since the last clear answer (accepted or refused),
+    `quota_refusals` likewise. `words` is a mark of the last refusal's words (not the words: they may
+    name a customer) and `same_words` how many refusals in a row had them.
+    """
+
+    faults: int = 0
+    concurrency: int = 0
+    quota_refusals: int = 0
+    words: str = ""
+    same_words: int = 0
+
+    def to_json(self) -> str:
+        """Encode it; a history without faults is an empty text."""
+        return "" if self == LaneHistory() else json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes | None) -> LaneHistory:
+        """Decode it. What cannot be read counts as no history: that only makes waits shorter."""
+        try:
+            found = json.loads(text or "{}")
+        except ValueError:
+            return cls()
+        if not isinstance(found, dict):
+            return cls()
+        words = found.get("words")
+        return cls(
+            faults=_count(found.get("faults")),
+            concurrency=_count(found.get("concurrency")),
+            quota_refusals=_count(found.get("quota_refusals")),
+            words=words if isinstance(words, str) else "",
+            same_words=_count(found.get("same_words")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallHistory:
+    """What is remembered of one recall, this verdict not yet counted.
+
+    `strikes` counts the faults that may be its own, `crashes` the workers that died under it, both
+    since it was last set aside; `rounds` how often it was set aside and another recall passed.
+    """
+
+    strikes: int = 0
+    rounds: int = 0
+    crashes: int = 0
+
+
+def _count(found: object) -> int:
+    return max(0, found) if isinstance(found, int) else 0
+
+
+# --- what to do ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """The recall is recorded at wolkvox; go on with the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """The recall is dead; the lane goes on after `seconds`, and keeps the quiet time if `quiet`."""
+
+    reason: str
+    seconds: float = 0.0
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryIn:
+    """The lane waits `seconds`, then the same recall goes first. `convicts`: it has one strike more."""
+
+    seconds: float
+    reason: str
+    quiet: bool = False
+    convicts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """The lane waits `seconds`, then another recall is tried in place of this one, if there is one."""
+
+    seconds: float
+    reason: str
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitUntil:
+    """The lane waits until `moment` (aware), then the same recall goes first."""
+
+    moment: datetime
+    reason: str
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLane:
+    """Nothing passes until the operator has acted. `recall_dead`: the recall was refused beside that."""
+
+    reason: str
+    recall_dead: bool = False
+    quiet: bool = False
+
+
+Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopLane
+
+
+# --- how long --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Backoff:
+    """`first` seconds, doubled to `last`, each times a factor from `low` up to `low + spread`."""
+
+    first: float
+    last: float
+    low: float
+    spread: float
+
+    def seconds(self, times: int, jitter: float) -> float:
+        doublings = min(max(times, 1) - 1, 32)
+        return min(self.first * 2.0**doublings, self.last) * (self.low + self.spread * jitter)
+
+
+# About 1 s to 5 minutes, and 5 s to 2 minutes: the last step leaves room for its jitter.
+FAULT_BACKOFF = _Backoff(1.0, 240.0, 0.75, 0.5)
+CONCURRENCY_BACKOFF = _Backoff(5.0, 96.0, 1.0, 0.25)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that a decision goes by."""
+
+    verdict: Verdict
+    lane: LaneHistory
+    recall: RecallHistory
+    jitter: float
+    now: datetime
+    quota_resets_at: datetime
+
+
+def decide(
+    verdict: Verdict,
+    lane: LaneHistory,
+    recall: RecallHistory,
+    *,
+    jitter: float,
+    now: datetime,
+    quota_resets_at: datetime,
+) -> tuple[Decision, LaneHistory]:
+    """Say what follows from a verdict, and what the lane shall remember.
+
+    `jitter` is a random number from 0 up to but not including 1; `now` and `quota_resets_at` (the
+    next reset after now) are aware. Raises ValueError for another jitter or a date without a zone.
+    """
+    if not 0 <= jitter < 1:
+        raise ValueError(f"jitter: found {jitter}; allowed: 0 up to but not including 1")
+    if now.utcoffset() is None or quota_resets_at.utcoffset() is None:
+        raise ValueError("now, quota_resets_at: found a date without a zone; allowed: aware datetimes")
+    case = _Case(verdict, lane, recall, jitter, now, quota_resets_at)
+    return _BY_KIND[verdict.kind](case)
+
+
+def _accepted(_: _Case) -> tuple[Decision, LaneHistory]:
+    return Accept(), LaneHistory()
+
+
+def _refused(case: _Case) -> tuple[Decision, LaneHistory]:
+    verdict = case.verdict
+    if not verdict.may_stop_lane:
+        return Refuse(reason=verdict.reason, quiet=verdict.quiet), LaneHistory()
+    mark = hashlib.sha256(verdict.words.encode("utf-8", "replace")).hexdigest()[:16]
+    times = case.lane.same_words + 1 if mark == case.lane.words else 1
+    if times >= SAME_WORDS_LIMIT:
+        reason = f"{times} refusals in a row with the same words: look at the last answer, then resume"
+        return StopLane(reason=reason, recall_dead=True, quiet=verdict.quiet), LaneHistory()
+    return Refuse(reason=verdict.reason, quiet=verdict.quiet), LaneHistory(words=mark, same_words=times)
+
+
+def _concurrency(case: _Case) -> tuple[Decision, LaneHistory]:
+    lane = replace(case.lane, concurrency=case.lane.concurrency + 1)
+    seconds = _at_least(CONCURRENCY_BACKOFF.seconds(lane.concurrency, case.jitter), case.verdict)
+    return RetryIn(seconds=seconds, reason=case.verdict.reason, quiet=case.verdict.quiet), lane
+
+
+def _quota(case: _Case) -> tuple[Decision, LaneHistory]:
+    lane = replace(case.lane, quota_refusals=case.lane.quota_refusals + 1)
+    return WaitUntil(moment=_next_probe(case), reason=case.verdict.reason, quiet=case.verdict.quiet), lane
+
+
+def _next_probe(case: _Case) -> datetime:
+    """Give the reset at first; the hour of it is not documented, so after that look once an hour too."""
+    probe, reset = case.now + PROBE_EVERY, case.quota_resets_at
+    if reset <= case.now:
+        return probe
+    return reset if case.lane.quota_refusals == 0 else min(probe, reset)
+
+
+def _stopped(case: _Case) -> tuple[Decision, LaneHistory]:
+    return StopLane(reason=case.verdict.reason, quiet=case.verdict.quiet), case.lane
+
+
+def _fault(case: _Case) -> tuple[Decision, LaneHistory]:
+    verdict, recall = case.verdict, case.recall
+    lane = replace(case.lane, faults=case.lane.faults + 1)
+    seconds = _at_least(FAULT_BACKOFF.seconds(lane.faults, case.jitter), verdict)
+    if not verdict.convicts or recall.strikes + recall.crashes + 1 < STRIKES_LIMIT:
+        retry = RetryIn(
+            seconds=seconds, reason=verdict.reason, quiet=verdict.quiet, convicts=verdict.convicts
+        )
+        return retry, lane
+    if recall.rounds < ROUNDS_LIMIT:
+        return SetAside(seconds=seconds, reason=verdict.reason, quiet=verdict.quiet), lane
+    reason = f"poison: it failed again and again while others passed; last: {verdict.reason}"
+    return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), lane
+
+
+def _at_least(seconds: float, verdict: Verdict) -> float:
+    """Wait as long as wolkvox asks, up to an hour, if that is longer."""
+    return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
+
+
+_BY_KIND: dict[Kind, Callable[[_Case], tuple[Decision, LaneHistory]]] = {
+    Kind.ACCEPTED: _accepted,
+    Kind.REFUSED: _refused,
+    Kind.CONCURRENCY: _concurrency,
+    Kind.QUOTA: _quota,
+    Kind.STOPPED: _stopped,
+    Kind.WAIT: _fault,
+    Kind.NOT_SENT: _fault,
+    Kind.UNKNOWN: _fault,
+}

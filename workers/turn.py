@@ -1,0 +1,265 @@
+"""A turn: one worker holds one lane and pushes for a bounded time, one recall after the other.
+
+It never waits: where the lane must, the turn ends and the lane's own record says until when. Time is
+measured from before a claim is sent, on CLOCK_BOOTTIME, which goes on while a machine is suspended.
+A reply of the store that was lost is asked for until the lease is over; then somebody else has the lane.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from integration.errors import StoreAwayError
+from integration.recall import Attempt
+from integration.schedule import Drop
+from integration.wolkvox import build_call
+from workers.lane import Claim, NoClaim, Outcome, Terms
+from workers.quota import next_reset, terms_of
+from workers.recalls import attempt_line
+from workers.retry import (
+    Accept,
+    LaneHistory,
+    RecallHistory,
+    Refuse,
+    RetryIn,
+    SetAside,
+    StopLane,
+    WaitUntil,
+    decide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from integration.config import Account
+    from integration.wolkvox import Verdict
+    from integration.wolkvox_http import Exchange, Line
+    from workers.lane import Lanes
+    from workers.retry import Decision
+
+log = structlog.get_logger("ringback.turn")
+
+TURN_SECONDS = 3.0
+TURN_RECALLS = 20
+FOREIGN_WAIT_MS = 5_000
+LATE_WAIT_MS = 200
+
+
+class Reporter(Protocol):
+    """Told of what an operator should know; Sentry listens here."""
+
+    def dead(self, claim: Claim, verdict: str, reason: str) -> None:
+        """Take note of a recall that is dead."""
+
+    def stopped(self, account: str, reason: str) -> None:
+        """Take note of a lane that stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a turn works with. Time and chance are handed in."""
+
+    lanes: Lanes
+    open_line: Callable[[str], Line]
+    judge: Callable[[Exchange, datetime], Verdict]
+    reporter: Reporter
+    boottime: Callable[[], float]
+    now: Callable[[], datetime]
+    jitter: Callable[[], float]
+    sleep: Callable[[float], None]
+    stopping: Callable[[], bool]
+    reschedule: Callable[[Account, datetime, datetime], Any]
+
+
+def boottime() -> float:
+    """Seconds since boot, suspension included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def utc_now() -> datetime:
+    """The time now, aware."""
+    return datetime.now(UTC)
+
+
+class Turn:
+    """One turn on one lane. `accounts` are those that share its token, by name."""
+
+    def __init__(self, tools: Tools, lane: str, accounts: Mapping[str, Account]) -> None:
+        self._tools = tools
+        self._lane = lane
+        self._accounts = accounts
+        self._account = next(iter(accounts.values()))
+        self._started = tools.boottime()
+        self._pushed = 0
+        self._claimed_at = self._started
+
+    def run(self) -> bool:
+        """Push until the lane is empty, must wait, or the turn is over. True: ring its doorbell."""
+        claim, ring = self._acquire()
+        if not isinstance(claim, Claim):
+            return ring
+        with self._tools.open_line(self._account.endpoint) as line:
+            step = 0
+            while isinstance(claim, Claim):
+                outcome = self._push(line, claim)
+                step += 1
+                claim, ring = self._finish(claim, step, outcome)
+        return ring
+
+    def _terms(self) -> Terms:
+        return terms_of(self._account, self._tools.now())
+
+    def _acquire(self) -> tuple[Claim | NoClaim, bool]:
+        nonce = secrets.token_hex(8)
+        self._claimed_at = self._tools.boottime()
+        return self._persist(lambda: self._tools.lanes.acquire(self._lane, nonce, self._terms()))
+
+    def _finish(self, claim: Claim, step: int, outcome: Outcome) -> tuple[Claim | NoClaim, bool]:
+        more = self._goes_on()
+        self._claimed_at = self._tools.boottime()
+        return self._persist(
+            lambda: self._tools.lanes.finish(self._lane, claim, step, outcome, more=more, terms=self._terms())
+        )
+
+    def _goes_on(self) -> bool:
+        if self._tools.stopping() or self._pushed >= TURN_RECALLS:
+            return False
+        return self._tools.boottime() - self._started < TURN_SECONDS
+
+    def _persist(self, ask: Callable[[], tuple[Claim | NoClaim, bool]]) -> tuple[Claim | NoClaim, bool]:
+        pause = 0.05
+        give_up = self._tools.boottime() + self._account.lease_seconds
+        while True:
+            try:
+                return ask()
+            except StoreAwayError:
+                if self._tools.boottime() + pause > give_up:
+                    return NoClaim("lost"), False
+            self._tools.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    def _push(self, line: Line, claim: Claim) -> Outcome:
+        account = self._accounts.get(claim.account)
+        if account is None:
+            return Outcome(
+                kind="again", reason="this worker does not know the account yet", wait_ms=FOREIGN_WAIT_MS
+            )
+        wanted = datetime.fromisoformat(claim.date)
+        scheduled = self._tools.reschedule(account, wanted, self._tools.now())
+        if isinstance(scheduled, Drop):
+            return Outcome(kind="ended", state="expired", reason=scheduled.reason)
+        date: datetime = scheduled.date
+        if account.mode == "dry-run":
+            reason = "dry-run: everything but the call itself"
+            return Outcome(kind="ended", state="simulated", reason=reason, date=_iso(date))
+        return self._call(line, claim, account, date)
+
+    def _call(self, line: Line, claim: Claim, account: Account, date: datetime) -> Outcome:
+        started_at = self._tools.now()
+        call = build_call(
+            account,
+            campaign_id=claim.campaign_id,
+            customer_id=claim.customer_id,
+            recall_telephone=claim.telephone,
+            recall_date=date,
+        )
+        exchange = line.push(
+            call,
+            claimed_at=self._claimed_at,
+            latest_write_seconds=account.latest_write_seconds,
+            timeout_seconds=account.timeout_seconds,
+        )
+        self._pushed += 1
+        if exchange.too_late:
+            return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
+        verdict = self._tools.judge(exchange, self._tools.now())
+        decision, history = self._decide(claim, account, verdict)
+        outcome = outcome_of(decision, _iso(date))
+        self._report(claim, verdict, outcome)
+        sent_ms = None
+        if exchange.sent_at is not None:
+            sent_ms = round((self._tools.boottime() - exchange.sent_at) * 1000)
+        attempt = Attempt(
+            started_at=started_at,
+            seconds=exchange.seconds,
+            http_status=exchange.status,
+            code=verdict.code,
+            msg=verdict.msg,
+            outcome=verdict.kind,
+        )
+        return Outcome(
+            **outcome,
+            verdict=str(verdict.kind),
+            attempt=attempt_line(attempt),
+            sent_ms=sent_ms,
+            history=history.to_json(),
+        )
+
+    def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, LaneHistory]:
+        now = self._tools.now()
+        return decide(
+            verdict,
+            LaneHistory.from_json(claim.history),
+            RecallHistory(strikes=claim.strikes, rounds=claim.rounds, crashes=claim.crashes),
+            jitter=self._tools.jitter(),
+            now=now,
+            quota_resets_at=next_reset(account, now),
+        )
+
+    def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
+        told = {"recall": claim.recall_id, "account": claim.account, "verdict": str(verdict.kind)}
+        log.info("pushed", **told, reason=outcome["reason"])
+        if outcome.get("state") == "dead":
+            self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
+        if outcome.get("stop"):
+            log.error("lane stopped", account=claim.account, reason=outcome["stop"])
+            self._tools.reporter.stopped(claim.account, outcome["stop"])
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
+    """Translate a decision into what the lane is told; `date` is the recall_date as sent."""
+    told = _ending(decision, date)
+    told["quiet"] = getattr(decision, "quiet", False)
+    seconds = getattr(decision, "seconds", 0.0)
+    if seconds:
+        told["wait_ms"] = round(seconds * 1000)
+    return told
+
+
+def _ending(decision: Decision, date: str) -> dict[str, Any]:
+    match decision:
+        case Accept():
+            reason = "wolkvox answered 202: recorded, not yet called"
+            return {"kind": "ended", "state": "accepted", "reason": reason, "passed": True, "date": date}
+        case Refuse():
+            # A poisoned recall got no clear answer: it says nothing good of the lane.
+            passed = decision.seconds == 0
+            return {
+                "kind": "ended",
+                "state": "dead",
+                "reason": decision.reason,
+                "passed": passed,
+                "date": date,
+            }
+        case RetryIn():
+            return {"kind": "again", "reason": decision.reason, "convicts": decision.convicts}
+        case SetAside():
+            return {"kind": "aside", "reason": decision.reason}
+        case WaitUntil():
+            until = round(decision.moment.timestamp() * 1000)
+            return {"kind": "again", "reason": decision.reason, "wait_until": until}
+        case StopLane(recall_dead=True):
+            dead = {"kind": "ended", "state": "dead", "reason": decision.reason, "passed": True}
+            return {**dead, "date": date, "stop": decision.reason}
+        case StopLane():
+            return {"kind": "again", "reason": decision.reason, "stop": decision.reason}
