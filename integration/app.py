@@ -63,7 +63,7 @@ def compose(desk: Desk, rates: Rates) -> Flask:
 
 def _look_at_store(desk: Desk) -> None:
     try:
-        desk.store.guarded(lambda: assure(desk.store.client, accept_loss=desk.config.store.accept_loss))
+        desk.look_at_store()
         desk.bind()
     except StoreAwayError as error:
         log.warning("the store is away; senders get 503 until it is back", reason=str(error))

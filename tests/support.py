@@ -1,0 +1,167 @@
+"""What several test files need: a configuration, a desk on a real store, signed deliveries."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from integration.config_file import ConfigWatch
+from integration.sources import SOURCES
+from workers.desk import Desk
+from workers.doorbell import Doorbell
+from workers.store import Store, connect
+
+ENVIRON = {
+    "HUBSPOT_SECRET": "hubspot-client-secret-1",
+    "FORMS_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "URL_KEY": "k-9f27c1d0a4b84f7e-2b",
+    "ZAPIER_KEY": "zapier-key-0123456789abcdef",
+    "PARTNER_KEY": "partner-key-0123456789abcdef",
+    "TOKEN_BOGOTA": "token-of-bogota-3f9a",
+    "TOKEN_LIMA": "token-of-lima-77c1",
+}
+
+ACCOUNT = """
+[accounts.{name}]
+base_url = "{base_url}"
+token = "{token}"
+timezone = "America/{zone}"
+country = "{country}"
+{more}
+"""
+
+SOURCES_AND_ROUTES = """
+[api_keys]
+zapier = "env:ZAPIER_KEY"
+partner = { key = "env:PARTNER_KEY", accounts = ["lima"] }
+
+[sources.hubspot]
+kind = "hubspot"
+secrets = ["env:HUBSPOT_SECRET"]
+
+[sources.salesforce]
+kind = "salesforce"
+url_key = "env:URL_KEY"
+organization_id = "00Dxx0000000000EAA"
+
+[sources.forms]
+kind = "json"
+verify = "standard-webhooks"
+secrets = ["env:FORMS_SECRET"]
+
+[[routes]]
+name = "callback date on a contact"
+source = "hubspot"
+account = "bogota"
+when = "event.propertyName == 'callback_at' and event.propertyValue"
+campaign_id = "10"
+customer_id = "{{ event.objectId }}"
+recall_telephone = "3001112233"
+recall_date = "{{ event.propertyValue }}"
+
+[[routes]]
+name = "callback taken back"
+source = "hubspot"
+account = "bogota"
+when = "event.propertyName == 'callback_at' and not event.propertyValue"
+action = "cancel"
+campaign_id = "10"
+customer_id = "{{ event.objectId }}"
+
+[[routes]]
+name = "salesforce lead"
+source = "salesforce"
+account = "lima"
+campaign_id = "{{ event.Wolkvox_Campaign__c }}"
+customer_id = "{{ event.Id }}"
+recall_telephone = "{{ event.MobilePhone }}"
+recall_date = "{{ event.Callback_At__c }}"
+
+[[routes]]
+name = "form"
+source = "forms"
+account = "bogota"
+when = "event.phone != 'ignore me'"
+campaign_id = "{{ event.campaign | default('10') }}"
+customer_id = "{{ event.customer }}"
+recall_telephone = "{{ event.phone }}"
+recall_date = "{{ event.at }}"
+"""
+
+
+def account(name, base_url="http://127.0.0.1:9", *, token=None, zone="Bogota", country="CO", more=""):
+    return ACCOUNT.format(
+        name=name,
+        base_url=base_url,
+        token=token or f"env:TOKEN_{name.upper()}",
+        zone=zone,
+        country=country,
+        more=more,
+    )
+
+
+def two_accounts(base_url="http://127.0.0.1:9", more=""):
+    return account("bogota", base_url, more=more) + account(
+        "lima", base_url, zone="Lima", country="PE", more=more
+    )
+
+
+def write_config(folder: Path, text: str | None = None) -> Path:
+    path = folder / "ringback.toml"
+    path.write_text(two_accounts() + SOURCES_AND_ROUTES if text is None else text, "utf-8")
+    return path
+
+
+def make_desk(folder: Path, client, text: str | None = None) -> Desk:
+    """A desk on the store of a test, over a connection as the web has it."""
+    client = connect(url_of(client))
+    watch = ConfigWatch(write_config(folder, text), ENVIRON)
+    return Desk(watch, Store(client), Doorbell.silent())
+
+
+def url_of(client) -> str:
+    where = client.connection_pool.connection_kwargs
+    return f"redis://{where['host']}:{where['port']}/{where.get('db', 0)}"
+
+
+class NoRates:
+    """Lets everything pass."""
+
+    def over(self, name, per_minute):
+        return None
+
+
+def signed(desk, source, body, *, url, message_id=None, now=None):
+    """The headers with which the source's sender would send this body."""
+    settings = desk.config.sources[source]
+    return SOURCES[settings.kind].sign(
+        body,
+        settings,
+        url=url,
+        method="POST",
+        message_id=message_id or f"msg_{secrets.token_hex(8)}",
+        now=now or datetime.now(UTC),
+    )
+
+
+def hubspot_event(customer, value, *, occurred_at=None, event_id=None, name="callback_at"):
+    occurred = occurred_at or datetime.now(UTC)
+    return {
+        "eventId": event_id or secrets.randbelow(10**9),
+        "subscriptionId": 25,
+        "portalId": 33,
+        "appId": 1160452,
+        "occurredAt": round(occurred.timestamp() * 1000),
+        "subscriptionType": "contact.propertyChange",
+        "attemptNumber": 0,
+        "objectId": customer,
+        "propertyName": name,
+        "propertyValue": value,
+        "changeSource": "CRM",
+    }
+
+
+def as_bytes(value) -> bytes:
+    return json.dumps(value).encode()
