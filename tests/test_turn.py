@@ -1,0 +1,276 @@
+"""A turn on a real lane, against the wolkvox simulator over loopback HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support import SOURCES_AND_ROUTES, account, make_desk
+
+from integration.errors import StoreAwayError
+from integration.plan import request_from_fields
+from integration.recall import State
+from integration.sandbox import Sandbox
+from integration.schedule import apply
+from integration.wolkvox_http import Line, judge
+from workers.turn import TURN_RECALLS, Tools, Turn, boottime, utc_now
+
+SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
+LIMA = account("lima", zone="Lima", country="PE")
+
+
+class Notes:
+    """What was reported to the operator."""
+
+    def __init__(self):
+        self.deaths = []
+        self.stops = []
+
+    def dead(self, claim, verdict, reason):
+        self.deaths.append((claim.recall_id, verdict))
+
+    def stopped(self, account, reason):
+        self.stops.append((account, reason))
+
+
+class Shop:
+    def __init__(self, folder, store, sandbox, more=SHORT):
+        text = account("bogota", sandbox.url, more=more) + LIMA + SOURCES_AND_ROUTES
+        self.desk = make_desk(folder, store, text)
+        self.sandbox = sandbox
+        self.notes = Notes()
+        self.stopping = False
+        self.opened = []
+        self.sleeps = []
+        self.desk.bind()
+        self.lane = self.desk.lanes.bound()["bogota"]
+
+    def ask(self, customer="c1", *, hours=24):
+        request = request_from_fields(
+            self.desk.config.accounts["bogota"],
+            campaign_id="10",
+            customer_id=customer,
+            recall_telephone="300 111 2233",
+            recall_date=(datetime.now(UTC) + timedelta(hours=hours)).isoformat(),
+            now=datetime.now(UTC),
+            source="api:test",
+        )
+        admitted = self.desk.admit_one(request, expired=None, key="", fingerprint="")
+        return admitted.answer.recalls[0]
+
+    def open_line(self, endpoint):
+        self.opened.append(endpoint)
+        return Line(endpoint)
+
+    def tools(self, **more):
+        tools = {
+            "lanes": self.desk.lanes,
+            "open_line": self.open_line,
+            "judge": judge,
+            "reporter": self.notes,
+            "boottime": boottime,
+            "now": utc_now,
+            "jitter": lambda: 0.0,
+            "sleep": self.sleeps.append,
+            "stopping": lambda: self.stopping,
+            "reschedule": apply,
+        }
+        return Tools(**{**tools, **more})
+
+    def turn(self, **more):
+        accounts = {"bogota": self.desk.config.accounts["bogota"]}
+        return Turn(self.tools(**more), self.lane, accounts).run()
+
+    def recall(self, recall_id):
+        return self.desk.recalls.get(recall_id)
+
+    def calls(self):
+        return [call for call in self.sandbox.calls() if call["method"] == "PUT"]
+
+    def state(self):
+        return self.desk.account("bogota").state
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def shop(tmp_path, store, sandbox):
+    return Shop(tmp_path, store, sandbox)
+
+
+def test_a_turn_pushes_until_the_lane_is_empty_over_one_connection(shop):
+    ids = [shop.ask(f"c{n}") for n in range(5)]
+    assert shop.turn() is False
+    assert {shop.recall(i).state for i in ids} == {State.ACCEPTED}
+    assert [call["body"]["customer_id"] for call in shop.calls()] == [f"c{n}" for n in range(5)]
+    assert len(shop.opened) == 1
+    assert shop.state() == "idle"
+
+
+def test_what_wolkvox_gets_is_what_was_asked(shop):
+    recall = shop.recall(shop.ask("c1"))
+    shop.turn()
+    body = shop.calls()[0]["body"]
+    assert body["recall_telephone"] == "3001112233"
+    assert body["recall_date"] == recall.recall_date.strftime("%Y%m%d%H%M%S")
+    attempt = shop.recall(recall.id).attempts[0]
+    assert (attempt.code, attempt.outcome) == ("202", "accepted")
+
+
+def test_a_long_queue_is_left_for_another_turn_after_a_while(shop):
+    for n in range(TURN_RECALLS + 1):
+        shop.ask(f"c{n}")
+    assert shop.turn() is True
+    assert len(shop.calls()) == TURN_RECALLS
+    assert shop.turn() is False
+    assert len(shop.calls()) == TURN_RECALLS + 1
+
+
+def test_on_shutdown_a_turn_ends_after_the_call_in_flight(shop):
+    shop.ask("c1")
+    shop.ask("c2")
+    shop.stopping = True
+    assert shop.turn() is True
+    assert len(shop.calls()) == 1
+
+
+def test_a_refused_recall_is_dead_with_the_whole_answer_and_the_next_goes_on(shop):
+    shop.sandbox.add_rule(
+        action="answer", customer_id="c1", status=400, code="400", msg="SOME PARAMETERS ARE REQUIRED"
+    )
+    dead, good = shop.ask("c1", hours=1), shop.ask("c2", hours=2)
+    shop.turn()
+    found = shop.recall(dead)
+    assert found.state is State.DEAD
+    assert found.attempts[0].msg == "SOME PARAMETERS ARE REQUIRED"
+    assert shop.recall(good).state is State.ACCEPTED
+    assert shop.notes.deaths == [(dead, "refused")]
+
+
+def test_a_token_that_is_refused_stops_the_lane_and_burns_nothing(shop):
+    shop.sandbox.add_rule(
+        action="answer", times=1, status=401, code="401", msg="PLEASE ENTER THE WOLKVOX-TOKEN"
+    )
+    recall = shop.ask("c1")
+    assert shop.turn() is False
+    assert shop.state() == "stopped"
+    assert shop.recall(recall).state is State.QUEUED
+    assert len(shop.notes.stops) == 1
+    shop.desk.resume("bogota")
+    shop.turn()
+    assert shop.recall(recall).state is State.ACCEPTED
+
+
+def test_a_server_error_makes_the_lane_wait_then_the_same_recall_goes_first(shop):
+    shop.sandbox.add_rule(action="answer", times=1, status=500, code="500", msg="ERROR")
+    first = shop.ask("c1", hours=2)
+    shop.turn()
+    assert shop.state() == "waiting"
+    shop.ask("c2", hours=1)
+    shop.desk.resume("bogota")
+    shop.turn()
+    assert [call["body"]["customer_id"] for call in shop.calls()] == ["c1", "c1", "c2"]
+    assert [a.outcome for a in shop.recall(first).attempts] == ["unknown", "accepted"]
+
+
+def test_a_time_out_makes_the_lane_quiet_even_for_the_operator(shop):
+    shop.sandbox.add_rule(action="hang", times=1)
+    recall = shop.ask("c1")
+    shop.turn()
+    shop.desk.resume("bogota")
+    assert shop.turn() is False
+    assert len(shop.calls()) == 1
+    view = shop.desk.account("bogota")
+    assert view.state == "waiting"
+    assert shop.recall(recall).state is State.QUEUED
+
+
+def test_a_dead_server_needs_no_quiet_time(tmp_path, store):
+    sandbox = Sandbox()
+    sandbox.start()
+    shop = Shop(tmp_path, store, sandbox)
+    sandbox.stop()
+    recall = shop.ask("c1")
+    shop.turn()
+    lane = shop.desk.store.client.hgetall(shop.desk.store.key(f"lane:{shop.lane}"))
+    assert int(lane.get("quiet") or 0) == 0
+    assert shop.recall(recall).attempts[0].outcome == "not_sent"
+    assert lane["pushed"] == "0"
+
+
+def test_a_dry_run_does_everything_but_the_call(tmp_path, store, sandbox):
+    shop = Shop(tmp_path, store, sandbox, more=SHORT + 'mode = "dry-run"\n')
+    recall = shop.ask("c1")
+    shop.turn()
+    assert shop.recall(recall).state is State.SIMULATED
+    assert shop.calls() == []
+
+
+def test_a_date_that_passed_while_it_waited_expires_where_late_is_drop(tmp_path, store, sandbox):
+    shop = Shop(tmp_path, store, sandbox, more=SHORT + 'late = "drop"\nmin_lead_minutes = 0\n')
+    recall = shop.ask("c1", hours=1)
+    shop.turn(now=lambda: datetime.now(UTC) + timedelta(hours=2))
+    assert shop.recall(recall).state is State.EXPIRED
+    assert shop.calls() == []
+
+
+def test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be(shop):
+    recall = shop.ask("c1", hours=1)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    shop.turn(now=lambda: later)
+    found = shop.recall(recall)
+    assert found.state is State.ACCEPTED
+    assert found.recall_date >= later + timedelta(minutes=30)
+    assert found.requested_date < later
+
+
+def test_a_claim_that_took_too_long_is_not_sent(shop):
+    recall = shop.ask("c1")
+    times = iter([0.0, 0.0, 100.0] + [100.0] * 100)
+    shop.turn(boottime=lambda: next(times), open_line=lambda e: Line(e, clock=lambda: 100.0))
+    assert shop.calls() == []
+    assert shop.recall(recall).state is State.QUEUED
+
+
+def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
+    shop.ask("c1")
+    shop.ask("c2")
+    real = shop.desk.lanes.finish
+    lost = []
+
+    class Flaky:
+        acquire = shop.desk.lanes.acquire
+
+        def finish(self, *args, **kwargs):
+            reply = real(*args, **kwargs)
+            if not lost:
+                lost.append(1)
+                raise StoreAwayError("TimeoutError")
+            return reply
+
+    shop.turn(lanes=Flaky())
+    assert [call["body"]["customer_id"] for call in shop.calls()] == ["c1", "c2"]
+    assert len(shop.sleeps) == 1
+
+
+def test_an_account_this_worker_does_not_know_yet_is_left_for_another(shop):
+    recall = shop.ask("c1")
+    foreign = {"cali": shop.desk.config.accounts["bogota"]}
+    Turn(shop.tools(), shop.lane, foreign).run()
+    assert shop.calls() == []
+    assert shop.recall(recall).state is State.QUEUED
+
+
+def test_the_token_is_in_no_key_and_no_value_of_the_store(shop):
+    shop.ask("c1")
+    shop.turn()
+    token = shop.desk.config.accounts["bogota"].token.get_secret_value()
+    client = shop.desk.store.client
+    for key in client.keys("*"):
+        assert token not in key
+        if client.type(key) == "hash":
+            assert token not in str(client.hgetall(key))
