@@ -1,20 +1,66 @@
 """The configuration as values: what `ringback.toml` means once it has been read and found good.
 
 Reading the file, resolving `env:` and `file:`, and naming every fault is `config_file`'s business;
-these models hold the types, the defaults and the rules that concern one table alone.
+these models hold the types, the defaults and the rules that concern one key alone. Every key's
+`description` says in plain words what is allowed there: it is what a user reads when it is not.
 """
 
 from __future__ import annotations
 
-from datetime import time  # noqa: TC003  (pydantic reads the annotations at run time)
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import time
+from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 GUARD_SECONDS = 2.0
 LATEST_WRITE_SECONDS = 5.0
+
+CLOCK_WORDS = 'a time of day such as "00:00"'
+ZONE_WORDS = 'an IANA time zone such as "America/Bogota"'
+SERVER_WORDS = 'the server as wolkvox support names it, in quotes, without "wv" and domain, such as "0003"'
+NAME_WORDS = "1 to 63 letters, digits, - and _, the first a letter or a digit"
+FILLED_TEXT_WORDS = "a text that is not empty"
+HEADER_TEXT_WORDS = "a text of visible ASCII characters without spaces, as it travels in a header"
+URL_KEY_WORDS = "at least 16 characters of A-Z a-z 0-9 . _ ~ -"
+BASE_URL_WORDS = (
+    "https://HOST[:PORT][/PATH] without user, query and fragment; http:// only for this machine "
+    "(localhost, 127.0.0.1) or a name without dots, since the token travels in a header"
+)
+PUBLIC_URL_WORDS = (
+    "the full https:// address as the sender signs it, without user and fragment; "
+    "http:// only for this machine"
+)
+DIAL_FORMAT_WORDS = "a text with a hole {national} or {e164}, such as 9{national}; at most 64 characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A value that is not what its key takes.
+
+    `place` leads to it from the table at hand (texts are keys, numbers count from 0), `allowed` says
+    what would do. `found` stands in for the usual description of the value, and quotes no secret.
+    """
+
+    place: tuple[str | int, ...]
+    allowed: str
+    found: str | None = None
+
+
+def refuse(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
+    """Make the error of a value that is not `allowed`.
+
+    `found` replaces the usual description of the value, and must not quote a secret. `key` names the
+    key at fault where the error concerns a whole table.
+    """
+    return PydanticCustomError("refused", "{allowed}", {"allowed": allowed, "found": found, "key": key})
 
 
 def _known_zone(name: object) -> ZoneInfo:
@@ -23,25 +69,111 @@ def _known_zone(name: object) -> ZoneInfo:
     try:
         return ZoneInfo(str(name))
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError("an IANA time zone such as America/Bogota") from error
+        close = get_close_matches(str(name), available_timezones(), n=1)
+        raise refuse(f'perhaps "{close[0]}"; {ZONE_WORDS}' if close else ZONE_WORDS) from error
+
+
+def _clock(value: object) -> time:
+    # Pydantic alone would read 30 as thirty seconds past midnight, and "1800" as half past midnight.
+    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?", value, re.ASCII):
+        hour, minute, second, *_ = map(int, [*value.split(":"), "0"])
+        return time(hour, minute, second)
+    if isinstance(value, time) and value.tzinfo is None:
+        return value.replace(microsecond=0)
+    raise refuse(CLOCK_WORDS)
+
+
+def _not_bool(value: object) -> object:
+    # True is the number 1 to Python, and to nobody who writes a configuration.
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")  # noqa: TRY004 (pydantic reports this kind)
+    return value
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str | SecretStr) else value
 
 
 def _not_empty(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().strip():
-        raise ValueError("a secret that is not empty")
+        raise refuse(FILLED_TEXT_WORDS, "an empty text")
     return secret
 
 
+def _fits_header(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", _not_empty(secret).get_secret_value()):
+        raise refuse(HEADER_TEXT_WORDS, "a text with spaces, line ends or other characters")
+    return secret
+
+
+def _fits_path(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{16,}", _not_empty(secret).get_secret_value()):
+        raise refuse(URL_KEY_WORDS)
+    return secret
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _address(text: str, allowed: str) -> SplitResult:
+    """Read an http or https address; user names and fragments are refused, as is white space."""
+    try:
+        parts = urlsplit(text)
+        sound = parts.port != 0
+    except ValueError as error:
+        raise refuse(allowed) from error
+    sound = sound and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    if not sound or parts.fragment or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", text):
+        raise refuse(allowed)
+    return parts
+
+
+def _base_url(text: str) -> str:
+    parts = _address(text, BASE_URL_WORDS)
+    host = parts.hostname or ""
+    # A name without dots means something only inside one network, such as a container's.
+    near = _is_this_machine(host) or re.fullmatch(r"[a-z][a-z0-9_-]*", host)
+    if "?" in text or "#" in text or (parts.scheme == "http" and not near):
+        raise refuse(BASE_URL_WORDS)
+    return text
+
+
+def _public_url(text: str) -> str:
+    parts = _address(text, PUBLIC_URL_WORDS)
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
+        raise refuse(PUBLIC_URL_WORDS)
+    return text
+
+
+def _server(text: str) -> str:
+    # wolkvox' own pages write the whole host, so a pasted "wv0003" would become wvwv0003.
+    if not re.fullmatch(r"(?!wv\d)[A-Za-z0-9-]{1,63}", text):
+        raise refuse(SERVER_WORDS)
+    return text
+
+
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_fits_header)]
+UrlKey = Annotated[SecretStr, AfterValidator(_fits_path)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_known_zone)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+Clock = Annotated[time, BeforeValidator(_clock)]
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", description=NAME_WORDS)]
+Template = Annotated[str, Field(min_length=1)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Window = tuple[time, time]
 
 
 class Table(BaseModel):
     """A table of the configuration: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class CallingHours(Table):
@@ -60,26 +192,46 @@ class Account(Table):
     """One wolkvox operation: server, token, clock, rules."""
 
     name: Name
-    server: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,63}$")] | None = None
-    base_url: str | None = None
-    token: Secret
-    timezone: Zone
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "CO"
-    dial_format: str = "{national}"
-    type_campaign: Literal["predictive", ""] = "predictive"
-    timeout_seconds: float = Field(default=20, gt=0, le=600)
-    server_limit_seconds: float = Field(default=60, ge=0, le=3600)
-    daily_limit: int | None = Field(default=None, ge=1)
-    quota_resets_at: time = time(0, 0)
-    min_lead_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
-    late: Literal["asap", "drop"] = "asap"
-    calling_hours: CallingHours | None = None
-    mode: Literal["live", "dry-run"] = "live"
+    server: Annotated[str, AfterValidator(_server)] | None = Field(
+        default=None,
+        description=SERVER_WORDS,
+    )
+    base_url: BaseUrl | None = Field(default=None, description=BASE_URL_WORDS)
+    token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
+    timezone: Zone = Field(description=ZONE_WORDS)
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+        default="CO", description='a country code of two capital letters such as "CO"'
+    )
+    dial_format: str = Field(default="{national}", description=DIAL_FORMAT_WORDS)
+    type_campaign: Literal["predictive", ""] = Field(
+        default="predictive",
+        description='"predictive", or "" to leave the parameter out; '
+        "wolkvox takes no callbacks for preview campaigns",
+    )
+    timeout_seconds: Number = Field(
+        default=20, gt=0, le=600, description="a number of seconds, more than 0 and at most 600"
+    )
+    server_limit_seconds: Number = Field(
+        default=60, ge=0, le=3600, description="a number of seconds from 0 to 3600"
+    )
+    daily_limit: Whole | None = Field(
+        default=None, ge=1, description="a whole number of calls a day, 1 or more; left out = no limit"
+    )
+    quota_resets_at: Clock = Field(default=time(0, 0), description=CLOCK_WORDS)
+    min_lead_minutes: Whole = Field(
+        default=30, ge=0, le=7 * 24 * 60, description="a whole number of minutes from 0 to 10080"
+    )
+    late: Literal["asap", "drop"] = Field(default="asap", description='"asap" or "drop"')
+    calling_hours: CallingHours | None = Field(
+        default=None, description="a preset's name or a table of windows"
+    )
+    mode: Literal["live", "dry-run"] = Field(default="live", description='"live" or "dry-run"')
 
     @model_validator(mode="after")
     def _server_or_base_url(self) -> Account:
         if (self.server is None) == (self.base_url is None):
-            raise ValueError("exactly one of server and base_url")
+            found = "neither server nor base_url" if self.server is None else "both server and base_url"
+            raise refuse("exactly one of server and base_url", found, key="server")
         return self
 
     @property
@@ -109,82 +261,122 @@ class Account(Table):
 class StoreSettings(Table):
     """How long things are kept, and whether a store that may forget is good enough."""
 
-    accept_loss: bool = False
-    retention_days: int = Field(default=30, ge=1)
-    raw_retention_days: int = Field(default=7, ge=0)
+    accept_loss: bool = Field(default=False, description="true or false")
+    retention_days: Whole = Field(default=30, ge=1, description="a whole number of days, 1 or more")
+    raw_retention_days: Whole = Field(default=7, ge=0, description="a whole number of days, 0 or more")
 
 
 class ApiKey(Table):
     """A caller of `/v1`. `accounts` None means all of them."""
 
     name: Name
-    key: Secret
-    accounts: frozenset[str] | None = None
-    rate_per_minute: int | None = Field(default=None, ge=1)
+    key: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
+    accounts: Annotated[frozenset[str], BeforeValidator(_one_or_more)] | None = Field(
+        default=None, min_length=1, description="a list of account names, not empty; left out = all accounts"
+    )
+    rate_per_minute: Whole | None = Field(
+        default=None, ge=1, description="a whole number of requests a minute, 1 or more; left out = no limit"
+    )
 
 
 class _Source(Table):
     name: Name
-    rate_per_minute: int | None = Field(default=None, ge=1)
-    event_time: str | None = None
-    url_key: Secret | None = None
-    dedup_hours: float = Field(default=168, gt=0)
+    rate_per_minute: Whole | None = Field(
+        default=None, ge=1, description="a whole number of requests a minute, 1 or more; left out = no limit"
+    )
+    event_time: Template | None = Field(
+        default=None, description="a template for when the CRM says it happened; left out = the arrival"
+    )
+    url_key: UrlKey | None = Field(default=None, description=URL_KEY_WORDS)
+    dedup_hours: Number = Field(
+        default=168, gt=0, le=8784, description="a number of hours, more than 0, at most 8784"
+    )
 
 
 class Lookup(Table):
     """How a HubSpot contact is read before mapping."""
 
-    token: Secret
-    properties: tuple[str, ...] = Field(min_length=1)
-    base_url: str = "https://api.hubapi.com"
+    token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
+    properties: Annotated[tuple[Template, ...], BeforeValidator(_one_or_more)] = Field(
+        min_length=1, description="a list of the contact properties to read, not empty"
+    )
+    base_url: BaseUrl = Field(default="https://api.hubapi.com", description=BASE_URL_WORDS)
 
 
 class HubspotSource(_Source):
     """HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions."""
 
-    kind: Literal["hubspot"]
-    secrets: tuple[Secret, ...] = Field(min_length=1)
-    signatures: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v3",), min_length=1)
-    public_url: str | None = None
-    lookup: Lookup | None = None
+    kind: Literal["hubspot"] = Field(description='"hubspot"')
+    secrets: Annotated[tuple[Secret, ...], BeforeValidator(_one_or_more)] = Field(
+        min_length=1,
+        description="the app's client secret, or a list of them while rotating; none may be empty",
+    )
+    signatures: Annotated[tuple[Literal["v1", "v2", "v3"], ...], BeforeValidator(_one_or_more)] = Field(
+        default=("v3",), min_length=1, description='a list of "v3", "v2" and "v1", not empty'
+    )
+    public_url: PublicUrl | None = Field(default=None, description=PUBLIC_URL_WORDS)
+    lookup: Lookup | None = Field(default=None, description="a table with token and properties")
 
 
 class SalesforceSource(_Source):
     """Salesforce outbound messages (SOAP)."""
 
-    kind: Literal["salesforce"]
-    url_key: Secret
-    organization_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$")]
+    kind: Literal["salesforce"] = Field(description='"salesforce"')
+    url_key: UrlKey = Field(description=URL_KEY_WORDS)
+    organization_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$")] = Field(
+        description="the organization's id, 15 or 18 letters and digits"
+    )
 
 
 class JsonSource(_Source):
     """Any system that can POST JSON or a form."""
 
-    kind: Literal["json"]
-    verify: Literal["standard-webhooks", "hmac-sha256", "bearer", "basic", "header", "url-key"]
-    secrets: tuple[Secret, ...] = ()
-    header: str | None = None
-    encoding: Literal["hex", "base64"] = "hex"
-    prefix: str = ""
-    events: str | None = None
-    dedup_key: str | None = None
+    kind: Literal["json"] = Field(description='"json"')
+    verify: Literal["standard-webhooks", "hmac-sha256", "bearer", "basic", "header", "url-key"] = Field(
+        description='"standard-webhooks", "hmac-sha256", "bearer", "basic", "header" or "url-key"'
+    )
+    secrets: Annotated[tuple[Secret, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="a secret, or a list of them while rotating; none may be empty"
+    )
+    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] | None = Field(
+        default=None, description='the name of a header, such as "X-Signature"'
+    )
+    encoding: Literal["hex", "base64"] = Field(default="hex", description='"hex" or "base64"')
+    prefix: Annotated[str, Field(pattern=r"^[ -~]*$")] = Field(
+        default="", description='the text before the signature, such as "sha256="'
+    )
+    events: Template | None = Field(
+        default=None, description='an expression such as "body.items"; left out = the body is one event'
+    )
+    dedup_key: Template | None = Field(
+        default=None,
+        description="a template for what makes an event the same event; left out = the message id",
+    )
 
 
 Source = HubspotSource | SalesforceSource | JsonSource
+SOURCE_KINDS: Final[dict[str, type[HubspotSource | SalesforceSource | JsonSource]]] = {
+    "hubspot": HubspotSource,
+    "salesforce": SalesforceSource,
+    "json": JsonSource,
+}
 
 
 class Route(Table):
     """From which events, to which account, with which mapping. The texts are Jinja."""
 
-    name: str = Field(min_length=1)
-    source: str
-    account: str
-    when: str | None = None
-    action: Literal["recall", "cancel"] = "recall"
-    campaign_id: str
-    customer_id: str
-    recall_telephone: str | None = None
-    recall_date: str | None = None
+    # A campaign is a number to its user, and `campaign_id = 12345` leaves no doubt.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    name: str = Field(min_length=1, max_length=200, description="a name of 1 to 200 characters")
+    source: str = Field(description="the name of a source")
+    account: str = Field(description="the name of an account")
+    when: Template | None = Field(default=None, description="an expression; left out = always")
+    action: Literal["recall", "cancel"] = Field(default="recall", description='"recall" or "cancel"')
+    campaign_id: Template = Field(description="a template for the campaign's id")
+    customer_id: Template = Field(description="a template for the customer's id")
+    recall_telephone: Template | None = Field(default=None, description="a template for the number to call")
+    recall_date: Template | None = Field(default=None, description="a template for the date of the callback")
 
 
 class Config(Table):

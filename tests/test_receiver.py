@@ -135,7 +135,9 @@ def test_the_newest_by_the_crms_time_wins_whatever_comes_first(web):
 def test_a_time_in_the_future_counts_as_five_minutes_from_arrival_at_most(web):
     far = hubspot_event(5, AT, occurred_at=datetime.now(UTC) + timedelta(days=400))
     web.post("hubspot", [far])
-    version = int(web.desk.store.client.hvals(web.desk.store.key(f"lane:{lane(web)}:newest"))[0].split("|")[0])
+    version = int(
+        web.desk.store.client.hvals(web.desk.store.key(f"lane:{lane(web)}:newest"))[0].split("|")[0]
+    )
     assert version <= (datetime.now(UTC) + timedelta(minutes=5, seconds=1)).timestamp() * 1000
 
 
@@ -279,7 +281,14 @@ def test_no_secret_and_no_number_is_in_any_log_line(web, capfd, caplog):
     web.post("hubspot", [hubspot_event(77, AT)], headers={"X-HubSpot-Signature-v3": "forged-signature"})
     said = "".join(capfd.readouterr()) + caplog.text
     assert "delivery" in said
-    for word in ("3009998877", "987654321", "customer-4711", "forged-signature", *ENVIRON.values(), "k-wrong"):
+    for word in (
+        "3009998877",
+        "987654321",
+        "customer-4711",
+        "forged-signature",
+        *ENVIRON.values(),
+        "k-wrong",
+    ):
         assert word not in said
 
 
@@ -329,7 +338,13 @@ def delivery_that_cannot_be_bound(web):
     from integration.plan import plan_event
 
     delivery = Delivery(
-        id="dl_1", source="forms", method="POST", url="", headers={}, body=b"{}", received_at=datetime.now(UTC)
+        id="dl_1",
+        source="forms",
+        method="POST",
+        url="",
+        headers={},
+        body=b"{}",
+        received_at=datetime.now(UTC),
     )
     event = Event(data=json.loads(json.dumps({"customer": "c", "phone": "3001112233", "at": AT})))
     outcome = plan_event(web.desk.book, delivery, event, datetime.now(UTC))

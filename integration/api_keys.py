@@ -1,0 +1,58 @@
+"""Who calls `/v1`: the bearer key of RFC 6750, what it may see, and how often it may ask.
+
+A key is compared in constant time with every configured one, and is never repeated anywhere.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from integration.problems import ProblemError
+from integration.signature import matches_any, secret_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from integration.config import ApiKey
+    from integration.rates import Rates
+
+_SCHEME = "bearer"
+
+
+def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
+    """Give the key that the header `Authorization` proves. Raises ProblemError (401)."""
+    scheme, _, given = (authorization or "").strip().partition(" ")
+    if scheme.lower() != _SCHEME or not given.strip():
+        raise _unauthorized("send the header: Authorization: Bearer KEY", "Bearer")
+    # Digests are all of one length, so that the time taken does not tell the length of a key.
+    digest = sha256(given.strip().encode("utf-8", "surrogatepass")).digest()
+    caller: ApiKey | None = None
+    for key in keys.values():
+        if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):
+            caller = key
+    if caller is None:
+        raise _unauthorized("the key is not one that is known here", 'Bearer error="invalid_token"')
+    return caller
+
+
+def require_rate(caller: ApiKey, rates: Rates) -> None:
+    """Count one request of a caller. Raises ProblemError (429, with Retry-After), StoreAwayError."""
+    if caller.rate_per_minute is None:
+        return
+    wait = rates.over(f"api:{caller.name}", caller.rate_per_minute)
+    if wait is not None:
+        raise ProblemError(
+            429,
+            f"this key may ask {caller.rate_per_minute} times a minute; ask again in {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
+
+
+def may_see(caller: ApiKey, account: str | None) -> bool:
+    """Tell whether a key sees what belongs to an account; None is what belongs to no known account."""
+    return caller.accounts is None or account in caller.accounts
+
+
+def _unauthorized(detail: str, challenge: str) -> ProblemError:
+    return ProblemError(401, detail, headers={"WWW-Authenticate": challenge})

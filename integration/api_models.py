@@ -1,0 +1,340 @@
+"""What `/v1` takes and gives, as models: they check requests, make answers and describe both in OpenAPI.
+
+Every field that a caller may get wrong has a description that says what is allowed there; it is what the
+caller reads when it is not.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from integration.recall import State
+
+LONGEST_TEXT = 256
+MOST_ITEMS = 200
+DEFAULT_ITEMS = 50
+RECALL_ID = r"^rc_[0-9a-z]{8}[0-9a-f]{4}$"
+CURSOR = r"^c1_[0-9a-z]{8}[0-9a-f]{4}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+_VISIBLE = r"[^\u0000-\u001F\u007F-\u009F\u2028\u2029]*"
+ONE_LINE = rf"^{_VISIBLE}\S{_VISIBLE}$"
+
+_TEXT_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters, or a number"
+_LIMIT_WORDS = f"a whole number from 1 to {MOST_ITEMS}"
+
+
+def _iso_seconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _iso_milliseconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _whole_number(value: object) -> object:
+    # A query holds text; int() would also read "1_0", " 5 " and digits of other scripts.
+    if (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isdecimal()
+        and len(value) <= len(str(MOST_ITEMS))
+    ):
+        return int(value)
+    return value
+
+
+_DateTime = WithJsonSchema({"type": "string", "format": "date-time"})
+Seconds = Annotated[datetime, PlainSerializer(_iso_seconds, return_type=str), _DateTime]
+Milliseconds = Annotated[datetime, PlainSerializer(_iso_milliseconds, return_type=str), _DateTime]
+
+_Line = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)]
+Text = _Line | float
+AccountName = Annotated[str, Field(pattern=NAME, examples=["bogota"])]
+Limit = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MOST_ITEMS, description=_LIMIT_WORDS),
+    BeforeValidator(_whole_number),
+]
+
+
+class Asked(BaseModel):
+    """Something that a caller sends: nothing beyond the fields named, and no value turned into another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Shown(BaseModel):
+    """Something that is answered."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+# --- recalls -----------------------------------------------------------------------------------
+
+
+class RecallAsked(Asked):
+    """A callback to be made. Numbers are accepted where text is meant."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "account": "bogota",
+                    "campaign_id": "12345",
+                    "customer_id": "80123456",
+                    "recall_telephone": "+57 300 111 2233",
+                    "recall_date": "2030-06-03T15:30:00-05:00",
+                }
+            ]
+        }
+    )
+
+    account: AccountName = Field(description="the name of an account")
+    campaign_id: Text = Field(description=_TEXT_WORDS, examples=["12345"])
+    customer_id: Text = Field(description=_TEXT_WORDS, examples=["80123456"])
+    recall_telephone: Text = Field(
+        description="a possible telephone number, with a country code or of the account's country",
+        examples=["+57 300 111 2233"],
+    )
+    recall_date: Text = Field(
+        description="ISO 8601 with or without zone (without: the account's), epoch seconds or milliseconds, "
+        "YYYYmmddHHMMSS, or a date alone where the account has calling hours",
+        examples=["2030-06-03T15:30:00-05:00"],
+    )
+
+
+class RecallsQuery(Asked):
+    """Which recalls to list."""
+
+    # Read from text, and the words of `state` are no State yet.
+    model_config = ConfigDict(strict=False)
+
+    state: State | None = Field(default=None, description=f"one of {', '.join(State)}")
+    account: Annotated[str, Field(pattern=NAME)] | None = Field(
+        default=None, description="the name of an account"
+    )
+    customer_id: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = Field(
+        default=None, description=f"a customer's id of 1 to {LONGEST_TEXT} characters"
+    )
+    limit: Limit = DEFAULT_ITEMS
+    cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(
+        default=None, description="the `next` of the page before"
+    )
+
+
+class AttemptShown(Shown):
+    """One call to wolkvox. `http_status`, `code` and `msg` are null where no answer came."""
+
+    started_at: Milliseconds
+    seconds: float
+    http_status: int | None
+    code: str | None
+    msg: str | None
+    outcome: str
+
+
+class ChangeShown(Shown):
+    """One change of a recall's state."""
+
+    at: Milliseconds
+    state: State
+    reason: str
+
+
+class RecallShown(Shown):
+    """A recall, and all that became of it.
+
+    `recall_date` is as sent, after the rules of the schedule; `requested_date` as asked. `source` is
+    the source's name, or `api:` and the key's.
+    """
+
+    id: Annotated[str, Field(pattern=RECALL_ID)]
+    state: State
+    account: str
+    campaign_id: str
+    customer_id: str
+    recall_telephone: str
+    recall_date: Seconds
+    requested_date: Seconds
+    source: str
+    route: str | None
+    created_at: Milliseconds
+    attempts: tuple[AttemptShown, ...]
+    history: tuple[ChangeShown, ...]
+    reason: str | None
+
+
+class RecallPage(Shown):
+    """A page of recalls, newest first. `next` is the cursor of the next page, null on the last."""
+
+    items: tuple[RecallShown, ...]
+    next: Annotated[str, Field(pattern=CURSOR)] | None
+
+
+# --- accounts ----------------------------------------------------------------------------------
+
+
+class Me(Shown):
+    """The caller's key: its name, and the accounts that it sees."""
+
+    name: str
+    accounts: tuple[str, ...]
+
+
+class PauseAsked(Asked):
+    """Why an account is paused; may be left out."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)] | None = Field(
+        default=None,
+        description=f"one line of text of 1 to {LONGEST_TEXT} characters",
+        examples=["the campaign is being changed"],
+    )
+
+
+class AccountShown(Shown):
+    """An account with its lane. Accounts with one token share a lane: its state is theirs."""
+
+    name: str
+    state: Literal["idle", "busy", "waiting", "paused", "stopped"]
+    reason: str | None
+    until: Milliseconds | None
+    queued: int
+    dead: int
+    pushed_today: int
+    daily_limit: int | None
+    oldest_seconds: float | None
+
+
+class AccountList(Shown):
+    """All accounts that the caller sees."""
+
+    items: tuple[AccountShown, ...]
+
+
+# --- parked events -----------------------------------------------------------------------------
+
+
+class ParkedQuery(Asked):
+    """Which parked events to list."""
+
+    model_config = ConfigDict(strict=False)
+
+    source: Annotated[str, Field(pattern=NAME)] | None = Field(
+        default=None, description="the name of a source"
+    )
+    route: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="the name of a route, 1 to 200 characters"
+    )
+    limit: Limit = DEFAULT_ITEMS
+
+
+class ParkedReason(Shown):
+    """Why an event could not be mapped: in which field, what was there, what is allowed."""
+
+    field: str
+    found: str
+    allowed: str
+
+
+class ParkedShown(Shown):
+    """An event that waits for a mended configuration, as the sender sent it."""
+
+    id: str
+    source: str
+    route: str | None
+    account: str | None
+    reason: ParkedReason
+    parked_at: Milliseconds
+    received_at: Milliseconds
+    event: Any
+
+
+class ParkedPage(Shown):
+    """Parked events, newest first. `next` is always null."""
+
+    items: tuple[ParkedShown, ...]
+    next: None = None
+
+
+class RemapAsked(Asked):
+    """Which parked events to look at again; all of them when nothing is named."""
+
+    source: Annotated[str, Field(pattern=NAME)] | None = Field(
+        default=None, description="the name of a source", examples=["hubspot"]
+    )
+    route: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="the name of a route, 1 to 200 characters"
+    )
+
+
+class RemapShown(Shown):
+    """What looking again came to."""
+
+    looked_at: int
+    recalls: tuple[str, ...]
+    still_parked: int
+
+
+# --- the webhooks' answers and errors ----------------------------------------------------------
+
+
+class DeliveryShown(Shown):
+    """What followed from a webhook.
+
+    `pending` counts events whose contact is being looked up; `cancelled` and `too_late` name recalls
+    that the sender took back in time, and not. They are left out where there is none.
+    """
+
+    delivery: str
+    recalls: tuple[str, ...]
+    ignored: int
+    parked: int
+    pending: int = 0
+    cancelled: tuple[str, ...] = ()
+    too_late: tuple[str, ...] = ()
+
+
+class ActionFields(Shown):
+    """What a HubSpot workflow may go on with."""
+
+    delivery: str
+    recall_id: str
+    outcome: Literal["recall", "cancelled", "too_late", "parked", "ignored"]
+    hs_execution_state: Literal["SUCCESS", "FAIL_CONTINUE"]
+
+
+class ActionShown(Shown):
+    """The answer to a HubSpot custom workflow action."""
+
+    outputFields: ActionFields  # noqa: N815  (HubSpot's word)
+
+
+class FaultShown(Shown):
+    """One thing that is wrong, and where: a JSON pointer into the body, a parameter or a header."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+    detail: str
+
+
+class Problem(Shown):
+    """An error (RFC 9457). `state` is the recall's, where an action does not fit it."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str | None = None
+    errors: tuple[FaultShown, ...] | None = None
+    state: State | None = None

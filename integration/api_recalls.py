@@ -1,0 +1,151 @@
+"""`/v1/recalls`: ask for a recall, look at one or many, try one again, take one back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+from flask import request
+
+from integration.api_keys import may_see
+from integration.api_models import RecallAsked, RecallPage, RecallShown, RecallsQuery
+from integration.api_requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
+from integration.errors import UnknownError
+from integration.plan import BadFieldsError, Expired, request_from_fields
+from integration.problems import ProblemError
+
+if TYPE_CHECKING:
+    from integration.config import Account, ApiKey
+    from integration.recall import Recall, RecallRequest, State
+    from workers.desk import Desk
+    from workers.recalls import Filter
+
+FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
+NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}
+_CURSOR, _ID = "c1_", "rc_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Which:
+    """As the Filter of workers.recalls, which this layer may not import."""
+
+    state: State | None
+    accounts: frozenset[str] | None
+    customer_id: str | None
+
+
+def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, bool]:
+    """Admit the recall of the request; the flag tells whether its idempotency key had been used for it.
+
+    Raises ProblemError (403, 409, 422), what reading the body raises, and StoreAwayError.
+    """
+    key = idempotency_key(request)
+    value = json_body(request)
+    planned = _planned(desk, caller, value)
+    wanted, expired = (planned.request, planned.reason) if isinstance(planned, Expired) else (planned, None)
+    admitted = desk.admit_one(
+        wanted,
+        expired=expired,
+        key="" if key is None else _digest(b"idempotency", caller.name.encode(), key.encode()),
+        fingerprint=_digest(orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)),
+    )
+    if admitted.clash:
+        raise ProblemError(409, "this Idempotency-Key was used for another body within the last 168 hours")
+    try:
+        recall = desk.recalls.get(admitted.answer.recalls[0])
+    except UnknownError as error:
+        detail = "this Idempotency-Key was used for a recall that is past its retention"
+        raise ProblemError(409, detail) from error
+    return RecallShown.model_validate(recall), admitted.again
+
+
+def one(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
+    """Give a recall. Raises UnknownError, also for one that the caller must not see."""
+    return RecallShown.model_validate(_seen(desk, caller, recall_id))
+
+
+def many(desk: Desk, caller: ApiKey) -> RecallPage:
+    """Give the page of recalls that the query asks for. Raises ProblemError (422)."""
+    asked = query(RecallsQuery, request)
+    accounts = _accounts(caller, asked.account)
+    which = _Which(state=asked.state, accounts=accounts, customer_id=asked.customer_id)
+    cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
+    recalls, following = desk.recalls.page(cast("Filter", which), limit=asked.limit, cursor=cursor)
+    return RecallPage(
+        items=tuple(RecallShown.model_validate(recall) for recall in recalls),
+        next=None if following is None else following.replace(_ID, _CURSOR, 1),
+    )
+
+
+def retry(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
+    """Queue a dead or expired recall again. Raises UnknownError, ConflictError."""
+    _seen(desk, caller, recall_id)
+    desk.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
+    return one(desk, caller, recall_id)
+
+
+def cancel(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
+    """Take a queued recall back. Raises UnknownError, ConflictError."""
+    _seen(desk, caller, recall_id)
+    desk.cancel(recall_id, f"cancelled by api:{caller.name}")
+    return one(desk, caller, recall_id)
+
+
+def _seen(desk: Desk, caller: ApiKey, recall_id: str) -> Recall:
+    recall = desk.recalls.get(recall_id)
+    if not may_see(caller, recall.account):
+        raise UnknownError("no such recall")
+    return recall
+
+
+def _accounts(caller: ApiKey, asked: str | None) -> frozenset[str] | None:
+    if asked is None:
+        return caller.accounts
+    return frozenset({asked}) if may_see(caller, asked) else frozenset()
+
+
+def _planned(desk: Desk, caller: ApiKey, value: Any) -> RecallRequest | Expired:
+    """Read the body's fields as a recall; every fault of every field is told at once."""
+    faults = {fault["pointer"]: fault for fault in body_faults(RecallAsked, value)}
+    if "" in faults:
+        raise bad_fields(faults.values())
+    account = None if "/account" in faults else _account(desk, caller, value["account"])
+    if account is None:
+        faults.setdefault("/account", NO_ACCOUNT)
+        raise bad_fields(faults.values())
+    given = {name: value.get(name) for name in FIELDS}
+    try:
+        planned = request_from_fields(account, **given, now=datetime.now(UTC), source=f"api:{caller.name}")
+    except BadFieldsError as error:
+        unread = {fault["pointer"]: fault for fault in map(unmappable, error.errors)}
+        raise bad_fields({**unread, **faults}.values()) from error
+    if faults:
+        raise bad_fields(faults.values())
+    return planned
+
+
+def _account(desk: Desk, caller: ApiKey, name: str) -> Account | None:
+    if not may_see(caller, name):
+        raise ProblemError(403, "this key may not ask for recalls of this account")
+    return desk.config.accounts.get(name)
+
+
+def _canonical(value: Any) -> Any:
+    """Give one form to what is the same as JSON: 1.0 is 1, and the order of names says nothing."""
+    if isinstance(value, dict):
+        return {name: _canonical(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_canonical(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return value
+
+
+def _digest(*parts: bytes) -> str:
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        hashed.update(len(part).to_bytes(8, "big") + part)
+    return hashed.hexdigest()

@@ -1,0 +1,136 @@
+"""Reads what callers of `/v1` send: JSON bodies, query parameters, the idempotency key.
+
+Every fault of a request is told at once, each with its place: a JSON pointer (RFC 6901), a parameter or
+a header. What was found is described, never repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from integration.errors import UnsupportedTypeError
+from integration.problems import ProblemError
+from integration.request_body import read_body
+from integration.sources.bodies import read_json
+from integration.templates import kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flask import Request
+    from pydantic_core import ErrorDetails
+
+    from integration.errors import UnmappableError
+
+Fault = dict[str, str]
+_Asked = TypeVar("_Asked", bound=BaseModel)
+
+# RFC 8259 knows no charset, but clients send one.
+_JSON_TYPE = re.compile(r'application/json *(; *charset *= *"?utf-?8"? *)?', re.IGNORECASE)
+_IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
+IDEMPOTENCY_WORDS = "1 to 255 printable ASCII characters"
+
+
+def json_body(request: Request) -> Any:
+    """Read a JSON body of at most 1 MiB.
+
+    Raises RequestEntityTooLarge (413), UnsupportedTypeError (415), UnreadableError (400).
+    """
+    _require_json_type(request)
+    return read_json(read_body(request))
+
+
+def optional_json_body(request: Request) -> Any:
+    """Read a JSON body that may be left out: an empty object then. Raises as `json_body`."""
+    body = read_body(request)
+    if not body:
+        return {}
+    _require_json_type(request)
+    return read_json(body)
+
+
+def checked(model: type[_Asked], value: Any) -> _Asked:
+    """Read a body as a model. Raises ProblemError (422) with a pointer to every fault."""
+    faults = body_faults(model, value)
+    if faults:
+        raise bad_fields(faults)
+    return model.model_validate(value)
+
+
+def body_faults(model: type[BaseModel], value: Any) -> list[Fault]:
+    """Give the faults of a body, one for each place."""
+    return [{"pointer": pointer, "detail": words} for pointer, words in _faults(model, value, "/").items()]
+
+
+def query(model: type[_Asked], request: Request) -> _Asked:
+    """Read the query parameters as a model. Raises ProblemError (422) naming every bad one."""
+    given = request.args.to_dict(flat=False)
+    faults = {name: "found it more than once; allowed: once" for name, values in given.items() if values[1:]}
+    once = {name: values[0] for name, values in given.items()}
+    faults = {**_faults(model, once, ""), **faults}
+    if faults:
+        raise bad_fields([{"parameter": name, "detail": words} for name, words in faults.items()])
+    return model.model_validate(once)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Give the header `Idempotency-Key`, None when it was not sent. Raises ProblemError (422)."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        found = "nothing" if not key else "something else"
+        words = f"found {found}; allowed: {IDEMPOTENCY_WORDS}"
+        raise bad_fields([{"header": "Idempotency-Key", "detail": words}])
+    return key
+
+
+def unmappable(error: UnmappableError) -> Fault:
+    """Give the fault of a field that is of the right type and yet cannot be read."""
+    return {"pointer": f"/{error.field}", "detail": f"found {error.found}; allowed: {error.allowed}"}
+
+
+def bad_fields(faults: Iterable[Fault]) -> ProblemError:
+    """Make the answer to a request that can be read, but not followed."""
+    return ProblemError(422, "the request holds what is not allowed; see errors", errors=tuple(faults))
+
+
+def _require_json_type(request: Request) -> None:
+    if not _JSON_TYPE.fullmatch(request.headers.get("Content-Type", "").strip()):
+        raise UnsupportedTypeError("Content-Type", "another type, or none", "application/json in UTF-8")
+
+
+def _faults(model: type[BaseModel], value: Any, before: str) -> dict[str, str]:
+    """Describe each fault by its place; an error of the whole is at the empty place."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        faults: dict[str, str] = {}
+        for details in error.errors(include_url=False):
+            name = str(details["loc"][0]) if details["loc"] else None
+            place = "" if name is None else before + _escaped(name)
+            faults.setdefault(place, _words(model, name, details, value))
+        return faults
+    return {}
+
+
+def _words(model: type[BaseModel], name: str | None, details: ErrorDetails, value: Any) -> str:
+    if name is None:
+        return f"found {kind(value)}; allowed: an object"
+    if details["type"] == "extra_forbidden":
+        return f"unknown; known are: {', '.join(model.model_fields)}"
+    found = "nothing" if name not in value else _found(value[name])
+    return f"found {found}; allowed: {_allowed(model.model_fields, name)}"
+
+
+def _allowed(fields: Mapping[str, Any], name: str) -> str:
+    return fields[name].description or "another value"
+
+
+def _found(value: Any) -> str:
+    return f"a text of {len(value)} characters" if isinstance(value, str) else kind(value)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,114 @@
+"""`ringback accounts`, `pause`, `resume`: the accounts with their lanes.
+
+Pause and resume act on the lane, and so on every account with the same token; neither cuts a call in
+flight or a quiet time short.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from integration import render
+from integration.api_models import AccountShown
+from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
+
+if TYPE_CHECKING:
+    from workers.desk import AccountView
+
+COLUMNS = ("account", "state", "queued", "dead", "pushed today", "oldest", "until", "reason")
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@click.command(cls=AsWritten)
+@config_option
+@json_option
+@pass_session
+def accounts(session: Session, *, as_json: bool) -> None:
+    """List accounts with their lanes.
+
+    idle     nothing to do                    busy     a recall is being pushed
+    waiting  goes on by itself at `until`     paused   somebody paused it: `ringback resume`
+    stopped  wolkvox refuses the token or the address: mend it, then `ringback resume`
+    """
+    found = session.desk.accounts()
+    if as_json:
+        render.as_json({"items": [_shown(view) for view in found]})
+        return
+    render.table(COLUMNS, (_row(view) for view in found))
+
+
+def _shown(view: AccountView) -> dict[str, Any]:
+    return AccountShown.model_validate(view).model_dump(mode="json")
+
+
+def _row(view: AccountView) -> tuple[object, ...]:
+    pushed = view.pushed_today if view.daily_limit is None else f"{view.pushed_today} of {view.daily_limit}"
+    until = render.moment(view.until)
+    return (
+        view.name,
+        view.state,
+        view.queued,
+        view.dead,
+        pushed,
+        _age(view.oldest_seconds),
+        until,
+        view.reason,
+    )
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@click.command(cls=AsWritten)
+@click.argument("account")
+@click.option("--reason", metavar="TEXT", default="", help="Why; shown to whoever looks at the account.")
+@config_option
+@json_option
+@pass_session
+def pause(session: Session, account: str, reason: str, *, as_json: bool) -> None:
+    """Push nothing more for ACCOUNT until `ringback resume`. What arrives is queued.
+
+    Example:
+      ringback pause bogota --reason "the campaign is being changed"
+    """
+    session.require_account(account)
+    session.desk.pause(account, render.clean(reason).strip())
+    _report(session, account, as_json=as_json)
+
+
+@click.command(cls=AsWritten)
+@click.argument("account")
+@config_option
+@json_option
+@pass_session
+def resume(session: Session, account: str, *, as_json: bool) -> None:
+    """Let ACCOUNT go on: ends a pause, a stop and a wait.
+
+    Example:
+      ringback resume bogota
+    """
+    session.require_account(account)
+    session.desk.resume(account)
+    _report(session, account, as_json=as_json)
+
+
+def _report(session: Session, account: str, *, as_json: bool) -> None:
+    view = session.desk.account(account)
+    if as_json:
+        render.as_json(_shown(view))
+        return
+    reason = f": {render.clean(view.reason)}" if view.reason else ""
+    until = f" until {render.moment(view.until)}" if view.until else ""
+    render.line(f"{account} is {render.coloured(view.state)}{until}{reason}")
+    bound = session.desk.lanes.bound()
+    others = sorted(name for name, lane in bound.items() if lane == bound.get(account) and name != account)
+    if others:
+        render.line(f"so are, on the same token: {', '.join(others)}")

@@ -1,0 +1,90 @@
+"""`ringback parked`, `remap`: the events that could not be mapped, and another look at them.
+
+The table tells the reason and never the event; `--json` holds the event as it came.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from integration import render
+from integration.api_models import ParkedReason, ParkedShown
+from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
+from workers.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "allowed")
+
+
+@click.command(cls=AsWritten)
+@click.option("--source", metavar="NAME", help="Only events of this source.")
+@click.option("--route", metavar="NAME", help="Only events that this route took.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many.")
+@config_option
+@json_option
+@pass_session
+def parked(session: Session, source: str | None, route: str | None, limit: int, *, as_json: bool) -> None:
+    """List events that could not become a recall.
+
+    Newest first, with the reason. They wait: mend the route in ringback.toml, then `ringback remap`.
+
+    Examples:
+      ringback parked --source hubspot
+      ringback parked --json       (with the events themselves)
+    """
+    records = Ledger(session.store).parked(source=source, route=route, limit=limit)
+    found = [_read(record) for record in records]
+    if as_json:
+        render.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
+        return
+    render.table(COLUMNS, ((one.id, render.moment(one.parked_at), *_told(one)) for one in found))
+
+
+def _read(record: Mapping[str, Any]) -> ParkedShown:
+    event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
+    return ParkedShown(
+        id=record["id"],
+        source=record["source"],
+        route=record["route"] or None,
+        account=record["account"] or None,
+        reason=ParkedReason(field=record["field"], found=record["found"], allowed=record["allowed"]),
+        parked_at=datetime.fromtimestamp(int(record["at"]) / 1000, UTC),
+        received_at=datetime.fromisoformat(record["received"]),
+        event=event["data"],
+    )
+
+
+def _told(one: ParkedShown) -> tuple[object, ...]:
+    return one.source, one.route, one.account, one.reason.field, one.reason.found, one.reason.allowed
+
+
+@click.command(cls=AsWritten)
+@click.option("--source", metavar="NAME", help="Only events of this source.")
+@click.option("--route", metavar="NAME", help="Only events that this route took before.")
+@config_option
+@json_option
+@pass_session
+def remap(session: Session, source: str | None, route: str | None, *, as_json: bool) -> None:
+    """Look at parked events again, after the configuration was mended.
+
+    Example:
+      ringback remap --route "callback date on a contact"
+    """
+    if source is not None:
+        session.source(source)
+    found = session.desk.remap(source=source, route=route, now=datetime.now(UTC))
+    if as_json:
+        told = {"looked_at": found.looked_at, "recalls": found.recalls, "still_parked": found.still_parked}
+        render.as_json(told)
+        return
+    for one in found.recalls:
+        render.line(one)
+    render.line(
+        f"{found.looked_at} looked at, {len(found.recalls)} became recalls, {found.still_parked} still parked"
+    )

@@ -1,0 +1,149 @@
+"""`ringback up`: the web, a worker and, without REDIS_URL, a store of its own, on this machine.
+
+All of them end with this process, however it ends. The command lines agree with the Procfile; secrets
+travel in the environment, never in a command line.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from integration import environment, render
+from integration.commands.addresses import shown_path
+from integration.commands.session import (
+    AsWritten,
+    Session,
+    config_option,
+    open_store,
+    pass_session,
+    shown_address,
+)
+from integration.embedded import EmbeddedStore
+from integration.errors import RingbackError
+from integration.processes import Backoff, Ended, Program, Supervisor, wait_until
+from integration.store_check import assure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANYWHERE = "0.0.0.0"  # noqa: S104  (webhooks come from outside)
+WEB_WORKERS = 2
+WEB_THREADS = 32
+WORKER_CONCURRENCY = 32
+READY_SECONDS = 60.0
+WEB_STOP_SECONDS = 12.0
+# A turn ends after the call in flight, which may take as long as an account's timeout_seconds.
+WORKER_STOP_SECONDS = 30.0
+
+
+def web_command(port: int, *, host: str = ANYWHERE, workers: int = WEB_WORKERS) -> list[str]:
+    """Give the command line of the web. It logs no requests: a path may hold a url key."""
+    return [
+        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "integration.app:create_app"),
+        *("--host", host, "--port", str(port), "--workers", str(workers), "--http", "1", "--no-ws"),
+        *("--blocking-threads", str(WEB_THREADS), "--no-access-log"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
+    ]
+
+
+def worker_command(*, concurrency: int = WORKER_CONCURRENCY) -> list[str]:
+    """Give the command line of a worker."""
+    return [
+        *(sys.executable, "-m", "celery", "--app", "workers.celery_app", "worker"),
+        *("--without-gossip", "--without-mingle", "--concurrency", str(concurrency)),
+    ]
+
+
+def child_environment(environ: Mapping[str, str], *, redis_url: str, port: int) -> dict[str, str]:
+    """Give the environment of web and worker: as ours, with the store and the port settled."""
+    # The embedded store is named outright: while it starts again, nobody could find it by its folder.
+    return {**environ, "REDIS_URL": redis_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+
+
+def require_free(port: int, host: str = ANYWHERE) -> None:
+    """Raise RingbackError when somebody listens on the port already."""
+    with socket.socket() as probe:
+        # A connection that is fading away does not count; somebody who listens does.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else "no reason given"
+            raise RingbackError(
+                f"port {port} cannot be used ({why}); choose another with PORT or --port"
+            ) from error
+
+
+@click.command(cls=AsWritten)
+@click.option("--port", type=click.IntRange(1, 65535), help="The port of the web. Default: PORT, else 8080.")
+@config_option
+@pass_session
+def up(session: Session, port: int | None) -> None:
+    """Run everything on this machine: store, web and worker. Ctrl-C stops them.
+
+    The store is one of Ringback's own, in RINGBACK_DATA_DIR (default .ringback), unless REDIS_URL names
+    another. What crashes is started again. A changed ringback.toml is taken up within seconds.
+
+    Examples:
+      ringback up
+      ringback up --port 9000 --config /etc/ringback.toml
+    """
+    port = environment.port(session.environ) if port is None else port
+    session.watch.refresh()
+    require_free(port)
+    try:
+        with Supervisor(restart=Backoff(), on_ended=_report_end) as supervisor:
+            _start(session, supervisor, port)
+            supervisor.run()
+    except KeyboardInterrupt:
+        render.line("stopped")
+
+
+def _report_end(ended: Ended) -> None:
+    render.problem(str(ended))
+
+
+def _start(session: Session, supervisor: Supervisor, port: int) -> None:
+    url = _start_store(session, supervisor)
+    # Looked at here, so that a store that forgets is told once and not by children that end again and again.
+    assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
+    environ = child_environment(session.environ, redis_url=url, port=port)
+    environ["RINGBACK_CONFIG"] = str(session.config_path.resolve())
+    web = Program("web", web_command(port), env=environ, stop_seconds=WEB_STOP_SECONDS)
+    worker = Program("worker", worker_command(), env=environ, stop_seconds=WORKER_STOP_SECONDS)
+    supervisor.start(web)
+    supervisor.start(worker)
+    address = f"http://127.0.0.1:{port}"
+    wait_until(f"{address}/healthz", READY_SECONDS, what="web", alive=lambda: web.poll() is None)
+    _announce(session, address, url)
+
+
+def _start_store(session: Session, supervisor: Supervisor) -> str:
+    """Give the store's address, of one that is started here unless REDIS_URL is set."""
+    known = session.environ.get("REDIS_URL")
+    if known:
+        return known
+    store = EmbeddedStore(environment.data_dir(session.environ))
+    supervisor.start(store)
+    return store.url
+
+
+def _announce(session: Session, address: str, url: str) -> None:
+    where = shown_address(url)
+    if not session.environ.get("REDIS_URL"):
+        where = f"{environment.data_dir(session.environ).resolve()} (embedded)"
+    hooks = [address + shown_path(source) for source in session.config.sources.values()]
+    render.line("Ringback is up. Ctrl-C stops it.")
+    render.pairs(
+        (
+            *(("webhook", hook) for hook in hooks),
+            ("API", f"{address}/v1 (described at {address}/openapi.json)"),
+            ("store", where),
+        ),
+        indent="  ",
+    )

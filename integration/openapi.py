@@ -1,0 +1,192 @@
+"""The OpenAPI 3.1 description of `/v1` and `/hooks`, made of the models that the web itself works with.
+
+It describes what is answered, no more and no less, and holds nothing of the configuration: it is the same
+for everybody, and public.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic.json_schema import models_json_schema
+
+from integration.api_models import Problem
+from integration.operations import (
+    ALWAYS,
+    ERROR_HEADERS,
+    ERROR_WORDS,
+    FORM,
+    HEADERS,
+    OPERATIONS,
+    PATH_SCHEMAS,
+    PATH_WORDS,
+    XML,
+    Given,
+)
+from integration.problems import PROBLEM_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic import BaseModel
+
+    from integration.operations import Operation
+
+    Model = type[BaseModel]
+    Schema = dict[str, Any]
+
+REFS = "#/components/schemas/{model}"
+
+
+@cache
+def document_json() -> bytes:
+    """Give the document as JSON, made once."""
+    return orjson.dumps(document())
+
+
+def document() -> Schema:
+    """Make the document."""
+    paths: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ringback",
+            "version": _version(),
+            "summary": "Turns CRM events into wolkvox callbacks.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "v1", "description": "For programs that ask for recalls and look after them."},
+            {"name": "hooks", "description": "For CRMs that send webhooks."},
+        ],
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key of `[api_keys]` in ringback.toml.",
+                }
+            },
+        },
+    }
+
+
+def _version() -> str:
+    try:
+        return version("ringback")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _operation(operation: Operation) -> Schema:
+    described: Schema = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+    }
+    if operation.description:
+        described["description"] = operation.description
+    parameters = [*_path_parameters(operation.path), *_query_parameters(operation), *operation.headers]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": _content(operation.body),
+        }
+    described["responses"] = _responses(operation)
+    if operation.tag == "hooks":
+        described["security"] = []
+    return described
+
+
+def _responses(operation: Operation) -> Schema:
+    errors = {status: _error(status) for status in operation.errors}
+    always = {status: _error(status) for status in ALWAYS}
+    every = {**operation.answers} if operation.tag == "hooks" else {**operation.answers, **errors, **always}
+    told = {str(status): _response(given) for status, given in sorted(every.items())}
+    # What nobody plans for (500) is a problem too.
+    return {**told, "default": _response(Given("Any other error.", {PROBLEM_TYPE: Problem}))}
+
+
+def _error(status: int) -> Given:
+    return Given(ERROR_WORDS[status], {PROBLEM_TYPE: Problem}, ERROR_HEADERS.get(status, ()))
+
+
+def _response(given: Given) -> Schema:
+    told: Schema = {"description": given.words, "content": _content(given.content)}
+    if given.headers:
+        told["headers"] = {name: HEADERS[name] for name in given.headers}
+    return told
+
+
+def _content(content: Mapping[str, Model | None]) -> Schema:
+    return {kind: {"schema": _schema_of(kind, model)} for kind, model in content.items()}
+
+
+def _schema_of(kind: str, model: Model | None) -> Schema:
+    if model is not None:
+        return {"$ref": REFS.format(model=model.__name__)}
+    return {XML: {"type": "string"}, FORM: {"type": "object"}}.get(kind, {})
+
+
+def _path_parameters(path: str) -> Iterable[Schema]:
+    for name in re.findall(r"{(\w+)}", path):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH_WORDS[name],
+            "schema": PATH_SCHEMAS[name],
+        }
+
+
+def _query_parameters(operation: Operation) -> Iterable[Schema]:
+    if operation.query is None:
+        return
+    shape = operation.query.model_json_schema(ref_template=REFS)
+    for name, schema in shape["properties"].items():
+        told = _without_null(schema)
+        told.pop("title", None)
+        description = told.pop("description")
+        yield {"name": name, "in": "query", "required": False, "description": description, "schema": told}
+
+
+def _without_null(schema: Schema) -> Schema:
+    """Leave out null, which a query cannot say: a parameter that is left out says it."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if not kinds:
+        return dict(schema)
+    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+    return {**kinds[0], **rest}
+
+
+def _models() -> Iterable[tuple[Model, str]]:
+    """Every model that an operation names, with the direction in which it travels."""
+    for operation in OPERATIONS:
+        for model in (operation.body or {}).values():
+            if model is not None:
+                yield model, "validation"
+        for given in operation.answers.values():
+            for shown in given.content.values():
+                if shown is not None:
+                    yield shown, "serialization"
+    yield Problem, "serialization"
+    yield from ((operation.query, "validation") for operation in OPERATIONS if operation.query)
+
+
+def _schemas() -> Schema:
+    _, defined = models_json_schema(dict.fromkeys(_models()), ref_template=REFS)  # type: ignore[arg-type]
+    schemas: Schema = defined["$defs"]
+    queries = {operation.query.__name__ for operation in OPERATIONS if operation.query}
+    return {name: schema for name, schema in schemas.items() if name not in queries}

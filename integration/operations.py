@@ -1,0 +1,262 @@
+"""Every operation of `/v1` and `/hooks`, as data: what it takes, and every status that it answers.
+
+A test holds the table against the addresses that the web really has. Nothing here is read to answer a
+request; it is what `openapi` makes its document of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from integration import api_models as m
+from integration.api_requests import IDEMPOTENCY_WORDS
+from integration.problems import PROBLEM_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+    Model = type[BaseModel]
+    Schema = dict[str, Any]
+
+JSON = "application/json"
+XML = "text/xml"
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One answer: what it means, and the model of its body for each media type (None: text)."""
+
+    words: str
+    content: Mapping[str, Model | None]
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one address."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: Mapping[int, Given]
+    errors: tuple[int, ...] = ()
+    description: str = ""
+    query: Model | None = None
+    headers: tuple[Schema, ...] = ()
+    body: Mapping[str, Model | None] | None = None
+    body_required: bool = True
+    tag: str = "v1"
+
+
+ERROR_WORDS = {
+    400: "The body cannot be read.",
+    401: "The caller is not proved.",
+    403: "The key is limited to other accounts.",
+    404: "There is none, or none that the caller may see.",
+    409: "It does not fit what is there.",
+    413: "The body is larger than 1 MiB.",
+    415: "The content type is not one that is read here.",
+    422: "A field, parameter or header is not allowed; `errors` names each.",
+    429: "Too many requests in a minute.",
+    503: "The store is away or full; sending the same again is safe.",
+}
+ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+HEADERS: Schema = {
+    "Location": {
+        "description": "The path of the recall.",
+        "schema": {"type": "string", "pattern": f"^/v1/recalls/{m.RECALL_ID.strip('^$')}$"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to ask again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {"description": "How to prove the caller.", "schema": {"type": "string"}},
+}
+ALWAYS = (401, 429, 503)
+_BODY = (400, 413, 415, 422)
+_IDEMPOTENCY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": f"{IDEMPOTENCY_WORDS}. The same key with the same body, compared as JSON, within "
+    "168 hours gives the same recall; with another body 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "example": "deal-4711-callback-1",
+}
+PATH_SCHEMAS: dict[str, Schema] = {
+    "recall_id": {"type": "string", "pattern": m.RECALL_ID},
+    "name": {"type": "string", "pattern": m.NAME},
+    "source": {"type": "string", "pattern": m.NAME},
+    "url_key": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{16,}$"},
+}
+PATH_WORDS = {
+    "recall_id": "The recall's id.",
+    "name": "The account's name.",
+    "source": "The source's name.",
+    "url_key": "The unguessable part of the address, for senders that cannot sign.",
+}
+
+
+def _ok(model: Model, words: str, *headers: str) -> Given:
+    return Given(words, {JSON: model}, headers)
+
+
+def _refused(status: int) -> Given:
+    # The sender of an outbound message reads a SOAP fault.
+    return Given(ERROR_WORDS[status], {PROBLEM_TYPE: m.Problem, XML: None}, ERROR_HEADERS.get(status, ()))
+
+
+_HOOK_ANSWERS = {
+    200: Given(
+        "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`.",
+        {XML: None, JSON: m.ActionShown},
+    ),
+    202: _ok(m.DeliveryShown, "Stored durably, or stored before: then the old answer."),
+    # RFC 9110 asks for a challenge with 401, but a signature is no scheme that could be challenged.
+    401: Given("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
+    404: Given("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
+    **{status: _refused(status) for status in (400, 413, 415, 429, 503)},
+}
+_HOOK_BODIES: Mapping[str, Model | None] = {JSON: None, FORM: None, XML: None}
+_HOOK_WORDS = (
+    "The sender proves itself as the source is configured: by a signature of the body, a header, or the "
+    "`url_key` of the address. What it sends is its own; an event that cannot be mapped is parked and "
+    "answered 2xx. Sending the same delivery again changes nothing."
+)
+
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/v1/me",
+        name="me",
+        summary="Whose key this is, and which accounts it sees",
+        answers={200: _ok(m.Me, "The key.")},
+    ),
+    Operation(
+        method="post",
+        path="/v1/recalls",
+        name="askForRecall",
+        summary="Ask for a recall",
+        description="Stored durably before it is answered. Per account, campaign and customer the newest "
+        "request wins; an older one that is still queued is superseded.",
+        headers=(_IDEMPOTENCY,),
+        body={JSON: m.RecallAsked},
+        answers={
+            200: _ok(
+                m.RecallShown, "The recall of an earlier request with this Idempotency-Key.", "Location"
+            ),
+            202: _ok(m.RecallShown, "Admitted.", "Location"),
+        },
+        errors=(*_BODY, 403, 409),
+    ),
+    Operation(
+        method="get",
+        path="/v1/recalls",
+        name="listRecalls",
+        summary="List recalls, newest first",
+        query=m.RecallsQuery,
+        answers={200: _ok(m.RecallPage, "A page.")},
+        errors=(422,),
+    ),
+    Operation(
+        method="get",
+        path="/v1/recalls/{recall_id}",
+        name="getRecall",
+        summary="A recall, with every call to wolkvox and every change of its state",
+        answers={200: _ok(m.RecallShown, "The recall.")},
+        errors=(404,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/recalls/{recall_id}/retry",
+        name="retryRecall",
+        summary="Queue a dead or expired recall again, while it is the newest of its customer",
+        answers={202: _ok(m.RecallShown, "Queued.")},
+        errors=(404, 409),
+    ),
+    Operation(
+        method="post",
+        path="/v1/recalls/{recall_id}/cancel",
+        name="cancelRecall",
+        summary="Take a queued recall back",
+        answers={202: _ok(m.RecallShown, "Cancelled.")},
+        errors=(404, 409),
+    ),
+    Operation(
+        method="get",
+        path="/v1/parked",
+        name="listParked",
+        summary="Events that could not be mapped, newest first, with reasons",
+        query=m.ParkedQuery,
+        answers={200: _ok(m.ParkedPage, "The events.")},
+        errors=(422,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/parked/remap",
+        name="remapParked",
+        summary="Look at parked events again, with the configuration as it is now",
+        body={JSON: m.RemapAsked},
+        body_required=False,
+        answers={200: _ok(m.RemapShown, "What it came to.")},
+        errors=(*_BODY, 403),
+    ),
+    Operation(
+        method="get",
+        path="/v1/accounts",
+        name="listAccounts",
+        summary="All accounts that the key sees, with their lanes",
+        answers={200: _ok(m.AccountList, "The accounts.")},
+    ),
+    Operation(
+        method="get",
+        path="/v1/accounts/{name}",
+        name="getAccount",
+        summary="An account with its lane",
+        answers={200: _ok(m.AccountShown, "The account.")},
+        errors=(404,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/accounts/{name}/pause",
+        name="pauseAccount",
+        summary="Push nothing more for an account's lane until it is resumed",
+        body={JSON: m.PauseAsked},
+        body_required=False,
+        answers={200: _ok(m.AccountShown, "Paused.")},
+        errors=(*_BODY, 404),
+    ),
+    Operation(
+        method="post",
+        path="/v1/accounts/{name}/resume",
+        name="resumeAccount",
+        summary="End pause, stop and waits of an account's lane, but no lease and no quiet time",
+        answers={200: _ok(m.AccountShown, "Resumed.")},
+        errors=(404,),
+    ),
+    Operation(
+        method="post",
+        path="/hooks/{source}",
+        name="receiveWebhook",
+        summary="Receive a webhook",
+        description=_HOOK_WORDS,
+        body=_HOOK_BODIES,
+        answers=_HOOK_ANSWERS,
+        tag="hooks",
+    ),
+    Operation(
+        method="post",
+        path="/hooks/{source}/{url_key}",
+        name="receiveWebhookByUrlKey",
+        summary="Receive a webhook from a sender that cannot sign",
+        description=_HOOK_WORDS,
+        body=_HOOK_BODIES,
+        answers=_HOOK_ANSWERS,
+        tag="hooks",
+    ),
+)

@@ -1,0 +1,108 @@
+"""How the command line shows things: tables for people, tab-separated lines for pipes, JSON for programs.
+
+Whatever came from outside is shown without control characters, so that it cannot steer a terminal.
+Never decides what is shown: a number is masked here when a command says so.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, tzinfo
+
+SHOWN_DIGITS = 3
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_NUMBER = re.compile(r"\d(?:[ ().-]?\d){5,}")
+
+STATE_COLOURS = {
+    "accepted": "green",
+    "simulated": "green",
+    "idle": "green",
+    "busy": "cyan",
+    "pushing": "cyan",
+    "queued": "cyan",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "expired": "yellow",
+    "dead": "red",
+    "stopped": "red",
+}
+
+
+def clean(value: object) -> str:
+    """Give a value as one line of text that a terminal can only show; None is empty."""
+    if value is None:
+        return ""
+    return "".join(" " if unicodedata.category(sign) in _STEERING else sign for sign in str(value))
+
+
+def mask_number(number: str) -> str:
+    """Give a telephone number with its last three digits only."""
+    return "•" * max(0, len(number) - SHOWN_DIGITS) + number[-SHOWN_DIGITS:]
+
+
+def mask_numbers(text: str) -> str:
+    """Mask what could be a telephone number, or a customer's, inside a text."""
+    return _NUMBER.sub(lambda found: mask_number(found[0]), text)
+
+
+def moment(when: datetime | None, zone: tzinfo | None = None) -> str:
+    """Give a moment to the second with its offset, in `zone` if given; None is empty."""
+    if when is None:
+        return ""
+    return (when if zone is None else when.astimezone(zone)).isoformat(" ", "seconds")
+
+
+def coloured(state: str) -> str:
+    """Give a state's word in its colour; click takes the colour out again where there is no terminal."""
+    return click.style(state, fg=STATE_COLOURS.get(state))
+
+
+def line(text: str = "") -> None:
+    """Print a line."""
+    click.echo(text)
+
+
+def problem(text: str) -> None:
+    """Print a line to standard error."""
+    click.echo(text, err=True)
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows: as a table on a terminal, else as lines of tab-separated values under their names."""
+    cells = ([clean(cell) for cell in row] for row in rows)
+    if not sys.stdout.isatty():
+        for row in (list(columns), *cells):
+            click.echo("\t".join(row))
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(cell, style=STATE_COLOURS.get(cell, "")) for cell in row))
+    Console().print(drawn)
+
+
+def pairs(rows: Iterable[tuple[str, object]], indent: str = "") -> None:
+    """Print names with their values, one pair a line; what is empty is left out."""
+    told = [(name, clean(value)) for name, value in rows]
+    width = max((len(name) for name, _ in told), default=0)
+    for name, value in told:
+        if value:
+            click.echo(f"{indent}{name:<{width}}  {value}")

@@ -1,0 +1,33 @@
+"""Reads the body of a request, never more than is allowed, whatever its headers say of its length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from integration.errors import UnreadableError
+from integration.problems import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from flask import Request
+
+_CHUNK = 64 * 1024
+
+
+def read_body(request: Request, *, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Give the whole body. At most one byte more than allowed is ever read.
+
+    Raises RequestEntityTooLarge (413), and UnreadableError (400) when fewer bytes came than were announced.
+    """
+    announced = request.content_length
+    if announced is not None and announced > most_bytes:
+        raise RequestEntityTooLarge
+    body = bytearray()
+    while chunk := request.stream.read(min(_CHUNK, most_bytes + 1 - len(body))):
+        body += chunk
+        if len(body) > most_bytes:
+            raise RequestEntityTooLarge
+    if announced is not None and len(body) < announced:
+        raise UnreadableError("body", f"{len(body)} bytes", f"the {announced} that Content-Length announced")
+    return bytes(body)

@@ -1,0 +1,173 @@
+"""A HubSpot on loopback: contacts' batch read as documented, with faults on demand.
+
+Bearer token, 100 inputs at most, contacts that do not exist as errors of a 207, merged ones under the id
+they were merged into, the rate limit's headers, 429 with a policy. Shows what was asked.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Self
+
+PATH = "/crm/v3/objects/contacts/batch/read"
+TOKEN = "pat-na1-6f2c1a0e-0000-4000-8000-abcdefabcdef"
+
+
+@dataclass
+class Fault:
+    """An answer that is not the usual one, given once.
+
+    `act`: answer (status, headers, body) · drop (close without a word) · cut (half the body) · drip (a
+    byte each 50 ms, head included) · hang (no answer at all).
+    """
+
+    act: str = "answer"
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"<html>oops</html>"
+
+
+def rate_limited(policy: str, **headers: str) -> Fault:
+    body = {
+        "status": "error",
+        "message": "You have reached your limit.",
+        "errorType": "RATE_LIMIT",
+        "policyName": policy,
+    }
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Fault(status=429, headers=named, body=json.dumps(body).encode())
+
+
+class HubspotStub:
+    """Use as a context manager; `base_url` is what a lookup needs."""
+
+    def __init__(self, token: str = TOKEN) -> None:
+        self.token = token
+        self.contacts: dict[str, dict] = {}
+        self.merged: dict[str, str] = {}
+        self.faults: deque[Fault] = deque()
+        self.extra_headers: dict[str, str] = {}
+        self.asked: list[dict] = []
+        self.headers: list[dict[str, str]] = []
+        self.connections = 0
+        self._stopping = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.stub = self
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def add(self, contact: str, **properties: object) -> None:
+        self.contacts[contact] = properties
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; True when the stub is being stopped."""
+        return self._stopping.wait(seconds)
+
+    def answer(self, authorization: str, body: dict) -> tuple[int, dict]:
+        if authorization != f"Bearer {self.token}":
+            return 401, _error("INVALID_AUTHENTICATION", "Authentication credentials not found.")
+        inputs = [item["id"] for item in body["inputs"]]
+        if len(inputs) > 100:
+            return 400, _error("VALIDATION_ERROR", "The maximum batch size is 100.")
+        if not all(contact.isdecimal() for contact in inputs):
+            return 400, _error("VALIDATION_ERROR", "An id is not a number.")
+        there = dict.fromkeys(self.merged.get(contact, contact) for contact in inputs)
+        results = [self._result(contact, body) for contact in there if contact in self.contacts]
+        missing = [c for c in inputs if self.merged.get(c, c) not in self.contacts]
+        page = {"status": "COMPLETE", "results": results, "startedAt": "", "completedAt": ""}
+        if not missing:
+            return 200, page
+        error = {"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": missing}}
+        return 207, {**page, "numErrors": 1, "errors": [error]}
+
+    def _result(self, contact: str, body: dict) -> dict:
+        known = self.contacts[contact]
+        properties = {name: known.get(name) for name in body["properties"]}
+        properties["hs_object_id"] = contact
+        stamp = "2026-03-02T12:00:00.000Z"
+        return {
+            "id": contact,
+            "properties": properties,
+            "createdAt": stamp,
+            "updatedAt": stamp,
+            "archived": False,
+        }
+
+
+def _error(category: str, message: str) -> dict:
+    return {"status": "error", "category": category, "message": message, "correlationId": "c"}
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    stub: HubspotStub
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        self.server.stub.connections += 1
+        super().setup()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.stub.asked.append({"path": self.path, **body})
+        self.server.stub.headers.append({name.lower(): value for name, value in self.headers.items()})
+        if self.server.stub.faults:
+            self._misbehave(self.server.stub.faults.popleft())
+        elif self.path != PATH:
+            self._send(404, {}, b"{}")
+        else:
+            status, page = self.server.stub.answer(self.headers.get("Authorization", ""), body)
+            self._send(status, self.server.stub.extra_headers, json.dumps(page).encode())
+
+    def _misbehave(self, fault: Fault) -> None:
+        self.close_connection = fault.act != "answer"
+        if fault.act == "answer":
+            self._send(fault.status, fault.headers, fault.body)
+        elif fault.act == "cut":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        elif fault.act == "drip":
+            self._drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b" " * 1000)
+        elif fault.act == "hang":
+            self.server.stub.pause(30)
+
+    def _drip(self, data: bytes) -> None:
+        for byte in data:
+            try:
+                self.wfile.write(bytes([byte]))
+            except OSError:
+                return
+            if self.server.stub.pause(0.05):
+                return
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,0 +1,234 @@
+"""/healthz, /readyz, /metrics on a real store, also when it is away, hangs or may forget."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+
+from integration import metrics
+from integration.config_file import ConfigWatch
+from integration.health import StoreProbe, health_blueprint
+from integration.plan import request_from_fields
+from integration.problems import install
+from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, write_config
+from workers.desk import Desk
+from workers.doorbell import Doorbell
+from workers.store import Store, connect
+
+GOOD = two_accounts() + SOURCES_AND_ROUTES
+
+
+def client_of(desk):
+    app = Flask("ringback", static_folder=None)
+    install(app)
+    app.register_blueprint(health_blueprint(desk))
+    return app.test_client()
+
+
+def desk_at(folder, url, *, text=GOOD):
+    watch = ConfigWatch(write_config(folder, text), ENVIRON, every_seconds=0)
+    store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
+    return Desk(watch, store, Doorbell.silent())
+
+
+def ask(desk, account, customer="c1", phone="3001112233"):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    request = request_from_fields(
+        desk.config.accounts[account],
+        campaign_id="10",
+        customer_id=customer,
+        recall_telephone=phone,
+        recall_date=tomorrow.isoformat(),
+        now=datetime.now(UTC),
+        source="api:zapier",
+    )
+    return desk.admit_one(request, expired=None, key="", fingerprint="")
+
+
+def figures(client):
+    """Every sample as {name{label=value,…}: value}, without the process."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    samples = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()) if k != "process")
+            samples[f"{sample.name}{{{labels}}}"] = sample.value
+    return samples
+
+
+@pytest.fixture
+def desk(tmp_path, store):
+    return make_desk(tmp_path, store)
+
+
+# --- alive and ready ---------------------------------------------------------------------------
+
+
+def test_alive_asks_nobody(tmp_path, start_valkey):
+    server = start_valkey()
+    client = client_of(desk_at(tmp_path, server.url))
+    server.kill()
+    (tmp_path / "ringback.toml").write_text("not good")
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_ready_with_a_store_and_a_good_configuration(desk):
+    answer = client_of(desk).get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {"status": "ready", "store": {"ready": True}, "configuration": {"ready": True}}
+
+
+def test_not_ready_while_the_store_is_away_and_ready_again_after(tmp_path, start_valkey):
+    server = start_valkey()
+    client = client_of(desk_at(tmp_path, server.url))
+    server.kill()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+    assert answer.json["store"]["ready"] is False
+    assert answer.json["configuration"]["ready"] is True
+    server.start()
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_store_that_hangs_makes_it_not_ready_within_two_seconds(tmp_path, start_valkey):
+    server = start_valkey()
+    client = client_of(desk_at(tmp_path, server.url))
+    assert client.get("/readyz").status_code == 200
+    os.kill(server.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    assert client.get("/readyz").status_code == 503
+    assert time.monotonic() - started < 2
+
+
+def test_a_store_that_may_forget_makes_it_not_ready(tmp_path, start_valkey):
+    server = start_valkey("--appendonly", "no")
+    answer = client_of(desk_at(tmp_path, server.url)).get("/readyz")
+    assert answer.status_code == 503
+    assert "lose" in answer.json["store"]["why"]
+
+
+def test_a_store_that_may_forget_is_good_enough_where_that_is_accepted(tmp_path, start_valkey):
+    server = start_valkey("--appendonly", "no")
+    text = GOOD + "\n[store]\naccept_loss = true\n"
+    assert client_of(desk_at(tmp_path, server.url, text=text)).get("/readyz").status_code == 200
+
+
+def test_a_faulty_configuration_is_told_by_its_keys_and_never_its_values(tmp_path, valkey, store):
+    client = client_of(desk_at(tmp_path, valkey.url))
+    bad = GOOD.replace('country = "CO"', 'country = "no-such-value"').replace(
+        "[sources.forms]", "[sources.forms]\nnope = 7"
+    )
+    (tmp_path / "ringback.toml").write_text(bad)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    told = answer.json["configuration"]
+    assert (told["ready"], told["faults"]) == (False, 2)
+    assert set(told["keys"]) == {"accounts.bogota.country", "sources.forms.nope"}
+    assert "no-such-value" not in answer.text
+    assert answer.json["store"] == {"ready": True}
+
+
+def test_a_store_on_a_unix_socket_is_asked_too(valkey):
+    assert StoreProbe(connect(valkey.unix_url)).answers()
+
+
+# --- metrics -----------------------------------------------------------------------------------
+
+
+def test_an_empty_store_has_figures_for_every_account(desk):
+    found = figures(client_of(desk))
+    assert found["ringback_store_up{}"] == 1
+    assert found["ringback_config_faults{}"] == 0
+    assert found["ringback_recalls_queued{account=bogota}"] == 0
+    assert found["ringback_parked_events{}"] == 0
+    assert found["ringback_lookups_waiting{}"] == 0
+    assert found["ringback_due_lag_seconds{}"] == 0
+
+
+def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, desk, valkey):
+    ask(desk, "bogota")
+    ask(desk, "bogota", "c2")
+    desk.cancel(ask(desk, "lima", phone="+51 912 345 678").answer.recalls[0], "for the test")
+    found = figures(client_of(desk_at(tmp_path, valkey.url)))
+    assert found["ringback_recalls_queued{account=bogota}"] == 2
+    assert found["ringback_recalls_queued{account=lima}"] == 0
+    assert found["ringback_recalls_admitted_total{source=api:zapier}"] == 3
+    assert found["ringback_events_total{source=api:zapier,what=recall}"] == 3
+    assert found["ringback_recalls_ended_total{state=cancelled}"] == 1
+    assert found["ringback_oldest_queued_seconds{account=bogota}"] >= 0
+    assert "ringback_oldest_queued_seconds{account=lima}" not in found
+
+
+def test_a_lane_is_in_one_state(desk):
+    desk.bind()
+    desk.pause("bogota", "for the test")
+    found = figures(client_of(desk))
+    states = {
+        state: found[f"ringback_lane_state{{account=bogota,state={state}}}"] for state in metrics.LANE_STATES
+    }
+    assert states == {"idle": 0, "busy": 0, "waiting": 0, "paused": 1, "stopped": 0}
+
+
+def test_a_lane_that_waits_for_a_worker_lags(desk, store):
+    ask(desk, "bogota")
+    (lane,) = store.zrange("{ringback}:due", 0, -1)
+    store.zadd("{ringback}:due", {lane: (time.time() - 100) * 1000})
+    assert figures(client_of(desk))["ringback_due_lag_seconds{}"] == pytest.approx(100, abs=20)
+
+
+def test_the_daily_limit_is_shown_where_there_is_one(tmp_path, store):
+    desk = make_desk(tmp_path, store, two_accounts(more="daily_limit = 3000") + SOURCES_AND_ROUTES)
+    assert figures(client_of(desk))["ringback_daily_limit{account=lima}"] == 3000
+
+
+def test_counts_of_the_store_become_counters(desk, store):
+    counts = {"pushes:accepted": 4, "pushes:worker lost": 1, "cancel too late": 2, "events:forms:parked": 3}
+    store.hset("{ringback}:counts", mapping={**counts, "of tomorrow:x": 1})
+    found = figures(client_of(desk))
+    assert found["ringback_pushes_total{verdict=accepted}"] == 4
+    assert found["ringback_pushes_total{verdict=worker lost}"] == 1
+    assert found["ringback_cancels_too_late_total{}"] == 2
+    assert found["ringback_events_total{source=forms,what=parked}"] == 3
+    assert not [name for name in found if "tomorrow" in name]
+
+
+def test_with_the_store_away_the_metrics_say_so(tmp_path, start_valkey):
+    server = start_valkey()
+    client = client_of(desk_at(tmp_path, server.url))
+    server.kill()
+    started = time.monotonic()
+    found = figures(client)
+    assert time.monotonic() - started < 2
+    assert found["ringback_store_up{}"] == 0
+    assert not [name for name in found if name.startswith("ringback_recalls")]
+
+
+def test_a_faulty_configuration_is_counted(tmp_path, valkey, store):
+    client = client_of(desk_at(tmp_path, valkey.url))
+    (tmp_path / "ringback.toml").write_text(GOOD + "\n[nonsense]\n")
+    assert figures(client)["ringback_config_faults{}"] == 1
+
+
+def test_deliveries_of_this_process_are_counted_under_its_id(desk):
+    before = figures(client_of(desk)).get("ringback_deliveries_total{result=not verified,source=forms}", 0)
+    metrics.deliveries.labels("forms", "not verified").inc()
+    metrics.admit_seconds.observe(0.01)
+    client = client_of(desk)
+    assert figures(client)["ringback_deliveries_total{result=not verified,source=forms}"] == before + 1
+    assert f'process="{os.getpid()}"' in client.get("/metrics").text
+
+
+def test_no_label_holds_a_token_a_customer_or_a_number(desk):
+    ask(desk, "bogota", "customer-8123")
+    desk.pause("bogota", "for customer-8123 at 3001112233")
+    text = client_of(desk).get("/metrics").text
+    for secret in ("customer-8123", "3001112233", *ENVIRON.values(), *desk.lanes.bound().values()):
+        assert secret not in text

@@ -1,0 +1,491 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.config
+import re
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+import structlog
+from granian.log import LogLevels, configure_logging
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, SecretStr
+
+from integration import logs
+from integration.errors import ConfigError
+from integration.logs import hide, mask_text, mask_value, secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def set_up(level: str = "DEBUG", *, as_json: bool = True) -> Iterator[io.StringIO]:
+    """Logging set up as a process does it, into a text; what was there before comes back."""
+    root = logging.getLogger()
+    before, level_before, stderr = list(root.handlers), root.level, sys.stderr
+    loggers = {name: logging.getLogger(name) for name in (*logs._ADOPTED, *logs._GRANIAN, *logs._QUIET)}
+    state = {name: (list(one.handlers), one.propagate, one.level) for name, one in loggers.items()}
+    sys.stderr = written = io.StringIO()
+    # The test runner's own handlers would write what is not masked.
+    root.handlers.clear()
+    try:
+        logs.configure(level, json=as_json)
+        yield written
+    finally:
+        sys.stderr = stderr
+        root.handlers[:], root.level = before, level_before
+        for name, (handlers, propagate, own) in state.items():
+            loggers[name].handlers[:] = handlers
+            loggers[name].propagate = propagate
+            loggers[name].setLevel(own)
+        root.setLevel(level_before)
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+        logs._known.forget()
+
+
+def logged(**facts: Any) -> dict[str, Any]:
+    with set_up() as written:
+        structlog.get_logger("test").info("said", **facts)
+    return json.loads(written.getvalue())
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+DIGITS = st.text("0123456789", min_size=9, max_size=15)
+BETWEEN = st.sampled_from(
+    ["", " ", "-", ".", " - ", ") ", "\u00a0", "\u2011", "\u200b", "/", "\\xa0", "\\u200b", "\\t"]
+)
+
+
+@st.composite
+def telephones(draw: st.DrawFn) -> str:
+    """A number as people write it: in groups, or in one piece, with or without what comes before."""
+    digits, between = draw(DIGITS), draw(BETWEEN)
+    cut = sorted({3, 6, draw(st.integers(1, 8))})
+    groups = [digits[a:b] for a, b in zip([0, *cut], [*cut, None], strict=True)]
+    return draw(st.sampled_from(["", "+", "00", "tel:", "("])) + between.join(groups)
+
+
+def shows(number: str, text: str) -> bool:
+    """Whether the digits of a number stand in a text in their order, whatever little is between them."""
+    digits = re.sub(r"\\(x..|u....)|\D", "", number)
+    return re.search(r"(?:\D|\\x..|\\u....){0,8}".join(digits), text) is not None
+
+
+@dataclass
+class Wish:
+    note: str
+
+
+class Shape(Enum):
+    ONE = 1
+
+
+NOISE = st.text(st.characters(codec="utf-8", exclude_categories=["Nd"]), max_size=12)
+KEYS = st.sampled_from(["note", "reason", "url", "recall", "delivery", "id", "why", "nested", "detail"])
+
+
+def holding(leaf: Any) -> st.SearchStrategy[Any]:
+    """The value, anywhere in what a log line may carry."""
+
+    def inside(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.one_of(
+            st.lists(inner, min_size=1, max_size=3),
+            st.dictionaries(KEYS, inner, min_size=1, max_size=2),
+            inner.map(lambda value: (1, value)),
+            inner.map(lambda value: {"other": None, "value": value}),
+            inner.map(lambda value: Wish(str(value))),
+            inner.map(lambda value: ValueError(str(value))),
+        )
+
+    texts = st.builds("{}{}{}".format, NOISE, st.just(leaf), NOISE)
+    start = st.one_of(texts, texts.map(str.encode), texts.map(lambda text: {text: 1}), st.just(leaf))
+    return st.recursive(start, inside, max_leaves=4)
+
+
+@given(st.data(), telephones(), KEYS)
+def test_a_telephone_anywhere_in_a_lines_facts_never_comes_out(data, number, key):
+    value = mask_value(data.draw(holding(number)), key)
+    assert not shows(number, json.dumps(value, ensure_ascii=False))
+    assert not shows(number, repr(value))
+
+
+@given(st.data(), st.from_regex(r"[A-Za-z0-9+/=_.~-]{8,64}", fullmatch=True), KEYS)
+def test_a_configured_secret_anywhere_in_a_lines_facts_never_comes_out(data, secret, key):
+    hide([secret])
+    try:
+        value = mask_value(data.draw(holding(secret)), key)
+        assert secret not in json.dumps(value, ensure_ascii=False)
+        assert secret not in repr(value)
+    finally:
+        logs._known.forget()
+
+
+@given(number=telephones(), noise=NOISE, as_json=st.booleans())
+def test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback(
+    number, noise, as_json
+):
+    with set_up(as_json=as_json) as written:
+        log = structlog.get_logger("test")
+        try:
+            try:
+                raise KeyError(noise + number)
+            except KeyError as error:
+                raise ValueError(number) from error
+        except ValueError:
+            log.exception("first")
+            logging.getLogger("celery.app").exception("second %s", number)
+            log.info("third " + number, exc_info=True)
+            log.info("fourth %r", number)
+    lines = written.getvalue()
+    assert all(word in lines for word in ("first", "second", "third", "fourth", "Traceback", "KeyError"))
+    lines = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "", lines)
+    assert not shows(number, lines)
+
+
+@given(st.integers(1_000_000, 10**20))
+def test_a_number_of_seven_digits_is_masked_also_where_it_is_no_text(number):
+    assert mask_value(number, "note") == "***"
+    assert mask_value(-number, "note") == "***"
+    assert mask_value(float(number), "note") == "***"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-23",
+        "2026-11-23T16:03:42Z",
+        "2026-11-23T16:03:42.123456-05:00",
+        "2026-11-23 16:03:42 +0000",
+        "127.0.0.1:8080",
+        "Task workers.tasks.take_turn[d3b07384-d113-4ec6-a1b0-1234567890ab] received",
+        "wolkvox answered 202 in 1.25 s",
+        "accounts.bogota.token: found a text of 12 characters; allowed: one that is not empty",
+        "signature v3: no secret matches",
+        "http://127.0.0.1:43121/healthz",
+        "basic or bearer only",
+        "monkey=7",
+    ],
+)
+def test_what_an_operator_needs_stays_readable(text):
+    assert mask_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("recall", "rc_3f1234567890"),
+        ("delivery", "dl_0123456789abcdef"),
+        ("lane", "12345678901234567890abcdef012345"),
+        ("duration_ms", 12_345_678),
+        ("size_bytes", 10_485_760),
+        ("seconds", 0.0312345678),
+        ("pid", 4_194_304),
+        ("port", 8080),
+        ("monkey", "banana"),
+        ("author", "somebody"),
+    ],
+)
+def test_our_own_ids_and_measures_stay_readable(key, value):
+    assert mask_value(value, key) == value
+
+
+@pytest.mark.parametrize("key", ["recall", "lane", "id"])
+@pytest.mark.parametrize("value", ["3001112233", "1234567890123456", "+57 300 111 2233", "tel_300 1112233"])
+def test_a_number_that_takes_an_ids_place_is_masked(key, value):
+    assert not shows(value, mask_value(value, key))
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("token", "wolkvox-token", "accessToken", "accesstoken", "TOKEN", "secret", "client_secrets"),
+        *("authorization", "Proxy-Authorization", "password", "key", "api_key", "apiKey", "APIKey", "keys"),
+        *("telephone", "recall_telephone", "phone", "mobilephone", "customer_id", "customerId", "msg"),
+        *("url_key", "cookie", "x-hubspot-signature-v3", "numero_documento", "email"),
+    ],
+)
+@pytest.mark.parametrize("value", ["abc", b"abc", ["abc"], {"a": "abc"}, 17, SecretStr("abc")])
+def test_nothing_is_shown_under_a_key_that_sounds_secret(key, value):
+    assert logged(**{key: value})[key] == "***"
+    assert logged(deep=[{key: value}])["deep"] == [{key: "***"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://user:open-sesame@host:6379/0", "redis://***@host:6379/0"),
+        ("rediss://:open@sesa/me@host", "rediss://***@host"),
+        ("POST /hooks/salesforce/open-sesame?a=1", "POST /hooks/salesforce/***?a=1"),
+        ("Authorization: Bearer open-sesame", "Authorization: ***"),
+        ("sent Bearer open-sesame to it", "sent Bearer *** to it"),
+        ("?a=1&token=open-sesame&b=2", "?a=1&token=***&b=2"),
+        ("Call(customer_id='C \\'1', n=2)", "Call(customer_id=***, n=2)"),
+        ('{"access_token": "open\\"sesame", "n": 2}', '{"access_token": ***, "n": 2}'),
+        ("{'msg': b'the customer', 'n': 2}", "{'msg': ***, 'n': 2}"),
+        ("wolkvox-token: open sesame\r\nAccept: */*", "wolkvox-token: ***\nAccept: */*"),
+        ("password='never closed", "password=***"),
+    ],
+)
+def test_secrets_in_texts_are_masked_where_their_name_stands_beside_them(text, shown):
+    assert mask_text(text) == shown
+
+
+def test_a_secret_is_masked_in_every_form_it_may_take():
+    hide(['se"cr/et ñ'])
+    try:
+        for text in ('se"cr/et ñ', "se%22cr/et%20%C3%B1", "se%22cr%2Fet%20%C3%B1", 'x se\\"cr/et \\u00f1 y'):
+            masked = mask_text(text)
+            assert "***" in masked
+            assert "cr" not in masked
+    finally:
+        logs._known.forget()
+
+
+def test_the_password_of_a_login_is_hidden_also_alone_and_short_texts_are_not_hidden():
+    hide(["user:open-sesame", "on", "a"])
+    try:
+        assert mask_text("open-sesame is on a list") == "*** is on a list"
+    finally:
+        logs._known.forget()
+
+
+def test_a_longer_secret_is_masked_whole_though_a_shorter_one_begins_like_it():
+    hide(["abcdef", "abcdefgh"])
+    hide(["abcdefghij"])
+    try:
+        assert mask_text("<abcdefghij abcdefgh abcdef>") == "<*** *** ***>"
+    finally:
+        logs._known.forget()
+
+
+def test_every_secret_of_a_configuration_is_found():
+    class Inner(BaseModel):
+        token: SecretStr
+
+    class Outer(BaseModel):
+        accounts: dict[str, Inner]
+        secrets: tuple[SecretStr, ...]
+        name: str
+
+    outer = Outer(accounts={"a": Inner(token="one")}, secrets=("two", "three"), name="four")
+    assert secrets_of(outer) == {"one", "two", "three"}
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("3001112233")
+
+
+def test_any_value_becomes_a_line():
+    circle: list[Any] = []
+    circle.append(circle)
+    facts = logged(
+        when=datetime(2026, 11, 23, 16, 3, tzinfo=UTC),
+        day=date(2026, 11, 23),
+        uuid=UUID("d3b07384-d113-4ec6-a1b0-1234567890ab"),
+        shape=Shape.ONE,
+        some={1},
+        broken=Unprintable(),
+        circle=circle,
+        nothing=None,
+        yes=True,
+        infinite=float("inf"),
+        surrogate="\ud800",
+        raw=b"\xff",
+    )
+    assert facts["when"] == "2026-11-23T16:03:00+00:00"
+    assert facts["day"] == "2026-11-23"
+    assert facts["uuid"] == "d3b07384-d113-4ec6-a1b0-1234567890ab"
+    assert (facts["shape"], facts["some"], facts["broken"]) == ("1", [1], "<Unprintable>")
+    assert (facts["nothing"], facts["yes"], facts["infinite"]) == (None, True, "inf")
+    assert facts["raw"] == "\\xff"
+    assert "…" in str(facts["circle"])
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        *("a" * 200_000, "1 " * 100_000, "://" * 50_000, "token" * 40_000, "\n" * 200_000),
+        *(
+            "token='" + "\\" * 200_000,
+            "1.1." * 50_000,
+            "2026-11-" * 20_000,
+            "abcdef-" * 30_000,
+            '"' * 200_000,
+        ),
+        *("\\xa0" * 40_000, "1" + "\\x2" * 50_000, "/hooks/" * 30_000, "bearer " * 30_000),
+    ],
+    ids=lambda evil: repr(evil[:8]),
+)
+def test_a_long_text_made_to_be_slow_is_not(evil):
+    begun = time.process_time()
+    mask_text(evil)
+    # Two seconds of this process's own work: a hundred times what it takes, and far from quadratic.
+    assert time.process_time() - begun < 2
+
+
+# --- lines ------------------------------------------------------------------------------------
+
+
+def test_a_json_line_has_its_time_in_utc_its_level_and_its_logger():
+    line = logged(account="bogota")
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset().total_seconds() == 0
+    assert line == {"event": "said", "level": "info", "logger": "test", "account": "bogota"}
+
+
+def test_a_line_for_people_is_key_value_on_one_line_whatever_strangers_sent():
+    with set_up(as_json=False) as written:
+        structlog.get_logger("test").warning("first\nforged\x1b[31m", name="a\r\nb\u2028c", n=1)
+    (line,) = written.getvalue().splitlines()
+    assert "first\\nforged\\x1b[31m" in line
+    assert "n=1" in line
+    assert "\x1b" not in line
+
+
+def test_json_is_chosen_where_standard_error_is_no_terminal():
+    code = "import structlog; from integration import logs; logs.configure(); structlog.get_logger('x').info('said')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stderr)["event"] == "said"
+    assert done.stdout == ""
+
+
+def test_lines_below_the_level_are_not_written():
+    with set_up("warning") as written:
+        structlog.get_logger("test").info("quiet")
+        logging.getLogger("kombu").info("quiet")
+    assert written.getvalue() == ""
+
+
+def test_an_unknown_level_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"LOG_LEVEL: found .* allowed: DEBUG, INFO"):
+        logs.configure("loud")
+
+
+@pytest.mark.parametrize(
+    "name", ["celery", "celery.task", "kombu", "redis", "granian.access", "anything.else"]
+)
+def test_the_lines_of_libraries_go_through_the_same_masks(name):
+    library = logging.getLogger(name)
+    own = io.StringIO()
+    library.addHandler(logging.StreamHandler(own))
+    handlers = list(library.handlers)
+    try:
+        with set_up() as written:
+            library.error("call %(tel)s", {"tel": "3001112233"})
+        line = json.loads(written.getvalue())
+        assert (line["event"], line["logger"], line["level"]) == ("call ***", name, "error")
+        assert name in {"redis", "anything.else"} or own.getvalue() == ""
+    finally:
+        for handler in handlers:
+            library.removeHandler(handler)
+
+
+def test_the_chatter_of_http_libraries_is_left_out():
+    with set_up() as written:
+        logging.getLogger("httpx").info("HTTP Request: PUT …")
+        logging.getLogger("httpcore.http11").debug("send_request_headers")
+    assert written.getvalue() == ""
+
+
+def test_set_up_twice_a_line_is_written_once():
+    with set_up() as written:
+        logs.configure("INFO", json=True)
+        structlog.get_logger("test").info("said")
+    assert len(written.getvalue().splitlines()) == 1
+
+
+def test_the_handlers_of_others_stay():
+    other = logging.NullHandler()
+    with set_up():
+        logging.getLogger().addHandler(other)
+        logs.configure("INFO", json=True)
+        assert other in logging.getLogger().handlers
+
+
+def test_a_line_that_cannot_be_formatted_is_reported_without_its_arguments():
+    with set_up() as written:
+        logging.getLogger("library").error("%d", "3001112233")
+    assert written.getvalue() == "a log line of library could not be written\n"
+
+
+def test_a_warning_goes_through_the_masks():
+    with set_up() as written, warnings.catch_warnings():
+        logging.captureWarnings(False)
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("call 3001112233", stacklevel=1)
+    assert "call ***" in written.getvalue()
+
+
+def test_bound_and_context_facts_are_masked_too():
+    with set_up() as written, structlog.contextvars.bound_contextvars(caller="3001112233"):
+        structlog.get_logger("test").bind(note="3001112233").info("said")
+    line = json.loads(written.getvalue())
+    assert (line["caller"], line["note"]) == ("***", "***")
+
+
+UNCAUGHT = """
+import sys, threading
+from integration import logs
+logs.configure("INFO", json=True)
+def fail():
+    raise ValueError("call " + "300" + "1112233")
+thread = threading.Thread(target=fail, name="pusher")
+thread.start()
+thread.join()
+fail()
+"""
+
+
+def test_what_nobody_caught_is_a_masked_line_too():
+    done = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, check=False)
+    first, second = map(json.loads, done.stderr.splitlines())
+    assert done.returncode == 1
+    assert (first["event"], second["event"]) == (
+        "an error nobody caught in pusher",
+        "an error nobody caught",
+    )
+    assert first["exception"].endswith("ValueError: call ***")
+    assert second["exception"].endswith("ValueError: call ***")
+
+
+def test_a_hook_that_was_there_before_stays():
+    def mine(args: threading.ExceptHookArgs) -> None: ...
+
+    before, threading.excepthook = threading.excepthook, mine
+    try:
+        with set_up():
+            assert threading.excepthook is mine
+    finally:
+        threading.excepthook = before
+
+
+def test_granian_writes_its_lines_through_the_same_masks():
+    config = json.loads(json.dumps(logs.granian_config("info", json=True)))
+    with set_up() as written:
+        configure_logging(LogLevels.info, config)
+        logging.getLogger("granian.access").info("POST /hooks/salesforce/open-sesame 202")
+    line = json.loads(written.getvalue())
+    assert line["event"] == "POST /hooks/salesforce/*** 202"
