@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from integration import logs, render
 from integration.commands.session import Session, config_option, write_help
-from integration.errors import ConfigError, RingbackError, StoreAwayError
+from integration.errors import ConfigError, RingbackError, StoreAwayError, StoreUnsafeError
 
 # In the order of `--help`: the name, and where the command lies.
 COMMANDS = {
@@ -73,6 +73,8 @@ def render_error(error: Exception, session: Session) -> str:
             count = len(error.faults)
             head = f"the configuration is refused, {count} fault{'s' if count > 1 else ''}:"
             return "\n".join((head, *(f"- {fault}" for fault in error.faults)))
+        case StoreAwayError() if isinstance(error.__cause__, StoreUnsafeError):
+            return str(error.__cause__)
         case StoreAwayError():
             return f"the store at {session.store_address} cannot be reached: {error}"
         case RedisError():

@@ -180,16 +180,19 @@ _TEXT_RULES = (
 _PLAIN = re.compile(r"[A-Za-z_]{0,60}")
 _OFFSET = r"(?:Z|\ ?[+-][0-9]{2}:?[0-9]{2}(?![0-9]))"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,6})?)?"
-_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+# Addresses of this machine and of private networks; any other could be a number with dots in it.
+_NEAR = rf"(?:127\.{_BYTE}|10\.{_BYTE}|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.{_BYTE}\.{_BYTE}|0\.0\.0\.0"
 # What stands in texts, has seven digits, and is no telephone: kept as it is.
 _KEEP = (
     r"(?<![\w-])(?=[0-9-]*[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![\w-])"
     r"|(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     rf"(?:[T ]{_CLOCK}{_OFFSET}?)?(?![0-9])"
-    rf"|(?<![0-9.])(?:{_BYTE}\.){{3}}{_BYTE}(?![0-9.]*[0-9])"
+    rf"|(?<![0-9.])(?:{_NEAR})(?![0-9.]*[0-9])"
 )
 # Between the digits of one number: what people write there, invisible characters, and their escapes.
-_BETWEEN = r"(?:[\s().\-/%+_\u00ad\u00b7\u2000-\u206f\u2212\ufeff]|\\{1,8}(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[tnr])){0,4}"
+_ESCAPED = r"\\{1,8}(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[tnr])"
+_BETWEEN = rf"(?:[\s().\-/%+_\u00ad\u00b7\u2000-\u206f\u2212\ufeff]|{_ESCAPED}){{0,4}}"
 _NUMBERS = re.compile(rf"(?P<keep>{_KEEP})|\+?\d(?:{_BETWEEN}\d){{6,}}")
 _LONG_NUMBER = 10**6
 

@@ -6,6 +6,7 @@ Never decides what is shown: a number is masked here when a command says so.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import unicodedata
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SHOWN_DIGITS = 3
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_NUMBER = re.compile(r"\d(?:[ ().-]?\d){5,}")
+_NUMBER = re.compile(r"\d(?:[ ().-]{0,3}\d){5,}")
 
 STATE_COLOURS = {
     "accepted": "green",
@@ -81,7 +82,11 @@ def problem(text: str) -> None:
 
 def as_json(value: Any) -> None:
     """Print a value as JSON."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    try:
+        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    except orjson.JSONEncodeError:
+        # An argument may hold bytes that are no text, and is repeated in the answer.
+        click.echo(json.dumps(value, indent=2))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -341,7 +341,7 @@ def scrub(event: Event, hint: Hint) -> Event | None:
     Sentry drops the event when this fails. Fields: develop.sentry.dev, event payloads.
     """
     hint.get("attachments", []).clear()
-    if event.get("type") not in {None, "error", "transaction"}:
+    if event.get("type") not in (None, "error", "transaction"):
         return None
     return cast("Event", _EVENT(event))
 
@@ -355,7 +355,7 @@ def scrub_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb | No
 
 
 def _nothing(_telemetry: object, _hint: object) -> None:
-    """Let no log line, metric or lone span through: Ringback sends none."""
+    """Let no log line and no metric through: Ringback sends none."""
 
 
 def _sampler(rate: float) -> Callable[[SamplingContext], float]:
@@ -451,7 +451,6 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
         before_breadcrumb=scrub_breadcrumb,
         before_send_log=_nothing,
         before_send_metric=_nothing,
-        before_send_span=_nothing,
         send_default_pii=False,
         max_request_body_size="never",
         include_local_variables=False,

@@ -300,7 +300,7 @@ def _api_answer(
     return _Answer(code, orjson.dumps(fields), str(code), takes_effect=effect)
 
 
-# wolkvox's words, "API Error Codes".
+# wolkvox's words, from the error table of its API.
 NO_SUCH_API = _api_answer(400, "THE API YOU WANT TO CONSULT DOES NOT EXIST", error="BAD REQUEST")
 PARAMETERS_REQUIRED = _api_answer(400, "SOME PARAMETERS ARE REQUIRED", error="BAD REQUEST")
 TOKEN_MISSING = _api_answer(401, "PLEASE ENTER THE WOLKVOX-TOKEN", error="UNAUTHORIZED")

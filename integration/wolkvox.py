@@ -2,8 +2,8 @@
 
 Promises: the same recall makes the same bytes, any bytes at all make a verdict, and neither `repr`
 nor `reason` holds a token or a customer's data. Never opens a connection, never reads a clock.
-What is known of wolkvox is from its API pages (https://www.wolkvox.com/apis/, "API Campaign",
-"API Error Codes"); where those are silent, an answer is taken as unclear, never as a success.
+What is known of wolkvox is from its API pages (https://www.wolkvox.com/en/apis-v2-2/…: "APIs Campaign",
+"APIs Information"); where those are silent, an answer is taken as unclear, never as a success.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Call:
 def build_call(
     account: Account, *, campaign_id: str, customer_id: str, recall_telephone: str, recall_date: datetime
 ) -> Call:
-    """Give the call that asks wolkvox to call a customer back ("API Campaign", recall).
+    """Give the call that asks wolkvox to call a customer back ("APIs Campaign", recall).
 
     `recall_date` must be aware; wolkvox gets it as the wall clock of the account's zone, to the
     second. `recall_telephone` is as the operation dials. Raises ValueError for a naive date.
@@ -76,7 +76,7 @@ def build_call(
 
 
 def build_campaigns_call(account: Account) -> Call:
-    """Give the call that lists the campaigns ("API Information"): reads only, costs one call of the day."""
+    """Give the call that lists the campaigns ("APIs Information"): reads only, costs one call of the day."""
     return Call(
         method="GET",
         url=f"{account.endpoint}/api/v2/information.php?api=campaigns",
@@ -154,7 +154,7 @@ _BAD_TOKEN = _Meaning(
     Kind.STOPPED, "wolkvox does not take the token: check the account's token and server, then resume"
 )
 
-# On the left wolkvox's own words ("API Error Codes"), as `_letters` leaves them: capitals, no
+# On the left wolkvox's own words (the error table of its API), as `_letters` leaves them: capitals, no
 # punctuation, no digits. They are looked for anywhere in `msg` and `error`.
 _BY_WORDS: tuple[tuple[int, str, _Meaning], ...] = (
     (
@@ -314,10 +314,7 @@ def _meaning(status: int, code: str | None, answer: Any, words: str) -> _Meaning
         if 200 <= status <= 299 and not _is_error(answer):  # noqa: PLR2004  (HTTP's successes)
             return _ACCEPTED
         return _UNCLEAR
-    number = _number(code)
-    if number is None and code is not None and status < 300:  # noqa: PLR2004  (HTTP's successes)
-        return _UNCLEAR
-    number = number or status
+    number = _number(code) or status
     for its_code, its_words, meaning in _BY_WORDS:
         if number == its_code and its_words in words:
             return meaning

@@ -448,7 +448,6 @@ class Line:
             transport=self._transport,
             trust_env=False,
             timeout=None,  # noqa: S113  (the stream keeps the times)
-            follow_redirects=False,
         )
 
     def __enter__(self) -> Self:

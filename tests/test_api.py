@@ -668,9 +668,14 @@ def test_a_limited_key_sees_and_pauses_only_its_own_accounts(web):
     assert [account["name"] for account in web.get("/v1/accounts", key=LIMITED).json["items"]] == ["lima"]
     assert web.get("/v1/accounts/bogota", key=LIMITED).status_code == 404
     assert web.post("/v1/accounts/bogota/pause", key=LIMITED).status_code == 404
-    assert web.post("/v1/accounts/bogota/resume", key=LIMITED).status_code == 404
     assert web.get("/v1/accounts/bogota").json["state"] == "idle"
     assert web.post("/v1/accounts/lima/pause", key=LIMITED).status_code == 200
+
+
+def test_a_limited_key_resumes_no_foreign_account(web):
+    web.post("/v1/accounts/bogota/pause")
+    assert web.post("/v1/accounts/bogota/resume", key=LIMITED).status_code == 404
+    assert web.get("/v1/accounts/bogota").json["state"] == "paused"
 
 
 def test_an_unknown_account_is_not_found(web):

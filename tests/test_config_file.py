@@ -5,11 +5,13 @@ import os
 import string
 import threading
 import tomllib
+from datetime import UTC, time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from integration.config import (
@@ -379,6 +381,7 @@ ONE_FAULT = [
     (HUBSPOT + 'signatures = ["v3", "v4"]\n', "sources.s.signatures[2]", '"v4"', '"v3"'),
     (HUBSPOT + "signatures = []\n", "sources.s.signatures", "an empty list", '"v3"'),
     (HUBSPOT + 'public_url = "http://hooks.example.com"\n', "sources.s.public_url", '"http://hooks', "https://"),
+    (HUBSPOT + 'public_url = "https://a.co/h#x"\n', "sources.s.public_url", '"https://a.co', "without user"),
     (HUBSPOT + 'public_url = "/hooks/s"\n', "sources.s.public_url", '"/hooks/s"', "https://"),
     (HUBSPOT + 'lookup = {properties = ["a"]}\n', "sources.s.lookup.token", "nothing", "visible ASCII"),
     (HUBSPOT + 'lookup = {token = "t", properties = []}\n', "sources.s.lookup.properties", "an empty list", "not empty"),
@@ -405,6 +408,7 @@ ONE_FAULT = [
     (JSON + 'verify = "bearer"\nsecrets = ["a b"]\n', "sources.s.secrets[1]", "3 characters", "visible ASCII"),
     (JSON + 'verify = "header"\nheader = "X"\nsecrets = ["a "]\n', "sources.s.secrets[1]", "2 char", "visible ASCII"),
     (JSON + 'verify = "standard-webhooks"\nsecrets = ["whsec_?"]\n', "sources.s.secrets[1]", "7 characters", "base64"),
+    (JSON + 'verify = "standard-webhooks"\nsecrets = "whsec_abcd?efgh"\n', "sources.s.secrets", "15 characters", "base64"),
     (JSON + 'verify = "standard-webhooks"\nsecrets = "whsec_"\n', "sources.s.secrets", "6 characters", "base64"),
     (JSON + 'verify = "standard-webhooks"\nsecrets = "whsk_YWJj"\n', "sources.s.secrets", "9 characters", "whsk_"),
     (BEARER + 'header = "a b"\n', "sources.s.header", '"a b"', '"X-Signature"'),
@@ -417,6 +421,7 @@ ONE_FAULT = [
     (ACCOUNT + ROUTE.replace('"a"', '"aa"') + RECALL + BEARER, 'routes[1] ("r").account', '"aa"', 'perhaps "a"'),
     (ACCOUNT + BEARER + ROUTE + RECALL.replace("recall_date", "#"), 'routes[1] ("r").recall_date', "nothing", "needs one"),
     (ACCOUNT + BEARER + ROUTE + RECALL + 'action = "cancel"\n', 'routes[1] ("r").recall_telephone', "", "cancel"),
+    (ACCOUNT + BEARER + ROUTE + 'action = "cancle"\n', 'routes[1] ("r").action', '"cancle"', '"cancel"'),
     (ACCOUNT + BEARER + ROUTE + RECALL + 'action = "call"\n', 'routes[1] ("r").action', '"call"', '"cancel"'),
     (ACCOUNT + BEARER + ROUTE.replace('name = "r"\n', "") + RECALL, "routes[1].name", "nothing", "characters"),
     (ACCOUNT + BEARER + ROUTE.replace('"1"', '""') + RECALL, 'routes[1] ("r").campaign_id', "an empty text", "template"),
@@ -426,6 +431,7 @@ ONE_FAULT = [
     (ACCOUNT + BEARER + ROUTE + RECALL + 'whe = "x"\n', 'routes[1] ("r").whe', "an unknown key", 'perhaps "when"'),
     ('[api_keys]\na = "same"\nb = "same"\n', "api_keys.b", "the same text as api_keys.a", "nowhere else"),
     ('[api_keys]\nb = {key = "token-a"}\n' + ACCOUNT, "api_keys.b.key", "the same text as accounts.a.token", "nowhere"),
+    (ACCOUNT.replace("token-a", "bearer-secret") + BEARER, "sources.s.secrets[1]", "as accounts.a.token", "nowhere"),
     (BEARER + '[api_keys]\nb = "bearer-secret"\n', "api_keys.b", "the same text as sources.s.secrets[1]", "nowhere"),
     (SALESFORCE + SALESFORCE.replace("sources.s", "sources.t"), "sources.t.url_key", "as sources.s.url_key", "nowhere"),
     (SALESFORCE + '[api_keys]\nb = "0123456789abcdef"\n', "api_keys.b", "the same text as sources.s.url_key", "nowhere"),
@@ -466,6 +472,7 @@ def test_one_mistake_makes_one_fault(tmp_path, text, key):
         "https://x.com?y=1",
         "https://x.com?",
         "https://x.com#y",
+        "https://x.com#",
         "https://user:word@x.com",
         "https://x.com:99999",
         "https://x.com:0",
@@ -558,6 +565,13 @@ def test_a_fault_makes_no_other_table_look_faulty(tmp_path):
         "sources.s.lookup.token",
         "api_keys.x",
         "api_keys.y",
+    }
+
+
+def test_a_faulty_address_makes_no_other_account_of_its_token_look_faulty(tmp_path):
+    near = ACCOUNT.replace('server = "0003"', 'base_url = "ftp://x"')
+    assert faults_of(written(tmp_path, near + ACCOUNT.replace("accounts.a", "accounts.b"))).keys() == {
+        "accounts.a.base_url"
     }
 
 
@@ -714,6 +728,41 @@ def test_nothing_in_the_place_of_a_secret_is_quoted_however_short(folder, place,
     assert "qzx" not in told_about(folder, place, f"qzx{secret}", way)
 
 
+def test_a_plain_word_is_quoted_from_the_file_but_not_from_elsewhere(tmp_path):
+    text = ACCOUNT + 'late = "hunter"\n'
+    assert faults_of(written(tmp_path, text))["accounts.a.late"][0] == '"hunter"'
+    elsewhere = faults_of(written(tmp_path, text.replace("hunter", "env:LATE")), {"LATE": "hunter"})
+    assert elsewhere["accounts.a.late"][0] == "a text of 6 characters from env:LATE"
+
+
+def test_a_template_from_elsewhere_is_not_quoted(tmp_path):
+    text = ACCOUNT + BEARER + ROUTE + RECALL + 'when = "env:WHEN"\n'
+    found, _ = faults_of(written(tmp_path, text), {"WHEN": "hunter"})['routes[1] ("r").when']
+    assert found == "a text of 6 characters from env:WHEN"
+
+
+@pytest.mark.parametrize("name", ["env:NAME", "Sk7q0Zr2LmX9Tf4W"])
+def test_the_name_of_a_route_is_left_out_where_it_could_be_a_secret(tmp_path, name):
+    text = ACCOUNT + BEARER + ROUTE.replace('"r"', f'"{name}"') + RECALL + "extra = 1\n"
+    assert faults_of(written(tmp_path, text), {"NAME": "hunter"}).keys() == {"routes[1].extra"}
+
+
+def test_a_password_in_an_address_is_not_quoted(tmp_path):
+    text = ACCOUNT.replace('server = "0003"', 'base_url = "https://user:word@x.com"')
+    assert faults_of(written(tmp_path, text))["accounts.a.base_url"][0] == "a text of 23 characters"
+
+
+def test_a_model_made_in_code_shows_no_secret_either():
+    with pytest.raises(ValidationError) as caught:
+        Account(name="a", server="0003", token="hunter hunter", timezone="UTC")
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_time_of_day_has_no_zone_of_its_own():
+    with pytest.raises(ValidationError):
+        Account(name="a", server="0003", token="t", timezone="UTC", quota_resets_at=time(0, tzinfo=UTC))
+
+
 def test_neither_the_configuration_nor_its_parts_show_a_secret():
     config = load(EXAMPLE, EXAMPLE_ENVIRON)
     for secret in EXAMPLE_ENVIRON.values():
@@ -737,6 +786,11 @@ def test_the_digest_is_of_the_meaning_not_of_the_text(tmp_path):
     assert digest_of(tmp_path, "# a comment\n" + GOOD) == digest
     assert digest_of(tmp_path, GOOD.replace("[vars]", "store = {retention_days = 30}\n[vars]")) == digest
     assert digest_of(tmp_path, GOOD.replace('"1"', '"env:ONE"'), {"ONE": "1"}) == digest
+
+
+def test_the_digest_does_not_go_by_the_order_of_tables(tmp_path):
+    second = ACCOUNT.replace("accounts.a", "accounts.b").replace("token-a", "token-b")
+    assert digest_of(tmp_path, ACCOUNT + second) == digest_of(tmp_path, second + ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -917,12 +971,30 @@ def test_a_file_that_vanishes_is_a_fault_until_it_is_back(tmp_path):
 
 def test_a_file_that_is_replaced_is_taken_up(tmp_path):
     watched = Watched(tmp_path, GOOD)
+    watched.look()
     stat = watched.path.stat()
     watched.write(GOOD.replace('ventas = "1"', 'ventas = "2"'), "new")
     os.utime(tmp_path / "new", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     (tmp_path / "new").replace(watched.path)
-    watched.look()
+    assert watched.look() is True
     assert watched.watch.current.vars == {"ventas": "2"}
+
+
+def test_a_file_that_grew_is_taken_up_though_its_date_was_put_back(tmp_path):
+    watched = Watched(tmp_path, GOOD)
+    watched.look()
+    stat = watched.path.stat()
+    watched.write(GOOD.replace('ventas = "1"', 'ventas = "22"'))
+    os.utime(watched.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert watched.look() is True
+
+
+def test_a_changed_file_is_read_twice_and_then_left_alone(tmp_path, monkeypatch):
+    watched = Watched(tmp_path, GOOD)
+    watched.write(GOOD.replace('ventas = "1"', 'ventas = "2"'))
+    assert [watched.look(), watched.look()] == [True, False]
+    monkeypatch.setattr("integration.config_file._read", None)
+    assert watched.look() is False
 
 
 def test_a_secret_that_changes_in_its_file_is_taken_up(tmp_path):

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
 
+from hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
 from integration import hubspot_contacts
 from integration.config import Lookup
 from integration.hubspot_contacts import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts

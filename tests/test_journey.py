@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support import ENVIRON, SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
+import redis
 
 from integration.config_file import load
 from integration.processes import free_port, wait_until
 from integration.sandbox import Sandbox
 from integration.sources import SOURCES
+from support import ENVIRON, SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
 
 ROOT = Path(__file__).parent.parent
 ACCOUNTS = 20
@@ -46,6 +48,7 @@ class System:
         self.sandbox = sandbox
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(trust_env=False, timeout=30)
         self.running = []
         self.log = folder / "log.txt"
         self.config_path = folder / "ringback.toml"
@@ -85,6 +88,7 @@ class System:
         return process
 
     def stop(self):
+        self.client.close()
         for process in self.running:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
@@ -145,13 +149,16 @@ class System:
         assert set(stats["max_in_flight"].values()) <= {1}
 
 
+databases = itertools.count(1)
+
+
 @contextmanager
 def running(folder, valkey, *names):
-    import redis
-
-    redis.Redis.from_url(valkey.url).flushall()
+    # Systems that run side by side must not share a ledger, so each has a database of its own.
+    url = f"{valkey.url.rsplit('/', 1)[0]}/{next(databases)}"
+    redis.Redis.from_url(url).flushdb()
     with Sandbox() as sandbox:
-        system = System(folder, valkey.url, sandbox)
+        system = System(folder, url, sandbox)
         try:
             for name in names:
                 system.start(name)
@@ -202,11 +209,9 @@ def test_a_worker_killed_in_a_call_loses_nothing_and_overlaps_nothing(tmp_path, 
 
 
 def test_a_lost_doorbell_delays_work_and_loses_none(tmp_path, valkey):
-    import redis
-
     with running(tmp_path, valkey, "web") as system:
         recall = system.ask("bell")
-        client = redis.Redis.from_url(valkey.url)
+        client = redis.Redis.from_url(system.environ["REDIS_URL"])
         wait_until(lambda: client.keys("*celery:ringback*"), 30, what="the doorbell in the broker")
         client.delete(*client.keys("*celery*"))
         system.start("worker")

@@ -30,10 +30,14 @@ from integration.config import Account, ApiKey, Config, HubspotSource, JsonSourc
 from integration.errors import ConfigError, UnmappableError
 from integration.reporting import MOST_A_MINUTE, SentryReporter, known_secrets, scrub, start_sentry
 
+# The SDK would rather have data_collection; this option does the same in all of its versions.
+pytestmark = pytest.mark.filterwarnings("ignore:The send_default_pii:DeprecationWarning")
+
 TELEPHONE = "+57 300 111 2233"
 DIGITS = "573001112233"
 CUSTOMER = "1020304050"
 NAME = "Jacinta Quispe"
+DOCUMENT = "C-17"
 SECRETS = {
     "account": "wolkvox-7d9f0c1b2a",
     "api": "key-1f2e3d4c5b6a",
@@ -153,7 +157,8 @@ def sink():
 def sentry(sink):
     """Start Sentry towards the sink, tracing everything; afterwards there is none again."""
     start_sentry({"SENTRY_DSN": sink.dsn, "SENTRY_TRACES_SAMPLE_RATE": "1"}, config())
-    with sentry_sdk.isolation_scope():
+    with sentry_sdk.isolation_scope() as scope:
+        scope.set_new_propagation_context()
         yield sink
     sentry_sdk.get_client().close(timeout=2)
     sentry_sdk.get_global_scope().set_client(None)
@@ -285,7 +290,7 @@ HTTP = {
     "status_code": int(DIGITS),
     "reason": PLANTED,
 }
-FACTS = {name: PLANTED for name in reporting._FACTS}
+FACTS = dict.fromkeys(reporting._FACTS, PLANTED)
 CRUMB = {
     "type": PLANTED,
     "category": PLANTED,
@@ -381,13 +386,13 @@ def test_nothing_planted_in_any_field_leaves_through_the_scrubber(sentry, change
     assert "C-99" not in json.dumps(left)
 
 
-@pytest.mark.parametrize("field", sorted(FULL))
 @pytest.mark.parametrize(
-    "value", [PLANTED, [PLANTED], {PLANTED: PLANTED}, {"values": [PLANTED]}, int(DIGITS)]
+    "value", [PLANTED, [PLANTED], {PLANTED: PLANTED}, {"values": [PLANTED]}, {"values": PLANTED}, int(DIGITS)]
 )
-def test_a_field_of_an_unexpected_shape_leaks_nothing(sentry, field, value):
-    left = scrub({"message": "hello", field: value}, {})
-    assert_clean(json.dumps(left, ensure_ascii=False))
+def test_a_field_of_an_unexpected_shape_leaks_nothing(sentry, value):
+    for field in FULL:
+        left = scrub({"message": "hello", field: value}, {})
+        assert_clean(json.dumps(left, ensure_ascii=False))
 
 
 @pytest.mark.parametrize("kind", ["event", "transaction"])
@@ -453,11 +458,12 @@ def test_what_an_operator_needs_does_leave(sentry):
 
 def test_what_a_strangers_error_quotes_does_not_leave(sentry):
     try:
-        {}[f"{NAME} C-17"]
+        {}[f"{NAME} {DOCUMENT}"]
     except KeyError as error:
         sentry_sdk.capture_exception(error)
     assert sentry.events()[0]["exception"]["values"][0]["value"] == "'***'"
-    assert "C-17" not in sentry.everything()
+    assert DOCUMENT not in sentry.everything()
+    assert NAME not in sentry.everything()
 
 
 def test_what_was_found_in_an_unmappable_event_does_not_leave(sentry):
@@ -696,13 +702,13 @@ def test_an_unsampled_request_makes_no_traced_task():
 class Dead:
     recall_id: str = "rc_00000001ab"
     account: str = "bogota"
-    campaign_id: str = "12345"
+    campaign_id: str = "67812"
     customer_id: str = "C-99"
     telephone: str = "3001112233"
 
 
 def test_a_dead_recall_is_grouped_by_verdict_and_account_and_names_no_customer(sentry):
-    reason = f"wolkvox refuses it: customer_id C-99 in 12345 to {TELEPHONE}, 3001112233"
+    reason = f"wolkvox refuses it: customer_id C-99 in 67812 to {TELEPHONE}, 3001112233"
     SentryReporter().dead(Dead(), "refused", reason)
     [event] = sentry.events()
     assert event["fingerprint"] == ["recall-dead", "refused", "bogota"]
@@ -710,7 +716,7 @@ def test_a_dead_recall_is_grouped_by_verdict_and_account_and_names_no_customer(s
     assert event["tags"]["verdict"] == "refused"
     assert event["tags"]["account"] == "bogota"
     assert event["message"].startswith("recall dead: bogota: wolkvox refuses it")
-    for private in ("C-99", "12345", "3001112233"):
+    for private in ("C-99", "67812", "3001112233"):
         assert private not in sentry.everything()
 
 

@@ -300,6 +300,7 @@ def test_forgetting_the_calls_forgets_counts_but_not_what_is_in_flight(sandbox):
     leave_early(sandbox)
     assert HTTP.delete(f"{sandbox.url}/sandbox/calls").status_code == 200
     assert (sandbox.calls(), sandbox.stats()["count"]) == ([], 0)
+    assert sandbox.stats()["max_in_flight"] == {fingerprint(TOKEN): 1}
     put(sandbox)
     assert sandbox.stats()["overlap_count"] == 1
 

@@ -16,7 +16,6 @@ from hubspot.utils.signature import Signature
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from source_cases import NOW, STANDARD_SECRET, forms, hubspot
 
 from integration.delivery import Delivery
 from integration.errors import NotVerifiedError
@@ -24,6 +23,7 @@ from integration.signature import hmac_sha256, matches_any, require_fresh, requi
 from integration.sources import SOURCES
 from integration.sources.hubspot import signed_uri
 from integration.sources.schemes import standard_key
+from source_cases import NOW, STANDARD_SECRET, forms, hubspot
 
 VECTORS = {
     v["id"]: v for v in orjson.loads((Path(__file__).parent / "samples/signature_vectors.json").read_bytes())

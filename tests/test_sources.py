@@ -11,12 +11,12 @@ import pytest
 from defusedxml.ElementTree import fromstring
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from source_cases import CASES, FORM, LOOKUP, NOW, SECRET, URL_KEY, Case, Expected, forms, hubspot, salesforce
 
 from integration.delivery import Answer, Delivery, Refusal
 from integration.errors import NotVerifiedError, UnreadableError, UnsupportedTypeError
 from integration.signature import TOLERANCE
 from integration.sources import SOURCES, bodies
+from source_cases import CASES, FORM, LOOKUP, NOW, SECRET, URL_KEY, Case, Expected, forms, hubspot, salesforce
 
 cases = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 signed = pytest.mark.parametrize("case", [c for c in CASES if c.covers_body], ids=lambda case: case.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support import SOURCES_AND_ROUTES, account, make_desk
 
 from integration.errors import StoreAwayError
 from integration.plan import request_from_fields
@@ -13,6 +12,7 @@ from integration.recall import State
 from integration.sandbox import Sandbox
 from integration.schedule import apply
 from integration.wolkvox_http import Line, judge
+from support import SOURCES_AND_ROUTES, account, make_desk
 from workers.turn import TURN_RECALLS, Tools, Turn, boottime, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"

@@ -199,6 +199,16 @@ def test_an_answer_that_is_not_json_refuses_no_recall_and_stops_no_lane(body, st
     assert verdict.msg is None
 
 
+def test_a_403_408_or_429_is_read_from_the_status_even_when_the_answer_is_not_json():
+    for status in (403, 408, 429):
+        assert decipher_response(status, {}, b"<html>").kind is Kind.WAIT
+
+
+def test_a_code_that_is_neither_number_nor_text_is_none():
+    for code in (True, None, [202], {"a": 1}):
+        assert answer(code, status=500).code is None
+
+
 def test_a_byte_order_mark_and_latin_1_are_read():
     assert decipher_response(202, {}, b'\xef\xbb\xbf{"code":202}').kind is Kind.ACCEPTED
     assert decipher_response(202, {}, '{"code":202,"msg":"llamará"}'.encode("latin-1")).msg == "llamará"

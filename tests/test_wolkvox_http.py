@@ -285,6 +285,21 @@ def test_the_time_counts_from_the_claim_and_not_from_the_push(peer):
     assert time.monotonic() - started < 1.5
 
 
+def test_an_answer_that_goes_on_arriving_does_not_prolong_the_time(peer):
+    late = [0.0]
+
+    def script(self, connection, number):
+        self.read(connection)
+        late[0] = 10.01
+        connection.sendall(OK[:-1])
+
+    server = peer(script)
+    with Line(server.url, lambda: 100.0 + late[0]) as line:
+        exchange = push(line, server.url, claimed_at=100.0)
+    assert (exchange.sent, exchange.complete) == (True, False)
+    assert exchange.error == "no complete answer within 10 s"
+
+
 def test_a_call_given_up_is_closed_by_reset(peer):
     server = peer(hanging)
     one(server.url, seconds=0.1)
@@ -340,10 +355,16 @@ def test_a_server_that_speaks_no_tls_is_not_sent(peer):
 
 
 def test_after_the_latest_moment_nothing_is_sent_on_a_new_connection(peer):
-    server = peer(answering(OK))
-    exchange = one(server.url, claimed_at=boottime() - 5.01)
+    asked = []
+
+    def resolver(host, port):
+        asked.append(host)
+        return []
+
+    with Line("http://wolkvox.test", resolver=resolver) as line:
+        exchange = push(line, "http://wolkvox.test", claimed_at=boottime() - 5.01)
     assert (exchange.sent, exchange.too_late) == (False, True)
-    assert server.requests == []
+    assert asked == []
 
 
 def test_after_the_latest_moment_nothing_is_sent_on_a_kept_connection(peer):
@@ -586,7 +607,7 @@ def test_an_answer_that_closes_the_connection_is_complete(peer):
 
 
 def test_a_redirect_is_not_followed(peer):
-    for where in (b"/elsewhere", b"http://[bad", b"\xff\xfe"):
+    for where in (b"/elsewhere", b"http://a:b/", b"\xff\xfe"):
         server = peer(answering(b"HTTP/1.1 302 F\r\nLocation: " + where + b"\r\nContent-Length: 0\r\n\r\n"))
         exchange = one(server.url)
         assert (exchange.status, exchange.complete, len(server.requests)) == (302, True, 1)

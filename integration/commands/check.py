@@ -123,6 +123,10 @@ def _asked(session: Session, config: Config | None, store: dict[str, Any]) -> li
         return [Asked(who=(), good=False, told="nobody was asked: the configuration comes first")]
     if store["state"] in {"away", "refused"}:
         return [Asked(who=(), good=False, told="nobody was asked: without the store no lane can be held")]
+    if store["state"] == "none":
+        render.problem(
+            "no store is here to hold the lanes in: make sure that no worker elsewhere uses these tokens now"
+        )
     lanes = ask_lanes(config, None if store["state"] == "none" else session.store)
     return [*lanes, *ask_lookups(config)]
 

@@ -33,7 +33,9 @@ PAGE = 50
 
 
 @click.command(cls=AsWritten)
-@click.option("--state", type=click.Choice([*State]), help="Only recalls in this state.")
+@click.option(
+    "--state", type=click.Choice([state.value for state in State]), help="Only recalls in this state."
+)
 @click.option("--account", metavar="NAME", help="Only recalls of this account.")
 @click.option("--customer", metavar="ID", help="Only recalls of this customer.")
 @click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="At most this many.")
@@ -192,8 +194,8 @@ def retry(
 ) -> None:
     """Queue dead or expired recalls again.
 
-    For when what was wrong is mended. One that a newer request of the same customer has overtaken is left alone and reported. A date that
-    has passed becomes as soon as possible, inside the calling hours.
+    For when what was wrong is mended. One that a newer request of the same customer has overtaken is
+    left alone and reported. A date that has passed becomes as soon as possible, inside the hours.
 
     Examples:
       ringback retry rc_00000001a1b2 rc_00000002c3d4

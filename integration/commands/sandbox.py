@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from integration import render
 from integration.commands.session import AsWritten, read_json_file
@@ -38,8 +39,9 @@ DEFAULT_PORT = 8202
 def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) -> None:
     """Run a simulator of wolkvox.
 
-    It has the same answers, the same rules, and faults on demand. Point an account at it with base_url = "http://127.0.0.1:8202" and any token. Its page shows what
-    it received; nothing ever leaves this machine.
+    It gives the answers that wolkvox documents, keeps its rules, and fails on demand. Point an account
+    at it with base_url = "http://127.0.0.1:8202" and any token. Its page shows what it received;
+    nothing ever leaves this machine.
 
     Examples:
       ringback sandbox
@@ -51,13 +53,26 @@ def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) ->
         daily_limit=more["daily_limit"],
         tokens=frozenset(more["tokens"]) or None,
     )
-    placed = [] if rules is None else read_json_file(rules, "--rules")
+    placed = [] if rules is None else _rules(read_json_file(rules, "--rules"))
     try:
         serve(port, host, settings=settings, rules=placed, announce=_announce)
+    except ValidationError as error:
+        raise click.BadParameter(_faults(error), param_hint="--rules") from error
     except OSError as error:
         raise RingbackError(
             f"{host}:{port}: cannot be listened on: {error.strerror}; choose another with --port"
         ) from error
+
+
+def _rules(given: Any) -> list[dict[str, Any]]:
+    rules = given if isinstance(given, list) else [given]
+    if not all(isinstance(rule, dict) for rule in rules):
+        raise click.BadParameter("allowed: a rule, or a list of rules, as JSON objects", param_hint="--rules")
+    return rules
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
 
 
 def _announce(url: str) -> None:

@@ -67,6 +67,8 @@ def send(session: Session, /, source: str, file: IO[bytes], *, as_json: bool, **
     else:
         render.line(f"{response.status_code} {response.reason_phrase}")
         _tell(answer)
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        render.problem("not verified; the web's log says which check failed and why, its answer never does")
     if not response.is_success:
         raise SystemExit(1)
 

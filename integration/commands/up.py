@@ -6,9 +6,11 @@ travel in the environment, never in a command line.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -23,39 +25,57 @@ from integration.commands.session import (
     pass_session,
     shown_address,
 )
+from integration.config_file import warnings
 from integration.embedded import EmbeddedStore
 from integration.errors import RingbackError
-from integration.processes import Backoff, Ended, Program, Supervisor, wait_until
+from integration.processes import Backoff, Ended, Program, Supervisor, wait_until, write_line
 from integration.store_check import assure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ANYWHERE = "0.0.0.0"  # noqa: S104  (webhooks come from outside)
-WEB_WORKERS = 2
-WEB_THREADS = 32
-WORKER_CONCURRENCY = 32
+NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 READY_SECONDS = 60.0
 WEB_STOP_SECONDS = 12.0
 # A turn ends after the call in flight, which may take as long as an account's timeout_seconds.
 WORKER_STOP_SECONDS = 30.0
 
 
-def web_command(port: int, *, host: str = ANYWHERE, workers: int = WEB_WORKERS) -> list[str]:
-    """Give the command line of the web. It logs no requests: a path may hold a url key."""
+def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
+    """Give the command line of the web. It logs no requests: a path may hold a url key.
+
+    `environ` may choose LOG_LEVEL and WEB_CONCURRENCY, its processes.
+    """
     return [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "integration.app:create_app"),
-        *("--host", host, "--port", str(port), "--workers", str(workers), "--http", "1", "--no-ws"),
-        *("--blocking-threads", str(WEB_THREADS), "--no-access-log"),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
+        *("--host", ANYWHERE, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
+        *(
+            "--http",
+            "1",
+            "--no-ws",
+            "--blocking-threads",
+            "512",
+            "--backpressure",
+            "1024",
+            "--backlog",
+            "2048",
+        ),
+        *("--no-access-log", "--log-level", environ.get("LOG_LEVEL") or "info"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "8"),
     ]
 
 
-def worker_command(*, concurrency: int = WORKER_CONCURRENCY) -> list[str]:
-    """Give the command line of a worker."""
+def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
+    """Give the command line of a worker.
+
+    `environ` may choose LOG_LEVEL and WORKER_CONCURRENCY, its threads.
+    """
     return [
-        *(sys.executable, "-m", "celery", "--app", "workers.celery_app", "worker"),
-        *("--without-gossip", "--without-mingle", "--concurrency", str(concurrency)),
+        *(sys.executable, "-m", "celery", "--quiet", "--app", "workers.celery_app", "worker"),
+        *("--without-gossip", "--without-mingle"),
+        *("--concurrency", environ.get("WORKER_CONCURRENCY") or "32"),
+        *("--loglevel", environ.get("LOG_LEVEL") or "info"),
     ]
 
 
@@ -63,6 +83,25 @@ def child_environment(environ: Mapping[str, str], *, redis_url: str, port: int) 
     """Give the environment of web and worker: as ours, with the store and the port settled."""
     # The embedded store is named outright: while it starts again, nobody could find it by its folder.
     return {**environ, "REDIS_URL": redis_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+
+
+def readable(line: str) -> str:
+    """Give a line of a child's output for people: its JSON log lines as words, all others as they are."""
+    name, bar, text = line.partition("| ")
+    if not text.startswith("{"):
+        return line
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return line
+    first = [str(told.pop(key, "")) for key in ("timestamp", "level", "event")]
+    rest = " ".join(f"{key}={value}" for key, value in told.items() if key != "logger")
+    return f"{name}{bar}{first[0]} {first[1]:<7} {first[2]}  {rest}".rstrip()
+
+
+def relay(line: str) -> None:
+    """Pass a child's line on: for people where they look on, else as it came."""
+    write_line(readable(line) if sys.stdout.isatty() else line)
 
 
 def require_free(port: int, host: str = ANYWHERE) -> None:
@@ -94,7 +133,9 @@ def up(session: Session, port: int | None) -> None:
       ringback up --port 9000 --config /etc/ringback.toml
     """
     port = environment.port(session.environ) if port is None else port
-    session.watch.refresh()
+    config = session.config
+    for warning in warnings(config):
+        render.problem(f"warning: {warning}")
     require_free(port)
     try:
         with Supervisor(restart=Backoff(), on_ended=_report_end) as supervisor:
@@ -114,8 +155,10 @@ def _start(session: Session, supervisor: Supervisor, port: int) -> None:
     assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
     environ = child_environment(session.environ, redis_url=url, port=port)
     environ["RINGBACK_CONFIG"] = str(session.config_path.resolve())
-    web = Program("web", web_command(port), env=environ, stop_seconds=WEB_STOP_SECONDS)
-    worker = Program("worker", worker_command(), env=environ, stop_seconds=WORKER_STOP_SECONDS)
+    web = Program("web", web_command(port, environ), env=environ, stop_seconds=WEB_STOP_SECONDS, relay=relay)
+    worker = Program(
+        "worker", worker_command(environ), env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay
+    )
     supervisor.start(web)
     supervisor.start(worker)
     address = f"http://127.0.0.1:{port}"

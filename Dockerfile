@@ -1,0 +1,30 @@
+# One image, two roles: the web unless a command says otherwise; the Procfile has the worker's.
+# Configuration and secrets come at run time: RINGBACK_CONFIG (a file), REDIS_URL, and what it names by env:.
+ARG PYTHON=3.12-slim-bookworm
+
+FROM python:${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+RUN python -m venv /opt/ringback
+# The dependencies first: they change less often than the code.
+COPY requirements.lock ./
+RUN /opt/ringback/bin/pip install --require-hashes --only-binary :all: --requirement requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY integration integration
+COPY workers workers
+RUN /opt/ringback/bin/pip install --no-deps --no-build-isolation .
+
+FROM python:${PYTHON}
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ringback
+COPY --from=build /opt/ringback /opt/ringback
+ENV PATH=/opt/ringback/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PORT=8080 \
+    RINGBACK_CONFIG=/etc/ringback/ringback.toml
+WORKDIR /srv
+USER 10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
+    CMD ["python", "-c", "import http.client, os, sys; web = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8080), timeout=2); web.request('GET', '/healthz'); sys.exit(web.getresponse().status != 200)"]
+CMD ["sh", "-c", "exec granian --interface wsgi --factory integration.app:create_app --host 0.0.0.0 --port ${PORT:-8080} --workers ${WEB_CONCURRENCY:-2} --http 1 --no-ws --blocking-threads 512 --backpressure 1024 --backlog 2048 --no-access-log --log-level ${LOG_LEVEL:-info} --respawn-failed-workers --workers-kill-timeout 8"]
