@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PORT = 8080
+LAST_PORT = 65535
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -44,6 +45,6 @@ def broker_url(environ: Mapping[str, str]) -> str:
 def port(environ: Mapping[str, str]) -> int:
     """PORT of the web, 8080 unless set. Raises ConfigError."""
     found = environ.get("PORT") or str(DEFAULT_PORT)
-    if not found.isdecimal() or not 0 < int(found) < 65536:
+    if not found.isdecimal() or not 0 < int(found) <= LAST_PORT:
         raise ConfigError((Fault("environment", "PORT", f"{found[:20]!r}", "a number from 1 to 65535"),))
     return int(found)

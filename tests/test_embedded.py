@@ -285,6 +285,16 @@ def test_a_short_folder_that_somebody_else_may_open_is_refused(data_dir):
         EmbeddedStore(deep(data_dir)).start()
 
 
+def test_a_file_in_the_short_folders_place_is_refused(data_dir):
+    short = socket_path(deep(data_dir)).parent
+    short.touch(mode=0o600)
+    try:
+        with pytest.raises(EmbeddedError, match="not a private folder"):
+            EmbeddedStore(deep(data_dir)).start()
+    finally:
+        short.unlink()
+
+
 def test_a_short_folder_that_is_a_link_is_refused(data_dir, tmp_path):
     short = socket_path(deep(data_dir)).parent
     (tmp_path / "elsewhere").mkdir(mode=0o700)

@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from integration.config_file import load
-from integration.processes import free_port, wait_until
+from integration.processes import answers, free_port, wait_until
 from integration.sandbox import Sandbox
 from integration.sources import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
@@ -46,8 +46,6 @@ class System:
     def __init__(self, folder, redis_url, sandbox):
         self.folder = folder
         self.sandbox = sandbox
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(trust_env=False, timeout=30)
         self.running = []
         self.log = folder / "log.txt"
@@ -58,10 +56,10 @@ class System:
             "JOURNEY_KEY": API_KEY,
             "RINGBACK_CONFIG": str(self.config_path),
             "REDIS_URL": redis_url,
-            "PORT": str(self.port),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         self.environ.pop("SENTRY_DSN", None)
+        self.move_to_another_port()
         for n in range(ACCOUNTS):
             self.environ[f"TOKEN_A{n}"] = f"token-of-account-{n}-x"
         self.write_config()
@@ -73,6 +71,14 @@ class System:
         self.config_path.write_text(text + routes + more, "utf-8")
 
     def start(self, name):
+        process = self.spawn(name)
+        while name == "web" and not self.ready(process):
+            # Somebody else took the port between its choice and its use.
+            self.move_to_another_port()
+            process = self.spawn(name)
+        return process
+
+    def spawn(self, name):
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 ["sh", "-c", f"exec {procfile_line(name)}"],
@@ -83,9 +89,16 @@ class System:
                 start_new_session=True,
             )
         self.running.append(process)
-        if name == "web":
-            wait_until(f"{self.url}/readyz", 60, alive=lambda: process.poll() is None)
         return process
+
+    def ready(self, process):
+        wait_until(lambda: process.poll() is not None or answers(f"{self.url}/readyz"), 60, what="web")
+        return process.poll() is None
+
+    def move_to_another_port(self):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environ["PORT"] = str(self.port)
 
     def stop(self):
         self.client.close()

@@ -169,6 +169,10 @@ def test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the
     assert not shows(number, lines)
 
 
+def test_a_telephone_in_the_place_of_a_key_is_masked():
+    assert logged(**{"call 3001112233": 1})["call ***"] == 1
+
+
 @given(st.integers(1_000_000, 10**20))
 def test_a_number_of_seven_digits_is_masked_also_where_it_is_no_text(number):
     assert mask_value(number, "note") == "***"

@@ -132,12 +132,15 @@ def test_what_a_child_started_does_not_outlive_it(children):
 
 
 def test_a_child_lives_on_when_the_thread_that_started_it_ends(children):
-    thread = threading.Thread(target=lambda: children.append(spawn(python(DEAF), output=subprocess.PIPE)))
+    def start() -> None:
+        children.append(spawn(python(DEAF), output=subprocess.PIPE))
+        # Only from here on would the end of this thread be its parent's death.
+        assert children[0].output.readline() == b"deaf\n"
+
+    thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-    assert children[0].output.readline() == b"deaf\n"
-    eventually(lambda: not any(t is thread for t in threading.enumerate()))
-    assert children[0].wait(0.2) is None
+    assert children[0].wait(0.3) is None
 
 
 SUPERVISES = """
@@ -147,7 +150,7 @@ another = Program("other", [sys.executable, "-S", "-c", "import time; print(1, f
 signal.signal(signal.SIGUSR1, lambda *_: supervisor.start(another))
 with Supervisor() as supervisor:
     for code in sys.argv[1:]:
-        supervisor.start(Program("child", [sys.executable, "-S", "-c", code]))
+        supervisor.start(Program("child", [sys.executable, "-S", "-c", code], stop_seconds=600))
     for _ in supervisor._watched:
         print("pid", _.service.pid, flush=True)
     supervisor.run()
@@ -228,7 +231,7 @@ def test_a_second_signal_kills_what_does_not_end():
     with another_supervisor(deaf) as (process, children, _):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        # The first asks and waits ten seconds; only the second ends the wait.
+        # The first asks, and would wait ten minutes; only the second ends the wait.
         while process.poll() is None:
             time.sleep(0.02)
             process.send_signal(signal.SIGTERM)
@@ -472,3 +475,16 @@ def test_a_free_port_can_be_used_and_is_given_once():
     assert len(set(ports)) == 50
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", ports[0]))
+
+
+def test_a_port_that_was_given_before_is_not_given_again(monkeypatch):
+    asked: list[object] = []
+
+    class GivenBefore(set[int]):
+        def __contains__(self, port: object) -> bool:
+            asked.append(port)
+            return len(asked) == 1
+
+    monkeypatch.setattr(processes, "_handed_out", GivenBefore())
+    assert free_port() == asked[1]
+    assert processes._handed_out == {asked[1]}

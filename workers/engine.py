@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.worker")
 
 SWEEP_SECONDS = 0.5
+SWEEP_LANES = 200
+SWEEP_BATCHES = 20
 PURGE_SECONDS = 60.0
+PURGE_BATCHES = 50
 OWN_TURNS = 4
 
 
@@ -124,11 +127,18 @@ class Engine:
             log.exception("the sweep goes on after a fault", during=getattr(step, "__name__", "sweep"))
 
     def _sweep_lanes(self) -> None:
-        for lane, rings in self.desk.lanes.sweep():
-            if rings > 1 and self._own_free.acquire(blocking=False):
-                self._own.submit(self._own_turn, lane)
-            else:
-                self._doorbell.ring(lane)
+        for _ in range(SWEEP_BATCHES):
+            due = self.desk.lanes.sweep(SWEEP_LANES)
+            for lane, rings in due:
+                self._ring(lane, rings)
+            if len(due) < SWEEP_LANES:
+                return
+
+    def _ring(self, lane: str, rings: int) -> None:
+        if rings > 1 and self._own_free.acquire(blocking=False):
+            self._own.submit(self._own_turn, lane)
+        else:
+            self._doorbell.ring(lane)
 
     def _own_turn(self, lane: str) -> None:
         try:
@@ -137,14 +147,16 @@ class Engine:
             self._own_free.release()
 
     def _sweep_lookups(self) -> None:
-        for source in self.desk.ledger.due_lookups():
+        for source in self.desk.ledger.due_lookups(self.desk.config.sources):
             self._doorbell.ring_lookup(source)
 
     def _purge(self) -> None:
         if time.monotonic() - self._purged_at < PURGE_SECONDS:
             return
         self._purged_at = time.monotonic()
-        self.desk.purge(utc_now())
+        for _ in range(PURGE_BATCHES):
+            if self.stopping.is_set() or self.desk.purge(utc_now()) == 0:
+                return
 
 
 def worker_store(url: str) -> Store:

@@ -136,8 +136,12 @@ class Lanes:
         meta = self._store.key("meta")
 
         def read() -> Any:
-            self._store.client.hsetnx(meta, "lane_key", secrets.token_hex(32))
-            return self._store.client.hget(meta, "lane_key")
+            # A full store refuses the write even where the key is there already.
+            kept = self._store.client.hget(meta, "lane_key")
+            if kept is None:
+                self._store.client.hsetnx(meta, "lane_key", secrets.token_hex(32))
+                kept = self._store.client.hget(meta, "lane_key")
+            return kept
 
         return bytes.fromhex(self._store.guarded(read))
 
@@ -214,12 +218,7 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None) -> 
     if fields.get("paused"):
         return stand("paused", fields["paused"])
     if max(quiet, wait) > now_ms:
-        reason = (
-            fields.get("wait_reason")
-            if wait > now_ms
-            else "quiet time: wolkvox may still be working on a call"
-        )
-        return stand("waiting", reason, max(quiet, wait))
+        return stand("waiting", fields.get("wait_reason") if wait > now_ms else QUIET, max(quiet, wait))
     if fields.get("inflight"):
         return stand("busy", "a recall is being pushed", lease)
     return stand("idle")

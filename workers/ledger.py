@@ -307,19 +307,18 @@ class Ledger:
         """Let a lookup wait; `reason` is for the operator."""
         self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
 
-    def due_lookups(self) -> set[str]:
-        """Name the sources that have lookups whose time has come."""
+    def due_lookups(self, sources: Iterable[str]) -> set[str]:
+        """Tell which of these sources have lookups whose time has come."""
+        names = list(sources)
 
-        def read() -> set[str]:
-            due: list[Any] = self._store.client.zrange(
-                self._store.key("lookups"), "-inf", str(self._store.now_ms()), byscore=True, offset=0, num=500
-            )
+        def read() -> list[int]:
+            now = self._store.now_ms()
             with self._store.client.pipeline(transaction=False) as pipe:
-                for lookup in due:
-                    pipe.hget(self._store.key(f"lookup:{lookup}"), "source")
-                return {source for source in pipe.execute() if source}
+                for source in names:
+                    pipe.zcount(self._store.key(f"lookups:{source}"), "-inf", now)
+                return list(pipe.execute())
 
-        return set(self._store.guarded(read))
+        return {source for source, due in zip(names, self._store.guarded(read), strict=True) if due}
 
     def parked(
         self, *, source: str | None = None, route: str | None = None, limit: int = 1000
@@ -349,7 +348,7 @@ class Ledger:
         return list(self._store.guarded(read))
 
     def purge(self, *, before: datetime, limit: int = 200) -> int:
-        """Remove what ended before a moment, a bounded number at a time; gives how many went."""
+        """Remove what ended before a moment, at most `limit` of a kind; gives how many went."""
         return int(self._store.call("purge", _ms(before), limit))
 
 

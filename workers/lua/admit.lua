@@ -1,6 +1,6 @@
 -- Admission: what follows from a delivery, all of it or nothing, in one step.
 --
--- The first write of every command here is one that a full store refuses, so nothing is half done.
+-- The first write of `admit` and `resolve` is one that a full store refuses, so nothing is half done.
 
 local Admit = {}
 
@@ -13,15 +13,11 @@ function Admit.recall(e, id, lanes)
   Recall.index(id, e.account, e.state, 'ZADD')
   redis.call('ZADD', P .. 'customer:' .. e.customer, 0, id)
   count('admitted:' .. e.source)
-  if ENDED[e.state] then
-    redis.call('HSET', recall_key(id), 'ended', now)
-    count('ended:' .. e.state)
-  end
+  if ENDED[e.state] then Recall.set_ended(id, e.state) end
   local newest = Newest.get(lane, e.campaign, e.customer)
   if newest and newest.version > e.version then
     if e.state ~= 'queued' then return end
-    if newest.kind == 'c' then return Recall.become(id, 'cancelled', 'taken back by a newer event') end
-    return Recall.become(id, 'superseded', 'a newer request: ' .. newest.id)
+    return Recall.become(id, Newest.verdict_on_older(newest))
   end
   if newest then Admit.overtake(lane, newest.id, 'superseded', 'a newer request: ' .. id) end
   Newest.set(lane, e.campaign, e.customer, e.version, id, 'r')
@@ -41,8 +37,8 @@ function Admit.cancel(e, done, lanes)
   local lane = redis.call('HGET', P .. 'accounts', e.account)
   local newest = Newest.get(lane, e.campaign, e.customer)
   if newest and newest.version > e.version then return end
-  Newest.set(lane, e.campaign, e.customer, e.version, '-', 'c')
-  redis.call('ZADD', P .. 'fading', now, lane .. '\0' .. Newest.field(e.campaign, e.customer))
+  Newest.set(lane, e.campaign, e.customer, e.version, e.account, 'c')
+  redis.call('ZADD', P .. 'fading', now, e.account .. '\0' .. Newest.field(e.campaign, e.customer))
   lanes[lane] = true
   if not newest or newest.kind ~= 'r' then return end
   if Admit.overtake(lane, newest.id, 'cancelled', 'taken back by the CRM') then
@@ -94,6 +90,7 @@ local function taken_before(e, done, delivery)
   local old = seen(e.k)
   if not old then return false end
   if old.what == 'parked' and old.digest ~= delivery.digest then
+    refuse_when_full()
     forget_parked(old.id)
     return false
   end
@@ -142,13 +139,27 @@ local function ring(lanes)
   return out
 end
 
+local Lookups = {}
+
+function Lookups.due(source, id, at)
+  redis.call('ZADD', P .. 'lookups', at, id)
+  redis.call('ZADD', P .. 'lookups:' .. source, at, id)
+end
+
+function Lookups.forget(id)
+  local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
+  redis.call('DEL', P .. 'lookup:' .. id)
+  redis.call('ZREM', P .. 'lookups', id)
+  redis.call('ZREM', P .. 'lookups:' .. source, id)
+end
+
 local function keep_pending(delivery, done)
   if #done.waiting == 0 then return '' end
   local id = 'lk_' .. letters(redis.call('HINCRBY', P .. 'meta', 'seq', 1)) .. delivery.suffix
   redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
     '[' .. join(done.waiting) .. ']', 'headers', delivery.headers, 'received', delivery.received,
     'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)
-  redis.call('ZADD', P .. 'lookups', now, id)
+  Lookups.due(delivery.source, id, now)
   return delivery.source
 end
 
@@ -209,24 +220,24 @@ end
 -- Pending lookups of one source that are due, at most `most` events' worth; each is leased for a while.
 local function take_lookups(source, most, lease_ms)
   local out, events = {}, 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups', '-inf', now, 'LIMIT', 0, 200)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups:' .. source, '-inf', now, 'LIMIT', 0, most)) do
+    if events >= most then break end
+    open_full_store()
     local l = hash(P .. 'lookup:' .. id)
-    if l.source == source and events < most then
-      open_full_store()
-      local _, inside = string.gsub(l.events, '"lookup_id"', '')
-      events = events + inside
-      redis.call('ZADD', P .. 'lookups', now + lease_ms, id)
-      l.id, l.tries = id, redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', 1)
-      out[#out + 1] = cjson.encode(l)
-    end
+    local _, inside = string.gsub(l.events, '"lookup_id"', '')
+    events = events + inside
+    Lookups.due(source, id, now + lease_ms)
+    l.id, l.tries = id, redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', 1)
+    out[#out + 1] = cjson.encode(l)
   end
   return out
 end
 
 local function postpone_lookup(id, wait_ms, reason)
-  if redis.call('EXISTS', P .. 'lookup:' .. id) == 0 then return 0 end
+  local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
+  if not source then return 0 end
   open_full_store()
-  redis.call('ZADD', P .. 'lookups', now + wait_ms, id)
+  Lookups.due(source, id, now + wait_ms)
   redis.call('HSET', P .. 'lookup:' .. id, 'reason', reason)
   return 1
 end
@@ -236,7 +247,7 @@ local function resolve(delivery, from)
   if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end
   if from.parked and redis.call('EXISTS', P .. 'parked:' .. from.parked) == 0 then return {'gone', '', {}, ''} end
   if unbound(delivery.events) then return {'unbound', '', {}, ''} end
-  redis.call('HINCRBY', P .. 'meta', 'seq', 0)
+  refuse_when_full()
   for _, e in ipairs(delivery.events) do
     if e.k ~= '' then
       local left = redis.call('PTTL', P .. 'seen:' .. e.k)
@@ -246,10 +257,7 @@ local function resolve(delivery, from)
   end
   local done, lanes = new_done(), {}
   for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
-  if from.lookup then
-    redis.call('DEL', P .. 'lookup:' .. from.lookup)
-    redis.call('ZREM', P .. 'lookups', from.lookup)
-  end
+  if from.lookup then Lookups.forget(from.lookup) end
   if from.parked then forget_parked(from.parked) end
   return {'new', answer_line(delivery, done), ring(lanes), keep_pending(delivery, done)}
 end

@@ -3,6 +3,7 @@
 local COMMANDS = {}
 
 local function with_lane(id, act)
+  open_full_store()
   local l = Lane.load(id)
   local reply = act(l)
   return {reply or '', Lane.rest(l) and 1 or 0}
@@ -23,10 +24,7 @@ function COMMANDS.pause(lane, reason)
 end
 
 function COMMANDS.resume(lane)
-  return with_lane(lane, function(l)
-    open_full_store()
-    Lane.resume(l)
-  end)
+  return with_lane(lane, function(l) Lane.resume(l) end)
 end
 
 function COMMANDS.sweep(limit) return sweep(tonumber(limit)) end

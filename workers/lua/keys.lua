@@ -7,22 +7,24 @@
 -- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids  for ever
 -- P accounts                 HASH    account -> lane id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
--- P due                      ZSET    lane id -> ms at which it may next need a doorbell    while there is work
+-- P due                      ZSET    lane id -> ms of the sweep's next look, PATIENCE off at most  while there is work
 -- P lane:<id>                HASH    the lane itself, fields below                         for ever
 -- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
--- P lane:<id>:newest         HASH    campaign NUL customer -> version|recall id|kind       as long as its recall
+-- P lane:<id>:newest         HASH    campaign NUL customer -> version|id|kind              as long as its recall
 -- P recall:<id>              HASH    one recall, fields in recalls.lua                     retention_days after its end
 -- P in:<state>               ZSET    recall ids in that state (0, by name = by arrival)    as the recall
 -- P of:<account>:<state>     ZSET    the same per account; one being pushed stays "queued" as the recall
 -- P customer:<customer>      ZSET    recall ids of one customer                            as the recall
+-- P ended                    ZSET    recall id -> ms of its end                            as the recall
 -- P seen:<digest>            STRING  an event already taken: digest|what|id|fingerprint    dedup_hours
 -- P answer:<digest>          STRING  the answer to a whole delivery                        dedup_hours
 -- P delivery:<id>            HASH    raw body and headers without secrets                  raw_retention_days
 -- P parked                   ZSET    parked event id -> ms it was parked                   retention_days
 -- P parked:<id>              HASH    the event, its place and the reason                   retention_days
 -- P lookups                  ZSET    pending lookup id -> ms at which it is due            until looked up
+-- P lookups:<source>         ZSET    the same per source, so that no source hides another  until looked up
 -- P lookup:<id>              HASH    the events that wait for it                           until looked up
--- P fading                   ZSET    lane NUL field of a cancel's newest pointer -> ms     retention_days
+-- P fading                   ZSET    account NUL field of a cancel's newest pointer -> ms  retention_days
 --
 -- fields of P lane:<id> (ms are epoch milliseconds by the store's clock)
 --   fence    grows with every acquire; a call with another one changes nothing
@@ -38,7 +40,7 @@
 --   aside    the recall set aside while another one probes the lane; probing = "1" during that push
 --   history  the worker's memory of the lane's faults, opaque here
 --   rung, rings              ms of the doorbell that is under way, and how often it was rung
---   day, pushed              the quota's day and the calls made in it
+--   day, day_ends, pushed    the quota's day, ms of its end, and the calls made in it
 
 local P = KEYS[1]
 local now = tonumber(ARGV[2])
@@ -52,11 +54,20 @@ local PATIENCE = 30000      -- the longest the sweep waits between two looks
 local CRASHES = 3           -- workers that may die under one recall before it is set aside
 local ROUNDS = 2            -- times another recall passed where this one failed: then it is dead
 local ATTEMPTS = 100        -- attempts kept per recall, the latest ones
+local SKEW = 1000           -- the shortest a lane waits for a moment by a worker's clock
+local LONGEST = 26 * 3600000  -- the longest a lane waits: a quota's day, with an hour for a change of clocks
+
+local GONE = 'the account is no longer in the configuration'
 
 -- A full store refuses a script's first write if it could take memory, and lets later ones pass.
 -- Deleting first is therefore what lets a full store still finish, release and cancel.
 local function open_full_store()
   redis.call('DEL', P .. 'room')
+end
+
+-- The other way round: a write that takes no room, but that a full store refuses.
+local function refuse_when_full()
+  redis.call('HINCRBY', P .. 'meta', 'seq', 0)
 end
 
 local function hash(key)

@@ -46,6 +46,11 @@ function Lane.ready_at(l)
   return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'))
 end
 
+-- No look lies further ahead than PATIENCE, so one that does was planned before the clock went back.
+function Lane.look_at(l, at)
+  redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), l.id)
+end
+
 -- Keeps the due index right and saves the lane. True: the caller rings a doorbell.
 function Lane.rest(l)
   local at, ring = Lane.ready_at(l), false
@@ -53,16 +58,22 @@ function Lane.rest(l)
     redis.call('ZREM', P .. 'due', l.id)
     Lane.set(l, 'rung', 0)
   elseif at > now then
-    redis.call('ZADD', P .. 'due', at, l.id)
+    Lane.look_at(l, at)
     Lane.set(l, 'rung', 0)
   elseif Lane.num(l, 'rung') == 0 then
     Lane.set(l, 'rung', now)
     Lane.set(l, 'rings', 1)
-    redis.call('ZADD', P .. 'due', now + GRACE, l.id)
+    Lane.look_at(l, now + GRACE)
     ring = true
   end
   Lane.save(l)
   return ring
+end
+
+-- A moment by a worker's clock, which may differ from the store's: a lane neither tries on and on
+-- until that clock is there too, nor waits for days.
+function Lane.bounded(at)
+  return math.max(now + SKEW, math.min(at, now + LONGEST))
 end
 
 function Lane.wait_until(l, at, reason)
@@ -87,11 +98,6 @@ function Lane.put_back(l, id)
   return true
 end
 
-function Lane.end_recall(l, id, state, reason)
-  if redis.call('ZREM', l.queue, id) == 0 and Lane.get(l, 'inflight') == id then Lane.set(l, 'inflight', '') end
-  Recall.become(id, state, reason)
-end
-
 function Lane.set_aside(l, id)
   redis.call('HSET', recall_key(id), 'strikes', 0, 'crashes', 0)
   Lane.set(l, 'aside', id)
@@ -105,13 +111,17 @@ function Lane.recover(l)
   Lane.set(l, 'inflight', '')
   Recall.add_attempt(id, cjson.encode({started_at = Lane.num(l, 'lease') - Lane.num(l, 'lease_ms'), outcome = 'worker lost'}))
   count('pushes:worker lost')
+  -- It may have been sent: a day's calls are rather counted too high than exceeded.
+  Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1)
   if not Lane.put_back(l, id) then return end
   Lane.set(l, 'first', id)
   if redis.call('HINCRBY', recall_key(id), 'crashes', 1) < CRASHES then return end
   if (tonumber(Recall.field(id, 'rounds')) or 0) < ROUNDS then
     Lane.set_aside(l, id)
   else
-    Lane.end_recall(l, id, 'dead', 'workers died while pushing it, and others passed')
+    redis.call('ZREM', l.queue, id)
+    Lane.set(l, 'first', '')
+    Recall.become(id, 'dead', 'workers died while pushing it, and others passed')
   end
 end
 
@@ -132,10 +142,14 @@ function Lane.pick(l)
   return id
 end
 
+-- What a worker is told of a recall: not its attempts, which may be large.
+local TOLD = {'account', 'campaign', 'customer', 'doc', 'date', 'strikes', 'rounds', 'crashes'}
+
 function Lane.push_reply(l)
   local id = Lane.get(l, 'inflight')
-  local r = hash(recall_key(id))
-  r.id, r.attempts, r.changes = id, nil, nil
+  local r = {id = id}
+  local values = redis.call('HMGET', recall_key(id), unpack(TOLD))
+  for i, field in ipairs(TOLD) do r[field] = values[i] or nil end
   return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r})
 end
 
@@ -146,10 +160,15 @@ function Lane.reply(l, kind, reason, at)
 end
 
 -- terms: lease_ms, quiet_ms, daily_limit (or nil), day, day_ends (ms)
+--
+-- Days are named by the workers' clocks, which differ: one that is behind must not begin the count of
+-- yesterday anew, and one that was days ahead must not hold up those that are right.
 function Lane.count_day(l, terms)
-  if Lane.get(l, 'day') == terms.day then return end
+  local day = Lane.get(l, 'day')
+  if terms.day <= day and Lane.num(l, 'day_ends') <= terms.day_ends + LONGEST then return end
+  if terms.day ~= day then Lane.set(l, 'pushed', 0) end
   Lane.set(l, 'day', terms.day)
-  Lane.set(l, 'pushed', 0)
+  Lane.set(l, 'day_ends', terms.day_ends)
 end
 
 function Lane.hindrance(l, terms)
@@ -158,8 +177,8 @@ function Lane.hindrance(l, terms)
   if Lane.num(l, 'quiet') > now then return 'wait', 'quiet', Lane.num(l, 'quiet') end
   if Lane.num(l, 'wait') > now then return 'wait', Lane.get(l, 'wait_reason'), Lane.num(l, 'wait') end
   if terms.daily_limit and Lane.num(l, 'pushed') >= terms.daily_limit then
-    Lane.wait_until(l, terms.day_ends, 'the daily limit is used up')
-    return 'wait', Lane.get(l, 'wait_reason'), terms.day_ends
+    Lane.wait_until(l, Lane.bounded(terms.day_ends), 'the daily limit is used up')
+    return 'wait', Lane.get(l, 'wait_reason'), Lane.num(l, 'wait')
   end
 end
 
@@ -185,7 +204,6 @@ function Lane.acquire(l, nonce, terms)
   if Lane.get(l, 'inflight') ~= '' and Lane.num(l, 'lease') > now then
     return cjson.encode({kind = 'busy', ['until'] = Lane.num(l, 'lease')})
   end
-  open_full_store()
   Lane.recover(l)
   Lane.set(l, 'fence', Lane.num(l, 'fence') + 1)
   Lane.set(l, 'owner', nonce)
@@ -195,14 +213,15 @@ function Lane.acquire(l, nonce, terms)
 end
 
 function Lane.last_reply(l)
-  if Lane.get(l, 'reply') == 'push' and Lane.get(l, 'inflight') ~= '' then return Lane.push_reply(l) end
-  return Lane.get(l, 'reply')
+  if Lane.get(l, 'reply') ~= 'push' then return Lane.get(l, 'reply') end
+  if Lane.get(l, 'inflight') == '' then return cjson.encode({kind = 'lost'}) end
+  return Lane.push_reply(l)
 end
 
 -- A complete answer came: the lane works. If this was a probe, the recall set aside has its next try.
 function Lane.passed(l)
-  if Lane.get(l, 'probing') ~= '1' then return end
   local aside = Lane.get(l, 'aside')
+  if Lane.get(l, 'probing') ~= '1' or not redis.call('ZSCORE', l.queue, aside) then return end
   redis.call('HINCRBY', recall_key(aside), 'rounds', 1)
   Lane.set(l, 'first', aside)
   Lane.set(l, 'aside', '')
@@ -210,8 +229,9 @@ end
 
 -- The probe failed as well: the lane is at fault, and neither recall is to blame.
 function Lane.acquit(l, id)
-  redis.call('HSET', recall_key(id), 'strikes', 0)
-  redis.call('HSET', recall_key(Lane.get(l, 'aside')), 'strikes', 0)
+  for _, each in ipairs({id, Lane.get(l, 'aside')}) do
+    if redis.call('ZSCORE', l.queue, each) then redis.call('HSET', recall_key(each), 'strikes', 0) end
+  end
   Lane.set(l, 'aside', '')
 end
 
@@ -254,7 +274,7 @@ function Lane.apply(l, o)
   Lane.set(l, 'probing', '')
   if o.history then Lane.set(l, 'history', o.history) end
   if o.stop then Lane.set(l, 'stopped', o.stop) end
-  local at = o.wait_until or (o.wait_ms and now + o.wait_ms)
+  local at = o.wait_until and Lane.bounded(o.wait_until) or (o.wait_ms and now + o.wait_ms)
   if at then Lane.wait_until(l, at, o.wait_reason or o.reason) end
 end
 
@@ -262,7 +282,6 @@ function Lane.finish(l, fence, step, id, outcome, more, terms)
   if Lane.num(l, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
   if Lane.num(l, 'step') == step then return Lane.last_reply(l) end
   if Lane.num(l, 'step') + 1 ~= step or Lane.get(l, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
-  open_full_store()
   Lane.set(l, 'step', step)
   Lane.count_day(l, terms)
   Lane.apply(l, outcome)
@@ -274,33 +293,42 @@ function Lane.pause(l, reason)
   Lane.set(l, 'paused', reason)
 end
 
--- The operator says "go on": every reason to wait is over but a lease and the quiet time.
+-- The operator says "go on": every reason to wait is over but a lease, the quiet time, and that no
+-- worker knows the account.
 function Lane.resume(l)
-  for _, field in ipairs({'paused', 'stopped', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
+  if Lane.get(l, 'stopped') ~= GONE then Lane.set(l, 'stopped', '') end
+  for _, field in ipairs({'paused', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
   Lane.set(l, 'wait', 0)
+end
+
+function Lane.look(id, out)
+  local l = Lane.load(id)
+  Lane.clamp(l)
+  local at = Lane.ready_at(l)
+  if not at then
+    redis.call('ZREM', P .. 'due', id)
+    Lane.set(l, 'rung', 0)
+  elseif at > now then
+    Lane.look_at(l, at)
+  else
+    local rings = Lane.num(l, 'rung') == 0 and 1 or Lane.num(l, 'rings') + 1
+    Lane.set(l, 'rung', now)
+    Lane.set(l, 'rings', rings)
+    Lane.look_at(l, now + GRACE * 2 ^ (rings - 1))
+    out[#out + 1] = id
+    out[#out + 1] = rings
+  end
+  Lane.save(l)
 end
 
 -- Lanes whose time has come, each with how often it has been rung for since somebody last took it.
 local function sweep(limit)
   local out = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, limit)) do
-    local l = Lane.load(id)
-    Lane.clamp(l)
-    local at = Lane.ready_at(l)
-    if not at then
-      redis.call('ZREM', P .. 'due', id)
-      Lane.set(l, 'rung', 0)
-    elseif at > now then
-      redis.call('ZADD', P .. 'due', at, id)
-    else
-      local rings = Lane.num(l, 'rung') == 0 and 1 or Lane.num(l, 'rings') + 1
-      Lane.set(l, 'rung', now)
-      Lane.set(l, 'rings', rings)
-      redis.call('ZADD', P .. 'due', now + math.min(PATIENCE, GRACE * 2 ^ (rings - 1)), id)
-      out[#out + 1] = id
-      out[#out + 1] = rings
-    end
-    Lane.save(l)
+  local past = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, limit)
+  local beyond = redis.call('ZRANGEBYSCORE', P .. 'due', '(' .. now + PATIENCE, '+inf', 'LIMIT', 0, limit)
+  if #past + #beyond > 0 then open_full_store() end
+  for _, ids in ipairs({past, beyond}) do
+    for _, id in ipairs(ids) do Lane.look(id, out) end
   end
   return out
 end

@@ -30,40 +30,32 @@ local function retry_recall(id, reason, date, score)
   return {'done', 'queued', Lane.rest(l) and {l.id} or {}}
 end
 
+-- The newest pointer of a customer comes along to a lane that may have one of its own: the newer wins.
+local function move_pointer(to, field, text)
+  local campaign, customer = string.match(field, '^(%Z*)%z(.*)$')
+  local there = Newest.get(to.id, campaign, customer)
+  local ours = Newest.read(text)
+  local winner, loser = ours, there
+  if there and there.version > ours.version then winner, loser = there, ours end
+  if loser and loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.verdict_on_older(winner)) end
+  Newest.set(to.id, campaign, customer, winner.version, winner.id, winner.kind)
+end
+
 -- Moves one account's share of a lane to another lane: its queue, its newest pointers.
 local function move_share(account, from, to)
-  local function ours(id) return redis.call('HGET', recall_key(id), 'account') == account end
-  local queue = redis.call('ZRANGE', from.queue, 0, -1)
-  for _, id in ipairs(queue) do
-    if ours(id) then
-      redis.call('ZADD', to.queue, redis.call('ZSCORE', from.queue, id), id)
-      redis.call('ZREM', from.queue, id)
-    end
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1)) do
+    redis.call('ZADD', to.queue, redis.call('ZSCORE', from.queue, id), id)
+    redis.call('ZREM', from.queue, id)
   end
   local flat = redis.call('HGETALL', Newest.key(from.id))
   for i = 1, #flat, 2 do
-    local id = string.match(flat[i + 1], '|([^|]*)|')
-    if id == '-' or ours(id) then
+    local newest = Newest.read(flat[i + 1])
+    local owner = newest.kind == 'c' and newest.id or Recall.field(newest.id, 'account')
+    if owner == account then
       redis.call('HDEL', Newest.key(from.id), flat[i])
-      local campaign, customer = string.match(flat[i], '^(%Z*)%z(.*)$')
-      local there = Newest.get(to.id, campaign, customer)
-      local version = tonumber(string.match(flat[i + 1], '^(%-?%d+)|'))
-      if not there or there.version <= version then
-        if there and there.kind == 'r' then Admit.overtake(to.id, there.id, 'superseded', 'a newer request: ' .. id) end
-        redis.call('HSET', Newest.key(to.id), flat[i], flat[i + 1])
-      elseif id ~= '-' then
-        Admit.overtake(to.id, id, 'superseded', 'a newer request: ' .. there.id)
-      end
+      move_pointer(to, flat[i], flat[i + 1])
     end
   end
-end
-
-local function alone(account, lane)
-  local flat = redis.call('HGETALL', P .. 'accounts')
-  for i = 1, #flat, 2 do
-    if flat[i + 1] == lane and flat[i] ~= account then return false end
-  end
-  return true
 end
 
 -- The whole lane goes over when nobody else uses it: two renames, however long the queue is.
@@ -77,59 +69,68 @@ local function empty(lane)
   return redis.call('EXISTS', lane.queue, Newest.key(lane.id)) == 0
 end
 
+local function move_day(from, to)
+  if Lane.num(to, 'pushed') > 0 then return end
+  for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Lane.set(to, field, Lane.get(from, field)) end
+end
+
 -- Gives the account its new lane, or the ms until which the old one is still in use.
-local function rebind(account, old, lane)
+-- users: lane -> how many accounts are bound to it
+local function rebind(account, old, lane, users)
   local from, to = Lane.load(old), Lane.load(lane)
   Lane.clamp(from)
   local busy = math.max(Lane.num(from, 'quiet'), Lane.get(from, 'inflight') ~= '' and Lane.num(from, 'lease') or 0)
   if busy > now then return busy end
   Lane.recover(from)
-  Lane.set(to, 'paused', Lane.get(from, 'paused'))
-  if Lane.num(to, 'pushed') == 0 then
-    Lane.set(to, 'day', Lane.get(from, 'day'))
-    Lane.set(to, 'pushed', Lane.num(from, 'pushed'))
-  end
-  if alone(account, old) and empty(to) then move_all(from, to) else move_share(account, from, to) end
+  Lane.set(from, 'fence', Lane.num(from, 'fence') + 1)
+  if Lane.get(from, 'paused') ~= '' then Lane.set(to, 'paused', Lane.get(from, 'paused')) end
+  move_day(from, to)
+  if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end
   redis.call('HSET', P .. 'accounts', account, lane)
-  if alone(account, old) then Lane.set(from, 'stopped', '') end
+  users[old], users[lane] = users[old] - 1, (users[lane] or 0) + 1
+  if users[old] == 0 then Lane.set(from, 'stopped', '') end
   Lane.rest(from)
   Lane.rest(to)
   return 0
 end
 
-local GONE = 'the account is no longer in the configuration'
+local function take_up(account, old, lane, users)
+  local busy = 0
+  if not old then
+    redis.call('HSET', P .. 'accounts', account, lane)
+    users[lane] = (users[lane] or 0) + 1
+  elseif old ~= lane then
+    busy = rebind(account, old, lane, users)
+  end
+  local l = Lane.load(lane)
+  if Lane.get(l, 'stopped') == GONE then
+    Lane.set(l, 'stopped', '')
+    Lane.rest(l)
+  end
+  return busy
+end
+
+local function leave_behind(lane)
+  local l = Lane.load(lane)
+  if Lane.get(l, 'stopped') ~= '' then return end
+  Lane.set(l, 'stopped', GONE)
+  Lane.rest(l)
+end
 
 -- accounts: {account = lane, …}, all of the configuration. Gives the ms until which a change of token
 -- must wait for a call on the old one; 0 when all is bound.
 local function bind(accounts)
-  local later, used = 0, {}
+  open_full_store()
+  local bound, later, used, users = hash(P .. 'accounts'), 0, {}, {}
   for _, lane in pairs(accounts) do used[lane] = true end
+  for _, lane in pairs(bound) do users[lane] = (users[lane] or 0) + 1 end
   for account, lane in pairs(accounts) do
-    local old = lane_of(account)
-    if not old then
-      redis.call('HSET', P .. 'accounts', account, lane)
-    elseif old ~= lane then
-      local busy = rebind(account, old, lane)
-      if busy > 0 then
-        used[old] = true
-        later = math.max(later, busy)
-      end
-    end
-    local l = Lane.load(lane)
-    if Lane.get(l, 'stopped') == GONE then
-      Lane.set(l, 'stopped', '')
-      Lane.rest(l)
-    end
+    local busy = take_up(account, bound[account], lane, users)
+    if busy > 0 then used[bound[account]] = true end
+    later = math.max(later, busy)
   end
-  local flat = redis.call('HGETALL', P .. 'accounts')
-  for i = 1, #flat, 2 do
-    if not accounts[flat[i]] and not used[flat[i + 1]] then
-      local l = Lane.load(flat[i + 1])
-      if Lane.get(l, 'stopped') == '' then
-        Lane.set(l, 'stopped', GONE)
-        Lane.rest(l)
-      end
-    end
+  for account, lane in pairs(bound) do
+    if not accounts[account] and not used[lane] then leave_behind(lane) end
   end
   return later
 end
@@ -141,29 +142,27 @@ local function purge_recall(id)
   if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r[3], r[4])) end
   Recall.index(id, r[2], r[1], 'ZREM')
   redis.call('ZREM', P .. 'customer:' .. r[4], id)
+  redis.call('ZREM', P .. 'ended', id)
   redis.call('DEL', recall_key(id))
 end
 
--- Removes what ended before `before` (ms): at most `limit` of a kind looked at, so no lane is blocked.
+-- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
+local function fade(member)
+  local account, field = string.match(member, '^(%Z*)%z(.*)$')
+  local lane = lane_of(account)
+  local text = lane and redis.call('HGET', Newest.key(lane), field)
+  local newest = text and Newest.read(text)
+  if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(lane), field) end
+  redis.call('ZREM', P .. 'fading', member)
+end
+
+-- Removes what ended before `before` (ms), at most `limit` of a kind, so no lane is blocked for long.
 local function purge(before, limit)
   local gone = 0
-  for state in pairs(ENDED) do
-    for _, id in ipairs(redis.call('ZRANGE', P .. 'in:' .. state, 0, limit - 1)) do
-      if (tonumber(Recall.field(id, 'ended')) or now) < before then
-        purge_recall(id)
-        gone = gone + 1
-      end
-    end
-  end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'parked', '-inf', before, 'LIMIT', 0, limit)) do
-    forget_parked(id)
-    gone = gone + 1
-  end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'fading', '-inf', before, 'LIMIT', 0, limit)) do
-    local lane, field = string.match(member, '^(%Z*)%z(.*)$')
-    local text = redis.call('HGET', Newest.key(lane), field)
-    if text and string.sub(text, -2) == '|c' then redis.call('HDEL', Newest.key(lane), field) end
-    redis.call('ZREM', P .. 'fading', member)
+  for index, remove in pairs({ended = purge_recall, parked = forget_parked, fading = fade}) do
+    local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. before, 'LIMIT', 0, limit)
+    for _, member in ipairs(members) do remove(member) end
+    gone = gone + #members
   end
   return gone
 end

@@ -37,12 +37,15 @@ function Recall.become(id, state, reason)
   end
   local line = now .. '\t' .. state .. '\t' .. reason
   redis.call('HSET', key, 'state', state, 'reason', reason, 'changes', was[3] .. '\n' .. line)
-  if ENDED[state] then
-    redis.call('HSET', key, 'ended', now)
-    count('ended:' .. state)
-  else
-    redis.call('HDEL', key, 'ended')
-  end
+  if ENDED[state] then return Recall.set_ended(id, state) end
+  redis.call('HDEL', key, 'ended')
+  redis.call('ZREM', P .. 'ended', id)
+end
+
+function Recall.set_ended(id, state)
+  redis.call('HSET', recall_key(id), 'ended', now)
+  redis.call('ZADD', P .. 'ended', now, id)
+  count('ended:' .. state)
 end
 
 -- One recall is being pushed per lane, so this index is small and the others need not move.
@@ -73,10 +76,14 @@ function Newest.field(campaign, customer) return campaign .. '\0' .. customer en
 
 function Newest.key(lane) return P .. 'lane:' .. lane .. ':newest' end
 
--- The newest request of a customer: {version, id, kind} or nil. kind is "r" for a recall, "c" for a cancel.
+-- The newest request of a customer: {version, id, kind} or nil. kind is "r" for a recall, whose id it is,
+-- and "c" for a cancel, where id is the account that it came from.
 function Newest.get(lane, campaign, customer)
   local text = redis.call('HGET', Newest.key(lane), Newest.field(campaign, customer))
-  if not text then return nil end
+  return text and Newest.read(text) or nil
+end
+
+function Newest.read(text)
   local version, id, kind = string.match(text, '^(%-?%d+)|([^|]*)|(%a)$')
   return {version = tonumber(version), id = id, kind = kind}
 end
@@ -90,6 +97,11 @@ function Newest.overtaken(lane, id)
   local r = redis.call('HMGET', recall_key(id), 'campaign', 'customer')
   local newest = Newest.get(lane, r[1], r[2])
   if not newest or newest.id == id then return nil end
+  return Newest.verdict_on_older(newest)
+end
+
+-- What becomes of a request that is older than the newest.
+function Newest.verdict_on_older(newest)
   if newest.kind == 'c' then return 'cancelled', 'the customer no longer wants the call' end
   return 'superseded', 'a newer request: ' .. newest.id
 end
