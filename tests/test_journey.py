@@ -233,7 +233,8 @@ def test_a_lost_doorbell_delays_work_and_loses_none(tmp_path, valkey):
 
 def test_a_changed_file_is_taken_up_and_a_faulty_one_refused_whole(tmp_path, valkey):
     with running(tmp_path, valkey, "web") as system:
-        assert httpx.get(f"{system.url}/readyz").status_code == 200
+        # A process that only starts now has no old configuration to stay with, and would refuse to start.
+        wait_until(lambda: system.log.read_text("utf-8").count("Started worker-") == 2, 60, what="both")
         system.write_config('\n[accounts.bad]\ntoken = ""\n')
         wait_until(lambda: httpx.get(f"{system.url}/readyz").status_code == 503, 30, what="the fault")
         system.ask("still-taken")
