@@ -37,7 +37,11 @@ MASK = "***"
 # Libraries that bring handlers of their own: their lines go through ours.
 _ADOPTED = ("celery", "celery.task", "celery.worker", "celery.redirected", "kombu", "flask.app", "werkzeug")
 # httpx writes URLs at INFO and httpcore headers at DEBUG; neither says what is not in our own lines.
-_QUIET = ("httpx", "httpcore", "urllib3", "redis", "asyncio")
+_QUIET = (
+    *("httpx", "httpcore", "urllib3", "redis", "asyncio"),
+    # A line or two per doorbell, on the hot path; what a turn did is logged by the turn.
+    *("celery.worker.strategy", "celery.app.trace"),
+)
 _GRANIAN = ("_granian", "granian.access")
 
 

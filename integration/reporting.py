@@ -508,6 +508,18 @@ def _traces_sample_rate(environ: Mapping[str, str]) -> float:
     raise ConfigError((fault,))
 
 
+def trace_headers() -> dict[str, Any]:
+    """Give the headers with which a task that is sent later, by another thread, belongs to this trace.
+
+    Empty without Sentry. They hold ids, the release and the sampling, no customer's data. Celery hands a
+    task only those headers that lie under `headers` once more (celery issue 4875).
+    """
+    if not sentry_sdk.get_client().is_active():
+        return {}
+    own = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
+    return {**own, "headers": own} if own else {}
+
+
 # --- what the workers report -----------------------------------------------------------------
 
 

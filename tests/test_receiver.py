@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+import structlog
 from flask import Flask
 
+from integration import logs
 from integration.errors import StoreAwayError
 from integration.problems import install
 from integration.receiver import receiver_blueprint, signed_url
@@ -271,8 +275,6 @@ def test_a_full_store_takes_nothing_of_a_delivery(web, store):
 
 
 def test_no_secret_and_no_number_is_in_any_log_line(web, capfd, caplog):
-    from integration import logs
-
     logs.configure("DEBUG", json=True)
     web.form("customer-4711", phone="3009998877")
     web.form("customer-4711", phone="not a phone 3009998877")
@@ -349,3 +351,14 @@ def delivery_that_cannot_be_bound(web):
     event = Event(data=json.loads(json.dumps({"customer": "c", "phone": "3001112233", "at": AT})))
     outcome = plan_event(web.desk.book, delivery, event, datetime.now(UTC))
     return web.desk.admit(delivery, [outcome], b"")
+
+
+def test_secrets_of_a_changed_configuration_are_masked_too(tmp_path, web, capfd):
+    logs.configure("INFO", json=True)
+    path = tmp_path / "ringback.toml"
+    path.write_text(path.read_text("utf-8").replace("env:TOKEN_LIMA", "changed-token-abcdef"), "utf-8")
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    while web.desk.config.accounts["lima"].token.get_secret_value() != "changed-token-abcdef":
+        time.sleep(0.2)
+    structlog.get_logger("test").info("what a library might say: changed-token-abcdef")
+    assert "changed-token-abcdef" not in "".join(capfd.readouterr())

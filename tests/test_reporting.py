@@ -28,7 +28,14 @@ from sentry_sdk import _types
 from integration import logs, reporting
 from integration.config import Account, ApiKey, Config, HubspotSource, JsonSource, Lookup, SalesforceSource
 from integration.errors import ConfigError, UnmappableError
-from integration.reporting import MOST_A_MINUTE, SentryReporter, known_secrets, scrub, start_sentry
+from integration.reporting import (
+    MOST_A_MINUTE,
+    SentryReporter,
+    known_secrets,
+    scrub,
+    start_sentry,
+    trace_headers,
+)
 
 # The SDK would rather have data_collection; this option does the same in all of its versions.
 pytestmark = pytest.mark.filterwarnings("ignore:The send_default_pii:DeprecationWarning")
@@ -654,6 +661,25 @@ def test_a_doorbell_carries_the_trace_of_the_request_that_rang(sentry, celery_ap
     headers = take_message(celery_app)
     assert headers["sentry-trace"].startswith(web_transaction.trace_id)
     assert_clean(json.dumps(headers, default=str))
+
+
+def test_a_doorbell_that_another_thread_rings_later_carries_the_trace_all_the_same(sentry, celery_app):
+    with sentry_sdk.isolation_scope(), sentry_sdk.start_transaction(name="web") as web_transaction:
+        headers = trace_headers()
+
+    def ring() -> None:
+        celery_app.send_task("ringback.take_turn", args=("L1",), headers=headers)
+
+    thread = threading.Thread(target=ring)
+    thread.start()
+    thread.join()
+    sent = take_message(celery_app)
+    assert sent["sentry-trace"].startswith(web_transaction.trace_id)
+    assert sent["headers"]["sentry-trace"].startswith(web_transaction.trace_id)
+
+
+def test_without_sentry_a_doorbell_carries_no_trace():
+    assert trace_headers() == {}
 
 
 def test_a_task_belongs_to_the_trace_of_its_doorbell_and_leaves_without_its_arguments(sentry, celery_app):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from integration import logs
 from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
 from integration.mapping import RouteBook
 from integration.plan import Parked, plan_event
@@ -73,13 +74,18 @@ class Desk:
         self._doorbell = doorbell
         self._book: RouteBook | None = None
         self._bound: Config | None = None
+        self._masked: Config | None = None
         self._assured = False
 
     @property
     def config(self) -> Config:
         """Give the configuration that counts now; a changed file is taken up here."""
         self.watch.refresh()
-        return self.watch.current
+        config = self.watch.current
+        if config is not self._masked:
+            logs.hide(logs.secrets_of(config))
+            self._masked = config
+        return config
 
     @property
     def book(self) -> RouteBook:

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import zlib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -389,8 +389,3 @@ def kept_parked(record: Mapping[str, str]) -> Kept:
     """Read a parked event back, as `Ledger.parked` gave it."""
     event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
     return _kept(record["id"], record, [event])
-
-
-def retention_cutoff(now: datetime, retention_days: int) -> datetime:
-    """Tell the moment before which ended recalls and parked events may go."""
-    return now - timedelta(days=retention_days)

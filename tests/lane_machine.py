@@ -1,0 +1,710 @@
+"""Everything that may befall the lanes, in any order, over the real script on a real store.
+
+Workers acquire, push, tell, die, hang and come back; replies are lost; events come late, doubled and out of
+order; operators pause, resume, cancel and retry; tokens change; clocks go back; the store fills up. After
+every step what the store holds is held against the promises, and at the end, with all faults over, every
+recall has to come to its end. The machine never waits: its time moves only when told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from integration.delivery import Delivery, Event
+from integration.errors import ConflictError, StoreAwayError
+from integration.plan import CancelWanted, RecallWanted
+from integration.recall import CancelRequest, RecallRequest, State
+from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms
+from workers.ledger import Keeping, Ledger
+from workers.recalls import Recalls
+from workers.store import Store
+
+TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
+LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
+QUIET = SERVER_LIMIT + GUARD
+PATIENCE = 30
+DAILY_LIMIT = 6
+
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
+ACCOUNTS = {"bogota": "L1", "cali": "L1", "lima": "L2"}
+LANES = ("L1", "L2", "L3", "L4")
+CUSTOMERS = ("c1", "c2", "c3")
+ENDS = frozenset(State) - {State.QUEUED, State.PUSHING}
+
+# What may follow from a push: which of these, by whether the request was written and answered in time.
+CLEAR = {
+    "accepted": Outcome(kind="ended", state="accepted", reason="202", passed=True),
+    "dead": Outcome(kind="ended", state="dead", reason="refused", passed=True),
+    "poison": Outcome(kind="ended", state="dead", reason="poison", wait_ms=1000),
+    "error": Outcome(kind="again", reason="500", convicts=True, wait_ms=1000, history="h"),
+    "concurrency": Outcome(kind="again", reason="403", wait_ms=5000),
+    "aside": Outcome(kind="aside", reason="again and again", wait_ms=1000),
+    "stop": Outcome(kind="again", reason="401", stop="the token is refused"),
+    "stop, dead": Outcome(kind="ended", state="dead", reason="five", passed=True, stop="five"),
+}
+UNKNOWN = {
+    "time-out": Outcome(kind="again", reason="no answer", convicts=True, quiet=True, wait_ms=1000),
+    "aside": Outcome(kind="aside", reason="no answer", quiet=True, wait_ms=1000),
+    "poison": Outcome(kind="ended", state="dead", reason="poison", quiet=True, wait_ms=1000),
+}
+UNSENT = {
+    "expired": Outcome(kind="ended", state="expired", reason="late"),
+    "simulated": Outcome(kind="ended", state="simulated", reason="dry-run"),
+    "no connection": Outcome(kind="again", reason="not sent", wait_ms=1000),
+    "too late": Outcome(kind="again", reason="no time was left", wait_ms=200),
+}
+
+
+def changed(outcome: Outcome, **more) -> Outcome:
+    named = {name: getattr(outcome, name) for name in outcome.__slots__}
+    return Outcome(**{**named, **more})
+
+
+@dataclass
+class Wish:
+    """The newest thing that is known of a campaign and customer: a recall, or that none is wanted."""
+
+    version: int
+    recall: str | None
+    account: str
+
+
+@dataclass
+class Owner:
+    """A worker in its turn: what it asked, and what it holds."""
+
+    lane: str
+    nonce: str
+    clock: timedelta
+    asked_at: datetime
+    claim: Claim | None = None
+    step: int = 0
+    sent_at: datetime | None = None
+    unanswered: tuple = ()
+
+
+@dataclass
+class Lane:
+    """A lane as the store holds it."""
+
+    fields: dict[str, str]
+    queue: dict[str, float]
+    newest: dict[str, str]
+
+    def has_work(self) -> bool:
+        return bool(self.queue or self.fields.get("inflight"))
+
+    def without_doorbell(self) -> tuple:
+        fields = {name: text for name, text in self.fields.items() if name not in {"rung", "rings"}}
+        return fields, self.queue, self.newest
+
+
+@dataclass
+class View:
+    """All that the store holds of lanes and recalls, at one moment."""
+
+    recalls: dict[str, dict[str, str]]
+    lanes: dict[str, Lane]
+    by_state: dict[str, list[str]]
+    by_account: dict[tuple[str, str], list[str]]
+    due: dict[str, float]
+    ended: dict[str, float]
+
+    def same_as(self, other: View) -> bool:
+        """Tell whether nothing but doorbells differs."""
+        return (self.recalls, self.by_state, self.by_account, self.ended) == (
+            other.recalls,
+            other.by_state,
+            other.by_account,
+            other.ended,
+        ) and all(lane.without_doorbell() == other.lanes[name].without_doorbell() for name, lane in self.lanes.items())
+
+
+@dataclass
+class World:
+    """What the machine knows beside the store: the wishes, the calls as wolkvox sees them, the workers."""
+
+    bound: dict[str, str] = field(default_factory=lambda: dict(ACCOUNTS))
+    wishes: dict[tuple[str, str, str], Wish] = field(default_factory=dict)
+    recalls: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    sent: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    until: dict[str, datetime] = field(default_factory=dict)
+    calls: dict[tuple[str, str], int] = field(default_factory=dict)
+    holder: dict[str, Owner | None] = field(default_factory=dict)
+    claimed_at: dict[str, datetime] = field(default_factory=dict)
+    events: list = field(default_factory=list)
+
+
+class LaneMachine(RuleBasedStateMachine):
+    """See the head of the file."""
+
+    def __init__(self, client) -> None:
+        super().__init__()
+        client.config_set("maxmemory", "0")
+        client.flushall()
+        self.client = client
+        self.time = START
+        self.clock = timedelta()
+        self.full = False
+        self.clock_went_back = False
+        self.store = Store(client, clock=self.store_ms)
+        self.lanes = Lanes(self.store)
+        self.ledger = Ledger(self.store)
+        self.recalls = Recalls(self.store)
+        self.world = World()
+        self.owners: list[Owner] = []
+        self.asked = 0
+        self.states: dict[str, str] = {}
+
+    @initialize()
+    def bind_all(self):
+        assert self.lanes.bind(self.world.bound) == 0
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def store_ms(self) -> int:
+        return round((self.time + self.clock).timestamp() * 1000)
+
+    def terms(self, clock: timedelta) -> Terms:
+        local = self.time + clock
+        ends = datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), UTC)
+        return Terms(
+            lease_seconds=LEASE,
+            quiet_seconds=QUIET,
+            daily_limit=DAILY_LIMIT,
+            day=ends.date().isoformat(),
+            day_ends=ends,
+        )
+
+    def view(self) -> View:
+        key = self.store.key
+        ids = list(self.world.recalls)
+        pairs = list(product(ACCOUNTS, State))
+        with self.client.pipeline(transaction=False) as pipe:
+            for recall in ids:
+                pipe.hgetall(key(f"recall:{recall}"))
+            for lane in LANES:
+                pipe.hgetall(key(f"lane:{lane}"))
+                pipe.zrange(key(f"lane:{lane}:queue"), 0, -1, withscores=True)
+                pipe.hgetall(key(f"lane:{lane}:newest"))
+            for state in State:
+                pipe.zrange(key(f"in:{state}"), 0, -1)
+            for account, state in pairs:
+                pipe.zrange(key(f"of:{account}:{state}"), 0, -1)
+            pipe.zrange(key("due"), 0, -1, withscores=True)
+            pipe.zrange(key("ended"), 0, -1, withscores=True)
+            found = iter(pipe.execute())
+        return View(
+            recalls={recall: fields for recall in ids if (fields := next(found))},
+            lanes={lane: Lane(next(found), dict(next(found)), next(found)) for lane in LANES},
+            by_state={state: next(found) for state in State},
+            by_account={pair: next(found) for pair in pairs},
+            due=dict(next(found)),
+            ended=dict(next(found)),
+        )
+
+    def key_of(self, recall: str) -> tuple[str, str, str]:
+        account, campaign, customer = self.world.recalls[recall]
+        return self.world.bound[account], campaign, customer
+
+    def is_newest(self, recall: str) -> bool:
+        wish = self.world.wishes.get(self.key_of(recall))
+        return wish is None or wish.recall == recall
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def admit(self, outcome):
+        delivery = Delivery(
+            id="dl_1", source="forms", method="POST", url="", headers={}, body=b"", received_at=self.time
+        )
+        before = self.view()
+        try:
+            return self.ledger.admit(delivery, [outcome], KEEPING).answer
+        except StoreAwayError:
+            assert self.full
+            assert self.view().same_as(before)
+            return None
+
+    @rule(
+        account=st.sampled_from(sorted(ACCOUNTS)),
+        campaign=st.sampled_from(["1", "2"]),
+        customer=st.sampled_from(CUSTOMERS),
+        version=st.integers(0, 4),
+        due=st.integers(-2, 5),
+    )
+    def a_recall_is_asked_for(self, account, campaign, customer, version, due):
+        moment = START + timedelta(hours=due)
+        request = RecallRequest(
+            account=account,
+            campaign_id=campaign,
+            customer_id=customer,
+            recall_telephone="3001112233",
+            recall_date=moment,
+            requested_date=moment,
+            version=START + timedelta(seconds=version),
+            source="forms",
+        )
+        event = Event(data={}, dedup_key=f"k{len(self.world.events)}")
+        outcome = RecallWanted(event=event, request=request)
+        answer = self.admit(outcome)
+        if answer is None:
+            return
+        (recall,) = answer.recalls
+        self.world.events.append((outcome, recall))
+        self.world.recalls[recall] = (account, campaign, customer)
+        self.world.versions[recall] = version
+        self.states[recall] = State.QUEUED
+        self.wish(account, campaign, customer, Wish(version, recall, account))
+
+    def wish(self, account, campaign, customer, wish):
+        key = (self.world.bound[account], campaign, customer)
+        old = self.world.wishes.get(key)
+        if old is None or old.version <= wish.version:
+            self.world.wishes[key] = wish
+
+    @rule(
+        account=st.sampled_from(sorted(ACCOUNTS)),
+        campaign=st.sampled_from(["1", "2"]),
+        customer=st.sampled_from(CUSTOMERS),
+        version=st.integers(0, 4),
+    )
+    def a_recall_is_taken_back(self, account, campaign, customer, version):
+        request = CancelRequest(
+            account=account,
+            campaign_id=campaign,
+            customer_id=customer,
+            version=START + timedelta(seconds=version),
+            source="forms",
+        )
+        event = Event(data={}, dedup_key=f"c{len(self.world.events)}")
+        before = self.view()
+        answer = self.admit(CancelWanted(event=event, request=request))
+        if answer is None:
+            return
+        self.world.events.append((CancelWanted(event=event, request=request), None))
+        key = (self.world.bound[account], campaign, customer)
+        old = self.world.wishes.get(key)
+        counts = old is None or old.version <= version
+        queued = counts and old is not None and before.recalls.get(old.recall or "", {}).get("state") == State.QUEUED
+        assert answer.cancelled == ((old.recall,) if queued else ())
+        self.wish(account, campaign, customer, Wish(version, None, account))
+
+    @precondition(lambda self: self.world.events)
+    @rule(which=st.integers(0, 30))
+    def an_event_is_sent_again(self, which):
+        outcome, recall = self.world.events[which % len(self.world.events)]
+        before = self.view()
+        answer = self.admit(outcome)
+        assert answer is not None
+        assert answer.recalls == (() if recall is None else (recall,))
+        assert self.view().same_as(before)
+
+    # --- turns -----------------------------------------------------------------------------------
+
+    @rule(lane=st.sampled_from(LANES), skew=st.sampled_from([-3, 0, 3]), lost=st.booleans())
+    def a_worker_acquires(self, lane, skew, lost):
+        self.asked += 1
+        owner = Owner(lane, f"n{self.asked}", timedelta(seconds=skew), self.time)
+        self.acquire(owner, lost=lost)
+
+    def acquire(self, owner: Owner, *, lost: bool) -> None:
+        before, terms = self.view(), self.terms(owner.clock)
+        reply = self.lanes.acquire(owner.lane, owner.nonce, terms)[0]
+        after = self.view()
+        lane = before.lanes[owner.lane]
+        if reply == NoClaim("busy", until_ms=getattr(reply, "until_ms", 0)):
+            assert lane.fields["inflight"]
+            assert self.view().same_as(before) or self.clock_went_back
+            return
+        if lane.fields.get("inflight"):
+            # Its turn is gone; nothing of its call may be running any more.
+            assert (self.time - self.world.claimed_at[owner.lane]).total_seconds() >= LEASE
+        elif isinstance(reply, Claim):
+            assert reply.recall_id == self.next_of(lane)
+        self.world.holder[owner.lane] = owner
+        self.check_claim(owner.lane, reply, after)
+        self.take(owner, reply, lost=lost, again=("acquire", reply, terms))
+
+    def next_of(self, lane: Lane) -> str:
+        first, aside = lane.fields.get("first"), lane.fields.get("aside")
+        if first in lane.queue:
+            return first
+        order = sorted(lane.queue, key=lambda recall: (recall == aside, lane.queue[recall], recall))
+        return order[0]
+
+    def check_claim(self, name: str, reply: Claim | NoClaim, after: View) -> None:
+        lane = after.lanes[name]
+        if not isinstance(reply, Claim):
+            assert not lane.fields.get("inflight")
+            assert reply.kind != "empty" or not lane.queue
+            return
+        self.world.claimed_at[name] = self.time
+        assert lane.fields["inflight"] == reply.recall_id
+        assert not lane.fields.get("first")
+        assert lane.fields.get("aside", "") in {"", *lane.queue}
+        assert self.is_newest(reply.recall_id)
+        assert not lane.fields.get("stopped")
+        assert not lane.fields.get("paused")
+
+    def take(self, owner: Owner, reply: Claim | NoClaim, *, lost: bool, again: tuple) -> None:
+        """A worker learns what it was told, or does not."""
+        if owner not in self.owners:
+            self.owners.append(owner)
+        owner.unanswered = again if lost else ()
+        if lost:
+            return
+        owner.claim, owner.sent_at = (reply, None) if isinstance(reply, Claim) else (None, None)
+        if owner.claim is None:
+            self.owners.remove(owner)
+
+    def pick(self, which: int, *, unanswered: bool = False) -> Owner | None:
+        able = [owner for owner in self.owners if bool(owner.unanswered) == unanswered]
+        return able[which % len(able)] if able else None
+
+    @precondition(lambda self: self.pick(0, unanswered=True))
+    @rule(which=st.integers(0, 5), lost=st.booleans())
+    def a_worker_asks_again_for_a_lost_reply(self, which, lost):
+        owner = self.pick(which, unanswered=True)
+        verb, reply, *asked = owner.unanswered
+        if self.world.holder.get(owner.lane) is not owner:
+            if verb == "acquire":
+                self.owners.remove(owner)
+                self.acquire(owner, lost=lost)
+            else:
+                self.finish_in_vain(owner, *asked)
+            return
+        before = self.view()
+        if verb == "acquire":
+            again = self.lanes.acquire(owner.lane, owner.nonce, asked[0])[0]
+        else:
+            again = self.lanes.finish(owner.lane, owner.claim, owner.step, asked[0], more=asked[1], terms=asked[2])[0]
+        assert again == reply
+        assert self.view().same_as(before) or self.clock_went_back
+        self.take(owner, reply, lost=lost, again=owner.unanswered)
+
+    def finish_in_vain(self, owner: Owner, outcome: Outcome, more: bool, terms: Terms) -> None:
+        before = self.view()
+        reply = self.lanes.finish(owner.lane, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
+        assert reply.kind == "lost"
+        assert self.view().same_as(before)
+        self.owners.remove(owner)
+
+    @precondition(lambda self: self.pick(0))
+    @rule(which=st.integers(0, 5))
+    def a_worker_sends(self, which):
+        self.send(self.pick(which))
+
+    def send(self, owner: Owner) -> None:
+        late = (self.time - owner.asked_at).total_seconds() > LATEST_WRITE
+        if owner.sent_at is not None or late:
+            return
+        running = self.world.until.get(owner.lane)
+        assert running is None or running <= self.time, "two calls at once on a token"
+        owner.sent_at = self.time
+        self.world.until[owner.lane] = self.time + timedelta(seconds=SERVER_LIMIT)
+        recall = owner.claim.recall_id
+        _, campaign, customer = self.world.recalls[recall]
+        told = self.world.sent.setdefault((owner.lane, campaign + customer), [])
+        assert not told or self.world.versions[told[-1]] <= self.world.versions[recall], "an older wish came last"
+        told.append(recall)
+        day = self.client.hget(self.store.key(f"lane:{owner.lane}"), "day")
+        made = self.world.calls[owner.lane, day] = self.world.calls.get((owner.lane, day), 0) + 1
+        assert made <= DAILY_LIMIT, "more calls than the day allows"
+
+    @precondition(lambda self: self.pick(0))
+    @rule(which=st.integers(0, 5), how=st.integers(0, 7), more=st.booleans(), lost=st.booleans(), until=st.booleans())
+    def a_worker_tells_what_became_of_it(self, which, how, more, lost, until):
+        owner = self.pick(which)
+        outcome = self.outcome(owner, how)
+        if until and outcome.kind == "again" and outcome.stop is None:
+            outcome = changed(outcome, wait_ms=None, wait_until=round(self.terms(owner.clock).day_ends.timestamp() * 1000))
+        self.finish(owner, outcome, more=more, lost=lost)
+
+    def outcome(self, owner: Owner, how: int) -> Outcome:
+        if owner.sent_at is None:
+            return list(UNSENT.values())[how % len(UNSENT)]
+        since = (self.time - owner.sent_at).total_seconds()
+        table = UNKNOWN if since > TIMEOUT or how > len(CLEAR) else CLEAR
+        if table is CLEAR and self.world.holder.get(owner.lane) is owner:
+            self.world.until[owner.lane] = self.time
+        return changed(list(table.values())[how % len(table)], sent_ms=round(since * 1000))
+
+    def finish(self, owner: Owner, outcome: Outcome, *, more: bool, lost: bool) -> None:
+        owner.step += 1
+        terms = self.terms(owner.clock)
+        if self.world.holder.get(owner.lane) is not owner:
+            self.finish_in_vain(owner, outcome, more, terms)
+            return
+        reply = self.lanes.finish(owner.lane, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
+        assert reply.kind != "lost" if isinstance(reply, NoClaim) else reply.recall_id
+        told = owner.claim.recall_id
+        after = self.view()
+        if outcome.kind == "ended":
+            assert after.recalls[told]["state"] == outcome.state
+        else:
+            assert after.recalls[told]["state"] in {State.QUEUED, State.PUSHING} or not self.is_newest(told)
+        owner.asked_at = self.time
+        self.check_claim(owner.lane, reply, after)
+        self.take(owner, reply, lost=lost, again=("finish", reply, outcome, more, terms))
+
+    @precondition(lambda self: self.owners)
+    @rule(which=st.integers(0, 5))
+    def a_worker_dies(self, which):
+        self.owners.pop(which % len(self.owners))
+
+    # --- operators -------------------------------------------------------------------------------
+
+    @rule(lane=st.sampled_from(LANES), pause=st.booleans())
+    def an_operator_pauses_or_resumes(self, lane, pause):
+        before = self.view().lanes[lane].fields
+        if pause:
+            self.lanes.pause(lane, "maintenance")
+        else:
+            self.lanes.resume(lane)
+        after = self.view().lanes[lane].fields
+        assert [before.get(f) for f in ("quiet", "lease", "inflight")] == [
+            after.get(f) for f in ("quiet", "lease", "inflight")
+        ]
+
+    @precondition(lambda self: self.states)
+    @rule(which=st.integers(0, 30), retry=st.booleans(), new_date=st.booleans())
+    def an_operator_retries_or_cancels(self, which, retry, new_date):
+        recall = list(self.states)[which % len(self.states)]
+        state = self.states[recall]
+        before = self.view()
+        allowed = {State.DEAD, State.EXPIRED} if retry else {State.QUEUED}
+        may = state in allowed and (not retry or self.is_newest(recall))
+        try:
+            if retry:
+                self.recalls.retry(recall, "again", date=self.time if new_date else None)
+            else:
+                self.recalls.cancel(recall, "by hand")
+        except ConflictError as error:
+            assert not may
+            assert error.state == state
+        except StoreAwayError:
+            assert self.full
+            assert retry
+        else:
+            assert may
+            self.states[recall] = State.QUEUED if retry else State.CANCELLED
+            return
+        assert self.view().same_as(before)
+
+    @rule(account=st.sampled_from(sorted(ACCOUNTS)), lane=st.sampled_from(LANES))
+    def an_account_gets_another_token(self, account, lane):
+        before = self.view()
+        old = self.world.bound[account]
+        later = self.lanes.bind({**self.world.bound, account: lane})
+        if later:
+            fields = before.lanes[old].fields
+            assert fields.get("inflight") or float(fields.get("quiet") or 0) > self.store_ms()
+            assert self.lanes.bound() == self.world.bound
+            return
+        assert (running := self.world.until.get(old)) is None or old == lane or running <= self.time
+        if old != lane:
+            self.move(account, old, lane)
+        assert self.lanes.bound() == self.world.bound
+
+    def move(self, account: str, old: str, lane: str) -> None:
+        self.world.bound[account] = lane
+        self.world.holder[old] = None
+        for key, wish in list(self.world.wishes.items()):
+            if key[0] == old and wish.account == account:
+                del self.world.wishes[key]
+                self.wish(account, key[1], key[2], wish)
+
+    @rule(account=st.sampled_from(sorted(ACCOUNTS)))
+    def an_account_leaves_and_comes_back(self, account):
+        rest = {name: lane for name, lane in self.world.bound.items() if name != account}
+        self.lanes.bind(rest)
+        lane = self.world.bound[account]
+        if lane not in rest.values():
+            self.lanes.resume(lane)
+            assert self.client.hget(self.store.key(f"lane:{lane}"), "stopped")
+        self.lanes.bind(self.world.bound)
+
+    # --- time and the store ----------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.001, 0.2, 1, 2, 4, 19, 30, 60, 62, 67, 70, 300, 3600]))
+    def time_passes(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+    @rule(seconds=st.sampled_from([-4, -1, 0, 1]))
+    def the_day_ends(self, seconds):
+        self.time = max(self.time, self.terms(timedelta()).day_ends + timedelta(seconds=seconds))
+
+    @rule(seconds=st.sampled_from([1, 10, 100, 86400]))
+    def the_stores_clock_goes_back(self, seconds):
+        self.clock -= timedelta(seconds=seconds)
+        self.clock_went_back = True
+
+    @rule()
+    def a_worker_sweeps(self):
+        before = self.view()
+        rung = dict(self.lanes.sweep())
+        self.clock_went_back = False
+        after = self.view()
+        now = self.store_ms()
+        assert all(now < score <= now + PATIENCE * 1000 for score in after.due.values())
+        for name, lane in before.lanes.items():
+            if name in before.due and before.due[name] <= now and self.may_go_on(lane):
+                assert name in rung
+        assert before.recalls == after.recalls
+
+    def may_go_on(self, lane: Lane) -> bool:
+        fields = lane.fields
+        if fields.get("inflight"):
+            return float(fields["lease"]) <= self.store_ms()
+        if fields.get("stopped") or fields.get("paused") or not lane.queue:
+            return False
+        return all(float(fields.get(name) or 0) <= self.store_ms() for name in ("wait", "quiet"))
+
+    @rule(hours=st.sampled_from([0, 1, 24]))
+    def what_is_old_goes(self, hours):
+        limit = datetime.fromtimestamp(self.store_ms() / 1000, UTC) - timedelta(hours=hours)
+        before = self.view()
+        self.ledger.purge(before=limit)
+        after = self.view()
+        limit_ms = round(limit.timestamp() * 1000)
+        gone = set(before.recalls) - set(after.recalls)
+        assert gone == {recall for recall, at in before.ended.items() if at < limit_ms}
+        for recall in gone:
+            key = self.key_of(recall)
+            if (wish := self.world.wishes.get(key)) and wish.recall == recall:
+                del self.world.wishes[key]
+            del self.states[recall], self.world.recalls[recall]
+        self.world.events = [event for event in self.world.events if event[1] not in gone]
+        self.forget_faded(after)
+
+    def forget_faded(self, after: View) -> None:
+        for key, wish in list(self.world.wishes.items()):
+            if wish.recall is None and "\0".join(key[1:]) not in after.lanes[key[0]].newest:
+                del self.world.wishes[key]
+
+    @rule()
+    def the_store_is_full_or_not(self):
+        self.full = not self.full
+        self.client.config_set("maxmemory", "1" if self.full else "0")
+
+    # --- what always holds -----------------------------------------------------------------------
+
+    @invariant()
+    def every_promise_holds(self):
+        view = self.view()
+        self.check_places(view)
+        self.check_newest(view)
+        self.check_due(view)
+        self.check_changes(view)
+
+    def check_places(self, view: View) -> None:
+        assert set(view.recalls) == set(self.world.recalls)
+        for recall, fields in view.recalls.items():
+            account, _, _ = self.world.recalls[recall]
+            state = fields["state"]
+            listed = State.QUEUED if state == State.PUSHING else state
+            queues = [name for name, lane in view.lanes.items() if recall in lane.queue]
+            flying = [name for name, lane in view.lanes.items() if lane.fields.get("inflight") == recall]
+            lane = self.world.bound[account]
+            assert queues == ([lane] if state == State.QUEUED else [])
+            assert flying == ([lane] if state == State.PUSHING else [])
+            assert (recall in view.ended) == (state in ENDS)
+            assert [s for s in State if recall in view.by_state[s] and s != State.PUSHING] == [listed]
+            assert (recall in view.by_state[State.PUSHING]) == (state == State.PUSHING)
+            assert [pair for pair, ids in view.by_account.items() if recall in ids] == [(account, listed)]
+        assert sum(map(len, view.by_account.values())) == len(view.recalls)
+        assert len(view.ended) + len(view.by_state[State.QUEUED]) == len(view.recalls)
+
+    def check_newest(self, view: View) -> None:
+        held = {
+            (name, *customer.split("\0")): text for name, lane in view.lanes.items() for customer, text in lane.newest.items()
+        }
+        base = round(START.timestamp())
+        assert held == {
+            key: f"{(base + wish.version) * 1000}|{wish.recall or wish.account}|{'r' if wish.recall else 'c'}"
+            for key, wish in self.world.wishes.items()
+        }
+        for lane in view.lanes.values():
+            assert all(self.is_newest(recall) for recall in lane.queue)
+
+    def check_due(self, view: View) -> None:
+        now = self.store_ms()
+        for name, lane in view.lanes.items():
+            held_up = (lane.fields.get("stopped") or lane.fields.get("paused")) and not lane.fields.get("inflight")
+            if not lane.has_work() or held_up:
+                continue
+            assert name in view.due
+            assert self.clock_went_back or view.due[name] <= now + PATIENCE * 1000
+
+    def check_changes(self, view: View) -> None:
+        for recall, fields in view.recalls.items():
+            old, new = self.states[recall], fields["state"]
+            assert old not in ENDS or old == new, f"{old} became {new}"
+            if new in {State.SUPERSEDED, State.CANCELLED} and old != new:
+                assert not self.is_newest(recall)
+            assert fields["changes"].count("\n") < 200
+            last = fields["changes"].rsplit("\n", 1)[-1].split("\t")
+            assert last[1] == (State.QUEUED if new == State.PUSHING else new)
+            self.states[recall] = State(new)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def teardown(self):
+        """All faults are over. Nobody rings but the sweep; every recall has to come to its end."""
+        try:
+            self.drain()
+        finally:
+            self.client.config_set("maxmemory", "0")
+
+    def drain(self) -> None:
+        self.client.config_set("maxmemory", "0")
+        self.lanes.bind(self.world.bound)
+        for lane in LANES:
+            self.lanes.resume(lane)
+        for _ in range(400):
+            if not any(lane.has_work() for lane in self.view().lanes.values()):
+                break
+            for lane, _ in self.lanes.sweep():
+                self.turn(lane)
+            self.clock_went_back = False
+            self.every_promise_holds()
+            self.time += timedelta(seconds=PATIENCE if self.lanes_wait_briefly() else 7200)
+        else:
+            pytest.fail("a recall waits for ever")
+        self.check_the_end()
+
+    def lanes_wait_briefly(self) -> bool:
+        soon = self.store_ms() + 120_000
+        lanes = [lane for lane in self.view().lanes.values() if lane.has_work()]
+        return any(float(lane.fields.get("wait") or 0) < soon for lane in lanes)
+
+    def turn(self, lane: str) -> None:
+        self.asked += 1
+        owner = Owner(lane, f"n{self.asked}", timedelta(), self.time)
+        self.acquire(owner, lost=False)
+        while owner in self.owners:
+            self.send(owner)
+            if owner.sent_at is None:
+                self.finish(owner, UNSENT["too late"], more=True, lost=False)
+                continue
+            self.world.until[lane] = self.time
+            self.finish(owner, changed(CLEAR["accepted"], sent_ms=0), more=True, lost=False)
+
+    def check_the_end(self) -> None:
+        view = self.view()
+        assert all(fields["state"] in ENDS for fields in view.recalls.values())
+        assert not view.due
+        for (lane, campaign, customer), wish in self.world.wishes.items():
+            if wish.recall is None or view.recalls[wish.recall]["state"] != State.ACCEPTED:
+                continue
+            accepted_here = self.world.sent.get((lane, campaign + customer), [])
+            elsewhere = any(wish.recall in told for told in self.world.sent.values())
+            assert wish.recall in accepted_here[-1:] or (elsewhere and not accepted_here[-1:])
