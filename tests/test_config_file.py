@@ -912,7 +912,7 @@ def test_an_unchanged_file_is_neither_taken_up_nor_read(tmp_path, monkeypatch):
     watched = Watched(tmp_path, GOOD)
     config = watched.watch.current
     assert watched.look() is False
-    monkeypatch.setattr("integration.config_file._read", None)
+    monkeypatch.setattr("integration.config_file.watch.read", None)
     assert [watched.look() for _ in range(3)] == [False] * 3
     assert watched.watch.current is config
     assert watched.watch.generation == 1
@@ -993,7 +993,7 @@ def test_a_changed_file_is_read_twice_and_then_left_alone(tmp_path, monkeypatch)
     watched = Watched(tmp_path, GOOD)
     watched.write(GOOD.replace('ventas = "1"', 'ventas = "2"'))
     assert [watched.look(), watched.look()] == [True, False]
-    monkeypatch.setattr("integration.config_file._read", None)
+    monkeypatch.setattr("integration.config_file.watch.read", None)
     assert watched.look() is False
 
 

@@ -259,12 +259,28 @@ def test_the_first_steps_give_what_the_readme_shows(tmp_path, name):
     assert [line for line in expected if line not in done.output.splitlines()] == []
 
 
-def test_the_check_of_the_first_configuration_says_that_it_is_good(tmp_path, monkeypatch):
+def test_the_check_of_the_first_configuration_says_what_the_readme_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RINGBACK_DATA_DIR", raising=False)
     done = run(["check"], tmp_path, COMPLETE[0])
+    shown = next(block for block in blocks(ENGLISH, "") if block.startswith("ringback.toml: good"))
     assert done.exit_code == 0
-    assert "good (" in done.output
-    assert "`ringback up` starts one" in done.output
+    assert done.output.replace(str(tmp_path / "ringback.toml"), "ringback.toml") == shown
+
+
+def test_the_fault_that_is_shown_is_told_in_these_words(tmp_path):
+    fault = re.search(r"``ringback\.toml: (accounts\.bogota\.timezone: .*?)``", TEXTS[ENGLISH])[1]
+    done = run(["check"], tmp_path, COMPLETE[0].replace("America/Bogota", "America/Bogotá"))
+    assert done.exit_code == 1
+    assert fault in done.output
+
+
+def test_the_samples_that_are_shown_are_those_of_the_demo():
+    demo = "\n".join(file.read_text("utf-8") for file in ROOT.glob("integration/demo/*.py"))
+    shown = next(block for block in blocks(ENGLISH, "") if "must be" in block)
+    samples = [re.split(r"\s{2,}", line.strip())[0] for line in shown.splitlines() if line.endswith(" ok")]
+    assert samples
+    assert [sample for sample in samples if sample not in demo] == []
 
 
 def test_the_json_sender_of_the_readme_becomes_a_recall(tmp_path):

@@ -1,0 +1,90 @@
+"""What faults say of places, values and names, in words for people.
+
+Never quotes what could be a key, a token or a customer's number: plain words that stand in the file
+itself are all that is repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Place = tuple[str | int, ...]
+
+_SECRET_KEYS: Final = frozenset({"token", "key", "url_key", "secrets"})
+_API_KEY_AS_TEXT: Final = 2
+_MANY_NAMES: Final = 1000
+_LISTED_NAMES: Final = 20
+_PLAIN_CHARACTERS: Final = 60
+_PLAIN_DIGITS: Final = 8
+_PLAIN_NUMBER: Final = 1_000_000
+
+
+def spelled_part(part: str | int) -> str:
+    """Spell one step into a table or a list; lists count from 1."""
+    if isinstance(part, int):
+        return f"[{part + 1}]"
+    return f".{part}" if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f".{json.dumps(part, ensure_ascii=False)}"
+
+
+def is_plain(text: str) -> bool:
+    """Tell words, short codes, hours and addresses from what could be a key, a token or a number."""
+    runs = re.findall(r"[^\W_]+", text)
+    words = all(re.fullmatch(r"[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
+    # An @ may close a user name and a password in an address.
+    short = len(text) <= _PLAIN_CHARACTERS and sum(map(str.isdigit, text)) <= _PLAIN_DIGITS
+    return words and short and text.isprintable() and "@" not in text
+
+
+def masked(words: str, text: str) -> str:
+    """Take out of `words` what is quoted from `text` and is not plain."""
+    return re.sub(r"[^\W_]+", lambda run: "…" if run[0] in text and not is_plain(run[0]) else run[0], words)
+
+
+def described(value: Any, place: Place = (), origin: str | None = None) -> str:
+    """Describe a value; quote it only when it stands in the file itself and is no secret."""
+    quotable = origin is None and not _is_secret(place)
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case str():
+            return described_text(value, origin, quotable=quotable)
+        case int() | float():
+            return f"the number {value}" if quotable and abs(value) < _PLAIN_NUMBER else "a number"
+        case list() | tuple():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "a table"
+    return "a date or a time"
+
+
+def described_text(text: str, origin: str | None, *, quotable: bool) -> str:
+    """Describe a text, read from `origin` if it is given; quote it only when it is plain and may be."""
+    if text and quotable and is_plain(text):
+        return f'"{text}"'
+    size = "a text of 1 character" if len(text) == 1 else f"a text of {len(text)} characters"
+    return (size if text else "an empty text") + (f" from {origin}" if origin else "")
+
+
+def _is_secret(place: Place) -> bool:
+    return (place[:1] == ("api_keys",) and len(place) == _API_KEY_AS_TEXT) or any(
+        part in _SECRET_KEYS for part in place
+    )
+
+
+def nearest(name: Any, known: Iterable[str], of: str) -> str:
+    """Say which names would do, the likeliest first."""
+    names = sorted(known)
+    if not names:
+        return f"{of} none"
+    close = get_close_matches(name, names[:_MANY_NAMES], n=1) if isinstance(name, str) else []
+    listed = ", ".join(f'"{each}"' for each in names[:_LISTED_NAMES])
+    more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
+    return (f'perhaps "{close[0]}"; ' if close else "") + f"{of} {listed}{more}"
