@@ -269,6 +269,7 @@ def _converse(request: httpx.Request, end: float) -> httpx.Response:
     """Send a request and read its whole answer before `end` (monotonic seconds). Raises ContactsAway."""
     token = _END.set(end)
     try:
+        # A request made beforehand gets none of the client's cookies, which may be another token's.
         answer = _client().send(request, stream=True)
         try:
             return httpx.Response(
@@ -333,9 +334,7 @@ class _Transport(httpx.BaseTransport):
                 extensions={"timeout": {"pool": _left()}},
             )
         )
-        # A cookie would be sent with the next token's request.
-        headers = [(name, value) for name, value in answer.headers if name.lower() != b"set-cookie"]
-        return httpx.Response(answer.status, headers=headers, stream=_Stream(answer))
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Stream(answer))
 
     def close(self) -> None:
         """Close all connections."""

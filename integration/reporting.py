@@ -397,10 +397,10 @@ class _ErrorLines(logging.Handler):
     """Reports the exceptions that are logged; structlog has made them text before Sentry could see them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Report the line's exception, if it has one and is not Sentry's own."""
+        """Report the line's exception, if it has one."""
         error = _logged_exception(record)
         client = sentry_sdk.get_client()
-        if error is None or not client.is_active() or record.name.startswith("sentry_sdk"):
+        if error is None or not client.is_active():
             return
         mechanism = {"type": "logging", "handled": True}
         event, hint = event_from_exception(error, client_options=client.options, mechanism=mechanism)

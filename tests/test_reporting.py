@@ -236,6 +236,14 @@ def test_an_event_says_release_and_environment(sink, sentry):
     assert event["contexts"]["runtime"]["name"] == "CPython"
 
 
+def test_the_sdk_is_told_to_collect_nothing_personal(sentry):
+    chosen = sentry_sdk.get_client().options
+    assert chosen["send_default_pii"] is False
+    assert chosen["include_local_variables"] is False
+    assert chosen["max_request_body_size"] == "never"
+    assert chosen["auto_session_tracking"] is False
+
+
 def test_every_secret_of_the_configuration_is_known():
     assert known_secrets(config()) == frozenset(SECRETS.values())
 
@@ -577,6 +585,14 @@ def test_an_exception_that_a_library_logs_is_reported(log_set_up, sentry):
     [event] = sentry.events()
     assert event["exception"]["values"][0]["type"] == "OSError"
     assert_clean(sentry.everything())
+
+
+def test_what_the_sdk_logs_of_itself_is_not_reported(sentry):
+    try:
+        raise OSError("inside")
+    except OSError:
+        logging.getLogger("sentry_sdk.errors").exception("internal error")
+    assert sentry.events() == []
 
 
 def test_an_error_line_without_an_exception_is_no_event(log_set_up, sentry):

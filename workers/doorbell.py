@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Publish = Callable[[str, dict[str, Any]], None]
 
 log = structlog.get_logger("ringback.doorbell")
 
@@ -24,16 +26,20 @@ MOST_WAITING = 10_000
 class Doorbell:
     """Rings through functions that publish; `Doorbell.silent()` rings for nobody."""
 
-    def __init__(self, publish_lane: Callable[[str], None], publish_lookup: Callable[[str], None]) -> None:
+    def __init__(
+        self, publish_lane: Publish, publish_lookup: Publish, trace: Callable[[], dict[str, Any]] = dict
+    ) -> None:
+        """`trace` gives the headers that tie a ring to what caused it; asked where `ring` is called."""
         self._publish = {"lane": publish_lane, "lookup": publish_lookup}
-        self._waiting: queue.Queue[tuple[str, str]] = queue.Queue(MOST_WAITING)
+        self._trace = trace
+        self._waiting: queue.Queue[tuple[str, str, dict[str, Any]]] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     @classmethod
     def silent(cls) -> Doorbell:
         """Make one for processes that leave ringing to the workers' sweep."""
-        return cls(lambda _lane: None, lambda _source: None)
+        return cls(lambda _lane, _headers: None, lambda _source, _headers: None)
 
     def ring(self, lane: str) -> None:
         """Say that a lane has work."""
@@ -46,7 +52,7 @@ class Doorbell:
     def _put(self, kind: str, name: str) -> None:
         self._start()
         with contextlib.suppress(queue.Full):
-            self._waiting.put_nowait((kind, name))
+            self._waiting.put_nowait((kind, name, self._trace()))
 
     def _start(self) -> None:
         # Started on first use, so that a server that forks after loading the app has it in every child.
@@ -57,8 +63,8 @@ class Doorbell:
 
     def _run(self) -> None:
         while True:
-            kind, name = self._waiting.get()
+            kind, name, headers = self._waiting.get()
             try:
-                self._publish[kind](name)
+                self._publish[kind](name, headers)
             except Exception as error:  # noqa: BLE001  (whatever the broker's client raises: the sweep rings)
                 log.warning("doorbell not rung, the sweep will", kind=kind, error=type(error).__name__)

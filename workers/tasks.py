@@ -15,7 +15,7 @@ from integration import logs
 from integration.config_file import ConfigWatch
 from integration.environment import config_path, store_url
 from integration.errors import RingbackError, StoreAwayError
-from integration.reporting import SentryReporter, start_sentry
+from integration.reporting import SentryReporter, start_sentry, trace_headers
 from workers.celery_app import app, use_broker
 from workers.doorbell import Doorbell
 from workers.engine import Engine, worker_store
@@ -51,13 +51,14 @@ def look_up(source: str) -> None:
 def celery_doorbell() -> Doorbell:
     """Make the doorbell that rings through Celery."""
     return Doorbell(
-        lambda lane: _publish("ringback.take_turn", lane),
-        lambda source: _publish("ringback.look_up", source),
+        lambda lane, headers: _publish("ringback.take_turn", lane, headers),
+        lambda source, headers: _publish("ringback.look_up", source, headers),
+        trace=trace_headers,
     )
 
 
-def _publish(task: str, name: str) -> None:
-    app.send_task(task, args=(name,), retry=False, ignore_result=True)
+def _publish(task: str, name: str, headers: dict[str, Any]) -> None:
+    app.send_task(task, args=(name,), retry=False, ignore_result=True, headers=headers)
 
 
 @setup_logging.connect
