@@ -13,7 +13,7 @@ from integration import logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
 from integration.environment import config_path, store_url
-from integration.errors import StoreAwayError
+from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
 from integration.problems import install
 from integration.rates import Rates
@@ -33,12 +33,21 @@ STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
 
 
-def create_app(environ: Mapping[str, str] | None = None) -> Flask:
+def create_app() -> Flask:
+    """Make the web application for a server. What stops the start is said in plain words, without a trace."""
+    try:
+        return make_app(os.environ)
+    except RingbackError as error:
+        sys.stderr.write(f"Ringback cannot start:\n{error}\n")
+        sys.stderr.flush()
+        raise SystemExit(1) from None
+
+
+def make_app(environ: Mapping[str, str]) -> Flask:
     """Make the web application. Raises ConfigError and StoreUnsafeError, which stop the start.
 
     A store that is away does not: senders get 503 until it is back.
     """
-    environ = os.environ if environ is None else environ
     logs.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
     watch = ConfigWatch(config_path(environ), environ)
     start_sentry(environ, watch.current)

@@ -18,8 +18,9 @@ class Delivery:
     """One webhook request, as it arrived.
 
     `url` is the full URL as the sender signed it (scheme, host, path, query: `public_url` when it
-    is configured). `headers` has lower-case names; a header sent twice has its values joined by a
-    comma. `received_at` is aware, UTC. `url_key` is the last part of the path where there was one.
+    is configured). `headers` has names as `header_name` gives them; a header sent twice has its values
+    joined by a comma. `received_at` is aware, UTC. `url_key` is the last part of the path where there
+    was one.
     """
 
     id: str
@@ -88,6 +89,15 @@ class Reply:
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def header_name(name: str) -> str:
+    """Give a header's name as a delivery has it: in lower case, `_` as `-`.
+
+    Between a web server and its application (CGI, WSGI) the two cannot be told apart, and some senders
+    let their users name a header `api_key`.
+    """
+    return name.lower().replace("_", "-")
 
 
 def delivery_id(unique: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from integration import telephone, templates
 from integration.config import HubspotSource
+from integration.delivery import header_name
 from integration.errors import ConfigError, Fault, UnmappableError
 from integration.schedule import read_date
 
@@ -90,18 +91,19 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
         own = getattr(source, "header", None)
-        secret = own.lower() if isinstance(own, str) else None
+        secret = header_name(own) if isinstance(own, str) else None
+        named = ((header_name(name), value) for name, value in headers.items())
         self._headers = {
-            name.lower(): value
-            for name, value in headers.items()
-            if name.lower() != secret and not any(word in name.lower() for word in _SECRET_HEADER_WORDS)
+            name: value
+            for name, value in named
+            if name != secret and not any(word in name for word in _SECRET_HEADER_WORDS)
         }
 
     def __getitem__(self, name: str) -> str:
-        return self._headers[name.lower()]
+        return self._headers[header_name(name)]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._headers
+        return isinstance(name, str) and header_name(name) in self._headers
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._headers)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from integration.config import Account
     from integration.delivery import Delivery, Event
     from integration.mapping import CompiledRoute, Field, RouteBook
-    from integration.recall import Recall
 
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # a version is never later than arrival and this
 _UNREACHED = "not reached: an earlier route decided"
@@ -201,12 +200,6 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     if isinstance(scheduled, schedule.Drop):
         return Expired(event=None, request=request, reason=scheduled.reason)
     return request
-
-
-def reschedule(account: Account, recall: Recall, now: datetime) -> datetime | schedule.Drop:
-    """Apply the schedule once more, before the push: the date to send, or why the recall expires."""
-    again = schedule.apply(account, recall.recall_date, now)
-    return again if isinstance(again, schedule.Drop) else again.date
 
 
 def _explain(scene: _Scene, event: Event, contact: object) -> Explained:

@@ -98,3 +98,12 @@ class Recall:
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Change, ...] = ()
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which recalls: all None means all. `accounts` limits what the caller may see."""
+
+    state: State | None = None
+    accounts: frozenset[str] | None = None
+    customer_id: str | None = None

@@ -18,7 +18,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from integration import metrics
-from integration.delivery import Delivery, Refusal, delivery_id
+from integration.delivery import Delivery, Refusal, delivery_id, header_name
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.mapping import Headers
 from integration.plan import Parked, plan_delivery
@@ -75,6 +75,9 @@ def receiver_blueprint(desk: Desk, rates: Rates) -> Blueprint:
         except RequestEntityTooLarge:
             metrics.deliveries.labels(source, "too large").inc()
             return problem(413, REFUSED[413])
+        except UnsupportedTypeError as error:
+            metrics.deliveries.labels(source, "unsupported type").inc()
+            return problem(415, REFUSED[415], str(error))
         except UnreadableError as error:
             metrics.deliveries.labels(source, "unreadable").inc()
             return problem(400, REFUSED[400], str(error))
@@ -158,7 +161,7 @@ class _Receiver:
 
 
 def _delivery(settings: Source, body: bytes, url_key: str | None) -> Delivery:
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = {header_name(name): value for name, value in request.headers.items()}
     return Delivery(
         id=delivery_id(secrets.token_hex(8)),
         source=settings.name,

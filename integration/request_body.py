@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from integration.errors import UnreadableError
+from integration.errors import UnreadableError, UnsupportedTypeError
 from integration.problems import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ _CHUNK = 64 * 1024
 def read_body(request: Request, *, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Give the whole body. At most one byte more than allowed is ever read.
 
-    Raises RequestEntityTooLarge (413), and UnreadableError (400) when fewer bytes came than were announced.
+    Raises RequestEntityTooLarge (413), UnsupportedTypeError (415) for a packed body (a few bytes could unpack
+    to any number), and UnreadableError (400) when fewer bytes came than were announced.
     """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise UnsupportedTypeError("Content-Encoding", "a packed body", "a body as it is")
     announced = request.content_length
     if announced is not None and announced > most_bytes:
         raise RequestEntityTooLarge

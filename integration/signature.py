@@ -11,6 +11,7 @@ import hmac
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from integration.delivery import header_name
 from integration.errors import NotVerifiedError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def required_header(delivery: Delivery, name: str, check: str) -> str:
     Raises NotVerifiedError, naming `check`, when it is absent, empty or holds anything else: a digest
     that is compared as text must not reach the comparison with letters that bytes cannot hold.
     """
-    value = delivery.headers.get(name.lower(), "").strip()
+    value = delivery.headers.get(header_name(name), "").strip()
     if not value:
         raise NotVerifiedError(check, f"the header {name} is absent or empty")
     if not value.isascii():

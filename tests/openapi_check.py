@@ -9,7 +9,7 @@ import json
 import re
 from datetime import datetime
 
-from integration.openapi import document
+from integration.api.openapi import document
 
 DOCUMENT = document()
 TYPES = {

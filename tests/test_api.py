@@ -14,7 +14,7 @@ from flask import Flask, request
 from structlog.testing import capture_logs
 
 from integration.api import api_blueprint
-from integration.api_recalls import NO_ACCOUNT
+from integration.api.recalls import NO_ACCOUNT
 from integration.config_file import ConfigWatch
 from integration.health import health_blueprint
 from integration.problems import MAX_BODY_BYTES, install

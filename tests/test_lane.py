@@ -9,10 +9,10 @@ import pytest
 from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError
 from integration.plan import CancelWanted, RecallWanted
-from integration.recall import CancelRequest, RecallRequest, State
+from integration.recall import CancelRequest, Filter, RecallRequest, State
 from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
 from workers.ledger import Keeping, Ledger
-from workers.recalls import Filter, Recalls
+from workers.recalls import Recalls
 from workers.store import Store
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -96,6 +96,9 @@ class World:
             step = self.steps.get((lane, claim.fence), 0) + 1
             self.steps[lane, claim.fence] = step
         return self.lanes.finish(lane, claim, step, outcome, more=more, terms=terms)[0]
+
+    def ms(self):
+        return round(self.now.timestamp() * 1000)
 
     def due(self):
         return self.client.zscore(self.store.key("due"), "L1")
@@ -567,6 +570,381 @@ def test_a_full_store_refuses_new_work_and_still_finishes_releases_and_cancels(w
     assert world.state(waiting) is State.CANCELLED
 
 
+@pytest.fixture
+def full(world):
+    """Fills the store, and empties it again."""
+    yield lambda: world.client.config_set("maxmemory", "1")
+    world.client.config_set("maxmemory", "0")
+
+
+def test_a_full_store_still_tells_a_second_turn_that_the_lane_is_busy(world, full):
+    world.ask("c1")
+    world.acquire()
+    full()
+    assert world.acquire().kind == "busy"
+
+
+def test_a_full_store_can_still_be_paused_during_a_push(world, full):
+    world.ask("c1")
+    claim = world.acquire()
+    full()
+    world.lanes.pause("L1", "maintenance")
+    assert world.finish(claim, more=True).kind == "paused"
+
+
+def test_a_full_store_tells_a_stale_turn_that_it_lost_the_lane(world, full):
+    world.ask("c1")
+    stale = world.acquire()
+    world.pass_time(67)
+    world.acquire()
+    full()
+    assert world.finish(stale).kind == "lost"
+
+
+def test_a_full_store_is_still_swept(world, full):
+    world.ask("c1")
+    world.finish(world.acquire(), again())
+    full()
+    world.pass_time(1)
+    assert world.lanes.sweep() == [("L1", 1)]
+
+
+def test_a_full_store_still_lets_a_worker_start(world, full):
+    key = world.lanes.id_key()
+    world.ask("c1")
+    full()
+    assert world.lanes.id_key() == key
+    assert world.bind(bogota="L9", lima="L2") == 0
+    assert isinstance(world.acquire("L9"), Claim)
+
+
+def test_a_full_store_takes_nothing_from_an_operator_who_retries(world, full):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    full()
+    with pytest.raises(StoreAwayError):
+        world.recalls.retry(recall, "again", date=NOON)
+    assert world.state(recall) is State.DEAD
+
+
+def test_the_sweep_finds_a_lane_that_was_due_before_the_clock_jumped_back(world):
+    world.ask("c1")
+    world.now -= timedelta(days=2)
+    assert world.lanes.sweep() == [("L1", 2)]
+    assert world.lanes.sweep() == []
+
+
+def test_the_sweep_looks_at_a_waiting_lane_now_and_then(world):
+    world.ask("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="asked to", wait_ms=3_600_000))
+    assert world.due() == world.ms() + 30_000
+    world.pass_time(30)
+    assert world.lanes.sweep() == []
+    assert world.due() == world.ms() + 30_000
+    world.pass_time(3571)
+    assert world.lanes.sweep() == [("L1", 1)]
+
+
+def test_a_step_that_is_neither_the_next_nor_the_last_changes_nothing(world):
+    for n in range(3):
+        world.ask(f"c{n}")
+    first = world.acquire()
+    second = world.finish(first, more=True, step=1)
+    third = world.finish(second, more=True, step=2)
+    before = world.client.hgetall(world.store.key("lane:L1"))
+    assert world.finish(first, step=1).kind == "lost"
+    assert world.finish(third, step=4).kind == "lost"
+    assert world.client.hgetall(world.store.key("lane:L1")) == before
+
+
+def test_an_outcome_for_another_recall_than_the_one_in_flight_changes_nothing(world):
+    for n in range(2):
+        world.ask(f"c{n}")
+    first = world.acquire()
+    second = world.finish(first, more=True, step=1)
+    assert world.finish(first, step=2).kind == "lost"
+    assert world.state(second.recall_id) is State.PUSHING
+
+
+def terms_of_day(day, *, limit=2, ends=None):
+    ends = ends or datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
+    return Terms(lease_seconds=67, quiet_seconds=62, daily_limit=limit, day=day, day_ends=ends)
+
+
+def push_until_the_limit(world, terms):
+    claim = world.acquire(terms=terms)
+    while isinstance(claim, Claim):
+        claim = world.finish(claim, more=True, terms=terms)
+    return claim
+
+
+def test_a_worker_whose_clock_is_behind_does_not_begin_the_count_of_yesterday_anew(world):
+    today, yesterday = terms_of_day("2026-03-02"), terms_of_day("2026-03-01")
+    for n in range(3):
+        world.ask(f"c{n}")
+    push_until_the_limit(world, today)
+    world.lanes.resume("L1")
+    assert world.acquire(terms=yesterday).kind == "wait"
+    world.lanes.resume("L1")
+    assert world.acquire(terms=today).kind == "wait"
+
+
+def test_a_worker_whose_clock_was_days_ahead_does_not_use_up_the_days_to_come(world):
+    for n in range(3):
+        world.ask(f"c{n}")
+    push_until_the_limit(world, terms_of_day("2027-01-01"))
+    world.lanes.resume("L1")
+    assert isinstance(world.acquire(terms=terms_of_day("2026-03-02")), Claim)
+
+
+def test_a_day_that_is_over_by_the_stores_clock_alone_makes_no_worker_ask_on_and_on(world):
+    over = terms_of_day("2026-03-02", ends=NOON)
+    for n in range(3):
+        world.ask(f"c{n}")
+    waiting = push_until_the_limit(world, over)
+    assert waiting.until_ms == world.ms() + 1000
+    assert world.acquire(terms=over).kind == "wait"
+
+
+def test_a_wait_until_a_moment_that_is_over_already_lasts_a_second(world):
+    world.ask("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="quota", wait_until=world.ms() - 1))
+    world.pass_time(0.9)
+    assert world.acquire().kind == "wait"
+    world.pass_time(0.1)
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_no_worker_can_make_a_lane_wait_for_longer_than_a_day_and_a_bit(world):
+    world.ask("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="quota", wait_until=world.ms() + 10**11))
+    world.pass_time(26 * 3600)
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_a_push_under_which_a_worker_died_counts_as_a_call_of_the_day(world):
+    terms = terms_of_day("2026-03-02", limit=1)
+    world.ask("c1")
+    world.acquire(terms=terms)
+    world.pass_time(67)
+    assert world.acquire(terms=terms).reason == "the daily limit is used up"
+
+
+def test_a_call_that_was_not_sent_is_not_counted(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again())
+    assert world.lane().pushed_today == 0
+
+
+def test_a_recall_set_aside_and_then_cancelled_leaves_nothing_behind(world):
+    poison = world.ask_id("c1", due_minutes=1)
+    world.ask("c2", due_minutes=2)
+    fail_until_aside(world, world.acquire())
+    probe = world.acquire()
+    world.recalls.cancel(poison, "by hand")
+    world.pass_time(1)
+    world.ledger.purge(before=world.now)
+    world.finish(probe)
+    assert not world.client.exists(world.store.key(f"recall:{poison}"))
+
+
+def test_a_failed_probe_of_one_that_was_cancelled_leaves_nothing_behind(world):
+    poison = world.ask_id("c1", due_minutes=1)
+    world.ask("c2", due_minutes=2)
+    fail_until_aside(world, world.acquire())
+    probe = world.acquire()
+    world.recalls.cancel(poison, "by hand")
+    world.pass_time(1)
+    world.ledger.purge(before=world.now)
+    world.finish(probe, again(convicts=True))
+    assert not world.client.exists(world.store.key(f"recall:{poison}"))
+
+
+def test_a_dead_recall_that_is_retried_waits_for_its_turn_like_the_others(world):
+    poison = world.ask_id("c0", due_minutes=100)
+    others = [world.ask_id(f"c{n}", due_minutes=200 + n) for n in range(1, 4)]
+    for _ in range(2):
+        for _ in range(3):
+            world.acquire()
+            world.pass_time(67)
+        world.finish(world.acquire())
+    for _ in range(3):
+        world.acquire()
+        world.pass_time(67)
+    world.lanes.pause("L1", "x")
+    world.acquire()
+    assert world.state(poison) is State.DEAD
+    world.recalls.retry(poison, "again", date=NOON + timedelta(days=9))
+    world.lanes.resume("L1")
+    assert world.acquire().recall_id == others[2]
+
+
+def test_an_attempt_list_keeps_its_latest_hundred(world):
+    recall = world.ask_id("c1")
+    for n in range(103):
+        told = f'{{"started_at":{n},"outcome":"wait"}}'
+        world.finish(world.acquire(), Outcome(kind="again", reason="x", wait_ms=1, attempt=told))
+        world.pass_time(1)
+    attempts = world.recalls.get(recall).attempts
+    assert len(attempts) == 100
+    assert attempts[-1].started_at.timestamp() == pytest.approx(0.102)
+
+
+def test_a_turn_on_a_token_that_was_changed_meanwhile_has_lost_its_lane(world):
+    world.ask("c1")
+    claim = world.lanes.acquire("L1", "nonce", TERMS)[0]
+    world.pass_time(67)
+    world.bind(bogota="L9", lima="L2")
+    assert world.lanes.acquire("L1", "nonce", TERMS)[0].kind == "lost"
+    assert world.finish(claim).kind == "lost"
+    assert isinstance(world.acquire("L9"), Claim)
+
+
+def test_a_turn_on_a_token_that_was_changed_cannot_finish_what_came_after(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    world.ask("c1")
+    claim = world.acquire()
+    second = world.finish(claim, again())
+    assert second.kind == "released"
+    world.bind(bogota="L9", lima="L2", cali="L1")
+    assert world.finish(claim, again(), step=1).kind == "lost"
+
+
+def test_a_new_token_does_not_resume_a_lane_that_an_operator_paused(world):
+    world.bind(bogota="L1", lima="L2", cali="L3")
+    world.lanes.pause("L2", "maintenance")
+    world.bind(bogota="L2", lima="L2", cali="L3")
+    assert world.lane("L2").state == "paused"
+
+
+def test_a_pause_goes_along_to_a_new_token(world):
+    world.lanes.pause("L1", "maintenance")
+    world.bind(bogota="L9", lima="L2")
+    assert world.lane("L9").state == "paused"
+
+
+def test_a_stop_does_not_go_along_to_a_new_token(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    world.bind(bogota="L9", lima="L2")
+    assert world.lane("L1").state == "idle"
+    assert world.acquire("L9").recall_id == recall
+
+
+def test_a_cancel_of_one_account_stays_when_the_other_of_a_token_changes(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    world.cancel_event("c1", version=NOON)
+    world.bind(bogota="L1", lima="L2", cali="L9")
+    older = world.ask_id("c1", version=NOON - timedelta(seconds=1))
+    assert world.state(older) is State.CANCELLED
+
+
+def test_a_cancel_goes_along_to_a_new_token(world):
+    world.cancel_event("c1", version=NOON)
+    world.bind(bogota="L9", lima="L2")
+    older = world.ask_id("c1", version=NOON - timedelta(seconds=1))
+    assert world.state(older) is State.CANCELLED
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_trace_of_a_cancel_fades_after_the_token_changed(world, shared):
+    world.bind(bogota="L1", lima="L2", **({"cali": "L1"} if shared else {}))
+    world.cancel_event("c1")
+    world.bind(bogota="L9", lima="L2", **({"cali": "L1"} if shared else {}))
+    world.pass_time(10)
+    world.ledger.purge(before=world.now)
+    assert not world.client.exists(world.store.key("lane:L1:newest"), world.store.key("lane:L9:newest"))
+    assert not world.client.exists(world.store.key("fading"))
+
+
+def test_the_trace_of_a_cancel_does_not_fade_before_its_time(world):
+    world.cancel_event("c1", version=NOON)
+    world.ledger.purge(before=world.now - timedelta(seconds=1))
+    older = world.ask_id("c1", version=NOON - timedelta(seconds=1))
+    assert world.state(older) is State.CANCELLED
+
+
+def test_a_request_after_a_cancel_outlives_the_cancels_trace(world):
+    world.cancel_event("c1")
+    world.pass_time(1)
+    recall = world.ask_id("c1")
+    world.pass_time(1)
+    world.ledger.purge(before=world.now)
+    older = world.ask_id("c1", version=NOON)
+    assert (world.state(recall), world.state(older)) == (State.QUEUED, State.SUPERSEDED)
+
+
+def two_tokens_become_one(world):
+    world.bind(bogota="L1", lima="L1")
+
+
+def test_when_two_tokens_become_one_the_newest_request_of_a_customer_wins(world):
+    old = world.ask_id("c1", version=NOON, account="lima")
+    new = world.ask_id("c1", version=NOON + timedelta(seconds=1))
+    two_tokens_become_one(world)
+    assert (world.state(old), world.state(new)) == (State.SUPERSEDED, State.QUEUED)
+
+
+def test_when_two_tokens_become_one_the_newest_wins_also_when_it_is_the_one_that_moves(world):
+    old = world.ask_id("c1", version=NOON)
+    new = world.ask_id("c1", version=NOON + timedelta(seconds=1), account="lima")
+    two_tokens_become_one(world)
+    assert (world.state(old), world.state(new)) == (State.SUPERSEDED, State.QUEUED)
+
+
+def test_when_two_tokens_become_one_a_newer_cancel_takes_the_older_request_back(world):
+    world.cancel_event("c1", version=NOON + timedelta(seconds=1))
+    old = world.ask_id("c1", version=NOON, account="lima")
+    two_tokens_become_one(world)
+    assert world.state(old) is State.CANCELLED
+
+
+def test_the_calls_of_the_day_go_along_to_a_new_token(world):
+    terms = terms_of_day("2026-03-02", limit=1)
+    for n in range(2):
+        world.ask(f"c{n}")
+    world.finish(world.acquire(terms=terms), terms=terms)
+    world.bind(bogota="L9", lima="L2")
+    assert world.acquire("L9", terms).reason == "the daily limit is used up"
+
+
+def test_the_calls_of_the_day_that_a_token_has_made_itself_are_kept(world):
+    terms = terms_of_day("2026-03-02", limit=1)
+    for n in range(2):
+        world.ask(f"c{n}", account="lima")
+    world.finish(world.acquire("L2", terms), lane="L2", terms=terms)
+    world.bind(bogota="L2", lima="L2")
+    assert world.acquire("L2", terms).reason == "the daily limit is used up"
+
+
+def test_resume_does_not_wake_a_lane_that_no_account_uses(world):
+    world.ask("c1")
+    world.lanes.bind({"lima": "L2"})
+    assert world.lanes.resume("L1") is False
+    assert world.lane().state == "stopped"
+
+
+def test_an_account_that_comes_back_with_another_token_takes_its_queue_along(world):
+    recall = world.ask_id("c1")
+    world.lanes.bind({"lima": "L2"})
+    world.bind(bogota="L9", lima="L2")
+    assert world.acquire("L9").recall_id == recall
+
+
+def test_an_account_that_leaves_a_shared_token_stops_nobody(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    world.bind(bogota="L1", lima="L2")
+    assert world.lane().state == "idle"
+
+
+def test_a_lane_that_stopped_before_its_account_left_stays_stopped_for_its_reason(world):
+    world.ask("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    world.lanes.bind({"lima": "L2"})
+    world.bind(bogota="L1", lima="L2")
+    assert world.lane().reason == "the token is refused"
+
+
 def test_a_page_is_newest_first_and_its_cursor_goes_on(world):
     ids = [world.ask_id(f"c{n}") for n in range(5)]
     page, cursor = world.recalls.page(Filter(), limit=3)
@@ -595,6 +973,37 @@ def test_purge_removes_only_what_ended_before(world):
     assert world.recalls.page(Filter(), limit=10)[0][0].id == stays
     assert not world.client.exists(world.store.key(f"recall:{gone}"))
     assert world.client.zcard(world.store.key("customer:c1")) == 0
+
+
+def test_one_that_ended_late_keeps_no_other_from_being_purged(world):
+    late = world.ask_id("c1", due_minutes=600)
+    early = world.ask_id("c2", due_minutes=1)
+    world.finish(world.acquire())
+    world.pass_time(100)
+    world.finish(world.acquire())
+    assert world.ledger.purge(before=world.now, limit=1) == 1
+    assert world.state(late) is State.ACCEPTED
+    assert not world.client.exists(world.store.key(f"recall:{early}"))
+
+
+def test_a_retried_recall_is_not_purged(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    world.recalls.retry(recall, "again")
+    world.pass_time(1)
+    assert world.ledger.purge(before=world.now) == 0
+    assert world.state(recall) is State.QUEUED
+
+
+def test_what_a_recall_leaves_is_gone_when_it_is_purged(world):
+    world.ask("c1")
+    world.finish(world.acquire())
+    world.pass_time(1)
+    world.ledger.purge(before=world.now)
+    left = {key.removeprefix("{ringback}:") for key in world.client.keys("*")}
+    assert {key for key in left if not key.startswith("seen:") and not key.startswith("answer:")} == {
+        *("accounts", "counts", "meta", "lane:L1")
+    }
 
 
 def test_a_lane_id_does_not_give_the_token_away():

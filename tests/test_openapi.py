@@ -8,10 +8,10 @@ import pytest
 from flask import Flask
 
 from integration.api import api_blueprint
-from integration.api_models import RecallAsked
-from integration.api_requests import body_faults
+from integration.api.models import RecallAsked
+from integration.api.openapi import document
+from integration.api.requests import body_faults
 from integration.config import Account, ApiKey
-from integration.openapi import document
 from integration.receiver import receiver_blueprint
 from openapi_check import DOCUMENT, check, fits, path_of
 from support import NoRates, make_desk

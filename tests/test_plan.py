@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config import Account, CallingHours, Config, HubspotSource, JsonSource, Lookup, Route
+from integration.config import Account, Config, HubspotSource, JsonSource, Lookup, Route
 from integration.delivery import Delivery, Event
 from integration.errors import UnmappableError
 from integration.mapping import RouteBook
@@ -22,10 +22,8 @@ from integration.plan import (
     plan_delivery,
     plan_event,
     request_from_fields,
-    reschedule,
 )
-from integration.recall import Recall, RecallRequest, State
-from integration.schedule import Drop
+from integration.recall import RecallRequest
 
 ACCOUNT = Account(name="bogota", server="0003", token="t", timezone="America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)  # 10:00 in Bogotá, a Monday
@@ -358,43 +356,6 @@ def test_a_request_that_the_schedule_drops_is_expired():
     outcome = requested(account, recall_date="2026-03-01T10:00:00")
     assert isinstance(outcome, Expired)
     assert (outcome.event, outcome.request.customer_id) == (None, "77")
-
-
-# --- before the push -------------------------------------------------------------------------
-
-
-def recall(date):
-    return Recall(
-        id="r1",
-        state=State.PUSHING,
-        account="bogota",
-        campaign_id="1",
-        customer_id="77",
-        recall_telephone="3001112233",
-        recall_date=date,
-        requested_date=date,
-        source="crm",
-        route=None,
-        created_at=NOW,
-    )
-
-
-def test_a_date_that_is_fine_when_its_turn_comes_stays():
-    date = datetime(2026, 3, 2, 15, 0, tzinfo=ACCOUNT.timezone)
-    assert reschedule(ACCOUNT, recall(date), NOW) == date
-
-
-def test_a_date_that_passed_while_it_waited_goes_by_late():
-    date = datetime(2026, 3, 2, 9, 0, tzinfo=ACCOUNT.timezone)
-    assert reschedule(ACCOUNT, recall(date), NOW) == datetime(2026, 3, 2, 10, 30, tzinfo=ACCOUNT.timezone)
-    assert isinstance(reschedule(ACCOUNT.model_copy(update={"late": "drop"}), recall(date), NOW), Drop)
-
-
-def test_a_date_that_must_move_stays_inside_the_hours():
-    hours = CallingHours(windows=(((time(7), time(10, 15)),),) * 7)
-    account = ACCOUNT.model_copy(update={"calling_hours": hours})
-    date = datetime(2026, 3, 2, 10, 10, tzinfo=ACCOUNT.timezone)
-    assert reschedule(account, recall(date), NOW) == datetime(2026, 3, 3, 7, 0, tzinfo=ACCOUNT.timezone)
 
 
 # --- whatever comes --------------------------------------------------------------------------

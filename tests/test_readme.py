@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from integration import config, config_file, hours, mapping, metrics, sources, templates
-from integration.api_models import DEFAULT_ITEMS, MOST_ITEMS
+from integration.api.models import DEFAULT_ITEMS, MOST_ITEMS
+from integration.api.operations import OPERATIONS
 from integration.cli import COMMANDS, main
-from integration.operations import OPERATIONS
 from integration.recall import State
 from integration.sources import bodies
 from integration.sources.schemes import SCHEMES
@@ -320,7 +320,7 @@ def test_the_answers_of_the_table_are_those_that_are_given():
 
 
 def test_the_recall_that_is_shown_has_the_fields_of_a_recall():
-    from integration.api_models import RecallShown
+    from integration.api.models import RecallShown
 
     shown = next(json.loads(block) for block in blocks(ENGLISH, "json") if '"rc_0000000wcd4d"' in block)
     assert set(shown) == set(RecallShown.model_fields)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from integration.errors import UnmappableError
 from integration.templates import (
-    _ENVIRONMENT,
     FILTERS,
     MAX_SOURCE,
     MAX_TEXT,
@@ -20,6 +19,7 @@ from integration.templates import (
     expression,
     text,
 )
+from integration.templates.environment import ENVIRONMENT
 
 EVENT = {
     "a": "x",
@@ -603,7 +603,7 @@ def test_rounding_does_not_raise_ten_to_a_power_that_the_sender_chose():
 
 
 def test_no_global_name_is_there_to_be_found():
-    assert _ENVIRONMENT.globals == {}
+    assert ENVIRONMENT.globals == {}
 
 
 def test_templates_change_nothing_that_they_are_given():

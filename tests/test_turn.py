@@ -11,9 +11,9 @@ from integration.plan import request_from_fields
 from integration.recall import State
 from integration.sandbox import Sandbox
 from integration.schedule import apply
-from integration.wolkvox_http import Line, judge
+from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
-from workers.turn import TURN_RECALLS, Tools, Turn, boottime, utc_now
+from workers.turn import TURN_RECALLS, Tools, Turn, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
 LIMA = account("lima", zone="Lima", country="PE")

@@ -17,11 +17,11 @@ import structlog
 
 from integration.errors import StoreAwayError
 from integration.schedule import apply
-from integration.wolkvox_http import Line, judge
+from integration.wolkvox_http import Line, boottime, judge
 from workers.desk import Desk, accounts_by_lane
 from workers.lookup import LookupDesk
 from workers.store import Store, connect
-from workers.turn import Tools, Turn, boottime, utc_now
+from workers.turn import Tools, Turn, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable

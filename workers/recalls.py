@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from integration.errors import ConflictError, UnknownError
-from integration.recall import Attempt, Change, Recall, State
+from integration.recall import Attempt, Change, Filter, Recall, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
     from workers.store import Store
 
 CHUNK = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which recalls: all None means all. `accounts` limits what the caller may see."""
-
-    state: State | None = None
-    accounts: frozenset[str] | None = None
-    customer_id: str | None = None
 
 
 def _moment(ms: str | float) -> datetime:

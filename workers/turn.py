@@ -8,7 +8,6 @@ A reply of the store that was lost is asked for until the lease is over; then so
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -75,11 +74,6 @@ class Tools:
     sleep: Callable[[float], None]
     stopping: Callable[[], bool]
     reschedule: Callable[[Account, datetime, datetime], Any]
-
-
-def boottime() -> float:
-    """Seconds since boot, suspension included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def utc_now() -> datetime:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from integration import render
-from integration.api_models import AccountShown
+from integration.api.models import AccountShown
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from integration.commands.session import (
     read_json_file,
 )
 from integration.commands.way import Sample, whole_way
+from integration.delivery import header_name
 from integration.errors import UnmappableError
 from integration.mapping import RouteBook
 from integration.schedule import parse_moment
@@ -131,8 +132,8 @@ def _headers(file: IO[bytes]) -> dict[str, str]:
     given = _header_object(text) if text.startswith("{") else _header_lines(text)
     headers: dict[str, str] = {}
     for name, value in given:
-        lowered = name.strip().lower()
-        headers[lowered] = f"{headers[lowered]},{value}" if lowered in headers else value
+        key = header_name(name.strip())
+        headers[key] = f"{headers[key]},{value}" if key in headers else value
     return headers
 
 

@@ -6,18 +6,13 @@ The table tells the reason and never the event; `--json` holds the event as it c
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from integration import render
-from integration.api_models import ParkedReason, ParkedShown
+from integration.api.models import ParkedShown
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 from workers.ledger import Ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "allowed")
 
@@ -39,25 +34,11 @@ def parked(session: Session, source: str | None, route: str | None, limit: int, 
       ringback parked --json       (with the events themselves)
     """
     records = Ledger(session.store).parked(source=source, route=route, limit=limit)
-    found = [_read(record) for record in records]
+    found = [ParkedShown.of(record) for record in records]
     if as_json:
         render.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
         return
     render.table(COLUMNS, ((one.id, render.moment(one.parked_at), *_told(one)) for one in found))
-
-
-def _read(record: Mapping[str, Any]) -> ParkedShown:
-    event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
-    return ParkedShown(
-        id=record["id"],
-        source=record["source"],
-        route=record["route"] or None,
-        account=record["account"] or None,
-        reason=ParkedReason(field=record["field"], found=record["found"], allowed=record["allowed"]),
-        parked_at=datetime.fromtimestamp(int(record["at"]) / 1000, UTC),
-        received_at=datetime.fromisoformat(record["received"]),
-        event=event["data"],
-    )
 
 
 def _told(one: ParkedShown) -> tuple[object, ...]:

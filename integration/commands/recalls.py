@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import track
 
 from integration import render
-from integration.api_models import RecallShown
+from integration.api.models import RecallShown
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.errors import ConflictError, UnknownError
-from integration.recall import Attempt, Recall, State
-from workers.recalls import Filter, Recalls
+from integration.recall import Attempt, Filter, Recall, State
+from workers.recalls import Recalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

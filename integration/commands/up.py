@@ -48,19 +48,17 @@ def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]
     `environ` may choose LOG_LEVEL and WEB_CONCURRENCY, its processes.
     """
     return [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "integration.app:create_app"),
-        *("--host", ANYWHERE, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
         *(
-            "--http",
-            "1",
-            "--no-ws",
-            "--blocking-threads",
-            "512",
-            "--backpressure",
-            "1024",
-            "--backlog",
-            "2048",
+            sys.executable,
+            "-m",
+            "granian",
+            "--interface",
+            "asginl",
+            "--factory",
+            "integration.asgi:create_app",
         ),
+        *("--host", ANYWHERE, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
+        *("--http", "1", "--no-ws", "--backpressure", "8192", "--backlog", "4096"),
         *("--no-access-log", "--log-level", environ.get("LOG_LEVEL") or "info"),
         *("--respawn-failed-workers", "--workers-kill-timeout", "8"),
     ]

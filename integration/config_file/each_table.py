@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from integration.config import Account, Config, Route
     from integration.config_file.reading import Reading
 
-
 NEEDS_SECRETS: Final = frozenset({"standard-webhooks", "hmac-sha256", "bearer", "basic", "header"})
-
 NEEDS_HEADER: Final = frozenset({"hmac-sha256", "header"})
 
 # How a secret must look for one way of verifying: a pattern for the whole, and its words.

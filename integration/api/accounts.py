@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from integration.api_keys import may_see
-from integration.api_models import AccountList, AccountShown, Me, PauseAsked
-from integration.api_requests import checked, optional_json_body
+from integration.api.keys import may_see
+from integration.api.models import AccountList, AccountShown, Me, PauseAsked
+from integration.api.requests import checked, optional_json_body
 from integration.errors import UnknownError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from integration import api_models as m
-from integration.api_requests import IDEMPOTENCY_WORDS
+from integration.api import models as m
+from integration.api.requests import IDEMPOTENCY_WORDS
 from integration.problems import PROBLEM_TYPE
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`/v1` and `/openapi.json`: which address is answered by what, once the caller is known.
 
 Every request under `/v1` proves its key and is counted before anything else is looked at. What each
-address does is in `api_recalls`, `api_parked` and `api_accounts`; errors are answered by `problems`.
+address does is in `recalls`, `parked` and `accounts`; errors are answered by `problems`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Response, g, request
 
-from integration import api_accounts, api_parked, api_recalls
-from integration.api_keys import caller_of, require_rate
-from integration.openapi import document_json
+from integration.api import accounts, parked, recalls
+from integration.api.keys import caller_of, require_rate
+from integration.api.openapi import document_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,17 +54,17 @@ def _v1(desk: Desk, rates: Rates) -> Blueprint:
 
 
 _VIEWS: tuple[tuple[str, int, View], ...] = (
-    ("GET /me", 200, api_accounts.me),
-    ("GET /recalls", 200, api_recalls.many),
-    ("GET /recalls/<recall_id>", 200, api_recalls.one),
-    ("POST /recalls/<recall_id>/retry", 202, api_recalls.retry),
-    ("POST /recalls/<recall_id>/cancel", 202, api_recalls.cancel),
-    ("GET /parked", 200, api_parked.many),
-    ("POST /parked/remap", 200, api_parked.remap),
-    ("GET /accounts", 200, api_accounts.many),
-    ("GET /accounts/<name>", 200, api_accounts.one),
-    ("POST /accounts/<name>/pause", 200, api_accounts.pause),
-    ("POST /accounts/<name>/resume", 200, api_accounts.resume),
+    ("GET /me", 200, accounts.me),
+    ("GET /recalls", 200, recalls.many),
+    ("GET /recalls/<recall_id>", 200, recalls.one),
+    ("POST /recalls/<recall_id>/retry", 202, recalls.retry),
+    ("POST /recalls/<recall_id>/cancel", 202, recalls.cancel),
+    ("GET /parked", 200, parked.many),
+    ("POST /parked/remap", 200, parked.remap),
+    ("GET /accounts", 200, accounts.many),
+    ("GET /accounts/<name>", 200, accounts.one),
+    ("POST /accounts/<name>/pause", 200, accounts.pause),
+    ("POST /accounts/<name>/resume", 200, accounts.resume),
 )
 
 
@@ -79,7 +79,7 @@ def _add(blueprint: Blueprint, desk: Desk, address: str, status: int, view: View
 
 def _add_ask(blueprint: Blueprint, desk: Desk) -> None:
     def ask() -> Response:
-        recall, again = api_recalls.ask(desk, _caller())
+        recall, again = recalls.ask(desk, _caller())
         # A path, not an address: behind a proxy only the caller knows under which name we are reached.
         return _json(recall, 200 if again else 202, {"Location": f"/v1/recalls/{recall.id}"})
 

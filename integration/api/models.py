@@ -6,9 +6,10 @@ caller reads when it is not.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+import orjson
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,6 +21,9 @@ from pydantic import (
 )
 
 from integration.recall import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LONGEST_TEXT = 256
 MOST_ITEMS = 200
@@ -258,6 +262,21 @@ class ParkedShown(Shown):
     parked_at: Milliseconds
     received_at: Milliseconds
     event: Any
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Make it of the record that the store keeps of a parked event."""
+        event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
+        return cls(
+            id=record["id"],
+            source=record["source"],
+            route=record["route"] or None,
+            account=record["account"] or None,
+            reason=ParkedReason(field=record["field"], found=record["found"], allowed=record["allowed"]),
+            parked_at=datetime.fromtimestamp(int(record["at"]) / 1000, UTC),
+            received_at=datetime.fromisoformat(record["received"]),
+            event=event["data"],
+        )
 
 
 class ParkedPage(Shown):

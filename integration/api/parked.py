@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
 from flask import request
 
-from integration.api_keys import may_see
-from integration.api_models import ParkedPage, ParkedQuery, ParkedReason, ParkedShown, RemapAsked, RemapShown
-from integration.api_requests import checked, optional_json_body, query
+from integration.api.keys import may_see
+from integration.api.models import ParkedPage, ParkedQuery, ParkedShown, RemapAsked, RemapShown
+from integration.api.requests import checked, optional_json_body, query
 from integration.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from integration.config import ApiKey
     from workers.desk import Desk
 
@@ -32,7 +29,7 @@ def many(desk: Desk, caller: ApiKey) -> ParkedPage:
     most = asked.limit if caller.accounts is None else MOST_LOOKED_THROUGH
     records = desk.ledger.parked(source=asked.source, route=asked.route, limit=most)
     seen = [record for record in records if may_see(caller, record["account"])]
-    return ParkedPage(items=tuple(_shown(record) for record in seen[: asked.limit]))
+    return ParkedPage(items=tuple(ParkedShown.of(record) for record in seen[: asked.limit]))
 
 
 def remap(desk: Desk, caller: ApiKey) -> RemapShown:
@@ -42,17 +39,3 @@ def remap(desk: Desk, caller: ApiKey) -> RemapShown:
     asked = checked(RemapAsked, optional_json_body(request))
     remapped = desk.remap(source=asked.source, route=asked.route, now=datetime.now(UTC))
     return RemapShown.model_validate(remapped)
-
-
-def _shown(record: Mapping[str, Any]) -> ParkedShown:
-    event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
-    return ParkedShown(
-        id=record["id"],
-        source=record["source"],
-        route=record["route"] or None,
-        account=record["account"] or None,
-        reason=ParkedReason(field=record["field"], found=record["found"], allowed=record["allowed"]),
-        parked_at=datetime.fromtimestamp(int(record["at"]) / 1000, UTC),
-        received_at=datetime.fromisoformat(record["received"]),
-        event=event["data"],
-    )

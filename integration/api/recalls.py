@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import request
 
-from integration.api_keys import may_see
-from integration.api_models import RecallAsked, RecallPage, RecallShown, RecallsQuery
-from integration.api_requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
+from integration.api.keys import may_see
+from integration.api.models import RecallAsked, RecallPage, RecallShown, RecallsQuery
+from integration.api.requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
 from integration.errors import UnknownError
 from integration.plan import BadFieldsError, Expired, request_from_fields
 from integration.problems import ProblemError
+from integration.recall import Filter
 
 if TYPE_CHECKING:
     from integration.config import Account, ApiKey
-    from integration.recall import Recall, RecallRequest, State
+    from integration.recall import Recall, RecallRequest
     from workers.desk import Desk
-    from workers.recalls import Filter
 
 FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
 NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}
 _CURSOR, _ID = "c1_", "rc_"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Which:
-    """As the Filter of workers.recalls, which this layer may not import."""
-
-    state: State | None
-    accounts: frozenset[str] | None
-    customer_id: str | None
 
 
 def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, bool]:
@@ -71,9 +61,9 @@ def many(desk: Desk, caller: ApiKey) -> RecallPage:
     """Give the page of recalls that the query asks for. Raises ProblemError (422)."""
     asked = query(RecallsQuery, request)
     accounts = _accounts(caller, asked.account)
-    which = _Which(state=asked.state, accounts=accounts, customer_id=asked.customer_id)
+    which = Filter(state=asked.state, accounts=accounts, customer_id=asked.customer_id)
     cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
-    recalls, following = desk.recalls.page(cast("Filter", which), limit=asked.limit, cursor=cursor)
+    recalls, following = desk.recalls.page(which, limit=asked.limit, cursor=cursor)
     return RecallPage(
         items=tuple(RecallShown.model_validate(recall) for recall in recalls),
         next=None if following is None else following.replace(_ID, _CURSOR, 1),

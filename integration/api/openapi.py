@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic.json_schema import models_json_schema
 
-from integration.api_models import Problem
-from integration.operations import (
+from integration.api.models import Problem
+from integration.api.operations import (
     ALWAYS,
     ERROR_HEADERS,
     ERROR_WORDS,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from integration.operations import Operation
+    from integration.api.operations import Operation
 
     Model = type[BaseModel]
     Schema = dict[str, Any]

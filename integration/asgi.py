@@ -1,0 +1,219 @@
+"""The web as the server runs it: every body is read whole before the application sees the request.
+
+Promises that a slow sender costs a connection and never a thread, that a body which was cut short
+reaches nobody, and that reading is bounded in time, in size and over all requests together. Never looks
+into a body, and puts nothing of the process's environment into a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from integration import app as web
+from integration.problems import MAX_BODY_BYTES, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+    from flask import Response
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# CRMs give up after 1 to 60 seconds; one that is still sending by then has been given up on.
+BODY_SECONDS = 10.0
+THREADS = 256
+MOST_WAITING = 1024
+MOST_HELD_BYTES = 64 * 1024 * 1024
+RETRY_AFTER_SECONDS = 5
+
+
+def create_app() -> Gate:
+    """Make what the server calls; ends the process where `integration.app` does."""
+    _allow_many_connections()
+    return Gate(web.create_app())
+
+
+def _allow_many_connections() -> None:
+    # Every connection is an open file, and many systems start a process with 1024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class _Refused(Exception):  # noqa: N818  (an outcome, not an error of ours)
+    """The request is answered before the application sees it."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__(answer.status_code)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Gate:
+    """An ASGI application around a WSGI one.
+
+    `body_seconds` is how long a body may take; `threads` make answers, and of the requests beyond
+    them `most_waiting` wait; `most_held_bytes` is what all bodies on the way may hold together. Answers
+    are sent whole.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        threads: int = THREADS,
+        most_waiting: int = MOST_WAITING,
+        most_held_bytes: int = MOST_HELD_BYTES,
+    ) -> None:
+        self._app = app
+        self._body_seconds = body_seconds
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
+        self._most_open = threads + most_waiting
+        self._open = 0
+        self._most_held = most_held_bytes
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        body = bytearray()
+        try:
+            await self._gather(scope, receive, body)
+            answered = await self._answer(scope, bytes(body))
+        except _Refused as refused:
+            answered = _whole(refused.answer)
+        finally:
+            self._held -= len(body)
+        await _send(send, answered)
+
+    async def _gather(self, scope: Scope, receive: Receive, body: bytearray) -> None:
+        if _announced(scope) > MAX_BODY_BYTES:
+            return  # the application refuses it by its length alone
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while await self._more(receive, body):
+                    pass
+        except TimeoutError:
+            detail = f"the body was not complete within {self._body_seconds:g} s"
+            raise _Refused(problem(408, detail=detail, headers={"Connection": "close"})) from None
+
+    async def _more(self, receive: Receive, body: bytearray) -> bool:
+        """Take one more piece; False when that was the last, or one byte too many for the application."""
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(problem(400, detail="the body ended before it was complete"))
+        piece = message.get("body", b"")[: MAX_BODY_BYTES + 1 - len(body)]
+        body += piece
+        self._held += len(piece)
+        if self._held > self._most_held:
+            raise _busy("too many bodies are on their way")
+        return bool(message.get("more_body")) and len(body) <= MAX_BODY_BYTES
+
+    async def _answer(self, scope: Scope, body: bytes) -> _Answered:
+        if self._open >= self._most_open:
+            raise _busy("too many requests are waiting")
+        self._open += 1
+        try:
+            environ = wsgi_environ(scope, body)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, _run, self._app, environ)
+        finally:
+            self._open -= 1
+
+
+def _busy(detail: str) -> _Refused:
+    return _Refused(problem(503, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}))
+
+
+def _announced(scope: Scope) -> int:
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+
+
+def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """Give the environment of a request as PEP 3333 has it, its path undecoded as `RAW_URI` beside it.
+
+    A header sent twice has its values joined by a comma, as RFC 9110 (5.3) reads it.
+    """
+    raw_path: bytes = scope["raw_path"] or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    server, port = scope.get("server") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "RAW_URI": (raw_path + (b"?" + query if query else b"")).decode("latin-1"),
+        "SERVER_NAME": server,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+def _run(app: WSGIApplication, environ: dict[str, Any]) -> _Answered:
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: Any = None,  # noqa: ARG001  (PEP 3333)
+    ) -> Callable[[bytes], object]:
+        started.append((status, headers))
+        return lambda _: None
+
+    body = _joined(app, environ, start_response)
+    status, headers = started[-1]
+    return _Answered(int(status.split(" ", 1)[0]), headers, body)
+
+
+def _joined(app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse) -> bytes:
+    parts: Iterable[bytes] = app(environ, start_response)
+    try:
+        return b"".join(parts)
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+
+
+def _whole(answer: Response) -> _Answered:
+    return _Answered(answer.status_code, list(answer.headers.items()), answer.get_data())
+
+
+async def _send(send: Send, answered: _Answered) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answered.headers]
+    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answered.body})

@@ -1,0 +1,114 @@
+"""Rewrites a checked template, so that nothing in it works on Python objects directly.
+
+Takes what `checker` let pass, and nothing else; the names it writes are those of `filters`.
+"""
+
+from __future__ import annotations
+
+from jinja2 import nodes
+from jinja2.visitor import NodeTransformer
+
+
+class Rewriter(NodeTransformer):
+    """Makes filters of what Jinja would do to Python objects directly: methods, slices, `~`, `<`, `in`."""
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802  (Jinja names it by the node)
+        """Make a filter of a method."""
+        self.generic_visit(node)
+        method = node.node
+        assert isinstance(method, nodes.Getattr)  # noqa: S101  (Checker lets no other call pass)
+        return _filter(method.node, method.attr, node.args, node.kwargs)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802  (as above)
+        """Make a filter of a slice."""
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        ends = [part or nodes.Const(None) for part in (node.arg.start, node.arg.stop, node.arg.step)]
+        return _filter(node.node, "[:]", ends)
+
+    def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802  (as above)
+        """Give absent where there is no `else`."""
+        self.generic_visit(node)
+        if node.expr2 is None:
+            node.expr2 = _filter(nodes.Const(None), "~", [])  # absent
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802  (as above)
+        """Make a filter of `~`."""
+        self.generic_visit(node)
+        return _filter(node.nodes[0], "~", node.nodes[1:])
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802  (as above)
+        """Make one filter of each comparison in a chain."""
+        self.generic_visit(node)
+        left, compared = node.expr, []
+        for operand in node.ops:
+            compared.append(_comparison(left, operand))
+            left = operand.expr
+        whole = compared[0]
+        for further in compared[1:]:
+            whole = nodes.And(whole, further, lineno=node.lineno)
+        return whole
+
+
+class HoleRewriter(Rewriter):
+    """Also lets each hole of a text decide for itself whether what it holds will do."""
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802  (as above)
+        """Make a filter of each hole."""
+        self.generic_visit(node)
+        node.nodes = [
+            part
+            if isinstance(part, nodes.TemplateData)
+            else _filter(part, "hole text", [nodes.Const(_place(part))])
+            for part in node.nodes
+        ]
+        return node
+
+
+def only_hole(tree: nodes.Template) -> nodes.Expr | None:
+    """Give the one hole of a text that is nothing else; None for all other texts."""
+    outputs = [node for node in tree.body if isinstance(node, nodes.Output)]
+    if len(outputs) != len(tree.body):
+        return None
+    parts = [
+        part
+        for output in outputs
+        for part in output.nodes
+        if not (isinstance(part, nodes.TemplateData) and not part.data.strip())
+    ]
+    only = parts[0] if len(parts) == 1 else None
+    return None if isinstance(only, nodes.TemplateData) else only
+
+
+def as_hole(rewritten: nodes.Expr) -> nodes.Filter:
+    """Let an expression that is a whole text decide whether its value will do."""
+    return _filter(rewritten, "hole", [nodes.Const(_place(rewritten))])
+
+
+def _comparison(left: nodes.Expr, operand: nodes.Operand) -> nodes.Expr:
+    if operand.op in {"eq", "ne"}:
+        return nodes.Compare(left, [operand], lineno=operand.lineno)
+    if operand.op == "notin":
+        return nodes.Not(_filter(left, "compare in", [operand.expr]), lineno=operand.lineno)
+    return _filter(left, f"compare {operand.op}", [operand.expr])
+
+
+def _filter(
+    subject: nodes.Expr, name: str, args: list[nodes.Expr], kwargs: list[nodes.Keyword] | None = None
+) -> nodes.Filter:
+    return nodes.Filter(subject, name, args, kwargs or [], None, None, lineno=subject.lineno or 1)
+
+
+def _place(node: nodes.Expr) -> str:
+    """Spell the path that a hole reads, as far as it is one."""
+    if isinstance(node, nodes.Filter) and node.node is not None:
+        return _place(node.node)
+    if isinstance(node, nodes.Name):
+        return node.name
+    if isinstance(node, nodes.Getattr):
+        return f"{_place(node.node)}.{node.attr}"
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        return f"{_place(node.node)}[{node.arg.value!r}]"
+    return f"a hole in line {node.lineno or 1}"

@@ -1,0 +1,175 @@
+"""The gate before the application: bodies gather without threads, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import pytest
+
+from integration.asgi import Gate, wsgi_environ
+from integration.problems import MAX_BODY_BYTES
+
+
+def scope(*headers, path=b"/hooks/forms", query=b"", method="POST"):
+    return {
+        "type": "http",
+        "method": method,
+        "path": path.decode("utf-8", "replace"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": list(headers),
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 8080),
+        "client": ("127.0.0.1", 5000),
+    }
+
+
+def echo(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("202 Accepted", [("Content-Type", "text/plain"), ("X-Length", str(len(body)))])
+    return [body[:20]]
+
+
+async def ask(gate, pieces, asked=None, *, after=None):
+    """Send the pieces, then nothing more, or `after`; gives status, headers and body."""
+    messages = list(pieces)
+    sent = []
+
+    async def receive():
+        if messages:
+            return messages.pop(0)
+        if after is not None:
+            return after
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    await gate(asked or scope(), receive, send)
+    start, body = sent
+    return start["status"], dict(start["headers"]), body["body"]
+
+
+def piece(body, *, more=True):
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def run(*args, **more):
+    return asyncio.run(ask(*args, **more))
+
+
+def test_a_body_in_pieces_reaches_the_application_whole():
+    status, headers, body = run(Gate(echo), [piece(b"ab"), piece(b"cd"), piece(b"", more=False)])
+    assert (status, headers[b"x-length"], body) == (202, b"4", b"abcd")
+
+
+def test_a_body_that_was_cut_short_reaches_nobody():
+    reached = []
+    gate = Gate(lambda environ, _: reached.append(environ))
+    status, headers, body = run(gate, [piece(b'{"a":1}')], after={"type": "http.disconnect"})
+    assert status == 400
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert json.loads(body)["status"] == 400
+    assert reached == []
+
+
+def test_a_body_that_does_not_come_is_given_up_on():
+    status, headers, _ = run(Gate(echo, body_seconds=0.05), [piece(b"a")])
+    assert (status, headers[b"connection"]) == (408, b"close")
+
+
+def test_no_thread_waits_for_a_body():
+    async def many():
+        gate = Gate(echo, threads=1, body_seconds=30)
+        slow = [asyncio.create_task(ask(gate, [piece(b"a")])) for _ in range(200)]
+        await asyncio.sleep(0)
+        answered = await asyncio.wait_for(ask(gate, [piece(b"x", more=False)]), 10)
+        for task in slow:
+            task.cancel()
+        return answered
+
+    assert asyncio.run(many())[0] == 202
+
+
+def test_of_a_body_over_the_limit_one_byte_too_many_is_kept():
+    endless = piece(b"x" * 65536)
+    status, headers, _ = run(Gate(echo), [], after=endless)
+    assert (status, int(headers[b"x-length"])) == (202, MAX_BODY_BYTES + 1)
+
+
+def test_a_body_announced_over_the_limit_is_not_read():
+    asked = scope((b"content-length", str(MAX_BODY_BYTES + 1).encode()))
+    status, headers, _ = run(Gate(echo, body_seconds=0.05), [], asked)
+    assert (status, headers[b"x-length"]) == (202, b"0")
+
+
+def test_all_bodies_together_hold_no_more_than_allowed():
+    async def two():
+        gate = Gate(echo, most_held_bytes=100, body_seconds=30)
+        first = asyncio.create_task(ask(gate, [piece(b"x" * 60)]))
+        await asyncio.sleep(0)
+        refused = await ask(gate, [piece(b"x" * 60, more=False)])
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        return refused, await ask(gate, [piece(b"x" * 60, more=False)])
+
+    refused, taken = asyncio.run(two())
+    assert (refused[0], refused[1][b"retry-after"]) == (503, b"5")
+    assert taken[0] == 202
+
+
+def test_requests_beyond_those_that_may_wait_are_told_to_come_back():
+    go = threading.Event()
+
+    def stuck(environ, start_response):
+        go.wait(30)
+        return echo(environ, start_response)
+
+    async def crowd():
+        gate = Gate(stuck, threads=1, most_waiting=1)
+        taken = [asyncio.create_task(ask(gate, [piece(b"", more=False)])) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        refused = await ask(gate, [piece(b"", more=False)])
+        go.set()
+        return refused, await asyncio.gather(*taken)
+
+    refused, taken = asyncio.run(crowd())
+    assert (refused[0], refused[1][b"retry-after"]) == (503, b"5")
+    assert [status for status, _, _ in taken] == [202, 202]
+
+
+def test_what_the_application_gives_is_closed():
+    closed = []
+
+    class Parts(list):
+        def close(self):
+            closed.append(True)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return Parts([b"a", b"b"])
+
+    assert run(Gate(app), [piece(b"", more=False)])[2] == b"ab"
+    assert closed == [True]
+
+
+def test_a_header_sent_twice_is_joined_and_the_path_stays_as_it_was():
+    headers = ((b"x-a", b"1"), (b"x-a", b"2"), (b"content-type", b"text/plain"), (b"content-length", b"0"))
+    environ = wsgi_environ(scope(*headers, path=b"/hooks/a%20b", query=b"x=%3A"), b"")
+    assert environ["HTTP_X_A"] == "1,2"
+    assert (environ["CONTENT_TYPE"], environ["CONTENT_LENGTH"]) == ("text/plain", "0")
+    assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/hooks/a b", "x=%3A")
+    assert environ["RAW_URI"] == "/hooks/a%20b?x=%3A"
+
+
+def test_nothing_of_the_processs_environment_is_in_a_request(monkeypatch):
+    monkeypatch.setenv("HUBSPOT_CLIENT_SECRET", "a-secret")
+    assert "HUBSPOT_CLIENT_SECRET" not in wsgi_environ(scope(), b"")
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_what_is_not_a_request_is_left_alone(kind):
+    asyncio.run(Gate(echo)({"type": kind}, None, None))

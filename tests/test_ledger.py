@@ -1,0 +1,441 @@
+"""The ledger's intake on a real store: what is taken twice, what waits, what is kept and for how long."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+
+from integration.delivery import Delivery, Event
+from integration.errors import StoreAwayError, UnboundError
+from integration.plan import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
+from integration.recall import CancelRequest, RecallRequest, State
+from support import url_of
+from workers.lane import Lanes
+from workers.ledger import Keeping, Ledger, event_keys, kept_parked
+from workers.recalls import Filter, Recalls
+from workers.store import Store
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+KEEPING = Keeping(dedup_hours=168, raw_retention_days=7, config_digest="c1")
+MENDED = replace(KEEPING, config_digest="c2")
+WEEK_MS = 168 * 3600 * 1000
+TEN_MINUTES_MS = 600_000
+
+
+class World:
+    """A ledger with a clock that moves only when told. What the store itself lets go of goes by its own."""
+
+    def __init__(self, client):
+        self.now = NOON
+        self.client = client
+        self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
+        self.ledger = Ledger(self.store)
+        self.recalls = Recalls(self.store)
+        Lanes(self.store).bind({"bogota": "L1"})
+
+    def pass_time(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+    def delivery(self, source="forms", body=b"{}", **more):
+        fields = {"id": "dl_1", "method": "POST", "url": "", "headers": {}, "received_at": self.now}
+        return Delivery(source=source, body=body, **{**fields, **more})
+
+    def admit(self, *outcomes, keeping=KEEPING, raw=b"", **more):
+        return self.ledger.admit(self.delivery(**more), outcomes, keeping, raw=raw)
+
+    def keys(self, pattern):
+        return sorted(self.client.keys(self.store.key(pattern)))
+
+    def ttl(self, pattern):
+        (key,) = self.keys(pattern)
+        return self.client.pttl(key)
+
+    def parked_ids(self):
+        return [record["id"] for record in self.ledger.parked()]
+
+    def park(self, key="k1", **more):
+        return self.admit(parked(event(key)), **more)
+
+    def wait(self, *lookups, source="crm", key="k"):
+        """Admit a delivery whose events wait for these contacts."""
+        events = [event(f"{key}{lookup}", lookup_id=lookup) for lookup in lookups]
+        return self.admit(*(Pending(event=each) for each in events), source=source)
+
+
+@pytest.fixture
+def world(store):
+    return World(store)
+
+
+def event(key=None, **more):
+    return Event(data={"n": 1}, dedup_key=key, **more)
+
+
+def request(customer="c1", *, version=NOON, source="forms"):
+    return RecallRequest(
+        account="bogota",
+        campaign_id="10",
+        customer_id=customer,
+        recall_telephone="3001112233",
+        recall_date=NOON + timedelta(hours=1),
+        requested_date=NOON + timedelta(hours=1),
+        version=version,
+        source=source,
+    )
+
+
+def wanted(customer="c1", *, key="k1", version=NOON):
+    return RecallWanted(event=event(key), request=request(customer, version=version))
+
+
+def parked(about, route="form"):
+    words = {"field": "recall_date", "found": "a word", "allowed": "a date"}
+    return Parked(event=about, route=route, account="bogota", **words)
+
+
+# --- what is taken twice -----------------------------------------------------------------------
+
+
+def test_an_event_with_the_senders_key_is_remembered_for_the_configured_hours(world):
+    world.admit(wanted())
+    assert WEEK_MS - 60_000 < world.ttl("seen:*") <= WEEK_MS
+    assert WEEK_MS - 60_000 < world.ttl("answer:*") <= WEEK_MS
+
+
+def test_an_event_without_a_key_is_remembered_for_ten_minutes(world):
+    world.admit(wanted(key=None))
+    assert TEN_MINUTES_MS - 60_000 < world.ttl("seen:*") <= TEN_MINUTES_MS
+    assert TEN_MINUTES_MS - 60_000 < world.ttl("answer:*") <= TEN_MINUTES_MS
+
+
+def test_the_answer_to_a_delivery_is_kept_no_longer_than_any_of_its_events(world):
+    world.admit(wanted("c1", key="k1"), wanted("c2", key=None))
+    assert world.ttl("answer:*") <= TEN_MINUTES_MS
+
+
+def test_hours_shorter_than_ten_minutes_hold_for_events_without_a_key_too(world):
+    world.admit(wanted(key=None), keeping=replace(KEEPING, dedup_hours=0.1))
+    assert world.ttl("seen:*") <= 360_000
+
+
+def test_events_without_a_key_in_one_body_are_told_apart_by_their_place(world):
+    keys = event_keys(world.delivery(), [event(), event()])
+    assert len(set(keys)) == 2
+
+
+def test_one_key_from_two_sources_is_two_events(world):
+    assert event_keys(world.delivery("a"), [event("k")]) != event_keys(world.delivery("b"), [event("k")])
+
+
+def test_the_same_event_twice_in_one_delivery_is_one_recall(world):
+    answer = world.admit(wanted(), wanted()).answer
+    assert len(answer.recalls) == 2
+    assert len(set(answer.recalls)) == 1
+    assert world.recalls.get(answer.recalls[0]).state is State.QUEUED
+
+
+def test_a_delivery_taken_before_is_told_so(world):
+    first = world.admit(wanted())
+    second = world.admit(wanted())
+    assert (first.again, second.again) == (False, True)
+    assert second.answer == first.answer
+    assert second.lanes == ()
+
+
+def test_a_delivery_of_old_events_in_a_new_order_is_again_all_the_same(world):
+    first = world.admit(wanted("c1", key="k1"), wanted("c2", key="k2"))
+    second = world.admit(wanted("c2", key="k2"), wanted("c1", key="k1"))
+    assert second.again
+    assert second.answer.recalls == first.answer.recalls[::-1]
+
+
+def test_a_cancel_taken_before_does_not_take_back_what_was_asked_for_since(world):
+    cancel = CancelWanted(event=event("k1"), request=cancel_request())
+    world.admit(cancel)
+    recall = world.admit(wanted(key="k2")).answer.recalls[0]
+    world.admit(cancel, Ignored(event=event("k3")))
+    assert world.recalls.get(recall).state is State.QUEUED
+
+
+def cancel_request(version=NOON):
+    return CancelRequest(
+        account="bogota", campaign_id="10", customer_id="c1", version=version, source="forms"
+    )
+
+
+def test_an_ignored_delivery_leaves_nothing_but_a_count(world):
+    world.admit(Ignored(event=event("k1")), raw=b"{}")
+    assert world.keys("seen:*") == world.keys("answer:*") == world.keys("delivery:*") == []
+
+
+# --- one recall asked for directly -------------------------------------------------------------
+
+
+def test_the_same_key_and_words_give_the_same_recall(world):
+    first = world.ledger.admit_one(request(), key="key", fingerprint="f1")
+    second = world.ledger.admit_one(request(), key="key", fingerprint="f1")
+    assert second.answer.recalls == first.answer.recalls
+    assert (first.again, second.again) == (False, True)
+    assert WEEK_MS - 60_000 < world.ttl("seen:*") <= WEEK_MS
+
+
+def test_the_same_key_with_other_words_is_a_clash_and_stores_nothing(world):
+    world.ledger.admit_one(request(), key="key", fingerprint="f1")
+    before = world.keys("*")
+    clash = world.ledger.admit_one(request("c2"), key="key", fingerprint="f2")
+    assert clash.clash
+    assert clash.answer.recalls == ()
+    assert world.keys("*") == before
+    assert len(world.recalls.page(Filter(), limit=10)[0]) == 1
+
+
+def test_without_a_key_the_same_words_are_two_recalls(world):
+    ids = [world.ledger.admit_one(request()).answer.recalls[0] for _ in range(2)]
+    assert ids[0] != ids[1]
+
+
+def test_a_recall_that_is_too_late_is_recorded_and_queued_nowhere(world):
+    admitted = world.ledger.admit_one(request(), expired="the date has passed")
+    found = world.recalls.get(admitted.answer.recalls[0])
+    assert (found.state, found.reason) == (State.EXPIRED, "the date has passed")
+    assert admitted.lanes == ()
+    assert world.client.zcard(world.store.key("lane:L1:queue")) == 0
+    world.pass_time(1)
+    assert world.ledger.purge(before=world.now) == 1
+
+
+def test_a_newer_wish_that_is_too_late_takes_the_older_ones_place(world):
+    older = world.admit(wanted()).answer.recalls[0]
+    late = Expired(event=event("k2"), request=request(), reason="the date has passed")
+    world.admit(late)
+    assert world.recalls.get(older).state is State.SUPERSEDED
+
+
+def test_an_older_wish_that_is_too_late_stays_expired(world):
+    world.admit(wanted())
+    older = request(version=NOON - timedelta(seconds=1))
+    recall = world.admit(Expired(event=event("k2"), request=older, reason="late")).answer.recalls[0]
+    assert world.recalls.get(recall).state is State.EXPIRED
+
+
+def test_of_a_delivery_for_an_unknown_account_nothing_is_stored(world):
+    before = world.keys("*")
+    unknown = replace(request("c2"), account="cali")
+    with pytest.raises(UnboundError):
+        world.admit(wanted(), RecallWanted(event=event("k2"), request=unknown))
+    assert world.keys("*") == before
+
+
+# --- the raw body ------------------------------------------------------------------------------
+
+
+def test_the_raw_body_is_kept_for_the_configured_days(world):
+    world.admit(wanted(), raw=b"the body")
+    (key,) = world.keys("delivery:*")
+    week = 7 * 86_400_000
+    assert week - 60_000 < world.client.pttl(key) <= week
+    assert world.client.hget(key, "source") == "forms"
+
+
+def test_no_raw_body_is_kept_where_it_is_off(world):
+    world.admit(wanted(), raw=b"the body", keeping=replace(KEEPING, raw_retention_days=0))
+    assert world.keys("delivery:*") == []
+
+
+def test_a_delivery_of_nothing_new_keeps_no_raw_body_again(world):
+    world.admit(wanted("c1", key="k1"), wanted("c2", key="k2"), raw=b"one")
+    world.admit(wanted("c2", key="k2"), raw=b"two", id="dl_2")
+    assert len(world.keys("delivery:*")) == 1
+
+
+# --- parked ------------------------------------------------------------------------------------
+
+
+def test_a_parked_event_comes_back_as_it_was(world):
+    about = Event(data={"at": "soon"}, dedup_key="k1", occurred_at=NOON, lookup_id="77")
+    world.admit(parked(about))
+    kept = kept_parked(world.ledger.parked()[0])
+    assert kept.events == (about,)
+    assert kept.seen == event_keys(world.delivery(), [about])
+
+
+def test_parked_events_are_listed_newest_first_by_source_and_route(world):
+    world.park("k1")
+    world.pass_time(1)
+    world.park("k2", source="crm")
+    world.pass_time(1)
+    world.admit(parked(event("k3"), route="other"))
+    listed = world.ledger.parked
+    assert [r["source"] for r in listed()] == ["forms", "crm", "forms"]
+    assert len(listed(source="forms")) == 2
+    assert [r["route"] for r in listed(source="forms", route="other")] == ["other"]
+    assert len(listed(limit=1)) == 1
+
+
+def test_a_parked_event_sent_again_stays_parked_while_the_configuration_is_the_same(world):
+    world.park()
+    ids = world.parked_ids()
+    again = world.park()
+    assert again.again
+    assert world.parked_ids() == ids
+
+
+def test_a_parked_event_sent_again_is_looked_at_anew_after_the_configuration_changed(world):
+    world.park()
+    answer = world.admit(wanted(), keeping=MENDED).answer
+    assert len(answer.recalls) == 1
+    assert world.parked_ids() == []
+
+
+def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(world):
+    world.park()
+    kept = kept_parked(world.ledger.parked()[0])
+    recall = world.ledger.resolve(kept, [wanted()], MENDED, parked=True).answer.recalls
+    assert world.parked_ids() == []
+    assert world.admit(parked(event("k1")), keeping=MENDED).answer.recalls == recall
+
+
+def test_a_resolved_event_is_remembered_no_longer_than_before(world):
+    world.park(keeping=replace(KEEPING, dedup_hours=1))
+    kept = kept_parked(world.ledger.parked()[0])
+    world.ledger.resolve(kept, [wanted()], MENDED, parked=True)
+    assert world.ttl("seen:*") <= 3_600_000
+
+
+def test_an_event_is_resolved_once(world):
+    world.park()
+    kept = kept_parked(world.ledger.parked()[0])
+    assert world.ledger.resolve(kept, [wanted()], MENDED, parked=True) is not None
+    assert world.ledger.resolve(kept, [wanted("c2")], MENDED, parked=True) is None
+    assert len(world.recalls.page(Filter(), limit=10)[0]) == 1
+
+
+def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(world):
+    world.park()
+    kept = kept_parked(world.ledger.parked()[0])
+    unknown = RecallWanted(event=event("k1"), request=replace(request(), account="cali"))
+    with pytest.raises(UnboundError):
+        world.ledger.resolve(kept, [unknown], MENDED, parked=True)
+    assert world.parked_ids() == [kept.id]
+
+
+def test_parked_events_go_when_they_are_old(world):
+    world.park("k1")
+    world.pass_time(10)
+    world.park("k2")
+    stays = world.parked_ids()[0]
+    assert world.ledger.purge(before=world.now) == 1
+    assert world.parked_ids() == [stays]
+    assert world.keys("parked:*") == [world.store.key(f"parked:{stays}")]
+
+
+# --- lookups -----------------------------------------------------------------------------------
+
+
+def test_events_that_wait_for_a_lookup_are_due_at_once(world):
+    admitted = world.wait("77", "78")
+    assert (admitted.answer.pending, admitted.lookup) == (2, "crm")
+    assert world.ledger.due_lookups(["crm", "forms"]) == {"crm"}
+    (kept,) = world.ledger.take_lookups("crm")
+    assert [each.lookup_id for each in kept.events] == ["77", "78"]
+    assert kept.tries == 1
+
+
+def test_what_was_taken_comes_back_after_its_lease(world):
+    world.wait("77")
+    assert len(world.ledger.take_lookups("crm", lease_seconds=60)) == 1
+    assert world.ledger.take_lookups("crm") == []
+    assert world.ledger.due_lookups(["crm"]) == set()
+    world.pass_time(60)
+    assert world.ledger.due_lookups(["crm"]) == {"crm"}
+    (kept,) = world.ledger.take_lookups("crm")
+    assert kept.tries == 2
+
+
+def test_no_more_is_taken_than_a_batch_and_one_delivery(world):
+    for n in range(4):
+        world.wait(str(n), f"{n}x")
+    assert [len(kept.events) for kept in world.ledger.take_lookups("crm", most_events=3)] == [2, 2]
+    assert len(world.ledger.take_lookups("crm", most_events=100)) == 2
+
+
+def test_a_flooded_source_hides_no_other(world):
+    for n in range(520):
+        world.wait(str(n), source="flooded")
+    world.wait("77", source="crm")
+    assert world.ledger.due_lookups(["crm", "flooded"]) == {"crm", "flooded"}
+    assert len(world.ledger.take_lookups("crm")) == 1
+
+
+def test_a_lookup_that_failed_waits(world):
+    world.wait("77")
+    (kept,) = world.ledger.take_lookups("crm")
+    world.ledger.postpone_lookup(kept.id, 5, "429")
+    world.pass_time(4.9)
+    assert world.ledger.due_lookups(["crm"]) == set()
+    world.pass_time(0.1)
+    assert world.ledger.due_lookups(["crm"]) == {"crm"}
+
+
+def test_a_lookup_that_is_over_cannot_be_postponed_into_being(world):
+    world.wait("77")
+    (kept,) = world.ledger.take_lookups("crm")
+    world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
+    world.ledger.postpone_lookup(kept.id, 5, "429")
+    assert world.keys("lookup*") == []
+
+
+def test_what_was_looked_up_takes_the_place_of_what_waited(world):
+    world.wait("77")
+    (kept,) = world.ledger.take_lookups("crm")
+    admitted = world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
+    assert admitted.lanes == ("L1",)
+    again = world.wait("77")
+    assert again.answer.pending == 1
+    seen = world.admit(wanted(key="k77"), Ignored(event=event("x")), source="crm").answer
+    assert seen.recalls == admitted.answer.recalls
+
+
+def test_a_lookup_is_resolved_once(world):
+    world.wait("77")
+    (kept,) = world.ledger.take_lookups("crm")
+    assert world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False) is not None
+    assert world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False) is None
+
+
+def test_a_full_store_still_takes_and_postpones_lookups_and_resolves_none(world):
+    world.wait("77")
+    world.client.config_set("maxmemory", "1")
+    try:
+        (kept,) = world.ledger.take_lookups("crm")
+        with pytest.raises(StoreAwayError):
+            world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
+        world.ledger.postpone_lookup(kept.id, 5, "the store is full")
+    finally:
+        world.client.config_set("maxmemory", "0")
+    assert world.client.exists(world.store.key(f"lookup:{kept.id}"))
+    assert len(world.keys("seen:*")) == 1
+    assert world.recalls.page(Filter(), limit=10)[0] == []
+
+
+def test_a_full_store_leaves_a_parked_event_where_it_is(world):
+    world.park()
+    ids = world.parked_ids()
+    world.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreAwayError):
+            world.admit(wanted(), keeping=MENDED)
+    finally:
+        world.client.config_set("maxmemory", "0")
+    assert world.parked_ids() == ids
+
+
+def test_a_raw_body_can_be_read_back(world):
+    world.admit(wanted(), raw=b"\x00the body\xff")
+    (key,) = world.keys("delivery:*")
+    with redis.Redis.from_url(url_of(world.client)) as client:
+        assert zlib.decompress(client.hget(key, "body")) == b"\x00the body\xff"
