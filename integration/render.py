@@ -70,6 +70,11 @@ def coloured(state: str) -> str:
     return click.style(state, fg=STATE_COLOURS.get(state))
 
 
+def counted(number: int, plural: str) -> str:
+    """Give a number with its noun: `plural`, without its last letter for one."""
+    return f"{number} {plural[:-1] if number == 1 else plural}"
+
+
 def line(text: str = "") -> None:
     """Print a line."""
     click.echo(text)
@@ -97,8 +102,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
             click.echo("\t".join(row))
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        # The first one is what the next command wants: an id or a name, to be copied whole.
+        drawn.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in cells:
         drawn.add_row(*(Text(cell, style=STATE_COLOURS.get(cell, "")) for cell in row))
     Console().print(drawn)

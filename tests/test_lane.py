@@ -205,6 +205,14 @@ def test_an_acquire_whose_reply_was_lost_gives_the_same_claim_again(world):
     assert world.lanes.acquire("L1", "nonce", TERMS)[0] == one
 
 
+def test_only_the_first_claim_of_a_turn_is_asked_for_again_by_acquiring(world):
+    world.ask("c1")
+    world.ask("c2")
+    claim = world.lanes.acquire("L1", "nonce", TERMS)[0]
+    world.finish(claim, more=True)
+    assert world.lanes.acquire("L1", "nonce", TERMS)[0].kind == "busy"
+
+
 def test_after_an_unknown_outcome_the_lane_is_quiet_then_the_same_recall_goes_first(world):
     first = world.ask_id("c1", due_minutes=60)
     claim = world.acquire()
@@ -922,6 +930,19 @@ def test_resume_does_not_wake_a_lane_that_no_account_uses(world):
     world.lanes.bind({"lima": "L2"})
     assert world.lanes.resume("L1") is False
     assert world.lane().state == "stopped"
+
+
+def test_what_was_being_pushed_for_an_account_that_is_gone_waits_in_its_queue(world):
+    recall = world.ask_id("c1")
+    world.acquire()
+    world.lanes.bind({"lima": "L2"})
+    world.pass_time(66)
+    world.lanes.sweep()
+    assert world.state(recall) is State.PUSHING
+    world.pass_time(1)
+    assert world.lanes.sweep() == []
+    assert world.state(recall) is State.QUEUED
+    assert world.due() is None
 
 
 def test_an_account_that_comes_back_with_another_token_takes_its_queue_along(world):

@@ -25,7 +25,7 @@ from workers.quota import quota_day
 from workers.recalls import Recalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from workers.store import Store
 
 log = structlog.get_logger("ringback.desk")
+
+ACCOUNTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,11 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remapped:
-    """What looking again at parked events came to."""
+    """What looking again at parked events came to. `pending`: their contacts are being looked up again."""
 
     looked_at: int
     recalls: tuple[str, ...]
+    pending: int
     still_parked: int
 
 
@@ -190,15 +193,18 @@ class Desk:
     def accounts(self, names: Sequence[str] | None = None) -> list[AccountView]:
         """Give accounts with their lanes, by name; None means all that the ledger knows."""
         bound = self.lanes.bound()
-        wanted = sorted(set(bound) | set(self.config.accounts)) if names is None else names
-        return [self._account(name, bound.get(name)) for name in wanted]
+        wanted = sorted(set(bound) | set(self.config.accounts)) if names is None else list(names)
+        views: list[AccountView] = []
+        for start in range(0, len(wanted), ACCOUNTS_AT_ONCE):
+            views += self._accounts(wanted[start : start + ACCOUNTS_AT_ONCE], bound)
+        return views
 
     def account(self, name: str) -> AccountView:
         """Give one account with its lane. Raises UnknownError."""
         bound = self.lanes.bound()
         if name not in bound and name not in self.config.accounts:
             raise UnknownError("no such account")
-        return self._account(name, bound.get(name))
+        return self._accounts([name], bound)[0]
 
     def pause(self, name: str, reason: str) -> None:
         """Pause an account's lane. Raises UnknownError."""
@@ -217,22 +223,33 @@ class Desk:
             raise UnknownError("no such account")
         return lane
 
-    def _account(self, name: str, lane: str | None) -> AccountView:
-        account = self.config.accounts.get(name)
+    def _accounts(self, names: Sequence[str], bound: Mapping[str, str]) -> list[AccountView]:
+        """Give a bounded number of accounts in three round trips."""
         now_ms = self.store.now_ms()
-        now = datetime.fromtimestamp(now_ms / 1000, UTC)
-        queued_key = self.store.key(f"of:{name}:{State.QUEUED}")
 
         def read() -> list[Any]:
             with self.store.client.pipeline(transaction=False) as pipe:
-                pipe.hgetall(self.store.key(f"lane:{lane}"))
-                pipe.zcard(queued_key)
-                pipe.zcard(self.store.key(f"of:{name}:{State.DEAD}"))
-                pipe.zrange(queued_key, 0, 0)
+                for name in names:
+                    queued = self.store.key(f"of:{name}:{State.QUEUED}")
+                    pipe.hgetall(self.store.key(f"lane:{bound.get(name)}"))
+                    pipe.zcard(queued)
+                    pipe.zcard(self.store.key(f"of:{name}:{State.DEAD}"))
+                    pipe.zrange(queued, 0, 0)
                 return list(pipe.execute())
 
-        fields, queued, dead, oldest = self.store.guarded(read)
-        today = None if account is None else quota_day(account, now)
+        flat = self.store.guarded(read)
+        found = [flat[start : start + 4] for start in range(0, len(flat), 4)]
+        ages = self._ages([oldest[0] for *_, oldest in found if oldest], now_ms)
+        return [self._view(name, figures, ages, now_ms) for name, figures in zip(names, found, strict=True)]
+
+    def _view(
+        self, name: str, figures: Sequence[Any], ages: Mapping[str, float | None], now_ms: int
+    ) -> AccountView:
+        fields, queued, dead, oldest = figures
+        account = self.config.accounts.get(name)
+        today = None
+        if account is not None:
+            today = quota_day(account, datetime.fromtimestamp(now_ms / 1000, UTC))
         state = lane_state(fields, now_ms=now_ms, today=today)
         return AccountView(
             name=name,
@@ -243,18 +260,25 @@ class Desk:
             dead=dead,
             pushed_today=state.pushed_today,
             daily_limit=None if account is None else account.daily_limit,
-            oldest_seconds=self._age(oldest[0], now_ms) if oldest else None,
+            oldest_seconds=ages.get(oldest[0]) if oldest else None,
         )
 
-    def _age(self, recall_id: str, now_ms: int) -> float | None:
-        created = self.store.guarded(
-            lambda: self.store.client.hget(self.store.key(f"recall:{recall_id}"), "created")
-        )
-        return None if created is None else max(0.0, (now_ms - int(created)) / 1000)
+    def _ages(self, recalls: Sequence[str], now_ms: int) -> dict[str, float | None]:
+        def read() -> list[Any]:
+            with self.store.client.pipeline(transaction=False) as pipe:
+                for recall_id in recalls:
+                    pipe.hget(self.store.key(f"recall:{recall_id}"), "created")
+                return list(pipe.execute())
+
+        created = self.store.guarded(read) if recalls else []
+        return {
+            recall_id: None if at is None else max(0.0, (now_ms - int(at)) / 1000)
+            for recall_id, at in zip(recalls, created, strict=True)
+        }
 
     def remap(self, *, source: str | None, route: str | None, now: datetime) -> Remapped:
         """Look again at parked events, with the configuration as it is now. Raises StoreAwayError."""
-        looked_at, still, recalls = 0, 0, []
+        looked_at, still, pending, recalls = 0, 0, 0, []
         for record in self.ledger.parked(source=source, route=route, limit=100_000):
             if record["source"] not in self.config.sources:
                 continue
@@ -267,7 +291,8 @@ class Desk:
             admitted = self.resolve(kept, [outcome], parked=True)
             if admitted is not None:
                 recalls += list(admitted.answer.recalls)
-        return Remapped(looked_at=looked_at, recalls=tuple(recalls), still_parked=still)
+                pending += admitted.answer.pending
+        return Remapped(looked_at=looked_at, recalls=tuple(recalls), pending=pending, still_parked=still)
 
     def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Put what kept events turned out to be in their place, and ring. None: somebody else did."""

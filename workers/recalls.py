@@ -140,26 +140,26 @@ class Recalls:
         return [f"of:{account}:{state}" for account in sorted(which.accounts) for state in states]
 
     def _newest_first(self, which: Filter, cursor: str | None) -> Iterator[Recall]:
+        keys = [self._store.key(index) for index in self._indexes(which)]
         below = "+" if cursor is None else f"({cursor}"
-        streams = [self._ids(self._store.key(index), below) for index in self._indexes(which)]
-        chunk: list[str] = []
-        for recall_id in heapq.merge(*streams, reverse=True):
-            chunk.append(recall_id)
-            if len(chunk) == CHUNK:
-                yield from self._matching(chunk, which)
-                chunk = []
-        yield from self._matching(chunk, which)
-
-    def _ids(self, key: str, below: str) -> Iterator[str]:
-        while True:
-            upper = below
-            ids = self._store.guarded(
-                lambda: self._store.client.zrange(key, upper, "-", desc=True, bylex=True, offset=0, num=CHUNK)  # noqa: B023
-            )
-            yield from ids
-            if len(ids) < CHUNK:
-                return
+        while ids := self._ids(keys, below):
+            yield from self._matching(ids, which)
             below = f"({ids[-1]}"
+
+    def _ids(self, keys: Sequence[str], below: str) -> list[str]:
+        """Give the newest ids of all indexes together, `CHUNK` at most.
+
+        They are read in one step, so that a recall which changes its state meanwhile is neither missed
+        nor given twice.
+        """
+
+        def read() -> list[list[str]]:
+            with self._store.client.pipeline(transaction=True) as pipe:
+                for key in keys:
+                    pipe.zrange(key, below, "-", desc=True, bylex=True, offset=0, num=CHUNK)
+                return list(pipe.execute())
+
+        return heapq.nlargest(CHUNK, set().union(*self._store.guarded(read)))
 
     def _matching(self, ids: Sequence[str], which: Filter) -> Iterator[Recall]:
         def read() -> list[dict[str, str]]:

@@ -302,6 +302,7 @@ class RemapShown(Shown):
 
     looked_at: int
     recalls: tuple[str, ...]
+    pending: int = Field(description="events whose contacts are being looked up again")
     still_parked: int
 
 

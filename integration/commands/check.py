@@ -144,11 +144,11 @@ _STORE_WORDS = {
 
 def _tell(report: dict[str, Any]) -> None:
     if report["faults"]:
-        render.line(f"{report['file']}: {len(report['faults'])} faults")
+        render.line(f"{report['file']}: {render.counted(len(report['faults']), 'faults')}")
         for fault in report["faults"]:
             render.line(f"- {Fault(**fault)}")
     else:
-        has = ", ".join(f"{count} {name}" for name, count in report["has"].items())
+        has = ", ".join(render.counted(count, name) for name, count in report["has"].items())
         render.line(f"{report['file']}: good ({has})")
     for warning in report["warnings"]:
         render.line(f"  warning: {warning}")

@@ -5,6 +5,7 @@ The table tells the reason and never the event; `--json` holds the event as it c
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
@@ -61,11 +62,12 @@ def remap(session: Session, source: str | None, route: str | None, *, as_json: b
         session.source(source)
     found = session.desk.remap(source=source, route=route, now=datetime.now(UTC))
     if as_json:
-        told = {"looked_at": found.looked_at, "recalls": found.recalls, "still_parked": found.still_parked}
-        render.as_json(told)
+        render.as_json(asdict(found))
         return
     for one in found.recalls:
         render.line(one)
+    waiting = f", {found.pending} wait for a lookup" if found.pending else ""
     render.line(
-        f"{found.looked_at} looked at, {len(found.recalls)} became recalls, {found.still_parked} still parked"
+        f"{found.looked_at} looked at, {len(found.recalls)} became recalls{waiting}, "
+        f"{found.still_parked} still parked"
     )

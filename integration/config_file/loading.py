@@ -52,7 +52,10 @@ def _document(reading: Reading) -> dict[str, Any] | None:
     try:
         return tomllib.loads(reading.text_of(reading.path, _CONFIG_BYTES))
     except UnreadableFileError as error:
-        reading.report_whole(str(error), "a readable TOML file in UTF-8; RINGBACK_CONFIG names its path")
+        reading.report_whole(
+            str(error),
+            "a readable TOML file in UTF-8 (start from ringback.example.toml); RINGBACK_CONFIG names it",
+        )
     except ValueError as error:
         # tomllib puts the place behind its words: "Invalid value (at line 3, column 9)". The words
         # quote a key or a single character at most, never a value.

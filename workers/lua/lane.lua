@@ -304,6 +304,8 @@ end
 function Lane.look(id, out)
   local l = Lane.load(id)
   Lane.clamp(l)
+  -- No worker will come to a lane whose account is gone.
+  if Lane.get(l, 'stopped') == GONE and Lane.num(l, 'lease') <= now then Lane.recover(l) end
   local at = Lane.ready_at(l)
   if not at then
     redis.call('ZREM', P .. 'due', id)

@@ -30,32 +30,57 @@ local function retry_recall(id, reason, date, score)
   return {'done', 'queued', Lane.rest(l) and {l.id} or {}}
 end
 
--- The newest pointer of a customer comes along to a lane that may have one of its own: the newer wins.
-local function move_pointer(to, field, text)
-  local campaign, customer = string.match(field, '^(%Z*)%z(.*)$')
-  local there = Newest.get(to.id, campaign, customer)
-  local ours = Newest.read(text)
-  local winner, loser = ours, there
-  if there and there.version > ours.version then winner, loser = there, ours end
-  if loser and loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.verdict_on_older(winner)) end
-  Newest.set(to.id, campaign, customer, winner.version, winner.id, winner.kind)
+local CHUNK = 1000
+
+-- Calls act with at most CHUNK of a list's elements at a time: one call each would block the store for long.
+local function in_chunks(list, act)
+  for i = 1, #list, CHUNK do act({unpack(list, i, math.min(i + CHUNK - 1, #list))}) end
+end
+
+-- Gives the recalls that moved, as a set.
+local function move_queue(account, from, to)
+  local moved = {}
+  in_chunks(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1), function(ids)
+    local flat = {}
+    for i, score in ipairs(redis.call('ZMSCORE', from.queue, unpack(ids))) do
+      flat[2 * i - 1], flat[2 * i] = score, ids[i]
+      moved[ids[i]] = true
+    end
+    redis.call('ZADD', to.queue, unpack(flat))
+    redis.call('ZREM', from.queue, unpack(ids))
+  end)
+  return moved
+end
+
+-- Two lanes become one: of the newest requests that a customer has on each, the newer one wins.
+local function newer(to, ours, there)
+  local winner, loser, text = Newest.read(ours), Newest.read(there), ours
+  if loser.version > winner.version then winner, loser, text = loser, winner, there end
+  if loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.verdict_on_older(winner)) end
+  return text
+end
+
+local function move_newest(account, from, to, queued)
+  local mine, texts = {}, hash(Newest.key(from.id))
+  for field, text in pairs(texts) do
+    local newest = Newest.read(text)
+    local owner = newest.kind == 'c' and newest.id or queued[newest.id] and account or Recall.field(newest.id, 'account')
+    if owner == account then mine[#mine + 1] = field end
+  end
+  in_chunks(mine, function(fields)
+    local flat = {}
+    for i, there in ipairs(redis.call('HMGET', Newest.key(to.id), unpack(fields))) do
+      local ours = texts[fields[i]]
+      flat[2 * i - 1], flat[2 * i] = fields[i], there and newer(to, ours, there) or ours
+    end
+    redis.call('HSET', Newest.key(to.id), unpack(flat))
+    redis.call('HDEL', Newest.key(from.id), unpack(fields))
+  end)
 end
 
 -- Moves one account's share of a lane to another lane: its queue, its newest pointers.
 local function move_share(account, from, to)
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1)) do
-    redis.call('ZADD', to.queue, redis.call('ZSCORE', from.queue, id), id)
-    redis.call('ZREM', from.queue, id)
-  end
-  local flat = redis.call('HGETALL', Newest.key(from.id))
-  for i = 1, #flat, 2 do
-    local newest = Newest.read(flat[i + 1])
-    local owner = newest.kind == 'c' and newest.id or Recall.field(newest.id, 'account')
-    if owner == account then
-      redis.call('HDEL', Newest.key(from.id), flat[i])
-      move_pointer(to, flat[i], flat[i + 1])
-    end
-  end
+  move_newest(account, from, to, move_queue(account, from, to))
 end
 
 -- The whole lane goes over when nobody else uses it: two renames, however long the queue is.
