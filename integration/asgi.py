@@ -70,8 +70,8 @@ class Gate:
     """An ASGI application around a WSGI one.
 
     `body_seconds` is how long a body may take; `threads` make answers, and of the requests beyond
-    them `most_waiting` wait; `most_held_bytes` is what all bodies on the way may hold together. Answers
-    are sent whole.
+    them `most_waiting` wait; `most_held_bytes` is what all bodies on the way may hold together: beyond
+    it the one that has been coming in longest gives way. Answers are sent whole.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Gate:
         self._open = 0
         self._most_held = most_held_bytes
         self._held = 0
+        self._gathering: dict[int, asyncio.Timeout] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -109,10 +110,16 @@ class Gate:
         if _announced(scope) > MAX_BODY_BYTES:
             return  # the application refuses it by its length alone
         try:
-            async with asyncio.timeout(self._body_seconds):
-                while await self._more(receive, body):
-                    pass
+            async with asyncio.timeout(self._body_seconds) as limit:
+                self._gathering[id(body)] = limit
+                try:
+                    while await self._more(receive, body):
+                        self._make_room()
+                finally:
+                    gave_way = self._gathering.pop(id(body), None) is None
         except TimeoutError:
+            if gave_way:
+                raise _busy("too many bodies are on their way") from None
             detail = f"the body was not complete within {self._body_seconds:g} s"
             raise _Refused(problem(408, detail=detail, headers={"Connection": "close"})) from None
 
@@ -124,9 +131,14 @@ class Gate:
         piece = message.get("body", b"")[: MAX_BODY_BYTES + 1 - len(body)]
         body += piece
         self._held += len(piece)
-        if self._held > self._most_held:
-            raise _busy("too many bodies are on their way")
         return bool(message.get("more_body")) and len(body) <= MAX_BODY_BYTES
+
+    def _make_room(self) -> None:
+        """Let the body that has been on its way longest give way when all together hold too much."""
+        if self._held > self._most_held and self._gathering:
+            limit = self._gathering.pop(next(iter(self._gathering)))
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     async def _answer(self, scope: Scope, body: bytes) -> _Answered:
         if self._open >= self._most_open:

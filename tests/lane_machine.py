@@ -35,8 +35,13 @@ START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 ACCOUNTS = {"bogota": "L1", "cali": "L1", "lima": "L2"}
 LANES = ("L1", "L2", "L3", "L4")
-CUSTOMERS = ("c1", "c2", "c3")
+CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")
 ENDS = frozenset(State) - {State.QUEUED, State.PUSHING}
+
+OFTEN = st.sampled_from([True, True, True, False])
+HOW = st.integers(0, 10)
+SECONDS = st.sampled_from([0.1, 1, 19, 21, 70])
+RARELY = st.sampled_from([False, False, False, True])
 
 # What may follow from a push: which of these, by whether the request was written and answered in time.
 CLEAR = {
@@ -167,9 +172,14 @@ class LaneMachine(RuleBasedStateMachine):
         self.asked = 0
         self.states: dict[str, str] = {}
 
-    @initialize()
-    def bind_all(self):
+    @initialize(account=st.sampled_from(sorted(ACCOUNTS)), due=st.integers(-2, 5))
+    def the_first_recalls_are_asked_for(self, account, due):
         assert self.lanes.bind(self.world.bound) == 0
+        for customer in CUSTOMERS[:3]:
+            self.ask(account, "1", customer, 1, due)
+
+    def has_work(self) -> bool:
+        return any(state not in ENDS for state in self.states.values())
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -238,12 +248,16 @@ class LaneMachine(RuleBasedStateMachine):
 
     @rule(
         account=st.sampled_from(sorted(ACCOUNTS)),
-        campaign=st.sampled_from(["1", "2"]),
-        customer=st.sampled_from(CUSTOMERS),
+        campaign=st.sampled_from(["1", "1", "2"]),
+        customers=st.lists(st.sampled_from(CUSTOMERS), min_size=1, max_size=4),
         version=st.integers(0, 4),
         due=st.integers(-2, 5),
     )
-    def a_recall_is_asked_for(self, account, campaign, customer, version, due):
+    def recalls_are_asked_for(self, account, campaign, customers, version, due):
+        for customer in customers:
+            self.ask(account, campaign, customer, version, due)
+
+    def ask(self, account, campaign, customer, version, due):
         moment = START + timedelta(hours=due)
         request = RecallRequest(
             account=account,
@@ -320,11 +334,31 @@ class LaneMachine(RuleBasedStateMachine):
 
     # --- turns -----------------------------------------------------------------------------------
 
-    @rule(lane=st.sampled_from(LANES), skew=st.sampled_from([-3, 0, 3]), lost=st.booleans())
-    def a_worker_acquires(self, lane, skew, lost):
-        self.asked += 1
-        owner = Owner(lane, f"n{self.asked}", timedelta(seconds=skew), self.time)
+    @precondition(has_work)
+    @rule(which=st.integers(0, 3), skew=st.sampled_from([0, -3, 3]), lost=RARELY, sends=OFTEN)
+    def a_worker_acquires(self, which, skew, lost, sends):
+        owner = self.owner(which, skew)
         self.acquire(owner, lost=lost)
+        if sends:
+            self.send(owner)
+
+    @precondition(has_work)
+    @rule(which=st.integers(0, 3), times=st.integers(1, 4), sends=OFTEN)
+    def workers_die_in_the_middle(self, which, times, sends):
+        for _ in range(times):
+            owner = self.owner(which, 0)
+            self.acquire(owner, lost=False)
+            if sends:
+                self.send(owner)
+            if owner in self.owners:
+                self.owners.remove(owner)
+            self.time += timedelta(seconds=LEASE)
+
+    def owner(self, which: int, skew: int) -> Owner:
+        """A new worker at a lane, at one that has work if there is one."""
+        busy = [name for name, lane in self.view().lanes.items() if lane.has_work()] or LANES
+        self.asked += 1
+        return Owner(busy[which % len(busy)], f"n{self.asked}", timedelta(seconds=skew), self.time)
 
     def acquire(self, owner: Owner, *, lost: bool) -> None:
         before, terms = self.view(), self.terms(owner.clock)
@@ -417,7 +451,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     def send(self, owner: Owner) -> None:
         late = (self.time - owner.asked_at).total_seconds() > LATEST_WRITE
-        if owner.sent_at is not None or late:
+        if owner.claim is None or owner.unanswered or owner.sent_at is not None or late:
             return
         running = self.world.until.get(owner.lane)
         assert running is None or running <= self.time, "two calls at once on a token"
@@ -435,21 +469,52 @@ class LaneMachine(RuleBasedStateMachine):
         assert made <= DAILY_LIMIT, "more calls than the day allows"
 
     @precondition(lambda self: self.pick(0))
-    @rule(
-        which=st.integers(0, 5),
-        how=st.integers(0, 7),
-        more=st.booleans(),
-        lost=st.booleans(),
-        until=st.booleans(),
-    )
-    def a_worker_tells_what_became_of_it(self, which, how, more, lost, until):
-        owner = self.pick(which)
+    @rule(which=st.integers(0, 5), how=HOW, more=OFTEN, lost=RARELY, until=RARELY, sends=OFTEN)
+    def a_worker_tells_what_became_of_it(self, which, how, more, lost, until, sends):
+        self.tell(self.pick(which), how, more=more, lost=lost, until=until)
+        if sends and (owner := self.pick(which)):
+            self.send(owner)
+
+    def tell(self, owner: Owner, how: int, *, more: bool, lost: bool = False, until: bool = False) -> None:
         outcome = self.outcome(owner, how)
         if until and outcome.kind == "again" and outcome.stop is None:
-            outcome = changed(
-                outcome, wait_ms=None, wait_until=round(self.terms(owner.clock).day_ends.timestamp() * 1000)
-            )
+            reset = round(self.terms(owner.clock).day_ends.timestamp() * 1000)
+            outcome = changed(outcome, wait_ms=None, wait_until=reset)
         self.finish(owner, outcome, more=more, lost=lost)
+
+    @precondition(has_work)
+    @rule(
+        which=st.integers(0, 3), pushes=st.lists(st.tuples(HOW, SECONDS), min_size=1, max_size=6), more=OFTEN
+    )
+    def a_worker_takes_a_turn(self, which, pushes, more):
+        """Push after push; with `more` the last claim is left for what comes next."""
+        owner = self.owner(which, 0)
+        self.acquire(owner, lost=False)
+        for n, (how, seconds) in enumerate(pushes, 1):
+            if owner not in self.owners:
+                return
+            self.send(owner)
+            self.time += timedelta(seconds=seconds)
+            self.tell(owner, how, more=more or n < len(pushes))
+
+    @precondition(has_work)
+    @rule(which=st.integers(0, 3), pushes=st.lists(HOW, min_size=3, max_size=12))
+    def a_lane_is_tried_again_and_again(self, which, pushes):
+        """One push a turn, each as soon as the lane's wait is over."""
+        lane = self.owner(which, 0).lane
+        for how in pushes:
+            fields = self.view().lanes[lane].fields
+            if fields.get("stopped") or fields.get("paused"):
+                self.lanes.resume(lane)
+            ready = max(float(fields.get(name) or 0) for name in ("wait", "quiet", "lease"))
+            self.time += timedelta(milliseconds=max(0, ready - self.store_ms()))
+            self.asked += 1
+            owner = Owner(lane, f"n{self.asked}", timedelta(), self.time)
+            self.acquire(owner, lost=False)
+            if owner not in self.owners:
+                return
+            self.send(owner)
+            self.tell(owner, how, more=False)
 
     def outcome(self, owner: Owner, how: int) -> Outcome:
         if owner.sent_at is None:

@@ -106,19 +106,26 @@ def test_a_body_announced_over_the_limit_is_not_read():
     assert (status, headers[b"x-length"]) == (202, b"0")
 
 
-def test_all_bodies_together_hold_no_more_than_allowed():
-    async def two():
+def test_when_all_bodies_together_hold_too_much_the_slowest_gives_way():
+    async def flood():
         gate = Gate(echo, most_held_bytes=100, body_seconds=30)
-        first = asyncio.create_task(ask(gate, [piece(b"x" * 60)]))
-        await asyncio.sleep(0)
-        refused = await ask(gate, [piece(b"x" * 60, more=False)])
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        return refused, await ask(gate, [piece(b"x" * 60, more=False)])
+        slow = []
+        for _ in range(3):
+            slow.append(asyncio.create_task(ask(gate, [piece(b"x" * 40)])))
+            await asyncio.sleep(0)
+        quick = await ask(gate, [piece(b"x" * 40), piece(b"", more=False)])
+        first = await asyncio.wait_for(slow[0], 10)
+        waiting = [task.done() for task in slow[2:]]
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return quick, first, waiting, await ask(gate, [piece(b"x" * 40), piece(b"", more=False)])
 
-    refused, taken = asyncio.run(two())
-    assert (refused[0], refused[1][b"retry-after"]) == (503, b"5")
-    assert taken[0] == 202
+    quick, first, waiting, later = asyncio.run(flood())
+    assert quick[0] == 202
+    assert (first[0], first[1][b"retry-after"]) == (503, b"5")
+    assert waiting == [False]
+    assert later[0] == 202
 
 
 def test_requests_beyond_those_that_may_wait_are_told_to_come_back():

@@ -493,6 +493,21 @@ def test_a_probe_that_fails_too_acquits_both(world):
     assert (claim.recall_id, claim.rounds) == (poison, 0)
 
 
+def test_a_probe_that_is_to_be_set_aside_itself_acquits_both(world):
+    poison = world.ask_id("c1", due_minutes=1)
+    other = world.ask_id("c2", due_minutes=2)
+    third = world.ask_id("c3", due_minutes=3)
+    fail_until_aside(world, world.acquire())
+    world.finish(world.acquire(), Outcome(kind="aside", reason="again and again", wait_ms=1000))
+    world.pass_time(2)
+    claim = world.acquire()
+    order = [claim.recall_id]
+    while isinstance(claim := world.finish(claim, more=True), Claim):
+        assert claim.rounds == 0
+        order.append(claim.recall_id)
+    assert order == [other, poison, third]
+
+
 def test_a_recall_set_aside_goes_on_when_there_is_nobody_else(world):
     poison = world.ask_id("c1")
     fail_until_aside(world, world.acquire())
@@ -541,6 +556,13 @@ def test_a_new_token_waits_for_the_call_on_the_old_one(world):
     world.pass_time(62)
     assert world.bind(bogota="L9", lima="L2") == 0
     assert isinstance(world.acquire("L9"), Claim)
+
+
+def test_a_new_token_waits_no_longer_than_a_quiet_time_after_the_clock_jumped_back(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again(quiet=True, sent_ms=0))
+    world.now -= timedelta(days=2)
+    assert world.bind(bogota="L9", lima="L2") == world.ms() + 62_000
 
 
 def test_of_two_accounts_on_a_token_only_the_changed_one_moves(world):
@@ -640,6 +662,18 @@ def test_the_sweep_finds_a_lane_that_was_due_before_the_clock_jumped_back(world)
     world.now -= timedelta(days=2)
     assert world.lanes.sweep() == [("L1", 2)]
     assert world.lanes.sweep() == []
+
+
+def test_the_sweep_cuts_a_wait_to_its_length_after_the_clock_jumped_back(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again(quiet=True, sent_ms=0))
+    world.now -= timedelta(days=2)
+    assert world.lanes.sweep() == []
+    for _ in range(3):
+        world.pass_time(31)
+        if rung := world.lanes.sweep():
+            break
+    assert rung == [("L1", 1)]
 
 
 def test_the_sweep_looks_at_a_waiting_lane_now_and_then(world):
@@ -1030,3 +1064,14 @@ def test_what_a_recall_leaves_is_gone_when_it_is_purged(world):
 def test_a_lane_id_does_not_give_the_token_away():
     assert lane_id(b"k" * 32, "token") != lane_id(b"j" * 32, "token")
     assert "token" not in lane_id(b"k" * 32, "token")
+
+
+def test_an_account_that_leaves_a_shared_token_does_not_hold_up_the_others(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    left = world.ask_id("c1", account="cali", due_minutes=1)
+    stays = world.ask_id("c2", account="bogota", due_minutes=2)
+    world.bind(bogota="L1", lima="L2")
+    assert world.acquire("L1").recall_id == stays
+    assert world.lane("gone-cali").state == "stopped"
+    world.bind(bogota="L1", lima="L2", cali="L7")
+    assert world.acquire("L7").recall_id == left

@@ -274,3 +274,14 @@ def test_the_token_is_in_no_key_and_no_value_of_the_store(shop):
         assert token not in key
         if client.type(key) == "hash":
             assert token not in str(client.hgetall(key))
+
+
+def test_a_recall_whose_account_stays_unknown_ends_dead(shop):
+    recall = shop.ask("c1")
+    foreign = {"cali": shop.desk.config.accounts["bogota"]}
+    for _ in range(6):
+        Turn(shop.tools(), shop.lane, foreign).run()
+        shop.desk.resume("bogota")
+    assert shop.calls() == []
+    assert shop.recall(recall).state is State.DEAD
+    assert "no longer in the configuration" in shop.recall(recall).reason

@@ -47,6 +47,7 @@ log = structlog.get_logger("ringback.turn")
 TURN_SECONDS = 3.0
 TURN_RECALLS = 20
 FOREIGN_WAIT_MS = 5_000
+FOREIGN_TRIES = 5
 LATE_WAIT_MS = 200
 
 
@@ -141,9 +142,7 @@ class Turn:
     def _push(self, line: Line, claim: Claim) -> Outcome:
         account = self._accounts.get(claim.account)
         if account is None:
-            return Outcome(
-                kind="again", reason="this worker does not know the account yet", wait_ms=FOREIGN_WAIT_MS
-            )
+            return _foreign(claim)
         wanted = datetime.fromisoformat(claim.date)
         scheduled = self._tools.reschedule(account, wanted, self._tools.now())
         if isinstance(scheduled, Drop):
@@ -214,6 +213,14 @@ class Turn:
         if outcome.get("stop"):
             log.error("lane stopped", account=claim.account, reason=outcome["stop"])
             self._tools.reporter.stopped(claim.account, outcome["stop"])
+
+
+def _foreign(claim: Claim) -> Outcome:
+    """Wait for a newer configuration; when none comes, the account is gone, and so is its recall."""
+    if claim.strikes < FOREIGN_TRIES:
+        reason = "this worker does not know the account yet"
+        return Outcome(kind="again", reason=reason, convicts=True, wait_ms=FOREIGN_WAIT_MS)
+    return Outcome(kind="ended", state="dead", reason="its account is no longer in the configuration")
 
 
 def _iso(moment: datetime) -> str:

@@ -37,7 +37,7 @@
 --   wait, wait_reason        ms until which the lane waits after a fault, and why; wait_ms its length
 --   paused, stopped          the reason, "" when not
 --   first    the recall that goes before all others: it made the lane wait
---   aside    the recall set aside while another one probes the lane; probing = "1" during that push
+--   aside    the recall set aside while another one probes the lane; probing = "1" while that is pushed
 --   history  the worker's memory of the lane's faults, opaque here
 --   rung, rings              ms of the doorbell that is under way, and how often it was rung
 --   day, day_ends, pushed    the quota's day, ms of its end, and the calls made in it

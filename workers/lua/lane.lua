@@ -82,10 +82,6 @@ function Lane.wait_until(l, at, reason)
   Lane.set(l, 'wait_reason', reason)
 end
 
-function Lane.hold_until(l, field, at)
-  if at > Lane.num(l, field) then Lane.set(l, field, math.floor(at)) end
-end
-
 -- Back into the queue, at its old place, unless somebody newer has overtaken it meanwhile.
 function Lane.put_back(l, id)
   local state, reason = Newest.overtaken(l.id, id)
@@ -269,9 +265,8 @@ function Lane.apply(l, o)
   if o.attempt then Recall.add_attempt(id, o.attempt) end
   if o.verdict then count('pushes:' .. o.verdict) end
   if o.sent_ms then Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1) end
-  if o.quiet then Lane.hold_until(l, 'quiet', now - math.max(0, o.sent_ms or 0) + Lane.num(l, 'quiet_ms')) end
+  if o.quiet then Lane.set(l, 'quiet', now - math.max(0, o.sent_ms or 0) + Lane.num(l, 'quiet_ms')) end
   Outcome[o.kind](l, id, o)
-  Lane.set(l, 'probing', '')
   if o.history then Lane.set(l, 'history', o.history) end
   if o.stop then Lane.set(l, 'stopped', o.stop) end
   local at = o.wait_until and Lane.bounded(o.wait_until) or (o.wait_ms and now + o.wait_ms)

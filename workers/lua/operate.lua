@@ -142,6 +142,15 @@ local function leave_behind(lane)
   Lane.rest(l)
 end
 
+-- An account that left while others still use its token: what it has queued must not hold them up.
+local function abandon(account, lane)
+  local from, to = Lane.load(lane), Lane.load('gone-' .. account)
+  move_share(account, from, to)
+  redis.call('HSET', P .. 'accounts', account, to.id)
+  leave_behind(to.id)
+  Lane.rest(from)
+end
+
 -- accounts: {account = lane, …}, all of the configuration. Gives the ms until which a change of token
 -- must wait for a call on the old one; 0 when all is bound.
 local function bind(accounts)
@@ -155,7 +164,9 @@ local function bind(accounts)
     later = math.max(later, busy)
   end
   for account, lane in pairs(bound) do
-    if not accounts[account] and not used[lane] then leave_behind(lane) end
+    if not accounts[account] then
+      if used[lane] then abandon(account, lane) else leave_behind(lane) end
+    end
   end
   return later
 end

@@ -1,0 +1,141 @@
+"""What both ends saw, as frozen values: what was sent and answered, what wolkvox got, what the ledger holds.
+
+Moments are epoch seconds by this machine's clock. Judges nothing: that is `checker`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One event: a customer wants a callback, or (`phone` empty) no longer wants it.
+
+    The telephone is made up anew for every wish, so that it names the wish wherever it turns up.
+    `version` orders the wishes of a customer; for callers of the API it is filled in by the checker.
+    """
+
+    account: str
+    customer: str
+    version: int
+    phone: str = ""
+    date: str = ""
+
+    @property
+    def is_recall(self) -> bool:
+        return bool(self.phone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One HTTP request: `status` 0 is a connection that was refused, closed or timed out."""
+
+    web: str
+    began: float
+    ended: float
+    status: int
+    body: dict = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
+
+    @property
+    def taken(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One delivery, all the times it was sent. `kind`: hubspot, forms, api, or cancel (of a recall's id)."""
+
+    key: str
+    kind: str
+    wishes: tuple[Wish, ...]
+    tries: tuple[Try, ...]
+    recall: str = ""
+
+    @property
+    def acknowledged(self) -> float | None:
+        """When it was taken first, None when never."""
+        return min((each.ended for each in self.tries if each.taken), default=None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the sender is done with it: taken, or told that there is nothing left to cancel."""
+        return self.acknowledged is not None or (
+            self.kind == "cancel" and any(each.status == 409 for each in self.tries)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One recall as the ledger holds it; `listed` are the states under which its indexes name it."""
+
+    id: str
+    state: str
+    account: str
+    customer: str
+    phone: str
+    changes: tuple[tuple[float, str, str], ...]
+    listed: tuple[str, ...]
+    attempts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call as wolkvox saw it. `effect`: it was put on record there, answered or not."""
+
+    seq: int
+    token: str
+    customer: str
+    phone: str
+    date: str
+    began: float
+    ended: float
+    effect: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """From when to when a web was killed, frozen or starting."""
+
+    name: str
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spell:
+    """How long a lane had work, no reason to wait, and nobody who took it, after all faults were over."""
+
+    lane: str
+    began: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """A secret, a customer or a number where none may be; the word itself is left out."""
+
+    place: str
+    what: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything a run left behind. `lanes` is account -> the mark of its token at wolkvox."""
+
+    told: tuple[Told, ...]
+    kept: tuple[Kept, ...]
+    calls: tuple[Call, ...]
+    lanes: dict[str, str]
+    overlaps: tuple[dict, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    spells: tuple[Spell, ...] = ()
+    leaks: tuple[Leak, ...] = ()
+    ended_by_themselves: tuple[str, ...] = ()
+    drained: bool = True

@@ -1,0 +1,94 @@
+"""What shall go wrong, and when: made of a seed alone, so the same seed plans the same faults again.
+
+When exactly each of them hits is up to the machine; the plan is what can be replayed. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+WEBS, WORKERS, STORE = ("web0", "web1"), ("worker0", "worker1"), "store"
+
+FREEZE_SECONDS = (0.3, 4.0)
+OUTAGE_SECONDS = (0.3, 4.0)
+DOWN_SECONDS = (0.0, 2.5)
+
+_SEVERAL = "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """`kind` befalls `target` `at` seconds after the start and is over `seconds` later."""
+
+    at: float
+    kind: str
+    target: str
+    seconds: float = 0.0
+    rule: dict[str, Any] = field(default_factory=dict)
+
+
+def faults(seed: int, seconds: float, accounts: int, longest_work: float) -> tuple[Fault, ...]:
+    """Plan a run. `longest_work` is how long wolkvox may work on one call, in seconds."""
+    rng = Random(f"faults {seed}")
+    planned = [*_blows(rng, seconds), *_rules(rng, seconds, accounts, longest_work)]
+    return tuple(sorted(planned, key=lambda fault: fault.at))
+
+
+def _blows(rng: Random, seconds: float) -> list[Fault]:
+    found, at = [], 1.0
+    while at < seconds:
+        found.append(_blow(rng, round(at, 3)))
+        at += rng.uniform(0.4, 2.2)
+    return found
+
+
+def _blow(rng: Random, at: float) -> Fault:
+    kind = rng.choices(
+        ("kill", "kill child", "freeze", "bells", "cut", "hold", "slow", "full"), (44, 4, 18, 6, 7, 7, 7, 7)
+    )[0]
+    if kind == "kill":
+        target = rng.choice((*WEBS, *WORKERS, *WORKERS, STORE, STORE))
+        return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*DOWN_SECONDS))
+    if kind == "kill child":
+        return Fault(at=at, kind=kind, target=rng.choice(WEBS))
+    if kind == "freeze":
+        target = rng.choice((*WEBS, *WORKERS, *WORKERS, STORE))
+        return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*FREEZE_SECONDS))
+    if kind in {"cut", "hold", "slow"}:
+        target = rng.choice(("webs", "workers"))
+        return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*OUTAGE_SECONDS))
+    return Fault(at=at, kind=kind, target=STORE, seconds=rng.uniform(0.2, 2.0))
+
+
+def _rules(rng: Random, seconds: float, accounts: int, longest_work: float) -> list[Fault]:
+    found, at = [], 0.5
+    while at < seconds:
+        rule = _rule(rng, longest_work)
+        found.append(Fault(at=round(at, 3), kind="rule", target=f"a{rng.randrange(accounts)}", rule=rule))
+        at += rng.uniform(0.2, 1.2)
+    return found
+
+
+def _rule(rng: Random, longest: float) -> dict[str, Any]:
+    """Make a fault of wolkvox. None works longer on a call than `longest`: that is what P2 stands on."""
+    work = round(rng.uniform(0.0, longest), 3)
+    shapes: tuple[dict[str, Any], ...] = (
+        {"action": "delay", "seconds": work},
+        {"action": "delay", "seconds": longest},
+        # About 250 bytes: dripping to the end takes as long as the longest work.
+        {"action": "drip", "interval": round(longest / 260, 4)},
+        {"action": "hang", "seconds": max(0.1, work)},
+        {"action": "drop", "when": "after", "seconds": longest},
+        {"action": "reset", "when": "after", "seconds": work, "after_bytes": rng.choice((0, 40))},
+        {"action": "reset", "when": "before"},
+        {"action": "html", "status": rng.choice((200, 202, 502, 503)), "seconds": work / 2},
+        {"action": "answer", "status": 500, "code": 500, "msg": "INTERNAL ERROR"},
+        {"action": "answer", "status": 200, "code": 500, "msg": "INTERNAL ERROR"},
+        {"action": "answer", "status": 403, "code": 403, "msg": _SEVERAL},
+        {"action": "answer", "status": 400, "code": 400, "msg": "SOME PARAMETERS ARE REQUIRED"},
+        {"action": "redirect"},
+    )
+    rule = rng.choices(shapes, (6, 6, 3, 3, 6, 6, 2, 3, 2, 1, 1, 2, 1))[0]
+    return {**rule, "times": rng.choice((1, 1, 2))}
