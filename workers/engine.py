@@ -38,7 +38,8 @@ SWEEP_LANES = 200
 SWEEP_BATCHES = 20
 PURGE_SECONDS = 60.0
 PURGE_BATCHES = 50
-OWN_TURNS = 4
+# Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
+OWN_TURNS = 16
 
 
 @dataclass(frozen=True, slots=True)
