@@ -13,6 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -22,6 +23,7 @@ from integration.problems import MAX_BODY_BYTES, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from concurrent.futures import Future
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
     from flask import Response
@@ -32,8 +34,12 @@ if TYPE_CHECKING:
 
 # CRMs give up after 1 to 60 seconds; one that is still sending by then has been given up on.
 BODY_SECONDS = 10.0
-THREADS = 256
-MOST_WAITING = 1024
+# More of them only crowd the processor: a thread is busy with one short round trip to the store.
+THREADS = 32
+MOST_WAITING = 4096
+# With the time that the store may take, a sender has its answer within two seconds.
+PATIENCE_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 4.0
 MOST_HELD_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 5
 
@@ -70,8 +76,9 @@ class Gate:
     """An ASGI application around a WSGI one.
 
     `body_seconds` is how long a body may take; `threads` make answers, and of the requests beyond
-    them `most_waiting` wait; `most_held_bytes` is what all bodies on the way may hold together: beyond
-    it the one that has been coming in longest gives way. Answers are sent whole.
+    them `most_waiting` wait, for `patience_seconds` when meanwhile nothing goes well (the store hangs);
+    `most_held_bytes` is what all bodies on the way may hold together: beyond it the one that has been
+    coming in longest gives way. Answers are sent whole.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class Gate:
         threads: int = THREADS,
         most_waiting: int = MOST_WAITING,
         most_held_bytes: int = MOST_HELD_BYTES,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._app = app
         self._body_seconds = body_seconds
@@ -89,6 +97,8 @@ class Gate:
         self._most_open = threads + most_waiting
         self._open = 0
         self._most_held = most_held_bytes
+        self._patience_seconds = patience_seconds
+        self._went_well_at = -LONGEST_WAIT_SECONDS
         self._held = 0
         self._gathering: dict[int, asyncio.Timeout] = {}
 
@@ -145,10 +155,23 @@ class Gate:
             raise _busy("too many requests are waiting")
         self._open += 1
         try:
-            environ = wsgi_environ(scope, body)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _run, self._app, environ)
+            answered = await self._in_turn(self._pool.submit(_run, self._app, wsgi_environ(scope, body)))
         finally:
             self._open -= 1
+        if answered.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._went_well_at = asyncio.get_running_loop().time()
+        return answered
+
+    async def _in_turn(self, task: Future[_Answered]) -> _Answered:
+        """Wait for an answer; give up before its turn has come when nothing goes well in the meantime."""
+        clock = asyncio.get_running_loop().time
+        answer, asked_at = asyncio.wrap_future(task), clock()
+        while not answer.done() and not task.running():
+            await asyncio.wait((answer,), timeout=self._patience_seconds / 3)
+            stuck = clock() - max(asked_at, self._went_well_at) > self._patience_seconds
+            if (stuck or clock() - asked_at > LONGEST_WAIT_SECONDS) and task.cancel():
+                raise _busy("too many requests are waiting")
+        return await answer
 
 
 def _busy(detail: str) -> _Refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 
 import pytest
 
@@ -146,6 +147,41 @@ def test_requests_beyond_those_that_may_wait_are_told_to_come_back():
     refused, taken = asyncio.run(crowd())
     assert (refused[0], refused[1][b"retry-after"]) == (503, b"5")
     assert [status for status, _, _ in taken] == [202, 202]
+
+
+def test_a_request_whose_turn_does_not_come_is_told_to_come_back():
+    go = threading.Event()
+    begun = []
+
+    def stuck(environ, start_response):
+        begun.append(True)
+        go.wait(30)
+        return echo(environ, start_response)
+
+    async def crowd():
+        gate = Gate(stuck, threads=1, patience_seconds=0.05)
+        taken = asyncio.create_task(ask(gate, [piece(b"", more=False)]))
+        await asyncio.sleep(0)
+        refused = await ask(gate, [piece(b"", more=False)])
+        go.set()
+        return refused, await taken
+
+    refused, taken = asyncio.run(crowd())
+    assert (refused[0], refused[1][b"retry-after"]) == (503, b"5")
+    assert taken[0] == 202
+    assert begun == [True]
+
+
+def test_while_answers_go_well_those_who_wait_wait_on():
+    def slow(environ, start_response):
+        time.sleep(0.06)
+        return echo(environ, start_response)
+
+    async def crowd():
+        gate = Gate(slow, threads=1, patience_seconds=1.0)
+        return await asyncio.gather(*(ask(gate, [piece(b"", more=False)]) for _ in range(25)))
+
+    assert {status for status, _, _ in asyncio.run(crowd())} == {202}
 
 
 def test_what_the_application_gives_is_closed():
