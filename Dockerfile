@@ -27,4 +27,4 @@ USER 10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; web = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8080), timeout=2); web.request('GET', '/healthz'); sys.exit(web.getresponse().status != 200)"]
-CMD ["sh", "-c", "exec granian --interface asginl --factory integration.asgi:create_app --host 0.0.0.0 --port ${PORT:-8080} --workers ${WEB_CONCURRENCY:-2} --http 1 --no-ws --backpressure 8192 --backlog 4096 --no-access-log --log-level ${LOG_LEVEL:-info} --respawn-failed-workers --workers-kill-timeout 8"]
+CMD ["ringback", "web"]

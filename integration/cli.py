@@ -21,6 +21,7 @@ from integration.errors import ConfigError, RingbackError, StoreAwayError, Store
 # In the order of `--help`: the name, and where the command lies.
 COMMANDS = {
     "up": "integration.commands.up:up",
+    "web": "integration.commands.web:web",
     "demo": "integration.demo:demo",
     "check": "integration.commands.check:check",
     "map": "integration.commands.map:map_sample",

@@ -18,6 +18,8 @@ from celery.bin.celery import celery as celery_command
 from granian.cli import cli as granian_command
 
 from integration.commands.sandbox import sandbox as sandbox_command
+from integration.commands.up import web_command
+from integration.environment import port
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,16 +114,21 @@ def test_the_procfile_has_web_and_worker():
     assert set(procfile()) == {"web", "worker"}
 
 
+def server(**environ: str) -> list[str]:
+    """What `ringback web` becomes, as words of granian's own command line."""
+    return web_command(port(environ), environ)[2:]
+
+
 def test_the_web_takes_its_port_and_its_processes_from_the_environment():
-    line = procfile()["web"]
-    unset = options(granian_command, expanded(line))
+    assert procfile()["web"] == "ringback web"
+    unset = options(granian_command, server())
     assert (unset["host"], unset["port"], unset["workers"]) == ("0.0.0.0", 8080, 2)
-    given = options(granian_command, expanded(line, PORT="9001", WEB_CONCURRENCY="5", LOG_LEVEL="WARNING"))
+    given = options(granian_command, server(PORT="9001", WEB_CONCURRENCY="5", LOG_LEVEL="WARNING"))
     assert (given["port"], given["workers"], given["log_level"].value) == (9001, 5, "warning")
 
 
 def test_the_web_is_the_factory_that_exists():
-    words = options(granian_command, expanded(procfile()["web"]))
+    words = options(granian_command, server())
     module, _, name = words["app"].partition(":")
     assert words["factory"]
     assert words["interface"] == "asginl"
@@ -129,18 +136,18 @@ def test_the_web_is_the_factory_that_exists():
 
 
 def test_the_web_logs_no_requests_as_a_path_may_hold_a_url_key():
-    assert options(granian_command, expanded(procfile()["web"]))["log_access_enabled"] is False
+    assert options(granian_command, server())["log_access_enabled"] is False
 
 
 def test_the_web_ends_within_ten_seconds_and_comes_back_when_it_crashes():
-    found = options(granian_command, expanded(procfile()["web"]))
+    found = options(granian_command, server())
     assert 1 <= found["workers_kill_timeout"] < 10
     assert found["respawn_failed_workers"]
 
 
 def test_the_web_keeps_more_connections_than_slow_senders_will_open():
     """A connection that dribbles costs no thread, but counts towards the backpressure of its process."""
-    found = options(granian_command, expanded(procfile()["web"]))
+    found = options(granian_command, server())
     assert found["backpressure"] >= 4096
 
 
@@ -184,7 +191,7 @@ def instructions(kind: str) -> list[str]:
 
 def test_the_image_starts_the_procfiles_web():
     [command] = instructions("CMD")
-    assert json.loads(command) == ["sh", "-c", f"exec {procfile()['web']}"]
+    assert json.loads(command) == procfile()["web"].split()
 
 
 def test_the_image_runs_as_a_user_that_is_not_root():
@@ -308,7 +315,7 @@ def test_every_service_comes_back_and_the_roles_may_write_nothing(compose):
 
 
 def test_each_role_has_the_time_that_it_needs_to_end(compose):
-    kill = options(granian_command, expanded(procfile()["web"]))["workers_kill_timeout"]
+    kill = options(granian_command, server())["workers_kill_timeout"]
     seconds = {
         name: int(s["stop_grace_period"][:-1])
         for name, s in compose["services"].items()
