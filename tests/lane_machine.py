@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError
-from integration.plan import CancelWanted, RecallWanted
+from integration.plan import CancelWanted, Ignored, RecallWanted
 from integration.recall import CancelRequest, RecallRequest, State
 from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms
 from workers.ledger import Keeping, Ledger
@@ -39,6 +39,7 @@ CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")
 ENDS = frozenset(State) - {State.QUEUED, State.PUSHING}
 
 OFTEN = st.sampled_from([True, True, True, False])
+MEANWHILE = st.sampled_from(["nothing", "nothing", "asked again", "taken back"])
 HOW = st.integers(0, 10)
 SECONDS = st.sampled_from([0.1, 1, 19, 21, 70])
 RARELY = st.sampled_from([False, False, False, True])
@@ -143,7 +144,8 @@ class World:
     wishes: dict[tuple[str, str, str], Wish] = field(default_factory=dict)
     recalls: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
-    sent: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    sent: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    last: dict[tuple[str, str, str], int] = field(default_factory=dict)
     until: dict[str, datetime] = field(default_factory=dict)
     calls: dict[tuple[str, str], int] = field(default_factory=dict)
     holder: dict[str, Owner | None] = field(default_factory=dict)
@@ -177,6 +179,11 @@ class LaneMachine(RuleBasedStateMachine):
         assert self.lanes.bind(self.world.bound) == 0
         for customer in CUSTOMERS[:3]:
             self.ask(account, "1", customer, 1, due)
+
+    def forget(self, key: tuple[str, str, str]) -> None:
+        """With what was known of a customer goes what older wishes are measured by."""
+        del self.world.wishes[key]
+        self.world.last.pop(key, None)
 
     def has_work(self) -> bool:
         return any(state not in ENDS for state in self.states.values())
@@ -228,19 +235,20 @@ class LaneMachine(RuleBasedStateMachine):
         account, campaign, customer = self.world.recalls[recall]
         return self.world.bound[account], campaign, customer
 
-    def is_newest(self, recall: str) -> bool:
-        wish = self.world.wishes.get(self.key_of(recall))
+    def is_newest(self, recall: str, wishes: dict | None = None, lane: str | None = None) -> bool:
+        own, campaign, customer = self.key_of(recall)
+        wish = (wishes or self.world.wishes).get((lane or own, campaign, customer))
         return wish is None or wish.recall == recall
 
     # --- events ----------------------------------------------------------------------------------
 
-    def admit(self, outcome):
+    def admit(self, *outcomes):
         delivery = Delivery(
             id="dl_1", source="forms", method="POST", url="", headers={}, body=b"", received_at=self.time
         )
         before = self.view()
         try:
-            return self.ledger.admit(delivery, [outcome], KEEPING).answer
+            return self.ledger.admit(delivery, outcomes, KEEPING).answer
         except StoreAwayError:
             assert self.full
             assert self.view().same_as(before)
@@ -249,13 +257,12 @@ class LaneMachine(RuleBasedStateMachine):
     @rule(
         account=st.sampled_from(sorted(ACCOUNTS)),
         campaign=st.sampled_from(["1", "1", "2"]),
-        customers=st.lists(st.sampled_from(CUSTOMERS), min_size=1, max_size=4),
-        version=st.integers(0, 4),
+        wishes=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=6),
         due=st.integers(-2, 5),
     )
-    def recalls_are_asked_for(self, account, campaign, customers, version, due):
-        for customer in customers:
-            self.ask(account, campaign, customer, version, due)
+    def recalls_are_asked_for(self, account, campaign, wishes, due):
+        for n, (customer, version) in enumerate(wishes):
+            self.ask(account, campaign, customer, version, due + n)
 
     def ask(self, account, campaign, customer, version, due):
         moment = START + timedelta(hours=due)
@@ -293,11 +300,14 @@ class LaneMachine(RuleBasedStateMachine):
 
     @rule(
         account=st.sampled_from(sorted(ACCOUNTS)),
-        campaign=st.sampled_from(["1", "2"]),
-        customer=st.sampled_from(CUSTOMERS),
-        version=st.integers(0, 4),
+        campaign=st.sampled_from(["1", "1", "2"]),
+        wishes=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=3),
     )
-    def a_recall_is_taken_back(self, account, campaign, customer, version):
+    def recalls_are_taken_back(self, account, campaign, wishes):
+        for customer, version in wishes:
+            self.take_back(account, campaign, customer, version)
+
+    def take_back(self, account, campaign, customer, version):
         request = CancelRequest(
             account=account,
             campaign_id=campaign,
@@ -323,12 +333,13 @@ class LaneMachine(RuleBasedStateMachine):
         self.wish(account, campaign, customer, Wish(version, None, account))
 
     @precondition(lambda self: self.world.events)
-    @rule(which=st.integers(0, 30))
-    def an_event_is_sent_again(self, which):
+    @rule(which=st.integers(0, 30), alone=st.booleans())
+    def an_event_is_sent_again(self, which, alone):
         outcome, recall = self.world.events[which % len(self.world.events)]
         before = self.view()
-        answer = self.admit(outcome)
-        assert answer is not None
+        answer = self.admit(outcome) if alone else self.admit(outcome, Ignored(event=self.event()))
+        if answer is None:
+            return
         assert answer.recalls == (() if recall is None else (recall,))
         assert self.view().same_as(before)
 
@@ -369,9 +380,12 @@ class LaneMachine(RuleBasedStateMachine):
             assert lane.fields["inflight"]
             assert self.view().same_as(before) or self.clock
             return
-        if lane.fields.get("inflight"):
+        if stranded := lane.fields.get("inflight"):
             # Its turn is gone; nothing of its call may be running any more.
             assert (self.time - self.world.claimed_at[owner.lane]).total_seconds() >= LEASE
+            crashes = int(before.recalls[stranded].get("crashes", 0)) + 1
+            if isinstance(reply, Claim) and crashes < 3 and self.is_newest(stranded):
+                assert reply.recall_id == stranded
         elif isinstance(reply, Claim):
             assert reply.recall_id == self.next_of(lane)
         self.world.holder[owner.lane] = owner
@@ -396,8 +410,7 @@ class LaneMachine(RuleBasedStateMachine):
         assert not lane.fields.get("first")
         assert lane.fields.get("aside", "") in {"", *lane.queue}
         assert self.is_newest(reply.recall_id)
-        assert not lane.fields.get("stopped")
-        assert not lane.fields.get("paused")
+        assert not any(lane.fields.get(name) for name in ("stopped", "gone", "paused"))
 
     def take(self, owner: Owner, reply: Claim | NoClaim, *, lost: bool, again: tuple) -> None:
         """A worker learns what it was told, or does not."""
@@ -459,11 +472,10 @@ class LaneMachine(RuleBasedStateMachine):
         self.world.until[owner.lane] = self.time + timedelta(seconds=SERVER_LIMIT)
         recall = owner.claim.recall_id
         _, campaign, customer = self.world.recalls[recall]
-        told = self.world.sent.setdefault((owner.lane, campaign + customer), [])
-        assert not told or self.world.versions[told[-1]] <= self.world.versions[recall], (
-            "an older wish came last"
-        )
-        told.append(recall)
+        key = (owner.lane, campaign, customer)
+        assert self.world.last.get(key, 0) <= self.world.versions[recall], "an older wish came last"
+        self.world.last[key] = self.world.versions[recall]
+        self.world.sent.setdefault(key, []).append(recall)
         day = self.client.hget(self.store.key(f"lane:{owner.lane}"), "day")
         made = self.world.calls[owner.lane, day] = self.world.calls.get((owner.lane, day), 0) + 1
         assert made <= DAILY_LIMIT, "more calls than the day allows"
@@ -484,37 +496,82 @@ class LaneMachine(RuleBasedStateMachine):
 
     @precondition(has_work)
     @rule(
-        which=st.integers(0, 3), pushes=st.lists(st.tuples(HOW, SECONDS), min_size=1, max_size=6), more=OFTEN
+        which=st.integers(0, 3),
+        pushes=st.lists(st.tuples(HOW, SECONDS, MEANWHILE), min_size=1, max_size=6),
+        more=OFTEN,
+        skew=st.sampled_from([0, -3, 3]),
     )
-    def a_worker_takes_a_turn(self, which, pushes, more):
+    def a_worker_takes_a_turn(self, which, pushes, more, skew):
         """Push after push; with `more` the last claim is left for what comes next."""
-        owner = self.owner(which, 0)
+        owner = self.owner(which, skew)
         self.acquire(owner, lost=False)
-        for n, (how, seconds) in enumerate(pushes, 1):
+        for n, (how, seconds, meanwhile) in enumerate(pushes, 1):
             if owner not in self.owners:
                 return
             self.send(owner)
+            account, campaign, customer = self.world.recalls[owner.claim.recall_id]
+            if meanwhile == "asked again":
+                self.ask(account, campaign, customer, 4, 0)
+            if meanwhile == "taken back":
+                self.take_back(account, campaign, customer, 4)
             self.time += timedelta(seconds=seconds)
             self.tell(owner, how, more=more or n < len(pushes))
 
     @precondition(has_work)
-    @rule(which=st.integers(0, 3), pushes=st.lists(HOW, min_size=3, max_size=12))
+    @rule(
+        which=st.integers(0, 3),
+        pushes=st.lists(st.tuples(HOW, st.booleans()), min_size=3, max_size=12),
+    )
     def a_lane_is_tried_again_and_again(self, which, pushes):
-        """One push a turn, each as soon as the lane's wait is over."""
+        """One push a turn, each as soon as the lane's wait is over; an operator who cannot wait resumes it."""
         lane = self.owner(which, 0).lane
-        for how in pushes:
+        for how, patient in pushes:
+            if not patient:
+                self.lanes.resume(lane)
+                self.push_once(lane, how)
             fields = self.view().lanes[lane].fields
             if fields.get("stopped") or fields.get("paused"):
                 self.lanes.resume(lane)
             ready = max(float(fields.get(name) or 0) for name in ("wait", "quiet", "lease"))
             self.time += timedelta(milliseconds=max(0, ready - self.store_ms()))
-            self.asked += 1
-            owner = Owner(lane, f"n{self.asked}", timedelta(), self.time)
-            self.acquire(owner, lost=False)
-            if owner not in self.owners:
-                return
+            self.push_once(lane, how)
+
+    def push_once(self, lane: str, how: int) -> None:
+        self.asked += 1
+        owner = Owner(lane, f"n{self.asked}", timedelta(), self.time)
+        self.acquire(owner, lost=False)
+        if owner in self.owners:
             self.send(owner)
             self.tell(owner, how, more=False)
+
+    @precondition(has_work)
+    @rule(which=st.integers(0, 3), sends=st.booleans(), steps=st.integers(0, 1), how=HOW)
+    def a_worker_is_frozen_while_another_takes_over(self, which, sends, steps, how):
+        frozen = self.owner(which, 0)
+        self.acquire(frozen, lost=False)
+        for _ in range(steps):
+            if frozen in self.owners:
+                self.tell(frozen, 0, more=True)
+        if frozen not in self.owners:
+            return
+        if sends:
+            self.send(frozen)
+        self.time += timedelta(seconds=LEASE)
+        other = Owner(frozen.lane, f"{frozen.nonce}, the other", timedelta(), self.time)
+        self.acquire(other, lost=False)
+        if other in self.owners:
+            self.send(other)
+        self.tell(frozen, how, more=True)
+
+    @precondition(has_work)
+    @rule(which=st.integers(0, 3), hows=st.lists(HOW, min_size=1, max_size=3), seconds=SECONDS)
+    def a_full_store_goes_on_working(self, which, hows, seconds):
+        self.fill(full=True)
+        for how in hows:
+            self.push_once(self.owner(which, 0).lane, how)
+            self.time += timedelta(seconds=seconds)
+            self.a_worker_sweeps()
+        self.fill(full=False)
 
     def outcome(self, owner: Owner, how: int) -> Outcome:
         if owner.sent_at is None:
@@ -601,26 +658,47 @@ class LaneMachine(RuleBasedStateMachine):
             return
         assert (running := self.world.until.get(old)) is None or old == lane or running <= self.time
         if old != lane:
+            wishes = dict(self.world.wishes)
             self.move(account, old, lane)
+            self.note_the_overtaken(account, old, wishes)
         assert self.lanes.bound() == self.world.bound
+
+    def note_the_overtaken(self, account: str, old: str, wishes: dict) -> None:
+        """What was in flight on the lane of the old token may have been overtaken there already."""
+        for recall, fields in self.view().recalls.items():
+            ours = self.world.recalls[recall][0] == account
+            if ours and fields["state"] in ENDS and not self.is_newest(recall, wishes, old):
+                self.states[recall] = State(fields["state"])
 
     def move(self, account: str, old: str, lane: str) -> None:
         self.world.bound[account] = lane
         self.world.holder[old] = None
         for key, wish in list(self.world.wishes.items()):
             if key[0] == old and wish.account == account:
-                del self.world.wishes[key]
+                self.forget(key)
                 self.wish(account, key[1], key[2], wish)
 
     @rule(account=st.sampled_from(sorted(ACCOUNTS)))
     def an_account_leaves_and_comes_back(self, account):
         rest = {name: lane for name, lane in self.world.bound.items() if name != account}
-        self.lanes.bind(rest)
+        later = self.lanes.bind(rest)
         lane = self.world.bound[account]
-        if lane not in rest.values():
+        if lane in rest.values():
+            self.world.holder[lane] = self.world.holder.get(lane) if later else None
+            assert bool(later) == self.call_may_run(lane)
+        else:
+            assert later == 0
             self.lanes.resume(lane)
-            assert self.client.hget(self.store.key(f"lane:{lane}"), "stopped")
-        self.lanes.bind(self.world.bound)
+            assert self.lanes.acquire(lane, "a stranger", self.terms(timedelta()))[0].kind in {
+                "stopped",
+                "busy",
+            }
+        assert self.lanes.bind(self.world.bound) == 0
+
+    def call_may_run(self, lane: str) -> bool:
+        fields = self.view().lanes[lane].fields
+        lease = fields["lease"] if fields.get("inflight") else 0
+        return max(float(fields.get("quiet") or 0), float(lease)) > self.store_ms()
 
     # --- time and the store ----------------------------------------------------------------------
 
@@ -670,7 +748,7 @@ class LaneMachine(RuleBasedStateMachine):
         for recall in gone:
             key = self.key_of(recall)
             if (wish := self.world.wishes.get(key)) and wish.recall == recall:
-                del self.world.wishes[key]
+                self.forget(key)
             del self.states[recall], self.world.recalls[recall]
         self.world.events = [event for event in self.world.events if event[1] not in gone]
         self.forget_faded(after)
@@ -678,12 +756,15 @@ class LaneMachine(RuleBasedStateMachine):
     def forget_faded(self, after: View) -> None:
         for key, wish in list(self.world.wishes.items()):
             if wish.recall is None and "\0".join(key[1:]) not in after.lanes[key[0]].newest:
-                del self.world.wishes[key]
+                self.forget(key)
 
     @rule()
     def the_store_is_full_or_not(self):
-        self.full = not self.full
-        self.client.config_set("maxmemory", "1" if self.full else "0")
+        self.fill(full=not self.full)
+
+    def fill(self, *, full: bool) -> None:
+        self.full = full
+        self.client.config_set("maxmemory", "1" if full else "0")
 
     # --- what always holds -----------------------------------------------------------------------
 
@@ -760,10 +841,11 @@ class LaneMachine(RuleBasedStateMachine):
             self.client.config_set("maxmemory", "0")
 
     def drain(self) -> None:
-        self.client.config_set("maxmemory", "0")
+        self.fill(full=False)
         self.lanes.bind(self.world.bound)
-        for lane in LANES:
-            self.lanes.resume(lane)
+        for name, lane in self.view().lanes.items():
+            if lane.fields.get("paused") or lane.fields.get("stopped"):
+                self.lanes.resume(name)
         for _ in range(400):
             if not any(lane.has_work() for lane in self.view().lanes.values()):
                 break
@@ -800,6 +882,6 @@ class LaneMachine(RuleBasedStateMachine):
         for (lane, campaign, customer), wish in self.world.wishes.items():
             if wish.recall is None or view.recalls[wish.recall]["state"] != State.ACCEPTED:
                 continue
-            accepted_here = self.world.sent.get((lane, campaign + customer), [])
-            elsewhere = any(wish.recall in told for told in self.world.sent.values())
-            assert wish.recall in accepted_here[-1:] or (elsewhere and not accepted_here[-1:])
+            told = self.world.sent.get((lane, campaign, customer), [])
+            elsewhere = any(wish.recall in other for other in self.world.sent.values() if other is not told)
+            assert told[-1:] == [wish.recall] or elsewhere

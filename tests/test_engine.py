@@ -121,6 +121,19 @@ def test_a_lane_that_this_configuration_does_not_have_is_left_alone(works):
     assert not works.store.client.hexists(works.store.key("lane:another lane"), "owner")
 
 
+def test_lanes_are_known_again_after_the_store_was_emptied(works):
+    before = works.ask()
+    works.engine.take_turn(works.lane)
+    assert works.state(before) is State.ACCEPTED
+    old = works.lane
+    works.store.client.flushdb()
+    # Unbound for the one who admits, who binds again; the worker finds out by the unknown lane.
+    after = works.ask("c2")
+    assert works.lane != old
+    works.engine.take_turn(works.lane)
+    assert works.state(after) is State.ACCEPTED
+
+
 def test_the_sweep_rings_for_a_lane_whose_time_has_come(works):
     works.ask()
     works.store.client.hset(works.store.key(f"lane:{works.lane}"), "rung", "0")

@@ -77,9 +77,9 @@ class World:
     def ask_id(self, *args, **kwargs):
         return self.ask(*args, **kwargs).answer.recalls[0]
 
-    def cancel_event(self, customer="c1", *, campaign="10", version=None):
+    def cancel_event(self, customer="c1", *, campaign="10", account="bogota", version=None):
         request = CancelRequest(
-            account="bogota",
+            account=account,
             campaign_id=campaign,
             customer_id=customer,
             version=version or self.now,
@@ -331,7 +331,27 @@ def test_a_cancel_event_takes_back_what_is_queued(world):
     answer = world.cancel_event("c1").answer
     assert answer.cancelled == (recall,)
     assert world.state(recall) is State.CANCELLED
+    assert world.due() is None
     assert world.acquire() == NoClaim("empty")
+
+
+def test_a_cancel_by_hand_leaves_an_empty_lane_in_no_index(world):
+    world.recalls.cancel(world.ask_id("c1"), "by hand")
+    assert world.due() is None
+
+
+def test_a_cancel_event_for_what_wolkvox_never_took_is_not_too_late(world):
+    recall = world.ask_id("c1")
+    world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    assert world.cancel_event("c1").answer.too_late == ()
+    assert len(world.recalls.get(recall).history) == 2
+
+
+def test_a_turn_that_leaves_work_behind_is_told_to_ring(world):
+    world.ask("c1")
+    world.ask("c2")
+    claim = world.acquire()
+    assert world.lanes.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS)[1] is True
 
 
 def test_a_cancel_event_too_late_is_recorded(world):
@@ -424,7 +444,9 @@ def test_the_sweep_finds_a_lane_whose_doorbell_was_lost(world):
     world.pass_time(1.5)
     assert world.lanes.sweep() == [("L1", 2)]
     assert world.lanes.sweep() == []
-    world.pass_time(3)
+    world.pass_time(2.9)
+    assert world.lanes.sweep() == []
+    world.pass_time(0.1)
     assert world.lanes.sweep() == [("L1", 3)]
 
 
@@ -433,6 +455,16 @@ def test_the_sweep_finds_a_lane_whose_wait_is_over(world):
     world.finish(world.acquire(), again())
     assert world.lanes.sweep() == []
     world.pass_time(1)
+    assert world.lanes.sweep() == [("L1", 1)]
+
+
+def test_the_sweep_leaves_a_lane_alone_during_its_quiet_time(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again(quiet=True, sent_ms=0))
+    for _ in range(2):
+        world.pass_time(30)
+        assert world.lanes.sweep() == []
+    world.pass_time(2)
     assert world.lanes.sweep() == [("L1", 1)]
 
 
@@ -648,6 +680,12 @@ def test_a_full_store_still_lets_a_worker_start(world, full):
     assert isinstance(world.acquire("L9"), Claim)
 
 
+def test_a_full_store_still_takes_a_new_account(world, full):
+    full()
+    assert world.bind(bogota="L1", lima="L2", cali="L3") == 0
+    assert world.lanes.bound()["cali"] == "L3"
+
+
 def test_a_full_store_takes_nothing_from_an_operator_who_retries(world, full):
     recall = world.ask_id("c1")
     world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
@@ -802,6 +840,28 @@ def test_a_failed_probe_of_one_that_was_cancelled_leaves_nothing_behind(world):
     assert not world.client.exists(world.store.key(f"recall:{poison}"))
 
 
+def test_where_the_one_set_aside_was_cancelled_the_next_is_no_probe(world):
+    poison = world.ask_id("c1", due_minutes=1)
+    world.ask("c2", due_minutes=2)
+    fail_until_aside(world, world.acquire())
+    world.recalls.cancel(poison, "by hand")
+    world.finish(world.acquire(), again(convicts=True))
+    world.pass_time(2)
+    assert world.acquire().strikes == 1
+
+
+def test_a_retry_begins_with_a_clean_sheet(world):
+    poison = world.ask_id("c0", due_minutes=1)
+    world.ask("c1", due_minutes=2)
+    fail_until_aside(world, world.acquire())
+    claim = world.finish(world.acquire(), more=True)
+    assert claim.rounds == 1
+    world.finish(claim, Outcome(kind="ended", state="dead", reason="refused"))
+    world.recalls.retry(poison, "again")
+    claim = world.acquire()
+    assert (claim.recall_id, claim.rounds, claim.strikes, claim.crashes) == (poison, 0, 0, 0)
+
+
 def test_a_dead_recall_that_is_retried_waits_for_its_turn_like_the_others(world):
     poison = world.ask_id("c0", due_minutes=100)
     others = [world.ask_id(f"c{n}", due_minutes=200 + n) for n in range(1, 4)]
@@ -906,6 +966,16 @@ def test_the_trace_of_a_cancel_does_not_fade_before_its_time(world):
     assert world.state(older) is State.CANCELLED
 
 
+def test_a_cancel_of_one_account_outlives_the_trace_of_anothers(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    world.cancel_event("c1", version=NOON)
+    world.pass_time(10)
+    world.cancel_event("c1", version=NOON + timedelta(seconds=5), account="cali")
+    world.ledger.purge(before=world.now)
+    older = world.ask_id("c1", version=NOON)
+    assert world.state(older) is State.CANCELLED
+
+
 def test_a_request_after_a_cancel_outlives_the_cancels_trace(world):
     world.cancel_event("c1")
     world.pass_time(1)
@@ -957,6 +1027,31 @@ def test_the_calls_of_the_day_that_a_token_has_made_itself_are_kept(world):
     world.finish(world.acquire("L2", terms), lane="L2", terms=terms)
     world.bind(bogota="L2", lima="L2")
     assert world.acquire("L2", terms).reason == "the daily limit is used up"
+
+
+def test_the_sweep_finds_what_a_new_token_took_along(world):
+    world.ask("c1")
+    world.bind(bogota="L9", lima="L2")
+    assert world.due() is None
+    world.pass_time(1.5)
+    assert [lane for lane, _ in world.lanes.sweep()] == ["L9"]
+
+
+def test_a_token_that_is_being_changed_is_not_stopped_because_another_account_left(world):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    world.ask("c1")
+    world.acquire()
+    assert world.bind(bogota="L9", lima="L2") > 0
+    assert world.lane().state == "busy"
+
+
+def test_resume_of_a_lane_that_had_stopped_before_its_account_left_wakes_nobody(world):
+    world.ask("c1")
+    world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    world.lanes.bind({"lima": "L2"})
+    assert world.lanes.resume("L1") is False
+    assert world.acquire().kind == "stopped"
+    assert "configuration" in world.lane().reason
 
 
 def test_resume_does_not_wake_a_lane_that_no_account_uses(world):
@@ -1050,6 +1145,15 @@ def test_a_retried_recall_is_not_purged(world):
     assert world.state(recall) is State.QUEUED
 
 
+def test_purging_an_older_request_leaves_the_newest_of_its_customer_known(world):
+    world.ask("c1", version=NOON)
+    newest = world.ask_id("c1", version=NOON + timedelta(seconds=2))
+    world.pass_time(1)
+    assert world.ledger.purge(before=world.now) == 1
+    between = world.ask_id("c1", version=NOON + timedelta(seconds=1))
+    assert (world.state(newest), world.state(between)) == (State.QUEUED, State.SUPERSEDED)
+
+
 def test_what_a_recall_leaves_is_gone_when_it_is_purged(world):
     world.ask("c1")
     world.finish(world.acquire())
@@ -1064,6 +1168,24 @@ def test_what_a_recall_leaves_is_gone_when_it_is_purged(world):
 def test_a_lane_id_does_not_give_the_token_away():
     assert lane_id(b"k" * 32, "token") != lane_id(b"j" * 32, "token")
     assert "token" not in lane_id(b"k" * 32, "token")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_account_that_leaves_a_shared_token_stays_until_its_call_is_over(world, dies):
+    world.bind(bogota="L1", lima="L2", cali="L1")
+    left = world.ask_id("c1", account="cali", due_minutes=1)
+    queued = world.ask_id("c2", account="cali", due_minutes=2)
+    claim = world.acquire()
+    assert world.bind(bogota="L1", lima="L2") == world.ms() + 67_000
+    if not dies:
+        world.finish(claim, again())
+    world.pass_time(67)
+    assert world.bind(bogota="L1", lima="L2") == 0
+    assert world.acquire() == NoClaim("empty")
+    for recall in (left, queued):
+        world.recalls.cancel(recall, "by hand")
+    assert world.bind(bogota="L1", lima="L2", cali="L1") == 0
+    assert world.acquire() == NoClaim("empty")
 
 
 def test_an_account_that_leaves_a_shared_token_does_not_hold_up_the_others(world):

@@ -246,6 +246,11 @@ def test_no_raw_body_is_kept_where_it_is_off(world):
     assert world.keys("delivery:*") == []
 
 
+def test_an_empty_body_is_not_kept(world):
+    world.admit(wanted(), raw=b"")
+    assert world.keys("delivery:*") == []
+
+
 def test_a_delivery_of_nothing_new_keeps_no_raw_body_again(world):
     world.admit(wanted("c1", key="k1"), wanted("c2", key="k2"), raw=b"one")
     world.admit(wanted("c2", key="k2"), raw=b"two", id="dl_2")
@@ -340,6 +345,7 @@ def test_events_that_wait_for_a_lookup_are_due_at_once(world):
     admitted = world.wait("77", "78")
     assert (admitted.answer.pending, admitted.lookup) == (2, "crm")
     assert world.ledger.due_lookups(["crm", "forms"]) == {"crm"}
+    assert world.client.zcard(world.store.key("lookups")) == 1
     (kept,) = world.ledger.take_lookups("crm")
     assert [each.lookup_id for each in kept.events] == ["77", "78"]
     assert kept.tries == 1

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from celery import Celery
+from kombu.transport import virtual
 
 from integration.environment import broker_url
 from integration.errors import ConfigError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_CONCURRENCY = 32
+
+# Closing a lost connection puts back what was not acknowledged, or tries to: on a line that is gone it
+# fails with an error that Celery does not expect, and the worker ends. A doorbell may vanish instead.
+virtual.QoS.restore_at_shutdown = False
 
 app = Celery("ringback", include=["workers.tasks"])
 app.conf.update(
@@ -38,6 +43,8 @@ app.conf.update(
     broker_connection_timeout=2,
     broker_transport_options={
         "global_keyprefix": "{ringback}:celery:",
+        # No copy of a doorbell is kept in the broker until it is acknowledged.
+        "ack_emulation": False,
         "socket_timeout": 10,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,

@@ -44,9 +44,10 @@ OWN_TURNS = 16
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The accounts of each lane, as one configuration has them."""
+    """The accounts of each lane, as one configuration and the key of one store have them."""
 
     config: Config
+    key: bytes
     lanes: dict[str, dict[str, Account]]
 
 
@@ -59,7 +60,6 @@ class Engine:
         self._doorbell = doorbell
         self._known: _Known | None = None
         self._knowing = threading.Lock()
-        self._key: bytes | None = None
         self._tools = Tools(
             lanes=self.desk.lanes,
             open_line=Line,
@@ -92,16 +92,28 @@ class Engine:
         """Give the accounts of a lane; None when this configuration does not have it."""
         config = self.desk.config
         known = self._known
-        if known is None or known.config is not config:
-            with self._knowing:
-                try:
-                    self._key = self._key or self.desk.lanes.id_key()
-                except StoreAwayError:
+        if known is None or known.config is not config or lane not in known.lanes:
+            known = self._learn(config)
+        return None if known is None else known.lanes.get(lane)
+
+    def _learn(self, config: Config) -> _Known | None:
+        """Name the lanes anew; None when that cannot be done now."""
+        with self._knowing:
+            known = self._known
+            try:
+                # Asked again: a store that was emptied or replaced meanwhile has another key.
+                key = self.desk.lanes.id_key()
+            except StoreAwayError:
+                if known is None:
                     return None
-                lanes = accounts_by_lane(config, self._key)
-                known = _Known(config, {lane: {a.name: a for a in found} for lane, found in lanes.items()})
+                key = known.key
+            if known is None or known.config is not config or known.key != key:
+                lanes = accounts_by_lane(config, key)
+                known = _Known(
+                    config, key, {lane: {a.name: a for a in found} for lane, found in lanes.items()}
+                )
                 self._known = known
-        return known.lanes.get(lane)
+            return known
 
     def start(self) -> None:
         """Start the sweep."""

@@ -175,8 +175,8 @@ class Lanes:
     def bind(self, lanes: Mapping[str, str]) -> int:
         """Give every account of the configuration its lane.
 
-        Gives 0, or the epoch milliseconds until which an account must stay on the lane of its old
-        token because a call may still be running there; call again then.
+        Gives 0, or the epoch milliseconds until which an account must stay on its lane, although its
+        token changed or it left the configuration, because a call may be running; call again then.
         """
         return int(self._store.call("bind", orjson.dumps(dict(lanes))))
 
@@ -213,8 +213,8 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None) -> 
         return LaneState(state=state, reason=reason or None, until=until, pushed_today=pushed)
 
     quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))
-    if fields.get("stopped"):
-        return stand("stopped", fields["stopped"])
+    if stopped := fields.get("stopped") or fields.get("gone"):
+        return stand("stopped", stopped)
     if fields.get("paused"):
         return stand("paused", fields["paused"])
     if max(quiet, wait) > now_ms:

@@ -36,6 +36,7 @@
 --   quiet    ms until which wolkvox may still be working on a call; quiet_ms its length
 --   wait, wait_reason        ms until which the lane waits after a fault, and why; wait_ms its length
 --   paused, stopped          the reason, "" when not
+--   gone     the same when the configuration no longer has its account; only the configuration ends that
 --   first    the recall that goes before all others: it made the lane wait
 --   aside    the recall set aside while another one probes the lane; probing = "1" while that is pushed
 --   history  the worker's memory of the lane's faults, opaque here
@@ -56,8 +57,6 @@ local ROUNDS = 2            -- times another recall passed where this one failed
 local ATTEMPTS = 100        -- attempts kept per recall, the latest ones
 local SKEW = 1000           -- the shortest a lane waits for a moment by a worker's clock
 local LONGEST = 26 * 3600000  -- the longest a lane waits: a quota's day, with an hour for a change of clocks
-
-local GONE = 'the account is no longer in the configuration'
 
 -- A full store refuses a script's first write if it could take memory, and lets later ones pass.
 -- Deleting first is therefore what lets a full store still finish, release and cancel.

@@ -34,14 +34,16 @@ function Lane.clamp(l)
   end
 end
 
-function Lane.has_work(l)
-  return Lane.get(l, 'inflight') ~= '' or redis.call('ZCARD', l.queue) > 0
+-- Why nothing passes until somebody has acted; "" when something may.
+function Lane.stopped(l)
+  local reason = Lane.get(l, 'stopped')
+  return reason ~= '' and reason or Lane.get(l, 'gone')
 end
 
 -- When somebody should look at the lane again: ms, or nil when nothing is to be done or nobody may.
 function Lane.ready_at(l)
   if Lane.get(l, 'inflight') ~= '' then return Lane.num(l, 'lease') end
-  if Lane.get(l, 'stopped') ~= '' or Lane.get(l, 'paused') ~= '' then return nil end
+  if Lane.stopped(l) ~= '' or Lane.get(l, 'paused') ~= '' then return nil end
   if redis.call('ZCARD', l.queue) == 0 then return nil end
   return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'))
 end
@@ -168,7 +170,7 @@ function Lane.count_day(l, terms)
 end
 
 function Lane.hindrance(l, terms)
-  if Lane.get(l, 'stopped') ~= '' then return 'stopped', Lane.get(l, 'stopped') end
+  if Lane.stopped(l) ~= '' then return 'stopped', Lane.stopped(l) end
   if Lane.get(l, 'paused') ~= '' then return 'paused', Lane.get(l, 'paused') end
   if Lane.num(l, 'quiet') > now then return 'wait', 'quiet', Lane.num(l, 'quiet') end
   if Lane.num(l, 'wait') > now then return 'wait', Lane.get(l, 'wait_reason'), Lane.num(l, 'wait') end
@@ -204,7 +206,6 @@ function Lane.acquire(l, nonce, terms)
   Lane.set(l, 'fence', Lane.num(l, 'fence') + 1)
   Lane.set(l, 'owner', nonce)
   Lane.set(l, 'step', 0)
-  Lane.set(l, 'rung', 0)
   return Lane.claim(l, terms)
 end
 
@@ -291,8 +292,7 @@ end
 -- The operator says "go on": every reason to wait is over but a lease, the quiet time, and that no
 -- worker knows the account.
 function Lane.resume(l)
-  if Lane.get(l, 'stopped') ~= GONE then Lane.set(l, 'stopped', '') end
-  for _, field in ipairs({'paused', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
+  for _, field in ipairs({'paused', 'stopped', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
   Lane.set(l, 'wait', 0)
 end
 
@@ -300,7 +300,7 @@ function Lane.look(id, out)
   local l = Lane.load(id)
   Lane.clamp(l)
   -- No worker will come to a lane whose account is gone.
-  if Lane.get(l, 'stopped') == GONE and Lane.num(l, 'lease') <= now then Lane.recover(l) end
+  if Lane.get(l, 'gone') ~= '' and Lane.num(l, 'lease') <= now then Lane.recover(l) end
   local at = Lane.ready_at(l)
   if not at then
     redis.call('ZREM', P .. 'due', id)

@@ -8,7 +8,6 @@ local function cancel_recall(id, reason)
   local r = redis.call('HMGET', recall_key(id), 'state', 'account')
   if not r[1] then return {'unknown', '', {}} end
   if r[1] ~= 'queued' then return {'conflict', r[1], {}} end
-  open_full_store()
   local l = Lane.load(lane_of(r[2]))
   redis.call('ZREM', l.queue, id)
   Recall.become(id, 'cancelled', reason)
@@ -119,6 +118,8 @@ local function rebind(account, old, lane, users)
   return 0
 end
 
+local GONE = 'the account is no longer in the configuration'
+
 local function take_up(account, old, lane, users)
   local busy = 0
   if not old then
@@ -128,31 +129,30 @@ local function take_up(account, old, lane, users)
     busy = rebind(account, old, lane, users)
   end
   local l = Lane.load(lane)
-  if Lane.get(l, 'stopped') == GONE then
-    Lane.set(l, 'stopped', '')
+  if Lane.get(l, 'gone') ~= '' then
+    Lane.set(l, 'gone', '')
     Lane.rest(l)
   end
   return busy
 end
 
-local function leave_behind(lane)
+-- The account has left the configuration. Where others still use its token, what it has queued must not
+-- hold them up: it gets a lane of its own, once no call is running.
+local function leave_behind(account, lane, used, users)
+  local busy = 0
+  if used[lane] then
+    local own = 'gone-' .. account
+    busy = rebind(account, lane, own, users)
+    lane = own
+  end
   local l = Lane.load(lane)
-  if Lane.get(l, 'stopped') ~= '' then return end
-  Lane.set(l, 'stopped', GONE)
+  Lane.set(l, 'gone', GONE)
   Lane.rest(l)
+  return busy
 end
 
--- An account that left while others still use its token: what it has queued must not hold them up.
-local function abandon(account, lane)
-  local from, to = Lane.load(lane), Lane.load('gone-' .. account)
-  move_share(account, from, to)
-  redis.call('HSET', P .. 'accounts', account, to.id)
-  leave_behind(to.id)
-  Lane.rest(from)
-end
-
--- accounts: {account = lane, …}, all of the configuration. Gives the ms until which a change of token
--- must wait for a call on the old one; 0 when all is bound.
+-- accounts: {account = lane, …}, all of the configuration. Gives the ms until which an account must stay
+-- on a lane because of a call on it; 0 when all is bound.
 local function bind(accounts)
   open_full_store()
   local bound, later, used, users = hash(P .. 'accounts'), 0, {}, {}
@@ -164,9 +164,7 @@ local function bind(accounts)
     later = math.max(later, busy)
   end
   for account, lane in pairs(bound) do
-    if not accounts[account] then
-      if used[lane] then abandon(account, lane) else leave_behind(lane) end
-    end
+    if not accounts[account] then later = math.max(later, leave_behind(account, lane, used, users)) end
   end
   return later
 end

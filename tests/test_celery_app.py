@@ -1,0 +1,71 @@
+"""How Celery is set: a doorbell on its way must never cost a worker its life."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import redis
+from kombu import Consumer, Exchange, Queue
+from kombu.common import ignore_errors
+
+from workers.celery_app import app
+
+
+@pytest.fixture
+def raw(valkey):
+    url = f"{valkey.url.rsplit('/', 1)[0]}/9"
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture
+def broker(valkey, raw):
+    url = f"{valkey.url.rsplit('/', 1)[0]}/9"
+    with app.connection(url, transport_options=app.conf.broker_transport_options) as connection:
+        yield connection
+
+
+def take_one(connection):
+    """Take a doorbell as a worker does, and stop before it is acknowledged."""
+    taken = []
+    queue = Queue("bells", Exchange("bells"), "bells")
+    connection.Producer().publish(
+        {"lane": "l"}, exchange=queue.exchange, routing_key="bells", declare=[queue]
+    )
+    consumer = Consumer(connection, [queue], callbacks=[lambda _, message: taken.append(message)])
+    consumer.consume()
+    connection.drain_events(timeout=10)
+    return taken[0]
+
+
+def lose_the_broker(connection, raw):
+    """Cut the line while the consumer, and another one on the same connection, wait for a message."""
+    other = connection.channel()
+    with Consumer(other, [Queue("other", Exchange("other"), "other")]):
+        _lose(connection, raw)
+
+
+def _lose(connection, raw):
+    with contextlib.suppress(TimeoutError):
+        connection.drain_events(timeout=0.1)
+    for client in raw.client_list():
+        if client["db"] == "9" and client["cmd"] != "client|list":
+            raw.client_kill_filter(_id=client["id"])
+
+
+def test_a_broker_lost_with_a_doorbell_in_hand_does_not_end_the_worker(broker, raw, caplog):
+    take_one(broker)
+    lose_the_broker(broker, raw)
+    # As Celery does it (`on_connection_error_after_connected`): what else is raised here ends the worker.
+    with contextlib.suppress(Exception):
+        broker.collect()
+    ignore_errors(broker, broker.close)
+    assert [line for line in caplog.messages if "RESTORE" in line or "DUMP" in line] == []
+
+
+def test_a_doorbell_in_hand_leaves_nothing_in_the_broker(broker, raw):
+    take_one(broker)
+    assert [key for key in raw.keys("*") if "unacked" in key] == []
