@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from support import ENVIRON, write_config
 
 from integration.processes import free_port, spawn, wait_until
+from support import ENVIRON, write_config
 
 
 def run(folder, redis_url, **more):

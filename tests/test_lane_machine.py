@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from lane_machine import LaneMachine
 
-EXAMPLES = int(os.environ.get("RINGBACK_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("RINGBACK_EXAMPLES", "40"))
 STEPS = int(os.environ.get("RINGBACK_STEPS", "30"))
 
 
