@@ -1,15 +1,18 @@
 # make demo    see it work on this machine      make test    all tests, real store and worker
 # make check   style, types, layers, audit      make lock    write the lock files anew
+# make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=…
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ONCE ?=
+SECONDS ?= 60
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit format lock clean
+.PHONY: help demo test faults check audit format lock clean
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,6 +36,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
+
+faults: $(VENV)/.installed-dev
+	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

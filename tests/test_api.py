@@ -735,7 +735,12 @@ def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path
     web = Web(Desk(watch, Store(connect(url(store))), Doorbell.silent()))
     web.send_form(form("bogota"))
     web.send_form(form("lima"))
-    assert web.post("/v1/parked/remap").json == {"looked_at": 2, "recalls": [], "pending": 0, "still_parked": 2}
+    assert web.post("/v1/parked/remap").json == {
+        "looked_at": 2,
+        "recalls": [],
+        "pending": 0,
+        "still_parked": 2,
+    }
     mended = f"recall_date = \"{{{{ event.at and '{TOMORROW.isoformat()}' }}}}\""
     path.write_text((two_accounts() + CONFIG).replace('recall_date = "{{ event.at }}"', mended, 1))
     other = web.post("/v1/parked/remap", {"route": "lima form"}).json

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import DURABLE, ValkeyServer
+
 from integration.processes import Child, answers, spawn
 
 from .history import Outage
@@ -59,6 +60,7 @@ class Actor:
     _child: Child | None = None
     _down_since: float | None = None
     _log_at: int = 0
+    _hits: int = 0
 
     def start(self) -> None:
         self._down_since = self._down_since or time.time()
@@ -101,18 +103,21 @@ class Actor:
                 os.killpg(self._child.pid, number)
 
     def _begin_outage(self) -> None:
+        self._hits += 1
         self._down_since = self._down_since or time.time()
 
-    def look(self) -> bool:
-        """Tell whether it is ready; ends the outage if it is."""
-        began = self._down_since
-        if began is None:
-            return True
-        if not self._is_ready():
-            return False
-        self.outages.append(Outage(name=self.name, began=began, ended=time.time()))
-        self._down_since = None
-        return True
+    @property
+    def is_up(self) -> bool:
+        """Tell whether it was ready when it was last looked at."""
+        return self._down_since is None
+
+    def look(self) -> None:
+        """Ask it, if it is down, whether it is ready; that ends the outage."""
+        began, hits = self._down_since, self._hits
+        # Hit once more while it was asked: that outage goes on.
+        if began is not None and self._is_ready() and hits == self._hits:
+            self.outages.append(Outage(name=self.name, began=began, ended=time.time()))
+            self._down_since = None
 
     def _is_ready(self) -> bool:
         if self.url:

@@ -96,7 +96,9 @@ def _dated_by_arrival(told: Told) -> Told:
 
 
 def _of(told: Told) -> str:
-    tries = ", ".join(f"{each.web} {each.status or each.why} {each.seconds:.2f} s" for each in told.tries[-6:])
+    tries = ", ".join(
+        f"{each.web} {each.status or each.why} {each.seconds:.2f} s" for each in told.tries[-6:]
+    )
     return f"delivery {told.key} ({told.kind}): {tries}"
 
 
@@ -210,7 +212,9 @@ def _not_after(view: _View, known: Mapping[int, _Told], calls: list[Call]) -> It
         newer = [told for version, told in known.items() if wish and version > wish.version and told.at]
         late = [told for told in newer if call.began > told.at + IN_FLIGHT_SECONDS]
         if late:
-            what = f"{call.customer}: pushed {call.began - late[0].at:.1f} s after a newer wish was acknowledged"
+            what = (
+                f"{call.customer}: pushed {call.began - late[0].at:.1f} s after a newer wish was acknowledged"
+            )
             yield Broken("P4", what, f"#{call.seq} {wish}, newer: {late[0].wish}")
 
 
@@ -237,7 +241,9 @@ def _p5(view: _View) -> Iterator[Broken]:
     for phone, recalls in view.by_phone.items():
         if len(recalls) > 1:
             wish = view.wish_of.get(phone)
-            yield Broken("P5", f"one event, {len(recalls)} recalls: {[kept.id for kept in recalls]}", f"{wish}")
+            yield Broken(
+                "P5", f"one event, {len(recalls)} recalls: {[kept.id for kept in recalls]}", f"{wish}"
+            )
     for told in view.told:
         answers = {tuple(_ids(told, each)) for each in told.tries if each.taken}
         if len(answers) > 1:
@@ -268,16 +274,19 @@ def _p8(view: _View) -> Iterator[Broken]:
 
 
 def _p9(view: _View) -> Iterator[Broken]:
-    outages: dict[str, list] = _grouped(view.history.outages, lambda outage: outage.name)
     for told in view.told:
         for each in told.tries:
             late = each.seconds > ANSWER_SECONDS + MARGIN_SECONDS
-            if late and not any(_meets(each, outage) for outage in outages.get(each.web, [])):
+            if late and not web_was_down(view.history, each):
                 yield Broken("P9", f"no answer for {each.seconds:.1f} s at {each.began:.1f}", _of(told))
 
 
-def _meets(one: Try, outage) -> bool:
-    return one.began <= outage.ended and one.ended >= outage.began
+def web_was_down(history: History, one: Try) -> bool:
+    """Tell whether the web was killed, frozen or starting while it was asked."""
+    return any(
+        outage.name == one.web and one.began <= outage.ended and one.ended >= outage.began
+        for outage in history.outages
+    )
 
 
 def _answers(view: _View) -> Iterator[Broken]:

@@ -13,6 +13,9 @@ WEBS, WORKERS, STORE = ("web0", "web1"), ("worker0", "worker1"), "store"
 
 FREEZE_SECONDS = (0.3, 4.0)
 OUTAGE_SECONDS = (0.3, 4.0)
+# Longer than any sender may be kept waiting: what hangs with the store is seen to hang.
+LONG_OUTAGE_SECONDS = (7.0, 10.0)
+RULE_SECONDS = 3.0
 DOWN_SECONDS = (0.0, 2.5)
 
 _SEVERAL = "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)"
@@ -40,7 +43,7 @@ def _blows(rng: Random, seconds: float) -> list[Fault]:
     found, at = [], 1.0
     while at < seconds:
         found.append(_blow(rng, round(at, 3)))
-        at += rng.uniform(0.4, 2.2)
+        at += rng.uniform(0.3, 1.8)
     return found
 
 
@@ -58,7 +61,8 @@ def _blow(rng: Random, at: float) -> Fault:
         return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*FREEZE_SECONDS))
     if kind in {"cut", "hold", "slow"}:
         target = rng.choice(("webs", "workers"))
-        return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*OUTAGE_SECONDS))
+        span = LONG_OUTAGE_SECONDS if rng.random() < 0.25 else OUTAGE_SECONDS
+        return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*span))
     return Fault(at=at, kind=kind, target=STORE, seconds=rng.uniform(0.2, 2.0))
 
 
@@ -66,7 +70,8 @@ def _rules(rng: Random, seconds: float, accounts: int, longest_work: float) -> l
     found, at = [], 0.5
     while at < seconds:
         rule = _rule(rng, longest_work)
-        found.append(Fault(at=round(at, 3), kind="rule", target=f"a{rng.randrange(accounts)}", rule=rule))
+        target = f"a{rng.randrange(accounts)}"
+        found.append(Fault(at=round(at, 3), kind="rule", target=target, seconds=RULE_SECONDS, rule=rule))
         at += rng.uniform(0.2, 1.2)
     return found
 

@@ -1,0 +1,108 @@
+"""Gathers what a run left behind: what the senders sent, what wolkvox got, what the ledger and the logs hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from integration.recall import Filter
+from integration.sandbox import fingerprint
+from workers.recalls import Recalls
+from workers.store import PREFIX, Store, connect
+
+from .history import Call, History, Kept, Leak
+from .settings import SECRETS, token_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .director import Director
+    from .load import Sender
+    from .system import System
+    from .watch import LaneWatch
+
+
+def collect(
+    system: System, senders: list[Sender], watch: LaneWatch, director: Director, *, drained: bool
+) -> History:
+    accounts = range(system.settings.accounts)
+    return History(
+        told=tuple(job.told() for sender in senders for job in sender.jobs),
+        kept=_kept(system),
+        calls=tuple(map(_call, system.sandbox.calls())),
+        lanes={f"a{n}": fingerprint(token_of(n, system.settings.accounts)) for n in accounts},
+        overlaps=tuple(system.sandbox.stats()["overlaps"]),
+        outages=tuple(outage for actor in system.actors.values() for outage in actor.outages),
+        spells=tuple(watch.spells.values()),
+        leaks=tuple(_leaks(system, director.bells)),
+        ended_by_themselves=tuple(director.ended_by_themselves),
+        drained=drained,
+    )
+
+
+def _kept(system: System) -> tuple[Kept, ...]:
+    client = connect(system.store.server.url)
+    listed: dict[str, list[str]] = {}
+    for key in client.keys(f"{PREFIX}in:*"):
+        for recall in client.zrange(key, 0, -1):
+            listed.setdefault(recall, []).append(key.rpartition(":")[2])
+    recalls = Recalls(Store(client))
+    return tuple(
+        Kept(
+            id=recall.id,
+            state=str(recall.state),
+            account=recall.account,
+            customer=recall.customer_id,
+            phone=recall.recall_telephone,
+            changes=tuple((c.at.timestamp(), str(c.state), c.reason) for c in recall.history),
+            listed=tuple(sorted(listed.get(recall.id, []))),
+            attempts=tuple(attempt.outcome for attempt in recall.attempts),
+        )
+        for recall in recalls.every(Filter())
+    )
+
+
+def _call(shown: dict[str, Any]) -> Call:
+    body = shown["body"] if isinstance(shown["body"], dict) else {}
+    began = datetime.fromisoformat(shown["received_at"]).timestamp()
+    ended = datetime.fromisoformat(shown["finished_at"]).timestamp() if shown["finished_at"] else began
+    return Call(
+        seq=shown["seq"],
+        token=shown["token"],
+        customer=str(body.get("customer_id")),
+        phone=str(body.get("recall_telephone")),
+        date=str(body.get("recall_date")),
+        began=began,
+        ended=ended,
+        effect=shown["code"] == "202",
+    )
+
+
+_PRIVATE = {
+    "a telephone": re.compile(r"(?<![\d.])300\d{7}(?!\d)"),
+    "a customer": re.compile(r"cust-s\d"),
+    "a token": re.compile(r"token-of-lane-"),
+    **{f"the secret {name}": re.compile(re.escape(secret)) for name, secret in SECRETS.items()},
+}
+
+
+def _leaks(system: System, bells: list[bytes]) -> Iterator[Leak]:
+    for actor in system.actors.values():
+        yield from _leaks_in(actor.name + "'s log", actor.log.read_text("utf-8", "replace").splitlines())
+    yield from _leaks_in("a broker message", map(_bell_text, bells))
+
+
+def _leaks_in(place: str, lines: Iterable[str]) -> Iterator[Leak]:
+    for line in lines:
+        for what, pattern in _PRIVATE.items():
+            if pattern.search(line):
+                yield Leak(place=place, what=what, line=pattern.sub("…", line)[:200])
+
+
+def _bell_text(message: bytes) -> str:
+    text = message.decode("utf-8", "replace")
+    body = json.loads(message).get("body", "")
+    return text + base64.b64decode(body).decode("utf-8", "replace")

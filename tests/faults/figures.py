@@ -1,0 +1,59 @@
+"""A run in figures: how much there was of everything, and how long it took. Judges nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from .checker import ANSWER_SECONDS, web_was_down
+from .settings import SERVER_LIMIT_SECONDS
+from .watch import in_seconds
+
+if TYPE_CHECKING:
+    from .director import Director
+    from .history import History
+    from .watch import LaneWatch
+
+
+def figures(history: History, director: Director, watch: LaneWatch, calm: float) -> dict[str, Any]:
+    tries = [each for told in history.told for each in told.tries]
+    seconds = sorted(each.seconds for each in tries if each.status)
+    work = max((call.ended - call.began for call in history.calls), default=0.0)
+    kills = {name: n for name, n in director.done.items() if name.startswith("kill")}
+    others = {name: n for name, n in director.done.items() if not name.startswith("kill")}
+    return {
+        "deliveries": len(history.told),
+        "acknowledged": sum(told.acknowledged is not None for told in history.told),
+        "sent again after it was taken": sum(sum(t.taken for t in told.tries) > 1 for told in history.told),
+        "requests": len(tries),
+        "answers": dict(sorted(Counter(each.status or each.why for each in tries).items(), key=str)),
+        "seconds to an answer": (
+            f"median {_at(seconds, 0.5):.3f}, 99 % {_at(seconds, 0.99):.2f}, longest {_at(seconds, 1):.2f}"
+        ),
+        "answers after over 2 s": dict(_slow(history)),
+        "recalls": dict(Counter(kept.state for kept in history.kept)),
+        "calls at wolkvox": len(history.calls),
+        "put on record there": sum(call.effect for call in history.calls),
+        "longest work on a call": f"{work:.2f} s of {SERVER_LIMIT_SECONDS} s",
+        "workers lost in a call": sum(kept.attempts.count("worker lost") for kept in history.kept),
+        "overlaps": len(history.overlaps),
+        "kills": f"{sum(kills.values())}: {kills}",
+        "other faults": others,
+        "longest lane untaken, calm": f"{in_seconds(watch.spells):.2f} s",
+        "longest untaken, under faults": f"{watch.longest_under_faults:.2f} s",
+        "seconds until all was done": f"{calm:.1f}",
+    }
+
+
+def _slow(history: History) -> Counter[str]:
+    """Count, by kind and status, the answers that took longer than promised though their web was up."""
+    return Counter(
+        f"{told.kind} {each.status or each.why}"
+        for told in history.told
+        for each in told.tries
+        if each.seconds > ANSWER_SECONDS and not web_was_down(history, each)
+    )
+
+
+def _at(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

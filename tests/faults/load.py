@@ -1,0 +1,291 @@
+"""The senders: CRMs and callers of the API that go on until they are told that their delivery was taken.
+
+What they ask for comes from a seed. Customers are asked for again and again; deliveries come late, out of
+order, twice, and some events in two deliveries. Every request and its answer is kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+import http.client
+import itertools
+import json
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from integration.sources import SOURCES
+
+from .history import Told, Try, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from integration.config import Config
+
+    from .cast import Actor
+
+ZONE = ZoneInfo("America/Bogota")
+CAMPAIGN = "10"
+CUSTOMERS = 5
+"""Per sender, kind and account: few, so that wishes overtake each other."""
+MOST_OPEN = 60
+TIMEOUT_SECONDS = 12.0
+FAR = datetime(2031, 1, 1, tzinfo=UTC)
+"""No callback falls due during a run, so each is sent with the date that was asked for."""
+
+
+@dataclass
+class Job:
+    """A delivery on its way."""
+
+    key: str
+    kind: str
+    wishes: tuple[Wish, ...]
+    body: bytes
+    event_ids: tuple[int, ...] = ()
+    recall: str = ""
+    tries: list[Try] = field(default_factory=list)
+    repeats: int = 0
+
+    def told(self) -> Told:
+        return Told(
+            key=self.key, kind=self.kind, wishes=self.wishes, tries=tuple(self.tries), recall=self.recall
+        )
+
+
+class Numbers:
+    """What must be unique over all senders: telephones, events, versions that only grow."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = itertools.count(1)
+        self._version = 0
+
+    def next(self) -> int:
+        return next(self._next)
+
+    def version(self) -> int:
+        """Give epoch milliseconds, each later than the one before."""
+        with self._lock:
+            self._version = max(self._version + 1, time.time_ns() // 1_000_000)
+            return self._version
+
+
+class Sender(threading.Thread):
+    """One CRM, with customers of its own. `rate` is how many new deliveries it makes a second."""
+
+    def __init__(self, name: str, seed: int, stage: Stage, *, rate: float, most: int) -> None:
+        super().__init__(name=name, daemon=True)
+        self._rng = Random(f"{name} {seed}")
+        self._stage = stage
+        self._rate = rate
+        self._most = most
+        self._due: list[tuple[float, int, Job]] = []
+        self._busy: set[str] = set()
+        self._taken: list[Job] = []
+        self._recalls: list[str] = []
+        self._by_self = itertools.count()
+        self.jobs: list[Job] = []
+        self.closing = threading.Event()
+        self.abandon = threading.Event()
+
+    # -- the loop --
+
+    def run(self) -> None:
+        next_at = time.monotonic()
+        while not self.abandon.is_set():
+            now = time.monotonic()
+            if self.closing.is_set() and not self._due:
+                return
+            if now >= next_at and not self.closing.is_set() and self._has_room():
+                next_at = now + self._rng.expovariate(self._rate)
+                self._ask_something()
+            if self._due and self._due[0][0] <= now:
+                self._send(heapq.heappop(self._due)[2])
+            else:
+                time.sleep(0.005)
+
+    def _has_room(self) -> bool:
+        return len(self._due) < MOST_OPEN and len(self.jobs) < self._most
+
+    def _later(self, job: Job, seconds: float) -> None:
+        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._by_self), job))
+
+    # -- what is asked --
+
+    def _ask_something(self) -> None:
+        ask: Callable[[], Job | None] = self._rng.choices(
+            (self._hubspot, self._form, self._api, self._cancel), (5, 4, 4, 1)
+        )[0]
+        job = ask()
+        if job is None:
+            return
+        self.jobs.append(job)
+        # A delivery that is held up on its way is overtaken by later ones.
+        held_up = job.kind in {"hubspot", "forms"} and self._rng.random() < 0.3
+        self._later(job, self._rng.uniform(0, 2) if held_up else 0)
+
+    def _wish(self, kind: str, *, may_cancel: bool = True) -> Wish:
+        rng = self._rng
+        account = rng.choice(self._stage.accounts)
+        customer = f"cust-{self.name}-{kind}-{account}-{rng.randrange(CUSTOMERS)}"
+        version = self._stage.numbers.version()
+        if may_cancel and rng.random() < 0.12:
+            return Wish(account=account, customer=customer, version=version)
+        day = FAR + timedelta(minutes=rng.randrange(100_000))
+        return Wish(
+            account=account,
+            customer=customer,
+            version=version,
+            phone=f"300{self._stage.numbers.next():07d}",
+            date=day.astimezone(ZONE).strftime("%Y%m%d%H%M%S"),
+        )
+
+    def _hubspot(self) -> Job:
+        wishes = [self._wish("hubspot") for _ in range(self._rng.choice((1, 1, 2, 4)))]
+        ids = [self._stage.numbers.next() for _ in wishes]
+        earlier = [job for job in self._taken[-20:] if job.kind == "hubspot"]
+        if earlier and self._rng.random() < 0.15:
+            # HubSpot may put an event that it thinks undelivered into another batch.
+            old = self._rng.choice(earlier)
+            wishes.append(old.wishes[0])
+            ids.append(old.event_ids[0])
+        body = json.dumps([_hubspot_event(w, n) for w, n in zip(wishes, ids, strict=True)])
+        return Job(f"hs-{ids[0]}", "hubspot", tuple(wishes), body.encode(), tuple(ids))
+
+    def _form(self) -> Job:
+        wish = self._wish("forms")
+        number = self._stage.numbers.next()
+        body = {
+            "account": wish.account,
+            "customer": wish.customer,
+            "phone": wish.phone,
+            "at": wish.date,
+            "updated": wish.version,
+        }
+        return Job(f"msg_{number}", "forms", (wish,), json.dumps(body).encode())
+
+    def _api(self) -> Job | None:
+        wish = self._wish("api", may_cancel=False)
+        if wish.customer in self._busy:
+            return None  # its order is the arrival's, so there is only one on the way
+        self._busy.add(wish.customer)
+        body = {
+            "account": wish.account,
+            "campaign_id": CAMPAIGN,
+            "customer_id": wish.customer,
+            "recall_telephone": wish.phone,
+            "recall_date": wish.date,
+        }
+        return Job(f"key-{wish.phone}", "api", (wish,), json.dumps(body).encode())
+
+    def _cancel(self) -> Job | None:
+        if not self._recalls:
+            return None
+        recall = self._recalls.pop(self._rng.randrange(max(0, len(self._recalls) - 5), len(self._recalls)))
+        return Job(f"cancel-{recall}", "cancel", (), b"", recall=recall)
+
+    # -- sending --
+
+    def _send(self, job: Job) -> None:
+        one = self._stage.post(self._rng.choice(self._stage.webs), job)
+        job.tries.append(one)
+        settled = one.taken or (job.kind == "cancel" and one.status == 409)
+        if not settled:
+            self._later(job, self._rng.uniform(0.2, 1.0))
+            return
+        if len([each for each in job.tries if each.taken]) == 1:
+            self._note(job, one)
+        if one.taken and job.repeats < 2 and job.kind != "cancel" and self._rng.random() < 0.15:
+            job.repeats += 1
+            self._later(job, self._rng.uniform(0, 3))
+
+    def _note(self, job: Job, one: Try) -> None:
+        self._taken.append(job)
+        if job.kind == "api":
+            self._busy.discard(job.wishes[0].customer)
+            self._recalls.append(one.body["id"])
+
+
+def _hubspot_event(wish: Wish, number: int) -> dict[str, Any]:
+    return {
+        "eventId": number,
+        "subscriptionId": 25,
+        "portalId": 33,
+        "appId": 1160452,
+        "occurredAt": wish.version,
+        "subscriptionType": "contact.propertyChange",
+        "attemptNumber": 0,
+        "objectId": wish.customer,
+        "propertyName": f"callback_{wish.account}",
+        "propertyValue": wish.date,
+        "phone": wish.phone,
+        "changeSource": "CRM",
+    }
+
+
+class Stage:
+    """What all senders share: the webs they reach, and how a job becomes a request."""
+
+    def __init__(
+        self, config: Config, webs: tuple[Actor, ...], accounts: tuple[str, ...], api_key: str
+    ) -> None:
+        self.webs = webs
+        self.accounts = accounts
+        self.numbers = Numbers()
+        self._config = config
+        self._api_key = api_key
+
+    def post(self, web: Actor, job: Job) -> Try:
+        """Send a job once, on a connection of its own."""
+        began = time.time()
+        status, body, why = 0, {}, ""
+        connection = http.client.HTTPConnection(web.url.removeprefix("http://"), timeout=TIMEOUT_SECONDS)
+        try:
+            path, headers = self._request(web, job)
+            connection.request("POST", path, job.body, headers)
+            response = connection.getresponse()
+            text = response.read()
+            status, body = response.status, _json(text)
+        except (OSError, http.client.HTTPException) as error:
+            status, why = 0, type(error).__name__
+        finally:
+            connection.close()
+        return Try(web=web.name, began=began, ended=time.time(), status=status, body=body, why=why)
+
+    def _request(self, web: Actor, job: Job) -> tuple[str, Mapping[str, str]]:
+        if job.kind in {"hubspot", "forms"}:
+            return f"/hooks/{job.kind}", self._signed(web, job)
+        bearer = {"Authorization": f"Bearer {self._api_key}"}
+        if job.kind == "cancel":
+            return f"/v1/recalls/{job.recall}/cancel", bearer
+        return "/v1/recalls", {
+            **bearer,
+            "Idempotency-Key": job.key,
+            "Content-Type": "application/json",
+        }
+
+    def _signed(self, web: Actor, job: Job) -> Mapping[str, str]:
+        source = self._config.sources[job.kind]
+        return SOURCES[source.kind].sign(
+            job.body,
+            source,
+            url=f"{web.url}/hooks/{job.kind}",
+            method="POST",
+            message_id=job.key or secrets.token_hex(8),
+            now=datetime.now(UTC),
+        )
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,85 @@
+"""One run: the cast is started, loaded, befallen by what the seed planned, calmed down, and judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from integration.config_file import load
+from integration.processes import write_line
+
+from . import plan
+from .calm import calm_down
+from .checker import Broken, check
+from .director import Director
+from .evidence import collect
+from .figures import figures
+from .load import Sender, Stage
+from .settings import API_KEY, LONGEST_WORK
+from .system import on_stage
+from .watch import LaneWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .history import History
+    from .settings import Settings
+    from .system import System
+
+
+@dataclass
+class Report:
+    """What came of a run."""
+
+    settings: Settings
+    broken: list[Broken]
+    figures: dict[str, Any]
+    history: History = field(repr=False)
+    folder: Path
+
+    def __str__(self) -> str:
+        lines = [f"{name:<28} {value}" for name, value in self.figures.items()]
+        shown = [f"BROKEN {broken}" for broken in self.broken[:20]]
+        more = [f"… and {len(self.broken) - 20} more"] if len(self.broken) > 20 else []
+        counts = Counter(broken.promise for broken in self.broken)
+        told = ", ".join(f"{promise} {n} times" for promise, n in counts.items())
+        verdict = f"broken: {told}" if self.broken else "every promise was kept"
+        return "\n".join([*lines, *shown, *more, f"seed {self.settings.seed}: {verdict}"])
+
+
+def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_line) -> Report:
+    """Play one run and judge it."""
+    with on_stage(settings, folder) as system:
+        say(f"seed {settings.seed}: {settings.seconds:g} s of faults, logs in {folder}")
+        senders = _senders(system)
+        watch = LaneWatch(system.store.server.url)
+        director = Director(system)
+        try:
+            for thread in (watch, *senders):
+                thread.start()
+            director.run(plan.faults(settings.seed, settings.seconds, settings.accounts, LONGEST_WORK))
+            drained, calm_seconds = calm_down(system, senders, watch, say)
+        finally:
+            _end(senders, watch)
+        history = collect(system, senders, watch, director, drained=drained)
+    told = figures(history, director, watch, calm_seconds)
+    return Report(settings, check(history), told, history, folder)
+
+
+def _senders(system: System) -> list[Sender]:
+    settings = system.settings
+    config = load(system.config_path, system.environ)
+    accounts = tuple(f"a{n}" for n in range(settings.accounts))
+    stage = Stage(config, system.webs, accounts, API_KEY)
+    rate, most = settings.rate / settings.senders, settings.most // settings.senders
+    return [Sender(f"s{n}", settings.seed, stage, rate=rate, most=most) for n in range(settings.senders)]
+
+
+def _end(senders: list[Sender], watch: LaneWatch) -> None:
+    for sender in senders:
+        sender.abandon.set()
+    for sender in senders:
+        sender.join(15)
+    watch.stop()

@@ -1,0 +1,72 @@
+"""What a run is like: how long, how much, under which seed; and the configuration that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .load import CAMPAIGN
+
+if TYPE_CHECKING:
+    from .mutants import Mutant
+
+TIMEOUT_SECONDS, SERVER_LIMIT_SECONDS, LONGEST_WORK = 1, 3, 2.7
+"""T and S of every account, and how long wolkvox works on a call at most."""
+API_KEY = "api-key-of-the-fault-run-0123456789"
+SECRETS = {
+    "HUBSPOT_SECRET": "hubspot-client-secret-of-the-fault-run",
+    "FORMS_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "API_KEY": API_KEY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`rate` is deliveries a second over all senders, `most` how many of them at most."""
+
+    seed: int
+    seconds: float
+    accounts: int = 8
+    senders: int = 4
+    rate: float = 12.0
+    most: int = 20_000
+    mutant: Mutant | None = None
+
+
+def token_of(n: int, accounts: int) -> str:
+    """Name an account's token; the last two accounts share one, and so a lane."""
+    return f"token-of-lane-{min(n, accounts - 2)}-xyz"
+
+
+def config_text(settings: Settings, wolkvox: str) -> str:
+    parts = [
+        '[api_keys]\nfaults = "env:API_KEY"\n',
+        '[sources.hubspot]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n',
+        (
+            '[sources.forms]\nkind = "json"\nverify = "standard-webhooks"\n'
+            'secrets = ["env:FORMS_SECRET"]\nevent_time = "{{ event.updated }}"\n'
+        ),
+        settings.mutant.config if settings.mutant else "",
+    ]
+    for n in range(settings.accounts):
+        parts.append(
+            f'[accounts.a{n}]\nbase_url = "{wolkvox}"\ntoken = "{token_of(n, settings.accounts)}"\n'
+            'timezone = "America/Bogota"\ncountry = "CO"\n'
+            f"timeout_seconds = {TIMEOUT_SECONDS}\nserver_limit_seconds = {SERVER_LIMIT_SECONDS}\n"
+        )
+        property_ = f"event.propertyName == 'callback_a{n}'"
+        parts += _routes("hubspot", f"a{n}", property_, "objectId", "propertyValue")
+        parts += _routes("forms", f"a{n}", f"event.account == 'a{n}'", "customer", "at")
+    return "\n".join(parts)
+
+
+def _routes(source: str, account: str, when: str, customer: str, date: str) -> list[str]:
+    head = f'[[routes]]\nsource = "{source}"\naccount = "{account}"\ncampaign_id = "{CAMPAIGN}"\n'
+    head += f'customer_id = "{{{{ event.{customer} }}}}"\n'
+    return [
+        (
+            f'{head}name = "{source} {account}"\nwhen = "{when} and event.{date}"\n'
+            f'recall_telephone = "{{{{ event.phone }}}}"\nrecall_date = "{{{{ event.{date} }}}}"\n'
+        ),
+        f'{head}name = "{source} {account} off"\nwhen = "{when} and not event.{date}"\naction = "cancel"\n',
+    ]

@@ -1,0 +1,88 @@
+"""Looks at all lanes about ten times a second: which have work, no reason to wait, and nobody who takes it."""
+
+from __future__ import annotations
+
+import threading
+
+import redis
+
+from workers.store import PREFIX
+
+from .history import Spell
+
+EVERY_SECONDS = 0.1
+
+
+class LaneWatch(threading.Thread):
+    """Measures how long a lane stands untaken. Asks the store itself, past every proxy."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(name="lane watch", daemon=True)
+        self._client = redis.Redis.from_url(
+            url, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, retry=None
+        )
+        self._since: dict[str, tuple[str, float]] = {}
+        self._ended = threading.Event()
+        self.calm_at: float | None = None
+        self.longest_now = 0.0
+        self.longest_under_faults = 0.0
+        self.spells: dict[str, Spell] = {}
+
+    def run(self) -> None:
+        while not self._ended.wait(EVERY_SECONDS):
+            try:
+                self._look()
+            except redis.RedisError:
+                self._since.clear()  # nobody can take a lane while the store is away
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(5)
+
+    def _look(self) -> None:
+        lanes = sorted(set(self._client.hgetall(f"{PREFIX}accounts").values()))
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for lane in lanes:
+                pipe.hgetall(f"{PREFIX}lane:{lane}")
+                pipe.zcard(f"{PREFIX}lane:{lane}:queue")
+            (seconds, micros), *found = pipe.execute()
+        now = seconds + micros / 1e6
+        for n, lane in enumerate(lanes):
+            self._note(lane, found[2 * n], found[2 * n + 1], now)
+        self.longest_now = max((now - since for _, since in self._since.values()), default=0.0)
+
+    def _note(self, lane: str, fields: dict[str, str], queued: int, now: float) -> None:
+        turn = f"{fields.get('fence')} {fields.get('step')}"
+        if not is_due(fields, queued, now):
+            self._since.pop(lane, None)
+            return
+        known, since = self._since.setdefault(lane, (turn, now))
+        if known != turn:
+            self._since[lane] = (turn, now)
+            return
+        if self.calm_at is None:
+            self.longest_under_faults = max(self.longest_under_faults, now - since)
+            return
+        began = max(since, self.calm_at)
+        spell = self.spells.get(lane)
+        if spell is None or now - began > spell.seconds:
+            self.spells[lane] = Spell(lane=lane, began=began, seconds=max(0.0, now - began))
+
+
+def is_due(fields: dict[str, str], queued: int, now: float) -> bool:
+    """Tell whether somebody should be working on a lane; `now` in seconds by the store's clock."""
+
+    def moment(name: str) -> float:
+        return float(fields.get(name) or 0) / 1000
+
+    if fields.get("inflight"):
+        return moment("lease") < now
+    if not queued or fields.get("stopped") or fields.get("paused"):
+        return False
+    return max(moment("wait"), moment("quiet")) < now
+
+
+def in_seconds(spells: dict[str, Spell]) -> float:
+    """Give the longest of them."""
+    return max((spell.seconds for spell in spells.values()), default=0.0)
