@@ -666,8 +666,9 @@ class LaneMachine(RuleBasedStateMachine):
     def note_the_overtaken(self, account: str, old: str, wishes: dict) -> None:
         """What was in flight on the lane of the old token may have been overtaken there already."""
         for recall, fields in self.view().recalls.items():
-            ours = self.world.recalls[recall][0] == account
-            if ours and fields["state"] in ENDS and not self.is_newest(recall, wishes, old):
+            owner = self.world.recalls[recall][0]
+            was_there = owner == account or self.world.bound[owner] == old
+            if was_there and fields["state"] in ENDS and not self.is_newest(recall, wishes, old):
                 self.states[recall] = State(fields["state"])
 
     def move(self, account: str, old: str, lane: str) -> None:

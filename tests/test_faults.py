@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from faults import plan
 from faults.checker import IN_FLIGHT_SECONDS, TAKEN_UP_SECONDS, check
 from faults.history import Call, History, Kept, Leak, Outage, Spell, Told, Try, Wish

@@ -10,6 +10,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+
 from lane_machine import LaneMachine
 
 EXAMPLES = int(os.environ.get("RINGBACK_EXAMPLES", "40"))

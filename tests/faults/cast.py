@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import DURABLE, ValkeyServer
-
 from integration.processes import Child, answers, spawn
 
 from .history import Outage

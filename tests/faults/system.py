@@ -16,8 +16,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import redis
-from conftest import DURABLE
 
+from conftest import DURABLE
 from integration.sandbox import Sandbox
 
 from . import plan
