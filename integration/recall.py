@@ -60,7 +60,8 @@ class Attempt:
     """One push: when it started (aware, UTC), how long it took, and what wolkvox answered.
 
     `outcome` is the verdict's name; `http_status`, `code` and `msg` are None where no answer came.
-    `msg` repeats customer and telephone: it is customer data.
+    `msg` repeats customer and telephone: it is customer data, and so is `answer`, the whole body of
+    at most 64 KiB, which the latest attempt has unless wolkvox accepted.
     """
 
     started_at: datetime
@@ -69,6 +70,7 @@ class Attempt:
     code: str | None
     msg: str | None = field(repr=False)
     outcome: str
+    answer: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -276,12 +276,13 @@ def test_the_token_is_in_no_key_and_no_value_of_the_store(shop):
             assert token not in str(client.hgetall(key))
 
 
-def test_a_recall_whose_account_stays_unknown_ends_dead(shop):
+def test_the_whole_answer_is_kept_with_the_latest_attempt_until_one_is_accepted(shop):
+    shop.sandbox.add_rule(action="html", times=1)
     recall = shop.ask("c1")
-    foreign = {"cali": shop.desk.config.accounts["bogota"]}
-    for _ in range(6):
-        Turn(shop.tools(), shop.lane, foreign).run()
-        shop.desk.resume("bogota")
-    assert shop.calls() == []
-    assert shop.recall(recall).state is State.DEAD
-    assert "no longer in the configuration" in shop.recall(recall).reason
+    shop.turn()
+    assert "This is not JSON" in shop.recall(recall).attempts[-1].answer
+    shop.desk.store.client.hset(shop.desk.store.key(f"lane:{shop.lane}"), mapping={"quiet": 0, "wait": 0})
+    shop.turn()
+    found = shop.recall(recall)
+    assert found.state is State.ACCEPTED
+    assert [attempt.answer for attempt in found.attempts] == [None, None]

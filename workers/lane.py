@@ -91,6 +91,7 @@ class Outcome:
     convicts: bool = False
     date: str | None = None
     attempt: str | None = None
+    answer: str | None = None
     sent_ms: int | None = None
     quiet: bool = False
     wait_ms: int | None = None

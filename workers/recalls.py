@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,13 @@ def attempt_line(attempt: Attempt) -> str:
     ).decode()
 
 
+def _attempts(record: Mapping[str, str]) -> tuple[Attempt, ...]:
+    attempts = [_attempt(line) for line in record.get("attempts", "").split("\n") if line]
+    if attempts and "answer" in record:
+        attempts[-1] = replace(attempts[-1], answer=record["answer"])
+    return tuple(attempts)
+
+
 def _change(line: str) -> Change:
     at, state, reason = line.split("\t", 2)
     return Change(at=_moment(at), state=State(state), reason=reason)
@@ -69,7 +77,7 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
         source=doc["source"],
         route=doc.get("route"),
         created_at=_moment(record["created"]),
-        attempts=tuple(_attempt(line) for line in record.get("attempts", "").split("\n") if line),
+        attempts=_attempts(record),
         history=tuple(_change(line) for line in record["changes"].split("\n") if line),
         reason=record.get("reason") or None,
     )

@@ -47,7 +47,6 @@ log = structlog.get_logger("ringback.turn")
 TURN_SECONDS = 3.0
 TURN_RECALLS = 20
 FOREIGN_WAIT_MS = 5_000
-FOREIGN_TRIES = 5
 LATE_WAIT_MS = 200
 
 
@@ -142,7 +141,9 @@ class Turn:
     def _push(self, line: Line, claim: Claim) -> Outcome:
         account = self._accounts.get(claim.account)
         if account is None:
-            return _foreign(claim)
+            # A worker whose configuration is newer will come; one that left the configuration left the lane.
+            reason = "this worker does not know the account yet"
+            return Outcome(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
         wanted = datetime.fromisoformat(claim.date)
         scheduled = self._tools.reschedule(account, wanted, self._tools.now())
         if isinstance(scheduled, Drop):
@@ -190,6 +191,7 @@ class Turn:
             **outcome,
             verdict=str(verdict.kind),
             attempt=attempt_line(attempt),
+            answer=None if outcome.get("state") == "accepted" else _text(exchange.body),
             sent_ms=sent_ms,
             history=history.to_json(),
         )
@@ -215,12 +217,8 @@ class Turn:
             self._tools.reporter.stopped(claim.account, outcome["stop"])
 
 
-def _foreign(claim: Claim) -> Outcome:
-    """Wait for a newer configuration; when none comes, the account is gone, and so is its recall."""
-    if claim.strikes < FOREIGN_TRIES:
-        reason = "this worker does not know the account yet"
-        return Outcome(kind="again", reason=reason, convicts=True, wait_ms=FOREIGN_WAIT_MS)
-    return Outcome(kind="ended", state="dead", reason="its account is no longer in the configuration")
+def _text(body: bytes) -> str | None:
+    return body.decode("utf-8", "replace") or None
 
 
 def _iso(moment: datetime) -> str:

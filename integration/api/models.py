@@ -138,7 +138,10 @@ class RecallsQuery(Asked):
 
 
 class AttemptShown(Shown):
-    """One call to wolkvox. `http_status`, `code` and `msg` are null where no answer came."""
+    """One call to wolkvox. `http_status`, `code` and `msg` are null where no answer came.
+
+    `answer` is the whole body, at most 64 KiB of it; the latest attempt has it unless it was accepted.
+    """
 
     started_at: Milliseconds
     seconds: float
@@ -146,6 +149,7 @@ class AttemptShown(Shown):
     code: str | None
     msg: str | None
     outcome: str
+    answer: str | None = None
 
 
 class ChangeShown(Shown):

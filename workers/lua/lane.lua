@@ -263,7 +263,7 @@ end
 function Lane.apply(l, o)
   local id = Lane.get(l, 'inflight')
   Lane.set(l, 'inflight', '')
-  if o.attempt then Recall.add_attempt(id, o.attempt) end
+  if o.attempt then Recall.add_attempt(id, o.attempt, o.answer) end
   if o.verdict then count('pushes:' .. o.verdict) end
   if o.sent_ms then Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1) end
   if o.quiet then Lane.set(l, 'quiet', now - math.max(0, o.sent_ms or 0) + Lane.num(l, 'quiet_ms')) end

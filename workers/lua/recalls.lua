@@ -6,6 +6,7 @@
 --   date      recall_date as sent, ISO 8601       doc       the rest of the request, JSON
 --   created   ms of admission                     ended     ms of the end, if any
 --   reason    of the present state                changes   one line per change: ms TAB state TAB reason
+--   answer    wolkvox's whole answer to the latest push, unless it was accepted
 --   attempts  one JSON line per push              strikes, rounds, crashes   see retry.py
 
 local Recall = {}
@@ -59,7 +60,10 @@ function Recall.set_queued(id)
   redis.call('ZREM', P .. 'in:pushing', id)
 end
 
-function Recall.add_attempt(id, line)
+-- Of the latest attempt the whole answer is kept, of those before it what their lines say.
+function Recall.add_attempt(id, line, answer)
+  redis.call('HDEL', recall_key(id), 'answer')
+  if answer then redis.call('HSET', recall_key(id), 'answer', answer) end
   local kept = redis.call('HGET', recall_key(id), 'attempts')
   if not kept then
     redis.call('HSET', recall_key(id), 'attempts', line)
