@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.stored import read_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -107,7 +109,7 @@ class Outcome:
 
 
 def _claimed(text: str) -> Claim | NoClaim:
-    reply = orjson.loads(text.encode("utf-8", "surrogateescape"))
+    reply = read_json(text)
     if reply["kind"] != "push":
         return NoClaim(reply["kind"], reply.get("reason", ""), int(reply.get("until", 0)))
     record = reply["recall"]
@@ -117,7 +119,7 @@ def _claimed(text: str) -> Claim | NoClaim:
         account=record["account"],
         campaign_id=record["campaign"],
         customer_id=record["customer"],
-        telephone=orjson.loads(record["doc"].encode("utf-8", "surrogateescape"))["recall_telephone"],
+        telephone=read_json(record["doc"])["recall_telephone"],
         date=record["date"],
         strikes=int(record.get("strikes", 0)),
         rounds=int(record.get("rounds", 0)),

@@ -18,6 +18,7 @@ import orjson
 from integration.delivery import Answer, Delivery, Event, delivery_id
 from integration.errors import UnboundError
 from integration.plan import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
+from integration.stored import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -301,7 +302,7 @@ class Ledger:
         They come back by themselves after the lease, so a worker that dies loses none.
         """
         replies = self._store.call("take_lookups", source, most_events, round(lease_seconds * 1000))
-        return [_kept_lookup(orjson.loads(text.encode("utf-8", "surrogateescape"))) for text in replies]
+        return [_kept_lookup(read_json(text)) for text in replies]
 
     def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
         """Let a lookup wait; `reason` is for the operator."""
@@ -368,7 +369,7 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
         source=record["source"],
         method="POST",
         url="",
-        headers=orjson.loads(record["headers"].encode("utf-8", "surrogateescape")),
+        headers=read_json(record["headers"]),
         body=b"",
         received_at=datetime.fromisoformat(record["received"]),
     )
@@ -382,10 +383,10 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
 
 
 def _kept_lookup(record: Mapping[str, str]) -> Kept:
-    return _kept(record["id"], record, orjson.loads(record["events"].encode("utf-8", "surrogateescape")))
+    return _kept(record["id"], record, read_json(record["events"]))
 
 
 def kept_parked(record: Mapping[str, str]) -> Kept:
     """Read a parked event back, as `Ledger.parked` gave it."""
-    event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
+    event = read_json(record["event"])
     return _kept(record["id"], record, [event])

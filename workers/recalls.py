@@ -11,6 +11,7 @@ import orjson
 
 from integration.errors import ConflictError, UnknownError
 from integration.recall import Attempt, Change, Filter, Recall, State
+from integration.stored import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ def _moment(ms: str | float) -> datetime:
 
 
 def _attempt(line: str) -> Attempt:
-    fields = orjson.loads(line.encode("utf-8", "surrogateescape"))
+    fields = read_json(line)
     return Attempt(
         started_at=_moment(fields["started_at"]),
         seconds=fields.get("seconds") or 0.0,
@@ -64,7 +65,7 @@ def _change(line: str) -> Change:
 
 def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
     """Make a recall of its hash in the store."""
-    doc = orjson.loads(record["doc"].encode("utf-8", "surrogateescape"))
+    doc = read_json(record["doc"])
     return Recall(
         id=recall_id,
         state=State(record["state"]),

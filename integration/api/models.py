@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import orjson
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from integration.recall import State
+from integration.stored import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -270,7 +270,7 @@ class ParkedShown(Shown):
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
         """Make it of the record that the store keeps of a parked event."""
-        event = orjson.loads(record["event"].encode("utf-8", "surrogateescape"))
+        event = read_json(record["event"])
         return cls(
             id=record["id"],
             source=record["source"],

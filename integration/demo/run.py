@@ -71,7 +71,7 @@ def _play(stage: Stage, console: Console) -> bool:
 
 def _settle(story: Story, console: Console) -> None:
     until = time.monotonic() + SETTLE_SECONDS
-    with _shown(story, console) as show:
+    with _Shown(story, console) as show:
         while not _settled(story) and time.monotonic() < until:
             show()
             time.sleep(LOOK_SECONDS)
@@ -121,10 +121,6 @@ class _Shown:
     def _show(self) -> None:
         if self._live is not None:
             self._live.update(_story_table(self._story.rows), refresh=True)
-
-
-def _shown(story: Story, console: Console) -> _Shown:
-    return _Shown(story, console)
 
 
 MARKS = {None: "[yellow]…[/yellow]", True: "[green]ok[/green]", False: "[red]wrong[/red]"}
