@@ -36,7 +36,7 @@ _OUTBOUND = "http://soap.sforce.com/2005/09/outbound"
 _CREDENTIALS = frozenset({"SessionId"})
 
 # The 18-character form of an id is the 15-character one with three letters that tell its upper case.
-_ID_LENGTH = 15
+ID_LENGTH = 15
 
 # The WSDL says `notificationsResponse`; samples that answer `notifications` are retried for a day.
 _ACK = f'<notificationsResponse xmlns="{_OUTBOUND}"><Ack>true</Ack></notificationsResponse>'
@@ -52,8 +52,8 @@ def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> Non
     given = _organization_id(_message(delivery))
     if not given:
         raise NotVerifiedError("organization_id", "the message names none")
-    expected = settings.organization_id[:_ID_LENGTH].encode()
-    if not matches_any(given[:_ID_LENGTH].encode(), (expected,)):
+    expected = settings.organization_id[:ID_LENGTH].encode()
+    if not matches_any(given[:ID_LENGTH].encode(), (expected,)):
         raise NotVerifiedError("organization_id", "the message comes from another organisation")
 
 
@@ -84,6 +84,14 @@ def _message(delivery: Delivery) -> Element:
 
 def _organization_id(message: Element) -> str:
     return (message.findtext(f"{{{_OUTBOUND}}}OrganizationId") or "").strip()
+
+
+def organization_of(delivery: Delivery) -> str:
+    """Give the organisation that a message names, empty when it names none.
+
+    Raises UnsupportedTypeError, UnreadableError.
+    """
+    return _organization_id(_message(delivery))
 
 
 def _event(notification: Element, organization_id: str) -> Event:
