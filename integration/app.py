@@ -20,6 +20,7 @@ from integration.rates import Rates
 from integration.receiver import receiver_blueprint
 from integration.reporting import start_sentry
 from workers.desk import Desk
+from workers.pulse import Pulse
 from workers.store import Store, connect
 from workers.tasks import celery_doorbell
 
@@ -36,11 +37,13 @@ STORE_ANSWER_SECONDS = 1.2
 def create_app() -> Flask:
     """Make the web application for a server. What stops the start is said in plain words, without a trace."""
     try:
-        return make_app(os.environ)
+        app = make_app(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"Ringback cannot start:\n{error}\n")
         sys.stderr.flush()
         raise SystemExit(1) from None
+    app.extensions["pulse"].start()
+    return app
 
 
 def make_app(environ: Mapping[str, str]) -> Flask:
@@ -54,10 +57,12 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     client = connect(
         store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS
     )
-    store = Store(client)
+    store = Store(client, kind="web")
     desk = Desk(watch, store, celery_doorbell())
     _look_at_store(desk)
-    return compose(desk, Rates(client))
+    app = compose(desk, Rates(client))
+    app.extensions["pulse"] = Pulse(desk.processes, store.who)
+    return app
 
 
 def compose(desk: Desk, rates: Rates) -> Flask:

@@ -14,7 +14,7 @@ import threading
 import time
 from datetime import datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import sentry_sdk
 from flask import Flask
@@ -542,7 +542,7 @@ class _Flood:
 
 
 class SentryReporter:
-    """Tells Sentry of dead recalls and stopped lanes; without Sentry it does nothing.
+    """Tells Sentry of dead recalls, stopped lanes and deaf workers; without Sentry it does nothing.
 
     Reports are grouped by verdict and account, and name the recall by its id: no customer's data. At
     most 20 of a kind leave a process in a minute. `clock` gives seconds.
@@ -555,13 +555,31 @@ class SentryReporter:
         """Report that a recall is dead. `claim` has `recall_id`, `account`, and what must not leave."""
         private = (claim.customer_id, claim.telephone, claim.campaign_id)
         tags = {"account": claim.account, "verdict": verdict, "recall": claim.recall_id}
-        self._report("recall dead", ("recall-dead", verdict, claim.account), tags, _without(reason, private))
+        kind = ("recall-dead", verdict, claim.account)
+        self._report(f"recall dead: {claim.account}", kind, tags, _without(reason, private))
 
     def stopped(self, account: str, reason: str) -> None:
         """Report that an account's lane stopped."""
-        self._report("lane stopped", ("lane-stopped", account), {"account": account}, reason)
+        self._report(f"lane stopped: {account}", ("lane-stopped", account), {"account": account}, reason)
 
-    def _report(self, what: str, kind: tuple[str, ...], tags: Mapping[str, str], reason: str) -> None:
+    def deaf(self, worker: str, seconds: float) -> None:
+        """Report a worker, by its machine and process, that has taken no doorbell for so many seconds."""
+        reason = f"for {seconds:.0f} s; its turns are taken by the sweep"
+        self._report(f"worker takes no doorbells: {worker}", ("worker-deaf",), {}, reason)
+
+    def hears(self, worker: str, seconds: float) -> None:
+        """Report that it takes doorbells again, after so many seconds."""
+        what = f"worker takes doorbells again: {worker}"
+        self._report(what, ("worker-hears",), {}, f"after {seconds:.0f} s", level="info")
+
+    def _report(
+        self,
+        what: str,
+        kind: tuple[str, ...],
+        tags: Mapping[str, str],
+        reason: str,
+        level: Literal["error", "info"] = "error",
+    ) -> None:
         if not sentry_sdk.get_client().is_active() or not self._flood.passes(kind):
             return
         with sentry_sdk.new_scope() as scope:
@@ -569,7 +587,7 @@ class SentryReporter:
             for name, value in tags.items():
                 scope.set_tag(name, value)
             scope.set_tag("reason", reason)
-            scope.capture_message(f"{what}: {tags['account']}: {reason}", level="error")
+            scope.capture_message(f"{what}: {reason}", level=level)
 
 
 def _without(text: str, private: Iterable[str]) -> str:

@@ -39,6 +39,12 @@ class Deaf:
     def stopped(self, *told):
         """Nobody listens."""
 
+    def deaf(self, *told):
+        """Nobody listens."""
+
+    def hears(self, *told):
+        """Nobody listens."""
+
 
 class Works:
     """A worker's engine over a sandbox, with the store's time in hand."""
@@ -104,6 +110,25 @@ def test_a_doorbell_is_answered_by_a_turn(works):
     works.engine.take_turn(works.lane)
     assert works.state(recall) is State.ACCEPTED
     assert works.bell.lanes == []
+
+
+def test_doorbells_and_turns_of_the_sweep_are_counted_apart(works):
+    works.ask()
+    works.engine.answer(works.lane)
+    works.ask("c2")
+    works.later(2)
+    works.engine._sweep_lanes()
+    hearing = works.engine.pulse.hearing
+    assert eventually(lambda: (hearing.doorbells, hearing.sweeps) == (1, 1))
+
+
+def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
+    works.engine.start()
+
+    def seen():
+        return [process.swept_at is not None for process in works.desk.processes.all()] == [True]
+
+    assert eventually(seen)
 
 
 def test_a_turn_that_leaves_work_behind_rings_again(works):

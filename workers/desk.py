@@ -21,6 +21,7 @@ from integration.schedule import Drop, apply
 from integration.store_check import assure
 from workers.lane import Lanes, lane_id, lane_state
 from workers.ledger import Admitted, Keeping, Kept, Ledger, kept_parked
+from workers.processes import Processes
 from workers.quota import quota_day
 from workers.recalls import Recalls
 
@@ -74,6 +75,7 @@ class Desk:
         self.lanes = Lanes(store)
         self.ledger = Ledger(store)
         self.recalls = Recalls(store)
+        self.processes = Processes(store)
         self._doorbell = doorbell
         self._book: RouteBook | None = None
         self._bound: Config | None = None

@@ -20,6 +20,7 @@ from integration.schedule import apply
 from integration.wolkvox_http import Line, boottime, judge
 from workers.desk import Desk, accounts_by_lane
 from workers.lookup import LookupDesk
+from workers.pulse import Pulse
 from workers.store import Store, connect
 from workers.turn import Tools, Turn, utc_now
 
@@ -73,10 +74,21 @@ class Engine:
             reschedule=apply,
         )
         self.lookups = LookupDesk(self.desk)
+        self.pulse = Pulse(self.desk.processes, store.who, reporter)
         self._own = ThreadPoolExecutor(OWN_TURNS, thread_name_prefix="own-turn")
         self._own_free = threading.Semaphore(OWN_TURNS)
         self._sweeper: threading.Thread | None = None
         self._purged_at = 0.0
+
+    def answer(self, lane: str) -> None:
+        """Answer a lane's doorbell with a turn."""
+        with self.pulse.hearing.answering():
+            self.take_turn(lane)
+
+    def look_up(self, source: str) -> None:
+        """Answer the doorbell of a source's lookups. Raises StoreAwayError."""
+        with self.pulse.hearing.answering():
+            self.lookups.look_up(source)
 
     def take_turn(self, lane: str) -> None:
         """Take a turn on a lane; its doorbell is rung when there is more. Never raises StoreAwayError."""
@@ -116,19 +128,22 @@ class Engine:
             return known
 
     def start(self) -> None:
-        """Start the sweep."""
+        """Start the sweep and the pulse."""
+        self.pulse.start()
         self._sweeper = threading.Thread(target=self._sweep_on, name="sweep", daemon=True)
         self._sweeper.start()
 
     def stop(self) -> None:
         """Let turns end after the call in flight, and no new one begin."""
         self.stopping.set()
+        self.pulse.stop()
         self._own.shutdown(wait=False, cancel_futures=True)
 
     def _sweep_on(self) -> None:
         while not self.stopping.wait(SWEEP_SECONDS):
             for step in (self.desk.bind, self._sweep_lanes, self._sweep_lookups, self._purge):
                 self._tolerantly(step)
+            self.pulse.swept()
 
     def _tolerantly(self, step: Callable[[], object]) -> None:
         try:
@@ -154,6 +169,7 @@ class Engine:
             self._doorbell.ring(lane)
 
     def _own_turn(self, lane: str) -> None:
+        self.pulse.hearing.helped()
         try:
             self._tolerantly(lambda: self.take_turn(lane))
         finally:
@@ -174,4 +190,4 @@ class Engine:
 
 def worker_store(url: str) -> Store:
     """Connect a worker: it may wait longer for the store than a sender may."""
-    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0))
+    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker")

@@ -6,6 +6,7 @@ guarded inside the script, never by a retry here.
 
 from __future__ import annotations
 
+import secrets
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PREFIX = "{ringback}:"
 
-_PARTS = ("keys", "recalls", "lane", "admit", "operate", "commands")
+_PARTS = ("keys", "recalls", "lane", "admit", "operate", "processes", "commands")
 SCRIPT = "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
 
 # What a store says that cannot be written to just now. Anything else is our own mistake.
@@ -52,11 +53,16 @@ def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 
 class Store:
     """The ledger's script on one store.
 
-    `clock` gives epoch milliseconds for tests; left out, the store's own clock counts.
+    `clock` gives epoch milliseconds for tests; left out, the store's own clock counts. `kind` says what
+    this process is: a web, a worker or a tool. `who` names it, by its kind and a random word.
     """
 
-    def __init__(self, client: redis.Redis, clock: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, clock: Callable[[], int] | None = None, *, kind: str = "tool"
+    ) -> None:
         self.client = client
+        self.kind = kind
+        self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
         self._sha: str | None = None
 

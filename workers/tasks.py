@@ -34,7 +34,7 @@ _engine: Engine | None = None
 def take_turn(lane: str) -> None:
     """Answer a lane's doorbell."""
     if _engine is not None:
-        _engine.take_turn(lane)
+        _engine.answer(lane)
 
 
 @shared_task(name="ringback.look_up", ignore_result=True)
@@ -42,7 +42,7 @@ def look_up(source: str) -> None:
     """Answer the doorbell of a source that has events to be looked up."""
     if _engine is not None:
         try:
-            _engine.lookups.look_up(source)
+            _engine.look_up(source)
         except StoreAwayError:
             # What was taken comes back by itself when its lease is over.
             return

@@ -59,6 +59,12 @@ class Reporter(Protocol):
     def stopped(self, account: str, reason: str) -> None:
         """Take note of a lane that stopped."""
 
+    def deaf(self, worker: str, seconds: float) -> None:
+        """Take note of a worker that has taken no doorbell for so many seconds, though they are rung."""
+
+    def hears(self, worker: str, seconds: float) -> None:
+        """Take note of a worker that takes doorbells again, after so many seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:

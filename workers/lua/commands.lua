@@ -47,4 +47,6 @@ function COMMANDS.bind(accounts) return bind(cjson.decode(accounts)) end
 
 function COMMANDS.purge(before, limit) return purge(tonumber(before), tonumber(limit)) end
 
+function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
+
 return COMMANDS[ARGV[1]](unpack(ARGV, 3))

@@ -25,6 +25,8 @@
 -- P lookups:<source>         ZSET    the same per source, so that no source hides another  until looked up
 -- P lookup:<id>              HASH    the events that wait for it                           until looked up
 -- P fading                   ZSET    account NUL field of a cancel's newest pointer -> ms  retention_days
+-- P processes                ZSET    web or worker -> ms of its latest sign of life        as long as it lives
+-- P process:<id>             HASH    what it says of itself, fields in processes.lua       15 s after the latest
 --
 -- fields of P lane:<id> (ms are epoch milliseconds by the store's clock)
 --   fence    grows with every acquire; a call with another one changes nothing

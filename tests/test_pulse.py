@@ -1,0 +1,254 @@
+"""Signs of life: what is told of each web and worker, and whether a worker hears its doorbells."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from workers.hearing import (
+    DEAF_SECONDS,
+    DEAF_TURNS,
+    ELSEWHERE_DOORBELLS,
+    ELSEWHERE_SECONDS,
+    Heard,
+    Hearing,
+)
+from workers.processes import LIVES_SECONDS, Processes
+from workers.pulse import Pulse
+from workers.store import Store
+
+
+class Watcher:
+    def __init__(self):
+        self.told = []
+
+    def deaf(self, worker, seconds):
+        self.told.append(("deaf", round(seconds)))
+
+    def hears(self, worker, seconds):
+        self.told.append(("hears", round(seconds)))
+
+
+class Life:
+    """Processes on a store, with all clocks in hand."""
+
+    def __init__(self, client):
+        self.seconds = 1000.0
+        self.began = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+        self.watcher = Watcher()
+        self.client = client
+        self.processes = Processes(self.store("tool"))
+
+    def store(self, kind):
+        return Store(self.client, clock=lambda: round(self.now.timestamp() * 1000), kind=kind)
+
+    @property
+    def now(self):
+        return self.began + timedelta(seconds=self.seconds - 1000)
+
+    def process(self, kind="worker"):
+        store = self.store(kind)
+        watcher = self.watcher if kind == "worker" else None
+        return Pulse(Processes(store), store.who, watcher, clock=lambda: self.seconds)
+
+    def passes(self, seconds):
+        self.seconds += seconds
+
+
+@pytest.fixture
+def life(store):
+    return Life(store)
+
+
+# --- who is there ------------------------------------------------------------------------------
+
+
+def test_each_process_says_who_it_is(life):
+    worker, web = life.process(), life.process("web")
+    life.passes(2)
+    for each in (worker, web):
+        each.beat()
+    shown = life.processes.all()
+    assert [process.kind for process in shown] == ["web", "worker"]
+    assert {process.pid for process in shown} == {os.getpid()}
+    assert all(process.host and process.version for process in shown)
+    assert [process.started_at for process in shown] == [life.began] * 2
+    assert [process.seen_at for process in shown] == [life.now] * 2
+    assert len({process.id for process in shown}) == 2
+
+
+def test_the_latest_sweep_and_doorbell_are_told_by_the_stores_clock(life):
+    worker = life.process()
+    worker.beat()
+    (shown,) = life.processes.all()
+    assert (shown.swept_at, shown.doorbell_at, shown.deaf_since) == (None, None, None)
+    worker.swept()
+    life.passes(1)
+    with worker.hearing.answering():
+        life.passes(3)
+    worker.hearing.helped()
+    worker.beat()
+    (shown,) = life.processes.all()
+    assert (shown.swept_at, shown.doorbell_at) == (life.began, life.began + timedelta(seconds=1))
+    assert (shown.turns_by_doorbell, shown.turns_by_sweep) == (1, 1)
+
+
+def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
+    life.process().beat()
+    life.passes(LIVES_SECONDS)
+    assert len(life.processes.all()) == 1
+    life.passes(0.001)
+    assert life.processes.all() == []
+    # What is left of it goes as well: its record by itself, its name with the next sign of life.
+    assert 0 < store.pttl(store.keys("*process:*")[0]) <= LIVES_SECONDS * 1000
+    life.process("web").beat()
+    assert store.zcard("{ringback}:processes") == 1
+
+
+def test_turns_are_counted_over_all_workers_and_each_once(life, store):
+    first, second = life.process(), life.process()
+    for worker, doorbells in ((first, 3), (second, 2)):
+        for _ in range(doorbells):
+            with worker.hearing.answering():
+                pass
+        worker.hearing.helped()
+        worker.beat()
+        worker.beat()
+    counts = store.hgetall("{ringback}:counts")
+    assert (counts["turns:doorbell"], counts["turns:sweep"]) == ("5", "2")
+
+
+def test_a_full_store_still_takes_signs_of_life(life, store):
+    store.config_set("maxmemory", "1")
+    try:
+        life.process().beat()
+        assert len(life.processes.all()) == 1
+    finally:
+        store.config_set("maxmemory", "0")
+
+
+# --- who hears ---------------------------------------------------------------------------------
+
+
+def deafened(life, worker, seconds=DEAF_SECONDS):
+    for _ in range(DEAF_TURNS):
+        worker.hearing.helped()
+    life.passes(seconds)
+
+
+def test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once(life):
+    worker = life.process()
+    deafened(life, worker)
+    for _ in range(3):
+        worker.beat()
+        worker.hearing.helped()
+        life.passes(3)
+    assert life.watcher.told == [("deaf", round(DEAF_SECONDS))]
+    worker.beat()
+    assert life.processes.all()[0].deaf_since == life.began
+
+
+def test_a_deaf_worker_that_takes_a_doorbell_hears_again_and_that_is_told_once(life):
+    worker = life.process()
+    deafened(life, worker)
+    worker.beat()
+    life.passes(10)
+    with worker.hearing.answering():
+        pass
+    worker.beat()
+    worker.beat()
+    assert life.watcher.told[1:] == [("hears", round(DEAF_SECONDS) + 10)]
+    assert life.processes.all()[0].deaf_since is None
+
+
+def test_a_deaf_worker_is_told_of_again_when_it_is_deaf_again(life):
+    worker = life.process()
+    for _ in range(2):
+        deafened(life, worker)
+        worker.beat()
+        with worker.hearing.answering():
+            pass
+        worker.beat()
+    assert [what for what, _ in life.watcher.told] == ["deaf", "hears", "deaf", "hears"]
+
+
+def test_a_few_turns_of_the_sweep_in_a_short_time_are_no_deafness(life):
+    worker = life.process()
+    deafened(life, worker, DEAF_SECONDS - 1)
+    worker.beat()
+    assert life.watcher.told == []
+
+
+def test_one_lost_doorbell_in_a_quiet_time_is_no_deafness(life):
+    worker = life.process()
+    worker.hearing.helped()
+    life.passes(3600)
+    worker.hearing.helped()
+    worker.beat()
+    assert life.watcher.told == []
+
+
+def test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf(life):
+    worker = life.process()
+    with worker.hearing.answering():
+        deafened(life, worker)
+        worker.beat()
+        assert life.watcher.told == []
+
+
+def test_a_worker_that_takes_none_while_others_take_many_is_deaf(life):
+    deaf, good = life.process(), life.process()
+    for _ in range(ELSEWHERE_DOORBELLS * 2):
+        with good.hearing.answering():
+            pass
+    good.beat()
+    deaf.beat()
+    life.passes(ELSEWHERE_SECONDS)
+    for _ in range(ELSEWHERE_DOORBELLS - 1):
+        with good.hearing.answering():
+            pass
+    for each in (good, deaf):
+        each.beat()
+    # What others took before it was there says nothing of it.
+    assert life.watcher.told == []
+    with good.hearing.answering():
+        pass
+    for each in (good, deaf):
+        each.beat()
+    assert life.watcher.told == [("deaf", round(ELSEWHERE_SECONDS))]
+
+
+def test_a_worker_that_has_just_begun_is_not_deaf(life):
+    deaf, good = life.process(), life.process()
+    deaf.beat()
+    for _ in range(ELSEWHERE_DOORBELLS):
+        with good.hearing.answering():
+            pass
+    life.passes(ELSEWHERE_SECONDS - 1)
+    for each in (good, deaf):
+        each.beat()
+    assert life.watcher.told == []
+
+
+def test_a_store_that_was_emptied_makes_nobody_hear():
+    now = [0.0]
+    hearing = Hearing(lambda: now[0])
+    hearing.judge(1000)
+    now[0] = ELSEWHERE_SECONDS
+    assert hearing.judge(1000 + ELSEWHERE_DOORBELLS) == Heard(deaf=True, seconds=ELSEWHERE_SECONDS)
+    assert hearing.judge(0) is None
+    assert hearing.deaf_since == 0.0
+
+
+def test_a_web_takes_no_doorbells_and_is_not_deaf(life):
+    web, worker = life.process("web"), life.process()
+    web.beat()
+    for _ in range(ELSEWHERE_DOORBELLS):
+        with worker.hearing.answering():
+            pass
+    life.passes(ELSEWHERE_SECONDS)
+    for each in (worker, web):
+        each.beat()
+    assert [process.deaf_since for process in life.processes.all()] == [None, None]
