@@ -7,6 +7,7 @@ unverified sender chose.
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,13 @@ from prometheus_client.samples import Sample
 from integration.errors import StoreAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from workers.desk import AccountView, Desk
+    from workers.processes import Process
 
 LANE_STATES = ("idle", "busy", "waiting", "paused", "stopped")
+PROCESS_KINDS = ("web", "worker")
 
 # When a counter was made says nothing to an operator, and doubles the page.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -51,6 +54,7 @@ class Figures:
 
     counts: dict[str, int]
     accounts: list[AccountView]
+    processes: list[Process]
     parked: int
     lookups_waiting: int
     due_lag_seconds: float
@@ -72,6 +76,7 @@ def read_figures(desk: Desk) -> Figures:
     return Figures(
         counts=desk.counts(),
         accounts=desk.accounts(),
+        processes=desk.processes.all(),
         parked=parked,
         lookups_waiting=lookups,
         due_lag_seconds=lag,
@@ -99,6 +104,7 @@ class StoreCollector(Collector):
         if figures is not None:
             yield from _store_wide(figures)
             yield from _of_accounts(figures.accounts)
+            yield from _of_processes(figures.processes)
             yield from _of_counts(figures.counts)
 
     def _figures(self) -> Figures | None:
@@ -172,6 +178,18 @@ def _of_accounts(views: Iterable[AccountView]) -> Iterator[Metric]:
     yield from gauges.values()
 
 
+def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
+    kinds = Counts(process.kind for process in processes)
+    running = GaugeMetricFamily(
+        "ringback_processes", "Webs and workers seen in the last 15 seconds.", labels=("kind",)
+    )
+    for kind in PROCESS_KINDS:
+        running.add_metric((kind,), kinds[kind])
+    yield running
+    deaf = sum(process.deaf_since is not None for process in processes)
+    yield _gauge("ringback_workers_deaf", "Workers that take no doorbells, though they are rung.", deaf)
+
+
 def _by_account(name: str, words: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, words, labels=("account",))
 
@@ -190,6 +208,9 @@ _COUNTED = {
     "admitted": _Counted("ringback_recalls_admitted", "Recalls admitted.", ("source",)),
     "ended": _Counted("ringback_recalls_ended", "Recalls that came to an end.", ("state",)),
     "pushes": _Counted("ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)),
+    "turns": _Counted(
+        "ringback_turns", "Doorbells taken, and turns that the sweep took because theirs was not.", ("by",)
+    ),
     "cancel too late": _Counted("ringback_cancels_too_late", "Wishes taken back when wolkvox had them."),
 }
 

@@ -13,7 +13,10 @@ from integration.plan import Parked, plan_delivery, request_from_fields
 from integration.recall import State
 from support import ENVIRON, SOURCES_AND_ROUTES, account, two_accounts, url_of, write_config
 from workers.desk import Desk, accounts_by_lane
-from workers.lane import QUIET, Claim, Outcome
+from workers.hearing import DEAF_SECONDS, DEAF_TURNS
+from workers.lane import QUIET, UNTAKEN, Claim, Outcome
+from workers.processes import Processes
+from workers.pulse import Pulse
 from workers.quota import terms_of
 from workers.store import Store, connect
 
@@ -384,3 +387,68 @@ def test_purge_goes_by_the_configured_days(tmp_path, store):
     assert office.desk.purge(office.now) == 0
     office.pass_time(1)
     assert office.desk.purge(office.now) == 1
+
+
+# --- work that no worker takes -------------------------------------------------------------------
+
+
+class Ears:
+    def deaf(self, *told):
+        """Nobody listens."""
+
+    def hears(self, *told):
+        """Nobody listens."""
+
+
+def a_worker(office):
+    store = Store(office.client, clock=lambda: round(office.now.timestamp() * 1000), kind="worker")
+    return Pulse(Processes(store), store.who, Ears(), lambda: office.now.timestamp())  # noqa: PLW0108  (the office has another `now` each time)
+
+
+def goes_deaf(office, worker):
+    for _ in range(DEAF_TURNS):
+        worker.hearing.helped()
+    office.pass_time(DEAF_SECONDS)
+    worker.beat()
+    worker.beat()
+
+
+def test_a_lane_with_work_that_no_worker_takes_says_so(office):
+    office.ask()
+    assert (office.desk.account("bogota").state, office.desk.account("bogota").reason) == ("idle", None)
+    office.pass_time(11)
+    assert (office.desk.account("bogota").state, office.desk.account("bogota").reason) == ("idle", UNTAKEN)
+    office.claim()
+    assert office.desk.account("bogota").reason == "a recall is being pushed"
+
+
+def test_a_lane_that_was_rung_for_again_and_again_says_so(office):
+    office.ask()
+    for _ in range(4):
+        office.pass_time(10)
+        office.desk.lanes.sweep()
+    assert office.desk.account("bogota").reason == UNTAKEN
+
+
+def test_accounts_with_work_say_that_the_workers_are_deaf_until_one_hears(office):
+    first, second = a_worker(office), a_worker(office)
+    office.ask()
+    goes_deaf(office, first)
+    second.beat()
+    assert office.desk.account("bogota").reason == UNTAKEN
+    goes_deaf(office, second)
+    view = office.desk.account("bogota")
+    assert (view.state, view.reason[:32]) == ("idle", "workers take no doorbells since ")
+    assert office.desk.account("lima").reason is None
+    with second.hearing.answering():
+        pass
+    second.beat()
+    assert office.desk.account("bogota").reason == UNTAKEN
+
+
+def test_what_an_account_waits_for_comes_before_the_deafness_of_workers(office):
+    worker = a_worker(office)
+    office.ask()
+    goes_deaf(office, worker)
+    office.desk.pause("bogota", "for the test")
+    assert office.desk.account("bogota").reason == "for the test"

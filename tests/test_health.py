@@ -19,6 +19,7 @@ from integration.problems import install
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, write_config
 from workers.desk import Desk
 from workers.doorbell import Doorbell
+from workers.pulse import Pulse
 from workers.store import Store, connect
 
 GOOD = two_accounts() + SOURCES_AND_ROUTES
@@ -199,6 +200,26 @@ def test_counts_of_the_store_become_counters(desk, store):
     assert found["ringback_cancels_too_late_total{}"] == 2
     assert found["ringback_events_total{source=forms,what=parked}"] == 3
     assert not [name for name in found if "tomorrow" in name]
+
+
+def test_processes_and_the_deaf_among_them_are_counted(desk, store):
+    first, second = (Pulse(desk.processes, f"worker:{n}") for n in range(2))
+    for each in (first, second, Pulse(desk.processes, "web:1")):
+        each.beat()
+    found = figures(client_of(desk))
+    assert found["ringback_processes{kind=web}"] == 1
+    assert found["ringback_processes{kind=worker}"] == 2
+    assert found["ringback_workers_deaf{}"] == 0
+    first.hearing.deaf_since = time.monotonic()
+    first.hearing.helped()
+    with second.hearing.answering():
+        pass
+    for each in (first, second):
+        each.beat()
+    found = figures(client_of(desk))
+    assert found["ringback_workers_deaf{}"] == 1
+    assert found["ringback_turns_total{by=sweep}"] == 1
+    assert found["ringback_turns_total{by=doorbell}"] == 1
 
 
 def test_with_the_store_away_the_metrics_say_so(tmp_path, start_valkey):

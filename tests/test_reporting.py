@@ -770,6 +770,16 @@ def test_a_stopped_lane_is_grouped_by_account(sentry):
     assert "PLEASE VALIDATE TOKEN" in event["message"]
 
 
+def test_a_deaf_worker_is_reported_and_that_it_hears_again(sentry):
+    SentryReporter().deaf("host-1:4711", 21.4)
+    SentryReporter().hears("host-1:4711", 80.0)
+    deaf, hears = sentry.events()
+    assert deaf["message"].startswith("worker takes no doorbells: host-1:4711: for 21 s")
+    assert (deaf["level"], deaf["fingerprint"]) == ("error", ["worker-deaf"])
+    assert hears["message"] == "worker takes doorbells again: host-1:4711: after 80 s"
+    assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-hears"])
+
+
 def test_one_report_leaves_nothing_on_the_next(sentry):
     SentryReporter().dead(Dead(), "refused", "no")
     sentry_sdk.capture_message("hello")

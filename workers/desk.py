@@ -6,7 +6,7 @@ be rung. It holds no state of its own beyond what it can read again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from integration.plan import Parked, plan_event
 from integration.recall import State
 from integration.schedule import Drop, apply
 from integration.store_check import assure
-from workers.lane import Lanes, lane_id, lane_state
+from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
 from workers.ledger import Admitted, Keeping, Kept, Ledger, kept_parked
 from workers.processes import Processes
 from workers.quota import quota_day
@@ -242,7 +242,19 @@ class Desk:
         flat = self.store.guarded(read)
         found = [flat[start : start + 4] for start in range(0, len(flat), 4)]
         ages = self._ages([oldest[0] for *_, oldest in found if oldest], now_ms)
-        return [self._view(name, figures, ages, now_ms) for name, figures in zip(names, found, strict=True)]
+        views = [self._view(name, figures, ages, now_ms) for name, figures in zip(names, found, strict=True)]
+        return self._with_deafness(views)
+
+    def _with_deafness(self, views: list[AccountView]) -> list[AccountView]:
+        """Say of lanes with work that no worker hears their doorbells, where that is so."""
+        if not any(_lacks_reason(view) for view in views):
+            return views
+        workers = [process for process in self.processes.all() if process.kind == "worker"]
+        deaf = [worker.deaf_since for worker in workers if worker.deaf_since is not None]
+        if not deaf or len(deaf) < len(workers):
+            return views
+        reason = f"workers take no doorbells since {min(deaf):%Y-%m-%d %H:%M:%S} UTC: the sweep takes turns"
+        return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
 
     def _view(
         self, name: str, figures: Sequence[Any], ages: Mapping[str, float | None], now_ms: int
@@ -313,6 +325,13 @@ class Desk:
     def purge(self, now: datetime) -> int:
         """Remove a bounded number of things whose retention is over."""
         return self.ledger.purge(before=now - timedelta(days=self.config.store.retention_days))
+
+
+def _lacks_reason(view: AccountView) -> bool:
+    """Tell whether nothing but its workers' hearing says why the account's recalls wait."""
+    return view.queued > 0 and (
+        view.state == "busy" or (view.state == "idle" and view.reason in {None, UNTAKEN})
+    )
 
 
 def lane_ids(config: Config, key: bytes) -> dict[str, str]:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 
 QUIET = "quiet time: wolkvox may still be working on a call"
+UNTAKEN = "due, but no worker takes it"
+UNTAKEN_MS = 10_000
+"""How long a doorbell may be on its way; a worker's own sweep takes the turn after 1.5 s."""
+UNTAKEN_RINGS = 3
+"""How often a doorbell may be rung in vain: 1.5, 4.5 and 10.5 s after it was rung first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,4 +229,6 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None) -> 
         return stand("waiting", fields.get("wait_reason") if wait > now_ms else QUIET, max(quiet, wait))
     if fields.get("inflight"):
         return stand("busy", "a recall is being pushed", lease)
-    return stand("idle")
+    rung, rings = (int(fields.get(name) or 0) for name in ("rung", "rings"))
+    untaken = rung and (rings > UNTAKEN_RINGS or now_ms - rung > UNTAKEN_MS)
+    return stand("idle", UNTAKEN if untaken else None)
