@@ -18,8 +18,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from integration import answer_headers
 from integration import app as web
-from integration.problems import MAX_BODY_BYTES, problem
+from integration.one_reading import fault_of_head, has_second_spelling
+from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -108,6 +110,7 @@ class Gate:
             return
         body = bytearray()
         try:
+            _require_one_reading(scope)
             await self._gather(scope, receive, body)
             answered = await self._answer(scope, bytes(body))
         except _Refused as refused:
@@ -174,8 +177,22 @@ class Gate:
         return await answer
 
 
+def _require_one_reading(scope: Scope) -> None:
+    fault = fault_of_head(scope)
+    if fault is not None:
+        # Where this request ends is in doubt, so nothing more is read from the connection.
+        raise _Refused(problem(400, detail=fault, headers={"Connection": "close"}))
+    if has_second_spelling(_raw_path(scope)):
+        raise _Refused(problem(404, detail=NOTHING_HERE))
+
+
 def _busy(detail: str) -> _Refused:
     return _Refused(problem(503, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}))
+
+
+def _raw_path(scope: Scope) -> bytes:
+    path: bytes = scope["raw_path"] or scope["path"].encode()
+    return path
 
 
 def _announced(scope: Scope) -> int:
@@ -188,7 +205,7 @@ def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
 
     A header sent twice has its values joined by a comma, as RFC 9110 (5.3) reads it.
     """
-    raw_path: bytes = scope["raw_path"] or scope["path"].encode()
+    raw_path = _raw_path(scope)
     query: bytes = scope["query_string"]
     server, port = scope.get("server") or ("", 0)
     environ: dict[str, Any] = {
@@ -245,6 +262,7 @@ def _joined(app: WSGIApplication, environ: dict[str, Any], start_response: Start
 
 
 def _whole(answer: Response) -> _Answered:
+    answer_headers.complete(answer.headers)
     return _Answered(answer.status_code, list(answer.headers.items()), answer.get_data())
 
 

@@ -1,7 +1,7 @@
 """Errors as HTTP answers: problem details of RFC 9457, for every address of the web.
 
 An answer says what would be right instead, and never holds a trace, a secret or what an unverified
-sender sent. `install` also sets the headers that every answer carries.
+sender sent.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
+from integration import answer_headers
 from integration.errors import (
     ConflictError,
     RingbackError,
@@ -29,20 +30,19 @@ if TYPE_CHECKING:
 
 PROBLEM_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 1024 * 1024
+NOTHING_HERE = "there is nothing at this address"
 
 _log = structlog.get_logger("ringback.web")
 
 # For what the web framework itself refuses; its own words may repeat what was sent.
 _DETAILS = {
     400: "the request cannot be read",
-    404: "there is nothing at this address",
+    404: NOTHING_HERE,
     405: "this address does not take the method; the header Allow lists those it takes",
     413: f"the body is larger than {MAX_BODY_BYTES} bytes",
     415: "the content type is not one that is read here",
     500: "an error of Ringback's own; it has been recorded",
 }
-
-_PRIVATE = ("/v1/", "/hooks/", "/healthz", "/readyz", "/metrics")
 
 
 class ProblemError(RingbackError):
@@ -106,13 +106,15 @@ def problem(
 
 
 def install(app: Flask) -> None:
-    """Answer every error of an application with a problem, and harden all its answers.
+    """Answer every error of an application with a problem, and give all its answers their headers.
 
     A blueprint that speaks otherwise (SOAP, HTML) answers its errors itself, before they come here.
     """
     for kind, answer in _ANSWERS.items():
         app.register_error_handler(kind, answer)
-    app.after_request(_harden)
+    app.after_request(answer_headers.after_request)
+    # Flask would answer an address with `//` by a redirect, to whatever host the request names.
+    app.url_map.merge_slashes = False
     # Flask would log the path, and the path of a hook may hold a secret.
     app.log_exception = _log_exception  # type: ignore[method-assign]
 
@@ -148,14 +150,6 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     UnreadableError: lambda error: problem(400, detail=str(error)),
     UnsupportedTypeError: lambda error: problem(415, detail=str(error)),
 }
-
-
-def _harden(response: Response) -> Response:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    if request.path.startswith(_PRIVATE):
-        response.headers.setdefault("Cache-Control", "no-store")
-    return response
 
 
 def _log_exception(exc_info: Any) -> None:

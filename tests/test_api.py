@@ -13,6 +13,7 @@ import pytest
 from flask import Flask, request
 from structlog.testing import capture_logs
 
+from integration.answer_headers import ANSWER_HEADERS
 from integration.api import api_blueprint
 from integration.api.recalls import NO_ACCOUNT
 from integration.config_file import ConfigWatch
@@ -849,12 +850,41 @@ def test_an_error_of_our_own_shows_nothing_of_itself(web):
     assert "url-key-7f3a" not in str(line)
 
 
-@pytest.mark.parametrize("path", ["/v1/me", "/v1/nothing", "/healthz", "/openapi.json", "/hooks/nobody"])
-def test_every_answer_forbids_guessing_its_type(web, path):
-    assert web.get(path).headers["X-Content-Type-Options"] == "nosniff"
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/me",
+        "/v1/nothing",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/hooks/nobody",
+        "/nothing",
+        "/",
+    ],
+)
+@pytest.mark.parametrize("key", [FULL, None], ids=["known", "unknown"])
+def test_every_answer_carries_the_headers_that_keep_a_browser_from_using_it(web, path, key):
+    answer = web.get(path, key=key)
+    for name in ANSWER_HEADERS:
+        assert answer.headers.getlist(name) == [ANSWER_HEADERS[name]], name
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/v1/me", "/v1/recalls", "/v1/nothing"])
-def test_nothing_under_v1_may_be_kept_by_a_cache(web, path):
-    assert web.get(path).headers["Cache-Control"] == "no-store"
-    assert web.get(path, key=None).headers["Cache-Control"] == "no-store"
+@pytest.mark.parametrize(
+    "path", ["//v1/me", "/v1//me", "/v1/me/", "//hooks//forms", "/hooks/forms/", "/v1/recalls/"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_address_is_answered_by_a_redirect(web, path, method):
+    """Flask's own redirects lead to whatever host the request names."""
+    answer = web.client.open(path, method=method, headers={"Host": "evil.example"})
+    assert "Location" not in answer.headers
+    assert answer.status_code in {401, 404, 405}
+
+
+def test_a_body_full_of_faults_is_answered_with_the_first_hundred(web):
+    answer = web.post("/v1/recalls", {f"unknown {number}": 1 for number in range(5000)})
+    assert answer.status_code == 422
+    assert len(answer.json["errors"]) == 100
+    assert "5005" in answer.json["detail"]

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from integration.answer_headers import ANSWER_HEADERS
 from integration.asgi import Gate, wsgi_environ
 from integration.problems import MAX_BODY_BYTES
 
@@ -20,7 +21,7 @@ def scope(*headers, path=b"/hooks/forms", query=b"", method="POST"):
         "path": path.decode("utf-8", "replace"),
         "raw_path": path,
         "query_string": query,
-        "headers": list(headers),
+        "headers": [(b"host", b"hooks.example.com"), *headers],
         "http_version": "1.1",
         "scheme": "http",
         "server": ("127.0.0.1", 8080),
@@ -206,6 +207,30 @@ def test_a_header_sent_twice_is_joined_and_the_path_stays_as_it_was():
     assert (environ["CONTENT_TYPE"], environ["CONTENT_LENGTH"]) == ("text/plain", "0")
     assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/hooks/a b", "x=%3A")
     assert environ["RAW_URI"] == "/hooks/a%20b?x=%3A"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (scope((b"host", b"evil.example")), 400),
+        (scope((b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")), 400),
+        (scope(path=b"//hooks/forms"), 404),
+    ],
+)
+def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
+    reached = []
+    gate = Gate(lambda environ, _: reached.append(environ))
+    answered, headers, body = run(gate, [piece(b"{}", more=False)], asked)
+    assert (answered, json.loads(body)["status"]) == (status, status)
+    assert headers.get(b"connection") == (b"close" if status == 400 else None)
+    assert reached == []
+
+
+def test_what_the_gate_answers_itself_carries_the_headers_of_every_answer():
+    _, headers, _ = run(Gate(echo, body_seconds=0.05), [piece(b"a")])
+    assert {
+        name.lower().encode(): value.encode() for name, value in ANSWER_HEADERS.items()
+    }.items() <= headers.items()
 
 
 def test_nothing_of_the_processs_environment_is_in_a_request(monkeypatch):

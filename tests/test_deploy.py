@@ -151,6 +151,13 @@ def test_the_web_keeps_more_connections_than_slow_senders_will_open():
     assert found["backpressure"] >= 4096
 
 
+def test_heads_that_never_end_cannot_fill_the_memory():
+    """So many connections, each with as much of a head as it may hold, are 256 MiB and gone in 30 s."""
+    found = options(granian_command, server())
+    assert found["backpressure"] * found["http1_buffer_size"] <= 256 * 1024 * 1024
+    assert found["http1_header_read_timeout"] <= 30_000
+
+
 def test_the_worker_takes_its_threads_and_its_log_level_from_the_environment():
     line = procfile()["worker"]
     assert worker_options(expanded(line))["concurrency"] == "32"

@@ -399,6 +399,7 @@ def test_every_make_target_that_is_shown_is_there():
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_newest_entry_of_the_changelog_is_this_version():
+def test_the_newest_version_of_the_changelog_is_this_one_and_only_what_is_unreleased_stands_above():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert re.findall(r"^## (\S+)", TEXTS[CHANGES], re.MULTILINE)[0] == project["version"]
+    entries = re.findall(r"^## (\S+)", TEXTS[CHANGES], re.MULTILINE)
+    assert entries[entries[0] == "Unreleased"] == project["version"]

@@ -31,6 +31,7 @@ _Asked = TypeVar("_Asked", bound=BaseModel)
 # RFC 8259 knows no charset, but clients send one.
 _JSON_TYPE = re.compile(r'application/json *(; *charset *= *"?utf-?8"? *)?', re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
+MOST_FAULTS = 100
 IDEMPOTENCY_WORDS = "1 to 255 printable ASCII characters"
 
 
@@ -92,8 +93,13 @@ def unmappable(error: UnmappableError) -> Fault:
 
 
 def bad_fields(faults: Iterable[Fault]) -> ProblemError:
-    """Make the answer to a request that can be read, but not followed."""
-    return ProblemError(422, "the request holds what is not allowed; see errors", errors=tuple(faults))
+    """Make the answer to a request that can be read, but not followed; it tells at most 100 faults."""
+    told = tuple(faults)
+    # A body of unknown names would be answered with ten times its size.
+    which = (
+        "see errors" if len(told) <= MOST_FAULTS else f"see errors, the first {MOST_FAULTS} of {len(told)}"
+    )
+    return ProblemError(422, f"the request holds what is not allowed; {which}", errors=told[:MOST_FAULTS])
 
 
 def _require_json_type(request: Request) -> None:
