@@ -19,6 +19,7 @@ from integration.problems import install
 from integration.rates import Rates
 from integration.receiver import receiver_blueprint
 from integration.reporting import start_sentry
+from integration.tally import Tally
 from workers.desk import Desk
 from workers.pulse import Pulse
 from workers.store import Store, connect
@@ -58,8 +59,10 @@ def make_app(environ: Mapping[str, str]) -> Flask:
         store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS
     )
     store = Store(client, kind="web")
-    desk = Desk(watch, store, celery_doorbell())
+    tally = Tally()
+    desk = Desk(watch, store, celery_doorbell(tally), tally)
     _look_at_store(desk)
+    desk.tallies.switch_on()
     app = compose(desk, Rates(client))
     app.extensions["pulse"] = Pulse(desk.processes, store.who)
     return app

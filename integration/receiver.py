@@ -17,7 +17,6 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from integration import metrics
 from integration.delivery import Delivery, Refusal, delivery_id, header_name
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.mapping import Headers
@@ -25,6 +24,7 @@ from integration.plan import Parked, plan_delivery
 from integration.problems import problem
 from integration.request_body import read_body
 from integration.sources import SOURCES
+from integration.tally import ADMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,19 +73,19 @@ def receiver_blueprint(desk: Desk, rates: Rates) -> Blueprint:
         try:
             body = read_body(request)
         except RequestEntityTooLarge:
-            metrics.deliveries.labels(source, "too large").inc()
+            desk.tally.delivery(source, "too large")
             return problem(413, REFUSED[413])
         except UnsupportedTypeError as error:
-            metrics.deliveries.labels(source, "unsupported type").inc()
+            desk.tally.delivery(source, "unsupported type")
             return problem(415, REFUSED[415], str(error))
         except UnreadableError as error:
-            metrics.deliveries.labels(source, "unreadable").inc()
+            desk.tally.delivery(source, "unreadable")
             return problem(400, REFUSED[400], str(error))
         delivery = _delivery(settings, body, url_key)
         started = time.perf_counter()
         result = _Receiver(desk, rates, settings).receive(delivery)
-        metrics.deliveries.labels(source, result.name).inc()
-        metrics.admit_seconds.observe(time.perf_counter() - started)
+        desk.tally.delivery(source, result.name)
+        desk.tally.observe(ADMIT, time.perf_counter() - started)
         return _response(result.reply)
 
     return blueprint

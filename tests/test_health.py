@@ -13,16 +13,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from integration import metrics
 from integration.config_file import ConfigWatch
+from integration.delivery import Delivery
 from integration.health import StoreProbe, health_blueprint
-from integration.plan import request_from_fields
+from integration.metrics import states
+from integration.plan import plan_delivery, request_from_fields
 from integration.problems import install
-from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, write_config
+from integration.sources import SOURCES
+from integration.tally import ADMIT
+from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_desk, two_accounts, write_config
 from workers.desk import Desk
 from workers.doorbell import Doorbell
 from workers.pulse import Pulse
 from workers.store import Store, connect
 
 GOOD = two_accounts() + SOURCES_AND_ROUTES
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 def client_of(desk):
@@ -52,14 +57,25 @@ def ask(desk, account, customer="c1", phone="3001112233"):
     return desk.admit_one(request, expired=None, key="", fingerprint="")
 
 
+def planned(desk, event):
+    """A delivery of the source `forms` and what is to become of it."""
+    now = datetime.now(UTC)
+    delivery = Delivery(
+        id="dl_1", source="forms", method="POST", url="", received_at=now, body=as_bytes(event),
+        headers={"content-type": "application/json"},
+    )  # fmt: skip
+    events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
+    return delivery, plan_delivery(desk.book, delivery, events, now)
+
+
 def figures(client):
-    """Every sample as {name{label=value,…}: value}, without the process."""
+    """Every sample as {name{label=value,…}: value}."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
     samples = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
-            labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()) if k != "process")
+            labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))
             samples[f"{sample.name}{{{labels}}}"] = sample.value
     return samples
 
@@ -163,7 +179,7 @@ def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, desk, val
     assert found["ringback_recalls_queued{account=bogota}"] == 2
     assert found["ringback_recalls_queued{account=lima}"] == 0
     assert found["ringback_recalls_admitted_total{source=api:zapier}"] == 3
-    assert found["ringback_events_total{source=api:zapier,what=recall}"] == 3
+    assert found["ringback_events_total{route=,source=api:zapier,what=recall}"] == 3
     assert found["ringback_recalls_ended_total{state=cancelled}"] == 1
     assert found["ringback_oldest_queued_seconds{account=bogota}"] >= 0
     assert "ringback_oldest_queued_seconds{account=lima}" not in found
@@ -198,7 +214,7 @@ def test_counts_of_the_store_become_counters(desk, store):
     assert found["ringback_pushes_total{verdict=accepted}"] == 4
     assert found["ringback_pushes_total{verdict=worker lost}"] == 1
     assert found["ringback_cancels_too_late_total{}"] == 2
-    assert found["ringback_events_total{source=forms,what=parked}"] == 3
+    assert found["ringback_events_total{route=,source=forms,what=parked}"] == 3
     assert not [name for name in found if "tomorrow" in name]
 
 
@@ -239,13 +255,82 @@ def test_a_faulty_configuration_is_counted(tmp_path, valkey, store):
     assert figures(client)["ringback_config_faults{}"] == 1
 
 
-def test_deliveries_of_this_process_are_counted_under_its_id(desk):
-    before = figures(client_of(desk)).get("ringback_deliveries_total{result=not verified,source=forms}", 0)
-    metrics.deliveries.labels("forms", "not verified").inc()
-    metrics.admit_seconds.observe(0.01)
-    client = client_of(desk)
-    assert figures(client)["ringback_deliveries_total{result=not verified,source=forms}"] == before + 1
-    assert f'process="{os.getpid()}"' in client.get("/metrics").text
+def test_what_one_process_counted_another_shows(tmp_path, desk, valkey):
+    desk.tally.delivery("forms", "not verified")
+    desk.tally.delivery("forms", "admitted")
+    for seconds in (0.002, 0.003, 9.0):
+        desk.tally.observe(ADMIT, seconds)
+    desk.tally.pushed("bogota", 0.2)
+    desk.tallies.flush()
+    client = client_of(desk_at(tmp_path, valkey.url))
+    found = figures(client)
+    assert found["ringback_deliveries_total{result=not verified,source=forms}"] == 1
+    assert found["ringback_deliveries_total{result=admitted,source=forms}"] == 1
+    buckets = [
+        found[f"ringback_admit_seconds_bucket{{le={le}}}"]
+        for le in ("0.001", "0.0025", "0.005", "5.0", "+Inf")
+    ]
+    assert buckets == [0, 1, 2, 2, 3]
+    assert found["ringback_admit_seconds_count{}"] == 3
+    assert found["ringback_admit_seconds_sum{}"] == pytest.approx(9.005)
+    assert found["ringback_push_seconds_count{}"] == 1
+    assert 'process=' not in client.get("/metrics").text
+
+
+def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, store):
+    counts = {
+        "events:forms:ignored": 1,
+        "events:forms:recall:form: new: one": 2,
+        "events:recall:parked:recall": 3,
+        "events:api:recall:recall": 4,
+        "admitted": 9,
+    }
+    store.hset("{ringback}:counts", mapping=counts)
+    found = figures(client_of(desk))
+    assert found["ringback_events_total{route=,source=forms,what=ignored}"] == 1
+    assert found["ringback_events_total{route=form: new: one,source=forms,what=recall}"] == 2
+    assert found["ringback_events_total{route=recall,source=recall,what=parked}"] == 3
+    assert found["ringback_events_total{route=,source=api:recall,what=recall}"] == 4
+    assert not [name for name in found if name.startswith("ringback_recalls_admitted_total")]
+
+
+def test_the_route_of_an_event_is_counted_when_it_is_admitted(desk):
+    delivery, outcomes = planned(desk, {"customer": "7", "phone": "3001112233", "at": TOMORROW})
+    desk.admit(delivery, outcomes, b"")
+    assert figures(client_of(desk))["ringback_events_total{route=form,source=forms,what=recall}"] == 1
+
+
+def test_lanes_and_recalls_are_counted_whatever_their_number(desk, monkeypatch):
+    monkeypatch.setattr(states, "MOST_ACCOUNTS", 1)
+    ask(desk, "lima", phone="+51 912 345 678")
+    desk.pause("lima", "for the test")
+    found = figures(client_of(desk))
+    assert (found["ringback_lanes{state=paused}"], found["ringback_lanes{state=idle}"]) == (1, 1)
+    assert found["ringback_recalls{state=queued}"] == 1
+    assert found["ringback_recalls_queued{account=lima}"] == 1
+    assert "ringback_recalls_queued{account=bogota}" not in found, "bogota needs no look"
+
+
+def test_dates_that_a_paused_lane_cannot_keep_are_at_risk(desk):
+    ask(desk, "bogota")
+    assert figures(client_of(desk))["ringback_dates_at_risk{}"] == 0
+    desk.pause("bogota", "for the test")
+    found = figures(client_of(desk))
+    assert found["ringback_dates_at_risk{}"] == 1
+    assert found["ringback_account_dates_at_risk{account=bogota}"] == 1
+
+
+def test_memory_versions_and_the_last_delivery_of_a_source_are_shown(desk):
+    desk.tally.delivery("forms", "admitted")
+    desk.tally.delivery("hubspot", "not verified")
+    desk.tallies.flush()
+    found = figures(client_of(desk))
+    assert found["ringback_store_memory_bytes{}"] > 100_000
+    assert found["ringback_store_memory_limit_bytes{}"] == 0
+    assert [name for name in found if name.startswith("ringback_build_info{python=3.")]
+    last = found["ringback_source_last_taken_timestamp_seconds{source=forms}"]
+    assert last == pytest.approx(time.time(), abs=60)
+    assert "ringback_source_last_taken_timestamp_seconds{source=hubspot}" not in found
 
 
 def test_no_label_holds_a_token_a_customer_or_a_number(desk):

@@ -19,11 +19,16 @@ from integration.plan import Parked, plan_event
 from integration.recall import State
 from integration.schedule import Drop, apply
 from integration.store_check import assure
+from integration.tally import Tally
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
 from workers.ledger import Admitted, Keeping, Kept, Ledger, kept_parked
+from workers.outlook import Outlook, Outlooks
 from workers.processes import Processes
 from workers.quota import quota_day
 from workers.recalls import Recalls
+from workers.senders import Senders
+from workers.series import Series
+from workers.tallies import Tallies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,13 +74,20 @@ class Remapped:
 class Desk:
     """One process's way to the ledger."""
 
-    def __init__(self, watch: ConfigWatch, store: Store, doorbell: Doorbell) -> None:
+    def __init__(
+        self, watch: ConfigWatch, store: Store, doorbell: Doorbell, tally: Tally | None = None
+    ) -> None:
         self.watch = watch
         self.store = store
         self.lanes = Lanes(store)
         self.ledger = Ledger(store)
         self.recalls = Recalls(store)
         self.processes = Processes(store)
+        self.series = Series(store)
+        self.senders = Senders(store)
+        self._outlooks = Outlooks(store, self.series)
+        self.tally = Tally() if tally is None else tally
+        self.tallies = Tallies(store, self.tally)
         self._doorbell = doorbell
         self._book: RouteBook | None = None
         self._bound: Config | None = None
@@ -200,6 +212,13 @@ class Desk:
         for start in range(0, len(wanted), ACCOUNTS_AT_ONCE):
             views += self._accounts(wanted[start : start + ACCOUNTS_AT_ONCE], bound)
         return views
+
+    def outlooks(self, views: Sequence[AccountView], now: datetime) -> dict[str, Outlook]:
+        """Forecast accounts: rate, time to drain, dates at risk, when the quota is used up.
+
+        Left out: those that have no lane yet. Raises StoreAwayError.
+        """
+        return self._outlooks.of(views, self.lanes.bound(), now)
 
     def account(self, name: str) -> AccountView:
         """Give one account with its lane. Raises UnknownError."""

@@ -16,6 +16,8 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from integration.tally import Tally
+
     Publish = Callable[[str, dict[str, Any]], None]
 
 log = structlog.get_logger("ringback.doorbell")
@@ -27,9 +29,14 @@ class Doorbell:
     """Rings through functions that publish; `Doorbell.silent()` rings for nobody."""
 
     def __init__(
-        self, publish_lane: Publish, publish_lookup: Publish, trace: Callable[[], dict[str, Any]] = dict
+        self,
+        publish_lane: Publish,
+        publish_lookup: Publish,
+        trace: Callable[[], dict[str, Any]] = dict,
+        tally: Tally | None = None,
     ) -> None:
         """`trace` gives the headers that tie a ring to what caused it; asked where `ring` is called."""
+        self._tally = tally
         self._publish = {"lane": publish_lane, "lookup": publish_lookup}
         self._trace = trace
         self._waiting: queue.Queue[tuple[str, str, dict[str, Any]]] = queue.Queue(MOST_WAITING)
@@ -66,5 +73,11 @@ class Doorbell:
             kind, name, headers = self._waiting.get()
             try:
                 self._publish[kind](name, headers)
+                self._count("rung")
             except Exception as error:  # noqa: BLE001  (whatever the broker's client raises: the sweep rings)
                 log.warning("doorbell not rung, the sweep will", kind=kind, error=type(error).__name__)
+                self._count("not rung")
+
+    def _count(self, what: str) -> None:
+        if self._tally is not None:
+            self._tally.count(f"doorbells:{what}")

@@ -17,6 +17,7 @@ import structlog
 
 from integration.errors import StoreAwayError
 from integration.schedule import apply
+from integration.tally import SWEEP, SWEEP_LAG
 from integration.wolkvox_http import Line, boottime, judge
 from workers.desk import Desk, accounts_by_lane
 from workers.lookup import LookupDesk
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
+    from integration.tally import Tally
     from workers.doorbell import Doorbell
     from workers.turn import Reporter
 
@@ -55,8 +57,16 @@ class _Known:
 class Engine:
     """Everything a worker process shares between its threads."""
 
-    def __init__(self, watch: ConfigWatch, store: Store, doorbell: Doorbell, reporter: Reporter) -> None:
-        self.desk = Desk(watch, store, doorbell)
+    def __init__(
+        self,
+        watch: ConfigWatch,
+        store: Store,
+        doorbell: Doorbell,
+        reporter: Reporter,
+        tally: Tally | None = None,
+    ) -> None:
+        self.desk = Desk(watch, store, doorbell, tally)
+        self._tally = self.desk.tally
         self.stopping = threading.Event()
         self._doorbell = doorbell
         self._known: _Known | None = None
@@ -72,6 +82,7 @@ class Engine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             reschedule=apply,
+            tally=self._tally,
         )
         self.lookups = LookupDesk(self.desk)
         self.pulse = Pulse(self.desk.processes, store.who, reporter)
@@ -128,8 +139,9 @@ class Engine:
             return known
 
     def start(self) -> None:
-        """Start the sweep and the pulse."""
+        """Start the sweep, the pulse, and the counting into the store."""
         self.pulse.start()
+        self.desk.tallies.switch_on(always=True)
         self._sweeper = threading.Thread(target=self._sweep_on, name="sweep", daemon=True)
         self._sweeper.start()
 
@@ -137,13 +149,19 @@ class Engine:
         """Let turns end after the call in flight, and no new one begin."""
         self.stopping.set()
         self.pulse.stop()
+        self.desk.tallies.let_end()
         self._own.shutdown(wait=False, cancel_futures=True)
 
     def _sweep_on(self) -> None:
+        planned = time.monotonic() + SWEEP_SECONDS
         while not self.stopping.wait(SWEEP_SECONDS):
+            began = time.monotonic()
+            self._tally.observe(SWEEP_LAG, max(0.0, began - planned))
             for step in (self.desk.bind, self._sweep_lanes, self._sweep_lookups, self._purge):
                 self._tolerantly(step)
             self.pulse.swept()
+            self._tally.observe(SWEEP, time.monotonic() - began)
+            planned = began + SWEEP_SECONDS
 
     def _tolerantly(self, step: Callable[[], object]) -> None:
         try:

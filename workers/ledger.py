@@ -110,6 +110,7 @@ def _recall_fields(request: RecallRequest, delivery: str) -> dict[str, Any]:
     return {
         "what": "recall",
         "source": request.source,
+        "route": request.route or "",
         "account": request.account,
         "campaign": request.campaign_id,
         "customer": request.customer_id,
@@ -124,6 +125,7 @@ def _cancel_fields(request: CancelRequest) -> dict[str, Any]:
     return {
         "what": "cancel",
         "source": request.source,
+        "route": request.route or "",
         "account": request.account,
         "campaign": request.campaign_id,
         "customer": request.customer_id,

@@ -16,6 +16,7 @@ from integration.config_file import ConfigWatch
 from integration.environment import config_path, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.reporting import SentryReporter, start_sentry, trace_headers
+from integration.tally import Tally
 from workers.celery_app import app, use_broker
 from workers.doorbell import Doorbell
 from workers.engine import Engine, worker_store
@@ -48,12 +49,13 @@ def look_up(source: str) -> None:
             return
 
 
-def celery_doorbell() -> Doorbell:
-    """Make the doorbell that rings through Celery."""
+def celery_doorbell(tally: Tally) -> Doorbell:
+    """Make the doorbell that rings through Celery, and counts its rings."""
     return Doorbell(
         lambda lane, headers: _publish("ringback.take_turn", lane, headers),
         lambda source, headers: _publish("ringback.look_up", source, headers),
         trace=trace_headers,
+        tally=tally,
     )
 
 
@@ -89,7 +91,9 @@ def make_engine(environ: Mapping[str, str]) -> Engine:
     """Compose a worker's engine. Raises ConfigError, StoreUnsafeError, StoreAwayError."""
     watch = ConfigWatch(config_path(environ), environ)
     start_sentry(environ, watch.current)
-    engine = Engine(watch, worker_store(store_url(environ)), celery_doorbell(), SentryReporter())
+    tally = Tally()
+    store = worker_store(store_url(environ))
+    engine = Engine(watch, store, celery_doorbell(tally), SentryReporter(), tally)
     _wait_for_store(engine)
     return engine
 

@@ -8,7 +8,7 @@ A reply of the store that was lost is asked for until the lease is over; then so
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ import structlog
 from integration.errors import StoreAwayError
 from integration.recall import Attempt
 from integration.schedule import Drop
+from integration.tally import GAP, Tally
 from integration.wolkvox import build_call
 from workers.lane import Claim, NoClaim, Outcome, Terms
 from workers.quota import next_reset, terms_of
@@ -80,6 +81,7 @@ class Tools:
     sleep: Callable[[float], None]
     stopping: Callable[[], bool]
     reschedule: Callable[[Account, datetime, datetime], Any]
+    tally: Tally = field(default_factory=Tally)
 
 
 def utc_now() -> datetime:
@@ -98,6 +100,7 @@ class Turn:
         self._started = tools.boottime()
         self._pushed = 0
         self._claimed_at = self._started
+        self._answered_at: float | None = None
 
     def run(self) -> bool:
         """Push until the lane is empty, must wait, or the turn is over. True: ring its doorbell."""
@@ -184,6 +187,7 @@ class Turn:
         self._report(claim, verdict, outcome)
         sent_ms = None
         if exchange.sent_at is not None:
+            self._count(claim, exchange.sent_at, exchange.seconds)
             sent_ms = round((self._tools.boottime() - exchange.sent_at) * 1000)
         attempt = Attempt(
             started_at=started_at,
@@ -201,6 +205,12 @@ class Turn:
             sent_ms=sent_ms,
             history=history.to_json(),
         )
+
+    def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
+        self._tools.tally.pushed(claim.account, seconds)
+        if self._answered_at is not None:
+            self._tools.tally.observe(GAP, max(0.0, sent_at - self._answered_at))
+        self._answered_at = self._tools.boottime()
 
     def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, LaneHistory]:
         now = self._tools.now()

@@ -13,6 +13,7 @@ function Admit.recall(e, id, lanes)
   Recall.index(id, e.account, e.state, 'ZADD')
   redis.call('ZADD', P .. 'customer:' .. e.customer, 0, id)
   count('admitted:' .. e.source)
+  count('admitted')
   if ENDED[e.state] then Recall.set_ended(id, e.state) end
   local newest = Newest.get(lane, e.campaign, e.customer)
   if newest and newest.version > e.version then
@@ -101,7 +102,8 @@ end
 
 local function admit_event(e, done, delivery, lanes)
   if taken_before(e, done, delivery) then return end
-  count('events:' .. e.source .. ':' .. e.what)
+  local routed = e.route and e.route ~= '' and ':' .. e.route or ''
+  count('events:' .. e.source .. ':' .. e.what .. routed)
   if e.what == 'ignored' then
     done.ignored = done.ignored + 1
     return

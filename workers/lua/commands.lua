@@ -49,4 +49,6 @@ function COMMANDS.purge(before, limit) return purge(tonumber(before), tonumber(l
 
 function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
 
+function COMMANDS.tally(process, number, told) return tally(process, tonumber(number), cjson.decode(told)) end
+
 return COMMANDS[ARGV[1]](unpack(ARGV, 3))

@@ -7,6 +7,11 @@
 -- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids  for ever
 -- P accounts                 HASH    account -> lane id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
+-- P tallied:<process>        STRING  number of the last counts that a process sent          an hour
+-- P series:<hour>            HASH    minute -> totals of some counts when it began, JSON   26 hours
+-- P pushed:<minute>          HASH    account -> calls * 10^7 + ms that they took           65 minutes
+-- P heard:<hour>             HASH    taken:<source>, refused:<source> -> deliveries        26 hours
+-- P source:<name>            HASH    fields below                                          for ever
 -- P due                      ZSET    lane id -> ms of the sweep's next look, PATIENCE off at most  while there is work
 -- P lane:<id>                HASH    the lane itself, fields below                         for ever
 -- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
@@ -44,6 +49,12 @@
 --   history  the worker's memory of the lane's faults, opaque here
 --   rung, rings              ms of the doorbell that is under way, and how often it was rung
 --   day, day_ends, pushed    the quota's day, ms of its end, and the calls made in it
+--
+-- fields of P source:<name> (ms)
+--   taken, refused           of the last delivery that was taken or seen before; that was refused
+--   refusing, refusals       of the first one refused since one was taken, and how many there were
+--
+-- P counts: <family>:<labels>, as integration/metrics.py shows them. <minute> and <hour> count from 1970, UTC.
 
 local P = KEYS[1]
 local now = tonumber(ARGV[2])

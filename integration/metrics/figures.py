@@ -1,0 +1,74 @@
+"""The store's figures at one moment, as `/metrics` shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from integration.recall import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workers.desk import AccountView, Desk
+    from workers.outlook import Outlook
+    from workers.processes import Process
+    from workers.senders import Heard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The store's figures at one moment, true for all processes."""
+
+    counts: Mapping[str, int]
+    accounts: list[AccountView]
+    outlooks: Mapping[str, Outlook]
+    sources: Mapping[str, Heard]
+    recalls: Mapping[str, int]
+    parked: int
+    lookups_waiting: int
+    due_lag_seconds: float
+    memory: Mapping[str, int]
+    processes: Sequence[Process]
+
+
+def read_figures(desk: Desk) -> Figures:
+    """Ask the store for everything that is shown. Raises StoreAwayError."""
+    store = desk.store
+
+    def read() -> list[Any]:
+        with store.client.pipeline(transaction=False) as pipe:
+            pipe.zcard(store.key("parked"))
+            pipe.zcard(store.key("lookups"))
+            pipe.zrange(store.key("due"), 0, 0, withscores=True)
+            for state in State:
+                pipe.zcard(store.key(f"in:{state}"))
+            return list(pipe.execute())
+
+    parked, lookups, due, *recalls = store.guarded(read)
+    now_ms = store.now_ms()
+    views = desk.accounts()
+    return Figures(
+        counts=desk.counts(),
+        accounts=views,
+        outlooks=desk.outlooks([v for v in views if v.queued], datetime.fromtimestamp(now_ms / 1000, UTC)),
+        sources=desk.senders.heard(desk.config.sources),
+        recalls=dict(zip(map(str, State), recalls, strict=True)),
+        parked=parked,
+        lookups_waiting=lookups,
+        due_lag_seconds=max(0.0, (now_ms - due[0][1]) / 1000) if due else 0.0,
+        memory=_memory(desk),
+        processes=desk.processes.all(),
+    )
+
+
+def _memory(desk: Desk) -> dict[str, int]:
+    """Ask for the store's memory; nothing where the store does not tell."""
+    try:
+        told = desk.store.client.info("memory")
+    except (RedisError, OSError):
+        return {}
+    return {name: int(told[name]) for name in ("used_memory", "maxmemory") if name in told}
