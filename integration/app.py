@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,7 +18,7 @@ from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
 from integration.problems import install
 from integration.rates import Rates
-from integration.receiver import receiver_blueprint
+from integration.receiver import answers_at_once, receiver_blueprint
 from integration.reporting import start_sentry
 from integration.tally import Tally
 from workers.desk import Desk
@@ -33,6 +34,8 @@ log = structlog.get_logger("ringback.web")
 # A sender is answered within two seconds, also when the store hangs.
 STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
+# Among the application's extensions: tells of a path whether its requests are answered without waiting.
+AT_ONCE = "ringback.at_once"
 
 
 def create_app() -> Flask:
@@ -73,6 +76,7 @@ def compose(desk: Desk, rates: Rates) -> Flask:
     app = Flask("ringback", static_folder=None)
     install(app)
     app.register_blueprint(receiver_blueprint(desk, rates))
+    app.extensions[AT_ONCE] = partial(answers_at_once, desk)
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))
     return app

@@ -18,7 +18,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from integration import answer_headers
+from integration import answer_headers, later
 from integration import app as web
 from integration.one_reading import fault_of_head, has_second_spelling
 from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
     from flask import Response
 
+    from integration.delivery import Reply
+    from integration.later import Finish, Start
+
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -39,6 +42,8 @@ BODY_SECONDS = 10.0
 # More of them only crowd the processor: a thread is busy with one short round trip to the store.
 THREADS = 32
 MOST_WAITING = 4096
+# A larger one would hold up the others for longer than a change of threads does.
+SMALL_BYTES = 16 * 1024
 # With the time that the store may take, a sender has its answer within two seconds.
 PATIENCE_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 4.0
@@ -49,7 +54,8 @@ RETRY_AFTER_SECONDS = 5
 def create_app() -> Gate:
     """Make what the server calls; ends the process where `integration.app` does."""
     _allow_many_connections()
-    return Gate(web.create_app())
+    app = web.create_app()
+    return Gate(app, at_once=app.extensions[web.AT_ONCE])
 
 
 def _allow_many_connections() -> None:
@@ -81,9 +87,12 @@ class Gate:
     them `most_waiting` wait, for `patience_seconds` when meanwhile nothing goes well (the store hangs);
     `most_held_bytes` is what all bodies on the way may hold together: beyond it the one that has been
     coming in longest gives way. Answers are sent whole.
+
+    A small request whose path `at_once` approves is answered right here: it waits for nothing, and handing
+    it to a thread costs more than answering it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each bounds something of its own)
         self,
         app: WSGIApplication,
         *,
@@ -92,8 +101,10 @@ class Gate:
         most_waiting: int = MOST_WAITING,
         most_held_bytes: int = MOST_HELD_BYTES,
         patience_seconds: float = PATIENCE_SECONDS,
+        at_once: Callable[[str], bool] = lambda _path: False,
     ) -> None:
         self._app = app
+        self._at_once = at_once
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._most_open = threads + most_waiting
@@ -158,12 +169,23 @@ class Gate:
             raise _busy("too many requests are waiting")
         self._open += 1
         try:
-            answered = await self._in_turn(self._pool.submit(_run, self._app, wsgi_environ(scope, body)))
+            answered = await self._answered(scope, body)
         finally:
             self._open -= 1
         if answered.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._went_well_at = asyncio.get_running_loop().time()
         return answered
+
+    async def _answered(self, scope: Scope, body: bytes) -> _Answered:
+        environ = wsgi_environ(scope, body)
+        environ[later.KEY] = left = later.Later()
+        if len(body) <= SMALL_BYTES and self._at_once(scope["path"]):
+            answered = _run(self._app, environ)
+        else:
+            answered = await self._in_turn(self._pool.submit(_run, self._app, environ))
+        if left.start is None or answered.status >= HTTPStatus.BAD_REQUEST:
+            return answered
+        return _filled(answered, await _finished(left.start))
 
     async def _in_turn(self, task: Future[_Answered]) -> _Answered:
         """Wait for an answer; give up before its turn has come when nothing goes well in the meantime."""
@@ -184,6 +206,32 @@ def _require_one_reading(scope: Scope) -> None:
         raise _Refused(problem(400, detail=fault, headers={"Connection": "close"}))
     if has_second_spelling(_raw_path(scope)):
         raise _Refused(problem(404, detail=NOTHING_HERE))
+
+
+async def _finished(start: Start) -> Reply:
+    """Ask the store, and give the answer when it has spoken."""
+    loop = asyncio.get_running_loop()
+    spoken: asyncio.Future[Finish] = loop.create_future()
+
+    def speak(finish: Finish) -> None:
+        if not spoken.done():
+            spoken.set_result(finish)
+
+    start(lambda finish: _call_soon(loop, speak, finish))
+    return (await spoken)()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, act: Callable[[Finish], None], finish: Finish) -> None:
+    # A loop that has ended waits for nothing any more.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(act, finish)
+
+
+def _filled(answered: _Answered, reply: Reply) -> _Answered:
+    """Put a reply in the place of an empty answer, whose other headers stay."""
+    own = {"Content-Type": reply.content_type, "Content-Length": str(len(reply.body)), **reply.headers}
+    headers = [(name, value) for name, value in answered.headers if name not in own]
+    return _Answered(reply.status, headers + list(own.items()), reply.body)
 
 
 def _busy(detail: str) -> _Refused:

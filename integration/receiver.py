@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from integration import later
 from integration.delivery import Delivery, Refusal, delivery_id, header_name
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.mapping import Headers
@@ -27,10 +30,12 @@ from integration.sources import SOURCES
 from integration.tally import ADMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from integration.config import Source
     from integration.delivery import Reply
+    from integration.errors import RingbackError
+    from integration.later import Finish, Later, Start
     from integration.plan import Outcome
     from workers.desk import Desk
     from workers.ledger import Admitted
@@ -82,13 +87,18 @@ def receiver_blueprint(desk: Desk, rates: Rates) -> Blueprint:
             desk.tally.delivery(source, "unreadable")
             return problem(400, REFUSED[400], str(error))
         delivery = _delivery(settings, body, url_key)
-        started = time.perf_counter()
-        result = _Receiver(desk, rates, settings).receive(delivery)
-        desk.tally.delivery(source, result.name)
-        desk.tally.observe(ADMIT, time.perf_counter() - started)
-        return _response(result.reply)
+        reply = _Receiver(desk, rates, settings).receive(delivery, request.environ.get(later.KEY))
+        return Response(status=HTTPStatus.ACCEPTED) if reply is None else _response(reply)
 
     return blueprint
+
+
+def answers_at_once(desk: Desk, path: str) -> bool:
+    """Tell whether a delivery to this path is received without waiting for anything."""
+    if not path.startswith("/hooks/") or not desk.at_hand:
+        return False
+    settings = desk.config.sources.get(path.split("/", 3)[2])
+    return settings is None or settings.rate_per_minute is None
 
 
 class _Receiver:
@@ -99,42 +109,85 @@ class _Receiver:
         self._rates = rates
         self._settings = settings
         self._kind = SOURCES[settings.kind]
+        self._started = time.perf_counter()
 
-    def receive(self, delivery: Delivery) -> _Result:
+    def receive(self, delivery: Delivery, later: Later | None) -> Reply | None:
+        """Give the answer; None where it is left in `later`, to be given when the store has spoken."""
         try:
             self._kind.verify(delivery, self._settings, delivery.received_at)
             wait = self._wait()
             if wait is not None:
-                return self._refuse(delivery, 429, "too many", retry_after=wait)
-            admitted = self._admit(delivery)
-        except NotVerifiedError as error:
-            log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
-            return self._refuse(delivery, 401, "not verified")
-        except UnsupportedTypeError as error:
-            return self._refuse(delivery, 415, "unsupported type", str(error))
-        except UnreadableError as error:
-            log.warning("delivery unreadable", source=delivery.source, place=error.where)
-            return self._refuse(delivery, 400, "unreadable", str(error))
-        except StoreAwayError as error:
-            log.warning("delivery not stored", source=delivery.source, reason=str(error))
-            return self._refuse(delivery, 503, "not stored", retry_after=error.retry_after_seconds)
+                return self._counted(self._refuse(delivery, 429, "too many", retry_after=wait))
+            outcomes = self._plan(delivery)
+            if later is not None and self._desk.bound:
+                later.start = self._start(delivery, outcomes)
+                return None
+            admitted = self._desk.admit(self._kept(delivery), outcomes, self._raw(delivery))
+            return self._counted(self._taken(delivery, outcomes, admitted))
+        except (NotVerifiedError, UnreadableError, StoreAwayError) as error:
+            return self._counted(self._not_taken(delivery, error))
+
+    def _start(self, delivery: Delivery, outcomes: tuple[Outcome, ...]) -> Start:
+        # What belongs to the request, its trace first of all, goes with it to where it is finished.
+        context = copy_context()
+
+        def finish(admit: Callable[[], Admitted]) -> Reply:
+            try:
+                return self._counted(self._taken(delivery, outcomes, admit()))
+            except StoreAwayError as error:
+                return self._counted(self._not_taken(delivery, error))
+
+        def start(tell: Callable[[Finish], None]) -> None:
+            self._desk.admit_soon(
+                self._kept(delivery),
+                outcomes,
+                self._raw(delivery),
+                lambda admit: tell(lambda: context.run(finish, admit)),
+            )
+
+        return start
+
+    def _counted(self, result: _Result) -> Reply:
+        self._desk.tally.delivery(self._settings.name, result.name)
+        self._desk.tally.observe(ADMIT, time.perf_counter() - self._started)
+        return result.reply
+
+    def _taken(self, delivery: Delivery, outcomes: tuple[Outcome, ...], admitted: Admitted) -> _Result:
+        self._log(delivery, outcomes, admitted)
         return _Result(
             self._kind.acknowledge(delivery, self._settings, admitted.answer),
             "again" if admitted.again else "admitted",
         )
+
+    def _not_taken(self, delivery: Delivery, error: RingbackError) -> _Result:
+        match error:
+            case NotVerifiedError():
+                log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
+                return self._refuse(delivery, 401, "not verified")
+            case UnsupportedTypeError():
+                return self._refuse(delivery, 415, "unsupported type", str(error))
+            case UnreadableError():
+                log.warning("delivery unreadable", source=delivery.source, place=error.where)
+                return self._refuse(delivery, 400, "unreadable", str(error))
+            case StoreAwayError():
+                log.warning("delivery not stored", source=delivery.source, reason=str(error))
+                return self._refuse(delivery, 503, "not stored", retry_after=error.retry_after_seconds)
+        raise error
 
     def _wait(self) -> int | None:
         if self._settings.rate_per_minute is None:
             return None
         return self._rates.over(f"source:{self._settings.name}", self._settings.rate_per_minute)
 
-    def _admit(self, delivery: Delivery) -> Admitted:
+    def _plan(self, delivery: Delivery) -> tuple[Outcome, ...]:
         events = self._kind.read(delivery, self._settings)
-        outcomes = plan_delivery(self._desk.book, delivery, events, delivery.received_at)
-        kept = replace(delivery, headers=dict(Headers(delivery.headers, self._settings)))
-        admitted = self._desk.admit(kept, outcomes, self._kind.keep(delivery, self._settings))
-        self._log(delivery, outcomes, admitted)
-        return admitted
+        return plan_delivery(self._desk.book, delivery, events, delivery.received_at)
+
+    def _kept(self, delivery: Delivery) -> Delivery:
+        return replace(delivery, headers=dict(Headers(delivery.headers, self._settings)))
+
+    def _raw(self, delivery: Delivery) -> bytes:
+        return self._kind.keep(delivery, self._settings)
 
     def _log(self, delivery: Delivery, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
         log.info(

@@ -274,7 +274,7 @@ def test_what_one_process_counted_another_shows(tmp_path, desk, valkey):
     assert found["ringback_admit_seconds_count{}"] == 3
     assert found["ringback_admit_seconds_sum{}"] == pytest.approx(9.005)
     assert found["ringback_push_seconds_count{}"] == 1
-    assert 'process=' not in client.get("/metrics").text
+    assert "process=" not in client.get("/metrics").text
 
 
 def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, store):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -21,7 +22,7 @@ from integration.schedule import Drop, apply
 from integration.store_check import assure
 from integration.tally import Tally
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
-from workers.ledger import Admitted, Keeping, Kept, Ledger, kept_parked
+from workers.ledger import Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
 from workers.outlook import Outlook, Outlooks
 from workers.processes import Processes
 from workers.quota import quota_day
@@ -29,6 +30,7 @@ from workers.recalls import Recalls
 from workers.senders import Senders
 from workers.series import Series
 from workers.tallies import Tallies
+from workers.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +91,7 @@ class Desk:
         self.tally = Tally() if tally is None else tally
         self.tallies = Tallies(store, self.tally)
         self._doorbell = doorbell
+        self._together = Together(store)
         self._book: RouteBook | None = None
         self._bound: Config | None = None
         self._masked: Config | None = None
@@ -155,6 +158,45 @@ class Desk:
         """Store what follows from a delivery and ring. Raises StoreAwayError."""
         keeping = self.keeping(delivery.source)
         admitted = self._bound_first(lambda: self.ledger.admit(delivery, outcomes, keeping, raw=raw))
+        self._ring(admitted)
+        return admitted
+
+    @property
+    def bound(self) -> bool:
+        """Tell whether the accounts of the present configuration have their lanes."""
+        return self._bound is self.watch.current
+
+    @property
+    def at_hand(self) -> bool:
+        """Tell whether an admission needs nothing but the store: no look at files, nothing to bind."""
+        return self.bound and not self.watch.due
+
+    def admit_soon(
+        self,
+        delivery: Delivery,
+        outcomes: Sequence[Outcome],
+        raw: bytes,
+        tell: Callable[[Callable[[], Admitted]], None],
+    ) -> None:
+        """Do as `admit` does where the accounts are bound, together with others; returns at once.
+
+        `tell` is called once, from another thread, when the store has answered or cannot: with what then
+        rings and gives the outcome, or raises StoreAwayError.
+        """
+        admission = admission_of(delivery, outcomes, self.keeping(delivery.source), raw=raw)
+        self._together.call(
+            "admit", *admission.words, tell=lambda reply: tell(partial(self._admitted, admission, reply))
+        )
+
+    def _admitted(self, admission: Admission, reply: Any) -> Admitted:
+        if isinstance(reply, Exception):
+            raise reply
+        try:
+            admitted = admission.read(reply)
+        except UnboundError as error:
+            # The store is another one than it was: the next delivery binds, and so does this one, sent again.
+            self._bound = None
+            raise StoreAwayError("the store has lost the accounts' lanes") from error
         self._ring(admitted)
         return admitted
 

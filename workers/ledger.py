@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +203,58 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What is to be stored of one delivery: `words` go with the script's `admit`, `read` reads its reply."""
+
+    words: tuple[bytes, bytes] = field(repr=False)
+    key: str
+    events: int
+
+    def read(self, reply: Sequence[Any]) -> Admitted:
+        """Tell what it came to. Raises UnboundError: nothing was stored."""
+        admitted = _admitted(reply)
+        if admitted.again or admitted.answer.ignored < self.events:
+            return admitted
+        # Nothing was stored, so the same delivery has to get the same name by itself.
+        answer = replace(admitted.answer, delivery=delivery_id(self.key[:16]))
+        return replace(admitted, answer=answer)
+
+
+def admission_of(
+    delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, *, raw: bytes = b""
+) -> Admission:
+    """Write down what is to be stored of a delivery; nothing is stored yet."""
+    told = [outcome.event or Event(data=None) for outcome in outcomes]
+    seen = event_keys(delivery, told)
+    events = []
+    shortest = keeping.dedup_hours * 3600
+    for outcome, event, key in zip(outcomes, told, seen, strict=True):
+        seconds = keeping.dedup_hours * 3600
+        if event.dedup_key is None:
+            seconds = min(seconds, BODY_HASH_SECONDS)
+        shortest = min(shortest, seconds)
+        events.append({**_fields(outcome, delivery, key), "k": key, "ttl": max(1, round(seconds * 1000))})
+    whole = _whole(delivery, keeping, events)
+    whole["key"] = digest_of(delivery.source, *seen)
+    whole["ttl"] = max(1, round(shortest * 1000))
+    words = (orjson.dumps(whole), zlib.compress(raw, 1) if raw else b"")
+    return Admission(words, whole["key"], len(outcomes))
+
+
+def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "source": delivery.source,
+        "received": delivery.received_at.isoformat(),
+        "headers": _dumps(dict(delivery.headers)),
+        "digest": keeping.config_digest,
+        "suffix": secrets.token_hex(2),
+        "raw_ms": keeping.raw_retention_days * DAY_MS,
+        "events": list(events),
+    }
+
+
 class Ledger:
     """The intake of a store."""
 
@@ -216,27 +268,8 @@ class Ledger:
 
         Raises StoreAwayError: nothing or all of it is stored, and the same again is safe.
         """
-        told = [outcome.event or Event(data=None) for outcome in outcomes]
-        seen = event_keys(delivery, told)
-        events = []
-        shortest = keeping.dedup_hours * 3600
-        for outcome, event, key in zip(outcomes, told, seen, strict=True):
-            seconds = keeping.dedup_hours * 3600
-            if event.dedup_key is None:
-                seconds = min(seconds, BODY_HASH_SECONDS)
-            shortest = min(shortest, seconds)
-            fields = _fields(outcome, delivery, key)
-            events.append({**fields, "k": key, "ttl": max(1, round(seconds * 1000))})
-        whole = self._whole(delivery, keeping, events)
-        whole["key"] = digest_of(delivery.source, *seen)
-        whole["ttl"] = max(1, round(shortest * 1000))
-        reply = self._store.call("admit", orjson.dumps(whole), zlib.compress(raw, 1) if raw else b"")
-        admitted = _admitted(reply)
-        if admitted.again or admitted.answer.ignored < len(outcomes):
-            return admitted
-        # Nothing was stored, so the same delivery has to get the same name by itself.
-        answer = replace(admitted.answer, delivery=delivery_id(whole["key"][:16]))
-        return replace(admitted, answer=answer)
+        admission = admission_of(delivery, outcomes, keeping, raw=raw)
+        return admission.read(self._store.call("admit", *admission.words))
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
@@ -279,24 +312,10 @@ class Ledger:
             {**_fields(outcome, kept.delivery, seen), "k": seen, "ttl": ttl}
             for outcome, seen in zip(outcomes, kept.seen, strict=True)
         ]
-        whole = self._whole(kept.delivery, keeping, events)
+        whole = _whole(kept.delivery, keeping, events)
         where = {"parked" if parked else "lookup": kept.id}
         reply = self._store.call("resolve", orjson.dumps(whole), orjson.dumps(where))
         return None if reply[0] == "gone" else _admitted(reply)
-
-    def _whole(
-        self, delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        return {
-            "id": delivery.id,
-            "source": delivery.source,
-            "received": delivery.received_at.isoformat(),
-            "headers": _dumps(dict(delivery.headers)),
-            "digest": keeping.config_digest,
-            "suffix": secrets.token_hex(2),
-            "raw_ms": keeping.raw_retention_days * DAY_MS,
-            "events": list(events),
-        }
 
     def take_lookups(self, source: str, *, most_events: int = 100, lease_seconds: float = 60) -> list[Kept]:
         """Take deliveries that wait for a lookup, at most about `most_events` events of them.

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from integration.errors import StoreAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PREFIX = "{ringback}:"
 
@@ -75,6 +75,29 @@ class Store:
         now = "" if self._clock is None else str(self._clock())
         return self.guarded(lambda: self._run(command, now, *args))
 
+    def call_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
+        """Run several commands in one round trip, each by itself; gives the reply of each, or its error.
+
+        Raises StoreAwayError when none of them got a reply.
+        """
+        now = "" if self._clock is None else str(self._clock())
+        replies = self.guarded(lambda: self._run_all(now, calls))
+        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            # The script was not there, so nothing of these has happened.
+            self._sha = None
+            again = self.guarded(lambda: self._run_all(now, [calls[place] for place in unknown]))
+            for place, reply in zip(unknown, again, strict=True):
+                replies[place] = reply
+        return [_as_ours(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+    def _run_all(self, now: str, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
+        sha = self._loaded()
+        with self.client.pipeline(transaction=False) as pipe:
+            for command, *args in calls:
+                pipe.evalsha(sha, 1, PREFIX, command, now, *args)
+            return list(pipe.execute(raise_on_error=False))
+
     def now_ms(self) -> int:
         """Tell the time by the clock that the script goes by, in epoch milliseconds."""
         if self._clock is not None:
@@ -86,20 +109,29 @@ class Store:
         """Do something with the client; what passes with time becomes StoreAwayError."""
         try:
             return act()
-        except (OutOfMemoryError, ReadOnlyError) as error:
-            raise StoreAwayError(type(error).__name__) from error
-        except ResponseError as error:
-            if str(error).startswith(_PASSING):
-                raise StoreAwayError(str(error).split(maxsplit=1)[0]) from error
-            raise
         except (RedisError, OSError) as error:
-            raise StoreAwayError(type(error).__name__) from error
+            ours = _as_ours(error)
+            if ours is error:
+                raise
+            raise ours from error
 
     def _run(self, *args: str | int | bytes) -> Any:
         try:
-            if self._sha is None:
-                self._sha = str(self.client.script_load(SCRIPT))
-            return self.client.evalsha(self._sha, 1, PREFIX, *args)
+            return self.client.evalsha(self._loaded(), 1, PREFIX, *args)
         except NoScriptError:
-            self._sha = str(self.client.script_load(SCRIPT))
-            return self.client.evalsha(self._sha, 1, PREFIX, *args)
+            self._sha = None
+            return self.client.evalsha(self._loaded(), 1, PREFIX, *args)
+
+    def _loaded(self) -> str:
+        sha = self._sha
+        if sha is None:
+            sha = self._sha = str(self.client.script_load(SCRIPT))
+        return sha
+
+
+def _as_ours(error: Exception) -> Exception:
+    """Give StoreAwayError for what passes with time, the error itself for what is our own mistake."""
+    if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
+        word = str(error).split(maxsplit=1)[0] if str(error) else ""
+        return StoreAwayError(word) if str(error).startswith(_PASSING) else error
+    return StoreAwayError(type(error).__name__)

@@ -73,12 +73,17 @@ class ConfigWatch:
         """Why the files as they are now are refused; None when `current` is what they say."""
         return self._fault
 
+    @property
+    def due(self) -> bool:
+        """Tell whether `refresh` would look at the files now."""
+        return self._clock() - self._looked_at >= self._every_seconds
+
     def refresh(self) -> bool:
         """Look at the files, at most every `every_seconds`; tell whether a new configuration was taken up.
 
         Cheap: it reads only what has changed. A call while another thread looks returns at once.
         """
-        if self._clock() - self._looked_at < self._every_seconds or not self._lock.acquire(blocking=False):
+        if not self.due or not self._lock.acquire(blocking=False):
             return False
         try:
             self._looked_at = self._clock()

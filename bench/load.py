@@ -1,0 +1,179 @@
+"""A load of HTTP requests on loopback: written beforehand, sent over kept-alive connections, timed.
+
+It does as little as it can for each request, because it shares its processors with what it measures.
+One connection has one request under way. As a program it reads what to send from a file and writes
+what it saw as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_LENGTH = struct.Struct("<I")
+_HEAD_END = b"\r\n\r\n"
+_CONTENT_LENGTH = b"content-length:"
+_PIECE = 256 * 1024
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a load saw: answers by status, and the latency of each in seconds."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    statuses: dict[int, int] = field(default_factory=dict)
+    latencies: list[float] = field(default_factory=list)
+    ran_out: bool = False
+
+    @property
+    def good(self) -> int:
+        """How many answers were 2xx."""
+        return sum(count for status, count in self.statuses.items() if 200 <= status < 300)  # noqa: PLR2004
+
+    def told(self) -> dict[str, Any]:
+        """Give it as JSON can hold it; latencies in milliseconds."""
+        ordered = sorted(self.latencies)
+        return {
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "statuses": {str(status): count for status, count in self.statuses.items()},
+            "good": self.good,
+            "per_second": self.good / self.seconds if self.seconds else 0.0,
+            "p50_ms": quantile(ordered, 0.50) * 1000,
+            "p99_ms": quantile(ordered, 0.99) * 1000,
+            "ran_out": self.ran_out,
+        }
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Give the value below which `share` of the sorted values lie; 0 where there are none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+
+def request_bytes(path: str, headers: Iterable[tuple[str, str]], body: bytes, host: str = "bench") -> bytes:
+    """Write a POST as it goes over the wire."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join(lines).encode("latin-1") + _HEAD_END + body
+
+
+def write_requests(path: Path, requests: Iterable[bytes]) -> None:
+    """Keep requests in a file, each after its length."""
+    with path.open("wb") as file:
+        for request in requests:
+            file.write(_LENGTH.pack(len(request)) + request)
+
+
+def read_requests(path: Path) -> list[bytes]:
+    """Read them back."""
+    data, at, found = path.read_bytes(), 0, []
+    while at < len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        found.append(data[at : at + length])
+        at += length
+    return found
+
+
+class _Connection:
+    """One kept-alive connection: a request, its answer, the next."""
+
+    __slots__ = ("answer", "need", "sent_at", "sock")
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.answer = b""
+        self.need = 0
+        self.sent_at = 0.0
+
+    def send(self, request: bytes) -> None:
+        self.answer, self.need = b"", 0
+        self.sent_at = time.perf_counter()
+        self.sock.sendall(request)
+
+    def received(self) -> int | None:
+        """Take what has come; the status once the answer is whole."""
+        piece = self.sock.recv(_PIECE)
+        if not piece:
+            raise ConnectionError("the server closed a connection that was to be kept")
+        self.answer = self.answer + piece if self.answer else piece
+        if not self.need:
+            self.need = _whole_length(self.answer)
+        if not self.need or len(self.answer) < self.need:
+            return None
+        return int(self.answer[9:12])
+
+
+def _whole_length(answer: bytes) -> int:
+    """Tell how long an answer will be; 0 while its head is not whole."""
+    end = answer.find(_HEAD_END)
+    if end < 0:
+        return 0
+    head = answer[:end].lower()
+    at = head.find(_CONTENT_LENGTH)
+    length = int(head[at + len(_CONTENT_LENGTH) :].split(b"\r", 1)[0]) if at >= 0 else 0
+    return end + len(_HEAD_END) + length
+
+
+def run(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> Seen:
+    """Send requests until the time is over or there are none left, and wait for the last answers."""
+    seen, waiting = Seen(), iter(requests)
+    poll = select.epoll()
+    by_fd: dict[int, _Connection] = {}
+    started, cpu = time.perf_counter(), time.process_time()
+    for request in _first(waiting, connections):
+        connection = _Connection(port)
+        by_fd[connection.sock.fileno()] = connection
+        poll.register(connection.sock, select.EPOLLIN)
+        connection.send(request)
+    end = started + seconds
+    while by_fd:
+        for fd, _ in poll.poll(5.0) or _hung():
+            connection = by_fd[fd]
+            status = connection.received()
+            if status is None:
+                continue
+            now = time.perf_counter()
+            seen.latencies.append(now - connection.sent_at)
+            seen.statuses[status] = seen.statuses.get(status, 0) + 1
+            request_or_none = next(waiting, None) if now < end else None
+            if request_or_none is None:
+                seen.ran_out |= now < end
+                poll.unregister(fd)
+                by_fd.pop(fd).sock.close()
+            else:
+                connection.send(request_or_none)
+    seen.seconds = time.perf_counter() - started
+    seen.cpu_seconds = time.process_time() - cpu
+    return seen
+
+
+def _first(waiting: Iterator[bytes], number: int) -> list[bytes]:
+    return [request for _, request in zip(range(number), waiting, strict=False)]
+
+
+def _hung() -> list[tuple[int, int]]:
+    raise TimeoutError("no answer within 5 s")
+
+
+def main() -> None:
+    """Run as a program: port, file of requests, connections, seconds."""
+    port, path, connections, seconds = sys.argv[1:5]
+    seen = run(int(port), read_requests(Path(path)), connections=int(connections), seconds=float(seconds))
+    sys.stdout.write(json.dumps(seen.told()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
