@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask
 
-from integration import logs
+from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
+from integration.dashboard.signin import Nobody
 from integration.environment import config_path, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
@@ -28,6 +29,8 @@ from workers.tasks import celery_doorbell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from integration.dashboard.roles import Access
 
 log = structlog.get_logger("ringback.web")
 
@@ -71,14 +74,15 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     return app
 
 
-def compose(desk: Desk, rates: Rates) -> Flask:
-    """Put the parts of the web together on a desk."""
+def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
+    """Put the parts of the web together on a desk. `access` stands in for who is signed in, for tests."""
     app = Flask("ringback", static_folder=None)
     install(app)
     app.register_blueprint(receiver_blueprint(desk, rates))
     app.extensions[AT_ONCE] = partial(answers_at_once, desk)
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))
+    dashboard.install(app, desk, access or Nobody())
     return app
 
 

@@ -107,6 +107,10 @@ class Desk:
             self._masked = config
         return config
 
+    def cookie_key(self) -> bytes:
+        """Give the key that signs the dashboard's cookies. Raises StoreAwayError."""
+        return self.store.secret("cookie_key")
+
     @property
     def book(self) -> RouteBook:
         """Give the compiled routes of that configuration."""

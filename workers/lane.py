@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -141,17 +140,7 @@ class Lanes:
 
     def id_key(self) -> bytes:
         """Give the random key under which tokens become lane ids; made once, kept in the store."""
-        meta = self._store.key("meta")
-
-        def read() -> Any:
-            # A full store refuses the write even where the key is there already.
-            kept = self._store.client.hget(meta, "lane_key")
-            if kept is None:
-                self._store.client.hsetnx(meta, "lane_key", secrets.token_hex(32))
-                kept = self._store.client.hget(meta, "lane_key")
-            return kept
-
-        return bytes.fromhex(self._store.guarded(read))
+        return self._store.secret("lane_key")
 
     def acquire(self, lane: str, nonce: str, terms: Terms) -> tuple[Claim | NoClaim, bool]:
         """Take the lane and claim its next recall. The flag: ring its doorbell."""

@@ -105,6 +105,20 @@ class Store:
         seconds, micros = self.guarded(self.client.time)
         return int(seconds) * 1000 + int(micros) // 1000
 
+    def secret(self, name: str) -> bytes:
+        """Give a random key that the store keeps under this name, made when it is first asked for."""
+        meta = self.key("meta")
+
+        def read() -> Any:
+            # A full store refuses the write even where the key is there already.
+            kept = self.client.hget(meta, name)
+            if kept is None:
+                self.client.hsetnx(meta, name, secrets.token_hex(32))
+                kept = self.client.hget(meta, name)
+            return kept
+
+        return bytes.fromhex(self.guarded(read))
+
     def guarded(self, act: Callable[[], Any]) -> Any:
         """Do something with the client; what passes with time becomes StoreAwayError."""
         try:

@@ -4,7 +4,8 @@
 -- store's own clock (tests hand one in), the rest are the command's arguments.
 --
 -- key                        type    meaning                                              lives
--- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids  for ever
+-- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids;  for ever
+--                                    cookie_key: signs the dashboard's cookies
 -- P accounts                 HASH    account -> lane id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
 -- P tallied:<process>        STRING  number of the last counts that a process sent          an hour

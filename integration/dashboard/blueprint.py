@@ -1,0 +1,123 @@
+"""Puts the dashboard together: its pages, who may see them, what every request and answer goes through."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, current_app, g, request, session
+from flask.sessions import NullSession
+from flask_wtf import CSRFProtect
+from flask_wtf.csrf import generate_csrf
+from jinja2 import StrictUndefined
+
+from integration.dashboard import accounts, failures, language, navigation, now, times
+from integration.dashboard.assets import FOLDER, asset
+from integration.dashboard.cookies import StoredKeySessions
+from integration.dashboard.headers import dress
+from integration.dashboard.masks import masked
+from integration.dashboard.roles import ForbiddenError, Role, least_role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+    from flask.typing import ResponseReturnValue
+
+    from integration.dashboard.roles import Access
+    from workers.desk import Desk
+
+    View = Callable[..., ResponseReturnValue]
+
+# Each page's module lists its addresses and views in VIEWS.
+PAGES = (now, accounts)
+
+TICK_SECONDS = 5
+
+
+def install(app: Flask, desk: Desk, access: Access) -> None:
+    """Add the dashboard to an application, on a desk. `access` knows who is signed in."""
+    _configure(app, desk)
+    blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
+    _guard(app, blueprint, access)
+    for module in PAGES:
+        for address, view in module.VIEWS:
+            _add(blueprint, desk, access, address, view)
+    failures.install(app, blueprint, access)
+    app.register_blueprint(blueprint)
+
+
+def _configure(app: Flask, desk: Desk) -> None:
+    language.install(app)
+    app.session_interface = StoredKeySessions(desk.cookie_key)
+    # Programs prove themselves by key and signature: only requests for pages are checked, by `_guard`.
+    app.config.update(
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=None,
+        SESSION_COOKIE_NAME="ringback",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_REFRESH_EACH_REQUEST=False,
+    )
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(
+        asset=asset,
+        languages=language.LANGUAGES,
+        language=language.language,
+        tick_seconds=TICK_SECONDS,
+    )
+    app.jinja_env.filters.update(when=times.when, duration=times.duration, ago=times.ago, masked=masked)
+
+
+def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
+    csrf = CSRFProtect(app)
+
+    @blueprint.before_request
+    def ready() -> ResponseReturnValue | None:
+        if request.endpoint == "dashboard.static":
+            return None
+        g.person = access.present()
+        csrf.protect()
+        return language.switched()
+
+    # Of the application, not the blueprint: an unknown address is none of the blueprint's.
+    app.context_processor(_frame)
+    blueprint.after_request(dress)
+
+
+def _frame() -> dict[str, Any]:
+    """Give what every template may use."""
+    person = g.get("person")
+    return {
+        "person": person,
+        "entries": navigation.entries_for(person),
+        "theme": request.cookies.get("ringback_theme", ""),
+        "csrf_token": _proof,
+        "can_sign_out": "dashboard.sign_out" in current_app.view_functions,
+    }
+
+
+def _proof() -> str:
+    """Give the proof that a form is ours; none while the key cannot be read, so that errors are shown."""
+    return "" if isinstance(session, NullSession) else str(generate_csrf())
+
+
+def _add(blueprint: Blueprint, desk: Desk, access: Access, address: str, view: View) -> None:
+    method, path = address.split(" ")
+    least = least_role(view)
+
+    @wraps(view)
+    def answer(**parts: Any) -> ResponseReturnValue:
+        if least is not None:
+            if g.person is None:
+                return access.entrance()
+            _require(least)
+        return view(desk, **parts)
+
+    blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
+
+
+def _require(least: Role) -> None:
+    if not g.person.role.allows(least):
+        raise ForbiddenError(least)

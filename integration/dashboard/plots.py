@@ -1,0 +1,96 @@
+"""Plots as numbers that a template draws as SVG: no script, no style attribute. Pure.
+
+The drawing is 100 wide and 100 high and stretches to its place; labels are HTML around it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIDE: Final = 100.0
+_STEPS: Final = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line: its name, what is counted at equal distances of time (None: not known), its colour's name."""
+
+    name: str
+    values: Sequence[float | None]
+    tone: str = "first"
+
+    @property
+    def latest(self) -> float | None:
+        """The last value."""
+        return self.values[-1] if self.values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series as SVG path data: the line, and the area under it."""
+
+    series: Series
+    path: str
+    area: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines over one scale from 0 to `top`; `grid` are the heights of the lines across, with their values."""
+
+    lines: tuple[Line, ...]
+    top: float
+    grid: tuple[tuple[float, float], ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not any(line.path for line in self.lines)
+
+
+def plot(*series: Series) -> Plot:
+    """Draw series over one scale."""
+    largest = max((v for each in series for v in each.values if v is not None), default=0.0)
+    top = ceiling(largest)
+    lines = tuple(Line(each, *_paths(each.values, top)) for each in series)
+    return Plot(lines=lines, top=top, grid=((0.0, top), (SIDE / 2, top / 2), (SIDE, 0.0)))
+
+
+def ceiling(value: float) -> float:
+    """Give the round number (1, 2, 5 times a power of ten, 2 at least) that is not less than a value."""
+    if value <= _STEPS[1]:
+        return float(_STEPS[1])
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in _STEPS if step * power >= value)
+
+
+def _paths(values: Sequence[float | None], top: float) -> tuple[str, str]:
+    """Give the line and the area, both broken where a value is not known."""
+    lines: list[str] = []
+    areas: list[str] = []
+    for run in _runs(values):
+        points = [_point(index, value, len(values), top) for index, value in run]
+        lines.append("M" + "L".join(points))
+        first, last = points[0].split(" ")[0], points[-1].split(" ")[0]
+        areas.append(f"M{first} {SIDE:g}L" + "L".join(points) + f"L{last} {SIDE:g}Z")
+    return "".join(lines), "".join(areas)
+
+
+def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    runs: list[list[tuple[int, float]]] = [[]]
+    for index, value in enumerate(values):
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append((index, value))
+    return [run for run in runs if run]
+
+
+def _point(index: int, value: float, count: int, top: float) -> str:
+    x = SIDE * index / (count - 1) if count > 1 else SIDE
+    return f"{round(x, 2):g} {round(SIDE - SIDE * value / top, 2):g}"

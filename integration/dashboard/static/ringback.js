@@ -1,0 +1,119 @@
+// What pages do by themselves: renew what is live while the tab is seen, ask before an act, copy, light and
+// dark. No page needs this file to be read or acted on; without it they are renewed by loading them.
+"use strict";
+
+(() => {
+  const body = document.body;
+  const pulse = document.getElementById("pulse");
+  const everyMs = Number(body.dataset.tickSeconds || 5) * 1000;
+
+  // --- live: one tick for all that asks for it, none while nobody looks ---
+  let renewedAt = new Date();
+
+  const isTick = (event) => event.detail.requestConfig?.triggeringEvent?.type === "tick";
+
+  function tick() {
+    if (!document.hidden && document.querySelector("[data-live]")) htmx.trigger(body, "tick");
+  }
+
+  function showPulse(fresh) {
+    pulse.hidden = false;
+    pulse.classList.toggle("stale", !fresh);
+    pulse.textContent = fresh ? pulse.dataset.live : `${pulse.dataset.stale} ${renewedAt.toLocaleTimeString(document.documentElement.lang)}`;
+  }
+
+  setInterval(tick, everyMs);
+  document.addEventListener("visibilitychange", tick);
+  if (document.querySelector("[data-live]")) showPulse(true);
+
+  body.addEventListener("htmx:configRequest", (event) => {
+    // The server must not take a tab that renews itself for a person at work.
+    if (event.detail.triggeringEvent?.type === "tick") event.detail.headers["X-Tick"] = "1";
+  });
+
+  body.addEventListener("htmx:beforeRequest", (event) => {
+    if (!isTick(event)) document.getElementById("said")?.replaceChildren();
+  });
+
+  body.addEventListener("htmx:beforeSwap", (event) => {
+    // A tick that fails says so at its mark; it does not cover the page with words again and again.
+    if (isTick(event) && event.detail.xhr.status >= 400) event.detail.shouldSwap = false;
+  });
+
+  body.addEventListener("htmx:afterRequest", (event) => {
+    if (!isTick(event)) return;
+    if (event.detail.successful) renewedAt = new Date();
+    showPulse(event.detail.successful);
+  });
+
+  // --- what is renewed keeps what a person opened or began to write ---
+  body.addEventListener("input", (event) => event.target.closest("form")?.setAttribute("data-begun", ""));
+  body.addEventListener("submit", (event) => event.target.removeAttribute("data-begun"));
+  Idiomorph.defaults.ignoreActiveValue = true;
+  Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !(old instanceof Element && old.hasAttribute("data-begun"));
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node instanceof HTMLDetailsElement);
+
+  // --- ask before an act ---
+  const ask = document.getElementById("ask");
+  const [no, yes] = ask.querySelectorAll("button");
+  let go = null;
+
+  body.addEventListener("htmx:confirm", (event) => {
+    const words = event.detail.elt.dataset.ask;
+    if (!words) return;
+    event.preventDefault();
+    document.getElementById("ask-words").textContent = words;
+    yes.textContent = event.detail.elt.dataset.yes || yes.dataset.otherwise;
+    go = () => event.detail.issueRequest(true);
+    ask.showModal();
+    no.focus();
+  });
+  no.addEventListener("click", () => ask.close());
+  yes.addEventListener("click", () => {
+    const act = go;
+    ask.close();
+    if (act) act();
+  });
+  ask.addEventListener("close", () => { go = null; });
+
+  // --- copy, light and dark, the sheet of a phone ---
+  async function copied(text) {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    // Without https a browser has only this old way.
+    const field = document.createElement("textarea");
+    field.value = text;
+    body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+
+  function switchTheme() {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    document.cookie = `ringback_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+  }
+
+  body.addEventListener("click", async (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      await copied(copy.dataset.copy);
+      const words = copy.querySelector("span");
+      const before = words.textContent;
+      words.textContent = copy.dataset.copied;
+      setTimeout(() => { words.textContent = before; }, 1500);
+    }
+    if (event.target.closest("[data-theme-switch]")) switchTheme();
+    for (const sheet of document.querySelectorAll("details.more[open]")) {
+      if (!sheet.contains(event.target)) sheet.open = false;
+    }
+  });
+  body.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const sheet of document.querySelectorAll("details.more[open]")) {
+      sheet.open = false;
+      sheet.querySelector("summary").focus();
+    }
+  });
+})();

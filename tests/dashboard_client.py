@@ -1,0 +1,38 @@
+"""A browser for tests of pages: signed in, without a server in between."""
+
+from __future__ import annotations
+
+import re
+
+from integration.app import compose
+from integration.dashboard.roles import Person, Role
+from support import NoRates
+
+
+class SignedIn:
+    """Somebody is signed in, whoever asks."""
+
+    def __init__(self, role="operator", name="ana"):
+        self._person = Person(name, Role(role))
+
+    def present(self):
+        return self._person
+
+    def entrance(self):
+        raise AssertionError("somebody is signed in")
+
+
+class Pages:
+    """What a browser sees of the dashboard: `get`, `post` (with the proof against forged requests)."""
+
+    def __init__(self, desk, role="operator", name="ana", language="en"):
+        self.client = compose(desk, NoRates(), SignedIn(role, name)).test_client()
+        self._headers = {"Accept-Language": language}
+
+    def get(self, address, **options):
+        return self.client.get(address, headers={**self._headers, **options.pop("headers", {})}, **options)
+
+    def post(self, address, data=None, *, follow=True, htmx=False):
+        proof = re.search(r'"X-CSRFToken": "([^"]+)"', self.get("/").text)[1]
+        headers = {**self._headers, "X-CSRFToken": proof, **({"HX-Request": "true"} if htmx else {})}
+        return self.client.post(address, data=data or {}, headers=headers, follow_redirects=follow)
