@@ -16,14 +16,15 @@ import structlog
 from integration import logs
 from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
 from integration.mapping import RouteBook
-from integration.plan import Parked, plan_event
 from integration.recall import State
 from integration.schedule import Drop, apply
 from integration.store_check import assure
 from integration.tally import Tally
+from workers.arrivals import Arrivals
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
-from workers.ledger import Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
+from workers.ledger import Admission, Admitted, Keeping, Kept, Ledger, admission_of
 from workers.outlook import Outlook, Outlooks
+from workers.parking import Parking, Which, remap_step
 from workers.processes import Processes
 from workers.quota import quota_day
 from workers.recalls import Recalls
@@ -33,7 +34,7 @@ from workers.tallies import Tallies
 from workers.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from integration.plan import Outcome
     from integration.recall import RecallRequest
     from workers.doorbell import Doorbell
+    from workers.parking import Step
     from workers.store import Store
 
 log = structlog.get_logger("ringback.desk")
@@ -84,6 +86,8 @@ class Desk:
         self.lanes = Lanes(store)
         self.ledger = Ledger(store)
         self.recalls = Recalls(store)
+        self.arrivals = Arrivals(store)
+        self.parking = Parking(store)
         self.processes = Processes(store)
         self.series = Series(store)
         self.senders = Senders(store)
@@ -357,21 +361,24 @@ class Desk:
 
     def remap(self, *, source: str | None, route: str | None, now: datetime) -> Remapped:
         """Look again at parked events, with the configuration as it is now. Raises StoreAwayError."""
-        looked_at, still, pending, recalls = 0, 0, 0, []
-        for record in self.ledger.parked(source=source, route=route, limit=100_000):
-            if record["source"] not in self.config.sources:
-                continue
-            looked_at += 1
-            kept = kept_parked(record)
-            outcome = plan_event(self.book, kept.delivery, kept.events[0], now)
-            if isinstance(outcome, Parked):
-                still += 1
-                continue
-            admitted = self.resolve(kept, [outcome], parked=True)
-            if admitted is not None:
-                recalls += list(admitted.answer.recalls)
-                pending += admitted.answer.pending
+        looked_at, still, pending, recalls = 0, 0, 0, list[str]()
+        for step in self.remap_steps(source=source, route=route, now=now):
+            looked_at += step.looked_at
+            still += step.still_parked
+            pending += step.pending
+            recalls += step.recalls
         return Remapped(looked_at=looked_at, recalls=tuple(recalls), pending=pending, still_parked=still)
+
+    def remap_steps(self, *, source: str | None, route: str | None, now: datetime) -> Iterator[Step]:
+        """Look again at parked events step by step; what is parked meanwhile is not looked at twice."""
+        cursor: str | None = None
+        which = Which(source=source, route=route)
+        while True:
+            step = remap_step(self, which, now, cursor=cursor)
+            yield step
+            cursor = step.next
+            if cursor is None:
+                return
 
     def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Put what kept events turned out to be in their place, and ring. None: somebody else did."""
@@ -389,6 +396,10 @@ class Desk:
 
     def purge(self, now: datetime) -> int:
         """Remove a bounded number of things whose retention is over."""
+        config = self.config
+        listed = timedelta(days=max(1, config.store.raw_retention_days))
+        self.arrivals.trim(config.sources, before=now - listed)
+        self.parking.adopt()
         return self.ledger.purge(before=now - timedelta(days=self.config.store.retention_days))
 
 

@@ -7,9 +7,10 @@ contributes its old ids and changes nothing. Nothing here decides what an event 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from workers.store import Store
 
 BODY_HASH_SECONDS = 600
+_RUN = re.compile(r"\d+|\ba{2,}\b")  # numbers, and the words in the shape of a text
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -37,6 +39,11 @@ class Keeping:
     dedup_hours: float
     raw_retention_days: int
     config_digest: str
+
+    @property
+    def listed_days(self) -> int:
+        """For how many days a delivery is listed; the list holds nothing of a customer."""
+        return max(self.raw_retention_days, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +153,36 @@ def _event_json(event: Event, seen: str) -> str:
     )
 
 
+def reason(
+    *, source: str, account: str | None, route: str | None, field: str, found: str, allowed: str
+) -> dict[str, str]:
+    """Give why an event is parked, and the group of those that are for the same reason.
+
+    Lengths and numbers make no other group: `found` describes, and some values by length or shape.
+    """
+    alike = _RUN.sub(lambda run: "a" if run[0][0] == "a" else "#", found)
+    about = [source, route or "", field, alike, allowed]
+    told = {
+        "account": account or "",
+        "route": route or "",
+        "field": field,
+        "found": found,
+        "allowed": allowed,
+    }
+    return {**told, "group": digest_of(*about)[:16], "about": _dumps(about)}
+
+
+def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
+    return reason(
+        source=delivery.source,
+        account=parked.account,
+        route=parked.route,
+        field=parked.field,
+        found=parked.found,
+        allowed=parked.allowed,
+    )
+
+
 def _fields(outcome: Outcome, delivery: Delivery, seen: str) -> dict[str, Any]:
     match outcome:
         case RecallWanted():
@@ -156,16 +193,8 @@ def _fields(outcome: Outcome, delivery: Delivery, seen: str) -> dict[str, Any]:
         case CancelWanted():
             return _cancel_fields(outcome.request)
         case Parked():
-            return {
-                "what": "parked",
-                "source": delivery.source,
-                "account": outcome.account or "",
-                "route": outcome.route or "",
-                "field": outcome.field,
-                "found": outcome.found,
-                "allowed": outcome.allowed,
-                "event": _event_json(outcome.event, seen),
-            }
+            event = _event_json(outcome.event, seen)
+            return {"what": "parked", "source": delivery.source, "event": event, **_reason(outcome, delivery)}
         case Pending():
             event = _event_json(outcome.event, seen)
             return {"what": "pending", "source": delivery.source, "event": event}
@@ -208,17 +237,10 @@ class Admission:
     """What is to be stored of one delivery: `words` go with the script's `admit`, `read` reads its reply."""
 
     words: tuple[bytes, bytes] = field(repr=False)
-    key: str
-    events: int
 
     def read(self, reply: Sequence[Any]) -> Admitted:
         """Tell what it came to. Raises UnboundError: nothing was stored."""
-        admitted = _admitted(reply)
-        if admitted.again or admitted.answer.ignored < self.events:
-            return admitted
-        # Nothing was stored, so the same delivery has to get the same name by itself.
-        answer = replace(admitted.answer, delivery=delivery_id(self.key[:16]))
-        return replace(admitted, answer=answer)
+        return _admitted(reply)
 
 
 def admission_of(
@@ -238,8 +260,10 @@ def admission_of(
     whole = _whole(delivery, keeping, events)
     whole["key"] = digest_of(delivery.source, *seen)
     whole["ttl"] = max(1, round(shortest * 1000))
+    whole["silent"] = delivery_id(whole["key"][:16])
+    whole["listed"] = keeping.listed_days * DAY_MS
     words = (orjson.dumps(whole), zlib.compress(raw, 1) if raw else b"")
-    return Admission(words, whole["key"], len(outcomes))
+    return Admission(words)
 
 
 def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -316,6 +340,10 @@ class Ledger:
         where = {"parked" if parked else "lookup": kept.id}
         reply = self._store.call("resolve", orjson.dumps(whole), orjson.dumps(where))
         return None if reply[0] == "gone" else _admitted(reply)
+
+    def repark(self, kept: Kept, parked: Parked) -> None:
+        """Tell of a parked event why it cannot be mapped now. Raises StoreAwayError."""
+        self._store.call("repark", orjson.dumps(_reason(parked, kept.delivery)), kept.id)
 
     def take_lookups(self, source: str, *, most_events: int = 100, lease_seconds: float = 60) -> list[Kept]:
         """Take deliveries that wait for a lookup, at most about `most_events` events of them.

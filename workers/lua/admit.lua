@@ -55,16 +55,47 @@ function Admit.cancel(e, done, lanes)
     changes .. '\n' .. now .. '\t' .. state .. '\ttaken back by the CRM, too late: wolkvox already has it')
 end
 
+-- Parked events that wait for the same reason, so that a hundred thousand are one line to look at.
+local Group = {}
+
+function Group.join(group, about, id, at)
+  redis.call('HSET', P .. 'parked_groups', group, about)
+  redis.call('ZADD', P .. 'parked_in:' .. group, at, id)
+end
+
+function Group.leave(id)
+  local group = redis.call('HGET', P .. 'parked:' .. id, 'group')
+  if not group then return end
+  redis.call('ZREM', P .. 'parked_in:' .. group, id)
+  if redis.call('EXISTS', P .. 'parked_in:' .. group) == 0 then redis.call('HDEL', P .. 'parked_groups', group) end
+end
+
 local function forget_parked(id)
+  Group.leave(id)
   redis.call('DEL', P .. 'parked:' .. id)
   redis.call('ZREM', P .. 'parked', id)
 end
 
+local function set_reason(e, id, at)
+  redis.call('HSET', P .. 'parked:' .. id, 'route', e.route, 'account', e.account, 'field', e.field,
+    'found', e.found, 'allowed', e.allowed, 'group', e.group)
+  Group.join(e.group, e.about, id, at)
+end
+
 function Admit.parked(e, id, delivery)
-  redis.call('HSET', P .. 'parked:' .. id, 'source', e.source, 'route', e.route, 'account', e.account,
-    'field', e.field, 'found', e.found, 'allowed', e.allowed, 'event', e.event, 'headers', delivery.headers,
+  redis.call('HSET', P .. 'parked:' .. id, 'source', e.source, 'event', e.event, 'headers', delivery.headers,
     'delivery', delivery.id, 'received', delivery.received, 'at', now, 'digest', delivery.digest, 'seen', e.k)
+  set_reason(e, id, now)
   redis.call('ZADD', P .. 'parked', now, id)
+end
+
+-- An event that still cannot be mapped, perhaps for another reason than before. It keeps its place in time.
+local function repark(e, id)
+  local at = redis.call('HGET', P .. 'parked:' .. id, 'at')
+  if not at then return 0 end
+  Group.leave(id)
+  set_reason(e, id, at)
+  return 1
 end
 
 -- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil.
@@ -80,7 +111,13 @@ local function remember(e, digest, what, id)
   redis.call('SET', P .. 'seen:' .. e.k, digest .. '|' .. what .. '|' .. id .. '|' .. (e.fingerprint or ''), 'PX', e.ttl)
 end
 
+-- What became of an event, in one word: kept per delivery, in the order of its events.
+local function became(done, what, id)
+  done.became[#done.became + 1] = (what == 'recall' or what == 'parked') and id or what
+end
+
 local function contribute(done, what, id)
+  became(done, what, id)
   if what == 'recall' then done.recalls[#done.recalls + 1] = id
   elseif done[what] then done[what] = done[what] + 1 end
 end
@@ -106,6 +143,7 @@ local function admit_event(e, done, delivery, lanes)
   count('events:' .. e.source .. ':' .. e.what .. routed)
   if e.what == 'ignored' then
     done.ignored = done.ignored + 1
+    became(done, 'ignored')
     return
   end
   local seq = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
@@ -165,17 +203,17 @@ local function keep_pending(delivery, done)
   return delivery.source
 end
 
-local function keep_raw(delivery, raw, answer)
+local function keep_raw(delivery, raw, done)
   if delivery.raw_ms == 0 or not raw or raw == '' then return end
   local key = P .. 'delivery:' .. delivery.id
   redis.call('HSET', key, 'source', delivery.source, 'received', delivery.received, 'headers', delivery.headers,
-    'body', raw, 'answer', answer)
+    'body', raw, 'became', join(done.became))
   redis.call('PEXPIRE', key, delivery.raw_ms)
 end
 
 local function new_done()
   return {recalls = {}, ignored = 0, parked = 0, pending = 0, cancelled = {}, too_late = {}, waiting = {},
-    repeated = 0, cancel = false}
+    repeated = 0, cancel = false, became = {}}
 end
 
 -- An account whose lane is not known yet: nothing has been written, the sender tries again.
@@ -194,28 +232,50 @@ local function clash(events)
   return false
 end
 
+-- Lists a delivery. What the store may refuse here is this line alone: it must not cost the sender an answer.
+local function list_arrival(delivery, what, answer)
+  if not delivery.listed then return end
+  local id, rest = string.match(answer, '^([^;]*)(.*)$')
+  local _, _, recalls, counts, cancelled, late = string.find(rest, '^;([^;]*);([^;]*;[^;]*;[^;]*);([^;]*);([^;]*)$')
+  local function many(ids)
+    if ids == '' then return 0 end
+    local _, commas = string.gsub(ids, ',', '')
+    return commas + 1
+  end
+  local told = table.concat({what, many(recalls), counts, many(cancelled), many(late)}, ';')
+  local key = P .. 'arrivals:' .. delivery.source
+  redis.pcall('XADD', key, 'MAXLEN', '~', ARRIVALS, '*', 'd', id, 'w', told)
+  redis.pcall('PEXPIRE', key, delivery.listed)
+end
+
 -- delivery: id, key, ttl, source, headers, received, digest, suffix, raw_ms, events
 -- gives {what happened, the answer, lanes to ring for, source whose lookups to ring for}
 local function admit(delivery, raw)
   local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
   if old then
     local digest, answer = string.match(old, '^([^|]*)|(.*)$')
-    if digest == '' or digest == delivery.digest then return {'again', answer, {}, ''} end
+    if digest == '' or digest == delivery.digest then
+      list_arrival(delivery, 'again', answer)
+      return {'again', answer, {}, ''}
+    end
   end
   if clash(delivery.events) then return {'clash', '', {}, ''} end
   if unbound(delivery.events) then return {'unbound', '', {}, ''} end
   local done, lanes = new_done(), {}
   for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
-  local answer = answer_line(delivery, done)
   local stored = done.ignored < #delivery.events
+  -- Of one that is ignored nothing is stored, so the same delivery has to get the same name by itself.
+  if not stored and delivery.silent then delivery.id = delivery.silent end
+  local answer = answer_line(delivery, done)
   local lookup = keep_pending(delivery, done)
-  if stored and done.repeated < #delivery.events then keep_raw(delivery, raw, answer) end
+  if stored and done.repeated < #delivery.events then keep_raw(delivery, raw, done) end
   if stored and delivery.key ~= '' then
     -- With something parked the answer holds for this configuration alone.
     local digest = done.parked > 0 and delivery.digest or ''
     redis.call('SET', P .. 'answer:' .. delivery.key, digest .. '|' .. answer, 'PX', delivery.ttl)
   end
   local what = done.repeated == #delivery.events and stored and 'again' or 'new'
+  list_arrival(delivery, what, answer)
   return {what, answer, ring(lanes), lookup}
 end
 
@@ -244,6 +304,21 @@ local function postpone_lookup(id, wait_ms, reason)
   return 1
 end
 
+-- Writes into a delivery that is still kept what its waiting events have become, in their order.
+local function retell(delivery, from, done)
+  local key, place, told = P .. 'delivery:' .. delivery, 0, {}
+  local text = redis.call('HGET', key, 'became')
+  if not text then return end
+  for word in string.gmatch(text, '[^,]+') do
+    if word == (from.parked or 'pending') and place < #done.became then
+      place = place + 1
+      word = done.became[place]
+    end
+    told[#told + 1] = word
+  end
+  redis.call('HSET', key, 'became', join(told))
+end
+
 -- What a looked-up, or remapped, event turned out to be takes the place of what it was.
 local function resolve(delivery, from)
   if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end
@@ -261,5 +336,6 @@ local function resolve(delivery, from)
   for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
   if from.lookup then Lookups.forget(from.lookup) end
   if from.parked then forget_parked(from.parked) end
+  retell(delivery.id, from, done)
   return {'new', answer_line(delivery, done), ring(lanes), keep_pending(delivery, done)}
 end

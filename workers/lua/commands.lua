@@ -33,6 +33,8 @@ function COMMANDS.admit(delivery, raw) return admit(cjson.decode(delivery), raw)
 
 function COMMANDS.resolve(delivery, from) return resolve(cjson.decode(delivery), cjson.decode(from)) end
 
+function COMMANDS.repark(reason, id) return repark(cjson.decode(reason), id) end
+
 function COMMANDS.take_lookups(source, most, lease_ms)
   return take_lookups(source, tonumber(most), tonumber(lease_ms))
 end

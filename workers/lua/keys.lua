@@ -5,7 +5,8 @@
 --
 -- key                        type    meaning                                              lives
 -- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids;  for ever
---                                    cookie_key: signs the dashboard's cookies
+--                                    cookie_key: signs the dashboard's cookies; adopted: how far events
+--                                    parked by a version without groups are grouped
 -- P accounts                 HASH    account -> lane id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
 -- P tallied:<process>        STRING  number of the last counts that a process sent          an hour
@@ -24,9 +25,15 @@
 -- P ended                    ZSET    recall id -> ms of its end                            as the recall
 -- P seen:<digest>            STRING  an event already taken: digest|what|id|fingerprint    dedup_hours
 -- P answer:<digest>          STRING  the answer to a whole delivery                        dedup_hours
--- P delivery:<id>            HASH    raw body and headers without secrets                  raw_retention_days
+-- P delivery:<id>            HASH    raw body and headers without secrets; became: per event  raw_retention_days
+--                                    the recall's or parked id, ignored, pending or cancel
 -- P parked                   ZSET    parked event id -> ms it was parked                   retention_days
 -- P parked:<id>              HASH    the event, its place and the reason                   retention_days
+-- P parked_groups            HASH    group -> source, route, field, found, allowed (JSON)   while it has events
+-- P parked_in:<group>        ZSET    parked event id -> ms it was parked                   as the parked event
+-- P arrivals:<source>        STREAM  deliveries as they came: d, its id; w, what;recalls;ignored;parked;
+--                                    pending;cancelled;too late   ARRIVALS at most, raw_retention_days or a day
+-- P refused:<source>         STREAM  deliveries that were not taken: doc, JSON without body  the same, REFUSED at most
 -- P lookups                  ZSET    pending lookup id -> ms at which it is due            until looked up
 -- P lookups:<source>         ZSET    the same per source, so that no source hides another  until looked up
 -- P lookup:<id>              HASH    the events that wait for it                           until looked up
@@ -69,6 +76,7 @@ local PATIENCE = 30000      -- the longest the sweep waits between two looks
 local CRASHES = 3           -- workers that may die under one recall before it is set aside
 local ROUNDS = 2            -- times another recall passed where this one failed: then it is dead
 local ATTEMPTS = 100        -- attempts kept per recall, the latest ones
+local ARRIVALS = 200000     -- deliveries listed per source, the latest ones
 local SKEW = 1000           -- the shortest a lane waits for a moment by a worker's clock
 local LONGEST = 26 * 3600000  -- the longest a lane waits: a quota's day, with an hour for a change of clocks
 

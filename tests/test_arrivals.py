@@ -1,0 +1,217 @@
+"""The list of deliveries: all that came, newest first, bounded, and what became of their events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from test_receiver import AT, Web
+
+from integration.errors import UnknownError
+from support import NoRates, as_bytes, hubspot_event, make_desk
+from workers import arrivals
+from workers.arrivals import Refused
+from workers.store import Store, connect
+
+
+@pytest.fixture
+def web(tmp_path, store):
+    return Web(make_desk(tmp_path, store))
+
+
+def listed(web, **which):
+    return web.desk.arrivals.page(web.desk.config.sources, **which).items
+
+
+def refused(source="hubspot", status=401, **more):
+    given = {
+        "at": datetime.now(UTC),
+        "source": source,
+        "status": status,
+        "method": "POST",
+        "size": 12,
+        "content_type": "application/json",
+        "headers": ("host",),
+        "sender": "203.0.113.x",
+    }
+    return Refused(**given | more)
+
+
+def test_every_delivery_is_listed_with_what_its_events_came_to(web):
+    mixed = [hubspot_event(1, AT), hubspot_event(2, "soon"), hubspot_event(3, "x", name="email")]
+    told = web.post("hubspot", mixed).json
+    web.post("forms", {"customer": "c", "phone": "ignore me", "at": AT})
+    newest, oldest = listed(web)
+    assert (newest.source, dict(newest.counts)["ignored"]) == ("forms", 1)
+    assert oldest.delivery == told["delivery"]
+    assert {name: oldest.counts[name] for name in ("recalls", "parked", "ignored")} == {
+        "recalls": 1, "parked": 1, "ignored": 1,
+    }  # fmt: skip
+
+
+def test_the_same_delivery_again_is_listed_as_again(web):
+    events = [hubspot_event(1, AT)]
+    first, second = web.post("hubspot", events).json, web.post("hubspot", events).json
+    assert first == second
+    newest, oldest = listed(web)
+    assert (newest.again, oldest.again) == (True, False)
+    assert newest.delivery == oldest.delivery == first["delivery"]
+
+
+def test_an_ignored_delivery_is_listed_under_the_id_that_its_sender_was_told(web):
+    answer = web.post("hubspot", [hubspot_event(3, "x", name="email")]).json
+    assert [one.delivery for one in listed(web)] == [answer["delivery"]]
+
+
+def test_a_request_by_the_api_is_no_delivery(web):
+    account = web.desk.config.accounts["bogota"]
+    from integration.plan import request_from_fields
+
+    request = request_from_fields(
+        account,
+        campaign_id="10",
+        customer_id="c",
+        recall_telephone="3001112233",
+        recall_date=AT,
+        now=datetime.now(UTC),
+        source="api:zapier",
+    )
+    web.desk.admit_one(request, expired=None, key="", fingerprint="")
+    assert web.desk.store.client.keys("*arrivals*") == []
+
+
+def test_what_was_refused_stands_in_the_list_at_its_time(web):
+    web.post("hubspot", [hubspot_event(1, AT)])
+    web.desk.arrivals.refuse([refused(findings=(("stale", {"seconds": "400"}),), proved=True)], days=7)
+    web.post("forms", {"customer": "c", "phone": "3001112233", "at": AT})
+    assert [one.delivery is None for one in listed(web)] == [False, True, False]
+    told = listed(web, result="refused")[0]
+    assert told.refused.findings == (("stale", {"seconds": "400"}),)
+    assert web.desk.arrivals.refusal(told.place).refused == told.refused
+    assert web.desk.store.client.ttl("{ringback}:refused:hubspot") > 6 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "place", ["", "1-1.refused:hubspot", "x.refused:hubspot", "1-1.arrivals:hubspot", "1-1.seen:x"]
+)
+def test_a_place_where_nothing_was_refused_is_unknown(web, place):
+    with pytest.raises(UnknownError):
+        web.desk.arrivals.refusal(place)
+
+
+def test_pages_give_every_line_once_in_order(web):
+    for number in range(7):
+        web.post(("hubspot", "forms")[number % 2], _one(number))
+        web.desk.arrivals.refuse([refused(("forms", "hubspot")[number % 2])], days=1)
+    seen, cursor = [], None
+    while True:
+        page = web.desk.arrivals.page(web.desk.config.sources, limit=3, cursor=cursor)
+        seen += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    assert [one.place for one in seen] == [one.place for one in listed(web)]
+    assert len({one.place for one in seen}) == 14
+
+
+def _one(number):
+    if number % 2 == 0:
+        return [hubspot_event(number, AT)]
+    return {"customer": str(number), "phone": "3001112233", "at": AT}
+
+
+def test_lines_of_the_same_moment_in_two_lists_are_given_once(web):
+    client = web.desk.store.client
+    for source in ("forms", "hubspot", "salesforce"):
+        for number in range(3):
+            client.xadd(
+                f"{{ringback}}:arrivals:{source}",
+                {"d": f"{source}{number}", "w": "new;1;0;0;0;0;0"},
+                id=f"5-{number}",
+            )
+    seen, cursor = [], None
+    for _ in range(9):
+        page = web.desk.arrivals.page(web.desk.config.sources, limit=1, cursor=cursor)
+        seen += [one.delivery for one in page.items]
+        cursor = page.next
+    assert cursor is None
+    assert len(set(seen)) == len(seen) == 9
+
+
+def test_a_filter_that_fits_nothing_stops_after_a_bounded_look(web, monkeypatch):
+    monkeypatch.setattr(arrivals, "MOST_LOOKED_AT", 3)
+    for number in range(6):
+        web.post("hubspot", [hubspot_event(number, AT)])
+    page = web.desk.arrivals.page(["hubspot"], result="parked")
+    assert page.items == ()
+    assert page.looked_back_to is not None
+    rest = web.desk.arrivals.page(["hubspot"], result="parked", cursor=page.next)
+    assert rest.next is None
+
+
+def test_until_leaves_out_what_came_later(web):
+    web.post("hubspot", [hubspot_event(1, AT)])
+    assert listed(web, until=datetime.now(UTC) - timedelta(seconds=5)) == ()
+    assert len(listed(web, until=datetime.now(UTC) + timedelta(seconds=5))) == 1
+
+
+def test_old_lines_go_and_the_newest_are_kept_in_bounds(web):
+    web.post("hubspot", [hubspot_event(1, AT)])
+    for _ in range(arrivals.REFUSED_KEPT + 300):
+        web.desk.arrivals.refuse([refused()], days=1)
+    assert web.desk.store.client.xlen("{ringback}:refused:hubspot") <= arrivals.REFUSED_KEPT + 100
+    web.desk.arrivals.trim(["hubspot"], before=datetime.now(UTC) + timedelta(minutes=1))
+    assert web.desk.store.client.xlen("{ringback}:refused:hubspot") < 200
+
+
+def test_a_kept_delivery_tells_what_became_of_each_event(web):
+    events = [hubspot_event(1, AT), hubspot_event(2, "x", name="email"), hubspot_event(3, "soon")]
+    told = web.post("hubspot", events).json
+    kept = web.desk.arrivals.delivery(told["delivery"])
+    assert kept.body == as_bytes(events)
+    recall, ignored, parked = kept.became
+    assert (recall, ignored) == (told["recalls"][0], "ignored")
+    assert parked == web.desk.ledger.parked()[0]["id"]
+    assert [one.id for one in web.desk.arrivals.kept_of("hubspot", limit=5)] == [kept.id]
+
+
+def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, store):
+    from support import SOURCES_AND_ROUTES, two_accounts
+
+    told = web.post("forms", {"customer": "c1", "telephone": "3001112233", "at": AT}).json
+    assert told["parked"] == 1
+    mended = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}").replace(
+        "event.phone !=", "event.telephone !="
+    )
+    desk = make_desk(tmp_path, store, two_accounts() + mended)
+    remapped = desk.remap(source=None, route=None, now=datetime.now(UTC))
+    assert desk.arrivals.delivery(told["delivery"]).became == remapped.recalls
+    assert len(remapped.recalls) == 1
+
+
+def test_a_delivery_that_is_not_kept_is_unknown(web):
+    with pytest.raises(UnknownError):
+        web.desk.arrivals.delivery("dl_0000000000000000")
+
+
+def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_path, start_valkey):
+    server = start_valkey(
+        "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"
+    )
+    with server.client() as client:
+        web = Web(make_desk(tmp_path, client), NoRates())
+        events = [hubspot_event(1, AT)]
+        first = web.post("hubspot", events)
+        client.config_set("maxmemory", "1mb")
+        again = web.post("hubspot", events)
+        assert (again.status_code, again.json) == (202, first.json)
+        assert len(listed(web)) == 1
+        assert web.post("hubspot", [hubspot_event(2, AT)]).status_code == 503
+
+
+def test_a_store_that_is_away_is_said_so(tmp_path):
+    from integration.errors import StoreAwayError
+
+    away = arrivals.Arrivals(Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)))
+    with pytest.raises(StoreAwayError):
+        away.refuse([refused()], days=1)

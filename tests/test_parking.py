@@ -1,0 +1,154 @@
+"""Parked events: grouped by their reason, and looked at again in bounded steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from test_receiver import AT, Web
+
+from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, two_accounts
+from workers import parking
+from workers.parking import Which, remap_step
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def web(tmp_path, store):
+    return Web(make_desk(tmp_path, store))
+
+
+def mended(tmp_path, store):
+    """The same desk with routes that read `telephone`, and the date as it is written in Colombia."""
+    text = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}").replace(
+        "event.phone !=", "event.telephone !="
+    )
+    return make_desk(tmp_path, store, two_accounts() + text)
+
+
+def park(web, count, **fields):
+    for number in range(count):
+        body = {"customer": f"c{number}", "telephone": "3001112233", "at": AT} | fields
+        assert web.post("forms", body).json["parked"] == 1
+
+
+def test_events_are_grouped_by_source_route_field_and_reason(web):
+    park(web, 3)
+    web.post("hubspot", [hubspot_event(1, "soon"), hubspot_event(2, "later")])
+    groups = web.desk.parking.groups()
+    assert (groups[0].source, groups[0].field, groups[0].count) == ("forms", "recall_telephone", 3)
+    assert sum(one.count for one in groups) == web.desk.parking.count() == 5
+    dates = [one for one in groups if one.field == "recall_date"]
+    assert [one.count for one in dates] == [2], "lengths make no other group"
+
+
+def test_a_group_has_an_example_and_goes_with_its_last_event(web, tmp_path, store):
+    park(web, 2)
+    (group,) = web.desk.parking.groups()
+    assert web.desk.parking.get(group.example)["source"] == "forms"
+    desk = mended(tmp_path, store)
+    step = remap_step(desk, Which(group=group.id), NOW)
+    assert (step.looked_at, step.settled, step.still_parked, step.next) == (2, 2, 0, None)
+    assert desk.parking.groups() == []
+    assert store.keys("*parked*") == []
+
+
+def test_a_purged_event_leaves_its_group(web, store):
+    park(web, 1)
+    web.desk.ledger.purge(before=datetime(2100, 1, 1, tzinfo=UTC))
+    assert web.desk.parking.groups() == []
+    assert store.keys("*parked*") == []
+
+
+def test_the_same_event_sent_again_after_a_change_leaves_its_group(web, tmp_path, store):
+    body = {"customer": "c1", "telephone": "3001112233", "at": AT}
+    web.post("forms", body, message_id="m1")
+    again = Web(mended(tmp_path, store)).post("forms", body, message_id="m1")
+    assert len(again.json["recalls"]) == 1
+    assert store.keys("*parked*") == []
+
+
+def test_looking_again_goes_in_steps_and_gives_every_event_once(web, tmp_path, store):
+    park(web, 7)
+    desk = mended(tmp_path, store)
+    cursor, looked_at, recalls = None, [], []
+    while True:
+        step = remap_step(desk, Which(), NOW, cursor=cursor, limit=3)
+        looked_at.append(step.looked_at)
+        recalls += step.recalls
+        cursor = step.next
+        if cursor is None:
+            break
+    assert sum(looked_at) == 7
+    assert max(looked_at) <= 3
+    assert len(set(recalls)) == 7
+
+
+def test_events_parked_in_the_same_millisecond_are_neither_missed_nor_given_twice(web, store):
+    web.post("hubspot", [hubspot_event(number, "soon") for number in range(20)])
+    assert len({score for _, score in store.zrange("{ringback}:parked", 0, -1, withscores=True)}) == 1
+    seen, cursor = [], None
+    while True:
+        records, cursor = web.desk.parking.some(cursor=cursor, limit=3)
+        seen += [record["id"] for record in records]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 20
+
+
+def test_what_stays_parked_tells_the_reason_of_today(web, tmp_path, store):
+    park(web, 2, at="soon")
+    assert [one.field for one in web.desk.parking.groups()] == ["recall_telephone"]
+    desk = mended(tmp_path, store)
+    step = remap_step(desk, Which(), NOW)
+    assert (step.settled, step.still_parked) == (0, 2)
+    (group,) = desk.parking.groups()
+    assert (group.field, group.count) == ("recall_date", 2)
+    assert desk.ledger.parked()[0]["field"] == "recall_date"
+
+
+def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, store):
+    park(web, 2)
+    web.post("hubspot", [hubspot_event(1, "soon")])
+    desk = mended(tmp_path, store)
+    assert remap_step(desk, Which(source="hubspot"), NOW).looked_at == 1
+    assert desk.remap(source="forms", route=None, now=NOW).looked_at == 2
+
+
+def test_events_that_an_earlier_version_parked_are_grouped_step_by_step(web, store, monkeypatch):
+    monkeypatch.setattr(parking, "STEP", 2)
+    park(web, 5)
+    for key in store.keys("{ringback}:parked:*"):
+        store.hdel(key, "group")
+    store.delete("{ringback}:parked_groups", *store.keys("{ringback}:parked_in:*"))
+    assert web.desk.parking.groups() == []
+    steps = 0
+    while web.desk.parking.adopt():
+        steps += 1
+    assert steps == 3
+    assert [one.count for one in web.desk.parking.groups()] == [5]
+    assert web.desk.parking.adopt() == 0
+
+
+def test_a_hundred_thousand_parked_events_are_one_line_and_one_bounded_step(web, store):
+    park(web, 1)
+    (example,) = web.desk.ledger.parked()
+    (group,) = web.desk.parking.groups()
+    record = {name: value for name, value in example.items() if name != "id"}
+    with store.pipeline(transaction=False) as pipe:
+        for number in range(100_000):
+            one = f"pk_{number:08d}"
+            pipe.zadd("{ringback}:parked", {one: number})
+            pipe.zadd(f"{{ringback}}:parked_in:{group.id}", {one: number})
+            if number < 1000:
+                pipe.hset(f"{{ringback}}:parked:{one}", mapping=record)
+            if number % 10_000 == 9_999:
+                pipe.execute()
+    (found,) = web.desk.parking.groups()
+    assert found.count == 100_001
+    before = store.info("commandstats")["cmdstat_hgetall"]["calls"]
+    step = remap_step(web.desk, Which(group=group.id), NOW)
+    assert step.looked_at == parking.STEP
+    assert step.next is not None
+    assert store.info("commandstats")["cmdstat_hgetall"]["calls"] - before <= parking.STEP + 5

@@ -1,0 +1,226 @@
+"""Parked events: grouped by why they wait, read in steps, and looked at again in steps.
+
+No step reads or changes more than it is told to, so that a hundred thousand hold nobody up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.plan import Parked, plan_event
+from integration.stored import read_json
+from workers.ledger import kept_parked, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workers.desk import Desk
+    from workers.store import Store
+
+MOST_GROUPS = 500
+STEP = 200
+_ALL = "all"
+_TOLD = ("source", "account", "route", "field", "found", "allowed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedGroup:
+    """Events that wait for the same reason. `oldest` and `newest` are when they were parked, aware, UTC.
+
+    `found` is described without its numbers; `example` is the id of the latest one.
+    """
+
+    id: str
+    source: str
+    route: str
+    field: str
+    found: str
+    allowed: str
+    count: int
+    example: str
+    oldest: datetime
+    newest: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which parked events are meant: of a group, a source, a route; all of them when nothing is named."""
+
+    group: str | None = None
+    source: str | None = None
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step of looking again came to; `next` is the cursor of the next step, None at the end."""
+
+    looked_at: int
+    recalls: tuple[str, ...]
+    pending: int
+    settled: int
+    still_parked: int
+    next: str | None
+
+
+class Parking:
+    """The parked events of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def count(self) -> int:
+        """Tell how many events are parked."""
+        return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("parked"))))
+
+    def groups(self) -> list[ParkedGroup]:
+        """Give the groups, the largest first, at most MOST_GROUPS. Raises StoreAwayError."""
+        about = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("parked_groups")))
+        ids = list(about)
+
+        def read() -> list[Any]:
+            with self._store.client.pipeline(transaction=False) as pipe:
+                for group in ids:
+                    key = self._store.key(f"parked_in:{group}")
+                    pipe.zcard(key)
+                    pipe.zrange(key, 0, 0, withscores=True)
+                    pipe.zrange(key, -1, -1, withscores=True)
+                return list(pipe.execute())
+
+        flat = self._store.guarded(read) if ids else []
+        found = [
+            _group(group, about[group], flat[place : place + 3])
+            for group, place in zip(ids, range(0, len(flat), 3), strict=True)
+            if flat[place]
+        ]
+        return sorted(found, key=lambda one: (-one.count, one.source, one.route, one.id))[:MOST_GROUPS]
+
+    def get(self, parked: str) -> dict[str, str]:
+        """Give one parked event as the store holds it; empty when there is none."""
+        key = self._store.key(f"parked:{parked}")
+        return dict(self._store.guarded(lambda: self._store.client.hgetall(key)))
+
+    def some(
+        self, *, group: str | None = None, cursor: str | None = None, limit: int = STEP
+    ) -> tuple[list[dict[str, str]], str | None]:
+        """Give parked events, oldest first, and the cursor of what comes after; None at the end.
+
+        What changes meanwhile is neither missed nor given twice: the order is by the time of parking.
+        """
+        at, last = (cursor or "0.").split(".", 1)
+        key = self._store.key("parked" if group is None else f"parked_in:{group}")
+        ids = self._after(key, int(at), last, limit)
+
+        def read() -> list[dict[str, str]]:
+            with self._store.client.pipeline(transaction=False) as pipe:
+                for parked, _ in ids:
+                    pipe.hgetall(self._store.key(f"parked:{parked}"))
+                return list(pipe.execute())
+
+        records = self._store.guarded(read) if ids else []
+        found = [
+            {"id": parked, **record}
+            for (parked, _), record in zip(ids, records, strict=True)
+            if record
+        ]  # fmt: skip
+        after = f"{int(ids[-1][1])}.{ids[-1][0]}" if len(ids) == limit else None
+        return found, after
+
+    def _after(self, key: str, at: int, last: str, limit: int) -> list[tuple[str, float]]:
+        """Give the next ids with their times: those at the same millisecond go by their names."""
+        client = self._store.client
+
+        def read() -> Any:
+            # Whatever of this millisecond is still there and not after `last` has been given before.
+            same: Any = client.zrangebyscore(key, at, at) if last else ()
+            skip = sum(one <= last for one in same)
+            return client.zrangebyscore(key, at, "+inf", start=skip, num=limit, withscores=True)
+
+        return list(self._store.guarded(read))
+
+    def adopt(self) -> int:
+        """Group the next events that a version without groups has parked; gives how many it looked at.
+
+        0 when all are grouped. Raises StoreAwayError.
+        """
+        meta = self._store.key("meta")
+        cursor = self._store.guarded(lambda: self._store.client.hget(meta, "adopted"))
+        if cursor == _ALL:
+            return 0
+        records, following = self.some(cursor=cursor, limit=STEP)
+        for record in records:
+            if "group" not in record:
+                told = {name: record[name] for name in _TOLD}
+                self._store.call("repark", orjson.dumps(reason(**told)), record["id"])
+        self._store.guarded(lambda: self._store.client.hset(meta, "adopted", following or _ALL))
+        return len(records)
+
+
+def remap_step(
+    desk: Desk, which: Which, now: datetime, *, cursor: str | None = None, limit: int = STEP
+) -> Step:
+    """Look again at the next parked events with the configuration as it is now. Raises StoreAwayError.
+
+    Those that still cannot be mapped stay, with the reason of today.
+    """
+    records, following = desk.parking.some(group=which.group, cursor=cursor, limit=limit)
+    wanted = [record for record in records if _is_wanted(desk, record, which)]
+    outcomes = [_look_again(desk, record, now) for record in wanted]
+    done = [one for one in outcomes if one is not None]
+    return Step(
+        looked_at=len(wanted),
+        recalls=tuple(recall for recalls, _ in done for recall in recalls),
+        pending=sum(pending for _, pending in done),
+        settled=len(done),
+        still_parked=len(wanted) - len(done),
+        next=following,
+    )
+
+
+def _is_wanted(desk: Desk, record: dict[str, str], which: Which) -> bool:
+    return (
+        record["source"] in desk.config.sources
+        and which.source in {None, record["source"]}
+        and which.route in {None, record["route"]}
+    )
+
+
+def _look_again(desk: Desk, record: dict[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
+    """Map one event anew: its recalls and how many are looked up, or None when it stays parked."""
+    kept = kept_parked(record)
+    outcome = plan_event(desk.book, kept.delivery, kept.events[0], now)
+    if isinstance(outcome, Parked):
+        if (outcome.field, outcome.found, outcome.route or "") != (
+            record["field"],
+            record["found"],
+            record["route"],
+        ):
+            desk.ledger.repark(kept, outcome)
+        return None
+    admitted = desk.resolve(kept, [outcome], parked=True)
+    return ((), 0) if admitted is None else (admitted.answer.recalls, admitted.answer.pending)
+
+
+def _group(group: str, about: str, figures: Sequence[Any]) -> ParkedGroup:
+    count, oldest, newest = figures
+    source, route, field, found, allowed = read_json(about)
+    return ParkedGroup(
+        id=group,
+        source=source,
+        route=route,
+        field=field,
+        found=found,
+        allowed=allowed,
+        count=count,
+        example=newest[0][0],
+        oldest=_moment(oldest[0][1]),
+        newest=_moment(newest[0][1]),
+    )
+
+
+def _moment(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
