@@ -258,12 +258,35 @@ class Account(Table):
         return self.server_limit_seconds + GUARD_SECONDS
 
 
+def _days() -> Any:
+    words = "a whole number of days, 1 or more; left out = retention_days"
+    return Field(default=None, ge=1, description=words)
+
+
+class Retention(Table):
+    """Days for which some things are kept that are not kept for `retention_days`."""
+
+    accepted: Whole | None = _days()
+    dead: Whole | None = _days()
+    superseded: Whole | None = _days()
+    cancelled: Whole | None = _days()
+    expired: Whole | None = _days()
+    simulated: Whole | None = _days()
+    parked: Whole | None = _days()
+
+
 class StoreSettings(Table):
     """How long things are kept, and whether a store that may forget is good enough."""
 
     accept_loss: bool = Field(default=False, description="true or false")
     retention_days: Whole = Field(default=30, ge=1, description="a whole number of days, 1 or more")
+    retention: Retention = Field(default=Retention(), description="a table of days by state")
     raw_retention_days: Whole = Field(default=7, ge=0, description="a whole number of days, 0 or more")
+
+    def days_of(self, kind: str) -> int:
+        """Tell for how many days things of a kind are kept: a state that is an end, or "parked"."""
+        own: int | None = getattr(self.retention, kind, None)
+        return self.retention_days if own is None else own
 
 
 class ApiKey(Table):

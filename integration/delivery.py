@@ -46,12 +46,16 @@ class Event:
     that makes it the same event when sent again; None when it gives nothing, and then the body's
     hash stands in for ten minutes. `occurred_at` is the CRM's own time of the event, aware, or None.
     `lookup_id` is the record to be read before mapping (a HubSpot contact), where the source can.
+    `record_id` is the CRM's own id of what the event is about, by which people look for it. `place` is
+    the event's place in its delivery, from 0.
     """
 
     data: Any = field(repr=False)
     dedup_key: str | None = None
     occurred_at: datetime | None = None
     lookup_id: str | None = None
+    record_id: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,6 +264,7 @@ def _dated(
         version=origin.version,
         source=origin.source,
         route=origin.route,
+        notes=() if isinstance(scheduled, schedule.Drop) else scheduled.notes,
     )
     return request, scheduled
 

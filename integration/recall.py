@@ -23,6 +23,9 @@ class State(StrEnum):
     SIMULATED = "simulated"
 
 
+ENDS = tuple(state for state in State if state not in {State.QUEUED, State.PUSHING})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallRequest:
     """A recall before it is admitted.
@@ -30,6 +33,7 @@ class RecallRequest:
     `recall_date` is what wolkvox would get, after the schedule's rules; `requested_date` what was
     asked. Both are aware and in the account's zone. `version` is the CRM's time of the wish, aware:
     per lane, campaign and customer the newest wins. `recall_telephone` is as the operation dials.
+    `notes` says why `recall_date` is not the asked one.
     """
 
     account: str
@@ -41,6 +45,7 @@ class RecallRequest:
     version: datetime
     source: str
     route: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """A recall as the store holds it."""
+    """A recall as the store holds it.
+
+    `delivery` and `place` lead to the event that it came from, `record` is the CRM's own id of what that was
+    about, `proof` how the delivery was verified, `digest` the beginning of the configuration's that mapped
+    it, `notes` why `recall_date` was not the asked one on admission.
+    """
 
     id: str
     state: State
@@ -100,12 +110,32 @@ class Recall:
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Change, ...] = ()
     reason: str | None = None
+    delivery: str | None = None
+    place: int = 0
+    record: str | None = None
+    proof: str | None = None
+    digest: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which recalls: all None means all. `accounts` limits what the caller may see."""
+    """Which recalls: all None means all. `accounts` limits what the caller may see.
+
+    `telephones` are ends of numbers, digits only, of which any may match. `prefix` is the beginning of the
+    recall's id. Of the times, which are aware, "until" is not part of the range.
+    """
 
     state: State | None = None
     accounts: frozenset[str] | None = None
     customer_id: str | None = None
+    campaign_id: str | None = None
+    source: str | None = None
+    route: str | None = None
+    record: str | None = None
+    telephones: tuple[str, ...] | None = field(default=None, repr=False)
+    prefix: str | None = None
+    created_from: datetime | None = None
+    created_until: datetime | None = None
+    date_from: datetime | None = None
+    date_until: datetime | None = None

@@ -8,6 +8,7 @@ recall has to come to its end. The machine never waits: its time moves only when
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -29,6 +30,7 @@ TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
 QUIET = SERVER_LIMIT + GUARD
 PATIENCE = 30
+HALF_HOUR_MS = 1_800_000
 DAILY_LIMIT = 6
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -122,14 +124,16 @@ class View:
     by_account: dict[tuple[str, str], list[str]]
     due: dict[str, float]
     ended: dict[str, float]
+    calendar: dict[tuple[str, str, str], int]
 
     def same_as(self, other: View) -> bool:
         """Tell whether nothing but doorbells differs."""
-        return (self.recalls, self.by_state, self.by_account, self.ended) == (
+        return (self.recalls, self.by_state, self.by_account, self.ended, self.calendar) == (
             other.recalls,
             other.by_state,
             other.by_account,
             other.ended,
+            other.calendar,
         ) and all(
             lane.without_doorbell() == other.lanes[name].without_doorbell()
             for name, lane in self.lanes.items()
@@ -220,7 +224,10 @@ class LaneMachine(RuleBasedStateMachine):
             for account, state in pairs:
                 pipe.zrange(key(f"of:{account}:{state}"), 0, -1)
             pipe.zrange(key("due"), 0, -1, withscores=True)
-            pipe.zrange(key("ended"), 0, -1, withscores=True)
+            for state in sorted(ENDS):
+                pipe.zrange(key(f"ended:{state}"), 0, -1, withscores=True)
+            for account in ACCOUNTS:
+                pipe.hgetall(key(f"calendar:{account}"))
             found = iter(pipe.execute())
         return View(
             recalls={recall: fields for recall in ids if (fields := next(found))},
@@ -228,7 +235,12 @@ class LaneMachine(RuleBasedStateMachine):
             by_state={state: next(found) for state in State},
             by_account={pair: next(found) for pair in pairs},
             due=dict(next(found)),
-            ended=dict(next(found)),
+            ended={recall: at for _ in ENDS for recall, at in next(found)},
+            calendar={
+                (account, *slot.split("\0")): int(count)
+                for account in ACCOUNTS
+                for slot, count in next(found).items()
+            },
         )
 
     def key_of(self, recall: str) -> tuple[str, str, str]:
@@ -776,6 +788,15 @@ class LaneMachine(RuleBasedStateMachine):
         self.check_newest(view)
         self.check_due(view)
         self.check_changes(view)
+        self.check_calendar(view)
+
+    def check_calendar(self, view: View) -> None:
+        waiting = [fields for fields in view.recalls.values() if fields["state"] not in ENDS]
+        counted = Counter(
+            (fields["account"], str(int(fields["score"]) // HALF_HOUR_MS), fields["campaign"])
+            for fields in waiting
+        )
+        assert view.calendar == counted
 
     def check_places(self, view: View) -> None:
         assert set(view.recalls) == set(self.world.recalls)

@@ -21,6 +21,7 @@ from integration.config import (
     HubspotSource,
     JsonSource,
     Lookup,
+    Retention,
     Route,
     SalesforceSource,
     StoreSettings,
@@ -88,6 +89,7 @@ TABLES_OF = {
     "api_keys": [ApiKey],
     "sources": [HubspotSource, SalesforceSource, JsonSource],
     "lookup": [Lookup],
+    "retention": [Retention],
     "routes": [Route],
 }
 
@@ -100,6 +102,7 @@ def test_the_example_shows_every_key():
         "api_keys": [key for key in tree["api_keys"].values() if isinstance(key, dict)],
         "sources": tree["sources"].values(),
         "lookup": [tree["sources"]["hubspot"]["lookup"]],
+        "retention": [tree["store"]["retention"]],
         "routes": tree["routes"],
     }
     for kind, models in TABLES_OF.items():
@@ -363,6 +366,8 @@ ONE_FAULT = [
     ('[store]\naccept_loss = "maybe"\n', "store.accept_loss", '"maybe"', "true or false"),
     ("[store]\nretention_days = 0\n", "store.retention_days", "the number 0", "1 or more"),
     ("[store]\nraw_retention_days = -1\n", "store.raw_retention_days", "-1", "0 or more"),
+    ("[store.retention]\ndead = 0\n", "store.retention.dead", "0", "1 or more; left out = retention_days"),
+    ("[store.retention]\nded = 9\n", "store.retention.ded", "an unknown key", 'perhaps "dead"'),
     ("[api_keys]\nk = 5\n", "api_keys.k", "a number", "the key as a text, or a table"),
     ('[api_keys]\nk = "a b"\n', "api_keys.k", "spaces", "visible ASCII"),
     ('[api_keys]\nk = {accounts = ["a"]}\n' + ACCOUNT, "api_keys.k.key", "nothing", "visible ASCII"),

@@ -1122,7 +1122,14 @@ def test_purge_removes_only_what_ended_before(world):
     assert world.ledger.purge(before=world.now) == 1
     assert world.recalls.page(Filter(), limit=10)[0][0].id == stays
     assert not world.client.exists(world.store.key(f"recall:{gone}"))
-    assert world.client.zcard(world.store.key("customer:c1")) == 0
+    assert [found.id for found in world.recalls.every(Filter())] == [stays]
+    indexes = [
+        *world.client.scan_iter(world.store.key("find:*")),
+        *world.client.scan_iter(world.store.key("in:*")),
+    ]
+    assert [
+        recall for index in indexes for recall in world.client.zrange(index, 0, -1) if gone in recall
+    ] == []
 
 
 def test_one_that_ended_late_keeps_no_other_from_being_purged(world):

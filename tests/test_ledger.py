@@ -12,11 +12,11 @@ import redis
 from integration.delivery import Delivery, Event
 from integration.errors import StoreAwayError, UnboundError
 from integration.plan import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
-from integration.recall import CancelRequest, RecallRequest, State
+from integration.recall import CancelRequest, Filter, RecallRequest, State
 from support import url_of
 from workers.lane import Lanes
 from workers.ledger import Keeping, Ledger, event_keys, kept_parked
-from workers.recalls import Filter, Recalls
+from workers.recalls import Recalls
 from workers.store import Store
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.recall import RecallRequest, State
+from integration.recall import Filter, RecallRequest, State
 from support import make_desk
-from workers import recalls as listed
-from workers.recalls import Filter
+from workers import search
 
 AT = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
@@ -44,7 +43,7 @@ def pages(desk, which, limit):
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 100])
 def test_pages_hold_every_recall_once_newest_first(desk, monkeypatch, limit):
-    monkeypatch.setattr(listed, "CHUNK", 4)
+    monkeypatch.setattr(search, "STEP", 4)
     ids = [ask(desk, number, ("bogota", "lima")[number % 2]) for number in range(11)]
     for recall in ids[::3]:
         desk.cancel(recall, "for the test")

@@ -22,7 +22,7 @@ from integration.store_check import assure
 from integration.tally import Tally
 from workers.arrivals import Arrivals
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
-from workers.ledger import Admission, Admitted, Keeping, Kept, Ledger, admission_of
+from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of
 from workers.outlook import Outlook, Outlooks
 from workers.parking import Parking, Which, remap_step
 from workers.processes import Processes
@@ -400,7 +400,8 @@ class Desk:
         listed = timedelta(days=max(1, config.store.raw_retention_days))
         self.arrivals.trim(config.sources, before=now - listed)
         self.parking.adopt()
-        return self.ledger.purge(before=now - timedelta(days=self.config.store.retention_days))
+        kept = config.store
+        return self.ledger.purge(before={kind: now - timedelta(days=kept.days_of(kind)) for kind in PURGED})
 
 
 def _lacks_reason(view: AccountView) -> bool:

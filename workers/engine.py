@@ -40,7 +40,8 @@ SWEEP_SECONDS = 0.5
 SWEEP_LANES = 200
 SWEEP_BATCHES = 20
 PURGE_SECONDS = 60.0
-PURGE_BATCHES = 50
+PURGE_SLICE_SECONDS = 0.1
+UPGRADE_BATCHES = 50
 # Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
 OWN_TURNS = 16
 
@@ -89,7 +90,8 @@ class Engine:
         self._own = ThreadPoolExecutor(OWN_TURNS, thread_name_prefix="own-turn")
         self._own_free = threading.Semaphore(OWN_TURNS)
         self._sweeper: threading.Thread | None = None
-        self._purged_at = 0.0
+        self._purged_at = -PURGE_SECONDS
+        self._upgraded = False
 
     def answer(self, lane: str) -> None:
         """Answer a lane's doorbell with a turn."""
@@ -157,7 +159,7 @@ class Engine:
         while not self.stopping.wait(SWEEP_SECONDS):
             began = time.monotonic()
             self._tally.observe(SWEEP_LAG, max(0.0, began - planned))
-            for step in (self.desk.bind, self._sweep_lanes, self._sweep_lookups, self._purge):
+            for step in (self.desk.bind, self._sweep_lanes, self._sweep_lookups, self._purge, self._upgrade):
                 self._tolerantly(step)
             self.pulse.swept()
             self._tally.observe(SWEEP, time.monotonic() - began)
@@ -198,12 +200,21 @@ class Engine:
             self._doorbell.ring_lookup(source)
 
     def _purge(self) -> None:
+        """Remove what is old, for a moment in each sweep, until nothing is left; then rest for a minute."""
         if time.monotonic() - self._purged_at < PURGE_SECONDS:
             return
-        self._purged_at = time.monotonic()
-        for _ in range(PURGE_BATCHES):
-            if self.stopping.is_set() or self.desk.purge(utc_now()) == 0:
+        ends_at = time.monotonic() + PURGE_SLICE_SECONDS
+        while not self.stopping.is_set() and time.monotonic() < ends_at:
+            if self.desk.purge(utc_now()) == 0:
+                self._purged_at = time.monotonic()
                 return
+
+    def _upgrade(self) -> None:
+        """Bring what an older version left in the store into the present layout, some in each sweep."""
+        for _ in range(UPGRADE_BATCHES):
+            if self._upgraded or self.stopping.is_set():
+                return
+            self._upgraded = self.desk.ledger.upgrade() == 0
 
 
 def worker_store(url: str) -> Store:

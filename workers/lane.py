@@ -123,7 +123,7 @@ def _claimed(text: str) -> Claim | NoClaim:
         account=record["account"],
         campaign_id=record["campaign"],
         customer_id=record["customer"],
-        telephone=read_json(record["doc"])["recall_telephone"],
+        telephone=record["telephone"],
         date=record["date"],
         strikes=int(record.get("strikes", 0)),
         rounds=int(record.get("rounds", 0)),

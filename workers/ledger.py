@@ -10,6 +10,7 @@ import hashlib
 import re
 import secrets
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ import orjson
 from integration.delivery import Answer, Delivery, Event, delivery_id
 from integration.errors import UnboundError
 from integration.plan import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
+from integration.recall import ENDS
 from integration.stored import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from integration.recall import CancelRequest, RecallRequest
     from workers.store import Store
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 BODY_HASH_SECONDS = 600
 _RUN = re.compile(r"\d+|\ba{2,}\b")  # numbers, and the words in the shape of a text
 DAY_MS = 24 * 3600 * 1000
+# What grows old: recalls by the state they ended in, parked events, traces of wishes taken back.
+PURGED = (*ENDS, "parked", "fading")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +110,8 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _recall_fields(request: RecallRequest, delivery: str) -> dict[str, Any]:
-    doc = {
-        "recall_telephone": request.recall_telephone,
-        "requested_date": _iso(request.requested_date),
-        "source": request.source,
-        "route": request.route,
-        "delivery": delivery,
-    }
+def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
+    """Give what the store keeps of a request; `more` is what is known of the event beside it."""
     return {
         "what": "recall",
         "source": request.source,
@@ -124,7 +122,10 @@ def _recall_fields(request: RecallRequest, delivery: str) -> dict[str, Any]:
         "version": _ms(request.version),
         "score": _ms(request.recall_date),
         "date": _iso(request.recall_date),
-        "doc": _dumps(doc),
+        "asked": _iso(request.requested_date),
+        "telephone": request.recall_telephone,
+        "notes": "\n".join(request.notes),
+        **more,
     }
 
 
@@ -140,7 +141,7 @@ def _cancel_fields(request: CancelRequest) -> dict[str, Any]:
     }
 
 
-def _event_json(event: Event, seen: str) -> str:
+def _event_json(event: Event, seen: str, place: int) -> str:
     occurred = None if event.occurred_at is None else _ms(event.occurred_at)
     return _dumps(
         {
@@ -148,6 +149,8 @@ def _event_json(event: Event, seen: str) -> str:
             "dedup_key": event.dedup_key,
             "occurred_at": occurred,
             "lookup_id": event.lookup_id,
+            "record_id": event.record_id,
+            "place": place,
             "seen": seen,
         }
     )
@@ -183,20 +186,25 @@ def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
     )
 
 
-def _fields(outcome: Outcome, delivery: Delivery, seen: str) -> dict[str, Any]:
+def _known(event: Event | None, place: int) -> dict[str, Any]:
+    return {"place": place, "record": (event.record_id if event else None) or ""}
+
+
+def _fields(outcome: Outcome, delivery: Delivery, seen: str, place: int = 0) -> dict[str, Any]:
     match outcome:
         case RecallWanted():
-            return {**_recall_fields(outcome.request, delivery.id), "state": "queued", "reason": "admitted"}
+            fields = _recall_fields(outcome.request, **_known(outcome.event, place))
+            return {**fields, "state": "queued", "reason": "admitted"}
         case Expired():
-            request = _recall_fields(outcome.request, delivery.id)
-            return {**request, "state": "expired", "reason": outcome.reason}
+            fields = _recall_fields(outcome.request, **_known(outcome.event, place))
+            return {**fields, "state": "expired", "reason": outcome.reason}
         case CancelWanted():
             return _cancel_fields(outcome.request)
         case Parked():
-            event = _event_json(outcome.event, seen)
+            event = _event_json(outcome.event, seen, place)
             return {"what": "parked", "source": delivery.source, "event": event, **_reason(outcome, delivery)}
         case Pending():
-            event = _event_json(outcome.event, seen)
+            event = _event_json(outcome.event, seen, place)
             return {"what": "pending", "source": delivery.source, "event": event}
         case Ignored():
             return {"what": "ignored", "source": delivery.source}
@@ -251,12 +259,13 @@ def admission_of(
     seen = event_keys(delivery, told)
     events = []
     shortest = keeping.dedup_hours * 3600
-    for outcome, event, key in zip(outcomes, told, seen, strict=True):
+    for place, (outcome, event, key) in enumerate(zip(outcomes, told, seen, strict=True)):
         seconds = keeping.dedup_hours * 3600
         if event.dedup_key is None:
             seconds = min(seconds, BODY_HASH_SECONDS)
         shortest = min(shortest, seconds)
-        events.append({**_fields(outcome, delivery, key), "k": key, "ttl": max(1, round(seconds * 1000))})
+        fields = _fields(outcome, delivery, key, place)
+        events.append({**fields, "k": key, "ttl": max(1, round(seconds * 1000))})
     whole = _whole(delivery, keeping, events)
     whole["key"] = digest_of(delivery.source, *seen)
     whole["ttl"] = max(1, round(shortest * 1000))
@@ -307,7 +316,7 @@ class Ledger:
         state = {"state": "queued", "reason": "admitted"}
         if expired is not None:
             state = {"state": "expired", "reason": expired}
-        event = {**_recall_fields(request, delivery), **state, "k": key, "ttl": 168 * 3600 * 1000}
+        event = {**_recall_fields(request), **state, "k": key, "ttl": 168 * 3600 * 1000}
         if key:
             event["fingerprint"] = fingerprint
         whole = {
@@ -333,8 +342,8 @@ class Ledger:
         """
         ttl = max(1, round(keeping.dedup_hours * 3600 * 1000))
         events = [
-            {**_fields(outcome, kept.delivery, seen), "k": seen, "ttl": ttl}
-            for outcome, seen in zip(outcomes, kept.seen, strict=True)
+            {**_fields(outcome, kept.delivery, seen, event.place), "k": seen, "ttl": ttl}
+            for outcome, event, seen in zip(outcomes, kept.events, kept.seen, strict=True)
         ]
         whole = _whole(kept.delivery, keeping, events)
         where = {"parked" if parked else "lookup": kept.id}
@@ -397,9 +406,18 @@ class Ledger:
 
         return list(self._store.guarded(read))
 
-    def purge(self, *, before: datetime, limit: int = 200) -> int:
-        """Remove what ended before a moment, at most `limit` of a kind; gives how many went."""
-        return int(self._store.call("purge", _ms(before), limit))
+    def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
+        """Remove what is older than `before`, at most `limit`; gives how many went.
+
+        The kinds, each of which may have a moment of its own, are PURGED.
+        """
+        moments = before if isinstance(before, Mapping) else dict.fromkeys(PURGED, before)
+        told = {str(kind): _ms(moment) for kind, moment in moments.items()}
+        return int(self._store.call("purge", orjson.dumps(told), limit))
+
+    def upgrade(self, *, limit: int = 200) -> int:
+        """Bring a bounded number of recalls of an older version into the present layout; 0 when all are."""
+        return int(self._store.call("upgrade", limit))
 
 
 def _event(fields: Mapping[str, Any]) -> Event:
@@ -409,6 +427,8 @@ def _event(fields: Mapping[str, Any]) -> Event:
         dedup_key=fields["dedup_key"],
         occurred_at=None if occurred is None else datetime.fromtimestamp(occurred / 1000, UTC),
         lookup_id=fields["lookup_id"],
+        record_id=fields.get("record_id"),
+        place=fields.get("place", 0),
     )
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from integration.errors import ConflictError, UnknownError
-from integration.recall import Attempt, Change, Filter, Recall, State
+from integration.recall import Attempt, Change, Recall, State
 from integration.stored import read_json
+from workers.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from integration.recall import Filter
     from workers.store import Store
 
 CHUNK = 200
@@ -65,23 +67,38 @@ def _change(line: str) -> Change:
 
 def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
     """Make a recall of its hash in the store."""
-    doc = read_json(record["doc"])
+    record = {**_old_fields(record), **record}
     return Recall(
         id=recall_id,
         state=State(record["state"]),
         account=record["account"],
         campaign_id=record["campaign"],
         customer_id=record["customer"],
-        recall_telephone=doc["recall_telephone"],
+        recall_telephone=record["telephone"],
         recall_date=datetime.fromisoformat(record["date"]),
-        requested_date=datetime.fromisoformat(doc["requested_date"]),
-        source=doc["source"],
-        route=doc.get("route"),
+        requested_date=datetime.fromisoformat(record["asked"]),
+        source=record["source"],
+        route=record.get("route"),
         created_at=_moment(record["created"]),
         attempts=_attempts(record),
         history=tuple(_change(line) for line in record["changes"].split("\n") if line),
         reason=record.get("reason") or None,
+        delivery=record.get("delivery"),
+        place=int(record.get("place", 0)),
+        record=record.get("record"),
+        proof=record.get("proof"),
+        digest=record.get("digest"),
+        notes=tuple(record["notes"].split("\n")) if "notes" in record else (),
     )
+
+
+def _old_fields(record: Mapping[str, str]) -> dict[str, str]:
+    """Give the fields that 0.1.0 kept as JSON, of a recall that is not in the present layout yet."""
+    if "doc" not in record:
+        return {}
+    doc = read_json(record["doc"])
+    told = {**doc, "telephone": doc["recall_telephone"], "asked": doc["requested_date"]}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 class Recalls:
@@ -89,6 +106,7 @@ class Recalls:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.search = Search(store)
 
     def get(self, recall_id: str) -> Recall:
         """Give one recall. Raises UnknownError."""
@@ -103,16 +121,28 @@ class Recalls:
         self, which: Filter, *, limit: int, cursor: str | None = None
     ) -> tuple[list[Recall], str | None]:
         """Give recalls, newest first, and the cursor of the next page; None at the end."""
-        found: list[Recall] = []
-        for recall in self._newest_first(which, cursor):
-            if len(found) == limit:
-                return found, found[-1].id
-            found.append(recall)
-        return found, None
+        # One more than asked for tells whether there is a next page.
+        found = self.search.find(which, limit=limit + 1, cursor=cursor, budget_seconds=None)
+        recalls = self.read(found.ids[:limit])
+        return recalls, found.ids[limit - 1] if len(found.ids) > limit else None
 
     def every(self, which: Filter) -> Iterator[Recall]:
         """Go through recalls, newest first, without holding them all."""
-        return self._newest_first(which, None)
+        ids = self.search.every(which)
+        while some := list(islice(ids, CHUNK)):
+            yield from self.read(some)
+
+    def read(self, ids: Sequence[str]) -> list[Recall]:
+        """Give the recalls of these ids that there are, in their order."""
+
+        def ask() -> list[dict[str, str]]:
+            with self._store.client.pipeline(transaction=False) as pipe:
+                for recall_id in ids:
+                    pipe.hgetall(self._store.key(f"recall:{recall_id}"))
+                return list(pipe.execute())
+
+        records = self._store.guarded(ask) if ids else []
+        return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[str, ...]:
         """Queue a dead or expired recall again; gives lanes to ring for.
@@ -137,51 +167,3 @@ class Recalls:
         if what == "conflict":
             raise ConflictError(state, f"the recall is {state}")
         return tuple(lanes)
-
-    def _indexes(self, which: Filter) -> list[str]:
-        if which.customer_id is not None:
-            return [f"customer:{which.customer_id}"]
-        if which.state is State.PUSHING:
-            return ["in:pushing"]
-        states = [which.state] if which.state else [state for state in State if state is not State.PUSHING]
-        if which.accounts is None:
-            return [f"in:{state}" for state in states]
-        return [f"of:{account}:{state}" for account in sorted(which.accounts) for state in states]
-
-    def _newest_first(self, which: Filter, cursor: str | None) -> Iterator[Recall]:
-        keys = [self._store.key(index) for index in self._indexes(which)]
-        below = "+" if cursor is None else f"({cursor}"
-        while ids := self._ids(keys, below):
-            yield from self._matching(ids, which)
-            below = f"({ids[-1]}"
-
-    def _ids(self, keys: Sequence[str], below: str) -> list[str]:
-        """Give the newest ids of all indexes together, `CHUNK` at most.
-
-        They are read in one step, so that a recall which changes its state meanwhile is neither missed
-        nor given twice.
-        """
-
-        def read() -> list[list[str]]:
-            with self._store.client.pipeline(transaction=True) as pipe:
-                for key in keys:
-                    pipe.zrange(key, below, "-", desc=True, bylex=True, offset=0, num=CHUNK)
-                return list(pipe.execute())
-
-        return heapq.nlargest(CHUNK, set().union(*self._store.guarded(read)))
-
-    def _matching(self, ids: Sequence[str], which: Filter) -> Iterator[Recall]:
-        def read() -> list[dict[str, str]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for recall_id in ids:
-                    pipe.hgetall(self._store.key(f"recall:{recall_id}"))
-                return list(pipe.execute())
-
-        for recall_id, record in zip(ids, self._store.guarded(read), strict=True):
-            if not record:
-                continue
-            if which.state is not None and record["state"] != which.state:
-                continue
-            if which.accounts is not None and record["account"] not in which.accounts:
-                continue
-            yield read_recall(recall_id, record)

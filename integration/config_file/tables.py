@@ -15,6 +15,7 @@ from integration.config import (
     ApiKey,
     Config,
     Lookup,
+    Retention,
     Route,
     Source,
     StoreSettings,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from integration.config_file.words import Place
 
 _TABLES: Final = ("accounts", "vars", "store", "api_keys", "sources", "routes")
+_TABLES_WITHIN: Final[dict[str | int, type[Table]]] = {"lookup": Lookup, "retention": Retention}
 _Model = TypeVar("_Model", bound=Table)
 
 
@@ -193,5 +195,5 @@ def _key(loc: Place) -> str:
 
 
 def _owner(model: type[Table], loc: Place) -> type[Table]:
-    """Give the model whose key `loc` ends at; lookups are the only tables within tables."""
-    return Lookup if loc[0] == "lookup" and len(loc) > 1 else model
+    """Give the model whose key `loc` ends at."""
+    return _TABLES_WITHIN.get(loc[0], model) if len(loc) > 1 else model

@@ -4,17 +4,22 @@
 
 local Admit = {}
 
--- A recall request: account, campaign, customer, version, score, date, doc, source, state, reason
-function Admit.recall(e, id, lanes)
+-- What a recall keeps of the event and the delivery that it came with.
+local KEPT = {'account', 'campaign', 'customer', 'version', 'score', 'date', 'asked', 'telephone', 'source',
+  'route', 'place', 'record', 'notes'}
+
+-- e: a recall request, the fields KEPT and state, reason; "" stands for none
+function Admit.recall(e, id, delivery, lanes)
   local lane = redis.call('HGET', P .. 'accounts', e.account)
-  redis.call('HSET', recall_key(id), 'state', e.state, 'account', e.account, 'campaign', e.campaign,
-    'customer', e.customer, 'version', e.version, 'score', e.score, 'date', e.date, 'doc', e.doc,
-    'created', now, 'reason', e.reason, 'changes', now .. '\t' .. e.state .. '\t' .. e.reason)
-  Recall.index(id, e.account, e.state, 'ZADD')
-  redis.call('ZADD', P .. 'customer:' .. e.customer, 0, id)
+  local r = {delivery = delivery.id, proof = delivery.proof}
+  if delivery.digest ~= '' then r.digest = string.sub(delivery.digest, 1, 8) end
+  for _, field in ipairs(KEPT) do
+    if e[field] ~= '' then r[field] = e[field] end
+  end
+  if r.record == r.customer then r.record = nil end
+  Recall.create(id, r, e.state, e.reason)
   count('admitted:' .. e.source)
   count('admitted')
-  if ENDED[e.state] then Recall.set_ended(id, e.state) end
   local newest = Newest.get(lane, e.campaign, e.customer)
   if newest and newest.version > e.version then
     if e.state ~= 'queued' then return end
@@ -150,7 +155,7 @@ local function admit_event(e, done, delivery, lanes)
   local id = letters(seq) .. delivery.suffix
   if e.what == 'recall' then
     id = 'rc_' .. id
-    Admit.recall(e, id, lanes)
+    Admit.recall(e, id, delivery, lanes)
   elseif e.what == 'cancel' then
     Admit.cancel(e, done, lanes)
   elseif e.what == 'parked' then

@@ -47,7 +47,13 @@ function COMMANDS.retry(id, reason, date, score) return retry_recall(id, reason,
 
 function COMMANDS.bind(accounts) return bind(cjson.decode(accounts)) end
 
-function COMMANDS.purge(before, limit) return purge(tonumber(before), tonumber(limit)) end
+function COMMANDS.purge(before, limit) return purge(cjson.decode(before), tonumber(limit)) end
+
+function COMMANDS.upgrade(limit) return upgrade(tonumber(limit)) end
+
+function COMMANDS.search(spec) return Search.step(cjson.decode(spec)) end
+
+function COMMANDS.count(spec) return Search.count(cjson.decode(spec)) end
 
 function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
 

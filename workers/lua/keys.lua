@@ -6,7 +6,8 @@
 -- key                        type    meaning                                              lives
 -- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids;  for ever
 --                                    cookie_key: signs the dashboard's cookies; adopted: how far events
---                                    parked by a version without groups are grouped
+--                                    parked by a version without groups are grouped; layout,
+--                                    upgraded: how far recalls of 0.1.0 are in this layout
 -- P accounts                 HASH    account -> lane id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
 -- P tallied:<process>        STRING  number of the last counts that a process sent          an hour
@@ -21,8 +22,11 @@
 -- P recall:<id>              HASH    one recall, fields in recalls.lua                     retention_days after its end
 -- P in:<state>               ZSET    recall ids in that state (0, by name = by arrival)    as the recall
 -- P of:<account>:<state>     ZSET    the same per account; one being pushed stays "queued" as the recall
--- P customer:<customer>      ZSET    recall ids of one customer                            as the recall
--- P ended                    ZSET    recall id -> ms of its end                            as the recall
+-- P find:c:<bucket>          ZSET    digest of a customer, recall id                       as the recall
+-- P find:r:<bucket>          ZSET    digest of a CRM record, recall id                     as the recall
+-- P find:t:<last 4 digits>   ZSET    the other digits from the last on, "|", recall id     as the recall
+-- P calendar:<account>       HASH    half hour since 1970 NUL campaign -> recalls queued for it  while queued
+-- P ended:<state>            ZSET    recall id -> ms of its end                            as the recall
 -- P seen:<digest>            STRING  an event already taken: digest|what|id|fingerprint    dedup_hours
 -- P answer:<digest>          STRING  the answer to a whole delivery                        dedup_hours
 -- P delivery:<id>            HASH    raw body and headers without secrets; became: per event  raw_retention_days

@@ -141,13 +141,13 @@ function Lane.pick(l)
 end
 
 -- What a worker is told of a recall: not its attempts, which may be large.
-local TOLD = {'account', 'campaign', 'customer', 'doc', 'date', 'strikes', 'rounds', 'crashes'}
+local TOLD = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes', 'rounds', 'crashes'}
 
 function Lane.push_reply(l)
   local id = Lane.get(l, 'inflight')
-  local r = {id = id}
-  local values = redis.call('HMGET', recall_key(id), unpack(TOLD))
-  for i, field in ipairs(TOLD) do r[field] = values[i] or nil end
+  Recall.modernise(id)
+  local r = Recall.fields(id, TOLD)
+  r.id = id
   return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r})
 end
 

@@ -170,14 +170,11 @@ local function bind(accounts)
 end
 
 local function purge_recall(id)
-  local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'campaign', 'customer')
-  local lane = lane_of(r[2])
-  local newest = lane and Newest.get(lane, r[3], r[4])
-  if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r[3], r[4])) end
-  Recall.index(id, r[2], r[1], 'ZREM')
-  redis.call('ZREM', P .. 'customer:' .. r[4], id)
-  redis.call('ZREM', P .. 'ended', id)
-  redis.call('DEL', recall_key(id))
+  local r = Recall.fields(id, {'account', 'campaign', 'customer'})
+  local lane = lane_of(r.account)
+  local newest = lane and Newest.get(lane, r.campaign, r.customer)
+  if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r.campaign, r.customer)) end
+  Recall.remove(id)
 end
 
 -- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
@@ -190,13 +187,33 @@ local function fade(member)
   redis.call('ZREM', P .. 'fading', member)
 end
 
--- Removes what ended before `before` (ms), at most `limit` of a kind, so no lane is blocked for long.
+-- Removes what is older than `before` says, which has a ms for each of "parked", "fading" and the states that
+-- are ends. At most `limit` in all, so that no lane is held up for long.
 local function purge(before, limit)
-  local gone = 0
-  for index, remove in pairs({ended = purge_recall, parked = forget_parked, fading = fade}) do
-    local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. before, 'LIMIT', 0, limit)
-    for _, member in ipairs(members) do remove(member) end
+  local removers, gone = {parked = forget_parked, fading = fade}, 0
+  for kind, ms in pairs(before) do
+    local index = removers[kind] and kind or 'ended:' .. kind
+    local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. ms, 'LIMIT', 0, limit - gone)
+    for _, member in ipairs(members) do (removers[kind] or purge_recall)(member) end
     gone = gone + #members
   end
   return gone
+end
+
+local LAYOUT = '2'
+
+-- Brings recalls of 0.1.0 into the present layout, a bounded number. Gives how many it looked at; 0 when
+-- all are done. Ids sort by arrival, so those that come meanwhile lie behind.
+local function upgrade(limit)
+  local meta = redis.call('HMGET', P .. 'meta', 'layout', 'upgraded')
+  if meta[1] == LAYOUT then return 0 end
+  local ended = redis.call('ZRANGE', P .. 'ended', 0, limit - 1)
+  local after = meta[2] and '(' .. meta[2] or '-'
+  local queued = redis.call('ZRANGEBYLEX', P .. 'in:queued', after, '+', 'LIMIT', 0, limit)
+  for _, ids in ipairs({ended, queued}) do
+    for _, id in ipairs(ids) do Recall.modernise(id) end
+  end
+  if #queued > 0 then redis.call('HSET', P .. 'meta', 'upgraded', queued[#queued]) end
+  if #ended + #queued == 0 then redis.call('HSET', P .. 'meta', 'layout', LAYOUT) end
+  return #ended + #queued
 end
