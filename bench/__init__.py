@@ -1,0 +1,1 @@
+"""How fast Ringback is, measured."""
