@@ -21,6 +21,7 @@ from integration.schedule import Drop, apply
 from integration.store_check import assure
 from integration.tally import Tally
 from workers.arrivals import Arrivals
+from workers.audit import Audit
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of
 from workers.outlook import Outlook, Outlooks
@@ -30,6 +31,7 @@ from workers.quota import quota_day
 from workers.recalls import Recalls
 from workers.senders import Senders
 from workers.series import Series
+from workers.sessions import Sessions
 from workers.tallies import Tallies
 from workers.together import Together
 
@@ -91,6 +93,8 @@ class Desk:
         self.processes = Processes(store)
         self.series = Series(store)
         self.senders = Senders(store)
+        self.audit = Audit(store)
+        self.sessions = Sessions(store)
         self._outlooks = Outlooks(store, self.series)
         self.tally = Tally() if tally is None else tally
         self.tallies = Tallies(store, self.tally)
@@ -395,13 +399,13 @@ class Desk:
         return {name: int(value) for name, value in counts.items()}
 
     def purge(self, now: datetime) -> int:
-        """Remove a bounded number of things whose retention is over."""
+        """Remove a bounded number of things whose retention is over; the audit log goes with the last recalls."""
         config = self.config
         listed = timedelta(days=max(1, config.store.raw_retention_days))
         self.arrivals.trim(config.sources, before=now - listed)
         self.parking.adopt()
-        kept = config.store
-        return self.ledger.purge(before={kind: now - timedelta(days=kept.days_of(kind)) for kind in PURGED})
+        before = {kind: now - timedelta(days=config.store.days_of(kind)) for kind in PURGED}
+        return self.ledger.purge(before=before) + self.audit.purge(before=min(before.values()))
 
 
 def _lacks_reason(view: AccountView) -> bool:

@@ -42,6 +42,8 @@
 -- P lookups:<source>         ZSET    the same per source, so that no source hides another  until looked up
 -- P lookup:<id>              HASH    the events that wait for it                           until looked up
 -- P fading                   ZSET    account NUL field of a cancel's newest pointer -> ms  retention_days
+-- P session:<digest>         STRING  who is signed in under that token, JSON               until idle too long
+-- P audit                    STREAM  who, what, about (ids, by spaces), address           retention_days
 -- P processes                ZSET    web or worker -> ms of its latest sign of life        as long as it lives
 -- P process:<id>             HASH    what it says of itself, fields in processes.lua       15 s after the latest
 --
