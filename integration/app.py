@@ -20,6 +20,7 @@ from integration.health import health_blueprint
 from integration.problems import install
 from integration.rates import Rates
 from integration.receiver import answers_at_once, receiver_blueprint
+from integration.refusals import RefusalBook
 from integration.reporting import start_sentry
 from integration.tally import Tally
 from workers.desk import Desk
@@ -78,7 +79,7 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     """Put the parts of the web together on a desk. `access` stands in for who is signed in, for tests."""
     app = Flask("ringback", static_folder=None)
     install(app)
-    app.register_blueprint(receiver_blueprint(desk, rates))
+    app.register_blueprint(receiver_blueprint(desk, rates, RefusalBook(desk)))
     app.extensions[AT_ONCE] = partial(answers_at_once, desk)
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))

@@ -25,6 +25,8 @@ from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError
 from integration.mapping import Headers
 from integration.plan import Parked, plan_delivery
 from integration.problems import problem
+from integration.refusals import NoRefusals, Unproved
+from integration.refused import refused
 from integration.request_body import read_body
 from integration.sources import SOURCES
 from integration.tally import ADMIT
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from integration.errors import RingbackError
     from integration.later import Finish, Later, Start
     from integration.plan import Outcome
+    from integration.refusals import Refusals
+    from integration.refused import Refused
     from workers.desk import Desk
     from workers.ledger import Admitted
 
@@ -65,9 +69,16 @@ class _Result:
     name: str
 
 
-def receiver_blueprint(desk: Desk, rates: Rates) -> Blueprint:
-    """Give the routes under /hooks, on a desk."""
+def receiver_blueprint(desk: Desk, rates: Rates, refusals: Refusals | None = None) -> Blueprint:
+    """Give the routes under /hooks, on a desk. `refusals` is told of what is not taken."""
     blueprint = Blueprint("receiver", __name__)
+    book = refusals or NoRefusals()
+
+    def turned_away(source: str, status: int, name: str, error: Exception) -> Response:
+        desk.tally.delivery(source, name)
+        detail = str(error) if isinstance(error, UnreadableError) else ""
+        book.note(replace(_refused(source, status, request.content_length), why=detail))
+        return problem(status, REFUSED[status], detail)
 
     @blueprint.post("/hooks/<source>")
     @blueprint.post("/hooks/<source>/<url_key>")
@@ -77,17 +88,14 @@ def receiver_blueprint(desk: Desk, rates: Rates) -> Blueprint:
             return problem(404, "Unknown source", "There is no such webhook address.")
         try:
             body = read_body(request)
-        except RequestEntityTooLarge:
-            desk.tally.delivery(source, "too large")
-            return problem(413, REFUSED[413])
+        except RequestEntityTooLarge as error:
+            return turned_away(source, 413, "too large", error)
         except UnsupportedTypeError as error:
-            desk.tally.delivery(source, "unsupported type")
-            return problem(415, REFUSED[415], str(error))
+            return turned_away(source, 415, "unsupported type", error)
         except UnreadableError as error:
-            desk.tally.delivery(source, "unreadable")
-            return problem(400, REFUSED[400], str(error))
+            return turned_away(source, 400, "unreadable", error)
         delivery = _delivery(settings, body, url_key)
-        reply = _Receiver(desk, rates, settings).receive(delivery, request.environ.get(later.KEY))
+        reply = _Receiver(desk, rates, settings, book).receive(delivery, request.environ.get(later.KEY))
         return Response(status=HTTPStatus.ACCEPTED) if reply is None else _response(reply)
 
     return blueprint
@@ -104,10 +112,11 @@ def answers_at_once(desk: Desk, path: str) -> bool:
 class _Receiver:
     """One delivery's way through a source."""
 
-    def __init__(self, desk: Desk, rates: Rates, settings: Source) -> None:
+    def __init__(self, desk: Desk, rates: Rates, settings: Source, refusals: Refusals) -> None:
         self._desk = desk
         self._rates = rates
         self._settings = settings
+        self._refusals = refusals
         self._kind = SOURCES[settings.kind]
         self._started = time.perf_counter()
 
@@ -117,6 +126,7 @@ class _Receiver:
             self._kind.verify(delivery, self._settings, delivery.received_at)
             wait = self._wait()
             if wait is not None:
+                self._note(delivery, 429, f"more than {self._settings.rate_per_minute} a minute")
                 return self._counted(self._refuse(delivery, 429, "too many", retry_after=wait))
             outcomes = self._plan(delivery)
             if later is not None and self._desk.bound:
@@ -163,16 +173,28 @@ class _Receiver:
         match error:
             case NotVerifiedError():
                 log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
+                self._note(delivery, 401, error.why, error)
                 return self._refuse(delivery, 401, "not verified")
             case UnsupportedTypeError():
+                self._note(delivery, 415, str(error))
                 return self._refuse(delivery, 415, "unsupported type", str(error))
             case UnreadableError():
                 log.warning("delivery unreadable", source=delivery.source, place=error.where)
+                self._note(delivery, 400, str(error))
                 return self._refuse(delivery, 400, "unreadable", str(error))
             case StoreAwayError():
                 log.warning("delivery not stored", source=delivery.source, reason=str(error))
                 return self._refuse(delivery, 503, "not stored", retry_after=error.retry_after_seconds)
         raise error
+
+    def _note(self, delivery: Delivery, status: int, why: str, error: NotVerifiedError | None = None) -> None:
+        """Let it be written down that a delivery was not taken. With an error it is looked into."""
+        known = replace(
+            _refused(delivery.source, status, len(delivery.body)),
+            check="" if error is None else error.check,
+            why=why,
+        )
+        self._refusals.note(known, None if error is None else Unproved(delivery, error))
 
     def _wait(self) -> int | None:
         if self._settings.rate_per_minute is None:
@@ -211,6 +233,19 @@ class _Receiver:
             status=status, title=REFUSED[status], detail=detail, retry_after_seconds=retry_after
         )
         return _Result(self._kind.acknowledge(delivery, self._settings, refusal), name)
+
+
+def _refused(source: str, status: int, size: int | None) -> Refused:
+    """Give what may be kept of the present request, which is not taken."""
+    return refused(
+        at=datetime.now(UTC),
+        source=source,
+        status=status,
+        method=request.method,
+        size=size,
+        headers={header_name(name): value for name, value in request.headers.items()},
+        address=request.remote_addr or "",
+    )
 
 
 def _delivery(settings: Source, body: bytes, url_key: str | None) -> Delivery:

@@ -8,9 +8,9 @@ import pytest
 from test_receiver import AT, Web
 
 from integration.errors import UnknownError
+from integration.refused import Refused
 from support import NoRates, as_bytes, hubspot_event, make_desk
 from workers import arrivals
-from workers.arrivals import Refused
 from workers.store import Store, connect
 
 

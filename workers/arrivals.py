@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.errors import UnknownError
+from integration.refused import Refused
 from integration.stored import read_json
 
 if TYPE_CHECKING:
@@ -27,30 +28,6 @@ CHUNK = 200
 MOST_LOOKED_AT = 5000
 _COUNTS = ("recalls", "ignored", "parked", "pending", "cancelled", "too_late")
 RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "refused")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A delivery that was not taken: what is kept of it. Nothing of its body, no secret.
-
-    `at` is aware. `sender` is a shortened address; `headers` names those that matter. `findings` are
-    pairs of cause and facts (see `integration.diagnosis`), `proved` whether they explain all of it.
-    `more` counts others of its batch that are not listed.
-    """
-
-    at: datetime
-    source: str
-    status: int
-    method: str
-    size: int | None
-    content_type: str
-    headers: tuple[str, ...]
-    sender: str
-    check: str = ""
-    why: str = ""
-    findings: tuple[tuple[str, Mapping[str, str]], ...] = ()
-    proved: bool = False
-    more: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,286 @@
+"""Refused deliveries are written down with their reason, without their body, and at no cost to the answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from test_receiver import AT, Web
+
+from integration.problems import install
+from integration.receiver import receiver_blueprint
+from integration.refusals import (
+    AT_ONCE,
+    IN_ALL_A_SECOND,
+    LISTED_PER_BATCH,
+    MOST_WAITING,
+    PER_SOURCE_A_SECOND,
+    RefusalBook,
+)
+from integration.refused import names_that_matter, shortened
+from support import (
+    ENVIRON,
+    SOURCES_AND_ROUTES,
+    as_bytes,
+    hubspot_event,
+    make_desk,
+    signed,
+    two_accounts,
+    write_config,
+)
+from workers.desk import Desk
+from workers.doorbell import Doorbell
+from workers.store import Store, connect
+
+PHONE = "3001112233"
+
+
+class Still(RefusalBook):
+    """A book that is written when the test says so."""
+
+    def _start(self):
+        pass
+
+
+class Receiving(Web):
+    def __init__(self, desk, rates=None, book=Still):
+        from flask import Flask
+
+        from support import NoRates
+
+        self.desk = desk
+        self.book = book(desk)
+        app = Flask("ringback", static_folder=None)
+        install(app)
+        app.register_blueprint(receiver_blueprint(desk, rates or NoRates(), self.book))
+        self.client = app.test_client()
+
+    def refusals(self):
+        self.book.write()
+        return [
+            one.refused for one in self.desk.arrivals.page(self.desk.config.sources, result="refused").items
+        ]
+
+    def forged(self, source="hubspot", body=None, **more):
+        return self.post(
+            source, body or [hubspot_event(1, AT)], headers={"X-HubSpot-Signature-v3": "AAAA"}, **more
+        )
+
+
+@pytest.fixture
+def web(tmp_path, store):
+    return Receiving(make_desk(tmp_path, store))
+
+
+def test_a_stale_delivery_is_listed_with_how_stale_it_was(web):
+    body = as_bytes([hubspot_event(1, AT)])
+    late = datetime.now(UTC) - timedelta(minutes=10)
+    headers = signed(web.desk, "hubspot", body, url="http://localhost/hooks/hubspot", now=late)
+    answer = web.post("hubspot", body, headers=headers)
+    assert (answer.status_code, "stale" in answer.text) == (401, False)
+    (told,) = web.refusals()
+    assert (told.status, told.check, told.proved) == (401, "timestamp", True)
+    ((cause, facts),) = told.findings
+    assert cause == "stale"
+    assert 598 <= int(facts["seconds"]) <= 605
+
+
+def test_the_answer_is_the_same_bare_401_whatever_is_found(web):
+    body = as_bytes([hubspot_event(1, AT)])
+    stale = signed(
+        web.desk,
+        "hubspot",
+        body,
+        url="http://localhost/hooks/hubspot",
+        now=datetime.now(UTC) - timedelta(hours=1),
+    )
+    other_address = signed(web.desk, "hubspot", body, url="https://localhost/hooks/hubspot")
+    answers = [web.post("hubspot", body, headers=headers) for headers in (stale, other_address, {})]
+    answers.append(web.forged())
+    assert {(one.status_code, one.data) for one in answers} == {(401, answers[0].data)}
+    causes = {one.findings[0][0] for one in web.refusals()}
+    assert causes == {"stale", "address", "missing header"}
+
+
+def test_nothing_of_the_body_and_no_secret_is_written_down(web, store):
+    body = as_bytes({"customer": "cliente-55", "phone": PHONE, "at": AT})
+    headers = signed(web.desk, "forms", body, url="", now=datetime.now(UTC) - timedelta(hours=1))
+    headers |= {
+        "Authorization": "Bearer hunter2-of-somebody",
+        "X-Token": "another-credential",
+        "Cookie": "a=b",
+    }
+    web.post("forms", body, headers=headers)
+    web.refusals()
+    kept = "".join(str(store.xrange(key)) for key in store.keys("*refused*"))
+    assert "webhook-signature" in kept
+    for secret in (
+        PHONE,
+        "cliente-55",
+        "hunter2",
+        "another-credential",
+        *ENVIRON.values(),
+        headers["webhook-signature"],
+    ):
+        assert secret not in kept
+    assert store.keys("*delivery:*") == []
+
+
+def test_each_kind_of_refusal_is_listed(web):
+    web.forged()
+    web.post("forms", b"{", message_id="m1")
+    web.post("forms", b"x" * (1024 * 1024 + 1), headers={"content-type": "application/json"})
+    web.post("forms", b"{}", headers={"content-encoding": "gzip"})
+    assert sorted(one.status for one in web.refusals()) == [400, 401, 413, 415]
+
+
+def test_too_many_are_listed_as_such(tmp_path, store):
+    class Over:
+        def over(self, name, per_minute):
+            return 7
+
+    text = two_accounts() + SOURCES_AND_ROUTES.replace(
+        'kind = "hubspot"', 'kind = "hubspot"\nrate_per_minute = 5'
+    )
+    web = Receiving(make_desk(tmp_path, store, text), Over())
+    assert web.post("hubspot", [hubspot_event(1, AT)]).status_code == 429
+    (told,) = web.refusals()
+    assert (told.status, told.why, told.findings) == (429, "more than 5 a minute", ())
+
+
+def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path, store, monkeypatch):
+    desk = make_desk(tmp_path, store)
+    web = Receiving(desk)
+    body = as_bytes([hubspot_event(1, AT)])
+    headers = signed(desk, "hubspot", body, url="http://localhost/hooks/hubspot")
+    changed = (two_accounts() + SOURCES_AND_ROUTES).replace(
+        '"env:HUBSPOT_SECRET"', '"a-new-secret-of-hubspot"'
+    )
+    write_config(tmp_path, changed)
+    later = time.time() + 5
+    import os
+
+    os.utime(tmp_path / "ringback.toml", (later, later))
+    deadline = time.monotonic() + 10
+    while desk.config.sources["hubspot"].secrets[0].get_secret_value() != "a-new-secret-of-hubspot":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert web.post("hubspot", body, headers=headers).status_code == 401
+    (told,) = web.refusals()
+    assert [cause for cause, _ in told.findings] == ["retired secret"]
+
+
+def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
+    looked_into = []
+    from integration import refusals
+
+    real = refusals.diagnose
+    monkeypatch.setattr(refusals, "diagnose", lambda *a, **k: looked_into.append(1) or real(*a, **k))
+    web.book._clock = lambda: 100.0
+    for _ in range(200):
+        web.forged()
+    listed = web.refusals()
+    assert len(looked_into) == PER_SOURCE_A_SECOND * AT_ONCE
+    assert len(listed) == LISTED_PER_BATCH
+    assert sum(one.more for one in listed) == 200 - LISTED_PER_BATCH
+    assert "not looked into" in {cause for one in listed for cause, _ in one.findings}
+    web.book._clock = lambda: 101.0
+    for _ in range(10):
+        web.forged()
+    web.refusals()
+    assert len(looked_into) == PER_SOURCE_A_SECOND * (AT_ONCE + 1)
+    assert IN_ALL_A_SECOND > PER_SOURCE_A_SECOND
+
+
+def test_what_waits_is_bounded_and_the_rest_is_counted(web):
+    from integration.refused import refused
+
+    one = refused(
+        at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""
+    )
+    for _ in range(MOST_WAITING + 25):
+        web.book.note(one)
+    assert web.book.dropped == 25
+
+
+def test_large_bodies_do_not_pile_up(web):
+    web.book._clock = lambda: 0.0
+    for _ in range(6):
+        web.forged(body=b"[" + b" " * (1024 * 1024 - 2) + b"]")
+    assert web.book._waiting_bytes <= 4 * 1024 * 1024
+    assert len(web.refusals()) == 6
+
+
+def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_same(tmp_path, store):
+    make_desk(tmp_path, store)
+    from integration.config_file import ConfigWatch
+
+    away = Desk(
+        ConfigWatch(tmp_path / "ringback.toml", ENVIRON),
+        Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2, connect_seconds=0.2)),
+        Doorbell.silent(),
+    )
+    web = Receiving(away)
+    assert web.forged().status_code == 401
+    web.book.write()
+    assert web.book.dropped == 1
+
+
+def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
+    from integration import refusals
+
+    monkeypatch.setattr(refusals, "diagnose", lambda *_, **__: 1 / 0)
+    web.forged()
+    web.book.write()
+    assert web.book.dropped == 1
+    monkeypatch.undo()
+    web.forged()
+    assert len(web.refusals()) == 1
+
+
+def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
+    web = Receiving(make_desk(tmp_path, store), book=RefusalBook)
+    web.forged()
+    deadline = time.monotonic() + 20
+    while not web.desk.arrivals.page(["hubspot"], result="refused").items:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("address", "short"),
+    [
+        ("203.0.113.77", "203.0.113.x"),
+        ("2001:db8:1:2:3:4:5:6", "2001:0db8:0001:x"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("<script>", ""),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shortened(address, short):
+    assert shortened(address) == short
+
+
+def test_header_names_are_kept_without_values_and_without_what_a_name_cannot_hold():
+    headers = {"x-signature": "secret", "x-\x1btoken<b>": "secret", "accept": "x", "x" * 500 + "token": ""}
+    names = names_that_matter(headers)
+    assert "x-signature" in names
+    assert "accept" not in names
+    assert "secret" not in json.dumps(names)
+    assert all(len(name) <= 64 and "<" not in name and "\x1b" not in name for name in names)
+
+
+def test_the_list_of_a_batch_keeps_every_source(web):
+    from integration.refusals import listed
+    from integration.refused import refused
+
+    one = refused(
+        at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""
+    )
+    batch = [one] * 100 + [replace(one, source="forms")]
+    found = listed(batch)
+    assert {other.source for other in found} == {"hubspot", "forms"}
+    assert len(found) + sum(other.more for other in found) == 101
