@@ -31,6 +31,7 @@ ALLOWED = (
 _FIELD = "recall_date"
 _DAYS_SEARCHED = 400  # for an opening: longer than any run of closed days that is meant
 _SHAPE_LENGTH = 40
+_LONGEST_TEXT = 200  # characters: no form of a date is as long, and reading one takes longer than its length
 _TOO_BIG = 10**15  # more digits than any form of a date has
 
 _ISO = re.compile(
@@ -276,7 +277,10 @@ def _parse_text(text: str) -> datetime | date | None:
 
 def _as_text(value: object) -> str:
     if isinstance(value, str):
-        return value.strip()
+        text = value.strip()
+        if len(text) > _LONGEST_TEXT:
+            raise _unreadable(f"a text of {len(text)} characters")
+        return text
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _unreadable("nothing" if value is None else f"a {type(value).__name__}")
     if not abs(value) < _TOO_BIG:  # so written that inf and nan are refused too

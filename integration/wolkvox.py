@@ -287,9 +287,12 @@ def _number(code: str | None) -> int | None:
 
 def _text(answer: Any, name: str) -> str:
     found = answer.get(name) if isinstance(answer, dict) else None
-    if found is None:
-        return ""
-    return found if isinstance(found, str) else orjson.dumps(found).decode()
+    if found is None or isinstance(found, str):
+        return found or ""
+    try:
+        return orjson.dumps(found).decode()
+    except orjson.JSONEncodeError:  # it reads more levels than it writes
+        return "NESTED TOO DEEP"
 
 
 def _is_error(answer: Any) -> bool:

@@ -470,3 +470,11 @@ def test_every_value_is_a_date_or_unmappable(value):
     except UnmappableError:
         return
     assert 1999 <= made.year <= 2101
+
+
+@pytest.mark.parametrize("value", ["1" + " " * 300 + "x", "2026-03-02T10:00" + " " * 10 + "0" * 200])
+def test_a_text_longer_than_any_date_is_not_even_looked_at(value):
+    """Between its words a long run of blanks took time with the square of its length."""
+    for read_ in (parse_moment, lambda text: parse_format(text, "%d/%m/%Y %I:%M %p")):
+        with pytest.raises(UnmappableError, match="characters"):
+            read_(value)

@@ -703,12 +703,17 @@ def test_a_form_with_brackets_becomes_mappings_and_lists(body, data):
         b"a" + b"%5b" * 300_000 + b"=1",
         b"a" + b"%5Bb%5D" * 11 + b"=1",
         b"&" * 1_000_000,
+        "a=1".encode("utf-16-le"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_form_that_is_a_bomb_or_no_form_is_unreadable(body):
     with pytest.raises(UnreadableError):
         read_json(body, FORM)
+
+
+def test_a_byte_order_mark_before_a_form_passes():
+    assert read_json(b"\xef\xbb\xbfa=1", FORM)[0].data == {"a": "1"}
 
 
 def test_a_form_at_its_limits_is_read():

@@ -325,3 +325,10 @@ def test_any_answer_makes_a_verdict_and_only_a_2xx_with_202_is_accepted(status, 
     assert (verdict.kind is Kind.ACCEPTED) <= (200 <= status <= 299 and verdict.code == "202")
     assert 0 <= (verdict.retry_after_seconds or 0) <= 3600
     assert not (verdict.convicts and verdict.kind in {Kind.REFUSED, Kind.STOPPED, Kind.QUOTA})
+
+
+@pytest.mark.parametrize("name", ["msg", "error", "code"])
+@pytest.mark.parametrize("levels", [254, 255, 1000])
+def test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict(name, levels):
+    body = b'{"code":202,"%s":%s}' % (name.encode(), b"[" * levels + b"]" * levels)
+    assert decipher_response(200, {}, body, now=NOW).status == 200

@@ -114,7 +114,8 @@ def read_form(delivery: Delivery) -> dict[str, Any]:
     """Read `application/x-www-form-urlencoded`; brackets make mappings and lists: `a[b][0]=c`.
 
     All values are text. Numbers in brackets make a list, without holes; from 250 on they are ids, and
-    make a mapping. At most 2000 fields, 10 levels of brackets, UTF-8 only. Raises UnreadableError.
+    make a mapping. At most 2000 fields, 10 levels of brackets, UTF-8 only, a byte order mark passes. Raises
+    UnreadableError.
     """
     _require_utf8(delivery)
     text = _form_text(delivery.body)
@@ -131,8 +132,11 @@ def read_form(delivery: Delivery) -> dict[str, Any]:
 
 
 def _form_text(body: bytes) -> str:
+    body = body.removeprefix(_BOM)
     if body.lstrip()[:1] in {b"{", b"["}:
         raise UnreadableError("form", "what looks like JSON", "content-type application/json for JSON")
+    if b"\0" in body:  # it would have come as %00; as it is it tells of UTF-16
+        raise UnreadableError("form", "a NUL byte", "UTF-8")
     try:
         unquote_to_bytes(body).decode()
         return body.decode().strip()

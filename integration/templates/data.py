@@ -6,7 +6,7 @@ Promises that absent and null never become text. Errors describe what was found,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, NoReturn
 
@@ -15,6 +15,8 @@ from jinja2.runtime import Undefined
 from integration.errors import UnmappableError
 
 MAX_TEXT = 10_000  # characters that a template, or a step inside it, may make
+MAX_LIST = 10_000  # items of a list that a template works on or makes; more than that are no events
+MAX_MADE = 1_000_000  # characters and items, inner lists included, of a list that a template makes
 MAX_DIGITS = 40
 _EXACT_FLOAT = 2**53  # above it a float no longer says which whole number was sent
 _DATE_PARTS = frozenset({"year", "month", "day", "hour", "minute", "second"})
@@ -158,3 +160,39 @@ def is_number(value: object) -> bool:
 def bounded(made: str) -> str:
     """Give a text that is not too long. Raises UnmappableError."""
     return made if len(made) <= MAX_TEXT else refuse_text(f"a text of {len(made)} characters")
+
+
+def require_short(*values: object) -> None:
+    """Refuse lists that are too long to be gone over once for each item of another.
+
+    Raises UnmappableError.
+    """
+    for value in values:
+        if isinstance(value, list | tuple) and len(value) > MAX_LIST:
+            _refuse_list(f"a list of {len(value)} items")
+
+
+def collected(made: Iterable[Any]) -> list[Any]:
+    """Make a list, unless it grows beyond what is kept; what is absent in it becomes null.
+
+    Raises UnmappableError, before the rest is made.
+    """
+    items: list[Any] = []
+    weight = 0
+    for item in made:
+        weight += _weight(item)
+        if len(items) == MAX_LIST or weight > MAX_MADE:
+            _refuse_list("a list that grows too long")
+        items.append(None if isinstance(item, Undefined) else item)
+    return items
+
+
+def _weight(item: object) -> int:
+    if isinstance(item, str):
+        return len(item)
+    return sum(map(_weight, item)) if isinstance(item, list | tuple) else 1
+
+
+def _refuse_list(found: str) -> NoReturn:
+    allowed = f"lists of at most {MAX_LIST} items and {MAX_MADE} characters"
+    raise UnmappableError("template", found, allowed)

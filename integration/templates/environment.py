@@ -5,11 +5,12 @@ No attribute of a Python object, no function, no loop: time and size are bounded
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from integration.templates.data import Absent, bounded, field_of, is_missing, is_number, item_of
+from integration.templates.data import Absent, bounded, collected, field_of, is_missing, is_number, item_of
 from integration.templates.filters import jinja_filters, jinja_tests
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return bounded(left + right)
         if operator == "+" and isinstance(left, list) and isinstance(right, list):
-            return left + right
+            return collected(itertools.chain(left, right))
         raise TypeError(operator)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:  # noqa: ARG002  (Jinja's)

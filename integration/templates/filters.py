@@ -14,7 +14,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2.filters import FILTERS as JINJA_FILTERS
-from jinja2.runtime import Undefined
 from jinja2.tests import TESTS as JINJA_TESTS
 
 from integration.errors import UnmappableError
@@ -25,10 +24,14 @@ from integration.templates.data import (
     Absent,
     as_text,
     bounded,
+    collected,
     is_missing,
     item_of,
     refuse_text,
+    require_short,
 )
+
+_LONGEST_FORMAT = 200  # characters
 
 
 def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,10 +43,9 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
         for given in (*args[first:], *kwargs.values()):
             if is_missing(given):
                 return Absent()
+        require_short(*args[first:], *kwargs.values())
         made = function(*args, **kwargs)
-        if isinstance(made, Iterator):
-            return [None if isinstance(item, Undefined) else item for item in made]
-        return made
+        return collected(made) if isinstance(made, Iterator | list) else made
 
     return guarded
 
@@ -95,9 +97,9 @@ def _join(value: Any, separator: str = "", attribute: Any = None) -> Any:
     return bounded(as_text(separator).join(as_text(part) for part in parts))
 
 
-def _flatten(value: Any) -> list[Any]:
+def _flatten(value: Any) -> Iterator[Any]:
     """Make one list of a list of lists."""
-    return [inner for part in value for inner in (part if isinstance(part, list | tuple) else (part,))]
+    return (inner for part in value for inner in (part if isinstance(part, list | tuple) else (part,)))
 
 
 def _int(value: object) -> int:
@@ -119,7 +121,7 @@ def _concat(*parts: Any) -> Any:
 def _date(value: object, form: str | None = None) -> datetime | date:
     if form is None:
         return parse_moment(value)
-    if format_fault(form) is not None:  # a format that the template got from elsewhere
+    if len(form) > _LONGEST_FORMAT or format_fault(form) is not None:  # a format that is part of the event
         raise UnmappableError("recall_date", "a format that cannot be used", "a strptime format")
     return parse_format(value, form)
 
@@ -162,6 +164,7 @@ def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 def _contains(left: Any, right: Any) -> bool:
     if is_missing(left) or is_missing(right):
         return False
+    require_short(right)
     return left in right
 
 
@@ -258,6 +261,7 @@ def _test(name: str) -> Callable[..., Any]:
     def guarded(value: Any, *args: Any) -> bool:
         if is_missing(value) and name not in _TESTS_OF_ABSENT:
             return value is None and name in {"eq", "==", "equalto"} and args == (None,)
+        require_short(*args)
         return bool(function(value, *args))
 
     return guarded
