@@ -20,7 +20,7 @@ class Delivery:
     `url` is the full URL as the sender signed it (scheme, host, path, query: `public_url` when it
     is configured). `headers` has names as `header_name` gives them; a header sent twice has its values
     joined by a comma. `received_at` is aware, UTC. `url_key` is the last part of the path where there
-    was one.
+    was one. `proof` says by what it was verified, once it was; it names no secret.
     """
 
     id: str
@@ -31,6 +31,7 @@ class Delivery:
     body: bytes = field(repr=False)
     received_at: datetime
     url_key: str | None = field(default=None, repr=False)
+    proof: str = ""
 
     @property
     def content_type(self) -> str:

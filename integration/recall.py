@@ -66,7 +66,8 @@ class Attempt:
 
     `outcome` is the verdict's name; `http_status`, `code` and `msg` are None where no answer came.
     `msg` repeats customer and telephone: it is customer data, and so is `answer`, the whole body of
-    at most 64 KiB, which the latest attempt has unless wolkvox accepted.
+    at most 64 KiB, which the latest attempt has unless wolkvox accepted. An attempt that was not the
+    last has the date that was sent, why it is made again, and when that was planned for (aware).
     """
 
     started_at: datetime
@@ -76,6 +77,9 @@ class Attempt:
     msg: str | None = field(repr=False)
     outcome: str
     answer: str | None = field(default=None, repr=False)
+    recall_date: datetime | None = None
+    reason: str | None = None
+    next_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +124,14 @@ class Recall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which recalls: all None means all. `accounts` limits what the caller may see.
+    """Which recalls: all None means all. `accounts` limits what a caller sees, `states` what can be done.
 
     `telephones` are ends of numbers, digits only, of which any may match. `prefix` is the beginning of the
     recall's id. Of the times, which are aware, "until" is not part of the range.
     """
 
     state: State | None = None
+    states: frozenset[State] | None = None
     accounts: frozenset[str] | None = None
     customer_id: str | None = None
     campaign_id: str | None = None

@@ -123,7 +123,8 @@ class _Receiver:
     def receive(self, delivery: Delivery, later: Later | None) -> Reply | None:
         """Give the answer; None where it is left in `later`, to be given when the store has spoken."""
         try:
-            self._kind.verify(delivery, self._settings, delivery.received_at)
+            proof = self._kind.verify(delivery, self._settings, delivery.received_at)
+            delivery = replace(delivery, proof=proof)
             wait = self._wait()
             if wait is not None:
                 self._note(delivery, 429, f"more than {self._settings.rate_per_minute} a minute")

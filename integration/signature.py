@@ -33,10 +33,18 @@ def matches_any(given: bytes, allowed: Iterable[bytes]) -> bool:
 
     All of `allowed` are looked at, so that a sender may be moved from one secret to the next.
     """
-    found = False
-    for one in allowed:
-        found |= hmac.compare_digest(one, given)
-    return found
+    return place_of(given, allowed) is not None
+
+
+def place_of(given: bytes, allowed: Iterable[bytes]) -> int | None:
+    """Give the place of the one of `allowed` that equals `given`, from 0, in the way of `matches_any`."""
+    places = [place for place, one in enumerate(allowed) if hmac.compare_digest(one, given)]
+    return places[0] if places else None
+
+
+def by_secret(check: str, place: int, secrets: int) -> str:
+    """Say by what a delivery was proved; which secret, from 0, matters only where there are several."""
+    return f"{check}, secret {place + 1} of {secrets}" if secrets > 1 else check
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:

@@ -46,15 +46,19 @@ def fill(
     ending: datetime | None = None,
     days: float = 30,
     states: tuple[State, ...] = STATES,
+    first: int = 0,
 ) -> None:
-    """Put `count` recalls into a store, as if they had come evenly over the `days` before `ending`."""
+    """Put `count` recalls into a store, as if they had come evenly over the `days` before `ending`.
+
+    `first` is the number of the first customer.
+    """
     chance = random.Random(seed)
     ending = ending or datetime.now(UTC)
     Lanes(store).bind({name: f"seeded{number}" for number, name in enumerate(ACCOUNTS)})
     for start in range(0, count, BATCH):
         at = ending - timedelta(days=days) * (1 - start / count)
         size = min(BATCH, count - start)
-        told = [_event(chance, start + number, at, states) for number in range(size)]
+        told = [_event(chance, first + start + number, at, states) for number in range(size)]
         Store(store.client, lambda at=at: round(at.timestamp() * 1000)).call(
             "admit", orjson.dumps(_whole(at, told)), b""
         )

@@ -17,11 +17,11 @@ from integration import logs
 from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
 from integration.mapping import RouteBook
 from integration.recall import State
-from integration.schedule import Drop, apply
 from integration.store_check import assure
 from integration.tally import Tally
 from workers.arrivals import Arrivals
 from workers.audit import Audit
+from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of
 from workers.outlook import Outlook, Outlooks
@@ -88,6 +88,7 @@ class Desk:
         self.lanes = Lanes(store)
         self.ledger = Ledger(store)
         self.recalls = Recalls(store)
+        self.jobs = Jobs(store, self.recalls, doorbell.ring)
         self.arrivals = Arrivals(store)
         self.parking = Parking(store)
         self.processes = Processes(store)
@@ -249,12 +250,7 @@ class Desk:
         Raises UnknownError, ConflictError, StoreAwayError.
         """
         recall = self.recalls.get(recall_id)
-        account = self.config.accounts.get(recall.account)
-        date = None
-        if account is not None and recall.recall_date <= now:
-            asap = account.model_copy(update={"late": "asap"})
-            scheduled = apply(asap, recall.recall_date, now)
-            date = None if isinstance(scheduled, Drop) else scheduled.date
+        date = retry_date(self.config.accounts.get(recall.account), recall, now)
         for lane in self.recalls.retry(recall_id, reason, date=date):
             self._doorbell.ring(lane)
 

@@ -7,6 +7,7 @@ stays untaken, it lets a thread of its own take the turn, so that deaf consumers
 from __future__ import annotations
 
 import random
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,13 @@ class Engine:
         self._sweeper: threading.Thread | None = None
         self._purged_at = -PURGE_SECONDS
         self._upgraded = False
+        self._steps = (
+            *(self.desk.bind, self._sweep_lanes, self._sweep_lookups),
+            *(self._go_on, self._purge, self._upgrade),
+        )
+        self._name = secrets.token_hex(8)
+        self._jobs = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._job_free = threading.Semaphore(1)
 
     def answer(self, lane: str) -> None:
         """Answer a lane's doorbell with a turn."""
@@ -153,13 +161,14 @@ class Engine:
         self.pulse.stop()
         self.desk.tallies.let_end()
         self._own.shutdown(wait=False, cancel_futures=True)
+        self._jobs.shutdown(wait=False, cancel_futures=True)
 
     def _sweep_on(self) -> None:
         planned = time.monotonic() + SWEEP_SECONDS
         while not self.stopping.wait(SWEEP_SECONDS):
             began = time.monotonic()
             self._tally.observe(SWEEP_LAG, max(0.0, began - planned))
-            for step in (self.desk.bind, self._sweep_lanes, self._sweep_lookups, self._purge, self._upgrade):
+            for step in self._steps:
                 self._tolerantly(step)
             self.pulse.swept()
             self._tally.observe(SWEEP, time.monotonic() - began)
@@ -208,6 +217,23 @@ class Engine:
             if self.desk.purge(utc_now()) == 0:
                 self._purged_at = time.monotonic()
                 return
+
+    def _go_on(self) -> None:
+        """Let a thread go on with the jobs there are; one that runs already finds the new ones too."""
+        if self.desk.jobs.running() and self._job_free.acquire(blocking=False):
+            self._jobs.submit(self._work_off_jobs)
+
+    def _work_off_jobs(self) -> None:
+        try:
+            self._tolerantly(self._take_job_steps)
+        finally:
+            self._job_free.release()
+
+    def _take_job_steps(self) -> None:
+        for job in self.desk.jobs.running():
+            while not self.stopping.is_set():
+                if not self.desk.jobs.advance(job, self._name, self.desk.config.accounts, utc_now()):
+                    break
 
     def _upgrade(self) -> None:
         """Bring what an older version left in the store into the present layout, some in each sweep."""

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BODY_HASH_SECONDS = 600
 _RUN = re.compile(r"\d+|\ba{2,}\b")  # numbers, and the words in the shape of a text
 DAY_MS = 24 * 3600 * 1000
-# What grows old: recalls by the state they ended in, parked events, traces of wishes taken back.
-PURGED = (*ENDS, "parked", "fading")
+# What grows old: recalls by the state they ended in, parked events, traces of wishes taken back, jobs.
+PURGED = (*ENDS, "parked", "fading", "jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +281,7 @@ def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, A
         "source": delivery.source,
         "received": delivery.received_at.isoformat(),
         "headers": _dumps(dict(delivery.headers)),
+        "proof": delivery.proof,
         "digest": keeping.config_digest,
         "suffix": secrets.token_hex(2),
         "raw_ms": keeping.raw_retention_days * DAY_MS,
@@ -441,6 +442,7 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
         headers=read_json(record["headers"]),
         body=b"",
         received_at=datetime.fromisoformat(record["received"]),
+        proof=record.get("proof", ""),
     )
     return Kept(
         id=id_,

@@ -27,6 +27,10 @@ def _moment(ms: str | float) -> datetime:
     return datetime.fromtimestamp(float(ms) / 1000, UTC)
 
 
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
 def _attempt(line: str) -> Attempt:
     fields = read_json(line)
     return Attempt(
@@ -36,21 +40,29 @@ def _attempt(line: str) -> Attempt:
         code=fields.get("code"),
         msg=fields.get("msg"),
         outcome=fields["outcome"],
+        recall_date=datetime.fromisoformat(fields["date"]) if "date" in fields else None,
+        reason=fields.get("reason"),
+        next_at=_moment(fields["next"]) if "next" in fields else None,
     )
 
 
 def attempt_line(attempt: Attempt) -> str:
     """Encode an attempt as the ledger keeps it: one line of JSON."""
-    return orjson.dumps(
-        {
-            "started_at": round(attempt.started_at.timestamp() * 1000),
-            "seconds": round(attempt.seconds, 4),
-            "http_status": attempt.http_status,
-            "code": attempt.code,
-            "msg": attempt.msg,
-            "outcome": attempt.outcome,
-        }
-    ).decode()
+    told: dict[str, Any] = {
+        "started_at": _ms(attempt.started_at),
+        "seconds": round(attempt.seconds, 4),
+        "http_status": attempt.http_status,
+        "code": attempt.code,
+        "msg": attempt.msg,
+        "outcome": attempt.outcome,
+    }
+    if attempt.recall_date is not None:
+        told["date"] = attempt.recall_date.isoformat(timespec="seconds")
+    if attempt.reason is not None:
+        told["reason"] = attempt.reason
+    if attempt.next_at is not None:
+        told["next"] = _ms(attempt.next_at)
+    return orjson.dumps(told).decode()
 
 
 def _attempts(record: Mapping[str, str]) -> tuple[Attempt, ...]:

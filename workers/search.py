@@ -17,12 +17,12 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from integration.recall import Filter
+    from integration.recall import Filter, State
     from workers.store import Store
 
 STEP = 500
 BUDGET_SECONDS = 0.1
-_INDEXED = ("state", "accounts")
+_INDEXED = ("state", "states", "accounts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +119,16 @@ def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else round(moment.timestamp() * 1000)
 
 
+def _states(which: Filter) -> list[State] | None:
+    if which.state is None:
+        return None if which.states is None else sorted(which.states)
+    return [which.state] if which.states is None or which.state in which.states else []
+
+
 def _spec(which: Filter) -> dict[str, Any]:
     """Write a filter as lua/search.lua reads it."""
     told = {
-        "states": None if which.state is None else [which.state],
+        "states": _states(which),
         "accounts": None if which.accounts is None else sorted(which.accounts),
         "customer": which.customer_id,
         "campaign": which.campaign_id,

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 PREFIX = "{ringback}:"
 
-_PARTS = ("keys", "recalls", "lane", "admit", "operate", "processes", "tally", "search", "people", "commands")
+_PARTS = (
+    *("keys", "recalls", "lane", "admit", "operate"),
+    *("processes", "tally", "search", "people", "jobs", "purge", "commands"),
+)
 SCRIPT = "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
 
 # What a store says that cannot be written to just now. Anything else is our own mistake.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -196,6 +196,7 @@ class Turn:
             code=verdict.code,
             msg=verdict.msg,
             outcome=verdict.kind,
+            **self._what_next(outcome, date),
         )
         return Outcome(
             **outcome,
@@ -205,6 +206,17 @@ class Turn:
             sent_ms=sent_ms,
             history=history.to_json(),
         )
+
+    def _what_next(self, outcome: Mapping[str, Any], date: datetime) -> dict[str, Any]:
+        """Tell of an attempt that is not the last what was sent, why it is made again, and when."""
+        if outcome["kind"] == "ended":
+            return {}
+        next_at = None
+        if "wait_until" in outcome:
+            next_at = datetime.fromtimestamp(outcome["wait_until"] / 1000, UTC)
+        elif "wait_ms" in outcome:
+            next_at = self._tools.now() + timedelta(milliseconds=outcome["wait_ms"])
+        return {"recall_date": date, "reason": outcome["reason"], "next_at": next_at}
 
     def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
         self._tools.tally.pushed(claim.account, seconds)

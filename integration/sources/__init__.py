@@ -21,8 +21,8 @@ __all__ = ["SOURCES", "SourceKind"]
 class SourceKind(Protocol):
     """What a module must offer to be a kind of source. `settings` is the source's own table."""
 
-    def verify(self, delivery: Delivery, settings: Any, now: datetime) -> None:
-        """Return when the delivery is proved to come from its source; `now` is aware.
+    def verify(self, delivery: Delivery, settings: Any, now: datetime) -> str:
+        """Say by what the delivery is proved to come from its source; `now` is aware.
 
         Raises NotVerifiedError (401); UnreadableError (400) and UnsupportedTypeError (415) only where the
         proof lies inside the body, and the part outside of it has passed.

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from integration.delivery import Answer, Delivery, Event, Refusal, Reply
 from integration.errors import NotVerifiedError, UnreadableError
 from integration.signature import (
+    by_secret,
     hmac_sha256,
-    matches_any,
+    place_of,
     require_fresh,
     require_url_key,
     required_header,
@@ -60,7 +61,7 @@ _CONTACT_TYPE_ID = "0-1"
 # --- verify ----------------------------------------------------------------------------------------
 
 
-def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> None:
+def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
     """Refuse a delivery that HubSpot has not signed with one of the secrets; raises NotVerifiedError.
 
     Where the v3 signature is present it alone decides, whatever `signatures` names: it covers the method,
@@ -68,9 +69,8 @@ def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> None:
     """
     require_url_key(delivery, settings.url_key)
     if _SIGNATURE_V3.lower() in delivery.headers:
-        _verify_v3(delivery, settings, now)
-    else:
-        _verify_older(delivery, settings)
+        return _verify_v3(delivery, settings, now)
+    return _verify_older(delivery, settings)
 
 
 def signed_uri(url: str) -> str:
@@ -95,7 +95,7 @@ def _v1(secret: bytes, delivery: Delivery) -> bytes:
 _OLDER = {"v2": _v2, "v1": _v1}
 
 
-def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> None:
+def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
     check = "signature v3"
     given = required_header(delivery, _SIGNATURE_V3, check)
     timestamp = required_header(delivery, _TIMESTAMP, check)
@@ -103,13 +103,13 @@ def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> No
     # No delivery to an address with a query has been seen in public, so both readings are tried.
     expected = [
         _v3(secret_bytes(secret), delivery, uri, timestamp)
-        for secret in settings.secrets
         for uri in (signed_uri(delivery.url), delivery.url)
+        for secret in settings.secrets
     ]
-    _require_match(given, expected, check)
+    return _require_match(given, expected, check, len(settings.secrets))
 
 
-def _verify_older(delivery: Delivery, settings: HubspotSource) -> None:
+def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
     named = [version for version in _OLDER if version in settings.signatures]
     if not named:
         raise NotVerifiedError("signature v3", f"the header {_SIGNATURE_V3} is absent")
@@ -121,12 +121,15 @@ def _verify_older(delivery: Delivery, settings: HubspotSource) -> None:
         )
     given = required_header(delivery, _SIGNATURE, check)
     expected = [_OLDER[version](secret_bytes(secret), delivery) for secret in settings.secrets]
-    _require_match(given, expected, f"signature {version}")
+    return _require_match(given, expected, f"signature {version}", len(settings.secrets))
 
 
-def _require_match(given: str, expected: list[bytes], check: str) -> None:
-    if not matches_any(given.encode(), expected):
+def _require_match(given: str, expected: list[bytes], check: str, secrets: int) -> str:
+    """Say which of the secrets, over which `expected` goes once or more, made the signature."""
+    place = place_of(given.encode(), expected)
+    if place is None:
         raise NotVerifiedError(check, "it is not made from this method, address, body and time with a secret")
+    return by_secret(check, place % secrets, secrets)
 
 
 # --- read ------------------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ def read(delivery: Delivery, settings: HubspotSource) -> tuple[Event, ...]:
         require_few(len(body))
         return tuple(_subscription_event(element, settings) for element in body)
     if isinstance(body, dict):
-        return (Event(data=body, dedup_key=_callback_key(body)),)
+        return (Event(data=body, dedup_key=_callback_key(body), record_id=_record_id(body)),)
     raise UnreadableError("body", "a single value", "an array of events, or the object of an action")
 
 
@@ -157,6 +160,7 @@ def _subscription_event(element: Any, settings: HubspotSource) -> Event:
         dedup_key=_subscription_key(data),
         occurred_at=_moment(data.get("occurredAt")),
         lookup_id=_contact_id(data) if settings.lookup is not None else None,
+        record_id=_record_id(data),
     )
 
 
@@ -196,6 +200,14 @@ def _moment(value: Any) -> datetime | None:
         return _EPOCH + value * _MILLISECOND
     except OverflowError:
         return None
+
+
+def _record_id(data: dict[str, Any]) -> str | None:
+    """Give the id of the record that an event or an action is about; a custom action has it in `object`."""
+    inner = data.get("object")
+    places = (data, inner if isinstance(inner, dict) else {})
+    found = (place.get(name) for place in places for name in ("objectId", "hs_object_id", "vid"))
+    return next((str(value) for value in found if _is_id(value)), None)
 
 
 def _contact_id(data: dict[str, Any]) -> str | None:

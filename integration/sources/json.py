@@ -40,7 +40,7 @@ _CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Be
 _TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
 
 
-def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> None:
+def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     """Refuse a delivery that fails the configured scheme, or the `url_key` where there is one.
 
     Raises NotVerifiedError.
@@ -48,7 +48,7 @@ def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> None:
     require_url_key(delivery, settings.url_key)
     if not settings.secrets and settings.verify != "url-key":
         raise NotVerifiedError(settings.verify, "the source has no `secrets` configured")
-    SCHEMES[settings.verify].verify(delivery, settings, now)
+    return SCHEMES[settings.verify].verify(delivery, settings, now)
 
 
 def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
@@ -64,10 +64,11 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
     return tuple(
         Event(
             data=data,
-            dedup_key=_rendered_key(data, told, settings)
-            or (f"{message_id}:{place}" if message_id and listed else message_id),
+            dedup_key=key or (f"{message_id}:{place}" if message_id and listed else message_id),
+            record_id=(key or message_id or "").partition(":")[2] or None,
         )
         for place, data in enumerate(found)
+        for key in [_rendered_key(data, told, settings)]
     )
 
 

@@ -42,7 +42,7 @@ ID_LENGTH = 15
 _ACK = f'<notificationsResponse xmlns="{_OUTBOUND}"><Ack>true</Ack></notificationsResponse>'
 
 
-def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> None:  # noqa: ARG001  (nothing is dated)
+def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> str:  # noqa: ARG001  (nothing is dated)
     """Refuse a delivery without the `url_key`, and then one of another organisation.
 
     The organisation stands inside the body, so a body that cannot be parsed is refused here as well.
@@ -55,6 +55,7 @@ def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> Non
     expected = settings.organization_id[:ID_LENGTH].encode()
     if not matches_any(given[:ID_LENGTH].encode(), (expected,)):
         raise NotVerifiedError("organization_id", "the message comes from another organisation")
+    return "url_key and organization_id"
 
 
 def read(delivery: Delivery, settings: SalesforceSource) -> tuple[Event, ...]:  # noqa: ARG001  (one shape for all)
@@ -104,7 +105,12 @@ def _event(notification: Element, organization_id: str) -> Event:
         "object_type": _object_type(record),
         "organization_id": organization_id,
     }
-    return Event(data=data, dedup_key=f"sf:{notification_id}" if notification_id else None)
+    record_id = fields.get("Id")
+    return Event(
+        data=data,
+        dedup_key=f"sf:{notification_id}" if notification_id else None,
+        record_id=record_id if isinstance(record_id, str) and record_id else None,
+    )
 
 
 def _object_type(record: Element | None) -> str | None:

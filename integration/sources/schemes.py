@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from integration.errors import NotVerifiedError
 from integration.signature import (
+    by_secret,
     hmac_sha256,
-    matches_any,
+    place_of,
     require_fresh,
     required_header,
     secret_bytes,
@@ -45,9 +46,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """`verify` raises NotVerifiedError; `sign` gives the headers that a sender adds, by the first secret."""
+    """`verify` says by what, or raises NotVerifiedError; `sign` gives headers, by the first secret."""
 
-    verify: Callable[[Delivery, JsonSource, datetime], None]
+    verify: Callable[[Delivery, JsonSource, datetime], str]
     sign: Callable[[Message, JsonSource], dict[str, str]]
 
 
@@ -87,18 +88,22 @@ def _standard_signatures(header: str) -> list[bytes]:
     return digests
 
 
-def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) -> None:
+def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     check = "standard-webhooks"
     message_id = required_header(delivery, "webhook-id", check)
     timestamp = required_header(delivery, "webhook-timestamp", check)
     given = _standard_signatures(required_header(delivery, "webhook-signature", check))
     require_fresh(timestamp, _SECOND, now)
-    keys = [key for key in map(standard_key, settings.secrets) if key]
-    expected = [_standard_digest(key, message_id, timestamp, delivery.body) for key in keys]
-    if not any([matches_any(one, expected) for one in given]):  # noqa: C419  (look at all: constant time)
+    keys = [standard_key(secret) for secret in settings.secrets]
+    # An empty key would be one that everybody has.
+    expected = [_standard_digest(key, message_id, timestamp, delivery.body) if key else b"" for key in keys]
+    places = [place_of(one, expected) for one in given if one]
+    place = next((place for place in places if place is not None), None)
+    if place is None:
         raise NotVerifiedError(
             check, f"none of the {len(given)} v1 signatures is made with a configured secret"
         )
+    return by_secret(check, place, len(keys))
 
 
 def _sign_standard(message: Message, settings: JsonSource) -> dict[str, str]:
@@ -119,7 +124,7 @@ def _digest_text(key: bytes, body: bytes, encoding: str) -> str:
     return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
 
 
-def _verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> None:  # noqa: ARG001  (signs no time)
+def _verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (signs no time)
     check = "hmac-sha256"
     value = required_header(delivery, _header_name(settings, check), check)
     if not value.startswith(settings.prefix):
@@ -131,8 +136,10 @@ def _verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> Non
         _digest_text(secret_bytes(secret), delivery.body, settings.encoding).encode()
         for secret in settings.secrets
     ]
-    if not matches_any(given.encode(), expected):
+    place = place_of(given.encode(), expected)
+    if place is None:
         raise NotVerifiedError(check, f"the {settings.encoding} digest is not one of the body under a secret")
+    return by_secret(check, place, len(expected))
 
 
 def _sign_hmac(message: Message, settings: JsonSource) -> dict[str, str]:
@@ -157,45 +164,48 @@ def _credentials(delivery: Delivery, word: str, check: str) -> str:
     return rest.strip()
 
 
-def _require_secret(given: bytes, settings: JsonSource, check: str) -> None:
-    if not matches_any(given, [secret_bytes(secret) for secret in settings.secrets]):
+def _require_secret(given: bytes, settings: JsonSource, check: str) -> str:
+    place = place_of(given, [secret_bytes(secret) for secret in settings.secrets])
+    if place is None:
         raise NotVerifiedError(check, "what was sent is not a configured secret")
+    return by_secret(check, place, len(settings.secrets))
 
 
-def _verify_bearer(delivery: Delivery, settings: JsonSource, now: datetime) -> None:  # noqa: ARG001  (no time in it)
-    _require_secret(_credentials(delivery, "bearer", "bearer").encode(), settings, "bearer")
+def _verify_bearer(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
+    return _require_secret(_credentials(delivery, "bearer", "bearer").encode(), settings, "bearer")
 
 
 def _sign_bearer(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
     return {"Authorization": f"Bearer {settings.secrets[0].get_secret_value()}"}
 
 
-def _verify_basic(delivery: Delivery, settings: JsonSource, now: datetime) -> None:  # noqa: ARG001  (no time in it)
+def _verify_basic(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
     text = _credentials(delivery, "basic", "basic")
     try:
         given = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise NotVerifiedError("basic", "the credentials are not base64") from None
-    _require_secret(given, settings, "basic")
+    return _require_secret(given, settings, "basic")
 
 
 def _sign_basic(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
     return {"Authorization": f"Basic {base64.b64encode(secret_bytes(settings.secrets[0])).decode()}"}
 
 
-def _verify_header(delivery: Delivery, settings: JsonSource, now: datetime) -> None:  # noqa: ARG001  (no time in it)
+def _verify_header(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
     value = required_header(delivery, _header_name(settings, "header"), "header")
-    _require_secret(value.encode(), settings, "header")
+    return _require_secret(value.encode(), settings, "header")
 
 
 def _sign_header(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
     return {_header_name(settings, "header"): settings.secrets[0].get_secret_value()}
 
 
-def _verify_url_key(delivery: Delivery, settings: JsonSource, now: datetime) -> None:  # noqa: ARG001  (no time in it)
+def _verify_url_key(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
     # `require_url_key` has compared the key already, for every source that has one.
     if settings.url_key is None:
         raise NotVerifiedError("url_key", "the source has no `url_key` configured")
+    return "url_key"
 
 
 def _sign_url_key(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (it is in the address)

@@ -11,7 +11,8 @@ local KEPT = {'account', 'campaign', 'customer', 'version', 'score', 'date', 'as
 -- e: a recall request, the fields KEPT and state, reason; "" stands for none
 function Admit.recall(e, id, delivery, lanes)
   local lane = redis.call('HGET', P .. 'accounts', e.account)
-  local r = {delivery = delivery.id, proof = delivery.proof}
+  local r = {delivery = delivery.id}
+  if delivery.proof and delivery.proof ~= '' then r.proof = delivery.proof end
   if delivery.digest ~= '' then r.digest = string.sub(delivery.digest, 1, 8) end
   for _, field in ipairs(KEPT) do
     if e[field] ~= '' then r[field] = e[field] end
@@ -89,7 +90,7 @@ end
 
 function Admit.parked(e, id, delivery)
   redis.call('HSET', P .. 'parked:' .. id, 'source', e.source, 'event', e.event, 'headers', delivery.headers,
-    'delivery', delivery.id, 'received', delivery.received, 'at', now, 'digest', delivery.digest, 'seen', e.k)
+    'proof', delivery.proof or '', 'delivery', delivery.id, 'received', delivery.received, 'at', now, 'digest', delivery.digest, 'seen', e.k)
   set_reason(e, id, now)
   redis.call('ZADD', P .. 'parked', now, id)
 end
@@ -203,7 +204,7 @@ local function keep_pending(delivery, done)
   local id = 'lk_' .. letters(redis.call('HINCRBY', P .. 'meta', 'seq', 1)) .. delivery.suffix
   redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
     '[' .. join(done.waiting) .. ']', 'headers', delivery.headers, 'received', delivery.received,
-    'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)
+    'proof', delivery.proof or '', 'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)
   Lookups.due(delivery.source, id, now)
   return delivery.source
 end
@@ -212,7 +213,7 @@ local function keep_raw(delivery, raw, done)
   if delivery.raw_ms == 0 or not raw or raw == '' then return end
   local key = P .. 'delivery:' .. delivery.id
   redis.call('HSET', key, 'source', delivery.source, 'received', delivery.received, 'headers', delivery.headers,
-    'body', raw, 'became', join(done.became))
+    'proof', delivery.proof or '', 'body', raw, 'became', join(done.became))
   redis.call('PEXPIRE', key, delivery.raw_ms)
 end
 

@@ -62,5 +62,18 @@ function COMMANDS.tally(process, number, told) return tally(process, tonumber(nu
 function COMMANDS.sign_in(digest, doc, idle_ms) return sign_in(digest, doc, tonumber(idle_ms)) end
 
 function COMMANDS.note(who, what, about, address) return note(who, what, about, address) end
+function COMMANDS.begin_job(job, suffix) return Job.begin(cjson.decode(job), suffix) end
+
+function COMMANDS.take_job(id, owner)
+  open_full_store()
+  return Job.take(id, owner)
+end
+
+function COMMANDS.job_step(id, owner, from, to, acts) return Job.step(id, owner, from, to, cjson.decode(acts)) end
+
+function COMMANDS.stop_job(id)
+  open_full_store()
+  return Job.stop(id)
+end
 
 return COMMANDS[ARGV[1]](unpack(ARGV, 3))

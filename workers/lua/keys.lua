@@ -44,6 +44,9 @@
 -- P fading                   ZSET    account NUL field of a cancel's newest pointer -> ms  retention_days
 -- P session:<digest>         STRING  who is signed in under that token, JSON               until idle too long
 -- P audit                    STREAM  who, what, about (ids, by spaces), address           retention_days
+-- P jobs                     ZSET    job id -> ms it was begun                             retention_days
+-- P jobs:running             SET     jobs that are to be gone on with                      until they end
+-- P job:<id>                 HASH    one job, fields in jobs.lua                           retention_days
 -- P processes                ZSET    web or worker -> ms of its latest sign of life        as long as it lives
 -- P process:<id>             HASH    what it says of itself, fields in processes.lua       15 s after the latest
 --
