@@ -43,7 +43,7 @@ def raising(error, least="viewer"):
     return attempt
 
 
-ADDRESSES = ["/", "/accounts"]
+ADDRESSES = ["/", "/accounts", "/deliveries", "/parked"]
 
 
 @pytest.mark.parametrize("language", ["en", "es"])

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from integration.config import Config
+from integration.dashboard.reasons import ALTERED, WORDS, told
 from integration.delivery import Delivery
 from integration.diagnosis import diagnose
+from integration.diagnosis.bodies import _others
 from integration.diagnosis.findings import Cause
 from integration.diagnosis.search import MOST_BYTES, Budget, search
-from integration.diagnosis.words import WORDS, told
 from integration.errors import NotVerifiedError
 from integration.sources import SOURCES
 from source_cases import CASES, NOW, SECRET, STANDARD_SECRET, URL_KEY, forms, hubspot, salesforce
@@ -45,7 +46,7 @@ def seen(delivery, settings, *others, now=NOW, retired=()):
     error = refusal(delivery, settings, now)
     past = {settings.name: [SecretStr(one) for one in retired]}
     found = diagnose(delivery, error, config, now, retired=past)
-    assert "%(" not in str([told(finding) for finding in found.findings])
+    assert "%(" not in str([told(finding.cause, finding.facts) for finding in found.findings])
     return found
 
 
@@ -504,7 +505,7 @@ def test_whatever_strangers_send_is_diagnosed_without_an_error_and_without_a_sec
     else:
         return
     assert found.findings
-    words = str([told(finding) for finding in found.findings]) + str(found)
+    words = str([told(finding.cause, finding.facts) for finding in found.findings]) + str(found)
     assert not any(secret in words for secret in NO_SECRET)
 
 
@@ -525,3 +526,8 @@ def test_a_large_body_costs_a_bounded_number_of_digests():
 
 def test_every_cause_has_words():
     assert set(WORDS) == set(get_args(Cause))
+
+
+def test_every_way_of_altering_a_body_has_words():
+    ways = {how for body in (COMPACT, b"a\r\nb", "ñ".encode()) for how, _ in _others(body)}
+    assert ways == set(ALTERED)

@@ -25,7 +25,7 @@ from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of
 from workers.outlook import Outlook, Outlooks
-from workers.parking import Parking, Which, remap_step
+from workers.parking import Parking, Which, remap_for, remap_step
 from workers.processes import Processes
 from workers.quota import quota_day
 from workers.recalls import Recalls
@@ -380,6 +380,13 @@ class Desk:
             if cursor is None:
                 return
 
+    def remap_for(self, *, group: str | None, cursor: str | None, seconds: float, now: datetime) -> Step:
+        """Look again at parked events, of a group or all, for about so many seconds.
+
+        Raises StoreAwayError.
+        """
+        return remap_for(self, Which(group=group), now, cursor=cursor, seconds=seconds)
+
     def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Put what kept events turned out to be in their place, and ring. None: somebody else did."""
         self.bind()
@@ -395,7 +402,7 @@ class Desk:
         return {name: int(value) for name, value in counts.items()}
 
     def purge(self, now: datetime) -> int:
-        """Remove a bounded number of things whose retention is over; the audit log goes with the last recalls."""
+        """Remove a bounded number of things that are over; the audit log goes with the last recalls."""
         config = self.config
         listed = timedelta(days=max(1, config.store.raw_retention_days))
         self.arrivals.trim(config.sources, before=now - listed)

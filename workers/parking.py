@@ -5,6 +5,7 @@ No step reads or changes more than it is told to, so that a hundred thousand hol
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -178,6 +179,26 @@ def remap_step(
         settled=len(done),
         still_parked=len(wanted) - len(done),
         next=following,
+    )
+
+
+def remap_for(desk: Desk, which: Which, now: datetime, *, cursor: str | None, seconds: float) -> Step:
+    """Go on looking again for about so many seconds; what the steps came to together."""
+    until = time.monotonic() + seconds
+    found = remap_step(desk, which, now, cursor=cursor)
+    while found.next is not None and time.monotonic() < until:
+        found = _together(found, remap_step(desk, which, now, cursor=found.next))
+    return found
+
+
+def _together(first: Step, then: Step) -> Step:
+    return Step(
+        looked_at=first.looked_at + then.looked_at,
+        recalls=(*first.recalls, *then.recalls),
+        pending=first.pending + then.pending,
+        settled=first.settled + then.settled,
+        still_parked=first.still_parked + then.still_parked,
+        next=then.next,
     )
 
 

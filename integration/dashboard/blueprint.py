@@ -11,12 +11,13 @@ from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 from jinja2 import StrictUndefined
 
-from integration.dashboard import accounts, failures, language, navigation, now, times
+from integration.dashboard import accounts, deliveries, failures, language, navigation, now, parked, times
 from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import dress
 from integration.dashboard.masks import masked
 from integration.dashboard.roles import ForbiddenError, Role, least_role
+from integration.dashboard.shown import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     View = Callable[..., ResponseReturnValue]
 
 # Each page's module lists its addresses and views in VIEWS.
-PAGES = (now, accounts)
+PAGES = (now, deliveries, parked, accounts)
 
 TICK_SECONDS = 5
 
@@ -67,7 +68,9 @@ def _configure(app: Flask, desk: Desk) -> None:
         language=language.language,
         tick_seconds=TICK_SECONDS,
     )
-    app.jinja_env.filters.update(when=times.when, duration=times.duration, ago=times.ago, masked=masked)
+    app.jinja_env.filters.update(
+        when=times.when, duration=times.duration, ago=times.ago, masked=masked, visible=visible
+    )
 
 
 def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:

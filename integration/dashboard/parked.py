@@ -1,0 +1,107 @@
+"""Parked: events that could not be mapped, grouped by why, and another look at them after the mend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flask import request
+
+from integration.dashboard import shown
+from integration.dashboard.pages import page, person
+from integration.dashboard.roles import role, signed_in
+from integration.dashboard.times import zone_of
+from integration.errors import UnknownError
+from integration.stored import read_json
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from workers.desk import Desk
+    from workers.parking import ParkedGroup
+
+MOST_GROUPS = 100
+_STEP_SECONDS = 1.5  # a step of looking again answers in about this time
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """How far looking again has come. `next` is the cursor of the next step, empty when it is done."""
+
+    group: str
+    looked_at: int = 0
+    settled: int = 0
+    pending: int = 0
+    still: int = 0
+    next: str = ""
+
+
+@signed_in
+def parked(desk: Desk) -> Response:
+    """Show the groups."""
+    return _page(desk, None)
+
+
+def _page(desk: Desk, progress: _Progress | None) -> Response:
+    groups = desk.parking.groups()
+    return page(
+        "parked.html",
+        groups=groups[:MOST_GROUPS],
+        examples={group.id: _example(desk, group) for group in groups[:MOST_GROUPS]},
+        total=desk.parking.count(),
+        grouped=sum(group.count for group in groups),
+        progress=progress,
+        zone=zone_of(desk.config),
+    )
+
+
+def _example(desk: Desk, group: ParkedGroup) -> str:
+    record = desk.parking.get(group.example)
+    return shown.as_text(shown.masked_data(read_json(record["event"])["data"])) if record else ""
+
+
+@role("operator")
+def reveal_parked(desk: Desk, parked_id: str) -> Response:
+    """Show a parked event in full, and write that to the audit log."""
+    record = desk.parking.get(parked_id)
+    if not record:
+        raise UnknownError("no such parked event")
+    desk.audit.note(person().name, "reveal parked event", [parked_id], address=request.remote_addr or "")
+    return page("revealed_event.html", text=shown.as_text(read_json(record["event"])["data"]))
+
+
+@role("operator")
+def map_again(desk: Desk) -> Response:
+    """Look again at the next parked events of a group or of all; the page goes on by itself."""
+    sent = request.form
+    group, cursor = sent.get("group", ""), sent.get("cursor", "")
+    if not cursor:
+        about = [group] if group else []
+        desk.audit.note(person().name, "map again", about, address=request.remote_addr or "")
+    step = desk.remap_for(
+        group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
+    )
+    looked_at, settled, pending, still = (
+        _number(sent.get(name, "")) for name in ("looked_at", "settled", "pending", "still")
+    )
+    progress = _Progress(
+        group,
+        looked_at=looked_at + step.looked_at,
+        settled=settled + step.settled,
+        pending=pending + step.pending,
+        still=still + step.still_parked,
+        next=step.next or "",
+    )
+    return _page(desk, progress)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  (a count of events)
+
+
+VIEWS = (
+    ("GET /parked", parked),
+    ("POST /parked/map-again", map_again),
+    ("POST /parked/<parked_id>/reveal", reveal_parked),
+)
