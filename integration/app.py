@@ -14,19 +14,20 @@ from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
 from integration.dashboard.signin import Nobody
-from integration.environment import config_path, store_url
+from integration.environment import config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
 from integration.problems import install
 from integration.rates import Rates
 from integration.receiver import answers_at_once, receiver_blueprint
 from integration.refusals import RefusalBook
-from integration.reporting import start_sentry
+from integration.reporting import SentryReporter, start_sentry
 from integration.tally import Tally
 from workers.desk import Desk
 from workers.pulse import Pulse
 from workers.store import Store, connect
 from workers.tasks import celery_doorbell
+from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,8 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     client = connect(
         store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS
     )
-    store = Store(client, kind="web")
+    store = Store(client, kind="web", witness=Witness(seen_file(environ)))
+    store.on_loss = SentryReporter().store_lost
     tally = Tally()
     desk = Desk(watch, store, celery_doorbell(tally), tally)
     _look_at_store(desk)

@@ -28,6 +28,22 @@ def data_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("RINGBACK_DATA_DIR") or ".ringback")
 
 
+def seen_file(environ: Mapping[str, str]) -> Path | None:
+    """RINGBACK_SEEN_FILE, else beside the embedded store's folder where that is used, else None.
+
+    Never in that folder: an old copy that is put back must not bring its own memory along.
+    """
+    if named := environ.get("RINGBACK_SEEN_FILE"):
+        return Path(named)
+    return None if environ.get("REDIS_URL") else beside(data_dir(environ))
+
+
+def beside(folder: Path) -> Path:
+    """Give the place of what was seen of the store in a folder."""
+    folder = folder.resolve()
+    return folder.with_name(f"{folder.name}.seen")
+
+
 def store_url(environ: Mapping[str, str]) -> str:
     """REDIS_URL, else the embedded store that runs in the data folder. Raises ConfigError when neither is."""
     url = environ.get("REDIS_URL") or running_url(data_dir(environ))

@@ -572,6 +572,12 @@ class SentryReporter:
         what = f"worker takes doorbells again: {worker}"
         self._report(what, ("worker-hears",), {}, f"after {seconds:.0f} s", level="info")
 
+    def store_lost(self, loss: Any) -> None:
+        """Report that the store lost some of its history. `loss` has `how` and `missing`."""
+        lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
+        reason = f"{lacks}all lanes wait for a quiet time; what was acknowledged since may be missing"
+        self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)
+
     def _report(
         self,
         what: str,

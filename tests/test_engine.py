@@ -45,6 +45,9 @@ class Deaf:
     def hears(self, *told):
         """Nobody listens."""
 
+    def store_lost(self, loss):
+        """Nobody listens."""
+
 
 class Works:
     """A worker's engine over a sandbox, with the store's time in hand."""
@@ -155,6 +158,10 @@ def test_lanes_are_known_again_after_the_store_was_emptied(works):
     # Unbound for the one who admits, who binds again; the worker finds out by the unknown lane.
     after = works.ask("c2")
     assert works.lane != old
+    works.engine.take_turn(works.lane)
+    # Nothing is known of calls that may still be running.
+    assert works.state(after) is State.QUEUED
+    works.later(works.desk.config.accounts["bogota"].lease_seconds)
     works.engine.take_turn(works.lane)
     assert works.state(after) is State.ACCEPTED
 

@@ -36,6 +36,7 @@ from integration.reporting import (
     start_sentry,
     trace_headers,
 )
+from workers.store import Loss
 
 # The SDK would rather have data_collection; this option does the same in all of its versions.
 pytestmark = pytest.mark.filterwarnings("ignore:The send_default_pii:DeprecationWarning")
@@ -778,6 +779,15 @@ def test_a_deaf_worker_is_reported_and_that_it_hears_again(sentry):
     assert (deaf["level"], deaf["fingerprint"]) == ("error", ["worker-deaf"])
     assert hears["message"] == "worker takes doorbells again: host-1:4711: after 80 s"
     assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-hears"])
+
+
+def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):
+    SentryReporter().store_lost(Loss(how="went back", missing=12))
+    SentryReporter().store_lost(Loss(how="was emptied", missing=None))
+    back, emptied = sentry.events()
+    assert back["message"].startswith("the store went back: it lacks at least 12 changes; all lanes wait")
+    assert (back["level"], back["fingerprint"]) == ("error", ["store-lost", "went back"])
+    assert emptied["message"].startswith("the store was emptied: all lanes wait")
 
 
 def test_one_report_leaves_nothing_on_the_next(sentry):

@@ -32,6 +32,15 @@ class Notes:
     def stopped(self, account, reason):
         self.stops.append((account, reason))
 
+    def deaf(self, worker, seconds):
+        """Not of a turn."""
+
+    def hears(self, worker, seconds):
+        """Not of a turn."""
+
+    def store_lost(self, loss):
+        """Not of a turn."""
+
 
 class Shop:
     def __init__(self, folder, store, sandbox, more=SHORT):

@@ -22,7 +22,7 @@ from integration.tally import Tally
 from workers.arrivals import Arrivals
 from workers.audit import Audit
 from workers.jobs import Jobs, retry_date
-from workers.lane import UNTAKEN, Lanes, lane_id, lane_state
+from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of
 from workers.outlook import Outlook, Outlooks
 from workers.parking import Parking, Which, remap_for, remap_step
@@ -103,6 +103,7 @@ class Desk:
         self._together = Together(store)
         self._book: RouteBook | None = None
         self._bound: Config | None = None
+        self._bound_in = ""
         self._masked: Config | None = None
         self._assured = False
 
@@ -154,8 +155,11 @@ class Desk:
         running on an old token). Raises StoreAwayError.
         """
         config = self.config
-        if self._bound is config:
+        if self._bound is config and self._bound_in == self.store.witness.history:
             return 0
+        if self._bound_in != self.store.witness.history:
+            # Another store than before, or the same from before: nothing that was known of it holds.
+            self._assured = False
         try:
             self.look_at_store()
         except StoreUnsafeError as error:
@@ -164,7 +168,7 @@ class Desk:
         key = self.lanes.id_key()
         later = self.lanes.bind(lane_ids(config, key))
         if later == 0:
-            self._bound = config
+            self._bound, self._bound_in = config, self.store.witness.history
         return later
 
     def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
@@ -300,6 +304,7 @@ class Desk:
 
         def read() -> list[Any]:
             with self.store.client.pipeline(transaction=False) as pipe:
+                pipe.hget(self.store.key("meta"), "held")
                 for name in names:
                     queued = self.store.key(f"of:{name}:{State.QUEUED}")
                     pipe.hgetall(self.store.key(f"lane:{bound.get(name)}"))
@@ -308,10 +313,13 @@ class Desk:
                     pipe.zrange(queued, 0, 0)
                 return list(pipe.execute())
 
-        flat = self.store.guarded(read)
+        held, *flat = self.store.guarded(read)
         found = [flat[start : start + 4] for start in range(0, len(flat), 4)]
         ages = self._ages([oldest[0] for *_, oldest in found if oldest], now_ms)
-        views = [self._view(name, figures, ages, now_ms) for name, figures in zip(names, found, strict=True)]
+        views = [
+            self._view(name, [*figures, held], ages, now_ms)
+            for name, figures in zip(names, found, strict=True)
+        ]
         return self._with_deafness(views)
 
     def _with_deafness(self, views: list[AccountView]) -> list[AccountView]:
@@ -328,12 +336,13 @@ class Desk:
     def _view(
         self, name: str, figures: Sequence[Any], ages: Mapping[str, float | None], now_ms: int
     ) -> AccountView:
-        fields, queued, dead, oldest = figures
+        fields, queued, dead, oldest, held = figures
         account = self.config.accounts.get(name)
         today = None
         if account is not None:
             today = quota_day(account, datetime.fromtimestamp(now_ms / 1000, UTC))
-        state = lane_state(fields, now_ms=now_ms, today=today)
+        lease = float(fields.get("lease_ms") or 0) / 1000 if account is None else account.lease_seconds
+        state = lane_state(fields, now_ms=now_ms, today=today, held_ms=held_until(held, lease))
         return AccountView(
             name=name,
             state=state.state,

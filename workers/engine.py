@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from integration.tally import Tally
     from workers.doorbell import Doorbell
     from workers.turn import Reporter
+    from workers.witness import Witness
 
 log = structlog.get_logger("ringback.worker")
 
@@ -67,6 +68,7 @@ class Engine:
         reporter: Reporter,
         tally: Tally | None = None,
     ) -> None:
+        store.on_loss = reporter.store_lost
         self.desk = Desk(watch, store, doorbell, tally)
         self._tally = self.desk.tally
         self.stopping = threading.Event()
@@ -171,6 +173,7 @@ class Engine:
             for step in self._steps:
                 self._tolerantly(step)
             self.pulse.swept()
+            self.desk.store.witness.keep()
             self._tally.observe(SWEEP, time.monotonic() - began)
             planned = began + SWEEP_SECONDS
 
@@ -243,6 +246,6 @@ class Engine:
             self._upgraded = self.desk.ledger.upgrade() == 0
 
 
-def worker_store(url: str) -> Store:
+def worker_store(url: str, witness: Witness) -> Store:
     """Connect a worker: it may wait longer for the store than a sender may."""
-    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker")
+    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", witness=witness)

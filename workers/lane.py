@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 QUIET = "quiet time: wolkvox may still be working on a call"
+HELD = "quiet time: the store lost some of its history, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
 UNTAKEN_MS = 10_000
 """How long a doorbell may be on its way; a worker's own sweep takes the turn after 1.5 s."""
@@ -198,10 +199,19 @@ class LaneState:
     pushed_today: int
 
 
-def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None) -> LaneState:
+def held_until(held: str | None, lease_seconds: float) -> int:
+    """Tell until which epoch milliseconds a lane waits because the store lost some of its history.
+
+    `held` is what the store's meta says of it; 0 means never.
+    """
+    return int(float(held)) + round(lease_seconds * 1000) if held else 0
+
+
+def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, held_ms: int = 0) -> LaneState:
     """Tell the state of a lane from its hash.
 
-    Stopped before paused before waiting before busy before idle. `today` names the quota's day.
+    Stopped before paused before waiting before busy before idle. `today` names the quota's day, `held_ms`
+    is until when all lanes are held, as `held_until` gives it.
     """
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
@@ -214,6 +224,8 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None) -> 
         return stand("stopped", stopped)
     if fields.get("paused"):
         return stand("paused", fields["paused"])
+    if held_ms > max(now_ms, quiet, wait):
+        return stand("waiting", HELD, held_ms)
     if max(quiet, wait) > now_ms:
         return stand("waiting", fields.get("wait_reason") if wait > now_ms else QUIET, max(quiet, wait))
     if fields.get("inflight"):

@@ -7,23 +7,28 @@ guarded inside the script, never by a retry here.
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
 from integration.errors import StoreAwayError
+from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+log = structlog.get_logger("ringback.store")
+
 PREFIX = "{ringback}:"
 
 _PARTS = (
-    *("keys", "recalls", "lane", "admit", "operate"),
+    *("keys", "history", "recalls", "lane", "admit", "operate"),
     *("processes", "tally", "search", "people", "jobs", "purge", "commands"),
 )
 SCRIPT = "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
@@ -53,17 +58,37 @@ def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What a store lost: it "went back", "was emptied", or "was exchanged" for another one.
+
+    `missing` is how many changes of lanes and recalls it lacks at least, where that can be told.
+    """
+
+    how: str
+    missing: int | None
+
+
 class Store:
     """The ledger's script on one store.
 
     `clock` gives epoch milliseconds for tests; left out, the store's own clock counts. `kind` says what
-    this process is: a web, a worker or a tool. `who` names it, by its kind and a random word.
+    this process is: a web, a worker or a tool. `who` names it, by its kind and a random word. `witness`
+    remembers how far the store's history had come; `on_loss` is told when the store lost some of it, once
+    over all processes.
     """
 
     def __init__(
-        self, client: redis.Redis, clock: Callable[[], int] | None = None, *, kind: str = "tool"
+        self,
+        client: redis.Redis,
+        clock: Callable[[], int] | None = None,
+        *,
+        kind: str = "tool",
+        witness: Witness | None = None,
     ) -> None:
         self.client = client
+        self.witness = Witness() if witness is None else witness
+        self.on_loss: Callable[[Loss], None] = lambda _: None
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
@@ -75,30 +100,51 @@ class Store:
 
     def call(self, command: str, *args: str | int | bytes) -> Any:
         """Run one command of the script. Raises StoreAwayError when it cannot be done now."""
+        return self._read(self.guarded(lambda: self._run(*self._words(command, *args))))
+
+    def _words(self, command: str, *args: str | int | bytes) -> tuple[str | int | bytes, ...]:
         now = "" if self._clock is None else str(self._clock())
-        return self.guarded(lambda: self._run(command, now, *args))
+        seen = self.witness.seen()
+        return command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who, *args
+
+    def _read(self, reply: Sequence[Any]) -> Any:
+        """Take note of what the script says of its history; give the command's own reply."""
+        history, tick, server, news, answer = reply
+        before = self.witness.seen()
+        changed = self.witness.note(history, int(tick), server)
+        if news and changed:
+            self._report(news, before.tick)
+        elif changed and before.history:
+            log.warning("the store has another history than before, as was found already")
+        return answer
+
+    def _report(self, news: str, seen: int) -> None:
+        how, _, found = news.partition("|")
+        loss = Loss(how=how, missing=seen - int(found) if how == "went back" else None)
+        reason = "all lanes wait for a quiet time; what was acknowledged since may be missing"
+        log.error("the store lost some of its history", how=how, missing=loss.missing, reason=reason)
+        self.on_loss(loss)
 
     def call_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
         """Run several commands in one round trip, each by itself; gives the reply of each, or its error.
 
         Raises StoreAwayError when none of them got a reply.
         """
-        now = "" if self._clock is None else str(self._clock())
-        replies = self.guarded(lambda: self._run_all(now, calls))
+        replies = self.guarded(lambda: self._run_all(calls))
         unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             # The script was not there, so nothing of these has happened.
             self._sha = None
-            again = self.guarded(lambda: self._run_all(now, [calls[place] for place in unknown]))
+            again = self.guarded(lambda: self._run_all([calls[place] for place in unknown]))
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
-        return [_as_ours(reply) if isinstance(reply, Exception) else reply for reply in replies]
+        return [_as_ours(reply) if isinstance(reply, Exception) else self._read(reply) for reply in replies]
 
-    def _run_all(self, now: str, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
+    def _run_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
         sha = self._loaded()
         with self.client.pipeline(transaction=False) as pipe:
             for command, *args in calls:
-                pipe.evalsha(sha, 1, PREFIX, command, now, *args)
+                pipe.evalsha(sha, 1, PREFIX, *self._words(command, *args))
             return list(pipe.execute(raise_on_error=False))
 
     def now_ms(self) -> int:

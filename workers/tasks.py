@@ -13,13 +13,14 @@ from celery.signals import celeryd_init, setup_logging, worker_ready, worker_shu
 
 from integration import logs
 from integration.config_file import ConfigWatch
-from integration.environment import config_path, store_url
+from integration.environment import config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.reporting import SentryReporter, start_sentry, trace_headers
 from integration.tally import Tally
 from workers.celery_app import app, use_broker
 from workers.doorbell import Doorbell
 from workers.engine import Engine, worker_store
+from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,7 @@ def make_engine(environ: Mapping[str, str]) -> Engine:
     watch = ConfigWatch(config_path(environ), environ)
     start_sentry(environ, watch.current)
     tally = Tally()
-    store = worker_store(store_url(environ))
+    store = worker_store(store_url(environ), Witness(seen_file(environ)))
     engine = Engine(watch, store, celery_doorbell(tally), SentryReporter(), tally)
     _wait_for_store(engine)
     return engine

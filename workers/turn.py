@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from integration.wolkvox_http import Exchange, Line
     from workers.lane import Lanes
     from workers.retry import Decision
+    from workers.store import Loss
 
 log = structlog.get_logger("ringback.turn")
 
@@ -65,6 +66,9 @@ class Reporter(Protocol):
 
     def hears(self, worker: str, seconds: float) -> None:
         """Take note of a worker that takes doorbells again, after so many seconds."""
+
+    def store_lost(self, loss: Loss) -> None:
+        """Take note that the store lost some of its history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

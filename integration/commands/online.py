@@ -18,7 +18,7 @@ from integration.errors import RingbackError
 from integration.hubspot_contacts import ContactsAway, read_contacts
 from integration.wolkvox import build_campaigns_call
 from integration.wolkvox_http import Line, boottime, judge
-from workers.lane import Lanes, lane_id, lane_state
+from workers.lane import Lanes, held_until, lane_id, lane_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def held(store: Store, account: Account) -> Iterator[None]:
         yield
         return
     lane = lane_id(bytes.fromhex(key), account.token.get_secret_value())
-    state = _require_free(store, lane)
+    state = _require_free(store, lane, account)
     if state in {"paused", "stopped"}:
         yield
         return
@@ -102,7 +102,7 @@ def held(store: Store, account: Account) -> Iterator[None]:
     lanes.pause(lane, PAUSED_BY_US)
     try:
         # A turn may have begun between the look and the pause.
-        _require_free(store, lane)
+        _require_free(store, lane, account)
         yield
     finally:
         if _fields(store, lane).get("paused") == PAUSED_BY_US:
@@ -113,14 +113,16 @@ def _fields(store: Store, lane: str) -> dict[str, str]:
     return dict(store.guarded(lambda: store.client.hgetall(store.key(f"lane:{lane}"))))
 
 
-def _require_free(store: Store, lane: str) -> str:
+def _require_free(store: Store, lane: str, account: Account) -> str:
     """Give the lane's state when no call can be under way on it. Raises LaneInUseError."""
     fields, now_ms = _fields(store, lane), store.now_ms()
     times = {name: float(fields.get(name) or 0) for name in ("lease", "quiet")}
     pushing = fields.get("inflight") and times["lease"] > now_ms
     if pushing or times["quiet"] > now_ms:
         raise LaneInUseError("a call is under way on this token; try again, or pause the account first")
-    state = lane_state(fields, now_ms=now_ms, today=None)
+    lost_at = store.guarded(lambda: store.client.hget(store.key("meta"), "held"))
+    held_ms = held_until(lost_at, account.lease_seconds)
+    state = lane_state(fields, now_ms=now_ms, today=None, held_ms=held_ms)
     if state.state == "waiting":
         raise LaneInUseError(f"the lane waits: {state.reason}")
     return state.state

@@ -155,6 +155,8 @@ def _start(session: Session, supervisor: Supervisor, port: int) -> None:
     assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
     environ = child_environment(session.environ, redis_url=url, port=port)
     environ["RINGBACK_CONFIG"] = str(session.config_path.resolve())
+    if seen := environment.seen_file(session.environ):
+        environ["RINGBACK_SEEN_FILE"] = str(seen)
     web = Program("web", web_command(port, environ), env=environ, stop_seconds=WEB_STOP_SECONDS, relay=relay)
     worker = Program(
         "worker", worker_command(environ), env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay

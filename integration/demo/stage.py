@@ -156,7 +156,7 @@ def _environ(ours: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR")
+        if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR", "RINGBACK_SEEN_FILE")
     }
     return {**inherited, **ours}
 

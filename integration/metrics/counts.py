@@ -44,6 +44,11 @@ COUNTED: Final = {
     "turns": Counted(
         "ringback_turns", "Doorbells taken, and turns that the sweep took because theirs was not.", ("by",)
     ),
+    "histories": Counted(
+        "ringback_store_histories_lost",
+        "Times that the store went back, was emptied or exchanged, as was found.",
+        ("how",),
+    ),
     "alert messages": Counted(
         "ringback_alert_messages", "Messages about alerts, by what became of them.", ("channel", "result")
     ),

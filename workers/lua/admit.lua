@@ -282,6 +282,7 @@ local function admit(delivery, raw)
   end
   local what = done.repeated == #delivery.events and stored and 'again' or 'new'
   list_arrival(delivery, what, answer)
+  if stored and what == 'new' then History.grow() end
   return {what, answer, ring(lanes), lookup}
 end
 
@@ -340,6 +341,7 @@ local function resolve(delivery, from)
   end
   local done, lanes = new_done(), {}
   for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+  History.grow()
   if from.lookup then Lookups.forget(from.lookup) end
   if from.parked then forget_parked(from.parked) end
   retell(delivery.id, from, done)

@@ -20,11 +20,17 @@ function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
 end
 
 function COMMANDS.pause(lane, reason)
-  return with_lane(lane, function(l) Lane.pause(l, reason) end)
+  return with_lane(lane, function(l)
+    History.grow()
+    Lane.pause(l, reason)
+  end)
 end
 
 function COMMANDS.resume(lane)
-  return with_lane(lane, function(l) Lane.resume(l) end)
+  return with_lane(lane, function(l)
+    History.grow()
+    Lane.resume(l)
+  end)
 end
 
 function COMMANDS.sweep(limit) return sweep(tonumber(limit)) end
@@ -76,4 +82,10 @@ function COMMANDS.stop_job(id)
   return Job.stop(id)
 end
 
-return COMMANDS[ARGV[1]](unpack(ARGV, 3))
+local known = {
+  history = ARGV[3], tick = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
+}
+local news = History.meet(known)
+History.speak(known.who)
+local reply = COMMANDS[ARGV[1]](unpack(ARGV, 8))
+return {History.history, History.tick, History.server, news, reply}

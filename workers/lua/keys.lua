@@ -1,13 +1,13 @@
 -- Every key of the ledger. One hash tag, so one script may touch any of them.
 --
 -- KEYS[1] is the prefix P ("{ringback}:"), ARGV[1] the command, ARGV[2] the time in ms or "" for the
--- store's own clock (tests hand one in), the rest are the command's arguments.
+-- store's own clock (tests hand one in), ARGV[3] to [7] what the caller knows (history.lua), the rest are
+-- the command's arguments. The reply is {history, tick, server, news, the command's own}.
 --
 -- key                        type    meaning                                              lives
--- P meta                     HASH    seq: arrivals so far; lane_key: HMAC key of lane ids;  for ever
---                                    cookie_key: signs the dashboard's cookies; adopted: how far events
---                                    parked by a version without groups are grouped; layout,
---                                    upgraded: how far recalls of 0.1.0 are in this layout
+-- P meta                     HASH    fields below                                         for ever
+-- P histories                HASH    history that was lost -> ms when that was found       for ever
+-- P awaited                  SET     workers that a new server waits to hear from          2 s, then of no meaning
 -- P accounts                 HASH    account -> lane id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
 -- P tallied:<process>        STRING  number of the last counts that a process sent          an hour
@@ -50,8 +50,19 @@
 -- P processes                ZSET    web or worker -> ms of its latest sign of life        as long as it lives
 -- P process:<id>             HASH    what it says of itself, fields in processes.lua       15 s after the latest
 --
+-- fields of P meta
+--   seq      arrivals so far, from which ids are made
+--   lane_key the HMAC key of lane ids; cookie_key signs the dashboard's cookies
+--   adopted  how far events parked by a version without groups are grouped
+--   layout, upgraded         how far recalls of 0.1.0 are in this layout
+--   history  the name of this history; tick: changes of lanes and recalls so far, it only grows
+--   held     ms when a history was found lost: each lane gives no claim until its lease's length later
+--   teller, news             the process that is to report that, and what
+--   server   of the replication id of the server that holds this data; base: the tick that it found
+--   settle   ms until which a new server waits for its workers' word before it gives a claim
+--
 -- fields of P lane:<id> (ms are epoch milliseconds by the store's clock)
---   fence    grows with every acquire; a call with another one changes nothing
+--   fence    the tick of the latest acquire, never the same again; a call with another one changes nothing
 --   owner    the nonce of the latest turn, so that it may ask again for a reply that was lost
 --   step     number of the last call of that turn; the same number again gets the last reply again
 --   reply    that last reply

@@ -45,7 +45,8 @@ function Lane.ready_at(l)
   if Lane.get(l, 'inflight') ~= '' then return Lane.num(l, 'lease') end
   if Lane.stopped(l) ~= '' or Lane.get(l, 'paused') ~= '' then return nil end
   if redis.call('ZCARD', l.queue) == 0 then return nil end
-  return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'))
+  local held = History.held_until(Lane.num(l, 'lease_ms'))
+  return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'), held, History.settling())
 end
 
 -- No look lies further ahead than PATIENCE, so one that does was planned before the clock went back.
@@ -172,12 +173,16 @@ end
 function Lane.hindrance(l, terms)
   if Lane.stopped(l) ~= '' then return 'stopped', Lane.stopped(l) end
   if Lane.get(l, 'paused') ~= '' then return 'paused', Lane.get(l, 'paused') end
+  local held = History.held_until(terms.lease_ms)
+  if held > now then return 'wait', 'the store lost its latest history', held end
   if Lane.num(l, 'quiet') > now then return 'wait', 'quiet', Lane.num(l, 'quiet') end
   if Lane.num(l, 'wait') > now then return 'wait', Lane.get(l, 'wait_reason'), Lane.num(l, 'wait') end
   if terms.daily_limit and Lane.num(l, 'pushed') >= terms.daily_limit then
     Lane.wait_until(l, Lane.bounded(terms.day_ends), 'the daily limit is used up')
     return 'wait', Lane.get(l, 'wait_reason'), Lane.num(l, 'wait')
   end
+  local settling = History.settling()
+  if settling > now then return 'wait', 'the store has just been started', settling end
 end
 
 function Lane.claim(l, terms)
@@ -203,7 +208,7 @@ function Lane.acquire(l, nonce, terms)
     return cjson.encode({kind = 'busy', ['until'] = Lane.num(l, 'lease')})
   end
   Lane.recover(l)
-  Lane.set(l, 'fence', Lane.num(l, 'fence') + 1)
+  Lane.set(l, 'fence', History.grow())
   Lane.set(l, 'owner', nonce)
   Lane.set(l, 'step', 0)
   return Lane.claim(l, terms)
@@ -278,6 +283,7 @@ function Lane.finish(l, fence, step, id, outcome, more, terms)
   if Lane.num(l, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
   if Lane.num(l, 'step') == step then return Lane.last_reply(l) end
   if Lane.num(l, 'step') + 1 ~= step or Lane.get(l, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
+  History.grow()
   Lane.set(l, 'step', step)
   Lane.count_day(l, terms)
   Lane.apply(l, outcome)

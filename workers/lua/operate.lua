@@ -11,6 +11,7 @@ local function cancel_recall(id, reason)
   local l = Lane.load(lane_of(r[2]))
   redis.call('ZREM', l.queue, id)
   Recall.become(id, 'cancelled', reason)
+  History.grow()
   return {'done', 'cancelled', Lane.rest(l) and {l.id} or {}}
 end
 
@@ -25,6 +26,7 @@ local function retry_recall(id, reason, date, score)
   redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
   if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
   Recall.become(id, 'queued', reason)
+  History.grow()
   redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
   return {'done', 'queued', Lane.rest(l) and {l.id} or {}}
 end
@@ -106,7 +108,7 @@ local function rebind(account, old, lane, users)
   local busy = math.max(Lane.num(from, 'quiet'), Lane.get(from, 'inflight') ~= '' and Lane.num(from, 'lease') or 0)
   if busy > now then return busy end
   Lane.recover(from)
-  Lane.set(from, 'fence', Lane.num(from, 'fence') + 1)
+  Lane.set(from, 'fence', History.grow())
   if Lane.get(from, 'paused') ~= '' then Lane.set(to, 'paused', Lane.get(from, 'paused')) end
   move_day(from, to)
   if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end

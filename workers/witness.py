@@ -1,0 +1,129 @@
+"""What a process has seen of the store's history, so that a store that went back is known by it.
+
+Kept in memory; beside the embedded store also in a file, for the case that everything was down when an old
+copy was put back. The file lies outside the folder of the store: what goes back with it is no witness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = structlog.get_logger("ringback.witness")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A history's name, the highest tick seen of it, on which server, and how long ago that was heard of."""
+
+    history: str
+    tick: int
+    server: str
+    ago_ms: int
+
+
+class Witness:
+    """One process's memory of the store. `clock` gives steady seconds, `wall` epoch seconds."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Remember what the file at `path` says, if there is one."""
+        self._path = path
+        self._clock = clock
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._history, self._tick, self._server = "", 0, ""
+        self._at = clock()
+        self._lost: set[str] = set()
+        self._kept: _Kept | None = None
+        if path is not None:
+            self._read(path)
+
+    @property
+    def history(self) -> str:
+        """Name the history that this process goes by; "" before it has seen any."""
+        return self._history
+
+    def seen(self) -> Seen:
+        """Tell what was seen, for the store to hold against what it has."""
+        with self._lock:
+            ago_ms = max(0, round((self._clock() - self._at) * 1000))
+            return Seen(self._history, self._tick, self._server, ago_ms)
+
+    def note(self, history: str, tick: int, server: str) -> bool:
+        """Remember what the store told; True when it is another history than before."""
+        with self._lock:
+            if history in self._lost:
+                # The reply was on its way while another thread learned that this history is lost.
+                return False
+            self._at = self._clock()
+            if history == self._history:
+                if tick >= self._tick:
+                    self._tick, self._server = tick, server
+                return False
+            if self._history:
+                self._lost.add(self._history)
+            self._history, self._tick, self._server = history, tick, server
+            return True
+
+    def keep(self) -> None:
+        """Write down what was seen, where there is a file for it. Losing that is told, and harms nothing."""
+        with self._lock:
+            seen = _Kept(self._history, self._tick, self._server)
+        if self._path is None or not seen.history or seen == self._kept:
+            return
+        try:
+            _write(self._path, seen)
+        except OSError as error:
+            if self._kept is None:
+                log.warning("what was seen of the store cannot be kept", reason=error.strerror)
+        self._kept = seen
+
+    def _read(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            found = _parsed(path.read_text("ascii", errors="replace"))
+            if found is not None:
+                self._history, self._tick, self._server = found
+                self._at = self._clock() - max(0.0, self._wall() - path.stat().st_mtime)
+
+
+class _Kept(NamedTuple):
+    """A line of the file."""
+
+    history: str
+    tick: int
+    server: str
+
+
+def _write(path: Path, seen: _Kept) -> None:
+    # Several workers of a machine may share the file: the highest tick stays.
+    with path.open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        found = _parsed(file.read(100))
+        if found is not None and found.history == seen.history and found.tick >= seen.tick:
+            return
+        file.seek(0)
+        file.truncate()
+        file.write(f"{seen.history} {seen.tick} {seen.server}\n")
+
+
+def _parsed(text: str) -> _Kept | None:
+    words = text.split()
+    if len(words) not in {2, 3} or not words[0].isalnum() or not words[1].isdecimal():
+        return None
+    return _Kept(words[0], int(words[1]), (words[2:] or [""])[0])
