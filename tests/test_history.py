@@ -596,3 +596,12 @@ def test_a_reply_that_was_on_its_way_does_not_bring_a_lost_history_back():
     witness.note("h2", 1, "s1")
     assert witness.note("h1", 10, "s1") is False
     assert (witness.history, witness.seen().tick) == ("h2", 1)
+
+
+def test_calls_that_go_together_find_out_together_and_report_once(world, worker):
+    worker.ask("c1")
+    copy = world.copy()
+    worker.ask("c2")
+    world.put_back(copy)
+    assert worker.store.call_all([("sweep", 10), ("resume", "L1"), ("sweep", 10)]) == [[], ["", 0], []]
+    assert [loss.how for loss in worker.losses] == ["went back"]

@@ -102,7 +102,7 @@ class Store:
         """Run one command of the script. Raises StoreAwayError when it cannot be done now."""
         return self._read(self.guarded(lambda: self._run(*self._words(command, *args))))
 
-    def _words(self, command: str, *args: str | int | bytes) -> tuple[str | int | bytes, ...]:
+    def _words(self, command: str | int | bytes, *args: str | int | bytes) -> tuple[str | int | bytes, ...]:
         now = "" if self._clock is None else str(self._clock())
         seen = self.witness.seen()
         return command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who, *args
