@@ -23,12 +23,12 @@ from integration.commands.session import (
     pass_session,
     read_json_file,
 )
-from integration.commands.way import Sample, whole_way
 from integration.delivery import header_name
 from integration.errors import UnmappableError
 from integration.mapping import RouteBook
 from integration.schedule import parse_moment
 from integration.sources import SOURCES
+from integration.way import Sample, whole_way
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

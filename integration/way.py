@@ -1,4 +1,4 @@
-"""The whole way of one sample, worked out without sending or storing anything. Pure; `now` is handed in.
+"""The whole way of a sample or an event, worked out; nothing is sent or stored. Pure; `now` is handed in.
 
 Goes the way of a real delivery (verify, read, plan, build the call) and writes down every step as plain
 JSON values. The token is in none of them; the sample's own values are, since its owner asks for them.
@@ -117,11 +117,23 @@ def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
 
 
 def _event(book: RouteBook, sample: Sample, delivery: Delivery, event: Event) -> dict[str, Any]:
-    explained = explain_event(book, delivery, event, sample.now, sample.contact(event))
+    way = event_way(book, delivery, event, sample.now, sample.contact(event))
+    return {**way, "dedup": _dedup(sample, event)}
+
+
+def event_way(
+    book: RouteBook, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+) -> dict[str, Any]:
+    """Show what becomes of one event, step by step; arguments as for `plan.explain_event`.
+
+    `outcome` is `recall`, `cancel`, `expired`, `ignored`, `parked` or `pending`; `routes` those that were
+    looked at, `fields` each one's template, what it made and what is sent, or its fault; `call` the exact
+    call to wolkvox but for the token.
+    """
+    explained = explain_event(book, delivery, event, now, contact)
     return {
         "event": event.data,
         "dedup_key": event.dedup_key,
-        "dedup": _dedup(sample, event),
         "occurred_at": None if event.occurred_at is None else event.occurred_at.isoformat(),
         "lookup_id": event.lookup_id,
         "routes": [{"route": r.route, "matched": r.matched, "why": r.why} for r in explained.considered],
