@@ -13,7 +13,6 @@ from flask import Flask
 from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
-from integration.dashboard.signin import Nobody
 from integration.environment import config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
@@ -85,7 +84,7 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     app.extensions[AT_ONCE] = partial(answers_at_once, desk)
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))
-    dashboard.install(app, desk, access or Nobody())
+    dashboard.install(app, desk, rates, access)
     return app
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "accounts": "integration.commands.accounts:accounts",
     "pause": "integration.commands.accounts:pause",
     "resume": "integration.commands.accounts:resume",
+    "user": "integration.commands.user:user",
     "sandbox": "integration.commands.sandbox:sandbox",
 }
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import time
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
+
+from integration.passwords import HASH_WORDS, is_sound
 
 GUARD_SECONDS = 2.0
 LATEST_WRITE_SECONDS = 5.0
@@ -38,7 +40,13 @@ PUBLIC_URL_WORDS = (
     "the full https:// address as the sender signs it, without user and fragment; "
     "http:// only for this machine"
 )
+SITE_WORDS = "https://HOST[:PORT], the dashboard's address as a browser has it; http:// only for this machine"
+ROLE_WORDS = '"viewer", "operator" or "admin"'
+ROLES_WORDS = 'a table of the provider\'s groups with a role for each, such as { "callcentre" = "operator" }'
 DIAL_FORMAT_WORDS = "a text with a hole {national} or {e164}, such as 9{national}; at most 64 characters"
+
+
+Role = Literal["viewer", "operator", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,29 @@ def _public_url(text: str) -> str:
     return text
 
 
+def _site(text: str) -> str:
+    parts = _address(text, SITE_WORDS)
+    if (
+        parts.path.strip("/")
+        or "?" in text
+        or (parts.scheme == "http" and not _is_this_machine(parts.hostname or ""))
+    ):
+        raise refuse(SITE_WORDS)
+    return text.rstrip("/")
+
+
+def _password_hash(secret: SecretStr) -> SecretStr:
+    if not is_sound(secret.get_secret_value()):
+        raise refuse(HASH_WORDS, "another text")
+    return secret
+
+
+def _roles(value: object) -> object:
+    if not isinstance(value, dict) or not value or not set(map(str, value.values())) <= set(get_args(Role)):
+        raise refuse(ROLES_WORDS)
+    return value
+
+
 def _server(text: str) -> str:
     # wolkvox' own pages write the whole host, so a pasted "wv0003" would become wvwv0003.
     if not re.fullmatch(r"(?!wv\d)[A-Za-z0-9-]{1,63}", text):
@@ -159,6 +190,7 @@ def _server(text: str) -> str:
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_fits_header)]
 UrlKey = Annotated[SecretStr, AfterValidator(_fits_path)]
+PasswordHash = Annotated[SecretStr, AfterValidator(_password_hash)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_known_zone)]
 Clock = Annotated[time, BeforeValidator(_clock)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
@@ -167,6 +199,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", descrip
 Template = Annotated[str, Field(min_length=1)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
+Site = Annotated[str, AfterValidator(_site)]
 Window = tuple[time, time]
 
 
@@ -302,6 +335,55 @@ class ApiKey(Table):
     )
 
 
+class User(Table):
+    """Somebody who signs in to the dashboard by name and password."""
+
+    name: Name
+    password: PasswordHash = Field(description=HASH_WORDS)
+    role: Role = Field(default="viewer", description=ROLE_WORDS)
+
+
+class DashboardSettings(Table):
+    """How long a sign-in lasts, and how browsers reach the dashboard."""
+
+    session_hours: Number = Field(
+        default=12, gt=0, le=720, description="a number of hours, more than 0 and at most 720"
+    )
+    idle_minutes: Number = Field(
+        default=120, gt=0, le=43200, description="a number of minutes, more than 0 and at most 43200"
+    )
+    public_url: Site | None = Field(default=None, description=SITE_WORDS)
+    proxies: Whole = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="how many proxies of yours stand in front, a whole number from 0 to 10",
+    )
+
+
+class Oidc(Table):
+    """An identity provider (OpenID Connect) that signs people in beside the users of the configuration."""
+
+    issuer: BaseUrl = Field(description=BASE_URL_WORDS)
+    client_id: str = Field(min_length=1, description=FILLED_TEXT_WORDS)
+    client_secret: Secret = Field(description=FILLED_TEXT_WORDS)
+    name: str = Field(
+        default="OpenID Connect", min_length=1, max_length=60, description="a name of 1 to 60 characters"
+    )
+    scope: str = Field(
+        default="openid profile email",
+        pattern=r"(^| )openid( |$)",
+        description='a text of words with "openid" among them',
+    )
+    name_claim: str = Field(
+        default="email", min_length=1, description="the name of the claim by which people are called"
+    )
+    role_claim: str = Field(
+        default="groups", min_length=1, description="the name of the claim that holds people's groups"
+    )
+    roles: Annotated[dict[str, Role], BeforeValidator(_roles)] = Field(description=ROLES_WORDS)
+
+
 class _Source(Table):
     name: Name
     rate_per_minute: Whole | None = Field(
@@ -409,9 +491,17 @@ class Config(Table):
     vars: dict[str, Any] = Field(default_factory=dict)
     store: StoreSettings = StoreSettings()
     api_keys: dict[str, ApiKey] = Field(default_factory=dict)
+    users: dict[str, User] = Field(default_factory=dict)
+    dashboard: DashboardSettings = DashboardSettings()
+    oidc: Oidc | None = None
     sources: dict[str, Source] = Field(default_factory=dict)
     routes: tuple[Route, ...] = ()
     digest: str = ""
+
+    @property
+    def can_sign_in(self) -> bool:
+        """Whether there is anybody who may see the dashboard, or a provider that may know somebody."""
+        return bool(self.users) or self.oidc is not None
 
     @cached_property
     def routes_by_source(self) -> dict[str, tuple[Route, ...]]:

@@ -18,13 +18,16 @@ from integration.config import (
     Account,
     ApiKey,
     Config,
+    DashboardSettings,
     HubspotSource,
     JsonSource,
     Lookup,
+    Oidc,
     Retention,
     Route,
     SalesforceSource,
     StoreSettings,
+    User,
 )
 from integration.config_file import ConfigWatch, load, warnings
 from integration.errors import ConfigError
@@ -41,9 +44,13 @@ EXAMPLE_ENVIRON = {
     "SALESFORCE_URL_KEY": "salesforce-url-key-0123456789",
     "FORMS_SECRET": "whsec_" + base64.b64encode(b"forms secret of 24 bytes").decode(),
     "TIENDA_SECRET": "tienda-secret",
+    "OIDC_CLIENT_SECRET": "oidc-client-secret",
 }
 
 ACCOUNT = '[accounts.a]\nserver = "0003"\ntoken = "token-a"\ntimezone = "America/Bogota"\n'
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2E$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
+OIDC = '[oidc]\nissuer = "https://id.example.com"\nclient_id = "x"\nclient_secret = "client-secret-x"\nroles = { it = "admin" }\n'
+SITE = '[dashboard]\npublic_url = "https://ringback.example.com"\n'
 ROUTE = (
     '[[routes]]\nname = "r"\nsource = "s"\naccount = "a"\ncampaign_id = "1"\ncustomer_id = "{{ event.id }}"\n'
 )
@@ -87,6 +94,9 @@ TABLES_OF = {
     "accounts": [Account],
     "store": [StoreSettings],
     "api_keys": [ApiKey],
+    "users": [User],
+    "dashboard": [DashboardSettings],
+    "oidc": [Oidc],
     "sources": [HubspotSource, SalesforceSource, JsonSource],
     "lookup": [Lookup],
     "retention": [Retention],
@@ -100,6 +110,9 @@ def test_the_example_shows_every_key():
         "accounts": tree["accounts"].values(),
         "store": [tree["store"]],
         "api_keys": [key for key in tree["api_keys"].values() if isinstance(key, dict)],
+        "users": tree["users"].values(),
+        "dashboard": [tree["dashboard"]],
+        "oidc": [tree["oidc"]],
         "sources": tree["sources"].values(),
         "lookup": [tree["sources"]["hubspot"]["lookup"]],
         "retention": [tree["store"]["retention"]],
@@ -108,7 +121,7 @@ def test_the_example_shows_every_key():
     for kind, models in TABLES_OF.items():
         shown = {key for table in tables[kind] for key in table}
         keys = {key for model in models for key in model.model_fields}
-        assert keys - shown - ({"name"} if kind != "routes" else set()) == set()
+        assert keys - shown - ({"name"} if kind not in {"routes", "oidc"} else set()) == set()
     assert Config.model_fields.keys() - tree.keys() == {"digest"}
 
 
@@ -434,6 +447,18 @@ ONE_FAULT = [
     (ACCOUNT + BEARER + ROUTE + RECALL + 'when = "event.x =="\n', 'routes[1] ("r").when', "", ""),
     (ACCOUNT + BEARER + ROUTE + RECALL + 'when = "evnt.x"\n', 'routes[1] ("r").when', "evnt", "event"),
     (ACCOUNT + BEARER + ROUTE + RECALL + 'whe = "x"\n', 'routes[1] ("r").whe', "an unknown key", 'perhaps "when"'),
+    ("[users.ana]\nrole = 'operator'\n", "users.ana.password", "nothing", "argon2id"),
+    ("[users.ana]\npassword = 'hunter2hunter2'\n", "users.ana.password", "another text", "ringback user"),
+    ("[users.ana]\npassword = '" + HASH + "'\nrole = 'boss'\n", "users.ana.role", '"boss"', '"operator"'),
+    ("[users.'a b']\npassword = '" + HASH + "'\n", 'users."a b"', "the name", "letters, digits"),
+    ("[dashboard]\nsession_hours = 0\n", "dashboard.session_hours", "0", "more than 0"),
+    ("[dashboard]\npublic_url = 'http://example.com'\n", "dashboard.public_url", '"http://example.com"', "https://HOST"),
+    ("[dashboard]\npublic_url = 'https://example.com/x'\n", "dashboard.public_url", "/x", "https://HOST"),
+    ("[dashboard]\nhours = 1\n", "dashboard.hours", "an unknown key", "session_hours"),
+    (SITE + OIDC.replace("https://id", "http://id"), "oidc.issuer", '"http://id.example.com"', "https://HOST"),
+    (OIDC, "dashboard.public_url", "nothing", "[oidc] leads people back there"),
+    (SITE + OIDC.replace("admin", "boss"), "oidc.roles", "a table", '"operator"'),
+    (SITE + OIDC + "name = ''\n", "oidc.name", "an empty text", "1 to 60"),
     ('[api_keys]\na = "same"\nb = "same"\n', "api_keys.b", "the same text as api_keys.a", "nowhere else"),
     ('[api_keys]\nb = {key = "token-a"}\n' + ACCOUNT, "api_keys.b.key", "the same text as accounts.a.token", "nowhere"),
     (ACCOUNT.replace("token-a", "bearer-secret") + BEARER, "sources.s.secrets[1]", "as accounts.a.token", "nowhere"),

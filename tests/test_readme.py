@@ -113,7 +113,7 @@ def test_the_example_has_every_key_of_the_configuration():
     told |= set(re.findall(r"^\[(?:\w+\.)*(\w+)\]", EXAMPLE, re.MULTILINE))
     models = (
         config.Account, config.StoreSettings, config.ApiKey, config.HubspotSource, config.SalesforceSource,
-        config.JsonSource, config.Lookup, config.Route,
+        config.JsonSource, config.Lookup, config.Route, config.User, config.DashboardSettings, config.Oidc,
     )  # fmt: skip
     keys = {key for model in models for key in model.model_fields} - {"name"}
     assert keys - told - {"digest"} == set()
@@ -134,6 +134,12 @@ def test_the_sources_table_has_every_key_of_a_source_and_no_other():
 def test_the_keys_of_the_small_tables_are_named(model):
     text = section(ENGLISH, "### Sources and keys of the API")
     assert {key for key in model.model_fields if f"`{key}`" not in text} == set()
+
+
+@pytest.mark.parametrize("model", [config.User, config.DashboardSettings, config.Oidc])
+def test_the_keys_of_the_dashboard_are_named(model):
+    text = section(ENGLISH, "## The dashboard") + EXAMPLE
+    assert {key for key in model.model_fields if key not in text} == set()
 
 
 def test_the_defaults_of_the_account_table_are_those_of_the_code():

@@ -178,6 +178,12 @@ def _start_store(session: Session, supervisor: Supervisor) -> str:
     return store.url
 
 
+def _dashboard(session: Session, address: str) -> str:
+    if session.config.can_sign_in:
+        return f"{address}/"
+    return f"{address}/ (nobody can sign in yet: ringback user NAME --role admin)"
+
+
 def _announce(session: Session, address: str, url: str) -> None:
     where = shown_address(url)
     if not session.environ.get("REDIS_URL"):
@@ -186,6 +192,7 @@ def _announce(session: Session, address: str, url: str) -> None:
     render.line("Ringback is up. Ctrl-C stops it.")
     render.pairs(
         (
+            ("dashboard", _dashboard(session, address)),
             *(("webhook", hook) for hook in hooks),
             ("API", f"{address}/v1 (described at {address}/openapi.json)"),
             ("store", where),

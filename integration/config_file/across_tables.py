@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from integration import mapping
-from integration.config import HubspotSource
+from integration.config import SITE_WORDS, HubspotSource
 from integration.config_file.tables import table_of
 from integration.config_file.words import described, masked, nearest
 
@@ -29,6 +29,9 @@ def check_across_tables(reading: Reading, config: Config) -> None:
     _check_shared_texts(reading, config)
     _check_shared_lanes(reading, config)
     _check_templates(reading, config)
+    if config.oidc is not None and config.dashboard.public_url is None:
+        found = "nothing" if reading.value(("dashboard", "public_url")) is None else None
+        reading.report(("dashboard", "public_url"), f"{SITE_WORDS}; [oidc] leads people back there", found)
 
 
 def _check_names(reading: Reading, config: Config) -> None:
@@ -60,6 +63,8 @@ def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
             yield "lookup", (*place, "lookup", "token"), source.lookup.token
     for name, key in config.api_keys.items():
         yield "key", ("api_keys", name, "key"), key.key
+    if config.oidc is not None:
+        yield "client_secret", ("oidc", "client_secret"), config.oidc.client_secret
 
 
 def _check_shared_texts(reading: Reading, config: Config) -> None:

@@ -14,12 +14,15 @@ from integration.config import (
     Account,
     ApiKey,
     Config,
+    DashboardSettings,
     Lookup,
+    Oidc,
     Retention,
     Route,
     Source,
     StoreSettings,
     Table,
+    User,
 )
 from integration.config_file.words import nearest
 from integration.hours import HoursError, read_hours
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
     from integration.config_file.reading import Reading
     from integration.config_file.words import Place
 
-_TABLES: Final = ("accounts", "vars", "store", "api_keys", "sources", "routes")
+_TABLES: Final = ("accounts", "vars", "store", "api_keys", "users", "dashboard", "oidc", "sources", "routes")
 _TABLES_WITHIN: Final[dict[str | int, type[Table]]] = {"lookup": Lookup, "retention": Retention}
+_SINGLE: Final = frozenset({"vars", "store", "dashboard", "oidc"})
 _Model = TypeVar("_Model", bound=Table)
 
 
@@ -46,6 +50,10 @@ def config_of(reading: Reading) -> Config:
         vars=table_of(reading, "vars"),
         store=_built(reading, StoreSettings, ("store",), table_of(reading, "store")) or StoreSettings(),
         api_keys=_api_keys(reading),
+        users=_users(reading),
+        dashboard=_built(reading, DashboardSettings, ("dashboard",), table_of(reading, "dashboard"))
+        or DashboardSettings(),
+        oidc=_oidc(reading),
         sources=_sources(reading),
         routes=_routes(reading),
     )
@@ -56,7 +64,7 @@ def table_of(reading: Reading, key: str) -> dict[str, Any]:
     value = reading.tree.get(key, {})
     if isinstance(value, dict):
         return value
-    reading.report((key,), f"a table, [{key}]" if key in {"vars", "store"} else f"tables, [{key}.NAME]")
+    reading.report((key,), f"a table, [{key}]" if key in _SINGLE else f"tables, [{key}.NAME]")
     return {}
 
 
@@ -98,6 +106,19 @@ def _api_keys(reading: Reading) -> dict[str, ApiKey]:
         if key:
             tables[name] = key
     return tables
+
+
+def _users(reading: Reading) -> dict[str, User]:
+    built = {
+        name: _built(reading, User, ("users", name), table, name=name)
+        for name, table in _tables(reading, "users")
+    }
+    return {name: user for name, user in built.items() if user}
+
+
+def _oidc(reading: Reading) -> Oidc | None:
+    table = table_of(reading, "oidc")
+    return _built(reading, Oidc, ("oidc",), table) if "oidc" in reading.tree else None
 
 
 def _sources(reading: Reading) -> dict[str, Source]:
@@ -163,9 +184,11 @@ def _stand_ins(number: int) -> dict[str, Any]:
         **dict.fromkeys(texts, "0"),
         **dict.fromkeys(("token", "key", "url_key", "secrets"), secret),
         "lookup": {"token": secret, "properties": ["0"]},
+        **dict.fromkeys(("issuer", "base_url"), "http://localhost"),
+        **dict.fromkeys(("client_id", "client_secret"), secret),
+        "roles": {"0": "viewer"},
         "timezone": "UTC",
         "server": "0000",
-        "base_url": "http://localhost",
         "organization_id": "0" * 15,
         "verify": "bearer",
     }
@@ -175,11 +198,11 @@ def _report_errors(reading: Reading, model: type[Table], place: Place, errors: l
     for error in errors:
         context = error.get("ctx", {})
         loc = error["loc"] or (context.get("key", ""),)
-        if loc == ("name",) and place[0] != "routes":
+        if loc == ("name",) and place[0] not in {"routes", "oidc"}:
             reading.report_name(place)
         elif error["type"] == "extra_forbidden":
             owner = _owner(model, loc)
-            keys = owner.model_fields.keys() - ({"name"} if owner is not Route else set())
+            keys = owner.model_fields.keys() - ({"name"} if owner not in {Route, Oidc} else set())
             reading.report((*place, *loc), nearest(loc[-1], keys, "the keys are"), "an unknown key")
         elif error["type"] == "refused":
             reading.report((*place, *loc), context["allowed"], context["found"])

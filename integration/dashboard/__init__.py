@@ -29,7 +29,7 @@ How a page is added
 4. Texts: English in the templates as `{{ _("…") }}`, in Python `gettext as _`. Spanish in
    `translations/es/PAGE.po`; tests/test_dashboard_language.py names what is missing or no longer used.
 5. Values of customers: `{{ ui.hidden(text, reveal_url) }}`. The view at that address is `@role("operator")`,
-   notes the reveal in the audit log, and answers `page("revealed.html", text=…)`.
+   answers `page("revealed.html", text=…)`. Whatever an operator does is noted: `note(desk, "reveal", id)`.
 6. Rules that the browser enforces (headers.py): no inline script, no `style=`, no `hx-on`, no `hx-vals`
    with js, no trigger filters `[…]`. Colours and sizes are classes of static/ringback.css.
 

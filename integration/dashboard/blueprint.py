@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import wraps
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, current_app, g, request, session
+from flask import Blueprint, g, request, session
 from flask.sessions import NullSession
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
@@ -16,8 +17,12 @@ from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import dress
 from integration.dashboard.masks import masked
+from integration.dashboard.people import People
 from integration.dashboard.roles import ForbiddenError, Role, least_role
 from integration.dashboard.shown import visible
+from integration.dashboard.signin import Door
+from integration.dashboard.throttle import Throttle
+from integration.errors import StoreAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.dashboard.roles import Access
+    from integration.dashboard.throttle import Rates
     from workers.desk import Desk
 
     View = Callable[..., ResponseReturnValue]
@@ -36,14 +42,19 @@ PAGES = (now, deliveries, parked, accounts)
 TICK_SECONDS = 5
 
 
-def install(app: Flask, desk: Desk, access: Access) -> None:
-    """Add the dashboard to an application, on a desk. `access` knows who is signed in."""
+def install(app: Flask, desk: Desk, rates: Rates, access: Access | None = None) -> None:
+    """Add the dashboard to an application, on a desk.
+
+    `rates` counts tries to sign in. `access` stands in for who is signed in, for tests.
+    """
+    people = People(desk)
+    access = access or people
     _configure(app, desk)
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
-    for module in PAGES:
-        for address, view in module.VIEWS:
-            _add(blueprint, desk, access, address, view)
+    door = Door(people, Throttle(rates)).views()
+    for address, view in chain(door, *(module.VIEWS for module in PAGES)):
+        _add(blueprint, desk, access, address, view)
     failures.install(app, blueprint, access)
     app.register_blueprint(blueprint)
 
@@ -80,6 +91,8 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
     def ready() -> ResponseReturnValue | None:
         if request.endpoint == "dashboard.static":
             return None
+        if isinstance(session, NullSession):
+            raise StoreAwayError("the cookie's key cannot be read")
         g.person = access.present()
         csrf.protect()
         return language.switched()
@@ -97,7 +110,6 @@ def _frame() -> dict[str, Any]:
         "entries": navigation.entries_for(person),
         "theme": request.cookies.get("ringback_theme", ""),
         "csrf_token": _proof,
-        "can_sign_out": "dashboard.sign_out" in current_app.view_functions,
     }
 
 

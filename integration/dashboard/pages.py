@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from flask import Response, flash, g, make_response, redirect, render_template, request
 
+from integration.dashboard.origin import client_address
+
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.dashboard.roles import Person
+    from workers.desk import Desk
 
 Kind = Literal["done", "refused", "note"]
 
@@ -20,6 +23,15 @@ Kind = Literal["done", "refused", "note"]
 def person() -> Person:
     """Give who is signed in; only in a view that is not for anybody."""
     return cast("Person", g.person)
+
+
+def note(desk: Desk, what: str, *about: str) -> None:
+    """Write into the audit log that the person did something about these ids. Raises StoreAwayError.
+
+    `what` is one of the words of the log: reveal, retry, cancel, pause, resume, test call, remap, export,
+    forget. Ids are ours, or names of the configuration: never a customer's number or id.
+    """
+    desk.audit.note(person().name, what, about, address=client_address(desk.config.dashboard))
 
 
 def asked_by_htmx() -> bool:

@@ -40,6 +40,7 @@ def demo(*, once: bool) -> None:
         with Supervisor() as supervisor:
             stage = set_stage(supervisor, folder, lambda what: console.print(f"Starting {what} …"))
             good = _play(stage, console)
+            _name_dashboard(stage, console)
             if not once:
                 _stay(stage, supervisor, console)
     except RingbackError as error:
@@ -184,8 +185,12 @@ def check_calls(story: Story, calls: list[dict[str, Any]], stats: dict[str, Any]
     return wrong
 
 
+def _name_dashboard(stage: Stage, console: Console) -> None:
+    console.print(f"\nDashboard  {stage.web}/")
+    console.print(f"           name {stage.user.name}, password {stage.user.password} (for this run)")
+
+
 def _stay(stage: Stage, supervisor: Supervisor, console: Console) -> None:
-    console.print(f"\nRingback   {stage.web}")
     console.print(f"API        {stage.web}/openapi.json")
     console.print(f"Sandbox    {stage.sandbox}  (what wolkvox received, live)")
     console.print(f"Data       {stage.folder}")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx
 
 from integration.commands.up import web_command, worker_command
+from integration.commands.user import table
 from integration.config_file import load
+from integration.dashboard.roles import Role
 from integration.demo.contacts import Contacts
 from integration.embedded import EmbeddedStore
+from integration.passwords import hashed
 from integration.processes import Program, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -106,6 +109,14 @@ recall_date = "{{{{ event.fecha | date('%d/%m/%Y %H:%M') }}}}"
 """
 
 
+@dataclass(frozen=True, slots=True)
+class DemoUser:
+    """Who may sign in to the dashboard of this run."""
+
+    name: str
+    password: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What runs: addresses, the configuration, and the contacts that HubSpot's stand-in knows."""
@@ -115,6 +126,7 @@ class Stage:
     sandbox: str
     config: Config
     contacts: Contacts
+    user: DemoUser
 
 
 def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
@@ -142,14 +154,23 @@ def set_stage(supervisor: Supervisor, folder: Path, told: Callable[[str], None])
         f"{sandbox_url}/sandbox/stats", START_SECONDS, what="sandbox", alive=lambda: supervisor.alive(sandbox)
     )
     path = folder / "ringback.toml"
-    path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url), "utf-8")
+    user = DemoUser("demo", f"demo-{secrets.token_hex(6)}")
+    people = table(user.name, str(Role.ADMIN), hashed(user.password))
+    path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + people, "utf-8")
     made = make_secrets(os.environ)
     environ = _environ({**made, "RINGBACK_CONFIG": str(path), "REDIS_URL": store.url})
     web = _start_web(supervisor, environ, told)
     told("the worker (Celery)")
     worker = Program("worker", worker_command(), env=environ, relay=None)
     supervisor.start(worker)
-    return Stage(folder=folder, web=web, sandbox=sandbox_url, config=load(path, environ), contacts=contacts)
+    return Stage(
+        folder=folder,
+        web=web,
+        sandbox=sandbox_url,
+        config=load(path, environ),
+        contacts=contacts,
+        user=user,
+    )
 
 
 def _environ(ours: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 -- doc: what is known of the session, opaque here
 local function sign_in(digest, doc, idle_ms)
   open_full_store()
-  redis.call('SET', P .. 'session:' .. digest, doc, 'PX', idle_ms)
+  return redis.call('SET', P .. 'session:' .. digest, doc, 'PX', idle_ms)
 end
 
 -- The entry's id holds the time, by the store's own clock: it only grows.
