@@ -34,8 +34,10 @@ ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 
 def complete(headers: Headers) -> None:
     """Add what is not set yet."""
+    there = {name.lower() for name, _ in headers}
     for name, value in ANSWER_HEADERS.items():
-        headers.setdefault(name, value)
+        if name.lower() not in there:
+            headers.add(name, value)
 
 
 def after_request(response: Response) -> Response:

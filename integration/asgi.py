@@ -8,6 +8,7 @@ into a body, and puts nothing of the process's environment into a request.
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,8 @@ MOST_WAITING = 4096
 SMALL_BYTES = 16 * 1024
 # With the time that the store may take, a sender has its answer within two seconds.
 PATIENCE_SECONDS = 0.5
+# What may be made, and not yet freed by itself, before the collector looks.
+YOUNG_OBJECTS = 20_000
 LONGEST_WAIT_SECONDS = 4.0
 MOST_HELD_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 5
@@ -55,6 +58,7 @@ def create_app() -> Gate:
     """Make what the server calls; ends the process where `integration.app` does."""
     _allow_many_connections()
     app = web.create_app()
+    _settle()
     return Gate(app, at_once=app.extensions[web.AT_ONCE])
 
 
@@ -63,6 +67,16 @@ def _allow_many_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _settle() -> None:
+    """Have the collector leave alone what stays for good, and look at the rest less often.
+
+    A request leaves next to nothing for it, and its looking takes a fifth of a request's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 class _Refused(Exception):  # noqa: N818  (an outcome, not an error of ours)
@@ -183,6 +197,8 @@ class Gate:
             answered = _run(self._app, environ)
         else:
             answered = await self._in_turn(self._pool.submit(_run, self._app, environ))
+        # What is left keeps the request's context; were it kept by that, only the collector could free both.
+        del environ[later.KEY]
         if left.start is None or answered.status >= HTTPStatus.BAD_REQUEST:
             return answered
         return _filled(answered, await _finished(left.start))

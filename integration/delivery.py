@@ -6,6 +6,7 @@ A delivery holds the bytes exactly as they came; an event is one thing that happ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=1024)
 def header_name(name: str) -> str:
     """Give a header's name as a delivery has it: in lower case, `_` as `-`.
 

@@ -15,6 +15,7 @@ import sys
 import threading
 from datetime import date, datetime, time
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
@@ -70,6 +71,7 @@ _ID_KEYS = frozenset(
 _ID = re.compile(r"(?=[^a-z]*[a-z])(?:[a-z]{2}_[a-z0-9]{4,64}|[0-9a-f]{16,64})")
 
 
+@lru_cache(maxsize=4096)
 def _is_secret_key(key: str) -> bool:
     if _SECRET_PART.search(key):
         return True
@@ -87,6 +89,7 @@ class _Known:
     def __init__(self) -> None:
         self._by_start: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
+        self.generation = 0
 
     def add(self, secrets: Iterable[str]) -> None:
         with self._lock:
@@ -97,6 +100,7 @@ class _Known:
             for form in sorted(found, key=len, reverse=True):
                 by_start.setdefault(form[:_SHORTEST_SECRET], []).append(form)
             self._by_start = {start: tuple(forms) for start, forms in by_start.items()}
+            self.generation += 1
 
     def mask(self, text: str) -> str:
         by_start = self._by_start
@@ -116,6 +120,7 @@ class _Known:
     def forget(self) -> None:
         with self._lock:
             self._by_start = {}
+            self.generation += 1
 
 
 def _forms(secret: str) -> set[str]:
@@ -203,6 +208,19 @@ _LONG_NUMBER = 10**6
 
 def mask_text(text: str) -> str:
     """Give a text without secrets and without numbers that could be a telephone (seven digits or more)."""
+    return _masked_short(text, _known.generation) if len(text) <= _SHORT else _masked(text)
+
+
+# Levels, loggers, keys, names of sources: the same few words in every line.
+_SHORT = 48
+
+
+@lru_cache(maxsize=2048)
+def _masked_short(text: str, _generation: int) -> str:
+    return _masked(text)
+
+
+def _masked(text: str) -> str:
     text = _known.mask(text)
     if _PLAIN.fullmatch(text):
         return text

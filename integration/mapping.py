@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ class Field:
     fault: UnmappableError | None = None
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(header: str) -> bool:
+    return any(word in header for word in _SECRET_HEADER_WORDS)
+
+
 class Headers(Mapping[str, str]):
     """A delivery's headers as templates see them: any case finds them, and none of them is a secret."""
 
@@ -93,11 +99,11 @@ class Headers(Mapping[str, str]):
         own = getattr(source, "header", None)
         secret = header_name(own) if isinstance(own, str) else None
         named = ((header_name(name), value) for name, value in headers.items())
-        self._headers = {
-            name: value
-            for name, value in named
-            if name != secret and not any(word in name for word in _SECRET_HEADER_WORDS)
-        }
+        self._headers = {name: value for name, value in named if name != secret and not _is_secret(name)}
+
+    def table(self) -> dict[str, str]:
+        """Give them as a plain mapping."""
+        return dict(self._headers)
 
     def __getitem__(self, name: str) -> str:
         return self._headers[header_name(name)]
@@ -225,7 +231,9 @@ def _clean(name: str, value: object) -> str:
         raise UnmappableError(name, "a blank text", "a value")
     if len(written) > LONGEST_FIELD:
         raise UnmappableError(name, f"{len(written)} characters", f"at most {LONGEST_FIELD}")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in written):
+    if not written.isprintable() and any(
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in written
+    ):
         raise UnmappableError(name, "a control character or line break", "one line of text")
     return written
 

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from flask import Blueprint, Response, request
@@ -54,6 +54,10 @@ REFUSED = {
     429: "Too many deliveries",
     503: "Not stored: please send it again",
 }
+
+
+# Some servers give these twice; without HTTP_ they are what was sent.
+_NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
 class Rates(Protocol):
@@ -207,7 +211,7 @@ class _Receiver:
         return plan_delivery(self._desk.book, delivery, events, delivery.received_at)
 
     def _kept(self, delivery: Delivery) -> Delivery:
-        return replace(delivery, headers=dict(Headers(delivery.headers, self._settings)))
+        return replace(delivery, headers=Headers(delivery.headers, self._settings).table())
 
     def _raw(self, delivery: Delivery) -> bytes:
         return self._kind.keep(delivery, self._settings)
@@ -250,7 +254,7 @@ def _refused(source: str, status: int, size: int | None) -> Refused:
 
 
 def _delivery(settings: Source, body: bytes, url_key: str | None) -> Delivery:
-    headers = {header_name(name): value for name, value in request.headers.items()}
+    headers = _headers(request.environ)
     return Delivery(
         id=delivery_id(secrets.token_hex(8)),
         source=settings.name,
@@ -267,6 +271,19 @@ def _delivery(settings: Source, body: bytes, url_key: str | None) -> Delivery:
         received_at=datetime.now(UTC),
         url_key=url_key,
     )
+
+
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Give a request's headers by their names in a delivery, as WSGI (PEP 3333) has them."""
+    headers = {
+        header_name(key[5:]): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_") and key not in _NOT_HEADERS
+    }
+    for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
+        if environ.get(key):
+            headers[name] = environ[key]
+    return headers
 
 
 def signed_url(

@@ -49,6 +49,8 @@ def read(number: str | int, country: str) -> PhoneNumber:
     """
     text = _readable(number)
     candidates = list(_readings(text, country))
+    if len(candidates) == 1 and _possibility(candidates[0]) == ValidationResult.IS_POSSIBLE:
+        return candidates[0]
     for candidate in candidates:
         if phonenumbers.is_valid_number(candidate):
             return candidate
@@ -86,7 +88,9 @@ def _readable(number: str | int) -> str:
     if isinstance(number, bool) or not isinstance(number, str | int):
         raise _refused(f"a {type(number).__name__}")
     # Contacts copied from a telephone bring invisible direction marks along.
-    text = "".join(c for c in str(number)[: _LONGEST * 2] if unicodedata.category(c) != "Cf")
+    text = str(number)[: _LONGEST * 2]
+    if not text.isascii():
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     text = " ".join(text.split())
     if not text:
         raise _refused("a blank text")
@@ -100,7 +104,7 @@ def _readable(number: str | int) -> str:
 
 
 def _readings(text: str, country: str) -> Iterator[PhoneNumber]:
-    digits = "".join(str(int(c)) for c in text if c.isdecimal())
+    digits = "".join(c if c.isascii() else str(int(c)) for c in text if c.isdecimal())
     plus = "+" in text or "\uff0b" in text
     spelled = [f"+{digits}"] if plus else [digits]
     if digits.startswith("00") and not plus:
@@ -113,8 +117,10 @@ def _readings(text: str, country: str) -> Iterator[PhoneNumber]:
 
 
 def _without_retired_prefix(number: PhoneNumber) -> PhoneNumber:
+    if number.country_code != _MEXICO:
+        return number
     retired = _MEXICO_BEFORE_2019.fullmatch(phonenumbers.national_significant_number(number))
-    if number.country_code != _MEXICO or retired is None:
+    if retired is None:
         return number
     return PhoneNumber(country_code=_MEXICO, national_number=int(retired[1]))
 

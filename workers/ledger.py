@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from workers.store import Store
 
 BODY_HASH_SECONDS = 600
+SHORT_BODY_BYTES = 400
 _RUN = re.compile(r"\d+|\ba{2,}\b")  # numbers, and the words in the shape of a text
 DAY_MS = 24 * 3600 * 1000
 # What grows old: recalls by the state they ended in, parked events, traces of wishes taken back, jobs.
@@ -271,8 +272,13 @@ def admission_of(
     whole["ttl"] = max(1, round(shortest * 1000))
     whole["silent"] = delivery_id(whole["key"][:16])
     whole["listed"] = keeping.listed_days * DAY_MS
-    words = (orjson.dumps(whole), zlib.compress(raw, 1) if raw else b"")
+    words = (orjson.dumps(whole), _packed(raw))
     return Admission(words)
+
+
+def _packed(raw: bytes) -> bytes:
+    """Give a body in zlib's form; packing a short one costs more time than it saves room."""
+    return zlib.compress(raw, 1 if len(raw) > SHORT_BODY_BYTES else 0) if raw else b""
 
 
 def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

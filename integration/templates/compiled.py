@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 
 from integration.errors import UnmappableError
 from integration.templates.checker import Checker, TemplateFaultError
@@ -161,7 +162,7 @@ def _compile_expression(tree: nodes.Expr) -> Callable[[Mapping[str, Any]], Any]:
     template = _from_tree(nodes.Template(body, lineno=1))
 
     def run(names: Mapping[str, Any]) -> Any:
-        context = template.new_context(dict(names))
+        context = _context(names)
         for _ in template.root_render_func(context):
             pass
         return context.vars["result"]
@@ -173,12 +174,20 @@ def _compile_text(tree: nodes.Template) -> Callable[[Mapping[str, Any]], str]:
     template = _from_tree(tree)
 
     def run(names: Mapping[str, Any]) -> str:
-        made = bounded("".join(template.root_render_func(template.new_context(dict(names)))))
+        made = bounded("".join(template.root_render_func(_context(names))))
         if not made.strip():
             raise UnmappableError("template", "a text without content", "a value")
         return made
 
     return run
+
+
+def _context(names: Mapping[str, Any]) -> Context:
+    # As `Template.new_context` makes it where there are no globals and no blocks, for a fifth of the time.
+    return Context(ENVIRONMENT, dict(names), None, _NO_BLOCKS)
+
+
+_NO_BLOCKS: dict[str, Any] = {}
 
 
 def _from_tree(tree: nodes.Template) -> Template:
