@@ -1,6 +1,7 @@
 # make demo    see it work on this machine      make test    all tests, real store and worker
 # make check   style, types, layers, audit      make lock    write the lock files anew
 # make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=…
+# make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,10 +10,10 @@ SECONDS ?= 60
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check audit format lock clean
+.PHONY: help demo test faults fuzz check audit format lock clean
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -39,6 +40,9 @@ test: $(VENV)/.installed-dev
 
 faults: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(VENV)/.installed-dev
+	@cd tests && ../$(BIN)/python fuzz_rounds.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

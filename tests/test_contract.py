@@ -5,23 +5,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import resource
-import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 import redis
 
-from integration.processes import free_port, wait_until
+from real_web import RealWeb
 from support import account
 
-ROOT = Path(__file__).parent.parent
 DATABASE = 14
 SECRET = "the-secret-of-a-header-7f3a"
 AT = "2060-03-04T15:30:00-05:00"
@@ -53,53 +47,21 @@ HEAD = (
 )
 
 
-class Web:
-    """The web, as the Procfile starts it."""
-
-    def __init__(self, folder, redis_url):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "log.txt"
-        config = folder / "ringback.toml"
-        config.write_text(account("bogota", token="token-of-bogota-1") + SETTINGS, "utf-8")
-        lines = (line.partition(": ") for line in (ROOT / "Procfile").read_text("utf-8").splitlines())
-        command = next(command for name, _, command in lines if name == "web")
-        environ = {
-            **os.environ,
-            "RINGBACK_CONFIG": str(config),
-            "REDIS_URL": redis_url,
-            "PORT": str(self.port),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                ["sh", "-c", f"exec {command}"],
-                env=environ,
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_until(f"{self.url}/readyz", 60, alive=lambda: self.process.poll() is None)
-
-    def stop(self):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(20)
+class Web(RealWeb):
+    """The web with the settings above."""
 
     def post(self, body, **headers):
         named = {"zapier_key": SECRET, "Content-Type": "application/json", **headers}
         return httpx.post(f"{self.url}/hooks/named", content=body, headers=named, trust_env=False, timeout=10)
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory, valkey):
     url = f"{valkey.url.rsplit('/', 1)[0]}/{DATABASE}"
     redis.Redis.from_url(url).flushdb()
-    started = Web(tmp_path_factory.mktemp("contract"), url)
+    started = Web(
+        tmp_path_factory.mktemp("contract"), url, account("bogota", token="token-of-bogota-1") + SETTINGS
+    )
     yield started
     started.stop()
 

@@ -22,6 +22,7 @@ def head(*headers, http_version="1.1"):
     ("scope", "words"),
     [
         (head(), "no header Host"),
+        (head((b"host", b"")), "no header Host"),
         (head(HOST, HOST), "more than once: host"),
         (head(HOST, (b"host", b"evil.example"), http_version="1.0"), "more than once: host"),
         (head(HOST, (b"content-length", b"1"), (b"content-length", b"2")), "content-length"),
@@ -45,6 +46,7 @@ def test_a_head_that_can_be_read_in_two_ways_is_a_fault(scope, words):
             HOST, (b"x-forwarded-for", b"a"), (b"x-forwarded-for", b"b"), (b"cookie", b"a"), (b"cookie", b"b")
         ),
         head(http_version="1.0"),
+        head((b"host", b""), http_version="1.0"),
     ],
 )
 def test_what_can_be_read_in_one_way_passes(scope):
