@@ -1,0 +1,195 @@
+"""The steps that a process takes, seen from outside its code; at any one of them it can be made to end.
+
+All that a process does to the world goes through its sockets: to the store, the broker, wolkvox and HubSpot,
+and through its server back to a sender. So a step is a connect, a send or a receive, named by its other end
+and by what it is done for; between two steps nobody can tell when the process ended. A question to the store
+changes nothing and is one step. No line of the product knows of this.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import redis
+from redis.client import Pipeline
+
+import workers.lookup
+import workers.tasks
+from integration.wolkvox_http import Line
+from workers.store import PREFIX, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+CRASHED = 137
+ASIDE = frozenset({"pulse", "tallies"})
+"""Threads that count and give signs of life by the clock. What they do is a scenario of its own."""
+QUESTIONS = (
+    "hget",
+    "hgetall",
+    "hmget",
+    "zcount",
+    "zcard",
+    "zrange",
+    "zrevrange",
+    "get",
+    "exists",
+    "time",
+    "info",
+    "config get",
+)
+
+
+class Steps:
+    """The steps of this process, in their order, each once. At `crash_at` it ends, as by `kill -9`.
+
+    `peers` names who listens on a port. `last_words` is called just before the end.
+    """
+
+    def __init__(
+        self, peers: Mapping[int, str], crash_at: str | None = None, last_words: Callable[[], None] = print
+    ) -> None:
+        self._peers = peers
+        self._crash_at = crash_at
+        self._last_words = last_words
+        self._lock = threading.Lock()
+        self._doing = threading.local()
+        self._times: Counter[str] = Counter()
+        self._armed = False
+        self.passed: list[str] = []
+
+    def watch(self) -> None:
+        """Look at every socket and at what it is used for, from now on; steps count once it is armed."""
+        _watch_sockets(self)
+        _watch_work(self)
+
+    def arm(self) -> None:
+        self._armed = True
+
+    def disarm(self) -> None:
+        self._armed = False
+
+    def step(self, name: str) -> None:
+        if not self._armed or threading.current_thread().name in ASIDE:
+            return
+        with self._lock:
+            if name not in self.passed:
+                self.passed.append(name)
+                if name == self._crash_at:
+                    self._last_words()
+                    os._exit(CRASHED)
+
+    @contextmanager
+    def doing(self, what: str, *, counted: bool = False) -> Iterator[str]:
+        """Name what the steps of this thread are for. Work inside of other work goes by the outer name."""
+        outer = getattr(self._doing, "what", None)
+        if outer is None:
+            self._doing.what = self._numbered(what) if counted else what
+        try:
+            yield self._doing.what
+        finally:
+            self._doing.what = outer
+
+    def _numbered(self, what: str) -> str:
+        if what.startswith(QUESTIONS):
+            return what
+        with self._lock:
+            self._times[what] += self._armed
+            return f"{what} {self._times[what]}" if self._times[what] > 1 else what
+
+    def at(self, port: int | None, phase: str) -> None:
+        """Note what happens on a socket."""
+        peer = self._peers.get(port or 0)
+        if peer is None:
+            return  # the server's own
+        what = getattr(self._doing, "what", None) or peer
+        if peer == "store" and (what.startswith(QUESTIONS) or "connect" in phase):
+            if phase == "received":
+                self.step(what)
+            return
+        if peer == "broker" and phase not in {"to connect", "sent"}:
+            return  # a message that may be lost at any moment
+        self.step(f"{what}: {phase}")
+
+
+def _port_of(sock: socket.socket) -> int | None:
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return None
+    return name[1] if isinstance(name, tuple) else None
+
+
+def _watch_sockets(steps: Steps) -> None:
+    real = {
+        name: getattr(socket.socket, name) for name in ("connect", "send", "sendall", "recv", "recv_into")
+    }
+
+    def connect(self: socket.socket, address: tuple) -> None:
+        port = address[1] if isinstance(address, tuple) else None
+        steps.at(port, "to connect")
+        real["connect"](self, address)
+        steps.at(port, "connected")
+
+    def sending(name: str) -> Callable:
+        def send(self: socket.socket, *args: object) -> object:
+            port = _port_of(self)
+            steps.at(port, "to send")
+            sent = real[name](self, *args)
+            steps.at(port, "sent")
+            return sent
+
+        return send
+
+    def receiving(name: str) -> Callable:
+        def receive(self: socket.socket, *args: object) -> object:
+            port = _port_of(self)
+            received = real[name](self, *args)
+            steps.at(port, "received")
+            return received
+
+        return receive
+
+    watched = {"connect": connect}
+    watched |= {name: sending(name) for name in ("send", "sendall")}
+    watched |= {name: receiving(name) for name in ("recv", "recv_into")}
+    for name, function in watched.items():
+        setattr(socket.socket, name, function)
+
+
+def _watch_work(steps: Steps) -> None:
+    """Tell what is being done: a command of the script, a question to the store, a call, a doorbell, a look-up."""
+    named: list[tuple[object, str, Callable[..., str]]] = [
+        (Store, "call", lambda _self, command, *_: command),
+        (Store, "call_all", lambda _self, calls: calls[0][0]),
+        (redis.Redis, "execute_command", lambda _self, *args, **_: _asked(args)),
+        (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
+        (Line, "push", lambda *_, **__: "wolkvox"),
+        (workers.lookup, "read_contacts", lambda *_, **__: "contacts"),
+        (workers.tasks, "_publish", lambda *_, **__: "doorbell"),
+    ]
+    for owner, name, what in named:
+        setattr(owner, name, _named(steps, getattr(owner, name), what))
+
+
+def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
+    def act(*args: object, **more: object) -> object:
+        with steps.doing(what(*args, **more), counted=True) as doing:
+            done = real(*args, **more)
+            if doing.startswith("doorbell"):
+                steps.step(f"{doing}: rung")
+            return done
+
+    return act
+
+
+def _asked(args: tuple) -> str:
+    """Name a question by its command and the kind of its key, without what tells one recall from another."""
+    key = str(args[1]) if len(args) > 1 else ""
+    kind = key.removeprefix(PREFIX).split(":")[0] if key.startswith(PREFIX) else ""
+    return f"{args[0]} {kind}".strip().lower()
