@@ -1,0 +1,102 @@
+"""Processes on a store with all clocks in hand, each with its own memory of it; and copies of the store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from integration.delivery import Delivery, Event
+from integration.plan import RecallWanted
+from integration.recall import RecallRequest
+from workers.lane import Lanes, Outcome, Terms
+from workers.ledger import Keeping, Ledger
+from workers.processes import Processes
+from workers.pulse import Pulse
+from workers.recalls import Recalls
+from workers.store import Store
+from workers.witness import Witness
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+LEASE, QUIET = 67.0, 62.0
+TERMS = Terms(
+    lease_seconds=LEASE,
+    quiet_seconds=QUIET,
+    daily_limit=None,
+    day="2026-03-03",
+    day_ends=NOON + timedelta(hours=12),
+)
+ACCEPTED = Outcome(kind="ended", state="accepted", reason="202", passed=True, sent_ms=5)
+KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
+
+
+class Member:
+    """One process on the store: its memory, and what it reported."""
+
+    def __init__(self, world, kind="worker", path=None):
+        self.world = world
+        world.members.append(self)
+        self.witness = Witness(path, clock=lambda: world.steady, wall=lambda: world.steady)
+        self.store = Store(world.client, clock=world.ms, kind=kind, witness=self.witness)
+        self.lanes = Lanes(self.store)
+        self.ledger = Ledger(self.store)
+        self.recalls = Recalls(self.store)
+        self.losses = []
+        self.store.on_loss = self.losses.append
+        self.acquired = 0
+
+    def sweep(self):
+        return self.lanes.sweep()
+
+    def acquire(self, lane="L1"):
+        self.acquired += 1
+        return self.lanes.acquire(lane, f"{self.store.who}-{self.acquired}", TERMS)[0]
+
+    def finish(self, claim, outcome=ACCEPTED, *, more=False):
+        return self.lanes.finish("L1", claim, 1, outcome, more=more, terms=TERMS)[0]
+
+    def beat(self):
+        Pulse(Processes(self.store), self.store.who).beat()
+
+    def ask(self, customer="c1", account="bogota", event=None):
+        request = RecallRequest(
+            account=account,
+            campaign_id="1",
+            customer_id=customer,
+            recall_telephone="3001112233",
+            recall_date=NOON,
+            requested_date=NOON,
+            version=self.world.now,
+            source="forms",
+        )
+        delivery = Delivery(
+            id="dl_1", source="forms", method="POST", url="", headers={}, body=b"", received_at=NOON
+        )
+        outcome = RecallWanted(event=Event(data={}, dedup_key=event or customer), request=request)
+        return self.ledger.admit(delivery, [outcome], KEEPING).answer.recalls[0]
+
+
+class World:
+    """A store, its time, and copies of it."""
+
+    def __init__(self, client):
+        self.client = client
+        self.now = NOON
+        self.steady = 1000.0
+        self.members = []
+
+    def ms(self):
+        return round(self.now.timestamp() * 1000)
+
+    def passes(self, seconds):
+        self.now += timedelta(seconds=seconds)
+        self.steady += seconds
+
+    def copy(self):
+        return {key: (self.client.dump(key), self.client.pttl(key)) for key in self.client.keys("*")}
+
+    def contents(self):
+        return {key: self.client.dump(key) for key in self.client.keys("*")}
+
+    def put_back(self, copy):
+        self.client.flushall()
+        for key, (value, ttl) in copy.items():
+            self.client.restore(key, max(0, ttl), value, replace=True)
