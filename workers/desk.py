@@ -23,7 +23,7 @@ from workers.arrivals import Arrivals
 from workers.audit import Audit
 from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
-from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of
+from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
 from workers.outlook import Outlook, Outlooks
 from workers.parking import Parking, Which, remap_for, remap_step
 from workers.processes import Processes
@@ -395,6 +395,13 @@ class Desk:
         Raises StoreAwayError.
         """
         return remap_for(self, Which(group=group), now, cursor=cursor, seconds=seconds)
+
+    def parked_event(self, parked: str) -> Kept:
+        """Give one parked event as it came. Raises UnknownError, StoreAwayError."""
+        record = self.parking.get(parked)
+        if not record:
+            raise UnknownError("no such parked event")
+        return kept_parked({"id": parked, **record})
 
     def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Put what kept events turned out to be in their place, and ring. None: somebody else did."""

@@ -12,7 +12,17 @@ from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 from jinja2 import StrictUndefined
 
-from integration.dashboard import accounts, deliveries, failures, language, navigation, now, parked, times
+from integration.dashboard import (
+    accounts,
+    deliveries,
+    failures,
+    language,
+    navigation,
+    now,
+    parked,
+    studio,
+    times,
+)
 from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import dress
@@ -37,7 +47,7 @@ if TYPE_CHECKING:
     View = Callable[..., ResponseReturnValue]
 
 # Each page's module lists its addresses and views in VIEWS.
-PAGES = (now, deliveries, parked, accounts)
+PAGES = (now, deliveries, parked, accounts, studio)
 
 TICK_SECONDS = 5
 
@@ -80,7 +90,12 @@ def _configure(app: Flask, desk: Desk) -> None:
         tick_seconds=TICK_SECONDS,
     )
     app.jinja_env.filters.update(
-        when=times.when, duration=times.duration, ago=times.ago, masked=masked, visible=visible
+        when=times.when,
+        clock=times.clock,
+        duration=times.duration,
+        ago=times.ago,
+        masked=masked,
+        visible=visible,
     )
 
 
