@@ -26,6 +26,7 @@ from workers.desk import Desk
 from workers.pulse import Pulse
 from workers.store import Store, connect
 from workers.tasks import celery_doorbell
+from workers.watchman import Watchman
 from workers.witness import Witness
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def create_app() -> Flask:
         sys.stderr.flush()
         raise SystemExit(1) from None
     app.extensions["pulse"].start()
+    app.extensions["watchman"].start()
+    app.extensions["tallies"].switch_on()
     return app
 
 
@@ -70,9 +73,10 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     tally = Tally()
     desk = Desk(watch, store, celery_doorbell(tally), tally)
     _look_at_store(desk)
-    desk.tallies.switch_on()
     app = compose(desk, Rates(client))
     app.extensions["pulse"] = Pulse(desk.processes, store.who)
+    app.extensions["watchman"] = Watchman(desk, store.who, SentryReporter())
+    app.extensions["tallies"] = desk.tallies
     return app
 
 

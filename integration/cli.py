@@ -36,6 +36,7 @@ COMMANDS = {
     "pause": "integration.commands.accounts:pause",
     "resume": "integration.commands.accounts:resume",
     "user": "integration.commands.user:user",
+    "alerts": "integration.commands.alerts:alerts",
     "sandbox": "integration.commands.sandbox:sandbox",
 }
 

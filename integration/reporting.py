@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import sentry_sdk
 from flask import Flask
+from sentry_sdk.crons import MonitorStatus, capture_checkin
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.celery import CeleryIntegration
@@ -36,7 +37,7 @@ from integration.logs import hide, mask_text, secrets_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sentry_sdk._types import Breadcrumb, BreadcrumbHint, Event, Hint, SamplingContext
+    from sentry_sdk._types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorConfig, SamplingContext
 
     from integration.config import Config
 
@@ -47,6 +48,16 @@ MASK: Final = "***"
 DEFAULT_TRACES_SAMPLE_RATE: Final = 0.1
 LONGEST_TEXT: Final = 4096
 MOST_A_MINUTE: Final = 20
+
+SWEEP_MONITOR: Final = "ringback-sweep"
+# A check-in a minute; after two that are missing Sentry says so.
+SWEEP_MONITOR_CONFIG: Final[MonitorConfig] = {
+    "schedule": {"type": "interval", "value": 1, "unit": "minute"},
+    "checkin_margin": 2,
+    "max_runtime": 1,
+    "failure_issue_threshold": 2,
+    "recovery_threshold": 1,
+}
 
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -330,6 +341,25 @@ _EVENT = _table(
         packages=_each(_table(name=_text, version=_text)),
     ),
 )
+_CHECK_IN = _table(
+    type=_word,
+    check_in_id=_hex,
+    monitor_slug=_word,
+    status=_word,
+    duration=_small,
+    environment=_text,
+    release=_release,
+    timestamp=_moment,
+    platform=_word,
+    event_id=_hex,
+    monitor_config=_table(
+        schedule=_table(type=_word, value=_small, unit=_word),
+        checkin_margin=_small,
+        max_runtime=_small,
+        failure_issue_threshold=_small,
+        recovery_threshold=_small,
+    ),
+)
 
 
 # --- Sentry's hooks --------------------------------------------------------------------------
@@ -341,6 +371,8 @@ def scrub(event: Event, hint: Hint) -> Event | None:
     Sentry drops the event when this fails. Fields: develop.sentry.dev, event payloads.
     """
     hint.get("attachments", []).clear()
+    if event.get("type") == "check_in":
+        return cast("Event", _CHECK_IN(event))
     if event.get("type") not in (None, "error", "transaction"):
         return None
     return cast("Event", _EVENT(event))
@@ -561,6 +593,27 @@ class SentryReporter:
     def stopped(self, account: str, reason: str) -> None:
         """Report that an account's lane stopped."""
         self._report(f"lane stopped: {account}", ("lane-stopped", account), {"account": account}, reason)
+
+    def alert_begins(self, kind: str, subject: str) -> None:
+        """Report an alert of the operator's rules that begins."""
+        tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
+        self._report(f"alert begins: {kind}", ("alert", kind, subject), tags, subject or "the installation")
+
+    def alert_is_over(self, kind: str, subject: str) -> None:
+        """Report that it is over."""
+        tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
+        what = f"alert is over: {kind}"
+        self._report(what, ("alert-over", kind, subject), tags, subject or "the installation", level="info")
+
+    def swept(self, seconds: float) -> None:
+        """Check in at Sentry's monitor of the sweep, which is made by the first check-in."""
+        if sentry_sdk.get_client().is_active():
+            capture_checkin(
+                monitor_slug=SWEEP_MONITOR,
+                status=MonitorStatus.OK,
+                duration=round(seconds, 3),
+                monitor_config=SWEEP_MONITOR_CONFIG,
+            )
 
     def deaf(self, worker: str, seconds: float) -> None:
         """Report a worker, by its machine and process, that has taken no doorbell for so many seconds."""

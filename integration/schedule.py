@@ -115,6 +115,23 @@ def next_opening(hours: CallingHours, moment: datetime) -> datetime | None:
     )
 
 
+def open_time(hours: CallingHours, zone: ZoneInfo, begin: datetime, end: datetime) -> timedelta:
+    """Give how much of the time between two moments (aware) lies inside the hours, on that zone's clock.
+
+    Looks at the last _DAYS_SEARCHED days at most.
+    """
+    first = max(begin, end - timedelta(days=_DAYS_SEARCHED))
+    day, last, total = first.astimezone(zone).date(), end.astimezone(zone).date(), timedelta(0)
+    while day <= last:
+        for opens, closes in _windows(hours, day):
+            until = day + timedelta(days=1) if closes == time(0) else day
+            start = _instant(datetime.combine(day, opens, tzinfo=zone))
+            stop = _instant(datetime.combine(until, closes, tzinfo=zone))
+            total += max(timedelta(0), min(stop, _instant(end)) - max(start, _instant(first)))
+        day += timedelta(days=1)
+    return total
+
+
 def _why_earliest(account: Account, *, past: bool) -> str:
     lead = f"moved to {account.min_lead_minutes} minutes from now"
     if past:

@@ -15,7 +15,10 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from integration.config import (
+    CHANNEL_KINDS,
+    RULE_KINDS,
     Account,
+    AlertSettings,
     ApiKey,
     Config,
     DashboardSettings,
@@ -45,6 +48,10 @@ EXAMPLE_ENVIRON = {
     "FORMS_SECRET": "whsec_" + base64.b64encode(b"forms secret of 24 bytes").decode(),
     "TIENDA_SECRET": "tienda-secret",
     "OIDC_CLIENT_SECRET": "oidc-client-secret",
+    "SMTP_PASSWORD": "smtp-password",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.example.com/services/T0/B0/secretpart",
+    "PAGER_URL": "https://pager.example.com/ringback",
+    "ALERTS_SECRET": "whsec_" + base64.b64encode(b"alerts secret of 24 byte").decode(),
 }
 
 ACCOUNT = '[accounts.a]\nserver = "0003"\ntoken = "token-a"\ntimezone = "America/Bogota"\n'
@@ -101,6 +108,9 @@ TABLES_OF = {
     "lookup": [Lookup],
     "retention": [Retention],
     "routes": [Route],
+    "alerts": [AlertSettings],
+    "channels": list(CHANNEL_KINDS.values()),
+    "rules": list(RULE_KINDS.values()),
 }
 
 
@@ -117,6 +127,9 @@ def test_the_example_shows_every_key():
         "lookup": [tree["sources"]["hubspot"]["lookup"]],
         "retention": [tree["store"]["retention"]],
         "routes": tree["routes"],
+        "alerts": [tree["alerts"]],
+        "channels": tree["alerts"]["channels"].values(),
+        "rules": tree["alerts"]["rules"],
     }
     for kind, models in TABLES_OF.items():
         shown = {key for table in tables[kind] for key in table}
@@ -689,7 +702,8 @@ LEAVES = list(leaves(TREE))
 SECRET_LEAVES = [
     place
     for place in LEAVES
-    if {"token", "key", "secrets", "url_key"} & set(place) or (place[0] == "api_keys" and len(place) == 2)
+    if {"token", "key", "secrets", "url_key", "password", "secret", "url"} & set(place)
+    or (place[0] == "api_keys" and len(place) == 2)
 ]
 WAYS = [
     "text",
@@ -1089,3 +1103,48 @@ def test_many_threads_see_whole_configurations_only(tmp_path):
         thread.join()
     assert [taken for _, taken in seen].count(True) == 1
     assert watched.watch.generation == 2
+
+
+# --- alerts ------------------------------------------------------------------------------------
+
+CHAT = '[alerts.channels.chat]\nkind = "slack"\nurl = "https://hooks.slack.example.com/x"\n'
+ALERT_FAULTS = [
+    ("[alerts]\nlanguage = 'fr'\n", "alerts.language", '"en" or "es"'),
+    ('[alerts.channels.chat]\nkind = "pigeon"\n', "alerts.channels.chat.kind", "slack"),
+    (
+        '[alerts.channels.chat]\nkind = "slack"\nurl = "http://a.example.com"\n',
+        "alerts.channels.chat.url",
+        "https",
+    ),
+    ("[alerts]\nchannels = 1\n", "alerts.channels", "[alerts.channels.NAME]"),
+    ("[alerts]\nrules = 1\n", "alerts.rules", "[[alerts.rules]]"),
+    ('[[alerts.rules]]\nkind = "lane-stoped"\n', "alerts.rules[1].kind", 'perhaps "lane-stopped"'),
+    ('[[alerts.rules]]\nkind = "lane-stopped"\nminutes = 1\n', "alerts.rules[1].minutes", "the keys are"),
+    ('[[alerts.rules]]\nkind = "quota-used"\npercent = 101\n', "alerts.rules[1].percent", "1 to 100"),
+    ('[[alerts.rules]]\nkind = "lane-stopped"\naccounts = ["b"]\n', "alerts.rules[1].accounts[1]", '"a"'),
+    ('[[alerts.rules]]\nkind = "source-silent"\nsources = "b"\n', "alerts.rules[1].sources", '"s"'),
+    (
+        CHAT + '[[alerts.rules]]\nkind = "no-worker"\nchannels = ["x"]\n',
+        "alerts.rules[1].channels[1]",
+        '"chat"',
+    ),
+    (
+        '[[alerts.rules]]\nkind = "source-silent"\nhours_of = "a"\n',
+        "alerts.rules[1].hours_of",
+        "calling_hours",
+    ),
+]
+MAIL = '[alerts.channels.m]\nkind = "email"\nhost = "smtp.example.com"\nsender = "a@b.co"\nto = "c@d.co"\n'
+ALERT_FAULTS += [
+    (MAIL + 'user = "u"\n', "alerts.channels.m.user", "together"),
+    (MAIL + 'user = "u"\npassword = "p"\nsecurity = "none"\n', "alerts.channels.m.security", "starttls"),
+    (MAIL.replace("c@d.co", "Ana <c@d.co>"), "alerts.channels.m.to", "without a name"),
+    (MAIL.replace("c@d.co", "c@d.co\\r\\nBcc: x@y.co"), "alerts.channels.m.to", "without a name"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "allowed"), ALERT_FAULTS)
+def test_a_fault_of_the_alerts_is_named_with_what_is_allowed(tmp_path, text, key, allowed):
+    faults = faults_of(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text))
+    assert faults.keys() == {key}
+    assert allowed in faults[key][1]

@@ -396,6 +396,15 @@ class Ears:
     def deaf(self, *told):
         """Nobody listens."""
 
+    def alert_begins(self, *told):
+        """Nobody listens."""
+
+    def alert_is_over(self, *told):
+        """Nobody listens."""
+
+    def swept(self, *told):
+        """Nobody listens."""
+
     def hears(self, *told):
         """Nobody listens."""
 

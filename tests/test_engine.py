@@ -42,6 +42,15 @@ class Deaf:
     def deaf(self, *told):
         """Nobody listens."""
 
+    def alert_begins(self, *told):
+        """Nobody listens."""
+
+    def alert_is_over(self, *told):
+        """Nobody listens."""
+
+    def swept(self, *told):
+        """Nobody listens."""
+
     def hears(self, *told):
         """Nobody listens."""
 

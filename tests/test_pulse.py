@@ -27,6 +27,15 @@ class Watcher:
     def deaf(self, worker, seconds):
         self.told.append(("deaf", round(seconds)))
 
+    def alert_begins(self, *told):
+        """Nobody listens."""
+
+    def alert_is_over(self, *told):
+        """Nobody listens."""
+
+    def swept(self, *told):
+        """Nobody listens."""
+
     def hears(self, worker, seconds):
         self.told.append(("hears", round(seconds)))
 

@@ -72,7 +72,11 @@ def whole(block):
 
 def environ_for(text):
     """A value for each variable that a configuration names, each another, and fit for every key."""
-    return {name: hashlib.sha256(name.encode()).hexdigest() for name in re.findall(r'"env:(\w+)"', text)}
+    values = {name: hashlib.sha256(name.encode()).hexdigest() for name in re.findall(r'"env:(\w+)"', text)}
+    return {
+        name: f"https://x.example.com/{value}" if name.endswith("_URL") else value
+        for name, value in values.items()
+    }
 
 
 def load(tmp_path, text):
@@ -193,6 +197,15 @@ def test_the_ways_of_verify_are_those_there_are():
 def test_the_kinds_are_those_there_are():
     row = re.search(r"^\| `kind` .*$", TEXTS[ENGLISH], re.MULTILINE)[0]
     assert set(re.findall(r"`(\w+)`", row)) - {"kind"} == set(sources.SOURCES)
+
+
+def test_the_rules_of_alerts_are_those_there_are_with_their_defaults():
+    text = section(ENGLISH, "### Alerts")
+    rows = re.findall(r"^\| `([a-z-]+)` \| (?:`(\w+)` (\d+))? ?\|", text, re.MULTILINE)
+    assert [kind for kind, _, _ in rows] == list(config.RULE_KINDS)
+    for kind, key, default in rows:
+        if key:
+            assert config.RULE_KINDS[kind].model_fields[key].default == int(default)
 
 
 def test_the_limits_are_those_of_the_code():

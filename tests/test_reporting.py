@@ -452,7 +452,7 @@ def test_a_scrubber_that_fails_lets_nothing_out(sentry, monkeypatch):
     assert sentry.events() == []
 
 
-@pytest.mark.parametrize("kind", ["check_in", "profile", "feedback", "replay_event"])
+@pytest.mark.parametrize("kind", ["profile", "feedback", "replay_event"])
 def test_an_event_of_another_kind_does_not_leave(kind):
     assert scrub({"type": kind, "message": "hello"}, {}) is None
 
@@ -788,6 +788,32 @@ def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):
     assert back["message"].startswith("the store went back: it lacks at least 12 changes; all lanes wait")
     assert (back["level"], back["fingerprint"]) == ("error", ["store-lost", "went back"])
     assert emptied["message"].startswith("the store was emptied: all lanes wait")
+
+
+def test_an_alert_is_an_issue_when_it_begins_and_an_information_when_it_is_over(sentry):
+    reporter = SentryReporter()
+    reporter.alert_begins("source-silent", "forms")
+    reporter.alert_is_over("source-silent", "forms")
+    begins, over = sentry.events()
+    assert (begins["level"], begins["message"]) == ("error", "alert begins: source-silent: forms")
+    assert begins["fingerprint"] == ["alert", "source-silent", "forms"]
+    assert begins["tags"]["kind"] == "source-silent"
+    assert (over["level"], over["message"]) == ("info", "alert is over: source-silent: forms")
+    assert over["fingerprint"] != begins["fingerprint"], "an issue that was resolved is not opened again"
+
+
+def test_the_sweep_checks_in_at_its_monitor(sentry):
+    SentryReporter().swept(0.0123)
+    (checkin,) = sentry.items("check_in")
+    assert (checkin["monitor_slug"], checkin["status"]) == ("ringback-sweep", "ok")
+    assert checkin["duration"] == 0.012
+    assert checkin["monitor_config"]["schedule"] == {"type": "interval", "value": 1, "unit": "minute"}
+    assert checkin["environment"] == "production"
+
+
+def test_nothing_planted_leaves_with_a_check_in(sentry):
+    planted = full(type="check_in", monitor_slug=PLANTED, status=PLANTED, check_in_id=PLANTED)
+    assert_clean(json.dumps(scrub(planted, {})))
 
 
 def test_one_report_leaves_nothing_on_the_next(sentry):

@@ -19,6 +19,7 @@ from integration.mapping import RouteBook
 from integration.recall import State
 from integration.store_check import assure
 from integration.tally import Tally
+from workers.alerts import Alerts
 from workers.arrivals import Arrivals
 from workers.audit import Audit
 from workers.jobs import Jobs, retry_date
@@ -92,6 +93,7 @@ class Desk:
         self.arrivals = Arrivals(store)
         self.parking = Parking(store)
         self.processes = Processes(store)
+        self.alerts = Alerts(store)
         self.series = Series(store)
         self.senders = Senders(store)
         self.audit = Audit(store)
@@ -411,6 +413,12 @@ class Desk:
         if admitted is not None:
             self._ring(admitted)
         return admitted
+
+    def due_lag_seconds(self) -> float:
+        """Tell for how long the lane that is due longest has waited for a worker. Raises StoreAwayError."""
+        key = self.store.key("due")
+        due = self.store.guarded(lambda: self.store.client.zrange(key, 0, 0, withscores=True))
+        return max(0.0, (self.store.now_ms() - due[0][1]) / 1000) if due else 0.0
 
     def counts(self) -> dict[str, int]:
         """Tell what happened how often since the store was made."""

@@ -25,6 +25,7 @@ from workers.lookup import LookupDesk
 from workers.pulse import Pulse
 from workers.store import Store, connect
 from workers.turn import Tools, Turn, utc_now
+from workers.watchman import Watchman
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ SWEEP_BATCHES = 20
 PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
 UPGRADE_BATCHES = 50
+CHECK_IN_SECONDS = 60.0
 # Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
 OWN_TURNS = 16
 
@@ -89,6 +91,7 @@ class Engine:
             tally=self._tally,
         )
         self.lookups = LookupDesk(self.desk)
+        self.watchman = Watchman(self.desk, store.who, reporter)
         self.pulse = Pulse(self.desk.processes, store.who, reporter)
         self._own = ThreadPoolExecutor(OWN_TURNS, thread_name_prefix="own-turn")
         self._own_free = threading.Semaphore(OWN_TURNS)
@@ -102,6 +105,8 @@ class Engine:
         self._name = secrets.token_hex(8)
         self._jobs = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._job_free = threading.Semaphore(1)
+        self._reporter = reporter
+        self._checked_in_at = -CHECK_IN_SECONDS
 
     def answer(self, lane: str) -> None:
         """Answer a lane's doorbell with a turn."""
@@ -153,6 +158,7 @@ class Engine:
     def start(self) -> None:
         """Start the sweep, the pulse, and the counting into the store."""
         self.pulse.start()
+        self.watchman.start()
         self.desk.tallies.switch_on(always=True)
         self._sweeper = threading.Thread(target=self._sweep_on, name="sweep", daemon=True)
         self._sweeper.start()
@@ -161,6 +167,7 @@ class Engine:
         """Let turns end after the call in flight, and no new one begin."""
         self.stopping.set()
         self.pulse.stop()
+        self.watchman.stop()
         self.desk.tallies.let_end()
         self._own.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
@@ -174,7 +181,9 @@ class Engine:
                 self._tolerantly(step)
             self.pulse.swept()
             self.desk.store.witness.keep()
-            self._tally.observe(SWEEP, time.monotonic() - began)
+            took = time.monotonic() - began
+            self._tally.observe(SWEEP, took)
+            self._tolerantly(lambda: self._check_in(took))  # noqa: B023  (called at once)
             planned = began + SWEEP_SECONDS
 
     def _tolerantly(self, step: Callable[[], object]) -> None:
@@ -185,6 +194,15 @@ class Engine:
         except Exception:
             # The sweep is what finds work that was lost; no fault of one step may end it.
             log.exception("the sweep goes on after a fault", during=getattr(step, "__name__", "sweep"))
+
+    def _check_in(self, seconds: float) -> None:
+        """Say once a minute, over all workers, that there is a sweep and how long it took."""
+        now = time.monotonic()
+        if now - self._checked_in_at < CHECK_IN_SECONDS:
+            return
+        self._checked_in_at = now
+        if self.desk.alerts.first_this_minute("sweep"):
+            self._reporter.swept(seconds)
 
     def _sweep_lanes(self) -> None:
         for _ in range(SWEEP_BATCHES):

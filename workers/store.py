@@ -29,7 +29,7 @@ PREFIX = "{ringback}:"
 
 _PARTS = (
     *("keys", "history", "recalls", "lane", "admit", "operate"),
-    *("processes", "tally", "search", "people", "jobs", "purge", "commands"),
+    *("processes", "tally", "alerts", "search", "people", "jobs", "purge", "commands"),
 )
 SCRIPT = "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
 

@@ -50,6 +50,7 @@ class Tallies:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._flushing = threading.Lock()
+        self._hurry = threading.Event()
 
     def switch_on(self, *, always: bool = False) -> None:
         """Flush by a thread from now on, and at the end of the process.
@@ -62,8 +63,9 @@ class Tallies:
         self._start()
 
     def let_end(self) -> None:
-        """Let the thread end when there is nothing to do."""
+        """Have the thread flush now, and end when there is nothing to do."""
         self._always = False
+        self._hurry.set()
 
     def _start(self) -> None:
         with self._starting:
@@ -74,7 +76,8 @@ class Tallies:
     def _run(self) -> None:
         idle_since = time.monotonic()
         while True:
-            time.sleep(EVERY_SECONDS)
+            self._hurry.wait(EVERY_SECONDS)
+            self._hurry.clear()
             if not self._nothing_to_do():
                 idle_since = time.monotonic()
             elif not self._always:

@@ -61,6 +61,15 @@ class Reporter(Protocol):
     def stopped(self, account: str, reason: str) -> None:
         """Take note of a lane that stopped."""
 
+    def alert_begins(self, kind: str, subject: str) -> None:
+        """Take note of an alert that begins."""
+
+    def alert_is_over(self, kind: str, subject: str) -> None:
+        """Take note of an alert that is over."""
+
+    def swept(self, seconds: float) -> None:
+        """Take note, once a minute over all workers, that due lanes are looked for; `seconds` it took."""
+
     def deaf(self, worker: str, seconds: float) -> None:
         """Take note of a worker that has taken no doorbell for so many seconds, though they are rung."""
 

@@ -14,7 +14,7 @@ from integration.config_file.tables import table_of
 from integration.config_file.words import described, masked, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from pydantic import SecretStr
 
@@ -42,11 +42,31 @@ def _check_names(reading: Reading, config: Config) -> None:
         if route.account not in accounts:
             reading.report(("routes", index, "account"), nearest(route.account, accounts, "the accounts are"))
     for name in config.api_keys:
-        place = ("api_keys", name, "accounts")
-        listed = reading.value(place)
-        for index, account in enumerate(listed if isinstance(listed, list) else [listed]):
-            if isinstance(account, str) and account not in accounts:
-                reading.report((*place, index), nearest(account, accounts, "the accounts are"))
+        _check_listed(reading, ("api_keys", name, "accounts"), accounts, "the accounts are")
+    rules = table_of(reading, "alerts").get("rules")
+    for index in range(len(rules) if isinstance(rules, list) else 0):
+        _check_rule(reading, ("alerts", "rules", index), config)
+
+
+def _check_rule(reading: Reading, place: Place, config: Config) -> None:
+    accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
+    channels = table_of(reading, "alerts").get("channels")
+    named = channels.keys() if isinstance(channels, dict) else ()
+    _check_listed(reading, (*place, "accounts"), accounts, "the accounts are")
+    _check_listed(reading, (*place, "sources"), sources, "the sources are")
+    _check_listed(reading, (*place, "channels"), named, "the channels are")
+    name = reading.value((*place, "hours_of"))
+    if isinstance(name, str):
+        timed = [account.name for account in config.accounts.values() if account.calling_hours]
+        if name not in timed and not reading.at_fault(("accounts", name)):
+            reading.report((*place, "hours_of"), nearest(name, timed, "the accounts with calling_hours are"))
+
+
+def _check_listed(reading: Reading, place: Place, known: Collection[str], words: str) -> None:
+    listed = reading.value(place)
+    for index, name in enumerate(listed if isinstance(listed, list) else [listed]):
+        if isinstance(name, str) and name not in known:
+            reading.report((*place, index), nearest(name, known, words))
 
 
 def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
@@ -61,6 +81,11 @@ def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
             yield "url_key", (*place, "url_key"), source.url_key
         if isinstance(source, HubspotSource) and source.lookup:
             yield "lookup", (*place, "lookup", "token"), source.lookup.token
+    for name, channel in config.alerts.channels.items():
+        if channel.kind == "email" and channel.password:
+            yield "password", ("alerts", "channels", name, "password"), channel.password
+        if channel.kind == "webhook" and channel.secret:
+            yield "alert secret", ("alerts", "channels", name, "secret"), channel.secret
     for name, key in config.api_keys.items():
         yield "key", ("api_keys", name, "key"), key.key
     if config.oidc is not None:

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic import ValidationError
 
 from integration.config import (
+    CHANNEL_KINDS,
+    RULE_KINDS,
     SOURCE_KINDS,
     Account,
+    AlertSettings,
     ApiKey,
+    Channel,
     Config,
     DashboardSettings,
     Lookup,
     Oidc,
     Retention,
     Route,
+    Rule,
     Source,
     StoreSettings,
     Table,
@@ -35,9 +40,20 @@ if TYPE_CHECKING:
     from integration.config_file.reading import Reading
     from integration.config_file.words import Place
 
-_TABLES: Final = ("accounts", "vars", "store", "api_keys", "users", "dashboard", "oidc", "sources", "routes")
+_TABLES: Final = (
+    "accounts",
+    "vars",
+    "store",
+    "alerts",
+    "api_keys",
+    "users",
+    "dashboard",
+    "oidc",
+    "sources",
+    "routes",
+)
 _TABLES_WITHIN: Final[dict[str | int, type[Table]]] = {"lookup": Lookup, "retention": Retention}
-_SINGLE: Final = frozenset({"vars", "store", "dashboard", "oidc"})
+_SINGLE: Final = frozenset({"vars", "store", "alerts", "dashboard", "oidc"})
 _Model = TypeVar("_Model", bound=Table)
 
 
@@ -49,6 +65,7 @@ def config_of(reading: Reading) -> Config:
         accounts=_accounts(reading),
         vars=table_of(reading, "vars"),
         store=_built(reading, StoreSettings, ("store",), table_of(reading, "store")) or StoreSettings(),
+        alerts=_alerts(reading),
         api_keys=_api_keys(reading),
         users=_users(reading),
         dashboard=_built(reading, DashboardSettings, ("dashboard",), table_of(reading, "dashboard"))
@@ -121,6 +138,53 @@ def _oidc(reading: Reading) -> Oidc | None:
     return _built(reading, Oidc, ("oidc",), table) if "oidc" in reading.tree else None
 
 
+def _alerts(reading: Reading) -> AlertSettings:
+    table = table_of(reading, "alerts")
+    channels, rules = table.get("channels", {}), table.get("rules", [])
+    if not isinstance(channels, dict):
+        reading.report(("alerts", "channels"), "tables, [alerts.channels.NAME]")
+        channels = {}
+    if not isinstance(rules, list):
+        reading.report(("alerts", "rules"), "a list of tables, each headed [[alerts.rules]]")
+        rules = []
+    built = {name: _channel(reading, name, channel) for name, channel in channels.items()}
+    kept = [_rule(reading, index, rule) for index, rule in enumerate(rules)]
+    plain = {key: value for key, value in table.items() if key not in {"channels", "rules"}}
+    settings = _built(reading, AlertSettings, ("alerts",), plain) or AlertSettings()
+    return settings.model_copy(
+        update={
+            "channels": {name: channel for name, channel in built.items() if channel},
+            "rules": tuple(rule for rule in kept if rule),
+        }
+    )
+
+
+def _channel(reading: Reading, name: str, table: object) -> Channel | None:
+    place = ("alerts", "channels", name)
+    if not isinstance(table, dict):
+        reading.report(place, f"a table, [alerts.channels.{name}]")
+        return None
+    kind = table.get("kind")
+    model = CHANNEL_KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        reading.report((*place, "kind"), nearest(kind, CHANNEL_KINDS, "the kinds are"))
+        return None
+    return _built(reading, model, place, table, name=name)
+
+
+def _rule(reading: Reading, index: int, table: object) -> Rule | None:
+    place = ("alerts", "rules", index)
+    if not isinstance(table, dict):
+        reading.report(place, "a table, headed [[alerts.rules]]")
+        return None
+    kind = table.get("kind")
+    model = RULE_KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        reading.report((*place, "kind"), nearest(kind, RULE_KINDS, "the kinds are"))
+        return None
+    return _built(reading, model, place, table)
+
+
 def _sources(reading: Reading) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     for name, table in _tables(reading, "sources"):
@@ -191,6 +255,10 @@ def _stand_ins(number: int) -> dict[str, Any]:
         "server": "0000",
         "organization_id": "0" * 15,
         "verify": "bearer",
+        "host": "localhost",
+        "sender": "a@localhost",
+        "to": "a@localhost",
+        "url": "http://localhost",
     }
 
 

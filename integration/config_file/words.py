@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Place = tuple[str | int, ...]
 
-_SECRET_KEYS: Final = frozenset({"token", "key", "url_key", "secrets", "password", "client_secret"})
+_SECRET_KEYS: Final = frozenset(
+    {"token", "key", "url_key", "secrets", "password", "client_secret", "secret", "url"}
+)
 _API_KEY_AS_TEXT: Final = 2
 _MANY_NAMES: Final = 1000
 _LISTED_NAMES: Final = 20

@@ -13,6 +13,7 @@ from integration.recall import State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from workers.alerts import Alert
     from workers.desk import AccountView, Desk
     from workers.outlook import Outlook
     from workers.processes import Process
@@ -33,6 +34,7 @@ class Figures:
     due_lag_seconds: float
     memory: Mapping[str, int]
     processes: Sequence[Process]
+    alerts: Sequence[Alert]
 
 
 def read_figures(desk: Desk) -> Figures:
@@ -43,12 +45,11 @@ def read_figures(desk: Desk) -> Figures:
         with store.client.pipeline(transaction=False) as pipe:
             pipe.zcard(store.key("parked"))
             pipe.zcard(store.key("lookups"))
-            pipe.zrange(store.key("due"), 0, 0, withscores=True)
             for state in State:
                 pipe.zcard(store.key(f"in:{state}"))
             return list(pipe.execute())
 
-    parked, lookups, due, *recalls = store.guarded(read)
+    parked, lookups, *recalls = store.guarded(read)
     now_ms = store.now_ms()
     views = desk.accounts()
     return Figures(
@@ -59,7 +60,8 @@ def read_figures(desk: Desk) -> Figures:
         recalls=dict(zip(map(str, State), recalls, strict=True)),
         parked=parked,
         lookups_waiting=lookups,
-        due_lag_seconds=max(0.0, (now_ms - due[0][1]) / 1000) if due else 0.0,
+        due_lag_seconds=desk.due_lag_seconds(),
+        alerts=[alert for alert in desk.alerts.holding() if alert.on],
         memory=_memory(desk),
         processes=desk.processes.all(),
     )

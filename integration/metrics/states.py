@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from integration.config import RULE_KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -41,6 +43,11 @@ def of_figures(figures: Figures) -> Iterator[Metric]:
     yield from of_accounts(figures.accounts, figures.outlooks)
     yield from _of_sources(figures)
     yield from _of_processes(figures.processes)
+    alerts = GaugeMetricFamily("ringback_alerts", "Alerts that hold, by the rule's kind.", labels=("kind",))
+    kinds = Counter(alert.kind for alert in figures.alerts)
+    for kind in RULE_KINDS:
+        alerts.add_metric((kind,), kinds[kind])
+    yield alerts
 
 
 def gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

@@ -107,8 +107,13 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
 
 
 def _sign_standard(message: Message, settings: JsonSource) -> dict[str, str]:
+    return standard_headers(message, settings.secrets[0])
+
+
+def standard_headers(message: Message, secret: SecretStr) -> dict[str, str]:
+    """Give the headers by which Standard Webhooks proves a message."""
     timestamp = str(int(message.now.timestamp()))
-    digest = _standard_digest(standard_key(settings.secrets[0]), message.id, timestamp, message.body)
+    digest = _standard_digest(standard_key(secret), message.id, timestamp, message.body)
     return {
         "webhook-id": message.id,
         "webhook-timestamp": timestamp,

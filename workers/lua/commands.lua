@@ -82,6 +82,16 @@ function COMMANDS.stop_job(id)
   return Job.stop(id)
 end
 
+function COMMANDS.mind_alerts(who, ms) return mind_alerts(who, tonumber(ms)) end
+
+function COMMANDS.settle_alerts(told) return settle_alerts(cjson.decode(told)) end
+
+function COMMANDS.take_messages(hold_ms) return take_messages(tonumber(hold_ms)) end
+
+function COMMANDS.message_done(channel, message) return message_done(channel, message) end
+
+function COMMANDS.message_waits(channel, wait_ms, reason) return message_waits(channel, tonumber(wait_ms), reason) end
+
 local known = {
   history = ARGV[3], tick = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
 }

@@ -15,6 +15,13 @@
 -- P pushed:<minute>          HASH    account -> calls * 10^7 + ms that they took           65 minutes
 -- P heard:<hour>             HASH    taken:<source>, refused:<source> -> deliveries        26 hours
 -- P source:<name>            HASH    fields below                                          for ever
+-- P alerts                   HASH    alert -> record, JSON: of those that hold              while it holds
+-- P alerts:past              LIST    records of those that are over, newest first         the last 100
+-- P alerts:minded            HASH    by: the process that judges them; until: ms            for ever
+-- P once:<what>              STRING  somebody has done it this minute                      55 s
+-- P outbox                   ZSET    channel -> ms at which its next message is due        while there are messages
+-- P outbox:<channel>         LIST    messages that wait for it, JSON, oldest first         until sent, 3 days at most
+-- P outbox:tries, outbox:trouble  HASH  channel -> tries of its oldest message, what went wrong  until sent
 -- P due                      ZSET    lane id -> ms of the sweep's next look, PATIENCE off at most  while there is work
 -- P lane:<id>                HASH    the lane itself, fields below                         for ever
 -- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued

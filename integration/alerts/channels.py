@@ -1,0 +1,137 @@
+"""Sends alerts: by e-mail, to Slack, to any webhook. One try each; who calls minds what failed.
+
+Nothing here waits longer than SEND_SECONDS, follows a redirect, or tells in an error what an address or
+a password is.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import orjson
+
+from integration.alerts.messages import worded
+from integration.config import EmailChannel, SlackChannel, WebhookChannel
+from integration.errors import RingbackError
+from integration.sources.schemes import Message as SignedMessage
+from integration.sources.schemes import standard_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from integration.alerts.messages import Message, Words
+    from integration.config import Channel, Config
+
+SEND_SECONDS: Final = 10.0
+
+
+class ChannelError(RingbackError):
+    """A channel did not take a message; the text says why and holds no secret.
+
+    `partly`: some of its receivers have it, so that it should not be sent again.
+    """
+
+    def __init__(self, why: str, *, partly: bool = False) -> None:
+        super().__init__(why)
+        self.partly = partly
+
+
+def send(channel: Channel, message: Message, config: Config, now: datetime) -> None:
+    """Send a message through a channel. Raises ChannelError."""
+    words = worded(message, config)
+    match channel:
+        case EmailChannel():
+            _email(channel, message, words, now)
+        case SlackChannel():
+            _post(channel.url.get_secret_value(), orjson.dumps(_slack(words)), {})
+        case WebhookChannel():
+            body = orjson.dumps({**message.to_fields(), **_shown(words)})
+            _post(channel.url.get_secret_value(), body, _signed(channel, message, body, now))
+
+
+# --- HTTP ------------------------------------------------------------------------------------
+
+
+def _shown(words: Words) -> dict[str, Any]:
+    return {"title": words.title, "text": words.text, "link": words.link}
+
+
+def _slack(words: Words) -> dict[str, Any]:
+    """Give what an incoming webhook takes; Slack reads & < > as its own signs."""
+    title, text = (_escaped(part) for part in (words.title, words.text))
+    link = f"\n<{words.link}>" if words.link else ""
+    return {"text": f"*{title}*\n{text}{link}"}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _signed(channel: WebhookChannel, message: Message, body: bytes, now: datetime) -> dict[str, str]:
+    """Sign as Standard Webhooks says; the id stays the same when a message is sent again."""
+    if channel.secret is None:
+        return {"webhook-id": message.id}
+    return standard_headers(SignedMessage(body=body, id=message.id, now=now), channel.secret)
+
+
+def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
+    told = {"content-type": "application/json", "user-agent": "ringback", **headers}
+    try:
+        answer = httpx.post(url, content=body, headers=told, timeout=SEND_SECONDS, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ChannelError(f"no answer: {type(error).__name__}") from None
+    if not answer.is_success:
+        raise ChannelError(f"answered {answer.status_code}")
+
+
+# --- e-mail ----------------------------------------------------------------------------------
+
+
+def _email(channel: EmailChannel, message: Message, words: Words, now: datetime) -> None:
+    mail = EmailMessage()
+    mail["Subject"] = words.title
+    mail["From"] = channel.sender
+    mail["To"] = ", ".join(channel.to)
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = make_msgid(message.id, domain=channel.sender.partition("@")[2])
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(words.whole + "\n")
+    try:
+        with _connected(channel) as server:
+            if channel.user is not None and channel.password is not None:
+                server.login(channel.user, channel.password.get_secret_value())
+            refused = server.send_message(mail)
+    except smtplib.SMTPResponseException as error:
+        raise ChannelError(f"the mail server answered {error.smtp_code}") from None
+    except smtplib.SMTPException as error:
+        raise ChannelError(f"the mail server: {type(error).__name__}") from None
+    except (OSError, ssl.SSLError) as error:
+        raise ChannelError(f"the mail server does not answer: {type(error).__name__}") from None
+    if refused:
+        why = f"the mail server refused {len(refused)} of {len(channel.to)} addresses"
+        raise ChannelError(why, partly=True)
+
+
+def _connected(channel: EmailChannel) -> smtplib.SMTP:
+    trusted = ssl.create_default_context()
+    local = socket.gethostname() or "localhost"
+    connect: Callable[[], smtplib.SMTP] = (
+        (lambda: smtplib.SMTP_SSL(channel.host, channel.port, local, timeout=SEND_SECONDS, context=trusted))
+        if channel.security == "tls"
+        else (lambda: smtplib.SMTP(channel.host, channel.port, local, timeout=SEND_SECONDS))
+    )
+    server = connect()
+    if channel.security == "starttls":
+        try:
+            server.starttls(context=trusted)
+        except (smtplib.SMTPException, OSError):
+            server.close()
+            raise
+    return server

@@ -1,0 +1,189 @@
+"""What an alert says, in Spanish or English. Pure; names, counts and reasons, and no customer's data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import quote
+
+from integration.logs import MASK, mask_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from integration.config import Config
+
+Phase = Literal["begins", "is over", "test"]
+
+# A customer's id is shorter than a telephone: no longer run of digits leaves in a reason.
+_DIGITS = re.compile(r"\d{5,}")
+_PAGES: Final = {
+    "lane-stopped": "/accounts/{}",
+    "oldest-queued": "/accounts/{}",
+    "quota-used": "/accounts/{}",
+    "dead-letters": "/recalls?state=dead&account={}",
+    "source-silent": "/sources/{}",
+    "nothing-verified": "/sources/{}",
+}
+
+_WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "en": {
+        "lane-stopped": ("Account {subject} is stopped", "{reason}. {queued} recalls wait."),
+        "oldest-queued": (
+            "Account {subject}: a recall has waited for {minutes} minutes",
+            "{queued} recalls wait; the lane is {state}. {reason}",
+        ),
+        "dead-letters": (
+            "Account {subject}: {dead} dead recalls",
+            "wolkvox refused them; they wait for you.",
+        ),
+        "quota-used": (
+            "Account {subject}: {percent} % of the day's calls are used",
+            "{pushed} of {limit} calls.",
+        ),
+        "source-silent": (
+            "Source {subject} has been silent for {hours} hours",
+            "Its latest delivery was taken on {last}.",
+        ),
+        "nothing-verified": (
+            "Source {subject}: every delivery is refused",
+            "{refusals} since {since}; none was taken. Look at its secret, and at the address it calls.",
+        ),
+        "no-worker": ("No worker is running", "{queued} recalls wait."),
+        "due-lag": (
+            "Work waits for workers",
+            "A lane with work has waited for {seconds} s; {workers} workers are seen.",
+        ),
+        "test": ("A test", "Somebody tried this channel. Nothing is wrong."),
+    },
+    "es": {
+        "lane-stopped": ("La cuenta {subject} está detenida", "{reason}. Esperan {queued} recalls."),
+        "oldest-queued": (
+            "Cuenta {subject}: un recall espera desde hace {minutes} minutos",
+            "Esperan {queued} recalls; el carril está en «{state}». {reason}",
+        ),
+        "dead-letters": (
+            "Cuenta {subject}: {dead} recalls muertos",
+            "wolkvox los rechazó; le esperan a usted.",
+        ),
+        "quota-used": (
+            "Cuenta {subject}: usado el {percent} % de las llamadas del día",
+            "{pushed} de {limit} llamadas.",
+        ),
+        "source-silent": (
+            "La fuente {subject} calla desde hace {hours} horas",
+            "Su última entrega se aceptó el {last}.",
+        ),
+        "nothing-verified": (
+            "Fuente {subject}: se rechaza cada entrega",
+            "{refusals} desde el {since}; ninguna se aceptó. Revise su secreto y la dirección que llama.",
+        ),
+        "no-worker": ("No hay ningún worker en marcha", "Esperan {queued} recalls."),
+        "due-lag": (
+            "Hay trabajo que espera a un worker",
+            "Un carril con trabajo espera desde hace {seconds} s; se ven {workers} workers.",
+        ),
+        "test": ("Una prueba", "Alguien probó este canal. No pasa nada malo."),
+    },
+}
+_OVER: Final = {"en": ("Over: {title}", "It lasted {lasted}."), "es": ("Resuelto: {title}", "Duró {lasted}.")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing to be told. `since`, `at`: when the alert began, and when this was found (aware, UTC)."""
+
+    id: str
+    phase: Phase
+    kind: str
+    subject: str
+    since: datetime
+    at: datetime
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_fields(self) -> dict[str, Any]:
+        """Give what JSON can hold of it."""
+        return {
+            "id": self.id,
+            "phase": self.phase,
+            "kind": self.kind,
+            "subject": self.subject,
+            "since": self.since.astimezone(UTC).isoformat(timespec="seconds"),
+            "at": self.at.astimezone(UTC).isoformat(timespec="seconds"),
+            "values": {name: harmless(value) for name, value in self.values.items()},
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Message:
+        """Read back what `to_fields` gave."""
+        moments = {name: datetime.fromisoformat(fields[name]) for name in ("since", "at")}
+        return cls(**{**fields, **moments})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A message in words: a title of one line, a text, and the dashboard's page, if its address is known."""
+
+    title: str
+    text: str
+    link: str | None
+
+    @property
+    def whole(self) -> str:
+        """The text with its link, as a plain text."""
+        return self.text if self.link is None else f"{self.text}\n{self.link}"
+
+
+def worded(message: Message, config: Config) -> Words:
+    """Put a message into the operator's words."""
+    language = config.alerts.language
+    title, text = words_of(message.kind, message.subject, message.values, language)
+    if message.phase == "is over":
+        over, lasted = _OVER[language]
+        duration = message.at - message.since
+        title, text = over.format(title=title), lasted.format(lasted=_duration(duration.total_seconds()))
+    return Words(
+        title=f"Ringback: {title}",
+        text=text,
+        link=link_to(message.kind, message.subject, config.dashboard.public_url),
+    )
+
+
+def words_of(kind: str, subject: str, values: Mapping[str, Any], language: str) -> tuple[str, str]:
+    """Give title and text of an alert that holds."""
+    title, text = _WORDS[language][kind]
+    known = {**values, "subject": subject}
+    told = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
+    return title.format(**told), _tidied(text.format(**told))
+
+
+def harmless(value: Any) -> Any:
+    """Give a value without anything that could be a secret or a customer's number; it stays one line."""
+    if not isinstance(value, str):
+        return value
+    # Moments of ours are the only long numbers that stay.
+    if re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", value):
+        return value
+    return " ".join(_DIGITS.sub(MASK, mask_text(value)).split())[:300]
+
+
+def link_to(kind: str, subject: str, site: str | None) -> str | None:
+    """Give the dashboard's page about an alert; None where its address is not configured."""
+    if site is None:
+        return None
+    page = _PAGES.get(kind, "/").format(quote(subject, safe=""))
+    return site.rstrip("/") + page
+
+
+def _tidied(text: str) -> str:
+    return " ".join(text.removeprefix(". ").split())
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,198 @@
+"""Which alerts hold now, by the rules of the configuration and the figures of the store. Pure.
+
+An alert is a rule about a subject: an account, a source, or the installation. Its key stays the same
+when rules are moved in the file, so that nothing is told twice for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from integration.config import (
+    DeadLetters,
+    DueLag,
+    LaneStopped,
+    NothingVerified,
+    NoWorker,
+    OldestQueued,
+    QuotaUsed,
+    SourceSilent,
+)
+from integration.schedule import open_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from integration.config import Config, Rule
+    from workers.desk import AccountView
+    from workers.senders import Heard
+
+    Value = str | int | float
+
+# Refusals that stopped coming say nothing more after this.
+REFUSED_LATELY: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The figures that rules go by, at `now` (aware). `due_lag_seconds`: the longest wait for a worker."""
+
+    now: datetime
+    accounts: Sequence[AccountView]
+    sources: Mapping[str, Heard]
+    workers: int
+    due_lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An alert that holds. `subject` is an account's or a source's name, or "" for the installation.
+
+    `values` are figures and reasons for the message; `hold`: it counts only when it held for so long.
+    """
+
+    key: str
+    kind: str
+    subject: str
+    channels: frozenset[str]
+    values: Mapping[str, Value] = field(default_factory=dict)
+    hold: timedelta = timedelta(0)
+
+
+def findings(config: Config, facts: Facts) -> dict[str, Finding]:
+    """Give what holds now, by key. Two rules that say the same tell all their channels."""
+    found: dict[str, Finding] = {}
+    for rule in config.alerts.rules:
+        channels = frozenset(rule.channels or config.alerts.channels)
+        for subject, values, hold in _JUDGES[type(rule)](rule, config, facts):
+            key = f"{rule.kind}/{_limit(rule)}/{subject}"
+            before = found[key].channels if key in found else frozenset()
+            found[key] = Finding(
+                key=key,
+                kind=rule.kind,
+                subject=subject,
+                channels=channels | before,
+                values=values,
+                hold=hold,
+            )
+    return found
+
+
+def rule_words(rule: Rule) -> str:
+    """Name a rule with its limit, as `ringback alerts` and the dashboard show it."""
+    limit = _limit(rule)
+    return f"{rule.kind} {limit}" if limit else rule.kind
+
+
+def _limit(rule: Rule) -> str:
+    for name in ("minutes", "hours", "seconds", "percent", "count"):
+        value = getattr(rule, name, None)
+        if value is not None:
+            return f"{value:g} {name}"
+    return ""
+
+
+Judged = tuple[str, dict[str, "Value"], timedelta]
+NOW: Final = timedelta(0)
+
+
+def _accounts(
+    rule: LaneStopped | OldestQueued | DeadLetters | QuotaUsed, facts: Facts
+) -> Iterator[AccountView]:
+    return (view for view in facts.accounts if rule.accounts is None or view.name in rule.accounts)
+
+
+def _lane_stopped(rule: LaneStopped, _config: Config, facts: Facts) -> Iterator[Judged]:
+    for view in _accounts(rule, facts):
+        if view.state == "stopped":
+            yield view.name, {"reason": view.reason or "", "queued": view.queued}, NOW
+
+
+def _oldest_queued(rule: OldestQueued, _config: Config, facts: Facts) -> Iterator[Judged]:
+    for view in _accounts(rule, facts):
+        if view.oldest_seconds is not None and view.oldest_seconds > rule.minutes * 60:
+            values: dict[str, Value] = {
+                "minutes": int(view.oldest_seconds // 60),
+                "queued": view.queued,
+                "state": view.state,
+                "reason": view.reason or "",
+            }
+            yield view.name, values, NOW
+
+
+def _dead_letters(rule: DeadLetters, _config: Config, facts: Facts) -> Iterator[Judged]:
+    for view in _accounts(rule, facts):
+        if view.dead >= rule.count:
+            yield view.name, {"dead": view.dead}, NOW
+
+
+def _quota_used(rule: QuotaUsed, _config: Config, facts: Facts) -> Iterator[Judged]:
+    for view in _accounts(rule, facts):
+        if view.daily_limit and 100 * view.pushed_today >= rule.percent * view.daily_limit:
+            values: dict[str, Value] = {
+                "pushed": view.pushed_today,
+                "limit": view.daily_limit,
+                "percent": 100 * view.pushed_today // view.daily_limit,
+            }
+            yield view.name, values, NOW
+
+
+def _sources(rule: SourceSilent | NothingVerified, facts: Facts) -> Iterator[tuple[str, Heard]]:
+    return (
+        (name, heard) for name, heard in facts.sources.items() if rule.sources is None or name in rule.sources
+    )
+
+
+def _source_silent(rule: SourceSilent, config: Config, facts: Facts) -> Iterator[Judged]:
+    for name, heard in _sources(rule, facts):
+        # One that was never heard is being set up.
+        if heard.taken is None:
+            continue
+        silent = _counted(rule, config, heard.taken, facts.now)
+        if silent >= timedelta(hours=rule.hours):
+            yield name, {"hours": int(silent.total_seconds() // 3600), "last": _shown(heard.taken)}, NOW
+
+
+def _counted(rule: SourceSilent, config: Config, begin: datetime, end: datetime) -> timedelta:
+    account = config.accounts.get(rule.hours_of) if rule.hours_of else None
+    if account is None or account.calling_hours is None:
+        return end - begin
+    return open_time(account.calling_hours, account.timezone, begin, end)
+
+
+def _nothing_verified(rule: NothingVerified, _config: Config, facts: Facts) -> Iterator[Judged]:
+    for name, heard in _sources(rule, facts):
+        since, last = heard.refusing_since, heard.refused
+        if since is None or last is None or facts.now - last > REFUSED_LATELY:
+            continue
+        if facts.now - since >= timedelta(minutes=rule.minutes):
+            yield name, {"refusals": heard.refusals, "since": _shown(since)}, NOW
+
+
+def _no_worker(rule: NoWorker, _config: Config, facts: Facts) -> Iterator[Judged]:
+    if facts.workers == 0:
+        queued = sum(view.queued for view in facts.accounts)
+        yield "", {"queued": queued}, timedelta(minutes=rule.minutes)
+
+
+def _due_lag(rule: DueLag, _config: Config, facts: Facts) -> Iterator[Judged]:
+    if facts.due_lag_seconds >= rule.seconds:
+        yield "", {"seconds": int(facts.due_lag_seconds), "workers": facts.workers}, NOW
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+_JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
+    LaneStopped: _lane_stopped,
+    OldestQueued: _oldest_queued,
+    DeadLetters: _dead_letters,
+    QuotaUsed: _quota_used,
+    SourceSilent: _source_silent,
+    NothingVerified: _nothing_verified,
+    NoWorker: _no_worker,
+    DueLag: _due_lag,
+}
