@@ -21,17 +21,34 @@ from integration.errors import StoreAwayError
 from workers.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 log = structlog.get_logger("ringback.store")
 
 PREFIX = "{ringback}:"
 
-_PARTS = (
-    *("keys", "history", "recalls", "lane", "admit", "operate"),
-    *("processes", "tally", "alerts", "search", "people", "jobs", "purge", "commands"),
+# The store builds a script's functions anew each time it runs, so what runs for every delivery and every push
+# holds no more than that takes.
+_INTAKE = ("keys", "history", "recalls", "lane", "admit", "answer")
+_TURN = ("keys", "history", "recalls", "lane", "turn", "answer")
+_WHOLE = (
+    *("keys", "history", "recalls", "lane", "turn", "admit", "operate"),
+    *("processes", "tally", "alerts", "search", "people", "jobs", "purge", "commands", "answer"),
 )
-SCRIPT = "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
+
+
+def _script(parts: Iterable[str]) -> str:
+    return "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in parts)
+
+
+WHOLE = "whole"
+SCRIPTS = {
+    "admit": _script(_INTAKE),
+    "acquire": _script(_TURN),
+    "finish": _script(_TURN),
+    WHOLE: _script(_WHOLE),
+}
+"""The script of a command; `WHOLE` for every one that is not named."""
 
 # What a store says that cannot be written to just now. Anything else is our own mistake.
 _PASSING = (
@@ -92,7 +109,7 @@ class Store:
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
-        self._sha: str | None = None
+        self._shas: dict[str, str] = {}
 
     def key(self, name: str) -> str:
         """Give the full name of a key; lua/keys.lua lists them."""
@@ -102,7 +119,7 @@ class Store:
         """Run one command of the script. Raises StoreAwayError when it cannot be done now."""
         return self._read(self.guarded(lambda: self._run(*self._words(command, *args))))
 
-    def _words(self, command: str | int | bytes, *args: str | int | bytes) -> tuple[str | int | bytes, ...]:
+    def _words(self, command: Any, *args: str | int | bytes) -> tuple[Any, ...]:
         now = "" if self._clock is None else str(self._clock())
         seen = self.witness.seen()
         return command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who, *args
@@ -134,17 +151,18 @@ class Store:
         unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             # The script was not there, so nothing of these has happened.
-            self._sha = None
+            self._shas.clear()
             again = self.guarded(lambda: self._run_all([calls[place] for place in unknown]))
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
         return [_as_ours(reply) if isinstance(reply, Exception) else self._read(reply) for reply in replies]
 
     def _run_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
-        sha = self._loaded()
+        # Loaded before the pipeline is begun: what is not loaded cannot be told from it.
+        shas = {str(command): self._loaded(str(command)) for command, *_ in calls}
         with self.client.pipeline(transaction=False) as pipe:
             for command, *args in calls:
-                pipe.evalsha(sha, 1, PREFIX, *self._words(command, *args))
+                pipe.evalsha(shas[str(command)], 1, PREFIX, *self._words(command, *args))
             return list(pipe.execute(raise_on_error=False))
 
     def now_ms(self) -> int:
@@ -178,17 +196,19 @@ class Store:
                 raise
             raise ours from error
 
-    def _run(self, *args: str | int | bytes) -> Any:
+    def _run(self, command: str, *args: str | int | bytes) -> Any:
         try:
-            return self.client.evalsha(self._loaded(), 1, PREFIX, *args)
+            return self.client.evalsha(self._loaded(command), 1, PREFIX, command, *args)
         except NoScriptError:
-            self._sha = None
-            return self.client.evalsha(self._loaded(), 1, PREFIX, *args)
+            self._shas.clear()
+            return self.client.evalsha(self._loaded(command), 1, PREFIX, command, *args)
 
-    def _loaded(self) -> str:
-        sha = self._sha
+    def _loaded(self, command: str) -> str:
+        """Give the name under which the store has a command's script; hand it in where it is not known."""
+        name = command if command in SCRIPTS else WHOLE
+        sha = self._shas.get(name)
         if sha is None:
-            sha = self._sha = str(self.client.script_load(SCRIPT))
+            sha = self._shas[name] = str(self.client.script_load(SCRIPTS[name]))
         return sha
 
 

@@ -13,9 +13,9 @@ from conftest import DURABLE
 _LUA = """
 import workers.store as store
 before, after = {before!r}, {after!r}
-if before not in store.SCRIPT:
+if before not in store.SCRIPTS[store.WHOLE]:
     raise SystemExit(f"the mutant no longer fits the script: {{before}}")  # an Exception would pass unheeded here
-store.SCRIPT = store.SCRIPT.replace(before, after)
+store.SCRIPTS = {{name: text.replace(before, after) for name, text in store.SCRIPTS.items()}}
 """
 
 

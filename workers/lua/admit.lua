@@ -4,13 +4,28 @@
 
 local Admit = {}
 
+local known_lanes = {}
+
+-- The lane of an account, asked for once; false where it is not bound.
+local function lane_of(account)
+  if known_lanes[account] == nil then known_lanes[account] = redis.call('HGET', P .. 'accounts', account) end
+  return known_lanes[account]
+end
+
+-- Arrivals are numbered in one go for all events of a delivery; a number that is not used is no loss.
+local function next_arrival(delivery)
+  delivery.last = delivery.last or redis.call('HINCRBY', P .. 'meta', 'seq', #delivery.events) - #delivery.events
+  delivery.last = delivery.last + 1
+  return delivery.last
+end
+
 -- What a recall keeps of the event and the delivery that it came with.
 local KEPT = {'account', 'campaign', 'customer', 'version', 'score', 'date', 'asked', 'telephone', 'source',
   'route', 'place', 'record', 'notes'}
 
 -- e: a recall request, the fields KEPT and state, reason; "" stands for none
 function Admit.recall(e, id, delivery, lanes)
-  local lane = redis.call('HGET', P .. 'accounts', e.account)
+  local lane = lane_of(e.account)
   local r = {delivery = delivery.id}
   if delivery.proof and delivery.proof ~= '' then r.proof = delivery.proof end
   if delivery.digest ~= '' then r.digest = string.sub(delivery.digest, 1, 8) end
@@ -41,7 +56,7 @@ end
 
 -- A wish taken back. What wolkvox already has, or is being given, cannot be: that is recorded.
 function Admit.cancel(e, done, lanes)
-  local lane = redis.call('HGET', P .. 'accounts', e.account)
+  local lane = lane_of(e.account)
   local newest = Newest.get(lane, e.campaign, e.customer)
   if newest and newest.version > e.version then return end
   Newest.set(lane, e.campaign, e.customer, e.version, e.account, 'c')
@@ -152,8 +167,7 @@ local function admit_event(e, done, delivery, lanes)
     became(done, 'ignored')
     return
   end
-  local seq = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
-  local id = letters(seq) .. delivery.suffix
+  local id = letters(next_arrival(delivery)) .. delivery.suffix
   if e.what == 'recall' then
     id = 'rc_' .. id
     Admit.recall(e, id, delivery, lanes)
@@ -225,7 +239,7 @@ end
 -- An account whose lane is not known yet: nothing has been written, the sender tries again.
 local function unbound(events)
   for _, e in ipairs(events) do
-    if (e.what == 'recall' or e.what == 'cancel') and redis.call('HEXISTS', P .. 'accounts', e.account) == 0 then return true end
+    if (e.what == 'recall' or e.what == 'cancel') and not lane_of(e.account) then return true end
   end
   return false
 end
@@ -285,6 +299,8 @@ local function admit(delivery, raw)
   if stored and what == 'new' then History.grow() end
   return {what, answer, ring(lanes), lookup}
 end
+
+function COMMANDS.admit(delivery, raw) return admit(cjson.decode(delivery), raw) end
 
 -- Pending lookups of one source that are due, at most `most` events' worth; each is leased for a while.
 local function take_lookups(source, most, lease_ms)

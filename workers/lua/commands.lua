@@ -1,23 +1,4 @@
--- The commands, as workers/lane.py and workers/ledger.py call them.
-
-local COMMANDS = {}
-
-local function with_lane(id, act)
-  open_full_store()
-  local l = Lane.load(id)
-  local reply = act(l)
-  return {reply or '', Lane.rest(l) and 1 or 0}
-end
-
-function COMMANDS.acquire(lane, nonce, terms)
-  return with_lane(lane, function(l) return Lane.acquire(l, nonce, cjson.decode(terms)) end)
-end
-
-function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
-  return with_lane(lane, function(l)
-    return Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), more == '1', cjson.decode(terms))
-  end)
-end
+-- The commands that are not called for every delivery or push: those stand with what they do.
 
 function COMMANDS.pause(lane, reason)
   return with_lane(lane, function(l)
@@ -34,8 +15,6 @@ function COMMANDS.resume(lane)
 end
 
 function COMMANDS.sweep(limit) return sweep(tonumber(limit)) end
-
-function COMMANDS.admit(delivery, raw) return admit(cjson.decode(delivery), raw) end
 
 function COMMANDS.resolve(delivery, from) return resolve(cjson.decode(delivery), cjson.decode(from)) end
 
@@ -91,11 +70,3 @@ function COMMANDS.take_messages(hold_ms) return take_messages(tonumber(hold_ms))
 function COMMANDS.message_done(channel, message) return message_done(channel, message) end
 
 function COMMANDS.message_waits(channel, wait_ms, reason) return message_waits(channel, tonumber(wait_ms), reason) end
-
-local known = {
-  history = ARGV[3], tick = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
-}
-local news = History.meet(known)
-History.speak(known.who)
-local reply = COMMANDS[ARGV[1]](unpack(ARGV, 8))
-return {History.history, History.tick, History.server, news, reply}

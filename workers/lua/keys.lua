@@ -91,6 +91,8 @@
 --
 -- P counts: <family>:<labels>, as integration/metrics.py shows them. <minute> and <hour> count from 1970, UTC.
 
+local COMMANDS = {}         -- what a script can be asked for; answer.lua asks
+
 local P = KEYS[1]
 local now = tonumber(ARGV[2])
 if not now then
@@ -124,8 +126,15 @@ local function hash(key)
   return fields
 end
 
+local counted = {}
+
+-- Counted here, written at the end: a delivery of a hundred events counts the same few things.
 local function count(what, by)
-  redis.call('HINCRBY', P .. 'counts', what, by or 1)
+  counted[what] = (counted[what] or 0) + (by or 1)
+end
+
+local function keep_counts()
+  for what, by in pairs(counted) do redis.call('HINCRBY', P .. 'counts', what, by) end
 end
 
 local LETTERS = '0123456789abcdefghjkmnpqrstvwxyz'
