@@ -126,8 +126,9 @@ class Recall:
 class Filter:
     """Which recalls: all None means all. `accounts` limits what a caller sees, `states` what can be done.
 
-    `telephones` are ends of numbers, digits only, of which any may match. `prefix` is the beginning of the
-    recall's id. Of the times, which are aware, "until" is not part of the range.
+    `telephones` are ends of numbers, digits only, of which any may match. `about` is a customer's id or the
+    CRM's record id, and with it the telephones are a third thing that may match. `prefix` is how the recall's
+    id begins. Of the times, which are aware, "until" is not part of the range.
     """
 
     state: State | None = None
@@ -138,6 +139,7 @@ class Filter:
     source: str | None = None
     route: str | None = None
     record: str | None = None
+    about: str | None = field(default=None, repr=False)
     telephones: tuple[str, ...] | None = field(default=None, repr=False)
     prefix: str | None = None
     created_from: datetime | None = None

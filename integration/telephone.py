@@ -16,10 +16,11 @@ from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
 from integration.errors import UnmappableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ALLOWED = "a possible telephone number: digits, with a country code or of the account's country"
 _FIELD = "recall_telephone"
+SHORTEST_ENDING = 4
 _LONGEST = 64  # characters: the longest number with all its brackets and blanks is shorter
 _WRITTEN = re.compile(r"(?:tel:)?[ ]*[+\uff0b]?[\d ().\-\u2010-\u2015\uff08\uff09]+", re.IGNORECASE)
 _EXTENSION = re.compile(r"\d.*?(?:ext|x|#|,|;|int|anexo)\.?\W*\d", re.IGNORECASE)
@@ -67,6 +68,33 @@ def write(dial_format: str, number: PhoneNumber) -> str:
     national = phonenumbers.national_significant_number(number)
     written = {"national": national, "e164": f"{number.country_code}{national}"}
     return _HOLE.sub(lambda hole: written[hole[1]], dial_format)
+
+
+def endings(text: str, ways: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Give the digits that numbers written so may end with, where somebody looks for a number.
+
+    `ways` are countries and dial formats of operations. A text with four digits at least and nothing but
+    what numbers are written with; empty for any other. Read as a whole number where it is one, however it
+    is written, else as the last digits of some.
+    """
+    typed = " ".join("".join(c for c in text[: _LONGEST * 2] if unicodedata.category(c) != "Cf").split())
+    digits = "".join(str(int(c)) for c in typed if c.isdecimal())
+    if len(digits) < SHORTEST_ENDING or not _WRITTEN.fullmatch(typed):
+        return ()
+    found = {digits}
+    for country, dial_format in ways:
+        try:
+            number = read(typed, country)
+        except UnmappableError:
+            continue
+        found.add(phonenumbers.national_significant_number(number))
+        found.add("".join(c for c in write(dial_format, number) if c.isdecimal()))
+    return tuple(sorted(each for each in found if not _is_longer(each, found)))
+
+
+def _is_longer(number: str, others: Iterable[str]) -> bool:
+    """Tell whether whatever ends with `number` ends with another one too."""
+    return any(number != other and number.endswith(other) for other in others)
 
 
 def dial_format_fault(dial_format: str) -> str | None:

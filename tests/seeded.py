@@ -78,7 +78,7 @@ def _event(chance: random.Random, number: int, at: datetime, states: tuple[State
         source=source,
         route=route,
     )
-    event = Event(data={}, dedup_key=f"seeded{number}")
+    event = Event(data={}, dedup_key=f"seeded{number}", record_id=f"rec-{number % 1000}")
     delivery = Delivery(
         id=f"dl_{number:016x}", source=source, method="POST", url="", headers={}, body=b"", received_at=at
     )

@@ -43,7 +43,7 @@ def raising(error, least="viewer"):
     return attempt
 
 
-ADDRESSES = ["/", "/accounts", "/deliveries", "/parked", "/studio"]
+ADDRESSES = ["/", "/recalls", "/jobs", "/calendar", "/accounts", "/deliveries", "/parked", "/studio"]
 
 
 @pytest.mark.parametrize("language", ["en", "es"])

@@ -49,8 +49,13 @@ def fits(which: Filter, recall) -> bool:
         which.source is None or recall.source == which.source,
         which.route is None or recall.route == which.route,
         which.record is None or recall.record == which.record,
+        which.about is None
+        or which.about in {recall.customer_id, recall.record}
+        or any(recall.recall_telephone.endswith(end) for end in which.telephones or ()),
         which.prefix is None or recall.id.startswith(which.prefix),
-        which.telephones is None or any(recall.recall_telephone.endswith(end) for end in which.telephones),
+        which.about is not None
+        or which.telephones is None
+        or any(recall.recall_telephone.endswith(end) for end in which.telephones),
         which.created_from is None or recall.created_at >= which.created_from,
         which.created_until is None or recall.created_at < which.created_until,
         which.date_from is None or recall.recall_date >= which.date_from,
@@ -81,6 +86,7 @@ def filters(draw, recalls):
         telephones=draw(
             sometimes(st.sampled_from([(phone,), (phone[-4:],), (phone[-6:], "0000"), ("123",)]))
         ),
+        about=draw(sometimes(st.sampled_from([about.customer_id, about.record, phone, "nobody"]))),
         prefix=draw(sometimes(st.sampled_from([about.id, about.id[:10], about.id[:9], "rc_z"]))),
         created_from=draw(sometimes(MOMENTS)),
         created_until=draw(sometimes(MOMENTS)),

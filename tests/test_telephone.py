@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from integration.errors import UnmappableError
 from integration.telephone import dial_format_fault, read, write
+from integration.telephone import endings as endings_of
 
 COUNTRIES = ["CO", "MX", "AR", "BR", "PE", "EC", "CL", "US", "ES"]
 
@@ -163,3 +164,27 @@ def test_reading_what_was_written_gives_the_same_number(country, national):
     except UnmappableError:
         assume(False)
     assert write("{e164}", read("+" + write("{e164}", number), "US")) == write("{e164}", number)
+
+
+CO_MX = (("CO", "{national}"), ("CO", "9{national}"), ("MX", "{e164}"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "endings"),
+    [
+        ("+57 300 111 2233", {"3001112233"}),
+        ("573001112233", {"3001112233"}),
+        ("0057-300-111-22-33", {"3001112233"}),
+        ("300 111 2233", {"3001112233"}),
+        ("(55) 1234 5678", {"5512345678"}),
+        ("+52 1 55 1234 5678", {"5512345678"}),
+        ("2233", {"2233"}),
+        ("112 233", {"112233"}),
+        ("223", set()),
+        ("rc_00000001a1b2", set()),
+        ("80123456 or so", set()),
+        ("", set()),
+    ],
+)
+def test_a_number_is_looked_for_by_its_end_however_it_is_written(typed, endings):
+    assert set(endings_of(typed, CO_MX)) == endings

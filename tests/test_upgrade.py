@@ -56,7 +56,8 @@ def world(store):
     fill(target, 120)
     # 0.1.0 knew neither of these.
     for key in store.scan_iter(target.key("recall:*")):
-        store.hdel(key, "place", "digest")
+        store.hdel(key, "place", "digest", "record")
+    store.delete(*store.scan_iter(target.key("find:r:*")))
     return target
 
 

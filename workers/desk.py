@@ -19,6 +19,7 @@ from integration.mapping import RouteBook
 from integration.recall import State
 from integration.store_check import assure
 from integration.tally import Tally
+from workers.agenda import Agenda
 from workers.alerts import Alerts
 from workers.arrivals import Arrivals
 from workers.audit import Audit
@@ -90,6 +91,7 @@ class Desk:
         self.ledger = Ledger(store)
         self.recalls = Recalls(store)
         self.jobs = Jobs(store, self.recalls, doorbell.ring)
+        self.agenda = Agenda(store)
         self.arrivals = Arrivals(store)
         self.parking = Parking(store)
         self.processes = Processes(store)

@@ -78,12 +78,12 @@ class Jobs:
         self._recalls = recalls
         self._ring = ring
 
-    def begin(self, kind: Kind, which: Filter, *, who: str, reason: str, total: int | None = None) -> Job:
+    def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> Job:
         """Begin a job; workers take it up by themselves. Raises StoreAwayError.
 
         `reason` is written to each recall. Of what the filter finds only those that can be acted on count.
         """
-        which = acted_on(kind, which)
+        which = self.acted_on(kind, which)
         told = {
             "kind": kind,
             "filter": orjson.dumps(_filter_fields(which)).decode(),
@@ -93,6 +93,10 @@ class Jobs:
         }
         id_ = str(self._store.call("begin_job", orjson.dumps(told), secrets.token_hex(2)))
         return self.get(id_)
+
+    def acted_on(self, kind: str, which: Filter) -> Filter:
+        """Narrow a filter to the recalls that a job would act on."""
+        return acted_on(Kind(kind), which)
 
     def get(self, job: str) -> Job:
         """Give a job. Raises UnknownError."""

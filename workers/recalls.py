@@ -156,6 +156,13 @@ class Recalls:
         records = self._store.guarded(ask) if ids else []
         return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
+    def ahead_of(self, recall_id: str, lane: str) -> int | None:
+        """Tell how many recalls of its lane's queue go before one; None when it is not in the queue."""
+        rank = self._store.guarded(
+            lambda: self._store.client.zrank(self._store.key(f"lane:{lane}:queue"), recall_id)
+        )
+        return None if rank is None else int(rank)
+
     def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[str, ...]:
         """Queue a dead or expired recall again; gives lanes to ring for.
 

@@ -135,6 +135,7 @@ def _spec(which: Filter) -> dict[str, Any]:
         "source": which.source,
         "route": which.route,
         "record": which.record,
+        "about": which.about,
         "prefix": which.prefix,
         "telephones": None if which.telephones is None else [number[::-1] for number in which.telephones],
         "created_from": _ms(which.created_from),

@@ -14,12 +14,15 @@ from jinja2 import StrictUndefined
 
 from integration.dashboard import (
     accounts,
+    calendar,
     deliveries,
     failures,
     language,
     navigation,
     now,
     parked,
+    recall,
+    recalls,
     studio,
     times,
 )
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     View = Callable[..., ResponseReturnValue]
 
 # Each page's module lists its addresses and views in VIEWS.
-PAGES = (now, deliveries, parked, accounts, studio)
+PAGES = (now, recalls, recall, deliveries, parked, calendar, accounts, studio)
 
 TICK_SECONDS = 5
 

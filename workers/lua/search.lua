@@ -4,7 +4,8 @@
 -- by arrival, so a time of arrival is a range of ids.
 --
 -- spec: states {…}, accounts {…}; campaign, customer, source, route, record, prefix (texts);
---   telephones {reversed digits, of which any may match}; created_from, created_until, score_from,
+--   telephones {reversed digits, of which any may match}; about (the customer's or the record's id, else one of
+--   the telephones); created_from, created_until, score_from,
 --   score_until (ms; "until" is not part of it); below (an id; only older ones), most, want
 
 local Search = {}
@@ -43,6 +44,15 @@ local function ends_with(numbers)
   end
 end
 
+-- What people type may be a customer, a record of the CRM or the end of a number.
+local function is_about(spec)
+  local rings = ends_with(spec.telephones or {})
+  return function(id)
+    local r = redis.call('HMGET', recall_key(id), 'customer', 'record', 'telephone')
+    return r[1] == spec.about or r[2] == spec.about or rings(r[3])
+  end
+end
+
 -- What a recall must pass: its fields, and a test for each.
 local function tests_of(spec)
   local fields, tests = {'state'}, {spec.states and one_of(spec.states) or function(state) return state end}
@@ -53,7 +63,8 @@ local function tests_of(spec)
   for _, name in ipairs({'campaign', 'customer', 'source', 'route', 'record'}) do
     if spec[name] then add(name, equal(spec[name])) end
   end
-  if spec.telephones then add('telephone', ends_with(spec.telephones)) end
+  local about = spec.about and is_about(spec)
+  if spec.telephones and not about then add('telephone', ends_with(spec.telephones)) end
   if spec.created_from or spec.created_until then add('created', between(spec.created_from, spec.created_until)) end
   if spec.score_from or spec.score_until then add('score', between(spec.score_from, spec.score_until)) end
   return function(id)
@@ -61,7 +72,7 @@ local function tests_of(spec)
     for i, test in ipairs(tests) do
       if not test(values[i]) then return false end
     end
-    return true
+    return not about or about(id)
   end
 end
 
@@ -128,21 +139,42 @@ local function sorted(ids)
   return ids
 end
 
+-- All ids of members that begin so, added to a set; false when there would be too many.
+local function gather(set, key, prefix)
+  local from, till = '[' .. prefix, '(' .. prefix .. '~'
+  set.size = set.size + redis.call('ZLEXCOUNT', key, from, till)
+  if set.size > GATHERED then return false end
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', key, from, till)) do
+    set.ids[string.match(member, 'rc_%w+$')] = true
+  end
+  return true
+end
+
+local function ids_of(set)
+  local ids = {}
+  for id in pairs(set.ids) do ids[#ids + 1] = id end
+  return sorted(ids)
+end
+
 -- All ids whose telephone ends so; nil when there are too many.
 local function with_number(numbers)
-  local found, total = {}, 0
+  local set = {size = 0, ids = {}}
   for _, number in ipairs(numbers) do
-    local key, rest = Find.number(number)
-    local from, till = '[' .. rest, '(' .. rest .. '~'
-    total = total + redis.call('ZLEXCOUNT', key, from, till)
-    if total > GATHERED then return nil end
-    for _, member in ipairs(redis.call('ZRANGEBYLEX', key, from, till)) do
-      found[string.match(member, '|(.*)$')] = true
-    end
+    if not gather(set, Find.number(number)) then return nil end
   end
-  local ids = {}
-  for id in pairs(found) do ids[#ids + 1] = id end
-  return sorted(ids)
+  return ids_of(set)
+end
+
+-- All ids that a text may be about; nil when there are too many.
+local function all_about(spec)
+  local set = {size = 0, ids = {}}
+  for _, kind in ipairs({'c', 'r'}) do
+    if not gather(set, Find.text(kind, spec.about)) then return nil end
+  end
+  for _, number in ipairs(spec.telephones or {}) do
+    if not gather(set, Find.number(number)) then return nil end
+  end
+  return ids_of(set)
 end
 
 local function lanes_of(accounts)
@@ -173,7 +205,8 @@ local function only_queued(spec) return spec.states and #spec.states == 1 and sp
 local function places(spec)
   if spec.customer then return nil, by_text('c', spec.customer) end
   if spec.record then return nil, by_text('r', spec.record) end
-  local ids = spec.telephones and with_number(spec.telephones)
+  local ids = nil
+  if spec.about then ids = all_about(spec) elseif spec.telephones then ids = with_number(spec.telephones) end
   if not ids and only_queued(spec) and (spec.score_from or spec.score_until) then ids = queued_between(spec) end
   return ids, by_state(spec)
 end
