@@ -417,7 +417,7 @@ def a_worker(office):
 def goes_deaf(office, worker):
     for _ in range(DEAF_TURNS):
         worker.hearing.helped()
-    office.pass_time(DEAF_SECONDS)
+        office.pass_time(DEAF_SECONDS / DEAF_TURNS + 0.1)
     worker.beat()
     worker.beat()
 

@@ -12,6 +12,7 @@ from workers.hearing import (
     DEAF_TURNS,
     ELSEWHERE_DOORBELLS,
     ELSEWHERE_SECONDS,
+    RING_SECONDS,
     Heard,
     Hearing,
 )
@@ -144,7 +145,8 @@ def test_a_full_store_still_takes_signs_of_life(life, store):
 def deafened(life, worker, seconds=DEAF_SECONDS):
     for _ in range(DEAF_TURNS):
         worker.hearing.helped()
-    life.passes(seconds)
+        life.passes(RING_SECONDS)
+    life.passes(seconds - DEAF_TURNS * RING_SECONDS)
 
 
 def test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once(life):
@@ -187,6 +189,29 @@ def test_a_few_turns_of_the_sweep_in_a_short_time_are_no_deafness(life):
     worker = life.process()
     deafened(life, worker, DEAF_SECONDS - 1)
     worker.beat()
+    assert life.watcher.told == []
+
+
+def test_a_doorbell_is_rung_to_find_out_but_not_for_every_turn(life):
+    hearing = life.process().hearing
+    rung = 0
+    for _ in range(60):
+        rung += hearing.helped()
+        life.passes(0.5)
+    assert rung == 30 / RING_SECONDS
+
+
+def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_doorbells(life):
+    """As when somebody asks without ringing: which worker takes the doorbell of the sweep is chance."""
+    worker, other = life.process(), life.process()
+    for _ in range(10):
+        worker.hearing.helped()
+        life.passes(RING_SECONDS)
+        worker.beat()
+        with other.hearing.answering():
+            pass
+        other.beat()
+        worker.beat()
     assert life.watcher.told == []
 
 

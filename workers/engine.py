@@ -219,7 +219,8 @@ class Engine:
             self._doorbell.ring(lane)
 
     def _own_turn(self, lane: str) -> None:
-        self.pulse.hearing.helped()
+        if self.pulse.hearing.helped():
+            self._doorbell.ring(lane)
         try:
             self._tolerantly(lambda: self.take_turn(lane))
         finally:

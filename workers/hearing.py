@@ -1,8 +1,8 @@
 """Does this worker hear its doorbells? Judged by progress: rung for and taken, not by what Celery says.
 
 A consumer may be connected, answer pings and still take nothing. What tells is that the sweep has to take
-one turn after the other itself, or that other workers take doorbells and this one takes none. Pure: the
-clock is handed in.
+one turn after the other itself and nobody takes the doorbells that are rung beside, or that other workers
+take doorbells and this one takes none. Pure: the clock is handed in.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DEAF_SECONDS = 20.0
 """Celery needs up to 16 s to hear again after its broker was away."""
 DEAF_TURNS = 3
+RING_SECONDS = 5.0
+"""How long between doorbells that are rung only to find out whether somebody takes them."""
 ELSEWHERE_SECONDS = 30.0
 ELSEWHERE_DOORBELLS = 50
 """So many go to others by chance alone hardly ever: a broker serves first who has waited longest."""
@@ -40,7 +42,9 @@ class Hearing:
         self._answering = 0
         self._silent_since = clock()
         self._turns: list[float] = []
+        self._rang_at: float | None = None
         self._elsewhere: int | None = None
+        self._elsewhere_then: int | None = None
         self._was_deaf_since: float | None = None
         self.deaf_since: float | None = None
         self.doorbell_at: float | None = None
@@ -55,7 +59,7 @@ class Hearing:
             self.doorbells += 1
             self._answering += 1
             self._turns.clear()
-            self._elsewhere = self.deaf_since = None
+            self._elsewhere = self._elsewhere_then = self.deaf_since = None
         try:
             yield
         finally:
@@ -63,12 +67,20 @@ class Hearing:
                 self._answering -= 1
                 self._silent_since = self._clock()
 
-    def helped(self) -> None:
-        """Count a turn that the sweep took, because its doorbell stayed untaken."""
+    def helped(self) -> bool:
+        """Count a turn that the sweep took, because its doorbell stayed untaken.
+
+        True: ring it once more. It may never have been rung, and whether it is taken tells who hears.
+        """
         with self._lock:
+            now = self._clock()
             self.sweeps += 1
+            if self._rang_at is not None and now - self._rang_at < RING_SECONDS:
+                return False
+            self._rang_at = now
             if len(self._turns) < DEAF_TURNS:
-                self._turns.append(self._clock())
+                self._turns.append(now)
+            return True
 
     def judge(self, elsewhere: int) -> Heard | None:
         """Tell what changed since it was last asked; `elsewhere`: doorbells that all others took so far."""
@@ -76,6 +88,7 @@ class Hearing:
             now = self._clock()
             if self._elsewhere is None or elsewhere < self._elsewhere:
                 self._elsewhere = elsewhere
+            self._forget_turns_if_others_hear(elsewhere)
             if self.deaf_since is None:
                 self.deaf_since = self._found_deaf(now, elsewhere - self._elsewhere)
             was, self._was_deaf_since = self._was_deaf_since, self.deaf_since
@@ -84,6 +97,15 @@ class Hearing:
         if was is not None and self._was_deaf_since is None:
             return Heard(deaf=False, seconds=now - was)
         return None
+
+    def _forget_turns_if_others_hear(self, elsewhere: int) -> None:
+        if not self._turns:
+            self._elsewhere_then = None
+        elif self._elsewhere_then is None:
+            self._elsewhere_then = elsewhere
+        elif elsewhere > self._elsewhere_then:
+            self._turns.clear()
+            self._elsewhere_then = None
 
     def _found_deaf(self, now: float, elsewhere: int) -> float | None:
         if self._answering:
