@@ -422,7 +422,8 @@ class LaneMachine(RuleBasedStateMachine):
         assert not lane.fields.get("first")
         assert lane.fields.get("aside", "") in {"", *lane.queue}
         assert self.is_newest(reply.recall_id)
-        assert not any(lane.fields.get(name) for name in ("stopped", "gone", "paused"))
+        assert not any(lane.fields.get(name) for name in ("stopped", "gone"))
+        assert not self.is_paused(lane.fields)
 
     def take(self, owner: Owner, reply: Claim | NoClaim, *, lost: bool, again: tuple) -> None:
         """A worker learns what it was told, or does not."""
@@ -542,7 +543,7 @@ class LaneMachine(RuleBasedStateMachine):
                 self.lanes.resume(lane)
                 self.push_once(lane, how)
             fields = self.view().lanes[lane].fields
-            if fields.get("stopped") or fields.get("paused"):
+            if fields.get("stopped") or self.is_paused(fields):
                 self.lanes.resume(lane)
             ready = max(float(fields.get(name) or 0) for name in ("wait", "quiet", "lease"))
             self.time += timedelta(milliseconds=max(0, ready - self.store_ms()))
@@ -619,11 +620,12 @@ class LaneMachine(RuleBasedStateMachine):
 
     # --- operators -------------------------------------------------------------------------------
 
-    @rule(lane=st.sampled_from(LANES), pause=st.booleans())
-    def an_operator_pauses_or_resumes(self, lane, pause):
+    @rule(lane=st.sampled_from(LANES), pause=st.booleans(), minutes=st.sampled_from([None, 1, 60]))
+    def an_operator_pauses_or_resumes(self, lane, pause, minutes):
         before = self.view().lanes[lane].fields
         if pause:
-            self.lanes.pause(lane, "maintenance")
+            now = datetime.fromtimestamp(self.store_ms() / 1000, UTC)
+            self.lanes.pause(lane, "maintenance", minutes and now + timedelta(minutes=minutes))
         else:
             self.lanes.resume(lane)
         after = self.view().lanes[lane].fields
@@ -741,11 +743,15 @@ class LaneMachine(RuleBasedStateMachine):
                 assert name in rung
         assert before.recalls == after.recalls
 
+    def is_paused(self, fields: dict[str, str]) -> bool:
+        ends = float(fields.get("paused_until") or 0)
+        return bool(fields.get("paused")) and (not ends or ends > self.store_ms())
+
     def may_go_on(self, lane: Lane) -> bool:
         fields = lane.fields
         if fields.get("inflight"):
             return float(fields["lease"]) <= self.store_ms()
-        if fields.get("stopped") or fields.get("paused") or not lane.queue:
+        if fields.get("stopped") or self.is_paused(fields) or not lane.queue:
             return False
         return all(float(fields.get(name) or 0) <= self.store_ms() for name in ("wait", "quiet"))
 
@@ -833,7 +839,7 @@ class LaneMachine(RuleBasedStateMachine):
     def check_due(self, view: View) -> None:
         now = self.store_ms()
         for name, lane in view.lanes.items():
-            held_up = (lane.fields.get("stopped") or lane.fields.get("paused")) and not lane.fields.get(
+            held_up = (lane.fields.get("stopped") or self.is_paused(lane.fields)) and not lane.fields.get(
                 "inflight"
             )
             if not lane.has_work() or held_up:
@@ -866,7 +872,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.fill(full=False)
         self.lanes.bind(self.world.bound)
         for name, lane in self.view().lanes.items():
-            if lane.fields.get("paused") or lane.fields.get("stopped"):
+            if self.is_paused(lane.fields) or lane.fields.get("stopped"):
                 self.lanes.resume(name)
         for _ in range(400):
             if not any(lane.has_work() for lane in self.view().lanes.values()):

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from flask import Flask, request
@@ -655,6 +655,11 @@ def test_a_pause_without_reason_names_who_paused(web, more):
         ({"json": {"reason": "a\nb"}}, 422),
         ({"json": {"reason": "x" * 257}}, 422),
         ({"json": []}, 422),
+        ({"json": {"until": "2030-06-03T18:00:00"}}, 422),
+        ({"json": {"until": "2020-06-03T18:00:00Z"}}, 422),
+        ({"json": {"until": "2130-06-03T18:00:00Z"}}, 422),
+        ({"json": {"until": 1893456000}}, 422),
+        ({"json": {"until": "tomorrow"}}, 422),
         ({"data": b"{", "content_type": "application/json"}, 400),
         ({"data": b"reason=x", "content_type": "application/x-www-form-urlencoded"}, 415),
         ({"data": b" " * (MAX_BODY_BYTES + 1), "content_type": "application/json"}, 413),
@@ -663,6 +668,14 @@ def test_a_pause_without_reason_names_who_paused(web, more):
 def test_a_bad_pause_is_refused_and_pauses_nothing(web, more, status):
     assert web.post("/v1/accounts/bogota/pause", **more).status_code == status
     assert web.get("/v1/accounts/bogota").json["state"] == "idle"
+
+
+def test_a_pause_with_an_end_tells_it(web):
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    local = ends.astimezone(timezone(timedelta(hours=-5)))
+    paused = web.post("/v1/accounts/bogota/pause", {"until": local.isoformat()})
+    assert (paused.status_code, paused.json["state"]) == (200, "paused")
+    assert datetime.fromisoformat(paused.json["until"]) == ends
 
 
 def test_a_limited_key_sees_and_pauses_only_its_own_accounts(web):

@@ -8,11 +8,10 @@ import pytest
 
 from cli_runner import Ringback
 from hubspot_stub import TOKEN, HubspotStub
-from integration.commands.online import PAUSED_BY_US, LaneInUseError, ask_lanes, held
-from integration.config_file import load
+from integration.commands.online import ask_lanes
 from integration.sandbox import Sandbox
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
-from workers.lane import Claim, Lanes, Outcome
+from workers.lane import Claim, Outcome
 from workers.quota import terms_of
 from workers.turn import utc_now
 
@@ -210,22 +209,6 @@ def queued(desk, tmp_path, store):
     desk.admit(delivery, plan_delivery(desk.book, delivery, [event], now), b"{}")
 
 
-def test_an_idle_lane_is_held_for_the_call_and_let_go_after_it(desk, queued):
-    account = desk.config.accounts["bogota"]
-    with held(desk.store, account):
-        assert desk.account("bogota").reason == PAUSED_BY_US
-        lane, terms = desk.lanes.bound()["bogota"], terms_of(account, utc_now())
-        assert not isinstance(desk.lanes.acquire(lane, "nonce", terms)[0], Claim)
-    assert state(desk) == "idle"
-    claim(desk)
-
-
-def test_a_lane_is_let_go_also_when_the_call_fails(desk):
-    with pytest.raises(RuntimeError), held(desk.store, desk.config.accounts["bogota"]):
-        raise RuntimeError
-    assert state(desk) == "idle"
-
-
 def test_a_lane_with_a_call_under_way_is_left_alone(desk, queued, run, sandbox):
     claim(desk)
     report = run.json("check", "--online", status=1)
@@ -235,85 +218,10 @@ def test_a_lane_with_a_call_under_way_is_left_alone(desk, queued, run, sandbox):
     assert state(desk) == "busy"
 
 
-def test_a_push_that_begins_just_before_the_hold_is_left_alone(desk, queued, monkeypatch):
-    pause = Lanes.pause
-
-    def late(self, lane, reason):
-        claim(desk)
-        pause(self, lane, reason)
-
-    monkeypatch.setattr(Lanes, "pause", late)
-    with pytest.raises(LaneInUseError), held(desk.store, desk.config.accounts["bogota"]):
-        pytest.fail("held")
-    assert state(desk) == "busy"
-
-
-def test_a_paused_lane_with_a_call_under_way_is_left_alone(desk, queued):
-    claim(desk)
-    desk.pause("bogota", "a break")
-    with pytest.raises(LaneInUseError), held(desk.store, desk.config.accounts["bogota"]):
-        pytest.fail("held")
-    assert desk.account("bogota").reason == "a break"
-
-
-def test_a_lane_in_its_quiet_time_is_left_alone(desk, queued):
-    claim(desk)(quiet=True, sent_ms=0)
-    with pytest.raises(LaneInUseError), held(desk.store, desk.config.accounts["bogota"]):
-        pytest.fail("held")
-    assert state(desk) == "waiting"
-
-
-def test_a_lane_that_waits_goes_on_waiting(desk, queued):
-    claim(desk)(wait_ms=60_000, reason="the day's calls are used up")
-    with pytest.raises(LaneInUseError, match="used up"), held(desk.store, desk.config.accounts["bogota"]):
-        pytest.fail("held")
-    assert state(desk) == "waiting"
-
-
-def test_a_pause_of_the_operator_stays(desk):
-    desk.pause("bogota", "a break")
-    with held(desk.store, desk.config.accounts["bogota"]):
-        assert desk.account("bogota").reason == "a break"
-    assert desk.account("bogota").reason == "a break"
-
-
-def test_a_stop_stays_a_stop(desk, queued):
-    claim(desk)(stop="wolkvox does not take the token")
-    with held(desk.store, desk.config.accounts["bogota"]):
-        assert state(desk) == "stopped"
-    assert state(desk) == "stopped"
-
-
-def test_an_operator_who_pauses_meanwhile_is_heard(desk):
-    with held(desk.store, desk.config.accounts["bogota"]):
-        desk.pause("bogota", "a break")
-    assert desk.account("bogota").reason == "a break"
-
-
 def test_a_store_that_no_worker_has_seen_needs_no_holding(desk, store):
     store.flushall()
-    with held(desk.store, desk.config.accounts["bogota"]):
-        pass
+    assert [asked.good for asked in ask_lanes(desk.config, desk.store)] == [True, True]
     assert store.keys() == []
-
-
-def test_the_lane_stays_held_while_wolkvox_may_be_working_on_the_call(
-    desk, store, sandbox, tmp_path, monkeypatch
-):
-    path = write_config(tmp_path, two_accounts(sandbox.url, QUICK) + SOURCES_AND_ROUTES)
-    config = load(path, ENVIRON)
-    sandbox.add_rule(action="hang", seconds=30)
-    waited = []
-
-    def sleep(seconds):
-        waited.append((seconds, state(desk)))
-
-    monkeypatch.setattr("integration.commands.online.time.sleep", sleep)
-    asked = ask_lanes(config, desk.store)
-    assert [one.good for one in asked] == [False, False]
-    assert "may still be working" in asked[0].told
-    assert waited[0] == (config.accounts["bogota"].quiet_seconds, "paused")
-    assert state(desk) == "idle"
 
 
 def test_a_check_of_another_configuration_changes_no_lane(desk, queued, run, tmp_path, store):

@@ -346,6 +346,16 @@ def test_pause_and_resume_change_the_lane(run):
     assert "bogota is idle" in run("resume", "bogota").stdout
 
 
+def test_a_pause_for_some_minutes_says_until_when(run):
+    paused = run.json("pause", "bogota", "--minutes", "30")
+    assert (
+        timedelta(minutes=29)
+        < datetime.fromisoformat(paused["until"]) - datetime.now(UTC)
+        < timedelta(minutes=31)
+    )
+    assert run("pause", "bogota", "--minutes", "0").exit_code == 2
+
+
 def test_a_pause_without_a_reason_has_one(run):
     assert run.json("pause", "bogota")["reason"] == "paused by the operator"
 

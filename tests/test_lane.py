@@ -401,6 +401,62 @@ def test_pause_lets_nothing_go_and_resume_rings(world):
     assert isinstance(world.acquire(), Claim)
 
 
+def test_a_pause_with_an_end_is_over_by_itself(world):
+    world.ask("c1")
+    ends = world.now + timedelta(minutes=10)
+    world.lanes.pause("L1", "lunch", ends)
+    assert world.acquire().kind == "paused"
+    assert (world.lane().state, world.lane().reason, world.lane().until) == ("paused", "lunch", ends)
+    world.pass_time(601)
+    # Nobody has touched the lane, and it stands as if it had been resumed.
+    assert world.lane().state == "idle"
+    assert [lane for lane, _ in world.lanes.sweep()] == ["L1"]
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_a_lane_whose_pause_ends_is_looked_at_when_it_does(world):
+    world.ask("c1")
+    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    assert world.lanes.sweep() == []
+    assert world.due() is not None
+    world.pass_time(21)
+    assert [lane for lane, _ in world.lanes.sweep()] == ["L1"]
+
+
+def test_what_arrives_after_a_pause_ended_rings_at_once(world):
+    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    assert world.ask("c1").lanes == ()
+    world.pass_time(21)
+    assert world.ask("c2").lanes == ("L1",)
+
+
+def test_a_pause_without_an_end_takes_the_place_of_one_with_and_the_other_way_round(world):
+    world.ask("c1")
+    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    world.lanes.pause("L1", "for good")
+    world.pass_time(3600)
+    assert (world.lane().state, world.lane().until) == ("paused", None)
+    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    world.lanes.resume("L1")
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_a_clock_that_goes_back_makes_no_pause_longer_than_it_was_to_be(world):
+    world.ask("c1")
+    world.lanes.pause("L1", "lunch", world.now + timedelta(minutes=10))
+    world.pass_time(-24 * 3600)
+    world.acquire()
+    world.pass_time(601)
+    assert isinstance(world.acquire(), Claim)
+
+
+def test_the_end_of_a_pause_goes_along_to_a_new_token(world):
+    ends = world.now + timedelta(minutes=10)
+    world.lanes.pause("L1", "lunch", ends)
+    world.bind(bogota="L9", lima="L2")
+    assert (world.lane("L9").state, world.lane("L9").until) == ("paused", ends)
+
+
 def test_a_stopped_lane_keeps_its_recall_until_resume(world):
     recall = world.ask_id("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))

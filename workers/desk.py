@@ -285,9 +285,9 @@ class Desk:
             raise UnknownError("no such account")
         return self._accounts([name], bound)[0]
 
-    def pause(self, name: str, reason: str) -> None:
-        """Pause an account's lane. Raises UnknownError."""
-        self.lanes.pause(self._lane(name), reason)
+    def pause(self, name: str, reason: str, until: datetime | None = None) -> None:
+        """Pause an account's lane, until somebody resumes it or until a moment. Raises UnknownError."""
+        self.lanes.pause(self._lane(name), reason, until)
 
     def resume(self, name: str) -> None:
         """Resume an account's lane. Raises UnknownError."""

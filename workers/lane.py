@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from workers.store import Store
 
 
+LOAN = "a test call"
+"""What is in flight on a lane that is lent; as LOAN in lua/keys.lua."""
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "quiet time: the store lost some of its history, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
@@ -162,9 +164,28 @@ class Lanes:
         flat = self._store.call("sweep", limit)
         return [(flat[i], int(flat[i + 1])) for i in range(0, len(flat), 2)]
 
-    def pause(self, lane: str, reason: str) -> None:
-        """Let nothing more be pushed until `resume`; the call in flight ends as it will."""
-        self._store.call("pause", lane, reason or "paused by the operator")
+    def pause(self, lane: str, reason: str, until: datetime | None = None) -> None:
+        """Let nothing more be pushed until `resume`, or until a moment; the call in flight ends as it will.
+
+        No worker needs to be told that the moment (aware) has come: the lane's own record holds it.
+        """
+        until_ms = "" if until is None else round(until.timestamp() * 1000)
+        self._store.call("pause", lane, reason or "paused by the operator", until_ms)
+
+    def lend(self, lane: str, nonce: str, terms: Terms) -> int | NoClaim:
+        """Take the lane for one call that is none of its recalls', under a lease; gives its fence.
+
+        A paused or stopped lane is lent too; one that pushes, waits or is quiet is not (busy, wait).
+        """
+        reply = read_json(self._store.call("lend", lane, nonce, terms.to_json())[0])
+        if reply["kind"] == "lent":
+            return int(reply["fence"])
+        return NoClaim(reply["kind"], reply["reason"], int(reply["until"]))
+
+    def give_back(self, lane: str, fence: int, *, sent_ms: int | None, quiet: bool) -> bool:
+        """Give a lent lane back. `sent_ms` and `quiet` as in `Outcome`. True: ring its doorbell."""
+        sent = "" if sent_ms is None else sent_ms
+        return bool(self._store.call("give_back", lane, fence, sent, int(quiet))[1])
 
     def resume(self, lane: str) -> bool:
         """End pause, stop, backoff and quota wait; never a lease or a quiet time. True: ring."""
@@ -222,14 +243,16 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, hel
     quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))
     if stopped := fields.get("stopped") or fields.get("gone"):
         return stand("stopped", stopped)
-    if fields.get("paused"):
-        return stand("paused", fields["paused"])
+    pause_ends = int(float(fields.get("paused_until") or 0))
+    if fields.get("paused") and (pause_ends > now_ms or not pause_ends):
+        return stand("paused", fields["paused"], pause_ends or None)
     if held_ms > max(now_ms, quiet, wait):
         return stand("waiting", HELD, held_ms)
     if max(quiet, wait) > now_ms:
         return stand("waiting", fields.get("wait_reason") if wait > now_ms else QUIET, max(quiet, wait))
     if fields.get("inflight"):
-        return stand("busy", "a recall is being pushed", lease)
+        loan = fields["inflight"] == LOAN
+        return stand("busy", "a test call is being made" if loan else "a recall is being pushed", lease)
     rung, rings = (int(fields.get(name) or 0) for name in ("rung", "rings"))
     untaken = rung and (rings > UNTAKEN_RINGS or now_ms - rung > UNTAKEN_MS)
     return stand("idle", UNTAKEN if untaken else None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flask import request
 
 from integration.api.keys import may_see
-from integration.api.models import AccountList, AccountShown, Me, PauseAsked
-from integration.api.requests import checked, optional_json_body
+from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountShown, Me, PauseAsked
+from integration.api.requests import bad_fields, checked, optional_json_body
 from integration.errors import UnknownError
 
 if TYPE_CHECKING:
@@ -36,11 +37,22 @@ def one(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
 
 
 def pause(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
-    """Pause an account's lane, for the reason in the body if there is one. Raises UnknownError."""
+    """Pause an account's lane, for the reason and until the moment in the body, if any. Raises UnknownError.
+
+    Raises ProblemError (422) for a moment that has passed or lies too far ahead.
+    """
     asked = checked(PauseAsked, optional_json_body(request))
     one(desk, caller, name)
-    desk.pause(name, asked.reason or f"paused by api:{caller.name}")
+    if asked.until is not None and not is_pause_end(asked.until, datetime.now(UTC)):
+        allowed = PauseAsked.model_fields["until"].description or ""
+        raise bad_fields([{"pointer": "/until", "detail": f"another moment; allowed: {allowed}"}])
+    desk.pause(name, asked.reason or f"paused by api:{caller.name}", asked.until)
     return one(desk, caller, name)
+
+
+def is_pause_end(until: datetime, now: datetime) -> bool:
+    """Tell whether a pause may end then: in the future, but not in years."""
+    return now < until <= now + timedelta(days=MOST_PAUSE_DAYS)
 
 
 def resume(desk: Desk, caller: ApiKey, name: str) -> AccountShown:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 256
 MOST_ITEMS = 200
 DEFAULT_ITEMS = 50
+MOST_PAUSE_DAYS = 366
 RECALL_ID = r"^rc_[0-9a-z]{8}[0-9a-f]{4}$"
 CURSOR = r"^c1_[0-9a-z]{8}[0-9a-f]{4}$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
@@ -200,13 +201,35 @@ class Me(Shown):
     accounts: tuple[str, ...]
 
 
+def _aware_moment(value: object) -> object:
+    # Pydantic alone would also take a number for seconds since 1970.
+    if value is None or isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a text")  # noqa: TRY004 (pydantic reports this kind)
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a zone")
+    return moment
+
+
 class PauseAsked(Asked):
-    """Why an account is paused; may be left out."""
+    """Why an account is paused, and until when; both may be left out."""
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)] | None = Field(
         default=None,
         description=f"one line of text of 1 to {LONGEST_TEXT} characters",
         examples=["the campaign is being changed"],
+    )
+    until: Annotated[
+        datetime | None,
+        BeforeValidator(_aware_moment),
+        WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
+    ] = Field(
+        default=None,
+        description=f"ISO 8601 with offset, in the future, at most {MOST_PAUSE_DAYS} days ahead: the account "
+        "then goes on by itself; left out = until it is resumed",
+        examples=["2030-06-03T18:00:00-05:00"],
     )
 
 

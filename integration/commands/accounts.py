@@ -6,12 +6,13 @@ flight or a quiet time short.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from integration import render
-from integration.api.models import AccountShown
+from integration.api.models import MOST_PAUSE_DAYS, AccountShown
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 
 if TYPE_CHECKING:
@@ -70,17 +71,24 @@ def _age(seconds: float | None) -> str:
 @click.command(cls=AsWritten)
 @click.argument("account")
 @click.option("--reason", metavar="TEXT", default="", help="Why; shown to whoever looks at the account.")
+@click.option(
+    "--minutes",
+    type=click.IntRange(1, MOST_PAUSE_DAYS * 24 * 60),
+    help="For how long; it then goes on by itself. Left out: until `ringback resume`.",
+)
 @config_option
 @json_option
 @pass_session
-def pause(session: Session, account: str, reason: str, *, as_json: bool) -> None:
-    """Push nothing more for ACCOUNT until `ringback resume`. What arrives is queued.
+def pause(session: Session, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
+    """Push nothing more for ACCOUNT until `ringback resume`, or for some minutes. What arrives is queued.
 
-    Example:
+    Examples:
       ringback pause bogota --reason "the campaign is being changed"
+      ringback pause bogota --minutes 30
     """
     session.require_account(account)
-    session.desk.pause(account, render.clean(reason).strip())
+    until = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
+    session.desk.pause(account, render.clean(reason).strip(), until)
     _report(session, account, as_json=as_json)
 
 

@@ -1,37 +1,23 @@
 """`ringback check --online`: one real call that only reads, per lane, and one lookup per HubSpot source.
 
-Never a second call on a token: a lane that is pushing or waiting is left alone, and an idle one is
-paused for the call. Where no store can be seen, nobody can tell, and the operator is told so.
+Never a second call on a token: a lane that is pushing or waiting is left alone, and a free one is held by
+a lease for the call. Where no store can be seen, nobody can tell, and the operator is told so.
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from integration.config import HubspotSource
-from integration.errors import RingbackError
 from integration.hubspot_contacts import ContactsAway, read_contacts
-from integration.wolkvox import build_campaigns_call
-from integration.wolkvox_http import Line, boottime, judge
-from workers.lane import Lanes, held_until, lane_id, lane_state
+from workers.inquiry import LaneInUseError, ask_campaigns, ask_in_lane
+from workers.lane import Lanes, lane_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from integration.config import Account, Config
-    from integration.wolkvox_http import Exchange
+    from workers.inquiry import Answer
     from workers.store import Store
-
-PAUSED_BY_US = "ringback check --online is asking wolkvox; resume if this stays"
-
-
-class LaneInUseError(RingbackError):
-    """The lane may have a call under way, so none is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,99 +59,22 @@ def ask_lookups(config: Config) -> list[Asked]:
 def _ask_lane(accounts: list[Account], store: Store | None) -> Asked:
     account, names = accounts[0], tuple(account.name for account in accounts)
     try:
-        if store is None:
-            return _judged(names, *_campaigns(account))
-        with held(store, account):
-            exchange, quiet = _campaigns(account)
-            if quiet:
-                # It may still be working on the call, and whatever is queued must not meet it.
-                time.sleep(account.quiet_seconds)
+        answer = _ask(account, store)
     except LaneInUseError as error:
         return Asked(who=names, good=False, told=f"not asked: {error}")
-    return _judged(names, exchange, quiet)
+    return Asked(who=names, good=answer.good, told=answer.told)
 
 
-@contextmanager
-def held(store: Store, account: Account) -> Iterator[None]:
-    """Keep a lane free of calls. Raises LaneInUseError when it is not free, StoreAwayError."""
+def _ask(account: Account, store: Store | None) -> Answer:
+    key = None if store is None else _lane_key(store)
+    if store is None or key is None:
+        return ask_campaigns(account)
+    lane = lane_id(key, account.token.get_secret_value())
+    # Nobody is rung: the workers' sweep finds what the lane has to do.
+    return ask_in_lane(Lanes(store), lane, account, lambda _: None)
+
+
+def _lane_key(store: Store) -> bytes | None:
+    """Give the key of lane ids; None in a store that no worker has ever seen."""
     key: Any = store.guarded(lambda: store.client.hget(store.key("meta"), "lane_key"))
-    if key is None:
-        # No worker has ever seen this store.
-        yield
-        return
-    lane = lane_id(bytes.fromhex(key), account.token.get_secret_value())
-    state = _require_free(store, lane, account)
-    if state in {"paused", "stopped"}:
-        yield
-        return
-    lanes = Lanes(store)
-    lanes.pause(lane, PAUSED_BY_US)
-    try:
-        # A turn may have begun between the look and the pause.
-        _require_free(store, lane, account)
-        yield
-    finally:
-        if _fields(store, lane).get("paused") == PAUSED_BY_US:
-            lanes.resume(lane)
-
-
-def _fields(store: Store, lane: str) -> dict[str, str]:
-    return dict(store.guarded(lambda: store.client.hgetall(store.key(f"lane:{lane}"))))
-
-
-def _require_free(store: Store, lane: str, account: Account) -> str:
-    """Give the lane's state when no call can be under way on it. Raises LaneInUseError."""
-    fields, now_ms = _fields(store, lane), store.now_ms()
-    times = {name: float(fields.get(name) or 0) for name in ("lease", "quiet")}
-    pushing = fields.get("inflight") and times["lease"] > now_ms
-    if pushing or times["quiet"] > now_ms:
-        raise LaneInUseError("a call is under way on this token; try again, or pause the account first")
-    lost_at = store.guarded(lambda: store.client.hget(store.key("meta"), "held"))
-    held_ms = held_until(lost_at, account.lease_seconds)
-    state = lane_state(fields, now_ms=now_ms, today=None, held_ms=held_ms)
-    if state.state == "waiting":
-        raise LaneInUseError(f"the lane waits: {state.reason}")
-    return state.state
-
-
-def _campaigns(account: Account) -> tuple[Exchange, bool]:
-    """Ask for the campaigns; the flag: wolkvox may still be working on the call."""
-    with Line(account.endpoint) as line:
-        exchange = line.push(
-            build_campaigns_call(account),
-            claimed_at=boottime(),
-            latest_write_seconds=account.latest_write_seconds,
-            timeout_seconds=account.timeout_seconds,
-        )
-    return exchange, judge(exchange).quiet
-
-
-def _judged(names: tuple[str, ...], exchange: Exchange, quiet: bool) -> Asked:  # noqa: FBT001  (of `_campaigns`)
-    rows = _rows(exchange)
-    if rows is None:
-        told = judge(exchange).reason + ("; it may still be working on the call" if quiet else "")
-        return Asked(who=names, good=False, told=told)
-    return Asked(who=names, good=True, told=f"wolkvox takes the token, and names {rows} campaigns")
-
-
-def _rows(exchange: Exchange) -> int | None:
-    """Count the campaigns of an answer; None when it is not a success.
-
-    The rows stand in `data` wherever an answer was seen; the fields around them are not documented.
-    Some reports answer 404 when there is nothing to list (seen, not documented).
-    """
-    if not exchange.complete or exchange.status is None:
-        return None
-    try:
-        answer = orjson.loads(exchange.body)
-    except orjson.JSONDecodeError:
-        return None
-    if isinstance(answer, list):
-        return len(answer) if exchange.status == 200 else None  # noqa: PLR2004  (HTTP)
-    if not isinstance(answer, dict):
-        return None
-    code = str(answer.get("code", exchange.status))
-    data = answer.get("data")
-    if code in {"200", "404"} and exchange.status in {200, 404}:
-        return len(data) if isinstance(data, list) else 0
-    return None
+    return None if key is None else bytes.fromhex(key)

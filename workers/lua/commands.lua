@@ -1,10 +1,18 @@
 -- The commands that are not called for every delivery or push: those stand with what they do.
 
-function COMMANDS.pause(lane, reason)
+function COMMANDS.pause(lane, reason, until_ms)
   return with_lane(lane, function(l)
     History.grow()
-    Lane.pause(l, reason)
+    Lane.pause(l, reason, tonumber(until_ms))
   end)
+end
+
+function COMMANDS.lend(lane, nonce, terms)
+  return with_lane(lane, function(l) return Lane.lend(l, nonce, cjson.decode(terms)) end)
+end
+
+function COMMANDS.give_back(lane, fence, sent_ms, quiet)
+  return with_lane(lane, function(l) Lane.give_back(l, tonumber(fence), tonumber(sent_ms), quiet == '1') end)
 end
 
 function COMMANDS.resume(lane)

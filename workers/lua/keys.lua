@@ -73,11 +73,12 @@
 --   owner    the nonce of the latest turn, so that it may ask again for a reply that was lost
 --   step     number of the last call of that turn; the same number again gets the last reply again
 --   reply    that last reply
---   inflight the recall being pushed; "" when none. Only then is there a lease
+--   inflight the recall being pushed, LOAN for a test call; "" when none. Only then is there a lease
 --   lease    ms until which a claim holds; lease_ms its length
 --   quiet    ms until which wolkvox may still be working on a call; quiet_ms its length
 --   wait, wait_reason        ms until which the lane waits after a fault, and why; wait_ms its length
 --   paused, stopped          the reason, "" when not
+--   paused_until, paused_ms  ms at which a pause ends by itself, and its length; "" when somebody must end it
 --   gone     the same when the configuration no longer has its account; only the configuration ends that
 --   first    the recall that goes before all others: it made the lane wait
 --   aside    the recall set aside while another one probes the lane; probing = "1" while that is pushed
@@ -119,6 +120,8 @@ end
 local function refuse_when_full()
   redis.call('HINCRBY', P .. 'meta', 'seq', 0)
 end
+
+local LOAN = 'a test call'  -- what is in flight on a lane that is lent, in the place of a recall's id
 
 local function hash(key)
   local flat, fields = redis.call('HGETALL', key), {}

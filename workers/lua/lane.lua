@@ -29,7 +29,10 @@ end
 
 -- A store clock that jumped back must not lock a lane: no time lies further ahead than it was ever set.
 function Lane.clamp(l)
-  local reach = {lease = Lane.num(l, 'lease_ms'), quiet = Lane.num(l, 'quiet_ms'), wait = Lane.num(l, 'wait_ms')}
+  local reach = {}
+  for field, length in pairs({lease = 'lease_ms', quiet = 'quiet_ms', wait = 'wait_ms', paused_until = 'paused_ms'}) do
+    reach[field] = Lane.num(l, length)
+  end
   for field, most in pairs(reach) do
     if Lane.num(l, field) > now + most then Lane.set(l, field, now + most) end
   end
@@ -41,13 +44,22 @@ function Lane.stopped(l)
   return reason ~= '' and reason or Lane.get(l, 'gone')
 end
 
+-- Until when the lane is paused: ms, 0 when it is not or its time is over, nil when somebody must resume it.
+function Lane.paused_until(l)
+  if Lane.get(l, 'paused') == '' then return 0 end
+  if Lane.get(l, 'paused_until') == '' then return nil end
+  local at = Lane.num(l, 'paused_until')
+  return at > now and at or 0
+end
+
 -- When somebody should look at the lane again: ms, or nil when nothing is to be done or nobody may.
 function Lane.ready_at(l)
   if Lane.get(l, 'inflight') ~= '' then return Lane.num(l, 'lease') end
-  if Lane.stopped(l) ~= '' or Lane.get(l, 'paused') ~= '' then return nil end
+  local paused = Lane.paused_until(l)
+  if Lane.stopped(l) ~= '' or not paused then return nil end
   if redis.call('ZCARD', l.queue) == 0 then return nil end
   local held = History.held_until(Lane.num(l, 'lease_ms'))
-  return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'), held, History.settling())
+  return math.max(now, Lane.num(l, 'wait'), Lane.num(l, 'quiet'), paused, held, History.settling())
 end
 
 -- No look lies further ahead than PATIENCE, so one that does was planned before the clock went back.

@@ -109,7 +109,9 @@ local function rebind(account, old, lane, users)
   if busy > now then return busy end
   Lane.recover(from)
   Lane.set(from, 'fence', History.grow())
-  if Lane.get(from, 'paused') ~= '' then Lane.set(to, 'paused', Lane.get(from, 'paused')) end
+  if Lane.paused_until(from) ~= 0 then
+    for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Lane.set(to, field, Lane.get(from, field)) end
+  end
   move_day(from, to)
   if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end
   redis.call('HSET', P .. 'accounts', account, lane)

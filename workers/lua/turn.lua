@@ -35,6 +35,10 @@ function Lane.recover(l)
   local id = Lane.get(l, 'inflight')
   if id == '' then return end
   Lane.set(l, 'inflight', '')
+  if id == LOAN then
+    Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1)
+    return
+  end
   Recall.add_attempt(id, cjson.encode({started_at = Lane.num(l, 'lease') - Lane.num(l, 'lease_ms'), outcome = 'worker lost'}))
   count('pushes:worker lost')
   -- It may have been sent: a day's calls are rather counted too high than exceeded.
@@ -99,7 +103,8 @@ end
 
 function Lane.hindrance(l, terms)
   if Lane.stopped(l) ~= '' then return 'stopped', Lane.stopped(l) end
-  if Lane.get(l, 'paused') ~= '' then return 'paused', Lane.get(l, 'paused') end
+  local paused = Lane.paused_until(l)
+  if paused ~= 0 then return 'paused', Lane.get(l, 'paused'), paused end
   local held = History.held_until(terms.lease_ms)
   if held > now then return 'wait', 'the store lost its latest history', held end
   if Lane.num(l, 'quiet') > now then return 'wait', 'quiet', Lane.num(l, 'quiet') end
@@ -218,14 +223,10 @@ function Lane.finish(l, fence, step, id, outcome, more, terms)
   return Lane.reply(l, 'released')
 end
 
-function Lane.pause(l, reason)
-  Lane.set(l, 'paused', reason)
-end
-
 -- The operator says "go on": every reason to wait is over but a lease, the quiet time, and that no
 -- worker knows the account.
 function Lane.resume(l)
-  for _, field in ipairs({'paused', 'stopped', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
+  for _, field in ipairs({'paused', 'paused_until', 'paused_ms', 'stopped', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
   Lane.set(l, 'wait', 0)
 end
 
