@@ -284,7 +284,7 @@ class EmbeddedStore:
             _prepare_socket_folder(path.parent)
         arguments = [program, "--dir", str(self.data_dir), "--unixsocket", str(path), *FLAGS]
         with (self.data_dir / LOG_FILE).open("wb") as output:
-            return spawn(arguments, cwd=self.data_dir, output=output, pass_fds=[lock.fileno()])
+            return spawn(arguments, cwd=self.data_dir, output=output, pass_fds=[lock.fileno()], private=True)
 
     def _wait(self, child: Child) -> None:
         begun = time.monotonic()

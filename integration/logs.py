@@ -298,15 +298,22 @@ def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return masked
 
 
-# Without this, text from strangers could forge lines and steer the terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Without this, text from strangers could forge lines, steer the terminal and turn what is read around.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL_IN_LINES = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 
 
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if isinstance(value, str) and key not in {"exception", "stack"}:
-            event[key] = _CONTROL.sub(lambda found: repr(found[0])[1:-1], value)
+        if isinstance(value, str):
+            pattern = _CONTROL_IN_LINES if key in {"exception", "stack"} else _CONTROL
+            event[key] = pattern.sub(lambda found: repr(found[0])[1:-1], value)
     return event
+
+
+def _escape_controls_of_json(_logger: WrappedLogger, _method: str, line: str) -> str:
+    """Escape in a JSON line what JSON lets stand as it is."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 # --- set-up -----------------------------------------------------------------------------------
@@ -353,7 +360,10 @@ class StandardError(logging.StreamHandler[TextIO]):
 def handler(*, json: bool) -> logging.Handler:
     """Make the handler through which every line goes."""
     if json:
-        ending: list[Processor] = [structlog.processors.JSONRenderer(ensure_ascii=False)]
+        ending: list[Processor] = [
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+            _escape_controls_of_json,  # type: ignore[list-item]  # it comes after the renderer
+        ]
     else:
         colours = sys.stderr.isatty()
         plain = structlog.dev.plain_traceback

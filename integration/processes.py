@@ -264,12 +264,14 @@ def spawn(
     cwd: Path | None = None,
     output: int | IO[bytes] | None = None,
     pass_fds: Sequence[int] = (),
+    private: bool = False,
 ) -> Child:
     """Start a child that cannot outlive this process, however this process ends.
 
     `env` None means this process's own. `output` takes standard output and errors together, as
     `subprocess` understands it; None leaves them where this process writes. The child reads nothing.
-    Raises SpawnError when the program is not found or may not be run.
+    What a `private` one writes to files is for this user alone. Raises SpawnError when the program is not
+    found or may not be run.
     """
     search = (os.environ if env is None else env).get("PATH", os.defpath)
     program = shutil.which(arguments[0], path=search)
@@ -287,6 +289,7 @@ def spawn(
                 stdout=output,
                 stderr=None if output is None else subprocess.STDOUT,
                 pass_fds=tuple(pass_fds),
+                umask=0o077 if private else -1,
                 start_new_session=True,
             )
         )

@@ -901,3 +901,11 @@ def test_a_body_full_of_faults_is_answered_with_the_first_hundred(web):
     assert answer.status_code == 422
     assert len(answer.json["errors"]) == 100
     assert "5005" in answer.json["detail"]
+
+
+def test_a_wrong_key_is_a_line_in_the_log_that_holds_nothing_of_it(web):
+    with capture_logs() as logged:
+        assert web.get("/v1/me", key="a-wrong-key-0123456789").status_code == 401
+    (line,) = logged
+    assert (line["event"], line["log_level"]) == ("caller refused", "warning")
+    assert "wrong-key" not in str(line)

@@ -223,6 +223,18 @@ def test_a_child_s_json_line_is_put_into_words():
     assert readable(line) == "worker   | T info    pushed  recall=rc_1"
 
 
+def test_a_line_of_a_child_cannot_steer_the_terminal_or_forge_another():
+    told = {
+        "timestamp": "T",
+        "level": "error",
+        "event": "a\x1b[2J\nforged",
+        "name": "b\u202e",
+        "exception": "one\ntwo\x1b",
+    }
+    shown = readable(f"web | {json.dumps(told)}")
+    assert shown == "web | T error   a [2J forged  name=b\nweb | one\nweb | two "
+
+
 @pytest.mark.parametrize("line", ["web      | plain", "web      | {not json", "no bar", ""])
 def test_a_child_s_other_lines_stay_as_they_are(line):
     assert readable(line) == line

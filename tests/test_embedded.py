@@ -82,6 +82,14 @@ def test_the_folder_and_the_socket_are_for_this_user_alone(running, data_dir):
     assert stat.S_IMODE(socket_path(data_dir).stat().st_mode) == 0o700
 
 
+def test_what_the_server_writes_is_for_this_user_alone_also_without_its_folder(tmp_path):
+    with EmbeddedStore(tmp_path / "data") as store, redis.Redis.from_url(store.url) as client:
+        client.set("a", "b")
+        made = list((tmp_path / "data" / "appendonlydir").rglob("*"))
+        assert made
+        assert all(path.stat().st_mode & 0o077 == 0 for path in [*made, tmp_path / "data" / "appendonlydir"])
+
+
 def test_what_was_written_is_there_after_a_stop_and_a_start(data_dir):
     with EmbeddedStore(data_dir) as store, client_of(store) as client:
         client.set("kept", "yes")

@@ -380,6 +380,21 @@ def test_a_line_for_people_is_key_value_on_one_line_whatever_strangers_sent():
     assert "\x1b" not in line
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_line_can_steer_a_terminal_or_turn_its_text_around(as_json):
+    steering = "\x1b[2J\x9b\x7f\u202e\u2066\u200f\u061c\u2028"
+    with set_up(as_json=as_json) as written:
+        log = structlog.get_logger("test")
+        log.warning(steering, name=f"name {steering}", parts=[steering])
+        try:
+            raise RuntimeError(f"error {steering}")
+        except RuntimeError:
+            log.exception("failed")
+    assert not {sign for sign in steering if not sign.isprintable()} & set(written.getvalue())
+    if as_json:
+        assert json.loads(written.getvalue().splitlines()[0])["name"] == f"name {steering}"
+
+
 def test_json_is_chosen_where_standard_error_is_no_terminal():
     code = "import structlog; from integration import logs; logs.configure(); structlog.get_logger('x').info('said')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import structlog
+
 from integration.problems import ProblemError
 from integration.signature import matches_any, secret_bytes
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from integration.config import ApiKey
     from integration.rates import Rates
+
+log = structlog.get_logger("ringback.api")
 
 _SCHEME = "bearer"
 
@@ -32,6 +36,7 @@ def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
         if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):
             caller = key
     if caller is None:
+        log.warning("caller refused", why="the key is not one of api_keys")
         raise _unauthorized("the key is not one that is known here", 'Bearer error="invalid_token"')
     return caller
 

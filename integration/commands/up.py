@@ -94,9 +94,12 @@ def readable(line: str) -> str:
         told = json.loads(text)
     except ValueError:
         return line
-    first = [str(told.pop(key, "")) for key in ("timestamp", "level", "event")]
-    rest = " ".join(f"{key}={value}" for key, value in told.items() if key != "logger")
-    return f"{name}{bar}{first[0]} {first[1]:<7} {first[2]}  {rest}".rstrip()
+    trace = told.pop("exception", "")
+    first = [render.clean(told.pop(key, "")) for key in ("timestamp", "level", "event")]
+    rest = " ".join(f"{key}={render.clean(value)}" for key, value in told.items() if key != "logger")
+    shown = f"{first[0]} {first[1]:<7} {first[2]}  {rest}".rstrip()
+    traced = (render.clean(part) for part in str(trace).splitlines())
+    return "\n".join(f"{name}{bar}{part}" for part in (shown, *traced))
 
 
 def relay(line: str) -> None:
