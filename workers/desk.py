@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 
 from integration import logs
 from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
 from integration.mapping import RouteBook
-from integration.recall import State
 from integration.store_check import assure
 from integration.tally import Tally
 from workers.agenda import Agenda
@@ -38,7 +38,7 @@ from workers.tallies import Tallies
 from workers.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
@@ -52,6 +52,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.desk")
 
 ACCOUNTS_AT_ONCE = 500
+STOOD = (
+    *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
+    *("inflight", "rung", "rings", "day", "pushed"),
+)
+"""The fields of a lane that `stand` gives, as in lua/stand.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,11 +269,11 @@ class Desk:
 
     def accounts(self, names: Sequence[str] | None = None) -> list[AccountView]:
         """Give accounts with their lanes, by name; None means all that the ledger knows."""
-        bound = self.lanes.bound()
-        wanted = sorted(set(bound) | set(self.config.accounts)) if names is None else list(names)
+        if names is None:
+            names = sorted(set(self.lanes.bound()) | set(self.config.accounts))
         views: list[AccountView] = []
-        for start in range(0, len(wanted), ACCOUNTS_AT_ONCE):
-            views += self._accounts(wanted[start : start + ACCOUNTS_AT_ONCE], bound)
+        for start in range(0, len(names), ACCOUNTS_AT_ONCE):
+            views += self._accounts(names[start : start + ACCOUNTS_AT_ONCE])
         return views
 
     def outlooks(self, views: Sequence[AccountView], now: datetime) -> dict[str, Outlook]:
@@ -283,7 +288,7 @@ class Desk:
         bound = self.lanes.bound()
         if name not in bound and name not in self.config.accounts:
             raise UnknownError("no such account")
-        return self._accounts([name], bound)[0]
+        return self._accounts([name])[0]
 
     def pause(self, name: str, reason: str, until: datetime | None = None) -> None:
         """Pause an account's lane, until somebody resumes it or until a moment. Raises UnknownError."""
@@ -302,27 +307,13 @@ class Desk:
             raise UnknownError("no such account")
         return lane
 
-    def _accounts(self, names: Sequence[str], bound: Mapping[str, str]) -> list[AccountView]:
-        """Give a bounded number of accounts in three round trips."""
-        now_ms = self.store.now_ms()
-
-        def read() -> list[Any]:
-            with self.store.client.pipeline(transaction=False) as pipe:
-                pipe.hget(self.store.key("meta"), "held")
-                for name in names:
-                    queued = self.store.key(f"of:{name}:{State.QUEUED}")
-                    pipe.hgetall(self.store.key(f"lane:{bound.get(name)}"))
-                    pipe.zcard(queued)
-                    pipe.zcard(self.store.key(f"of:{name}:{State.DEAD}"))
-                    pipe.zrange(queued, 0, 0)
-                return list(pipe.execute())
-
-        held, *flat = self.store.guarded(read)
-        found = [flat[start : start + 4] for start in range(0, len(flat), 4)]
-        ages = self._ages([oldest[0] for *_, oldest in found if oldest], now_ms)
+    def _accounts(self, names: Sequence[str]) -> list[AccountView]:
+        """Give a bounded number of accounts in one round trip."""
+        now_ms, held, found = self.store.call("stand", orjson.dumps(list(names)))
+        days = _Days(datetime.fromtimestamp(now_ms / 1000, UTC))
         views = [
-            self._view(name, [*figures, held], ages, now_ms)
-            for name, figures in zip(names, found, strict=True)
+            self._view(name, told, held and str(held), now_ms, days)
+            for name, told in zip(names, found, strict=True)
         ]
         return self._with_deafness(views)
 
@@ -338,14 +329,13 @@ class Desk:
         return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
 
     def _view(
-        self, name: str, figures: Sequence[Any], ages: Mapping[str, float | None], now_ms: int
+        self, name: str, told: Sequence[Any], held: str | None, now_ms: int, days: _Days
     ) -> AccountView:
-        fields, queued, dead, oldest, held = figures
+        *values, queued, dead, arrived = told
+        fields = dict(zip(STOOD, values, strict=True))
         account = self.config.accounts.get(name)
-        today = None
-        if account is not None:
-            today = quota_day(account, datetime.fromtimestamp(now_ms / 1000, UTC))
-        lease = float(fields.get("lease_ms") or 0) / 1000 if account is None else account.lease_seconds
+        lease = float(fields["lease_ms"] or 0) / 1000 if account is None else account.lease_seconds
+        today = None if account is None else days.of(account)
         state = lane_state(fields, now_ms=now_ms, today=today, held_ms=held_until(held, lease))
         return AccountView(
             name=name,
@@ -356,21 +346,8 @@ class Desk:
             dead=dead,
             pushed_today=state.pushed_today,
             daily_limit=None if account is None else account.daily_limit,
-            oldest_seconds=ages.get(oldest[0]) if oldest else None,
+            oldest_seconds=max(0.0, (now_ms - int(arrived)) / 1000) if arrived else None,
         )
-
-    def _ages(self, recalls: Sequence[str], now_ms: int) -> dict[str, float | None]:
-        def read() -> list[Any]:
-            with self.store.client.pipeline(transaction=False) as pipe:
-                for recall_id in recalls:
-                    pipe.hget(self.store.key(f"recall:{recall_id}"), "created")
-                return list(pipe.execute())
-
-        created = self.store.guarded(read) if recalls else []
-        return {
-            recall_id: None if at is None else max(0.0, (now_ms - int(at)) / 1000)
-            for recall_id, at in zip(recalls, created, strict=True)
-        }
 
     def remap(self, *, source: str | None, route: str | None, now: datetime) -> Remapped:
         """Look again at parked events, with the configuration as it is now. Raises StoreAwayError."""
@@ -435,6 +412,20 @@ class Desk:
         self.parking.adopt()
         before = {kind: now - timedelta(days=config.store.days_of(kind)) for kind in PURGED}
         return self.ledger.purge(before=before) + self.audit.purge(before=min(before.values()))
+
+
+class _Days:
+    """The quota's day of accounts at one moment: thousands of them have the same clock."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._known: dict[tuple[Any, Any], str] = {}
+
+    def of(self, account: Account) -> str:
+        clock = account.timezone, account.quota_resets_at
+        if clock not in self._known:
+            self._known[clock] = quota_day(account, self._now)
+        return self._known[clock]
 
 
 def _lacks_reason(view: AccountView) -> bool:

@@ -32,7 +32,7 @@ PREFIX = "{ringback}:"
 _INTAKE = ("keys", "history", "recalls", "lane", "admit", "answer")
 _TURN = ("keys", "history", "recalls", "lane", "turn", "answer")
 _WHOLE = (
-    *("keys", "history", "recalls", "lane", "turn", "lend", "admit", "operate"),
+    *("keys", "history", "recalls", "lane", "turn", "lend", "admit", "operate", "stand"),
     *("processes", "tally", "alerts", "search", "people", "jobs", "purge", "commands", "answer"),
 )
 

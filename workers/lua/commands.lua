@@ -52,6 +52,8 @@ function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
 
 function COMMANDS.tally(process, number, told) return tally(process, tonumber(number), cjson.decode(told)) end
 
+function COMMANDS.stand(names) return stand(cjson.decode(names)) end
+
 function COMMANDS.sign_in(digest, doc, idle_ms) return sign_in(digest, doc, tonumber(idle_ms)) end
 
 function COMMANDS.note(who, what, about, address) return note(who, what, about, address) end
