@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 from uuid import UUID
 
+import sentry_sdk
 import structlog
 from pydantic import BaseModel, SecretStr
 
@@ -326,6 +327,25 @@ _FOREIGN: list[Processor] = [
     mask_event,
     _TIME,
 ]
+_JSON = structlog.processors.JSONRenderer(ensure_ascii=False)
+
+
+def _short_way(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Write a finished line at once where nobody but our own handler would see it on the long way.
+
+    A line for each delivery and each push takes half its time on that way. Sentry listens there.
+    """
+    handlers = logging.root.handlers
+    if method != "info" or len(handlers) != 1 or sentry_sdk.get_client().is_active():
+        return event
+    ours = handlers[0]
+    if not isinstance(ours, StandardError) or not ours.json:
+        return event
+    line = _escape_controls_of_json(logger, method, str(_JSON(logger, method, event)))
+    ours.write(f"{line}\n")
+    raise structlog.DropEvent
+
+
 _OURS: list[Processor] = [
     structlog.stdlib.filter_by_level,
     structlog.contextvars.merge_contextvars,
@@ -336,6 +356,7 @@ _OURS: list[Processor] = [
     structlog.processors.format_exc_info,
     mask_event,
     _TIME,
+    _short_way,
     structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
 ]
 
@@ -343,8 +364,20 @@ _OURS: list[Processor] = [
 class StandardError(logging.StreamHandler[TextIO]):
     """Writes to what `sys.stderr` is now, and never shows a line that it cannot format."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, json: bool = False) -> None:
         logging.Handler.__init__(self)
+        self.json = json
+
+    def write(self, line: str) -> None:
+        """Write a line that is formatted already, as `emit` would."""
+        self.acquire()
+        try:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return
+        finally:
+            self.release()
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]  # the base has it as an attribute
@@ -361,14 +394,14 @@ def handler(*, json: bool) -> logging.Handler:
     """Make the handler through which every line goes."""
     if json:
         ending: list[Processor] = [
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            _JSON,
             _escape_controls_of_json,  # type: ignore[list-item]  # it comes after the renderer
         ]
     else:
         colours = sys.stderr.isatty()
         plain = structlog.dev.plain_traceback
         ending = [_escape_controls, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
-    made = StandardError()
+    made = StandardError(json=json)
     made.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_FOREIGN,

@@ -402,6 +402,29 @@ def test_json_is_chosen_where_standard_error_is_no_terminal():
     assert done.stdout == ""
 
 
+def test_a_line_written_the_short_way_is_the_line_that_others_would_be_handed():
+    class Other(logging.Handler):
+        def emit(self, record):
+            handed.append(record)
+
+    handed = []
+    with set_up() as written:
+        log = structlog.get_logger("ringback.test")
+        log.info(
+            "delivery", source="forms", recalls=1, phone="3001112233", who="Ana at 300 111 2233", at=None
+        )
+        root, other = logging.getLogger(), Other()
+        root.addHandler(other)
+        log.info(
+            "delivery", source="forms", recalls=1, phone="3001112233", who="Ana at 300 111 2233", at=None
+        )
+        root.removeHandler(other)
+    short, long = (re.sub(r'"timestamp": "[^"]+"', "", line) for line in written.getvalue().splitlines())
+    assert short == long
+    assert "3001112233" not in short
+    assert len(handed) == 1
+
+
 def test_lines_below_the_level_are_not_written():
     with set_up("warning") as written:
         structlog.get_logger("test").info("quiet")

@@ -13,7 +13,7 @@ from integration.sandbox import Sandbox
 from integration.schedule import apply
 from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
-from workers.turn import TURN_RECALLS, Tools, Turn, utc_now
+from workers.turn import LONGEST_TURN_SECONDS, TURN_RECALLS, Tools, Turn, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
 LIMA = account("lima", zone="Lima", country="PE")
@@ -137,6 +137,30 @@ def test_a_long_queue_is_left_for_another_turn_after_a_while(shop):
     assert len(shop.calls()) == TURN_RECALLS
     assert shop.turn() is False
     assert len(shop.calls()) == TURN_RECALLS + 1
+
+
+def test_while_no_other_lane_wants_the_thread_a_turn_goes_on(shop):
+    for n in range(TURN_RECALLS + 5):
+        shop.ask(f"c{n}")
+    assert shop.turn(crowded=lambda: False) is False
+    assert len(shop.calls()) == TURN_RECALLS + 5
+
+
+def test_a_turn_ends_when_others_come_to_want_the_thread(shop):
+    for n in range(TURN_RECALLS + 5):
+        shop.ask(f"c{n}")
+    assert shop.turn(crowded=lambda: len(shop.calls()) > TURN_RECALLS) is True
+    assert len(shop.calls()) == TURN_RECALLS + 1
+
+
+def test_even_then_it_ends_now_and_then_so_that_a_changed_configuration_comes_to_the_lane(shop):
+    for n in range(3):
+        shop.ask(f"c{n}")
+    started = boottime()
+    # Each look at the clock is a little later; the calls themselves are in time.
+    late = iter([started] * 4 + [started + LONGEST_TURN_SECONDS] * 100)
+    assert shop.turn(crowded=lambda: False, boottime=lambda: next(late)) is True
+    assert len(shop.calls()) == 1
 
 
 def test_on_shutdown_a_turn_ends_after_the_call_in_flight(shop):

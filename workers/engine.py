@@ -74,6 +74,8 @@ class Engine:
         self.desk = Desk(watch, store, doorbell, tally)
         self._tally = self.desk.tally
         self.stopping = threading.Event()
+        # How many doorbells are answered at once; Celery says so when it is ready.
+        self.threads = 0
         self._doorbell = doorbell
         self._known: _Known | None = None
         self._knowing = threading.Lock()
@@ -89,6 +91,7 @@ class Engine:
             stopping=self.stopping.is_set,
             reschedule=apply,
             tally=self._tally,
+            crowded=lambda: self.pulse.hearing.answering_now >= self.threads,
         )
         self.lookups = LookupDesk(self.desk)
         self.watchman = Watchman(self.desk, store.who, reporter)

@@ -67,6 +67,11 @@ class Hearing:
                 self._answering -= 1
                 self._silent_since = self._clock()
 
+    @property
+    def answering_now(self) -> int:
+        """How many doorbells are being answered."""
+        return self._answering
+
     def helped(self) -> bool:
         """Count a turn that the sweep took, because its doorbell stayed untaken.
 

@@ -83,8 +83,9 @@ def _prepare(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _start(**_: Any) -> None:
+def _start(sender: Any = None, **_: Any) -> None:
     if _engine is not None:
+        _engine.threads = getattr(getattr(sender, "controller", None), "concurrency", 0)
         _engine.start()
 
 

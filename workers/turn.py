@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.turn")
 
+# While a thread is idle nobody waits for this one. Even so a turn ends now and then, so that a changed
+# configuration, or a worker with more room, comes to the lane.
+LONGEST_TURN_SECONDS = 20.0
 TURN_SECONDS = 3.0
 TURN_RECALLS = 20
 FOREIGN_WAIT_MS = 5_000
@@ -82,7 +85,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a turn works with. Time and chance are handed in."""
+    """What a turn works with. Time and chance are handed in. `crowded`: another lane may want this thread."""
 
     lanes: Lanes
     open_line: Callable[[str], Line]
@@ -95,6 +98,7 @@ class Tools:
     stopping: Callable[[], bool]
     reschedule: Callable[[Account, datetime, datetime], Any]
     tally: Tally = field(default_factory=Tally)
+    crowded: Callable[[], bool] = lambda: True
 
 
 def utc_now() -> datetime:
@@ -144,9 +148,12 @@ class Turn:
         )
 
     def _goes_on(self) -> bool:
-        if self._tools.stopping() or self._pushed >= TURN_RECALLS:
+        if self._tools.stopping():
             return False
-        return self._tools.boottime() - self._started < TURN_SECONDS
+        seconds = self._tools.boottime() - self._started
+        if not self._tools.crowded():
+            return seconds < LONGEST_TURN_SECONDS
+        return self._pushed < TURN_RECALLS and seconds < TURN_SECONDS
 
     def _persist(self, ask: Callable[[], tuple[Claim | NoClaim, bool]]) -> tuple[Claim | NoClaim, bool]:
         pause = 0.05
