@@ -6,26 +6,21 @@ looked through for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from workers.store import Store
 
-SLOT = timedelta(minutes=30)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """Recalls queued, or being pushed, for the half hour that begins at `at` (aware, UTC)."""
+class Slot(NamedTuple):
+    """Recalls queued, or being pushed, for a half hour; `half_hour` counts from 1970, UTC."""
 
     account: str
     campaign_id: str
-    at: datetime
-    count: int
+    half_hour: int
+    number: int
 
 
 class Agenda:
@@ -35,7 +30,7 @@ class Agenda:
         self._store = store
 
     def of(self, accounts: Iterable[str]) -> list[Slot]:
-        """Give what is queued for these accounts, earliest first. Raises StoreAwayError."""
+        """Give what is queued for these accounts, in no order. Raises StoreAwayError."""
         names = list(accounts)
 
         def read() -> list[Any]:
@@ -45,15 +40,9 @@ class Agenda:
                 return list(pipe.execute())
 
         found = self._store.guarded(read) if names else []
-        slots = [
-            _slot(name, field, count)
+        return [
+            Slot(name, campaign, int(half_hour), int(count))
             for name, counts in zip(names, found, strict=True)
             for field, count in counts.items()
+            for half_hour, _, campaign in (field.partition("\0"),)
         ]
-        return sorted(slots, key=lambda slot: (slot.at, slot.account, slot.campaign_id))
-
-
-def _slot(account: str, field: str, count: str) -> Slot:
-    number, _, campaign = field.partition("\0")
-    at = datetime.fromtimestamp(int(number) * SLOT.total_seconds(), UTC)
-    return Slot(account=account, campaign_id=campaign, at=at, count=int(count))

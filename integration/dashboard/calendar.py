@@ -44,7 +44,7 @@ def calendar(desk: Desk) -> Response:
         past_due=heat.past_due(),
         past_href=_found(chosen, due_until=local_text(now.astimezone(zone_of(config, chosen or None)))),
         beyond=heat.beyond(heat.today + timedelta(days=DAYS - 1)),
-        queued=sum(slot.count for slot in heat.slots),
+        queued=heat.total(),
         day_href=lambda row: url_for("dashboard.calendar", **_named(account=chosen), day=row.day.isoformat()),
         cell_href=lambda cell: _cell_href(chosen, cell),
         campaign_href=lambda row, cell: _cell_href(chosen, cell, row),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
 from integration.schedule import is_open
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LEVELS: Final = 5
 HOUR: Final = timedelta(hours=1)
+HALF: Final = timedelta(minutes=30)
 HOURS: Final = 24
 
 
@@ -47,6 +48,14 @@ class Row:
     cells: tuple[Cell, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """A slot, and when it begins on the clock that is shown."""
+
+    slot: Slot
+    at: datetime
+
+
 class Heat:
     """What is queued, on the clock of `zone`; `hours` are the calling hours of accounts that have some."""
 
@@ -55,76 +64,90 @@ class Heat:
     ) -> None:
         self._zone = zone
         self._hours = hours
-        self._now = now
-        self.slots = tuple(slots)
+        self._slots = tuple(slots)
+        self._by_day: dict[date, list[_Local]] = defaultdict(list)
         self.today = now.astimezone(zone).date()
+        self._running = _half_hour(now)
+        # Of many accounts and campaigns the half hours are the same few.
+        clock: dict[int, datetime] = {}
+        midnight = _half_hour(datetime.combine(self.today, time(0), zone))
+        for slot in self._slots:
+            if slot.half_hour >= midnight:
+                local = clock.get(slot.half_hour)
+                if local is None:
+                    local = clock[slot.half_hour] = _moment(slot.half_hour).astimezone(zone)
+                self._by_day[local.date()].append(_Local(slot, local))
+
+    def total(self) -> int:
+        """Tell how many are queued in all."""
+        return sum(slot.number for slot in self._slots)
 
     def past_due(self) -> int:
         """Tell how many are queued for half hours that are over."""
-        return sum(slot.count for slot in self.slots if slot.at + HOUR / 2 <= self._now)
+        return sum(slot.number for slot in self._slots if slot.half_hour < self._running)
 
     def beyond(self, last: date) -> int:
         """Tell how many are queued for days after `last`."""
-        return sum(slot.count for slot in self.slots if self._day(slot) > last)
+        return sum(each.slot.number for day, found in self._by_day.items() if day > last for each in found)
 
     def by_day(self, days: int) -> list[Row]:
         """Give a row for today and each of the days after it."""
         wanted = [self.today + timedelta(days=n) for n in range(days)]
-        groups: dict[date, list[Slot]] = {day: [] for day in wanted}
-        for slot in self.slots:
-            groups.get(self._day(slot), []).append(slot)
-        return self._rows([(day.isoformat(), day, groups[day]) for day in wanted])
+        return self._rows([(day.isoformat(), day, self._by_day.get(day, [])) for day in wanted])
 
     def by_campaign(self, day: date) -> list[Row]:
         """Give a row for each campaign that has something queued on a day, the fullest first."""
-        groups: dict[str, list[Slot]] = defaultdict(list)
-        for slot in self.slots:
-            if self._day(slot) == day:
-                groups[slot.campaign_id].append(slot)
+        groups: dict[str, list[_Local]] = defaultdict(list)
+        for each in self._by_day.get(day, []):
+            groups[each.slot.campaign_id].append(each)
         rows = self._rows([(name, day, found) for name, found in groups.items()])
         return sorted(rows, key=lambda row: (-row.total, row.name))
 
-    def _day(self, slot: Slot) -> date:
-        return slot.at.astimezone(self._zone).date()
-
-    def _rows(self, groups: Iterable[tuple[str, date, list[Slot]]]) -> list[Row]:
-        drafts = [(name, day, self._by_hour(slots)) for name, day, slots in groups]
-        counts = (sum(s.count for s in slots) for _, _, hours in drafts for slots in hours.values())
+    def _rows(self, groups: Iterable[tuple[str, date, list[_Local]]]) -> list[Row]:
+        drafts = [(name, day, _by_hour(found)) for name, day, found in groups]
+        counts = (sum(each.slot.number for each in found) for *_, hours in drafts for found in hours.values())
         most = max(counts, default=0)
         return [self._row(name, day, hours, most) for name, day, hours in drafts]
 
-    def _by_hour(self, slots: Iterable[Slot]) -> dict[int, list[Slot]]:
-        hours: dict[int, list[Slot]] = defaultdict(list)
-        for slot in slots:
-            hours[slot.at.astimezone(self._zone).hour].append(slot)
-        return hours
-
-    def _row(self, name: str, day: date, hours: Mapping[int, list[Slot]], most: int) -> Row:
+    def _row(self, name: str, day: date, hours: Mapping[int, list[_Local]], most: int) -> Row:
         cells = tuple(self._cell(day, hour, hours.get(hour, []), most) for hour in range(HOURS))
         return Row(name, day, sum(cell.count for cell in cells), cells)
 
-    def _cell(self, day: date, hour: int, slots: list[Slot], most: int) -> Cell:
+    def _cell(self, day: date, hour: int, found: list[_Local], most: int) -> Cell:
         begins = datetime.combine(day, time(hour), self._zone)
-        count = sum(slot.count for slot in slots)
+        count = sum(each.slot.number for each in found)
         return Cell(
             begins=begins,
             ends=begins + HOUR,
             count=count,
             level=level(count, most),
-            past=any(slot.at + HOUR / 2 <= self._now for slot in slots),
-            closed=any(self._closed(slot) for slot in slots),
+            past=any(each.slot.half_hour < self._running for each in found),
+            closed=any(self._closed(account, at) for account, at in {(e.slot.account, e.at) for e in found}),
         )
 
-    def _closed(self, slot: Slot) -> bool:
-        hours = self._hours.get(slot.account)
-        return hours is not None and not is_open(hours, slot.at.astimezone(self._zone))
+    def _closed(self, account: str, at: datetime) -> bool:
+        hours = self._hours.get(account)
+        return hours is not None and not is_open(hours, at)
+
+
+def _half_hour(moment: datetime) -> int:
+    return int(moment.timestamp() // HALF.total_seconds())
+
+
+def _moment(half_hour: int) -> datetime:
+    return datetime.fromtimestamp(half_hour * HALF.total_seconds(), UTC)
+
+
+def _by_hour(found: Iterable[_Local]) -> dict[int, list[_Local]]:
+    hours: dict[int, list[_Local]] = defaultdict(list)
+    for each in found:
+        hours[each.at.hour].append(each)
+    return hours
 
 
 def level(count: int, most: int) -> int:
-    """Give how hot a cell is, from 0 for nothing to 5 for the most; by magnitude, so that few are seen."""
-    if count <= 0:
-        return 0
-    return max(1, math.ceil(LEVELS * math.log1p(count) / math.log1p(max(count, most))))
+    """Give how hot a cell is, from 0 for nothing to 5 for the most; few are seen beside many."""
+    return math.ceil(LEVELS * math.sqrt(count / max(count, most))) if count > 0 else 0
 
 
 def local_text(moment: datetime) -> str:

@@ -16,13 +16,12 @@ from flask_babel import gettext as _
 from integration import story
 from integration.dashboard import shown
 from integration.dashboard.deliveries import as_delivery, events_of
-from integration.dashboard.masks import masked
+from integration.dashboard.masks import masked, without_names
 from integration.dashboard.pages import back_to, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.errors import UnknownError
 from integration.recall import Filter, State
-from integration.render import mask_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from workers.desk import Desk
 
 OTHERS: Final = 20
-SHORTEST_NAME: Final = 3
 # What a field of the mapping shows is a customer's, or the configuration's own words.
 OPEN_FIELDS: Final = frozenset({"campaign_id", "recall_date"})
 
@@ -83,17 +81,8 @@ def recall(desk: Desk, recall_id: str) -> Response:
         supersedes=story.supersedes(seen.recall, others),
         zone=zone_of(desk.config, seen.recall.account),
         zones=_One(zone_of(desk.config, seen.recall.account)),
-        without_names=lambda text: _without_names(seen.recall, text),
+        without_names=without_names,
     )
-
-
-def _without_names(recall: Recall, text: str | None) -> str:
-    """Give words of wolkvox's, which repeat who the customer is, with that masked."""
-    words = text or ""
-    for name in (recall.recall_telephone, recall.customer_id):
-        if len(name) >= SHORTEST_NAME:
-            words = words.replace(name, masked(name))
-    return mask_numbers(words)
 
 
 @dataclass(frozen=True, slots=True)

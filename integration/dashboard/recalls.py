@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import abort, request, url_for
 from flask_babel import gettext as _
 
+from integration.dashboard.masks import without_names
 from integration.dashboard.pages import back_to, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -44,6 +45,7 @@ def recalls(desk: Desk) -> Response:
         older=_address("recalls", asked, cursor=found.next) if found.next else None,
         newest=_address("recalls", asked),
         zones=_Zones(desk),
+        without_names=without_names,
         **_choices(desk),
     )
 
@@ -116,7 +118,7 @@ def recalls_bulk(desk: Desk) -> Response:
     kind, asked = _kind(), _asked(desk)
     which = desk.jobs.acted_on(kind, asked.which)
     before = request.args.get("counted", "0")
-    counted = desk.recalls.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS * 2)
+    counted = desk.recalls.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
     number = counted.number + (int(before) if before.isdecimal() and len(before) <= MOST_COUNTED else 0)
     sample = desk.recalls.search.find(which, limit=SAMPLE, budget_seconds=BUDGET_SECONDS)
     going_on = _address("recalls_bulk", asked, kind=kind, counted=number, cursor=counted.next)
@@ -129,6 +131,7 @@ def recalls_bulk(desk: Desk) -> Response:
         going_on=going_on,
         sample=desk.recalls.read(sample.ids),
         zones=_Zones(desk),
+        without_names=without_names,
     )
 
 
