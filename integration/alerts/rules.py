@@ -67,7 +67,7 @@ def findings(config: Config, facts: Facts) -> dict[str, Finding]:
     for rule in config.alerts.rules:
         channels = frozenset(rule.channels or config.alerts.channels)
         for subject, values, hold in _JUDGES[type(rule)](rule, config, facts):
-            key = f"{rule.kind}/{_limit(rule)}/{subject}"
+            key = _start(rule) + subject
             before = found[key].channels if key in found else frozenset()
             found[key] = Finding(
                 key=key,
@@ -84,6 +84,15 @@ def rule_words(rule: Rule) -> str:
     """Name a rule with its limit, as `ringback alerts` and the dashboard show it."""
     limit = _limit(rule)
     return f"{rule.kind} {limit}" if limit else rule.kind
+
+
+def of_rule(rule: Rule, key: str) -> bool:
+    """Tell whether an alert's key is one of a rule's."""
+    return key.startswith(_start(rule))
+
+
+def _start(rule: Rule) -> str:
+    return f"{rule.kind}/{_limit(rule)}/"
 
 
 def _limit(rule: Rule) -> str:

@@ -14,6 +14,7 @@ from jinja2 import StrictUndefined
 
 from integration.dashboard import (
     accounts,
+    alerts,
     calendar,
     deliveries,
     failures,
@@ -23,6 +24,7 @@ from integration.dashboard import (
     parked,
     recall,
     recalls,
+    sources,
     studio,
     times,
 )
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     View = Callable[..., ResponseReturnValue]
 
 # Each page's module lists its addresses and views in VIEWS.
-PAGES = (now, recalls, recall, deliveries, parked, calendar, accounts, studio)
+PAGES = (now, recalls, recall, deliveries, parked, calendar, accounts, sources, studio, alerts)
 
 TICK_SECONDS = 5
 

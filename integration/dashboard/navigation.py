@@ -33,6 +33,7 @@ ENTRIES = (
     Entry("accounts", _l("Accounts"), main=True),
     Entry("sources", _l("Sources")),
     Entry("studio", _l("Mapping studio")),
+    Entry("alerts", _l("Alerts")),
     Entry("audit", _l("Audit log"), least=Role.ADMIN),
 )
 
