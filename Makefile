@@ -1,5 +1,6 @@
 # make demo    see it work on this machine      make test    all tests, real store and worker
 # make check   style, types, layers, audit      make lock    write the lock files anew
+# make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
 # make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=…
 # make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
 PYTHON ?= python3
@@ -8,12 +9,13 @@ BIN := $(VENV)/bin
 ONCE ?=
 SECONDS ?= 60
 SEED ?=
+QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults fuzz check audit format lock clean
+.PHONY: help demo test bench faults fuzz check audit format lock clean
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -32,6 +34,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
+$(VENV)/.installed-bench: requirements-bench.lock $(VENV)/.installed
+	@echo "Installing what is measured against …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
+	@touch $@
+
 demo: $(VENV)/.installed
 	@$(BIN)/ringback demo $(if $(ONCE),--once)
 
@@ -43,6 +50,9 @@ faults: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python fuzz_rounds.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -68,6 +78,8 @@ lock: | $(BIN)/python
 	  --custom-compile-command "make lock" --python-version 3.11 --group build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 --group build --group dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --python-version 3.11 --group bench --constraint requirements.lock -o requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

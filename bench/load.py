@@ -39,7 +39,7 @@ class Seen:
     @property
     def good(self) -> int:
         """How many answers were 2xx."""
-        return sum(count for status, count in self.statuses.items() if 200 <= status < 300)  # noqa: PLR2004
+        return sum(count for status, count in self.statuses.items() if 200 <= status < 300)
 
     def told(self) -> dict[str, Any]:
         """Give it as JSON can hold it; latencies in milliseconds."""
@@ -86,7 +86,7 @@ def read_requests(path: Path) -> list[bytes]:
     return found
 
 
-class _Connection:
+class Connection:
     """One kept-alive connection: a request, its answer, the next."""
 
     __slots__ = ("answer", "need", "sent_at", "sock")
@@ -99,6 +99,7 @@ class _Connection:
         self.sent_at = 0.0
 
     def send(self, request: bytes) -> None:
+        """Send a request; nothing of its answer has come yet."""
         self.answer, self.need = b"", 0
         self.sent_at = time.perf_counter()
         self.sock.sendall(request)
@@ -131,10 +132,10 @@ def run(port: int, requests: Iterable[bytes], *, connections: int, seconds: floa
     """Send requests until the time is over or there are none left, and wait for the last answers."""
     seen, waiting = Seen(), iter(requests)
     poll = select.epoll()
-    by_fd: dict[int, _Connection] = {}
+    by_fd: dict[int, Connection] = {}
     started, cpu = time.perf_counter(), time.process_time()
     for request in _first(waiting, connections):
-        connection = _Connection(port)
+        connection = Connection(port)
         by_fd[connection.sock.fileno()] = connection
         poll.register(connection.sock, select.EPOLLIN)
         connection.send(request)

@@ -1,0 +1,191 @@
+"""How fast webhooks are accepted: both receivers side by side, one after the other in turns."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from bench import load
+from bench.machine import cpu_seconds
+from bench.results import QUEUES, RINGBACK
+from bench.samples import BATCH, Sender
+from bench.stage import ROOT, Stage, token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.plan import Plan
+    from bench.results import Results
+
+# What could be accepted in a second at the very most; more is written beforehand than can be sent.
+MOST_SINGLE = 9000
+MOST_BATCHES = 250
+WORKER_CLASSES = {
+    "gthread, 32 threads": ("--worker-class", "gthread", "--threads", "32"),
+    "gevent": ("--worker-class", "gevent", "--worker-connections", "1000"),
+}
+
+
+def measure(results: Results, plan: Plan) -> None:
+    """Measure all kinds of webhooks at all numbers of connections, in turns."""
+    with Stage.open() as ours:
+        ours.configure(1)
+        results.add("start", RINGBACK, {"web_seconds": ours.start_web()})
+        sender = Sender(ours.desk().config, random.Random(7))  # noqa: S311  (a load, no secret)
+        stages = {RINGBACK: ours}
+        if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
+            theirs = Stage.open()
+            stages[QUEUES] = theirs
+        try:
+            if QUEUES in stages:
+                _start_best(results, stages[QUEUES], sender)
+            _in_turns(results, plan, stages, sender)
+        finally:
+            for stage in stages.values():
+                if stage is not ours:
+                    stage.__exit__(None, None, None)
+
+
+def _start_best(results: Results, stage: Stage, sender: Sender) -> None:
+    """Start the baseline's receiver under what serves it best here."""
+    rates: dict[str, float] = {}
+    for name, flags in WORKER_CLASSES.items():
+        stage.start_baseline_web(flags)
+        send(stage, sender.single(300), 8, 5.0)
+        rates[name] = send(stage, sender.single(6000), 32, 1.5)["per_second"]
+        stage.end("web")
+    best = max(rates, key=rates.__getitem__)
+    results.machine["the baseline's web"] = f"gunicorn, 2 processes, {best} (best of " + ", ".join(
+        f"{name} {rate:.0f}/s" for name, rate in rates.items()
+    ) + ")"  # fmt: skip
+    stage.start_baseline_web(WORKER_CLASSES[best])
+
+
+def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
+    seconds = plan.accept_seconds
+    for stage in stages.values():
+        send(stage, sender.single(1000), 16, 3.0)
+        if plan.batches:
+            send(stage, sender.hubspot(10), 4, 3.0)
+    for _ in range(plan.rounds):
+        for connections in plan.connections:
+            thing = f"accept single, {connections} connections"
+            most = round((MOST_SINGLE if connections > 1 else MOST_SINGLE / 4) * seconds)
+            for system, stage in stages.items():
+                _note(results, thing, system, stage, send(stage, sender.single(most), connections, seconds))
+        if plan.batches:
+            _batches(results, plan, stages, sender)
+
+
+def _batches(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
+    seconds = plan.accept_seconds
+    most = round(MOST_BATCHES * seconds)
+    kinds: tuple[tuple[str, Callable[[int], Iterator[bytes]], int, int], ...] = (
+        (f"accept HubSpot batch of {BATCH}", sender.hubspot, most, 8),
+        (f"accept Salesforce message of {BATCH}", sender.salesforce, most, 8),
+        ("accept a duplicate, 32 connections", sender.duplicates, round(MOST_SINGLE * seconds), 32),
+    )
+    for thing, write, number, connections in kinds:
+        for system, stage in stages.items():
+            if system == RINGBACK or "HubSpot" in thing:
+                _note(results, thing, system, stage, send(stage, write(number), connections, seconds))
+
+
+def send(stage: Stage, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, Any]:
+    """Send from a process of its own; gives what it saw, and the processor time that it took."""
+    path = stage.folder / "requests"
+    load.write_requests(path, requests)
+    web, store = stage.pids("web"), stage.pids("store")
+    before = cpu_seconds(web), cpu_seconds(store)
+    command = [
+        sys.executable,
+        "-m",
+        "bench.load",
+        str(stage.web_port),
+        str(path),
+        str(connections),
+        str(seconds),
+    ]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=seconds + 60).stdout
+    seen: dict[str, Any] = json.loads(output)
+    good = max(1, seen["good"])
+    seen["web_us"] = (cpu_seconds(web) - before[0]) / good * 1e6
+    seen["store_us"] = (cpu_seconds(store) - before[1]) / good * 1e6
+    seen["load_us"] = seen["cpu_seconds"] / good * 1e6
+    return seen
+
+
+_FIGURES = ("per_second", "p50_ms", "p99_ms", "web_us", "store_us", "load_us")
+
+
+def _note(results: Results, thing: str, system: str, stage: Stage, seen: dict[str, Any]) -> None:
+    bad = {status: count for status, count in seen["statuses"].items() if not status.startswith("2")}
+    if bad:
+        results.lacks(
+            f"{thing} ({system}), a part", f"answers that were not 2xx: {bad}; {stage.log_of('web')[-200:]}"
+        )
+    results.add(thing, system, {name: seen[name] for name in _FIGURES})
+
+
+def measure_idle(results: Results, plan: Plan) -> None:
+    """Measure the time from POST to PUT on systems that have nothing else to do."""
+    for _ in range(min(2, plan.rounds)):
+        with Stage.open() as stage:
+            stage.configure(1)
+            stage.start_web()
+            stage.start_workers(1)
+            _note_idle(results, RINGBACK, stage, plan)
+        if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
+            with Stage.open() as stage:
+                stage.start_baseline_web(WORKER_CLASSES["gthread, 32 threads"])
+                stage.start_baseline_workers([token(0)])
+                stage.configure(1)
+                _note_idle(results, QUEUES, stage, plan)
+
+
+def _note_idle(results: Results, system: str, stage: Stage, plan: Plan) -> None:
+    sender = Sender(stage.desk().config, random.Random(11))  # noqa: S311  (a load, no secret)
+    stage.wolkvox("begin?ms=5")
+    _one_by_one(stage, sender, "warm", 1, 15.0)
+    took = _one_by_one(stage, sender, "idle", plan.idle_events, 0.06)
+    ordered = sorted(took)
+    results.add(
+        "POST to PUT, idle",
+        system,
+        {
+            "p50_ms": load.quantile(ordered, 0.50) * 1000,
+            "p99_ms": load.quantile(ordered, 0.99) * 1000,
+            "seen": len(took),
+        },
+    )
+
+
+def _one_by_one(stage: Stage, sender: Sender, name: str, number: int, wait: float) -> list[float]:
+    """Send one webhook after the other; gives the seconds from each POST to its PUT."""
+    sent: dict[str, float] = {}
+    for place in range(number):
+        customer = f"{name}-{place}"
+        request = sender.form(customer)
+        connection = load.Connection(stage.web_port)
+        sent[customer] = time.monotonic()
+        connection.send(request)
+        while connection.received() is None:
+            pass
+        connection.sock.close()
+        _until(stage, customer, wait)
+    came = stage.wolkvox("arrivals")
+    return [came[customer] - at for customer, at in sent.items() if customer in came]
+
+
+def _until(stage: Stage, customer: str, seconds: float) -> None:
+    """Wait a while; with long waits until the call has come, so that what follows meets an idle system."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(min(0.06, seconds))
+        if seconds > 1 and customer in stage.wolkvox("arrivals"):
+            return

@@ -1,0 +1,187 @@
+"""What is to be reached, beside what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.results import BARE, QUEUES, RINGBACK
+from bench.samples import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.results import Results
+
+HUBSPOT = f"accept HubSpot batch of {BATCH}"
+SINGLE = "accept single, {} connections"
+MANY = "1,000,000 queued"
+FEW = "1,000 queued"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A goal, what was measured, and whether it was reached; None: not measured."""
+
+    goal: str
+    found: str
+    reached: bool | None
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Hold what was measured against what is to be reached."""
+    return [judge(results) for judge in _GOALS]
+
+
+def _unmeasured(goal: str) -> Verdict:
+    return Verdict(goal, "not measured", None)
+
+
+def _ratio(  # noqa: PLR0913, PLR0917  (a sentence has so many words)
+    goal: str, thing: str, figure: str, of: str, to: str, good: Callable[[float], bool], unit: str
+) -> Callable[[Results], Verdict]:
+    def judge(results: Results) -> Verdict:
+        ours, theirs = results.middle(thing, of, figure), results.middle(thing, to, figure)
+        if not ours or not theirs:
+            return _unmeasured(goal)
+        found = f"{ours / theirs:.2f} × ({ours:,.4g} {unit} beside {theirs:,.4g} {unit})"
+        return Verdict(goal, found, good(ours / theirs))
+
+    return judge
+
+
+def _bound(
+    goal: str, thing: str, figure: str, good: Callable[[float], bool], unit: str, scale: float = 1
+) -> Callable[[Results], Verdict]:
+    def judge(results: Results) -> Verdict:
+        ours = results.middle(thing, RINGBACK, figure)
+        if ours is None:
+            return _unmeasured(goal)
+        return Verdict(goal, f"{ours * scale:,.4g} {unit}", good(ours * scale))
+
+    return judge
+
+
+def _fair(results: Results) -> Verdict:
+    goal = "1,000 busy lanes: the busiest has at most twice the calls of the idlest"
+    thing = "push, 1000 lanes, 50 ms"
+    most, fewest = (results.middle(thing, RINGBACK, name) for name in ("most", "fewest"))
+    lanes = results.middle(thing, RINGBACK, "lanes")
+    if not most or not fewest or not lanes:
+        return _unmeasured(goal)
+    return Verdict(goal, f"{most:.0f} beside {fewest:.0f}", lanes == 1000 and most <= 2 * fewest)
+
+
+def _grown(figure: str, what: str) -> Callable[[Results], Verdict]:
+    goal = f"{what} with 1,000,000 queued: at least 80 % of that with 1,000"
+
+    def judge(results: Results) -> Verdict:
+        few, many = (results.middle(thing, RINGBACK, figure) for thing in (FEW, MANY))
+        if not few or not many:
+            return _unmeasured(goal)
+        return Verdict(goal, f"{many / few:.0%} ({many:,.0f}/s beside {few:,.0f}/s)", many >= 0.8 * few)
+
+    return judge
+
+
+def _overlaps(results: Results) -> Verdict:
+    goal = "no two calls of one token at once, in any of these runs"
+    runs = [
+        run for systems in results.figures.values() for run in systems.get(RINGBACK, []) if "overlaps" in run
+    ]
+    if not runs:
+        return _unmeasured(goal)
+    found = sum(run["overlaps"] for run in runs)
+    return Verdict(goal, f"{found:.0f} in {sum(run['calls'] for run in runs):,.0f} calls", found == 0)
+
+
+_GOALS: tuple[Callable[[Results], Verdict], ...] = (
+    _ratio(
+        "single signed and mapped events: at least 3 × the rate of the baseline's receiver",
+        *(SINGLE.format(32), "per_second", RINGBACK, QUEUES, lambda r: r >= 3, "/s"),  # type: ignore[arg-type]
+    ),
+    _ratio(
+        "p99 at 32 connections: at most half the baseline's",
+        *(SINGLE.format(32), "p99_ms", RINGBACK, QUEUES, lambda r: r <= 0.5, "ms"),  # type: ignore[arg-type]
+    ),
+    _bound(
+        f"a HubSpot batch of {BATCH}: at least 8,000 events/s",
+        HUBSPOT,
+        "per_second",
+        lambda v: v >= 8000,
+        "events/s",
+        BATCH,
+    ),
+    _bound(
+        "POST to PUT on an idle system: p50 at most 8 ms",
+        "POST to PUT, idle",
+        "p50_ms",
+        lambda v: v <= 8,
+        "ms",
+    ),
+    _bound(
+        "POST to PUT on an idle system: p99 at most 25 ms",
+        "POST to PUT, idle",
+        "p99_ms",
+        lambda v: v <= 25,
+        "ms",
+    ),
+    _ratio(
+        "POST to PUT on an idle system: p50 not above the baseline's",
+        *("POST to PUT, idle", "p50_ms", RINGBACK, QUEUES, lambda r: r <= 1, "ms"),  # type: ignore[arg-type]
+    ),
+    _ratio(
+        "gap at 1 lane: p50 at most the baseline's",
+        *("push, 1 lane, 50 ms", "gap_p50_ms", RINGBACK, QUEUES, lambda r: r <= 1, "ms"),  # type: ignore[arg-type]
+    ),
+    _ratio(
+        "gap at 16 lanes: p50 at most half the baseline's",
+        *("push, 16 lanes, 50 ms", "gap_p50_ms", RINGBACK, QUEUES, lambda r: r <= 0.5, "ms"),  # type: ignore[arg-type]
+    ),
+    _bound(
+        "1 lane at 50 ms: used at least 96 % of the time",
+        "push, 1 lane, 50 ms",
+        "utilisation",
+        lambda v: v >= 96,
+        "%",
+        100,
+    ),
+    _bound(
+        "16 lanes at 50 ms: used at least 93 % of the time",
+        "push, 16 lanes, 50 ms",
+        "utilisation",
+        lambda v: v >= 93,
+        "%",
+        100,
+    ),
+    _ratio(
+        "1,000 busy lanes: at least 90 % of the rate of bare httpx",
+        *("push, 1000 lanes, 50 ms", "per_second", RINGBACK, BARE, lambda r: r >= 0.9, "/s"),  # type: ignore[arg-type]
+    ),
+    _fair,
+    _bound(
+        "1,000 busy lanes: all processes of web and workers at most 400 MB",
+        "push, 1000 lanes, 50 ms",
+        "memory_mb",
+        lambda v: v <= 400,
+        "MB",
+    ),
+    _grown("accept_per_second", "admission"),
+    _grown("push_per_second", "pushes"),
+    _bound("a queued recall: at most 1.2 KB in the store", MANY, "bytes_each", lambda v: v <= 1229, "bytes"),
+    _bound(
+        "start of the web with 5,000 accounts: at most 3 s",
+        "5,000 accounts",
+        "web_start_seconds",
+        lambda v: v <= 3,
+        "s",
+    ),
+    _bound(
+        "start of a worker with 5,000 accounts: at most 3 s",
+        "5,000 accounts",
+        "worker_start_seconds",
+        lambda v: v <= 3,
+        "s",
+    ),
+    _overlaps,
+)

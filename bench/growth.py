@@ -1,0 +1,120 @@
+"""How it grows: from a thousand queued recalls to a million, and from one account to thousands."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench import pushing
+from bench.accepting import send
+from bench.machine import cpu_seconds, memory_mb
+from bench.results import RINGBACK
+from bench.samples import Sender
+from bench.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.plan import Plan
+    from bench.results import Results
+
+FEW = 1000
+LANES = 16
+IDLE_SECONDS = 5.0
+SECONDS = 3.0
+
+
+def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
+    """Measure admission and pushes with few and with many recalls queued, and what one takes in the store."""
+    for queued in (FEW, plan.many):
+        if queued and left():
+            with Stage.open() as stage:
+                _queued(results, plan, stage, queued)
+
+
+def _queued(results: Results, plan: Plan, stage: Stage, queued: int) -> None:
+    stage.configure(LANES)
+    desk, client = stage.desk(), stage.client()
+    before = client.info("memory")["used_memory"]
+    # Filling is not measured, so it need not wait for the disk each time; what is measured does.
+    client.config_set("appendfsync", "everysec")
+    started = time.monotonic()
+    total = pushing.fill(desk, LANES, max(1, queued // LANES))
+    filled_seconds = time.monotonic() - started
+    client.config_set("appendfsync", "always")
+    each = (client.info("memory")["used_memory"] - before) / total
+    stage.start_web()
+    sender = Sender(desk.config, random.Random(13))  # noqa: S311  (a load, no secret)
+    send(stage, sender.single(500), 16, 2.0)
+    accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
+    stage.wolkvox("begin?ms=0")
+    stage.start_workers()
+    seen = pushing.watch(stage, 0, replace(plan, lane_seconds=SECONDS))
+    results.add(
+        f"{queued:,} queued",
+        RINGBACK,
+        {
+            "accept_per_second": accepted["per_second"],
+            "accept_web_us": accepted["web_us"],
+            "accept_store_us": accepted["store_us"],
+            "push_per_second": seen["per_second"],
+            "push_worker_us": seen["worker_us"],
+            "push_store_us": seen["store_us"],
+            "bytes_each": each,
+            "filled_seconds": filled_seconds,
+        },
+    )
+
+
+def measure_accounts(results: Results, plan: Plan) -> None:
+    """Measure start and idle cost with one account and with many, and admission beside them."""
+    for accounts in (1, plan.accounts):
+        if accounts:
+            with Stage.open() as stage:
+                _accounts(results, stage, accounts)
+
+
+def _accounts(results: Results, stage: Stage, accounts: int) -> None:
+    stage.configure(accounts)
+    web_seconds = stage.start_web()
+    started = time.monotonic()
+    stage.start_workers(1)
+    _wait_until_ready(stage)
+    worker_seconds = time.monotonic() - started
+    time.sleep(2.0)
+    web, workers, store = (stage.pids(name) for name in ("web", "workers", "store"))
+    before = [cpu_seconds(pids) for pids in (web, workers, store)]
+    time.sleep(IDLE_SECONDS)
+    used = [
+        (cpu_seconds(pids) - was) / IDLE_SECONDS * 100
+        for pids, was in zip((web, workers, store), before, strict=True)
+    ]
+    sender = Sender(stage.desk().config, random.Random(17))  # noqa: S311  (a load, no secret)
+    stage.end("workers")
+    accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
+    results.add(
+        f"{accounts:,} accounts",
+        RINGBACK,
+        {
+            "web_start_seconds": web_seconds,
+            "worker_start_seconds": worker_seconds,
+            "idle_web_percent": used[0],
+            "idle_worker_percent": used[1],
+            "idle_store_percent": used[2],
+            "memory_mb": memory_mb(web) + memory_mb(workers),
+            "accept_per_second": accepted["per_second"],
+            "accept_web_us": accepted["web_us"],
+        },
+    )
+
+
+def _wait_until_ready(stage: Stage) -> None:
+    """Wait until a worker has said in the store that it is there."""
+    client, end = stage.client(), time.monotonic() + 60
+    while time.monotonic() < end:
+        if any(who.startswith("worker:") for who in client.zrange("{ringback}:processes", 0, -1)):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"no worker within 60 s: {stage.log_of('workers')[-300:]}")

@@ -1,0 +1,71 @@
+"""How long and how often each thing is measured: the whole, a quick look, a trial of the harness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Seconds and counts; `limit_seconds` is when nothing new is begun any more."""
+
+    limit_seconds: float
+    rounds: int
+    accept_seconds: float
+    connections: tuple[int, ...]
+    batches: bool
+    idle_events: int
+    lanes: tuple[int, ...]
+    baseline_lanes: tuple[int, ...]
+    speeds_ms: tuple[int, ...]
+    warm_seconds: float
+    lane_seconds: float
+    many: int
+    accounts: int
+
+
+WHOLE = Plan(
+    limit_seconds=660,
+    rounds=3,
+    accept_seconds=2.5,
+    connections=(1, 32, 128),
+    batches=True,
+    idle_events=60,
+    lanes=(1, 16, 256, 1000),
+    baseline_lanes=(1, 16),
+    speeds_ms=(50, 0),
+    warm_seconds=2.0,
+    lane_seconds=6.0,
+    many=1_000_000,
+    accounts=5000,
+)
+QUICK = Plan(
+    limit_seconds=105,
+    rounds=1,
+    accept_seconds=1.5,
+    connections=(1, 32),
+    batches=True,
+    idle_events=20,
+    lanes=(1, 16, 256),
+    baseline_lanes=(1,),
+    speeds_ms=(50, 0),
+    warm_seconds=1.0,
+    lane_seconds=2.5,
+    many=20_000,
+    accounts=1000,
+)
+TRIAL = Plan(
+    limit_seconds=240,
+    rounds=1,
+    accept_seconds=0.3,
+    connections=(2,),
+    batches=False,
+    idle_events=3,
+    lanes=(2,),
+    baseline_lanes=(),
+    speeds_ms=(50,),
+    warm_seconds=0.1,
+    lane_seconds=0.4,
+    many=0,
+    accounts=0,
+)

@@ -1,0 +1,110 @@
+"""Throughput and latency over the number of lanes, and of connections, as SVG."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.results import BARE, LOCKS, QUEUES, RINGBACK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from bench.results import Results
+
+_COLOURS = {RINGBACK: "#1b7f5c", QUEUES: "#c0392b", LOCKS: "#d68910", BARE: "#7f8c8d"}
+_LANES = re.compile(r"push, (\d+) lanes?, (\d+) ms")
+_CONNECTIONS = re.compile(r"accept single, (\d+) connections")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """A figure over lanes or connections; `ms` is how long wolkvox takes, where that matters."""
+
+    name: str
+    title: str
+    pattern: re.Pattern[str]
+    figure: str
+    unit: str
+    ms: int | None = None
+
+
+_PLOTS = (
+    _Plot(
+        "lanes-throughput.svg",
+        "Pushes over busy lanes, wolkvox at 50 ms",
+        _LANES,
+        "per_second",
+        "a second",
+        50,
+    ),
+    _Plot(
+        "lanes-gap.svg", "Gap until a lane's next call, p50, wolkvox at 50 ms", _LANES, "gap_p50_ms", "ms", 50
+    ),
+    _Plot(
+        "lanes-throughput-0ms.svg",
+        "Pushes over busy lanes, wolkvox at 0 ms",
+        _LANES,
+        "per_second",
+        "a second",
+        0,
+    ),
+    _Plot("accept-throughput.svg", "Single events over connections", _CONNECTIONS, "per_second", "a second"),
+    _Plot(
+        "accept-latency.svg", "Latency of single events over connections, p99", _CONNECTIONS, "p99_ms", "ms"
+    ),
+)
+
+
+def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
+    """Draw what there is to be drawn; gives (file in the folder, what it shows). Needs matplotlib."""
+    import matplotlib as mpl  # noqa: PLC0415  (only here, and only where it is installed)
+
+    mpl.use("svg")
+    # The same figures make the same file.
+    mpl.rcParams["svg.hashsalt"] = "ringback"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for plot in _PLOTS:
+        lines = _lines(results, plot.pattern, plot.figure, plot.ms)
+        if lines:
+            over = "lanes" if plot.pattern is _LANES else "connections"
+            _draw(folder / plot.name, plot, lines, over)
+            drawn.append((plot.name, plot.title))
+    return drawn
+
+
+def _lines(
+    results: Results, pattern: re.Pattern[str], figure: str, ms: int | None
+) -> dict[str, list[tuple[int, float]]]:
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for thing, systems in results.figures.items():
+        found = pattern.fullmatch(thing)
+        if found is None or (ms is not None and int(found[2]) != ms):
+            continue
+        for system in systems:
+            middle = results.middle(thing, system, figure)
+            if middle is not None:
+                lines.setdefault(system, []).append((int(found[1]), middle))
+    return lines
+
+
+def _draw(path: Path, plot: _Plot, lines: dict[str, list[tuple[int, float]]], over: str) -> None:
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes: Any = figure.add_subplot()
+    for system, points in lines.items():
+        xs, ys = zip(*sorted(points), strict=True)
+        axes.plot(xs, ys, marker="o", label=system, color=_COLOURS[system])
+    axes.set_xscale("log")
+    ticks = sorted({x for points in lines.values() for x, _ in points})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set(title=plot.title, xlabel=over, ylabel=plot.unit)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, format="svg", metadata={"Date": None})

@@ -1,0 +1,121 @@
+"""Where the processor time of a delivery and of a push goes: samples of running processes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import load, pushing
+from bench.machine import family, own_cpu_seconds
+from bench.samples import Sender
+from bench.stage import ROOT, Stage
+
+if TYPE_CHECKING:
+    from bench.results import Results
+
+SECONDS = 4
+RATE = 200
+MOST_LINES = 12
+
+# The first that is found in a frame's file, from the innermost frame outwards, says what it was.
+_PARTS = (
+    ("phonenumbers", "telephone numbers (phonenumbers)"),
+    ("jinja2", "templates (Jinja)"),
+    ("integration/templates", "templates (Jinja)"),
+    ("<template>", "templates (Jinja)"),
+    ("structlog", "log lines"),
+    ("integration/logs.py", "log lines"),
+    ("logging/__init__", "log lines"),
+    ("httpcore", "HTTP to wolkvox (httpx, httpcore, h11)"),
+    ("httpx", "HTTP to wolkvox (httpx, httpcore, h11)"),
+    ("h11", "HTTP to wolkvox (httpx, httpcore, h11)"),
+    ("wolkvox_http.py", "HTTP to wolkvox (httpx, httpcore, h11)"),
+    ("redis/", "round trips to the store (redis-py)"),
+    ("workers/together.py", "round trips to the store (redis-py)"),
+    ("workers/store.py", "round trips to the store (redis-py)"),
+    ("kombu", "doorbells (Celery, kombu)"),
+    ("celery/", "doorbells (Celery, kombu)"),
+    ("workers/ledger.py", "what is to be stored, written down"),
+    ("integration/signature.py", "reading and verifying"),
+    ("integration/sources", "reading and verifying"),
+    ("integration/schedule.py", "dates and calling hours"),
+    ("integration/plan.py", "mapping and planning"),
+    ("integration/mapping.py", "mapping and planning"),
+    ("integration/telephone.py", "telephone numbers (phonenumbers)"),
+    ("werkzeug", "Flask, Werkzeug"),
+    ("flask", "Flask, Werkzeug"),
+    ("integration/asgi.py", "the gate before Flask"),
+    ("integration/receiver.py", "the receiver itself"),
+    ("workers/turn.py", "the turn itself"),
+    ("workers/retry.py", "the turn itself"),
+    ("workers/", "other parts of the worker"),
+    ("granian", "the web server (granian, uvloop)"),
+    ("concurrent/futures", "threads"),
+    ("threading.py", "threads"),
+)
+
+
+def measure(results: Results) -> None:
+    """Take samples of a busy web and of a busy worker, where py-spy may look at them."""
+    py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    if py_spy is None:
+        results.lacks("profile", "py-spy is not installed")
+        return
+    with Stage.open() as stage:
+        stage.configure(16)
+        desk = stage.desk()
+        stage.start_web()
+        sender = Sender(desk.config, random.Random(19))  # noqa: S311  (a load, no secret)
+        path = stage.folder / "requests"
+        load.write_requests(path, sender.single(6000 * (SECONDS + 2)))
+        command = [sys.executable, "-m", "bench.load", str(stage.web_port), str(path), "32", str(SECONDS + 2)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as loading:
+            time.sleep(1)
+            _sample(results, "a delivery", py_spy, _busiest(stage.pids("web")), stage.folder / "web.samples")
+            loading.wait()
+        pushing.fill(desk, 16, 4000 * (SECONDS + 3) // 16)
+        stage.wolkvox("begin?ms=0")
+        stage.start_workers(1)
+        time.sleep(4)
+        _sample(results, "a push", py_spy, _busiest(stage.pids("workers")), stage.folder / "push.samples")
+
+
+def _busiest(pids: list[int]) -> int:
+    return max((member for pid in pids for member in family(pid)), key=own_cpu_seconds)
+
+
+def _sample(results: Results, what: str, py_spy: str, pid: int, path: Path) -> None:
+    command = [py_spy, "record", "--pid", str(pid), "--duration", str(SECONDS), "--rate", str(RATE)]
+    command += ["--format", "raw", "--gil", "--output", str(path)]
+    done = subprocess.run(command, capture_output=True, timeout=SECONDS + 60, check=False)
+    if done.returncode or not path.exists():
+        results.lacks(f"profile of {what}", done.stderr.decode(errors="replace")[-200:])
+        return
+    shares = shares_of(path.read_text(errors="replace"))
+    if shares:
+        results.profile[what] = shares[:MOST_LINES]
+
+
+def shares_of(samples: str) -> list[tuple[str, float]]:
+    """Give the share of each part, the greatest first; `samples` has a stack and a count on each line."""
+    counts: Counter[str] = Counter()
+    for line in samples.splitlines():
+        stack, _, count = line.rpartition(" ")
+        if count.isdigit():
+            counts[_part(stack.split(";"))] += int(count)
+    total = sum(counts.values()) or 1
+    return [(part, count / total) for part, count in counts.most_common()]
+
+
+def _part(frames: list[str]) -> str:
+    for frame in reversed(frames):
+        for mark, part in _PARTS:
+            if mark in frame:
+                return part
+    return "everything else"

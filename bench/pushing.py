@@ -1,0 +1,256 @@
+"""How fast queued recalls reach wolkvox: how busy lanes are kept, how long each rests between calls."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from bench.machine import cpu_seconds, memory_mb
+from bench.results import BARE, LOCKS, QUEUES, RINGBACK
+from bench.stage import THREADS, WORKER_PROCESSES, Stage, token
+from integration.delivery import Delivery, Event
+from integration.plan import RecallWanted
+from integration.recall import RecallRequest
+from workers.ledger import admission_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.plan import Plan
+    from bench.results import Results
+    from workers.desk import Desk
+
+# More than any of the systems pushes in a second on a machine like this one.
+MOST_PER_SECOND = 4000
+DELIVERY = 100
+TOGETHER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many lanes with enough queued to be busy while they are measured, on a wolkvox of so many ms."""
+
+    lanes: int
+    ms: int
+
+    @property
+    def thing(self) -> str:
+        """Name it."""
+        return f"push, {self.lanes} {'lane' if self.lanes == 1 else 'lanes'}, {self.ms} ms"
+
+    def per_lane(self, seconds: float) -> int:
+        """Tell how many recalls a lane needs to be busy so long, whatever the system."""
+        by_machine = MOST_PER_SECOND / self.lanes
+        by_lane = 1000 / self.ms if self.ms else by_machine
+        return math.ceil(min(by_machine, by_lane) * seconds * 1.2) + 2
+
+
+def measure(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
+    """Measure all numbers of lanes, on a wolkvox that takes its time and on one that does not."""
+    for ms in plan.speeds_ms:
+        for lanes in plan.lanes:
+            each = Load(lanes, ms)
+            for system, run in _SYSTEMS.items():
+                if not left():
+                    results.lacks(f"{each.thing}, {system}", "the time for the whole run was over")
+                elif _meant(system, each, plan):
+                    _try(
+                        results,
+                        f"{each.thing}, {system}",
+                        lambda run=run, each=each: run(results, each, plan),
+                    )
+
+
+def _meant(system: str, each: Load, plan: Plan) -> bool:
+    if system == QUEUES:
+        return each.lanes in plan.baseline_lanes and each.ms > 0
+    if system == LOCKS:
+        return bool(plan.baseline_lanes) and each.ms > 0
+    return system == RINGBACK or each.lanes == max(plan.lanes)
+
+
+def _try(results: Results, what: str, run: Callable[[], None]) -> None:
+    try:
+        run()
+    except Exception as error:  # noqa: BLE001  (one that fails must not cost the others)
+        results.lacks(what, f"{type(error).__name__}: {error}"[:300])
+
+
+# --- what is queued --------------------------------------------------------------------------
+
+
+def fill(desk: Desk, lanes: int, per_lane: int) -> int:
+    """Queue recalls for lanes, the lanes in turns; gives how many."""
+    calls: list[tuple[Any, ...]] = []
+    total = 0
+    for delivery, wanted in _deliveries(lanes, per_lane):
+        calls.append(("admit", *admission_of(delivery, wanted, desk.keeping("forms")).words))
+        total += len(wanted)
+        if len(calls) == TOGETHER:
+            _admit(desk, calls)
+            calls = []
+    _admit(desk, calls)
+    return total
+
+
+def _admit(desk: Desk, calls: list[tuple[Any, ...]]) -> None:
+    failed = [reply for reply in desk.store.call_all(calls) if isinstance(reply, Exception)] if calls else []
+    if failed:
+        raise failed[0]
+
+
+def _deliveries(lanes: int, per_lane: int) -> Iterator[tuple[Delivery, list[RecallWanted]]]:
+    now = datetime.now(UTC)
+    wanted: list[RecallWanted] = []
+    for place in range(per_lane):
+        for lane in range(lanes):
+            wanted.append(_wanted(lane, place, now))
+            if len(wanted) == DELIVERY:
+                yield _delivery(place, lane, now), wanted
+                wanted = []
+    if wanted:
+        yield _delivery(per_lane, 0, now), wanted
+
+
+def _delivery(place: int, lane: int, now: datetime) -> Delivery:
+    name = f"dl_{place:08x}{lane:08x}"
+    return Delivery(
+        id=name, source="forms", method="POST", url="", headers={"host": "bench"}, body=b"", received_at=now
+    )
+
+
+def _wanted(lane: int, place: int, now: datetime) -> RecallWanted:
+    # Later ones are queued for later, as they mostly are, so that the queue is not fed at one end alone.
+    date = now + timedelta(hours=24 + place % 240)
+    request = RecallRequest(
+        account=f"a{lane}",
+        campaign_id="10",
+        customer_id=f"C{lane}-{place}",
+        recall_telephone=f"300{(lane * 7919 + place) % 10**7:07d}",
+        recall_date=date,
+        requested_date=date,
+        version=now,
+        source="forms",
+        route="form",
+    )
+    return RecallWanted(event=Event(data={}, dedup_key=f"{lane}-{place}"), request=request)
+
+
+# --- the systems -----------------------------------------------------------------------------
+
+
+def _ringback(results: Results, each: Load, plan: Plan) -> None:
+    with Stage.open() as stage:
+        stage.configure(each.lanes)
+        desk = stage.desk()
+        fill(desk, each.lanes, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3))
+        stage.start_web()
+        stage.wolkvox(f"begin?ms={each.ms}")
+        stage.start_workers()
+        if each.lanes == max(plan.lanes) and each.ms:
+            results.add("restart with a full backlog", RINGBACK, _taken_up(stage, each))
+        _note(results, RINGBACK, stage, each, plan)
+
+
+def _taken_up(stage: Stage, each: Load) -> dict[str, float]:
+    """Tell how long after its start a worker has made the first call, and one on every lane."""
+    started, first = time.monotonic(), 0.0
+    while time.monotonic() - started < 60:
+        seen = stage.wolkvox("seen")
+        first = first or (time.monotonic() - started if seen["calls"] else 0.0)
+        if seen["lanes"] == each.lanes:
+            return {"lanes": each.lanes, "first_seconds": first, "all_seconds": time.monotonic() - started}
+        time.sleep(0.05)
+    raise TimeoutError(f"{seen['lanes']} of {each.lanes} lanes taken up within 60 s")
+
+
+def _queues(results: Results, each: Load, plan: Plan) -> None:
+    with Stage.open() as stage:
+        tokens = [token(lane) for lane in range(each.lanes)]
+        _publish(stage, "push", tokens, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3), own=True)
+        stage.wolkvox(f"begin?ms={each.ms}")
+        stage.start_baseline_workers(tokens)
+        _note(results, QUEUES, stage, each, plan)
+
+
+def _locks(results: Results, each: Load, plan: Plan) -> None:
+    with Stage.open() as stage:
+        tokens = [token(lane) for lane in range(each.lanes)]
+        _publish(
+            stage, "push_locked", tokens, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3), own=False
+        )
+        stage.wolkvox(f"begin?ms={each.ms}")
+        stage.start_shared_workers()
+        _note(results, LOCKS, stage, each, plan)
+
+
+def _publish(stage: Stage, task: str, tokens: list[str], per_lane: int, *, own: bool) -> None:
+    """Send the baseline's tasks, as its receiver would."""
+    from celery import Celery  # noqa: PLC0415
+
+    with Celery("fill", broker=stage.store_url, set_as_current=False) as app:
+        app.conf.broker_transport_options = {"global_keyprefix": "{baseline}:"}
+        with app.producer_or_acquire() as producer:
+            for place in range(per_lane):
+                for lane, each in enumerate(tokens):
+                    call = {
+                        "campaign_id": "10",
+                        "customer_id": f"C{lane}-{place}",
+                        "recall_telephone": "3001112233",
+                        "recall_date": "20300101100000",
+                    }
+                    app.send_task(
+                        f"bench.baseline.tasks.{task}",
+                        (each, call),
+                        queue=each if own else "shared",
+                        producer=producer,
+                    )
+
+
+def _bare(results: Results, each: Load, plan: Plan) -> None:
+    with Stage.open() as stage:
+        stage.wolkvox(f"begin?ms={each.ms}")
+        threads = max(1, min(THREADS, each.lanes // WORKER_PROCESSES))
+        for _ in range(WORKER_PROCESSES):
+            words = [str(stage.wolkvox_port), str(threads), str(plan.warm_seconds + plan.lane_seconds + 5)]
+            stage.run("workers", [sys.executable, "-m", "bench.bare", *words], {})
+        _note(results, BARE, stage, each, plan)
+
+
+_SYSTEMS = {RINGBACK: _ringback, QUEUES: _queues, LOCKS: _locks, BARE: _bare}
+
+
+# --- what is seen ----------------------------------------------------------------------------
+
+
+def _note(results: Results, system: str, stage: Stage, each: Load, plan: Plan) -> None:
+    results.add(each.thing, system, watch(stage, each.ms, plan))
+
+
+def watch(stage: Stage, ms: int, plan: Plan) -> dict[str, float]:
+    """Wait for the first call, let it warm up, then look on for a while; gives what was seen."""
+    _wait_for_calls(stage)
+    time.sleep(plan.warm_seconds)
+    stage.wolkvox(f"begin?ms={ms}")
+    workers, store = stage.pids("workers"), stage.pids("store")
+    before = cpu_seconds(workers), cpu_seconds(store)
+    time.sleep(plan.lane_seconds)
+    seen: dict[str, float] = stage.wolkvox("seen")
+    calls = max(1, seen["calls"])
+    seen["worker_us"] = (cpu_seconds(workers) - before[0]) / calls * 1e6
+    seen["store_us"] = (cpu_seconds(store) - before[1]) / calls * 1e6
+    seen["memory_mb"] = memory_mb(stage.pids("web", "workers"))
+    seen["store_mb"] = memory_mb(store)
+    return seen
+
+
+def _wait_for_calls(stage: Stage) -> None:
+    end = time.monotonic() + 90
+    while not stage.wolkvox("seen")["calls"]:
+        if time.monotonic() > end:
+            raise TimeoutError(f"no call within 90 s: {stage.log_of('workers')[-200:]}")
+        time.sleep(0.05)

@@ -1,0 +1,312 @@
+"""What is measured, on loopback: a store, a wolkvox that only answers, Ringback and the baselines.
+
+Every process is started here, on a free port of its own, and ends with the stage however that ends. Both
+systems have a store of their own of the same kind: on disk before it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self
+
+import redis
+
+from integration.commands.up import web_command, worker_command
+from integration.config_file import ConfigWatch
+from integration.embedded import find_server
+from integration.processes import Child, free_port, spawn, wait_until
+from workers.desk import Desk
+from workers.doorbell import Doorbell
+from workers.store import Store, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+ROOT = Path(__file__).parent.parent
+READY_SECONDS = 60.0
+DURABLE = (
+    *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"),
+    # Rewriting the log while something is measured would be measured with it.
+    *("--auto-aof-rewrite-percentage", "0"),
+)
+SECRETS = {
+    "FORMS_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "HUBSPOT_SECRET": "hubspot-client-secret-of-the-bench",
+    "SALESFORCE_KEY": "k-9f27c1d0a4b84f7e-2b",
+}
+ORGANIZATION = "00D5f000000AbCdEAK"
+WEB_PROCESSES = 2
+WORKER_PROCESSES = 2
+THREADS = 64
+
+_ACCOUNT = """
+[accounts.a{number}]
+base_url = "http://127.0.0.1:{port}"
+token = "{token}"
+timezone = "America/Bogota"
+country = "CO"
+min_lead_minutes = 0
+"""
+
+_SOURCES = f"""
+[sources.forms]
+kind = "json"
+verify = "standard-webhooks"
+secrets = ["env:FORMS_SECRET"]
+
+[sources.hubspot]
+kind = "hubspot"
+secrets = ["env:HUBSPOT_SECRET"]
+
+[sources.salesforce]
+kind = "salesforce"
+url_key = "env:SALESFORCE_KEY"
+organization_id = "{ORGANIZATION}"
+
+[[routes]]
+name = "form"
+source = "forms"
+account = "a0"
+when = "event.phone != 'ignore me'"
+campaign_id = "{{{{ event.campaign }}}}"
+customer_id = "{{{{ event.customer }}}}"
+recall_telephone = "{{{{ event.phone }}}}"
+recall_date = "{{{{ event.at }}}}"
+
+[[routes]]
+name = "callback date on a contact"
+source = "hubspot"
+account = "a0"
+when = "event.propertyName == 'callback_at' and event.propertyValue"
+campaign_id = "10"
+customer_id = "{{{{ event.objectId }}}}"
+recall_telephone = "3001112233"
+recall_date = "{{{{ event.propertyValue }}}}"
+
+[[routes]]
+name = "lead"
+source = "salesforce"
+account = "a0"
+campaign_id = "{{{{ event.Campaign__c }}}}"
+customer_id = "{{{{ event.Id }}}}"
+recall_telephone = "{{{{ event.MobilePhone }}}}"
+recall_date = "{{{{ event.Callback_At__c }}}}"
+"""
+
+
+def token(number: int) -> str:
+    """Give the token of an account."""
+    return f"token-of-the-bench-{number:05d}"
+
+
+def configuration(accounts: int, wolkvox_port: int) -> str:
+    """Write a configuration of so many accounts, a lane each; all webhooks are for the first."""
+    told = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in range(accounts))
+    return "".join(told) + _SOURCES
+
+
+@dataclass(slots=True)
+class Stage:
+    """A store and what runs on it. A context manager that ends what it started."""
+
+    folder: Path
+    store_port: int = 0
+    wolkvox_port: int = 0
+    web_port: int = 0
+    children: dict[str, list[Child]] = field(default_factory=dict)
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    def open(cls) -> Self:
+        """Make a stage with a store and a wolkvox."""
+        opened = ExitStack()
+        folder = Path(opened.enter_context(TemporaryDirectory(prefix="ringback-bench-")))
+        stage = cls(folder, _opened=opened)
+        stage._start_store()
+        stage.start_wolkvox()
+        return stage
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in reversed(list(self.children)):
+            self.end(name)
+        self._opened.close()
+
+    @property
+    def store_url(self) -> str:
+        """Give the store's address."""
+        return f"redis://127.0.0.1:{self.store_port}/0"
+
+    def client(self) -> redis.Redis:
+        """Give a client of the store."""
+        return redis.Redis.from_url(self.store_url, decode_responses=True)
+
+    def run(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Child:
+        """Start a process of a kind; its output goes to a file of the stage."""
+        log = (self.folder / f"{name}.log").open("ab")
+        with log:
+            child = spawn(command, env={**os.environ, **environ}, cwd=ROOT, output=log.fileno())
+        self.children.setdefault(name, []).append(child)
+        return child
+
+    def end(self, name: str) -> None:
+        """End all processes of a kind at once."""
+        for child in self.children.pop(name, []):
+            child.kill()
+
+    def pids(self, *names: str) -> list[int]:
+        """Give the processes of these kinds, without what they started."""
+        return [child.pid for name in names for child in self.children.get(name, [])]
+
+    def log_of(self, name: str) -> str:
+        """Give the end of what a kind of process wrote."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace")[-1500:] if path.exists() else ""
+
+    def _start_store(self) -> None:
+        self.store_port = free_port()
+        data = self.folder / "store"
+        data.mkdir()
+        self.run(
+            "store",
+            [
+                *(find_server(), "--port", str(self.store_port), "--bind", "127.0.0.1"),
+                *("--dir", str(data), *DURABLE),
+            ],
+            {},
+        )
+        self._wait_for(self.store_port, "store")
+
+    def start_wolkvox(self) -> None:
+        """Start the wolkvox that only answers."""
+        self.wolkvox_port = free_port()
+        self.run("wolkvox", [sys.executable, "-m", "bench.wolkvox", str(self.wolkvox_port)], {})
+        self._wait_for(self.wolkvox_port, "wolkvox")
+
+    def wolkvox(self, path: str) -> Any:
+        """Ask the wolkvox what it saw."""
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.wolkvox_port}/bench/{path}", timeout=20
+        ) as answer:
+            return json.load(answer)
+
+    # --- Ringback ---
+
+    def configure(self, accounts: int) -> None:
+        """Write the configuration and bind its accounts."""
+        (self.folder / "ringback.toml").write_text(configuration(accounts, self.wolkvox_port))
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Give the environment of Ringback's processes."""
+        return {
+            **SECRETS,
+            "REDIS_URL": self.store_url,
+            "RINGBACK_CONFIG": str(self.folder / "ringback.toml"),
+            "RINGBACK_DATA_DIR": str(self.folder / "data"),
+            "WEB_CONCURRENCY": str(WEB_PROCESSES),
+            "WORKER_CONCURRENCY": str(THREADS),
+            "LOG_LEVEL": "info",
+        }
+
+    def desk(self) -> Desk:
+        """Give a way to the ledger that rings nobody."""
+        watch = ConfigWatch(self.folder / "ringback.toml", {**os.environ, **self.environ})
+        desk = Desk(watch, Store(connect(self.store_url, timeout_seconds=60)), Doorbell.silent())
+        desk.bind()
+        return desk
+
+    def start_web(self) -> float:
+        """Start Ringback's web; gives the seconds until it answered."""
+        self.web_port = free_port()
+        environ = {**self.environ, "PORT": str(self.web_port)}
+        started = time.perf_counter()
+        self.run("web", web_command(self.web_port, environ), environ)
+        wait_until(f"http://127.0.0.1:{self.web_port}/readyz", READY_SECONDS, what="web", every_seconds=0.02)
+        return time.perf_counter() - started
+
+    def start_workers(self, processes: int = WORKER_PROCESSES) -> None:
+        """Start Ringback's workers; they take up what is queued when they are ready."""
+        for _ in range(processes):
+            self.run("workers", worker_command(self.environ), self.environ)
+
+    # --- what one would write instead ---
+
+    def baseline_environ(self, *, shared: bool = False) -> dict[str, str]:
+        """Give the environment of the baseline's processes."""
+        return {
+            **SECRETS,
+            "BASELINE_BROKER": self.store_url,
+            "BASELINE_WOLKVOX": f"http://127.0.0.1:{self.wolkvox_port}",
+            "BASELINE_SHARED": "1" if shared else "",
+            "TOKEN_BENCH0": token(0),
+        }
+
+    def start_baseline_web(self, worker_class: Sequence[str]) -> None:
+        """Start the baseline's receiver."""
+        self.web_port = free_port()
+        command = [
+            *(sys.executable, "-m", "gunicorn", "bench.baseline.web:app", "--workers", str(WEB_PROCESSES)),
+            *("--bind", f"127.0.0.1:{self.web_port}", "--backlog", "2048", *worker_class),
+        ]
+        self.run("web", command, self.baseline_environ())
+        self._wait_for(self.web_port, "web")
+
+    def start_baseline_workers(self, tokens: Sequence[str]) -> None:
+        """Start a process for each token, with a slot each; all are waited for."""
+        for each in tokens:
+            self._baseline_worker(each, ["--pool", "solo", "--concurrency", "1"], self.baseline_environ())
+        self._wait_for_words(f"{len(tokens)} workers", len(tokens))
+
+    def start_shared_workers(self) -> None:
+        """Start the pool that takes the tasks of all tokens, under locks."""
+        for _ in range(WORKER_PROCESSES):
+            pool = ["--pool", "threads", "--concurrency", str(THREADS)]
+            self._baseline_worker("shared", pool, self.baseline_environ(shared=True))
+        self._wait_for_words("the shared pool", WORKER_PROCESSES)
+
+    def _baseline_worker(self, queue: str, pool: Sequence[str], environ: Mapping[str, str]) -> None:
+        command = [
+            *(
+                sys.executable,
+                "-m",
+                "celery",
+                "--app",
+                "bench.baseline.queue_app",
+                "worker",
+                "--queues",
+                queue,
+            ),
+            *("--without-gossip", "--without-mingle", "--loglevel", "info", *pool),
+        ]
+        self.run("workers", command, environ)
+
+    def _wait_for_words(self, what: str, times: int) -> None:
+        path = self.folder / "workers.log"
+        wait_until(
+            lambda: path.read_text(errors="replace").count(" ready.") >= times, READY_SECONDS * 2, what=what
+        )
+
+    def _wait_for(self, port: int, name: str) -> None:
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(answers, READY_SECONDS, what=name, every_seconds=0.02)
