@@ -95,3 +95,14 @@ def test_a_language_that_there_is_not_changes_nothing(tmp_path, store):
     answer = Pages(make_desk(tmp_path, store)).get("/accounts?language=xx")
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, True)
     assert "ringback_language" not in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    "order",
+    ["_external=1", "_scheme=javascript", "_anchor=x", "_method=POST", "endpoint=x", "_external=1&_scheme=x"],
+)
+def test_the_switch_takes_no_parameter_as_an_order_and_leads_nowhere_else(tmp_path, store, order):
+    answer = Pages(make_desk(tmp_path, store)).get(
+        f"/accounts?{order}&language=es", headers={"Host": "evil.example"}
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/accounts?{order}")

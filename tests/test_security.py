@@ -167,6 +167,17 @@ def test_a_store_over_tls_must_prove_itself():
     assert made.check_hostname is True
 
 
+def test_only_one_place_says_where_a_browser_is():
+    """What stands in X-Forwarded-For counts only where a proxy of ours is configured, for every entry alike."""
+    found = {
+        str(path)
+        for path, node in nodes(ast.Attribute)
+        if path.is_relative_to("integration/dashboard")
+        if node.attr in {"remote_addr", "access_route"} or "forwarded-for" in ast.unparse(node).lower()
+    }
+    assert found == {"integration/dashboard/origin.py"}
+
+
 # --- where things go -------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ No step reads or changes more than it is told to, so that a hundred thousand hol
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.errors import UnknownError
 from integration.plan import Parked, plan_event
 from integration.stored import read_json
 from workers.ledger import kept_parked, reason
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 MOST_GROUPS = 500
 STEP = 200
 _ALL = "all"
+_START = "0."
+_CURSOR = re.compile(r"[0-9]{1,16}\.\S{0,64}")
 _TOLD = ("source", "account", "route", "field", "found", "allowed")
 
 
@@ -111,8 +115,11 @@ class Parking:
         """Give parked events, oldest first, and the cursor of what comes after; None at the end.
 
         What changes meanwhile is neither missed nor given twice: the order is by the time of parking.
+        Raises UnknownError for a cursor that is none.
         """
-        at, last = (cursor or "0.").split(".", 1)
+        if not _CURSOR.fullmatch(cursor or _START):
+            raise UnknownError("no such place among the parked events")
+        at, last = (cursor or _START).split(".", 1)
         key = self._store.key("parked" if group is None else f"parked_in:{group}")
         ids = self._after(key, int(at), last, limit)
 

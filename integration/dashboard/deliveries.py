@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
 from integration.dashboard import reasons, shown
+from integration.dashboard.origin import client_address
 from integration.dashboard.pages import page, person
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -146,7 +147,9 @@ def delivery(desk: Desk, delivery_id: str) -> Response:
 def reveal_delivery(desk: Desk, delivery_id: str) -> Response:
     """Show a delivery with everything readable, and write that to the audit log."""
     kept = desk.arrivals.delivery(delivery_id)
-    desk.audit.note(person().name, "reveal delivery", [delivery_id], address=request.remote_addr or "")
+    desk.audit.note(
+        person().name, "reveal delivery", [delivery_id], address=client_address(desk.config.dashboard)
+    )
     return _whole(desk, kept, revealed=True)
 
 

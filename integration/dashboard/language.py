@@ -10,13 +10,16 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlencode
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
-from flask import redirect, request, url_for
+from flask import redirect, request
 from flask_babel import Babel, Domain, get_locale
+
+from integration.dashboard.origin import local_address
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -47,8 +50,10 @@ def switched() -> Response | None:
     asked = request.args.get("language")
     if asked not in LANGUAGES or request.method != "GET" or request.endpoint is None:
         return None
-    rest = {name: values for name, values in request.args.lists() if name != "language"}
-    answer = redirect(url_for(request.endpoint, **{**rest, **(request.view_args or {})}), 303)
+    # Not by url_for: it takes some names of parameters (`_external`, `_scheme` …) as orders.
+    rest = [(name, value) for name, value in request.args.items(multi=True) if name != "language"]
+    same_page = quote(request.path) + (f"?{urlencode(rest)}" if rest else "")
+    answer = redirect(local_address(same_page), 303)
     answer.set_cookie(COOKIE, asked, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
     return answer
 

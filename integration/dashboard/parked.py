@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from integration.dashboard import shown
+from integration.dashboard.origin import client_address
 from integration.dashboard.pages import page, person
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -67,7 +68,9 @@ def reveal_parked(desk: Desk, parked_id: str) -> Response:
     record = desk.parking.get(parked_id)
     if not record:
         raise UnknownError("no such parked event")
-    desk.audit.note(person().name, "reveal parked event", [parked_id], address=request.remote_addr or "")
+    desk.audit.note(
+        person().name, "reveal parked event", [parked_id], address=client_address(desk.config.dashboard)
+    )
     return page("revealed_event.html", text=shown.as_text(read_json(record["event"])["data"]))
 
 
@@ -78,7 +81,7 @@ def map_again(desk: Desk) -> Response:
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
     if not cursor:
         about = [group] if group else []
-        desk.audit.note(person().name, "map again", about, address=request.remote_addr or "")
+        desk.audit.note(person().name, "map again", about, address=client_address(desk.config.dashboard))
     step = desk.remap_for(
         group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
     )

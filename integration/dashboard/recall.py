@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from flask import abort, request, url_for
+from flask import abort, url_for
 from flask_babel import gettext as _
 
 from integration import story
 from integration.dashboard import shown
 from integration.dashboard.deliveries import as_delivery, events_of
 from integration.dashboard.masks import masked, without_names
+from integration.dashboard.origin import client_address
 from integration.dashboard.pages import back_to, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -188,7 +189,7 @@ def cancel_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
 
 
 def _note(what: str, recall_id: str, desk: Desk) -> None:
-    desk.audit.note(person().name, what, [recall_id], address=request.remote_addr or "")
+    desk.audit.note(person().name, what, [recall_id], address=client_address(desk.config.dashboard))
 
 
 @role("operator")

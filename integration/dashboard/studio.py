@@ -17,6 +17,7 @@ from flask import request, session
 from integration.config import HubspotSource
 from integration.dashboard import shown
 from integration.dashboard.deliveries import as_delivery, events_of
+from integration.dashboard.origin import client_address
 from integration.dashboard.pages import page, person
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -211,7 +212,7 @@ def _note_once(desk: Desk, stored: str) -> None:
 
 
 def _note(desk: Desk, what: str, about: str) -> None:
-    desk.audit.note(person().name, what, [about], address=request.remote_addr or "")
+    desk.audit.note(person().name, what, [about], address=client_address(desk.config.dashboard))
 
 
 def _picks(desk: Desk, source: Source) -> Iterator[tuple[str, str, datetime]]:
