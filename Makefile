@@ -3,6 +3,7 @@
 # make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
 # make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=…
 # make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
+# make screenshots   a picture of every page into docs/screenshots, by a Chromium of this machine
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,10 +13,10 @@ SEED ?=
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults fuzz check audit format lock clean
+.PHONY: help demo test screenshots bench faults fuzz check audit format lock clean
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,6 +45,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
+
+screenshots: $(VENV)/.installed-dev
+	@cd tests && ../$(BIN)/python -m browser.screenshots $(ONLY)
 
 faults: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -33,6 +33,7 @@ from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import dress
 from integration.dashboard.masks import masked
 from integration.dashboard.people import People
+from integration.dashboard.reasons import ticked
 from integration.dashboard.roles import ForbiddenError, Role, least_role
 from integration.dashboard.shown import visible
 from integration.dashboard.signin import Door
@@ -101,6 +102,7 @@ def _configure(app: Flask, desk: Desk) -> None:
         ago=times.ago,
         masked=masked,
         visible=visible,
+        ticked=ticked,
     )
 
 

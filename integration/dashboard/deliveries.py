@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import abort, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
+from flask_babel import ngettext
 
 from integration.dashboard import reasons, shown
 from integration.dashboard.origin import client_address
@@ -216,14 +217,22 @@ def _came_to(arrival: Arrival) -> list[tuple[str, str]]:
         return [(_("refused"), "bad")]
     counts = arrival.counts
     told = [
-        (counts.get("recalls", 0), _("recalls"), "good"),
-        (counts.get("parked", 0), _("parked"), "warn"),
-        (counts.get("pending", 0), _("waits for a lookup"), "note"),
-        (counts.get("cancelled", 0), _("taken back"), "note"),
-        (counts.get("too_late", 0), _("taken back too late"), "warn"),
-        (counts.get("ignored", 0), _("ignored"), ""),
+        (
+            "good",
+            counts.get("recalls", 0),
+            ngettext("%(num)d recall", "%(num)d recalls", counts.get("recalls", 0)),
+        ),
+        ("warn", counts.get("parked", 0), _("%(num)d parked", num=counts.get("parked", 0))),
+        (
+            "note",
+            counts.get("pending", 0),
+            ngettext("%(num)d waits for a lookup", "%(num)d wait for a lookup", counts.get("pending", 0)),
+        ),
+        ("note", counts.get("cancelled", 0), _("%(num)d taken back", num=counts.get("cancelled", 0))),
+        ("warn", counts.get("too_late", 0), _("%(num)d taken back too late", num=counts.get("too_late", 0))),
+        ("", counts.get("ignored", 0), _("%(num)d ignored", num=counts.get("ignored", 0))),
     ]
-    labels = [(f"{count} {words}", tone) for count, words, tone in told if count]
+    labels = [(words, tone) for tone, count, words in told if count]
     return ([(_("sent again"), "")] if arrival.again else []) + labels
 
 

@@ -38,6 +38,14 @@ class _Progress:
     next: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """The latest event of a group: what was found in its field, and the event itself, masked."""
+
+    found: str
+    event: str
+
+
 @signed_in
 def parked(desk: Desk) -> Response:
     """Show the groups."""
@@ -57,9 +65,11 @@ def _page(desk: Desk, progress: _Progress | None) -> Response:
     )
 
 
-def _example(desk: Desk, group: ParkedGroup) -> str:
+def _example(desk: Desk, group: ParkedGroup) -> _Example:
     record = desk.parking.get(group.example)
-    return shown.as_text(shown.masked_data(read_json(record["event"])["data"])) if record else ""
+    if not record:
+        return _Example(group.found, "")
+    return _Example(record["found"], shown.as_text(shown.masked_data(read_json(record["event"])["data"])))
 
 
 @role("operator")

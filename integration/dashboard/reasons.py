@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -213,3 +214,12 @@ def told(cause: str, facts: Mapping[str, str]) -> Words:
         return Words(cause, "")
     known = {**facts, "how": str(ALTERED[facts["how"]])} if facts.get("how") in ALTERED else facts
     return Words(str(words.what) % known, str(words.mend) % known)
+
+
+def ticked(text: str) -> Markup:
+    """Give words as HTML, with what stands between backticks as code."""
+    parts = text.split("`")
+    shown = (
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
+    return Markup("").join(shown)

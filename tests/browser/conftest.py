@@ -1,0 +1,62 @@
+"""A browser on the real web: skipped where there is no Chromium on a laptop, failed where CI is set."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from browser.chromium import find_chromium, launched, visit
+from browser.stage import PASSWORD, staged
+
+WHY = "no Chromium here: apt install chromium, or set CHROMIUM to the path of a Chrome"
+
+
+def pytest_collection_modifyitems(items):
+    # A browser on a busy machine needs more patience than a function call.
+    for item in items:
+        item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    executable = find_chromium()
+    if executable is None:
+        if os.environ.get("CI"):
+            pytest.fail(WHY)
+        pytest.skip(WHY)
+    with launched(executable) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def stage(browser, tmp_path_factory, valkey):
+    """The real web and worker, filled with a little of everything; `.dead` is a dead recall."""
+    with staged(tmp_path_factory.mktemp("stage"), valkey.url) as started:
+        started.dead = started.fill()
+        started.signed_in = {}
+        yield started
+
+
+@pytest.fixture
+def someone(browser, stage):
+    """Sign somebody in: `someone("olga")`. Ends with a look at what their browsers complained of."""
+    visits = []
+
+    def come(name="olga", **options):
+        # Once per person: who signs in again and again is held off.
+        if name not in stage.signed_in:
+            first = visit(browser, stage.url).sign_in(name, PASSWORD)
+            stage.signed_in[name] = first.context.storage_state()
+            first.context.close()
+        made = visit(browser, stage.url, state=stage.signed_in[name], **options)
+        visits.append(made)
+        made.go("/")
+        return made
+
+    yield come
+    faults = [fault for made in visits for fault in made.faults()]
+    for made in visits:
+        made.context.close()
+    assert not faults, faults

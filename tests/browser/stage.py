@@ -1,0 +1,161 @@
+"""What a browser looks at: the real web and worker on a real store, and a day's worth of webhooks in it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import redis
+from test_journey import API_KEY, System
+
+from integration.config_file import load
+from integration.passwords import hashed
+from integration.processes import wait_until
+from integration.sandbox import Sandbox
+from integration.sources import SOURCES
+from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
+
+PEOPLE = {"vera": "viewer", "olga": "operator", "ada": "admin"}
+PASSWORD = "correct horse battery staple"
+LIMITS = "timeout_seconds = 2\nserver_limit_seconds = 1\nmin_lead_minutes = 0\n"
+# An account whose past dates expire at once, and one whose calls fail while a rule says so.
+MORE = "daily_limit = 3000\n"
+HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>\u202e\u0007" + "🙂" * 2500
+REFUSED = "400: THE CAMPAIGN IS NOT ACTIVE"
+
+databases = itertools.count(8)
+
+
+class Stage(System):
+    """A system with people who may sign in."""
+
+    def write_config(self, more=""):
+        names = {
+            "bogota": MORE,
+            "lima": "",
+            "expiring": 'late = "drop"\n',
+        }
+        accounts = "".join(
+            account(name, self.sandbox.url, token=f"token-of-{name}-0123", more=LIMITS + extra)
+            for name, extra in names.items()
+        )
+        routes = SOURCES_AND_ROUTES.replace("[api_keys]", '[api_keys]\njourney = "env:JOURNEY_KEY"')
+        secret = _secrets.setdefault("hash", hashed(PASSWORD))
+        people = "".join(
+            f'\n[users.{name}]\npassword = "{secret}"\nrole = "{role}"\n' for name, role in PEOPLE.items()
+        )
+        self.config_path.write_text(accounts + routes + people + more, "utf-8")
+
+    def ask(self, customer, account_name="bogota", *, at=None, campaign="10", phone="3001112233"):
+        recall = {
+            "account": account_name,
+            "campaign_id": campaign,
+            "customer_id": customer,
+            "recall_telephone": phone,
+            "recall_date": (at or soon(days=1)),
+        }
+        answer = self.api("POST", "/v1/recalls", json=recall)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def signed(self, source, body, *, url=None, now=None):
+        settings = load(self.config_path, self.environ).sources[source]
+        return SOURCES[settings.kind].sign(
+            body,
+            settings,
+            url=url or f"{self.url}/hooks/{source}",
+            method="POST",
+            message_id=f"msg_{datetime.now(UTC).timestamp()}",
+            now=now or datetime.now(UTC),
+        )
+
+    def post(self, source, value, **signing):
+        body = as_bytes(value)
+        headers = self.signed(source, body, **signing)
+        return httpx.post(
+            f"{self.url}/hooks/{source}", content=body, headers=headers, trust_env=False, timeout=30
+        )
+
+    def refuse(self, customer):
+        """Let wolkvox refuse every call for a customer; gives how that is ended."""
+        rule = {
+            "action": "answer",
+            "customer_id": customer,
+            "status": 400,
+            "code": 400,
+            "msg": "SOME PARAMETERS ARE WRONG",
+        }
+        placed = httpx.post(f"{self.sandbox.url}/sandbox/rules", json=rule, trust_env=False)
+        assert placed.status_code == 201, placed.text
+
+    def mend(self):
+        httpx.delete(f"{self.sandbox.url}/sandbox/rules", trust_env=False)
+
+    def fill(self):
+        """Send a little of everything that pages show."""
+        for number in range(6):
+            self.post("hubspot", [hubspot_event(7000 + number, soon(hours=20 + number))])
+        self.post(
+            "hubspot",
+            [
+                hubspot_event(7100, soon(days=2)),
+                hubspot_event(7101, "soon"),
+                hubspot_event(7102, "x", name="email"),
+            ],
+        )
+        self.post("hubspot", [hubspot_event(7103, "x", name="email")])
+        for number in range(3):
+            self.post("forms", {"customer": f"web-{number}", "telephone": "3001112233", "at": soon(days=1)})
+        for number in range(4):
+            self.post(
+                "forms",
+                {"customer": f"form-{number}", "phone": "3001112233", "at": soon(days=1, hours=number)},
+            )
+        self.post("forms", dict.fromkeys(("customer", "phone", "at", HOSTILE), HOSTILE))
+        self.post(
+            "forms",
+            {"customer": HOSTILE[:60].replace("\u0007", ""), "phone": "3001112233", "at": soon(days=3)},
+        )
+        self.post("hubspot", [hubspot_event(1, soon())], now=datetime.now(UTC) - timedelta(minutes=11))
+        self.post(
+            "hubspot", [hubspot_event(2, soon())], url=f"{self.url}/hooks/hubspot".replace("http:", "https:")
+        )
+        httpx.post(
+            f"{self.url}/hooks/forms", content=b"{}", headers={"svix-signature": "v1,AAAA"}, trust_env=False
+        )
+        self.refuse("dead-1")
+        dead = self.ask("dead-1")
+        self.await_state(dead, "dead")
+        return dead
+
+
+_secrets: dict[str, str] = {}
+
+
+def soon(*, days=0, hours=1):
+    return (datetime.now(UTC) + timedelta(days=days, hours=hours)).replace(microsecond=0).isoformat()
+
+
+@contextmanager
+def staged(folder, valkey_url):
+    """Run a stage on a database of its own."""
+    url = f"{valkey_url.rsplit('/', 1)[0]}/{next(databases)}"
+    redis.Redis.from_url(url).flushdb()
+    with Sandbox() as sandbox:
+        stage = Stage(folder, url, sandbox)
+        try:
+            stage.start("web")
+            stage.start("worker")
+            yield stage
+        finally:
+            stage.stop()
+
+
+def json_of(value):
+    return json.dumps(value)
+
+
+__all__ = ["API_KEY", "HOSTILE", "PASSWORD", "PEOPLE", "Stage", "soon", "staged", "wait_until"]
