@@ -1,19 +1,21 @@
 """Everything that may befall the lanes, in any order, over the real script on a real store.
 
 Workers acquire, push, tell, die, hang and come back; replies are lost; events come late, doubled and out of
-order; operators pause, resume, cancel and retry; tokens change; clocks go back; the store fills up. After
-every step what the store holds is held against the promises, and at the end, with all faults over, every
-recall has to come to its end. The machine never waits: its time moves only when told.
+order; operators pause, resume, cancel and retry; tokens change; clocks go back; the store fills up, and goes
+back to an earlier copy. After every step what the store holds is held against the promises, and at the end,
+with all faults over, every recall has to come to its end. The machine never waits: its time moves only when told.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
+import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -21,10 +23,13 @@ from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError
 from integration.plan import CancelWanted, Ignored, RecallWanted
 from integration.recall import CancelRequest, RecallRequest, State
+from support import url_of
 from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms
 from workers.ledger import Keeping, Ledger
+from workers.processes import Processes
+from workers.pulse import Pulse
 from workers.recalls import Recalls
-from workers.store import Store
+from workers.store import Loss, Store
 
 TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
@@ -96,6 +101,8 @@ class Owner:
     step: int = 0
     sent_at: datetime | None = None
     unanswered: tuple = ()
+    process: int = 0
+    stale: bool = False
 
 
 @dataclass
@@ -156,6 +163,19 @@ class World:
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     events: list = field(default_factory=list)
 
+    def without_owners(self) -> World:
+        return replace(self, holder={})
+
+
+@dataclass
+class Copy:
+    """The store as it was, and what the machine knew then; the calls at wolkvox do not go back."""
+
+    keys: dict[bytes, tuple[bytes, int]]
+    world: World
+    holder: dict[str, Owner | None]
+    owners: list[tuple]
+
 
 class LaneMachine(RuleBasedStateMachine):
     """See the head of the file."""
@@ -165,14 +185,21 @@ class LaneMachine(RuleBasedStateMachine):
         client.config_set("maxmemory", "0")
         client.flushall()
         self.client = client
+        self.raw = redis.Redis.from_url(url_of(client))
         self.time = START
         self.clock = timedelta()
         self.full = False
         self.clock_went_back = False
-        self.store = Store(client, clock=self.store_ms)
-        self.lanes = Lanes(self.store)
+        self.stores = [Store(client, clock=self.store_ms, kind=kind) for kind in ("worker", "worker", "web")]
+        self.store = self.stores[2]
+        self.workers = [Lanes(store) for store in self.stores[:2]]
+        self.used = 0
         self.ledger = Ledger(self.store)
         self.recalls = Recalls(self.store)
+        self.reports: list[Loss] = []
+        for store in self.stores:
+            store.on_loss = self.reports.append
+        self.copy: Copy | None = None
         self.world = World()
         self.owners: list[Owner] = []
         self.asked = 0
@@ -183,6 +210,15 @@ class LaneMachine(RuleBasedStateMachine):
         assert self.lanes.bind(self.world.bound) == 0
         for customer in CUSTOMERS[:3]:
             self.ask(account, "1", customer, 1, due)
+
+    @property
+    def lanes(self) -> Lanes:
+        """The lanes as one worker or the other has them, in turn: each has a memory of its own."""
+        self.used += 1
+        return self.workers[self.used % 2]
+
+    def lanes_of(self, owner: Owner) -> Lanes:
+        return self.workers[owner.process]
 
     def forget(self, key: tuple[str, str, str]) -> None:
         """With what was known of a customer goes what older wishes are measured by."""
@@ -381,11 +417,12 @@ class LaneMachine(RuleBasedStateMachine):
         """A new worker at a lane, at one that has work if there is one."""
         busy = [name for name, lane in self.view().lanes.items() if lane.has_work()] or LANES
         self.asked += 1
-        return Owner(busy[which % len(busy)], f"n{self.asked}", timedelta(seconds=skew), self.time)
+        lane, clock = busy[which % len(busy)], timedelta(seconds=skew)
+        return Owner(lane, f"n{self.asked}", clock, self.time, process=self.asked % 2)
 
     def acquire(self, owner: Owner, *, lost: bool) -> None:
         before, terms = self.view(), self.terms(owner.clock)
-        reply = self.lanes.acquire(owner.lane, owner.nonce, terms)[0]
+        reply = self.lanes_of(owner).acquire(owner.lane, owner.nonce, terms)[0]
         after = self.view()
         lane = before.lanes[owner.lane]
         if reply == NoClaim("busy", until_ms=getattr(reply, "until_ms", 0)):
@@ -454,9 +491,9 @@ class LaneMachine(RuleBasedStateMachine):
             return
         before = self.view()
         if verb == "acquire":
-            again = self.lanes.acquire(owner.lane, owner.nonce, asked[0])[0]
+            again = self.lanes_of(owner).acquire(owner.lane, owner.nonce, asked[0])[0]
         else:
-            again = self.lanes.finish(
+            again = self.lanes_of(owner).finish(
                 owner.lane, owner.claim, owner.step, asked[0], more=asked[1], terms=asked[2]
             )[0]
         assert again == reply
@@ -465,10 +502,14 @@ class LaneMachine(RuleBasedStateMachine):
 
     def finish_in_vain(self, owner: Owner, outcome: Outcome, more: bool, terms: Terms) -> None:
         before = self.view()
-        reply = self.lanes.finish(owner.lane, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
+        reply = self.told(owner, outcome, more, terms)
         assert reply.kind == "lost"
         assert self.view().same_as(before)
         self.owners.remove(owner)
+
+    def told(self, owner: Owner, outcome: Outcome, more: bool, terms: Terms) -> Claim | NoClaim:
+        lanes = self.lanes_of(owner)
+        return lanes.finish(owner.lane, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
 
     @precondition(lambda self: self.pick(0))
     @rule(which=st.integers(0, 5))
@@ -483,6 +524,9 @@ class LaneMachine(RuleBasedStateMachine):
         assert running is None or running <= self.time, "two calls at once on a token"
         owner.sent_at = self.time
         self.world.until[owner.lane] = self.time + timedelta(seconds=SERVER_LIMIT)
+        if owner.stale:
+            # What the lost history had pushed, and how often, is known to nobody.
+            return
         recall = owner.claim.recall_id
         _, campaign, customer = self.world.recalls[recall]
         key = (owner.lane, campaign, customer)
@@ -601,7 +645,7 @@ class LaneMachine(RuleBasedStateMachine):
         if self.world.holder.get(owner.lane) is not owner:
             self.finish_in_vain(owner, outcome, more, terms)
             return
-        reply = self.lanes.finish(owner.lane, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
+        reply = self.told(owner, outcome, more, terms)
         assert reply.kind != "lost" if isinstance(reply, NoClaim) else reply.recall_id
         told = owner.claim.recall_id
         after = self.view()
@@ -670,7 +714,9 @@ class LaneMachine(RuleBasedStateMachine):
             assert fields.get("inflight") or float(fields.get("quiet") or 0) > self.store_ms()
             assert self.lanes.bound() == self.world.bound
             return
-        assert (running := self.world.until.get(old)) is None or old == lane or running <= self.time
+        # While all lanes are held, a call that the store knows nothing of may be running.
+        running = self.world.until.get(old)
+        assert running is None or old == lane or running <= self.time or self.held(before.lanes[old])
         if old != lane:
             wishes = dict(self.world.wishes)
             self.move(account, old, lane)
@@ -749,6 +795,8 @@ class LaneMachine(RuleBasedStateMachine):
 
     def may_go_on(self, lane: Lane) -> bool:
         fields = lane.fields
+        if self.held(lane):
+            return False
         if fields.get("inflight"):
             return float(fields["lease"]) <= self.store_ms()
         if fields.get("stopped") or self.is_paused(fields) or not lane.queue:
@@ -776,6 +824,77 @@ class LaneMachine(RuleBasedStateMachine):
         for key, wish in list(self.world.wishes.items()):
             if wish.recall is None and "\0".join(key[1:]) not in after.lanes[key[0]].newest:
                 self.forget(key)
+
+    @rule()
+    def the_store_is_copied(self):
+        for store in self.stores[:2]:
+            Pulse(Processes(store), store.who).beat()
+        owners = [(owner, owner.claim, owner.step, owner.unanswered) for owner in self.owners]
+        self.copy = Copy(self.dump(), deepcopy(self.world.without_owners()), dict(self.world.holder), owners)
+        self.copy_states = dict(self.states)
+
+    def dump(self) -> dict[bytes, tuple[bytes, int]]:
+        keys = self.raw.keys("*")
+        return {key: (self.raw.dump(key), max(0, self.raw.pttl(key))) for key in keys}
+
+    @precondition(lambda self: self.copy is not None)
+    @rule(first=st.integers(0, 1), acquires=st.booleans())
+    def the_store_goes_back(self, first, acquires):
+        """A copy is put back on another server; both workers come to it, one after the other."""
+        self.fill(full=False)
+        seen = max(store.witness.seen().tick for store in self.stores)
+        self.put_back(self.copy)
+        there = self.client.hmget(self.store.key("meta"), "history", "tick")
+        lost = [self.stores[0].witness.history, seen] != [there[0], int(there[1])]
+        told = len(self.reports)
+        for name in LANES if acquires else ():
+            self.asked += 1
+            reply = self.workers[first].acquire(name, f"n{self.asked}", self.terms(timedelta()))[0]
+            assert isinstance(reply, NoClaim), "a claim before the other worker was heard"
+            if reply.kind != "busy":
+                self.world.holder[name] = None
+        self.note_the_recovered()
+        self.workers[1 - first].sweep()
+        self.workers[first].sweep()
+        Pulse(Processes(self.store), self.store.who).beat()
+        assert len(self.reports) == told + lost
+
+    def put_back(self, copy: Copy) -> None:
+        self.raw.flushall()
+        for key, (value, ttl) in copy.keys.items():
+            self.raw.restore(key, ttl, value)
+        self.client.hset(self.store.key("meta"), "server", "another")
+        for store in self.stores:
+            store.witness._server = "another"
+        until = self.world.until
+        self.world = deepcopy(copy.world)
+        self.world.until = until
+        self.states = dict(self.copy_states)
+        for owner in list(self.owners):
+            self.go_back(owner, copy)
+        holders = {lane: owner for lane, owner in copy.holder.items() if owner and not owner.stale}
+        self.world.holder = {**dict.fromkeys(copy.holder), **holders}
+
+    def go_back(self, owner: Owner, copy: Copy) -> None:
+        """Who has gone on since the copy was made knows of a history that is lost."""
+        now = (owner, owner.claim, owner.step, owner.unanswered)
+        if any(then[0] is owner and then[1:] == now[1:] for then in copy.owners):
+            return
+        owner.stale = True
+        if any(then[0] is owner for then in copy.owners):
+            # Its last word may be news to the store, and right; what follows from it is another story.
+            self.owners.remove(owner)
+
+    def note_the_recovered(self) -> None:
+        for recall, fields in self.view().recalls.items():
+            if fields["state"] in ENDS and self.states[recall] not in ENDS:
+                self.states[recall] = State(fields["state"])
+
+    def held(self, lane: Lane) -> bool:
+        """Tell whether a lane waits for what a lost history may have running, or for the other worker."""
+        held, settle = self.client.hmget(self.store.key("meta"), "held", "settle")
+        lease = float(lane.fields.get("lease_ms") or 0)
+        return max(float(held or -lease) + lease, float(settle or 0)) > self.store_ms()
 
     @rule()
     def the_store_is_full_or_not(self):
