@@ -31,6 +31,16 @@ def test_every_promise_is_kept_while_everything_is_killed_frozen_and_cut_off(tmp
     assert any(told.acknowledged for told in report.history.told)
 
 
+@pytest.mark.timeout(400)
+def test_with_old_copies_of_the_store_put_back_no_two_calls_overlap(tmp_path):
+    seed = int(os.environ.get("FAULTS_SEED") or time.time_ns() % 1_000_000)
+    report = run(Settings(seed=seed, seconds=14, accounts=6, rate=15, restores=True), tmp_path)
+    again = f"cd tests && python -m faults --restores --seconds 14 --seed {seed}"
+    assert not report.broken, f"\n{report}\nagain: {again}"
+    assert report.history.restores
+    assert report.history.calls
+
+
 def test_the_same_seed_plans_the_same_faults():
     assert plan.faults(7, 60, 8, 1.7) == plan.faults(7, 60, 8, 1.7)
     assert plan.faults(7, 60, 8, 1.7) != plan.faults(8, 60, 8, 1.7)
@@ -123,7 +133,17 @@ def test_a_recall_that_nobody_asked_for_is_found():
 
 
 def test_an_end_that_never_comes_is_found():
-    assert broken(drained=False) == {"P1"}
+    assert broken(drained=False) == {"P6"}
+
+
+def test_with_an_old_copy_put_back_what_came_after_it_may_be_lost_but_nothing_overlaps():
+    lost = {"kept": GOOD.kept[:1], "restores": 2}
+    assert broken(**lost, losses_told=1) == set()
+    assert broken(**lost, losses_told=0) == {"report"}
+    assert broken(**lost, losses_told=3) == {"report"}
+    assert broken(**lost, losses_told=1, overlaps=({"token": "t0", "seq": 2, "with": [1], "at": ""},)) == {
+        "P2"
+    }
 
 
 def test_two_calls_at_once_are_an_overlap():
@@ -236,6 +256,9 @@ def test_an_answer_that_fits_nothing_is_found(status):
         ({"paused": "why"}, 1, False),
         ({"inflight": "rc_1", "lease": "11000"}, 0, False),
         ({"inflight": "rc_1", "lease": "9000"}, 0, True),
+        ({"held": "9000", "lease_ms": "2000"}, 1, False),
+        ({"held": "7000", "lease_ms": "2000"}, 1, True),
+        ({"settle": "11000"}, 1, False),
     ],
 )
 def test_a_lane_is_due_when_it_has_work_and_no_reason_to_wait(fields, queued, due):

@@ -23,6 +23,11 @@ def main() -> int:
     parser.add_argument("--accounts", type=int, default=8, help="how many accounts, 3 to 40 (8)")
     parser.add_argument("--rate", type=float, default=12.0, help="deliveries a second (12)")
     parser.add_argument("--mutant", choices=MUTANTS, help="take one guard out: the run has to notice")
+    parser.add_argument(
+        "--restores",
+        action="store_true",
+        help="put an old copy of the store back again and again: what came after the copy may be gone",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and store")
     asked = parser.parse_args()
     seed = time.time_ns() % 1_000_000 if asked.seed is None else asked.seed
@@ -32,6 +37,7 @@ def main() -> int:
         accounts=min(max(asked.accounts, 3), 40),
         rate=min(max(asked.rate, 0.1), 100.0),
         mutant=MUTANTS.get(asked.mutant),
+        restores=asked.restores,
     )
     folder = Path(tempfile.mkdtemp(prefix="ringback-faults-"))
     report = run(settings, folder)

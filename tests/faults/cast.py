@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import time
@@ -137,6 +138,7 @@ class StoreActor:
     def __init__(self, folder: Path, port: int, flags: tuple[str, ...] = DURABLE) -> None:
         self.name = "store"
         folder.mkdir()
+        self._copy = folder.with_name("copy of the store")
         self.server = ValkeyServer(folder, flags, port)
         self.lives = 0
 
@@ -157,6 +159,23 @@ class StoreActor:
     def thaw(self) -> None:
         if self.runs:
             os.killpg(self.server.pid, signal.SIGCONT)
+
+    def copy(self) -> None:
+        """Keep a copy of its folder, of one moment."""
+        self.freeze()
+        try:
+            shutil.rmtree(self._copy, ignore_errors=True)
+            shutil.copytree(self.server.folder, self._copy, ignore=shutil.ignore_patterns("*.sock"))
+        finally:
+            self.thaw()
+
+    def put_back(self) -> bool:
+        """Put the copy in the place of its folder while it is down; False when there is none."""
+        if not self._copy.exists():
+            return False
+        shutil.rmtree(self.server.folder)
+        shutil.copytree(self._copy, self.server.folder)
+        return True
 
     def stop(self) -> None:
         self.server.kill()

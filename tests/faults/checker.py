@@ -40,9 +40,15 @@ class Broken:
 
 
 def check(history: History) -> list[Broken]:
-    """Give every broken promise, by its number."""
+    """Give every broken promise, by its number.
+
+    Where an old copy of the store was put back, what came after the copy is lost, and its order with it;
+    what was never to happen twice at once is not.
+    """
     view = _View(history)
     parts = (_p1, _p2, _p3, _p4, _p5, _p6, _p8, _p9, _answers)
+    if history.restores:
+        parts = (_p2, _p3, _p6, _p8, _p9, _answers, _told_of_losses)
     return [broken for part in parts for broken in part(view)]
 
 
@@ -106,16 +112,11 @@ def _of(told: Told) -> str:
 
 
 def _p1(view: _View) -> Iterator[Broken]:
-    if not view.history.drained:
-        left = Counter(kept.state for kept in view.history.kept if kept.state not in ENDS)
-        yield Broken("P1", "not everything came to an end", str(dict(left)))
     for told in view.told:
         if not told.settled:
             yield Broken("P1", "never taken, though the faults were over", _of(told))
         elif told.kind != "cancel":
             yield from _missing(view, told)
-    for name in view.history.ended_by_themselves:
-        yield Broken("P6", "a process ended by itself", name)
     for phone, recalls in view.by_phone.items():
         if phone not in view.wish_of:
             yield Broken("P1", "a recall that nobody asked for", recalls[0].id)
@@ -263,6 +264,11 @@ def _its_own(view: _View, told: Told, answer: tuple[str, ...]) -> Iterator[Broke
 
 
 def _p6(view: _View) -> Iterator[Broken]:
+    if not view.history.drained:
+        left = Counter(kept.state for kept in view.history.kept if kept.state not in ENDS)
+        yield Broken("P6", "not everything came to an end", str(dict(left)))
+    for name in view.history.ended_by_themselves:
+        yield Broken("P6", "a process ended by itself", name)
     for spell in view.history.spells:
         if spell.seconds > TAKEN_UP_SECONDS:
             yield Broken("P6", f"lane {spell.lane} had work for {spell.seconds:.1f} s and nobody took it")
@@ -293,6 +299,16 @@ def _answers(view: _View) -> Iterator[Broken]:
     for told in view.told:
         for each in told.tries:
             allowed = ANSWERS if told.kind in {"api", "cancel"} else ANSWERS - {409}
+            if told.kind == "cancel" and view.history.restores:
+                allowed |= {404}
             clash = told.kind == "api" and each.status == 409
             if each.status not in allowed or clash:
                 yield Broken("HTTP", f"an answer that fits nothing: {each.status} {each.body}", _of(told))
+
+
+def _told_of_losses(view: _View) -> Iterator[Broken]:
+    restores, told = view.history.restores, view.history.losses_told
+    if not 1 <= told <= restores:
+        yield Broken(
+            "report", f"an old copy was put back {restores} times, and that was reported {told} times"
+        )

@@ -38,6 +38,7 @@ class Director:
         self.done: Counter[str] = Counter()
         self.bells: list[bytes] = []
         self.ended_by_themselves: list[str] = []
+        self.restores = 0
 
     def run(self, faults: tuple[Fault, ...]) -> None:
         began = time.monotonic()
@@ -84,6 +85,8 @@ class Director:
             "hold": self._line,
             "slow": self._line,
             "full": self._full,
+            "copy": self._copy,
+            "restore": self._restore,
             "rule": self._rule,
         }
         if fault.target in self._down:
@@ -102,6 +105,24 @@ class Director:
 
         def again() -> None:
             who.start()
+            self._down.discard(fault.target)
+
+        self._later(fault.seconds, again)
+
+    def _copy(self, _: Fault) -> None:
+        self._system.store.copy()
+        self.done["store copied"] += 1
+
+    def _restore(self, fault: Fault) -> None:
+        store = self._system.store
+        self._down.add(fault.target)
+        store.kill()
+        if store.put_back():
+            self.restores += 1
+            self.done["old copy of the store put back"] += 1
+
+        def again() -> None:
+            store.start()
             self._down.discard(fault.target)
 
         self._later(fault.seconds, again)

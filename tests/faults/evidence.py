@@ -19,6 +19,7 @@ from .settings import SECRETS, token_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .cast import Actor
     from .director import Director
     from .load import Sender
     from .system import System
@@ -40,6 +41,8 @@ def collect(
         leaks=tuple(_leaks(system, director.bells)),
         ended_by_themselves=tuple(director.ended_by_themselves),
         drained=drained,
+        restores=director.restores,
+        losses_told=sum(map(_losses_in, system.actors.values())),
     )
 
 
@@ -79,6 +82,10 @@ def _call(shown: dict[str, Any]) -> Call:
         ended=ended,
         effect=shown["code"] == "202",
     )
+
+
+def _losses_in(actor: Actor) -> int:
+    return actor.log.read_text("utf-8", "replace").count("the store lost some of its history")
 
 
 _PRIVATE = {

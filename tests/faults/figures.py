@@ -37,6 +37,7 @@ def figures(history: History, director: Director, watch: LaneWatch, calm: float)
         "longest work on a call": f"{work:.2f} s of {SERVER_LIMIT_SECONDS} s",
         "workers lost in a call": sum(kept.attempts.count("worker lost") for kept in history.kept),
         "overlaps": len(history.overlaps),
+        **({"losses reported": f"{history.losses_told} of {history.restores}"} if history.restores else {}),
         "kills": f"{sum(kills.values())}: {kills}",
         "other faults": others,
         "longest lane untaken, calm": f"{in_seconds(watch.spells):.2f} s",

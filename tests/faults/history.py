@@ -127,7 +127,10 @@ class Leak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything a run left behind. `lanes` is account -> the mark of its token at wolkvox."""
+    """Everything a run left behind. `lanes` is account -> the mark of its token at wolkvox.
+
+    `restores`: how often an old copy of the store was put back; `losses_told`: how often that was reported.
+    """
 
     told: tuple[Told, ...]
     kept: tuple[Kept, ...]
@@ -139,3 +142,5 @@ class History:
     leaks: tuple[Leak, ...] = ()
     ended_by_themselves: tuple[str, ...] = ()
     drained: bool = True
+    restores: int = 0
+    losses_told: int = 0

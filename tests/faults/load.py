@@ -196,7 +196,8 @@ class Sender(threading.Thread):
     def _send(self, job: Job) -> None:
         one = self._stage.post(self._rng.choice(self._stage.webs), job)
         job.tries.append(one)
-        settled = one.taken or (job.kind == "cancel" and one.status == 409)
+        # 409: nothing is left to cancel; 404: a store that went back knows nothing of it.
+        settled = one.taken or (job.kind == "cancel" and one.status in {404, 409})
         if not settled:
             self._later(job, self._rng.uniform(0.2, 1.0))
             return

@@ -32,10 +32,17 @@ class Fault:
     rule: dict[str, Any] = field(default_factory=dict)
 
 
-def faults(seed: int, seconds: float, accounts: int, longest_work: float) -> tuple[Fault, ...]:
-    """Plan a run. `longest_work` is how long wolkvox may work on one call, in seconds."""
+def faults(
+    seed: int, seconds: float, accounts: int, longest_work: float, *, restores: bool = False
+) -> tuple[Fault, ...]:
+    """Plan a run. `longest_work` is how long wolkvox may work on one call, in seconds.
+
+    With `restores` an old copy of the store is put back again and again; all else is the same.
+    """
     rng = Random(f"faults {seed}")
     planned = [*_blows(rng, seconds), *_rules(rng, seconds, accounts, longest_work)]
+    if restores:
+        planned += _restores(Random(f"restores {seed}"), seconds)
     return tuple(sorted(planned, key=lambda fault: fault.at))
 
 
@@ -64,6 +71,16 @@ def _blow(rng: Random, at: float) -> Fault:
         span = LONG_OUTAGE_SECONDS if rng.random() < 0.25 else OUTAGE_SECONDS
         return Fault(at=at, kind=kind, target=target, seconds=rng.uniform(*span))
     return Fault(at=at, kind=kind, target=STORE, seconds=rng.uniform(0.2, 2.0))
+
+
+def _restores(rng: Random, seconds: float) -> list[Fault]:
+    found, at = [], 2.0
+    while at < seconds:
+        found.append(Fault(at=at, kind="copy", target=STORE))
+        at += rng.uniform(1.0, 5.0)
+        found.append(Fault(at=at, kind="restore", target=STORE, seconds=rng.uniform(*DOWN_SECONDS)))
+        at += rng.uniform(3.0, 10.0)
+    return found
 
 
 def _rules(rng: Random, seconds: float, accounts: int, longest_work: float) -> list[Fault]:

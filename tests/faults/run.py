@@ -59,7 +59,10 @@ def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_lin
         try:
             for thread in (watch, *senders):
                 thread.start()
-            director.run(plan.faults(settings.seed, settings.seconds, settings.accounts, LONGEST_WORK))
+            planned = plan.faults(
+                settings.seed, settings.seconds, settings.accounts, LONGEST_WORK, restores=settings.restores
+            )
+            director.run(planned)
             drained, calm_seconds = calm_down(system, senders, watch, say)
         finally:
             _end(senders, watch)

@@ -31,6 +31,7 @@ class Settings:
     rate: float = 12.0
     most: int = 20_000
     mutant: Mutant | None = None
+    restores: bool = False
 
 
 def token_of(n: int, accounts: int) -> str:

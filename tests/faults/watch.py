@@ -43,13 +43,15 @@ class LaneWatch(threading.Thread):
         lanes = sorted(set(self._client.hgetall(f"{PREFIX}accounts").values()))
         with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
+            pipe.hmget(f"{PREFIX}meta", "held", "settle")
             for lane in lanes:
                 pipe.hgetall(f"{PREFIX}lane:{lane}")
                 pipe.zcard(f"{PREFIX}lane:{lane}:queue")
-            (seconds, micros), *found = pipe.execute()
+            (seconds, micros), (held, settle), *found = pipe.execute()
         now = seconds + micros / 1e6
         for n, lane in enumerate(lanes):
-            self._note(lane, found[2 * n], found[2 * n + 1], now)
+            fields = {**found[2 * n], "held": held or "0", "settle": settle or "0"}
+            self._note(lane, fields, found[2 * n + 1], now)
         self.longest_now = max((now - since for _, since in self._since.values()), default=0.0)
 
     def _note(self, lane: str, fields: dict[str, str], queued: int, now: float) -> None:
@@ -80,7 +82,10 @@ def is_due(fields: dict[str, str], queued: int, now: float) -> bool:
         return moment("lease") < now
     if not queued or fields.get("stopped") or fields.get("paused"):
         return False
-    return max(moment("wait"), moment("quiet")) < now
+    # A store that lost some of its history holds every lane for as long as its lease; one that has just
+    # been started hears its workers first.
+    held = moment("held") + moment("lease_ms") if moment("held") else 0.0
+    return max(moment("wait"), moment("quiet"), held, moment("settle")) < now
 
 
 def in_seconds(spells: dict[str, Spell]) -> float:
