@@ -206,6 +206,16 @@ def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
     assert here.receiver.bodies()[0]["id"] == taken.message.id
 
 
+def test_a_channel_may_wait_for_a_moment_that_is_set(here):
+    here.stop_lane()
+    here.first.judge()
+    (taken,) = here.desk.alerts.take()
+    here.desk.alerts.wait(taken, 5, "for the test")
+    here.later(seconds=6)
+    (again,) = here.desk.alerts.take()
+    assert (again.text, again.tries) == (taken.text, 2)
+
+
 def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
     server = start_valkey()
     with server.client() as client:

@@ -26,6 +26,10 @@ _DATE_FORM: Final = re.compile(r"date\(\s*['\"]([^'\"]+)['\"]\s*\)")
 _LIST: Final = re.compile(r"body((?:\.[A-Za-z_]\w*)+)")
 _PROPERTY: Final = re.compile(r"event\.propertyName\s*==\s*['\"]([^'\"]+)['\"]")
 # Beside a record's own fields every Salesforce event has these.
+_OF_SUBSCRIPTIONS: Final = frozenset(
+    {"appId", "eventId", "objectId", "occurredAt", "portalId", "propertyName", "propertyValue"}
+    | {"subscriptionId", "subscriptionType", "attemptNumber", "changeSource", "sourceId"}
+)
 _GIVEN: Final = frozenset({"notification_id", "object_type", "organization_id"})
 
 
@@ -71,6 +75,11 @@ def properties_of(routes: tuple[Route, ...]) -> tuple[str, ...]:
 def under(prefix: str, fields: tuple[str, ...]) -> tuple[str, ...]:
     """Name the fields that lie under a table of the event, without it."""
     return tuple(name.removeprefix(f"{prefix}.") for name in fields if name.startswith(f"{prefix}."))
+
+
+def keys_of(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the fields that a HubSpot workflow has to send: no tables, and none that HubSpot sets itself."""
+    return tuple(name for name in fields if "." not in name and name not in _OF_SUBSCRIPTIONS)
 
 
 # --- a sample ----------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def source(desk: Desk, name: str) -> Response:
         routes=routes,
         fields=fields,
         inputs=setup.under("inputFields", fields),
+        keys=setup.keys_of(fields),
         properties=setup.properties_of(routes),
         sample=sample,
         command=command,

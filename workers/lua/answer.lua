@@ -6,5 +6,7 @@ local known = {
 local news = History.meet(known)
 History.speak(known.who)
 local reply = COMMANDS[ARGV[1]](unpack(ARGV, 8))
+-- A command that gives nothing would cut the list short.
+if reply == nil then reply = 0 end
 keep_counts()
 return {History.history, History.tick, History.server, news, reply}
