@@ -198,7 +198,7 @@ def test_hostile_words_are_shown_as_text(desk, with_view):
 # --- plots --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("value", "top"), [(0, 2), (2, 2), (3, 5), (7, 10), (10, 10), (1234, 2000)])
+@pytest.mark.parametrize(("value", "top"), [(0, 2), (2, 2), (3, 3), (7, 8), (10, 10), (57, 60), (1234, 2000)])
 def test_the_scale_of_a_plot_ends_at_a_round_number(value, top):
     assert ceiling(value) == top
 

@@ -49,7 +49,8 @@ class Audit:
     ) -> tuple[list[Entry], str | None]:
         """Give entries, newest first, and the cursor of the next page; None at the end.
 
-        `who` and `what` leave out all others; a page may then have fewer entries and still a next one.
+        `who` and the first words of `what` leave out all others; a page may then have fewer entries and
+        still a next one.
         """
         found: list[Entry] = []
         last = cursor
@@ -57,7 +58,7 @@ class Audit:
             if len(found) == limit or looked_at == _MOST_LOOKED_AT:
                 return found, last
             last = entry.id
-            if who in {"", entry.who} and what in {"", entry.what}:
+            if who in {"", entry.who} and f"{entry.what} ".startswith(what and f"{what} "):
                 found.append(entry)
         return found, None
 

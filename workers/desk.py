@@ -6,6 +6,7 @@ be rung. It holds no state of its own beyond what it can read again.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,13 +24,14 @@ from workers.agenda import Agenda
 from workers.alerts import Alerts
 from workers.arrivals import Arrivals
 from workers.audit import Audit
+from workers.inquiry import Answer, LaneInUseError, ask_in_lane
 from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
 from workers.outlook import Outlook, Outlooks
 from workers.parking import Parking, Which, remap_for, remap_step
 from workers.processes import Processes
-from workers.quota import quota_day
+from workers.quota import next_reset, quota_day
 from workers.recalls import Recalls
 from workers.senders import Senders
 from workers.series import Series
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.desk")
 
 ACCOUNTS_AT_ONCE = 500
+# Each keeps a thread of the web for as long as wolkvox takes to answer.
+TEST_CALLS_AT_ONCE = 4
 STOOD = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
     *("inflight", "rung", "rings", "day", "pushed"),
@@ -109,6 +113,7 @@ class Desk:
         self.tally = Tally() if tally is None else tally
         self.tallies = Tallies(store, self.tally)
         self._doorbell = doorbell
+        self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
         self._together = Together(store)
         self._book: RouteBook | None = None
         self._bound: Config | None = None
@@ -283,6 +288,39 @@ class Desk:
         """
         return self._outlooks.of(views, self.lanes.bound(), now)
 
+    def now(self) -> datetime:
+        """Tell the time by the store's clock (aware, UTC). Raises StoreAwayError."""
+        return datetime.fromtimestamp(self.store.now_ms() / 1000, UTC)
+
+    def quota_resets(self, now: datetime) -> dict[str, datetime]:
+        """Tell when the day's calls begin anew, for each account that has a limit."""
+        days = _Days(now)
+        limited = (account for account in self.config.accounts.values() if account.daily_limit is not None)
+        return {account.name: days.ends(account) for account in limited}
+
+    def test_call(self, name: str) -> Answer:
+        """Ask wolkvox for an account's campaigns, holding its lane meanwhile. Takes as long as a push may.
+
+        Raises UnknownError for an account that is not in the configuration, StoreAwayError.
+        """
+        account = self.config.accounts.get(name)
+        if account is None:
+            raise UnknownError("no such account in the configuration")
+        if not self._test_calls.acquire(blocking=False):
+            return Answer(good=False, told="not asked: too many test calls are under way here")
+        try:
+            return ask_in_lane(self.lanes, self._lane(name), account, self._doorbell.ring)
+        except LaneInUseError as error:
+            return Answer(good=False, told=f"not asked: {error}")
+        finally:
+            self._test_calls.release()
+
+    def sharing(self, name: str) -> tuple[str, ...]:
+        """Name the other accounts on an account's lane. Raises StoreAwayError."""
+        bound = self.lanes.bound()
+        lane = bound.get(name)
+        return tuple(sorted(other for other, its in bound.items() if its == lane and other != name))
+
     def account(self, name: str) -> AccountView:
         """Give one account with its lane. Raises UnknownError."""
         bound = self.lanes.bound()
@@ -419,13 +457,16 @@ class _Days:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._known: dict[tuple[Any, Any], str] = {}
+        self._known: dict[tuple[Any, Any], datetime] = {}
 
-    def of(self, account: Account) -> str:
+    def ends(self, account: Account) -> datetime:
         clock = account.timezone, account.quota_resets_at
         if clock not in self._known:
-            self._known[clock] = quota_day(account, self._now)
+            self._known[clock] = next_reset(account, self._now)
         return self._known[clock]
+
+    def of(self, account: Account) -> str:
+        return quota_day(self.ends(account))
 
 
 def _lacks_reason(view: AccountView) -> bool:

@@ -24,17 +24,18 @@ def next_reset(account: Account, now: datetime) -> datetime:
     return reset
 
 
-def quota_day(account: Account, now: datetime) -> str:
-    """Name the quota's day that `now` lies in, by the date on which it ends."""
-    return next_reset(account, now).date().isoformat()
+def quota_day(ends: datetime) -> str:
+    """Name a quota's day by the date on which it ends (aware, in the account's zone)."""
+    return ends.date().isoformat()
 
 
 def terms_of(account: Account, now: datetime) -> Terms:
     """Give what the lane of an account goes by."""
+    ends = next_reset(account, now)
     return Terms(
         lease_seconds=account.lease_seconds,
         quiet_seconds=account.quiet_seconds,
         daily_limit=account.daily_limit,
-        day=quota_day(account, now),
-        day_ends=next_reset(account, now),
+        day=quota_day(ends),
+        day_ends=ends,
     )

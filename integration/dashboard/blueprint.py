@@ -15,6 +15,7 @@ from jinja2 import StrictUndefined
 from integration.dashboard import (
     accounts,
     alerts,
+    audit,
     calendar,
     deliveries,
     failures,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     View = Callable[..., ResponseReturnValue]
 
 # Each page's module lists its addresses and views in VIEWS.
-PAGES = (now, recalls, recall, deliveries, parked, calendar, accounts, sources, studio, alerts)
+PAGES = (now, recalls, recall, deliveries, parked, calendar, accounts, sources, studio, alerts, audit)
 
 TICK_SECONDS = 5
 
@@ -100,6 +101,7 @@ def _configure(app: Flask, desk: Desk) -> None:
         clock=times.clock,
         duration=times.duration,
         ago=times.ago,
+        clock_or_day=times.clock_or_day,
         masked=masked,
         visible=visible,
         ticked=ticked,

@@ -2,21 +2,99 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from flask_babel import gettext as _
+
+from integration.dashboard.overview import overview
 from integration.dashboard.pages import page
+from integration.dashboard.plots import Plot, Series, plot
 from integration.dashboard.roles import signed_in
+from integration.dashboard.standing import alert_words, lanes_words, quota_words
+from integration.dashboard.times import hour_and_minute, zone_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from flask import Response
 
+    from integration.dashboard.overview import Overview
     from workers.desk import Desk
+    from workers.processes import Process
+    from workers.series import Minute
+
+MINUTES: Final = 60
+MOST_IN_NEED: Final = 8
+MOST_QUOTAS: Final = 6
+TAKEN: Final = frozenset({"admitted", "again"})
 
 
 @signed_in
 def now(desk: Desk) -> Response:
     """Show how things stand."""
-    return page("now.html", counts=desk.counts())
+    moment = desk.now()
+    stand = stand_of(desk, moment)
+    # The minute that runs is not whole yet, and would look like a fall.
+    minutes = desk.series.minutes(moment, MINUTES + 1)[:-1]
+    processes = desk.processes.all()
+    alerts = [alert for alert in desk.alerts.holding() if alert.on]
+    parked = desk.parking.count()
+    workers = [process for process in processes if process.kind == "worker"]
+    return page(
+        "now.html",
+        stand=stand,
+        parked=parked,
+        alerts=alerts,
+        processes=processes,
+        workers=workers,
+        deaf=[worker for worker in workers if worker.deaf_since is not None],
+        webs=len(processes) - len(workers),
+        quiet=is_quiet(stand, parked, alerts, workers),
+        moment=moment,
+        zone=zone_of(desk.config),
+        zone_of=lambda name: zone_of(desk.config, name),
+        most_in_need=MOST_IN_NEED,
+        most_quotas=MOST_QUOTAS,
+        alert_words=alert_words,
+        lanes_words=lanes_words,
+        quota_words=quota_words,
+        **_rates(minutes, desk),
+    )
+
+
+def stand_of(desk: Desk, moment: datetime) -> Overview:
+    """Put all accounts together, with the forecasts of those that have work or a limit."""
+    views = desk.accounts()
+    outlooks = desk.outlooks([view for view in views if view.queued or view.daily_limit], moment)
+    return overview(views, outlooks, desk.quota_resets(moment))
+
+
+def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Sequence[Process]) -> bool:
+    """Tell whether there is nothing for an operator to do."""
+    trouble = stand.need or stand.dead or parked or alerts or stand.at_risk
+    return not trouble and any(worker.deaf_since is None for worker in workers)
+
+
+def _rates(minutes: Sequence[Minute], desk: Desk) -> dict[str, Any]:
+    taken = [sum(number for name, number in each.deliveries.items() if name in TAKEN) for each in minutes]
+    refused = [sum(each.deliveries.values()) - took for each, took in zip(minutes, taken, strict=True)]
+    pushed = [sum(each.pushes.values()) for each in minutes]
+    zone = zone_of(desk.config)
+    return {
+        "rates": _plot(taken, refused, pushed),
+        "taken": taken,
+        "refused": refused,
+        "pushed": pushed,
+        "ticks": [hour_and_minute(minutes[place].at, zone) for place in (0, MINUTES // 2, -1)],
+    }
+
+
+def _plot(taken: Sequence[int], refused: Sequence[int], pushed: Sequence[int]) -> Plot:
+    series = [Series(_("Webhooks taken"), taken), Series(_("Calls to wolkvox"), pushed, "second")]
+    if any(refused):
+        series.append(Series(_("Webhooks refused"), refused, "third"))
+    return plot(*series)
 
 
 VIEWS = (("GET /", now),)

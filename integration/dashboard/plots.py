@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SIDE: Final = 100.0
-_STEPS: Final = (1, 2, 5, 10)
+_STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def plot(*series: Series) -> Plot:
 
 
 def ceiling(value: float) -> float:
-    """Give the round number (1, 2, 5 times a power of ten, 2 at least) that is not less than a value."""
+    """Give the round number (one digit times a power of ten, 2 at least) that is not less than a value."""
     if value <= _STEPS[1]:
         return float(_STEPS[1])
     power = 10.0 ** math.floor(math.log10(value))

@@ -61,3 +61,15 @@ def when(moment: datetime | None, zone: tzinfo) -> str:
     return Markup('<time datetime="{}" title="{}">{} <small>{}</small></time>').format(
         moment.astimezone(UTC).isoformat(timespec="seconds"), whole, clock(moment, zone), ago(moment)
     )
+
+
+def hour_and_minute(moment: datetime, zone: tzinfo) -> str:
+    """Give the time of day as the zone's clock shows it."""
+    return str(format_datetime(moment, "HH:mm", tzinfo=zone, locale=get_locale()))
+
+
+def clock_or_day(moment: datetime, zone: tzinfo) -> str:
+    """Give the time of day, with the day where that is not today by the zone's clock."""
+    today = datetime.now(UTC).astimezone(zone).date()
+    form = "HH:mm" if moment.astimezone(zone).date() == today else "d MMM HH:mm"
+    return str(format_datetime(moment, form, tzinfo=zone, locale=get_locale()))

@@ -4,7 +4,7 @@
 
 (() => {
   const body = document.body;
-  const pulse = document.getElementById("pulse");
+  const pulses = document.querySelectorAll(".pulse");
   const everyMs = Number(body.dataset.tickSeconds || 5) * 1000;
 
   // --- live: one tick for all that asks for it, none while nobody looks ---
@@ -17,9 +17,12 @@
   }
 
   function showPulse(fresh) {
-    pulse.hidden = false;
-    pulse.classList.toggle("stale", !fresh);
-    pulse.textContent = fresh ? pulse.dataset.live : `${pulse.dataset.stale} ${renewedAt.toLocaleTimeString(document.documentElement.lang)}`;
+    const at = renewedAt.toLocaleTimeString(document.documentElement.lang);
+    for (const pulse of pulses) {
+      pulse.hidden = false;
+      pulse.classList.toggle("stale", !fresh);
+      pulse.textContent = fresh ? pulse.dataset.liveWords : `${pulse.dataset.staleWords} ${at}`;
+    }
   }
 
   setInterval(tick, everyMs);

@@ -1,0 +1,61 @@
+"""The audit log: who did what, about what, when and from where. For admins."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import request, url_for
+
+from integration.dashboard.pages import page
+from integration.dashboard.roles import role
+from integration.dashboard.times import zone_of
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from workers.desk import Desk
+
+PAGE_SIZE: Final = 50
+# The first words of what is noted.
+ACTS: Final = (
+    *("sign-in", "failed sign-in", "sign-out", "reveal", "retry", "cancel", "begin", "stop", "map again"),
+    *("pause", "resume", "test call", "export", "forget"),
+)
+
+
+@role("admin")
+def audit(desk: Desk) -> Response:
+    """List what was done, newest first."""
+    who, what = request.args.get("who", "").strip(), request.args.get("what", "")
+    found, following = desk.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
+    asked: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
+    return page(
+        "audit.html",
+        found=found,
+        who=who,
+        what=what,
+        acts=[(act, act) for act in ACTS],
+        first=url_for("dashboard.audit", **asked),
+        next=url_for("dashboard.audit", **asked, cursor=following) if following else None,
+        zone=zone_of(desk.config),
+        days=desk.config.store.retention_days,
+        addresses={each: _address(desk, each) for entry in found for each in entry.about},
+    )
+
+
+def _cursor() -> str | None:
+    told = request.args.get("cursor", "")
+    return told if re.fullmatch(r"\d{1,15}-\d{1,10}", told, re.ASCII) else None
+
+
+def _address(desk: Desk, about: str) -> str | None:
+    """Give the page of what an entry is about, where it has one."""
+    if re.fullmatch(r"rc_[0-9a-z]{12}", about):
+        return url_for("dashboard.recall", recall_id=about)
+    if about in desk.config.accounts:
+        return url_for("dashboard.account", name=about)
+    return None
+
+
+VIEWS = (("GET /audit", audit),)
