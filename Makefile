@@ -2,6 +2,7 @@
 # make check   style, types, layers, audit      make lock    write the lock files anew
 # make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
 # make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=…
+# make mutants one guard taken out at a time, and which test notices: ONLY="quiet time"
 # make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
 # make screenshots   a picture of every page into docs/screenshots, by a Chromium of this machine
 PYTHON ?= python3
@@ -11,12 +12,13 @@ ONCE ?=
 SECONDS ?= 60
 SEED ?=
 QUICK ?=
+ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots bench faults fuzz check audit format lock clean
+.PHONY: help demo test screenshots bench faults mutants fuzz check audit format lock clean
 
 help:
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,7s/^# //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

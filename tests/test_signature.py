@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +27,7 @@ from integration.sources.hubspot import signed_uri
 from integration.sources.schemes import standard_key
 from source_cases import NOW, STANDARD_SECRET, forms, hubspot
 
+ROOT = Path(__file__).parent.parent
 VECTORS = {
     v["id"]: v for v in orjson.loads((Path(__file__).parent / "samples/signature_vectors.json").read_bytes())
 }
@@ -376,6 +379,38 @@ def test_an_address_signed_without_decoding_is_verified_too():
 @given(given_bytes=st.binary(max_size=8), allowed=st.lists(st.binary(max_size=8), max_size=5))
 def test_matching_is_membership(given_bytes, allowed):
     assert matches_any(given_bytes, allowed) == (given_bytes in allowed)
+
+
+class Letters(bytes):
+    """Bytes that may not be compared letter by letter: how long that takes tells how many were right."""
+
+    def __eq__(self, other):
+        raise AssertionError("compared with ==, not in constant time")
+
+    __hash__ = bytes.__hash__
+
+
+def test_matching_takes_the_same_time_however_many_letters_are_right():
+    allowed = [Letters(b"the right one"), Letters(b"another one")]
+    assert matches_any(Letters(b"the right one"), allowed)
+    assert not matches_any(Letters(b"the right onf"), allowed)
+
+
+# Whatever a sender proves itself by. Elsewhere secrets are compared with secrets of the same configuration.
+PROVING = ("signature.py", "api/keys.py", "sources/hubspot.py", "sources/salesforce.py", "sources/schemes.py")
+SECRET = re.compile(r"\b(?:given|expected|secret|secrets|digest|signature)\b")
+
+
+@pytest.mark.parametrize("module", PROVING)
+def test_nothing_secret_is_compared_but_by_matching(module):
+    code = (ROOT / "integration" / module).read_text("utf-8")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Compare) and any(
+            isinstance(op, ast.Eq | ast.NotEq | ast.In) for op in node.ops
+        ):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            named = [side for side in sides if SECRET.search(side)]
+            assert not named, ast.unparse(node)
 
 
 def test_matching_looks_at_all_that_is_allowed():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration import wolkvox_http
 from integration.config import Account
 from integration.sandbox import Sandbox
 from integration.wolkvox import Call, Kind, build_call, build_campaigns_call
@@ -712,3 +713,14 @@ def test_a_certificate_that_does_not_prove_the_server_is_not_sent(peer, certific
     assert not exchange.sent
     assert exchange.not_sent_reason.startswith("TLS: the server's certificate is not valid")
     assert server.requests == []
+
+
+def test_the_environment_brings_no_certificate_that_is_trusted(peer, certificate, monkeypatch):
+    server = peer(over_tls(certificate, answering(OK)))
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    wolkvox_http._ssl_context.cache_clear()
+    try:
+        with Line(f"https://localhost:{server.port}", resolver=local) as line:
+            assert not push(line, f"https://localhost:{server.port}").sent
+    finally:
+        wolkvox_http._ssl_context.cache_clear()

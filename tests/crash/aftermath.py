@@ -28,6 +28,7 @@ def is_calm(world: World) -> bool:
     with client.pipeline(transaction=True) as pipe:
         for name in ("in:queued", "in:pushing", "lookups"):
             pipe.zcard(key(name))
+        pipe.scard(key("jobs:running"))
         return sum(pipe.execute()) == 0
 
 
@@ -68,7 +69,11 @@ def _once(world: World, recalls: list[Recall]) -> Iterator[str]:
 
 def _at_wolkvox(world: World, recalls: list[Recall]) -> Iterator[str]:
     if overlaps := world.overlaps():
-        yield f"calls at once: {overlaps}"
+        times = [
+            (call["seq"], call["body"]["customer_id"], call["received_at"], call["finished_at"])
+            for call in world.calls()
+        ]
+        yield f"calls at once: {overlaps} {times} {world.log()}"
     dates = defaultdict(list)
     for call in world.calls():
         dates[call["body"]["customer_id"]].append(call["body"]["recall_date"])

@@ -20,6 +20,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 import workers.engine
+import workers.jobs
 import workers.lookup
 import workers.tasks
 from integration import app as web
@@ -128,7 +129,6 @@ def _receive(steps: Steps, told: Connection) -> None:
             return message
 
         async def said(message: dict) -> None:
-            steps.step("answer: to send")
             await send(message)
             steps.step("answer: sent")
 
@@ -172,6 +172,7 @@ def _turn(steps: Steps, told: Connection) -> None:
 
 def _short_turn(steps: Steps, told: Connection) -> None:
     workers.turn.TURN_RECALLS = 1
+    workers.turn.LONGEST_TURN_SECONDS = 0.0
     _turn(steps, told)
 
 
@@ -190,6 +191,16 @@ def _sweep(steps: Steps, told: Connection) -> None:
     steps.arm()
     engine._sweep_on()
     engine._own.shutdown(wait=True)
+    bells.wait()
+
+
+def _job(steps: Steps, told: Connection) -> None:
+    """Go on with the jobs there are, one recall in each step."""
+    bells, engine = _Bells(), _engine()
+    engine.desk.bind()
+    workers.jobs.STEP = 1
+    steps.arm()
+    engine._take_job_steps()
     bells.wait()
 
 
@@ -247,6 +258,7 @@ ACTS: dict[str, Callable[[Steps, Connection], None]] = {
     "short turn": _short_turn,
     "look up": _look_up,
     "sweep": _sweep,
+    "job": _job,
     "count": _count,
 }
 

@@ -6,14 +6,17 @@ watching itself would be broken. Whatever it passes is tried.
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hubspot_stub import Fault
+from integration.recall import Filter, State
 from support import hubspot_event
-from workers.lane import Claim, Outcome
+from workers.jobs import Kind
+from workers.lane import Claim, Outcome, Terms
 from workers.ledger import Ledger
 from workers.quota import terms_of
 from workers.store import Store
@@ -55,12 +58,12 @@ class Scenario:
 ONE = {"c1": ("accepted",)}
 TWO = {"c1": ("accepted",), "c2": ("accepted",)}
 
-ANSWERED = ("request: received", "answer: to send", "answer: sent")
-RUNG = ("doorbell: to connect", "doorbell: sent", "doorbell: rung")
+ANSWERED = ("request: received", "answer: sent")
+RUNG = ("doorbell: sent", "doorbell: rung")
 
 
 def _round_trip(what: str) -> tuple[str, ...]:
-    return (f"{what}: to send", f"{what}: sent", f"{what}: received")
+    return (f"{what}: sent", f"{what}: received")
 
 
 # --- receiving --------------------------------------------------------------------------------
@@ -123,18 +126,29 @@ def _direct(world: World) -> Request:
 # --- operators --------------------------------------------------------------------------------
 
 
-def _claimed(world: World, *, lease_seconds: float | None = None) -> Claim:
+def _claimed(world: World, *, lease_seconds: float | None = None) -> tuple[Claim, Terms]:
     terms = terms_of(world.desk.config.accounts["bogota"], datetime.now(UTC))
     terms = terms if lease_seconds is None else replace(terms, lease_seconds=lease_seconds)
-    claim, _ = world.desk.lanes.acquire(world.lane, "somebody before", terms)
-    return claim
+    claim, _ = world.desk.lanes.acquire(world.lane, secrets.token_hex(4), terms)
+    return claim, terms
+
+
+def _push_once(world: World, outcome: Outcome) -> None:
+    claim, terms = _claimed(world)
+    world.desk.lanes.finish(world.lane, claim, 1, outcome, more=False, terms=terms)
 
 
 def _dead(world: World) -> None:
     world.recall = world.ask("c1")
-    dead = Outcome(kind="ended", state="dead", reason="refused", passed=True)
-    terms = terms_of(world.desk.config.accounts["bogota"], datetime.now(UTC))
-    world.desk.lanes.finish(world.lane, _claimed(world), 1, dead, more=False, terms=terms)
+    _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
+
+
+def _two_dead_and_a_job(world: World) -> None:
+    """Two recalls are dead, and a job to try them again has been begun."""
+    for customer in ("c1", "c2"):
+        world.recall = world.ask(customer)
+        _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    world.desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again")
 
 
 def _queued(world: World) -> None:
@@ -230,9 +244,7 @@ def _much_to_sweep(world: World) -> None:
 
 _UNANSWERED = (
     *_round_trip("acquire"),
-    "wolkvox: to connect",
     "wolkvox: connected",
-    "wolkvox: to send",
     "wolkvox: sent",
 )
 _TURN = (*_UNANSWERED, "wolkvox: received", *_round_trip("finish"))
@@ -276,7 +288,7 @@ RECEIVING = (
         act="receive",
         request=_direct,
         ends=ONE,
-        steps=(*ANSWERED, *_round_trip("admit"), "hgetall recall", *RUNG),
+        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
     ),
 )
 
@@ -289,6 +301,13 @@ OPERATING = (
         done_before=frozenset({409}),
         ends=ONE,
         steps=(*_OPERATED, *_round_trip("retry")),
+    ),
+    Scenario(
+        name="a job goes on",
+        act="job",
+        prepare=_two_dead_and_a_job,
+        ends=TWO,
+        steps=(*_round_trip("take_job"), *_round_trip("job_step"), *_round_trip("job_step 2"), *RUNG),
     ),
     Scenario(
         name="a recall is taken back",
@@ -332,14 +351,14 @@ STARTING = (
         act="start a web",
         then=_form,
         ends=ONE,
-        steps=("info", "config get", *_round_trip("hsetnx meta"), *_round_trip("bind")),
+        steps=(*_round_trip("hsetnx meta"), *_round_trip("bind")),
     ),
     Scenario(
         name="a worker starts on an empty store",
         act="start a worker",
         then=_form,
         ends=ONE,
-        steps=("info", "config get", *_round_trip("hsetnx meta"), *_round_trip("bind")),
+        steps=(*_round_trip("hsetnx meta"), *_round_trip("bind")),
     ),
     Scenario(
         name="a worker starts with another token for what is queued",

@@ -1,9 +1,10 @@
 """The steps that a process takes, seen from outside its code; at any one of them it can be made to end.
 
 All that a process does to the world goes through its sockets: to the store, the broker, wolkvox and HubSpot,
-and through its server back to a sender. So a step is a connect, a send or a receive, named by its other end
-and by what it is done for; between two steps nobody can tell when the process ended. A question to the store
-changes nothing and is one step. No line of the product knows of this.
+and through its server back to a sender. So a step is a connection made, something sent, or something received,
+named by its other end and by what it is done for. Between two of them nobody can tell when the process ended:
+having received one answer is the moment before the next thing is sent. A question to the store changes nothing
+and is no step. No line of the product knows of this.
 """
 
 from __future__ import annotations
@@ -29,20 +30,7 @@ if TYPE_CHECKING:
 CRASHED = 137
 ASIDE = frozenset({"pulse", "tallies"})
 """Threads that count and give signs of life by the clock. What they do is a scenario of its own."""
-QUESTIONS = (
-    "hget",
-    "hgetall",
-    "hmget",
-    "zcount",
-    "zcard",
-    "zrange",
-    "zrevrange",
-    "get",
-    "exists",
-    "time",
-    "info",
-    "config get",
-)
+QUESTIONS = ("hget", "hmget", "zc", "zr", "get", "exists", "smembers", "xr", "time", "info", "config get")
 
 
 class Steps:
@@ -103,16 +91,12 @@ class Steps:
             return f"{what} {self._times[what]}" if self._times[what] > 1 else what
 
     def at(self, port: int | None, phase: str) -> None:
-        """Note what happens on a socket."""
+        """Note what happened on a socket."""
         peer = self._peers.get(port or 0)
-        if peer is None:
-            return  # the server's own
         what = getattr(self._doing, "what", None) or peer
-        if peer == "store" and (what.startswith(QUESTIONS) or "connect" in phase):
-            if phase == "received":
-                self.step(what)
+        if peer is None or (peer == "store" and (phase == "connected" or what.startswith(QUESTIONS))):
             return
-        if peer == "broker" and phase not in {"to connect", "sent"}:
+        if peer == "broker" and phase != "sent":
             return  # a message that may be lost at any moment
         self.step(f"{what}: {phase}")
 
@@ -132,14 +116,12 @@ def _watch_sockets(steps: Steps) -> None:
 
     def connect(self: socket.socket, address: tuple) -> None:
         port = address[1] if isinstance(address, tuple) else None
-        steps.at(port, "to connect")
         real["connect"](self, address)
         steps.at(port, "connected")
 
     def sending(name: str) -> Callable:
         def send(self: socket.socket, *args: object) -> object:
             port = _port_of(self)
-            steps.at(port, "to send")
             sent = real[name](self, *args)
             steps.at(port, "sent")
             return sent

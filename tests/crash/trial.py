@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 PROCESS_SECONDS = 60.0
 CALM_SECONDS = 60.0
+MOST_LATE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """What came of a crash at one step, or of a run without one; `faults` is empty when all is well.
 
-    A crowded machine may keep a victim from a step (wolkvox was not heard in time): then it is not `reached`.
+    A crowded machine may keep a victim from a step (wolkvox was not heard in time), or keep wolkvox working for
+    longer than it may: then it is not `reached`, and is to be tried again.
     """
 
     scenario: str
@@ -43,12 +46,16 @@ class Trial:
 
 
 def run(stage: Stage, nursery: ForkServerContext, scenario: Scenario, crash_at: str | None) -> Trial:
+    began = time.monotonic()
     with stage.world() as world:
         steps, reached, faults = (), False, ()
         try:
             steps, reached, faults = _run(world, nursery, scenario, crash_at)
         except Exception:  # noqa: BLE001  (whatever it is, it is this trial's fault and no other's)
             faults = (traceback.format_exc(), world.log())
+    late = stage.lag.worst_since(began)
+    if faults and late > MOST_LATE_SECONDS:
+        reached, faults = False, (f"this machine was starved, for {late:.1f} s at a time", *faults)
     return Trial(scenario=scenario.name, crash_at=crash_at, steps=steps, reached=reached, faults=faults)
 
 

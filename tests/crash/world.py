@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from integration.sandbox import Sandbox
 
 DATABASES = 2000
+LAG_EVERY_SECONDS = 0.05
 HOST = "hooks.test"
 LIMITS = "timeout_seconds = 1.5\nserver_limit_seconds = 2\n"
-WORK_SECONDS = 0.8
+WORK_SECONDS = 0.7
 """How long wolkvox works on a call: within the limits, and long enough to be overlapped by one who is too early."""
 LONGEST_WORK = 1.9
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
@@ -72,12 +74,31 @@ class Stage:
     def __init__(self, folder: Path, store: ValkeyServer, broker: ValkeyServer, sandbox: Sandbox) -> None:
         self.folder, self.store, self.broker, self.sandbox = folder, store, broker, sandbox
         self._numbers = itertools.count(1)
+        self.lag = Lag()
         self.http = httpx.Client(
             trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)
         )
 
     def world(self) -> World:
         return World(self, next(self._numbers))
+
+
+class Lag(threading.Thread):
+    """How late this process is woken. Where it is starved, so is wolkvox, and works on longer than it may."""
+
+    def __init__(self) -> None:
+        super().__init__(name="lag", daemon=True)
+        self._late: list[tuple[float, float]] = []
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            began = time.monotonic()
+            time.sleep(LAG_EVERY_SECONDS)
+            self._late.append((began, time.monotonic() - began - LAG_EVERY_SECONDS))
+
+    def worst_since(self, began: float) -> float:
+        return max((late for at, late in list(self._late) if at >= began), default=0.0)
 
 
 class World:

@@ -1,0 +1,213 @@
+"""Guards of the intake: what was acknowledged is there, once, and all of it."""
+
+from __future__ import annotations
+
+from .mutant import mutant
+
+_SCRIPT = "workers/lua/*.lua"
+_LEDGER = "workers/ledger.py"
+_RECEIVER = "integration/receiver.py"
+_STORE_CHECK = "integration/store_check.py"
+
+ONCE = (
+    mutant(
+        "dedup of events",
+        "an event that was taken before is taken again",
+        "test_receiver.py",
+        "test_ledger.py",
+        file=_SCRIPT,
+        before="  if taken_before(e, done, delivery) then return end\n",
+    ),
+    mutant(
+        "the old answer to a whole delivery",
+        "a delivery that was taken before is answered anew",
+        "test_ledger.py",
+        "test_receiver.py",
+        file=_SCRIPT,
+        before="local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)",
+        after="local old = false",
+    ),
+    mutant(
+        "Idempotency-Key for another body",
+        "it gives the first recall instead of a clash",
+        "test_api.py",
+        "test_ledger.py",
+        file=_SCRIPT,
+        before="    if old and old.fingerprint ~= e.fingerprint then return true end\n",
+    ),
+    mutant(
+        "a parked event is looked at anew",
+        "sent again after the configuration was mended, it stays parked",
+        "test_receiver.py",
+        "test_ledger.py",
+        file=_SCRIPT,
+        before="if old.what == 'parked' and old.digest ~= delivery.digest then",
+        after="if false then",
+    ),
+    mutant(
+        "the body's hash counts for ten minutes only",
+        "the same words tomorrow are taken for a repetition",
+        "test_ledger.py",
+        file=_LEDGER,
+        before="            seconds = min(seconds, BODY_HASH_SECONDS)\n",
+        after="            seconds = float(seconds)\n",
+    ),
+    mutant(
+        "dedup is per source",
+        "two sources that use the same key share it",
+        "test_ledger.py",
+        file=_LEDGER,
+        before='digest_of(delivery.source, "key", event.dedup_key)',
+        after='digest_of("key", event.dedup_key)',
+    ),
+    mutant(
+        "a looked-up event is put in its place once",
+        "two workers that looked it up make two of it",
+        "test_ledger.py",
+        "test_lookup.py",
+        file=_SCRIPT,
+        before="  if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end\n",
+    ),
+    mutant(
+        "a remapped event is put in its place once",
+        "two remaps at once make two of it",
+        "test_ledger.py",
+        "test_desk.py",
+        "test_parking.py",
+        file=_SCRIPT,
+        before="  if from.parked and redis.call('EXISTS', P .. 'parked:' .. from.parked) == 0 then return {'gone', '', {}, ''} end\n",
+    ),
+    mutant(
+        "a lookup is leased",
+        "every worker looks up the same contacts at once",
+        "test_lookup.py",
+        "test_ledger.py",
+        file=_SCRIPT,
+        before="Lookups.due(source, id, now + lease_ms)",
+        after="Lookups.due(source, id, now)",
+    ),
+    mutant(
+        "a lookup that fails waits",
+        "it is tried again at once",
+        "test_lookup.py",
+        file="workers/lookup.py",
+        before="                self._desk.ledger.postpone_lookup(kept.id, wait, away.reason)\n",
+        after="                self._desk.ledger.postpone_lookup(kept.id, wait * 0, away.reason)\n",
+    ),
+    mutant(
+        "a clock that runs ahead does not win for ever",
+        "a wish of next year beats all of this year's",
+        "test_plan.py",
+        file="integration/plan.py",
+        before="return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)",
+        after="return happened.astimezone(UTC)",
+    ),
+)
+
+ALL_OR_NOTHING = (
+    mutant(
+        "a full store refuses a delivery whole",
+        "the first write of a resolve passes where later ones do not",
+        "test_ledger.py",
+        "test_lane.py",
+        file=_SCRIPT,
+        before="  redis.call('HINCRBY', P .. 'meta', 'seq', 0)\n",
+    ),
+    mutant(
+        "an account without a lane",
+        "a recall is stored where no lane will push it",
+        "test_ledger.py",
+        "test_desk.py",
+        file=_SCRIPT,
+        before="return {'clash', '', {}, ''} end\n  if unbound(delivery.events) then return {'unbound', '', {}, ''} end\n",
+        after="return {'clash', '', {}, ''} end\n",
+    ),
+    mutant(
+        "503 while the store is away",
+        "the sender is told that all is well",
+        "test_receiver.py",
+        file=_RECEIVER,
+        before='return self._refuse(delivery, 503, "not stored"',
+        after='return self._refuse(delivery, 202, "not stored"',
+    ),
+    mutant(
+        "nobody waits for a store that hangs",
+        "the web waits for it for half a minute",
+        "test_asgi.py",
+        "test_receiver.py",
+        "test_together.py",
+        file="integration/app.py",
+        before="STORE_ANSWER_SECONDS = 1.2",
+        after="STORE_ANSWER_SECONDS = 30.0",
+    ),
+    mutant(
+        "who waited too long behind a store that hangs is told so",
+        "they wait on for their own round trip",
+        "test_together.py",
+        file="workers/together.py",
+        before="if now - call.asked_at > PATIENCE_SECONDS:",
+        after="if False:",
+    ),
+    mutant(
+        "the store is asked once",
+        "redis-py repeats a command that may have been done",
+        "test_lane.py",
+        "test_ledger.py",
+        file="workers/store.py",
+        before="retry=Retry(NoBackoff(), 0)",
+        after="retry=Retry(NoBackoff(), 3)",
+    ),
+)
+
+A_STORE_THAT_KEEPS = (
+    mutant(
+        "appendonly",
+        "a store without a log is taken",
+        "test_store_check.py",
+        file=_STORE_CHECK,
+        before='        ("appendonly", aof, "yes", "a restart forgets what was acknowledged"),\n',
+    ),
+    mutant(
+        "appendfsync",
+        "a store that does not sync is taken",
+        "test_store_check.py",
+        file=_STORE_CHECK,
+        before='        ("appendfsync", report.fsync, "always", "a power cut takes what was acknowledged last"),\n',
+    ),
+    mutant(
+        "maxmemory-policy",
+        "a store that evicts is taken",
+        "test_store_check.py",
+        file=_STORE_CHECK,
+        before='        ("maxmemory-policy", report.eviction, "noeviction", "a full store throws recalls away"),\n',
+    ),
+    mutant(
+        "a replica",
+        "a store that cannot be written to is taken",
+        "test_store_check.py",
+        file=_STORE_CHECK,
+        before='if report.role not in {None, "master"}:',
+        after="if False:",
+    ),
+    mutant(
+        "the web looks at the store before it takes anything",
+        "it admits into any store",
+        "test_desk.py",
+        "test_deploy.py",
+        "test_processes.py",
+        "test_receiver.py",
+        file="workers/desk.py",
+        before="            self.store.guarded(lambda: assure(self.store.client, accept_loss=accept_loss))\n",
+        after="            self.store.guarded(lambda: accept_loss)\n",
+    ),
+    mutant(
+        "one server on an embedded store's folder",
+        "a second one starts there and ruins it",
+        "test_embedded.py",
+        file="integration/embedded.py",
+        before="            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        after="            fcntl.flock(file, fcntl.LOCK_UN)\n",
+    ),
+)
+
+GUARDS = (*ONCE, *ALL_OR_NOTHING, *A_STORE_THAT_KEEPS)
