@@ -174,7 +174,10 @@ def jobs(desk: Desk) -> Response:
 @signed_in
 def job(desk: Desk, job_id: str) -> Response:
     """Show how far a retry or cancel of many is."""
-    return page("job.html", job=desk.jobs.get(job_id), zone=zone_of(desk.config))
+    answer = page("job.html", job=desk.jobs.get(job_id), zone=zone_of(desk.config))
+    # Begun by htmx, the address is still that of the count: loading it again must show the progress.
+    answer.headers["HX-Push-Url"] = "false" if "X-Tick" in request.headers else request.path
+    return answer
 
 
 @role("operator")

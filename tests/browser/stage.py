@@ -20,11 +20,27 @@ from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
 
 PEOPLE = {"vera": "viewer", "olga": "operator", "ada": "admin"}
 PASSWORD = "correct horse battery staple"
-LIMITS = "timeout_seconds = 2\nserver_limit_seconds = 1\nmin_lead_minutes = 0\n"
-# An account whose past dates expire at once, and one whose calls fail while a rule says so.
+LIMITS = "timeout_seconds = 2\nserver_limit_seconds = 1\n"
 MORE = "daily_limit = 3000\n"
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>\u202e\u0007" + "🙂" * 2500
 REFUSED = "400: THE CAMPAIGN IS NOT ACTIVE"
+
+BULK = """
+[sources.nightly]
+kind = "json"
+verify = "bearer"
+secrets = ["the-bearer-of-the-nightly-list"]
+events = "body.items"
+
+[[routes]]
+name = "nightly list"
+source = "nightly"
+account = "expiring"
+campaign_id = "30"
+customer_id = "{{ event.customer }}"
+recall_telephone = "3001112233"
+recall_date = "{{ event.at }}"
+"""
 
 databases = itertools.count(8)
 
@@ -36,6 +52,7 @@ class Stage(System):
         names = {
             "bogota": MORE,
             "lima": "",
+            # What comes too late for it expires at once.
             "expiring": 'late = "drop"\n',
         }
         accounts = "".join(
@@ -47,7 +64,7 @@ class Stage(System):
         people = "".join(
             f'\n[users.{name}]\npassword = "{secret}"\nrole = "{role}"\n' for name, role in PEOPLE.items()
         )
-        self.config_path.write_text(accounts + routes + people + more, "utf-8")
+        self.config_path.write_text(accounts + routes + BULK + people + more, "utf-8")
 
     def ask(self, customer, account_name="bogota", *, at=None, campaign="10", phone="3001112233"):
         recall = {
@@ -90,6 +107,18 @@ class Stage(System):
         }
         placed = httpx.post(f"{self.sandbox.url}/sandbox/rules", json=rule, trust_env=False)
         assert placed.status_code == 201, placed.text
+
+    def figure(self, account_name, what):
+        """Give a figure of an account."""
+        return self.api("GET", f"/v1/accounts/{account_name}").json()[what]
+
+    def many_expired(self, number):
+        """Send so many wishes whose time is over."""
+        yesterday = soon(days=-1)
+        for start in range(0, number, 1000):
+            items = [{"customer": f"late-{start + one}", "at": yesterday} for one in range(1000)]
+            answer = self.post("nightly", {"items": items})
+            assert (answer.status_code, len(answer.json()["recalls"])) == (202, 1000), answer.text[:200]
 
     def mend(self):
         httpx.delete(f"{self.sandbox.url}/sandbox/rules", trust_env=False)
