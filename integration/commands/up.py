@@ -51,7 +51,7 @@ def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]
         *(
             sys.executable,
             "-m",
-            "granian",
+            "integration.serving",
             "--interface",
             "asginl",
             "--factory",
