@@ -286,7 +286,14 @@ class Desk:
 
         Left out: those that have no lane yet. Raises StoreAwayError.
         """
-        return self._outlooks.of(views, self.lanes.bound(), now)
+        accounts = self.config.accounts
+        limited = {name for name, account in accounts.items() if account.daily_limit}
+        return self._outlooks.of(
+            views,
+            self.lanes.bound(),
+            now,
+            lambda name: next_reset(accounts[name], now) if name in limited else None,
+        )
 
     def now(self) -> datetime:
         """Tell the time by the store's clock (aware, UTC). Raises StoreAwayError."""

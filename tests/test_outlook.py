@@ -1,0 +1,93 @@
+"""Forecasts of an account: when it is through, which dates it cannot keep, when the day's calls are used up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from integration.plan import request_from_fields
+from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from workers.desk import AccountView
+from workers.outlook import HORIZONS, outlook
+from workers.series import Pace
+
+NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def view(**more):
+    fields = {"state": "busy", "reason": None, "until": None, "queued": 10, "dead": 0, "pushed_today": 0}
+    return AccountView(name="bogota", **{**fields, "daily_limit": None, "oldest_seconds": None, **more})
+
+
+def pace(pushes=30, seconds=60.0):
+    return Pace(minutes=15, pushes=pushes, busy_seconds=seconds)
+
+
+def due(**numbers):
+    """How many are due within minutes: `due(m0=1, m15=2)`."""
+    return {timedelta(minutes=int(name[1:])): number for name, number in numbers.items()}
+
+
+def test_a_lane_goes_on_at_the_rate_of_its_calls():
+    found = outlook(view(queued=60), pace(), {}, NOW)
+    assert found.per_minute == 30
+    assert found.drained_at == NOW + 2 * MINUTE
+
+
+def test_without_a_call_lately_one_a_second_is_taken():
+    assert outlook(view(queued=120), pace(0, 0.0), {}, NOW).drained_at == NOW + 2 * MINUTE
+
+
+@pytest.mark.parametrize("state", ["stopped", "paused"])
+def test_a_lane_that_stands_still_is_never_through_and_keeps_no_date(state):
+    found = outlook(view(state=state), pace(), due(m0=1, m1440=7), NOW)
+    assert (found.drained_at, found.at_risk) == (None, 7)
+
+
+def test_what_is_due_before_its_turn_is_at_risk():
+    # 30 a minute: 450 in 15 minutes, 1800 in an hour.
+    assert outlook(view(), pace(), due(m0=0, m15=450, m60=1800), NOW).at_risk == 0
+    assert outlook(view(), pace(), due(m0=3, m15=453, m60=1810), NOW).at_risk == 10
+
+
+def test_a_lane_that_waits_starts_late():
+    waiting = view(state="waiting", until=NOW + 10 * MINUTE, queued=30)
+    found = outlook(waiting, pace(), due(m0=0, m15=200), NOW)
+    assert found.at_risk == 50
+    assert found.drained_at == NOW + 11 * MINUTE
+
+
+def test_the_days_calls_bound_what_can_be_kept():
+    limited = view(daily_limit=100, pushed_today=90)
+    resets = NOW + timedelta(hours=2)
+    assert outlook(limited, pace(), due(m60=25), NOW, resets).at_risk == 15
+    assert outlook(limited, pace(), due(m240=25), NOW, resets).at_risk == 0, (
+        "after two hours there are 100 more"
+    )
+    assert outlook(limited, pace(), due(m240=150), NOW, resets).at_risk == 40
+
+
+def test_the_days_calls_are_used_up_as_they_went_lately():
+    found = outlook(view(daily_limit=100, pushed_today=40), pace(pushes=30), {}, NOW)
+    assert found.quota_out_at == NOW + 30 * MINUTE
+    assert outlook(view(), pace(), {}, NOW).quota_out_at is None
+    assert outlook(view(daily_limit=100), pace(0, 0.0), {}, NOW).quota_out_at is None
+
+
+def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst(tmp_path, store):
+    desk = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
+    desk.bind()
+    now = datetime.now(UTC)
+    request = request_from_fields(
+        desk.config.accounts["bogota"], campaign_id="10", customer_id="1", recall_telephone="3001112233",
+        recall_date=(now + timedelta(hours=3)).isoformat(), now=now, source="api:x",
+    )  # fmt: skip
+    desk.admit_one(request, expired=None, key="", fingerprint="")
+    lane = desk.lanes.bound()["bogota"]
+    soon = round((now + 10 * MINUTE).timestamp() * 1000)
+    store.zadd(f"{{ringback}}:lane:{lane}:queue", {f"rc_{n}": soon for n in range(2000)})
+    found = desk.outlooks(desk.accounts(["bogota"]), now)["bogota"]
+    assert found.at_risk == 2000 - 15 * 60
+    assert len(HORIZONS) == 6
