@@ -1,7 +1,7 @@
 # make demo    see it work on this machine      make test    all tests, real store and worker
 # make check   style, types, layers, audit      make lock    write the lock files anew
 # make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
-# make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=…
+# make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=… RESTORES=1
 # make mutants one guard taken out at a time, and which test notices: ONLY="quiet time"
 # make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
 # make screenshots   a picture of every page into docs/screenshots, by a Chromium of this machine
@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 ONCE ?=
 SECONDS ?= 60
 SEED ?=
+RESTORES ?=
 QUICK ?=
 ONLY ?=
 
@@ -52,7 +53,7 @@ screenshots: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m browser.screenshots $(ONLY)
 
 faults: $(VENV)/.installed-dev
-	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores)
 
 fuzz: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python fuzz_rounds.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -31,13 +31,14 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and store")
     asked = parser.parse_args()
     seed = time.time_ns() % 1_000_000 if asked.seed is None else asked.seed
+    mutant = MUTANTS.get(asked.mutant)
     settings = Settings(
         seed=seed,
         seconds=min(max(asked.seconds, 5.0), 3600.0),
         accounts=min(max(asked.accounts, 3), 40),
         rate=min(max(asked.rate, 0.1), 100.0),
-        mutant=MUTANTS.get(asked.mutant),
-        restores=asked.restores,
+        mutant=mutant,
+        restores=asked.restores or (mutant is not None and mutant.restores),
     )
     folder = Path(tempfile.mkdtemp(prefix="ringback-faults-"))
     report = run(settings, folder)

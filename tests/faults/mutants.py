@@ -27,6 +27,7 @@ class Mutant:
     code: str = ""
     store: tuple[str, ...] = DURABLE
     config: str = ""
+    restores: bool = False
 
 
 def _lua(before: str, after: str) -> str:
@@ -40,6 +41,12 @@ MUTANTS = {
         breaks="P1",
         store=("--appendonly", "no", "--maxmemory-policy", "noeviction"),
         config="[store]\naccept_loss = true\n",
+    ),
+    "no quiet time after a restore": Mutant(
+        breaks="P2",
+        code=_lua("if held > now then return 'wait'", "if false then return 'wait'")
+        + _lua("if settling > now then return 'wait'", "if false then return 'wait'"),
+        restores=True,
     ),
     "no deduplication": Mutant(
         breaks="P5",

@@ -78,7 +78,7 @@ def _restores(rng: Random, seconds: float) -> list[Fault]:
     while at < seconds:
         found.append(Fault(at=at, kind="copy", target=STORE))
         at += rng.uniform(1.0, 5.0)
-        found.append(Fault(at=at, kind="restore", target=STORE, seconds=rng.uniform(*DOWN_SECONDS)))
+        found.append(Fault(at=at, kind="restore", target=STORE, seconds=rng.uniform(0.0, 0.3)))
         at += rng.uniform(3.0, 10.0)
     return found
 
