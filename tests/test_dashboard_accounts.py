@@ -11,6 +11,14 @@ import pytest
 
 from dashboard_client import Pages
 from integration.dashboard.overview import Quota, needs_a_look, overview
+from integration.dashboard.standings import (
+    FRESH_SECONDS,
+    MOST_AT_ONCE,
+    OLDEST_SECONDS,
+    Standing,
+    Standings,
+)
+from integration.errors import StoreAwayError
 from integration.recall import RecallRequest
 from integration.sandbox import Sandbox
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
@@ -350,3 +358,69 @@ def test_the_audit_log_shows_and_finds_what_was_done(desk):
 def test_a_made_up_cursor_is_the_first_page(desk, cursor):
     desk.audit.note("ana", "pause", ["bogota"])
     assert ">bogota</a>" in Pages(desk, "admin").get("/audit", query_string={"cursor": cursor}).text
+
+
+# --- many accounts ------------------------------------------------------------------------------
+
+
+class Reading:
+    """Reads how accounts stand, and counts how often."""
+
+    def __init__(self, many):
+        self.times, self.error = 0, None
+        self.views = [_view(f"a{number}") for number in range(MOST_AT_ONCE + 1 if many else 3)]
+
+    def __call__(self):
+        self.times += 1
+        if self.error:
+            raise self.error
+        return Standing(self.views, overview(self.views, {}, {}), NOW + timedelta(seconds=self.times))
+
+
+def standings(reading):
+    clock = [100.0]
+    return Standings(reading, lambda: clock[0]), clock
+
+
+def rest(standings):
+    standings._reading.join(10)
+
+
+def test_few_accounts_are_read_for_every_page():
+    reading = Reading(many=False)
+    seen, _ = standings(reading)
+    assert [seen.now().moment, seen.now().moment] == [NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)]
+
+
+def test_many_accounts_are_read_aside_while_a_page_shows_what_was_read_before():
+    reading = Reading(many=True)
+    seen, clock = standings(reading)
+    first = seen.now()
+    clock[0] += FRESH_SECONDS / 2
+    assert seen.now() is first
+    clock[0] += FRESH_SECONDS
+    assert seen.now() is first
+    rest(seen)
+    assert reading.times == 2
+    assert seen.now().moment == NOW + timedelta(seconds=2)
+
+
+def test_what_was_read_too_long_ago_is_not_shown():
+    reading = Reading(many=True)
+    seen, clock = standings(reading)
+    first = seen.now()
+    clock[0] += OLDEST_SECONDS + 1
+    assert seen.now() is not first
+
+
+def test_a_store_that_goes_away_is_told_once_what_is_kept_is_too_old():
+    reading = Reading(many=True)
+    seen, clock = standings(reading)
+    first = seen.now()
+    reading.error = StoreAwayError("x")
+    clock[0] += FRESH_SECONDS + 1
+    assert seen.now() is first
+    rest(seen)
+    clock[0] += OLDEST_SECONDS
+    with pytest.raises(StoreAwayError):
+        seen.now()

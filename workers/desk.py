@@ -40,7 +40,7 @@ from workers.tallies import Tallies
 from workers.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
@@ -299,11 +299,11 @@ class Desk:
         """Tell the time by the store's clock (aware, UTC). Raises StoreAwayError."""
         return datetime.fromtimestamp(self.store.now_ms() / 1000, UTC)
 
-    def quota_resets(self, now: datetime) -> dict[str, datetime]:
-        """Tell when the day's calls begin anew, for each account that has a limit."""
-        days = _Days(now)
-        limited = (account for account in self.config.accounts.values() if account.daily_limit is not None)
-        return {account.name: days.ends(account) for account in limited}
+    def quota_resets(self, names: Iterable[str], now: datetime) -> dict[str, datetime]:
+        """Tell when the day's calls begin anew, for each of these accounts that has a limit."""
+        days, known = _Days(now), self.config.accounts
+        limited = (name for name in names if name in known and known[name].daily_limit is not None)
+        return {name: days.ends(known[name]) for name in limited}
 
     def test_call(self, name: str) -> Answer:
         """Ask wolkvox for an account's campaigns, holding its lane meanwhile. Takes as long as a push may.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import request, url_for
 from flask_babel import gettext as _
 
+from integration.dashboard.account_words import quota_words, state_options, weekdays
 from integration.dashboard.overview import overview
 from integration.dashboard.pages import back_to, note, page, say
 from integration.dashboard.roles import role, signed_in
-from integration.dashboard.standing import quota_words, state_options, weekdays
+from integration.dashboard.standings import standing
 from integration.dashboard.times import clock_or_day, zone_of
 from integration.errors import UnknownError
 from integration.metrics.states import in_need_first
@@ -37,10 +38,11 @@ _MINUTES: Final = {"15": 15, "60": 60, "240": 240}
 def accounts(desk: Desk) -> Response:
     """List the accounts that the filters find, those that need a look first."""
     text, state = request.args.get("q", "").strip(), request.args.get("state", "")
-    every = desk.accounts()
-    found = [view for view in in_need_first(every) if _fits(view, text, state)]
+    every = standing().views
+    found = [view for view in every if _fits(view, text, state)]
     start = _start()
-    shown = found[start : start + PAGE_SIZE]
+    names = [view.name for view in in_need_first(found)[start : start + PAGE_SIZE]]
+    shown = desk.accounts(names)
     return page(
         "accounts.html",
         accounts=shown,
@@ -73,7 +75,7 @@ def _address(text: str, state: str, start: int = 0) -> str:
 def _outlook(desk: Desk, views: Sequence[AccountView]) -> dict[str, Any]:
     moment = desk.now()
     outlooks = desk.outlooks(views, moment)
-    resets = desk.quota_resets(moment)
+    resets = desk.quota_resets((view.name for view in views), moment)
     quotas: dict[str, Quota] = {quota.account: quota for quota in overview(views, outlooks, resets).quotas}
     return {"outlooks": outlooks, "quotas": quotas, "moment": moment}
 

@@ -26,6 +26,7 @@ from integration.dashboard import (
     recall,
     recalls,
     sources,
+    standings,
     studio,
     times,
 )
@@ -69,6 +70,7 @@ def install(app: Flask, desk: Desk, rates: Rates, access: Access | None = None) 
     _configure(app, desk)
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
+    standings.install(app, desk)
     door = Door(people, Throttle(rates)).views()
     for address, view in chain(door, *(module.VIEWS for module in PAGES)):
         _add(blueprint, desk, access, address, view)

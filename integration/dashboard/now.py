@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask_babel import gettext as _
 
-from integration.dashboard.overview import overview
+from integration.dashboard.account_words import alert_words, lanes_words, quota_words
 from integration.dashboard.pages import page
 from integration.dashboard.plots import Plot, Series, plot
 from integration.dashboard.roles import signed_in
-from integration.dashboard.standing import alert_words, lanes_words, quota_words
+from integration.dashboard.standings import standing
 from integration.dashboard.times import hour_and_minute, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from flask import Response
 
@@ -33,8 +32,8 @@ TAKEN: Final = frozenset({"admitted", "again"})
 @signed_in
 def now(desk: Desk) -> Response:
     """Show how things stand."""
-    moment = desk.now()
-    stand = stand_of(desk, moment)
+    seen = standing()
+    stand, moment = seen.together, seen.moment
     # The minute that runs is not whole yet, and would look like a fall.
     minutes = desk.series.minutes(moment, MINUTES + 1)[:-1]
     processes = desk.processes.all()
@@ -61,13 +60,6 @@ def now(desk: Desk) -> Response:
         quota_words=quota_words,
         **_rates(minutes, desk),
     )
-
-
-def stand_of(desk: Desk, moment: datetime) -> Overview:
-    """Put all accounts together, with the forecasts of those that have work or a limit."""
-    views = desk.accounts()
-    outlooks = desk.outlooks([view for view in views if view.queued or view.daily_limit], moment)
-    return overview(views, outlooks, desk.quota_resets(moment))
 
 
 def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Sequence[Process]) -> bool:
