@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 
 import pytest
 import redis
 from kombu import Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
+from workers import tasks
 from workers.celery_app import app
 
 
@@ -69,3 +72,11 @@ def test_a_broker_lost_with_a_doorbell_in_hand_does_not_end_the_worker(broker, r
 def test_a_doorbell_in_hand_leaves_nothing_in_the_broker(broker, raw):
     take_one(broker)
     assert [key for key in raw.keys("*") if "unacked" in key] == []
+
+
+def test_a_doorbell_in_the_broker_is_a_lanes_id_and_nothing_else(valkey, raw, monkeypatch):
+    monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
+    tasks._publish("ringback.take_turn", "3f9a77c1", {})
+    (message,) = raw.lrange("{ringback}:celery:ringback", 0, -1)
+    words, named, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
+    assert (words, named) == (["3f9a77c1"], {})

@@ -1261,3 +1261,20 @@ def test_an_account_that_leaves_a_shared_token_does_not_hold_up_the_others(world
     assert world.lane("gone-cali").state == "stopped"
     world.bind(bogota="L1", lima="L2", cali="L7")
     assert world.acquire("L7").recall_id == left
+
+
+def test_a_claim_shows_no_telephone():
+    claim = Claim(
+        fence=1,
+        recall_id="rc_1",
+        account="bogota",
+        campaign_id="10",
+        customer_id="c1",
+        telephone="3001112233",
+        date=NOON.isoformat(),
+        strikes=0,
+        rounds=0,
+        crashes=0,
+        history="",
+    )
+    assert "3001112233" not in f"{claim} {claim!r}"

@@ -328,6 +328,14 @@ def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(world):
     assert world.parked_ids() == [kept.id]
 
 
+def test_no_more_goes_in_one_step_than_was_allowed(world):
+    for n in range(3):
+        world.park(f"k{n}")
+        world.ledger.admit_one(request(), expired="the date has passed")
+    world.pass_time(10)
+    assert [world.ledger.purge(before=world.now, limit=4) for _ in range(3)] == [4, 2, 0]
+
+
 def test_parked_events_go_when_they_are_old(world):
     world.park("k1")
     world.pass_time(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import structlog
 from flask import Flask
 
 from integration import logs
+from integration.app import make_app
 from integration.errors import StoreAwayError
 from integration.problems import install
 from integration.receiver import receiver_blueprint, signed_url
@@ -26,6 +28,7 @@ from support import (
     make_desk,
     signed,
     two_accounts,
+    write_config,
 )
 from workers.store import Store
 
@@ -362,3 +365,23 @@ def test_secrets_of_a_changed_configuration_are_masked_too(tmp_path, web, capfd)
         time.sleep(0.2)
     structlog.get_logger("test").info("what a library might say: changed-token-abcdef")
     assert "changed-token-abcdef" not in "".join(capfd.readouterr())
+
+
+def test_a_store_that_hangs_costs_a_sender_seconds_and_never_half_a_minute(tmp_path, start_valkey):
+    server = start_valkey()
+    environ = {**ENVIRON, "RINGBACK_CONFIG": str(write_config(tmp_path)), "REDIS_URL": server.url}
+    client = make_app(environ).test_client()
+    desk = make_desk(tmp_path, server.client())
+    body = as_bytes({"customer": "c1", "phone": "3001112233", "at": AT})
+    headers = {
+        **signed(desk, "forms", body, url="http://localhost/hooks/forms"),
+        "Content-Type": "application/json",
+    }
+    assert client.post("/hooks/forms", data=body, headers=headers).status_code == 202
+    os.kill(server.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    answer = client.post("/hooks/forms", data=body, headers=headers)
+    os.kill(server.pid, signal.SIGCONT)
+    assert answer.status_code == 503
+    # Two seconds are promised; a crowded machine may take some more.
+    assert time.monotonic() - began < 15

@@ -605,6 +605,13 @@ def test_an_error_line_without_an_exception_is_no_event(log_set_up, sentry):
     assert sentry.events() == []
 
 
+def test_a_breadcrumb_is_harmless_before_it_is_kept():
+    crumb = {**CRUMB, "category": "redis", "message": f"HGETALL '{PLANTED}'", "data": ANY}
+    kept = reporting.scrub_breadcrumb(crumb, {})
+    assert kept["message"] == "HGETALL"
+    assert PLANTED not in str(kept)
+
+
 def test_log_lines_become_breadcrumbs_with_their_harmless_facts_only(log_set_up, sentry):
     structlog.get_logger("ringback.turn").info("pushed", account="bogota", recall="rc_00000001ab", body=NAME)
     logging.getLogger("celery").info("says %s", PLANTED)

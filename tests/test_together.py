@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import threading
 import time
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from integration.plan import plan_delivery
 from integration.sources import SOURCES
 from support import make_desk, signed, url_of
 from workers.store import Store, connect
-from workers.together import Together
+from workers.together import MOST_CALLS, PATIENCE_SECONDS, TRIPS_AT_ONCE, Together
 
 
 class Slow(Store):
@@ -148,3 +149,56 @@ def test_an_admission_into_a_store_that_was_emptied_is_not_acknowledged_and_the_
         admit_soon(desk)()
     assert not desk.at_hand
     assert len(desk.admit(*one_delivery(desk)).answer.recalls) == 1
+
+
+class Away:
+    """A store that cannot be reached, and says so only when it is told to."""
+
+    def __init__(self):
+        self.sizes = []
+        self.may_say_so = threading.Semaphore(0)
+
+    def call_all(self, calls):
+        self.sizes.append(len(calls))
+        self.may_say_so.acquire(timeout=20)
+        raise StoreAwayError("TimeoutError")
+
+
+def test_who_waited_too_long_is_told_with_those_whose_trip_failed():
+    away, now = Away(), [100.0]
+    together = Together(away, clock=lambda: now[0])
+    asked = [ask(together, "sweep", 1) for _ in range(3 * MOST_CALLS)]
+    assert eventually(lambda: len(away.sizes) == TRIPS_AT_ONCE)
+    now[0] += PATIENCE_SECONDS * 2
+    away.may_say_so.release()
+    # All but those of the other trip, which is still under way.
+    longest = max(away.sizes)
+    assert eventually(lambda: sum(told.qsize() for told in asked) >= len(asked) - longest)
+    away.may_say_so.release(100)
+
+
+def eventually(holds, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_the_store_is_asked_once_whatever_comes_of_it():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        came = []
+
+        def hang_up():
+            while True:
+                connection, _ = listening.accept()
+                came.append(connection)
+                connection.recv(65536)
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        store = Store(connect(f"redis://127.0.0.1:{listening.getsockname()[1]}/0"))
+        with pytest.raises(StoreAwayError):
+            store.call("sweep", 1)
+        assert len(came) == 1

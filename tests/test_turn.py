@@ -13,7 +13,7 @@ from integration.sandbox import Sandbox
 from integration.schedule import apply
 from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
-from workers.turn import LONGEST_TURN_SECONDS, TURN_RECALLS, Tools, Turn, utc_now
+from workers.turn import LONGEST_TURN_SECONDS, TURN_RECALLS, TURN_SECONDS, Tools, Turn, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
 LIMA = account("lima", zone="Lima", country="PE")
@@ -161,6 +161,40 @@ def test_even_then_it_ends_now_and_then_so_that_a_changed_configuration_comes_to
     late = iter([started] * 4 + [started + LONGEST_TURN_SECONDS] * 100)
     assert shop.turn(crowded=lambda: False, boottime=lambda: next(late)) is True
     assert len(shop.calls()) == 1
+
+
+def test_a_slow_lane_is_left_for_another_turn_after_a_while(shop):
+    for n in range(3):
+        shop.ask(f"c{n}")
+    started = boottime()
+    late = iter([started] * 4 + [started + TURN_SECONDS] * 100)
+    assert shop.turn(boottime=lambda: next(late)) is True
+    assert len(shop.calls()) == 1
+
+
+def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
+    shop.ask("c1")
+    shop.ask("c2")
+    asked_at, claimed_at, sent_at = [], [], []
+    real = shop.desk.lanes
+
+    class Noted:
+        def acquire(self, *args):
+            asked_at.append(boottime())
+            return real.acquire(*args)
+
+        def finish(self, *args, **kwargs):
+            asked_at.append(boottime())
+            return real.finish(*args, **kwargs)
+
+    class NotedLine(Line):
+        def push(self, call, **times):
+            claimed_at.append(times["claimed_at"])
+            sent_at.append(boottime())
+            return super().push(call, **times)
+
+    shop.turn(lanes=Noted(), open_line=NotedLine)
+    assert claimed_at[0] <= asked_at[0] < sent_at[0] < claimed_at[1] <= asked_at[1] < sent_at[1]
 
 
 def test_on_shutdown_a_turn_ends_after_the_call_in_flight(shop):

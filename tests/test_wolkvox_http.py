@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration import wolkvox_http
-from integration.config import Account
+from integration.config import GUARD_SECONDS, Account
 from integration.sandbox import Sandbox
 from integration.wolkvox import Call, Kind, build_call, build_campaigns_call
 from integration.wolkvox_http import BODY_LIMIT, Exchange, Line, boottime, judge
@@ -724,3 +724,12 @@ def test_the_environment_brings_no_certificate_that_is_trusted(peer, certificate
             assert not push(line, f"https://localhost:{server.port}").sent
     finally:
         wolkvox_http._ssl_context.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
+def test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard(peer):
+    server = peer(answering(OK))
+    with Line(server.url) as line:
+        push(line, server.url)
+        sock = line._transport._stream._sock
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GUARD_SECONDS * 1000

@@ -13,21 +13,21 @@ GUARDS = (
     mutant(
         "size limit by the announced length",
         "a body that announces more than 1 MiB is read",
-        "test_receiver.py",
+        "test_request_body.py::test_what_announces_too_much_is_refused_unread",
         file=_BODY,
         before="    if announced is not None and announced > most_bytes:\n        raise RequestEntityTooLarge\n",
     ),
     mutant(
         "size limit by what comes",
         "a body without a length may be of any size",
-        "test_receiver.py",
+        "test_request_body.py::test_what_announces_nothing_is_read_to_one_byte_too_many",
         file=_BODY,
         before="        if len(body) > most_bytes:\n            raise RequestEntityTooLarge\n",
     ),
     mutant(
         "a body cut short",
         "half a body is taken for a whole one",
-        "test_receiver.py",
+        "test_request_body.py::test_what_was_cut_short_is_refused",
         file=_BODY,
         before="if announced is not None and len(body) < announced:",
         after="if False:",
@@ -35,7 +35,7 @@ GUARDS = (
     mutant(
         "a chunked body cut short",
         "one that breaks off is taken for a whole one",
-        "test_asgi.py",
+        "test_asgi.py::test_a_body_that_was_cut_short_reaches_nobody",
         file=_GATE,
         before='            raise _Refused(problem(400, detail="the body ended before it was complete"))\n',
         after="            return False\n",
@@ -43,7 +43,7 @@ GUARDS = (
     mutant(
         "a packed body",
         "a few bytes may unpack to any number",
-        "test_receiver.py",
+        "test_request_body.py::test_a_packed_body_is_refused_unread",
         file=_BODY,
         before='    if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:\n',
         after="    if False:\n",
@@ -51,7 +51,7 @@ GUARDS = (
     mutant(
         "a body is bounded in time",
         "one byte a second holds a connection for days",
-        "test_asgi.py",
+        "test_asgi.py::test_a_body_that_does_not_come_is_given_up_on",
         file=_GATE,
         before="async with asyncio.timeout(self._body_seconds) as limit:",
         after="async with asyncio.timeout(None) as limit:",
@@ -59,7 +59,7 @@ GUARDS = (
     mutant(
         "bodies on the way are bounded together",
         "a thousand slow ones fill the memory",
-        "test_asgi.py",
+        "test_asgi.py::test_when_all_bodies_together_hold_too_much_the_slowest_gives_way",
         file=_GATE,
         before="if self._held > self._most_held and self._gathering:",
         after="if False:",
@@ -67,8 +67,7 @@ GUARDS = (
     mutant(
         "requests that two servers read in two ways",
         "two lengths, or a length and chunks, pass",
-        "test_one_reading.py",
-        "test_asgi.py",
+        "test_asgi.py::test_what_can_be_read_in_two_ways_reaches_nobody",
         file=_GATE,
         before="    if fault is not None:\n",
         after="    if False:\n",
@@ -76,7 +75,7 @@ GUARDS = (
     mutant(
         "depth of JSON",
         "a hundred thousand brackets reach the templates",
-        "test_sources.py",
+        "test_sources.py::test_json_of_64_levels_is_read_and_deeper_is_not",
         file=_BODIES,
         before="    if _deeper_than(value, MAX_DEPTH, body):\n",
         after="    if False:\n",
@@ -84,7 +83,7 @@ GUARDS = (
     mutant(
         "long numbers stay exact",
         "a customer id beyond 64 bits becomes another customer's",
-        "test_sources.py",
+        "test_sources.py::test_a_number_too_long_to_store_keeps_all_its_digits_as_text",
         file=_BODIES,
         before="    if _LONG_NUMBER.search(body):\n",
         after="    if False:\n",
@@ -92,7 +91,7 @@ GUARDS = (
     mutant(
         "events in one delivery",
         "a hundred thousand are planned and stored in one step",
-        "test_sources.py",
+        "test_sources.py::test_more_than_a_thousand_events_are_unreadable",
         file=_BODIES,
         before="    if events > MAX_EVENTS:\n",
         after="    if False:\n",
@@ -100,7 +99,7 @@ GUARDS = (
     mutant(
         "fields of a form",
         "any number is read",
-        "test_sources.py",
+        "test_sources.py::test_a_form_that_is_a_bomb_or_no_form_is_unreadable",
         file=_BODIES,
         before="    if fields > MAX_FORM_FIELDS:\n",
         after="    if fields > 10**9:\n",
@@ -108,7 +107,7 @@ GUARDS = (
     mutant(
         "brackets of a form",
         "any depth is read",
-        "test_sources.py",
+        "test_sources.py::test_a_form_that_is_a_bomb_or_no_form_is_unreadable",
         file=_BODIES,
         before='        if len(_OPENING_BRACKET.findall(field.partition("=")[0])) > MAX_FORM_DEPTH:\n',
         after="        if False:\n",
@@ -116,7 +115,7 @@ GUARDS = (
     mutant(
         "no DTD",
         "a document may bring its own",
-        "test_sources.py",
+        "test_sources.py::test_xml_that_is_dangerous_or_no_message_is_unreadable",
         file=_SOAP,
         before="forbid_dtd=True",
         after="forbid_dtd=False",
@@ -124,7 +123,7 @@ GUARDS = (
     mutant(
         "no entities",
         "a kilobyte may grow to a gigabyte",
-        "test_sources.py",
+        "test_sources.py::test_xml_that_is_dangerous_or_no_message_is_unreadable",
         file=_SOAP,
         before="forbid_dtd=True)",
         after="forbid_dtd=False, forbid_entities=False, forbid_external=False)",
@@ -132,7 +131,7 @@ GUARDS = (
     mutant(
         "depth of XML",
         "any depth is built",
-        "test_sources.py",
+        "test_sources.py::test_xml_that_is_dangerous_or_no_message_is_unreadable",
         file=_SOAP,
         before="        if len(self._open) > MAX_DEPTH:\n",
         after="        if False:\n",
@@ -140,7 +139,7 @@ GUARDS = (
     mutant(
         "a SessionId goes nowhere",
         "a live credential of the customer's Salesforce is kept",
-        "test_sources.py",
+        "test_sources.py::test_the_session_id_is_kept_nowhere",
         file="integration/sources/salesforce.py",
         before='_CREDENTIALS = frozenset({"SessionId"})',
         after='_CREDENTIALS = frozenset({"NoSuchElement"})',

@@ -13,7 +13,7 @@ GUARDS = (
     mutant(
         "secrets are compared in constant time",
         "they are compared letter by letter, and the time taken tells how many were right",
-        "test_signature.py",
+        "test_signature.py::test_matching_takes_the_same_time_however_many_letters_are_right",
         file=_SIGNATURE,
         before="hmac.compare_digest(one, given)",
         after="one == given",
@@ -21,7 +21,7 @@ GUARDS = (
     mutant(
         "all secrets are looked at",
         "the first that fits ends the search, and the time taken tells which",
-        "test_signature.py",
+        "test_signature.py::test_matching_looks_at_all_that_is_allowed",
         file=_SIGNATURE,
         before="    return places[0] if places else None",
         after="    return next((place for place, one in enumerate(allowed) if hmac.compare_digest(one, given)), None)",
@@ -29,7 +29,7 @@ GUARDS = (
     mutant(
         "replay window of signatures",
         "a captured delivery may be sent for ever",
-        "test_signature.py",
+        "test_signature.py::test_freshness_is_five_minutes_either_way",
         file=_SIGNATURE,
         before="    if abs(off) > TOLERANCE:\n",
         after="    if False:\n",
@@ -37,7 +37,7 @@ GUARDS = (
     mutant(
         "a signature of the future is refused",
         "a captured delivery may be sent until then",
-        "test_signature.py",
+        "test_signature.py::test_freshness_is_five_minutes_either_way",
         file=_SIGNATURE,
         before="    if abs(off) > TOLERANCE:\n",
         after="    if off > TOLERANCE:\n",
@@ -45,8 +45,7 @@ GUARDS = (
     mutant(
         "url_key",
         "any part of the path will do",
-        "test_signature.py",
-        "test_sources.py",
+        "test_sources.py::test_another_url_key_is_refused",
         file=_SIGNATURE,
         before="    if not matches_any(given, (secret_bytes(expected),)):\n",
         after="    if False:\n",
@@ -54,8 +53,7 @@ GUARDS = (
     mutant(
         "url_key is required",
         "an address without one passes",
-        "test_signature.py",
-        "test_sources.py",
+        "test_sources.py::test_another_url_key_is_refused",
         file=_SIGNATURE,
         before='        raise NotVerifiedError("url_key", "the path does not end in one")\n',
         after="        return\n",
@@ -63,8 +61,7 @@ GUARDS = (
     mutant(
         "v1 and v2 only when named",
         "a signature without a replay guard passes where only v3 is configured",
-        "test_signature.py",
-        "test_sources.py",
+        "test_sources.py::test_an_older_hubspot_signature_is_refused_unless_it_is_named",
         file=_HUBSPOT,
         before="named = [version for version in _OLDER if version in settings.signatures]",
         after="named = list(_OLDER)",
@@ -72,8 +69,7 @@ GUARDS = (
     mutant(
         "of v1 and v2 only the one that is named",
         "v1 passes where only v2 is configured",
-        "test_signature.py",
-        "test_sources.py",
+        "test_sources.py::test_an_older_hubspot_signature_is_refused_unless_it_is_named",
         file=_HUBSPOT,
         before="    if version not in named:\n",
         after="    if version not in _OLDER:\n",
@@ -81,8 +77,7 @@ GUARDS = (
     mutant(
         "HubSpot's signature",
         "any signature passes",
-        "test_signature.py",
-        "test_sources.py",
+        "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
         file=_HUBSPOT,
         before='        raise NotVerifiedError(check, "it is not made from this method, address, body and time with a secret")\n',
         after="        place = 0\n",
@@ -90,8 +85,7 @@ GUARDS = (
     mutant(
         "the digest of a body",
         "any digest passes",
-        "test_signature.py",
-        "test_sources.py",
+        "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
         file=_SCHEMES,
         before='        raise NotVerifiedError(check, f"the {settings.encoding} digest is not one of the body under a secret")\n',
         after="        place = 0\n",
@@ -99,8 +93,7 @@ GUARDS = (
     mutant(
         "an empty key signs nothing",
         "a secret of the prefix alone is one that everybody has",
-        "test_signature.py",
-        "test_sources.py",
+        "test_signature.py::test_a_standard_secret_that_stands_for_no_key_matches_nothing",
         file=_SCHEMES,
         before='_standard_digest(key, message_id, timestamp, delivery.body) if key else b"" for key in keys',
         after="_standard_digest(key, message_id, timestamp, delivery.body) for key in keys",
@@ -108,7 +101,7 @@ GUARDS = (
     mutant(
         "organization_id",
         "another organisation's messages pass",
-        "test_sources.py",
+        "test_sources.py::test_another_organisation_is_refused",
         file="integration/sources/salesforce.py",
         before="if not matches_any(given[:ID_LENGTH].encode(), (expected,)):",
         after="if False:",
@@ -116,7 +109,7 @@ GUARDS = (
     mutant(
         "only signed words name an event",
         "anybody between may name a delivery by a webhook-id that no signature covers",
-        "test_sources.py",
+        "test_sources.py::test_a_webhook_id_counts_only_where_it_is_signed",
         file="integration/sources/json.py",
         before='if settings.verify == "standard-webhooks":',
         after='if delivery.headers.get("webhook-id"):',
@@ -124,7 +117,7 @@ GUARDS = (
     mutant(
         "API key",
         "any key passes",
-        "test_api.py",
+        "test_api.py::test_without_a_known_key_nothing_is_answered_but_how_to_prove_oneself",
         file=_KEYS,
         before="if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):",
         after="if True:",
@@ -132,7 +125,7 @@ GUARDS = (
     mutant(
         "a key sees its own accounts only",
         "it sees all",
-        "test_api.py",
+        "test_api.py::test_a_key_for_other_accounts_may_not_ask",
         file=_KEYS,
         before="return caller.accounts is None or account in caller.accounts",
         after="return True",
@@ -140,7 +133,7 @@ GUARDS = (
     mutant(
         "rate limit of a key",
         "it may ask as often as it likes",
-        "test_api.py",
+        "test_api.py::test_over_its_rate_a_key_waits_and_the_others_do_not",
         file=_KEYS,
         before="    if wait is not None:\n",
         after="    if False:\n",
@@ -148,7 +141,7 @@ GUARDS = (
     mutant(
         "rate limit of a source",
         "it may send as often as it likes",
-        "test_receiver.py",
+        "test_receiver.py::test_over_its_rate_a_source_gets_429_with_retry_after",
         file="integration/receiver.py",
         before="if self._settings.rate_per_minute is None:\n            return None",
         after="if True:\n            return None",
@@ -156,8 +149,7 @@ GUARDS = (
     mutant(
         "rate limits count over all processes",
         "what is over the limit passes",
-        "test_receiver.py",
-        "test_api.py",
+        "test_api.py::test_over_its_rate_a_key_waits_and_the_others_do_not",
         file="integration/rates.py",
         before="            if self._limiter.hit(item, name):\n",
         after="            if self._limiter.hit(item, name) or True:\n",
@@ -165,8 +157,7 @@ GUARDS = (
     mutant(
         "no answer says which check failed",
         "a 401 tells why",
-        "test_receiver.py",
-        "test_sources.py",
+        "test_receiver.py::test_a_forged_delivery_is_refused_and_leaves_nothing",
         file="integration/receiver.py",
         before='return self._refuse(delivery, 401, "not verified")',
         after='return self._refuse(delivery, 401, "not verified", f"{error.check}: {error.why}")',
@@ -174,15 +165,14 @@ GUARDS = (
     mutant(
         "tries to sign in are limited",
         "passwords may be guessed as fast as they are answered",
-        "test_signin.py",
+        "test_signin.py::test_tries_are_limited_by_name_and_by_address",
         file="integration/dashboard/throttle.py",
         before="            if wait is not None:\n                return wait\n",
     ),
     mutant(
         "templates run in a sandbox",
         "a template reads attributes of Python objects",
-        "test_templates.py",
-        "test_fuzz_templates.py",
+        "test_templates.py::test_a_dot_reads_the_events_own_field",
         file="integration/templates/environment.py",
         before="        return field_of(obj, attribute)\n",
         after="        return getattr(obj, attribute, None) or field_of(obj, attribute)\n",
@@ -190,8 +180,7 @@ GUARDS = (
     mutant(
         "no secret header in templates and in the store",
         "Authorization is kept with the delivery",
-        "test_mapping.py",
-        "test_receiver.py",
+        "test_mapping.py::test_a_header_that_proves_the_sender_is_not_told",
         file="integration/mapping.py",
         before="if name != secret and not _is_secret(name)}",
         after="if name != secret}",
@@ -199,8 +188,7 @@ GUARDS = (
     mutant(
         "the header that a source's secret comes in is one too",
         "a secret in a header of its own name is kept with the delivery",
-        "test_mapping.py",
-        "test_receiver.py",
+        "test_mapping.py::test_the_header_that_the_source_names_as_its_secret_is_not_told",
         file="integration/mapping.py",
         before="if name != secret and not _is_secret(name)}",
         after="if not _is_secret(name)}",
@@ -208,7 +196,7 @@ GUARDS = (
     mutant(
         "nothing blank is sent",
         "an empty customer id reaches wolkvox",
-        "test_mapping.py",
+        "test_mapping.py::test_an_id_is_one_line_of_text_that_is_not_blank",
         file="integration/mapping.py",
         before='    if not written:\n        raise UnmappableError(name, "a blank text", "a value")\n',
     ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAMED_SECONDS, WIDER_SECONDS = 240, 900
 # Whole processes, browsers and minutes of faults: what they would catch, the wider suite catches sooner.
 SLOW = (
+    "browser",
     "test_faults.py",
     "test_journey.py",
     "test_crash.py",
@@ -122,7 +123,7 @@ class Copy:
             return Verdict(guard=mutant.guard, trouble=f"the tests did not end in {seconds} s", wider=wider)
         failed = _FAILED.search(said)
         if status == 1 and failed:
-            return Verdict(guard=mutant.guard, caught_by=failed[1].split(" - ")[0], wider=wider)
+            return Verdict(guard=mutant.guard, caught_by=failed[1].partition("[")[0], wider=wider)
         if status != 0:
             broken = _NO_TEST.search(said)
             return Verdict(guard=mutant.guard, trouble=broken[0] if broken else said[-300:], wider=wider)

@@ -13,7 +13,7 @@ PUSHING = (
     mutant(
         "the time of a claim counts from before it is asked for",
         "after the first recall of a turn it counts from the turn's begin",
-        "test_turn.py",
+        "test_turn.py::test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for",
         file=_TURN,
         before="        more = self._goes_on()\n        self._claimed_at = self._tools.boottime()\n",
         after="        more = self._goes_on()\n",
@@ -21,7 +21,7 @@ PUSHING = (
     mutant(
         "a lost reply of the store is asked for again",
         "the turn gives up, and its recall is left unsent until the lease is over",
-        "test_turn.py",
+        "test_turn.py::test_a_reply_of_the_store_that_was_lost_is_asked_for_again",
         file=_TURN,
         before="if self._tools.boottime() + pause > give_up:",
         after="if True:",
@@ -29,7 +29,7 @@ PUSHING = (
     mutant(
         "calling hours and lead time again on push",
         "a recall that waited is sent with the date that it was admitted with",
-        "test_turn.py",
+        "test_turn.py::test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be",
         file=_TURN,
         before="date: datetime = scheduled.date",
         after="date: datetime = wanted",
@@ -37,8 +37,7 @@ PUSHING = (
     mutant(
         "late = drop",
         "a date that passed while the recall waited is moved instead",
-        "test_turn.py",
-        "test_schedule.py",
+        "test_turn.py::test_a_date_that_passed_while_it_waited_expires_where_late_is_drop",
         file=_TURN,
         before="        if isinstance(scheduled, Drop):\n            return",
         after='        if isinstance(scheduled, Drop):\n            scheduled = apply(account.model_copy(update={"late": "asap"}), wanted, self._tools.now())\n        if False:\n            return',
@@ -46,7 +45,7 @@ PUSHING = (
     mutant(
         "dry-run",
         "an account that is only to be tried calls wolkvox",
-        "test_turn.py",
+        "test_turn.py::test_a_dry_run_does_everything_but_the_call",
         file=_TURN,
         before='if account.mode == "dry-run":',
         after="if False:",
@@ -54,7 +53,7 @@ PUSHING = (
     mutant(
         "a turn is bounded in recalls",
         "one lane holds a thread until its queue is empty",
-        "test_turn.py",
+        "test_turn.py::test_a_long_queue_is_left_for_another_turn_after_a_while",
         file=_TURN,
         before="return self._pushed < TURN_RECALLS and seconds < TURN_SECONDS",
         after="return seconds < TURN_SECONDS",
@@ -62,7 +61,7 @@ PUSHING = (
     mutant(
         "a turn is bounded in time",
         "a slow lane holds a thread for all of its recalls",
-        "test_turn.py",
+        "test_turn.py::test_a_slow_lane_is_left_for_another_turn_after_a_while",
         file=_TURN,
         before="return self._pushed < TURN_RECALLS and seconds < TURN_SECONDS",
         after="return self._pushed < TURN_RECALLS",
@@ -78,14 +77,14 @@ PUSHING = (
     mutant(
         "on shutdown a turn ends",
         "it goes on to the next recall",
-        "test_turn.py",
+        "test_turn.py::test_on_shutdown_a_turn_ends_after_the_call_in_flight",
         file=_TURN,
         before="        if self._tools.stopping():\n            return False\n",
     ),
     mutant(
         "an account that this worker does not know",
         "its recalls are pushed by another account's rules",
-        "test_turn.py",
+        "test_turn.py::test_an_account_this_worker_does_not_know_yet_is_left_for_another",
         file=_TURN,
         before="account = self._accounts.get(claim.account)",
         after="account = self._accounts.get(claim.account, self._account)",
@@ -93,7 +92,7 @@ PUSHING = (
     mutant(
         "calling hours",
         "a callback is put outside of them",
-        "test_schedule.py",
+        "test_schedule.py::test_a_date_outside_the_hours_moves_to_the_next_opening",
         file=_SCHEDULE,
         before="    if opening != date_:\n",
         after="    opening = date_\n    if opening != date_:\n",
@@ -101,8 +100,7 @@ PUSHING = (
     mutant(
         "holidays",
         "a callback is put on one",
-        "test_schedule.py",
-        "test_hours.py",
+        "test_schedule.py::test_a_date_alone_on_a_closed_day_is_the_next_opening",
         file=_SCHEDULE,
         before="if hours.holidays is not None and day in _closed_days(hours.holidays, day.year):",
         after="if False:",
@@ -110,7 +108,7 @@ PUSHING = (
     mutant(
         "a naive date never leaves",
         "wolkvox gets a date whose zone nobody knows",
-        "test_wolkvox.py",
+        "test_wolkvox.py::test_a_date_without_a_zone_is_refused",
         file=_WOLKVOX,
         before="    if recall_date.utcoffset() is None:\n",
         after="    if False:\n",
@@ -121,7 +119,7 @@ VERDICTS = (
     mutant(
         "202 with an error is not accepted",
         "it is taken for a success",
-        "test_wolkvox.py",
+        "test_wolkvox.py::test_code_202_beside_an_error_is_not_accepted",
         file=_WOLKVOX,
         before="if 200 <= status <= 299 and not _is_error(answer):",
         after="if 200 <= status <= 299:",
@@ -129,7 +127,7 @@ VERDICTS = (
     mutant(
         "202 in the body alone is not accepted",
         "an answer of another HTTP status is taken for a success",
-        "test_wolkvox.py",
+        "test_wolkvox.py::test_code_202_without_a_2xx_is_not_accepted",
         file=_WOLKVOX,
         before="if 200 <= status <= 299 and not _is_error(answer):",
         after="if not _is_error(answer):",
@@ -137,7 +135,7 @@ VERDICTS = (
     mutant(
         "a gateway's answer begins a quiet time",
         "504 says that wolkvox has ended",
-        "test_wolkvox.py",
+        "test_wolkvox.py::test_a_gateway_that_gave_up_needs_quiet_time",
         file=_WOLKVOX,
         before="return status in {502, 504} or 520 <= status <= 529",
         after="return False",
@@ -145,8 +143,7 @@ VERDICTS = (
     mutant(
         "no complete answer begins a quiet time",
         "a call that broke off says that wolkvox has ended",
-        "test_wolkvox.py",
-        "test_turn.py",
+        "test_wolkvox.py::test_a_call_broken_off_and_a_crash_are_unknown_quiet_and_blamed",
         file=_WOLKVOX,
         before="return Verdict(kind=Kind.UNKNOWN, reason=reason, status=status, quiet=True, convicts=convicts)",
         after="return Verdict(kind=Kind.UNKNOWN, reason=reason, status=status, quiet=False, convicts=convicts)",
@@ -154,8 +151,7 @@ VERDICTS = (
     mutant(
         "403 and 429 never convict a recall",
         "a recall is dead because the token was in use",
-        "test_wolkvox.py",
-        "test_retry.py",
+        "test_wolkvox.py::test_a_403_or_429_is_never_blamed_on_the_recall",
         file=_WOLKVOX,
         before="convicts=meaning.convicts and _NEVER_CONVICT.isdisjoint((status, number)),",
         after="convicts=True,",
@@ -163,14 +159,14 @@ VERDICTS = (
     mutant(
         "what is not JSON refuses no recall",
         "a proxy's page with 404 kills the recall",
-        "test_wolkvox.py",
+        "test_wolkvox.py::test_an_answer_that_is_not_json_refuses_no_recall_and_stops_no_lane",
         file=_WOLKVOX,
         before="    if answer is _UNREADABLE:\n        return _unreadable(status)\n",
     ),
     mutant(
         "Retry-After is honoured",
         "a lane waits no longer than it would by itself",
-        "test_retry.py",
+        "test_retry.py::test_retry_after_is_honoured_up_to_an_hour_and_never_shortens_a_wait",
         file=_RETRY,
         before="return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))",
         after="return seconds",
@@ -178,7 +174,7 @@ VERDICTS = (
     mutant(
         "Retry-After is bounded",
         "a lane waits for a week because one answer said so",
-        "test_retry.py",
+        "test_retry.py::test_retry_after_is_honoured_up_to_an_hour_and_never_shortens_a_wait",
         file=_RETRY,
         before="return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))",
         after="return max(seconds, verdict.retry_after_seconds or 0.0)",
@@ -186,7 +182,7 @@ VERDICTS = (
     mutant(
         "five refusals with the same words stop the lane",
         "a wrong mapping burns the whole queue",
-        "test_retry.py",
+        "test_retry.py::test_five_refusals_in_a_row_with_the_same_words_stop_the_lane_and_not_four",
         file=_RETRY,
         before="if times >= SAME_WORDS_LIMIT:",
         after="if False:",
@@ -194,7 +190,7 @@ VERDICTS = (
     mutant(
         "poison is set aside",
         "one recall that always fails holds its lane for ever",
-        "test_retry.py",
+        "test_retry.py::test_three_faults_that_may_be_its_own_set_a_recall_aside",
         file=_RETRY,
         before="if not verdict.convicts or recall.strikes + recall.crashes + 1 < STRIKES_LIMIT:",
         after="if True:",
@@ -202,7 +198,7 @@ VERDICTS = (
     mutant(
         "poison is dead only after others passed, twice",
         "three faults of the lane kill a recall",
-        "test_retry.py",
+        "test_retry.py::test_three_faults_that_may_be_its_own_set_a_recall_aside",
         file=_RETRY,
         before="if recall.rounds < ROUNDS_LIMIT:",
         after="if False:",
@@ -210,7 +206,7 @@ VERDICTS = (
     mutant(
         "jitter",
         "all lanes come back in the same moment",
-        "test_retry.py",
+        "test_retry.py::test_faults_wait_about_a_second_doubling_to_five_minutes",
         file=_RETRY,
         before="(self.low + self.spread * jitter)",
         after="(self.low + self.spread)",
@@ -218,7 +214,7 @@ VERDICTS = (
     mutant(
         "a wait is bounded",
         "it doubles without end",
-        "test_retry.py",
+        "test_retry.py::test_faults_wait_about_a_second_doubling_to_five_minutes",
         file=_RETRY,
         before="min(self.first * 2.0**doublings, self.last)",
         after="(self.first * 2.0**doublings)",
@@ -226,7 +222,7 @@ VERDICTS = (
     mutant(
         "one probe after the quota's reset, then one an hour",
         "a lane whose quota is used up asks only once a day",
-        "test_retry.py",
+        "test_retry.py::test_a_used_up_quota_waits_for_the_reset_then_looks_hourly",
         file=_RETRY,
         before="return reset if case.lane.quota_refusals == 0 else min(probe, reset)",
         after="return reset",

@@ -1,0 +1,73 @@
+"""Reading a body: never more than is allowed, never less than was announced, whatever its headers say."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from integration.errors import UnreadableError, UnsupportedTypeError
+from integration.request_body import read_body
+
+MOST = 1000
+
+
+class Counting(BytesIO):
+    """What comes in, and how much of it was taken."""
+
+    taken = 0
+
+    def read(self, size=-1):
+        found = super().read(size)
+        self.taken += len(found)
+        return found
+
+
+def request_of(body, announced=None, **more):
+    """A request as it stands behind a server that has read the body's end off the line itself."""
+    stream = Counting(body)
+    length = {} if announced is None else {"CONTENT_LENGTH": str(announced)}
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "wsgi.input": stream,
+        "wsgi.input_terminated": True,
+        **length,
+        **more,
+    }
+    return Request(environ), stream
+
+
+@pytest.mark.parametrize("announced", [None, MOST])
+def test_a_body_of_just_what_is_allowed_is_read_whole(announced):
+    request, _ = request_of(b"x" * MOST, announced)
+    assert read_body(request, most_bytes=MOST) == b"x" * MOST
+
+
+def test_what_announces_too_much_is_refused_unread():
+    request, stream = request_of(b"x" * 5, MOST + 1)
+    with pytest.raises(RequestEntityTooLarge):
+        read_body(request, most_bytes=MOST)
+    assert stream.taken == 0
+
+
+def test_what_announces_nothing_is_read_to_one_byte_too_many():
+    request, stream = request_of(b"x" * 10 * MOST)
+    with pytest.raises(RequestEntityTooLarge):
+        read_body(request, most_bytes=MOST)
+    assert stream.taken == MOST + 1
+
+
+def test_what_was_cut_short_is_refused():
+    request, _ = request_of(b"x" * 10, 11)
+    with pytest.raises(UnreadableError):
+        read_body(request, most_bytes=MOST)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip"])
+def test_a_packed_body_is_refused_unread(coding):
+    request, stream = request_of(b"x", HTTP_CONTENT_ENCODING=coding)
+    with pytest.raises(UnsupportedTypeError):
+        read_body(request, most_bytes=MOST)
+    assert stream.taken == 0
