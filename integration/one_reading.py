@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 # RFC 9112, 3.2 and 6.3. Of other headers two are one with a comma, and then no proof is made of it.
 _ONCE: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
-# Every address here is of letters, digits and - . _ ~ in parts that are not empty: whoever escapes one of
+# A target that is no path (`CONNECT host`, `GET host`, `*`) would be answered by a redirect to `/`. And
+# every address here is of letters, digits and - . _ ~ in parts that are not empty: whoever escapes one of
 # them, or writes `//` or `/../`, means to be read as something else by somebody else.
 _SECOND_SPELLING: Final = re.compile(
-    rb"//|\\|/\.{1,2}(?:/|$)"
+    rb"^(?!/)|//|\\|/\.{1,2}(?:/|$)"
     rb"|%(?:2[eEfF]|5[cC]|00|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])"
 )
 

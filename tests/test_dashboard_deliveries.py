@@ -222,6 +222,16 @@ def test_map_again_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeyp
     assert len(desk.audit.page()[0]) == 1, "one act is one entry"
 
 
+@pytest.mark.parametrize(("cursor", "status"), [("0", 404), ("x.y", 404), ("9" * 20 + ".", 404), ("0.", 200)])
+def test_a_step_that_nobody_was_sent_to_is_an_act_of_its_own_or_refused(desk, cursor, status):
+    """So nobody keeps what they do out of the audit log by pretending to go on."""
+    park(desk, 1)
+    pages = Pages(desk)
+    for _ in range(2):
+        assert pages.post("/parked/map-again", {"group": "", "cursor": cursor}).status_code == status
+    assert len(desk.audit.page()[0]) == 2
+
+
 def test_only_an_operator_maps_again_or_reveals(desk):
     park(desk, 1)
     parked = desk.ledger.parked()[0]["id"]

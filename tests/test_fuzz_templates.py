@@ -426,6 +426,9 @@ def test_whatever_an_event_holds_it_has_an_outcome(book, event):
         "[event.short, event.short] | map('map', 'replace', '', event.long) | list",
         "event.rows | unique | sort | reverse | list | join",
         "event.long | list | map('replace', 'y', event.long) | list",
+        "event.some | select('in', event.others) | list",
+        "event.some | reject('in', event.others) | list",
+        "event.nested | map('map', 'zfill', 9000) | list",
         "event.rows in event.rows",
         "event.rows is in [event.rows]",
         "event.wide * event.wide * event.wide * event.wide",
@@ -434,7 +437,8 @@ def test_whatever_an_event_holds_it_has_an_outcome(book, event):
 )
 def test_lists_do_not_grow_and_are_not_gone_over_for_each_other_without_end(source):
     rows = [str(number) for number in range(150_000)]
-    event = {"rows": rows, "short": rows[:200], "long": "y" * (MAX_TEXT - 1), "wide": 2**63}
+    halves = {"some": rows[:20_000], "others": rows[20_000:40_000], "nested": [["a"] * 50] * 400}
+    event = {**halves, "rows": rows, "short": rows[:200], "long": "y" * (MAX_TEXT - 1), "wide": 2**63}
     with bounded(3.0), contextlib.suppress(UnmappableError):
         made = expression(source).evaluate(event=event)
         assert not isinstance(made, list) or len(made) <= MAX_LIST

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import request, session
 
 from integration.dashboard import shown
 from integration.dashboard.origin import client_address
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_GROUPS = 100
 _STEP_SECONDS = 1.5  # a step of looking again answers in about this time
+_GOING_ON = "going on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,14 @@ def map_again(desk: Desk) -> Response:
     """Look again at the next parked events of a group or of all; the page goes on by itself."""
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
-    if not cursor:
+    # Going on is what the last step said; anything else is a new act, whatever its form holds.
+    if not cursor or session.get(_GOING_ON) != cursor:
         about = [group] if group else []
         desk.audit.note(person().name, "map again", about, address=client_address(desk.config.dashboard))
     step = desk.remap_for(
         group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
     )
+    session[_GOING_ON] = step.next
     looked_at, settled, pending, still = (
         _number(sent.get(name, "")) for name in ("looked_at", "settled", "pending", "still")
     )
