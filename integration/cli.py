@@ -30,6 +30,8 @@ COMMANDS = {
     "show": "integration.commands.recalls:show",
     "retry": "integration.commands.recalls:retry",
     "cancel": "integration.commands.recalls:cancel",
+    "forget": "integration.commands.people:forget",
+    "export": "integration.commands.people:export",
     "parked": "integration.commands.parked:parked",
     "remap": "integration.commands.parked:remap",
     "accounts": "integration.commands.accounts:accounts",

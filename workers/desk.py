@@ -30,6 +30,7 @@ from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
 from workers.outlook import Outlook, Outlooks
 from workers.parking import Parking, Which, remap_for, remap_step
+from workers.person import People
 from workers.processes import Processes
 from workers.quota import next_reset, quota_day
 from workers.recalls import Recalls
@@ -101,6 +102,7 @@ class Desk:
         self.recalls = Recalls(store)
         self.jobs = Jobs(store, self.recalls, doorbell.ring)
         self.agenda = Agenda(store)
+        self.people = People(store, self.recalls)
         self.arrivals = Arrivals(store)
         self.parking = Parking(store)
         self.processes = Processes(store)

@@ -31,9 +31,10 @@ PREFIX = "{ringback}:"
 # holds no more than that takes.
 _INTAKE = ("keys", "history", "recalls", "lane", "admit", "answer")
 _TURN = ("keys", "history", "recalls", "lane", "turn", "answer")
+_SEARCH = ("keys", "history", "recalls", "search", "answer")
 _WHOLE = (
     *("keys", "history", "recalls", "lane", "turn", "lend", "admit", "operate", "stand"),
-    *("processes", "tally", "alerts", "search", "people", "jobs", "purge", "commands", "answer"),
+    *("processes", "tally", "alerts", "people", "jobs", "purge", "forget", "commands", "answer"),
 )
 
 
@@ -46,6 +47,8 @@ SCRIPTS = {
     "admit": _script(_INTAKE),
     "acquire": _script(_TURN),
     "finish": _script(_TURN),
+    "search": _script(_SEARCH),
+    "count": _script(_SEARCH),
     WHOLE: _script(_WHOLE),
 }
 """The script of a command; `WHOLE` for every one that is not named."""

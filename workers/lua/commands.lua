@@ -44,10 +44,6 @@ function COMMANDS.purge(before, limit) return purge(cjson.decode(before), tonumb
 
 function COMMANDS.upgrade(limit) return upgrade(tonumber(limit)) end
 
-function COMMANDS.search(spec) return Search.step(cjson.decode(spec)) end
-
-function COMMANDS.count(spec) return Search.count(cjson.decode(spec)) end
-
 function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
 
 function COMMANDS.tally(process, number, told) return tally(process, tonumber(number), cjson.decode(told)) end
@@ -57,6 +53,7 @@ function COMMANDS.stand(names) return stand(cjson.decode(names)) end
 function COMMANDS.sign_in(digest, doc, idle_ms) return sign_in(digest, doc, tonumber(idle_ms)) end
 
 function COMMANDS.note(who, what, about, address) return note(who, what, about, address) end
+
 function COMMANDS.begin_job(job, suffix) return Job.begin(cjson.decode(job), suffix) end
 
 function COMMANDS.take_job(id, owner)

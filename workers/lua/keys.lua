@@ -51,6 +51,7 @@
 -- P fading                   ZSET    account NUL field of a cancel's newest pointer -> ms  retention_days
 -- P session:<digest>         STRING  who is signed in under that token, JSON               until idle too long
 -- P audit                    STREAM  who, what, about (ids, by spaces), address           retention_days
+-- P traces                   STRING  there when somebody was forgotten; see Newest.trace      retention_days
 -- P jobs                     ZSET    job id -> ms it was begun                             retention_days
 -- P jobs:running             SET     jobs that are to be gone on with                      until they end
 -- P job:<id>                 HASH    one job, fields in jobs.lua                           retention_days

@@ -279,3 +279,7 @@ function Search.count(spec)
   end
   return total
 end
+
+function COMMANDS.search(spec) return Search.step(cjson.decode(spec)) end
+
+function COMMANDS.count(spec) return Search.count(cjson.decode(spec)) end
