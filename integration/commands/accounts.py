@@ -80,9 +80,9 @@ def _age(seconds: float | None) -> str:
 @json_option
 @pass_session
 def pause(session: Session, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
-    """Push nothing more for ACCOUNT, until `ringback resume` or for a while.
+    """Push nothing more for ACCOUNT for now.
 
-    What arrives is queued.
+    Until `ringback resume`, or for a while; what arrives is queued.
 
     Examples:
       ringback pause bogota --reason "the campaign is being changed"
