@@ -42,7 +42,7 @@ ALL = "all channels"
 @json_option
 @pass_session
 def alerts(session: Session, channel: str | None, *, as_json: bool) -> None:
-    """Show which alerts hold, by the rules in ringback.toml, and try the channels.
+    """Show which alerts hold, and try the channels.
 
     A rule is looked at every 10 seconds by one of the webs and workers. An alert is told once when it
     begins and once when it is over, a minute after its cause is gone.
