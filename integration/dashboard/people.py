@@ -9,10 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import orjson
 from flask import Response, redirect, request, session, url_for
 
+from integration.dashboard.origin import local_address
 from integration.dashboard.pages import asked_by_htmx, page
 from integration.dashboard.roles import Person, Role
 
@@ -55,7 +57,9 @@ class People:
             return page("nobody.html")
         if asked_by_htmx():
             answer = Response(status=204)
-            answer.headers["HX-Redirect"] = url_for("dashboard.sign_in")
+            shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+            asked_for = local_address(shown.path + (f"?{shown.query}" if shown.query else ""))
+            answer.headers["HX-Redirect"] = url_for("dashboard.sign_in", next=asked_for)
             return answer
         asked_for = request.full_path.rstrip("?") if request.method == "GET" else "/"
         return redirect(url_for("dashboard.sign_in", next=asked_for), 303)
