@@ -109,6 +109,18 @@ class Parking:
         key = self._store.key(f"parked:{parked}")
         return dict(self._store.guarded(lambda: self._store.client.hgetall(key)))
 
+    def many(self, parked: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Give parked events by their ids, in one round trip; those that are gone are left out."""
+
+        def read() -> list[dict[str, str]]:
+            with self._store.client.pipeline(transaction=False) as pipe:
+                for one in parked:
+                    pipe.hgetall(self._store.key(f"parked:{one}"))
+                return list(pipe.execute())
+
+        records = self._store.guarded(read) if parked else []
+        return {one: record for one, record in zip(parked, records, strict=True) if record}
+
     def some(
         self, *, group: str | None = None, cursor: str | None = None, limit: int = STEP
     ) -> tuple[list[dict[str, str]], str | None]:
@@ -122,19 +134,7 @@ class Parking:
         at, last = (cursor or _START).split(".", 1)
         key = self._store.key("parked" if group is None else f"parked_in:{group}")
         ids = self._after(key, int(at), last, limit)
-
-        def read() -> list[dict[str, str]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for parked, _ in ids:
-                    pipe.hgetall(self._store.key(f"parked:{parked}"))
-                return list(pipe.execute())
-
-        records = self._store.guarded(read) if ids else []
-        found = [
-            {"id": parked, **record}
-            for (parked, _), record in zip(ids, records, strict=True)
-            if record
-        ]  # fmt: skip
+        found = [{"id": parked, **record} for parked, record in self.many([one for one, _ in ids]).items()]
         after = f"{int(ids[-1][1])}.{ids[-1][0]}" if len(ids) == limit else None
         return found, after
 

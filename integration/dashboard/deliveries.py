@@ -170,8 +170,10 @@ def _whole(desk: Desk, kept: KeptDelivery, *, revealed: bool) -> Response:
 
 def _events(desk: Desk, kept: KeptDelivery, *, revealed: bool) -> list[_Became]:
     read = events_of(desk, kept)
+    # A version before this one kept no word of what became of each event.
+    words = kept.became or ("unknown",) * len(read)
     rows = []
-    for number, word in enumerate(kept.became[:MOST_EVENTS], start=1):
+    for number, word in enumerate(words[:MOST_EVENTS], start=1):
         data = read[number - 1].data if number <= len(read) else None
         text = shown.as_text(data if revealed else shown.masked_data(data))
         rows.append(_Became(number, _kind(word), word, text))

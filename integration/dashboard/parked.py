@@ -55,10 +55,12 @@ def parked(desk: Desk) -> Response:
 
 def _page(desk: Desk, progress: _Progress | None) -> Response:
     groups = desk.parking.groups()
+    shown_ones = groups[:MOST_GROUPS]
+    records = desk.parking.many([group.example for group in shown_ones])
     return page(
         "parked.html",
-        groups=groups[:MOST_GROUPS],
-        examples={group.id: _example(desk, group) for group in groups[:MOST_GROUPS]},
+        groups=shown_ones,
+        examples={group.id: _example(group, records.get(group.example)) for group in shown_ones},
         total=desk.parking.count(),
         grouped=sum(group.count for group in groups),
         progress=progress,
@@ -66,9 +68,8 @@ def _page(desk: Desk, progress: _Progress | None) -> Response:
     )
 
 
-def _example(desk: Desk, group: ParkedGroup) -> _Example:
-    record = desk.parking.get(group.example)
-    if not record:
+def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
+    if record is None:
         return _Example(group.found, "")
     return _Example(record["found"], shown.as_text(shown.masked_data(read_json(record["event"])["data"])))
 

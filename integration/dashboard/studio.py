@@ -216,11 +216,12 @@ def _note(desk: Desk, what: str, about: str) -> None:
 
 
 def _picks(desk: Desk, source: Source) -> Iterator[tuple[str, str, datetime]]:
-    """Give the latest stored events of a source: their name, where they lie, and when they came."""
+    """Give the latest deliveries of a source and a parked event of each reason: name, place and time."""
     for came in desk.arrivals.kept_of(source.name, limit=MOST_PICKS):
         yield f"{came.id}.1", came.id, came.received_at
-    for record in desk.ledger.parked(source=source.name, limit=MOST_PICKS):
-        yield record["id"], record["id"], datetime.fromisoformat(record["received"])
+    groups = [group for group in desk.parking.groups() if group.source == source.name]
+    for group in groups[:MOST_PICKS]:
+        yield group.example, group.example, group.newest
 
 
 def _sample(source: Source, text: str) -> tuple[_Picked | None, str]:

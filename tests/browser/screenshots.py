@@ -14,7 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "screenshots"
 QUALITY = 55
-TALLEST = 2600
+TALLEST = 1900
 SCHEMES = ("light", "dark")
 
 

@@ -61,6 +61,26 @@ def test_a_dead_recall_is_found_read_mended_retried_and_seen_accepted_without_re
     stage.await_state(recall, "accepted")
 
 
+def test_an_account_is_paused_with_a_reason_and_resumed(someone, stage):
+    guest = someone("olga")
+    guest.go("/accounts/lima")
+    stays(guest)
+    guest.page.get_by_label("Reason, for whoever looks").fill("the campaign is being changed")
+    guest.page.get_by_role("button", name="Pause").click()
+    guest.page.locator("#stand .state.paused").wait_for()
+    assert "the campaign is being changed" in guest.page.locator("#stand").inner_text()
+    recall = stage.ask("held-back", "lima")
+    guest.page.locator("#stand", has_text=re.compile(r"Queued\s*1\b")).wait_for(timeout=30_000)
+    assert stage.recall(recall)["state"] == "queued"
+    guest.page.get_by_role("button", name="Resume").click()
+    confirm = guest.page.locator("#ask[open] button[value=yes]")
+    if confirm.count():
+        confirm.click()
+    stage.await_state(recall, "accepted")
+    guest.page.locator("#stand .state.idle").wait_for(timeout=30_000)
+    assert still(guest)
+
+
 def test_five_thousand_are_retried_by_filter_with_a_count_before_and_progress_after(someone, stage):
     stage.many_expired(5000)
     guest = someone("olga")
@@ -146,7 +166,7 @@ def test_what_is_gone_says_so_on_a_page(someone, path):
 
 def test_a_viewer_finds_nothing_to_act_with(someone, stage):
     guest = someone("vera")
-    for path in (f"/recalls/{stage.dead}", "/recalls?state=dead"):
+    for path in (f"/recalls/{stage.dead}", "/recalls?state=dead", "/accounts/lima"):
         guest.go(path)
         names = [
             button.inner_text().strip() for button in guest.page.locator("#content button:visible").all()

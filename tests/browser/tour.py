@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from browser.stage import soon
+from support import hubspot_event
 
 # Where each page's picture is taken, and the first link of a page that lies behind it.
 BEHIND = {
@@ -20,12 +21,24 @@ SAMPLE = {"customer": "c-77", "phone": "3001112233", "at": soon(days=1)}
 def prepared(stage):
     """Fill the store with what a working day brings."""
     stage.fill()
-    for number in range(40):
+    for number in range(30):
         stage.ask(
             f"cliente-{number}",
             at=soon(days=number % 4, hours=1 + number % 9),
             campaign=("10", "20")[number % 2],
         )
+    stage.many_expired(1000)
+    # A lane that is paused, so that something waits.
+    stage.api("POST", "/v1/accounts/lima/pause", json={"reason": "the campaign is being changed"})
+    for number in range(400):
+        hours = (number * 7) % 60 + number % 3
+        stage.ask(
+            f"espera-{number}", "lima", at=soon(hours=hours), campaign=("10", "20", "35", "36")[number % 4]
+        )
+    # A recall that came by a webhook and was refused.
+    stage.refuse("8200")
+    dead = stage.post("hubspot", [hubspot_event(8200, soon(days=1))]).json()["recalls"][0]
+    stage.await_state(dead, "dead")
 
 
 def stops(guest):
