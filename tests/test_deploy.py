@@ -6,6 +6,7 @@ import fnmatch
 import importlib
 import json
 import logging
+import os
 import re
 import shlex
 import subprocess
@@ -337,3 +338,30 @@ def test_every_variable_of_a_command_is_one_that_is_documented():
     for line in procfile().values():
         assert set(re.findall(r"\$\{(\w+)", line)) <= known
         assert shlex.split(line)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "environ", "ends", "words"),
+    [
+        ("ConnectionError: Max retries exceeded", 1, {}, 0, "audit: NOT DONE"),
+        ("ConnectionError: Max retries exceeded", 1, {"REQUIRE_AUDIT": "1"}, 2, "audit: NOT DONE"),
+        ("flask could not be audited: not found", 0, {}, 0, "audit: NOT DONE"),
+        ("Found 1 known vulnerability in 1 package", 1, {}, 2, "known vulnerability"),
+        ("No known vulnerabilities found", 0, {}, 0, "No known vulnerabilities found"),
+    ],
+)
+def test_an_audit_that_was_not_done_says_so_and_one_that_found_something_fails(
+    tmp_path, said, status, environ, ends, words
+):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "pip-audit").write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n", "utf-8")
+    (folder / "pip-audit").chmod(0o755)
+    for name in ("bin/python", ".installed", ".installed-dev"):
+        (tmp_path / name).touch()
+    done = subprocess.run(
+        ["make", "--no-print-directory", "audit", f"VENV={tmp_path}"],
+        cwd=ROOT, env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == ends, done.stderr
+    assert words in done.stdout
