@@ -7,7 +7,7 @@ fault run, for which everything is started and killed, are in `faults.mutants`.
 
 from __future__ import annotations
 
-from . import bodies, intake, lanes, line, privacy, senders, turns
+from . import bodies, intake, lanes, line, pages, privacy, senders, turns
 
 MUTANTS = (
     *lanes.GUARDS,
@@ -17,4 +17,5 @@ MUTANTS = (
     *senders.GUARDS,
     *bodies.GUARDS,
     *privacy.GUARDS,
+    *pages.GUARDS,
 )
