@@ -19,6 +19,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from test_journey import AT, LIMITS, running
+from test_reporting import Sink
 
 from alert_receivers import HttpReceiver
 from alert_receivers import running as serving
@@ -49,8 +50,10 @@ minutes = 0
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, valkey):
-    with serving(HttpReceiver()) as receiver, running(tmp_path_factory.mktemp("monitored"), valkey) as system:
-        system.receiver = receiver
+    folder = tmp_path_factory.mktemp("monitored")
+    with serving(HttpReceiver()) as receiver, serving(Sink()) as sentry, running(folder, valkey) as system:
+        system.receiver, system.sentry = receiver, sentry
+        system.environ["SENTRY_DSN"] = sentry.dsn
         system.write_config(CHANNEL.format(url=receiver.url))
         text = system.config_path.read_text("utf-8")
         system.config_path.write_text(text.replace(LIMITS, f"{LIMITS}daily_limit = 100000\n"), "utf-8")
@@ -126,6 +129,17 @@ def test_an_alert_of_the_running_stack_reaches_its_channel(stack):
     assert (told["phase"], told["kind"], told["subject"]) == ("begins", "nothing-verified", "salesforce")
     assert datetime.fromisoformat(told["since"]).tzinfo is not None
     assert value(stack, "ringback_alerts", kind="nothing-verified") == 1
+
+
+def test_sentry_gets_the_alert_and_hears_once_a_minute_of_the_sweep(stack):
+    sent = stack.sentry
+    wait_until(
+        lambda: any("alert begins" in event.get("message", "") for event in sent.events()), 60, what="it"
+    )
+    (event,) = [event for event in sent.events() if "alert begins" in event.get("message", "")]
+    assert event["message"] == "alert begins: nothing-verified: salesforce"
+    wait_until(lambda: sent.items("check_in"), 90, what="the check-in")
+    assert {item["monitor_slug"] for item in sent.items("check_in")} == {"ringback-sweep"}
 
 
 # --- rules and dashboard -----------------------------------------------------------------------
