@@ -227,6 +227,17 @@ def test_the_last_outcome_of_each_source_is_remembered(store):
     assert set(third) == {"taken", "refused"}
 
 
+def test_who_is_taken_and_refused_in_one_second_is_not_refused(store):
+    process = counting(store)
+    names = [f"source-{n}" for n in range(20)]
+    for name in names:
+        process.tally.delivery(name, "not verified")
+        process.tally.delivery(name, "admitted")
+    process.tallies.flush()
+    for name in names:
+        assert set(store.hgetall(f"{{ringback}}:source:{name}")) == {"taken", "refused"}, name
+
+
 def test_an_accounts_calls_of_a_minute_lie_in_one_number(store):
     process = counting(store)
     process.tally.pushed("bogota", 0.25)

@@ -8,7 +8,6 @@ next count starts one: also in a child that was forked later.
 
 from __future__ import annotations
 
-import atexit
 import os
 import secrets
 import threading
@@ -152,6 +151,5 @@ def _finish_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-atexit.register(_finish_all)
-# Children of multiprocessing leave without atexit.
+# At the end of the process; children of multiprocessing leave without atexit, but not without this.
 Finalize(None, _finish_all, exitpriority=10)
