@@ -519,6 +519,45 @@ def test_filters_pick_recalls(web):
     assert found(account="medellin") == []
 
 
+def test_recalls_are_found_by_telephone_campaign_source_and_times(web):
+    one = web.asked_id("c1", campaign_id="20")
+    two = web.asked_id("c2", account="lima", recall_telephone="+51 912 345 678")
+    later = (TOMORROW + timedelta(days=2)).isoformat()
+    three = web.asked_id("c3", recall_telephone="300 999 8877", recall_date=later)
+
+    def found(**which):
+        return [recall["id"] for recall in web.get("/v1/recalls", query_string=which).json["items"]]
+
+    assert found(telephone="+57 300 999 8877") == [three]
+    assert found(telephone="5678") == found(telephone="0051 912345678") == [two]
+    assert found(campaign_id="20") == [one]
+    assert found(source=web.desk.recalls.get(one).source) == [three, two, one]
+    assert found(source="api:other") == []
+    assert found(recall_from=later) == [three]
+    assert found(recall_until=later) == [two, one]
+    assert found(created_from=TOMORROW.isoformat()) == []
+    assert found(created_until=TOMORROW.isoformat(), route="no route") == []
+    assert found(record_id="rec-1") == []
+
+
+def test_a_search_that_takes_too_long_goes_on_with_its_cursor(web, monkeypatch):
+    from integration.api import recalls
+    from workers import search
+
+    ids = [web.asked_id(f"c{n}", campaign_id="20" if n < 2 else "10") for n in range(9)]
+    monkeypatch.setattr(search, "STEP", 2)
+    monkeypatch.setattr(recalls, "BUDGET_SECONDS", 0.0)
+    found, rounds, cursor = [], 0, None
+    while rounds == 0 or cursor is not None:
+        page = web.get(
+            "/v1/recalls", query_string={"campaign_id": "20", **({"cursor": cursor} if cursor else {})}
+        ).json
+        found += [recall["id"] for recall in page["items"]]
+        cursor, rounds = page["next"], rounds + 1
+    assert found == ids[:2][::-1]
+    assert rounds > 3
+
+
 def test_fifty_recalls_make_a_page_unless_told_otherwise(web):
     for n in range(51):
         web.asked_id(f"c{n}")
@@ -541,6 +580,12 @@ def test_fifty_recalls_make_a_page_unless_told_otherwise(web):
         ("account=%00", {"account"}),
         ("customer_id=", {"customer_id"}),
         ("customer_id=" + "x" * 257, {"customer_id"}),
+        ("telephone=12", {"telephone"}),
+        ("telephone=hello", {"telephone"}),
+        ("created_from=yesterday", {"created_from"}),
+        ("created_from=2030-06-03", {"created_from"}),
+        ("recall_until=2030-06-03T15:30:00", {"recall_until"}),
+        ("recall_from=1764000000", {"recall_from"}),
         ("cursor=rc_000000010000", {"cursor"}),
         ("cursor=c1_0000", {"cursor"}),
         ("cursor=c1_000000010000%0A", {"cursor"}),
@@ -728,6 +773,44 @@ def test_parked_events_are_picked_by_source_and_route(web):
     assert routes(route="bogota form") == ["bogota form"]
     assert routes(source="forms", limit=1) == ["lima form"]
     assert routes(source="other") == []
+
+
+def test_pages_of_parked_events_hold_each_once_newest_first(web, monkeypatch):
+    from workers import parking
+
+    monkeypatch.setattr(parking, "STEP", 2)
+    for n in range(7):
+        web.send_form(form(("bogota", "lima")[n % 2], n=n))
+
+    def pages(**which):
+        found, cursor = [], None
+        while True:
+            asked_ = {**which, **({"cursor": cursor} if cursor else {})}
+            page = web.get("/v1/parked", query_string=asked_).json
+            found += [parked["event"]["n"] for parked in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+    for limit in (1, 2, 3, 7, 50):
+        assert pages(limit=limit) == [6, 5, 4, 3, 2, 1, 0]
+        assert pages(limit=limit, route="lima form") == [5, 3, 1]
+
+
+def test_parked_events_of_one_millisecond_are_neither_missed_nor_given_twice(web, store):
+    for n in range(5):
+        web.send_form(form("bogota", n=n))
+    key = web.desk.store.key("parked")
+    for parked in store.zrange(key, 0, -1):
+        store.zadd(key, {parked: 1_700_000_000_000})
+    found, cursor = [], None
+    while len(found) < 9:
+        page = web.get("/v1/parked", query_string={"limit": 2, **({"cursor": cursor} if cursor else {})}).json
+        found += [parked["event"]["n"] for parked in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert found == [4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "source=%20", "route=", "cursor=x"])

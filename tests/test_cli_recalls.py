@@ -96,6 +96,20 @@ def test_recalls_are_listed_newest_first(run, admit):
     assert [item["id"] for item in run.json("recalls")["items"]] == ids[::-1]
 
 
+def test_recalls_are_found_by_what_is_known_of_them(run, admit):
+    one, two = admit("1"), admit("2", account="lima")
+
+    def found(*args):
+        return [item["id"] for item in run.json("recalls", *args)["items"]]
+
+    assert found("--telephone", "+57 300 111 2233") == found("--telephone", "2233") == [two, one]
+    assert found("--telephone", "9999") == []
+    assert found("--campaign", "10", "--account", "lima") == [two]
+    assert found("--source", "forms", "--route", "form", "--customer", "1") == [one]
+    assert found("--record", "nothing") == []
+    assert run("recalls", "--telephone", "12").exit_code == 2
+
+
 def test_the_json_of_a_recall_is_what_v1_gives(run, admit):
     (item,) = run.json("recalls")["items"] if admit() else ()
     assert item["state"] == "queued"

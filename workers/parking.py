@@ -19,12 +19,13 @@ from integration.stored import read_json
 from workers.ledger import kept_parked, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from workers.desk import Desk
     from workers.store import Store
 
 MOST_GROUPS = 500
+MOST_LOOKED_AT = 10_000
 STEP = 200
 _ALL = "all"
 _START = "0."
@@ -137,6 +138,50 @@ class Parking:
         found = [{"id": parked, **record} for parked, record in self.many([one for one, _ in ids]).items()]
         after = f"{int(ids[-1][1])}.{ids[-1][0]}" if len(ids) == limit else None
         return found, after
+
+    def newest(
+        self, fits: Callable[[Mapping[str, str]], bool], *, limit: int, cursor: str | None = None
+    ) -> tuple[list[dict[str, str]], str | None]:
+        """Give parked events that fit, newest first, and the cursor of what is older; None at the end.
+
+        After MOST_LOOKED_AT a page ends early, with its cursor. What changes meanwhile is not given twice.
+        """
+        found: list[dict[str, str]] = []
+        for looked_at in range(0, MOST_LOOKED_AT, STEP):
+            ids = self._before(cursor, STEP)
+            for (parked, at), record in zip(ids, self._records([one for one, _ in ids]), strict=True):
+                cursor = f"{int(at)}.{parked}"
+                if record and fits(record):
+                    found.append({"id": parked, **record})
+                if len(found) == limit:
+                    return found, cursor if self._before(cursor, 1) else None
+            if len(ids) < STEP:
+                return found, None
+            if looked_at + STEP >= MOST_LOOKED_AT:
+                break
+        return found, cursor
+
+    def _records(self, ids: Sequence[str]) -> list[dict[str, str]]:
+        def read() -> list[dict[str, str]]:
+            with self._store.client.pipeline(transaction=False) as pipe:
+                for parked in ids:
+                    pipe.hgetall(self._store.key(f"parked:{parked}"))
+                return list(pipe.execute())
+
+        return list(self._store.guarded(read)) if ids else []
+
+    def _before(self, cursor: str | None, limit: int) -> list[tuple[str, float]]:
+        """Give the ids that were parked before a cursor, with their times, the latest first."""
+        key, client = self._store.key("parked"), self._store.client
+        at, last = ("+inf", "") if cursor is None else tuple(cursor.split(".", 1))
+
+        def read() -> Any:
+            # Whatever of this millisecond is still there and not before `last` has been given.
+            same: Any = client.zrangebyscore(key, at, at) if last else ()
+            skip = sum(one >= last for one in same)
+            return client.zrevrangebyscore(key, at, "-inf", start=skip, num=limit, withscores=True)
+
+        return list(self._store.guarded(read))
 
     def _after(self, key: str, at: int, last: str, limit: int) -> list[tuple[str, float]]:
         """Give the next ids with their times: those at the same millisecond go by their names."""

@@ -130,13 +130,21 @@ class Recalls:
         return read_recall(recall_id, record)
 
     def page(
-        self, which: Filter, *, limit: int, cursor: str | None = None
+        self,
+        which: Filter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        budget_seconds: float | None = None,
     ) -> tuple[list[Recall], str | None]:
-        """Give recalls, newest first, and the cursor of the next page; None at the end."""
+        """Give recalls, newest first, and the cursor of the next page; None at the end.
+
+        With a budget a page may have fewer than `limit` and still a next one.
+        """
         # One more than asked for tells whether there is a next page.
-        found = self.search.find(which, limit=limit + 1, cursor=cursor, budget_seconds=None)
+        found = self.search.find(which, limit=limit + 1, cursor=cursor, budget_seconds=budget_seconds)
         recalls = self.read(found.ids[:limit])
-        return recalls, found.ids[limit - 1] if len(found.ids) > limit else None
+        return recalls, found.ids[limit - 1] if len(found.ids) > limit else found.next
 
     def every(self, which: Filter) -> Iterator[Recall]:
         """Go through recalls, newest first, without holding them all."""

@@ -6,10 +6,12 @@ caller reads when it is not.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,11 +33,15 @@ DEFAULT_ITEMS = 50
 MOST_PAUSE_DAYS = 366
 RECALL_ID = r"^rc_[0-9a-z]{8}[0-9a-f]{4}$"
 CURSOR = r"^c1_[0-9a-z]{8}[0-9a-f]{4}$"
+PARKED_CURSOR = r"^p1_[0-9]{1,15}_[0-9a-z]{8}[0-9a-f]{4}$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 _VISIBLE = r"[^\u0000-\u001F\u007F-\u009F\u2028\u2029]*"
 ONE_LINE = rf"^{_VISIBLE}\S{_VISIBLE}$"
 
 _TEXT_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters, or a number"
+_LINE_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters"
+_MOMENT_WORDS = 'ISO 8601 with an offset, such as 2030-06-03T15:30:00-05:00; "until" is not part of the range'
+_ISO_MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)"
 _LIMIT_WORDS = f"a whole number from 1 to {MOST_ITEMS}"
 
 
@@ -59,12 +65,20 @@ def _whole_number(value: object) -> object:
     return value
 
 
+def _iso_moment(value: object) -> object:
+    # pydantic would also read numbers, and a date alone as midnight.
+    if isinstance(value, str) and not re.fullmatch(_ISO_MOMENT, value, re.ASCII):
+        raise ValueError("not ISO 8601 with an offset")
+    return value
+
+
 _DateTime = WithJsonSchema({"type": "string", "format": "date-time"})
 Seconds = Annotated[datetime, PlainSerializer(_iso_seconds, return_type=str), _DateTime]
 Milliseconds = Annotated[datetime, PlainSerializer(_iso_milliseconds, return_type=str), _DateTime]
 
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)]
 Text = _Line | float
+Moment = Annotated[AwareDatetime, BeforeValidator(_iso_moment)]
 AccountName = Annotated[str, Field(pattern=NAME, examples=["bogota"])]
 Limit = Annotated[
     int,
@@ -132,6 +146,21 @@ class RecallsQuery(Asked):
     customer_id: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = Field(
         default=None, description=f"a customer's id of 1 to {LONGEST_TEXT} characters"
     )
+    telephone: _Line | None = Field(
+        default=None, description="a telephone number, written in any way, or its last digits, four at least"
+    )
+    campaign_id: _Line | None = Field(default=None, description=_LINE_WORDS)
+    record_id: _Line | None = Field(
+        default=None, description=f"the CRM's id of the record, where it is not the customer; {_LINE_WORDS}"
+    )
+    source: _Line | None = Field(
+        default=None, description="the name of a source, or api: and the name of a key"
+    )
+    route: _Line | None = Field(default=None, description=_LINE_WORDS)
+    created_from: Moment | None = Field(default=None, description=_MOMENT_WORDS)
+    created_until: Moment | None = Field(default=None, description=_MOMENT_WORDS)
+    recall_from: Moment | None = Field(default=None, description=_MOMENT_WORDS)
+    recall_until: Moment | None = Field(default=None, description=_MOMENT_WORDS)
     limit: Limit = DEFAULT_ITEMS
     cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(
         default=None, description="the `next` of the page before"
@@ -268,6 +297,9 @@ class ParkedQuery(Asked):
         default=None, description="the name of a route, 1 to 200 characters"
     )
     limit: Limit = DEFAULT_ITEMS
+    cursor: Annotated[str, Field(pattern=PARKED_CURSOR)] | None = Field(
+        default=None, description="the `next` of the page before"
+    )
 
 
 class ParkedReason(Shown):
@@ -307,10 +339,10 @@ class ParkedShown(Shown):
 
 
 class ParkedPage(Shown):
-    """Parked events, newest first. `next` is always null."""
+    """Parked events, newest first. `next` is the cursor of the next page, null on the last."""
 
     items: tuple[ParkedShown, ...]
-    next: None = None
+    next: Annotated[str, Field(pattern=PARKED_CURSOR)] | None
 
 
 class RemapAsked(Asked):

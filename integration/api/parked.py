@@ -13,11 +13,12 @@ from integration.api.requests import checked, optional_json_body, query
 from integration.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from integration.config import ApiKey
     from workers.desk import Desk
 
-# How many are looked through for a key that sees only some accounts' events.
-MOST_LOOKED_THROUGH = 10_000
+_CURSOR = "p1_"
 
 
 def many(desk: Desk, caller: ApiKey) -> ParkedPage:
@@ -26,10 +27,19 @@ def many(desk: Desk, caller: ApiKey) -> ParkedPage:
     A key that is limited to accounts sees the events whose route, and so whose account, is known.
     """
     asked = query(ParkedQuery, request)
-    most = asked.limit if caller.accounts is None else MOST_LOOKED_THROUGH
-    records = desk.ledger.parked(source=asked.source, route=asked.route, limit=most)
-    seen = [record for record in records if may_see(caller, record["account"])]
-    return ParkedPage(items=tuple(ParkedShown.of(record) for record in seen[: asked.limit]))
+    found, following = desk.parking.newest(
+        lambda record: _fits(asked, record) and may_see(caller, record["account"]),
+        limit=asked.limit,
+        cursor=None if asked.cursor is None else asked.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
+    )
+    return ParkedPage(
+        items=tuple(ParkedShown.of(record) for record in found),
+        next=None if following is None else _CURSOR + following.replace(".pk_", "_"),
+    )
+
+
+def _fits(asked: ParkedQuery, record: Mapping[str, str]) -> bool:
+    return asked.source in {None, record["source"]} and asked.route in {None, record["route"]}
 
 
 def remap(desk: Desk, caller: ApiKey) -> RemapShown:

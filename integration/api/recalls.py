@@ -16,6 +16,7 @@ from integration.errors import UnknownError
 from integration.plan import BadFieldsError, Expired, request_from_fields
 from integration.problems import ProblemError
 from integration.recall import Filter
+from integration.telephone import endings
 
 if TYPE_CHECKING:
     from integration.config import Account, ApiKey
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
 NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}
 _CURSOR, _ID = "c1_", "rc_"
+_NUMBER_WORDS = "a telephone number, or its last digits, four at least"
+# A search for what is rare ends a page early, with its cursor.
+BUDGET_SECONDS = 1.0
 
 
 def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, bool]:
@@ -60,13 +64,38 @@ def one(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
 def many(desk: Desk, caller: ApiKey) -> RecallPage:
     """Give the page of recalls that the query asks for. Raises ProblemError (422)."""
     asked = query(RecallsQuery, request)
-    accounts = _accounts(caller, asked.account)
-    which = Filter(state=asked.state, accounts=accounts, customer_id=asked.customer_id)
+    which = _which(desk, caller, asked)
     cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
-    recalls, following = desk.recalls.page(which, limit=asked.limit, cursor=cursor)
+    recalls, following = desk.recalls.page(
+        which, limit=asked.limit, cursor=cursor, budget_seconds=BUDGET_SECONDS
+    )
     return RecallPage(
         items=tuple(RecallShown.model_validate(recall) for recall in recalls),
         next=None if following is None else following.replace(_ID, _CURSOR, 1),
+    )
+
+
+def _which(desk: Desk, caller: ApiKey, asked: RecallsQuery) -> Filter:
+    telephones = None
+    if asked.telephone is not None:
+        ways = {(account.country, account.dial_format) for account in desk.config.accounts.values()}
+        telephones = endings(asked.telephone, sorted(ways))
+        if not telephones:
+            found = {"parameter": "telephone", "detail": f"found no number; allowed: {_NUMBER_WORDS}"}
+            raise bad_fields([found])
+    return Filter(
+        state=asked.state,
+        accounts=_accounts(caller, asked.account),
+        customer_id=asked.customer_id,
+        campaign_id=asked.campaign_id,
+        record=asked.record_id,
+        source=asked.source,
+        route=asked.route,
+        telephones=telephones,
+        created_from=asked.created_from,
+        created_until=asked.created_until,
+        date_from=asked.recall_from,
+        date_until=asked.recall_until,
     )
 
 

@@ -20,6 +20,7 @@ from integration.api.models import RecallShown
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.errors import ConflictError, UnknownError
 from integration.recall import Attempt, Filter, Recall, State
+from integration.telephone import endings
 from workers.recalls import Recalls
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ PAGE = 50
 )
 @click.option("--account", metavar="NAME", help="Only recalls of this account.")
 @click.option("--customer", metavar="ID", help="Only recalls of this customer.")
+@click.option("--telephone", metavar="NUMBER", help="Only recalls of this number, or of its last digits.")
+@click.option("--record", metavar="ID", help="Only recalls about this record of the CRM.")
+@click.option("--campaign", metavar="ID", help="Only recalls for this campaign.")
+@click.option("--source", metavar="NAME", help="Only recalls from this source.")
+@click.option("--route", metavar="NAME", help="Only recalls that this route made.")
 @click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="All of them, whatever --limit says.")
 @click.option("--reveal", is_flag=True, help="Show telephone numbers in full.")
@@ -58,6 +64,7 @@ def recalls(
     Examples:
       ringback recalls --state dead
       ringback recalls --customer 80123456 --json
+      ringback recalls --telephone "+57 300 111 2233"
     """
     found = _listed(session, _filter(session, **which), None if everything else limit)
     if as_json:
@@ -81,16 +88,29 @@ def _listed(session: Session, which: Filter, limit: int | None) -> _Listed:
     return _Listed(*known.page(which, limit=limit))
 
 
-def _filter(
-    session: Session, *, state: str | None = None, account: str | None = None, customer: str | None = None
-) -> Filter:
+def _filter(session: Session, **given: str | None) -> Filter:
+    account, telephone, state = given.get("account"), given.get("telephone"), given.get("state")
     if account is not None:
         session.require_account(account)
     return Filter(
         state=None if state is None else State(state),
         accounts=None if account is None else frozenset({account}),
-        customer_id=customer,
+        customer_id=given.get("customer"),
+        telephones=None if telephone is None else _endings(session, telephone),
+        record=given.get("record"),
+        campaign_id=given.get("campaign"),
+        source=given.get("source"),
+        route=given.get("route"),
     )
+
+
+def _endings(session: Session, telephone: str) -> tuple[str, ...]:
+    config = session.config_if_good
+    accounts = config.accounts.values() if config else ()
+    found = endings(telephone, sorted({(account.country, account.dial_format) for account in accounts}))
+    if not found:
+        raise click.BadParameter("a number, or its last four digits at least", param_hint="--telephone")
+    return found
 
 
 def _shown(recall: Recall) -> dict[str, Any]:
