@@ -69,3 +69,8 @@ def test_bytes_that_are_no_text_still_make_json(capsys):
     value = {"id": b"rc_\xff".decode("utf-8", "surrogateescape")}
     render.as_json(value)
     assert json.loads(capsys.readouterr().out) == value
+
+
+def test_an_id_of_ours_inside_a_text_is_no_number():
+    assert render.mask_numbers("a newer request: rc_00000001a1b2") == "a newer request: rc_00000001a1b2"
+    assert "3001112233" not in render.mask_numbers("phone rc_3001112233")

@@ -33,6 +33,7 @@ from integration.dashboard import (
 from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import dress
+from integration.dashboard.ledger_words import in_words, verdict_word
 from integration.dashboard.masks import masked
 from integration.dashboard.people import People
 from integration.dashboard.reasons import ticked
@@ -107,6 +108,8 @@ def _configure(app: Flask, desk: Desk) -> None:
         masked=masked,
         visible=visible,
         ticked=ticked,
+        in_words=in_words,
+        verdict_word=verdict_word,
     )
 
 
