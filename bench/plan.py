@@ -20,6 +20,7 @@ class Plan:
     speeds_ms: tuple[int, ...]
     warm_seconds: float
     lane_seconds: float
+    many_lanes_seconds: float
     many: int
     accounts: int
 
@@ -36,6 +37,7 @@ WHOLE = Plan(
     speeds_ms=(50, 0),
     warm_seconds=2.0,
     lane_seconds=6.0,
+    many_lanes_seconds=40.0,
     many=1_000_000,
     accounts=5000,
 )
@@ -51,6 +53,7 @@ QUICK = Plan(
     speeds_ms=(50, 0),
     warm_seconds=1.0,
     lane_seconds=2.5,
+    many_lanes_seconds=2.5,
     many=20_000,
     accounts=1000,
 )
@@ -66,6 +69,7 @@ TRIAL = Plan(
     speeds_ms=(50,),
     warm_seconds=0.1,
     lane_seconds=0.4,
+    many_lanes_seconds=0.4,
     many=0,
     accounts=0,
 )

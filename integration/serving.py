@@ -18,7 +18,7 @@ def main() -> None:
     # What the collector never looks at again stays on pages that nobody writes to.
     gc.collect()
     gc.freeze()
-    entrypoint()
+    entrypoint()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

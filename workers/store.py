@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.store")
 
 PREFIX = "{ringback}:"
+READ_BYTES = 8192
 
 # The store builds a script's functions anew each time it runs, so what runs for every delivery and every push
 # holds no more than that takes.
@@ -72,6 +73,8 @@ def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 
         decode_responses=True,
         encoding_errors="surrogateescape",
         socket_timeout=timeout_seconds,
+        # A buffer of this size belongs to each connection, and so to each thread; replies are smaller.
+        socket_read_size=READ_BYTES,
         socket_connect_timeout=connect_seconds,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
