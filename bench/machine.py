@@ -70,10 +70,14 @@ def described() -> dict[str, str]:
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "memory": f"{_memory_gb():.0f} GB",
-        "system": f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}",
+        "system": f"{platform.system()} {_kernel()}, Python {platform.python_version()}",
         "packages": ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name))),
         "load before": f"{os.getloadavg()[0]:.1f} (1 minute)",
     }
+
+
+def _kernel() -> str:
+    return platform.release().partition("-")[0]
 
 
 def _processor() -> str:
