@@ -7,7 +7,7 @@ fault run, for which everything is started and killed, are in `faults.mutants`.
 
 from __future__ import annotations
 
-from . import bodies, intake, lanes, line, pages, privacy, senders, turns
+from . import bodies, intake, lanes, line, pages, privacy, senders, strangers, turns
 
 MUTANTS = (
     *lanes.GUARDS,
@@ -18,4 +18,5 @@ MUTANTS = (
     *bodies.GUARDS,
     *privacy.GUARDS,
     *pages.GUARDS,
+    *strangers.GUARDS,
 )
