@@ -156,8 +156,9 @@ class RefusalBook:
             days = max(1, self._desk.config.store.raw_retention_days)
             if found:
                 self._desk.arrivals.refuse(listed(found), days=days)
-        except StoreAwayError:
+        except StoreAwayError as error:
             self.dropped += len(batch)
+            log.warning("refused deliveries are not written down", count=len(batch), reason=str(error))
         except Exception:
             # What strangers send must not end the thread that tells of it.
             self.dropped += len(batch)

@@ -151,7 +151,7 @@ def test_an_act_on_what_changed_meanwhile_says_what_changed(someone, stage):
             'X-CSRFToken': JSON.parse(document.body.getAttribute('hx-headers'))['X-CSRFToken'], 'HX-Request': 'true'}}}})
             .then((answer) => answer.text()).then((text) => {{ window.__answer = text; }})"""
     )
-    guest.page.wait_for_function("window.__answer")
+    wait_until(lambda: guest.page.evaluate("window.__answer"), 20, what="the answer")
     assert "accepted" in guest.page.evaluate("window.__answer")
     guest.faults_expected("409")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from browser.chromium import DESKTOP, PHONE
 from browser.stage import HOSTILE, PASSWORD
@@ -129,6 +130,27 @@ def test_hostile_text_runs_nothing_anywhere(someone, stage):
         raise AssertionError("the hostile delivery was not found")
     assert "⟨U+202E⟩" in shown
     assert HOSTILE[:27] in shown
+
+
+def test_a_hostile_customer_is_revealed_as_text_and_nothing_else(someone, stage):
+    guest = someone("olga")
+    guest.go("/deliveries?source=forms&result=recalls")
+    guest.page.locator("#found a[href^='/deliveries/dl_']").first.click()
+    guest.page.locator("#content a[href^='/recalls/rc_']").first.click()
+    guest.page.locator("#stands").wait_for()
+    customer = guest.page.locator(".pairs > div", has_text="Customer").first
+    customer.get_by_role("button", name="Reveal").click()
+    shown = customer.locator(".revealed")
+    shown.wait_for()
+    assert "<script>alert('x')</script>" in shown.inner_text()
+    assert guest.page.evaluate("document.querySelectorAll('#content img, #content script').length") == 0
+    for details in guest.page.locator("#content details").all():
+        details.evaluate("(one) => { one.open = true; }")
+    buttons = guest.page.locator(".hidden-block button")
+    while left := buttons.count():
+        buttons.first.click()
+        expect(buttons).to_have_count(left - 1)
+    assert guest.page.evaluate("document.querySelectorAll('#content img, #content script').length") == 0
 
 
 def test_no_page_is_wider_than_a_phone(someone):
