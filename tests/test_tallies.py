@@ -274,8 +274,8 @@ def run(store, end):
 
 
 def test_a_child_counts_for_itself_and_the_parents_rest_goes_at_its_exit(store):
-    run(store, "")
-    assert counts(store) == {"parent": 1, "child": 1, "parent, not yet sent": 1}
+    run(store, "process.tally.count('at its exit')")
+    assert counts(store) == {"parent": 1, "child": 1, "parent, not yet sent": 1, "at its exit": 1}
 
 
 def test_a_process_that_dies_hard_takes_what_was_not_sent_with_it(store):
