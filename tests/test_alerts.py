@@ -11,11 +11,11 @@ import pytest
 
 from alert_receivers import HttpReceiver, MailServer, running
 from cli_runner import Ringback
-from integration.alerts.rules import Facts, findings
+from integration.alerts.rules import Facts, Finding, findings
 from integration.config_file import ConfigWatch
 from integration.errors import StoreAwayError
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
-from workers.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS
+from workers.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS, next_steps
 from workers.desk import AccountView, Desk
 from workers.doorbell import Doorbell
 from workers.senders import Heard
@@ -283,6 +283,48 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
         assert here.told() == []
         ((to, mail, _),) = mails.mails
         assert (to, mail["Subject"]) == (("o@example.com",), "Ringback: Account bogota is stopped")
+
+
+def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver):
+    here = Installation(tmp_path, store, receiver, LANE)
+    known = {
+        f"a{n}": Finding(
+            key=f"lane-stopped//a{n}", kind="lane-stopped", subject=f"a{n}", channels=frozenset({"chat"})
+        )
+        for n in range(30)
+    }
+    found = {finding.key: finding for finding in known.values()}
+    begun, _ = here.desk.alerts.settle(next_steps({}, found, here.now), here.now)
+    assert len(begun) == 30
+    again, _ = here.desk.alerts.settle(next_steps({}, found, here.now), here.now)
+    assert again == []
+    here.first.deliver()
+    (body,) = here.receiver.bodies()
+    assert body["title"] == "Ringback: 30 at once: lane-stopped"
+    assert body["text"].startswith("a0, a1, a10,")
+    assert body["text"].endswith("and 10 more.")
+    for _ in range(2):
+        holding = {alert.key: alert for alert in here.desk.alerts.holding()}
+        here.desk.alerts.settle(next_steps(holding, {}, here.now), here.now)
+        here.later(seconds=61)
+    here.first.deliver()
+    assert [each["title"] for each in here.receiver.bodies()][1:] == [
+        "Ringback: Over: 30 at once: lane-stopped"
+    ]
+
+
+def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
+    def finding(n):
+        return Finding(key=f"k/{n}", kind="dead-letters", subject=f"a{n}", channels=frozenset({"chat"}))
+
+    first = {each.key: each for each in map(finding, range(3))}
+    here.desk.alerts.settle(next_steps({}, first, here.now), here.now)
+    here.first.deliver()
+    all_of_them = {each.key: each for each in map(finding, range(9))}
+    begun, _ = here.desk.alerts.settle(next_steps({}, all_of_them, here.now), here.now)
+    assert {alert.key for alert in begun} == {f"k/{n}" for n in range(3, 9)}
+    here.first.deliver()
+    assert len(here.receiver.posts) == 4
 
 
 def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):

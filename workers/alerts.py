@@ -6,7 +6,7 @@ the messages about them. A message may be sent twice where a sender dies between
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +16,16 @@ from integration.alerts.messages import Message, Phase, harmless
 from integration.stored import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from integration.alerts.rules import Finding
     from workers.store import Store
 
 MINDED_SECONDS: Final = 30.0
 HOLD_SECONDS: Final = 60.0
+# When wolkvox is away, thousands of accounts may have the same to tell: that is one message.
+MOST_SINGLE: Final = 5
+MOST_NAMED: Final = 20
 # An alert whose cause is gone is over after this long, so that one that comes and goes tells little.
 CALM: Final = timedelta(seconds=60)
 
@@ -189,8 +192,9 @@ class Alerts:
         told = {
             "keep": {alert.key: alert.to_json() for alert in steps.keep},
             "forget": [alert.key for alert in steps.forget],
-            "begin": [_told(alert, "begins", now) for alert in steps.begin],
-            "finish": [_told(alert, "is over", now) for alert in steps.finish],
+            "begin": [{"key": alert.key, "record": alert.to_json()} for alert in steps.begin],
+            "finish": [{"key": alert.key, "record": alert.to_json()} for alert in steps.finish],
+            "messages": [*_messages(steps.begin, "begins", now), *_messages(steps.finish, "is over", now)],
         }
         done = set(self._store.call("settle_alerts", orjson.dumps(told)))
         return (
@@ -239,10 +243,29 @@ class Alerts:
         }
 
 
-def _told(alert: Alert, phase: Phase, now: datetime) -> dict[str, Any]:
+def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[dict[str, Any]]:
+    """Give the messages about alerts: one for each, and one for all where many of a kind come at once."""
+    groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
+    for alert in alerts:
+        groups.setdefault((alert.kind, alert.channels), []).append(alert)
+    for group in groups.values():
+        if len(group) > MOST_SINGLE:
+            yield _posted(group, _together(group, phase, now))
+        else:
+            yield from (_posted([alert], alert.message(phase, now)) for alert in group)
+
+
+def _posted(alerts: Sequence[Alert], message: Message) -> dict[str, Any]:
     return {
-        "key": alert.key,
-        "record": alert.to_json(),
-        "channels": sorted(alert.channels),
-        "message": orjson.dumps(alert.message(phase, now).to_fields()).decode(),
+        "keys": [alert.key for alert in alerts],
+        "channels": sorted(alerts[0].channels),
+        "message": orjson.dumps(message.to_fields()).decode(),
     }
+
+
+def _together(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Message:
+    first = min(alerts, key=lambda alert: (alert.since, alert.key))
+    names = sorted(alert.subject for alert in alerts)
+    more = max(0, len(names) - MOST_NAMED)
+    values = {"number": len(names), "names": names[:MOST_NAMED], "more": more}
+    return replace(first.message(phase, now), subject="", values=values)

@@ -88,6 +88,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "test": ("Una prueba", "Alguien probó este canal. No pasa nada malo."),
     },
 }
+_MANY: Final = {
+    "en": ("{number} at once: {kind}", "{names}.", "{names} and {more} more."),
+    "es": ("{number} a la vez: {kind}", "{names}.", "{names} y {more} más."),
+}
 _OVER: Final = {"en": ("Over: {title}", "It lasted {lasted}."), "es": ("Resuelto: {title}", "Duró {lasted}.")}
 
 
@@ -143,7 +147,9 @@ def worded(message: Message, config: Config) -> Words:
     if message.phase == "is over":
         over, lasted = _OVER[language]
         duration = message.at - message.since
-        title, text = over.format(title=title), lasted.format(lasted=_duration(duration.total_seconds()))
+        title, names = over.format(title=title), text
+        text = lasted.format(lasted=_duration(duration.total_seconds()))
+        text = names if "number" in message.values else text
     return Words(
         title=f"Ringback: {title}",
         text=text,
@@ -152,7 +158,12 @@ def worded(message: Message, config: Config) -> Words:
 
 
 def words_of(kind: str, subject: str, values: Mapping[str, Any], language: str) -> tuple[str, str]:
-    """Give title and text of an alert that holds."""
+    """Give title and text of an alert that holds, or of many of its kind that came at once."""
+    if "number" in values:
+        title, all_of_them, some = _MANY[language]
+        text = some if values["more"] else all_of_them
+        names = ", ".join(values["names"])
+        return title.format(number=values["number"], kind=kind), text.format(names=names, more=values["more"])
     title, text = _WORDS[language][kind]
     known = {**values, "subject": subject}
     told = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
@@ -173,7 +184,7 @@ def link_to(kind: str, subject: str, site: str | None) -> str | None:
     """Give the dashboard's page about an alert; None where its address is not configured."""
     if site is None:
         return None
-    page = _PAGES.get(kind, "/").format(quote(subject, safe=""))
+    page = _PAGES.get(kind, "/").format(quote(subject, safe="")) if subject else "/alerts"
     return site.rstrip("/") + page
 
 

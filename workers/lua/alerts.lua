@@ -27,27 +27,34 @@ local function post(channels, message)
   end
 end
 
--- told: keep {key = record}, forget {keys}, begin and finish, lists of {key, record, channels, message}
+-- told: keep {key = record}, forget {keys}, begin and finish, lists of {key, record}, and messages, a list
+-- of {keys, channels, message}: each is posted when one of its alerts began or is over by this call
 -- gives the keys that began and those that are over: by this call, and no other
 local function settle_alerts(told)
   open_full_store()
-  local key, done = P .. 'alerts', {}
+  local key, done, news = P .. 'alerts', {}, {}
   for _, each in ipairs(told.forget) do redis.call('HDEL', key, each) end
   for each, record in pairs(told.keep) do redis.call('HSET', key, each, record) end
   for _, each in ipairs(told.begin) do
     local was = redis.call('HGET', key, each.key)
     if not was or not cjson.decode(was).on then
       redis.call('HSET', key, each.key, each.record)
-      post(each.channels, each.message)
-      done[#done + 1] = each.key
+      done[#done + 1], news[each.key] = each.key, true
     end
   end
   for _, each in ipairs(told.finish) do
     if redis.call('HDEL', key, each.key) == 1 then
       redis.call('LPUSH', key .. ':past', each.record)
       redis.call('LTRIM', key .. ':past', 0, ALERTS_PAST - 1)
-      post(each.channels, each.message)
-      done[#done + 1] = each.key
+      done[#done + 1], news[each.key] = each.key, true
+    end
+  end
+  for _, each in ipairs(told.messages) do
+    for _, about in ipairs(each.keys) do
+      if news[about] then
+        post(each.channels, each.message)
+        break
+      end
     end
   end
   return done
