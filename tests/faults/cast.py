@@ -107,6 +107,13 @@ class Actor:
         self._down_since = self._down_since or time.time()
 
     @property
+    def up_since(self) -> float | None:
+        """Since when it has been ready, in epoch seconds; None while it is not."""
+        if self._down_since is not None:
+            return None
+        return self.outages[-1].ended if self.outages else 0.0
+
+    @property
     def is_up(self) -> bool:
         """Tell whether it was ready when it was last looked at."""
         return self._down_since is None
@@ -141,24 +148,29 @@ class StoreActor:
         self._copy = folder.with_name("copy of the store")
         self.server = ValkeyServer(folder, flags, port)
         self.lives = 0
+        self.well_since: float | None = None
 
     def start(self) -> None:
         self.server.start()
         self.lives += 1
+        self.well_since = time.time()
 
     @property
     def runs(self) -> bool:
         return self.server.process is not None and self.server.process.poll() is None
 
     def kill(self) -> None:
+        self.well_since = None
         self.server.kill()
 
     def freeze(self) -> None:
+        self.well_since = None
         os.killpg(self.server.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         if self.runs:
             os.killpg(self.server.pid, signal.SIGCONT)
+            self.well_since = time.time()
 
     def copy(self) -> None:
         """Keep a copy of its folder, of one moment."""

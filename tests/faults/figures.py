@@ -42,6 +42,7 @@ def figures(history: History, director: Director, watch: LaneWatch, calm: float)
         "other faults": others,
         "longest lane untaken, calm": f"{in_seconds(watch.spells):.2f} s",
         "longest untaken, under faults": f"{watch.longest_under_faults:.2f} s",
+        "… while what it needs was well": f"{watch.longest_while_well[0]:.2f} s ({watch.longest_while_well[1]})",
         "seconds until all was done": f"{calm:.1f}",
     }
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 
 
 class Proxy:
@@ -19,6 +20,7 @@ class Proxy:
         self.port = listen_port
         self._target = target_port
         self._delay = 0.0
+        self.well_since: float | None = time.time()
         self._cut = False
         self._open: asyncio.Event
         self._writers: set[asyncio.StreamWriter] = set()
@@ -50,6 +52,7 @@ class Proxy:
 
     def _set(self, cut: bool, delay: float, is_open: bool) -> None:
         self._cut, self._delay = cut, delay
+        self.well_since = time.time() if is_open and not cut and not delay else None
         (self._open.set if is_open else self._open.clear)()
         if cut:
             for writer in list(self._writers):

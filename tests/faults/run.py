@@ -54,7 +54,7 @@ def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_lin
     with on_stage(settings, folder) as system:
         say(f"seed {settings.seed}: {settings.seconds:g} s of faults, logs in {folder}")
         senders = _senders(system)
-        watch = LaneWatch(system.store.server.url)
+        watch = LaneWatch(system.store.server.url, system.well_since)
         director = Director(system)
         try:
             for thread in (watch, *senders):

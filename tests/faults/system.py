@@ -96,6 +96,14 @@ class System:
     def all_ready(self) -> bool:
         return all(actor.is_up for actor in self.actors.values())
 
+    def well_since(self) -> float | None:
+        """Since when a worker, the store and the line between them are well; None while one is not."""
+        workers = [since for worker in self.workers if (since := worker.up_since) is not None]
+        line, store = self.proxies["workers"].well_since, self.store.well_since
+        if not workers or line is None or store is None:
+            return None
+        return max(min(workers), line, store)
+
     def stop(self) -> None:
         for actor in self.actors.values():
             actor.stop()

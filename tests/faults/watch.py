@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -10,22 +11,28 @@ from workers.store import PREFIX
 
 from .history import Spell
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EVERY_SECONDS = 0.1
 
 
 class LaneWatch(threading.Thread):
     """Measures how long a lane stands untaken. Asks the store itself, past every proxy."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, well_since: Callable[[], float | None] = lambda: None) -> None:
+        """`well_since`: since when, in epoch seconds, a worker has had all it needs; None while none has."""
         super().__init__(name="lane watch", daemon=True)
         self._client = redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, retry=None
         )
+        self._well_since = well_since
         self._since: dict[str, tuple[str, float]] = {}
         self._ended = threading.Event()
         self.calm_at: float | None = None
         self.longest_now = 0.0
         self.longest_under_faults = 0.0
+        self.longest_while_well = (0.0, "")
         self.spells: dict[str, Spell] = {}
 
     def run(self) -> None:
@@ -65,11 +72,18 @@ class LaneWatch(threading.Thread):
             return
         if self.calm_at is None:
             self.longest_under_faults = max(self.longest_under_faults, now - since)
+            self._note_while_well(lane, fields, since, now)
             return
         began = max(since, self.calm_at)
         spell = self.spells.get(lane)
         if spell is None or now - began > spell.seconds:
             self.spells[lane] = Spell(lane=lane, began=began, seconds=max(0.0, now - began))
+
+    def _note_while_well(self, lane: str, fields: dict[str, str], since: float, now: float) -> None:
+        well = self._well_since()
+        seconds = 0.0 if well is None else now - max(since, well)
+        if seconds > self.longest_while_well[0]:
+            self.longest_while_well = (seconds, f"{lane[:6]} rung {fields.get('rings')} times")
 
 
 def is_due(fields: dict[str, str], queued: int, now: float) -> bool:
