@@ -10,6 +10,7 @@ import pytest
 from dashboard_client import Pages
 from integration.app import compose
 from integration.dashboard import blueprint, roles
+from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import CONTENT_POLICY
 from integration.dashboard.plots import Series, ceiling, plot
 from integration.errors import ConflictError, StoreAwayError, UnknownError
@@ -149,6 +150,18 @@ def test_programs_need_no_proof_and_get_no_cookie(desk):
         assert answer.status_code == 401
         assert "Set-Cookie" not in answer.headers
     assert "Set-Cookie" not in client.get("/healthz").headers
+
+
+def test_a_request_of_a_program_opens_no_session(desk):
+    app = compose(desk, NoRates())
+    read = []
+    app.session_interface = StoredKeySessions(lambda: read.append(1) or b"key")
+    client = app.test_client()
+    for address in ("/v1/me", "/hooks/nobody", "/openapi.json", "/static/ringback.css"):
+        client.get(address)
+    assert not read
+    client.get("/")
+    assert read
 
 
 def test_without_a_store_a_page_says_so(tmp_path, start_valkey):

@@ -19,7 +19,7 @@ from integration.cli import main
 from integration.config_file import load
 from integration.dashboard.origin import local_address
 from integration.dashboard.people import mark_of_user
-from integration.dashboard.throttle import A_MINUTE_BY_NAME_AND_ADDRESS
+from integration.dashboard.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NOTED_A_MINUTE
 from integration.passwords import BusyError, Verifier, is_sound
 from integration.rates import Rates
 from oidc_stub import CLIENT_ID, CLIENT_SECRET, OidcStub
@@ -113,6 +113,18 @@ def test_the_cookie_from_before_signing_in_opens_nothing(make):
     other = Browser(desk, NoRates())
     other.client.set_cookie("ringback", before)
     assert not other.inside
+
+
+def test_who_signs_in_as_somebody_else_leaves_the_session_before(make):
+    desk, browser = make()
+    browser.sign_in()
+    copy = Browser(desk, NoRates())
+    copy.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
+    proof = re.search(r'"X-CSRFToken": "([^"]+)"', browser.get("/accounts").text)[1]
+    luis = {"name": "luis", "password": LUIS}
+    assert browser.client.post("/sign-in", data=luis, headers={"X-CSRFToken": proof}).status_code == 303
+    assert "luis" in browser.get("/accounts").text
+    assert not copy.inside
 
 
 def test_htmx_is_led_to_the_door_with_the_whole_page(make):
@@ -315,6 +327,15 @@ def test_signing_in_failing_and_signing_out_are_in_the_audit_log(make):
         ("ana", "failed sign-in"), ("unknown", "failed sign-in"), ("ana", "sign-in"), ("ana", "sign-out"),
     ]  # fmt: skip
     assert desk.audit.page()[0][-1].address == "192.0.2.1"
+
+
+def test_a_flood_of_failed_tries_does_not_flood_the_audit_log(make, store):
+    rates = Rates(store)
+    desk, _ = make()
+    for number in range(NOTED_A_MINUTE + 5):
+        browser = Browser(desk, rates, address=f"198.51.{number}.7")
+        assert browser.sign_in(f"nobody-{number}", "x").status_code == 401
+    assert len(desk.audit.page(limit=100)[0]) == NOTED_A_MINUTE
 
 
 # --- `ringback user` and what the configuration takes ------------------------------------------
