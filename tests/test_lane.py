@@ -500,10 +500,26 @@ def test_the_sweep_finds_a_lane_whose_doorbell_was_lost(world):
     world.pass_time(1.5)
     assert world.lanes.sweep() == [("L1", 2)]
     assert world.lanes.sweep() == []
-    world.pass_time(2.9)
+    world.pass_time(1.4)
     assert world.lanes.sweep() == []
     world.pass_time(0.1)
     assert world.lanes.sweep() == [("L1", 3)]
+
+
+def test_a_lane_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon(world):
+    world.ask()
+    for _ in range(3):
+        world.pass_time(1.5)
+        assert [lane for lane, _ in world.lanes.sweep()] == ["L1"]
+
+
+def test_a_lane_that_nobody_ever_takes_is_looked_at_ever_less(world):
+    world.ask()
+    looks = 0
+    for _ in range(400):
+        world.pass_time(0.5)
+        looks += len(world.lanes.sweep())
+    assert 8 <= looks <= 12
 
 
 def test_the_sweep_finds_a_lane_whose_wait_is_over(world):

@@ -32,8 +32,8 @@ HELD = "quiet time: the store lost some of its history, and calls that it does n
 UNTAKEN = "due, but no worker takes it"
 UNTAKEN_MS = 10_000
 """How long a doorbell may be on its way; a worker's own sweep takes the turn after 1.5 s."""
-UNTAKEN_RINGS = 3
-"""How often a doorbell may be rung in vain: 1.5, 4.5 and 10.5 s after it was rung first."""
+UNTAKEN_RINGS = 4
+"""How often a doorbell may be rung in vain: 1.5, 3, 4.5 and 7.5 s after it was rung first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,7 @@ if not now then
 end
 
 local GRACE = 1500          -- how long a doorbell may be on its way before the sweep looks again
+local TRIES = 3             -- times it looks again as soon: who takes a lane may die at once, and the next one too
 local PATIENCE = 30000      -- the longest the sweep waits between two looks
 local CRASHES = 3           -- workers that may die under one recall before it is set aside
 local ROUNDS = 2            -- times another recall passed where this one failed: then it is dead

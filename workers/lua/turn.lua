@@ -245,7 +245,7 @@ function Lane.look(id, out)
     local rings = Lane.num(l, 'rung') == 0 and 1 or Lane.num(l, 'rings') + 1
     Lane.set(l, 'rung', now)
     Lane.set(l, 'rings', rings)
-    Lane.look_at(l, now + GRACE * 2 ^ (rings - 1))
+    Lane.look_at(l, now + GRACE * 2 ^ math.max(0, rings - TRIES))
     out[#out + 1] = id
     out[#out + 1] = rings
   end
