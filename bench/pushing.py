@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MOST_PER_SECOND = 3000
 DELIVERY = 100
 TOGETHER = 8
+# A machine that takes longer has no time for what follows either.
+FILL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,13 @@ def _try(results: Results, what: str, run: Callable[[], None]) -> None:
 # --- what is queued --------------------------------------------------------------------------
 
 
-def fill(desk: Desk, lanes: int, per_lane: int) -> int:
-    """Queue recalls for lanes, the lanes in turns; gives how many."""
+def fill(desk: Desk, lanes: int, per_lane: int, most_seconds: float = FILL_SECONDS) -> int:
+    """Queue recalls for lanes, the lanes in turns; gives how many, fewer where the time was over before."""
     calls: list[tuple[Any, ...]] = []
-    total = 0
+    total, end = 0, time.monotonic() + most_seconds
     for delivery, wanted in _deliveries(lanes, per_lane):
+        if time.monotonic() > end:
+            break
         calls.append(("admit", *admission_of(delivery, wanted, desk.keeping("forms")).words))
         total += len(wanted)
         if len(calls) == TOGETHER:

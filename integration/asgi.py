@@ -19,10 +19,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+import structlog
+
 from integration import answer_headers, later
 from integration import app as web
 from integration.one_reading import fault_of_head, has_second_spelling
-from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
+from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, OUR_FAULT, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_log = structlog.get_logger("ringback.web")
 
 # CRMs give up after 1 to 60 seconds; one that is still sending by then has been given up on.
 BODY_SECONDS = 10.0
@@ -201,7 +205,12 @@ class Gate:
         del environ[later.KEY]
         if left.start is None or answered.status >= HTTPStatus.BAD_REQUEST:
             return answered
-        return _filled(answered, await _finished(left.start))
+        try:
+            return _filled(answered, await _finished(left.start))
+        except Exception as error:
+            # Flask is done with this request, so its own handler of such faults is not asked any more.
+            _log.exception("a request failed while it was finished")
+            raise _Refused(problem(500, detail=OUR_FAULT)) from error
 
     async def _in_turn(self, task: Future[_Answered]) -> _Answered:
         """Wait for an answer; give up before its turn has come when nothing goes well in the meantime."""

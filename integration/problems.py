@@ -34,6 +34,8 @@ NOTHING_HERE = "there is nothing at this address"
 
 _log = structlog.get_logger("ringback.web")
 
+OUR_FAULT = "an error of Ringback's own; it has been recorded"
+
 # For what the web framework itself refuses; its own words may repeat what was sent.
 _DETAILS = {
     400: "the request cannot be read",
@@ -41,7 +43,7 @@ _DETAILS = {
     405: "this address does not take the method; the header Allow lists those it takes",
     413: f"the body is larger than {MAX_BODY_BYTES} bytes",
     415: "the content type is not one that is read here",
-    500: "an error of Ringback's own; it has been recorded",
+    500: OUR_FAULT,
 }
 
 

@@ -281,6 +281,19 @@ def test_an_answer_left_for_later_is_given_when_it_is_finished_and_no_thread_wai
     assert (headers[b"content-type"], headers[b"x-kept"], headers[b"x-own"]) == (b"text/plain", b"1", b"2")
 
 
+def test_a_fault_while_an_answer_is_finished_is_told_as_ours_and_without_its_words():
+    def start(tell):
+        def finish():
+            raise ValueError("3001112233")
+
+        tell(finish)
+
+    status, headers, body = run(Gate(promising(start)), [piece(b"x", more=False)])
+    assert status == 500
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert b"3001112233" not in body
+
+
 def test_what_is_left_for_later_beside_a_refusal_is_not_begun():
     begun = []
 
