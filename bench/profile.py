@@ -73,8 +73,8 @@ def measure(results: Results) -> None:
         stage.start_web()
         sender = Sender(desk.config, random.Random(19))  # noqa: S311  (a load, no secret)
         path = stage.folder / "requests"
-        load.write_requests(path, sender.single(6000 * (SECONDS + 2)))
-        command = [sys.executable, "-m", "bench.load", str(stage.web_port), str(path), "32", str(SECONDS + 2)]
+        load.write_requests(path, sender.single(6000 * (SECONDS + 3)))
+        command = [sys.executable, "-m", "bench.load", str(stage.web_port), str(path), "32", str(SECONDS + 3)]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as loading:
             time.sleep(1)
             _sample(results, "a delivery", py_spy, _busiest(stage.pids("web")), stage.folder / "web.samples")
@@ -82,12 +82,17 @@ def measure(results: Results) -> None:
         pushing.fill(desk, 16, 4000 * (SECONDS + 3) // 16)
         stage.wolkvox("begin?ms=0")
         stage.start_workers(1)
-        time.sleep(4)
+        pushing.wait_for_calls(stage)
+        time.sleep(1)
         _sample(results, "a push", py_spy, _busiest(stage.pids("workers")), stage.folder / "push.samples")
 
 
 def _busiest(pids: list[int]) -> int:
-    return max((member for pid in pids for member in family(pid)), key=own_cpu_seconds)
+    """Give the process that uses the most processor time just now."""
+    members = [member for pid in pids for member in family(pid)]
+    before = {member: own_cpu_seconds(member) for member in members}
+    time.sleep(0.5)
+    return max(members, key=lambda member: own_cpu_seconds(member) - before[member])
 
 
 def _sample(results: Results, what: str, py_spy: str, pid: int, path: Path) -> None:
@@ -98,8 +103,10 @@ def _sample(results: Results, what: str, py_spy: str, pid: int, path: Path) -> N
         results.lacks(f"profile of {what}", done.stderr.decode(errors="replace")[-200:])
         return
     shares = shares_of(path.read_text(errors="replace"))
-    if shares:
-        results.profile[what] = shares[:MOST_LINES]
+    if not shares:
+        results.lacks(f"profile of {what}", "no sample was taken")
+        return
+    results.profile[what] = shares[:MOST_LINES]
 
 
 def shares_of(samples: str) -> list[tuple[str, float]]:

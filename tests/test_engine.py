@@ -143,6 +143,26 @@ def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
     assert eventually(seen)
 
 
+def test_a_doorbell_holds_its_thread_while_others_are_idle_and_a_turn_of_the_sweep_never_does(works):
+    for n in range(45):
+        works.ask(f"c{n}")
+    pushed = lambda: sum(call["method"] == "PUT" for call in works.sandbox.calls())  # noqa: E731
+    works.engine.threads = 2
+    works.engine._own_free.acquire()
+    works.engine._own_turn(works.lane)
+    assert pushed() == 20
+    works.engine.answer(works.lane)
+    assert pushed() == 45
+
+
+def test_where_all_threads_are_busy_a_doorbell_gets_a_short_turn(works):
+    for n in range(25):
+        works.ask(f"c{n}")
+    works.engine.threads = 1
+    works.engine.answer(works.lane)
+    assert works.bell.lanes == [works.lane]
+
+
 def test_a_turn_that_leaves_work_behind_rings_again(works):
     for n in range(21):
         works.ask(f"c{n}")

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -93,6 +93,7 @@ class Engine:
             tally=self._tally,
             crowded=lambda: self.pulse.hearing.answering_now >= self.threads,
         )
+        self._short_tools = replace(self._tools, crowded=lambda: True)
         self.lookups = LookupDesk(self.desk)
         self.watchman = Watchman(self.desk, store.who, reporter)
         self.pulse = Pulse(self.desk.processes, store.who, reporter)
@@ -121,14 +122,18 @@ class Engine:
         with self.pulse.hearing.answering():
             self.lookups.look_up(source)
 
-    def take_turn(self, lane: str) -> None:
-        """Take a turn on a lane; its doorbell is rung when there is more. Never raises StoreAwayError."""
+    def take_turn(self, lane: str, *, short: bool = False) -> None:
+        """Take a turn on a lane; its doorbell is rung when there is more. Never raises StoreAwayError.
+
+        `short`: others wait for this thread, also while threads for doorbells are idle.
+        """
         if self.stopping.is_set():
             return
         accounts = self._accounts(lane)
         if accounts is None:
             return
-        if Turn(self._tools, lane, accounts).run():
+        tools = self._short_tools if short else self._tools
+        if Turn(tools, lane, accounts).run():
             self._doorbell.ring(lane)
 
     def _accounts(self, lane: str) -> dict[str, Account] | None:
@@ -225,7 +230,7 @@ class Engine:
         if self.pulse.hearing.helped():
             self._doorbell.ring(lane)
         try:
-            self._tolerantly(lambda: self.take_turn(lane))
+            self._tolerantly(lambda: self.take_turn(lane, short=True))
         finally:
             self._own_free.release()
 

@@ -110,9 +110,9 @@ end
 
 -- Records a change of state, with its time and reason. `queued` <-> `pushing` is recorded by the attempt.
 function Recall.become(id, state, reason)
-  Recall.modernise(id)
   local key = recall_key(id)
-  local was = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'changes'})
+  local was = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'changes', 'doc'})
+  if was.doc then Recall.modernise(id) end
   local old = was.state
   if old == 'pushing' then
     redis.call('ZREM', P .. 'in:pushing', id)
@@ -124,7 +124,7 @@ function Recall.become(id, state, reason)
   end
   local line = now .. '\t' .. state .. '\t' .. reason
   redis.call('HSET', key, 'state', state, 'reason', reason, 'changes', was.changes .. '\n' .. line)
-  redis.call('ZREM', P .. 'ended:' .. old, id)
+  if ENDED[old] then redis.call('ZREM', P .. 'ended:' .. old, id) end
   if ENDED[state] then return Recall.set_ended(id, state) end
   redis.call('HDEL', key, 'ended')
 end

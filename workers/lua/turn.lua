@@ -77,8 +77,9 @@ local TOLD = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes',
 
 function Lane.push_reply(l)
   local id = Lane.get(l, 'inflight')
-  Recall.modernise(id)
   local r = Recall.fields(id, TOLD)
+  -- One of 0.1.0 keeps its number elsewhere.
+  if not r.telephone and Recall.modernise(id) then r = Recall.fields(id, TOLD) end
   r.id = id
   return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r})
 end
