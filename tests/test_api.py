@@ -723,6 +723,22 @@ def test_a_pause_with_an_end_tells_it(web):
     assert datetime.fromisoformat(paused.json["until"]) == ends
 
 
+def test_what_a_key_does_is_in_the_audit_log_and_what_it_fails_at_is_not(web):
+    web.post("/v1/accounts/bogota/pause")
+    web.post("/v1/accounts/bogota/resume")
+    web.post("/v1/parked/remap", {"source": "forms"})
+    recall = web.asked_id()
+    assert web.post(f"/v1/recalls/{recall}/retry").status_code == 409
+    web.post(f"/v1/recalls/{recall}/cancel")
+    done = [(entry.who, entry.what, *entry.about) for entry in reversed(web.desk.audit.page()[0])]
+    assert done == [
+        ("api:zapier", "pause", "bogota"),
+        ("api:zapier", "resume", "bogota"),
+        ("api:zapier", "map again", "forms"),
+        ("api:zapier", "cancel", recall),
+    ]
+
+
 def test_a_limited_key_sees_and_pauses_only_its_own_accounts(web):
     assert [account["name"] for account in web.get("/v1/accounts", key=LIMITED).json["items"]] == ["lima"]
     assert web.get("/v1/accounts/bogota", key=LIMITED).status_code == 404

@@ -370,6 +370,21 @@ def test_a_pause_for_some_minutes_says_until_when(run):
     assert run("pause", "bogota", "--minutes", "0").exit_code == 2
 
 
+def test_what_is_done_on_the_command_line_is_in_the_audit_log(run, admit, desk):
+    admit()
+    recall = run.json("recalls")["items"][0]["id"]
+    run("pause", "bogota")
+    run("resume", "bogota")
+    run("retry", recall)
+    run("cancel", recall)
+    run("remap")
+    done = [(entry.who, entry.what, *entry.about) for entry in reversed(desk.audit.page()[0])]
+    assert {who for who, *_ in done} == {"command line"}
+    assert [tuple(what) for _, *what in done] == [
+        ("pause", "bogota"), ("resume", "bogota"), ("cancel", recall), ("map again", "every-source"),
+    ]  # fmt: skip
+
+
 def test_a_pause_without_a_reason_has_one(run):
     assert run.json("pause", "bogota")["reason"] == "paused by the operator"
 

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
+from integration.errors import StoreAwayError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from workers.store import Store
 
+log = structlog.get_logger("ringback.audit")
+
 _CHUNK: Final = 500
+_IDS_AN_ENTRY: Final = 50
 # Of entries that a filter leaves out, so many are passed over for one page; its cursor goes on from there.
 _MOST_LOOKED_AT: Final = 20_000
 
@@ -43,6 +50,17 @@ class Audit:
         Works on a full store too. Raises StoreAwayError.
         """
         self._store.call("note", who, what, " ".join(about), address)
+
+    def note_done(self, who: str, what: str, about: Sequence[str], *, address: str = "") -> None:
+        """Write down what has been done, in entries of a bounded length.
+
+        A store that goes away just then is logged: what was done is not undone by that.
+        """
+        try:
+            for start in range(0, len(about), _IDS_AN_ENTRY):
+                self.note(who, what, about[start : start + _IDS_AN_ENTRY], address=address)
+        except StoreAwayError as error:
+            log.error("the audit log could not be written", who=who, what=what, reason=str(error))
 
     def page(
         self, *, limit: int = 50, cursor: str | None = None, who: str = "", what: str = ""

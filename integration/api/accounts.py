@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from integration.api.keys import may_see
+from integration.api.keys import may_see, note
 from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountShown, Me, PauseAsked
 from integration.api.requests import bad_fields, checked, optional_json_body
 from integration.errors import UnknownError
@@ -47,6 +47,7 @@ def pause(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
         allowed = PauseAsked.model_fields["until"].description or ""
         raise bad_fields([{"pointer": "/until", "detail": f"another moment; allowed: {allowed}"}])
     desk.pause(name, asked.reason or f"paused by api:{caller.name}", asked.until)
+    note(desk, caller, "pause", name)
     return one(desk, caller, name)
 
 
@@ -59,4 +60,5 @@ def resume(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
     """Resume an account's lane. Raises UnknownError."""
     one(desk, caller, name)
     desk.resume(name)
+    note(desk, caller, "resume", name)
     return one(desk, caller, name)

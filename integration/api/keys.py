@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import structlog
+from flask import request
 
 from integration.problems import ProblemError
 from integration.signature import matches_any, secret_bytes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from integration.config import ApiKey
     from integration.rates import Rates
+    from workers.desk import Desk
 
 log = structlog.get_logger("ringback.api")
 
@@ -57,6 +59,11 @@ def require_rate(caller: ApiKey, rates: Rates) -> None:
 def may_see(caller: ApiKey, account: str | None) -> bool:
     """Tell whether a key sees what belongs to an account; None is what belongs to no known account."""
     return caller.accounts is None or account in caller.accounts
+
+
+def note(desk: Desk, caller: ApiKey, what: str, about: str) -> None:
+    """Write into the audit log what a caller has done about an id of ours or a configured name."""
+    desk.audit.note_done(f"api:{caller.name}", what, [about], address=request.remote_addr or "")
 
 
 def _unauthorized(detail: str, challenge: str) -> ProblemError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from integration.api.keys import may_see
+from integration.api.keys import may_see, note
 from integration.api.models import ParkedPage, ParkedQuery, ParkedShown, RemapAsked, RemapShown
 from integration.api.requests import checked, optional_json_body, query
 from integration.problems import ProblemError
@@ -48,4 +48,5 @@ def remap(desk: Desk, caller: ApiKey) -> RemapShown:
         raise ProblemError(403, "only a key for all accounts may look at parked events again")
     asked = checked(RemapAsked, optional_json_body(request))
     remapped = desk.remap(source=asked.source, route=asked.route, now=datetime.now(UTC))
+    note(desk, caller, "map again", asked.source or "every-source")
     return RemapShown.model_validate(remapped)

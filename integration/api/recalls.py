@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import request
 
-from integration.api.keys import may_see
+from integration.api.keys import may_see, note
 from integration.api.models import RecallAsked, RecallPage, RecallShown, RecallsQuery
 from integration.api.requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
 from integration.errors import UnknownError
@@ -103,6 +103,7 @@ def retry(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
     """Queue a dead or expired recall again. Raises UnknownError, ConflictError."""
     _seen(desk, caller, recall_id)
     desk.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
+    note(desk, caller, "retry", recall_id)
     return one(desk, caller, recall_id)
 
 
@@ -110,6 +111,7 @@ def cancel(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
     """Take a queued recall back. Raises UnknownError, ConflictError."""
     _seen(desk, caller, recall_id)
     desk.cancel(recall_id, f"cancelled by api:{caller.name}")
+    note(desk, caller, "cancel", recall_id)
     return one(desk, caller, recall_id)
 
 

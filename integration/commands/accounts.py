@@ -13,7 +13,14 @@ import click
 
 from integration import render
 from integration.api.models import MOST_PAUSE_DAYS, AccountShown
-from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
+from integration.commands.session import (
+    COMMAND_LINE,
+    AsWritten,
+    Session,
+    config_option,
+    json_option,
+    pass_session,
+)
 
 if TYPE_CHECKING:
     from workers.desk import AccountView
@@ -91,6 +98,7 @@ def pause(session: Session, account: str, reason: str, minutes: int | None, *, a
     session.require_account(account)
     until = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
     session.desk.pause(account, render.clean(reason).strip(), until)
+    session.desk.audit.note_done(COMMAND_LINE, "pause", [account])
     _report(session, account, as_json=as_json)
 
 
@@ -107,6 +115,7 @@ def resume(session: Session, account: str, *, as_json: bool) -> None:
     """
     session.require_account(account)
     session.desk.resume(account)
+    session.desk.audit.note_done(COMMAND_LINE, "resume", [account])
     _report(session, account, as_json=as_json)
 
 

@@ -12,7 +12,14 @@ import click
 
 from integration import render
 from integration.api.models import ParkedShown
-from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
+from integration.commands.session import (
+    COMMAND_LINE,
+    AsWritten,
+    Session,
+    config_option,
+    json_option,
+    pass_session,
+)
 from workers.ledger import Ledger
 
 COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "allowed")
@@ -61,6 +68,7 @@ def remap(session: Session, source: str | None, route: str | None, *, as_json: b
     if source is not None:
         session.source(source)
     found = session.desk.remap(source=source, route=route, now=datetime.now(UTC))
+    session.desk.audit.note_done(COMMAND_LINE, "map again", [source or "every-source"])
     if as_json:
         render.as_json(asdict(found))
         return

@@ -17,10 +17,18 @@ from rich.progress import track
 
 from integration import render
 from integration.api.models import RecallShown
-from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
+from integration.commands.session import (
+    COMMAND_LINE,
+    AsWritten,
+    Session,
+    config_option,
+    json_option,
+    pass_session,
+)
 from integration.errors import ConflictError, UnknownError
 from integration.recall import Attempt, Filter, Recall, State
 from integration.telephone import endings
+from workers.audit import Audit
 from workers.recalls import Recalls
 
 if TYPE_CHECKING:
@@ -231,6 +239,7 @@ def retry(
         recall_ids = tuple(recall.id for recall in Recalls(session.store).every(which))
     reason = "retried on the command line"
     done = _each(recall_ids, lambda one: desk.retry(one, reason, datetime.now(UTC)))
+    desk.audit.note_done(COMMAND_LINE, "retry", done.ids)
     _report(done, "retried", as_json=as_json)
 
 
@@ -247,6 +256,7 @@ def cancel(session: Session, recall_ids: tuple[str, ...], *, as_json: bool) -> N
     """
     known = Recalls(session.store)
     done = _each(recall_ids, lambda one: known.cancel(one, "cancelled on the command line"))
+    Audit(session.store).note_done(COMMAND_LINE, "cancel", done.ids)
     _report(done, "cancelled", as_json=as_json)
 
 

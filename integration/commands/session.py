@@ -33,6 +33,10 @@ STORE_CONNECT_SECONDS = 2.0
 STORE_ANSWER_SECONDS = 10.0
 
 
+COMMAND_LINE = "command line"
+"""Who did it, in the audit log: whoever may run commands here."""
+
+
 class Session:
     """One call of `ringback`."""
 
