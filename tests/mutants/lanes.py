@@ -146,6 +146,37 @@ ONE_AT_A_TIME = (
         file=_SCRIPT,
         before="  if settling > now then return 'wait', 'the store has just been started', settling end\n",
     ),
+    mutant(
+        "what a new server found at first",
+        "what it counted since hides what it lacks",
+        "test_history.py::test_a_worker_that_comes_later_is_found_to_have_seen_more",
+        file=_SCRIPT,
+        before="known.server == History.server and History.tick or History.base",
+        after="History.tick",
+    ),
+    mutant(
+        "no fence of a lost history comes again",
+        "the late word of a lost turn is taken for that of a new one",
+        "test_history.py::test_no_fence_of_the_lost_history_comes_again",
+        file=_SCRIPT,
+        before="local tick = math.max(History.tick, known.tick) + JUMP",
+        after="local tick = History.tick",
+    ),
+    mutant(
+        "who went on with a lost history",
+        "its latest calls are not waited for",
+        "test_history.py::test_one_that_went_on_with_the_lost_history_for_longer_holds_the_lanes_for_longer",
+        file=_SCRIPT,
+        before="  if now - known.ago > History.held then History.keep({held = now - known.ago}) end\n",
+    ),
+    mutant(
+        "what was seen is kept in a file",
+        "an old copy that is put back while everything is down is not noticed",
+        "test_history.py::test_a_file_remembers_while_everything_is_down",
+        file="workers/witness.py",
+        before="            self._read(path)\n",
+        after="            pass\n",
+    ),
 )
 
 NOTHING_STANDS_STILL = (
@@ -181,6 +212,22 @@ NOTHING_STANDS_STILL = (
         after="self.desk.bind,",
     ),
     mutant(
+        "the sweep looks again as soon",
+        "workers that die one after the other keep a lane waiting ever longer",
+        "test_lane.py::test_a_lane_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon",
+        file=_SCRIPT,
+        before="GRACE * 2 ^ math.max(0, rings - TRIES)",
+        after="GRACE * 2 ^ (rings - 1)",
+    ),
+    mutant(
+        "a worker that takes no doorbells is noticed",
+        "it is alive, takes nothing, and nobody is told",
+        "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
+        file="workers/pulse.py",
+        before="if self._watcher is not None and (heard",
+        after="if self._watcher is None and (heard",
+    ),
+    mutant(
         "the sweep takes turns itself",
         "where doorbells stay untaken, they are rung again and again",
         "test_engine.py::test_doorbells_and_turns_of_the_sweep_are_counted_apart",
@@ -201,7 +248,7 @@ NOTHING_STANDS_STILL = (
         "the sweep takes a ring for answered",
         "test_lane.py::test_the_sweep_finds_a_lane_whose_doorbell_was_lost",
         file=_SCRIPT,
-        before="    Lane.look_at(l, now + GRACE * 2 ^ (rings - 1))\n",
+        before="    Lane.look_at(l, now + GRACE * 2 ^ math.max(0, rings - TRIES))\n",
         after="    redis.call('ZREM', P .. 'due', id)\n",
     ),
     mutant(
