@@ -28,10 +28,10 @@ class Plan:
 WHOLE = Plan(
     limit_seconds=660,
     rounds=3,
-    accept_seconds=2.5,
+    accept_seconds=2.0,
     connections=(1, 32, 128),
     batches=True,
-    idle_events=60,
+    idle_events=50,
     lanes=(1, 16, 256, 1000),
     baseline_lanes=(1, 16),
     speeds_ms=(50, 0),

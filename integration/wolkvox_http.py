@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import httpcore
@@ -444,8 +444,11 @@ class Line:
     ) -> None:
         self._endpoint = endpoint
         self._times = _Times(clock)
-        self._transport = _Transport(_Door(httpx.URL(endpoint), self._times, resolver, ssl_context))
-        self._client = httpx.Client(
+        self._transport = _Transport(_Door(_url(endpoint), self._times, resolver, ssl_context))
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
             transport=self._transport,
             trust_env=False,
             timeout=None,  # noqa: S113  (the stream keeps the times)
@@ -460,7 +463,7 @@ class Line:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.close()
+        self._transport.close()
 
     def push(
         self, call: Call, *, claimed_at: float, latest_write_seconds: float, timeout_seconds: float

@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from integration import wolkvox_http
@@ -733,3 +734,28 @@ def test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard(peer):
         push(line, server.url)
         sock = line._transport._stream._sock
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GUARD_SECONDS * 1000
+
+
+def test_where_sentry_listens_calls_go_by_the_client_that_it_listens_to_and_nothing_else_changes(
+    peer, monkeypatch
+):
+    class Listening:
+        def is_active(self):
+            return True
+
+    sent = []
+    real = httpx.Client.send
+    monkeypatch.setattr("sentry_sdk.get_client", Listening)
+    monkeypatch.setattr(
+        httpx.Client, "send", lambda self, request, **more: sent.append(1) or real(self, request, **more)
+    )
+    moved = b"HTTP/1.1 302 F\r\nLocation: /elsewhere\r\nSet-Cookie: PHPSESSID=1\r\nContent-Length: 0\r\n\r\n"
+    bomb = b"\x1f\x8b\x08\x00" + b"\x00" * 60
+    packed = b"HTTP/1.1 202 A\r\nContent-Encoding: gzip\r\nContent-Length: 64\r\n\r\n" + bomb
+    server = peer(answering(moved, packed, OK))
+    with Line(server.url) as line:
+        found = [push(line, server.url) for _ in range(3)]
+    assert len(sent) == len(server.requests) == 3
+    assert [exchange.status for exchange in found] == [302, 202, 202]
+    assert found[1].body == bomb
+    assert not any(b"cookie" in request.lower() for request in server.requests)
