@@ -304,6 +304,15 @@ def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(desk, sandbox):
     assert desk.audit.page()[0][0].what == "test call"
 
 
+def test_a_test_call_is_told_in_the_readers_language(desk):
+    pages = Pages(desk, language="es")
+    assert "wolkvox acepta el token y nombra 2 campañas" in pages.post("/accounts/bogota/test").text
+    ask(desk)
+    push(desk, Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
+    told = pages.post("/accounts/bogota/test").text
+    assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
+
+
 def test_a_test_call_on_a_lane_in_use_is_not_made(desk, sandbox):
     ask(desk)
     lane = desk.lanes.bound()["bogota"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import request, url_for
 from flask_babel import gettext as _
 
-from integration.dashboard.account_words import quota_words, state_options, weekdays
+from integration.dashboard.account_words import quota_words, state_options, state_word, weekdays
+from integration.dashboard.ledger_words import in_words
 from integration.dashboard.overview import overview
 from integration.dashboard.pages import back_to, note, page, say
 from integration.dashboard.roles import role, signed_in
@@ -180,7 +181,14 @@ def resume_account(desk: Desk, name: str) -> ResponseReturnValue:
     note(desk, "resume", name)
     after = desk.account(name)
     if after.state in {"stopped", "waiting"}:
-        say(_("Resumed, but it is %(state)s: %(reason)s", state=after.state, reason=after.reason), "note")
+        say(
+            _(
+                "Resumed, but it is %(state)s: %(reason)s",
+                state=state_word(after.state),
+                reason=in_words(after.reason),
+            ),
+            "note",
+        )
     elif before.state in {"idle", "busy"}:
         say(_("It was not held: nothing changed."), "note")
     else:
@@ -195,7 +203,7 @@ def test_account(desk: Desk, name: str) -> ResponseReturnValue:
         raise UnknownError("no such account in the configuration")
     answer = desk.test_call(name)
     note(desk, "test call", name)
-    say(_("Test call: %(told)s.", told=answer.told), "done" if answer.good else "refused")
+    say(_("Test call: %(told)s.", told=in_words(answer.told)), "done" if answer.good else "refused")
     return back_to(url_for("dashboard.account", name=name))
 
 

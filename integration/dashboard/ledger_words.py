@@ -57,12 +57,23 @@ _OF_LANES: Final[Sequence[str]] = (
     _("quiet time: wolkvox may still be working on a call"),
     _("due, but no worker takes it"),
     _("a recall is being pushed"),
+    _("a test call is being made"),
     _("workers take no doorbells since %(time)s UTC: the sweep takes turns"),
     _("paused by the operator"),
     _("paused by %(name)s"),
     _("the account is no longer in the configuration"),
     _("the store lost its latest history"),
     _("the store has just been started"),
+)
+
+# workers/inquiry.py and desk.py.
+_OF_TEST_CALLS: Final[Sequence[str]] = (
+    _("wolkvox takes the token, and names %(number)s campaigns"),
+    _("%(words)s; it may still be working on the call"),
+    _("not asked: %(words)s"),
+    _("a call is under way on this token, or may be; try again in a moment"),
+    _("the lane waits: %(words)s"),
+    _("too many test calls are under way here"),
 )
 
 # workers/lua/admit.lua and recalls.lua, integration/schedule.py, the pages and the command line.
@@ -143,24 +154,25 @@ VERDICTS: Final[Mapping[str, str]] = {
 
 _HOLE: Final = re.compile(r"%\((\w+)\)s")
 
-KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_LANES, *_OF_RECALLS, *_OF_EVENTS)
+KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_LANES, *_OF_TEST_CALLS, *_OF_RECALLS, *_OF_EVENTS)
 
 
 def in_words(text: str | None) -> str:
     """Give a reason of the ledger in the language of the present request; None is empty."""
     said = text or ""
     if said in KNOWN:
-        return gettext(said)
+        return str(gettext(said))
     for shape, words in _shapes():
         found = shape.fullmatch(said)
         if found is not None:
-            return gettext(words, **{name: in_words(value) for name, value in found.groupdict().items()})
+            told = {name: in_words(value) for name, value in found.groupdict().items()}
+            return str(gettext(words, **told))
     return said
 
 
 def verdict_word(verdict: str) -> str:
     """Give what became of a push in the language of the present request."""
-    return gettext(VERDICTS[verdict]) if verdict in VERDICTS else verdict
+    return str(gettext(VERDICTS[verdict])) if verdict in VERDICTS else verdict
 
 
 @cache
