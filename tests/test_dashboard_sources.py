@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -264,6 +265,18 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
     text = words(pages.get("/alerts"))
     assert "No rule holds." in text
     assert "Over" in text
+
+
+def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
+    desk = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "lane-stopped"\n')
+    desk.bind()
+    reason = "wolkvox does not take the token: check the account's token and server, then resume"
+    store.hset(f"{{ringback}}:lane:{desk.lanes.bound()['bogota']}", "stopped", reason)
+    Watchman(desk, "web:1", Nobody()).judge()
+    assert reason in html.unescape(words(Pages(desk).get("/alerts")))
+    spanish = html.unescape(words(Pages(desk, language="es").get("/alerts")))
+    assert "La cuenta bogota está detenida" in spanish
+    assert "does not take" not in spanish
 
 
 def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from integration.logs import MASK, mask_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from integration.config import Config
 
@@ -157,8 +157,13 @@ def worded(message: Message, config: Config) -> Words:
     )
 
 
-def words_of(kind: str, subject: str, values: Mapping[str, Any], language: str) -> tuple[str, str]:
-    """Give title and text of an alert that holds, or of many of its kind that came at once."""
+def words_of(
+    kind: str, subject: str, values: Mapping[str, Any], language: str, say: Callable[[str], str] = str
+) -> tuple[str, str]:
+    """Give title and text of an alert that holds, or of many of its kind that came at once.
+
+    `say` puts a reason of the ledger, which is in English, into the language, where somebody can.
+    """
     if "number" in values:
         title, all_of_them, some = _MANY[language]
         text = some if values["more"] else all_of_them
@@ -166,6 +171,7 @@ def words_of(kind: str, subject: str, values: Mapping[str, Any], language: str) 
         return title.format(number=values["number"], kind=kind), text.format(names=names, more=values["more"])
     title, text = _WORDS[language][kind]
     known = {**values, "subject": subject}
+    known["reason"] = say(str(known.get("reason", "")))
     told = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
     return title.format(**told), _tidied(text.format(**told))
 

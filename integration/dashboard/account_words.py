@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 
 from integration.alerts.messages import words_of
 from integration.dashboard.language import language
+from integration.dashboard.ledger_words import in_words
 from integration.dashboard.times import clock_or_day
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def quota_words(quota: Quota, zone: tzinfo) -> str:
 
 def alert_words(alert: Alert) -> tuple[str, str]:
     """Give title and text of an alert that holds."""
-    return words_of(alert.kind, alert.subject, alert.values, language())
+    return words_of(alert.kind, alert.subject, alert.values, language(), in_words)
 
 
 def weekdays() -> list[str]:

@@ -11,9 +11,9 @@ from flask import url_for
 from flask_babel import gettext as _
 
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import Message, link_to, words_of
+from integration.alerts.messages import Message, link_to
 from integration.alerts.rules import of_rule, rule_words
-from integration.dashboard.language import language
+from integration.dashboard.account_words import alert_words
 from integration.dashboard.pages import back_to, note, page, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -69,7 +69,7 @@ def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[Told]) -> Rul
 
 
 def _told(alert: Alert) -> Told:
-    title, text = words_of(alert.kind, alert.subject, alert.values, language())
+    title, text = alert_words(alert)
     return Told(alert, title, text, link_to(alert.kind, alert.subject, "") or "/")
 
 
