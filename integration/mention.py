@@ -31,7 +31,11 @@ class Person:
 
     def in_text(self, text: str) -> bool:
         """Tell whether a text mentions the person, also escaped as in forms and markup."""
-        return any(self._in(each) for each in {text, unquote_plus(text), unescape(text)})
+        if self._in(text):
+            return True
+        # As in forms and in markup; most texts have neither.
+        as_form = ("%" in text or "+" in text) and self._in(unquote_plus(text))
+        return as_form or ("&" in text and self._in(unescape(text)))
 
     @property
     def is_short(self) -> bool:

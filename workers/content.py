@@ -6,10 +6,11 @@ It is read in chunks, so that no command holds the store up for long.
 from __future__ import annotations
 
 import zlib
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from workers.store import Store
 
@@ -73,7 +74,7 @@ class Content:
             yield key, self._large(kind, self._store.key(key))
 
     def _large(self, kind: str, key: str) -> Iterator[str]:
-        """Give the texts of something that may be large; a NUL parts what was put together."""
+        """Give the texts of something that may be large, many in one."""
         members: Iterator[str] = iter(())
         match kind:
             case "hash":
@@ -86,8 +87,13 @@ class Content:
             case "stream":
                 entries = self._client.xrange(key)
                 members = (text for _, fields in entries for pair in fields.items() for text in pair)
-        for member in members:
-            yield from member.split("\0")
+        while some := list(islice(members, CHUNK)):
+            yield _joined(some)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Put texts together; what parts them, and what parts the pieces of one, is in no number and no word."""
+    return "|".join(texts).replace("\0", "|")
 
 
 def _is_small(key: str) -> bool:
@@ -98,9 +104,9 @@ def _held_texts(key: str, held: Any) -> Iterator[str]:
     if not isinstance(held, dict):
         yield held or ""
     elif key.startswith("recall:"):
-        yield from (held[name] for name in _RECALL if name in held)
+        yield _joined(held[name] for name in _RECALL if name in held)
     else:
-        yield from (value for name, value in held.items() if name != "body")
+        yield _joined(value for name, value in held.items() if name != "body")
         yield body_of(held).decode("utf-8", "replace")
 
 
