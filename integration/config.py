@@ -328,6 +328,11 @@ class StoreSettings(Table):
     retention: Retention = Field(default=Retention(), description="a table of days by state")
     raw_retention_days: Whole = Field(default=7, ge=0, description="a whole number of days, 0 or more")
 
+    @property
+    def longest_days(self) -> int:
+        """The longest for which anything is kept."""
+        return max(self.retention_days, *map(self.days_of, Retention.model_fields))
+
     def days_of(self, kind: str) -> int:
         """Tell for how many days things of a kind are kept: a state that is an end, or "parked"."""
         own: int | None = getattr(self.retention, kind, None)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli_runner import Ringback
-from dashboard_client import SignedIn
+from dashboard_client import Pages, SignedIn
 from integration.app import compose
 from integration.mention import Person
 from integration.recall import Filter, State
@@ -303,3 +303,37 @@ def test_an_id_is_seen_as_a_whole_word_only(text):
     assert replace(NAMES, customer=text.strip() or "x").in_text(f"[{text.strip()}]") == (
         len(text.strip()) >= 5
     )
+
+
+# --- on the dashboard --------------------------------------------------------------------------
+
+
+def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, desk):
+    leave_traces_everywhere(world)
+    admin = Pages(desk, "admin")
+    given_out = admin.post("/person/export", {"customer": CUSTOMER})
+    assert given_out.headers["Content-Disposition"] == 'attachment; filename="history.json"'
+    assert len(given_out.json["recalls"]) == 2
+    assert OTHER not in given_out.text
+    done = admin.post("/person/forget", {"telephone": "+57 300 111 2233"})
+    assert "nothing is left" in done.text
+    assert not is_told(done.text)
+    assert [recall.customer_id for recall in world.recalls()] == [OTHER] * 3
+    assert [(entry.who, entry.what) for entry in desk.audit.page()[0]] == [
+        ("ana", "forget"),
+        ("ana", "export"),
+    ]
+
+
+@pytest.mark.parametrize("who", [{}, {"customer": "1", "telephone": NUMBER}, {"telephone": "2233"}])
+@pytest.mark.parametrize("what", ["export", "forget"])
+def test_on_the_dashboard_too_it_must_be_said_who_is_meant(world, desk, who, what):
+    assert Pages(desk, "admin").post(f"/person/{what}", who).status_code == 422
+    assert desk.audit.page()[0] == []
+
+
+def test_only_admins_give_out_or_forget(world, desk):
+    operator = Pages(desk, "operator")
+    assert operator.get("/person").status_code == 403
+    for what in ("export", "forget"):
+        assert operator.post(f"/person/{what}", {"customer": CUSTOMER}).status_code == 403

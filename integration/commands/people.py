@@ -104,8 +104,7 @@ def _ask(held: Held) -> None:
 def _until_free(session: Session, person: Person) -> Forgotten:
     """Forget, and again while a recall is being pushed, adding up what was removed."""
     ends_at = time.monotonic() + WAIT_SECONDS
-    store = session.config.store
-    kept = max(store.retention_days, *(store.days_of(kind) for kind in type(store.retention).model_fields))
+    kept = session.config.store.longest_days
     removed: dict[str, int] = {}
     while True:
         done = session.desk.people.forget(person, keep_days=kept, told=_progress())

@@ -22,6 +22,7 @@ from integration.dashboard import (
     language,
     navigation,
     now,
+    one_person,
     parked,
     recall,
     recalls,
@@ -56,7 +57,20 @@ if TYPE_CHECKING:
     View = Callable[..., ResponseReturnValue]
 
 # Each page's module lists its addresses and views in VIEWS.
-PAGES = (now, recalls, recall, deliveries, parked, calendar, accounts, sources, studio, alerts, audit)
+PAGES = (
+    now,
+    recalls,
+    recall,
+    deliveries,
+    parked,
+    calendar,
+    one_person,
+    accounts,
+    sources,
+    studio,
+    alerts,
+    audit,
+)
 
 TICK_SECONDS = 5
 

@@ -34,6 +34,7 @@ ENTRIES = (
     Entry("sources", _l("Sources")),
     Entry("studio", _l("Mapping studio")),
     Entry("alerts", _l("Alerts")),
+    Entry("one_person", _l("One person"), least=Role.ADMIN),
     Entry("audit", _l("Audit log"), least=Role.ADMIN),
 )
 
