@@ -363,6 +363,17 @@ def test_the_audit_log_shows_and_finds_what_was_done(desk):
     assert "192.0.2.5" not in pages.get("/audit?who=ana").text
 
 
+def test_what_was_done_is_said_in_the_readers_language(desk):
+    desk.audit.note("luis", "failed sign-in")
+    desk.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"])
+    desk.audit.note("luis", "something new")
+    text = Pages(desk, "admin", language="es").get("/audit").text
+    assert "inicio de sesión fallido" in text
+    assert "mostrar telephone" in text
+    assert "something new" in text
+    assert "mostrar telephone" in Pages(desk, "admin", language="es").get("/audit?what=reveal").text
+
+
 @pytest.mark.parametrize("cursor", ["x", "1", "9" * 40 + "-1", "$", "+"])
 def test_a_made_up_cursor_is_the_first_page(desk, cursor):
     desk.audit.note("ana", "pause", ["bogota"])

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import request, url_for
+from flask_babel import lazy_gettext as _l
 
 from integration.dashboard.pages import page
 from integration.dashboard.roles import role
@@ -17,11 +18,26 @@ if TYPE_CHECKING:
     from workers.desk import Desk
 
 PAGE_SIZE: Final = 50
-# The first words of what is noted.
-ACTS: Final = (
-    *("sign-in", "failed sign-in", "sign-out", "reveal", "retry", "cancel", "begin", "stop", "map again"),
-    *("pause", "resume", "test call", "export", "forget"),
-)
+# The first words of what is noted, which a filter takes, with the reader's.
+ACTS: Final = {
+    "sign-in": _l("sign-in"),
+    "failed sign-in": _l("failed sign-in"),
+    "sign-out": _l("sign-out"),
+    "reveal": _l("reveal"),
+    "open event": _l("open event"),
+    "try a route": _l("try a route"),
+    "retry": _l("retry"),
+    "cancel": _l("cancel"),
+    "begin retry": _l("begin retry"),
+    "begin cancel": _l("begin cancel"),
+    "stop job": _l("stop job"),
+    "map again": _l("map again"),
+    "pause": _l("pause"),
+    "resume": _l("resume"),
+    "test call": _l("test call"),
+    "export": _l("export"),
+    "forget": _l("forget"),
+}
 
 
 @role("admin")
@@ -35,13 +51,20 @@ def audit(desk: Desk) -> Response:
         found=found,
         who=who,
         what=what,
-        acts=[(act, act) for act in ACTS],
+        acts=list(ACTS.items()),
+        in_words=act_words,
         first=url_for("dashboard.audit", **asked),
         next=url_for("dashboard.audit", **asked, cursor=following) if following else None,
         zone=zone_of(desk.config),
         days=desk.config.store.retention_days,
         addresses={each: _address(desk, each) for entry in found for each in entry.about},
     )
+
+
+def act_words(what: str) -> str:
+    """Give what was done in the reader's language; what of it is a name stays as it is."""
+    known = max((act for act in ACTS if f"{what} ".startswith(f"{act} ")), key=len, default="")
+    return f"{ACTS[known]}{what.removeprefix(known)}" if known else what
 
 
 def _cursor() -> str | None:
