@@ -1148,3 +1148,18 @@ def test_a_fault_of_the_alerts_is_named_with_what_is_allowed(tmp_path, text, key
     faults = faults_of(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text))
     assert faults.keys() == {key}
     assert allowed in faults[key][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ('[[alerts.rules]]\nkind = "no-worker"\n', "nobody is told"),
+        (CHAT, "nothing is ever told"),
+        (CHAT + '[[alerts.rules]]\nkind = "quota-used"\n', "alerts.rules[1] watches daily_limit"),
+    ],
+)
+def test_alerts_that_can_tell_nobody_or_nothing_are_doubted(tmp_path, text, warning):
+    config = load(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text), {})
+    assert [each for each in warnings(config) if warning in each]
+    fine = CHAT + '[[alerts.rules]]\nkind = "no-worker"\n'
+    assert warnings(load(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + fine), {})) == ()

@@ -28,6 +28,7 @@ def warnings(config: Config) -> tuple[str, ...]:
         *_weak_checks(config),
         *_keys_without_effect(config),
         *_route_warnings(config),
+        *_alert_warnings(config),
     )
 
 
@@ -103,3 +104,15 @@ def _route_warnings(config: Config) -> Iterator[str]:
             yield f"routes[{number}] is never reached: {taker}."
         elif route.when is None:
             takes_all[route.source] = number
+
+
+def _alert_warnings(config: Config) -> Iterator[str]:
+    alerts = config.alerts
+    if alerts.rules and not alerts.channels:
+        yield "There are alerts.rules and no alerts.channels: they show on the dashboard, and nobody is told."
+    if alerts.channels and not alerts.rules:
+        yield "There are alerts.channels and no alerts.rules: nothing is ever told."
+    limited = {name for name, account in config.accounts.items() if account.daily_limit}
+    for number, rule in enumerate(alerts.rules, start=1):
+        if rule.kind == "quota-used" and not limited & set(rule.accounts or config.accounts):
+            yield f"alerts.rules[{number}] watches daily_limit, and no account of it has one."
