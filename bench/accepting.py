@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench import load
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 MOST_SINGLE = 9000
 MOST_BATCHES = 250
 WORKER_CLASSES = {
-    "gthread, 32 threads": ("--worker-class", "gthread", "--threads", "32"),
-    "gevent": ("--worker-class", "gevent", "--worker-connections", "1000"),
+    "gthread, 32 threads": ("--worker-class", "gthread", "--threads", "32", "--keep-alive", "75"),
+    "gevent": ("--worker-class", "gevent", "--worker-connections", "1000", "--keep-alive", "75"),
 }
 
 
@@ -69,15 +71,15 @@ def _start_best(results: Results, stage: Stage, sender: Sender) -> None:
 def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
     seconds = plan.accept_seconds
     for stage in stages.values():
-        send(stage, sender.single(1000), 16, 3.0)
-        if plan.batches:
+        with suppress(OSError, subprocess.SubprocessError):
+            send(stage, sender.single(1000), 16, 3.0)
             send(stage, sender.hubspot(10), 4, 3.0)
     for _ in range(plan.rounds):
         for connections in plan.connections:
             thing = f"accept single, {connections} connections"
             most = round((MOST_SINGLE if connections > 1 else MOST_SINGLE / 4) * seconds)
             for system, stage in stages.items():
-                _note(results, thing, system, stage, send(stage, sender.single(most), connections, seconds))
+                _try(results, thing, system, stage, partial(sender.single, most), connections, seconds)
         if plan.batches:
             _batches(results, plan, stages, sender)
 
@@ -93,7 +95,22 @@ def _batches(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sen
     for thing, write, number, connections in kinds:
         for system, stage in stages.items():
             if system == RINGBACK or "HubSpot" in thing:
-                _note(results, thing, system, stage, send(stage, write(number), connections, seconds))
+                _try(results, thing, system, stage, partial(write, number), connections, seconds)
+
+
+def _try(  # noqa: PLR0913, PLR0917  (what is sent, where, and how)
+    results: Results,
+    thing: str,
+    system: str,
+    stage: Stage,
+    write: Callable[[], Iterator[bytes]],
+    connections: int,
+    seconds: float,
+) -> None:
+    try:
+        _note(results, thing, system, stage, send(stage, write(), connections, seconds))
+    except (OSError, subprocess.SubprocessError) as error:  # one that fails must not cost the others
+        results.lacks(f"{thing}, {system}", f"{type(error).__name__}: {error}"[:200])
 
 
 def send(stage: Stage, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, Any]:
@@ -125,6 +142,8 @@ _FIGURES = ("per_second", "p50_ms", "p99_ms", "web_us", "store_us", "load_us")
 
 def _note(results: Results, thing: str, system: str, stage: Stage, seen: dict[str, Any]) -> None:
     bad = {status: count for status, count in seen["statuses"].items() if not status.startswith("2")}
+    if seen["hung"]:
+        bad["no answer"] = seen["hung"]
     if bad:
         results.lacks(
             f"{thing} ({system}), a part", f"answers that were not 2xx: {bad}; {stage.log_of('web')[-200:]}"

@@ -24,6 +24,8 @@ _LENGTH = struct.Struct("<I")
 _HEAD_END = b"\r\n\r\n"
 _CONTENT_LENGTH = b"content-length:"
 _PIECE = 256 * 1024
+# Without any answer for so long a load is given up.
+HUNG_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class Seen:
     statuses: dict[int, int] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
     ran_out: bool = False
+    reopened: int = 0
+    hung: int = 0
 
     @property
     def good(self) -> int:
@@ -53,6 +57,8 @@ class Seen:
             "p50_ms": quantile(ordered, 0.50) * 1000,
             "p99_ms": quantile(ordered, 0.99) * 1000,
             "ran_out": self.ran_out,
+            "reopened": self.reopened,
+            "hung": self.hung,
         }
 
 
@@ -89,23 +95,27 @@ def read_requests(path: Path) -> list[bytes]:
 class Connection:
     """One kept-alive connection: a request, its answer, the next."""
 
-    __slots__ = ("answer", "need", "sent_at", "sock")
+    __slots__ = ("_port", "answer", "need", "request", "sent_at", "sock")
 
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.answer = b""
+        self._port = port
+        self.answer = self.request = b""
         self.need = 0
         self.sent_at = 0.0
+        self._open()
+
+    def _open(self) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", self._port), timeout=10)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, request: bytes) -> None:
         """Send a request; nothing of its answer has come yet."""
-        self.answer, self.need = b"", 0
+        self.answer, self.need, self.request = b"", 0, request
         self.sent_at = time.perf_counter()
         self.sock.sendall(request)
 
     def received(self) -> int | None:
-        """Take what has come; the status once the answer is whole."""
+        """Take what has come; the status once the answer is whole. Raises ConnectionError."""
         piece = self.sock.recv(_PIECE)
         if not piece:
             raise ConnectionError("the server closed a connection that was to be kept")
@@ -115,6 +125,13 @@ class Connection:
         if not self.need or len(self.answer) < self.need:
             return None
         return int(self.answer[9:12])
+
+    def send_again(self) -> None:
+        """Send the request once more, over a new connection; its time runs on."""
+        self.sock.close()
+        self._open()
+        self.answer, self.need = b"", 0
+        self.sock.sendall(self.request)
 
 
 def _whole_length(answer: bytes) -> int:
@@ -130,43 +147,76 @@ def _whole_length(answer: bytes) -> int:
 
 def run(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> Seen:
     """Send requests until the time is over or there are none left, and wait for the last answers."""
-    seen, waiting = Seen(), iter(requests)
-    poll = select.epoll()
-    by_fd: dict[int, Connection] = {}
-    started, cpu = time.perf_counter(), time.process_time()
-    for request in _first(waiting, connections):
-        connection = Connection(port)
-        by_fd[connection.sock.fileno()] = connection
-        poll.register(connection.sock, select.EPOLLIN)
-        connection.send(request)
-    end = started + seconds
-    while by_fd:
-        for fd, _ in poll.poll(5.0) or _hung():
-            connection = by_fd[fd]
+    return _Run(port, requests, seconds).run(connections)
+
+
+class _Run:
+    """One load on its way."""
+
+    def __init__(self, port: int, requests: Iterable[bytes], seconds: float) -> None:
+        self._port = port
+        self._waiting = iter(requests)
+        self._seconds = seconds
+        self._seen = Seen()
+        self._poll = select.epoll()
+        self._by_fd: dict[int, Connection] = {}
+
+    def run(self, connections: int) -> Seen:
+        seen, started, cpu = self._seen, time.perf_counter(), time.process_time()
+        for request in _first(self._waiting, connections):
+            connection = Connection(self._port)
+            self._watch(connection)
+            connection.send(request)
+        end = started + self._seconds
+        while self._by_fd:
+            ready = self._poll.poll(HUNG_SECONDS)
+            if not ready:
+                seen.hung = len(self._by_fd)
+                break
+            for fd, _ in ready:
+                self._read(self._by_fd[fd], fd, end)
+        seen.seconds = time.perf_counter() - started
+        seen.cpu_seconds = time.process_time() - cpu
+        return seen
+
+    def _watch(self, connection: Connection) -> None:
+        self._by_fd[connection.sock.fileno()] = connection
+        self._poll.register(connection.sock, select.EPOLLIN)
+
+    def _leave(self, fd: int) -> Connection:
+        self._poll.unregister(fd)
+        return self._by_fd.pop(fd)
+
+    def _read(self, connection: Connection, fd: int, end: float) -> None:
+        try:
             status = connection.received()
-            if status is None:
-                continue
-            now = time.perf_counter()
-            seen.latencies.append(now - connection.sent_at)
-            seen.statuses[status] = seen.statuses.get(status, 0) + 1
-            request_or_none = next(waiting, None) if now < end else None
-            if request_or_none is None:
-                seen.ran_out |= now < end
-                poll.unregister(fd)
-                by_fd.pop(fd).sock.close()
-            else:
-                connection.send(request_or_none)
-    seen.seconds = time.perf_counter() - started
-    seen.cpu_seconds = time.process_time() - cpu
-    return seen
+        except ConnectionError:
+            self._reopen(fd)
+            return
+        if status is None:
+            return
+        seen, now = self._seen, time.perf_counter()
+        seen.latencies.append(now - connection.sent_at)
+        seen.statuses[status] = seen.statuses.get(status, 0) + 1
+        request = next(self._waiting, None) if now < end else None
+        if request is None:
+            seen.ran_out |= now < end
+            self._leave(fd).sock.close()
+        else:
+            try:
+                connection.send(request)
+            except ConnectionError:
+                self._reopen(fd)
+
+    def _reopen(self, fd: int) -> None:
+        connection = self._leave(fd)
+        connection.send_again()
+        self._watch(connection)
+        self._seen.reopened += 1
 
 
 def _first(waiting: Iterator[bytes], number: int) -> list[bytes]:
     return [request for _, request in zip(range(number), waiting, strict=False)]
-
-
-def _hung() -> list[tuple[int, int]]:
-    raise TimeoutError("no answer within 5 s")
 
 
 def main() -> None:

@@ -170,3 +170,31 @@ def test_requests_are_read_back_as_they_were_written(tmp_path):
     requests = [load.request_bytes("/a", [("X-A", "1")], b"x" * n) for n in (0, 10, 1000)]
     load.write_requests(tmp_path / "requests", requests)
     assert load.read_requests(tmp_path / "requests") == requests
+
+
+def test_a_connection_that_the_server_closed_is_opened_anew_and_its_request_sent_again():
+    good = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok"
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def talk():
+        for answers in (1, 2):
+            sock, _ = listening.accept()
+            for _ in range(answers):
+                assert sock.recv(65536)
+                sock.sendall(good)
+            sock.close()
+
+    threading.Thread(target=talk, daemon=True).start()
+    seen = load.run(
+        listening.getsockname()[1], [load.request_bytes("/", [], b"")] * 3, connections=1, seconds=10
+    )
+    assert (seen.statuses, seen.reopened, seen.hung) == ({202: 3}, 1, 0)
+
+
+def test_a_server_that_never_answers_ends_the_load(monkeypatch):
+    monkeypatch.setattr(load, "HUNG_SECONDS", 0.2)
+    listening = socket.create_server(("127.0.0.1", 0))
+    seen = load.run(
+        listening.getsockname()[1], [load.request_bytes("/", [], b"")] * 3, connections=2, seconds=10
+    )
+    assert (seen.statuses, seen.hung) == ({}, 2)
