@@ -128,6 +128,18 @@ def test_the_calls_of_the_day_are_told_with_their_forecast(desk):
     assert "9 of 10 calls used" in text
 
 
+def test_a_store_that_fills_up_is_seen(desk, store):
+    text = Pages(desk).get("/").text
+    assert re.search(r"\d+ MiB used, no limit is set", tile(text, "Store"))
+    store.config_set("maxmemory", round(store.info("memory")["used_memory"] * 1.1))
+    try:
+        full = Pages(desk).get("/").text
+    finally:
+        store.config_set("maxmemory", 0)
+    assert re.search(r"\d\d% of its memory", tile(full, "Store"))
+    assert re.search(r'<div class="tile (warn|bad)">\s*<dt>Store', full)
+
+
 def test_the_plot_is_empty_and_sound_before_anything_was_counted(desk):
     text = Pages(desk).get("/").text
     assert "Webhooks taken: 0, calls to wolkvox: 0, webhooks refused: 0 in the last hour." in text

@@ -12,6 +12,7 @@ from integration.dashboard.plots import Plot, Series, plot
 from integration.dashboard.roles import signed_in
 from integration.dashboard.standings import standing
 from integration.dashboard.times import hour_and_minute, zone_of
+from integration.metrics.figures import memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MINUTES: Final = 60
 MOST_IN_NEED: Final = 8
 MOST_QUOTAS: Final = 6
+_MIB: Final = 1024 * 1024
 TAKEN: Final = frozenset({"admitted", "again"})
 
 
@@ -49,6 +51,7 @@ def now(desk: Desk) -> Response:
         workers=workers,
         deaf=[worker for worker in workers if worker.deaf_since is not None],
         webs=len(processes) - len(workers),
+        memory=_memory(desk),
         quiet=is_quiet(stand, parked, alerts, workers),
         moment=moment,
         zone=zone_of(desk.config),
@@ -66,6 +69,15 @@ def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Se
     """Tell whether there is nothing for an operator to do."""
     trouble = stand.need or stand.dead or parked or alerts or stand.at_risk
     return not trouble and any(worker.deaf_since is None for worker in workers)
+
+
+def _memory(desk: Desk) -> tuple[float, float | None] | None:
+    """Give the store's memory in MiB, and its share of the limit; None where the store does not tell."""
+    told = memory_of(desk)
+    if "used_memory" not in told:
+        return None
+    limit = told.get("maxmemory", 0)
+    return told["used_memory"] / _MIB, told["used_memory"] / limit if limit else None
 
 
 def _rates(minutes: Sequence[Minute], desk: Desk) -> dict[str, Any]:

@@ -62,12 +62,12 @@ def read_figures(desk: Desk) -> Figures:
         lookups_waiting=lookups,
         due_lag_seconds=desk.due_lag_seconds(),
         alerts=[alert for alert in desk.alerts.holding() if alert.on],
-        memory=_memory(desk),
+        memory=memory_of(desk),
         processes=desk.processes.all(),
     )
 
 
-def _memory(desk: Desk) -> dict[str, int]:
+def memory_of(desk: Desk) -> dict[str, int]:
     """Ask for the store's memory; nothing where the store does not tell."""
     try:
         told = desk.store.client.info("memory")
