@@ -41,8 +41,8 @@ def figures(history: History, director: Director, watch: LaneWatch, calm: float)
         "kills": f"{sum(kills.values())}: {kills}",
         "other faults": others,
         "longest lane untaken, calm": f"{in_seconds(watch.spells):.2f} s",
-        "longest untaken, under faults": f"{watch.longest_under_faults:.2f} s",
-        "… while what it needs was well": f"{watch.longest_while_well[0]:.2f} s ({watch.longest_while_well[1]})",
+        "longest untaken, under faults": "{:.2f} s ({})".format(*watch.longest_under_faults),
+        "… while what it needs was well": "{:.2f} s ({})".format(*watch.longest_while_well),
         "seconds until all was done": f"{calm:.1f}",
     }
 

@@ -31,7 +31,7 @@ class LaneWatch(threading.Thread):
         self._ended = threading.Event()
         self.calm_at: float | None = None
         self.longest_now = 0.0
-        self.longest_under_faults = 0.0
+        self.longest_under_faults = (0.0, "")
         self.longest_while_well = (0.0, "")
         self.spells: dict[str, Spell] = {}
 
@@ -71,7 +71,8 @@ class LaneWatch(threading.Thread):
             self._since[lane] = (turn, now)
             return
         if self.calm_at is None:
-            self.longest_under_faults = max(self.longest_under_faults, now - since)
+            if now - since > self.longest_under_faults[0]:
+                self.longest_under_faults = (now - since, f"rung {fields.get('rings')} times")
             self._note_while_well(lane, fields, since, now)
             return
         began = max(since, self.calm_at)
@@ -83,7 +84,7 @@ class LaneWatch(threading.Thread):
         well = self._well_since()
         seconds = 0.0 if well is None else now - max(since, well)
         if seconds > self.longest_while_well[0]:
-            self.longest_while_well = (seconds, f"{lane[:6]} rung {fields.get('rings')} times")
+            self.longest_while_well = (seconds, f"rung {fields.get('rings')} times")
 
 
 def is_due(fields: dict[str, str], queued: int, now: float) -> bool:
