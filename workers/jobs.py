@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workers.recalls import Recalls
     from workers.store import Store
 
-STEP = 100
+STEP = 50
 LISTED = 20
 
 
