@@ -85,6 +85,12 @@ def test_a_view_without_a_mark_does_not_start(desk, with_view):
         Pages(desk)
 
 
+def test_no_page_is_shown_in_a_frame_of_others(desk):
+    headers = Pages(desk, "viewer").get("/").headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
 def test_a_role_that_is_not_enough_is_told_which_would_be(desk, with_view):
     with_view(raising(AssertionError, least="admin"))
     answer = Pages(desk, "operator").get("/try")

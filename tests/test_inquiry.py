@@ -182,3 +182,11 @@ def test_test_calls_and_turns_at_once_never_overlap(desk, lane, queued, sandbox)
         thread.join()
     assert len(sandbox.calls()) > 3
     assert not sandbox.stats()["overlaps"]
+
+
+def test_a_late_return_leaves_what_was_lent_to_another(desk, lane, queued):
+    late = lend(desk, lane)
+    time.sleep(account(desk).lease_seconds + 0.1)
+    desk.lanes.lend(lane, "another loan", terms(desk))
+    desk.lanes.give_back(lane, late, sent_ms=1, quiet=False)
+    assert acquire(desk, lane).kind == "busy"

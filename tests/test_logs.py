@@ -543,3 +543,15 @@ def test_granian_writes_its_lines_through_the_same_masks():
         logging.getLogger("granian.access").info("POST /hooks/salesforce/open-sesame 202")
     line = json.loads(written.getvalue())
     assert line["event"] == "POST /hooks/salesforce/*** 202"
+
+
+def test_what_steers_a_terminal_is_escaped_on_the_short_way_too():
+    # In a process of its own: there nobody listens but our own handler, and only then is it taken.
+    code = (
+        "import structlog\nfrom integration import logs\nlogs.configure(json=True)\n"
+        "structlog.get_logger('x').info('two ways', note='a\\u202eb\\u2066c')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    line = done.stderr.decode()
+    assert json.loads(line)["note"] == "a\u202eb\u2066c"
+    assert not {"\u202e", "\u2066"} & set(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 
@@ -9,6 +10,7 @@ import pytest
 
 from mutants import MUTANTS
 from mutants.mutant import ROOT, Edit, StaleError
+from mutants.table import TABLE
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
@@ -40,3 +42,12 @@ def test_every_mutant_names_tests_that_there_are():
 
 def test_no_guard_is_named_twice():
     assert [name for name, count in Counter(m.guard for m in MUTANTS).items() if count > 1] == []
+
+
+def test_the_page_names_mutants_that_there_are_and_tests_that_there_are():
+    rows = dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| `([^`|]+)` \|$", TABLE.read_text("utf-8"), re.MULTILINE))
+    assert len(rows) >= 60
+    assert set(rows) <= {mutant.guard for mutant in MUTANTS}, "make mutants writes docs/mutants.md anew"
+    for guard, test in rows.items():
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text("utf-8"), (guard, test)

@@ -79,8 +79,7 @@ ONE_AT_A_TIME = (
     mutant(
         "a test call waits for the call that runs",
         "it takes the lane from a push",
-        "test_inquiry.py",
-        "test_lane_machine.py",
+        "test_inquiry.py::test_a_lane_that_pushes_or_is_quiet_is_not_lent",
         file=_SCRIPT,
         before="if Lane.get(l, 'inflight') ~= '' and Lane.num(l, 'lease') > now then return 'busy'",
         after="if false then return 'busy'",
@@ -88,16 +87,14 @@ ONE_AT_A_TIME = (
     mutant(
         "a test call waits for the quiet time",
         "it is made while wolkvox may still be working",
-        "test_inquiry.py",
-        "test_lane_machine.py",
+        "test_inquiry.py::test_a_lane_that_pushes_or_is_quiet_is_not_lent",
         file=_SCRIPT,
         before="  if at > now then return 'wait', 'quiet', at end\n",
     ),
     mutant(
         "fence of a test call",
         "one that lost the lane gives back what another holds",
-        "test_inquiry.py",
-        "test_lane_machine.py",
+        "test_inquiry.py::test_a_late_return_leaves_what_was_lent_to_another",
         file=_SCRIPT,
         before="if Lane.num(l, 'fence') ~= fence or Lane.get(l, 'inflight') ~= LOAN then return end",
         after="if Lane.get(l, 'inflight') ~= LOAN then return end",

@@ -65,7 +65,7 @@ GUARDS = (
     mutant(
         "no forged log lines on the short way",
         "a stranger's direction marks steer the terminal where a line is written at once",
-        "test_logs.py",
+        "test_logs.py::test_what_steers_a_terminal_is_escaped_on_the_short_way_too",
         file=_LOGS,
         before="    line = _escape_controls_of_json(logger, method, str(_JSON(logger, method, event)))\n",
         after="    line = str(_JSON(logger, method, event))\n",

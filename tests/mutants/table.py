@@ -18,10 +18,10 @@ TABLE = ROOT / "docs" / "mutants.md"
 _HEAD = """\
 # Every guard has a test
 
-A guard that no test misses is gone at the next change. `make mutants` takes out one guard at a time, in a throw-away copy of the tree, and runs the tests: each of the {count} below was noticed by the test beside it, and none went unnoticed. The page is written by that run.
+A guard that no test misses is gone at the next change. `make mutants` takes out one guard at a time, in a throw-away copy of the tree, and runs the tests: each of the {count} below was noticed by the test beside it, and none went unnoticed. A whole run writes this page anew.
 
 ```
-make mutants                     # all, about {minutes} minutes on two cores; writes this page
+make mutants                     # all, about {minutes} minutes on two cores
 make mutants ONLY="quiet time"   # those whose name holds these words
 ```
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .mutant import ROOT
+from .nursery import run_tests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from multiprocessing.context import ForkServerContext
 
     from .mutant import Mutant
 
@@ -64,28 +67,25 @@ class Copy:
     """A copy of the tree that is used for one mutant after the other."""
 
     root: Path
+    nursery: ForkServerContext
 
     def run(self, tests: Sequence[str], seconds: float) -> tuple[int | None, str]:
         """Run tests until the first fails. Gives pytest's status, None when it did not end, and what it said."""
         paths = [f"tests/{test}" for test in tests] or ["tests", *(f"--ignore=tests/{name}" for name in SLOW)]
         options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rfE"]
-        environ = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *options, *paths],
-            cwd=self.root,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            said, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            said, _ = process.communicate()
-            return None, said
-        return process.returncode, said
+        said = self.root / "said"
+        status = said.with_name("said.status")
+        status.unlink(missing_ok=True)
+        process = self.nursery.Process(target=run_tests, args=(str(self.root), [*options, *paths], str(said)))
+        process.start()
+        process.join(seconds)
+        if process.is_alive():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+            return None, said.read_text("utf-8", "replace")
+        found = int(status.read_text()) if status.exists() else -1
+        return found, said.read_text("utf-8", "replace")
 
     def try_out(self, mutant: Mutant, *, wider: bool = True) -> Verdict:
         """Take the guard out, run its tests and, if they pass, the others; then put it back."""
@@ -95,10 +95,12 @@ class Copy:
         try:
             for edit in mutant.edits:
                 edit.apply(self.root)
+            _forget_compiled(files)
             verdict = self._in_turn(mutant, wider=wider)
         finally:
             for path, text in kept.items():
                 path.write_text(text, "utf-8")
+            _forget_compiled(files)
         return Verdict(
             guard=verdict.guard,
             caught_by=verdict.caught_by,
@@ -130,8 +132,15 @@ class Copy:
         return Verdict(guard=mutant.guard, wider=wider)
 
 
+def _forget_compiled(files: Iterable[Path]) -> None:
+    # Within a second, and of one length, Python takes a changed file for the one that it compiled.
+    for path in files:
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
+
+
 @contextmanager
-def copy_of_tree() -> Iterator[Copy]:
+def copy_of_tree(nursery: ForkServerContext) -> Iterator[Copy]:
     """Make a copy of what git knows, or would add; it is gone afterwards."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -145,7 +154,7 @@ def copy_of_tree() -> Iterator[Copy]:
             if (ROOT / name).is_file():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
-        copy = Copy(root)
+        copy = Copy(root, nursery)
         _require_own_code(copy)
         yield copy
 

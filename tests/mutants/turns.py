@@ -69,7 +69,7 @@ PUSHING = (
     mutant(
         "a turn that nobody waits for ends too",
         "one lane holds a thread for ever where no other lane wants it",
-        "test_turn.py",
+        "test_turn.py::test_even_then_it_ends_now_and_then_so_that_a_changed_configuration_comes_to_the_lane",
         file=_TURN,
         before="return seconds < LONGEST_TURN_SECONDS",
         after="return True",
