@@ -10,7 +10,7 @@ from test_receiver import AT, Web
 from test_refusals import Receiving
 
 from dashboard_client import Pages
-from integration.dashboard.shown import body, masked_data, visible
+from integration.dashboard.shown import LONGEST, body, cut, masked_data, visible
 from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, signed, two_accounts
 
 PHONE = "3001112233"
@@ -157,6 +157,12 @@ def test_masked_data_keeps_names_and_shape():
     assert masked == {
         "phone": "•••• 33", "tags": ["•••• ef", "••••"], "on": True, "none": None, "": {"x": "•••• 67"},
     }  # fmt: skip
+
+
+def test_what_is_too_long_for_a_page_is_cut_and_says_by_how_much():
+    assert cut("x" * (LONGEST + 10)) == "x" * LONGEST + "\n… +10"
+    assert cut("x" * LONGEST) == "x" * LONGEST
+    assert len(body(b'["' + b"y" * (LONGEST * 10) + b'"]')) < LONGEST + 50
 
 
 def test_a_body_that_is_no_json_is_shown_as_it_came():

@@ -86,6 +86,13 @@ def test_whatever_is_pasted_is_answered(desk, sample):
     assert tried(desk, sample=sample)
 
 
+def test_a_sample_that_is_too_long_is_not_read(desk):
+    long = json.dumps({"customer": "c", "phone": PHONE, "at": AT, "note": "x" * studio.LONGEST_SAMPLE})
+    told = tried(desk, sample=long)
+    assert "at most 100,000 characters" in told
+    assert PHONE not in told
+
+
 @pytest.mark.parametrize("route", ["new", "99", "-1", "x", "0", ""])
 def test_whatever_route_is_named_is_answered(desk, route):
     assert tried(desk, route=route)
@@ -172,6 +179,9 @@ def test_a_run_is_bounded_in_events_and_in_time(desk, monkeypatch):
         Web(desk).post("forms", {"customer": f"c{number}", "phone": PHONE, "at": AT})
     monkeypatch.setattr(studio, "MOST_TRIED", 4)
     assert "4 events looked at" in text_of(Pages(desk).post("/studio/run", FORM, htmx=True))
+    Web(desk).post("hubspot", [hubspot_event(number, AT) for number in range(9)])
+    of_hubspot = FORM | {"source": "hubspot", "route": "0", "name": "callback date on a contact"}
+    assert "4 events looked at" in text_of(Pages(desk).post("/studio/run", of_hubspot, htmx=True))
     monkeypatch.setattr(studio, "RUN_SECONDS", -1)
     assert "No event of this source" in text_of(Pages(desk).post("/studio/run", FORM, htmx=True))
 

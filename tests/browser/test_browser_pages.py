@@ -19,6 +19,14 @@ BEHIND = {
     "/parked": "#found a[href^='/studio?']",
 }
 
+# Pages that no first link leads to.
+ASIDE = (
+    "/recalls/bulk?kind=retry&state=dead",
+    "/jobs",
+    "/recalls?q=nobody-of-this-name",
+    "/studio?source=forms&route=new",
+)
+
 
 def pages_of(guest):
     """Give the address of every page that the person finds."""
@@ -33,7 +41,7 @@ def pages_of(guest):
         first = guest.page.locator(link).first
         if first.count():
             found.append(first.get_attribute("href"))
-    return list(dict.fromkeys(found))
+    return [*dict.fromkeys(found), *ASIDE]
 
 
 def serious(page):
