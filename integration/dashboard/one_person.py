@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_babel import gettext as _
 
 from integration.api.models import RecallShown
+from integration.dashboard.origin import client_address
 from integration.dashboard.pages import page, person, say
 from integration.dashboard.roles import role
 from integration.history import exported
@@ -84,7 +85,7 @@ def _person(desk: Desk) -> Person | None:
 
 def _note(desk: Desk, what: str, counts: Mapping[str, int]) -> None:
     about = [f"{name}={count}" for name, count in counts.items()]
-    desk.audit.note(person().name, what, about, address=request.remote_addr or "")
+    desk.audit.note(person().name, what, about, address=client_address(desk.config.dashboard))
 
 
 VIEWS = (
