@@ -55,6 +55,9 @@ screenshots: $(VENV)/.installed-dev
 faults: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores)
 
+mutants: $(VENV)/.installed-dev
+	@cd tests && ../$(BIN)/python -m mutants $(if $(ONLY),--only "$(ONLY)")
+
 fuzz: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python fuzz_rounds.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
