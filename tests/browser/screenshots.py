@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parent.parent.parent / "docs" / "screenshots"
 QUALITY = 55
 TALLEST = 1900
 SCHEMES = ("light", "dark")
+SHOWN = (("desktop", "light"), ("desktop", "dark"), ("phone", "light"), ("phone", "dark"))
 
 
 def taken(page, file, width):
@@ -27,6 +28,20 @@ def taken(page, file, width):
     shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
     file.write_bytes(base64.b64decode(shot["data"]))
     session.detach()
+
+
+def written(names):
+    """Write the page that shows them all."""
+    lines = [
+        "# The dashboard's pages",
+        "",
+        "Taken by `make screenshots` on a store with made-up customers.",
+        "",
+    ]
+    for name in names:
+        shown = [f"![{name}, {device}, {scheme}]({name}-{device}-{scheme}.webp)" for device, scheme in SHOWN]
+        lines += [f"## {name.capitalize()}", "", *shown, ""]
+    (FOLDER / "README.md").write_text("\n".join(lines), "utf-8")
 
 
 def main(wanted):
@@ -63,6 +78,7 @@ def main(wanted):
                         guest.context.close()
         finally:
             server.stop()
+    written(sorted({file.stem.partition("-")[0] for file in FOLDER.glob("*.webp")}))
 
 
 if __name__ == "__main__":
