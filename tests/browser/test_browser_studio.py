@@ -6,6 +6,7 @@ import json
 import re
 
 from browser.stage import soon
+from integration.processes import wait_until
 
 PHONE_NUMBER = "3001112233"
 
@@ -83,12 +84,15 @@ def test_a_parked_event_is_mended_in_the_studio_and_the_toml_maps_it_again(someo
     end = text.index("[users.", start)
     stage.config_path.write_text(text[:start] + toml + "\n" + text[end:], "utf-8")
     guest.go("/parked")
-    for _ in range(20):
+
+    def mapped():
+        # The file is taken up within seconds; until then nothing is settled.
         with guest.page.expect_response(lambda answer: "/parked/map-again" in answer.url):
             guest.page.get_by_role("button", name="Map all again").click()
         guest.page.locator("#progress").get_by_text("done").wait_for()
-        if "0 settled" not in guest.page.locator("#progress").inner_text():
-            break
+        return "0 settled" not in guest.page.locator("#progress").inner_text()
+
+    wait_until(mapped, 60, what="the mended route", every_seconds=0.5)
     assert "3 settled" in guest.page.locator("#progress").inner_text()
     assert "recall_telephone" not in guest.page.locator("#found").inner_text()
 
