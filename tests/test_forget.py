@@ -201,7 +201,7 @@ def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(wor
         if len(waits) == 2:
             world.finish(claim, kind="ended", state="accepted", reason="202", passed=True)
 
-    monkeypatch.setattr(people.time, "sleep", sleep)
+    monkeypatch.setattr(people, "sleep", sleep)
     done = world.run("forget", "--customer", CUSTOMER, "--yes")
     assert done.exit_code == 0, done.output
     assert len(waits) == 2

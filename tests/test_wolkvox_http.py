@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from sentry_sdk.client import NonRecordingClient
 
 from integration import wolkvox_http
 from integration.config import GUARD_SECONDS, Account
@@ -739,7 +740,7 @@ def test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard(peer):
 def test_where_sentry_listens_calls_go_by_the_client_that_it_listens_to_and_nothing_else_changes(
     peer, monkeypatch
 ):
-    class Listening:
+    class Listening(NonRecordingClient):
         def is_active(self):
             return True
 

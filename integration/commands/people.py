@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import sys
-import time
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -103,17 +103,17 @@ def _ask(held: Held) -> None:
 
 def _until_free(session: Session, person: Person) -> Forgotten:
     """Forget, and again while a recall is being pushed, adding up what was removed."""
-    ends_at = time.monotonic() + WAIT_SECONDS
+    ends_at = monotonic() + WAIT_SECONDS
     kept = session.config.store.longest_days
     removed: dict[str, int] = {}
     while True:
         done = session.desk.people.forget(person, keep_days=kept, told=_progress())
         for name, count in done.removed.items():
             removed[name] = removed.get(name, 0) + count
-        if not done.pushing or time.monotonic() > ends_at:
+        if not done.pushing or monotonic() > ends_at:
             return type(done)(removed=removed, pushing=done.pushing, left=done.left)
         render.problem(f"{render.counted(len(done.pushing), 'recalls')} being pushed: waiting")
-        time.sleep(PAUSE_SECONDS)
+        sleep(PAUSE_SECONDS)
 
 
 def _rewrite_log(session: Session) -> None:
