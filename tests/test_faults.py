@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from faults import plan
+from faults import clocks, plan
 from faults.checker import IN_FLIGHT_SECONDS, TAKEN_UP_SECONDS, check
 from faults.history import Call, History, Kept, Leak, Outage, Spell, Told, Try, Wish
 from faults.mutants import MUTANTS
@@ -263,3 +263,20 @@ def test_an_answer_that_fits_nothing_is_found(status):
 )
 def test_a_lane_is_due_when_it_has_work_and_no_reason_to_wait(fields, queued, due):
     assert is_due(fields, queued, 10.0) is due
+
+
+def test_each_life_of_a_worker_has_another_clock_and_the_seed_gives_the_same_ones():
+    ours = clocks.shifts(7, "worker0")
+    assert ours == clocks.shifts(7, "worker0") != clocks.shifts(7, "worker1")
+    assert len(set(ours)) > 900
+    assert max(map(abs, ours)) <= clocks.FURTHEST_SECONDS
+
+
+def test_a_worker_of_the_run_goes_by_the_wrong_clock(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(clocks.CODE)
+    ask = "import workers.engine as e, datetime as d; print((e.utc_now() - d.datetime.now(d.UTC)).total_seconds())"
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), clocks.VARIABLE: "-300"}
+    told = subprocess.run(
+        [sys.executable, "-c", ask], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert float(told.stdout) == pytest.approx(-300, abs=5)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from conftest import DURABLE, ValkeyServer
 from integration.processes import Child, answers, spawn
 
+from . import clocks
 from .history import Outage
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Actor:
     log: Path
     url: str = ""
     lives: int = 0
+    clock_seconds: tuple[float, ...] = ()
     outages: list[Outage] = field(default_factory=list)
     _child: Child | None = None
     _down_since: float | None = None
@@ -66,8 +68,14 @@ class Actor:
         self._down_since = self._down_since or time.time()
         self._log_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self._child = spawn(["sh", "-c", f"exec {self.command}"], env=self.env, cwd=ROOT, output=log)
+            self._child = spawn(["sh", "-c", f"exec {self.command}"], env=self._env(), cwd=ROOT, output=log)
         self.lives += 1
+
+    def _env(self) -> Mapping[str, str]:
+        if not self.clock_seconds:
+            return self.env
+        wrong = self.clock_seconds[self.lives % len(self.clock_seconds)]
+        return {**self.env, clocks.VARIABLE: str(wrong)}
 
     @property
     def runs(self) -> bool:

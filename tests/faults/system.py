@@ -20,7 +20,7 @@ import redis
 from conftest import DURABLE
 from integration.sandbox import Sandbox
 
-from . import plan
+from . import clocks, plan
 from .cast import Actor, StoreActor, procfile_line, quiet_port
 from .proxy import Proxy
 from .settings import SECRETS, config_text
@@ -66,18 +66,19 @@ class System:
         environ.pop("SENTRY_DSN", None)
         environ.pop("BROKER_URL", None)
         environ.pop("LOG_LEVEL", None)
-        if self.settings.mutant and self.settings.mutant.code:
-            (self.folder / "mutant").mkdir()
-            (self.folder / "mutant" / "sitecustomize.py").write_text(self.settings.mutant.code)
-            first = [str(self.folder / "mutant"), *filter(None, [environ.get("PYTHONPATH")])]
-            environ["PYTHONPATH"] = os.pathsep.join(first)
+        mutant = self.settings.mutant.code if self.settings.mutant else ""
+        (self.folder / "start").mkdir()
+        (self.folder / "start" / "sitecustomize.py").write_text(clocks.CODE + mutant)
+        first = [str(self.folder / "start"), *filter(None, [environ.get("PYTHONPATH")])]
+        environ["PYTHONPATH"] = os.pathsep.join(first)
         return environ
 
     def _actor(self, name: str, kind: str, port: int = 0) -> Actor:
         proxy = self.proxies[f"{kind}s"]
         env = {**self.environ, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "PORT": str(port)}
         url = f"http://127.0.0.1:{port}" if port else ""
-        return Actor(name, procfile_line(kind), env, self.folder / f"{name}.log", url)
+        wrong = clocks.shifts(self.settings.seed, name) if kind == "worker" else ()
+        return Actor(name, procfile_line(kind), env, self.folder / f"{name}.log", url, clock_seconds=wrong)
 
     @property
     def actors(self) -> dict[str, Actor]:
