@@ -189,13 +189,14 @@ class StoreActor:
         finally:
             self.thaw()
 
-    def put_back(self) -> bool:
-        """Put the copy in the place of its folder while it is down; False when there is none."""
-        if not self._copy.exists():
-            return False
+    @property
+    def has_copy(self) -> bool:
+        return self._copy.exists()
+
+    def put_back(self) -> None:
+        """Put the copy in the place of its folder while it is down."""
         shutil.rmtree(self.server.folder)
         shutil.copytree(self._copy, self.server.folder)
-        return True
 
     def stop(self) -> None:
         self.server.kill()
