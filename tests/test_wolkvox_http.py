@@ -19,11 +19,12 @@ import httpx
 import pytest
 from sentry_sdk.client import NonRecordingClient
 
-from integration import wolkvox_http
 from integration.config import GUARD_SECONDS, Account
+from integration.connection import shared_ssl_context
+from integration.http1 import BODY_LIMIT
 from integration.sandbox import Sandbox
 from integration.wolkvox import Call, Kind, build_call, build_campaigns_call
-from integration.wolkvox_http import BODY_LIMIT, Exchange, Line, boottime, judge
+from integration.wolkvox_http import Exchange, Line, boottime, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -572,7 +573,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(peer):
         for _ in range(3):
             assert judge(push(line, server.url)).kind is Kind.ACCEPTED
             end = time.monotonic() + 1
-            while not line._transport._connection.has_expired() and time.monotonic() < end:
+            while not line._channel.has_expired() and time.monotonic() < end:
                 time.sleep(0.005)
     assert server.connections == 3
 
@@ -720,12 +721,12 @@ def test_a_certificate_that_does_not_prove_the_server_is_not_sent(peer, certific
 def test_the_environment_brings_no_certificate_that_is_trusted(peer, certificate, monkeypatch):
     server = peer(over_tls(certificate, answering(OK)))
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
-    wolkvox_http._ssl_context.cache_clear()
+    shared_ssl_context.cache_clear()
     try:
         with Line(f"https://localhost:{server.port}", resolver=local) as line:
             assert not push(line, f"https://localhost:{server.port}").sent
     finally:
-        wolkvox_http._ssl_context.cache_clear()
+        shared_ssl_context.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
@@ -733,7 +734,7 @@ def test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard(peer):
     server = peer(answering(OK))
     with Line(server.url) as line:
         push(line, server.url)
-        sock = line._transport._stream._sock
+        sock = line._channel._stream._sock
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GUARD_SECONDS * 1000
 
 
