@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from flask import Response
     from werkzeug.datastructures import Headers
@@ -32,12 +32,16 @@ ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+def missing(there: Iterable[str]) -> list[tuple[str, str]]:
+    """Give those whose names are not among the ones that are there."""
+    names = {name.lower() for name in there}
+    return [(name, value) for name, value in ANSWER_HEADERS.items() if name.lower() not in names]
+
+
 def complete(headers: Headers) -> None:
     """Add what is not set yet."""
-    there = {name.lower() for name, _ in headers}
-    for name, value in ANSWER_HEADERS.items():
-        if name.lower() not in there:
-            headers.add(name, value)
+    for name, value in missing(name for name, _ in headers):
+        headers.add(name, value)
 
 
 def after_request(response: Response) -> Response:

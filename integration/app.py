@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,19 +12,22 @@ from flask import Flask
 from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
+from integration.direct import Direct
 from integration.environment import config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
+from integration.intake import Intake
 from integration.problems import install
 from integration.rates import Rates
-from integration.receiver import answers_at_once, receiver_blueprint
+from integration.receiver import blueprint_of
 from integration.refusals import RefusalBook
 from integration.reporting import SentryReporter, start_sentry
 from integration.tally import Tally
 from workers.desk import Desk
 from workers.pulse import Pulse
-from workers.store import Store, connect
+from workers.store import Store, connect, connection_maker
 from workers.tasks import celery_doorbell
+from workers.together import Together
 from workers.watchman import Watchman
 from workers.witness import Witness
 
@@ -39,8 +41,8 @@ log = structlog.get_logger("ringback.web")
 # A sender is answered within two seconds, also when the store hangs.
 STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
-# Among the application's extensions: tells of a path whether its requests are answered without waiting.
-AT_ONCE = "ringback.at_once"
+# Among the application's extensions: what answers deliveries on the server's loop, without the application.
+DIRECT = "ringback.direct"
 
 
 def create_app() -> Flask:
@@ -71,7 +73,9 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     store = Store(client, kind="web", witness=Witness(seen_file(environ)))
     store.on_loss = SentryReporter().store_lost
     tally = Tally()
-    desk = Desk(watch, store, celery_doorbell(tally), tally)
+    connection = connection_maker(store_url(environ), connect_seconds=STORE_CONNECT_SECONDS)
+    together = Together(store, connection, answer_seconds=STORE_ANSWER_SECONDS)
+    desk = Desk(watch, store, celery_doorbell(tally), tally, together)
     _look_at_store(desk)
     app = compose(desk, Rates(client))
     app.extensions["pulse"] = Pulse(desk.processes, store.who)
@@ -84,8 +88,9 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     """Put the parts of the web together on a desk. `access` stands in for who is signed in, for tests."""
     app = Flask("ringback", static_folder=None)
     install(app)
-    app.register_blueprint(receiver_blueprint(desk, rates, RefusalBook(desk)))
-    app.extensions[AT_ONCE] = partial(answers_at_once, desk)
+    intake = Intake(desk, rates, RefusalBook(desk))
+    app.register_blueprint(blueprint_of(intake))
+    app.extensions[DIRECT] = Direct(intake)
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))
     dashboard.install(app, desk, rates, access)

@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import structlog
 
-from integration import answer_headers, later
+from integration import answer_headers
 from integration import app as web
 from integration.one_reading import fault_of_head, has_second_spelling
 from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, OUR_FAULT, problem
@@ -33,14 +33,18 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
     from flask import Response
 
+    from integration.config import Source
     from integration.delivery import Reply
-    from integration.later import Finish, Start
+    from integration.direct import Direct
+    from integration.incoming import Incoming
+    from integration.intake import Prepared
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = structlog.get_logger("ringback.web")
+_T = TypeVar("_T")
 
 # CRMs give up after 1 to 60 seconds; one that is still sending by then has been given up on.
 BODY_SECONDS = 10.0
@@ -63,7 +67,7 @@ def create_app() -> Gate:
     _allow_many_connections()
     app = web.create_app()
     _settle()
-    return Gate(app, at_once=app.extensions[web.AT_ONCE])
+    return Gate(app, direct=app.extensions[web.DIRECT])
 
 
 def _allow_many_connections() -> None:
@@ -106,8 +110,8 @@ class Gate:
     `most_held_bytes` is what all bodies on the way may hold together: beyond it the one that has been
     coming in longest gives way. Answers are sent whole.
 
-    A small request whose path `at_once` approves is answered right here: it waits for nothing, and handing
-    it to a thread costs more than answering it.
+    Deliveries that `direct` takes never come to the application. A small one is thought about right here:
+    handing it to a thread costs more than that.
     """
 
     def __init__(  # noqa: PLR0913  (each bounds something of its own)
@@ -119,10 +123,10 @@ class Gate:
         most_waiting: int = MOST_WAITING,
         most_held_bytes: int = MOST_HELD_BYTES,
         patience_seconds: float = PATIENCE_SECONDS,
-        at_once: Callable[[str], bool] = lambda _path: False,
+        direct: Direct | None = None,
     ) -> None:
         self._app = app
-        self._at_once = at_once
+        self._direct = direct
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._most_open = threads + most_waiting
@@ -195,24 +199,30 @@ class Gate:
         return answered
 
     async def _answered(self, scope: Scope, body: bytes) -> _Answered:
-        environ = wsgi_environ(scope, body)
-        environ[later.KEY] = left = later.Later()
-        if len(body) <= SMALL_BYTES and self._at_once(scope["path"]):
-            answered = _run(self._app, environ)
-        else:
-            answered = await self._in_turn(self._pool.submit(_run, self._app, environ))
-        # What is left keeps the request's context; were it kept by that, only the collector could free both.
-        del environ[later.KEY]
-        if left.start is None or answered.status >= HTTPStatus.BAD_REQUEST:
-            return answered
-        try:
-            return _filled(answered, await _finished(left.start))
-        except Exception as error:
-            # Flask is done with this request, so its own handler of such faults is not asked any more.
-            _log.exception("a request failed while it was finished")
-            raise _Refused(problem(500, detail=OUR_FAULT)) from error
+        known = None if self._direct is None else self._direct.source_of(scope)
+        if self._direct is not None and known is not None:
+            settings, url_key = known
+            incoming = self._direct.incoming(scope, url_key, body)
+            if incoming is not None:
+                return await self._directly(self._direct, settings, incoming)
+        return await self._in_turn(self._pool.submit(_run, self._app, wsgi_environ(scope, body)))
 
-    async def _in_turn(self, task: Future[_Answered]) -> _Answered:
+    async def _directly(self, direct: Direct, settings: Source, incoming: Incoming) -> _Answered:
+        small = len(incoming.body) <= SMALL_BYTES
+        try:
+            reply = await direct.answer(settings, incoming, _at_once if small else self._elsewhere)
+        except _Refused:
+            raise
+        except Exception as error:
+            # Flask's own handler of such faults is not asked here.
+            _log.exception("a request failed", method=incoming.method, source=settings.name)
+            raise _Refused(problem(500, detail=OUR_FAULT)) from error
+        return _of_reply(reply)
+
+    async def _elsewhere(self, think: Callable[[], Prepared | Reply]) -> Prepared | Reply:
+        return await self._in_turn(self._pool.submit(think))
+
+    async def _in_turn(self, task: Future[_T]) -> _T:
         """Wait for an answer; give up before its turn has come when nothing goes well in the meantime."""
         clock = asyncio.get_running_loop().time
         answer, asked_at = asyncio.wrap_future(task), clock()
@@ -233,30 +243,13 @@ def _require_one_reading(scope: Scope) -> None:
         raise _Refused(problem(404, detail=NOTHING_HERE))
 
 
-async def _finished(start: Start) -> Reply:
-    """Ask the store, and give the answer when it has spoken."""
-    loop = asyncio.get_running_loop()
-    spoken: asyncio.Future[Finish] = loop.create_future()
-
-    def speak(finish: Finish) -> None:
-        if not spoken.done():
-            spoken.set_result(finish)
-
-    start(lambda finish: _call_soon(loop, speak, finish))
-    return (await spoken)()
+async def _at_once(think: Callable[[], Prepared | Reply]) -> Prepared | Reply:
+    return think()
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, act: Callable[[Finish], None], finish: Finish) -> None:
-    # A loop that has ended waits for nothing any more.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(act, finish)
-
-
-def _filled(answered: _Answered, reply: Reply) -> _Answered:
-    """Put a reply in the place of an empty answer, whose other headers stay."""
-    own = {"Content-Type": reply.content_type, "Content-Length": str(len(reply.body)), **reply.headers}
-    headers = [(name, value) for name, value in answered.headers if name not in own]
-    return _Answered(reply.status, headers + list(own.items()), reply.body)
+def _of_reply(reply: Reply) -> _Answered:
+    headers = {"Content-Type": reply.content_type, "Content-Length": str(len(reply.body)), **reply.headers}
+    return _Answered(reply.status, [*headers.items(), *answer_headers.missing(headers)], reply.body)
 
 
 def _busy(detail: str) -> _Refused:

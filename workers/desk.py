@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -38,7 +37,6 @@ from workers.senders import Senders
 from workers.series import Series
 from workers.sessions import Sessions
 from workers.tallies import Tallies
-from workers.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from workers.doorbell import Doorbell
     from workers.parking import Step
     from workers.store import Store
+    from workers.together import Together
 
 log = structlog.get_logger("ringback.desk")
 
@@ -93,8 +92,14 @@ class Desk:
     """One process's way to the ledger."""
 
     def __init__(
-        self, watch: ConfigWatch, store: Store, doorbell: Doorbell, tally: Tally | None = None
+        self,
+        watch: ConfigWatch,
+        store: Store,
+        doorbell: Doorbell,
+        tally: Tally | None = None,
+        together: Together | None = None,
     ) -> None:
+        """Work on a store. With `together` a running loop may admit, too."""
         self.watch = watch
         self.store = store
         self.lanes = Lanes(store)
@@ -116,7 +121,7 @@ class Desk:
         self.tallies = Tallies(store, self.tally)
         self._doorbell = doorbell
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
-        self._together = Together(store)
+        self._together = together
         self._book: RouteBook | None = None
         self._bound: Config | None = None
         self._bound_in = ""
@@ -187,43 +192,33 @@ class Desk:
             self._bound, self._bound_in = config, self.store.witness.history
         return later
 
+    def admission(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admission:
+        """Write down what is to be stored of a delivery; nothing is stored yet."""
+        return admission_of(delivery, outcomes, self.keeping(delivery.source), raw=raw)
+
     def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
         """Store what follows from a delivery and ring. Raises StoreAwayError."""
-        keeping = self.keeping(delivery.source)
-        admitted = self._bound_first(lambda: self.ledger.admit(delivery, outcomes, keeping, raw=raw))
+        return self.admit_prepared(self.admission(delivery, outcomes, raw))
+
+    def admit_prepared(self, admission: Admission) -> Admitted:
+        """Store what is written down of a delivery and ring. Raises StoreAwayError."""
+        admitted = self._bound_first(lambda: self.ledger.admit_prepared(admission))
         self._ring(admitted)
         return admitted
 
     @property
-    def bound(self) -> bool:
-        """Tell whether the accounts of the present configuration have their lanes."""
-        return self._bound is self.watch.current
-
-    @property
     def at_hand(self) -> bool:
         """Tell whether an admission needs nothing but the store: no look at files, nothing to bind."""
-        return self.bound and not self.watch.due
+        return self._together is not None and self._bound is self.watch.current and not self.watch.due
 
-    def admit_soon(
-        self,
-        delivery: Delivery,
-        outcomes: Sequence[Outcome],
-        raw: bytes,
-        tell: Callable[[Callable[[], Admitted]], None],
-    ) -> None:
-        """Do as `admit` does where the accounts are bound, together with others; returns at once.
+    async def admit_soon(self, admission: Admission) -> Admitted:
+        """Do as `admit_prepared` does where everything is at hand, together with others, on the running loop.
 
-        `tell` is called once, from another thread, when the store has answered or cannot: with what then
-        rings and gives the outcome, or raises StoreAwayError.
+        Raises StoreAwayError.
         """
-        admission = admission_of(delivery, outcomes, self.keeping(delivery.source), raw=raw)
-        self._together.call(
-            "admit", *admission.words, tell=lambda reply: tell(partial(self._admitted, admission, reply))
-        )
-
-    def _admitted(self, admission: Admission, reply: Any) -> Admitted:
-        if isinstance(reply, Exception):
-            raise reply
+        if self._together is None:
+            raise StoreAwayError("this process has no connection of its loop's own")
+        reply = await self._together.call("admit", *admission.words)
         try:
             admitted = admission.read(reply)
         except UnboundError as error:

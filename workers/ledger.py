@@ -308,7 +308,10 @@ class Ledger:
 
         Raises StoreAwayError: nothing or all of it is stored, and the same again is safe.
         """
-        admission = admission_of(delivery, outcomes, keeping, raw=raw)
+        return self.admit_prepared(admission_of(delivery, outcomes, keeping, raw=raw))
+
+    def admit_prepared(self, admission: Admission) -> Admitted:
+        """Store what is written down of a delivery; as `admit`."""
         return admission.read(self._store.call("admit", *admission.words))
 
     def admit_one(

@@ -6,13 +6,17 @@ guarded inside the script, never by a retry here.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import redis
+import redis.asyncio
 import structlog
+from redis.asyncio.retry import Retry as NoRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
@@ -22,6 +26,8 @@ from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from redis.asyncio.connection import AbstractConnection
 
 log = structlog.get_logger("ringback.store")
 
@@ -66,6 +72,18 @@ _PASSING = (
 )
 
 
+@cache
+def script_of(command: str) -> str:
+    """Give the script that has a command."""
+    return SCRIPTS[command if command in SCRIPTS else WHOLE]
+
+
+@cache
+def sha_of(command: str) -> str:
+    """Give the name by which a store knows that script, once it was handed in."""
+    return hashlib.sha1(script_of(command).encode()).hexdigest()  # noqa: S324  (the store's own naming)
+
+
 def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 1.0) -> redis.Redis:
     """Open a pool of connections. redis-py repeats commands by default; here it never does."""
     return redis.Redis.from_url(
@@ -79,6 +97,20 @@ def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+
+
+def connection_maker(url: str, *, connect_seconds: float = 1.0) -> Callable[[], AbstractConnection]:
+    """Give what makes connections for a running loop; being opened is all that has a time limit."""
+    pool = redis.asyncio.ConnectionPool.from_url(
+        url,
+        decode_responses=True,
+        encoding_errors="surrogateescape",
+        socket_timeout=None,
+        socket_connect_timeout=connect_seconds,
+        retry=NoRetry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+    return pool.make_connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +147,6 @@ class Store:
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
-        self._shas: dict[str, str] = {}
 
     def key(self, name: str) -> str:
         """Give the full name of a key; lua/keys.lua lists them."""
@@ -123,14 +154,15 @@ class Store:
 
     def call(self, command: str, *args: str | int | bytes) -> Any:
         """Run one command of the script. Raises StoreAwayError when it cannot be done now."""
-        return self._read(self.guarded(lambda: self._run(*self._words(command, *args))))
+        return self.read(self.guarded(lambda: self._run(*self.words(command, *args))))
 
-    def _words(self, command: Any, *args: str | int | bytes) -> tuple[Any, ...]:
+    def words(self, command: Any, *args: str | int | bytes) -> tuple[Any, ...]:
+        """Give what the script is handed for a command: what this process knows goes before its arguments."""
         now = "" if self._clock is None else str(self._clock())
         seen = self.witness.seen()
         return command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who, *args
 
-    def _read(self, reply: Sequence[Any]) -> Any:
+    def read(self, reply: Sequence[Any]) -> Any:
         """Take note of what the script says of its history; give the command's own reply."""
         history, tick, server, news, answer = reply
         before = self.witness.seen()
@@ -157,19 +189,21 @@ class Store:
         unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             # The script was not there, so nothing of these has happened.
-            self._shas.clear()
-            again = self.guarded(lambda: self._run_all([calls[place] for place in unknown]))
+            again = self.guarded(lambda: self._load_and_run([calls[place] for place in unknown]))
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
-        return [_as_ours(reply) if isinstance(reply, Exception) else self._read(reply) for reply in replies]
+        return [as_ours(reply) if isinstance(reply, Exception) else self.read(reply) for reply in replies]
 
     def _run_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
-        # Loaded before the pipeline is begun: what is not loaded cannot be told from it.
-        shas = {str(command): self._loaded(str(command)) for command, *_ in calls}
         with self.client.pipeline(transaction=False) as pipe:
             for command, *args in calls:
-                pipe.evalsha(shas[str(command)], 1, PREFIX, *self._words(command, *args))
+                pipe.evalsha(sha_of(str(command)), 1, PREFIX, *self.words(command, *args))
             return list(pipe.execute(raise_on_error=False))
+
+    def _load_and_run(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
+        for script in {script_of(str(command)) for command, *_ in calls}:
+            self.client.script_load(script)
+        return self._run_all(calls)
 
     def now_ms(self) -> int:
         """Tell the time by the clock that the script goes by, in epoch milliseconds."""
@@ -197,28 +231,20 @@ class Store:
         try:
             return act()
         except (RedisError, OSError) as error:
-            ours = _as_ours(error)
+            ours = as_ours(error)
             if ours is error:
                 raise
             raise ours from error
 
     def _run(self, command: str, *args: str | int | bytes) -> Any:
         try:
-            return self.client.evalsha(self._loaded(command), 1, PREFIX, command, *args)
+            return self.client.evalsha(sha_of(command), 1, PREFIX, command, *args)
         except NoScriptError:
-            self._shas.clear()
-            return self.client.evalsha(self._loaded(command), 1, PREFIX, command, *args)
-
-    def _loaded(self, command: str) -> str:
-        """Give the name under which the store has a command's script; hand it in where it is not known."""
-        name = command if command in SCRIPTS else WHOLE
-        sha = self._shas.get(name)
-        if sha is None:
-            sha = self._shas[name] = str(self.client.script_load(SCRIPTS[name]))
-        return sha
+            self.client.script_load(script_of(command))
+            return self.client.evalsha(sha_of(command), 1, PREFIX, command, *args)
 
 
-def _as_ours(error: Exception) -> Exception:
+def as_ours(error: Exception) -> Exception:
     """Give StoreAwayError for what passes with time, the error itself for what is our own mistake."""
     if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
         word = str(error).split(maxsplit=1)[0] if str(error) else ""

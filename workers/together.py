@@ -1,26 +1,33 @@
-"""Calls of many requests to the store, sent together: one round trip and one fsync for all who wait.
+"""Calls of many requests to the store, sent together from a running loop: one round trip for all who wait.
 
 Whoever asks is told its own reply, and only when that has come: each call stands for itself in the store,
-and one that is refused harms none beside it. Nobody waits behind a store that hangs: when a round trip
-fails, those who have waited too long for theirs are told so with it.
+and one that is refused harms none beside it. The store writes what came together to disk once. Nobody waits
+behind a store that hangs: when a round trip fails, those who have waited too long for theirs fail with it.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
+import asyncio
+import math
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
 from integration.errors import StoreAwayError
+from workers.store import PREFIX, as_ours, script_of, sha_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from redis.asyncio.connection import AbstractConnection
 
     from workers.store import Store
 
-    Tell = Callable[[Any], None]
+    Words = tuple[str | int | bytes, ...]
 
 # While one round trip is under way, another gathers.
 TRIPS_AT_ONCE = 2
@@ -32,8 +39,8 @@ PATIENCE_SECONDS = 0.4
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    words: tuple[str | int | bytes, ...]
-    tell: Tell
+    words: Words
+    told: asyncio.Future[Any]
     asked_at: float
 
     @property
@@ -42,72 +49,154 @@ class _Call:
 
 
 class Together:
-    """Gathers calls of the store's script. `clock` gives seconds that only grow."""
+    """Gathers calls of the store's script. `clock` gives seconds that only grow.
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    `connection` makes a connection that has a time limit for being opened; `answer_seconds` is that of a
+    whole round trip. To be used on one loop at a time; on another one it begins anew.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        connection: Callable[[], AbstractConnection],
+        *,
+        answer_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._connection = connection
+        self._answer_seconds = answer_seconds
         self._clock = clock
-        self._waiting: queue.SimpleQueue[_Call] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._starting = threading.Lock()
+        self._trips: _Trips | None = None
 
-    def call(self, *words: str | int | bytes, tell: Tell) -> None:
+    async def call(self, *words: str | int | bytes) -> Any:
         """Run one command of the script, as `Store.call` does, with others.
 
-        `tell` is called once, in another thread, with the reply or with a StoreAwayError; it must not
-        raise and not wait.
+        Raises StoreAwayError when it cannot be done now, RedisError for a mistake of ours.
         """
-        self._waiting.put(_Call(words, tell, self._clock()))
-        if not self._threads:
-            self._start()
+        loop = asyncio.get_running_loop()
+        if self._trips is None or self._trips.loop is not loop:
+            lines = [_Line(self._store, self._connection()) for _ in range(TRIPS_AT_ONCE)]
+            self._trips = _Trips(loop, lines, self._answer_seconds, self._clock)
+        return await self._trips.call(words)
 
-    def _start(self) -> None:
-        # Started on first use, so that a server that forks after loading the app has them in every child.
-        with self._starting:
-            while len(self._threads) < TRIPS_AT_ONCE:
-                thread = threading.Thread(target=self._run, name="together", daemon=True)
-                self._threads.append(thread)
-                thread.start()
 
-    def _run(self) -> None:
-        while True:
-            calls = self._gather()
-            if self._trip(calls):
-                continue
-            for call in self._overdue():
-                call.tell(StoreAwayError("others waited for the store in vain"))
+class _Line:
+    """One connection on which the store is asked for many things at once."""
 
-    def _gather(self) -> list[_Call]:
-        calls = [self._waiting.get()]
-        size = calls[0].size
-        while len(calls) < MOST_CALLS and size < MOST_BYTES:
-            try:
-                calls.append(self._waiting.get_nowait())
-            except queue.Empty:
-                break
+    def __init__(self, store: Store, connection: AbstractConnection) -> None:
+        self._store = store
+        self._connection = connection
+
+    async def ask(self, calls: Sequence[Words]) -> list[Any]:
+        """Run several commands, each by itself; gives the reply of each, or its error.
+
+        Raises whatever ends the connection.
+        """
+        replies = await self._ask(calls)
+        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            # The script was not there, so nothing of these has happened.
+            again = await self._ask([calls[place] for place in unknown], load=True)
+            for place, reply in zip(unknown, again, strict=True):
+                replies[place] = reply
+        return [
+            as_ours(reply) if isinstance(reply, Exception) else self._store.read(reply) for reply in replies
+        ]
+
+    async def _ask(self, calls: Sequence[Words], *, load: bool = False) -> list[Any]:
+        scripts = sorted({script_of(str(command)) for command, *_ in calls}) if load else []
+        asked: list[tuple[Any, ...]] = [("SCRIPT LOAD", script) for script in scripts]
+        asked += [
+            ("EVALSHA", sha_of(str(words[0])), 1, PREFIX, *self._store.words(*words)) for words in calls
+        ]
+        connection = self._connection
+        await connection.send_packed_command(connection.pack_commands(asked), check_health=False)
+        return [await self._reply() for _ in asked][len(scripts) :]
+
+    async def _reply(self) -> Any:
+        try:
+            return await self._connection.read_response(timeout=math.inf)
+        except ResponseError as error:
+            return error
+
+    async def leave(self) -> None:
+        """Close the connection: what is still to come on it would be taken for other replies."""
+        with suppress(RedisError, OSError):
+            await self._connection.disconnect(nowait=True)
+
+
+class _Trips:
+    """The round trips of one loop: those who wait, and the lines that are free."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lines: list[_Line],
+        answer_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.loop = loop
+        self._free = lines
+        self._answer_seconds = answer_seconds
+        self._clock = clock
+        self._waiting: deque[_Call] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def call(self, words: Words) -> asyncio.Future[Any]:
+        told: asyncio.Future[Any] = self.loop.create_future()
+        self._waiting.append(_Call(words, told, self._clock()))
+        if self._free:
+            # It begins in the next pass of the loop, with all that has come by then.
+            task = self.loop.create_task(self._travel(self._free.pop()))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return told
+
+    async def _travel(self, line: _Line) -> None:
+        """Make round trips on a line for as long as somebody waits."""
+        try:
+            while calls := self._gathered():
+                if not await self._trip(line, calls):
+                    self._fail_overdue()
+        finally:
+            self._free.append(line)
+
+    def _gathered(self) -> list[_Call]:
+        calls: list[_Call] = []
+        size = 0
+        while self._waiting and len(calls) < MOST_CALLS and size < MOST_BYTES:
+            calls.append(self._waiting.popleft())
             size += calls[-1].size
         return calls
 
-    def _trip(self, calls: list[_Call]) -> bool:
+    async def _trip(self, line: _Line, calls: Sequence[_Call]) -> bool:
         """Make one round trip, tell everybody what came of it; False when the store is away."""
         try:
-            replies = self._store.call_all([call.words for call in calls])
+            async with asyncio.timeout(self._answer_seconds):
+                replies = await line.ask([call.words for call in calls])
         except Exception as error:  # noqa: BLE001  (whoever waits must be told, whatever went wrong)
-            replies = [error] * len(calls)
+            await line.leave()
+            replies = [as_ours(error)] * len(calls)
         for call, reply in zip(calls, replies, strict=True):
-            call.tell(reply)
+            _tell(call.told, reply)
         return not all(isinstance(reply, Exception) for reply in replies)
 
-    def _overdue(self) -> list[_Call]:
-        """Give those who have waited too long; the others wait on."""
-        overdue, now = [], self._clock()
-        for _ in range(self._waiting.qsize()):
-            try:
-                call = self._waiting.get_nowait()
-            except queue.Empty:
-                break
+    def _fail_overdue(self) -> None:
+        """Tell those who have waited too long; the others wait on."""
+        now = self._clock()
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
             if now - call.asked_at > PATIENCE_SECONDS:
-                overdue.append(call)
+                _tell(call.told, StoreAwayError("others waited for the store in vain"))
             else:
-                self._waiting.put(call)
-        return overdue
+                self._waiting.append(call)
+
+
+def _tell(told: asyncio.Future[Any], reply: Any) -> None:
+    if told.done():
+        return  # whoever asked has gone
+    if isinstance(reply, Exception):
+        told.set_exception(reply)
+    else:
+        told.set_result(reply)
