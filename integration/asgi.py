@@ -98,7 +98,7 @@ class _Refused(Exception):  # noqa: N818  (an outcome, not an error of ours)
 @dataclass(frozen=True, slots=True)
 class _Answered:
     status: int
-    headers: list[tuple[str, str]]
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
@@ -248,8 +248,23 @@ async def _at_once(think: Callable[[], Prepared | Reply]) -> Prepared | Reply:
 
 
 def _of_reply(reply: Reply) -> _Answered:
-    headers = {"Content-Type": reply.content_type, "Content-Length": str(len(reply.body)), **reply.headers}
-    return _Answered(reply.status, [*headers.items(), *answer_headers.missing(headers)], reply.body)
+    headers = [
+        (b"content-type", reply.content_type.encode("latin-1")),
+        (b"content-length", str(len(reply.body)).encode()),
+    ]
+    if not reply.headers:
+        return _Answered(reply.status, headers + _EVERY_ANSWERS, reply.body)
+    own = reply.headers.items()
+    return _Answered(
+        reply.status, headers + _encoded(own) + _encoded(answer_headers.missing(reply.headers)), reply.body
+    )
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+_EVERY_ANSWERS = _encoded(answer_headers.missing(()))
 
 
 def _busy(detail: str) -> _Refused:
@@ -314,7 +329,7 @@ def _run(app: WSGIApplication, environ: dict[str, Any]) -> _Answered:
 
     body = _joined(app, environ, start_response)
     status, headers = started[-1]
-    return _Answered(int(status.split(" ", 1)[0]), headers, body)
+    return _Answered(int(status.split(" ", 1)[0]), _encoded(headers), body)
 
 
 def _joined(app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse) -> bytes:
@@ -329,10 +344,9 @@ def _joined(app: WSGIApplication, environ: dict[str, Any], start_response: Start
 
 def _whole(answer: Response) -> _Answered:
     answer_headers.complete(answer.headers)
-    return _Answered(answer.status_code, list(answer.headers.items()), answer.get_data())
+    return _Answered(answer.status_code, _encoded(answer.headers.items()), answer.get_data())
 
 
 async def _send(send: Send, answered: _Answered) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answered.headers]
-    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
+    await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers})
     await send({"type": "http.response.body", "body": answered.body})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from integration import logs
 from integration.delivery import Delivery, Refusal, delivery_id
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.incoming import signed_url
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from workers.desk import Desk
     from workers.ledger import Admission, Admitted
 
-log = structlog.get_logger("ringback.receiver")
+_LOGGER = "ringback.receiver"
+log = structlog.get_logger(_LOGGER)
 
 TITLES = {
     400: "The body cannot be read",
@@ -208,7 +210,8 @@ class Intake:
 
     def _log(self, prepared: Prepared, admitted: Admitted) -> None:
         source, answer = prepared.delivery.source, admitted.answer
-        log.info(
+        logs.info(
+            _LOGGER,
             "delivery",
             source=source,
             delivery=answer.delivery,

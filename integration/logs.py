@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 from uuid import UUID
 
+import orjson
 import sentry_sdk
 import structlog
 from pydantic import BaseModel, SecretStr
@@ -327,23 +328,40 @@ _FOREIGN: list[Processor] = [
     mask_event,
     _TIME,
 ]
-_JSON = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
-def _short_way(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Write a finished line at once where nobody but our own handler would see it on the long way.
+def _as_json(event: EventDict, **_: Any) -> str:
+    try:
+        return orjson.dumps(event).decode()
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits
+        return json_format.dumps(event)
 
-    A line for each delivery and each push takes half its time on that way. Sentry listens there.
+
+_JSON = structlog.processors.JSONRenderer(serializer=_as_json)
+
+
+def info(name: str, event: str, **facts: Any) -> None:
+    """Write a line as the logger `name` would, for what happens with every delivery and every push.
+
+    Where nobody but our own handler would see the line on its way through structlog and logging, it is
+    written at once: that way takes twice the time of the line. Sentry listens there.
     """
+    ours = _only_handler()
+    if ours is None:
+        structlog.get_logger(name).info(event, **facts)
+    elif logging.root.isEnabledFor(logging.INFO):
+        told = {**facts, "event": event, "logger": name, "level": "info"}
+        line = str(_JSON(None, "info", _TIME(None, "info", mask_event(None, "info", told))))
+        ours.write(_escape_controls_of_json(None, "info", line) + "\n")
+
+
+def _only_handler() -> StandardError | None:
+    """Give our handler where it is the only one and writes JSON."""
     handlers = logging.root.handlers
-    if method != "info" or len(handlers) != 1 or sentry_sdk.get_client().is_active():
-        return event
+    if len(handlers) != 1 or sentry_sdk.get_client().is_active():
+        return None
     ours = handlers[0]
-    if not isinstance(ours, StandardError) or not ours.json:
-        return event
-    line = _escape_controls_of_json(logger, method, str(_JSON(logger, method, event)))
-    ours.write(f"{line}\n")
-    raise structlog.DropEvent
+    return ours if isinstance(ours, StandardError) and ours.json else None
 
 
 _OURS: list[Processor] = [
@@ -356,7 +374,6 @@ _OURS: list[Processor] = [
     structlog.processors.format_exc_info,
     mask_event,
     _TIME,
-    _short_way,
     structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
 ]
 
