@@ -91,15 +91,29 @@ def _is_secret(header: str) -> bool:
 
 
 class Headers(Mapping[str, str]):
-    """A delivery's headers as templates see them: any case finds them, and none of them is a secret."""
+    """A delivery's headers as templates see them: any case finds them, and none of them is a secret.
 
-    __slots__ = ("_headers",)
+    Sorted out when somebody looks: most templates do not.
+    """
+
+    __slots__ = ("_given", "_sorted", "_source")
 
     def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
-        own = getattr(source, "header", None)
-        secret = header_name(own) if isinstance(own, str) else None
-        named = ((header_name(name), value) for name, value in headers.items())
-        self._headers = {name: value for name, value in named if name != secret and not _is_secret(name)}
+        self._given = headers
+        self._source = source
+        self._sorted: dict[str, str] | None = None
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        if self._sorted is None:
+            own = getattr(self._source, "header", None)
+            secret = header_name(own) if isinstance(own, str) else None
+            self._sorted = {
+                name: value
+                for name, value in ((header_name(given), value) for given, value in self._given.items())
+                if name != secret and not _is_secret(name)
+            }
+        return self._sorted
 
     def table(self) -> dict[str, str]:
         """Give them as a plain mapping."""
@@ -152,17 +166,17 @@ def faults(config: Config, file: str) -> tuple[Fault, ...]:
     return (*_source_faults(config, file), *_route_faults(config, file))
 
 
-def match(book: RouteBook, source: str, names_for: Callable[[Account], Mapping[str, Any]]) -> Match:
+def match(book: RouteBook, source: str, told_for: Callable[[Account], templates.Told]) -> Match:
     """Find the first route of `source` that takes the event.
 
-    `names_for` gives the names that templates see, by the account on whose clock they are told. A `when`
+    `told_for` gives the names that templates see, by the account on whose clock they are told. A `when`
     that cannot be worked out ends the search: what it would have taken must not go to a later route.
     Raises LookupNeeded when a `when` reads a contact that is not looked up yet.
     """
     considered: list[Considered] = []
     for compiled in book.routes.get(source, ()):
         try:
-            taken = compiled.when is None or bool(compiled.when.evaluate(**names_for(compiled.account)))
+            taken = compiled.when is None or bool(compiled.when.evaluated(told_for(compiled.account)))
         except UnmappableError as error:
             fault = UnmappableError("when", error.found, error.allowed)
             considered.append(Considered(compiled.route.name, matched=False, why=str(fault)))
@@ -174,12 +188,12 @@ def match(book: RouteBook, source: str, names_for: Callable[[Account], Mapping[s
     return Match(None, tuple(considered))
 
 
-def fill(compiled: CompiledRoute, names: Mapping[str, Any]) -> tuple[Field, ...]:
+def fill(compiled: CompiledRoute, told: templates.Told) -> tuple[Field, ...]:
     """Render and read every field that the route's action needs; a field that fails holds its fault.
 
     Raises LookupNeeded when a field reads a contact that is not looked up yet.
     """
-    return tuple(_filled(name, text, compiled.account, names) for name, text in compiled.texts.items())
+    return tuple(_filled(name, text, compiled.account, told) for name, text in compiled.texts.items())
 
 
 def read_field(name: str, value: object, account: Account) -> str | datetime:
@@ -210,10 +224,10 @@ def told_names(
     }
 
 
-def _filled(name: str, text: templates.Text, account: Account, names: Mapping[str, Any]) -> Field:
+def _filled(name: str, text: templates.Text, account: Account, told: templates.Told) -> Field:
     rendered = None
     try:
-        made = text.value(**names)
+        made = text.value(told)
         rendered = templates.as_text(made)
         # A date keeps its type on the way: a format or a zone that the template told is not lost.
         return Field(name, text.source, rendered, read_field(name, made, account))

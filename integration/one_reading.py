@@ -7,7 +7,6 @@ another address, or another end, than the web does gets past its rules. Pure: lo
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -26,19 +25,24 @@ _SECOND_SPELLING: Final = re.compile(
 
 def fault_of_head(scope: Mapping[str, Any]) -> str | None:
     """Say what can be read in two ways in the headers of an ASGI request; None when nothing can."""
-    counts = Counter(name for name, _ in scope["headers"] if name in _ONCE)
+    found: dict[bytes, bytes] = {}
+    twice: set[str] = set()
+    for name, value in scope["headers"]:
+        if name in _ONCE:
+            if name in found:
+                twice.add(name.decode())
+            found[name] = found.get(name) or value
     # Where there is none, the server puts an empty one.
-    if scope["http_version"] == "1.1" and not any(v for name, v in scope["headers"] if name == b"host"):
+    if not found.get(b"host") and scope["http_version"] == "1.1":
         return "there is no header Host"
-    twice = sorted(name.decode() for name, count in counts.items() if count > 1)
     if twice:
-        return f"found more than once: {', '.join(twice)}"
-    if counts[b"content-length"] and counts[b"transfer-encoding"]:
+        return f"found more than once: {', '.join(sorted(twice))}"
+    coding = found.get(b"transfer-encoding")
+    if coding is None:
+        return None
+    if b"content-length" in found:
         return "found both content-length and transfer-encoding"
-    codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
-    if codings not in ([], [b"chunked"]):
-        return "found another transfer-encoding than chunked"
-    return None
+    return None if coding.strip().lower() == b"chunked" else "found another transfer-encoding than chunked"
 
 
 def has_second_spelling(path: bytes) -> bool:

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from integration import mapping, schedule
 from integration.errors import UnmappableError
 from integration.mapping import Considered
 from integration.recall import CancelRequest, RecallRequest
-from integration.templates import NOT_LOOKED_UP, LookupNeeded, kind
+from integration.templates import NOT_LOOKED_UP, LookupNeeded, Told, kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from integration.config import Account
     from integration.delivery import Delivery, Event
@@ -118,11 +117,23 @@ class _Scene:
         self._told: dict[str, dict[str, Any]] = {}
 
     def names(self, event: Event, contact: object, account: Account) -> dict[str, Any]:
+        """Give the names that templates see for an event."""
         told = self._told.get(account.name)
         if told is None:
             told = mapping.told_names(self.book.config, account, self.delivery, self._headers, self.now)
             self._told[account.name] = told
         return {**told, "event": event.data, "contact": contact}
+
+    def told_for(self, event: Event, contact: object) -> Callable[[Account], Told]:
+        """Give what makes those names ready for an account, for each account once."""
+        ready: dict[str, Told] = {}
+
+        def told(account: Account) -> Told:
+            if account.name not in ready:
+                ready[account.name] = Told(self.names(event, contact, account))
+            return ready[account.name]
+
+        return told
 
 
 class BadFieldsError(UnmappableError):
@@ -206,30 +217,30 @@ def _explain(scene: _Scene, event: Event, contact: object) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
-    names_for = partial(scene.names, event, known)
+    told_for = scene.told_for(event, known)
     try:
-        found = mapping.match(scene.book, scene.delivery.source, names_for)
+        found = mapping.match(scene.book, scene.delivery.source, told_for)
         if found.route is None:
             return Explained(outcome=Ignored(event=event), considered=found.considered)
         if found.fault is not None:
             return Explained(outcome=_parked(event, found.fault, found.route), considered=found.considered)
-        names = names_for(found.route.account)
-        fields = mapping.fill(found.route, names)
-        outcome, notes = _outcome(scene, event, found.route, fields, names)
+        told = told_for(found.route.account)
+        fields = mapping.fill(found.route, told)
+        outcome, notes = _outcome(scene, event, found.route, fields, told)
     except LookupNeeded:
         return Explained(outcome=Pending(event=event))
     return Explained(outcome=outcome, considered=found.considered, fields=fields, notes=notes)
 
 
 def _outcome(
-    scene: _Scene, event: Event, taken: CompiledRoute, fields: tuple[Field, ...], names: Mapping[str, Any]
+    scene: _Scene, event: Event, taken: CompiledRoute, fields: tuple[Field, ...], told: Told
 ) -> tuple[Outcome, tuple[str, ...]]:
     for field in fields:
         if field.fault is not None:
             return _parked(event, field.fault, taken), ()
     values = {field.name: field.value for field in fields}
     route, account = taken.route, taken.account
-    origin = _Origin(route.source, route.name, _version(scene, event, account, names))
+    origin = _Origin(route.source, route.name, _version(scene, event, account, told))
     if route.action == "cancel":
         return CancelWanted(event=event, request=_cancel(account, values, origin)), ()
     request, scheduled = _dated(account, values, origin, scene.now)
@@ -280,20 +291,20 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
     )
 
 
-def _version(scene: _Scene, event: Event, account: Account, names: Mapping[str, Any]) -> datetime:
+def _version(scene: _Scene, event: Event, account: Account, told: Told) -> datetime:
     """Give the CRM's time of the wish, in UTC; a clock that runs ahead must not win for ever."""
     arrival = scene.delivery.received_at
-    happened = event.occurred_at or _told_time(scene, account, names) or arrival
+    happened = event.occurred_at or _told_time(scene, account, told) or arrival
     return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)
 
 
-def _told_time(scene: _Scene, account: Account, names: Mapping[str, Any]) -> datetime | None:
+def _told_time(scene: _Scene, account: Account, told: Told) -> datetime | None:
     """Read the source's `event_time`, to the microsecond; None where it says nothing that can be read."""
     text = scene.book.event_times.get(scene.delivery.source)
     if text is None:
         return None
     try:
-        moment = schedule.parse_moment(text.value(**names))
+        moment = schedule.parse_moment(text.value(told))
     except UnmappableError:
         return None
     if not isinstance(moment, datetime):

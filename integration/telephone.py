@@ -124,11 +124,11 @@ def _readable(number: str | int) -> str:
         raise _refused("a blank text")
     if len(text) > _LONGEST:
         raise _refused(f"more than {_LONGEST} characters")
+    if _WRITTEN.fullmatch(text):
+        return text
     if _EXTENSION.search(text):
         raise _refused("a number with an extension, or several numbers")
-    if not _WRITTEN.fullmatch(text):
-        raise _refused("characters that are not part of a telephone number")
-    return text
+    raise _refused("characters that are not part of a telephone number")
 
 
 def _readings(text: str, country: str) -> Iterator[PhoneNumber]:

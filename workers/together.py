@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from integration.errors import StoreAwayError
@@ -106,12 +107,11 @@ class _Line:
 
     async def _ask(self, calls: Sequence[Words], *, load: bool = False) -> list[Any]:
         scripts = sorted({script_of(str(command)) for command, *_ in calls}) if load else []
-        asked: list[tuple[Any, ...]] = [("SCRIPT LOAD", script) for script in scripts]
-        asked += [
-            ("EVALSHA", sha_of(str(words[0])), 1, PREFIX, *self._store.words(*words)) for words in calls
-        ]
-        connection = self._connection
-        await connection.send_packed_command(connection.pack_commands(asked), check_health=False)
+        asked = [_packed("SCRIPT", "LOAD", script) for script in scripts]
+        for words in calls:
+            told = self._store.words(*words)
+            asked.append(_packed("EVALSHA", sha_of(str(words[0])), 1, PREFIX, *told))
+        await self._connection.send_packed_command(b"".join(asked), check_health=False)
         return [await self._reply() for _ in asked][len(scripts) :]
 
     async def _reply(self) -> Any:
@@ -124,6 +124,10 @@ class _Line:
         """Close the connection: what is still to come on it would be taken for other replies."""
         with suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)
+
+
+def _packed(*words: Any) -> bytes:
+    return hiredis.pack_command(words)
 
 
 class _Trips:

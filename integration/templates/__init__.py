@@ -6,7 +6,7 @@ and the data. Absent, null and blank never become text. Errors describe what was
 """
 
 from integration.templates.checker import TemplateFaultError
-from integration.templates.compiled import MAX_SOURCE, NAMES, Expression, Text, expression, text
+from integration.templates.compiled import MAX_SOURCE, NAMES, Expression, Text, Told, expression, text
 from integration.templates.data import (
     MAX_TEXT,
     NOT_LOOKED_UP,
@@ -29,6 +29,7 @@ __all__ = [
     "LookupNeeded",
     "TemplateFaultError",
     "Text",
+    "Told",
     "as_text",
     "expression",
     "is_missing",

@@ -39,6 +39,17 @@ _RUN_TIME_ERRORS = (
 )
 
 
+class Told:
+    """The values of the names that templates read, made ready once for all templates that read them."""
+
+    __slots__ = ("context", "names")
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = names
+        # As `Template.new_context` makes it where there are no globals and blocks, for a fifth of the time.
+        self.context = Context(ENVIRONMENT, dict(names), None, _NO_BLOCKS)
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A compiled expression.
@@ -49,7 +60,7 @@ class Expression:
     source: str
     names: frozenset[str]
     words: frozenset[str]
-    _run: Callable[[Mapping[str, Any]], Any]
+    _run: Callable[[Context], Any]
 
     def evaluate(self, **names: Any) -> Any:
         """Give the expression's value; None when it is absent.
@@ -58,7 +69,11 @@ class Expression:
         LookupNeeded when it touches a contact that is not looked up yet, and ValueError when a name
         that it reads is not given.
         """
-        value = _guarded("expression", self.names, self._run, names)
+        return self.evaluated(Told(names))
+
+    def evaluated(self, told: Told) -> Any:
+        """Do as `evaluate`, with names that are ready."""
+        value = _guarded("expression", self.names, self._run, told)
         return None if isinstance(value, Absent) else value
 
 
@@ -69,14 +84,14 @@ class Text:
     source: str
     names: frozenset[str]
     words: frozenset[str]
-    _run: Callable[[Mapping[str, Any]], Any]
+    _run: Callable[[Context], Any]
 
-    def value(self, **names: Any) -> str | int | float | date:
+    def value(self, told: Told) -> str | int | float | date:
         """Give what the text makes; where it is one hole and nothing else, that value with its type.
 
         Raises as `render` does.
         """
-        value: str | float | date = _guarded("template", self.names, self._run, names)
+        value: str | float | date = _guarded("template", self.names, self._run, told)
         return value
 
     def render(self, **names: Any) -> str:
@@ -85,7 +100,7 @@ class Text:
         Raises UnmappableError with the field `template` when a hole is absent, null, blank, or not a
         text, number or date; LookupNeeded and ValueError as `Expression.evaluate` does.
         """
-        return as_text(self.value(**names))
+        return as_text(self.value(Told(names)))
 
 
 @lru_cache(maxsize=8192)
@@ -118,13 +133,11 @@ def text(source: str, allowed: frozenset[str] = NAMES) -> Text:
         return Text(source, *read, _compile_text(HoleRewriter().visit(tree)))
 
 
-def _guarded(
-    field: str, needed: frozenset[str], run: Callable[[Mapping[str, Any]], Any], names: Mapping[str, Any]
-) -> Any:
-    if not needed <= names.keys():
-        raise ValueError(f"not given: {', '.join(sorted(needed - names.keys()))}")
+def _guarded(field: str, needed: frozenset[str], run: Callable[[Context], Any], told: Told) -> Any:
+    if not needed <= told.names.keys():
+        raise ValueError(f"not given: {', '.join(sorted(needed - told.names.keys()))}")
     try:
-        return run(names)
+        return run(told.context)
     except UnmappableError as error:
         if error.field == field:
             raise
@@ -157,34 +170,28 @@ class _CompileFaults:
             raise TemplateFaultError("brackets or operators nested too deep", "something simpler") from error
 
 
-def _compile_expression(tree: nodes.Expr) -> Callable[[Mapping[str, Any]], Any]:
+def _compile_expression(tree: nodes.Expr) -> Callable[[Context], Any]:
     body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), tree, lineno=1)]
     template = _from_tree(nodes.Template(body, lineno=1))
 
-    def run(names: Mapping[str, Any]) -> Any:
-        context = _context(names)
+    def run(context: Context) -> Any:
         for _ in template.root_render_func(context):
             pass
-        return context.vars["result"]
+        return context.vars.pop("result")
 
     return run
 
 
-def _compile_text(tree: nodes.Template) -> Callable[[Mapping[str, Any]], str]:
+def _compile_text(tree: nodes.Template) -> Callable[[Context], str]:
     template = _from_tree(tree)
 
-    def run(names: Mapping[str, Any]) -> str:
-        made = bounded("".join(template.root_render_func(_context(names))))
+    def run(context: Context) -> str:
+        made = bounded("".join(template.root_render_func(context)))
         if not made.strip():
             raise UnmappableError("template", "a text without content", "a value")
         return made
 
     return run
-
-
-def _context(names: Mapping[str, Any]) -> Context:
-    # As `Template.new_context` makes it where there are no globals and no blocks, for a fifth of the time.
-    return Context(ENVIRONMENT, dict(names), None, _NO_BLOCKS)
 
 
 _NO_BLOCKS: dict[str, Any] = {}
