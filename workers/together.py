@@ -127,7 +127,8 @@ class _Line:
 
 
 def _packed(*words: Any) -> bytes:
-    return hiredis.pack_command(words)
+    packed: bytes = hiredis.pack_command(words)
+    return packed
 
 
 class _Trips:
