@@ -11,7 +11,8 @@ from integration.config_file import ConfigWatch
 from integration.sources import SOURCES
 from workers.desk import Desk
 from workers.doorbell import Doorbell
-from workers.store import Store, connect
+from workers.store import Store, connect, connection_maker
+from workers.together import Together
 
 ENVIRON = {
     "HUBSPOT_SECRET": "hubspot-client-secret-1",
@@ -116,9 +117,11 @@ def write_config(folder: Path, text: str | None = None) -> Path:
 
 def make_desk(folder: Path, client, text: str | None = None) -> Desk:
     """A desk on the store of a test, over a connection as the web has it."""
-    client = connect(url_of(client))
+    url = url_of(client)
+    store = Store(connect(url))
     watch = ConfigWatch(write_config(folder, text), ENVIRON)
-    return Desk(watch, Store(client), Doorbell.silent())
+    together = Together(store, connection_maker(url), answer_seconds=5.0)
+    return Desk(watch, store, Doorbell.silent(), together=together)
 
 
 def url_of(client) -> str:

@@ -9,10 +9,8 @@ import time
 
 import pytest
 
-from integration import later
 from integration.answer_headers import ANSWER_HEADERS
 from integration.asgi import Gate, wsgi_environ
-from integration.delivery import Reply
 from integration.problems import MAX_BODY_BYTES
 
 
@@ -243,77 +241,3 @@ def test_nothing_of_the_processs_environment_is_in_a_request(monkeypatch):
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
 def test_what_is_not_a_request_is_left_alone(kind):
     asyncio.run(Gate(echo)({"type": kind}, None, None))
-
-
-def promising(start):
-    """An application that leaves its answer for later."""
-
-    def app(environ, start_response):
-        environ[later.KEY].start = start
-        start_response(
-            "202 ACCEPTED", [("Content-Type", "text/html"), ("Content-Length", "0"), ("X-Kept", "1")]
-        )
-        return [b""]
-
-    return app
-
-
-def test_an_answer_left_for_later_is_given_when_it_is_finished_and_no_thread_waits_for_it():
-    tells = []
-
-    async def many():
-        gate = Gate(promising(tells.append), threads=1)
-        asked = [asyncio.create_task(ask(gate, [piece(b"x", more=False)])) for _ in range(50)]
-        await asyncio.wait(asked, timeout=0.5)
-        assert len(tells) == 50
-        early = [task.done() for task in asked]
-        for number, tell in enumerate(tells):
-            reply = Reply(status=200, body=b"%d" % number, content_type="text/plain", headers={"X-Own": "2"})
-            threading.Thread(target=tell, args=(lambda reply=reply: reply,)).start()
-        return early, await asyncio.wait_for(asyncio.gather(*asked), 10)
-
-    early, answered = asyncio.run(many())
-    assert not any(early)
-    assert {body for _, _, body in answered} == {b"%d" % number for number in range(50)}
-    status, headers, body = answered[0]
-    assert status == 200
-    assert headers[b"content-length"] == str(len(body)).encode()
-    assert (headers[b"content-type"], headers[b"x-kept"], headers[b"x-own"]) == (b"text/plain", b"1", b"2")
-
-
-def test_a_fault_while_an_answer_is_finished_is_told_as_ours_and_without_its_words():
-    def start(tell):
-        def finish():
-            raise ValueError("3001112233")
-
-        tell(finish)
-
-    status, headers, body = run(Gate(promising(start)), [piece(b"x", more=False)])
-    assert status == 500
-    assert headers[b"content-type"] == b"application/problem+json"
-    assert b"3001112233" not in body
-
-
-def test_what_is_left_for_later_beside_a_refusal_is_not_begun():
-    begun = []
-
-    def app(environ, start_response):
-        environ[later.KEY].start = begun.append
-        start_response("500 INTERNAL SERVER ERROR", [])
-        return [b""]
-
-    assert run(Gate(app), [piece(b"x", more=False)])[0] == 500
-    assert begun == []
-
-
-@pytest.mark.parametrize(("size", "here"), [(10, True), (20_000, False)])
-def test_a_small_request_that_waits_for_nothing_is_answered_without_a_thread(size, here):
-    threads = []
-
-    def app(environ, start_response):
-        threads.append(threading.current_thread())
-        return echo(environ, start_response)
-
-    asyncio_thread = threading.current_thread()
-    run(Gate(app, at_once=lambda path: path == "/hooks/forms"), [piece(b"x" * size, more=False)])
-    assert (threads[0] is asyncio_thread) is here

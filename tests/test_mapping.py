@@ -8,7 +8,7 @@ from integration.config import Account, Config, HubspotSource, JsonSource, Looku
 from integration.delivery import Delivery
 from integration.errors import ConfigError, UnmappableError
 from integration.mapping import LONGEST_FIELD, Headers, RouteBook, faults, fill, match, read_field, told_names
-from integration.templates import NOT_LOOKED_UP, LookupNeeded
+from integration.templates import NOT_LOOKED_UP, LookupNeeded, Told
 
 ACCOUNT = Account(name="bogota", server="0003", token="t", timezone="America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -44,12 +44,12 @@ def names(_account=None, **changes):
 
 
 def found(book, event, source="forms"):
-    return match(book, source, lambda _: names(event=event))
+    return match(book, source, lambda _: Told(names(event=event)))
 
 
 def filled(event=EVENT, **changes):
     book = RouteBook.of(config(route(**changes)))
-    return {field.name: field for field in fill(book.routes["forms"][0], names(event=event))}
+    return {field.name: field for field in fill(book.routes["forms"][0], Told(names(event=event)))}
 
 
 # --- faults ----------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from flask import Flask
 from integration import logs
 from integration.app import make_app
 from integration.errors import StoreAwayError
+from integration.incoming import signed_url
 from integration.problems import install
-from integration.receiver import receiver_blueprint, signed_url
+from integration.receiver import receiver_blueprint
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,

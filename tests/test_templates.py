@@ -16,6 +16,7 @@ from integration.templates import (
     NOT_LOOKED_UP,
     LookupNeeded,
     TemplateFaultError,
+    Told,
     expression,
     text,
 )
@@ -283,9 +284,9 @@ def test_a_text_that_comes_out_empty_is_unmappable():
 
 
 def test_a_text_of_one_hole_keeps_the_type_of_its_value():
-    day = text("{{ '01/03/2026' | date('%d/%m/%Y') }}").value()
+    day = text("{{ '01/03/2026' | date('%d/%m/%Y') }}").value(Told({}))
     assert (day, type(day)) == (date(2026, 3, 1), date)
-    assert text("{{ '2026-03-01T10:00:00Z' | date }}").value() == datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert text("{{ '2026-03-01T10:00:00Z' | date }}").value(Told({})) == datetime(2026, 3, 1, 10, tzinfo=UTC)
 
 
 # --- dates -----------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import queue
 import signal
 import socket
 import threading
@@ -18,87 +18,130 @@ from integration.errors import StoreAwayError
 from integration.plan import plan_delivery
 from integration.sources import SOURCES
 from support import make_desk, signed, url_of
-from workers.store import Store, connect
-from workers.together import MOST_CALLS, PATIENCE_SECONDS, TRIPS_AT_ONCE, Together
+from workers.store import Store, connect, connection_maker
+from workers.together import MOST_CALLS, PATIENCE_SECONDS, TRIPS_AT_ONCE, Together, _Line
 
 
-class Slow(Store):
-    """A store whose first trip does not begin until it is told to, so that others gather behind it."""
-
-    def __init__(self, client):
-        super().__init__(client)
-        self.go = threading.Event()
-        self.sizes = []
-
-    def call_all(self, calls):
-        self.sizes.append(len(calls))
-        assert self.go.wait(10)
-        return super().call_all(calls)
+def together_on(url, **more):
+    store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
+    return Together(store, connection_maker(url, connect_seconds=0.4), answer_seconds=1.2, **more)
 
 
-def ask(together, *words):
-    told = queue.Queue()
-    together.call(*words, tell=told.put)
-    return told
+@pytest.fixture
+def sizes(monkeypatch):
+    """How many calls each round trip had."""
+    seen, ask = [], _Line._ask
+
+    async def watched(self, calls, *, load=False):
+        seen.append(len(calls))
+        return await ask(self, calls, load=load)
+
+    monkeypatch.setattr(_Line, "_ask", watched)
+    return seen
 
 
-def test_those_who_wait_share_a_round_trip_and_each_gets_its_own_reply(store):
-    slow = Slow(connect(url_of(store)))
-    together = Together(slow)
-    asked = [ask(together, "pause", f"lane{n}", "why") for n in range(20)]
-    slow.go.set()
-    assert [told.get(timeout=10)[0] for told in asked] == [""] * 20
-    assert sum(slow.sizes) == 20
-    assert len(slow.sizes) <= 4
-    assert [store.hget(f"{{ringback}}:lane:lane{n}", "paused") for n in range(20)] == ["why"] * 20
+async def all_of(*asked):
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+def test_those_who_wait_share_a_round_trip_and_each_gets_its_own_reply(store, sizes):
+    async def many():
+        together = together_on(url_of(store))
+        await together.call("sweep", 1)
+        sizes.clear()
+        return await all_of(*(together.call("pause", f"lane{n}", f"why {n}") for n in range(20)))
+
+    assert [reply[0] for reply in asyncio.run(many())] == [""] * 20
+    assert sum(sizes) == 20
+    assert len(sizes) <= TRIPS_AT_ONCE
+    assert [store.hget(f"{{ringback}}:lane:lane{n}", "paused") for n in range(20)] == [
+        f"why {n}" for n in range(20)
+    ]
 
 
 def test_one_that_is_refused_harms_none_beside_it(store):
-    slow = Slow(connect(url_of(store)))
-    together = Together(slow)
-    first = ask(together, "sweep", 1)
-    asked = [
-        ask(together, "pause", "lane", "why"),
-        ask(together, "no such command"),
-        ask(together, "sweep", 1),
-    ]
-    slow.go.set()
-    replies = [told.get(timeout=10) for told in [first, *asked]]
-    assert replies[0] == []
-    assert replies[1][0] == ""
-    assert isinstance(replies[2], redis.ResponseError)
-    assert replies[3] == []
+    async def several():
+        together = together_on(url_of(store))
+        asked = [("sweep", 1), ("pause", "lane", "why"), ("no such command",), ("sweep", 1)]
+        return await all_of(*(together.call(*words) for words in asked))
+
+    first, paused, refused, last = asyncio.run(several())
+    assert (first, last) == ([], [])
+    assert paused[0] == ""
+    assert isinstance(refused, redis.ResponseError)
 
 
 def test_a_store_that_lost_the_script_gets_it_again(store):
-    together = Together(Store(connect(url_of(store))))
-    assert ask(together, "sweep", 1).get(timeout=10) == []
-    store.script_flush()
-    assert ask(together, "sweep", 1).get(timeout=10) == []
+    async def twice():
+        together = together_on(url_of(store))
+        first = await together.call("sweep", 1)
+        store.script_flush()
+        return first, await together.call("sweep", 1)
+
+    assert asyncio.run(twice()) == ([], [])
+
+
+def test_another_loop_begins_anew(store):
+    together = together_on(url_of(store))
+    assert [asyncio.run(together.call("sweep", 1)) for _ in range(2)] == [[], []]
 
 
 @pytest.mark.parametrize("how", ["stopped", "gone"])
 def test_with_a_store_that_does_not_answer_everybody_is_told_within_two_seconds(start_valkey, how):
     server = start_valkey()
-    together = Together(Store(connect(server.url, timeout_seconds=1.2, connect_seconds=0.4)))
-    assert ask(together, "sweep", 1).get(timeout=10) == []
-    if how == "stopped":
+
+    async def timed(together):
+        asked_at = time.monotonic()
+        with pytest.raises(StoreAwayError):
+            await together.call("sweep", 1)
+        return time.monotonic() - asked_at
+
+    async def go_on():
+        together = together_on(server.url)
+        assert await together.call("sweep", 1) == []
+        if how == "stopped":
+            os.kill(server.pid, signal.SIGSTOP)
+        else:
+            server.kill()
+        asked = []
+        for _ in range(12):
+            asked.append(asyncio.create_task(timed(together)))
+            await asyncio.sleep(0.1)
+        took = await asyncio.gather(*asked)
+        if how == "stopped":
+            os.kill(server.pid, signal.SIGCONT)
+            assert await together.call("sweep", 1) == []
+        return took
+
+    # Each was told when it was due; what is measured here may be late by what this loop waited.
+    assert max(asyncio.run(go_on())) < 2.5
+
+
+def test_who_asked_and_is_gone_harms_nobody(store):
+    async def leave():
+        together = together_on(url_of(store))
+        gone = asyncio.create_task(together.call("pause", "lane", "why"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await together.call("sweep", 1)
+
+    assert asyncio.run(leave()) == []
+    assert store.hget("{ringback}:lane:lane", "paused") == "why"
+
+
+def test_a_reply_that_comes_too_late_is_nobody_elses(start_valkey):
+    server = start_valkey()
+
+    async def go_on():
+        together = together_on(server.url)
+        assert await together.call("sweep", 1) == []
         os.kill(server.pid, signal.SIGSTOP)
-    else:
-        server.kill()
-    took = []
-    asked = []
-    for _ in range(12):
-        asked.append((time.monotonic(), ask(together, "sweep", 1)))
-        time.sleep(0.1)
-    for at, told in asked:
-        assert isinstance(told.get(timeout=10), StoreAwayError)
-        took.append(time.monotonic() - at)
-    # Each was told when it was due; what is measured here may be late by what this thread waited.
-    assert max(took) < 2.5
-    if how == "stopped":
+        with pytest.raises(StoreAwayError):
+            await together.call("pause", "late", "why")
         os.kill(server.pid, signal.SIGCONT)
-        assert ask(together, "sweep", 1).get(timeout=10) == []
+        return await all_of(*(together.call("sweep", 1) for _ in range(3 * TRIPS_AT_ONCE)))
+
+    assert asyncio.run(go_on()) == [[]] * 3 * TRIPS_AT_ONCE
 
 
 def one_delivery(desk):
@@ -114,15 +157,13 @@ def one_delivery(desk):
 
 
 def admit_soon(desk):
-    told = queue.Queue()
-    desk.admit_soon(*one_delivery(desk), told.put)
-    return told.get(timeout=10)
+    return asyncio.run(desk.admit_soon(desk.admission(*one_delivery(desk))))
 
 
 def test_an_admission_is_told_only_when_the_store_has_it(tmp_path, store):
     desk = make_desk(tmp_path, store)
     desk.bind()
-    admitted = admit_soon(desk)()
+    admitted = admit_soon(desk)
     assert len(admitted.answer.recalls) == 1
     assert store.exists(f"{{ringback}}:recall:{admitted.answer.recalls[0]}")
 
@@ -133,10 +174,10 @@ def test_a_full_store_is_told_as_one_that_cannot_take_it(tmp_path, start_valkey)
         desk.bind()
         client.config_set("maxmemory", "1")
         with pytest.raises(StoreAwayError):
-            admit_soon(desk)()
+            admit_soon(desk)
         assert client.keys("*recall*") == []
         client.config_set("maxmemory", "0")
-        assert len(admit_soon(desk)().answer.recalls) == 1
+        assert len(admit_soon(desk).answer.recalls) == 1
 
 
 def test_an_admission_into_a_store_that_was_emptied_is_not_acknowledged_and_the_next_one_binds(
@@ -146,47 +187,56 @@ def test_an_admission_into_a_store_that_was_emptied_is_not_acknowledged_and_the_
     desk.bind()
     store.flushall()
     with pytest.raises(StoreAwayError):
-        admit_soon(desk)()
+        admit_soon(desk)
     assert not desk.at_hand
     assert len(desk.admit(*one_delivery(desk)).answer.recalls) == 1
 
 
 class Away:
-    """A store that cannot be reached, and says so only when it is told to."""
+    """A connection on which nothing is answered, until it is told to break."""
 
     def __init__(self):
-        self.sizes = []
-        self.may_say_so = threading.Semaphore(0)
+        self.packed = []
+        self.breaks = asyncio.Event()
 
-    def call_all(self, calls):
-        self.sizes.append(len(calls))
-        self.may_say_so.acquire(timeout=20)
-        raise StoreAwayError("TimeoutError")
+    async def send_packed_command(self, packed, check_health):
+        self.packed.append(packed)
 
+    async def read_response(self, timeout):  # noqa: ASYNC109  (redis-py's)
+        await self.breaks.wait()
+        raise redis.ConnectionError
 
-def test_who_waited_too_long_is_told_with_those_whose_trip_failed():
-    away, now = Away(), [100.0]
-    together = Together(away, clock=lambda: now[0])
-    asked = [ask(together, "sweep", 1) for _ in range(3 * MOST_CALLS)]
-    assert eventually(lambda: len(away.sizes) == TRIPS_AT_ONCE)
-    now[0] += PATIENCE_SECONDS * 2
-    away.may_say_so.release()
-    # All but those of the other trip, which is still under way.
-    longest = max(away.sizes)
-    assert eventually(lambda: sum(told.qsize() for told in asked) >= len(asked) - longest)
-    away.may_say_so.release(100)
+    async def disconnect(self, nowait):
+        pass
 
 
-def eventually(holds, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+def test_who_waited_too_long_is_told_with_those_whose_trip_failed(store):
+    now = [100.0]
+
+    async def wait():
+        lines = [Away() for _ in range(TRIPS_AT_ONCE)]
+        made = iter(lines)
+        together = Together(Store(store), lambda: next(made), answer_seconds=60, clock=lambda: now[0])
+        asked = [asyncio.create_task(together.call("sweep", 1)) for _ in range(3 * MOST_CALLS)]
+        await asyncio.sleep(0.05)
+        under_way = [line for line in lines if line.packed]
+        now[0] += PATIENCE_SECONDS * 2
+        under_way[0].breaks.set()
+        await asyncio.sleep(0.2)
+        told = sum(task.done() for task in asked)
+        for line in lines:
+            line.breaks.set()
+        await asyncio.wait(asked)
+        return len(under_way), told, [task.exception() for task in asked]
+
+    under_way, told, errors = asyncio.run(wait())
+    # All but those of the other trips, which are still under way.
+    assert told == (3 - under_way + 1) * MOST_CALLS
+    assert all(isinstance(error, StoreAwayError) for error in errors)
 
 
-def test_the_store_is_asked_once_whatever_comes_of_it():
+@pytest.mark.parametrize("on_the_loop", [False, True])
+def test_the_store_is_asked_once_whatever_comes_of_it(on_the_loop):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         came = []
 
@@ -198,7 +248,8 @@ def test_the_store_is_asked_once_whatever_comes_of_it():
                 connection.close()
 
         threading.Thread(target=hang_up, daemon=True).start()
-        store = Store(connect(f"redis://127.0.0.1:{listening.getsockname()[1]}/0"))
+        url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+        on_a_loop, here = together_on(url), Store(connect(url))
         with pytest.raises(StoreAwayError):
-            store.call("sweep", 1)
+            asyncio.run(on_a_loop.call("sweep", 1)) if on_the_loop else here.call("sweep", 1)
         assert len(came) == 1

@@ -6,7 +6,7 @@ from .mutant import mutant
 
 _SCRIPT = "workers/lua/*.lua"
 _LEDGER = "workers/ledger.py"
-_RECEIVER = "integration/receiver.py"
+_INTAKE = "integration/intake.py"
 _STORE_CHECK = "integration/store_check.py"
 
 ONCE = (
@@ -114,11 +114,11 @@ ALL_OR_NOTHING = (
     ),
     mutant(
         "503 while the store is away",
-        "the sender is told that all is well",
+        "the sender is told that it sends too much",
         "test_receiver.py::test_with_the_store_away_the_sender_is_told_to_come_again",
-        file=_RECEIVER,
-        before='return self._refuse(delivery, 503, "not stored"',
-        after='return self._refuse(delivery, 202, "not stored"',
+        file=_INTAKE,
+        before="return self._refuse(settings, delivery, began, 503, retry_after",
+        after="return self._refuse(settings, delivery, began, 429, retry_after",
     ),
     mutant(
         "nobody waits for a store that hangs",

@@ -67,8 +67,8 @@ GUARDS = (
         "a stranger's direction marks steer the terminal where a line is written at once",
         "test_logs.py::test_what_steers_a_terminal_is_escaped_on_the_short_way_too",
         file=_LOGS,
-        before="    line = _escape_controls_of_json(logger, method, str(_JSON(logger, method, event)))\n",
-        after="    line = str(_JSON(logger, method, event))\n",
+        before='        ours.write(_escape_controls_of_json(None, "info", line) + "\\n")\n',
+        after='        ours.write(line + "\\n")\n',
     ),
     mutant(
         "a log line that cannot be written is not shown",

@@ -142,8 +142,8 @@ GUARDS = (
         "rate limit of a source",
         "it may send as often as it likes",
         "test_receiver.py::test_over_its_rate_a_source_gets_429_with_retry_after",
-        file="integration/receiver.py",
-        before="if self._settings.rate_per_minute is None:\n            return None",
+        file="integration/intake.py",
+        before="if settings.rate_per_minute is None:\n            return None",
         after="if True:\n            return None",
     ),
     mutant(
@@ -158,9 +158,9 @@ GUARDS = (
         "no answer says which check failed",
         "a 401 tells why",
         "test_receiver.py::test_a_forged_delivery_is_refused_and_leaves_nothing",
-        file="integration/receiver.py",
-        before='return self._refuse(delivery, 401, "not verified")',
-        after='return self._refuse(delivery, 401, "not verified", f"{error.check}: {error.why}")',
+        file="integration/intake.py",
+        before="return self._refuse(settings, delivery, began, 401)",
+        after='return self._refuse(settings, delivery, began, 401, f"{error.check}: {error.why}")',
     ),
     mutant(
         "tries to sign in are limited",
