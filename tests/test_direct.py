@@ -124,6 +124,7 @@ APPLICATION = {
     "a further part": (f"/hooks/salesforce/{KEY}/more", {}, FORM, {}),
     "a slash at the end": ("/hooks/forms/", {}, FORM, {}),
     "an escaped address": ("/hooks/forms", {}, FORM, {"raw_path": b"/hooks/f%6frms"}),
+    "an escaped key": ("/hooks/salesforce/a+b", {}, FORM, {"raw_path": b"/hooks/salesforce/a%2Bb"}),
     "read, not sent": ("/hooks/forms", {}, b"", {"method": "GET"}),
     "packed": ("/hooks/forms", {b"content-encoding": b"gzip"}, FORM, {}),
     "shorter than announced": ("/hooks/forms", {b"content-length": b"9999"}, FORM, {}),

@@ -148,9 +148,9 @@ def test_the_report_is_given_again_where_the_reply_was_lost(world, worker):
     copy = world.copy()
     worker.ask("c1")
     world.put_back(copy)
-    read, worker.store._read = worker.store._read, lambda reply: reply[-1]
+    read, worker.store.read = worker.store.read, lambda reply: reply[-1]
     worker.sweep()
-    worker.store._read = read
+    worker.store.read = read
     Member(world).sweep()
     worker.sweep()
     worker.sweep()

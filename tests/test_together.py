@@ -198,6 +198,7 @@ class Away:
     def __init__(self):
         self.packed = []
         self.breaks = asyncio.Event()
+        self.left = False
 
     async def send_packed_command(self, packed, check_health):
         self.packed.append(packed)
@@ -207,7 +208,7 @@ class Away:
         raise redis.ConnectionError
 
     async def disconnect(self, nowait):
-        pass
+        self.left = True
 
 
 def test_who_waited_too_long_is_told_with_those_whose_trip_failed(store):
@@ -233,6 +234,19 @@ def test_who_waited_too_long_is_told_with_those_whose_trip_failed(store):
     # All but those of the other trips, which are still under way.
     assert told == (3 - under_way + 1) * MOST_CALLS
     assert all(isinstance(error, StoreAwayError) for error in errors)
+
+
+def test_a_connection_on_which_something_went_wrong_is_left(store):
+    """What is still to come on it would be taken for the reply of the next who asks."""
+
+    async def ask_in_vain():
+        line = Away()
+        line.breaks.set()
+        with pytest.raises(StoreAwayError):
+            await Together(Store(store), lambda: line, answer_seconds=60).call("sweep", 1)
+        return line.left
+
+    assert asyncio.run(ask_in_vain())
 
 
 @pytest.mark.parametrize("on_the_loop", [False, True])

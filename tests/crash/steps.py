@@ -14,6 +14,7 @@ import socket
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import redis
@@ -23,6 +24,7 @@ import workers.lookup
 import workers.tasks
 from integration.wolkvox_http import Line
 from workers.store import PREFIX, Store
+from workers.together import _Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +48,8 @@ class Steps:
         self._crash_at = crash_at
         self._last_words = last_words
         self._lock = threading.Lock()
-        self._doing = threading.local()
+        # Of a thread, or of a task on a loop.
+        self._doing: ContextVar[str | None] = ContextVar("doing", default=None)
         self._times: Counter[str] = Counter()
         self._armed = False
         self.passed: list[str] = []
@@ -75,13 +78,13 @@ class Steps:
     @contextmanager
     def doing(self, what: str, *, counted: bool = False) -> Iterator[str]:
         """Name what the steps of this thread are for. Work inside of other work goes by the outer name."""
-        outer = getattr(self._doing, "what", None)
-        if outer is None:
-            self._doing.what = self._numbered(what) if counted else what
+        outer = self._doing.get()
+        named = outer or (self._numbered(what) if counted else what)
+        before = self._doing.set(named)
         try:
-            yield self._doing.what
+            yield named
         finally:
-            self._doing.what = outer
+            self._doing.reset(before)
 
     def _numbered(self, what: str) -> str:
         if what.startswith(QUESTIONS):
@@ -93,7 +96,7 @@ class Steps:
     def at(self, port: int | None, phase: str) -> None:
         """Note what happened on a socket."""
         peer = self._peers.get(port or 0)
-        what = getattr(self._doing, "what", None) or peer
+        what = self._doing.get() or peer
         if peer is None or (peer == "store" and (phase == "connected" or what.startswith(QUESTIONS))):
             return
         if peer == "broker" and phase != "sent":
@@ -157,6 +160,7 @@ def _watch_work(steps: Steps) -> None:
     ]
     for owner, name, what in named:
         setattr(owner, name, _named(steps, getattr(owner, name), what))
+    _Line.ask = _on_the_loop(steps, _Line.ask)
 
 
 def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
@@ -168,6 +172,18 @@ def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
             return done
 
     return act
+
+
+def _on_the_loop(steps: Steps, real: Callable) -> Callable:
+    """Name a round trip of a loop: what it sends goes out at once, what comes is read in no name."""
+
+    async def ask(line: object, calls: list[tuple]) -> list:
+        with steps.doing(calls[0][0], counted=True) as doing:
+            replies = await real(line, calls)
+        steps.step(f"{doing}: received")
+        return replies
+
+    return ask
 
 
 def _asked(args: tuple) -> str:

@@ -8,6 +8,8 @@ _BODY = "integration/request_body.py"
 _BODIES = "integration/sources/bodies.py"
 _SOAP = "integration/sources/soap.py"
 _GATE = "integration/asgi.py"
+_DIRECT = "integration/direct.py"
+_LEFT = "test_direct.py::test_what_is_not_plain_is_left_to_the_application"
 
 GUARDS = (
     mutant(
@@ -143,5 +145,36 @@ GUARDS = (
         file="integration/sources/salesforce.py",
         before='_CREDENTIALS = frozenset({"SessionId"})',
         after='_CREDENTIALS = frozenset({"NoSuchElement"})',
+    ),
+    mutant(
+        "a packed body is left to the application",
+        "it is read as it is where deliveries are answered without the application",
+        _LEFT,
+        file=_DIRECT,
+        before='        if headers.get("content-encoding", "").strip().lower() not in _UNPACKED:\n',
+        after="        if False:\n",
+    ),
+    mutant(
+        "a body that is not as long as announced is left to the application",
+        "a part of it is taken for the whole",
+        _LEFT,
+        file=_DIRECT,
+        before='        if headers.get("content-length", str(len(body))) != str(len(body)):\n',
+        after="        if False:\n",
+    ),
+    mutant(
+        "a limit is asked for before a delivery is taken",
+        "a source sends as often as it likes where deliveries are answered without the application",
+        "test_direct.py::test_a_source_with_a_limit_is_asked_about_where_that_may_wait",
+        file="integration/intake.py",
+        before="return self._desk.at_hand and settings.rate_per_minute is None",
+        after="return self._desk.at_hand",
+    ),
+    mutant(
+        "a connection that may hold replies still is left",
+        "the next who asks gets the reply of the one before",
+        "test_together.py::test_a_connection_on_which_something_went_wrong_is_left",
+        file="workers/together.py",
+        before="            await line.leave()\n",
     ),
 )

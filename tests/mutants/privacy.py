@@ -13,8 +13,16 @@ GUARDS = (
         "they are written as they are",
         "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
         file=_LOGS,
-        before="    mask_event,\n    _TIME,\n    _short_way,",
-        after="    _TIME,\n    _short_way,",
+        before="    mask_event,\n    _TIME,\n    structlog.stdlib.ProcessorFormatter.wrap",
+        after="    _TIME,\n    structlog.stdlib.ProcessorFormatter.wrap",
+    ),
+    mutant(
+        "scrubber of lines that are written at once",
+        "they are written as they are",
+        "test_logs.py::test_a_line_written_the_short_way_is_the_line_that_others_would_be_handed",
+        file=_LOGS,
+        before='_TIME(None, "info", mask_event(None, "info", told))',
+        after='_TIME(None, "info", told)',
     ),
     mutant(
         "scrubber of libraries' log lines",

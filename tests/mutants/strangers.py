@@ -63,8 +63,8 @@ GUARDS = (
         "a browser may frame it, keep it and guess its type",
         "test_api.py::test_every_answer_carries_the_headers_that_keep_a_browser_from_using_it",
         file="integration/answer_headers.py",
-        before="            headers.add(name, value)\n",
-        after="            pass\n",
+        before="        headers.add(name, value)\n",
+        after="        pass\n",
     ),
     mutant(
         "what a head may hold before it is complete",
