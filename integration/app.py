@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import sentry_sdk
 import structlog
 from flask import Flask
 
@@ -13,7 +14,7 @@ from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
 from integration.direct import Direct
-from integration.environment import config_path, seen_file, store_url
+from integration.environment import broker_url, config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
 from integration.intake import Intake
@@ -23,10 +24,12 @@ from integration.receiver import blueprint_of
 from integration.refusals import RefusalBook
 from integration.reporting import SentryReporter, start_sentry
 from integration.tally import Tally
+from workers.bell import NO_BELL, Bell, bell_of
+from workers.celery_app import app as celery
 from workers.desk import Desk
 from workers.pulse import Pulse
 from workers.store import Store, connect, connection_maker
-from workers.tasks import celery_doorbell
+from workers.tasks import TAKE_TURN, celery_doorbell
 from workers.together import Together
 from workers.watchman import Watchman
 from workers.witness import Witness
@@ -75,7 +78,7 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     tally = Tally()
     connection = connection_maker(store_url(environ), connect_seconds=STORE_CONNECT_SECONDS)
     together = Together(store, connection, answer_seconds=STORE_ANSWER_SECONDS)
-    desk = Desk(watch, store, celery_doorbell(tally), tally, together)
+    desk = Desk(watch, store, celery_doorbell(tally), tally, together, _bell(environ))
     _look_at_store(desk)
     app = compose(desk, Rates(client))
     app.extensions["pulse"] = Pulse(desk.processes, store.who)
@@ -95,6 +98,14 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     app.register_blueprint(health_blueprint(desk))
     dashboard.install(app, desk, rates, access)
     return app
+
+
+def _bell(environ: Mapping[str, str]) -> Bell:
+    """Give the bell for the store where it is the broker, too. With Sentry each ring tells what caused it."""
+    in_the_store = broker_url(environ) == broker_url({**environ, "BROKER_URL": ""})
+    if not in_the_store or sentry_sdk.get_client().is_active():
+        return NO_BELL
+    return bell_of(celery, TAKE_TURN)
 
 
 def _look_at_store(desk: Desk) -> None:

@@ -140,6 +140,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            await self._live(scope, receive, send)
             return
         body = bytearray()
         try:
@@ -151,6 +152,15 @@ class Gate:
         finally:
             self._held -= len(body)
         await _send(send, answered)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do what is to be done before the first request, so that it need not wait for that."""
+        if scope["type"] == "lifespan" and (await receive())["type"] == "lifespan.startup":
+            if self._direct is not None:
+                await self._direct.open()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
 
     async def _gather(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         if _announced(scope) > MAX_BODY_BYTES:

@@ -35,6 +35,10 @@ class Direct:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
+    async def open(self) -> None:
+        """Make ready what the first delivery would have to wait for otherwise."""
+        await self._intake.open()
+
     def source_of(self, scope: Mapping[str, Any]) -> tuple[Source, str | None] | None:
         """Give the source of a request (ASGI) and the key in its address; None: not to be answered here."""
         path: str = scope["path"]

@@ -83,6 +83,10 @@ class Intake:
         self._rates = rates
         self._refusals = refusals or NoRefusals()
 
+    async def open(self) -> None:
+        """Make ready what the first delivery would wait for otherwise, as far as the store answers."""
+        await self._desk.open()
+
     def source(self, name: str, url_key: str | None) -> Source | None:
         """Give a source by its name in an address, with a key or without; None: no such address."""
         settings = self._desk.config.sources.get(name)

@@ -238,6 +238,25 @@ def test_nothing_of_the_processs_environment_is_in_a_request(monkeypatch):
     assert "HUBSPOT_CLIENT_SECRET" not in wsgi_environ(scope(), b"")
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_what_is_not_a_request_is_left_alone(kind):
-    asyncio.run(Gate(echo)({"type": kind}, None, None))
+def test_what_is_not_a_request_is_left_alone():
+    asyncio.run(Gate(echo)({"type": "websocket"}, None, None))
+
+
+def test_what_the_first_delivery_would_wait_for_is_done_before_it():
+    class Direct:
+        opened = 0
+
+        async def open(self):
+            self.opened += 1
+
+    direct, said = Direct(), []
+    told = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive():
+        return told.pop(0)
+
+    async def send(message):
+        said.append((message["type"], direct.opened))
+
+    asyncio.run(Gate(echo, direct=direct)({"type": "lifespan"}, receive, send))
+    assert said == [("lifespan.startup.complete", 1), ("lifespan.shutdown.complete", 1)]

@@ -132,7 +132,7 @@ def test_the_web_is_the_factory_that_exists():
     words = options(granian_command, server())
     module, _, name = words["app"].partition(":")
     assert words["factory"]
-    assert words["interface"] == "asginl"
+    assert words["interface"] == "asgi"
     assert callable(getattr(importlib.import_module(module), name))
 
 

@@ -81,6 +81,27 @@ def test_a_store_that_lost_the_script_gets_it_again(store):
     assert asyncio.run(twice()) == ([], [])
 
 
+def test_connections_are_opened_before_somebody_asks_and_a_store_that_is_away_is_found_by_who_asks(
+    store, start_valkey
+):
+    async def opened(url):
+        together = together_on(url)
+        await together.open()
+        return together, [line._connection.is_connected for line in together._trips._free]
+
+    assert asyncio.run(opened(url_of(store)))[1] == [True] * TRIPS_AT_ONCE
+    server = start_valkey()
+    server.kill()
+
+    async def ask_in_vain():
+        together, connected = await opened(server.url)
+        with pytest.raises(StoreAwayError):
+            await together.call("sweep", 1)
+        return connected
+
+    assert asyncio.run(ask_in_vain()) == [False] * TRIPS_AT_ONCE
+
+
 def test_another_loop_begins_anew(store):
     together = together_on(url_of(store))
     assert [asyncio.run(together.call("sweep", 1)) for _ in range(2)] == [[], []]

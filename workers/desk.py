@@ -23,6 +23,7 @@ from workers.agenda import Agenda
 from workers.alerts import Alerts
 from workers.arrivals import Arrivals
 from workers.audit import Audit
+from workers.bell import hang
 from workers.inquiry import Answer, LaneInUseError, ask_in_lane
 from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from integration.delivery import Delivery
     from integration.plan import Outcome
     from integration.recall import RecallRequest
+    from workers.bell import Bell
     from workers.doorbell import Doorbell
     from workers.parking import Step
     from workers.store import Store
@@ -98,8 +100,12 @@ class Desk:
         doorbell: Doorbell,
         tally: Tally | None = None,
         together: Together | None = None,
+        bell: Bell | None = None,
     ) -> None:
-        """Work on a store. With `together` a running loop may admit, too."""
+        """Work on a store. With `together` a running loop may admit, too.
+
+        `bell` is hung in the store when the accounts are bound; without one nothing is hung or taken down.
+        """
         self.watch = watch
         self.store = store
         self.lanes = Lanes(store)
@@ -122,6 +128,7 @@ class Desk:
         self._doorbell = doorbell
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
         self._together = together
+        self._bell = bell
         self._book: RouteBook | None = None
         self._bound: Config | None = None
         self._bound_in = ""
@@ -145,6 +152,9 @@ class Desk:
     @property
     def book(self) -> RouteBook:
         """Give the compiled routes of that configuration."""
+        return self._compiled()
+
+    def _compiled(self) -> RouteBook:
         config = self.config
         if self._book is None or self._book.config is not config:
             self._book = RouteBook.of(config)
@@ -188,6 +198,8 @@ class Desk:
             raise StoreAwayError("the store may lose what it takes") from error
         key = self.lanes.id_key()
         later = self.lanes.bind(lane_ids(config, key))
+        if self._bell is not None:
+            hang(self.store, self._bell)
         if later == 0:
             self._bound, self._bound_in = config, self.store.witness.history
         return later
@@ -210,6 +222,12 @@ class Desk:
     def at_hand(self) -> bool:
         """Tell whether an admission needs nothing but the store: no look at files, nothing to bind."""
         return self._together is not None and self._bound is self.watch.current and not self.watch.due
+
+    async def open(self) -> None:
+        """Compile the routes and open the running loop's connections, as far as the store answers."""
+        self._compiled()
+        if self._together is not None:
+            await self._together.open()
 
     async def admit_soon(self, admission: Admission) -> Admitted:
         """Do as `admit_prepared` does where everything is at hand, together with others, on the running loop.

@@ -36,11 +36,11 @@ READ_BYTES = 8192
 
 # The store builds a script's functions anew each time it runs, so what runs for every delivery and every push
 # holds no more than that takes.
-_INTAKE = ("keys", "history", "recalls", "lane", "admit", "answer")
+_INTAKE = ("keys", "history", "recalls", "lane", "bell", "admit", "answer")
 _TURN = ("keys", "history", "recalls", "lane", "turn", "answer")
 _SEARCH = ("keys", "history", "recalls", "search", "answer")
 _WHOLE = (
-    *("keys", "history", "recalls", "lane", "turn", "lend", "admit", "operate", "stand"),
+    *("keys", "history", "recalls", "lane", "bell", "turn", "lend", "admit", "operate", "stand"),
     *("processes", "tally", "alerts", "people", "jobs", "purge", "forget", "commands", "answer"),
 )
 

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.worker")
 
 STORE_WAIT_SECONDS = 2.0
+TAKE_TURN = "ringback.take_turn"
 
 _engine: Engine | None = None
 
 
-@shared_task(name="ringback.take_turn", ignore_result=True)
+@shared_task(name=TAKE_TURN, ignore_result=True)
 def take_turn(lane: str) -> None:
     """Answer a lane's doorbell."""
     if _engine is not None:
@@ -53,7 +54,7 @@ def look_up(source: str) -> None:
 def celery_doorbell(tally: Tally) -> Doorbell:
     """Make the doorbell that rings through Celery, and counts its rings."""
     return Doorbell(
-        lambda lane, headers: _publish("ringback.take_turn", lane, headers),
+        lambda lane, headers: _publish(TAKE_TURN, lane, headers),
         lambda source, headers: _publish("ringback.look_up", source, headers),
         trace=trace_headers,
         tally=tally,

@@ -75,11 +75,18 @@ class Together:
 
         Raises StoreAwayError when it cannot be done now, RedisError for a mistake of ours.
         """
+        return await self._here().call(words)
+
+    async def open(self) -> None:
+        """Open the connections of this loop, as far as the store answers."""
+        await self._here().open()
+
+    def _here(self) -> _Trips:
         loop = asyncio.get_running_loop()
         if self._trips is None or self._trips.loop is not loop:
             lines = [_Line(self._store, self._connection()) for _ in range(TRIPS_AT_ONCE)]
             self._trips = _Trips(loop, lines, self._answer_seconds, self._clock)
-        return await self._trips.call(words)
+        return self._trips
 
 
 class _Line:
@@ -120,6 +127,11 @@ class _Line:
         except ResponseError as error:
             return error
 
+    async def open(self) -> None:
+        """Connect; where that fails now, the first who asks finds out."""
+        with suppress(RedisError, OSError):
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+
     async def leave(self) -> None:
         """Close the connection: what is still to come on it would be taken for other replies."""
         with suppress(RedisError, OSError):
@@ -147,6 +159,11 @@ class _Trips:
         self._clock = clock
         self._waiting: deque[_Call] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._answer_seconds):
+                await asyncio.gather(*(line.open() for line in self._free))
 
     def call(self, words: Words) -> asyncio.Future[Any]:
         told: asyncio.Future[Any] = self.loop.create_future()

@@ -53,7 +53,7 @@ def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]
             "-m",
             "integration.serving",
             "--interface",
-            "asginl",
+            "asgi",
             "--factory",
             "integration.asgi:create_app",
         ),

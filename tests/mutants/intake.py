@@ -137,6 +137,22 @@ ALL_OR_NOTHING = (
         after="if False:",
     ),
     mutant(
+        "the bell in the store is taken down where the broker is elsewhere",
+        "messages pile up in a queue that nobody reads",
+        "test_bell.py::test_it_is_taken_down_when_the_broker_is_elsewhere_and_hung_again_in_a_store_that_was_emptied",
+        file="workers/bell.py",
+        before='            store.client.hdel(meta, "bell_queue", "bell")\n',
+        after="            pass\n",
+    ),
+    mutant(
+        "a caller rings where no bell hangs",
+        "the lane sleeps until the sweep looks at it",
+        "test_bell.py::test_where_none_hangs_the_caller_rings",
+        file="workers/lua/bell.lua",
+        before="  if not hung[1] then return false end\n",
+        after="  if not hung[1] then return true end\n",
+    ),
+    mutant(
         "the store is asked once",
         "redis-py repeats a command that may have been done",
         "test_together.py::test_the_store_is_asked_once_whatever_comes_of_it",

@@ -191,10 +191,11 @@ local function answer_line(delivery, done)
     join(done.cancelled), join(done.too_late)}, ';')
 end
 
+-- The lanes that the caller has to ring for: those for which no bell hangs here.
 local function ring(lanes)
   local out = {}
   for id in pairs(lanes) do
-    if Lane.rest(Lane.load(id)) then out[#out + 1] = id end
+    if Lane.rest(Lane.load(id)) and not Bell.ring(id) then out[#out + 1] = id end
   end
   return out
 end

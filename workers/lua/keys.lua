@@ -61,6 +61,7 @@
 -- fields of P meta
 --   seq      arrivals so far, from which ids are made
 --   lane_key the HMAC key of lane ids; cookie_key signs the dashboard's cookies
+--   bell_queue, bell         the broker's queue in this store, and the message that rings for a lane (bell.py)
 --   adopted  how far events parked by a version without groups are grouped
 --   layout, upgraded         how far recalls of 0.1.0 are in this layout
 --   history  the name of this history; tick: changes of lanes and recalls so far, it only grows
