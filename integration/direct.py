@@ -15,6 +15,7 @@ import sentry_sdk
 from integration.delivery import header_name
 from integration.incoming import Incoming
 from integration.intake import Prepared
+from integration.problems import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -60,7 +61,7 @@ class Direct:
         headers = headers_of(scope["headers"])
         if headers.get("content-encoding", "").strip().lower() not in _UNPACKED:
             return None
-        if headers.get("content-length", str(len(body))) != str(len(body)):
+        if len(body) > MAX_BODY_BYTES or headers.get("content-length", str(len(body))) != str(len(body)):
             return None
         return Incoming(
             method=scope["method"],

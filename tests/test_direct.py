@@ -129,6 +129,12 @@ APPLICATION = {
     "packed": ("/hooks/forms", {b"content-encoding": b"gzip"}, FORM, {}),
     "shorter than announced": ("/hooks/forms", {b"content-length": b"9999"}, FORM, {}),
     "too long": ("/hooks/forms", {}, b" " * (MAX_BODY_BYTES + 1), {}),
+    "too long, and does not say so": (
+        "/hooks/forms",
+        {b"content-length": None},
+        b" " * (MAX_BODY_BYTES + 1),
+        {},
+    ),
     "another address": ("/v1/recalls", {}, FORM, {}),
 }
 

@@ -159,8 +159,16 @@ GUARDS = (
         "a part of it is taken for the whole",
         _LEFT,
         file=_DIRECT,
-        before='        if headers.get("content-length", str(len(body))) != str(len(body)):\n',
-        after="        if False:\n",
+        before=' or headers.get("content-length", str(len(body))) != str(len(body)):\n',
+        after=":\n",
+    ),
+    mutant(
+        "a body over the limit is left to the application",
+        "it is taken where deliveries are answered without the application",
+        _LEFT,
+        file=_DIRECT,
+        before="if len(body) > MAX_BODY_BYTES or headers",
+        after="if headers",
     ),
     mutant(
         "a limit is asked for before a delivery is taken",
