@@ -93,7 +93,8 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     install(app)
     intake = Intake(desk, rates, RefusalBook(desk))
     app.register_blueprint(blueprint_of(intake))
-    app.extensions[DIRECT] = Direct(intake)
+    # Sentry listens in Flask, and is to hear of every delivery.
+    app.extensions[DIRECT] = None if sentry_sdk.get_client().is_active() else Direct(intake)
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))
     dashboard.install(app, desk, rates, access)

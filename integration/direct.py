@@ -2,15 +2,13 @@
 
 Flask would do nothing for them that is not done here, and takes longer for it than the delivery itself.
 Whatever is not plain (another method, an address that does not exist, a packed body, a limit that has to be
-asked for) is left to the application, which knows them all. Sentry listens there, and so gets all of them.
+asked for) is left to the application, which knows them all.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-import sentry_sdk
 
 from integration.delivery import header_name
 from integration.incoming import Incoming
@@ -43,7 +41,7 @@ class Direct:
     def source_of(self, scope: Mapping[str, Any]) -> tuple[Source, str | None] | None:
         """Give the source of a request (ASGI) and the key in its address; None: not to be answered here."""
         path: str = scope["path"]
-        if not path.startswith(_PREFIX) or scope["method"] != "POST" or sentry_sdk.get_client().is_active():
+        if not path.startswith(_PREFIX) or scope["method"] != "POST":
             return None
         # In an address that is escaped somewhere the application may see other parts.
         if scope["raw_path"] not in {None, path.encode()}:

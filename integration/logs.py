@@ -22,7 +22,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 import orjson
-import sentry_sdk
 import structlog
 from pydantic import BaseModel, SecretStr
 
@@ -295,6 +294,8 @@ def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
             masked[key] = value
         elif key in _OWN:
             masked[key] = mask_text(_as_text(value))
+        elif value is True or value is False or value is None:
+            masked[mask_text(key)] = value
         else:
             masked[mask_text(key)] = mask_value(value, key)
     return masked
@@ -356,9 +357,9 @@ def info(name: str, event: str, **facts: Any) -> None:
 
 
 def _only_handler() -> StandardError | None:
-    """Give our handler where it is the only one and writes JSON."""
+    """Give our handler where it is the only one and writes JSON; Sentry brings one of its own."""
     handlers = logging.root.handlers
-    if len(handlers) != 1 or sentry_sdk.get_client().is_active():
+    if len(handlers) != 1:
         return None
     ours = handlers[0]
     return ours if isinstance(ours, StandardError) and ours.json else None

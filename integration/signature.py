@@ -6,7 +6,6 @@ Nothing here quotes what was received or what was expected, reads a clock, or pa
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -49,7 +48,7 @@ def by_secret(check: str, place: int, secrets: int) -> str:
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
     """Give the 32 bytes of HMAC-SHA256."""
-    return hmac.new(key, message, hashlib.sha256).digest()
+    return hmac.digest(key, message, "sha256")
 
 
 def secret_bytes(secret: SecretStr) -> bytes:

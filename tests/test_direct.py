@@ -10,6 +10,7 @@ import threading
 import pytest
 import sentry_sdk
 
+from integration import app as web
 from integration.app import compose
 from integration.asgi import SMALL_BYTES, Gate
 from integration.direct import Direct, headers_of
@@ -184,11 +185,9 @@ def test_where_sentry_listens_the_application_gets_all(webs, monkeypatch):
         def is_active(self):
             return True
 
-    scope = {"path": "/hooks/forms", "raw_path": b"/hooks/forms", "method": "POST"}
-    direct = Direct(webs.intake)
-    assert direct.source_of(scope) is not None
+    assert compose(webs.desk, NoRates()).extensions[web.DIRECT] is not None
     monkeypatch.setattr(sentry_sdk, "get_client", Listening)
-    assert direct.source_of(scope) is None
+    assert compose(webs.desk, NoRates()).extensions[web.DIRECT] is None
 
 
 def test_a_fault_of_ours_is_told_as_one_and_without_its_words(webs, monkeypatch):

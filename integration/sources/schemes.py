@@ -10,6 +10,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from integration.errors import NotVerifiedError
@@ -61,7 +62,11 @@ def standard_key(secret: SecretStr) -> bytes:
     The specification writes it as `whsec_` and base64; its libraries also take the base64 alone, and pad
     it. A text without the prefix that is not base64 is itself the key.
     """
-    text = secret.get_secret_value().strip()
+    return _standard_key(secret.get_secret_value().strip())
+
+
+@lru_cache(maxsize=1024)
+def _standard_key(text: str) -> bytes:
     bare = text.removeprefix(_STANDARD_PREFIX)
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
