@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -75,27 +76,33 @@ def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Se
             send(stage, sender.single(1000), 16, 3.0)
             send(stage, sender.hubspot(10), 4, 3.0)
     for _ in range(plan.rounds):
-        for connections in plan.connections:
-            thing = f"accept single, {connections} connections"
-            most = round((MOST_SINGLE if connections > 1 else MOST_SINGLE / 4) * seconds)
-            for system, stage in stages.items():
-                _try(results, thing, system, stage, partial(sender.single, most), connections, seconds)
-        if plan.batches:
-            _batches(results, plan, stages, sender)
+        for kind in _kinds(plan, sender):
+            for connections in plan.connections:
+                most = round(kind.most * seconds / (4 if connections == 1 else 1))
+                for system, stage in stages.items():
+                    if system == RINGBACK or kind.baseline:
+                        thing = f"accept {kind.name}, {connections} connections"
+                        _try(results, thing, system, stage, partial(kind.write, most), connections, seconds)
 
 
-def _batches(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
-    seconds = plan.accept_seconds
-    most = round(MOST_BATCHES * seconds)
-    kinds: tuple[tuple[str, Callable[[int], Iterator[bytes]], int, int], ...] = (
-        (f"accept HubSpot batch of {BATCH}", sender.hubspot, most, 8),
-        (f"accept Salesforce message of {BATCH}", sender.salesforce, most, 8),
-        ("accept a duplicate, 32 connections", sender.duplicates, round(MOST_SINGLE * seconds), 32),
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of webhook: `most` are written for each second, `baseline` tells whether that takes them too."""
+
+    name: str
+    write: Callable[[int], Iterator[bytes]]
+    most: int
+    baseline: bool
+
+
+def _kinds(plan: Plan, sender: Sender) -> tuple[_Kind, ...]:
+    single = _Kind("single", sender.single, MOST_SINGLE, baseline=True)
+    more = (
+        _Kind(f"HubSpot batch of {BATCH}", sender.hubspot, MOST_BATCHES, baseline=True),
+        _Kind(f"Salesforce message of {BATCH}", sender.salesforce, MOST_BATCHES, baseline=False),
+        _Kind("a duplicate", sender.duplicates, MOST_SINGLE, baseline=False),
     )
-    for thing, write, number, connections in kinds:
-        for system, stage in stages.items():
-            if system == RINGBACK or "HubSpot" in thing:
-                _try(results, thing, system, stage, partial(write, number), connections, seconds)
+    return (single, *more) if plan.batches else (single,)
 
 
 def _try(  # noqa: PLR0913, PLR0917  (what is sent, where, and how)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bench.results import Results
 
-HUBSPOT = f"accept HubSpot batch of {BATCH}"
+HUBSPOT = f"accept HubSpot batch of {BATCH}, 32 connections"
 SINGLE = "accept single, {} connections"
 MANY = "1,000,000 queued"
 FEW = "1,000 queued"

@@ -26,7 +26,7 @@ class Plan:
 
 
 WHOLE = Plan(
-    limit_seconds=660,
+    limit_seconds=900,
     rounds=3,
     accept_seconds=2.0,
     connections=(1, 32, 128),
@@ -42,7 +42,7 @@ WHOLE = Plan(
     accounts=5000,
 )
 QUICK = Plan(
-    limit_seconds=105,
+    limit_seconds=130,
     rounds=1,
     accept_seconds=1.5,
     connections=(1, 32),
