@@ -35,6 +35,7 @@ TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
 QUIET = SERVER_LIMIT + GUARD
 PATIENCE = 30
+GRACE = 1500
 HALF_HOUR_MS = 1_800_000
 DAILY_LIMIT = 6
 
@@ -750,10 +751,11 @@ class LaneMachine(RuleBasedStateMachine):
         else:
             assert later == 0
             self.lanes.resume(lane)
-            assert self.lanes.acquire(lane, "a stranger", self.terms(timedelta()))[0].kind in {
-                "stopped",
-                "busy",
-            }
+            kind = self.lanes.acquire(lane, "a stranger", self.terms(timedelta())).claim.kind
+            assert kind in {"stopped", "busy"}
+            if kind == "stopped":
+                # Whoever's lease was over has lost the lane to the stranger.
+                self.world.holder[lane] = None
         assert self.lanes.bind(self.world.bound) == 0
 
     def call_may_run(self, lane: str) -> bool:
@@ -779,6 +781,7 @@ class LaneMachine(RuleBasedStateMachine):
     @rule()
     def a_worker_sweeps(self):
         before = self.view()
+        moved = self.client.hget(self.store.key("meta"), "moved")
         rung = dict(self.lanes.sweep())
         self.clock_went_back = False
         after = self.view()
@@ -786,8 +789,18 @@ class LaneMachine(RuleBasedStateMachine):
         assert all(now < score <= now + PATIENCE * 1000 for score in after.due.values())
         for name, lane in before.lanes.items():
             if name in before.due and before.due[name] <= now and self.may_go_on(lane):
-                assert name in rung
+                assert name in rung or (
+                    moved is not None and 0 <= now - int(moved) < GRACE and name in self.line()
+                )
         assert before.recalls == after.recalls
+
+    def line(self) -> list[str]:
+        return list(self.client.zrange(self.store.key("line"), 0, -1))
+
+    @invariant()
+    def who_stands_in_line_is_rung_for(self):
+        for name in self.line():
+            assert self.client.hget(self.store.key(f"lane:{name}"), "rung") != "0"
 
     def is_paused(self, fields: dict[str, str]) -> bool:
         ends = float(fields.get("paused_until") or 0)

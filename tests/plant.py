@@ -20,12 +20,12 @@ from support import ENVIRON, account, make_desk
 class Plant:
     """A store of its own, workers, and the sandbox."""
 
-    def __init__(self, folder, server, sandbox, more):
+    def __init__(self, folder, server, sandbox, more, names=("bogota",)):
         self.folder = folder
         self.server = server
         self.sandbox = sandbox
         self.copy_folder = folder / "copy"
-        self.text = account("bogota", sandbox.url, more=more)
+        self.text = "".join(account(name, sandbox.url, token=f"token-of-{name}", more=more) for name in names)
         self.desk = self.fresh_desk()
         self.desk.bind()
         self.logs = []
@@ -61,9 +61,9 @@ class Plant:
             worker.kill()
         self.workers.clear()
 
-    def ask(self, customer="c1"):
+    def ask(self, customer="c1", *, account="bogota"):
         request = request_from_fields(
-            self.desk.config.accounts["bogota"],
+            self.desk.config.accounts[account],
             campaign_id="10",
             customer_id=customer,
             recall_telephone="300 111 2233",

@@ -186,7 +186,7 @@ def claim(desk, name="bogota"):
     """Begin a push, as a worker does; gives what ends it."""
     lane, account = desk.lanes.bound()[name], desk.config.accounts[name]
     terms = terms_of(account, utc_now())
-    claimed, _ = desk.lanes.acquire(lane, secrets.token_hex(8), terms)
+    claimed = desk.lanes.acquire(lane, secrets.token_hex(8), terms).claim
     assert isinstance(claimed, Claim)
 
     def finish(**outcome):

@@ -60,7 +60,7 @@ def push(desk):
         desk.bind()
         lane = desk.lanes.bound()[account]
         terms = terms_of(desk.config.accounts[account], datetime.now(UTC))
-        claim, _ = desk.lanes.acquire(lane, "nonce", terms)
+        claim = desk.lanes.acquire(lane, "nonce", terms).claim
         assert isinstance(claim, Claim)
         attempt = Attempt(
             started_at=datetime.now(UTC),

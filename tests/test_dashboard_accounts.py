@@ -62,7 +62,7 @@ def ask(desk, account="bogota", customer="80123456", due=timedelta(hours=3)):
 def push(desk, outcome, account="bogota"):
     lane, settings = desk.lanes.bound()[account], desk.config.accounts[account]
     terms = terms_of(settings, datetime.now(UTC))
-    claim, _ = desk.lanes.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms)
+    claim = desk.lanes.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms).claim
     assert isinstance(claim, Claim)
     desk.lanes.finish(lane, claim, 1, outcome, more=False, terms=terms)
 

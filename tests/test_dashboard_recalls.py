@@ -52,7 +52,7 @@ class World:
 
     def push(self, *outcomes):
         lane = self.desk.lanes.bound()["bogota"]
-        claim, _ = self.desk.lanes.acquire(lane, f"n{len(outcomes)}", TERMS)
+        claim = self.desk.lanes.acquire(lane, f"n{len(outcomes)}", TERMS).claim
         for step, outcome in enumerate(outcomes, start=1):
             self.desk.lanes.finish(lane, claim, step, outcome, more=False, terms=TERMS)
 

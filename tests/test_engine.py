@@ -16,8 +16,10 @@ from integration.recall import State
 from integration.sandbox import Sandbox
 from support import ENVIRON, SOURCES_AND_ROUTES, account, url_of, write_config
 from workers import engine as engine_module
+from workers import shift as shift_module
 from workers.engine import OWN_TURNS, SWEEP_LANES, Engine
 from workers.store import Store, connect
+from workers.turn import TURN_RECALLS
 
 
 class Bell:
@@ -143,31 +145,53 @@ def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
     assert eventually(seen)
 
 
-def test_a_doorbell_holds_its_thread_while_others_are_idle_and_a_turn_of_the_sweep_never_does(works):
+def test_a_doorbell_holds_its_thread_while_nobody_waits_and_a_turn_of_the_sweep_never_does(works):
     for n in range(45):
         works.ask(f"c{n}")
     pushed = lambda: sum(call["method"] == "PUT" for call in works.sandbox.calls())  # noqa: E731
     works.engine.threads = 2
     works.engine._own_free.acquire()
     works.engine._own_turn(works.lane)
-    assert pushed() == 20
+    assert pushed() == TURN_RECALLS
     works.engine.answer(works.lane)
     assert pushed() == 45
 
 
-def test_where_all_threads_are_busy_a_doorbell_gets_a_short_turn(works):
-    for n in range(25):
+def test_a_turn_that_leaves_work_behind_rings_again(works):
+    for n in range(TURN_RECALLS + 1):
+        works.ask(f"c{n}")
+    works.engine.take_turn(works.lane, single=True)
+    assert works.bell.lanes == [works.lane]
+
+
+def test_a_shift_that_leaves_lanes_waiting_has_them_taken_up_by_whoever_is_idle(works, monkeypatch):
+    monkeypatch.setattr(shift_module, "CROWDED_SECONDS", 0.0)
+    for n in range(TURN_RECALLS + 1):
         works.ask(f"c{n}")
     works.engine.threads = 1
     works.engine.answer(works.lane)
-    assert works.bell.lanes == [works.lane]
+    # Its thread is free a moment later, and nobody has come.
+    assert eventually(lambda: works.bell.lanes == [works.lane])
 
 
-def test_a_turn_that_leaves_work_behind_rings_again(works):
-    for n in range(21):
-        works.ask(f"c{n}")
-    works.engine.take_turn(works.lane)
-    assert works.bell.lanes == [works.lane]
+def test_no_doorbell_is_rung_for_a_thread_that_another_one_has_found(works, monkeypatch):
+    monkeypatch.setattr(engine_module, "RELIEF_SECONDS", 0.0)
+    works.engine.threads = 1
+    with works.engine.pulse.hearing.answering():
+        works.engine._ring_unless_taken(works.lane)
+        time.sleep(0.1)
+    assert works.bell.lanes == []
+
+
+def test_the_sweep_rings_for_lanes_in_line_as_many_doorbells_as_threads_are_idle(works):
+    lanes = [f"lane {n}" for n in range(5)]
+    works.store.client.zadd(works.store.key("line"), {lane: n for n, lane in enumerate(lanes)})
+    works.engine.threads = 3
+    works.engine._sweep_lanes()
+    assert works.bell.lanes == lanes[:3]
+    with works.engine.pulse.hearing.answering(), works.engine.pulse.hearing.answering():
+        works.engine._sweep_lanes()
+    assert works.bell.lanes == [*lanes[:3], lanes[0]]
 
 
 def test_a_lane_that_this_configuration_does_not_have_is_left_alone(works):
@@ -223,7 +247,7 @@ def test_when_all_threads_for_own_turns_are_busy_the_doorbell_is_rung_again(work
 
 
 def test_a_thread_is_free_again_after_its_own_turn_whatever_became_of_it(works):
-    def fails(lane):
+    def fails(lane, **_):
         raise RuntimeError("a fault")
 
     works.engine.take_turn = fails

@@ -10,7 +10,7 @@ from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError
 from integration.plan import CancelWanted, RecallWanted
 from integration.recall import CancelRequest, Filter, RecallRequest, State
-from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
+from workers.lane import Claim, Lanes, More, NoClaim, Outcome, Terms, lane_id, lane_state
 from workers.ledger import Keeping, Ledger
 from workers.recalls import Recalls
 from workers.store import Store
@@ -1294,3 +1294,88 @@ def test_a_claim_shows_no_telephone():
         history="",
     )
     assert "3001112233" not in f"{claim} {claim!r}"
+
+
+# --- the line of those that wait ---
+
+
+def in_line(world):
+    return world.lanes.waiting(9)
+
+
+def test_lanes_stand_in_line_as_they_came_and_leave_it_with_their_turn(world):
+    world.ask("c1", account="lima")
+    world.ask("c2")
+    world.ask("c3", account="lima")
+    assert in_line(world) == ["L2", "L1"]
+    world.acquire("L2")
+    assert in_line(world) == ["L1"]
+
+
+def test_who_has_had_a_turn_goes_behind_all_who_wait_whatever_the_clock_says(world):
+    world.ask("c1")
+    world.ask("c2")
+    world.ask("c3", account="lima")
+    claim = world.acquire()
+    world.pass_time(-3600)
+    told = world.lanes.finish("L1", claim, 1, ACCEPTED, more=More.ALONE, terms=TERMS)
+    assert (told.claim.kind, told.next_lane, told.taken) == ("released", "L2", False)
+    assert in_line(world) == ["L2", "L1"]
+
+
+def test_a_turn_goes_on_where_nobody_waits(world):
+    world.ask("c1")
+    world.ask("c2")
+    told = world.lanes.finish("L1", world.acquire(), 1, ACCEPTED, more=More.ALONE, terms=TERMS)
+    assert isinstance(told.claim, Claim)
+
+
+def test_a_lane_that_is_told_to_one_is_told_to_nobody_else(world):
+    for account in ("bogota", "lima"):
+        world.ask(account=account)
+    first = world.lanes.acquire("L2", "n1", TERMS, in_line=True)
+    assert (first.claim.kind, first.next_lane, first.taken) == ("in line", "L1", True)
+    claim = world.acquire("L1")
+    world.ask("c2")
+    told = world.lanes.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS, takes=True)
+    assert (told.next_lane, told.taken) == ("L2", True)
+    assert in_line(world) == ["L1"]
+
+
+def test_one_who_asks_again_for_a_lost_claim_gets_it_though_others_wait(world):
+    world.ask("c1")
+    claim = world.lanes.acquire("L1", "n1", TERMS, in_line=True).claim
+    world.ask("c2", account="lima")
+    assert world.lanes.acquire("L1", "n1", TERMS, in_line=True).claim == claim
+
+
+def test_a_lane_that_is_told_and_then_not_taken_up_is_found_by_the_sweep(world):
+    for account in ("bogota", "lima"):
+        world.ask(account=account)
+    world.lanes.acquire("L2", "n1", TERMS, in_line=True)
+    assert in_line(world) == ["L2"]
+    world.pass_time(1.6)
+    assert dict(world.lanes.sweep()) == {"L1": 2, "L2": 2}
+    assert set(in_line(world)) == {"L1", "L2"}
+
+
+def test_the_sweep_rings_for_no_lane_whose_turn_is_coming(world):
+    for account in ("bogota", "lima"):
+        world.ask(account=account)
+    for _ in range(20):
+        world.pass_time(1)
+        world.finish(world.acquire("L1"))
+        world.ask("c1")
+        assert "L2" not in dict(world.lanes.sweep())
+    # It is waiting, not left alone: nobody is to be told that no worker takes it.
+    assert world.lane("L2").reason is None
+    world.pass_time(1.6)
+    assert "L2" in dict(world.lanes.sweep())
+
+
+def test_a_lane_that_may_have_no_turn_leaves_the_line(world):
+    world.ask()
+    world.lanes.pause("L1", "maintenance")
+    assert in_line(world) == []
+    world.lanes.resume("L1")
+    assert in_line(world) == ["L1"]

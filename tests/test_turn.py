@@ -13,10 +13,10 @@ from integration.sandbox import Sandbox
 from integration.schedule import apply
 from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
-from workers.turn import LONGEST_TURN_SECONDS, TURN_RECALLS, TURN_SECONDS, Tools, Turn, utc_now
+from workers.shift import CROWDED_SECONDS, LONGEST_SECONDS, Shift
+from workers.turn import TURN_RECALLS, TURN_SECONDS, Tools, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
-LIMA = account("lima", zone="Lima", country="PE")
 
 
 class Notes:
@@ -44,7 +44,8 @@ class Notes:
 
 class Shop:
     def __init__(self, folder, store, sandbox, more=SHORT):
-        text = account("bogota", sandbox.url, more=more) + LIMA + SOURCES_AND_ROUTES
+        lima = account("lima", sandbox.url, zone="Lima", country="PE")
+        text = account("bogota", sandbox.url, more=more) + lima + SOURCES_AND_ROUTES
         self.desk = make_desk(folder, store, text)
         self.sandbox = sandbox
         self.notes = Notes()
@@ -54,12 +55,12 @@ class Shop:
         self.desk.bind()
         self.lane = self.desk.lanes.bound()["bogota"]
 
-    def ask(self, customer="c1", *, hours=24):
+    def ask(self, customer="c1", *, hours=24, account="bogota"):
         request = request_from_fields(
-            self.desk.config.accounts["bogota"],
+            self.desk.config.accounts[account],
             campaign_id="10",
             customer_id=customer,
-            recall_telephone="300 111 2233",
+            recall_telephone="+57 300 111 2233" if account == "bogota" else "+51 911 112 233",
             recall_date=(datetime.now(UTC) + timedelta(hours=hours)).isoformat(),
             now=datetime.now(UTC),
             source="api:test",
@@ -86,9 +87,12 @@ class Shop:
         }
         return Tools(**{**tools, **more})
 
-    def turn(self, **more):
-        accounts = {"bogota": self.desk.config.accounts["bogota"]}
-        return Turn(self.tools(**more), self.lane, accounts).run()
+    def turn(self, *, single=False, **more):
+        """A shift that begins on bogota's lane; True: lanes are left waiting."""
+        accounts = {
+            lane: {name: self.desk.config.accounts[name]} for name, lane in self.desk.lanes.bound().items()
+        }
+        return Shift(self.tools(**more), accounts.get, single=single).run(self.lane) is not None
 
     def recall(self, recall_id):
         return self.desk.recalls.get(recall_id)
@@ -130,46 +134,69 @@ def test_what_wolkvox_gets_is_what_was_asked(shop):
     assert (attempt.code, attempt.outcome) == ("202", "accepted")
 
 
-def test_a_long_queue_is_left_for_another_turn_after_a_while(shop):
+def test_a_turn_that_is_to_be_the_only_one_ends_after_a_while(shop):
     for n in range(TURN_RECALLS + 1):
         shop.ask(f"c{n}")
-    assert shop.turn() is True
+    assert shop.turn(single=True) is True
     assert len(shop.calls()) == TURN_RECALLS
-    assert shop.turn() is False
+    assert shop.turn(single=True) is False
     assert len(shop.calls()) == TURN_RECALLS + 1
 
 
-def test_while_no_other_lane_wants_the_thread_a_turn_goes_on(shop):
+def test_while_no_other_lane_waits_a_turn_goes_on(shop):
     for n in range(TURN_RECALLS + 5):
         shop.ask(f"c{n}")
     assert shop.turn(crowded=lambda: False) is False
     assert len(shop.calls()) == TURN_RECALLS + 5
 
 
-def test_a_turn_ends_when_others_come_to_want_the_thread(shop):
-    for n in range(TURN_RECALLS + 5):
-        shop.ask(f"c{n}")
-    assert shop.turn(crowded=lambda: len(shop.calls()) > TURN_RECALLS) is True
-    assert len(shop.calls()) == TURN_RECALLS + 1
+def test_lanes_that_wait_have_turns_one_after_the_other_over_one_connection(shop):
+    for n in range(TURN_RECALLS + 2):
+        shop.ask(f"b{n}")
+        shop.ask(f"l{n}", account="lima")
+    assert shop.turn() is False
+    asked = [call["body"]["customer_id"][0] for call in shop.calls()]
+    assert asked == ["b"] * TURN_RECALLS + ["l"] * TURN_RECALLS + ["b"] * 2 + ["l"] * 2
+    assert len(shop.opened) == 1
 
 
-def test_even_then_it_ends_now_and_then_so_that_a_changed_configuration_comes_to_the_lane(shop):
+def test_the_lane_that_waits_for_longest_goes_first_whichever_doorbell_is_answered(shop):
+    shop.ask("l", account="lima")
+    shop.ask("b")
+    assert shop.turn() is False
+    assert [call["body"]["customer_id"] for call in shop.calls()] == ["l", "b"]
+
+
+def test_a_shift_ends_now_and_then_where_no_thread_is_idle_and_later_where_some_are(shop):
+    for crowded, most in ((True, CROWDED_SECONDS), (False, LONGEST_SECONDS)):
+        for n in range(3):
+            shop.ask(f"{crowded}{n}")
+        clock = [boottime()]
+
+        class Slow(Line):
+            def push(self, call, **times):
+                clock[0] += most  # noqa: B023  (used at once)
+                return super().push(call, **{**times, "claimed_at": boottime()})
+
+        before = len(shop.calls())
+        assert shop.turn(crowded=lambda: crowded, boottime=lambda: clock[0], open_line=Slow) is True  # noqa: B023
+        assert len(shop.calls()) == before + 1
+        assert shop.turn() is False
+
+
+def test_a_slow_lane_goes_behind_those_that_wait_after_a_while(shop):
     for n in range(3):
-        shop.ask(f"c{n}")
-    started = boottime()
-    # Each look at the clock is a little later; the calls themselves are in time.
-    late = iter([started] * 4 + [started + LONGEST_TURN_SECONDS] * 100)
-    assert shop.turn(crowded=lambda: False, boottime=lambda: next(late)) is True
-    assert len(shop.calls()) == 1
+        shop.ask(f"b{n}")
+    shop.ask("l", account="lima")
+    clock = [boottime()]
 
+    class Slow(Line):
+        def push(self, call, **times):
+            clock[0] += TURN_SECONDS
+            return super().push(call, **{**times, "claimed_at": boottime()})
 
-def test_a_slow_lane_is_left_for_another_turn_after_a_while(shop):
-    for n in range(3):
-        shop.ask(f"c{n}")
-    started = boottime()
-    late = iter([started] * 4 + [started + TURN_SECONDS] * 100)
-    assert shop.turn(boottime=lambda: next(late)) is True
-    assert len(shop.calls()) == 1
+    shop.turn(crowded=lambda: False, boottime=lambda: clock[0], open_line=Slow)
+    assert [call["body"]["customer_id"] for call in shop.calls()] == ["b0", "l", "b1", "b2"]
 
 
 def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
@@ -179,9 +206,9 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
     real = shop.desk.lanes
 
     class Noted:
-        def acquire(self, *args):
+        def acquire(self, *args, **kwargs):
             asked_at.append(boottime())
-            return real.acquire(*args)
+            return real.acquire(*args, **kwargs)
 
         def finish(self, *args, **kwargs):
             asked_at.append(boottime())
@@ -297,7 +324,7 @@ def test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be(shop):
 
 def test_a_claim_that_took_too_long_is_not_sent(shop):
     recall = shop.ask("c1")
-    times = iter([0.0, 0.0, 100.0] + [100.0] * 100)
+    times = iter([0.0] * 4 + [100.0] * 100)
     shop.turn(boottime=lambda: next(times), open_line=lambda e: Line(e, clock=lambda: 100.0))
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
@@ -327,7 +354,7 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
 def test_an_account_this_worker_does_not_know_yet_is_left_for_another(shop):
     recall = shop.ask("c1")
     foreign = {"cali": shop.desk.config.accounts["bogota"]}
-    Turn(shop.tools(), shop.lane, foreign).run()
+    Shift(shop.tools(), {shop.lane: foreign}.get).run(shop.lane)
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
 

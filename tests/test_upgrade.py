@@ -89,7 +89,7 @@ def test_old_recalls_can_be_read_cancelled_pushed_and_purged_before_they_are_upg
             known[recall.id].recall_telephone,
             known[recall.id].route,
         )
-    claim, _ = lanes.acquire("seeded0", "n1", TERMS)
+    claim = lanes.acquire("seeded0", "n1", TERMS).claim
     assert claim.telephone == known[claim.recall_id].recall_telephone
     for recall in known.values():
         if recall.state is State.QUEUED and recall.id != claim.recall_id:

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,8 +23,9 @@ from integration.wolkvox_http import Line, boottime, judge
 from workers.desk import Desk, accounts_by_lane
 from workers.lookup import LookupDesk
 from workers.pulse import Pulse
+from workers.shift import Shift
 from workers.store import Store, connect
-from workers.turn import Tools, Turn, utc_now
+from workers.turn import Tools, utc_now
 from workers.watchman import Watchman
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
 UPGRADE_BATCHES = 50
 CHECK_IN_SECONDS = 60.0
+RELIEF_SECONDS = 0.05
 # Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
 OWN_TURNS = 16
 
@@ -93,7 +95,6 @@ class Engine:
             tally=self._tally,
             crowded=lambda: self.pulse.hearing.answering_now >= self.threads,
         )
-        self._short_tools = replace(self._tools, crowded=lambda: True)
         self.lookups = LookupDesk(self.desk)
         self.watchman = Watchman(self.desk, store.who, reporter)
         self.pulse = Pulse(self.desk.processes, store.who, reporter)
@@ -122,19 +123,34 @@ class Engine:
         with self.pulse.hearing.answering():
             self.lookups.look_up(source)
 
-    def take_turn(self, lane: str, *, short: bool = False) -> None:
-        """Take a turn on a lane; its doorbell is rung when there is more. Never raises StoreAwayError.
+    def take_turn(self, lane: str, *, single: bool = False) -> None:
+        """Take turns, first on this lane or one that waits for longer. Never raises StoreAwayError.
 
-        `short`: others wait for this thread, also while threads for doorbells are idle.
+        `single`: one turn, for others wait for this thread. A doorbell is rung when lanes are left waiting.
         """
         if self.stopping.is_set():
             return
-        accounts = self._accounts(lane)
-        if accounts is None:
+        left = Shift(self._tools, self._accounts, single=single).run(lane)
+        if left is None:
             return
-        tools = self._short_tools if short else self._tools
-        if Turn(tools, lane, accounts).run():
-            self._doorbell.ring(lane)
+        if single or self.stopping.is_set() or not self._full():
+            self._doorbell.ring(left)
+        else:
+            self._ring_unless_taken(left)
+
+    def _full(self) -> bool:
+        return 0 < self.threads <= self.pulse.hearing.answering_now
+
+    def _ring_unless_taken(self, lane: str) -> None:
+        """Ring when the thread that is free now stays so: there may be doorbells enough."""
+
+        def ring() -> None:
+            if not self._full():
+                self._doorbell.ring(lane)
+
+        timer = threading.Timer(RELIEF_SECONDS, ring)
+        timer.daemon = True
+        timer.start()
 
     def _accounts(self, lane: str) -> dict[str, Account] | None:
         """Give the accounts of a lane; None when this configuration does not have it."""
@@ -213,24 +229,45 @@ class Engine:
             self._reporter.swept(seconds)
 
     def _sweep_lanes(self) -> None:
+        bells = self._ring_for_idle_threads()
         for _ in range(SWEEP_BATCHES):
             due = self.desk.lanes.sweep(SWEEP_LANES)
             for lane, rings in due:
-                self._ring(lane, rings)
+                bells -= self._ring(lane, rings, bells)
             if len(due) < SWEEP_LANES:
                 return
 
-    def _ring(self, lane: str, rings: int) -> None:
+    def _ring_for_idle_threads(self) -> int:
+        """Ring for lanes that wait though threads of this worker are idle; gives how many are idle then.
+
+        Others may be taking the lanes in line, one after the other, with no doorbell on its way.
+        """
+        hearing = self.pulse.hearing
+        if not self.threads:
+            return SWEEP_LANES * SWEEP_BATCHES
+        idle = self.threads - hearing.answering_now
+        waiting = self.desk.lanes.waiting(idle) if hearing.deaf_since is None else []
+        for lane in waiting:
+            self._doorbell.ring(lane)
+        return idle - len(waiting)
+
+    def _ring(self, lane: str, rings: int, bells: int) -> int:
+        """Have a lane that is due taken up; gives how many of the doorbells that are worth ringing that took.
+
+        The lane stands in line, so one beyond them is taken up by a thread that was rung for another.
+        """
         if rings > 1 and self._own_free.acquire(blocking=False):
             self._own.submit(self._own_turn, lane)
-        else:
+            return 0
+        if bells > 0:
             self._doorbell.ring(lane)
+        return 1
 
     def _own_turn(self, lane: str) -> None:
         if self.pulse.hearing.helped():
             self._doorbell.ring(lane)
         try:
-            self._tolerantly(lambda: self.take_turn(lane, short=True))
+            self._tolerantly(lambda: self.take_turn(lane, single=True))
         finally:
             self._own_free.release()
 

@@ -13,14 +13,15 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from integration.stored import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from workers.store import Store
 
@@ -81,7 +82,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NoClaim:
-    """Nothing to be pushed: `kind` is busy, lost, empty, wait, paused, stopped or released."""
+    """Nothing to be pushed: `kind` is busy, lost, empty, wait, paused, stopped, released or in line."""
 
     kind: str
     reason: str = ""
@@ -115,6 +116,35 @@ class Outcome:
         return orjson.dumps({name: value for name, value in named.items() if value is not None})
 
 
+class More(StrEnum):
+    """Whether a turn goes on after what it tells of a recall."""
+
+    YES = "1"
+    NO = "0"
+    ALONE = "alone"
+    """If no other lane waits."""
+
+
+class Told(NamedTuple):
+    """What a turn is told: a claim or why there is none, whether to ring for its lane, and who is next.
+
+    `next_lane`, told where there is no claim, is the one that waits for longest. `taken`: it is the caller's
+    to take up, and nobody else is told of it.
+    """
+
+    claim: Claim | NoClaim
+    ring: bool = False
+    next_lane: str | None = None
+    taken: bool = False
+
+
+def _told(reply: Sequence[Any], *, takes: bool) -> Told:
+    text, ring, next_lane = reply
+    claim = _claimed(text)
+    taken = takes or (isinstance(claim, NoClaim) and claim.kind == "in line")
+    return Told(claim, bool(ring), next_lane or None, taken)
+
+
 def _claimed(text: str) -> Claim | NoClaim:
     reply = read_json(text)
     if reply["kind"] != "push":
@@ -145,19 +175,39 @@ class Lanes:
         """Give the random key under which tokens become lane ids; made once, kept in the store."""
         return self._store.secret("lane_key")
 
-    def acquire(self, lane: str, nonce: str, terms: Terms) -> tuple[Claim | NoClaim, bool]:
-        """Take the lane and claim its next recall. The flag: ring its doorbell."""
-        reply, ring = self._store.call("acquire", lane, nonce, terms.to_json())
-        return _claimed(reply), bool(ring)
+    def acquire(
+        self, lane: str, nonce: str, terms: Terms, *, in_line: bool = False, takes: bool = False
+    ) -> Told:
+        """Take the lane and claim its next recall.
 
-    def finish(
-        self, lane: str, claim: Claim, step: int, outcome: Outcome, *, more: bool, terms: Terms
-    ) -> tuple[Claim | NoClaim, bool]:
+        With `in_line` only if none waits for longer, which is told else and must be taken up. `takes`: where
+        there is no claim, the next lane is taken up.
+        """
+        words = lane, nonce, terms.to_json(), int(in_line), int(takes)
+        return _told(self._store.call("acquire", *words), takes=takes)
+
+    def finish(  # noqa: PLR0913  (what is told, and what is asked for)
+        self,
+        lane: str,
+        claim: Claim,
+        step: int,
+        outcome: Outcome,
+        *,
+        more: More | bool,
+        terms: Terms,
+        takes: bool = False,
+    ) -> Told:
         """Tell what became of the claimed recall and, with `more`, claim the next in the same step."""
-        reply, ring = self._store.call(
-            "finish", lane, claim.fence, step, claim.recall_id, outcome.to_json(), int(more), terms.to_json()
-        )
-        return _claimed(reply), bool(ring)
+        goes_on = more if isinstance(more, More) else str(int(more))
+        words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json(), int(takes)
+        return _told(self._store.call("finish", lane, *words), takes=takes)
+
+    def waiting(self, most: int) -> list[str]:
+        """Give the lanes that wait for a turn, those that wait for longest first."""
+        if most <= 0:
+            return []
+        line = self._store.key("line")
+        return list(self._store.guarded(lambda: self._store.client.zrange(line, 0, most - 1)))
 
     def sweep(self, limit: int = 100) -> list[tuple[str, int]]:
         """Give the lanes that are due, each with how often it was rung for since it was last taken."""

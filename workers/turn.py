@@ -19,7 +19,7 @@ from integration.recall import Attempt
 from integration.schedule import Drop
 from integration.tally import GAP, Tally
 from integration.wolkvox import build_call
-from workers.lane import Claim, NoClaim, Outcome, Terms
+from workers.lane import Claim, More, NoClaim, Outcome, Told
 from workers.quota import next_reset, terms_of
 from workers.recalls import attempt_line
 from workers.retry import (
@@ -40,17 +40,16 @@ if TYPE_CHECKING:
     from integration.config import Account
     from integration.wolkvox import Verdict
     from integration.wolkvox_http import Exchange, Line
-    from workers.lane import Lanes
+    from workers.lane import Lanes, Terms
     from workers.retry import Decision
+    from workers.shift import Shift
     from workers.store import Loss
 
 log = structlog.get_logger("ringback.turn")
 
-# While a thread is idle nobody waits for this one. Even so a turn ends now and then, so that a changed
-# configuration, or a worker with more room, comes to the lane.
-LONGEST_TURN_SECONDS = 20.0
+# After this a lane goes to the end of the line, if others stand there.
 TURN_SECONDS = 3.0
-TURN_RECALLS = 20
+TURN_RECALLS = 10
 FOREIGN_WAIT_MS = 5_000
 LATE_WAIT_MS = 200
 
@@ -85,7 +84,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a turn works with. Time and chance are handed in. `crowded`: another lane may want this thread."""
+    """What a turn works with. Time and chance are handed in. `crowded`: no thread is idle."""
 
     lanes: Lanes
     open_line: Callable[[str], Line]
@@ -109,53 +108,57 @@ def utc_now() -> datetime:
 class Turn:
     """One turn on one lane. `accounts` are those that share its token, by name."""
 
-    def __init__(self, tools: Tools, lane: str, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, tools: Tools, lane: str, accounts: Mapping[str, Account], shift: Shift) -> None:
         self._tools = tools
         self._lane = lane
         self._accounts = accounts
         self._account = next(iter(accounts.values()))
+        self._shift = shift
         self._started = tools.boottime()
         self._pushed = 0
         self._claimed_at = self._started
         self._answered_at: float | None = None
 
-    def run(self) -> bool:
-        """Push until the lane is empty, must wait, or the turn is over. True: ring its doorbell."""
-        claim, ring = self._acquire()
-        if not isinstance(claim, Claim):
-            return ring
-        with self._tools.open_line(self._account.endpoint) as line:
-            step = 0
-            while isinstance(claim, Claim):
-                outcome = self._push(line, claim)
-                step += 1
-                claim, ring = self._finish(claim, step, outcome)
-        return ring
+    def run(self, *, in_line: bool) -> Told:
+        """Push until the lane is empty, must wait, or the turn is over; gives what was told at its end.
+
+        With `in_line` only if no other lane waits for longer.
+        """
+        told, step = self._acquire(in_line=in_line), 0
+        while isinstance(told.claim, Claim):
+            outcome = self._push(self._shift.line_to(self._account.endpoint), told.claim)
+            step += 1
+            told = self._finish(told.claim, step, outcome)
+        return told
 
     def _terms(self) -> Terms:
         return terms_of(self._account, self._tools.now())
 
-    def _acquire(self) -> tuple[Claim | NoClaim, bool]:
-        nonce = secrets.token_hex(8)
-        self._claimed_at = self._tools.boottime()
-        return self._persist(lambda: self._tools.lanes.acquire(self._lane, nonce, self._terms()))
-
-    def _finish(self, claim: Claim, step: int, outcome: Outcome) -> tuple[Claim | NoClaim, bool]:
-        more = self._goes_on()
+    def _acquire(self, *, in_line: bool) -> Told:
+        nonce, takes = secrets.token_hex(8), self._shift.lasts()
         self._claimed_at = self._tools.boottime()
         return self._persist(
-            lambda: self._tools.lanes.finish(self._lane, claim, step, outcome, more=more, terms=self._terms())
+            lambda: self._tools.lanes.acquire(self._lane, nonce, self._terms(), in_line=in_line, takes=takes)
         )
 
-    def _goes_on(self) -> bool:
-        if self._tools.stopping():
-            return False
-        seconds = self._tools.boottime() - self._started
-        if not self._tools.crowded():
-            return seconds < LONGEST_TURN_SECONDS
-        return self._pushed < TURN_RECALLS and seconds < TURN_SECONDS
+    def _finish(self, claim: Claim, step: int, outcome: Outcome) -> Told:
+        more, takes = self._more(), self._shift.lasts()
+        self._claimed_at = self._tools.boottime()
+        return self._persist(
+            lambda: self._tools.lanes.finish(
+                self._lane, claim, step, outcome, more=more, terms=self._terms(), takes=takes
+            )
+        )
 
-    def _persist(self, ask: Callable[[], tuple[Claim | NoClaim, bool]]) -> tuple[Claim | NoClaim, bool]:
+    def _more(self) -> More:
+        if self._tools.stopping():
+            return More.NO
+        seconds = self._tools.boottime() - self._started
+        if self._pushed < TURN_RECALLS and seconds < TURN_SECONDS:
+            return More.YES
+        return More.ALONE if self._shift.lasts() else More.NO
+
+    def _persist(self, ask: Callable[[], Told]) -> Told:
         pause = 0.05
         give_up = self._tools.boottime() + self._account.lease_seconds
         while True:
@@ -163,7 +166,7 @@ class Turn:
                 return ask()
             except StoreAwayError:
                 if self._tools.boottime() + pause > give_up:
-                    return NoClaim("lost"), False
+                    return Told(NoClaim("lost"))
             self._tools.sleep(pause)
             pause = min(1.0, pause * 2)
 

@@ -172,7 +172,7 @@ def _turn(steps: Steps, told: Connection) -> None:
 
 def _short_turn(steps: Steps, told: Connection) -> None:
     workers.turn.TURN_RECALLS = 1
-    workers.turn.LONGEST_TURN_SECONDS = 0.0
+    workers.shift.CROWDED_SECONDS = workers.shift.LONGEST_SECONDS = 0.0
     _turn(steps, told)
 
 

@@ -129,7 +129,7 @@ def _direct(world: World) -> Request:
 def _claimed(world: World, *, lease_seconds: float | None = None) -> tuple[Claim, Terms]:
     terms = terms_of(world.desk.config.accounts["bogota"], datetime.now(UTC))
     terms = terms if lease_seconds is None else replace(terms, lease_seconds=lease_seconds)
-    claim, _ = world.desk.lanes.acquire(world.lane, secrets.token_hex(4), terms)
+    claim = world.desk.lanes.acquire(world.lane, secrets.token_hex(4), terms).claim
     return claim, terms
 
 

@@ -4,6 +4,38 @@
 -- acquire -> claim -> push -> finish (+ the next claim) … -> release. Whoever dies in between leaves a
 -- lease; when that is over, the next acquire finds the recall and puts it first again.
 
+--
+-- Lanes that may have a turn, and do not have one, stand in one line in the order in which they came:
+-- P line      ZSET  lane id -> tick at which it came     while it waits for a turn
+-- and `moved` of P meta is the ms at which one left it last. Whoever has time takes the first. The line is
+-- for the order alone: a lane that was taken out of it and then not taken up is found by the sweep.
+
+local Line = {}
+
+-- By the tick and not by the time: a clock that goes back must put nobody behind those who come later.
+function Line.join(id) redis.call('ZADD', P .. 'line', History.tick, id) end
+
+function Line.leave(id)
+  if redis.call('ZREM', P .. 'line', id) == 1 then redis.call('HSET', P .. 'meta', 'moved', now) end
+end
+
+function Line.first() return redis.call('ZRANGE', P .. 'line', 0, 0)[1] end
+
+-- Takes the first out, for somebody who takes it up now.
+function Line.take()
+  local id = Line.first()
+  if id then Line.leave(id) end
+  return id
+end
+
+-- Somebody takes one after the other: who stands in it need only wait.
+function Line.moves()
+  local moved = tonumber(redis.call('HGET', P .. 'meta', 'moved') or '')
+  return moved ~= nil and moved <= now and now - moved < GRACE
+end
+
+function Line.has(id) return redis.call('ZSCORE', P .. 'line', id) end
+
 local Lane = {}
 
 function Lane.load(id)
@@ -67,18 +99,24 @@ function Lane.look_at(l, at)
   redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), l.id)
 end
 
--- Keeps the due index right and saves the lane. True: the caller rings a doorbell.
+function Lane.out_of_line(l)
+  if Lane.num(l, 'rung') ~= 0 then Line.leave(l.id) end
+  Lane.set(l, 'rung', 0)
+end
+
+-- Keeps the line and the due index right and saves the lane. True: the caller rings a doorbell.
 function Lane.rest(l)
   local at, ring = Lane.ready_at(l), false
   if not at then
     redis.call('ZREM', P .. 'due', l.id)
-    Lane.set(l, 'rung', 0)
+    Lane.out_of_line(l)
   elseif at > now then
     Lane.look_at(l, at)
-    Lane.set(l, 'rung', 0)
+    Lane.out_of_line(l)
   elseif Lane.num(l, 'rung') == 0 then
     Lane.set(l, 'rung', now)
     Lane.set(l, 'rings', 1)
+    Line.join(l.id)
     Lane.look_at(l, now + GRACE)
     ring = true
   end

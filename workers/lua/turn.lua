@@ -75,13 +75,14 @@ end
 -- What a worker is told of a recall: not its attempts, which may be large.
 local TOLD = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes', 'rounds', 'crashes'}
 
+-- Beside the text: true, for that a recall is claimed.
 function Lane.push_reply(l)
   local id = Lane.get(l, 'inflight')
   local r = Recall.fields(id, TOLD)
   -- One of 0.1.0 keeps its number elsewhere.
   if not r.telephone and Recall.modernise(id) then r = Recall.fields(id, TOLD) end
   r.id = id
-  return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r})
+  return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r}), true
 end
 
 function Lane.reply(l, kind, reason, at)
@@ -239,18 +240,27 @@ function Lane.look(id, out)
   local at = Lane.ready_at(l)
   if not at then
     redis.call('ZREM', P .. 'due', id)
-    Lane.set(l, 'rung', 0)
+    Lane.out_of_line(l)
   elseif at > now then
     Lane.look_at(l, at)
   else
     local rings = Lane.num(l, 'rung') == 0 and 1 or Lane.num(l, 'rings') + 1
     Lane.set(l, 'rung', now)
     Lane.set(l, 'rings', rings)
+    if not Line.has(id) then Line.join(id) end
     Lane.look_at(l, now + GRACE * 2 ^ math.max(0, rings - TRIES))
     out[#out + 1] = id
     out[#out + 1] = rings
   end
   Lane.save(l)
+end
+
+-- A lane whose turn is coming is looked at again later. True for such a one.
+function Lane.advances(id)
+  if not Line.has(id) then return false end
+  redis.call('HSET', P .. 'lane:' .. id, 'rung', now, 'rings', 1)
+  redis.call('ZADD', P .. 'due', now + GRACE, id)
+  return true
 end
 
 -- Lanes whose time has come, each with how often it has been rung for since somebody last took it.
@@ -259,8 +269,11 @@ local function sweep(limit)
   local past = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, limit)
   local beyond = redis.call('ZRANGEBYSCORE', P .. 'due', '(' .. now + PATIENCE, '+inf', 'LIMIT', 0, limit)
   if #past + #beyond > 0 then open_full_store() end
+  local moves = Line.moves()
   for _, ids in ipairs({past, beyond}) do
-    for _, id in ipairs(ids) do Lane.look(id, out) end
+    for _, id in ipairs(ids) do
+      if not (moves and Lane.advances(id)) then Lane.look(id, out) end
+    end
   end
   return out
 end
@@ -272,12 +285,29 @@ local function with_lane(id, act)
   return {reply or '', Lane.rest(l) and 1 or 0}
 end
 
-function COMMANDS.acquire(lane, nonce, terms)
-  return with_lane(lane, function(l) return Lane.acquire(l, nonce, cjson.decode(terms)) end)
+-- What a turn is told beside its claim, or in its place: whether to ring, and which lane waits for longest.
+-- take: the caller takes that one up now, so it is out of the line.
+local function told(l, take, text, claimed)
+  local ring = Lane.rest(l) and 1 or 0
+  local next = not claimed and (take and Line.take() or Line.first())
+  return {text, ring, next or ''}
 end
 
-function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
-  return with_lane(lane, function(l)
-    return Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), more == '1', cjson.decode(terms))
-  end)
+-- in_turn: only if no other lane waits for longer; else that one is told, and is the caller's to take up.
+function COMMANDS.acquire(lane, nonce, terms, in_turn, take)
+  open_full_store()
+  local l = Lane.load(lane)
+  local first = in_turn == '1' and Lane.get(l, 'owner') ~= nonce and Line.first() or lane
+  if first ~= lane then return {cjson.encode({kind = 'in line'}), 0, Line.take()} end
+  return told(l, take == '1', Lane.acquire(l, nonce, cjson.decode(terms)))
+end
+
+-- more: '1' the turn goes on; '0' it is over; 'alone' it goes on unless somebody waits
+function COMMANDS.finish(lane, fence, step, id, outcome, more, terms, take)
+  open_full_store()
+  local l = Lane.load(lane)
+  local on = more == '1' or (more == 'alone' and not Line.first())
+  return told(
+    l, take == '1', Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
+  )
 end
