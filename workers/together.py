@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     Words = tuple[str | int | bytes, ...]
 
-# While one round trip is under way, another gathers.
-TRIPS_AT_ONCE = 2
+# While a round trip is under way the next one gathers: few large ones cost the store, the disk and this
+# process less than many small ones, and nobody waits for more than the one before.
+TRIPS_AT_ONCE = 1
 MOST_CALLS = 64
 MOST_BYTES = 512 * 1024
 # With the time that the store may take, a sender has its answer within two seconds.
