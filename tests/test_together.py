@@ -18,6 +18,8 @@ from integration.errors import StoreAwayError
 from integration.plan import plan_delivery
 from integration.sources import SOURCES
 from support import make_desk, signed, url_of
+from workers.ledger import Admission
+from workers.runs import MOST_IN_A_RUN, SMALL_BYTES, runs_of
 from workers.store import Store, connect, connection_maker
 from workers.together import MOST_CALLS, PATIENCE_SECONDS, TRIPS_AT_ONCE, Together, _Line
 
@@ -175,6 +177,101 @@ def one_delivery(desk):
     )
     events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
     return delivery, plan_delivery(desk.book, delivery, events, now), body
+
+
+def deliveries(desk, number, body=None):
+    """So many deliveries of one event each, and what is to be stored of them."""
+    for place in range(number):
+        told = body or b'{"customer":"C%d","phone":"3001112233","at":"2030-01-01T10:00:00-05:00"}' % place
+        headers = {
+            k.lower(): v for k, v in signed(desk, "forms", told, url="u", message_id=f"m{place}").items()
+        }
+        now = datetime.now(UTC)
+        delivery = Delivery(
+            id=f"dl_{place}",
+            source="forms",
+            method="POST",
+            url="u",
+            headers=headers,
+            body=told,
+            received_at=now,
+        )
+        events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
+        yield desk.admission(delivery, plan_delivery(desk.book, delivery, events, now), told)
+
+
+def runs_of_the_script(client):
+    return client.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+
+async def admit_all(desk, admissions):
+    return await all_of(*(desk.admit_soon(admission) for admission in admissions))
+
+
+def test_small_deliveries_of_the_same_moment_share_a_run_of_the_script(tmp_path, store):
+    desk = make_desk(tmp_path, store)
+    desk.bind()
+    asyncio.run(admit_all(desk, deliveries(desk, 1)))
+    before = runs_of_the_script(store)
+    admitted = asyncio.run(admit_all(desk, deliveries(desk, 20)))
+    assert runs_of_the_script(store) == before + 1
+    ids = [one.answer.recalls[0] for one in admitted]
+    assert len(set(ids)) == 20
+    assert [one.again for one in admitted] == [True] + [False] * 19
+    assert [store.hget(f"{{ringback}}:recall:{each}", "customer") for each in ids] == [
+        f"C{n}" for n in range(20)
+    ]
+    assert store.zcard("{ringback}:in:queued") == 20
+
+
+def test_the_same_delivery_twice_at_the_same_moment_is_one(tmp_path, store):
+    desk = make_desk(tmp_path, store)
+    desk.bind()
+    [one] = deliveries(desk, 1)
+    first, second = asyncio.run(admit_all(desk, [one, one]))
+    assert first.answer == second.answer
+    assert (first.again, second.again) == (False, True)
+
+
+def test_a_fault_of_one_harms_none_in_its_run(tmp_path, store):
+    desk = make_desk(tmp_path, store)
+    desk.bind()
+    good = list(deliveries(desk, 3))
+    bad = Admission((b"{ no JSON", *good[0].words[1:]))
+    asked = [good[0], bad, *good[1:]]
+    told = asyncio.run(admit_all(desk, asked))
+    assert isinstance(told[1], redis.ResponseError)
+    assert [len(told[place].answer.recalls) for place in (0, 2, 3)] == [1, 1, 1]
+    assert store.zcard("{ringback}:in:queued") == 3
+
+
+def test_what_a_full_store_refuses_is_refused_to_each_of_a_run(tmp_path, start_valkey):
+    with start_valkey().client() as client:
+        desk = make_desk(tmp_path, client)
+        desk.bind()
+        client.config_set("maxmemory", "1")
+        told = asyncio.run(admit_all(desk, deliveries(desk, 3)))
+        assert all(isinstance(one, StoreAwayError) for one in told)
+        assert client.keys("*recall*") == []
+        client.config_set("maxmemory", "0")
+        assert all(one.answer.recalls for one in asyncio.run(admit_all(desk, deliveries(desk, 3))))
+
+
+def test_calls_are_put_together_by_size_and_each_is_in_one_run():
+    small, large = ("admit", b"d", b"r"), ("admit", b"d" * SMALL_BYTES, b"r")
+    calls = [small, ("sweep", 1), large, *[small] * MOST_IN_A_RUN]
+    runs = list(runs_of(calls))
+    assert sorted(place for run in runs for place in run.places) == list(range(len(calls)))
+    assert [(run.words[0], len(run.places)) for run in runs] == [
+        ("sweep", 1),
+        ("admit", 1),
+        ("admit_all", MOST_IN_A_RUN),
+        ("admit", 1),
+    ]
+    assert runs[2].words[:4] == ("admit_all", 2, b"d", b"r")
+    away = StoreAwayError("away")
+    assert runs[2].replies(away) == [away] * MOST_IN_A_RUN
+    assert runs[1].replies(["new"]) == [["new"]]
 
 
 def admit_soon(desk):

@@ -36,7 +36,7 @@ READ_BYTES = 8192
 
 # The store builds a script's functions anew each time it runs, so what runs for every delivery and every push
 # holds no more than that takes.
-_INTAKE = ("keys", "history", "recalls", "lane", "bell", "admit", "answer")
+_INTAKE = ("keys", "history", "recalls", "lane", "bell", "admit", "together", "answer")
 _TURN = ("keys", "history", "recalls", "lane", "turn", "answer")
 _SEARCH = ("keys", "history", "recalls", "search", "answer")
 _WHOLE = (
@@ -52,6 +52,7 @@ def _script(parts: Iterable[str]) -> str:
 WHOLE = "whole"
 SCRIPTS = {
     "admit": _script(_INTAKE),
+    "admit_all": _script(_INTAKE),
     "acquire": _script(_TURN),
     "finish": _script(_TURN),
     "search": _script(_SEARCH),

@@ -19,6 +19,7 @@ import hiredis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from integration.errors import StoreAwayError
+from workers.runs import runs_of
 from workers.store import PREFIX, as_ours, script_of, sha_of
 
 if TYPE_CHECKING:
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
+    from workers.runs import Run, Words
     from workers.store import Store
-
-    Words = tuple[str | int | bytes, ...]
 
 # While a round trip is under way the next one gathers: few large ones cost the store, the disk and this
 # process less than many small ones, and nobody waits for more than the one before.
@@ -102,23 +102,27 @@ class _Line:
 
         Raises whatever ends the connection.
         """
-        replies = await self._ask(calls)
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        runs = list(runs_of(calls))
+        answers = await self._ask(runs)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             # The script was not there, so nothing of these has happened.
-            again = await self._ask([calls[place] for place in unknown], load=True)
-            for place, reply in zip(unknown, again, strict=True):
-                replies[place] = reply
-        return [
-            as_ours(reply) if isinstance(reply, Exception) else self._store.read(reply) for reply in replies
-        ]
+            again = await self._ask([runs[place] for place in unknown], load=True)
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
+        replies: list[Any] = [None] * len(calls)
+        for run, answer in zip(runs, answers, strict=True):
+            read = answer if isinstance(answer, Exception) else self._store.read(answer)
+            for place, reply in zip(run.places, run.replies(read), strict=True):
+                replies[place] = as_ours(reply) if isinstance(reply, Exception) else reply
+        return replies
 
-    async def _ask(self, calls: Sequence[Words], *, load: bool = False) -> list[Any]:
-        scripts = sorted({script_of(str(command)) for command, *_ in calls}) if load else []
+    async def _ask(self, runs: Sequence[Run], *, load: bool = False) -> list[Any]:
+        scripts = sorted({script_of(str(run.words[0])) for run in runs}) if load else []
         asked = [_packed("SCRIPT", "LOAD", script) for script in scripts]
-        for words in calls:
-            told = self._store.words(*words)
-            asked.append(_packed("EVALSHA", sha_of(str(words[0])), 1, PREFIX, *told))
+        for run in runs:
+            told = self._store.words(*run.words)
+            asked.append(_packed("EVALSHA", sha_of(str(run.words[0])), 1, PREFIX, *told))
         await self._connection.send_packed_command(b"".join(asked), check_health=False)
         return [await self._reply() for _ in asked][len(scripts) :]
 

@@ -153,6 +153,14 @@ ALL_OR_NOTHING = (
         after="  if not hung[1] then return true end\n",
     ),
     mutant(
+        "each delivery of a run stands for itself",
+        "one that cannot be read takes all others of its moment along",
+        "test_together.py::test_a_fault_of_one_harms_none_in_its_run",
+        file="workers/lua/together.lua",
+        before="  local done, reply = pcall(COMMANDS.admit, ...)\n",
+        after="  local done, reply = true, COMMANDS.admit(...)\n",
+    ),
+    mutant(
         "the store is asked once",
         "redis-py repeats a command that may have been done",
         "test_together.py::test_the_store_is_asked_once_whatever_comes_of_it",
