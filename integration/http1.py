@@ -44,8 +44,8 @@ class TooLongError(Exception):
     """The answer is longer than any answer of wolkvox."""
 
 
-def write_request(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """Give a request's bytes; `headers` as they are to stand. Raises UnwritableError."""
+def write_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Give the lines of a request's head, without the empty one at its end. Raises UnwritableError."""
     if not (_METHOD.fullmatch(method) and _TARGET.fullmatch(target)):
         raise UnwritableError("the first line")
     lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
@@ -53,7 +53,7 @@ def write_request(method: bytes, target: bytes, headers: Iterable[tuple[bytes, b
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             raise UnwritableError("a header")
         lines.append(b"%b: %b\r\n" % (name, value))
-    return b"%b\r\n%b" % (b"".join(lines), body)
+    return b"".join(lines)
 
 
 class Reader:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -65,14 +66,22 @@ def build_call(
         "recall_telephone": recall_telephone,
         "customer_id": customer_id,
     }
-    query = f"api=recall&type_campaign={account.type_campaign}" if account.type_campaign else "api=recall"
     return Call(
         method="PUT",
-        url=f"{account.endpoint}/api/v2/campaign.php?{query}&campaign_id={quote(campaign_id, safe='')}",
-        headers=_headers(account) | {"Content-Type": "application/json"},
-        # Escaped to ASCII: any JSON reader takes it, whatever charset it assumes.
-        body=json.dumps(body, separators=(",", ":")).encode("ascii"),
+        url=_recall_url(account.endpoint, account.type_campaign, campaign_id),
+        headers={**_headers(account), "Content-Type": "application/json"},
+        body=_AS_ASCII.encode(body).encode("ascii"),
     )
+
+
+# Escaped to ASCII: any JSON reader takes it, whatever charset it assumes.
+_AS_ASCII = json.JSONEncoder(separators=(",", ":"))
+
+
+@lru_cache(maxsize=1024)
+def _recall_url(endpoint: str, type_campaign: str, campaign_id: str) -> str:
+    query = f"api=recall&type_campaign={type_campaign}" if type_campaign else "api=recall"
+    return f"{endpoint}/api/v2/campaign.php?{query}&campaign_id={quote(campaign_id, safe='')}"
 
 
 def build_campaigns_call(account: Account) -> Call:
@@ -123,9 +132,9 @@ class Verdict:
     """What became of one push.
 
     `reason` is plain words of ours and safe to log; `code` and `msg` are wolkvox's (or None), and
-    `msg` repeats customer and telephone: customer data. `words` is `msg` without what differs from
-    customer to customer, so that two refusals for the same cause compare equal. `quiet` says that
-    wolkvox may still be working on the call, `convicts` that the recall itself may be the cause,
+    `msg` repeats customer and telephone: customer data. `words` is, unless it was accepted, `msg` without
+    what differs from customer to customer, so that two refusals for the same cause compare equal. `quiet`
+    says that wolkvox may still be working on the call, `convicts` that the recall itself may be the cause,
     `may_stop_lane` that five such refusals in a row mean a cause outside the recalls.
     """
 
@@ -212,9 +221,9 @@ def decipher_response(
     """
     answer = _read(body)
     code = _code_of(answer)
-    msg, error = _text(answer, "msg"), _text(answer, "error")
+    msg = _text(answer, "msg")
     number = _number(code) or status
-    meaning = _meaning(status, code, answer, _letters(f"{msg} {error}"))
+    meaning = _meaning(status, code, answer, msg)
     return Verdict(
         kind=meaning.kind,
         reason=meaning.reason,
@@ -223,7 +232,7 @@ def decipher_response(
         status=status,
         code=code,
         msg=msg[:MSG_LIMIT] if answer is not _UNREADABLE else None,
-        words=(_words(msg) or f"CODE {number}")[:WORDS_LIMIT],
+        words="" if meaning is _ACCEPTED else (_words(msg) or f"CODE {number}")[:WORDS_LIMIT],
         retry_after_seconds=_retry_after(headers, now),
         quiet=is_gateway(status) or is_gateway(number),
     )
@@ -310,7 +319,7 @@ def _words(text: str) -> str:
     return _letters(re.sub(r"\S*\d\S*", " ", text[: 4 * MSG_LIMIT]))
 
 
-def _meaning(status: int, code: str | None, answer: Any, words: str) -> _Meaning:
+def _meaning(status: int, code: str | None, answer: Any, msg: str) -> _Meaning:
     if answer is _UNREADABLE:
         return _unreadable(status)
     if code == "202":
@@ -318,6 +327,7 @@ def _meaning(status: int, code: str | None, answer: Any, words: str) -> _Meaning
             return _ACCEPTED
         return _UNCLEAR
     number = _number(code) or status
+    words = _letters(f"{msg} {_text(answer, 'error')}")
     for its_code, its_words, meaning in _BY_WORDS:
         if number == its_code and its_words in words:
             return meaning
@@ -339,6 +349,8 @@ def _unreadable(status: int) -> _Meaning:
 def _retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
     """Read `Retry-After` (RFC 9110, 10.2.3): seconds or a date; None when absent or unreadable."""
     found = headers.get("retry-after", "").strip()
+    if not found:
+        return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", found):
         return min(float(found), RETRY_AFTER_LIMIT_SECONDS)
     until, since = _http_date(found), now or _http_date(headers.get("date", ""))

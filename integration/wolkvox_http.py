@@ -18,7 +18,7 @@ import httpx
 import sentry_sdk
 
 from integration.connection import Broken, Door, TimeOver, Times, Unsent
-from integration.http1 import NotHttpError, Reader, TooLongError, UnwritableError, write_request
+from integration.http1 import NotHttpError, Reader, TooLongError, UnwritableError, write_head
 from integration.name_look_up import resolve
 from integration.wolkvox import broken_off, decipher_response, not_sent
 
@@ -154,9 +154,8 @@ class _Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Make the call. What goes wrong with it passes as the channel says it."""
         url = request.url
-        self._channel.converse(
-            write_request(request.method.encode("ascii"), url.raw_path, request.headers.raw, request.read())
-        )
+        head = write_head(request.method.encode("ascii"), url.raw_path, request.headers.raw)
+        self._channel.converse(b"%b\r\n%b" % (head, request.read()))
         return httpx.Response(self._channel.answer.status or 0)
 
 
@@ -258,12 +257,17 @@ class Line:
 
 
 def _written(call: Call) -> bytes:
-    url = _url(call.url)
-    headers = [(b"Host", url.netloc)]
-    headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in call.headers.items()]
-    if call.body:
-        headers.append((b"Content-Length", b"%d" % len(call.body)))
-    return write_request(call.method.encode("ascii"), url.raw_path, headers, call.body)
+    head = _head(call.method, call.url, *call.headers.items())
+    length = b"Content-Length: %d\r\n" % len(call.body) if call.body else b""
+    return b"%b%b\r\n%b" % (head, length, call.body)
+
+
+@lru_cache(maxsize=1024)
+def _head(method: str, url: str, *headers: tuple[str, str]) -> bytes:
+    """Write what is the same in every call of an account to a campaign."""
+    where = _url(url)
+    named = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+    return write_head(method.encode("ascii"), where.raw_path, [(b"Host", where.netloc), *named])
 
 
 @lru_cache(maxsize=1024)

@@ -52,8 +52,10 @@ class LaneHistory:
     @classmethod
     def from_json(cls, text: str | bytes | None) -> LaneHistory:
         """Decode it. What cannot be read counts as no history: that only makes waits shorter."""
+        if not text:
+            return cls()
         try:
-            found = json.loads(text or "{}")
+            found = json.loads(text)
         except ValueError:
             return cls()
         if not isinstance(found, dict):

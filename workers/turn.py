@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from integration import logs
 from integration.errors import StoreAwayError
 from integration.recall import Attempt
 from integration.schedule import Drop
@@ -118,6 +119,7 @@ class Turn:
         self._pushed = 0
         self._claimed_at = self._started
         self._answered_at: float | None = None
+        self._kept: tuple[datetime, Terms | None] = tools.now(), None
 
     def run(self, *, in_line: bool) -> Told:
         """Push until the lane is empty, must wait, or the turn is over; gives what was told at its end.
@@ -132,7 +134,12 @@ class Turn:
         return told
 
     def _terms(self) -> Terms:
-        return terms_of(self._account, self._tools.now())
+        now = self._tools.now()
+        since, kept = self._kept
+        if kept is None or not since <= now < kept.day_ends:
+            kept = terms_of(self._account, now)
+            self._kept = now, kept
+        return kept
 
     def _acquire(self, *, in_line: bool) -> Told:
         nonce, takes = secrets.token_hex(8), self._shift.lasts()
@@ -255,12 +262,12 @@ class Turn:
             RecallHistory(strikes=claim.strikes, rounds=claim.rounds, crashes=claim.crashes),
             jitter=self._tools.jitter(),
             now=now,
-            quota_resets_at=next_reset(account, now),
+            quota_resets_at=self._terms().day_ends if account is self._account else next_reset(account, now),
         )
 
     def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
         told = {"recall": claim.recall_id, "account": claim.account, "verdict": str(verdict.kind)}
-        log.info("pushed", **told, reason=outcome["reason"])
+        logs.info("ringback.turn", "pushed", **told, reason=outcome["reason"])
         if outcome.get("state") == "dead":
             self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
         if outcome.get("stop"):
