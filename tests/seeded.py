@@ -58,13 +58,16 @@ def fill(
     for start in range(0, count, BATCH):
         at = ending - timedelta(days=days) * (1 - start / count)
         size = min(BATCH, count - start)
-        told = [_event(chance, first + start + number, at, states) for number in range(size)]
-        Store(store.client, lambda at=at: round(at.timestamp() * 1000)).call(
-            "admit", orjson.dumps(_whole(at, told)), b""
-        )
+        told: dict[str, list[dict]] = {}
+        for number in range(size):
+            source, event = _event(chance, first + start + number, at, states)
+            told.setdefault(source, []).append(event)
+        then = Store(store.client, lambda at=at: round(at.timestamp() * 1000))
+        for source, events in told.items():
+            then.call("admit", orjson.dumps(_whole(at, source, events)), b"", b"{}")
 
 
-def _event(chance: random.Random, number: int, at: datetime, states: tuple[State, ...]) -> dict:
+def _event(chance: random.Random, number: int, at: datetime, states: tuple[State, ...]) -> tuple[str, dict]:
     source, route = chance.choice(SOURCES)
     due = at + timedelta(minutes=chance.randrange(30, 60 * 24 * 5))
     request = RecallRequest(
@@ -85,15 +88,14 @@ def _event(chance: random.Random, number: int, at: datetime, states: tuple[State
     fields = intake._fields(RecallWanted(event=event, request=request), delivery, "")
     state = chance.choice(states)
     reason = "admitted" if state is State.QUEUED else f"seeded as {state}"
-    return {**fields, "state": state, "reason": reason, "k": f"seeded{number}", "ttl": 3_600_000}
+    return source, {**fields, "state": state, "reason": reason, "k": f"seeded{number}", "ttl": 3_600_000}
 
 
-def _whole(at: datetime, events: list[dict]) -> dict:
+def _whole(at: datetime, source: str, events: list[dict]) -> dict:
     return {
         "id": f"dl_{secrets.token_hex(8)}",
-        "source": "forms",
+        "source": source,
         "received": at.isoformat(),
-        "headers": "{}",
         "digest": KEEPING.config_digest,
         "suffix": secrets.token_hex(2),
         "raw_ms": 0,

@@ -49,6 +49,20 @@ def test_every_delivery_is_listed_with_what_its_events_came_to(web):
     }  # fmt: skip
 
 
+HOUR_MS = 3600 * 1000
+
+
+@pytest.mark.parametrize("off_ms", [-2 * HOUR_MS, HOUR_MS, None], ids=["short", "long", "for ever"])
+def test_a_list_lives_on_from_its_latest_delivery(web, off_ms):
+    client, key = web.desk.store.client, "{ringback}:arrivals:forms"
+    web.post("forms", {"customer": "c1", "phone": "3001112233", "at": AT})
+    whole = web.desk.keeping("forms").listed_days * 24 * HOUR_MS
+    assert whole - 60_000 < client.pttl(key) <= whole
+    client.persist(key) if off_ms is None else client.pexpire(key, whole + off_ms)
+    web.post("forms", {"customer": "c2", "phone": "3001112233", "at": AT})
+    assert whole - 60_000 < client.pttl(key) <= whole
+
+
 def test_the_same_delivery_again_is_listed_as_again(web):
     events = [hubspot_event(1, AT)]
     first, second = web.post("hubspot", events).json, web.post("hubspot", events).json

@@ -375,7 +375,7 @@ def test_counts_tell_what_happened(office):
     office.push(DEAD)
     office.form(bad_form("c1"))
     counts = office.desk.counts()
-    assert counts["ended:dead"] == counts["events:forms:parked:form"] == counts["admitted:api:test"] == 1
+    assert counts["ended:dead"] == counts["events:forms:parked:form"] == counts["events:api:test:recall"] == 1
 
 
 def test_purge_goes_by_the_configured_days(tmp_path, store):

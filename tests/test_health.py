@@ -283,7 +283,9 @@ def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, s
         "events:forms:recall:form: new: one": 2,
         "events:recall:parked:recall": 3,
         "events:api:recall:recall": 4,
-        "admitted": 9,
+        "events:forms:recall:other": 5,
+        "admitted": 11,
+        "admitted:forms": 7,
     }
     store.hset("{ringback}:counts", mapping=counts)
     found = figures(client_of(desk))
@@ -291,7 +293,13 @@ def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, s
     assert found["ringback_events_total{route=form: new: one,source=forms,what=recall}"] == 2
     assert found["ringback_events_total{route=recall,source=recall,what=parked}"] == 3
     assert found["ringback_events_total{route=,source=api:recall,what=recall}"] == 4
-    assert not [name for name in found if name.startswith("ringback_recalls_admitted_total")]
+    admitted = {
+        name: value for name, value in found.items() if name.startswith("ringback_recalls_admitted_total")
+    }
+    assert admitted == {
+        "ringback_recalls_admitted_total{source=forms}": 7,
+        "ringback_recalls_admitted_total{source=api:recall}": 4,
+    }
 
 
 def test_the_route_of_an_event_is_counted_when_it_is_admitted(desk):

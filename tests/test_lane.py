@@ -8,7 +8,7 @@ import pytest
 
 from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError
-from integration.plan import CancelWanted, RecallWanted
+from integration.plan import CancelWanted, Expired, RecallWanted
 from integration.recall import CancelRequest, Filter, RecallRequest, State
 from workers.lane import Claim, Lanes, More, NoClaim, Outcome, Terms, lane_id, lane_state
 from workers.ledger import Keeping, Ledger
@@ -131,6 +131,38 @@ def test_an_admitted_recall_is_claimed_and_accepted(world):
 def test_the_doorbell_is_rung_once_while_it_is_on_its_way(world):
     assert world.ask("c1").lanes == ("L1",)
     assert world.ask("c2").lanes == ()
+
+
+def test_what_arrives_when_a_lanes_time_has_come_and_nobody_has_rung_yet_rings(world):
+    world.ask("c1")
+    world.finish(world.acquire(), again(), more=False)
+    assert world.ask("c2").lanes == (), "the lane waits for a second"
+    world.pass_time(1.5)
+    assert world.ask("c3").lanes == ("L1",)
+    assert world.ask("c4").lanes == ()
+
+
+def test_a_doorbell_that_the_sweep_has_to_look_after_is_not_rung_by_what_arrives(world):
+    world.ask("c1")
+    world.pass_time(5)
+    assert world.ask("c2").lanes == ()
+    assert world.lanes.sweep() != []
+
+
+def test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_nothing_to_look_at(world):
+    world.ask("c1")
+    newer = RecallRequest(
+        account="bogota",
+        campaign_id="10",
+        customer_id="c1",
+        recall_telephone="3001112233",
+        recall_date=NOON,
+        requested_date=NOON,
+        version=NOON + timedelta(seconds=1),
+        source="forms",
+    )
+    assert world.admit(Expired(event=world.event(), request=newer, reason="too late")).lanes == ()
+    assert world.due() is None
 
 
 def test_no_doorbell_while_a_turn_is_under_way(world):

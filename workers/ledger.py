@@ -111,35 +111,31 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def _wish_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
+    fields = {
+        "account": request.account,
+        "campaign": request.campaign_id,
+        "customer": request.customer_id,
+        "version": _ms(request.version),
+    }
+    return {**fields, "route": request.route} if request.route else fields
+
+
 def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
-    """Give what the store keeps of a request; `more` is what is known of the event beside it."""
-    return {
-        "what": "recall",
-        "source": request.source,
-        "route": request.route or "",
-        "account": request.account,
-        "campaign": request.campaign_id,
-        "customer": request.customer_id,
-        "version": _ms(request.version),
-        "score": _ms(request.recall_date),
-        "date": _iso(request.recall_date),
-        "asked": _iso(request.requested_date),
-        "telephone": request.recall_telephone,
-        "notes": "\n".join(request.notes),
-        **more,
-    }
+    """Give what the store keeps of a request; `more` is what is known of the event beside it.
 
-
-def _cancel_fields(request: CancelRequest) -> dict[str, Any]:
-    return {
-        "what": "cancel",
-        "source": request.source,
-        "route": request.route or "",
-        "account": request.account,
-        "campaign": request.campaign_id,
-        "customer": request.customer_id,
-        "version": _ms(request.version),
-    }
+    What is as usual is left out: it is read anew in each run of the script.
+    """
+    fields = _wish_fields(request)
+    fields["what"] = "recall"
+    fields["score"] = _ms(request.recall_date)
+    fields["date"], asked = _iso(request.recall_date), _iso(request.requested_date)
+    fields["telephone"] = request.recall_telephone
+    if asked != fields["date"]:
+        fields["asked"] = asked
+    if request.notes:
+        fields["notes"] = "\n".join(request.notes)
+    return {**fields, **more}
 
 
 def _event_json(event: Event, seen: str, place: int) -> str:
@@ -188,27 +184,27 @@ def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
 
 
 def _known(event: Event | None, place: int) -> dict[str, Any]:
-    return {"place": place, "record": (event.record_id if event else None) or ""}
+    record = event.record_id if event else None
+    return {"place": place, "record": record} if record else {"place": place}
 
 
 def _fields(outcome: Outcome, delivery: Delivery, seen: str, place: int = 0) -> dict[str, Any]:
     match outcome:
         case RecallWanted():
-            fields = _recall_fields(outcome.request, **_known(outcome.event, place))
-            return {**fields, "state": "queued", "reason": "admitted"}
+            return _recall_fields(outcome.request, **_known(outcome.event, place))
         case Expired():
             fields = _recall_fields(outcome.request, **_known(outcome.event, place))
             return {**fields, "state": "expired", "reason": outcome.reason}
         case CancelWanted():
-            return _cancel_fields(outcome.request)
+            return {"what": "cancel", **_wish_fields(outcome.request)}
         case Parked():
             event = _event_json(outcome.event, seen, place)
-            return {"what": "parked", "source": delivery.source, "event": event, **_reason(outcome, delivery)}
+            return {"what": "parked", "event": event, **_reason(outcome, delivery)}
         case Pending():
             event = _event_json(outcome.event, seen, place)
-            return {"what": "pending", "source": delivery.source, "event": event}
+            return {"what": "pending", "event": event}
         case Ignored():
-            return {"what": "ignored", "source": delivery.source}
+            return {"what": "ignored"}
 
 
 def _answer(line: str) -> Answer:
@@ -245,7 +241,7 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
 class Admission:
     """What is to be stored of one delivery: `words` go with the script's `admit`, `read` reads its reply."""
 
-    words: tuple[bytes, bytes] = field(repr=False)
+    words: tuple[bytes, bytes, bytes] = field(repr=False)
 
     def read(self, reply: Sequence[Any]) -> Admitted:
         """Tell what it came to. Raises UnboundError: nothing was stored."""
@@ -270,10 +266,10 @@ def admission_of(
     whole = _whole(delivery, keeping, events)
     whole["key"] = digest_of(delivery.source, *seen)
     whole["ttl"] = max(1, round(shortest * 1000))
-    whole["silent"] = delivery_id(whole["key"][:16])
+    if any(isinstance(outcome, Ignored) for outcome in outcomes):
+        whole["silent"] = delivery_id(whole["key"][:16])
     whole["listed"] = keeping.listed_days * DAY_MS
-    words = (orjson.dumps(whole), _packed(raw))
-    return Admission(words)
+    return Admission((orjson.dumps(whole), _packed(raw), _headers(delivery)))
 
 
 def _packed(raw: bytes) -> bytes:
@@ -281,12 +277,15 @@ def _packed(raw: bytes) -> bytes:
     return zlib.compress(raw, 1 if len(raw) > SHORT_BODY_BYTES else 0) if raw else b""
 
 
+def _headers(delivery: Delivery) -> bytes:
+    return orjson.dumps(dict(delivery.headers))
+
+
 def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "source": delivery.source,
         "received": delivery.received_at.isoformat(),
-        "headers": _dumps(dict(delivery.headers)),
         "proof": delivery.proof,
         "digest": keeping.config_digest,
         "suffix": secrets.token_hex(2),
@@ -323,17 +322,15 @@ class Ledger:
         the result is a clash, and nothing is stored.
         """
         delivery = delivery_id(secrets.token_hex(8))
-        state = {"state": "queued", "reason": "admitted"}
+        event = {**_recall_fields(request), "k": key, "ttl": 168 * 3600 * 1000}
         if expired is not None:
-            state = {"state": "expired", "reason": expired}
-        event = {**_recall_fields(request), **state, "k": key, "ttl": 168 * 3600 * 1000}
+            event |= {"state": "expired", "reason": expired}
         if key:
             event["fingerprint"] = fingerprint
         whole = {
             "id": delivery,
             "source": request.source,
             "received": _iso(datetime.now(UTC)),
-            "headers": "{}",
             "digest": "",
             "suffix": secrets.token_hex(2),
             "raw_ms": 0,
@@ -341,7 +338,7 @@ class Ledger:
             "ttl": 1,
             "events": [event],
         }
-        return _admitted(self._store.call("admit", orjson.dumps(whole), b""))
+        return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
 
     def resolve(
         self, kept: Kept, outcomes: Sequence[Outcome], keeping: Keeping, *, parked: bool
@@ -357,7 +354,8 @@ class Ledger:
         ]
         whole = _whole(kept.delivery, keeping, events)
         where = {"parked" if parked else "lookup": kept.id}
-        reply = self._store.call("resolve", orjson.dumps(whole), orjson.dumps(where))
+        words = (orjson.dumps(whole), orjson.dumps(where), _headers(kept.delivery))
+        reply = self._store.call("resolve", *words)
         return None if reply[0] == "gone" else _admitted(reply)
 
     def repark(self, kept: Kept, parked: Parked) -> None:

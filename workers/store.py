@@ -34,19 +34,61 @@ log = structlog.get_logger("ringback.store")
 PREFIX = "{ringback}:"
 READ_BYTES = 8192
 
-# The store builds a script's functions anew each time it runs, so what runs for every delivery and every push
-# holds no more than that takes.
-_INTAKE = ("keys", "history", "recalls", "lane", "bell", "admit", "together", "answer")
-_TURN = ("keys", "history", "recalls", "lane", "turn", "answer")
-_SEARCH = ("keys", "history", "recalls", "search", "answer")
+
+@dataclass(frozen=True, slots=True)
+class _Seldom:
+    """Parts that put their functions into `tables` only when a run asks for one that is not there."""
+
+    tables: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+# The store makes a script's functions anew each time it runs, so what runs for every delivery and every push
+# makes no more of them than that takes.
+_INTAKE = (
+    *("history", "recalls", "find", "admit", "together"),
+    _Seldom(("Wake",), ("stored", "holding", "lane", "bell", "wake")),
+    _Seldom(
+        ("Admit", "History", "Recall", "Newest", "Parked", "Lookups"),
+        ("stored", "lost", "changes", "modernise", "again", "cancel", "parked", "lookups"),
+    ),
+    "answer",
+)
+_TURN = (
+    *("history", "stored", "holding", "recalls", "changes", "pushing"),
+    _Seldom(("History", "Recall"), ("lost", "find", "modernise")),
+    *("lane", "turn", "answer"),
+)
+_SEARCH = (
+    *("history", "stored", "holding", "recalls", "changes", "find"),
+    _Seldom(("History",), ("lost",)),
+    *("search", "answer"),
+)
 _WHOLE = (
-    *("keys", "history", "recalls", "lane", "bell", "turn", "lend", "admit", "operate", "stand"),
-    *("processes", "tally", "alerts", "people", "jobs", "purge", "forget", "commands", "answer"),
+    *("history", "stored", "holding", "lost", "recalls", "find", "changes", "modernise", "pushing"),
+    *("lane", "bell", "turn", "lend", "admit", "wake", "again", "cancel", "parked", "lookups", "resolve"),
+    *("operate", "upgrade", "stand", "processes", "tally", "alerts", "people", "jobs", "purge", "forget"),
+    *("commands", "answer"),
 )
 
 
-def _script(parts: Iterable[str]) -> str:
-    return "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in parts)
+def _text(part: str) -> str:
+    return (files("workers") / "lua" / f"{part}.lua").read_text("utf-8")
+
+
+def _part(part: str | _Seldom) -> str:
+    if isinstance(part, str):
+        return _text(part)
+    return f"seldom({{{', '.join(part.tables)}}}, function()\n{_text_of(part.parts)}\nend)"
+
+
+def _text_of(parts: Iterable[str | _Seldom]) -> str:
+    return "\n".join(_part(part) for part in parts)
+
+
+def _script(parts: Iterable[str | _Seldom]) -> str:
+    # Within a function, what all use of "keys" is at hand; beside it, each function made has to look for it.
+    return f"{_text('keys')}\nreturn (function()\n{_text_of(parts)}\nend)()"
 
 
 WHOLE = "whole"

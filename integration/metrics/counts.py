@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from integration import tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 WHATS: Final = ("recall", "cancel", "parked", "pending", "ignored")
 
@@ -72,8 +72,9 @@ def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
         family, _, rest = name.partition(":")
         shape = COUNTED.get(family)
         # A family without its labels is the sum over them, which Prometheus works out itself.
-        if shape is not None and bool(shape.labels) == bool(rest):
+        if shape is not None and bool(shape.labels) == bool(rest) and family != "admitted":
             families[family].append((_labels(family, rest, len(shape.labels)), value))
+    families["admitted"] = _admitted(families["events"])
     for family, shape in COUNTED.items():
         metric = CounterMetricFamily(shape.metric, shape.words, labels=shape.labels)
         for labels, value in families[family]:
@@ -81,6 +82,15 @@ def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
         yield metric
     for scale in TIMED:
         yield _histogram(scale, counts)
+
+
+def _admitted(events: Iterable[tuple[tuple[str, ...], int]]) -> list[tuple[tuple[str, ...], int]]:
+    """Add up by source the events that became recalls: each is one that was admitted."""
+    recalls: Counter[str] = Counter()
+    for (source, what, _route), value in events:
+        if what == "recall":
+            recalls[source] += value
+    return [((source,), value) for source, value in recalls.items()]
 
 
 def _labels(family: str, rest: str, number: int) -> tuple[str, ...]:

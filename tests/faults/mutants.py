@@ -58,9 +58,7 @@ MUTANTS = {
     ),
     "nothing is superseded": Mutant(
         breaks="P4",
-        code=_lua(
-            "if newest and newest.version > e.version then\n    if e.state", "if false then\n    if e.state"
-        ),
+        code=_lua("if newest and newest.version > e.version then\n    if ends", "if false then\n    if ends"),
     ),
     "no sweep": Mutant(
         breaks="P6",
@@ -70,9 +68,9 @@ MUTANTS = {
         breaks="P8",
         code=(
             "import sys, workers.ledger as ledger\nreal = ledger._recall_fields\n"
-            "def told(request, delivery):\n"
+            "def told(request, **more):\n"
             "    sys.stderr.write(f'recall for {request.recall_telephone}\\n')\n"
-            "    return real(request, delivery)\n"
+            "    return real(request, **more)\n"
             "ledger._recall_fields = told\n"
         ),
     ),

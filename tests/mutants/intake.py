@@ -33,6 +33,14 @@ ONCE = (
         before="    if old and old.fingerprint ~= e.fingerprint then return true end\n",
     ),
     mutant(
+        "numbers of a shared run",
+        "deliveries that are admitted in one run get the same numbers",
+        "test_together.py::test_small_deliveries_of_the_same_moment_share_a_run_of_the_script",
+        file=_SCRIPT,
+        before="delivery.last, History.tick, History.arrivals = History.arrivals, tick, arrivals",
+        after="delivery.last, History.tick = History.arrivals, tick",
+    ),
+    mutant(
         "a parked event is looked at anew",
         "sent again after the configuration was mended, it stays parked",
         "test_receiver.py::test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_anew",

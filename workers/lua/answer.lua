@@ -4,7 +4,6 @@ local known = {
   history = ARGV[3], tick = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
 }
 local news = History.meet(known)
-History.speak(known.who)
 local reply = COMMANDS[ARGV[1]](unpack(ARGV, 8))
 -- A command that gives nothing would cut the list short.
 if reply == nil then reply = 0 end

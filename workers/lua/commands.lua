@@ -24,7 +24,11 @@ end
 
 function COMMANDS.sweep(limit) return sweep(tonumber(limit)) end
 
-function COMMANDS.resolve(delivery, from) return resolve(cjson.decode(delivery), cjson.decode(from)) end
+function COMMANDS.resolve(delivery, from, headers)
+  delivery = cjson.decode(delivery)
+  delivery.headers = headers
+  return resolve(delivery, cjson.decode(from))
+end
 
 function COMMANDS.repark(reason, id) return repark(cjson.decode(reason), id) end
 

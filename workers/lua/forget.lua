@@ -73,7 +73,7 @@ function COMMANDS.forget_lookup(id, events) return Forget.lookup(id, events) end
 
 function COMMANDS.forget_parked(id)
   open_full_store()
-  forget_parked(id)
+  Parked.forget(id)
   return 1
 end
 

@@ -11,120 +11,23 @@
 
 local History = {}
 
-local JUMP = 1048576        -- further than any history got beyond what somebody saw of it
-local SETTLE = 2000         -- how long a server that is new to this data waits for its workers' word
-local LOOK_AGAIN = 300      -- how soon the lanes ask again whether all have spoken
-
-local META = {'history', 'tick', 'server', 'base', 'held', 'settle', 'teller', 'news'}
-
-function History.load()
-  local values = redis.call('HMGET', P .. 'meta', unpack(META))
-  for i, field in ipairs(META) do History[field] = values[i] or '' end
-  for _, field in ipairs({'tick', 'base', 'held', 'settle'}) do History[field] = tonumber(History[field]) or 0 end
-  History.begun = History.history ~= ''
-  History.clamp()
-end
-
-function History.keep(fields)
-  open_full_store()
-  local flat = {}
-  for field, value in pairs(fields) do
-    History[field] = value
-    flat[#flat + 1], flat[#flat + 2] = field, value
-  end
-  redis.call('HSET', P .. 'meta', unpack(flat))
-end
-
-local function new_name(...)
-  return string.sub(redis.sha1hex(table.concat({now, ...}, '|')), 1, 16)
+-- The server's name: its replication id, shortened. One that does not tell it is taken for the one before.
+function History.server_now()
+  local told = redis.pcall('INFO', 'replication')
+  if type(told) ~= 'string' then return History.server end
+  local _, at = string.find(told, 'master_replid:', 1, true)
+  return at and string.sub(told, at + 1, at + 12) or History.server
 end
 
 -- What somebody knows: history, tick and server, ago (ms since it last heard of them), who it is.
 -- Gives what is to be reported, to one caller alone: '' or how|tick that was found.
 function History.meet(known)
-  History.load()
-  History.look_at_server()
-  if known.history == '' then
-    if not History.begun then History.begin(known.who) end
-    return ''
-  end
-  if known.history == History.history then
-    local found = known.server == History.server and History.tick or History.base
-    return known.tick > found and History.broken('went back', known, found) or ''
-  end
-  if not History.begun then return History.broken('was emptied', known, 0) end
-  if redis.call('HEXISTS', P .. 'histories', known.history) == 0 then return History.broken('was exchanged', known, 0) end
-  return History.catch_up(known)
-end
-
--- A clock that went back must not hold the lanes for longer than they were ever to be held.
-function History.clamp()
-  if History.held > now then History.keep({held = now}) end
-  if History.settle > now + SETTLE then History.keep({settle = now + SETTLE}) end
-end
-
-function History.begin(who)
-  History.keep({history = new_name(who), tick = JUMP})
-end
-
--- found: the tick that the store had where the caller saw known.tick
-function History.broken(how, known, found)
-  open_full_store()
-  local news = how .. '|' .. found
-  for _, name in ipairs({known.history, History.history}) do
-    if name ~= '' then redis.call('HSET', P .. 'histories', name, now) end
-  end
-  local tick = math.max(History.tick, known.tick) + JUMP
-  History.keep({
-    history = new_name(History.history, known.history, known.tick, known.who), tick = tick, base = tick,
-    held = now, settle = 0, teller = known.who, news = news,
-  })
-  count('histories:' .. how)
-  return news
-end
-
--- One who knows a history that has been found lost already. If it went on with that for longer than was
--- thought (it reached the old primary still), the lanes are held for longer.
-function History.catch_up(known)
-  if now - known.ago > History.held then History.keep({held = now - known.ago}) end
-  return known.who == History.teller and History.news or ''
-end
-
-function History.grow()
-  History.tick = redis.call('HINCRBY', P .. 'meta', 'tick', 1)
-  return History.tick
-end
-
--- ms until which a lane gives no claim because a history was lost; 0 when it may.
-function History.held_until(lease_ms)
-  return History.held > 0 and History.held + lease_ms or 0
-end
-
--- Started anew or promoted, a server may have lost what only its workers know: each that the data lists is
--- to speak first. A server that does not tell its name is taken for the same.
-function History.look_at_server()
-  local told = redis.pcall('INFO', 'replication')
-  local name = type(told) == 'string' and string.match(told, 'master_replid:(%w+)') or History.server
-  local server = string.sub(name, 1, 12)
-  if server == History.server then return end
-  if History.server == '' then return History.keep({server = server, base = History.tick}) end
-  History.keep({server = server, base = History.tick, settle = now + SETTLE})
-  redis.call('DEL', P .. 'awaited')
-  for _, who in ipairs(redis.call('ZRANGE', P .. 'processes', 0, -1)) do
-    if string.find(who, '^worker:') then redis.call('SADD', P .. 'awaited', who) end
-  end
-  -- Where the data lists nobody, somebody may be there all the same.
-  if redis.call('EXISTS', P .. 'awaited') == 0 then redis.call('SADD', P .. 'awaited', 'somebody') end
-end
-
-function History.speak(who)
-  if History.settle > now and redis.call('SISMEMBER', P .. 'awaited', who) == 1 then
-    redis.call('SREM', P .. 'awaited', who)
-  end
-end
-
--- ms of the next look at whether a new server's workers have spoken; 0 when they have, or had their time.
-function History.settling()
-  if History.settle <= now or redis.call('EXISTS', P .. 'awaited') == 0 then return 0 end
-  return math.min(History.settle, now + LOOK_AGAIN)
+  local meta = redis.call('HMGET', P .. 'meta', 'history', 'tick', 'server', 'base', 'held', 'settle', 'seq')
+  History.history, History.tick, History.server = meta[1] or '', tonumber(meta[2]) or 0, meta[3] or ''
+  History.base, History.held, History.settle = tonumber(meta[4]) or 0, tonumber(meta[5]) or 0, tonumber(meta[6]) or 0
+  History.arrivals = tonumber(meta[7]) or 0
+  local same = known.history == History.history and known.tick <= History.tick
+    and known.server == History.server and History.server == History.server_now()
+  if same and History.history ~= '' and History.held <= now and History.settle <= now then return '' end
+  return History.look_closer(known)
 end

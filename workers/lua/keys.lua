@@ -113,24 +113,7 @@ local ARRIVALS = 200000     -- deliveries listed per source, the latest ones
 local SKEW = 1000           -- the shortest a lane waits for a moment by a worker's clock
 local LONGEST = 26 * 3600000  -- the longest a lane waits: a quota's day, with an hour for a change of clocks
 
--- A full store refuses a script's first write if it could take memory, and lets later ones pass.
--- Deleting first is therefore what lets a full store still finish, release and cancel.
-local function open_full_store()
-  redis.call('DEL', P .. 'room')
-end
-
--- The other way round: a write that takes no room, but that a full store refuses.
-local function refuse_when_full()
-  redis.call('HINCRBY', P .. 'meta', 'seq', 0)
-end
-
 local LOAN = 'a test call'  -- what is in flight on a lane that is lent, in the place of a recall's id
-
-local function hash(key)
-  local flat, fields = redis.call('HGETALL', key), {}
-  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-  return fields
-end
 
 local counted = {}
 
@@ -143,15 +126,14 @@ local function keep_counts()
   for what, by in pairs(counted) do redis.call('HINCRBY', P .. 'counts', what, by) end
 end
 
-local LETTERS = '0123456789abcdefghjkmnpqrstvwxyz'
-
--- A number as eight letters that sort like it.
-local function letters(number)
-  local text = ''
-  for _ = 1, 8 do
-    local digit = number % 32
-    text = string.sub(LETTERS, digit + 1, digit + 1) .. text
-    number = (number - digit) / 32
+-- The store makes a script's functions anew each time it runs. Those that few runs need are put into their
+-- tables by `make`, when the first of them is asked for; workers/store.py says which parts of a script those are.
+local function seldom(tables, make)
+  local without = {}
+  function without.__index(of, name)
+    for _, each in ipairs(tables) do setmetatable(each, nil) end
+    make()
+    return of[name]
   end
-  return text
+  for _, each in ipairs(tables) do setmetatable(each, without) end
 end

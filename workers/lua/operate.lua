@@ -1,4 +1,4 @@
--- What operators and the configuration do: cancel, retry, pause, bind accounts to lanes, purge.
+-- What operators and the configuration do: cancel, retry, bind accounts to lanes.
 
 local function lane_of(account)
   return redis.call('HGET', P .. 'accounts', account)
@@ -171,40 +171,4 @@ local function bind(accounts)
     if not accounts[account] then later = math.max(later, leave_behind(account, lane, used, users)) end
   end
   return later
-end
-
-local function purge_recall(id)
-  local r = Recall.fields(id, {'account', 'campaign', 'customer'})
-  local lane = lane_of(r.account)
-  local newest = lane and Newest.get(lane, r.campaign, r.customer)
-  if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r.campaign, r.customer)) end
-  Recall.remove(id)
-end
-
--- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
-local function fade(member)
-  local account, field = string.match(member, '^(%Z*)%z(.*)$')
-  local lane = lane_of(account)
-  local text = lane and redis.call('HGET', Newest.key(lane), field)
-  local newest = text and Newest.read(text)
-  if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(lane), field) end
-  redis.call('ZREM', P .. 'fading', member)
-end
-
-local LAYOUT = '2'
-
--- Brings recalls of 0.1.0 into the present layout, a bounded number. Gives how many it looked at; 0 when
--- all are done. Ids sort by arrival, so those that come meanwhile lie behind.
-local function upgrade(limit)
-  local meta = redis.call('HMGET', P .. 'meta', 'layout', 'upgraded')
-  if meta[1] == LAYOUT then return 0 end
-  local ended = redis.call('ZRANGE', P .. 'ended', 0, limit - 1)
-  local after = meta[2] and '(' .. meta[2] or '-'
-  local queued = redis.call('ZRANGEBYLEX', P .. 'in:queued', after, '+', 'LIMIT', 0, limit)
-  for _, ids in ipairs({ended, queued}) do
-    for _, id in ipairs(ids) do Recall.modernise(id) end
-  end
-  if #queued > 0 then redis.call('HSET', P .. 'meta', 'upgraded', queued[#queued]) end
-  if #ended + #queued == 0 then redis.call('HSET', P .. 'meta', 'layout', LAYOUT) end
-  return #ended + #queued
 end
