@@ -102,6 +102,41 @@ class _Answered:
     body: bytes
 
 
+class _Limit:
+    """Ends what the running task waits for when so many seconds have passed, or before that.
+
+    What `asyncio.timeout` does, without what is not needed here: it is set for every request.
+    """
+
+    __slots__ = ("_ended", "_handle", "_task")
+
+    _handle: asyncio.Handle
+
+    def __init__(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (every coroutine runs in one)
+        self._task = task
+        self._ended = False
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._end)
+
+    def end(self) -> None:
+        """End the wait as soon as the loop comes to it, unless the limit is lifted before."""
+        self._handle.cancel()
+        self._handle = asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._task.cancel()
+
+    def over(self) -> bool:
+        """Tell the one whose wait was cancelled whether it was this limit alone that did it."""
+        return self._ended and self._task.uncancel() == 0
+
+    def lift(self) -> None:
+        """Let the task wait for other things without a limit."""
+        self._handle.cancel()
+
+
 class Gate:
     """An ASGI application around a WSGI one.
 
@@ -135,7 +170,7 @@ class Gate:
         self._patience_seconds = patience_seconds
         self._went_well_at = -LONGEST_WAIT_SECONDS
         self._held = 0
-        self._gathering: dict[int, asyncio.Timeout] = {}
+        self._gathering: dict[int, _Limit] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -165,19 +200,20 @@ class Gate:
     async def _gather(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         if _announced(scope) > MAX_BODY_BYTES:
             return  # the application refuses it by its length alone
+        limit = self._gathering[id(body)] = _Limit(self._body_seconds)
         try:
-            async with asyncio.timeout(self._body_seconds) as limit:
-                self._gathering[id(body)] = limit
-                try:
-                    while await self._more(receive, body):
-                        self._make_room()
-                finally:
-                    gave_way = self._gathering.pop(id(body), None) is None
-        except TimeoutError:
-            if gave_way:
+            while await self._more(receive, body):
+                self._make_room()
+        except asyncio.CancelledError:
+            if not limit.over():
+                raise
+            if id(body) not in self._gathering:
                 raise _busy("too many bodies are on their way") from None
             detail = f"the body was not complete within {self._body_seconds:g} s"
             raise _Refused(problem(408, detail=detail, headers={"Connection": "close"})) from None
+        finally:
+            self._gathering.pop(id(body), None)
+            limit.lift()
 
     async def _more(self, receive: Receive, body: bytearray) -> bool:
         """Take one more piece; False when that was the last, or one byte too many for the application."""
@@ -192,9 +228,7 @@ class Gate:
     def _make_room(self) -> None:
         """Let the body that has been on its way longest give way when all together hold too much."""
         if self._held > self._most_held and self._gathering:
-            limit = self._gathering.pop(next(iter(self._gathering)))
-            if not limit.expired():
-                limit.reschedule(asyncio.get_running_loop().time())
+            self._gathering.pop(next(iter(self._gathering))).end()
 
     async def _answer(self, scope: Scope, body: bytes) -> _Answered:
         if self._open >= self._most_open:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from integration import logs
+from integration.config import HubspotSource
 from integration.delivery import Delivery, Refusal, delivery_id
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.incoming import signed_url
@@ -269,7 +270,7 @@ def _delivery(settings: Source, incoming: Incoming) -> Delivery:
         source=settings.name,
         method=incoming.method,
         url=signed_url(
-            getattr(settings, "public_url", None),
+            settings.public_url if isinstance(settings, HubspotSource) else None,
             incoming.headers,
             scheme=incoming.scheme,
             path=incoming.path,

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 from uuid import UUID
 
-import orjson
 import structlog
 from pydantic import BaseModel, SecretStr
 
@@ -331,14 +330,9 @@ _FOREIGN: list[Processor] = [
 ]
 
 
-def _as_json(event: EventDict, **_: Any) -> str:
-    try:
-        return orjson.dumps(event).decode()
-    except TypeError:  # half a surrogate pair, or a number beyond 64 bits
-        return json_format.dumps(event)
-
-
-_JSON = structlog.processors.JSONRenderer(serializer=_as_json)
+# Made once: with options of its own `json.dumps` makes one for each line.
+_ENCODER = json_format.JSONEncoder(ensure_ascii=False)
+_JSON = structlog.processors.JSONRenderer(serializer=lambda event, **_: _ENCODER.encode(event))
 
 
 def info(name: str, event: str, **facts: Any) -> None:

@@ -55,8 +55,8 @@ GUARDS = (
         "one byte a second holds a connection for days",
         "test_asgi.py::test_a_body_that_does_not_come_is_given_up_on",
         file=_GATE,
-        before="async with asyncio.timeout(self._body_seconds) as limit:",
-        after="async with asyncio.timeout(None) as limit:",
+        before="limit = self._gathering[id(body)] = _Limit(self._body_seconds)",
+        after="limit = self._gathering[id(body)] = _Limit(3600)",
     ),
     mutant(
         "bodies on the way are bounded together",
