@@ -96,6 +96,17 @@ def test_no_thread_waits_for_a_body():
     assert asyncio.run(many())[0] == 202
 
 
+def test_a_request_that_the_server_gives_up_gets_no_answer():
+    async def give_up():
+        asked = asyncio.create_task(ask(Gate(echo), [piece(b"x")]))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(give_up())
+
+
 def test_of_a_body_over_the_limit_one_byte_too_many_is_kept():
     endless = piece(b"x" * 65536)
     status, headers, _ = run(Gate(echo), [], after=endless)
