@@ -15,7 +15,7 @@ from integration.plan import CancelWanted, Expired, Ignored, Parked, Pending, Re
 from integration.recall import CancelRequest, Filter, RecallRequest, State
 from support import url_of
 from workers.lane import Lanes
-from workers.ledger import Keeping, Ledger, event_keys, kept_parked
+from workers.ledger import Keeping, Ledger, digest_of, event_keys, kept_parked
 from workers.recalls import Recalls
 from workers.store import Store
 
@@ -103,13 +103,16 @@ def parked(about, route="form"):
 def test_an_event_with_the_senders_key_is_remembered_for_the_configured_hours(world):
     world.admit(wanted())
     assert WEEK_MS - 60_000 < world.ttl("seen:*") <= WEEK_MS
+
+
+def test_the_answer_to_several_events_is_kept_for_the_configured_hours(world):
+    world.admit(wanted("c1", key="k1"), wanted("c2", key="k2"))
     assert WEEK_MS - 60_000 < world.ttl("answer:*") <= WEEK_MS
 
 
 def test_an_event_without_a_key_is_remembered_for_ten_minutes(world):
     world.admit(wanted(key=None))
     assert TEN_MINUTES_MS - 60_000 < world.ttl("seen:*") <= TEN_MINUTES_MS
-    assert TEN_MINUTES_MS - 60_000 < world.ttl("answer:*") <= TEN_MINUTES_MS
 
 
 def test_the_answer_to_a_delivery_is_kept_no_longer_than_any_of_its_events(world):
@@ -144,6 +147,61 @@ def test_a_delivery_taken_before_is_told_so(world):
     assert (first.again, second.again) == (False, True)
     assert second.answer == first.answer
     assert second.lanes == ()
+
+
+@pytest.mark.parametrize("keys", [["k1"], ["k1", "k2"]], ids=["one event", "several"])
+def test_a_delivery_sent_again_gets_its_first_answer(world, keys):
+    events = [wanted(f"c {key}", key=key) for key in keys]
+    first = world.admit(*events)
+    second = world.admit(*events, id="dl_2")
+    assert (second.again, second.answer) == (True, first.answer)
+    assert second.answer.delivery == "dl_1"
+
+
+def test_an_event_that_came_with_others_and_then_alone_gets_one_answer_from_then_on(world):
+    both = world.admit(wanted("c1", key="k1"), wanted("c2", key="k2")).answer
+    alone = [world.admit(wanted("c1", key="k1"), id=name) for name in ("dl_2", "dl_3")]
+    assert [one.again for one in alone] == [True, True]
+    assert [one.answer.delivery for one in alone] == ["dl_2", "dl_2"]
+    assert {one.answer.recalls for one in alone} == {both.recalls[:1]}
+
+
+def test_an_event_that_came_alone_and_then_with_others_is_taken_once(world):
+    alone = world.admit(wanted("c1", key="k1")).answer
+    both = world.admit(wanted("c1", key="k1"), wanted("c2", key="k2"), id="dl_2")
+    assert not both.again
+    assert both.answer.recalls[:1] == alone.recalls
+
+
+def test_a_wish_taken_back_alone_is_answered_as_before_with_what_it_took_back(world):
+    world.admit(wanted())
+    cancel = CancelRequest(account="bogota", campaign_id="10", customer_id="c1", version=NOON, source="forms")
+    first, second = (
+        world.admit(CancelWanted(event=event("stop"), request=cancel), id=name) for name in ("dl_2", "dl_3")
+    )
+    assert first.answer.cancelled != ()
+    assert (second.again, second.answer) == (True, first.answer)
+
+
+def test_a_parked_event_sent_again_alone_is_answered_as_before_only_under_its_configuration(world):
+    first = world.park()
+    assert world.park(id="dl_2").answer == first.answer
+    mended = replace(KEEPING, config_digest="c2")
+    again = world.park(id="dl_3", keeping=mended)
+    assert not again.again
+    assert again.answer.delivery == "dl_3"
+
+
+def test_what_a_version_remembered_that_kept_each_answer_by_itself_is_answered_as_before(world):
+    first = world.admit(wanted())
+    (seen,) = world.keys("seen:*")
+    digest, what, recall, fingerprint, answer = world.client.get(seen).split("|")
+    world.client.set(seen, f"{digest}|{what}|{recall}|{fingerprint}", keepttl=True)
+    delivery = world.delivery()
+    key = digest_of(delivery.source, *event_keys(delivery, [event("k1")]))
+    world.client.set(world.store.key(f"answer:{key}"), f"|{answer}")
+    second = world.admit(wanted(), id="dl_2")
+    assert (second.again, second.answer) == (True, first.answer)
 
 
 def test_a_delivery_of_old_events_in_a_new_order_is_again_all_the_same(world):

@@ -54,7 +54,8 @@ MUTANTS = {
         + _lua(
             "local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)",
             "local old",
-        ),
+        )
+        + _lua("if one and one.answer and", "if false and"),
     ),
     "nothing is superseded": Mutant(
         breaks="P4",

@@ -87,17 +87,20 @@ function Admit.recall(e, id, delivery, lanes)
   lanes[lane] = lanes[lane] or 'more'
 end
 
--- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil.
+-- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil; and the answer to its delivery,
+-- where it was alone in it.
 local function seen(key)
   local text = key ~= '' and redis.call('GET', P .. 'seen:' .. key)
   if not text then return nil end
-  local digest, what, id, fingerprint = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
-  return {digest = digest, what = what, id = id, fingerprint = fingerprint}
+  local digest, what, id, fingerprint, answer = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|?(.*)$')
+  return {digest = digest, what = what, id = id, fingerprint = fingerprint, answer = answer ~= '' and answer or nil}
 end
 
 local function remember(e, digest, what, id)
   if e.k == '' then return end
-  redis.call('SET', P .. 'seen:' .. e.k, digest .. '|' .. what .. '|' .. id .. '|' .. (e.fingerprint or ''), 'PX', e.ttl)
+  local text = digest .. '|' .. what .. '|' .. id .. '|' .. (e.fingerprint or '')
+  if e.answer then text = text .. '|' .. e.answer end
+  redis.call('SET', P .. 'seen:' .. e.k, text, 'PX', e.ttl)
 end
 
 -- `became` says what became of each event, in one word: it is kept with the delivery.
@@ -110,6 +113,7 @@ end
 -- An event taken before contributes what it was. A parked one is looked at anew after a change of
 -- the configuration. True when there is nothing more to do.
 local function taken_before(e, done, delivery)
+  if e.is_new then return false end
   local old = seen(e.k)
   if not old then return false end
   if old.what == 'parked' and old.digest ~= delivery.digest then
@@ -141,7 +145,8 @@ local function admit_event(e, done, delivery, lanes)
     id = delivery.id
   end
   contribute(done, e.what, id)
-  remember(e, delivery.digest, e.what, id)
+  e.id = id
+  if e ~= delivery.alone then remember(e, delivery.digest, e.what, id) end
 end
 
 local function join(list) return table.concat(list, ',') end
@@ -197,26 +202,54 @@ local function clash(events)
   return false
 end
 
--- Lists a delivery. What the store may refuse here is this line alone: it must not cost the sender an answer.
-function Admit.list(delivery, id, told)
-  local key, ms = P .. 'arrivals:' .. delivery.source, delivery.listed
-  redis.pcall('XADD', key, 'MAXLEN', '~', ARRIVALS, '*', 'd', id, 'w', told)
-  -- How long the list lives is not said anew while it is right within an hour: that would be one more write.
+local lists_living = {}
+
+-- Says how long a list lives, where that is not right within an hour: to say it with each delivery would be one more write.
+local function keep_listed(key, ms)
+  if lists_living[key] then return end
   local left = redis.call('PTTL', key)
   if left < ms - HOUR or left > ms then redis.pcall('PEXPIRE', key, ms) end
+  lists_living[key] = true
 end
 
--- Gives the answer that this delivery got before, nil when it is new.
+-- Lists a delivery. What the store may refuse here is this line alone: it must not cost the sender an answer.
+function Admit.list(delivery, id, told)
+  local key = P .. 'arrivals:' .. delivery.source
+  redis.pcall('XADD', key, 'MAXLEN', '~', ARRIVALS, '*', 'd', id, 'w', told)
+  keep_listed(key, delivery.listed)
+end
+
+-- Gives the answer that this delivery got before, nil when it is new. That of an event which was alone lies with it,
+-- from this version on.
 local function answered(delivery)
+  local e = delivery.alone
+  local one = e and seen(e.k)
+  if one and one.answer and (one.what ~= 'parked' or one.digest == delivery.digest) then return one.answer end
+  if e then e.is_new = not one end
+  if e and e.is_new then return nil end
   local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
   if not old then return nil end
   local digest, answer = string.match(old, '^([^|]*)|(.*)$')
   return (digest == '' or digest == delivery.digest) and answer or nil
 end
 
+-- An event that was alone is remembered together with the answer.
+local function remember_answer(delivery, done, answer)
+  local e = delivery.alone
+  if e and e.id then
+    e.answer = answer
+    return remember(e, delivery.digest, e.what, e.id)
+  end
+  -- With something parked the answer holds for this configuration alone.
+  local digest = done.parked > 0 and delivery.digest or ''
+  redis.call('SET', P .. 'answer:' .. delivery.key, digest .. '|' .. answer, 'PX', delivery.ttl)
+end
+
 -- delivery: id, key, ttl, source, headers, received, digest, suffix, raw_ms, listed, events
 -- gives {what happened, the answer, lanes to ring for, source whose lookups to ring for}
 local function admit(delivery, raw)
+  local one = #delivery.events == 1 and delivery.events[1]
+  delivery.alone = one and delivery.key ~= '' and one.k ~= '' and one or nil
   local before = answered(delivery)
   if before then
     if delivery.listed then Admit.list_again(delivery, before) end
@@ -232,11 +265,7 @@ local function admit(delivery, raw)
   local answer = answer_line(delivery, done)
   local lookup = #done.waiting > 0 and Lookups.keep(delivery, done) or ''
   if stored and not repeated then keep_raw(delivery, raw, done) end
-  if stored and delivery.key ~= '' then
-    -- With something parked the answer holds for this configuration alone.
-    local digest = done.parked > 0 and delivery.digest or ''
-    redis.call('SET', P .. 'answer:' .. delivery.key, digest .. '|' .. answer, 'PX', delivery.ttl)
-  end
+  if stored and delivery.key ~= '' then remember_answer(delivery, done, answer) end
   local what = repeated and stored and 'again' or 'new'
   if delivery.listed then
     Admit.list(delivery, delivery.id, what .. ';' .. #done.recalls .. ';' .. done.counts .. ';' .. #done.cancelled .. ';' .. #done.too_late)

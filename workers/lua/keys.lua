@@ -34,8 +34,9 @@
 -- P find:t:<last 4 digits>   ZSET    the other digits from the last on, "|", recall id     as the recall
 -- P calendar:<account>       HASH    half hour since 1970 NUL campaign -> recalls queued for it  while queued
 -- P ended:<state>            ZSET    recall id -> ms of its end                            as the recall
--- P seen:<digest>            STRING  an event already taken: digest|what|id|fingerprint    dedup_hours
--- P answer:<digest>          STRING  the answer to a whole delivery                        dedup_hours
+-- P seen:<digest>            STRING  an event already taken: digest|what|id|fingerprint,   dedup_hours
+--                                    and |the answer to its delivery where it was alone in it
+-- P answer:<digest>          STRING  the answer to a whole delivery of several events      dedup_hours
 -- P delivery:<id>            HASH    raw body and headers without secrets; became: per event  raw_retention_days
 --                                    the recall's or parked id, ignored, pending or cancel
 -- P parked                   ZSET    parked event id -> ms it was parked                   retention_days

@@ -40,11 +40,19 @@ function Newest.field(campaign, customer) return campaign .. '\0' .. customer en
 
 function Newest.key(lane) return P .. 'lane:' .. lane .. ':newest' end
 
+local traced
+
+-- Whether anybody was forgotten; asked once.
+local function has_traces()
+  if traced == nil then traced = redis.call('EXISTS', P .. 'traces') == 1 end
+  return traced
+end
+
 -- The newest request of a customer: {version, id, kind} or nil. kind is "r" for a recall, whose id it is,
 -- and "c" for a cancel, where id is the account that it came from.
 function Newest.get(lane, campaign, customer)
   local text = redis.call('HGET', Newest.key(lane), Newest.field(campaign, customer))
-  if not text and redis.call('EXISTS', P .. 'traces') == 1 then
+  if not text and has_traces() then
     text = redis.call('HGET', Newest.key(lane), Newest.trace(campaign, customer))
   end
   return text and Newest.read(text) or nil

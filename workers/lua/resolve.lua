@@ -59,6 +59,8 @@ local function resolve(delivery, from)
     if e.k ~= '' then
       local left = redis.call('PTTL', P .. 'seen:' .. e.k)
       if left > 0 then e.ttl = left end
+      -- Who sends the delivery again gets the answer that it got, as long as its configuration holds.
+      e.answer = from.lookup and (seen(e.k) or {}).answer
       redis.call('DEL', P .. 'seen:' .. e.k)
     end
   end
