@@ -81,6 +81,10 @@ def judge(exchange: Exchange, now: datetime | None = None) -> Verdict:
 # --- one connection --------------------------------------------------------------------------
 
 
+def nothing() -> None:
+    """Have nothing to do while an answer is awaited."""
+
+
 class _Channel:
     """One kept-alive connection, opened anew when the server has closed it meanwhile."""
 
@@ -90,6 +94,7 @@ class _Channel:
         self._stream: Stream | None = None
         self._used_at = 0.0
         self.answer = Reader()
+        self.meanwhile: Callable[[], None] = nothing
 
     @property
     def sent_at(self) -> float | None:
@@ -106,6 +111,7 @@ class _Channel:
         """Write a request and read the answer; how far that came is seen in `answer` and `sent_at`."""
         stream, answer = self._ready(), self.answer
         stream.send(request)
+        self.meanwhile()
         while not answer.complete:
             data = stream.receive()
             if data:
@@ -198,9 +204,18 @@ class Line:
         self._channel.close()
 
     def push(
-        self, call: Call, *, claimed_at: float, latest_write_seconds: float, timeout_seconds: float
+        self,
+        call: Call,
+        *,
+        claimed_at: float,
+        latest_write_seconds: float,
+        timeout_seconds: float,
+        meanwhile: Callable[[], None] = nothing,
     ) -> Exchange:
         """Make one call and say what became of it; never raises for what the network or wolkvox does.
+
+        `meanwhile` is done while the answer is awaited, if the request is written at all; it takes little
+        time and raises nothing.
 
         Both limits count from `claimed_at` (by the line's clock): the request is written within
         `latest_write_seconds` or not at all, and `timeout_seconds` later, at most, this returns.
@@ -212,6 +227,7 @@ class Line:
         self._times.end = min(started, claimed_at) + timeout_seconds
         self._times.write_by = min(self._times.end, claimed_at + latest_write_seconds)
         self._channel.begin()
+        self._channel.meanwhile = meanwhile
         error, too_late = self._attempt(call, timeout_seconds)
         sent_at, answer = self._channel.sent_at, self._channel.answer
         self._channel.settle()

@@ -8,9 +8,10 @@ import pytest
 
 from integration.errors import StoreAwayError
 from integration.plan import request_from_fields
-from integration.recall import State
+from integration.recall import Filter, State
 from integration.sandbox import Sandbox
 from integration.schedule import apply
+from integration.tally import Tally
 from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
 from workers.shift import CROWDED_SECONDS, LONGEST_SECONDS, Shift
@@ -222,6 +223,42 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
 
     shop.turn(lanes=Noted(), open_line=NotedLine)
     assert claimed_at[0] <= asked_at[0] < sent_at[0] < claimed_at[1] <= asked_at[1] < sent_at[1]
+
+
+def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_the_end(shop, monkeypatch):
+    shop.ask("c1")
+    shop.ask("c2")
+    told = []
+    monkeypatch.setattr("workers.turn.logs.info", lambda *_, **facts: told.append(facts["recall"]))
+    tally = Tally()
+
+    class NotedLine(Line):
+        def push(self, call, **more):
+            told.append("asked")
+            return super().push(call, **more)
+
+    shop.turn(open_line=NotedLine, tally=tally)
+    first, second = (shop.desk.recalls.page(Filter(), limit=2)[0][n].id for n in (1, 0))
+    assert told == ["asked", "asked", first, second]
+    assert {name.partition(":")[0] for name in tally.take()["counts"]} == {"push seconds", "gap seconds"}
+
+
+def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, monkeypatch):
+    shop.ask("c1")
+    shop.ask("c2")
+    told = []
+    monkeypatch.setattr("workers.turn.logs.info", lambda *_, **facts: told.append(facts["verdict"]))
+
+    class Gone(Line):
+        calls = 0
+
+        def push(self, call, **more):
+            Gone.calls += 1
+            late = boottime() - 100 if Gone.calls == 2 else more["claimed_at"]
+            return super().push(call, **{**more, "claimed_at": late})
+
+    shop.turn(open_line=Gone)
+    assert told == ["accepted"]
 
 
 def test_on_shutdown_a_turn_ends_after_the_call_in_flight(shop):

@@ -190,6 +190,23 @@ def test_head_and_body_leave_in_one_piece(peer):
     assert first[0].endswith(b"}")
 
 
+def test_what_is_done_meanwhile_is_done_after_the_request_is_written_and_before_the_answer_is_read(peer):
+    server = peer(answering(OK))
+    seen = []
+
+    def look():
+        end = time.monotonic() + 5
+        while not server.requests and time.monotonic() < end:
+            time.sleep(0.001)
+        seen.append(len(server.requests))
+
+    with Line(server.url) as line:
+        options = {"latest_write_seconds": 5, "timeout_seconds": 10, "meanwhile": look}
+        assert line.push(call_to(server.url), claimed_at=boottime(), **options).complete
+        assert not line.push(call_to(server.url), claimed_at=boottime() - 6, **options).sent
+    assert seen == [1]
+
+
 def test_a_turn_keeps_one_connection(peer):
     server = peer(answering(OK))
     with Line(server.url) as line:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -119,6 +120,7 @@ class Turn:
         self._pushed = 0
         self._claimed_at = self._started
         self._answered_at: float | None = None
+        self._untold: list[Callable[[], None]] = []
         self._kept: tuple[datetime, Terms | None] = tools.now(), None
 
     def run(self, *, in_line: bool) -> Told:
@@ -127,10 +129,13 @@ class Turn:
         With `in_line` only if no other lane waits for longer.
         """
         told, step = self._acquire(in_line=in_line), 0
-        while isinstance(told.claim, Claim):
-            outcome = self._push(self._shift.line_to(self._account.endpoint), told.claim)
-            step += 1
-            told = self._finish(told.claim, step, outcome)
+        try:
+            while isinstance(told.claim, Claim):
+                outcome = self._push(self._shift.line_to(self._account.endpoint), told.claim)
+                step += 1
+                told = self._finish(told.claim, step, outcome)
+        finally:
+            self._tell()
         return told
 
     def _terms(self) -> Terms:
@@ -207,7 +212,9 @@ class Turn:
             claimed_at=self._claimed_at,
             latest_write_seconds=account.latest_write_seconds,
             timeout_seconds=account.timeout_seconds,
+            meanwhile=self._tell,
         )
+        self._tell()
         self._pushed += 1
         if exchange.too_late:
             return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
@@ -217,7 +224,7 @@ class Turn:
         self._report(claim, verdict, outcome)
         sent_ms = None
         if exchange.sent_at is not None:
-            self._count(claim, exchange.sent_at, exchange.seconds)
+            self._untold.append(self._counting(claim, exchange.sent_at, exchange.seconds))
             sent_ms = round((self._tools.boottime() - exchange.sent_at) * 1000)
         attempt = Attempt(
             started_at=started_at,
@@ -248,11 +255,24 @@ class Turn:
             next_at = self._tools.now() + timedelta(milliseconds=outcome["wait_ms"])
         return {"recall_date": date, "reason": outcome["reason"], "next_at": next_at}
 
-    def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
-        self._tools.tally.pushed(claim.account, seconds)
-        if self._answered_at is not None:
-            self._tools.tally.observe(GAP, max(0.0, sent_at - self._answered_at))
-        self._answered_at = self._tools.boottime()
+    def _counting(self, claim: Claim, sent_at: float, seconds: float) -> Callable[[], None]:
+        answered_at, self._answered_at = self._answered_at, self._tools.boottime()
+
+        def count() -> None:
+            self._tools.tally.pushed(claim.account, seconds)
+            if answered_at is not None:
+                self._tools.tally.observe(GAP, max(0.0, sent_at - answered_at))
+
+        return count
+
+    def _tell(self) -> None:
+        """Log and count what became of a push: while the next answer is awaited, or when the turn is over.
+
+        Until the next request is written every moment is one in which the lane rests.
+        """
+        untold, self._untold = self._untold, []
+        for tell in untold:
+            tell()
 
     def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, LaneHistory]:
         now = self._tools.now()
@@ -267,7 +287,7 @@ class Turn:
 
     def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
         told = {"recall": claim.recall_id, "account": claim.account, "verdict": str(verdict.kind)}
-        logs.info("ringback.turn", "pushed", **told, reason=outcome["reason"])
+        self._untold.append(partial(logs.info, "ringback.turn", "pushed", **told, reason=outcome["reason"]))
         if outcome.get("state") == "dead":
             self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
         if outcome.get("stop"):
