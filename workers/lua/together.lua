@@ -11,6 +11,7 @@ end
 -- width: how many words belong to each admission
 function COMMANDS.admit_all(width, ...)
   local words, replies = {...}, {}
+  numbers.ahead = #words / width
   for i = 1, #words, width do replies[#replies + 1] = admitted(unpack(words, i, i + width - 1)) end
   return replies
 end
