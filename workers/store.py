@@ -57,7 +57,9 @@ _INTAKE = (
 _TURN = (
     *("history", "stored", "holding", "recalls", "changes", "pushing"),
     _Seldom(("History", "Recall"), ("lost", "find", "modernise")),
-    *("lane", "turn", "answer"),
+    *("lane", "turn"),
+    _Seldom(("Lane", "Outcome"), ("trouble",)),
+    "answer",
 )
 _SEARCH = (
     *("history", "stored", "holding", "recalls", "changes", "find"),
@@ -66,7 +68,21 @@ _SEARCH = (
 )
 _WHOLE = (
     *("history", "stored", "holding", "lost", "recalls", "find", "changes", "modernise", "pushing"),
-    *("lane", "bell", "turn", "lend", "admit", "wake", "again", "cancel", "parked", "lookups", "resolve"),
+    *(
+        "lane",
+        "bell",
+        "turn",
+        "trouble",
+        "sweep",
+        "lend",
+        "admit",
+        "wake",
+        "again",
+        "cancel",
+        "parked",
+        "lookups",
+        "resolve",
+    ),
     *("operate", "upgrade", "stand", "processes", "tally", "alerts", "people", "jobs", "purge", "forget"),
     *("commands", "answer"),
 )

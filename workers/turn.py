@@ -221,6 +221,8 @@ class Turn:
         verdict = self._tools.judge(exchange, self._tools.now())
         decision, history = self._decide(claim, account, verdict)
         outcome = outcome_of(decision, _iso(date))
+        if outcome.get("date") == claim.date:
+            del outcome["date"]
         self._report(claim, verdict, outcome)
         sent_ms = None
         if exchange.sent_at is not None:

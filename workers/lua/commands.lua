@@ -1,5 +1,12 @@
 -- The commands that are not called for every delivery or push: those stand with what they do.
 
+local function with_lane(id, act)
+  open_full_store()
+  local l = Lane.load(id)
+  local reply = act(l)
+  return {reply or '', Lane.rest(l) and 1 or 0}
+end
+
 function COMMANDS.pause(lane, reason, until_ms)
   return with_lane(lane, function(l)
     History.grow()

@@ -1,6 +1,7 @@
 -- The lane: one call at a time on a token. All its changes of state, each atomic.
 --
--- Here: its record, and when somebody should look at it. What a turn does with it is in turn.lua.
+-- Here: its record, and when somebody should look at it. What a turn does with it is in turn.lua and, where that
+-- is seldom, in trouble.lua; who looks at it from outside is in sweep.lua.
 -- acquire -> claim -> push -> finish (+ the next claim) … -> release. Whoever dies in between leaves a
 -- lease; when that is over, the next acquire finds the recall and puts it first again.
 

@@ -13,9 +13,12 @@ end
 
 -- Of the latest attempt the whole answer is kept, of those before it what their lines say.
 function Recall.add_attempt(id, line, answer)
-  redis.call('HDEL', recall_key(id), 'answer')
-  if answer then redis.call('HSET', recall_key(id), 'answer', answer) end
   local kept = redis.call('HGET', recall_key(id), 'attempts')
+  if answer then
+    redis.call('HSET', recall_key(id), 'answer', answer)
+  elseif kept then
+    redis.call('HDEL', recall_key(id), 'answer')
+  end
   if not kept then
     redis.call('HSET', recall_key(id), 'attempts', line)
     return

@@ -1,59 +1,4 @@
--- A turn on a lane: what acquire, claim, finish and the sweep change in its record, each atomic.
-
--- A moment by a worker's clock, which may differ from the store's: a lane neither tries on and on
--- until that clock is there too, nor waits for days.
-function Lane.bounded(at)
-  return math.max(now + SKEW, math.min(at, now + LONGEST))
-end
-
-function Lane.wait_until(l, at, reason)
-  Lane.set(l, 'wait', math.floor(at))
-  Lane.set(l, 'wait_ms', math.max(0, math.floor(at) - now))
-  Lane.set(l, 'wait_reason', reason)
-end
-
--- Back into the queue, at its old place, unless somebody newer has overtaken it meanwhile.
-function Lane.put_back(l, id)
-  local state, reason = Newest.overtaken(l.id, id)
-  if state then
-    Recall.become(id, state, reason)
-    return false
-  end
-  Recall.set_queued(id)
-  redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
-  return true
-end
-
-function Lane.set_aside(l, id)
-  redis.call('HSET', recall_key(id), 'strikes', 0, 'crashes', 0)
-  Lane.set(l, 'aside', id)
-  Lane.set(l, 'first', '')
-end
-
--- The turn that held the lane is gone: its call can no longer be running (the lease is that long).
-function Lane.recover(l)
-  local id = Lane.get(l, 'inflight')
-  if id == '' then return end
-  Lane.set(l, 'inflight', '')
-  if id == LOAN then
-    Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1)
-    return
-  end
-  Recall.add_attempt(id, cjson.encode({started_at = Lane.num(l, 'lease') - Lane.num(l, 'lease_ms'), outcome = 'worker lost'}))
-  count('pushes:worker lost')
-  -- It may have been sent: a day's calls are rather counted too high than exceeded.
-  Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1)
-  if not Lane.put_back(l, id) then return end
-  Lane.set(l, 'first', id)
-  if redis.call('HINCRBY', recall_key(id), 'crashes', 1) < CRASHES then return end
-  if (tonumber(Recall.field(id, 'rounds')) or 0) < ROUNDS then
-    Lane.set_aside(l, id)
-  else
-    redis.call('ZREM', l.queue, id)
-    Lane.set(l, 'first', '')
-    Recall.become(id, 'dead', 'workers died while pushing it, and others passed')
-  end
-end
+-- A turn on a lane: what acquire, claim and finish change in its record, each atomic.
 
 -- Which recall goes next: the one that made the lane wait, else the earliest that is not set aside.
 function Lane.pick(l)
@@ -141,7 +86,7 @@ function Lane.acquire(l, nonce, terms)
   if Lane.get(l, 'inflight') ~= '' and Lane.num(l, 'lease') > now then
     return cjson.encode({kind = 'busy', ['until'] = Lane.num(l, 'lease')})
   end
-  Lane.recover(l)
+  if Lane.get(l, 'inflight') ~= '' then Lane.recover(l) end
   Lane.set(l, 'fence', History.grow())
   Lane.set(l, 'owner', nonce)
   Lane.set(l, 'step', 0)
@@ -154,46 +99,12 @@ function Lane.last_reply(l)
   return Lane.push_reply(l)
 end
 
--- A complete answer came: the lane works. If this was a probe, the recall set aside has its next try.
-function Lane.passed(l)
-  local aside = Lane.get(l, 'aside')
-  if Lane.get(l, 'probing') ~= '1' or not redis.call('ZSCORE', l.queue, aside) then return end
-  redis.call('HINCRBY', recall_key(aside), 'rounds', 1)
-  Lane.set(l, 'first', aside)
-  Lane.set(l, 'aside', '')
-end
-
--- The probe failed as well: the lane is at fault, and neither recall is to blame.
-function Lane.acquit(l, id)
-  for _, each in ipairs({id, Lane.get(l, 'aside')}) do
-    if redis.call('ZSCORE', l.queue, each) then redis.call('HSET', recall_key(each), 'strikes', 0) end
-  end
-  Lane.set(l, 'aside', '')
-end
-
 local Outcome = {}
 
 function Outcome.ended(l, id, o)
-  if o.passed then Lane.passed(l) end
+  if o.passed and Lane.get(l, 'probing') == '1' then Lane.passed(l) end
   if o.date then redis.call('HSET', recall_key(id), 'date', o.date) end
   Recall.become(id, o.state, o.reason)
-end
-
-function Outcome.again(l, id, o)
-  if not Lane.put_back(l, id) then return end
-  Lane.set(l, 'first', id)
-  if not o.convicts then return end
-  if Lane.get(l, 'probing') == '1' then return Lane.acquit(l, id) end
-  redis.call('HINCRBY', recall_key(id), 'strikes', 1)
-end
-
-function Outcome.aside(l, id, o)
-  if not Lane.put_back(l, id) then return end
-  if Lane.get(l, 'probing') == '1' then
-    Lane.set(l, 'first', id)
-    return Lane.acquit(l, id)
-  end
-  Lane.set_aside(l, id)
 end
 
 -- o: kind (ended, again, aside), state, reason, passed, convicts, date, attempt (JSON line), verdict,
@@ -223,66 +134,6 @@ function Lane.finish(l, fence, step, id, outcome, more, terms)
   Lane.apply(l, outcome)
   if more then return Lane.claim(l, terms) end
   return Lane.reply(l, 'released')
-end
-
--- The operator says "go on": every reason to wait is over but a lease, the quiet time, and that no
--- worker knows the account.
-function Lane.resume(l)
-  for _, field in ipairs({'paused', 'paused_until', 'paused_ms', 'stopped', 'wait_reason', 'history'}) do Lane.set(l, field, '') end
-  Lane.set(l, 'wait', 0)
-end
-
-function Lane.look(id, out)
-  local l = Lane.load(id)
-  Lane.clamp(l)
-  -- No worker will come to a lane whose account is gone.
-  if Lane.get(l, 'gone') ~= '' and Lane.num(l, 'lease') <= now then Lane.recover(l) end
-  local at = Lane.ready_at(l)
-  if not at then
-    redis.call('ZREM', P .. 'due', id)
-    Lane.out_of_line(l)
-  elseif at > now then
-    Lane.look_at(l, at)
-  else
-    local rings = Lane.num(l, 'rung') == 0 and 1 or Lane.num(l, 'rings') + 1
-    Lane.set(l, 'rung', now)
-    Lane.set(l, 'rings', rings)
-    if not Line.has(id) then Line.join(id) end
-    Lane.look_at(l, now + GRACE * 2 ^ math.max(0, rings - TRIES))
-    out[#out + 1] = id
-    out[#out + 1] = rings
-  end
-  Lane.save(l)
-end
-
--- A lane whose turn is coming is looked at again later. True for such a one.
-function Lane.advances(id)
-  if not Line.has(id) then return false end
-  redis.call('HSET', P .. 'lane:' .. id, 'rung', now, 'rings', 1)
-  redis.call('ZADD', P .. 'due', now + GRACE, id)
-  return true
-end
-
--- Lanes whose time has come, each with how often it has been rung for since somebody last took it.
-local function sweep(limit)
-  local out = {}
-  local past = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, limit)
-  local beyond = redis.call('ZRANGEBYSCORE', P .. 'due', '(' .. now + PATIENCE, '+inf', 'LIMIT', 0, limit)
-  if #past + #beyond > 0 then open_full_store() end
-  local moves = Line.moves()
-  for _, ids in ipairs({past, beyond}) do
-    for _, id in ipairs(ids) do
-      if not (moves and Lane.advances(id)) then Lane.look(id, out) end
-    end
-  end
-  return out
-end
-
-local function with_lane(id, act)
-  open_full_store()
-  local l = Lane.load(id)
-  local reply = act(l)
-  return {reply or '', Lane.rest(l) and 1 or 0}
 end
 
 -- What a turn is told beside its claim, or in its place: whether to ring, and which lane waits for longest.
