@@ -76,7 +76,7 @@ _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("too many test calls are under way here"),
 )
 
-# workers/lua/admit.lua and recalls.lua, integration/schedule.py, the pages and the command line.
+# workers/lua (admit, cancel, changes, turn), integration/schedule.py, the pages and the command line.
 _OF_RECALLS: Final[Sequence[str]] = (
     _("admitted"),
     _("a newer request: %(recall)s"),
