@@ -77,12 +77,12 @@ class Works:
     def ms(self):
         return round((datetime.now(UTC) + self.ahead).timestamp() * 1000)
 
-    def ask(self, customer="c1"):
+    def ask(self, customer="c1", *, account="bogota"):
         request = request_from_fields(
-            self.desk.config.accounts["bogota"],
+            self.desk.config.accounts[account],
             campaign_id="10",
             customer_id=customer,
-            recall_telephone="300 111 2233",
+            recall_telephone="+57 300 111 2233",
             recall_date=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
             now=datetime.now(UTC),
             source="api:test",
@@ -145,7 +145,10 @@ def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
     assert eventually(seen)
 
 
-def test_a_doorbell_holds_its_thread_while_nobody_waits_and_a_turn_of_the_sweep_never_does(works):
+def test_a_doorbell_holds_its_thread_while_nobody_waits_and_a_turn_of_the_sweep_not_for_long(
+    works, monkeypatch
+):
+    monkeypatch.setattr(engine_module, "OWN_SECONDS", 0.0)
     for n in range(45):
         works.ask(f"c{n}")
     pushed = lambda: sum(call["method"] == "PUT" for call in works.sandbox.calls())  # noqa: E731
@@ -160,7 +163,7 @@ def test_a_doorbell_holds_its_thread_while_nobody_waits_and_a_turn_of_the_sweep_
 def test_a_turn_that_leaves_work_behind_rings_again(works):
     for n in range(TURN_RECALLS + 1):
         works.ask(f"c{n}")
-    works.engine.take_turn(works.lane, single=True)
+    works.engine.take_turn(works.lane, seconds=0.0)
     assert works.bell.lanes == [works.lane]
 
 
@@ -234,6 +237,16 @@ def test_where_a_doorbell_stays_untaken_the_sweep_takes_the_turn_itself(works):
     assert eventually(lambda: works.state(recall) is State.ACCEPTED)
     # And rings, to find out whether it is heard.
     assert works.bell.lanes == [works.lane]
+
+
+def test_a_thread_of_the_sweep_goes_on_with_the_lanes_in_line(works):
+    for n in range(TURN_RECALLS + 1):
+        works.ask(f"c{n}")
+    other = works.ask("other", account="lima")
+    works.engine._own_free.acquire()
+    works.engine._own_turn(works.lane)
+    assert works.state(other) is State.ACCEPTED
+    assert len(works.sandbox.calls()) == TURN_RECALLS + 2
 
 
 def test_when_all_threads_for_own_turns_are_busy_the_doorbell_is_rung_again(works):

@@ -88,12 +88,12 @@ class Shop:
         }
         return Tools(**{**tools, **more})
 
-    def turn(self, *, single=False, **more):
+    def turn(self, *, seconds=None, **more):
         """A shift that begins on bogota's lane; True: lanes are left waiting."""
         accounts = {
             lane: {name: self.desk.config.accounts[name]} for name, lane in self.desk.lanes.bound().items()
         }
-        return Shift(self.tools(**more), accounts.get, single=single).run(self.lane) is not None
+        return Shift(self.tools(**more), accounts.get, seconds=seconds).run(self.lane) is not None
 
     def recall(self, recall_id):
         return self.desk.recalls.get(recall_id)
@@ -135,12 +135,12 @@ def test_what_wolkvox_gets_is_what_was_asked(shop):
     assert (attempt.code, attempt.outcome) == ("202", "accepted")
 
 
-def test_a_turn_that_is_to_be_the_only_one_ends_after_a_while(shop):
+def test_a_turn_that_is_to_be_the_last_one_ends_after_a_while(shop):
     for n in range(TURN_RECALLS + 1):
         shop.ask(f"c{n}")
-    assert shop.turn(single=True) is True
+    assert shop.turn(seconds=0.0) is True
     assert len(shop.calls()) == TURN_RECALLS
-    assert shop.turn(single=True) is False
+    assert shop.turn(seconds=0.0) is False
     assert len(shop.calls()) == TURN_RECALLS + 1
 
 

@@ -51,6 +51,8 @@ CHECK_IN_SECONDS = 60.0
 RELIEF_SECONDS = 0.05
 # Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
 OWN_TURNS = 16
+# So long they go on with the lanes in line: where all consumers are deaf, nobody else takes those.
+OWN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +126,17 @@ class Engine:
         with self.pulse.hearing.answering():
             self.lookups.look_up(source)
 
-    def take_turn(self, lane: str, *, single: bool = False) -> None:
+    def take_turn(self, lane: str, *, seconds: float | None = None) -> None:
         """Take turns, first on this lane or one that waits for longer. Never raises StoreAwayError.
 
-        `single`: one turn, for others wait for this thread. A doorbell is rung when lanes are left waiting.
+        No further one is begun after `seconds`, if given. A doorbell is rung when lanes are left waiting.
         """
         if self.stopping.is_set():
             return
-        left = Shift(self._tools, self._accounts, single=single).run(lane)
+        left = Shift(self._tools, self._accounts, seconds=seconds).run(lane)
         if left is None:
             return
-        if single or self.stopping.is_set() or not self._full():
+        if seconds is not None or self.stopping.is_set() or not self._full():
             self._doorbell.ring(left)
         else:
             self._ring_unless_taken(left)
@@ -268,7 +270,7 @@ class Engine:
         if self.pulse.hearing.helped():
             self._doorbell.ring(lane)
         try:
-            self._tolerantly(lambda: self.take_turn(lane, single=True))
+            self._tolerantly(lambda: self.take_turn(lane, seconds=OWN_SECONDS))
         finally:
             self._own_free.release()
 

@@ -27,7 +27,7 @@ CROWDED_SECONDS = 5.0
 class Shift:
     """One shift of one thread. `accounts_of` gives those of a lane, by name, None when they are not known.
 
-    `single`: one turn, for others wait for this thread.
+    It takes no further turn after `seconds`; left out, after a time that hangs on whether threads are idle.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Shift:
         tools: Tools,
         accounts_of: Callable[[str], Mapping[str, Account] | None],
         *,
-        single: bool = False,
+        seconds: float | None = None,
     ) -> None:
         self._tools = tools
         self._accounts_of = accounts_of
-        self._single = single
+        self._seconds = seconds
         self._began = tools.boottime()
         self._opened = ExitStack()
         self._line: tuple[str, Line] | None = None
@@ -60,9 +60,11 @@ class Shift:
 
     def lasts(self) -> bool:
         """Tell whether this thread takes another turn."""
-        if self._single or self._tools.stopping():
+        if self._tools.stopping():
             return False
-        most = CROWDED_SECONDS if self._tools.crowded() else LONGEST_SECONDS
+        most = self._seconds
+        if most is None:
+            most = CROWDED_SECONDS if self._tools.crowded() else LONGEST_SECONDS
         return self._tools.boottime() - self._began < most
 
     def line_to(self, endpoint: str) -> Line:
