@@ -23,6 +23,7 @@
 -- P outbox:<channel>         LIST    messages that wait for it, JSON, oldest first         until sent, 3 days at most
 -- P outbox:tries, outbox:trouble  HASH  channel -> tries of its oldest message, what went wrong  until sent
 -- P due                      ZSET    lane id -> ms of the sweep's next look, PATIENCE off at most  while there is work
+-- P line                     ZSET    lane id -> tick at which it came                     while it waits for a turn
 -- P lane:<id>                HASH    the lane itself, fields below                         for ever
 -- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
 -- P lane:<id>:newest         HASH    campaign NUL customer -> version|id|kind              as long as its recall
@@ -61,6 +62,7 @@
 --
 -- fields of P meta
 --   seq      arrivals so far, from which ids are made
+--   moved    ms at which a lane last left the line
 --   lane_key the HMAC key of lane ids; cookie_key signs the dashboard's cookies
 --   bell_queue, bell         the broker's queue in this store, and the message that rings for a lane (bell.py)
 --   adopted  how far events parked by a version without groups are grouped
