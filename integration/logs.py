@@ -293,8 +293,6 @@ def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
             masked[key] = value
         elif key in _OWN:
             masked[key] = mask_text(_as_text(value))
-        elif value is True or value is False or value is None:
-            masked[mask_text(key)] = value
         else:
             masked[mask_text(key)] = mask_value(value, key)
     return masked

@@ -28,7 +28,7 @@ def desk(tmp_path, store):
     return made
 
 
-def admit(desk, customer="C1", account="forms"):
+def admit(desk, customer="C1"):
     body = json.dumps(
         {"customer": customer, "phone": "3001112233", "at": "2030-01-01T10:00:00-05:00"}
     ).encode()

@@ -37,7 +37,7 @@ def runs_of(calls: Sequence[Words]) -> Iterator[Run]:
     """Put calls together; each is in one run."""
     small: list[int] = []
     for place, words in enumerate(calls):
-        if words[0] == "admit" and _size(words) <= SMALL_BYTES:
+        if words[0] == "admit" and size_of(words) <= SMALL_BYTES:
             small.append(place)
         else:
             yield Run(words, (place,))
@@ -53,5 +53,6 @@ def _shared(calls: Sequence[Words], places: tuple[int, ...]) -> Run:
     return Run(("admit_all", len(first) - 1, *words), places)
 
 
-def _size(words: Words) -> int:
+def size_of(words: Words) -> int:
+    """Give how much a call hands in: bytes, and of texts letters."""
     return sum(len(word) for word in words if not isinstance(word, int))

@@ -19,7 +19,7 @@ import hiredis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from integration.errors import StoreAwayError
-from workers.runs import runs_of
+from workers.runs import runs_of, size_of
 from workers.store import PREFIX, as_ours, script_of, sha_of
 
 if TYPE_CHECKING:
@@ -44,10 +44,6 @@ class _Call:
     words: Words
     told: asyncio.Future[Any]
     asked_at: float
-
-    @property
-    def size(self) -> int:
-        return sum(len(word) for word in self.words if not isinstance(word, int))
 
 
 class Together:
@@ -194,7 +190,7 @@ class _Trips:
         size = 0
         while self._waiting and len(calls) < MOST_CALLS and size < MOST_BYTES:
             calls.append(self._waiting.popleft())
-            size += calls[-1].size
+            size += size_of(calls[-1].words)
         return calls
 
     async def _trip(self, line: _Line, calls: Sequence[_Call]) -> bool:
