@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from integration.config_file import ConfigWatch
+from integration.delivery import Delivery
+from integration.plan import plan_delivery
 from integration.sources import SOURCES
 from workers.desk import Desk
 from workers.doorbell import Doorbell
@@ -147,6 +149,24 @@ def signed(desk, source, body, *, url, message_id=None, now=None):
         message_id=message_id or f"msg_{secrets.token_hex(8)}",
         now=now or datetime.now(UTC),
     )
+
+
+def form_delivery(desk, customer, *, message_id=None):
+    """A signed form of one customer as it is delivered: the delivery, what follows from it, and its body."""
+    body = as_bytes({"customer": customer, "phone": "3001112233", "at": "2030-01-01T10:00:00-05:00"})
+    headers = signed(desk, "forms", body, url="u", message_id=message_id)
+    now = datetime.now(UTC)
+    delivery = Delivery(
+        id=f"dl_{customer}",
+        source="forms",
+        method="POST",
+        url="u",
+        headers={name.lower(): value for name, value in headers.items()},
+        body=body,
+        received_at=now,
+    )
+    events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
+    return delivery, plan_delivery(desk.book, delivery, events, now), body
 
 
 def hubspot_event(customer, value, *, occurred_at=None, event_id=None, name="callback_at"):

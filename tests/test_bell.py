@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 import pytest
 from kombu import Consumer, Queue
 
 from integration.app import _bell
-from integration.delivery import Delivery
-from integration.plan import plan_delivery
-from integration.sources import SOURCES
-from support import make_desk, signed, url_of
+from support import form_delivery, make_desk, url_of
 from workers.bell import NO_BELL, bell_of, hang
 from workers.celery_app import app
 from workers.tasks import TAKE_TURN
@@ -29,22 +25,7 @@ def desk(tmp_path, store):
 
 
 def admit(desk, customer="C1"):
-    body = json.dumps(
-        {"customer": customer, "phone": "3001112233", "at": "2030-01-01T10:00:00-05:00"}
-    ).encode()
-    headers = {k.lower(): v for k, v in signed(desk, "forms", body, url="u").items()}
-    now = datetime.now(UTC)
-    delivery = Delivery(
-        id=f"dl_{customer}",
-        source="forms",
-        method="POST",
-        url="u",
-        headers=headers,
-        body=body,
-        received_at=now,
-    )
-    events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
-    outcomes = plan_delivery(desk.book, delivery, events, now)
+    delivery, outcomes, body = form_delivery(desk, customer)
     return desk.ledger.admit(delivery, outcomes, desk.keeping("forms"), raw=body)
 
 

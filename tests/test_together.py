@@ -8,16 +8,12 @@ import signal
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 import redis
 
-from integration.delivery import Delivery
 from integration.errors import StoreAwayError
-from integration.plan import plan_delivery
-from integration.sources import SOURCES
-from support import make_desk, signed, url_of
+from support import form_delivery, make_desk, url_of
 from workers.ledger import Admission
 from workers.runs import MOST_IN_A_RUN, SMALL_BYTES, runs_of
 from workers.store import Store, connect, connection_maker
@@ -167,37 +163,10 @@ def test_a_reply_that_comes_too_late_is_nobody_elses(start_valkey):
     assert asyncio.run(go_on()) == [[]] * 3 * TRIPS_AT_ONCE
 
 
-def one_delivery(desk):
-    """A delivery of one event, and what follows from it."""
-    body = b'{"customer":"C1","phone":"3001112233","at":"2030-01-01T10:00:00-05:00"}'
-    headers = {k.lower(): v for k, v in signed(desk, "forms", body, url="u").items()}
-    now = datetime.now(UTC)
-    delivery = Delivery(
-        id="dl_1", source="forms", method="POST", url="u", headers=headers, body=body, received_at=now
-    )
-    events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
-    return delivery, plan_delivery(desk.book, delivery, events, now), body
-
-
-def deliveries(desk, number, body=None):
-    """So many deliveries of one event each, and what is to be stored of them."""
+def deliveries(desk, number):
+    """What is to be stored of so many deliveries of one event each."""
     for place in range(number):
-        told = body or b'{"customer":"C%d","phone":"3001112233","at":"2030-01-01T10:00:00-05:00"}' % place
-        headers = {
-            k.lower(): v for k, v in signed(desk, "forms", told, url="u", message_id=f"m{place}").items()
-        }
-        now = datetime.now(UTC)
-        delivery = Delivery(
-            id=f"dl_{place}",
-            source="forms",
-            method="POST",
-            url="u",
-            headers=headers,
-            body=told,
-            received_at=now,
-        )
-        events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
-        yield desk.admission(delivery, plan_delivery(desk.book, delivery, events, now), told)
+        yield desk.admission(*form_delivery(desk, f"C{place}", message_id=f"m{place}"))
 
 
 def runs_of_the_script(client):
@@ -276,7 +245,7 @@ def test_calls_are_put_together_by_size_and_each_is_in_one_run():
 
 
 def admit_soon(desk):
-    return asyncio.run(desk.admit_soon(desk.admission(*one_delivery(desk))))
+    return asyncio.run(desk.admit_soon(desk.admission(*form_delivery(desk, "C1"))))
 
 
 def test_an_admission_is_told_only_when_the_store_has_it(tmp_path, store):
@@ -308,7 +277,7 @@ def test_an_admission_into_a_store_that_was_emptied_is_not_acknowledged_and_the_
     with pytest.raises(StoreAwayError):
         admit_soon(desk)
     assert not desk.at_hand
-    assert len(desk.admit(*one_delivery(desk)).answer.recalls) == 1
+    assert len(desk.admit(*form_delivery(desk, "C1")).answer.recalls) == 1
 
 
 class Away:
