@@ -20,7 +20,7 @@ from integration.health import health_blueprint
 from integration.intake import Intake
 from integration.problems import install
 from integration.rates import Rates
-from integration.receiver import blueprint_of
+from integration.receiver import receiver_blueprint
 from integration.refusals import RefusalBook
 from integration.reporting import SentryReporter, start_sentry
 from integration.tally import Tally
@@ -92,7 +92,7 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     app = Flask("ringback", static_folder=None)
     install(app)
     intake = Intake(desk, rates, RefusalBook(desk))
-    app.register_blueprint(blueprint_of(intake))
+    app.register_blueprint(receiver_blueprint(intake))
     # Sentry listens in Flask, and is to hear of every delivery.
     app.extensions[DIRECT] = None if sentry_sdk.get_client().is_active() else Direct(intake)
     app.register_blueprint(api_blueprint(desk, rates))

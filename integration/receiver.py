@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from integration.delivery import header_name
 from integration.errors import UnreadableError, UnsupportedTypeError
 from integration.incoming import Incoming
-from integration.intake import TITLES, Intake
+from integration.intake import TITLES
 from integration.problems import problem
 from integration.request_body import read_body
 
@@ -19,20 +19,13 @@ if TYPE_CHECKING:
 
     from integration.config import Source
     from integration.delivery import Reply
-    from integration.intake import Rates
-    from integration.refusals import Refusals
-    from workers.desk import Desk
+    from integration.intake import Intake
 
 # Some servers give these twice; without HTTP_ they are what was sent.
 _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
-def receiver_blueprint(desk: Desk, rates: Rates, refusals: Refusals | None = None) -> Blueprint:
-    """Give the routes under /hooks, on a desk. `refusals` is told of what is not taken."""
-    return blueprint_of(Intake(desk, rates, refusals))
-
-
-def blueprint_of(intake: Intake) -> Blueprint:
+def receiver_blueprint(intake: Intake) -> Blueprint:
     """Give the routes under /hooks."""
     blueprint = Blueprint("receiver", __name__)
 

@@ -18,6 +18,7 @@ from integration.api import api_blueprint
 from integration.api.recalls import NO_ACCOUNT
 from integration.config_file import ConfigWatch
 from integration.health import health_blueprint
+from integration.intake import Intake
 from integration.problems import MAX_BODY_BYTES, install
 from integration.rates import Rates
 from integration.receiver import receiver_blueprint
@@ -82,7 +83,7 @@ class Web:
         self.desk = desk
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(desk, Rates(desk.store.client)))
+        app.register_blueprint(receiver_blueprint(Intake(desk, Rates(desk.store.client))))
         app.register_blueprint(api_blueprint(desk, Rates(desk.store.client)))
         app.register_blueprint(health_blueprint(desk))
         app.after_request(self._remember_rule)

@@ -16,7 +16,7 @@ from integration.asgi import SMALL_BYTES, Gate
 from integration.direct import Direct, headers_of
 from integration.intake import Intake
 from integration.problems import MAX_BODY_BYTES
-from integration.receiver import blueprint_of
+from integration.receiver import receiver_blueprint
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, as_bytes, make_desk, signed, two_accounts
 
 AT = "2030-01-01T10:00:00-05:00"
@@ -234,7 +234,7 @@ def test_headers_have_the_names_that_the_application_gives_them(webs):
             kept.update(incoming.headers)
             return super().receive(settings, incoming)
 
-    app.register_blueprint(blueprint_of(Keeping(webs.desk, NoRates())))
+    app.register_blueprint(receiver_blueprint(Keeping(webs.desk, NoRates())))
     ask(Gate(app), "/hooks/forms", [(b"host", b"h"), *pairs], b"{}")
     assert {name: value for name, value in kept.items() if name.startswith("x-")} == {
         "x-two": "a,b",

@@ -18,6 +18,7 @@ from fuzzing import examples
 from integration.answer_headers import ANSWER_HEADERS
 from integration.api import api_blueprint
 from integration.api.openapi import document
+from integration.intake import Intake
 from integration.problems import PROBLEM_TYPE, install
 from integration.receiver import receiver_blueprint
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
@@ -39,7 +40,7 @@ class Web:
     def __init__(self, desk):
         self.app = Flask("ringback", static_folder=None)
         install(self.app)
-        self.app.register_blueprint(receiver_blueprint(desk, NoRates()))
+        self.app.register_blueprint(receiver_blueprint(Intake(desk, NoRates())))
         self.app.register_blueprint(api_blueprint(desk, NoRates()))
         self.client = self.app.test_client()
         asked = {

@@ -12,6 +12,7 @@ from integration.api.models import RecallAsked
 from integration.api.openapi import document
 from integration.api.requests import body_faults
 from integration.config import Account, ApiKey
+from integration.intake import Intake
 from integration.receiver import receiver_blueprint
 from openapi_check import DOCUMENT, check, fits, path_of
 from support import NoRates, make_desk
@@ -29,7 +30,7 @@ each_operation = pytest.mark.parametrize(("path", "method", "operation"), OPERAT
 def app(tmp_path, store):
     desk = make_desk(tmp_path, store)
     app = Flask("ringback", static_folder=None)
-    app.register_blueprint(receiver_blueprint(desk, NoRates()))
+    app.register_blueprint(receiver_blueprint(Intake(desk, NoRates())))
     app.register_blueprint(api_blueprint(desk, NoRates()))
     return app
 

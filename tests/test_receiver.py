@@ -18,6 +18,7 @@ from integration import logs
 from integration.app import make_app
 from integration.errors import StoreAwayError
 from integration.incoming import signed_url
+from integration.intake import Intake
 from integration.problems import install
 from integration.receiver import receiver_blueprint
 from support import (
@@ -42,7 +43,7 @@ class Web:
         self.desk = desk
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(desk, rates or NoRates()))
+        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates())))
         self.client = app.test_client()
 
     def post(self, source, body, *, path=None, headers=None, message_id=None, **more):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from test_receiver import AT, Web
 
+from integration.intake import Intake
 from integration.problems import install
 from integration.receiver import receiver_blueprint
 from integration.refusals import (
@@ -55,7 +56,7 @@ class Receiving(Web):
         self.book = book(desk)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(desk, rates or NoRates(), self.book))
+        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates(), self.book)))
         self.client = app.test_client()
 
     def refusals(self):

@@ -23,6 +23,7 @@ from integration.api import api_blueprint
 from integration.commands.sandbox import sandbox
 from integration.config import Lookup
 from integration.hubspot_contacts import ContactsAway, read_contacts
+from integration.intake import Intake
 from integration.problems import install
 from integration.rates import Rates
 from integration.receiver import receiver_blueprint
@@ -272,7 +273,7 @@ def test_no_secret_is_in_the_store_after_webhooks_and_calls_of_every_kind(tmp_pa
     app = Flask("ringback", static_folder=None)
     install(app)
     rates = Rates(desk.store.client)
-    app.register_blueprint(receiver_blueprint(desk, rates))
+    app.register_blueprint(receiver_blueprint(Intake(desk, rates)))
     app.register_blueprint(api_blueprint(desk, rates))
     client = app.test_client()
     session = "00D5f000000AbCd!AQcAQH0dMHZfz972Szmp"
