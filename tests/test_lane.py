@@ -1133,6 +1133,16 @@ def test_the_calls_of_the_day_that_a_token_has_made_itself_are_kept(world):
     assert world.acquire("L2", terms).reason == "the daily limit is used up"
 
 
+def test_a_call_in_flight_on_a_token_counts_though_another_account_comes_to_it(world):
+    terms = terms_of_day("2026-03-02", limit=1)
+    for n in range(2):
+        world.ask(f"c{n}", account="lima")
+    world.acquire("L2", terms)
+    world.bind(bogota="L2", lima="L2")
+    world.pass_time(67)
+    assert world.acquire("L2", terms).reason == "the daily limit is used up"
+
+
 def test_the_sweep_finds_what_a_new_token_took_along(world):
     world.ask("c1")
     world.bind(bogota="L9", lima="L2")

@@ -9,6 +9,14 @@ _ENGINE = "workers/engine.py"
 
 ONE_AT_A_TIME = (
     mutant(
+        "the day of a token with a call in flight stays",
+        "another account that comes to it takes its day along, and the call is not counted",
+        "test_lane.py::test_a_call_in_flight_on_a_token_counts_though_another_account_comes_to_it",
+        file="workers/lua/operate.lua",
+        before=" or Lane.get(from, 'day') < Lane.get(to, 'day') then return end",
+        after=" then return end",
+    ),
+    mutant(
         "fence on finish",
         "a turn that lost its lane may still tell how its call ended",
         "test_lane.py::test_a_stale_fence_changes_nothing",

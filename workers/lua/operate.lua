@@ -95,8 +95,9 @@ local function empty(lane)
   return redis.call('EXISTS', lane.queue, Newest.key(lane.id)) == 0
 end
 
+-- What a token has made itself is kept; and its day is, since a call in flight on it is counted when it ends.
 local function move_day(from, to)
-  if Lane.num(to, 'pushed') > 0 then return end
+  if Lane.num(to, 'pushed') > 0 or Lane.get(from, 'day') < Lane.get(to, 'day') then return end
   for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Lane.set(to, field, Lane.get(from, field)) end
 end
 
