@@ -68,21 +68,8 @@ _SEARCH = (
 )
 _WHOLE = (
     *("history", "stored", "holding", "lost", "recalls", "find", "changes", "modernise", "pushing"),
-    *(
-        "lane",
-        "bell",
-        "turn",
-        "trouble",
-        "sweep",
-        "lend",
-        "admit",
-        "wake",
-        "again",
-        "cancel",
-        "parked",
-        "lookups",
-        "resolve",
-    ),
+    *("lane", "bell", "turn", "trouble", "sweep", "lend"),
+    *("admit", "wake", "again", "cancel", "parked", "lookups", "resolve"),
     *("operate", "upgrade", "stand", "processes", "tally", "alerts", "people", "jobs", "purge", "forget"),
     *("commands", "answer"),
 )

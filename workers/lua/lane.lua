@@ -5,11 +5,9 @@
 -- acquire -> claim -> push -> finish (+ the next claim) … -> release. Whoever dies in between leaves a
 -- lease; when that is over, the next acquire finds the recall and puts it first again.
 
---
--- Lanes that may have a turn, and do not have one, stand in one line in the order in which they came:
--- P line      ZSET  lane id -> tick at which it came     while it waits for a turn
--- and `moved` of P meta is the ms at which one left it last. Whoever has time takes the first. The line is
--- for the order alone: a lane that was taken out of it and then not taken up is found by the sweep.
+-- Lanes that may have a turn, and do not have one, stand in one line in the order in which they came. Whoever
+-- has time takes the first. The line is for the order alone: a lane that was taken out of it and then not
+-- taken up is found by the sweep.
 
 local Line = {}
 
