@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from integration.api.openapi import document
 
-DOCUMENT = document()
+DOCUMENT = document(datetime.now(UTC).date())
 TYPES = {
     "object": dict,
     "array": list,

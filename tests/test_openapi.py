@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from flask import Flask
 
 from integration.api import api_blueprint
+from integration.api.accounts import is_pause_end
 from integration.api.models import RecallAsked
 from integration.api.openapi import document
 from integration.api.requests import body_faults
@@ -15,7 +17,7 @@ from integration.config import Account, ApiKey
 from integration.intake import Intake
 from integration.receiver import receiver_blueprint
 from openapi_check import DOCUMENT, check, fits, path_of
-from support import NoRates, make_desk
+from support import ENVIRON, NoRates, make_desk
 
 OPERATIONS = [
     (path, method, operation)
@@ -44,7 +46,7 @@ def places(value):
 def test_it_is_served_to_everybody_as_json(app):
     answer = app.test_client().get("/openapi.json")
     assert (answer.status_code, answer.content_type) == (200, "application/json")
-    assert answer.json == document()
+    assert answer.json == document(datetime.now(UTC).date())
 
 
 def test_it_is_openapi_3_1():
@@ -117,15 +119,61 @@ def test_what_is_asked_has_no_unknown_fields(name):
     assert all(field["description"] for field in schema["properties"].values())
 
 
-def test_examples_are_good():
+def test_examples_fit_their_schemas():
     for schema in DOCUMENT["components"]["schemas"].values():
         for example in schema.get("examples", []):
             check(example, schema)
         for field in schema.get("properties", {}).values():
             for example in field.get("examples", []):
                 check(example, field)
-    (example,) = DOCUMENT["components"]["schemas"]["RecallAsked"]["examples"]
-    assert not body_faults(RecallAsked, example)
+
+
+def examples_of(operation):
+    """Every example of an operation, as what a request is made of; a field's stands in a body that is good."""
+    content = operation.get("requestBody", {"content": {}})["content"].get("application/json", {})
+    whole = None
+    if "$ref" in content.get("schema", {}):
+        schema = DOCUMENT["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        whole, *others = schema.get("examples", [{}])
+        fields = [
+            {**whole, name: example}
+            for name, field in schema["properties"].items()
+            for example in field.get("examples", [])
+        ]
+        yield from ({"json": body} for body in [whole, *others, *fields])
+    for given in operation.get("parameters", []):
+        for example in [*given["schema"].get("examples", []), *filter(None, [given.get("example")])]:
+            where = {"header": "headers", "query": "query_string"}[given["in"]]
+            yield {"json": whole, where: {given["name"]: example}}
+
+
+EXAMPLES = [
+    (path, method, example)
+    for path, method, operation in OPERATIONS
+    if path.startswith("/v1")
+    for example in examples_of(operation)
+]
+
+
+@pytest.mark.parametrize(("path", "method", "example"), EXAMPLES)
+def test_every_example_is_accepted(app, path, method, example):
+    key = {"Authorization": f"Bearer {ENVIRON['ZAPIER_KEY']}"}
+    request = {**example, "headers": {**key, **example.get("headers", {})}}
+    answer = app.test_client().open(path.format(name="bogota"), method=method, **request)
+    assert answer.status_code < 300, answer.text
+
+
+def test_there_are_examples_of_bodies_and_headers():
+    assert {place for *_, example in EXAMPLES for place in example} >= {"json", "headers"}
+    assert any((example["json"] or {}).get("until") for *_, example in EXAMPLES)
+
+
+def test_an_example_in_the_near_future_is_so_every_day():
+    for today in (date(2026, 12, 31), date(2031, 1, 1)):
+        pause = document(today)["components"]["schemas"]["PauseAsked"]
+        until = datetime.fromisoformat(pause["properties"]["until"]["examples"][0])
+        begins = datetime.combine(today, time(tzinfo=UTC))
+        assert all(is_pause_end(until, now) for now in (begins, begins + timedelta(days=1)))
 
 
 GOOD = {

@@ -258,7 +258,6 @@ class PauseAsked(Asked):
         default=None,
         description=f"ISO 8601 with offset, in the future, at most {MOST_PAUSE_DAYS} days ahead: the account "
         "then goes on by itself; left out = until it is resumed",
-        examples=["2030-06-03T18:00:00-05:00"],
     )
 
 

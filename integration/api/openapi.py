@@ -1,13 +1,14 @@
 """The OpenAPI 3.1 description of `/v1` and `/hooks`, made of the models that the web itself works with.
 
 It describes what is answered, no more and no less, and holds nothing of the configuration: it is the same
-for everybody, and public.
+for everybody, and public. Only the example of a moment in the near future depends on the day.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from datetime import timedelta
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from integration.problems import PROBLEM_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import date
 
     from pydantic import BaseModel
 
@@ -42,14 +44,14 @@ if TYPE_CHECKING:
 REFS = "#/components/schemas/{model}"
 
 
-@cache
-def document_json() -> bytes:
-    """Give the document as JSON, made once."""
-    return orjson.dumps(document())
+@lru_cache(maxsize=1)
+def document_json(today: date) -> bytes:
+    """Return the document of a day (UTC) as JSON, made once a day."""
+    return orjson.dumps(document(today))
 
 
-def document() -> Schema:
-    """Make the document."""
+def document(today: date) -> Schema:
+    """Return the document of a day (UTC)."""
     paths: dict[str, Schema] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -69,7 +71,7 @@ def document() -> Schema:
         "security": [{"key": []}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(today),
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -185,8 +187,11 @@ def _models() -> Iterable[tuple[Model, str]]:
     yield from ((operation.query, "validation") for operation in OPERATIONS if operation.query)
 
 
-def _schemas() -> Schema:
+def _schemas(today: date) -> Schema:
     _, defined = models_json_schema(dict.fromkeys(_models()), ref_template=REFS)  # type: ignore[arg-type]
     schemas: Schema = defined["$defs"]
+    # A pause ends in the future, but not in years: no fixed moment would be accepted for long.
+    tomorrow = today + timedelta(days=1)
+    schemas["PauseAsked"]["properties"]["until"]["examples"] = [f"{tomorrow}T18:00:00-05:00"]
     queries = {operation.query.__name__ for operation in OPERATIONS if operation.query}
     return {name: schema for name, schema in schemas.items() if name not in queries}

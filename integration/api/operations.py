@@ -1,7 +1,7 @@
 """Every operation of `/v1` and `/hooks`, as data: what it takes, and every status that it answers.
 
-A test holds the table against the addresses that the web really has. Nothing here is read to answer a
-request; it is what `openapi` makes its document of.
+`blueprint` registers the routes of `/v1` from this table and `openapi` renders the document from it. The
+receiver registers `/hooks` itself; a test compares its routes with this table.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from integration.api import accounts, parked, recalls
 from integration.api import models as m
 from integration.api.requests import IDEMPOTENCY_WORDS
 from integration.problems import PROBLEM_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pydantic import BaseModel
 
     Model = type[BaseModel]
     Schema = dict[str, Any]
+    # Takes the desk, the caller's key and the parts of the path. A bare model is answered with the only
+    # success status of the operation.
+    View = Callable[..., BaseModel | tuple[BaseModel, int, Mapping[str, str]]]
 
 JSON = "application/json"
 XML = "text/xml"
@@ -37,20 +41,25 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one address."""
+    """One method of one path. `view` answers it; None for `/hooks`, which the receiver answers."""
 
     method: str
     path: str
     name: str
     summary: str
     answers: Mapping[int, Given]
+    view: View | None = None
     errors: tuple[int, ...] = ()
     description: str = ""
     query: Model | None = None
     headers: tuple[Schema, ...] = ()
     body: Mapping[str, Model | None] | None = None
     body_required: bool = True
-    tag: str = "v1"
+
+    @property
+    def tag(self) -> str:
+        """The group of the operation in the document: `v1` or `hooks`."""
+        return "hooks" if self.view is None else "v1"
 
 
 ERROR_WORDS = {
@@ -134,6 +143,7 @@ OPERATIONS = (
         method="get",
         path="/v1/me",
         name="me",
+        view=accounts.me,
         summary="Whose key this is, and which accounts it sees",
         answers={200: _ok(m.Me, "The key.")},
     ),
@@ -141,6 +151,7 @@ OPERATIONS = (
         method="post",
         path="/v1/recalls",
         name="askForRecall",
+        view=recalls.ask,
         summary="Ask for a recall",
         description="Stored durably before it is answered. Per account, campaign and customer the newest "
         "request wins; an older one that is still queued is superseded.",
@@ -158,6 +169,7 @@ OPERATIONS = (
         method="get",
         path="/v1/recalls",
         name="listRecalls",
+        view=recalls.many,
         summary="List recalls, newest first",
         query=m.RecallsQuery,
         answers={200: _ok(m.RecallPage, "A page.")},
@@ -167,6 +179,7 @@ OPERATIONS = (
         method="get",
         path="/v1/recalls/{recall_id}",
         name="getRecall",
+        view=recalls.one,
         summary="A recall, with every call to wolkvox and every change of its state",
         answers={200: _ok(m.RecallShown, "The recall.")},
         errors=(404,),
@@ -175,6 +188,7 @@ OPERATIONS = (
         method="post",
         path="/v1/recalls/{recall_id}/retry",
         name="retryRecall",
+        view=recalls.retry,
         summary="Queue a dead or expired recall again, while it is the newest of its customer",
         answers={202: _ok(m.RecallShown, "Queued.")},
         errors=(404, 409),
@@ -183,6 +197,7 @@ OPERATIONS = (
         method="post",
         path="/v1/recalls/{recall_id}/cancel",
         name="cancelRecall",
+        view=recalls.cancel,
         summary="Take a queued recall back",
         answers={202: _ok(m.RecallShown, "Cancelled.")},
         errors=(404, 409),
@@ -191,6 +206,7 @@ OPERATIONS = (
         method="get",
         path="/v1/parked",
         name="listParked",
+        view=parked.many,
         summary="Events that could not be mapped, newest first, with reasons",
         query=m.ParkedQuery,
         answers={200: _ok(m.ParkedPage, "The events.")},
@@ -200,7 +216,8 @@ OPERATIONS = (
         method="post",
         path="/v1/parked/remap",
         name="remapParked",
-        summary="Look at parked events again, with the configuration as it is now",
+        view=parked.remap,
+        summary="Map parked events anew, with the configuration as it is now",
         body={JSON: m.RemapAsked},
         body_required=False,
         answers={200: _ok(m.RemapShown, "What it came to.")},
@@ -210,6 +227,7 @@ OPERATIONS = (
         method="get",
         path="/v1/accounts",
         name="listAccounts",
+        view=accounts.many,
         summary="All accounts that the key sees, with their lanes",
         answers={200: _ok(m.AccountList, "The accounts.")},
     ),
@@ -217,6 +235,7 @@ OPERATIONS = (
         method="get",
         path="/v1/accounts/{name}",
         name="getAccount",
+        view=accounts.one,
         summary="An account with its lane",
         answers={200: _ok(m.AccountShown, "The account.")},
         errors=(404,),
@@ -225,6 +244,7 @@ OPERATIONS = (
         method="post",
         path="/v1/accounts/{name}/pause",
         name="pauseAccount",
+        view=accounts.pause,
         summary="Push nothing more for an account's lane until it is resumed",
         body={JSON: m.PauseAsked},
         body_required=False,
@@ -235,6 +255,7 @@ OPERATIONS = (
         method="post",
         path="/v1/accounts/{name}/resume",
         name="resumeAccount",
+        view=accounts.resume,
         summary="End pause, stop and waits of an account's lane, but no lease and no quiet time",
         answers={200: _ok(m.AccountShown, "Resumed.")},
         errors=(404,),
@@ -247,7 +268,6 @@ OPERATIONS = (
         description=_HOOK_WORDS,
         body=_HOOK_BODIES,
         answers=_HOOK_ANSWERS,
-        tag="hooks",
     ),
     Operation(
         method="post",
@@ -257,6 +277,5 @@ OPERATIONS = (
         description=_HOOK_WORDS,
         body=_HOOK_BODIES,
         answers=_HOOK_ANSWERS,
-        tag="hooks",
     ),
 )

@@ -19,6 +19,8 @@ from integration.recall import Filter
 from integration.telephone import endings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from integration.config import Account, ApiKey
     from integration.recall import Recall, RecallRequest
     from workers.desk import Desk
@@ -31,8 +33,8 @@ _NUMBER_WORDS = "a telephone number, or its last digits, four at least"
 BUDGET_SECONDS = 1.0
 
 
-def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, bool]:
-    """Admit the recall of the request; the flag tells whether its idempotency key had been used for it.
+def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, int, Mapping[str, str]]:
+    """Admit the recall of the request. Return it with status 202, or 200 if its key had been used for it.
 
     Raises ProblemError (403, 409, 422), what reading the body raises, and StoreAwayError.
     """
@@ -53,7 +55,9 @@ def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, bool]:
     except UnknownError as error:
         detail = "this Idempotency-Key was used for a recall that is past its retention"
         raise ProblemError(409, detail) from error
-    return RecallShown.model_validate(recall), admitted.again
+    # A path, not an address: behind a proxy only the caller knows under which name we are reached.
+    location = {"Location": f"/v1/recalls/{recall.id}"}
+    return RecallShown.model_validate(recall), 200 if admitted.again else 202, location
 
 
 def one(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
