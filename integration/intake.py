@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from integration import logs
 from integration.config import HubspotSource
 from integration.delivery import Delivery, Refusal, delivery_id
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
     from workers.desk import Desk
     from workers.ledger import Admission, Admitted
 
-_LOGGER = "ringback.receiver"
-log = structlog.get_logger(_LOGGER)
+log = structlog.get_logger("ringback.receiver")
 
 TITLES = {
     400: "The body cannot be read",
@@ -215,8 +213,7 @@ class Intake:
 
     def _log(self, prepared: Prepared, admitted: Admitted) -> None:
         source, answer = prepared.delivery.source, admitted.answer
-        logs.info(
-            _LOGGER,
+        log.info(
             "delivery",
             source=source,
             delivery=answer.delivery,

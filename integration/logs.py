@@ -333,30 +333,6 @@ _ENCODER = json_format.JSONEncoder(ensure_ascii=False)
 _JSON = structlog.processors.JSONRenderer(serializer=lambda event, **_: _ENCODER.encode(event))
 
 
-def info(name: str, event: str, **facts: Any) -> None:
-    """Write a line as the logger `name` would, for what happens with every delivery and every push.
-
-    Where nobody but our own handler would see the line on its way through structlog and logging, it is
-    written at once: that way takes twice the time of the line. Sentry listens there.
-    """
-    ours = _only_handler()
-    if ours is None:
-        structlog.get_logger(name).info(event, **facts)
-    elif logging.root.isEnabledFor(logging.INFO):
-        told = {**facts, "event": event, "logger": name, "level": "info"}
-        line = str(_JSON(None, "info", _TIME(None, "info", mask_event(None, "info", told))))
-        ours.write(_escape_controls_of_json(None, "info", line) + "\n")
-
-
-def _only_handler() -> StandardError | None:
-    """Give our handler where it is the only one and writes JSON; Sentry brings one of its own."""
-    handlers = logging.root.handlers
-    if len(handlers) != 1:
-        return None
-    ours = handlers[0]
-    return ours if isinstance(ours, StandardError) and ours.json else None
-
-
 _OURS: list[Processor] = [
     structlog.stdlib.filter_by_level,
     structlog.contextvars.merge_contextvars,
@@ -374,20 +350,8 @@ _OURS: list[Processor] = [
 class StandardError(logging.StreamHandler[TextIO]):
     """Writes to what `sys.stderr` is now, and never shows a line that it cannot format."""
 
-    def __init__(self, *, json: bool = False) -> None:
+    def __init__(self) -> None:
         logging.Handler.__init__(self)
-        self.json = json
-
-    def write(self, line: str) -> None:
-        """Write a line that is formatted already, as `emit` would."""
-        self.acquire()
-        try:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            return
-        finally:
-            self.release()
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]  # the base has it as an attribute
@@ -411,7 +375,7 @@ def handler(*, json: bool) -> logging.Handler:
         colours = sys.stderr.isatty()
         plain = structlog.dev.plain_traceback
         ending = [_escape_controls, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
-    made = StandardError(json=json)
+    made = StandardError()
     made.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_FOREIGN,
@@ -445,21 +409,6 @@ def configure(level: str = "INFO", *, json: bool | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-
-
-def granian_config(level: str = "INFO", *, json: bool) -> dict[str, Any]:
-    """Give granian's `log_dictconfig`, so that its own lines look and are masked like ours.
-
-    It holds plain values only and may be written to a JSON file for `--log-config`.
-    """
-    logger = {"handlers": ["stderr"], "level": level.strip().upper(), "propagate": False}
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {},
-        "handlers": {"stderr": {"()": "integration.logs.handler", "json": json}},
-        "loggers": {name: dict(logger) for name in _GRANIAN},
-    }
 
 
 def _adopt_libraries() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -229,7 +230,9 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
     shop.ask("c1")
     shop.ask("c2")
     told = []
-    monkeypatch.setattr("workers.turn.logs.info", lambda *_, **facts: told.append(facts["recall"]))
+    monkeypatch.setattr(
+        "workers.turn.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["recall"]))
+    )
     tally = Tally()
 
     class NotedLine(Line):
@@ -247,7 +250,9 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, mon
     shop.ask("c1")
     shop.ask("c2")
     told = []
-    monkeypatch.setattr("workers.turn.logs.info", lambda *_, **facts: told.append(facts["verdict"]))
+    monkeypatch.setattr(
+        "workers.turn.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["verdict"]))
+    )
 
     class Gone(Line):
         calls = 0

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from integration import logs
 from integration.errors import StoreAwayError
 from integration.recall import Attempt
 from integration.schedule import Drop
@@ -289,7 +288,7 @@ class Turn:
 
     def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
         told = {"recall": claim.recall_id, "account": claim.account, "verdict": str(verdict.kind)}
-        self._untold.append(partial(logs.info, "ringback.turn", "pushed", **told, reason=outcome["reason"]))
+        self._untold.append(partial(log.info, "pushed", **told, reason=outcome["reason"]))
         if outcome.get("state") == "dead":
             self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
         if outcome.get("stop"):

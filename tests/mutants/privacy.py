@@ -17,14 +17,6 @@ GUARDS = (
         after="    _TIME,\n    structlog.stdlib.ProcessorFormatter.wrap",
     ),
     mutant(
-        "scrubber of lines that are written at once",
-        "they are written as they are",
-        "test_logs.py::test_a_line_written_the_short_way_is_the_line_that_others_would_be_handed",
-        file=_LOGS,
-        before='_TIME(None, "info", mask_event(None, "info", told))',
-        after='_TIME(None, "info", told)',
-    ),
-    mutant(
         "scrubber of libraries' log lines",
         "they are written as they are",
         "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
@@ -69,14 +61,6 @@ GUARDS = (
         file=_LOGS,
         before="            event[key] = pattern.sub(lambda found: repr(found[0])[1:-1], value)\n",
         after="            event[key] = value\n",
-    ),
-    mutant(
-        "no forged log lines on the short way",
-        "a stranger's direction marks steer the terminal where a line is written at once",
-        "test_logs.py::test_what_steers_a_terminal_is_escaped_on_the_short_way_too",
-        file=_LOGS,
-        before='        ours.write(_escape_controls_of_json(None, "info", line) + "\\n")\n',
-        after='        ours.write(line + "\\n")\n',
     ),
     mutant(
         "a log line that cannot be written is not shown",
