@@ -252,6 +252,91 @@ def test_a_copy_from_a_lost_history_is_found_though_it_has_counted_further(world
     assert [loss.how for loss in worker.losses] == ["went back", "was exchanged"]
 
 
+def lost_again_before_all_have_heard(world, worker):
+    """A copy is put back twice. The web knows the history that began with the first loss, the worker does not.
+
+    Each has seen something that the store does not hold when the copy is put back for the second time.
+    """
+    web = Member(world, "web")
+    worker.ask("c1")
+    copy = world.copy()
+    web.ask("c2")
+    world.put_back(copy)
+    web.ask("c3")
+    heard_by_the_web = world.copy()
+    # The old copy again, for a moment: the worker, which noticed nothing, goes on with it.
+    world.put_back(copy)
+    lost = worker.acquire()
+    assert isinstance(lost, Claim)
+    world.put_back(heard_by_the_web)
+    web.sweep()
+    assert [loss.how for loss in web.losses] == ["went back"]
+    assert worker.losses == []
+    world.put_back(copy)
+    return web, lost
+
+
+def test_who_knew_different_histories_of_what_is_lost_reports_each_of_them(world, worker):
+    """The store cannot tell that one is the continuation of another, so neither may go unreported."""
+    web, _ = lost_again_before_all_have_heard(world, worker)
+    worker.sweep()
+    assert worker.losses == [Loss(how="went back", missing=1)]
+    web.sweep()
+    assert web.losses[1:] == [Loss(how="was exchanged", missing=None)]
+    assert world.client.hget("{ringback}:counts", "histories:was exchanged") == "1"
+
+
+def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(world, worker):
+    web, _ = lost_again_before_all_have_heard(world, worker)
+    web.sweep()
+    worker.sweep()
+    assert [loss.how for loss in web.losses] == ["went back", "was exchanged"]
+    assert worker.losses == []
+
+
+@pytest.mark.parametrize("first", ["worker", "web"])
+def test_lanes_are_held_from_the_latest_loss_that_is_found(world, worker, first):
+    web, lost = lost_again_before_all_have_heard(world, worker)
+    for member in (worker, web) if first == "worker" else (web, worker):
+        world.passes(10)
+        member.sweep()
+        assert worker.acquire().kind == Member(world).acquire().kind == "wait"
+    # Who is the second to speak knows another lost history only if the first did not name it.
+    world.passes(LEASE - (10 if first == "web" else 0) - 0.001)
+    assert worker.acquire().kind == "wait"
+    world.passes(0.001)
+    assert worker.acquire().recall_id == lost.recall_id
+
+
+@pytest.mark.parametrize("first", ["worker", "web"])
+def test_after_each_has_spoken_twice_all_go_by_one_history(world, worker, first):
+    web, _ = lost_again_before_all_have_heard(world, worker)
+    members = (worker, web) if first == "worker" else (web, worker)
+    for member in members:
+        member.sweep()
+    told = [list(member.losses) for member in members]
+    for member in (*members, *members):
+        member.sweep()
+    assert [member.losses for member in members] == told
+    there = world.client.hget("{ringback}:meta", "history")
+    assert {member.witness.history for member in members} == {there}
+
+
+def test_who_was_away_for_several_losses_finds_them_told(world, worker):
+    away = Member(world)
+    worker.ask("c1")
+    away.sweep()
+    for n in range(2):
+        copy = world.copy()
+        worker.ask(f"d{n}")
+        world.put_back(copy)
+        worker.sweep()
+    away.sweep()
+    assert [loss.how for loss in worker.losses] == ["went back", "went back"]
+    assert away.losses == []
+    assert away.witness.history == worker.witness.history
+
+
 # --- emptied, exchanged ------------------------------------------------------------------------
 
 

@@ -29,3 +29,22 @@ def test_no_order_of_faults_breaks_a_promise_of_the_lanes(store):
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("all_hear", [False, True])
+def test_a_copy_put_back_again_before_all_have_heard_of_the_loss(store, all_hear):
+    """Found by a long run. Only the web saw more than the copy holds, and the workers go on with it."""
+    machine = LaneMachine(store)
+    machine.the_first_recalls_are_asked_for(account="bogota", due=3)
+    machine.the_store_is_copied()
+    machine.an_event_is_sent_again(alone=False, which=2)
+    machine.the_store_goes_back(acquires=False, first=0, all_hear=all_hear)
+    machine.the_store_goes_back(acquires=True, first=1, all_hear=all_hear)
+    machine.the_store_goes_back(acquires=True, first=1, all_hear=all_hear)
+    # A worker knows the copy's history further than the copy, the web another one that began with the loss before.
+    assert [loss.how for loss in machine.reports] == (
+        ["went back", "was exchanged", "was exchanged"]
+        if all_hear
+        else ["went back", "was exchanged", "went back", "was exchanged"]
+    )
+    machine.teardown()
