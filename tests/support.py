@@ -126,6 +126,13 @@ def make_desk(folder: Path, client, text: str | None = None) -> Desk:
     return Desk(watch, store, Doorbell.silent(), together=together)
 
 
+def parked_events(desk: Desk):
+    """The parked events of a desk's store, newest first."""
+    found, following = desk.parking.page(limit=1000)
+    assert following is None
+    return found
+
+
 def url_of(client) -> str:
     where = client.connection_pool.connection_kwargs
     return f"redis://{where['host']}:{where['port']}/{where.get('db', 0)}"

@@ -735,7 +735,7 @@ def test_what_a_key_does_is_in_the_audit_log_and_what_it_fails_at_is_not(web):
     assert done == [
         ("api:zapier", "pause", "bogota"),
         ("api:zapier", "resume", "bogota"),
-        ("api:zapier", "map again", "forms"),
+        ("api:zapier", "remap", "forms"),
         ("api:zapier", "cancel", recall),
     ]
 

@@ -9,7 +9,7 @@ from test_receiver import AT, Web
 
 from integration.errors import UnknownError
 from integration.refused import Refused
-from support import NoRates, as_bytes, hubspot_event, make_desk
+from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
 from workers import arrivals
 from workers.store import Store, connect
 
@@ -185,7 +185,7 @@ def test_a_kept_delivery_tells_what_became_of_each_event(web):
     assert kept.body == as_bytes(events)
     recall, ignored, parked = kept.became
     assert (recall, ignored) == (told["recalls"][0], "ignored")
-    assert parked == web.desk.ledger.parked()[0]["id"]
+    assert parked == parked_events(web.desk)[0]["id"]
     assert [one.id for one in web.desk.arrivals.kept_of("hubspot", limit=5)] == [kept.id]
 
 

@@ -326,7 +326,16 @@ def test_parked_events_are_filtered(run, park, filters, found):
     assert len(run.json("parked", *filters)["items"]) == found
 
 
-def test_remap_looks_again_with_the_mended_configuration(run, park, tmp_path):
+def test_the_newest_parked_events_are_listed_up_to_the_limit(run, park, monkeypatch):
+    monkeypatch.setattr("workers.parking.STEP", 1)
+    monkeypatch.setattr("workers.parking.MOST_LOOKED_AT", 1)
+    for customer in "123":
+        park(customer=customer, phone="12", at="2030-01-01T10:00:00")
+    items = run.json("parked", "--limit", "2")["items"]
+    assert [item["event"]["customer"] for item in items] == ["3", "2"]
+
+
+def test_remap_goes_by_the_mended_configuration(run, park, tmp_path):
     park(customer="1", phone="12", at="2030-01-01T10:00:00")
     park(customer="2", phone="12", at="never")
     assert run.json("remap") == {"looked_at": 2, "recalls": [], "pending": 0, "still_parked": 2}
@@ -381,7 +390,7 @@ def test_what_is_done_on_the_command_line_is_in_the_audit_log(run, admit, desk):
     done = [(entry.who, entry.what, *entry.about) for entry in reversed(desk.audit.page()[0])]
     assert {who for who, *_ in done} == {"command line"}
     assert [tuple(what) for _, *what in done] == [
-        ("pause", "bogota"), ("resume", "bogota"), ("cancel", recall), ("map again", "every-source"),
+        ("pause", "bogota"), ("resume", "bogota"), ("cancel", recall), ("remap", "every-source"),
     ]  # fmt: skip
 
 

@@ -11,7 +11,15 @@ from test_refusals import Receiving
 
 from dashboard_client import Pages
 from integration.dashboard.shown import LONGEST, body, cut, masked_data, visible
-from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, signed, two_accounts
+from support import (
+    SOURCES_AND_ROUTES,
+    as_bytes,
+    hubspot_event,
+    make_desk,
+    parked_events,
+    signed,
+    two_accounts,
+)
 
 PHONE = "3001112233"
 HOSTILE = "<script>alert(1)</script>\u202e\x07" + "🙂" * 3000
@@ -128,7 +136,7 @@ def test_hostile_text_in_every_field_is_shown_harmlessly(desk):
     Web(desk).post("forms", {"customer": HOSTILE, "phone": HOSTILE, "at": HOSTILE, HOSTILE: HOSTILE})
     pages = Pages(desk, "admin")
     told = re.search(r"dl_[0-9a-f]{16}", pages.get("/deliveries").text)[0]
-    parked = desk.ledger.parked()[0]["id"]
+    parked = parked_events(desk)[0]["id"]
     shown = [
         pages.get("/deliveries"),
         pages.get(f"/deliveries/{told}"),
@@ -194,20 +202,20 @@ def test_groups_are_shown_with_their_counts_and_a_masked_example(desk):
     assert "Map again" not in told, "a viewer may not"
 
 
-def test_map_again_tells_how_many_and_what_is_left(desk, tmp_path, store):
+def test_remap_tells_how_many_and_what_is_left(desk, tmp_path, store):
     park(desk)
     Web(desk).post("forms", {"customer": "c9", "telephone": PHONE, "at": "soon"})
     pages = Pages(mended(tmp_path, store), "operator", "ana")
-    told = text_of(pages.post("/parked/map-again", {"group": ""}))
+    told = text_of(pages.post("/parked/remap", {"group": ""}))
     assert "4 events looked at" in told
     assert "3 settled" in told
     assert "1 still parked" in told
     assert "recall_date" in told
     (entry,), _ = desk.audit.page()
-    assert (entry.who, entry.what) == ("ana", "map again")
+    assert (entry.who, entry.what) == ("ana", "remap")
 
 
-def test_map_again_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeypatch):
+def test_remap_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeypatch):
     from integration.dashboard import parked
     from workers import parking
 
@@ -215,12 +223,12 @@ def test_map_again_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeyp
     monkeypatch.setattr(parked, "_STEP_SECONDS", 0)
     monkeypatch.setattr(parking.remap_step, "__kwdefaults__", {"cursor": None, "limit": 2})
     pages = Pages(mended(tmp_path, store))
-    answer = pages.post("/parked/map-again", {"group": ""})
+    answer = pages.post("/parked/remap", {"group": ""})
     steps = 1
     while 'hx-trigger="load' in answer.text:
         form = answer.text.split('id="go-on"')[1].split("</form>")[0]
         sent = dict(re.findall(r'name="([a-z_]+)" value="([^"]*)"', form))
-        answer = pages.post("/parked/map-again", sent)
+        answer = pages.post("/parked/remap", sent)
         steps += 1
     assert steps >= 3
     assert "5 events looked at" in text_of(answer)
@@ -234,15 +242,15 @@ def test_a_step_that_nobody_was_sent_to_is_an_act_of_its_own_or_refused(desk, cu
     park(desk, 1)
     pages = Pages(desk)
     for _ in range(2):
-        assert pages.post("/parked/map-again", {"group": "", "cursor": cursor}).status_code == status
+        assert pages.post("/parked/remap", {"group": "", "cursor": cursor}).status_code == status
     assert len(desk.audit.page()[0]) == 2
 
 
 def test_only_an_operator_maps_again_or_reveals(desk):
     park(desk, 1)
-    parked = desk.ledger.parked()[0]["id"]
+    parked = parked_events(desk)[0]["id"]
     viewer = Pages(desk, "viewer")
-    assert viewer.post("/parked/map-again").status_code == 403
+    assert viewer.post("/parked/remap").status_code == 403
     assert viewer.post(f"/parked/{parked}/reveal").status_code == 403
     revealed = Pages(desk).post(f"/parked/{parked}/reveal", htmx=True)
     assert PHONE in revealed.text

@@ -13,7 +13,7 @@ from test_receiver import AT, Web
 
 from dashboard_client import Pages
 from integration.dashboard import studio
-from support import hubspot_event, make_desk
+from support import hubspot_event, make_desk, parked_events
 
 SAMPLE = json.dumps({"customer": "cliente-4711", "phone": PHONE, "at": AT})
 FORM = {
@@ -141,7 +141,7 @@ def test_a_viewer_sees_no_stored_event_whatever_is_asked(desk):
 
 def test_a_parked_event_is_tried_until_it_maps(desk):
     Web(desk).post("forms", {"customer": "c1", "telephone": PHONE, "at": AT})
-    parked = desk.ledger.parked()[0]["id"]
+    parked = parked_events(desk)[0]["id"]
     page = Pages(desk).get(f"/studio?source=forms&parked={parked}")
     assert "would be parked" in text_of(page)
     mended = tried(desk, stored=parked, sample="", recall_telephone="{{ event.telephone }}")

@@ -11,7 +11,7 @@ from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
 from integration.plan import Parked, plan_delivery, request_from_fields
 from integration.recall import State
-from support import ENVIRON, SOURCES_AND_ROUTES, account, two_accounts, url_of, write_config
+from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 from workers.desk import Desk, accounts_by_lane
 from workers.hearing import DEAF_SECONDS, DEAF_TURNS
 from workers.lane import QUIET, UNTAKEN, Claim, Outcome
@@ -342,14 +342,14 @@ def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
     assert (told.looked_at, len(told.recalls), told.still_parked) == (1, 1, 0)
     assert office.recall(told.recalls[0]).customer_id == "c1"
     assert office.bell.lanes == [office.lane]
-    assert office.desk.ledger.parked() == []
+    assert parked_events(office.desk) == []
 
 
 def test_remap_leaves_alone_what_came_from_a_source_that_is_gone(office):
     office.form(bad_form("c1"))
     office.reconfigure(two_accounts() + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
     assert office.desk.remap(source=None, route=None, now=office.now).looked_at == 0
-    assert len(office.desk.ledger.parked()) == 1
+    assert len(parked_events(office.desk)) == 1
 
 
 def test_an_event_that_cannot_be_mapped_is_parked(office):

@@ -17,7 +17,16 @@ from dashboard_client import Pages, SignedIn
 from integration.app import compose
 from integration.mention import Person
 from integration.recall import Filter, State
-from support import SOURCES_AND_ROUTES, NoRates, as_bytes, make_desk, signed, two_accounts, url_of
+from support import (
+    SOURCES_AND_ROUTES,
+    NoRates,
+    as_bytes,
+    make_desk,
+    parked_events,
+    signed,
+    two_accounts,
+    url_of,
+)
 from workers.lane import Outcome, Terms
 
 NOW = datetime.now(UTC)
@@ -128,7 +137,7 @@ def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(world, how):
     text = world.everything()
     assert [line for line in text.split("\n") if is_told(line)] == []
     assert {recall.id: recall.state for recall in world.recalls()} == others
-    parked = world.desk.ledger.parked()
+    parked = parked_events(world.desk)
     assert [OTHER in record["event"] for record in parked] == [True]
     (entry, *_) = world.desk.audit.page()[0]
     assert (entry.who, entry.what) == ("command line", "forget")
@@ -242,7 +251,7 @@ def test_a_short_id_harms_nobody_elses_events(world):
     done = world.run("forget", "--customer", "10", "--yes")
     assert done.exit_code == 0, done.output
     assert "shorter than 5 characters" in done.output
-    assert len(world.desk.ledger.parked()) == 1
+    assert len(parked_events(world.desk)) == 1
 
 
 # --- giving out --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from integration.recall import CancelRequest, Filter, RecallRequest, State
 from support import url_of
 from workers.lane import Lanes
 from workers.ledger import Keeping, Ledger, digest_of, event_keys, kept_parked
+from workers.parking import Parking
 from workers.recalls import Recalls
 from workers.store import Store
 
@@ -54,8 +55,11 @@ class World:
         (key,) = self.keys(pattern)
         return self.client.pttl(key)
 
+    def parked(self):
+        return Parking(self.store).page(limit=1000)[0]
+
     def parked_ids(self):
-        return [record["id"] for record in self.ledger.parked()]
+        return [record["id"] for record in self.parked()]
 
     def park(self, key="k1", **more):
         return self.admit(parked(event(key)), **more)
@@ -321,22 +325,9 @@ def test_a_delivery_of_nothing_new_keeps_no_raw_body_again(world):
 def test_a_parked_event_comes_back_as_it_was(world):
     about = Event(data={"at": "soon"}, dedup_key="k1", occurred_at=NOON, lookup_id="77")
     world.admit(parked(about))
-    kept = kept_parked(world.ledger.parked()[0])
+    kept = kept_parked(world.parked()[0])
     assert kept.events == (about,)
     assert kept.seen == event_keys(world.delivery(), [about])
-
-
-def test_parked_events_are_listed_newest_first_by_source_and_route(world):
-    world.park("k1")
-    world.pass_time(1)
-    world.park("k2", source="crm")
-    world.pass_time(1)
-    world.admit(parked(event("k3"), route="other"))
-    listed = world.ledger.parked
-    assert [r["source"] for r in listed()] == ["forms", "crm", "forms"]
-    assert len(listed(source="forms")) == 2
-    assert [r["route"] for r in listed(source="forms", route="other")] == ["other"]
-    assert len(listed(limit=1)) == 1
 
 
 def test_a_parked_event_sent_again_stays_parked_while_the_configuration_is_the_same(world):
@@ -356,7 +347,7 @@ def test_a_parked_event_sent_again_is_looked_at_anew_after_the_configuration_cha
 
 def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(world):
     world.park()
-    kept = kept_parked(world.ledger.parked()[0])
+    kept = kept_parked(world.parked()[0])
     recall = world.ledger.resolve(kept, [wanted()], MENDED, parked=True).answer.recalls
     assert world.parked_ids() == []
     assert world.admit(parked(event("k1")), keeping=MENDED).answer.recalls == recall
@@ -364,14 +355,14 @@ def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(world):
 
 def test_a_resolved_event_is_remembered_no_longer_than_before(world):
     world.park(keeping=replace(KEEPING, dedup_hours=1))
-    kept = kept_parked(world.ledger.parked()[0])
+    kept = kept_parked(world.parked()[0])
     world.ledger.resolve(kept, [wanted()], MENDED, parked=True)
     assert world.ttl("seen:*") <= 3_600_000
 
 
 def test_an_event_is_resolved_once(world):
     world.park()
-    kept = kept_parked(world.ledger.parked()[0])
+    kept = kept_parked(world.parked()[0])
     assert world.ledger.resolve(kept, [wanted()], MENDED, parked=True) is not None
     assert world.ledger.resolve(kept, [wanted("c2")], MENDED, parked=True) is None
     assert len(world.recalls.page(Filter(), limit=10)[0]) == 1
@@ -379,7 +370,7 @@ def test_an_event_is_resolved_once(world):
 
 def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(world):
     world.park()
-    kept = kept_parked(world.ledger.parked()[0])
+    kept = kept_parked(world.parked()[0])
     unknown = RecallWanted(event=event("k1"), request=replace(request(), account="cali"))
     with pytest.raises(UnboundError):
         world.ledger.resolve(kept, [unknown], MENDED, parked=True)

@@ -9,7 +9,7 @@ from test_receiver import Web
 
 from hubspot_stub import TOKEN, Fault, HubspotStub, rate_limited
 from integration.recall import Filter, State
-from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, two_accounts
+from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
 from workers.lookup import LookupDesk, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
@@ -89,7 +89,7 @@ def test_a_contact_that_does_not_exist_parks_its_event_alone(shop):
     shop.post(hubspot_event(7, AT), hubspot_event(8, AT))
     shop.look_up()
     assert set(shop.customers()) == {"7"}
-    assert shop.desk.ledger.parked()[0]["field"] == "recall_telephone"
+    assert parked_events(shop.desk)[0]["field"] == "recall_telephone"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Parked events: grouped by their reason, and looked at again in bounded steps."""
+"""Parked events: grouped by their reason, and remapped in bounded steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from test_receiver import AT, Web
 
-from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, two_accounts
+from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, parked_events, two_accounts
 from workers import parking
 from workers.parking import Which, remap_step
 
@@ -69,7 +69,7 @@ def test_the_same_event_sent_again_after_a_change_leaves_its_group(web, tmp_path
     assert store.keys("*parked*") == []
 
 
-def test_looking_again_goes_in_steps_and_gives_every_event_once(web, tmp_path, store):
+def test_remapping_goes_in_steps_and_gives_every_event_once(web, tmp_path, store):
     park(web, 7)
     desk = mended(tmp_path, store)
     cursor, looked_at, recalls = None, [], []
@@ -85,16 +85,29 @@ def test_looking_again_goes_in_steps_and_gives_every_event_once(web, tmp_path, s
     assert len(set(recalls)) == 7
 
 
-def test_events_parked_in_the_same_millisecond_are_neither_missed_nor_given_twice(web, store):
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_events_parked_in_the_same_millisecond_are_neither_missed_nor_given_twice(web, store, oldest_first):
     web.post("hubspot", [hubspot_event(number, "soon") for number in range(20)])
     assert len({score for _, score in store.zrange("{ringback}:parked", 0, -1, withscores=True)}) == 1
     seen, cursor = [], None
     while True:
-        records, cursor = web.desk.parking.some(cursor=cursor, limit=3)
+        records, cursor = web.desk.parking.page(cursor=cursor, limit=3, oldest_first=oldest_first)
         seen += [record["id"] for record in records]
         if cursor is None:
             break
-    assert len(seen) == len(set(seen)) == 20
+    assert seen == sorted(set(seen), reverse=not oldest_first)
+    assert len(seen) == 20
+
+
+def test_a_page_without_enough_that_fits_ends_early_and_goes_on(web, monkeypatch):
+    monkeypatch.setattr(parking, "STEP", 2)
+    monkeypatch.setattr(parking, "MOST_LOOKED_AT", 4)
+    park(web, 5)
+    oldest = web.desk.parking.page(limit=1, oldest_first=True)[0][0]["id"]
+    found, cursor = web.desk.parking.page(limit=1, fits=lambda record: record["id"] == oldest)
+    assert (found, cursor is None) == ([], False)
+    found, cursor = web.desk.parking.page(limit=1, fits=lambda record: record["id"] == oldest, cursor=cursor)
+    assert ([record["id"] for record in found], cursor) == ([oldest], None)
 
 
 def test_what_stays_parked_tells_the_reason_of_today(web, tmp_path, store):
@@ -105,7 +118,7 @@ def test_what_stays_parked_tells_the_reason_of_today(web, tmp_path, store):
     assert (step.settled, step.still_parked) == (0, 2)
     (group,) = desk.parking.groups()
     assert (group.field, group.count) == ("recall_date", 2)
-    assert desk.ledger.parked()[0]["field"] == "recall_date"
+    assert parked_events(desk)[0]["field"] == "recall_date"
 
 
 def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, store):
@@ -116,24 +129,9 @@ def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, sto
     assert desk.remap(source="forms", route=None, now=NOW).looked_at == 2
 
 
-def test_events_that_an_earlier_version_parked_are_grouped_step_by_step(web, store, monkeypatch):
-    monkeypatch.setattr(parking, "STEP", 2)
-    park(web, 5)
-    for key in store.keys("{ringback}:parked:*"):
-        store.hdel(key, "group")
-    store.delete("{ringback}:parked_groups", *store.keys("{ringback}:parked_in:*"))
-    assert web.desk.parking.groups() == []
-    steps = 0
-    while web.desk.parking.adopt():
-        steps += 1
-    assert steps == 3
-    assert [one.count for one in web.desk.parking.groups()] == [5]
-    assert web.desk.parking.adopt() == 0
-
-
 def test_a_hundred_thousand_parked_events_are_one_line_and_one_bounded_step(web, store):
     park(web, 1)
-    (example,) = web.desk.ledger.parked()
+    (example,) = parked_events(web.desk)
     (group,) = web.desk.parking.groups()
     record = {name: value for name, value in example.items() if name != "id"}
     with store.pipeline(transaction=False) as pipe:

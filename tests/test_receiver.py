@@ -28,6 +28,7 @@ from support import (
     as_bytes,
     hubspot_event,
     make_desk,
+    parked_events,
     signed,
     two_accounts,
     write_config,
@@ -90,7 +91,7 @@ def test_one_bad_event_among_99_good_is_parked_alone(web):
     answer = web.post("hubspot", events)
     assert answer.status_code == 202
     assert (len(answer.json["recalls"]), answer.json["parked"]) == (99, 1)
-    assert web.desk.ledger.parked()[0]["field"] == "recall_date"
+    assert parked_events(web.desk)[0]["field"] == "recall_date"
 
 
 def test_events_without_a_route_are_ignored_and_counted(web):
@@ -307,7 +308,7 @@ def test_remap_turns_parked_events_into_recalls_once_the_configuration_is_mended
     result = mended.remap(source="forms", route=None, now=datetime.now(UTC))
     assert (result.looked_at, len(result.recalls), result.still_parked) == (1, 1, 0)
     assert mended.recalls.get(result.recalls[0]).customer_id == "c1"
-    assert mended.ledger.parked() == []
+    assert parked_events(mended) == []
 
 
 def test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_anew(tmp_path, store):
@@ -317,7 +318,7 @@ def test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_
     assert web.form("c1", message_id="m1").json == first
     web = Web(make_desk(tmp_path, store))
     assert len(web.form("c1", message_id="m1").json["recalls"]) == 1
-    assert web.desk.ledger.parked() == []
+    assert parked_events(web.desk) == []
 
 
 def test_the_signed_url_is_the_public_one_else_what_the_proxy_says():

@@ -6,6 +6,7 @@ be rung. It holds no state of its own beyond what it can read again.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
 from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
 from workers.outlook import Outlook, Outlooks
-from workers.parking import Parking, Which, remap_for, remap_step
+from workers.parking import Parking, Which, remap
 from workers.person import People
 from workers.processes import Processes
 from workers.quota import next_reset, quota_day
@@ -40,7 +41,7 @@ from workers.sessions import Sessions
 from workers.tallies import Tallies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from integration.recall import RecallRequest
     from workers.bell import Bell
     from workers.doorbell import Doorbell
-    from workers.parking import Step
+    from workers.parking import Remapped
     from workers.store import Store
     from workers.together import Together
 
@@ -78,16 +79,6 @@ class AccountView:
     pushed_today: int
     daily_limit: int | None
     oldest_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remapped:
-    """What looking again at parked events came to. `pending`: their contacts are being looked up again."""
-
-    looked_at: int
-    recalls: tuple[str, ...]
-    pending: int
-    still_parked: int
 
 
 class Desk:
@@ -409,40 +400,26 @@ class Desk:
             oldest_seconds=max(0.0, (now_ms - int(arrived)) / 1000) if arrived else None,
         )
 
-    def remap(self, *, source: str | None, route: str | None, now: datetime) -> Remapped:
-        """Look again at parked events, with the configuration as it is now. Raises StoreAwayError."""
-        looked_at, still, pending, recalls = 0, 0, 0, list[str]()
-        for step in self.remap_steps(source=source, route=route, now=now):
-            looked_at += step.looked_at
-            still += step.still_parked
-            pending += step.pending
-            recalls += step.recalls
-        return Remapped(looked_at=looked_at, recalls=tuple(recalls), pending=pending, still_parked=still)
+    def remap(
+        self,
+        *,
+        now: datetime,
+        group: str | None = None,
+        source: str | None = None,
+        route: str | None = None,
+        cursor: str | None = None,
+        seconds: float = math.inf,
+    ) -> Remapped:
+        """Remap parked events, with the configuration as it is now, for about so many seconds.
 
-    def remap_steps(self, *, source: str | None, route: str | None, now: datetime) -> Iterator[Step]:
-        """Look again at parked events step by step; what is parked meanwhile is not looked at twice."""
-        cursor: str | None = None
-        which = Which(source=source, route=route)
-        while True:
-            step = remap_step(self, which, now, cursor=cursor)
-            yield step
-            cursor = step.next
-            if cursor is None:
-                return
-
-    def remap_for(self, *, group: str | None, cursor: str | None, seconds: float, now: datetime) -> Step:
-        """Look again at parked events, of a group or all, for about so many seconds.
-
-        Raises StoreAwayError.
+        What is parked meanwhile is not remapped twice. Raises StoreAwayError, UnknownError for a bad cursor.
         """
-        return remap_for(self, Which(group=group), now, cursor=cursor, seconds=seconds)
+        which = Which(group=group, source=source, route=route)
+        return remap(self, which, now, cursor=cursor, seconds=seconds)
 
     def parked_event(self, parked: str) -> Kept:
-        """Give one parked event as it came. Raises UnknownError, StoreAwayError."""
-        record = self.parking.get(parked)
-        if not record:
-            raise UnknownError("no such parked event")
-        return kept_parked({"id": parked, **record})
+        """Return one parked event as it came. Raises UnknownError, StoreAwayError."""
+        return kept_parked(self.parking.get(parked))
 
     def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Put what kept events turned out to be in their place, and ring. None: somebody else did."""
@@ -469,7 +446,6 @@ class Desk:
         config = self.config
         listed = timedelta(days=max(1, config.store.raw_retention_days))
         self.arrivals.trim(config.sources, before=now - listed)
-        self.parking.adopt()
         before = {kind: now - timedelta(days=config.store.days_of(kind)) for kind in PURGED}
         return self.ledger.purge(before=before) + self.audit.purge(before=min(before.values()))
 

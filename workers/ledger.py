@@ -153,34 +153,21 @@ def _event_json(event: Event, seen: str, place: int) -> str:
     )
 
 
-def reason(
-    *, source: str, account: str | None, route: str | None, field: str, found: str, allowed: str
-) -> dict[str, str]:
-    """Give why an event is parked, and the group of those that are for the same reason.
+def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
+    """Return why an event is parked, and the group of those that are for the same reason.
 
     Lengths and numbers make no other group: `found` describes, and some values by length or shape.
     """
-    alike = _RUN.sub(lambda run: "a" if run[0][0] == "a" else "#", found)
-    about = [source, route or "", field, alike, allowed]
+    alike = _RUN.sub(lambda run: "a" if run[0][0] == "a" else "#", parked.found)
+    about = [delivery.source, parked.route or "", parked.field, alike, parked.allowed]
     told = {
-        "account": account or "",
-        "route": route or "",
-        "field": field,
-        "found": found,
-        "allowed": allowed,
+        "account": parked.account or "",
+        "route": parked.route or "",
+        "field": parked.field,
+        "found": parked.found,
+        "allowed": parked.allowed,
     }
     return {**told, "group": digest_of(*about)[:16], "about": _dumps(about)}
-
-
-def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
-    return reason(
-        source=delivery.source,
-        account=parked.account,
-        route=parked.route,
-        field=parked.field,
-        found=parked.found,
-        allowed=parked.allowed,
-    )
 
 
 def _known(event: Event | None, place: int) -> dict[str, Any]:
@@ -387,33 +374,6 @@ class Ledger:
 
         return {source for source, due in zip(names, self._store.guarded(read), strict=True) if due}
 
-    def parked(
-        self, *, source: str | None = None, route: str | None = None, limit: int = 1000
-    ) -> list[dict[str, Any]]:
-        """Give parked events, newest first, as the store holds them."""
-
-        def read() -> list[dict[str, Any]]:
-            ids: list[Any] = self._store.client.zrevrange(self._store.key("parked"), 0, -1)
-            found: list[dict[str, Any]] = []
-            for start in range(0, len(ids), 200):
-                chunk = ids[start : start + 200]
-                with self._store.client.pipeline(transaction=False) as pipe:
-                    for parked in chunk:
-                        pipe.hgetall(self._store.key(f"parked:{parked}"))
-                    records = pipe.execute()
-                found += [
-                    {"id": parked, **fields}
-                    for parked, fields in zip(chunk, records, strict=True)
-                    if fields
-                    and (source is None or fields["source"] == source)
-                    and (route is None or fields["route"] == route)
-                ]
-                if len(found) >= limit:
-                    break
-            return found[:limit]
-
-        return list(self._store.guarded(read))
-
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
         """Remove what is older than `before`, at most `limit`; gives how many went.
 
@@ -465,6 +425,6 @@ def _kept_lookup(record: Mapping[str, str]) -> Kept:
 
 
 def kept_parked(record: Mapping[str, str]) -> Kept:
-    """Read a parked event back, as `Ledger.parked` gave it."""
+    """Read a parked event back, as `Parking` gave it."""
     event = read_json(record["event"])
     return _kept(record["id"], record, [event])

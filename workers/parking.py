@@ -1,4 +1,4 @@
-"""Parked events: grouped by why they wait, read in steps, and looked at again in steps.
+"""Parked events: grouped by why they wait, read in steps, and remapped in steps.
 
 No step reads or changes more than it is told to, so that a hundred thousand hold nobody up.
 """
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from integration.errors import UnknownError
 from integration.plan import Parked, plan_event
 from integration.stored import read_json
-from workers.ledger import kept_parked, reason
+from workers.ledger import kept_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
 MOST_GROUPS = 500
 MOST_LOOKED_AT = 10_000
 STEP = 200
-_ALL = "all"
 _START = "0."
 _CURSOR = re.compile(r"[0-9]{1,16}\.\S{0,64}")
-_TOLD = ("source", "account", "route", "field", "found", "allowed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +58,11 @@ class Which:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one step of looking again came to; `next` is the cursor of the next step, None at the end."""
+class Remapped:
+    """What remapping came to; `next` is the cursor of what is left, None at the end.
+
+    `pending` counts events whose contacts are being looked up again.
+    """
 
     looked_at: int
     recalls: tuple[str, ...]
@@ -106,73 +105,59 @@ class Parking:
         return sorted(found, key=lambda one: (-one.count, one.source, one.route, one.id))[:MOST_GROUPS]
 
     def get(self, parked: str) -> dict[str, str]:
-        """Give one parked event as the store holds it; empty when there is none."""
-        key = self._store.key(f"parked:{parked}")
-        return dict(self._store.guarded(lambda: self._store.client.hgetall(key)))
+        """Return one parked event as the store holds it. Raise UnknownError, StoreAwayError."""
+        record = self.many([parked]).get(parked)
+        if record is None:
+            raise UnknownError("no such parked event")
+        return record
 
-    def many(self, parked: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Give parked events by their ids, in one round trip; those that are gone are left out."""
+    def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return parked events by their ids, in one round trip, without those that are gone."""
 
-        def read() -> list[dict[str, str]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for one in parked:
-                    pipe.hgetall(self._store.key(f"parked:{one}"))
-                return list(pipe.execute())
-
-        records = self._store.guarded(read) if parked else []
-        return {one: record for one, record in zip(parked, records, strict=True) if record}
-
-    def some(
-        self, *, group: str | None = None, cursor: str | None = None, limit: int = STEP
-    ) -> tuple[list[dict[str, str]], str | None]:
-        """Give parked events, oldest first, and the cursor of what comes after; None at the end.
-
-        What changes meanwhile is neither missed nor given twice: the order is by the time of parking.
-        Raises UnknownError for a cursor that is none.
-        """
-        if not _CURSOR.fullmatch(cursor or _START):
-            raise UnknownError("no such place among the parked events")
-        at, last = (cursor or _START).split(".", 1)
-        key = self._store.key("parked" if group is None else f"parked_in:{group}")
-        ids = self._after(key, int(at), last, limit)
-        found = [{"id": parked, **record} for parked, record in self.many([one for one, _ in ids]).items()]
-        after = f"{int(ids[-1][1])}.{ids[-1][0]}" if len(ids) == limit else None
-        return found, after
-
-    def newest(
-        self, fits: Callable[[Mapping[str, str]], bool], *, limit: int, cursor: str | None = None
-    ) -> tuple[list[dict[str, str]], str | None]:
-        """Give parked events that fit, newest first, and the cursor of what is older; None at the end.
-
-        After MOST_LOOKED_AT a page ends early, with its cursor. What changes meanwhile is not given twice.
-        """
-        found: list[dict[str, str]] = []
-        for looked_at in range(0, MOST_LOOKED_AT, STEP):
-            ids = self._before(cursor, STEP)
-            for (parked, at), record in zip(ids, self._records([one for one, _ in ids]), strict=True):
-                cursor = f"{int(at)}.{parked}"
-                if record and fits(record):
-                    found.append({"id": parked, **record})
-                if len(found) == limit:
-                    return found, cursor if self._before(cursor, 1) else None
-            if len(ids) < STEP:
-                return found, None
-            if looked_at + STEP >= MOST_LOOKED_AT:
-                break
-        return found, cursor
-
-    def _records(self, ids: Sequence[str]) -> list[dict[str, str]]:
         def read() -> list[dict[str, str]]:
             with self._store.client.pipeline(transaction=False) as pipe:
                 for parked in ids:
                     pipe.hgetall(self._store.key(f"parked:{parked}"))
                 return list(pipe.execute())
 
-        return list(self._store.guarded(read)) if ids else []
+        records = self._store.guarded(read) if ids else []
+        return {id_: {"id": id_, **record} for id_, record in zip(ids, records, strict=True) if record}
 
-    def _before(self, cursor: str | None, limit: int) -> list[tuple[str, float]]:
-        """Give the ids that were parked before a cursor, with their times, the latest first."""
-        key, client = self._store.key("parked"), self._store.client
+    def page(
+        self,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        group: str | None = None,
+        oldest_first: bool = False,
+        fits: Callable[[Mapping[str, str]], bool] = lambda _: True,
+    ) -> tuple[list[dict[str, str]], str | None]:
+        """Return parked events that fit, newest first, and the cursor of what follows; None at the end.
+
+        After MOST_LOOKED_AT a page ends early, with its cursor. What changes meanwhile is neither missed
+        nor given twice: the order is by the time of parking. Raise UnknownError for a cursor that is none.
+        """
+        if not _CURSOR.fullmatch(cursor or _START):
+            raise UnknownError("no such place among the parked events")
+        read = self._newer if oldest_first else self._older
+        key = self._store.key("parked" if group is None else f"parked_in:{group}")
+        found: list[dict[str, str]] = []
+        for _ in range(0, MOST_LOOKED_AT, STEP):
+            ids = read(key, cursor, STEP)
+            records = self.many([parked for parked, _ in ids])
+            for parked, at in ids:
+                cursor = f"{int(at)}.{parked}"
+                if parked in records and fits(records[parked]):
+                    found.append(records[parked])
+                if len(found) == limit:
+                    return found, cursor if read(key, cursor, 1) else None
+            if len(ids) < STEP:
+                return found, None
+        return found, cursor
+
+    def _older(self, key: str, cursor: str | None, limit: int) -> list[tuple[str, float]]:
+        """Return the ids that were parked before a cursor, with their times, the latest first."""
+        client = self._store.client
         at, last = ("+inf", "") if cursor is None else tuple(cursor.split(".", 1))
 
         def read() -> Any:
@@ -183,48 +168,32 @@ class Parking:
 
         return list(self._store.guarded(read))
 
-    def _after(self, key: str, at: int, last: str, limit: int) -> list[tuple[str, float]]:
-        """Give the next ids with their times: those at the same millisecond go by their names."""
+    def _newer(self, key: str, cursor: str | None, limit: int) -> list[tuple[str, float]]:
+        """Return the ids that were parked after a cursor, with their times, the earliest first."""
         client = self._store.client
+        at, last = ("-inf", "") if cursor is None else tuple(cursor.split(".", 1))
 
         def read() -> Any:
-            # Whatever of this millisecond is still there and not after `last` has been given before.
+            # Whatever of this millisecond is still there and not after `last` has been given.
             same: Any = client.zrangebyscore(key, at, at) if last else ()
             skip = sum(one <= last for one in same)
             return client.zrangebyscore(key, at, "+inf", start=skip, num=limit, withscores=True)
 
         return list(self._store.guarded(read))
 
-    def adopt(self) -> int:
-        """Group the next events that a version without groups has parked; gives how many it looked at.
-
-        0 when all are grouped. Raises StoreAwayError.
-        """
-        meta = self._store.key("meta")
-        cursor = self._store.guarded(lambda: self._store.client.hget(meta, "adopted"))
-        if cursor == _ALL:
-            return 0
-        records, following = self.some(cursor=cursor, limit=STEP)
-        for record in records:
-            if "group" not in record:
-                told = {name: record[name] for name in _TOLD}
-                self._store.call("repark", orjson.dumps(reason(**told)), record["id"])
-        self._store.guarded(lambda: self._store.client.hset(meta, "adopted", following or _ALL))
-        return len(records)
-
 
 def remap_step(
     desk: Desk, which: Which, now: datetime, *, cursor: str | None = None, limit: int = STEP
-) -> Step:
-    """Look again at the next parked events with the configuration as it is now. Raises StoreAwayError.
+) -> Remapped:
+    """Remap the next parked events with the configuration as it is now. Raises StoreAwayError.
 
     Those that still cannot be mapped stay, with the reason of today.
     """
-    records, following = desk.parking.some(group=which.group, cursor=cursor, limit=limit)
+    records, following = desk.parking.page(group=which.group, cursor=cursor, limit=limit, oldest_first=True)
     wanted = [record for record in records if _is_wanted(desk, record, which)]
-    outcomes = [_look_again(desk, record, now) for record in wanted]
+    outcomes = [_remap_one(desk, record, now) for record in wanted]
     done = [one for one in outcomes if one is not None]
-    return Step(
+    return Remapped(
         looked_at=len(wanted),
         recalls=tuple(recall for recalls, _ in done for recall in recalls),
         pending=sum(pending for _, pending in done),
@@ -234,8 +203,8 @@ def remap_step(
     )
 
 
-def remap_for(desk: Desk, which: Which, now: datetime, *, cursor: str | None, seconds: float) -> Step:
-    """Go on looking again for about so many seconds; what the steps came to together."""
+def remap(desk: Desk, which: Which, now: datetime, *, cursor: str | None, seconds: float) -> Remapped:
+    """Remap step by step for about so many seconds. Return what the steps came to together."""
     until = time.monotonic() + seconds
     found = remap_step(desk, which, now, cursor=cursor)
     while found.next is not None and time.monotonic() < until:
@@ -243,8 +212,8 @@ def remap_for(desk: Desk, which: Which, now: datetime, *, cursor: str | None, se
     return found
 
 
-def _together(first: Step, then: Step) -> Step:
-    return Step(
+def _together(first: Remapped, then: Remapped) -> Remapped:
+    return Remapped(
         looked_at=first.looked_at + then.looked_at,
         recalls=(*first.recalls, *then.recalls),
         pending=first.pending + then.pending,
@@ -262,7 +231,7 @@ def _is_wanted(desk: Desk, record: dict[str, str], which: Which) -> bool:
     )
 
 
-def _look_again(desk: Desk, record: dict[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
+def _remap_one(desk: Desk, record: dict[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
     """Map one event anew: its recalls and how many are looked up, or None when it stays parked."""
     kept = kept_parked(record)
     outcome = plan_event(desk.book, kept.delivery, kept.events[0], now)

@@ -345,7 +345,7 @@ class ParkedPage(Shown):
 
 
 class RemapAsked(Asked):
-    """Which parked events to look at again; all of them when nothing is named."""
+    """Which parked events to remap; all of them when nothing is named."""
 
     source: Annotated[str, Field(pattern=NAME)] | None = Field(
         default=None, description="the name of a source", examples=["hubspot"]
@@ -356,7 +356,7 @@ class RemapAsked(Asked):
 
 
 class RemapShown(Shown):
-    """What looking again came to."""
+    """What remapping came to."""
 
     looked_at: int
     recalls: tuple[str, ...]

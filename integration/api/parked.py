@@ -1,4 +1,4 @@
-"""`/v1/parked`: events that could not be mapped, and another look at them."""
+"""`/v1/parked`: events that could not be mapped, and remapping them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def many(desk: Desk, caller: ApiKey) -> ParkedPage:
     A key that is limited to accounts sees the events whose route, and so whose account, is known.
     """
     asked = query(ParkedQuery, request)
-    found, following = desk.parking.newest(
-        lambda record: _fits(asked, record) and may_see(caller, record["account"]),
+    found, following = desk.parking.page(
+        fits=lambda record: _fits(asked, record) and may_see(caller, record["account"]),
         limit=asked.limit,
         cursor=None if asked.cursor is None else asked.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
     )
@@ -43,10 +43,10 @@ def _fits(asked: ParkedQuery, record: Mapping[str, str]) -> bool:
 
 
 def remap(desk: Desk, caller: ApiKey) -> RemapShown:
-    """Look at parked events again. Raises ProblemError (403 for a key limited to accounts, 422)."""
+    """Remap parked events. Raises ProblemError (403 for a key limited to accounts, 422)."""
     if caller.accounts is not None:
-        raise ProblemError(403, "only a key for all accounts may look at parked events again")
+        raise ProblemError(403, "only a key for all accounts may remap parked events")
     asked = checked(RemapAsked, optional_json_body(request))
     remapped = desk.remap(source=asked.source, route=asked.route, now=datetime.now(UTC))
-    note(desk, caller, "map again", asked.source or "every-source")
+    note(desk, caller, "remap", asked.source or "every-source")
     return RemapShown.model_validate(remapped)

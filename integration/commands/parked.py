@@ -1,17 +1,17 @@
-"""`ringback parked`, `remap`: the events that could not be mapped, and another look at them.
+"""`ringback parked`, `remap`: the events that could not be mapped, and remapping them.
 
 The table tells the reason and never the event; `--json` holds the event as it came.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from integration import render
-from integration.api.models import ParkedShown
+from integration.api.models import ParkedShown, RemapShown
 from integration.commands.session import (
     COMMAND_LINE,
     AsWritten,
@@ -20,7 +20,10 @@ from integration.commands.session import (
     json_option,
     pass_session,
 )
-from workers.ledger import Ledger
+from workers.parking import Parking
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "allowed")
 
@@ -41,12 +44,22 @@ def parked(session: Session, source: str | None, route: str | None, limit: int, 
       ringback parked --source hubspot
       ringback parked --json       (with the events themselves)
     """
-    records = Ledger(session.store).parked(source=source, route=route, limit=limit)
-    found = [ParkedShown.of(record) for record in records]
+    found = [ParkedShown.of(record) for record in _newest(Parking(session.store), source, route, limit)]
     if as_json:
         render.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
         return
     render.table(COLUMNS, ((one.id, render.moment(one.parked_at), *_told(one)) for one in found))
+
+
+def _newest(parking: Parking, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:
+    def fits(record: Mapping[str, str]) -> bool:
+        return source in {None, record["source"]} and route in {None, record["route"]}
+
+    found, cursor = parking.page(fits=fits, limit=limit)
+    while cursor is not None and len(found) < limit:
+        more, cursor = parking.page(fits=fits, limit=limit - len(found), cursor=cursor)
+        found += more
+    return found
 
 
 def _told(one: ParkedShown) -> tuple[object, ...]:
@@ -60,7 +73,7 @@ def _told(one: ParkedShown) -> tuple[object, ...]:
 @json_option
 @pass_session
 def remap(session: Session, source: str | None, route: str | None, *, as_json: bool) -> None:
-    """Look at parked events again, after the configuration was mended.
+    """Remap parked events, after the configuration was mended.
 
     Example:
       ringback remap --route "callback date on a contact"
@@ -68,9 +81,9 @@ def remap(session: Session, source: str | None, route: str | None, *, as_json: b
     if source is not None:
         session.source(source)
     found = session.desk.remap(source=source, route=route, now=datetime.now(UTC))
-    session.desk.audit.note_done(COMMAND_LINE, "map again", [source or "every-source"])
+    session.desk.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
     if as_json:
-        render.as_json(asdict(found))
+        render.as_json(RemapShown.model_validate(found).model_dump())
         return
     for one in found.recalls:
         render.line(one)

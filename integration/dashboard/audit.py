@@ -31,7 +31,7 @@ ACTS: Final = {
     "begin retry": _l("begin retry"),
     "begin cancel": _l("begin cancel"),
     "stop job": _l("stop job"),
-    "map again": _l("map again"),
+    "remap": _l("map again"),
     "pause": _l("pause"),
     "resume": _l("resume"),
     "test call": _l("test call"),

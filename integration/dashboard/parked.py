@@ -1,4 +1,4 @@
-"""Parked: events that could not be mapped, grouped by why, and another look at them after the mend."""
+"""Parked: events that could not be mapped, grouped by why, and remapped in steps after the mend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from integration.dashboard.origin import client_address
 from integration.dashboard.pages import page, person
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
-from integration.errors import UnknownError
 from integration.stored import read_json
 
 if TYPE_CHECKING:
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
     from workers.parking import ParkedGroup
 
 MOST_GROUPS = 100
-_STEP_SECONDS = 1.5  # a step of looking again answers in about this time
+_STEP_SECONDS = 1.5  # a step of remapping answers in about this time
 _GOING_ON = "going on"
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """How far looking again has come. `next` is the cursor of the next step, empty when it is done."""
+    """How far remapping has come. `next` is the cursor of the next step, empty when it is done."""
 
     group: str
     looked_at: int = 0
@@ -78,8 +77,6 @@ def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
 def reveal_parked(desk: Desk, parked_id: str) -> Response:
     """Show a parked event in full, and write that to the audit log."""
     record = desk.parking.get(parked_id)
-    if not record:
-        raise UnknownError("no such parked event")
     desk.audit.note(
         person().name, "reveal parked event", [parked_id], address=client_address(desk.config.dashboard)
     )
@@ -87,15 +84,15 @@ def reveal_parked(desk: Desk, parked_id: str) -> Response:
 
 
 @role("operator")
-def map_again(desk: Desk) -> Response:
-    """Look again at the next parked events of a group or of all; the page goes on by itself."""
+def remap(desk: Desk) -> Response:
+    """Remap the next parked events of a group or of all; the page goes on by itself."""
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
     # Going on is what the last step said; anything else is a new act, whatever its form holds.
     if not cursor or session.get(_GOING_ON) != cursor:
         about = [group] if group else []
-        desk.audit.note(person().name, "map again", about, address=client_address(desk.config.dashboard))
-    step = desk.remap_for(
+        desk.audit.note(person().name, "remap", about, address=client_address(desk.config.dashboard))
+    step = desk.remap(
         group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
     )
     session[_GOING_ON] = step.next
@@ -119,6 +116,6 @@ def _number(text: str) -> int:
 
 VIEWS = (
     ("GET /parked", parked),
-    ("POST /parked/map-again", map_again),
+    ("POST /parked/remap", remap),
     ("POST /parked/<parked_id>/reveal", reveal_parked),
 )

@@ -87,7 +87,7 @@ def test_a_parked_event_is_mended_in_the_studio_and_the_toml_maps_it_again(someo
 
     def mapped():
         # The file is taken up within seconds; until then nothing is settled.
-        with guest.page.expect_response(lambda answer: "/parked/map-again" in answer.url):
+        with guest.page.expect_response(lambda answer: "/parked/remap" in answer.url):
             guest.page.get_by_role("button", name="Map all again").click()
         guest.page.locator("#progress").get_by_text("done").wait_for()
         return "0 settled" not in guest.page.locator("#progress").inner_text()

@@ -51,7 +51,7 @@ def _kept(scenario: Scenario, world: World, recalls: list[Recall]) -> Iterator[s
     became = {customer: tuple(sorted(states)) for customer, states in found.items()}
     if became not in ({**scenario.ends}, {**scenario.or_ends}):
         yield f"ended as {became}, not as {dict(scenario.ends)}"
-    parked = len(world.desk.ledger.parked())
+    parked = world.desk.parking.count()
     if parked != scenario.parked:
         yield f"{parked} parked, not {scenario.parked}"
 

@@ -319,7 +319,7 @@ OPERATING = (
         steps=(*ANSWERED, *_round_trip("cancel")),
     ),
     Scenario(
-        name="parked events are looked at again",
+        name="parked events are remapped",
         act="receive",
         prepare=_unmappable,
         request=lambda world: world.api("/v1/parked/remap"),
