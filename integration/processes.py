@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from integration.backoff import backoff_seconds
 from integration.errors import RingbackError
 
 if TYPE_CHECKING:
@@ -415,10 +416,6 @@ class Backoff:
     longest_seconds: float = 15.0
     steady_seconds: float = 30.0
 
-    def pause(self, failures: int) -> float:
-        """Give the wait after that many failures in a row (1 for the first)."""
-        return float(min(self.longest_seconds, self.first_seconds * 2 ** min(failures - 1, 32)))
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -562,9 +559,10 @@ class Supervisor:
             watched.given_up = True
             self._on_ended(Ended(watched.service.name, how, None))
             return
-        steady = now - watched.started_at >= self._restart.steady_seconds
+        restart = self._restart
+        steady = now - watched.started_at >= restart.steady_seconds
         watched.failures = 1 if steady else watched.failures + 1
-        pause = self._restart.pause(watched.failures)
+        pause = backoff_seconds(watched.failures, base=restart.first_seconds, maximum=restart.longest_seconds)
         watched.start_at = now + pause
         self._on_ended(Ended(watched.service.name, how, pause))
 

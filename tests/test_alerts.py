@@ -20,7 +20,7 @@ from workers.desk import AccountView, Desk
 from workers.doorbell import Doorbell
 from workers.senders import Heard
 from workers.store import Store, connect
-from workers.watchman import KEPT, Watchman, wait_after
+from workers.watchman import KEPT, Watchman
 
 BEGIN = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Bogotá
 HOURS = 'calling_hours = { weekdays = "08:00-18:00", holidays = "CO" }\ndaily_limit = 100'
@@ -186,7 +186,7 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
     assert here.told() == []
     (waiting,) = here.desk.alerts.waiting(["chat"]).values()
     assert (waiting.messages, waiting.tries, waiting.trouble) == (2, 2, "answered 503")
-    here.later(seconds=wait_after(2) + 1)
+    here.later(seconds=11)
     here.first.look()
     assert here.told() == [STOPPED, GOES_ON]
     assert here.desk.alerts.waiting(["chat"])["chat"].messages == 0
@@ -262,13 +262,6 @@ def test_messages_of_a_channel_that_is_no_longer_configured_are_dropped(here):
     here.first.look()
     assert here.desk.alerts.waiting(["chat"])["chat"].messages == 0
     assert here.told() == []
-
-
-def test_patience_grows_and_has_an_end():
-    waits = [wait_after(tries) for tries in range(1, 40)]
-    assert waits[:3] == [5, 10, 20]
-    assert waits == sorted(waits)
-    assert waits[-1] == 600
 
 
 def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):

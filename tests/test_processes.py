@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from integration import processes
 from integration.errors import RingbackError
@@ -407,12 +405,6 @@ def test_the_callers_signal_handlers_are_put_back():
     with Supervisor():
         assert signal.getsignal(signal.SIGTERM) not in before
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
-
-
-@given(st.integers(1, 10_000), st.floats(0.001, 10), st.floats(10, 1000))
-def test_a_pause_never_shrinks_and_never_passes_its_limit(failures, first, longest):
-    backoff = Backoff(first_seconds=first, longest_seconds=longest)
-    assert first <= backoff.pause(failures) <= backoff.pause(failures + 1) <= longest
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from integration.backoff import backoff_seconds
 from integration.config import HubspotSource
 from integration.hubspot_contacts import ContactsAway, read_contacts
 from integration.plan import Outcome, plan_event
@@ -30,12 +31,13 @@ LEASE_SECONDS = 60.0
 BATCH = 100
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
+MOST_ASKED_SECONDS = 3600.0
 
 
 def wait_after(tries: int, asked_seconds: float | None) -> float:
-    """Tell how long a lookup waits after its `tries`-th failure, at least as long as the CRM asks."""
-    backoff = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(tries - 1, 10))
-    return max(backoff, min(asked_seconds or 0.0, 3600.0))
+    """Return how long a lookup waits after its `tries`-th failure, at least as long as the CRM asks."""
+    backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
+    return max(backoff, min(asked_seconds or 0.0, MOST_ASKED_SECONDS))
 
 
 class LookupDesk:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from integration.backoff import backoff_seconds
 from integration.wolkvox import Kind
 
 if TYPE_CHECKING:
@@ -147,23 +148,24 @@ Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopLane
 # --- how long --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Backoff:
-    """`first` seconds, doubled to `last`, each times a factor from `low` up to `low + spread`."""
-
-    first: float
-    last: float
-    low: float
-    spread: float
-
-    def seconds(self, times: int, jitter: float) -> float:
-        doublings = min(max(times, 1) - 1, 32)
-        return min(self.first * 2.0**doublings, self.last) * (self.low + self.spread * jitter)
+# The maxima leave room for the jitter.
 
 
-# About 1 s to 5 minutes, and 5 s to 2 minutes: the last step leaves room for its jitter.
-FAULT_BACKOFF = _Backoff(1.0, 240.0, 0.75, 0.5)
-CONCURRENCY_BACKOFF = _Backoff(5.0, 96.0, 1.0, 0.25)
+def _fault_seconds(attempt: int, case: _Case) -> float:
+    """Return about 1 s, doubling to 5 minutes."""
+    jitter = 0.5 * case.jitter - 0.25
+    return _at_least(backoff_seconds(attempt, base=1.0, maximum=240.0, jitter=jitter), case.verdict)
+
+
+def _concurrency_seconds(attempt: int, case: _Case) -> float:
+    """Return 5 s, doubling to 2 minutes."""
+    jitter = 0.25 * case.jitter
+    return _at_least(backoff_seconds(attempt, base=5.0, maximum=96.0, jitter=jitter), case.verdict)
+
+
+def _at_least(seconds: float, verdict: Verdict) -> float:
+    """Wait as long as wolkvox asks, up to an hour, if that is longer."""
+    return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ def _refused(case: _Case) -> tuple[Decision, LaneHistory]:
 
 def _concurrency(case: _Case) -> tuple[Decision, LaneHistory]:
     lane = replace(case.lane, concurrency=case.lane.concurrency + 1)
-    seconds = _at_least(CONCURRENCY_BACKOFF.seconds(lane.concurrency, case.jitter), case.verdict)
+    seconds = _concurrency_seconds(lane.concurrency, case)
     return RetryIn(seconds=seconds, reason=case.verdict.reason, quiet=case.verdict.quiet), lane
 
 
@@ -242,7 +244,7 @@ def _stopped(case: _Case) -> tuple[Decision, LaneHistory]:
 def _fault(case: _Case) -> tuple[Decision, LaneHistory]:
     verdict, recall = case.verdict, case.recall
     lane = replace(case.lane, faults=case.lane.faults + 1)
-    seconds = _at_least(FAULT_BACKOFF.seconds(lane.faults, case.jitter), verdict)
+    seconds = _fault_seconds(lane.faults, case)
     if not verdict.convicts or recall.strikes + recall.crashes + 1 < STRIKES_LIMIT:
         retry = RetryIn(
             seconds=seconds, reason=verdict.reason, quiet=verdict.quiet, convicts=verdict.convicts
@@ -252,11 +254,6 @@ def _fault(case: _Case) -> tuple[Decision, LaneHistory]:
         return SetAside(seconds=seconds, reason=verdict.reason, quiet=verdict.quiet), lane
     reason = f"poison: it failed again and again while others passed; last: {verdict.reason}"
     return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), lane
-
-
-def _at_least(seconds: float, verdict: Verdict) -> float:
-    """Wait as long as wolkvox asks, up to an hour, if that is longer."""
-    return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
 
 
 _BY_KIND: dict[Kind, Callable[[_Case], tuple[Decision, LaneHistory]]] = {

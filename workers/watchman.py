@@ -14,6 +14,7 @@ import structlog
 
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.rules import Facts, findings
+from integration.backoff import backoff_seconds
 from integration.errors import RingbackError, StoreAwayError
 from workers.alerts import next_steps
 
@@ -39,11 +40,6 @@ class Listener(Protocol):
 
     def alert_is_over(self, kind: str, subject: str) -> None:
         """Take note of an alert that is over."""
-
-
-def wait_after(tries: int) -> float:
-    """Tell how many seconds a channel waits after its `tries`-th failure in a row."""
-    return min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(tries - 1, 10))
 
 
 class Watchman:
@@ -165,7 +161,7 @@ class Watchman:
             self._desk.alerts.done(taken)
             return True
         self._count(taken, "failed")
-        seconds = wait_after(taken.tries)
+        seconds = backoff_seconds(taken.tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
         log.warning("alert not sent, it is tried again", again_in_seconds=seconds, **told)
         self._desk.alerts.wait(taken, seconds, str(error))
         return False
