@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.machine import cpu_seconds, memory_mb
 from bench.results import BARE, LOCKS, QUEUES, RINGBACK
@@ -16,7 +17,6 @@ from bench.stage import THREADS, WORKER_PROCESSES, Stage, token
 from integration.delivery import Delivery, Event
 from integration.plan import RecallWanted
 from integration.recall import RecallRequest
-from workers.ledger import admission_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # More than any of the systems pushes in a second on a machine like this one.
 MOST_PER_SECOND = 3000
 DELIVERY = 100
-TOGETHER = 8
+FILL_THREADS = 8
 TAKEN_UP_SECONDS = 45.0
 # A machine that takes longer has no time for what follows either.
 FILL_SECONDS = 60.0
@@ -96,24 +96,16 @@ def _try(results: Results, what: str, run: Callable[[], None]) -> None:
 
 def fill(desk: Desk, lanes: int, per_lane: int, most_seconds: float = FILL_SECONDS) -> int:
     """Queue recalls for lanes, the lanes in turns; gives how many, fewer where the time was over before."""
-    calls: list[tuple[Any, ...]] = []
-    total, end = 0, time.monotonic() + most_seconds
-    for delivery, wanted in _deliveries(lanes, per_lane):
+    end = time.monotonic() + most_seconds
+
+    def admit(delivery: Delivery, wanted: list[RecallWanted]) -> int:
         if time.monotonic() > end:
-            break
-        calls.append(("admit", *admission_of(delivery, wanted, desk.keeping("forms")).words))
-        total += len(wanted)
-        if len(calls) == TOGETHER:
-            _admit(desk, calls)
-            calls = []
-    _admit(desk, calls)
-    return total
+            return 0
+        desk.admit(delivery, wanted, b"")
+        return len(wanted)
 
-
-def _admit(desk: Desk, calls: list[tuple[Any, ...]]) -> None:
-    failed = [reply for reply in desk.store.call_all(calls) if isinstance(reply, Exception)] if calls else []
-    if failed:
-        raise failed[0]
+    with ThreadPoolExecutor(FILL_THREADS) as pool:
+        return sum(pool.map(lambda each: admit(*each), _deliveries(lanes, per_lane)))
 
 
 def _deliveries(lanes: int, per_lane: int) -> Iterator[tuple[Delivery, list[RecallWanted]]]:

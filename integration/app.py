@@ -13,7 +13,6 @@ from flask import Flask
 from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
-from integration.direct import Direct
 from integration.environment import broker_url, config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint
@@ -28,9 +27,8 @@ from workers.bell import NO_BELL, Bell, bell_of
 from workers.celery_app import app as celery
 from workers.desk import Desk
 from workers.pulse import Pulse
-from workers.store import Store, connect, connection_maker
+from workers.store import Store, connect
 from workers.tasks import TAKE_TURN, celery_doorbell
-from workers.together import Together
 from workers.watchman import Watchman
 from workers.witness import Witness
 
@@ -44,8 +42,6 @@ log = structlog.get_logger("ringback.web")
 # A sender is answered within two seconds, also when the store hangs.
 STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
-# Among the application's extensions: what answers deliveries on the server's loop, without the application.
-DIRECT = "ringback.direct"
 
 
 def create_app() -> Flask:
@@ -76,9 +72,7 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     store = Store(client, kind="web", witness=Witness(seen_file(environ)))
     store.on_loss = SentryReporter().store_lost
     tally = Tally()
-    connection = connection_maker(store_url(environ), connect_seconds=STORE_CONNECT_SECONDS)
-    together = Together(store, connection, answer_seconds=STORE_ANSWER_SECONDS)
-    desk = Desk(watch, store, celery_doorbell(tally), tally, together, _bell(environ))
+    desk = Desk(watch, store, celery_doorbell(tally), tally, _bell(environ))
     _look_at_store(desk)
     app = compose(desk, Rates(client))
     app.extensions["pulse"] = Pulse(desk.processes, store.who)
@@ -91,10 +85,7 @@ def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
     """Put the parts of the web together on a desk. `access` stands in for who is signed in, for tests."""
     app = Flask("ringback", static_folder=None)
     install(app)
-    intake = Intake(desk, rates, RefusalBook(desk))
-    app.register_blueprint(receiver_blueprint(intake))
-    # Sentry listens in Flask, and is to hear of every delivery.
-    app.extensions[DIRECT] = None if sentry_sdk.get_client().is_active() else Direct(intake)
+    app.register_blueprint(receiver_blueprint(Intake(desk, rates, RefusalBook(desk))))
     app.register_blueprint(api_blueprint(desk, rates))
     app.register_blueprint(health_blueprint(desk))
     dashboard.install(app, desk, rates, access)

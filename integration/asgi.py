@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -24,7 +24,7 @@ import structlog
 from integration import answer_headers
 from integration import app as web
 from integration.one_reading import fault_of_head, has_second_spelling
-from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, OUR_FAULT, problem
+from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -33,26 +33,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
     from flask import Response
 
-    from integration.config import Source
-    from integration.delivery import Reply
-    from integration.direct import Direct
-    from integration.incoming import Incoming
-    from integration.intake import Prepared
-
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = structlog.get_logger("ringback.web")
-_T = TypeVar("_T")
 
 # CRMs give up after 1 to 60 seconds; one that is still sending by then has been given up on.
 BODY_SECONDS = 10.0
 # More of them only crowd the processor: a thread is busy with one short round trip to the store.
 THREADS = 32
 MOST_WAITING = 4096
-# A larger one would hold up the others for longer than a change of threads does.
-SMALL_BYTES = 16 * 1024
 # With the time that the store may take, a sender has its answer within two seconds.
 PATIENCE_SECONDS = 0.5
 # What may be made, and not yet freed by itself, before the collector looks.
@@ -67,7 +58,7 @@ def create_app() -> Gate:
     _allow_many_connections()
     app = web.create_app()
     _settle()
-    return Gate(app, direct=app.extensions[web.DIRECT])
+    return Gate(app)
 
 
 def _allow_many_connections() -> None:
@@ -144,12 +135,9 @@ class Gate:
     them `most_waiting` wait, for `patience_seconds` when meanwhile nothing goes well (the store hangs);
     `most_held_bytes` is what all bodies on the way may hold together: beyond it the one that has been
     coming in longest gives way. Answers are sent whole.
-
-    Deliveries that `direct` takes never come to the application. A small one is thought about right here:
-    handing it to a thread costs more than that.
     """
 
-    def __init__(  # noqa: PLR0913  (each bounds something of its own)
+    def __init__(
         self,
         app: WSGIApplication,
         *,
@@ -158,10 +146,8 @@ class Gate:
         most_waiting: int = MOST_WAITING,
         most_held_bytes: int = MOST_HELD_BYTES,
         patience_seconds: float = PATIENCE_SECONDS,
-        direct: Direct | None = None,
     ) -> None:
         self._app = app
-        self._direct = direct
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._most_open = threads + most_waiting
@@ -191,8 +177,6 @@ class Gate:
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do what is to be done before the first request, so that it need not wait for that."""
         if scope["type"] == "lifespan" and (await receive())["type"] == "lifespan.startup":
-            if self._direct is not None:
-                await self._direct.open()
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
@@ -235,38 +219,14 @@ class Gate:
             raise _busy("too many requests are waiting")
         self._open += 1
         try:
-            answered = await self._answered(scope, body)
+            answered = await self._in_turn(self._pool.submit(_run, self._app, wsgi_environ(scope, body)))
         finally:
             self._open -= 1
         if answered.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._went_well_at = asyncio.get_running_loop().time()
         return answered
 
-    async def _answered(self, scope: Scope, body: bytes) -> _Answered:
-        known = None if self._direct is None else self._direct.source_of(scope)
-        if self._direct is not None and known is not None:
-            settings, url_key = known
-            incoming = self._direct.incoming(scope, url_key, body)
-            if incoming is not None:
-                return await self._directly(self._direct, settings, incoming)
-        return await self._in_turn(self._pool.submit(_run, self._app, wsgi_environ(scope, body)))
-
-    async def _directly(self, direct: Direct, settings: Source, incoming: Incoming) -> _Answered:
-        small = len(incoming.body) <= SMALL_BYTES
-        try:
-            reply = await direct.answer(settings, incoming, _at_once if small else self._elsewhere)
-        except _Refused:
-            raise
-        except Exception as error:
-            # Flask's own handler of such faults is not asked here.
-            _log.exception("a request failed", method=incoming.method, source=settings.name)
-            raise _Refused(problem(500, detail=OUR_FAULT)) from error
-        return _of_reply(reply)
-
-    async def _elsewhere(self, think: Callable[[], Prepared | Reply]) -> Prepared | Reply:
-        return await self._in_turn(self._pool.submit(think))
-
-    async def _in_turn(self, task: Future[_T]) -> _T:
+    async def _in_turn(self, task: Future[_Answered]) -> _Answered:
         """Wait for an answer; give up before its turn has come when nothing goes well in the meantime."""
         clock = asyncio.get_running_loop().time
         answer, asked_at = asyncio.wrap_future(task), clock()
@@ -287,28 +247,8 @@ def _require_one_reading(scope: Scope) -> None:
         raise _Refused(problem(404, detail=NOTHING_HERE))
 
 
-async def _at_once(think: Callable[[], Prepared | Reply]) -> Prepared | Reply:
-    return think()
-
-
-def _of_reply(reply: Reply) -> _Answered:
-    headers = [
-        (b"content-type", reply.content_type.encode("latin-1")),
-        (b"content-length", str(len(reply.body)).encode()),
-    ]
-    if not reply.headers:
-        return _Answered(reply.status, headers + _EVERY_ANSWERS, reply.body)
-    own = reply.headers.items()
-    return _Answered(
-        reply.status, headers + _encoded(own) + _encoded(answer_headers.missing(reply.headers)), reply.body
-    )
-
-
 def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-_EVERY_ANSWERS = _encoded(answer_headers.missing(()))
 
 
 def _busy(detail: str) -> _Refused:

@@ -21,7 +21,8 @@ class Delivery:
     `url` is the full URL as the sender signed it (scheme, host, path, query: `public_url` when it
     is configured). `headers` has names as `header_name` gives them; a header sent twice has its values
     joined by a comma. `received_at` is aware, UTC. `url_key` is the last part of the path where there
-    was one. `proof` says by what it was verified, once it was; it names no secret.
+    was one. `proof` says by what it was verified, once it was; it names no secret. `client_address` is
+    the peer's IP address, which may be a proxy's.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Delivery:
     received_at: datetime
     url_key: str | None = field(default=None, repr=False)
     proof: str = ""
+    client_address: str = field(default="", repr=False)
 
     @property
     def content_type(self) -> str:
@@ -105,6 +107,20 @@ def header_name(name: str) -> str:
     let their users name a header `api_key`.
     """
     return name.lower().replace("_", "-")
+
+
+def signed_url(
+    public_url: str | None, headers: Mapping[str, str], *, scheme: str, path: str, query: str
+) -> str:
+    """Return the URL that the sender signed: `public_url`, else what the request and its proxies say.
+
+    A proxy's word is good enough here: a wrong URL only makes the signature fail.
+    """
+    if public_url is not None:
+        return f"{public_url}?{query}" if query and "?" not in public_url else public_url
+    scheme = headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
+    host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
+    return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
 
 
 def delivery_id(unique: str) -> str:

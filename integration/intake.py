@@ -1,24 +1,21 @@
-"""The way of a delivery, from a request to its answer: verify, read, plan, store, acknowledge.
+"""From a delivery to its answer: verify, read, plan, store, acknowledge.
 
 A 2xx is given only after everything that follows from the delivery is stored durably. Unverified bytes
-reach nothing but the source's `verify`. What cannot be mapped is parked and answered 2xx: sending it
-again cannot help. No answer says which check failed; the log does, without any of the body.
+reach nothing but the source's `verify`. An event that cannot be mapped is parked and answered 2xx: sending
+it again cannot help. No answer says which check failed; the log does, without any of the body.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from integration.config import HubspotSource
-from integration.delivery import Delivery, Refusal, delivery_id
+from integration.delivery import Refusal
 from integration.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
-from integration.incoming import signed_url
 from integration.mapping import Headers
 from integration.plan import Parked, plan_delivery
 from integration.refusals import NoRefusals, Unproved
@@ -28,15 +25,12 @@ from integration.tally import ADMIT
 
 if TYPE_CHECKING:
     from integration.config import Source
-    from integration.delivery import Reply
+    from integration.delivery import Delivery, Reply
     from integration.errors import RingbackError
-    from integration.incoming import Incoming
     from integration.plan import Outcome
     from integration.refusals import Refusals
-    from integration.refused import Refused
-    from integration.sources import SourceKind
     from workers.desk import Desk
-    from workers.ledger import Admission, Admitted
+    from workers.ledger import Admitted
 
 log = structlog.get_logger("ringback.receiver")
 
@@ -48,171 +42,130 @@ TITLES = {
     429: "Too many deliveries",
     503: "Not stored: please send it again",
 }
-"""What is said of a delivery that is not taken, by its status."""
+"""The title of the answer to a delivery that is not taken, by HTTP status."""
+
+_COUNTED_AS = {
+    400: "unreadable",
+    401: "not verified",
+    413: "too large",
+    415: "unsupported type",
+    429: "too many",
+    503: "not stored",
+}
 
 
 class Rates(Protocol):
-    """Counts what passes, over all processes."""
+    """Counts requests per name, over all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count one; give the seconds to wait when it is over the limit. Raises StoreAwayError."""
+        """Count one; return the seconds to wait when it is over the limit. Raise StoreAwayError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A verified delivery with all that is to be stored of it; nothing is stored yet."""
-
-    delivery: Delivery
-    settings: Source
-    outcomes: tuple[Outcome, ...] = field(repr=False)
-    admission: Admission = field(repr=False)
-    began: float
-
-    @property
-    def kind(self) -> SourceKind:
-        """What is known of the source's CRM."""
-        return SOURCES[self.settings.kind]
+class _TooManyError(Exception):
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Intake:
-    """Takes deliveries in, on a desk. `refusals` is told of what is not taken."""
+    """Receives deliveries. `refusals` is told of those that are not taken."""
 
     def __init__(self, desk: Desk, rates: Rates, refusals: Refusals | None = None) -> None:
         self._desk = desk
         self._rates = rates
         self._refusals = refusals or NoRefusals()
 
-    async def open(self) -> None:
-        """Make ready what the first delivery would wait for otherwise, as far as the store answers."""
-        await self._desk.open()
-
     def source(self, name: str, url_key: str | None) -> Source | None:
-        """Give a source by its name in an address, with a key or without; None: no such address."""
+        """Return a source by its name in an address, with or without a key; None: no such address."""
         settings = self._desk.config.sources.get(name)
         if settings is None or (url_key is not None and settings.url_key is None):
             return None
         return settings
 
-    def waits_for_nothing_else(self, settings: Source) -> bool:
-        """Tell whether a delivery to this source needs nothing but the store's word on its admission."""
-        return self._desk.at_hand and settings.rate_per_minute is None
-
-    def receive(self, settings: Source, incoming: Incoming) -> Reply:
-        """Give the answer to a delivery; waits for the store."""
-        prepared = self.prepare(settings, incoming)
-        if not isinstance(prepared, Prepared):
-            return prepared
-        try:
-            admitted = self._desk.admit_prepared(prepared.admission)
-        except StoreAwayError as error:
-            return self.not_stored(prepared, error)
-        return self.stored(prepared, admitted)
-
-    async def receive_soon(self, prepared: Prepared) -> Reply:
-        """Give the answer to a prepared delivery when the store has spoken; holds no thread meanwhile."""
-        try:
-            admitted = await self._desk.admit_soon(prepared.admission)
-        except StoreAwayError as error:
-            return self.not_stored(prepared, error)
-        return self.stored(prepared, admitted)
-
-    def prepare(self, settings: Source, incoming: Incoming) -> Prepared | Reply:
-        """Verify, read and plan a delivery; gives the answer where it is not taken."""
-        began, delivery, kind = time.perf_counter(), _delivery(settings, incoming), SOURCES[settings.kind]
+    def receive(self, settings: Source, delivery: Delivery) -> Reply:
+        """Verify, read, plan and store a delivery; return the answer to it."""
+        began, kind = time.perf_counter(), SOURCES[settings.kind]
         try:
             proof = kind.verify(delivery, settings, delivery.received_at)
-            wait = self._wait(settings)
-            if wait is not None:
-                self._note(incoming, delivery, 429, f"more than {settings.rate_per_minute} a minute")
-                return self._refuse(settings, delivery, began, _TOO_MANY, retry_after=wait)
+            self._require_rate(settings)
             outcomes = plan_delivery(
                 self._desk.book, delivery, kind.read(delivery, settings), delivery.received_at
             )
-        except (NotVerifiedError, UnreadableError, StoreAwayError) as error:
-            return self._not_taken(settings, incoming, delivery, began, error)
-        headers = Headers(delivery.headers, settings).table()
-        kept = replace(delivery, proof=proof, headers=headers)
-        admission = self._desk.admission(kept, outcomes, kind.keep(delivery, settings))
-        return Prepared(kept, settings, outcomes, admission, began)
+            kept = replace(delivery, proof=proof, headers=Headers(delivery.headers, settings).table())
+            admitted = self._desk.admit(kept, outcomes, kind.keep(delivery, settings))
+        except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
+            refusal = self._refused(settings, delivery, error)
+            self._count(settings, _COUNTED_AS[refusal.status], began)
+            return kind.acknowledge(delivery, settings, refusal)
+        self._log(delivery.source, outcomes, admitted)
+        self._count(settings, "again" if admitted.again else "admitted", began)
+        return kind.acknowledge(delivery, settings, admitted.answer)
 
-    def stored(self, prepared: Prepared, admitted: Admitted) -> Reply:
-        """Give the answer to a delivery that the store has."""
-        self._log(prepared, admitted)
-        self._count(prepared.settings, "again" if admitted.again else "admitted", prepared.began)
-        return prepared.kind.acknowledge(prepared.delivery, prepared.settings, admitted.answer)
+    def turned_away(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
+        """Count and note a request that is answered with 400, 413 or 415 because of its body.
 
-    def not_stored(self, prepared: Prepared, error: StoreAwayError) -> Reply:
-        """Give the answer to a delivery that the store does not have, as far as is known."""
-        return self._refuse_for_store(prepared.settings, prepared.delivery, prepared.began, error)
+        `size` is its length in bytes as announced, None where it was not.
+        """
+        self._desk.tally.delivery(delivery.source, _COUNTED_AS[status])
+        self._note(delivery, status, why, size=size)
 
-    def turned_away(self, settings: Source, incoming: Incoming, status: int, why: str = "") -> None:
-        """Take note of a request that was answered with 400, 413 or 415 before it became a delivery."""
-        self._desk.tally.delivery(settings.name, _NAMES[status])
-        self._refusals.note(replace(_refused(settings.name, status, incoming), why=why))
-
-    def _wait(self, settings: Source) -> int | None:
+    def _require_rate(self, settings: Source) -> None:
         if settings.rate_per_minute is None:
-            return None
-        return self._rates.over(f"source:{settings.name}", settings.rate_per_minute)
+            return
+        wait = self._rates.over(f"source:{settings.name}", settings.rate_per_minute)
+        if wait is not None:
+            raise _TooManyError(wait)
 
     def _count(self, settings: Source, name: str, began: float) -> None:
         self._desk.tally.delivery(settings.name, name)
         self._desk.tally.observe(ADMIT, time.perf_counter() - began)
 
-    def _not_taken(
-        self, settings: Source, incoming: Incoming, delivery: Delivery, began: float, error: RingbackError
-    ) -> Reply:
+    def _refused(self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError) -> Refusal:
+        """Log and note why a delivery is not taken; return what its sender is told."""
         match error:
+            case _TooManyError():
+                self._note(delivery, 429, f"more than {settings.rate_per_minute} a minute")
+                return _refusal(429, retry_after_seconds=error.retry_after_seconds)
             case NotVerifiedError():
                 log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
-                self._note(incoming, delivery, 401, error.why, error)
-                return self._refuse(settings, delivery, began, 401)
+                self._note(delivery, 401, error.why, error)
+                return _refusal(401)
             case UnsupportedTypeError():
-                self._note(incoming, delivery, 415, str(error))
-                return self._refuse(settings, delivery, began, 415, str(error))
+                self._note(delivery, 415, str(error))
+                return _refusal(415, str(error))
             case UnreadableError():
                 log.warning("delivery unreadable", source=delivery.source, place=error.where)
-                self._note(incoming, delivery, 400, str(error))
-                return self._refuse(settings, delivery, began, 400, str(error))
+                self._note(delivery, 400, str(error))
+                return _refusal(400, str(error))
             case StoreAwayError():
-                return self._refuse_for_store(settings, delivery, began, error)
+                log.warning("delivery not stored", source=delivery.source, reason=str(error))
+                return _refusal(503, retry_after_seconds=error.retry_after_seconds)
         raise error
-
-    def _refuse_for_store(
-        self, settings: Source, delivery: Delivery, began: float, error: StoreAwayError
-    ) -> Reply:
-        log.warning("delivery not stored", source=delivery.source, reason=str(error))
-        return self._refuse(settings, delivery, began, 503, retry_after=error.retry_after_seconds)
 
     def _note(
         self,
-        incoming: Incoming,
         delivery: Delivery,
         status: int,
         why: str,
         error: NotVerifiedError | None = None,
+        *,
+        size: int | None = None,
     ) -> None:
-        """Let it be written down that a delivery was not taken. With an error it is looked into."""
-        known = replace(
-            _refused(delivery.source, status, incoming), check="" if error is None else error.check, why=why
+        """Have it written down that a delivery was not taken; with an `error` its cause is searched for."""
+        known = refused(
+            at=datetime.now(UTC),
+            source=delivery.source,
+            status=status,
+            method=delivery.method,
+            size=len(delivery.body) or size,
+            headers=delivery.headers,
+            address=delivery.client_address,
         )
+        known = replace(known, check="" if error is None else error.check, why=why)
         self._refusals.note(known, None if error is None else Unproved(delivery, error))
 
-    def _refuse(
-        self,
-        settings: Source,
-        delivery: Delivery,
-        began: float,
-        status: int,
-        detail: str = "",
-        retry_after: int | None = None,
-    ) -> Reply:
-        self._count(settings, _NAMES[status], began)
-        refusal = Refusal(status=status, title=TITLES[status], detail=detail, retry_after_seconds=retry_after)
-        return SOURCES[settings.kind].acknowledge(delivery, settings, refusal)
-
-    def _log(self, prepared: Prepared, admitted: Admitted) -> None:
-        source, answer = prepared.delivery.source, admitted.answer
+    def _log(self, source: str, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
+        answer = admitted.answer
         log.info(
             "delivery",
             source=source,
@@ -223,58 +176,12 @@ class Intake:
             pending=answer.pending,
             again=admitted.again,
         )
-        for outcome in prepared.outcomes:
+        for outcome in outcomes:
             if isinstance(outcome, Parked) and not admitted.again:
                 log.warning("event parked", source=source, route=outcome.route, field=outcome.field)
 
 
-_TOO_MANY = 429
-# As they are counted.
-_NAMES = {
-    400: "unreadable",
-    401: "not verified",
-    413: "too large",
-    415: "unsupported type",
-    _TOO_MANY: "too many",
-    503: "not stored",
-}
-
-
-def _refused(source: str, status: int, incoming: Incoming) -> Refused:
-    """Give what may be kept of a request that is not taken."""
-    return refused(
-        at=datetime.now(UTC),
-        source=source,
-        status=status,
-        method=incoming.method,
-        size=_size(incoming),
-        headers=incoming.headers,
-        address=incoming.address,
-    )
-
-
-def _size(incoming: Incoming) -> int | None:
-    """Give the size of a request's body; of one that was not read, what it announced."""
-    if incoming.body:
-        return len(incoming.body)
-    announced = incoming.headers.get("content-length", "")
-    return int(announced) if announced.isdecimal() else None
-
-
-def _delivery(settings: Source, incoming: Incoming) -> Delivery:
-    return Delivery(
-        id=delivery_id(secrets.token_hex(8)),
-        source=settings.name,
-        method=incoming.method,
-        url=signed_url(
-            settings.public_url if isinstance(settings, HubspotSource) else None,
-            incoming.headers,
-            scheme=incoming.scheme,
-            path=incoming.path,
-            query=incoming.query,
-        ),
-        headers=incoming.headers,
-        body=incoming.body,
-        received_at=datetime.now(UTC),
-        url_key=incoming.url_key,
+def _refusal(status: int, detail: str = "", *, retry_after_seconds: int | None = None) -> Refusal:
+    return Refusal(
+        status=status, title=TITLES[status], detail=detail, retry_after_seconds=retry_after_seconds
     )

@@ -1,15 +1,17 @@
-"""Flask's routes for POST /hooks/{source}[/{url_key}]. What becomes of a delivery is in `intake`."""
+"""The Flask view of POST /hooks/{source}[/{url_key}]: it makes a `Delivery` of the request."""
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from integration.delivery import header_name
+from integration.config import HubspotSource
+from integration.delivery import Delivery, delivery_id, header_name, signed_url
 from integration.errors import UnreadableError, UnsupportedTypeError
-from integration.incoming import Incoming
 from integration.intake import TITLES
 from integration.problems import problem
 from integration.request_body import read_body
@@ -26,7 +28,7 @@ _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
 def receiver_blueprint(intake: Intake) -> Blueprint:
-    """Give the routes under /hooks."""
+    """Return the routes under /hooks."""
     blueprint = Blueprint("receiver", __name__)
 
     @blueprint.post("/hooks/<source>")
@@ -35,39 +37,47 @@ def receiver_blueprint(intake: Intake) -> Blueprint:
         settings = intake.source(source, url_key)
         if settings is None:
             return problem(404, "Unknown source", "There is no such webhook address.")
+        status, why, body = 0, "", b""
         try:
             body = read_body(request)
         except RequestEntityTooLarge:
-            return _turned_away(intake, settings, 413)
+            status = 413
         except UnsupportedTypeError as error:
-            return _turned_away(intake, settings, 415, str(error))
+            status, why = 415, str(error)
         except UnreadableError as error:
-            return _turned_away(intake, settings, 400, str(error))
-        return _response(intake.receive(settings, _incoming(url_key, body)))
+            status, why = 400, str(error)
+        delivery = _delivery(settings, url_key, body)
+        if status:
+            intake.turned_away(delivery, status, why, size=request.content_length)
+            return problem(status, TITLES[status], why)
+        return _response(intake.receive(settings, delivery))
 
     return blueprint
 
 
-def _turned_away(intake: Intake, settings: Source, status: int, why: str = "") -> Response:
-    intake.turned_away(settings, _incoming(None, b""), status, why)
-    return problem(status, TITLES[status], why)
-
-
-def _incoming(url_key: str | None, body: bytes) -> Incoming:
-    return Incoming(
+def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
+    headers = _headers(request.environ)
+    return Delivery(
+        id=delivery_id(secrets.token_hex(8)),
+        source=settings.name,
         method=request.method,
-        scheme=request.scheme,
-        path=request.path,
-        query=request.query_string.decode("latin-1"),
-        headers=_headers(request.environ),
-        address=request.remote_addr or "",
-        url_key=url_key,
+        url=signed_url(
+            settings.public_url if isinstance(settings, HubspotSource) else None,
+            headers,
+            scheme=request.scheme,
+            path=request.path,
+            query=request.query_string.decode("latin-1"),
+        ),
+        headers=headers,
         body=body,
+        received_at=datetime.now(UTC),
+        url_key=url_key,
+        client_address=request.remote_addr or "",
     )
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Give a request's headers by their names in a delivery, as WSGI (PEP 3333) has them."""
+    """Return a request's headers by their names in a delivery, from WSGI's environ (PEP 3333)."""
     headers = {
         header_name(key[5:]): value
         for key, value in environ.items()

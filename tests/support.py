@@ -13,8 +13,7 @@ from integration.plan import plan_delivery
 from integration.sources import SOURCES
 from workers.desk import Desk
 from workers.doorbell import Doorbell
-from workers.store import Store, connect, connection_maker
-from workers.together import Together
+from workers.store import Store, connect
 
 ENVIRON = {
     "HUBSPOT_SECRET": "hubspot-client-secret-1",
@@ -119,11 +118,9 @@ def write_config(folder: Path, text: str | None = None) -> Path:
 
 def make_desk(folder: Path, client, text: str | None = None) -> Desk:
     """A desk on the store of a test, over a connection as the web has it."""
-    url = url_of(client)
-    store = Store(connect(url))
+    store = Store(connect(url_of(client)))
     watch = ConfigWatch(write_config(folder, text), ENVIRON)
-    together = Together(store, connection_maker(url), answer_seconds=5.0)
-    return Desk(watch, store, Doorbell.silent(), together=together)
+    return Desk(watch, store, Doorbell.silent())
 
 
 def parked_events(desk: Desk):

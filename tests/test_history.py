@@ -148,9 +148,10 @@ def test_the_report_is_given_again_where_the_reply_was_lost(world, worker):
     copy = world.copy()
     worker.ask("c1")
     world.put_back(copy)
-    read, worker.store.read = worker.store.read, lambda reply: reply[-1]
+    batcher = worker.store._batcher
+    read, batcher._read = batcher._read, lambda reply: reply[-1]
     worker.sweep()
-    worker.store.read = read
+    batcher._read = read
     Member(world).sweep()
     worker.sweep()
     worker.sweep()
@@ -589,12 +590,3 @@ def test_a_reply_that_was_on_its_way_does_not_bring_a_lost_history_back():
     witness.note("h2", 1, "s1")
     assert witness.note("h1", 10, "s1") is False
     assert (witness.history, witness.seen().tick) == ("h2", 1)
-
-
-def test_calls_that_go_together_find_out_together_and_report_once(world, worker):
-    worker.ask("c1")
-    copy = world.copy()
-    worker.ask("c2")
-    world.put_back(copy)
-    assert worker.store.call_all([("sweep", 10), ("resume", "L1"), ("sweep", 10)]) == [[], ["", 0], []]
-    assert [loss.how for loss in worker.losses] == ["went back"]

@@ -16,8 +16,8 @@ from flask import Flask
 
 from integration import logs
 from integration.app import make_app
+from integration.delivery import signed_url
 from integration.errors import StoreAwayError
-from integration.incoming import signed_url
 from integration.intake import Intake
 from integration.problems import install
 from integration.receiver import receiver_blueprint

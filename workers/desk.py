@@ -28,7 +28,7 @@ from workers.bell import hang
 from workers.inquiry import Answer, LaneInUseError, ask_in_lane
 from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
-from workers.ledger import PURGED, Admission, Admitted, Keeping, Kept, Ledger, admission_of, kept_parked
+from workers.ledger import PURGED, Admitted, Keeping, Kept, Ledger, kept_parked
 from workers.outlook import Outlook, Outlooks
 from workers.parking import Parking, Which, remap
 from workers.person import People
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from workers.doorbell import Doorbell
     from workers.parking import Remapped
     from workers.store import Store
-    from workers.together import Together
 
 log = structlog.get_logger("ringback.desk")
 
@@ -90,10 +89,9 @@ class Desk:
         store: Store,
         doorbell: Doorbell,
         tally: Tally | None = None,
-        together: Together | None = None,
         bell: Bell | None = None,
     ) -> None:
-        """Work on a store. With `together` a running loop may admit, too.
+        """Work on a store.
 
         `bell` is hung in the store when the accounts are bound; without one nothing is hung or taken down.
         """
@@ -118,7 +116,6 @@ class Desk:
         self.tallies = Tallies(store, self.tally)
         self._doorbell = doorbell
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
-        self._together = together
         self._bell = bell
         self._book: RouteBook | None = None
         self._bound: Config | None = None
@@ -143,9 +140,6 @@ class Desk:
     @property
     def book(self) -> RouteBook:
         """Give the compiled routes of that configuration."""
-        return self._compiled()
-
-    def _compiled(self) -> RouteBook:
         config = self.config
         if self._book is None or self._book.config is not config:
             self._book = RouteBook.of(config)
@@ -195,45 +189,10 @@ class Desk:
             self._bound, self._bound_in = config, self.store.witness.history
         return later
 
-    def admission(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admission:
-        """Write down what is to be stored of a delivery; nothing is stored yet."""
-        return admission_of(delivery, outcomes, self.keeping(delivery.source), raw=raw)
-
     def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
         """Store what follows from a delivery and ring. Raises StoreAwayError."""
-        return self.admit_prepared(self.admission(delivery, outcomes, raw))
-
-    def admit_prepared(self, admission: Admission) -> Admitted:
-        """Store what is written down of a delivery and ring. Raises StoreAwayError."""
-        admitted = self._bound_first(lambda: self.ledger.admit_prepared(admission))
-        self._ring(admitted)
-        return admitted
-
-    @property
-    def at_hand(self) -> bool:
-        """Tell whether an admission needs nothing but the store: no look at files, nothing to bind."""
-        return self._together is not None and self._bound is self.watch.current and not self.watch.due
-
-    async def open(self) -> None:
-        """Compile the routes and open the running loop's connections, as far as the store answers."""
-        self._compiled()
-        if self._together is not None:
-            await self._together.open()
-
-    async def admit_soon(self, admission: Admission) -> Admitted:
-        """Do as `admit_prepared` does where everything is at hand, together with others, on the running loop.
-
-        Raises StoreAwayError.
-        """
-        if self._together is None:
-            raise StoreAwayError("this process has no connection of its loop's own")
-        reply = await self._together.call("admit", *admission.words)
-        try:
-            admitted = admission.read(reply)
-        except UnboundError as error:
-            # The store is another one than it was: the next delivery binds, and so does this one, sent again.
-            self._bound = None
-            raise StoreAwayError("the store has lost the accounts' lanes") from error
+        keeping = self.keeping(delivery.source)
+        admitted = self._bound_first(lambda: self.ledger.admit(delivery, outcomes, keeping, raw=raw))
         self._ring(admitted)
         return admitted
 

@@ -21,7 +21,6 @@ from integration.schedule import apply
 from integration.tally import SWEEP, SWEEP_LAG
 from integration.wolkvox_http import Line, boottime, judge
 from workers.desk import Desk, accounts_by_lane
-from workers.kept import KeptConnections
 from workers.lookup import LookupDesk
 from workers.pulse import Pulse
 from workers.shift import Shift
@@ -315,5 +314,4 @@ class Engine:
 
 def worker_store(url: str, witness: Witness) -> Store:
     """Connect a worker: it may wait longer for the store than a sender may."""
-    client = KeptConnections(connect(url, timeout_seconds=5.0, connect_seconds=2.0))
-    return Store(client, kind="worker", witness=witness)
+    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", witness=witness)

@@ -11,7 +11,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -224,21 +224,10 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What is to be stored of one delivery: `words` go with the script's `admit`, `read` reads its reply."""
-
-    words: tuple[bytes, bytes, bytes] = field(repr=False)
-
-    def read(self, reply: Sequence[Any]) -> Admitted:
-        """Tell what it came to. Raises UnboundError: nothing was stored."""
-        return _admitted(reply)
-
-
-def admission_of(
-    delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, *, raw: bytes = b""
-) -> Admission:
-    """Write down what is to be stored of a delivery; nothing is stored yet."""
+def admission_args(
+    delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, raw: bytes
+) -> tuple[bytes, bytes, bytes]:
+    """Return the arguments of the script's `admit` for a delivery."""
     told = [outcome.event or Event(data=None) for outcome in outcomes]
     seen = event_keys(delivery, told)
     events = []
@@ -256,7 +245,7 @@ def admission_of(
     if any(isinstance(outcome, Ignored) for outcome in outcomes):
         whole["silent"] = delivery_id(whole["key"][:16])
     whole["listed"] = keeping.listed_days * DAY_MS
-    return Admission((orjson.dumps(whole), _packed(raw), _headers(delivery)))
+    return orjson.dumps(whole), _packed(raw), _headers(delivery)
 
 
 def _packed(raw: bytes) -> bytes:
@@ -292,13 +281,10 @@ class Ledger:
     ) -> Admitted:
         """Store what follows from a delivery. `raw` is the body as it may be kept.
 
-        Raises StoreAwayError: nothing or all of it is stored, and the same again is safe.
+        Raises StoreAwayError: nothing or all of it is stored, and the same again is safe. Raises
+        UnboundError: an account of it has no lane yet, and nothing is stored.
         """
-        return self.admit_prepared(admission_of(delivery, outcomes, keeping, raw=raw))
-
-    def admit_prepared(self, admission: Admission) -> Admitted:
-        """Store what is written down of a delivery; as `admit`."""
-        return admission.read(self._store.call("admit", *admission.words))
+        return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, keeping, raw)))
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""

@@ -14,25 +14,22 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import redis
-import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry as NoRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from integration.errors import StoreAwayError
+from workers.batching import ScriptBatcher, as_ours
 from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from redis.asyncio.connection import AbstractConnection
-
 log = structlog.get_logger("ringback.store")
 
 PREFIX = "{ringback}:"
 READ_BYTES = 8192
+ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class _Seldom:
 # The store makes a script's functions anew each time it runs, so what runs for every delivery and every push
 # makes no more of them than that takes.
 _INTAKE = (
-    *("history", "recalls", "find", "admit", "together"),
+    *("history", "recalls", "find", "admit"),
     _Seldom(("Wake",), ("stored", "holding", "lane", "bell", "wake")),
     _Seldom(
         ("Admit", "History", "Recall", "Newest", "Parked", "Lookups"),
@@ -97,7 +94,6 @@ def _script(parts: Iterable[str | _Seldom]) -> str:
 WHOLE = "whole"
 SCRIPTS = {
     "admit": _script(_INTAKE),
-    "admit_all": _script(_INTAKE),
     "acquire": _script(_TURN),
     "finish": _script(_TURN),
     "search": _script(_SEARCH),
@@ -105,17 +101,6 @@ SCRIPTS = {
     WHOLE: _script(_WHOLE),
 }
 """The script of a command; `WHOLE` for every one that is not named."""
-
-# What a store says that cannot be written to just now. Anything else is our own mistake.
-_PASSING = (
-    "MISCONF",
-    "LOADING",
-    "NOREPLICAS",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "BUSY",
-)
 
 
 @cache
@@ -130,7 +115,9 @@ def sha_of(command: str) -> str:
     return hashlib.sha1(script_of(command).encode()).hexdigest()  # noqa: S324  (the store's own naming)
 
 
-def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 1.0) -> redis.Redis:
+def connect(
+    url: str, *, timeout_seconds: float = ANSWER_SECONDS, connect_seconds: float = 1.0
+) -> redis.Redis:
     """Open a pool of connections. redis-py repeats commands by default; here it never does."""
     return redis.Redis.from_url(
         url,
@@ -143,20 +130,6 @@ def connect(url: str, *, timeout_seconds: float = 5.0, connect_seconds: float = 
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
-
-
-def connection_maker(url: str, *, connect_seconds: float = 1.0) -> Callable[[], AbstractConnection]:
-    """Give what makes connections for a running loop; being opened is all that has a time limit."""
-    pool = redis.asyncio.ConnectionPool.from_url(
-        url,
-        decode_responses=True,
-        encoding_errors="surrogateescape",
-        socket_timeout=None,
-        socket_connect_timeout=connect_seconds,
-        retry=NoRetry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-    return pool.make_connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,31 +166,41 @@ class Store:
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
+        self._batcher = ScriptBatcher(
+            client,
+            lambda command: (script_of(command), sha_of(command)),
+            self._header,
+            self._read,
+            answer_seconds=client.connection_pool.connection_kwargs.get("socket_timeout") or ANSWER_SECONDS,
+        )
 
     def key(self, name: str) -> str:
         """Give the full name of a key; lua/keys.lua lists them."""
         return PREFIX + name
 
     def call(self, command: str, *args: str | int | bytes) -> Any:
-        """Run one command of the script. Raises StoreAwayError when it cannot be done now."""
-        return self.read(self.guarded(lambda: self._run(*self.words(command, *args))))
+        """Run one command of the script; return its reply.
 
-    def words(self, command: Any, *args: str | int | bytes) -> tuple[Any, ...]:
-        """Give what the script is handed for a command: what this process knows goes before its arguments."""
+        Raise StoreAwayError when it cannot be done now: it may or may not have happened.
+        """
+        return self._batcher.call(command, args)
+
+    def _header(self, command: str) -> tuple[str | int, ...]:
+        """Return what every run of the script is given, as lua/keys.lua lists it."""
         now = "" if self._clock is None else str(self._clock())
         seen = self.witness.seen()
-        return command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who, *args
+        return PREFIX, command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who
 
-    def read(self, reply: Sequence[Any]) -> Any:
-        """Take note of what the script says of its history; give the command's own reply."""
-        history, tick, server, news, answer = reply
+    def _read(self, reply: Sequence[Any]) -> list[Any]:
+        """Take note of what the script says of its history; return the replies to its calls."""
+        history, tick, server, news, answers = reply
         before = self.witness.seen()
         changed = self.witness.note(history, int(tick), server)
         if news and changed:
             self._report(news, before.tick)
         elif changed and before.history:
             log.warning("the store has another history than before, as was found already")
-        return answer
+        return list(answers)
 
     def _report(self, news: str, seen: int) -> None:
         how, _, found = news.partition("|")
@@ -225,31 +208,6 @@ class Store:
         reason = "all lanes wait for a quiet time; what was acknowledged since may be missing"
         log.error("the store lost some of its history", how=how, missing=loss.missing, reason=reason)
         self.on_loss(loss)
-
-    def call_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
-        """Run several commands in one round trip, each by itself; gives the reply of each, or its error.
-
-        Raises StoreAwayError when none of them got a reply.
-        """
-        replies = self.guarded(lambda: self._run_all(calls))
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            # The script was not there, so nothing of these has happened.
-            again = self.guarded(lambda: self._load_and_run([calls[place] for place in unknown]))
-            for place, reply in zip(unknown, again, strict=True):
-                replies[place] = reply
-        return [as_ours(reply) if isinstance(reply, Exception) else self.read(reply) for reply in replies]
-
-    def _run_all(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
-        with self.client.pipeline(transaction=False) as pipe:
-            for command, *args in calls:
-                pipe.evalsha(sha_of(str(command)), 1, PREFIX, *self.words(command, *args))
-            return list(pipe.execute(raise_on_error=False))
-
-    def _load_and_run(self, calls: Sequence[Sequence[str | int | bytes]]) -> list[Any]:
-        for script in {script_of(str(command)) for command, *_ in calls}:
-            self.client.script_load(script)
-        return self._run_all(calls)
 
     def now_ms(self) -> int:
         """Tell the time by the clock that the script goes by, in epoch milliseconds."""
@@ -281,18 +239,3 @@ class Store:
             if ours is error:
                 raise
             raise ours from error
-
-    def _run(self, command: str, *args: str | int | bytes) -> Any:
-        try:
-            return self.client.evalsha(sha_of(command), 1, PREFIX, command, *args)
-        except NoScriptError:
-            self.client.script_load(script_of(command))
-            return self.client.evalsha(sha_of(command), 1, PREFIX, command, *args)
-
-
-def as_ours(error: Exception) -> Exception:
-    """Give StoreAwayError for what passes with time, the error itself for what is our own mistake."""
-    if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
-        word = str(error).split(maxsplit=1)[0] if str(error) else ""
-        return StoreAwayError(word) if str(error).startswith(_PASSING) else error
-    return StoreAwayError(type(error).__name__)

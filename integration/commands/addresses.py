@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integration import environment
-from integration.incoming import signed_url
+from integration.delivery import signed_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

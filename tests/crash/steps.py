@@ -24,7 +24,6 @@ import workers.lookup
 import workers.tasks
 from integration.wolkvox_http import Line
 from workers.store import PREFIX, Store
-from workers.together import _Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -151,7 +150,6 @@ def _watch_work(steps: Steps) -> None:
     """Tell what is being done: a command of the script, a question to the store, a call, a doorbell, a look-up."""
     named: list[tuple[object, str, Callable[..., str]]] = [
         (Store, "call", lambda _self, command, *_: command),
-        (Store, "call_all", lambda _self, calls: calls[0][0]),
         (redis.Redis, "execute_command", lambda _self, *args, **_: _asked(args)),
         (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
         (Line, "push", lambda *_, **__: "wolkvox"),
@@ -160,7 +158,6 @@ def _watch_work(steps: Steps) -> None:
     ]
     for owner, name, what in named:
         setattr(owner, name, _named(steps, getattr(owner, name), what))
-    _Line.ask = _on_the_loop(steps, _Line.ask)
 
 
 def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
@@ -172,18 +169,6 @@ def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
             return done
 
     return act
-
-
-def _on_the_loop(steps: Steps, real: Callable) -> Callable:
-    """Name a round trip of a loop: what it sends goes out at once, what comes is read in no name."""
-
-    async def ask(line: object, calls: list[tuple]) -> list:
-        with steps.doing(calls[0][0], counted=True) as doing:
-            replies = await real(line, calls)
-        steps.step(f"{doing}: received")
-        return replies
-
-    return ask
 
 
 def _asked(args: tuple) -> str:

@@ -27,14 +27,14 @@ local function letters(number)
   return string.sub('00000000' .. text, -8)
 end
 
-local numbers = {last = 0, left = 0, ahead = 0}
+local numbers = {last = 0, left = 0}
 
 -- What is new lets the history grow, and with the same write its events get their numbers: in one go for all of
--- a delivery, and for `ahead` that follow in this run. A number that is not used is no loss.
+-- a delivery, and for those that follow in this run. A number that is not used is no loss.
 local function number_events(delivery)
   local many = #delivery.events
   if numbers.left < many then
-    local more = math.max(many, numbers.ahead)
+    local more = math.max(many, CALLS)
     local tick, arrivals = History.tick + 1, History.arrivals + more
     redis.call('HSET', P .. 'meta', 'tick', tick, 'seq', arrivals)
     numbers.last, numbers.left = History.arrivals, more

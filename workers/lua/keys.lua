@@ -1,8 +1,9 @@
 -- Every key of the ledger. One hash tag, so one script may touch any of them.
 --
 -- KEYS[1] is the prefix P ("{ringback}:"), ARGV[1] the command, ARGV[2] the time in ms or "" for the
--- store's own clock (tests hand one in), ARGV[3] to [7] what the caller knows (history.lua), the rest are
--- the command's arguments. The reply is {history, tick, server, news, the command's own}.
+-- store's own clock (tests hand one in), ARGV[3] to [7] what the caller knows (history.lua), ARGV[8] how many
+-- arguments each call has; the rest are the arguments of one call after the other. The reply is {history,
+-- tick, server, news, a list with the reply or the error of each call}.
 --
 -- key                        type    meaning                                              lives
 -- P meta                     HASH    fields below                                         for ever
@@ -97,6 +98,8 @@
 --
 -- P counts: <family>:<labels>, as integration/metrics.py shows them. <minute> and <hour> count from 1970, UTC.
 
+local WIDTH = tonumber(ARGV[8])
+local CALLS = WIDTH == 0 and 1 or (#ARGV - 8) / WIDTH
 local COMMANDS = {}         -- what a script can be asked for; answer.lua asks
 
 local P = KEYS[1]

@@ -1,0 +1,330 @@
+"""Script calls that share a round trip: each has its own reply, one that fails harms none, none waits too long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from integration.errors import StoreAwayError
+from support import form_delivery, make_desk, url_of
+from workers import batching
+from workers.batching import MOST_CALLS, PATIENCE_SECONDS, RUN_BYTES, RUN_CALLS, ScriptBatcher, _Call, _runs
+from workers.ledger import admission_args
+from workers.store import Store, connect
+
+
+def store_at(url):
+    return Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
+
+
+class AtOnce:
+    """Makes calls in threads of their own; `result` gives each one's reply or error, in their order."""
+
+    def __init__(self, *acts):
+        self._pool = ThreadPoolExecutor(len(acts))
+        self._futures = [self._pool.submit(act) for act in acts]
+
+    def done(self):
+        return sum(future.done() for future in self._futures)
+
+    def result(self):
+        self._pool.shutdown(wait=True)
+        return [future.exception() or future.result() for future in self._futures]
+
+
+class Held:
+    """Holds a batcher's round trips back, so that calls gather behind the first one; notes their sizes."""
+
+    def __init__(self, monkeypatch):
+        self.sizes, self.go, self.began = [], threading.Event(), threading.Event()
+        trip = ScriptBatcher._trip
+
+        def watched(batcher, connection, calls):
+            self.sizes.append(len(calls))
+            self.began.set()
+            assert self.go.wait(30)
+            return trip(batcher, connection, calls)
+
+        monkeypatch.setattr(ScriptBatcher, "_trip", watched)
+
+    def freely(self, act):
+        """Do something while nothing is held back, and forget its sizes."""
+        self.go.set()
+        act()
+        self.go.clear()
+        self.began.clear()
+        self.sizes.clear()
+
+    def behind_one(self, store, acts):
+        """Make a call, and while its trip is under way the others; give their replies."""
+        first = AtOnce(lambda: store.call("sweep", 1))
+        assert self.began.wait(30)
+        others = AtOnce(*acts)
+        until(lambda: len(store._batcher._waiting) == len(acts))
+        self.go.set()
+        assert first.result() == [[]]
+        return others.result()
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    return Held(monkeypatch)
+
+
+def test_those_who_wait_share_a_round_trip_and_each_gets_its_own_reply(store, held):
+    acts = [lambda n=n: ours.call("pause", f"lane{n}", f"why {n}") for n in range(20)]
+    ours = store_at(url_of(store))
+    assert [reply[0] for reply in held.behind_one(ours, acts)] == [""] * 20
+    assert held.sizes == [1, 20]
+    assert [store.hget(f"{{ringback}}:lane:lane{n}", "paused") for n in range(20)] == [
+        f"why {n}" for n in range(20)
+    ]
+
+
+def test_a_trip_has_a_bounded_number_of_calls_and_the_next_one_takes_the_rest(store, held):
+    ours = store_at(url_of(store))
+    acts = [lambda: ours.call("sweep", 1)] * (MOST_CALLS + 10)
+    assert held.behind_one(ours, acts) == [[]] * (MOST_CALLS + 10)
+    assert held.sizes == [1, MOST_CALLS, 10]
+
+
+def test_a_trip_has_a_bounded_number_of_bytes(store, held, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_BYTES", 100)
+    ours = store_at(url_of(store))
+    acts = [lambda n=n: ours.call("pause", f"lane{n}", "w" * 60) for n in range(4)]
+    assert len(held.behind_one(ours, acts)) == 4
+    assert held.sizes == [1, 2, 2]
+
+
+def test_one_that_is_refused_harms_none_beside_it(store, held):
+    ours = store_at(url_of(store))
+    asked = [("sweep", 1), ("pause", "lane", "why"), ("no such command",), ("sweep", 1)]
+    first, paused, refused, last = held.behind_one(ours, [lambda a=a: ours.call(*a) for a in asked])
+    assert (first, last) == ([], [])
+    assert paused[0] == ""
+    assert isinstance(refused, redis.ResponseError)
+
+
+def test_a_store_that_lost_the_script_gets_it_again(store):
+    ours = store_at(url_of(store))
+    assert ours.call("sweep", 1) == []
+    store.script_flush()
+    assert ours.call("sweep", 1) == []
+
+
+def test_a_store_that_is_away_is_found_by_the_one_who_asks(start_valkey):
+    server = start_valkey()
+    ours = store_at(server.url)
+    server.kill()
+    with pytest.raises(StoreAwayError):
+        ours.call("sweep", 1)
+
+
+@pytest.mark.parametrize("how", ["stopped", "gone"])
+def test_with_a_store_that_does_not_answer_everybody_is_told_and_it_goes_on_afterwards(start_valkey, how):
+    server = start_valkey()
+    ours = store_at(server.url)
+    assert ours.call("sweep", 1) == []
+    if how == "stopped":
+        os.kill(server.pid, signal.SIGSTOP)
+    else:
+        server.kill()
+    asked = AtOnce(*[lambda: ours.call("sweep", 1)] * 12)
+    assert all(isinstance(told, StoreAwayError) for told in asked.result())
+    if how == "stopped":
+        os.kill(server.pid, signal.SIGCONT)
+        assert ours.call("sweep", 1) == []
+
+
+def test_a_reply_that_comes_too_late_is_nobody_elses(start_valkey):
+    server = start_valkey()
+    ours = store_at(server.url)
+    assert ours.call("sweep", 1) == []
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(StoreAwayError):
+        ours.call("pause", "late", "why")
+    os.kill(server.pid, signal.SIGCONT)
+    assert [ours.call("sweep", 1) for _ in range(3)] == [[]] * 3
+
+
+def test_a_connection_that_was_idle_is_checked_before_it_is_used(store, monkeypatch):
+    monkeypatch.setattr(batching, "IDLE_SECONDS", 0.0)
+    ours = store_at(url_of(store))
+    assert ours.call("sweep", 1) == []
+    [connection] = ours._batcher._idle
+    host, port = connection.raw._sock.getsockname()
+    store.client_kill_filter(addr=f"{host}:{port}")
+    assert ours.call("sweep", 1) == []
+
+
+def test_replies_are_read_as_the_pools_connections_read_them(store):
+    ours = store_at(url_of(store))
+    ours.call("pause", "lane", "ñ")
+    assert ours.client.hget(ours.key("lane:lane"), "paused") == "ñ"
+
+
+# --- runs of the script --------------------------------------------------------------------------
+
+
+def runs_of_the_script(client):
+    return client.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+
+def admit(desk, number):
+    """Acts that admit so many deliveries of one event each."""
+    taken = [form_delivery(desk, f"C{place}", message_id=f"m{place}") for place in range(number)]
+    return [lambda one=one: desk.admit(*one) for one in taken]
+
+
+@pytest.fixture
+def desk(tmp_path, store):
+    desk = make_desk(tmp_path, store)
+    desk.bind()
+    return desk
+
+
+def test_small_deliveries_of_the_same_moment_share_a_run_of_the_script(desk, store, held):
+    held.freely(lambda: desk.admit(*form_delivery(desk, "the one by which the script is loaded")))
+    before = runs_of_the_script(store)
+    admitted = held.behind_one(desk.store, admit(desk, 20))
+    assert runs_of_the_script(store) == before + 2
+    ids = [one.answer.recalls[0] for one in admitted]
+    assert len({each[:11] for each in ids}) == 20, "each has a number of its own"
+    assert [store.hget(f"{{ringback}}:recall:{each}", "customer") for each in ids] == [
+        f"C{n}" for n in range(20)
+    ]
+    assert store.zcard("{ringback}:in:queued") == 21
+
+
+def test_the_same_delivery_twice_at_the_same_moment_is_one(desk, held):
+    one = admit(desk, 1)[0]
+    told = held.behind_one(desk.store, [one, one])
+    assert told[0].answer == told[1].answer
+    assert sorted(each.again for each in told) == [False, True]
+
+
+def test_a_fault_of_one_harms_none_in_its_run(desk, store, held):
+    delivery, outcomes, body = form_delivery(desk, "C9")
+    _, raw, headers = admission_args(delivery, outcomes, desk.keeping("forms"), body)
+    bad = lambda: desk.store.call("admit", b"{ no JSON", raw, headers)  # noqa: E731
+    told = held.behind_one(desk.store, [*admit(desk, 2), bad, admit(desk, 3)[2]])
+    assert isinstance(told[2], redis.ResponseError)
+    assert [len(told[place].answer.recalls) for place in (0, 1, 3)] == [1, 1, 1]
+    assert store.zcard("{ringback}:in:queued") == 3
+
+
+def test_what_a_full_store_refuses_is_refused_to_each_of_a_run(tmp_path, start_valkey, held):
+    with start_valkey().client() as client:
+        desk = make_desk(tmp_path, client)
+        held.freely(desk.bind)
+        client.config_set("maxmemory", "1")
+        told = held.behind_one(desk.store, admit(desk, 3))
+        assert all(isinstance(one, StoreAwayError) for one in told)
+        assert client.keys("*recall*") == []
+        client.config_set("maxmemory", "0")
+        assert all(act().answer.recalls for act in admit(desk, 3))
+
+
+def call_of(command, size=1):
+    return _Call(command, (b"d", b"r"), size, 0.0)
+
+
+def test_calls_share_a_run_by_command_and_size_and_each_is_in_one_run():
+    calls = [call_of("admit"), call_of("sweep"), call_of("admit", RUN_BYTES + 1)]
+    calls += [call_of("admit") for _ in range(RUN_CALLS)]
+    runs = list(_runs(calls))
+    assert sorted(map(id, calls)) == sorted(id(call) for run in runs for call in run)
+    found = sorted((run[0].command, run[0].size > RUN_BYTES, len(run)) for run in runs)
+    assert found == [
+        ("admit", False, 1),
+        ("admit", False, RUN_CALLS),
+        ("admit", True, 1),
+        ("sweep", False, 1),
+    ]
+
+
+# --- a trip that fails ---------------------------------------------------------------------------
+
+
+def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on(store, monkeypatch):
+    now = [100.0]
+    ours = Store(connect(url_of(store)))
+    batcher = ours._batcher
+    batcher._clock = lambda: now[0]
+    began, breaks, trips = threading.Event(), threading.Event(), []
+
+    def trip(self, connection, calls):
+        trips.append(len(calls))
+        began.set()
+        assert breaks.wait(30)
+        if len(trips) == 1:
+            raise redis.ConnectionError
+        for call in calls:
+            call.reply = "done"
+
+    monkeypatch.setattr(ScriptBatcher, "_trip", trip)
+    first = AtOnce(lambda: ours.call("sweep", 1))
+    assert began.wait(30)
+    early = AtOnce(*[lambda: ours.call("sweep", 1)] * 5)
+    until(lambda: len(batcher._waiting) == 5)
+    now[0] += PATIENCE_SECONDS * 2
+    late = AtOnce(*[lambda: ours.call("sweep", 1)] * 3)
+    until(lambda: len(batcher._waiting) == 8)
+    breaks.set()
+    assert [str(told) for told in early.result()] == ["others waited for the store in vain"] * 5
+    assert late.result() == ["done"] * 3
+    assert isinstance(first.result()[0], StoreAwayError)
+    assert trips == [1, 3]
+
+
+def test_a_fault_of_ours_in_a_trip_leaves_nobody_waiting(store, monkeypatch, held):
+    ours = store_at(url_of(store))
+    monkeypatch.setattr(Store, "_report", lambda *_: None)
+    real = ours._batcher._read
+
+    def fail(answer):
+        if held.sizes == [1, 3]:
+            raise ZeroDivisionError
+        return real(answer)
+
+    ours._batcher._read = fail
+    told = held.behind_one(ours, [lambda: ours.call("sweep", 1)] * 3)
+    assert sorted(type(one).__name__ for one in told) == [
+        "StoreAwayError",
+        "StoreAwayError",
+        "ZeroDivisionError",
+    ]
+    held.sizes.append(0)
+    assert ours.call("sweep", 1) == []
+
+
+def test_the_store_is_asked_once_whatever_comes_of_it():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        came = []
+
+        def hang_up():
+            while True:
+                connection, _ = listening.accept()
+                came.append(connection)
+                connection.recv(65536)
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        ours = store_at(f"redis://127.0.0.1:{listening.getsockname()[1]}/0")
+        with pytest.raises(StoreAwayError):
+            ours.call("sweep", 1)
+        assert len(came) == 1
