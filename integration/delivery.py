@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 
@@ -121,6 +121,15 @@ def signed_url(
     scheme = headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
     host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
     return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
+
+
+def headers_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return a request's headers as a delivery has them; values of one sent twice are joined by a comma."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key = header_name(name)
+        headers[key] = f"{headers[key]},{value}" if key in headers else value
+    return headers
 
 
 def delivery_id(unique: str) -> str:

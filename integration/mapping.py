@@ -91,45 +91,36 @@ def _is_secret(header: str) -> bool:
 
 
 class Headers(Mapping[str, str]):
-    """A delivery's headers as templates see them: any case finds them, and none of them is a secret.
+    """A delivery's headers as templates see them: found in any case, without those that prove the sender."""
 
-    Sorted out when somebody looks: most templates do not.
-    """
-
-    __slots__ = ("_given", "_sorted", "_source")
+    __slots__ = ("_given", "_secret")
 
     def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
+        own = getattr(source, "header", None)
         self._given = headers
-        self._source = source
-        self._sorted: dict[str, str] | None = None
+        self._secret = header_name(own) if isinstance(own, str) else None
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        if self._sorted is None:
-            own = getattr(self._source, "header", None)
-            secret = header_name(own) if isinstance(own, str) else None
-            self._sorted = {
-                name: value
-                for name, value in ((header_name(given), value) for given, value in self._given.items())
-                if name != secret and not _is_secret(name)
-            }
-        return self._sorted
-
-    def table(self) -> dict[str, str]:
-        """Give them as a plain mapping."""
-        return dict(self._headers)
+    def _is_shown(self, name: str) -> bool:
+        return name != self._secret and not _is_secret(name)
 
     def __getitem__(self, name: str) -> str:
-        return self._headers[header_name(name)]
+        name = header_name(name)
+        if not self._is_shown(name):
+            raise KeyError(name)
+        return self._given[name]
+
+    def table(self) -> dict[str, str]:
+        """Return them as a plain mapping."""
+        return dict(self)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and header_name(name) in self._headers
+        return isinstance(name, str) and super().__contains__(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._headers)
+        return filter(self._is_shown, self._given)
 
     def __len__(self) -> int:
-        return len(self._headers)
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
+from flask import request
 
 from dashboard_client import Pages
 from integration.app import compose
@@ -14,6 +16,7 @@ from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import CONTENT_POLICY
 from integration.dashboard.plots import Series, ceiling, plot
 from integration.errors import ConflictError, StoreAwayError, UnknownError
+from integration.problems import MAX_BODY_BYTES
 from support import NoRates, make_desk
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -147,6 +150,28 @@ def test_a_form_that_is_not_ours_does_nothing(desk, with_view):
     assert pages.client.post("/try", headers={"X-CSRFToken": "made up"}).status_code == 400
     assert not done
     assert pages.post("/try").text == "done"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize(("spare", "status"), [(100, 200), (-1, 413)])
+def test_a_form_is_read_up_to_a_mebibyte(desk, with_view, announced, spare, status):
+    @roles.signed_in
+    def attempt(desk):
+        return str(len(request.form["text"]))
+
+    with_view(attempt, "POST")
+    pages = Pages(desk)
+    proof = re.search(r'"X-CSRFToken": "([^"]+)"', pages.get("/").text)[1]
+    body = b"text=".ljust(MAX_BODY_BYTES - spare, b"x")
+    length = {"CONTENT_LENGTH": str(len(body))} if announced else {"wsgi.input_terminated": True}
+    answer = pages.client.post(
+        "/try",
+        input_stream=BytesIO(body),
+        headers={"X-CSRFToken": proof},
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides=length,
+    )
+    assert answer.status_code == status
 
 
 def test_programs_need_no_proof_and_get_no_cookie(desk):

@@ -23,7 +23,7 @@ from integration.commands.session import (
     pass_session,
     read_json_file,
 )
-from integration.delivery import header_name
+from integration.delivery import headers_of
 from integration.errors import UnmappableError
 from integration.mapping import RouteBook
 from integration.schedule import parse_moment
@@ -127,14 +127,10 @@ def _moment(text: str | None) -> datetime:
 
 
 def _headers(file: IO[bytes]) -> dict[str, str]:
-    """Read headers: an object, or lines as they travel; names are lower-cased, repeated ones joined."""
+    """Return the headers of a file: an object, or lines as they travel."""
     text = file.read().decode("utf-8-sig", "replace").strip()
     given = _header_object(text) if text.startswith("{") else _header_lines(text)
-    headers: dict[str, str] = {}
-    for name, value in given:
-        key = header_name(name.strip())
-        headers[key] = f"{headers[key]},{value}" if key in headers else value
-    return headers
+    return headers_of((name.strip(), value) for name, value in given)
 
 
 def _header_object(text: str) -> list[tuple[str, str]]:

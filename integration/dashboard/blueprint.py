@@ -43,6 +43,7 @@ from integration.dashboard.shown import visible
 from integration.dashboard.signin import Door
 from integration.dashboard.throttle import Throttle
 from integration.errors import StoreAwayError
+from integration.problems import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +135,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
     def ready() -> ResponseReturnValue | None:
         if request.endpoint == "dashboard.static":
             return None
+        request.max_content_length = MAX_BODY_BYTES
         if isinstance(session, NullSession):
             raise StoreAwayError("the cookie's key cannot be read")
         g.person = access.present()
