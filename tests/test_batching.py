@@ -95,6 +95,20 @@ def test_those_who_wait_share_a_round_trip_and_each_gets_its_own_reply(store, he
     ]
 
 
+def test_a_call_tells_the_store_all_that_was_heard_before_it(store, held, monkeypatch):
+    """Else a reply of a history that is lost by now could hide the loss."""
+    ours = store_at(url_of(store))
+    known, header = [], ours._batcher._header
+
+    def watched(command):
+        known.append(ours.witness.history)
+        return header(command)
+
+    monkeypatch.setattr(ours._batcher, "_header", watched)
+    held.behind_one(ours, [lambda: ours.call("sweep", 1)])
+    assert known == ["", store.hget("{ringback}:meta", "history")]
+
+
 def test_a_trip_has_a_bounded_number_of_calls_and_the_next_one_takes_the_rest(store, held):
     ours = store_at(url_of(store))
     acts = [lambda: ours.call("sweep", 1)] * (MOST_CALLS + 10)

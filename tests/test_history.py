@@ -582,11 +582,3 @@ def test_a_file_that_cannot_be_written_harms_nothing(tmp_path):
     witness.note("h1", 9, "s1")
     witness.keep()
     assert witness.history == "h1"
-
-
-def test_a_reply_that_was_on_its_way_does_not_bring_a_lost_history_back():
-    witness = Witness()
-    witness.note("h1", 9, "s1")
-    witness.note("h2", 1, "s1")
-    assert witness.note("h1", 10, "s1") is False
-    assert (witness.history, witness.seen().tick) == ("h2", 1)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 1
 """While one trip is under way the next one gathers: few large trips cost less than many small ones, and
-nobody waits for more than the trip before."""
+nobody waits for more than the trip before. With more than one, a reply of a history that is lost by now
+could be noted after the news of the loss (witness.py)."""
 MOST_CALLS = 64
 MOST_BYTES = 512 * 1024
 PATIENCE_SECONDS = 0.4

@@ -48,7 +48,6 @@ class Witness:
         self._lock = threading.Lock()
         self._history, self._tick, self._server = "", 0, ""
         self._at = clock()
-        self._lost: set[str] = set()
         self._kept: _Kept | None = None
         if path is not None:
             self._read(path)
@@ -65,20 +64,15 @@ class Witness:
             return Seen(self._history, self._tick, self._server, ago_ms)
 
     def note(self, history: str, tick: int, server: str) -> bool:
-        """Remember what the store told; True when it is another history than before."""
+        """Remember what the store told; return True when it is another history than before.
+
+        Replies are noted in the order of their calls, each before the next call is sent.
+        """
         with self._lock:
-            if history in self._lost:
-                # The reply was on its way while another thread learned that this history is lost.
-                return False
+            before = self._history
             self._at = self._clock()
-            if history == self._history:
-                if tick >= self._tick:
-                    self._tick, self._server = tick, server
-                return False
-            if self._history:
-                self._lost.add(self._history)
             self._history, self._tick, self._server = history, tick, server
-            return True
+            return history != before
 
     def keep(self) -> None:
         """Write down what was seen, where there is a file for it. Losing that is told, and harms nothing."""
