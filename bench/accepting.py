@@ -8,14 +8,14 @@ import random
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench import load
 from bench.machine import cpu_seconds
-from bench.results import QUEUES, RINGBACK
+from bench.results import QUEUES, RINGBACK, SENTRY
 from bench.samples import BATCH, Sender
 from bench.stage import ROOT, Stage, token
 
@@ -36,22 +36,16 @@ WORKER_CLASSES = {
 
 def measure(results: Results, plan: Plan) -> None:
     """Measure all kinds of webhooks at all numbers of connections, in turns."""
-    with Stage.open() as ours:
-        ours.configure(1)
-        results.add("start", RINGBACK, {"web_seconds": ours.start_web()})
-        sender = Sender(ours.desk().config, random.Random(7))  # noqa: S311  (a load, no secret)
-        stages = {RINGBACK: ours}
+    with ExitStack() as opened:
+        stages = {name: opened.enter_context(Stage.open(sentry=name == SENTRY)) for name in plan.ours}
+        for name, stage in stages.items():
+            stage.configure(1)
+            results.add("start", name, {"web_seconds": stage.start_web()})
+        sender = Sender(stages[RINGBACK].desk().config, random.Random(7))  # noqa: S311  (a load, no secret)
         if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
-            theirs = Stage.open()
-            stages[QUEUES] = theirs
-        try:
-            if QUEUES in stages:
-                _start_best(results, stages[QUEUES], sender)
-            _in_turns(results, plan, stages, sender)
-        finally:
-            for stage in stages.values():
-                if stage is not ours:
-                    stage.__exit__(None, None, None)
+            stages[QUEUES] = opened.enter_context(Stage.open())
+            _start_best(results, stages[QUEUES], sender)
+        _in_turns(results, plan, stages, sender)
 
 
 def _start_best(results: Results, stage: Stage, sender: Sender) -> None:
@@ -80,7 +74,7 @@ def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Se
             for connections in plan.connections if kind.single else plan.batch_connections:
                 most = round(kind.most * seconds / (4 if connections == 1 else 1))
                 for system, stage in stages.items():
-                    if system == RINGBACK or kind.baseline:
+                    if system != QUEUES or kind.baseline:
                         thing = f"accept {kind.name}, {connections} connections"
                         _try(results, thing, system, stage, partial(kind.write, most), connections, seconds)
 
@@ -163,11 +157,12 @@ def _note(results: Results, thing: str, system: str, seen: dict[str, Any]) -> No
 def measure_idle(results: Results, plan: Plan) -> None:
     """Measure the time from POST to PUT on systems that have nothing else to do."""
     for _ in range(min(2, plan.rounds)):
-        with Stage.open() as stage:
-            stage.configure(1)
-            stage.start_web()
-            stage.start_workers(1)
-            _note_idle(results, RINGBACK, stage, plan)
+        for name in plan.ours:
+            with Stage.open(sentry=name == SENTRY) as stage:
+                stage.configure(1)
+                stage.start_web()
+                stage.start_workers(1)
+                _note_idle(results, name, stage, plan)
         if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
             with Stage.open() as stage:
                 stage.start_baseline_web(WORKER_CLASSES["gthread, 32 threads"])

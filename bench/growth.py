@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench import pushing
 from bench.accepting import send
 from bench.machine import cpu_seconds, memory_mb
-from bench.results import RINGBACK
+from bench.results import SENTRY
 from bench.samples import Sender
 from bench.stage import Stage
 
@@ -30,12 +30,13 @@ FILL_SECONDS = 240.0
 def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
     """Measure admission and pushes with few and with many recalls queued, and what one takes in the store."""
     for queued in (FEW, plan.many):
-        if queued and left():
-            with Stage.open() as stage:
-                _queued(results, plan, stage, queued)
+        for name in plan.ours:
+            if queued and left():
+                with Stage.open(sentry=name == SENTRY) as stage:
+                    _queued(results, name, plan, stage, queued)
 
 
-def _queued(results: Results, plan: Plan, stage: Stage, queued: int) -> None:
+def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) -> None:
     stage.configure(LANES)
     desk, client = stage.desk(), stage.client()
     before = client.info("memory")["used_memory"]
@@ -57,7 +58,7 @@ def _queued(results: Results, plan: Plan, stage: Stage, queued: int) -> None:
     seen = pushing.watch(stage, 0, replace(plan, lane_seconds=SECONDS))
     results.add(
         f"{queued if total >= 0.99 * queued else total:,} queued",
-        RINGBACK,
+        name,
         {
             "accept_per_second": accepted["per_second"],
             "accept_web_us": accepted["web_us"],
@@ -74,12 +75,12 @@ def _queued(results: Results, plan: Plan, stage: Stage, queued: int) -> None:
 def measure_accounts(results: Results, plan: Plan) -> None:
     """Measure start and idle cost with one account and with many, and admission beside them."""
     for accounts in (1, plan.accounts):
-        if accounts:
-            with Stage.open() as stage:
-                _accounts(results, stage, accounts)
+        for name in plan.ours if accounts else ():
+            with Stage.open(sentry=name == SENTRY) as stage:
+                _accounts(results, name, stage, accounts)
 
 
-def _accounts(results: Results, stage: Stage, accounts: int) -> None:
+def _accounts(results: Results, name: str, stage: Stage, accounts: int) -> None:
     stage.configure(accounts)
     web_seconds = stage.start_web()
     started = time.monotonic()
@@ -99,7 +100,7 @@ def _accounts(results: Results, stage: Stage, accounts: int) -> None:
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
     results.add(
         f"{accounts:,} accounts",
-        RINGBACK,
+        name,
         {
             "web_start_seconds": web_seconds,
             "worker_start_seconds": worker_seconds,

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.machine import cpu_seconds, memory_mb
-from bench.results import BARE, LOCKS, QUEUES, RINGBACK
+from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
 from bench.stage import THREADS, WORKER_PROCESSES, Stage, token
 from integration.delivery import Delivery, Event
 from integration.plan import RecallWanted
@@ -71,7 +71,7 @@ def measure(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
 
 def _for(system: str, each: Load, plan: Plan) -> Plan:
     """Look on for longer where lanes take turns: each is to have had several."""
-    if system == RINGBACK and each.ms and each.lanes > THREADS * WORKER_PROCESSES * 2:
+    if system in plan.ours and each.ms and each.lanes > THREADS * WORKER_PROCESSES * 2:
         return replace(plan, lane_seconds=plan.many_lanes_seconds)
     return plan
 
@@ -81,7 +81,7 @@ def _meant(system: str, each: Load, plan: Plan) -> bool:
         return each.lanes in plan.baseline_lanes and each.ms > 0
     if system == LOCKS:
         return bool(plan.baseline_lanes) and each.ms > 0
-    return system == RINGBACK or each.lanes == max(plan.lanes)
+    return system in plan.ours or (system == BARE and each.lanes == max(plan.lanes))
 
 
 def _try(results: Results, what: str, run: Callable[[], None]) -> None:
@@ -148,8 +148,8 @@ def _wanted(lane: int, place: int, now: datetime) -> RecallWanted:
 # --- the systems -----------------------------------------------------------------------------
 
 
-def _ringback(results: Results, each: Load, plan: Plan) -> None:
-    with Stage.open() as stage:
+def _ringback(results: Results, each: Load, plan: Plan, *, name: str = RINGBACK) -> None:
+    with Stage.open(sentry=name == SENTRY) as stage:
         stage.configure(each.lanes)
         desk = stage.desk()
         fill(desk, each.lanes, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3))
@@ -157,11 +157,11 @@ def _ringback(results: Results, each: Load, plan: Plan) -> None:
         stage.wolkvox(f"begin?ms={each.ms}")
         stage.start_workers()
         if each.lanes == max(plan.lanes) and each.ms:
-            _taken_up(results, stage, each)
-        _note(results, RINGBACK, stage, each, plan)
+            _taken_up(results, name, stage, each)
+        _note(results, name, stage, each, plan)
 
 
-def _taken_up(results: Results, stage: Stage, each: Load) -> None:
+def _taken_up(results: Results, name: str, stage: Stage, each: Load) -> None:
     """Note how long after its start a worker has made the first call, and one on every lane."""
     started, first = time.monotonic(), 0.0
     while time.monotonic() - started < TAKEN_UP_SECONDS:
@@ -170,7 +170,7 @@ def _taken_up(results: Results, stage: Stage, each: Load) -> None:
         first = first or (passed if seen["calls"] else 0.0)
         if seen["lanes"] == each.lanes:
             told = {"lanes": each.lanes, "first_seconds": first, "all_seconds": passed}
-            results.add("restart with a full backlog", RINGBACK, told)
+            results.add("restart with a full backlog", name, told)
             return
         time.sleep(0.05)
     why = f"{seen['lanes']} of {each.lanes} lanes taken up within {TAKEN_UP_SECONDS:g} s"
@@ -230,7 +230,13 @@ def _bare(results: Results, each: Load, plan: Plan) -> None:
         _note(results, BARE, stage, each, plan)
 
 
-_SYSTEMS = {RINGBACK: _ringback, QUEUES: _queues, LOCKS: _locks, BARE: _bare}
+_SYSTEMS = {
+    RINGBACK: _ringback,
+    SENTRY: partial(_ringback, name=SENTRY),
+    QUEUES: _queues,
+    LOCKS: _locks,
+    BARE: _bare,
+}
 
 
 # --- what is seen ----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bench.goals import verdicts
-from bench.results import BARE, LOCKS, QUEUES, RINGBACK
+from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ NOTES_END = "<!-- end of the notes -->"
 NO_NOTES = "\nNothing was noted.\n"
 _NOTES = re.compile(f"{re.escape(NOTES_BEGIN)}(.*?){re.escape(NOTES_END)}", re.DOTALL)
 IDLE = "POST to PUT, idle"
-_SYSTEMS = (RINGBACK, QUEUES, LOCKS, BARE)
+_SYSTEMS = (RINGBACK, SENTRY, QUEUES, LOCKS, BARE)
 
 _INTRODUCTION = f"""# Benchmarks
 

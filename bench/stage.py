@@ -123,17 +123,20 @@ class Stage:
     store_port: int = 0
     wolkvox_port: int = 0
     web_port: int = 0
+    sentry_port: int = 0
     children: dict[str, list[Child]] = field(default_factory=dict)
     _opened: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def open(cls) -> Self:
-        """Make a stage with a store and a wolkvox."""
+    def open(cls, *, sentry: bool = False) -> Self:
+        """Return a stage with a store and a wolkvox, with `sentry` also a sink for what Ringback reports."""
         opened = ExitStack()
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="ringback-bench-")))
         stage = cls(folder, _opened=opened)
         stage._start_store()
         stage.start_wolkvox()
+        if sentry:
+            stage._start_sentry()
         return stage
 
     def __enter__(self) -> Self:
@@ -200,6 +203,11 @@ class Stage:
         self.run("wolkvox", [sys.executable, "-m", "bench.wolkvox", str(self.wolkvox_port)], {})
         self._wait_for(self.wolkvox_port, "wolkvox")
 
+    def _start_sentry(self) -> None:
+        self.sentry_port = free_port()
+        self.run("sentry", [sys.executable, "-m", "bench.sentry", str(self.sentry_port)], {})
+        self._wait_for(self.sentry_port, "sentry")
+
     def wolkvox(self, path: str) -> Any:
         """Ask the wolkvox what it saw."""
         with urllib.request.urlopen(
@@ -216,8 +224,10 @@ class Stage:
     @property
     def environ(self) -> dict[str, str]:
         """Give the environment of Ringback's processes."""
+        sentry = {"SENTRY_DSN": f"http://key@127.0.0.1:{self.sentry_port}/1"} if self.sentry_port else {}
         return {
             **SECRETS,
+            **sentry,
             "REDIS_URL": self.store_url,
             "RINGBACK_CONFIG": str(self.folder / "ringback.toml"),
             "RINGBACK_DATA_DIR": str(self.folder / "data"),
