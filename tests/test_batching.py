@@ -46,11 +46,11 @@ class Held:
         self.sizes, self.go, self.began = [], threading.Event(), threading.Event()
         trip = ScriptBatcher._trip
 
-        def watched(batcher, connection, calls):
+        def watched(batcher, calls):
             self.sizes.append(len(calls))
             self.began.set()
             assert self.go.wait(30)
-            return trip(batcher, connection, calls)
+            return trip(batcher, calls)
 
         monkeypatch.setattr(ScriptBatcher, "_trip", watched)
 
@@ -179,8 +179,7 @@ def test_a_connection_that_was_idle_is_checked_before_it_is_used(store, monkeypa
     monkeypatch.setattr(batching, "IDLE_SECONDS", 0.0)
     ours = store_at(url_of(store))
     assert ours.call("sweep", 1) == []
-    [connection] = ours._batcher._idle
-    host, port = connection.raw._sock.getsockname()
+    host, port = ours._batcher._connection.raw._sock.getsockname()
     store.client_kill_filter(addr=f"{host}:{port}")
     assert ours.call("sweep", 1) == []
 
@@ -281,7 +280,7 @@ def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on
     batcher._clock = lambda: now[0]
     began, breaks, trips = threading.Event(), threading.Event(), []
 
-    def trip(self, connection, calls):
+    def trip(self, calls):
         trips.append(len(calls))
         began.set()
         assert breaks.wait(30)

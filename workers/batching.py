@@ -1,9 +1,12 @@
 """Runs commands of the Lua script; callers of the same moment share a round trip.
 
-A caller that finds a connection idle makes the round trip itself, with every call that waits. The others
-wait until it comes back; then the first of them leads the next trip. There is no thread and no event loop of
+A caller that finds the connection idle makes the round trip itself. Those who come meanwhile wait until it is
+back; then the first of them leads the next trip, with all who wait. There is no thread and no event loop of
 its own, so it serves the threads of a web server and those of a worker alike. One trip costs the process
 one write and one read, and the store one write to disk, however many calls are in it.
+
+There is one connection, so replies are noted in the order of their calls: with two, a reply of a history
+that is lost by now could be noted after the news of the loss (witness.py).
 
 A call is sent once. When a trip fails, its calls may or may not have happened; whatever may not happen
 twice is guarded inside the script.
@@ -30,10 +33,6 @@ if TYPE_CHECKING:
 
     Arg = str | int | bytes
 
-CONNECTIONS = 1
-"""While one trip is under way the next one gathers: few large trips cost less than many small ones, and
-nobody waits for more than the trip before. With more than one, a reply of a history that is lost by now
-could be noted after the news of the loss (witness.py)."""
 MOST_CALLS = 64
 MOST_BYTES = 512 * 1024
 PATIENCE_SECONDS = 0.4
@@ -72,9 +71,9 @@ class _Call:
     args: tuple[Arg, ...]
     size: int
     asked_at: float
+    leads: bool = False
+    """Whether its caller makes the next trip."""
     reply: Any = None
-    connection: _Connection | None = None
-    """Set when this call leads the next trip."""
     woken: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -96,14 +95,14 @@ class _Connection:
 
 
 class ScriptBatcher:
-    """Runs a script's commands over a few connections of its own.
+    """Runs a script's commands over a connection of its own.
 
     `script` gives the text for a command and its SHA-1. `header` gives what goes before the arguments of
     every run, and `read`
     takes the reply of a run apart, into one reply per call. `answer_seconds` bounds a round trip.
     """
 
-    def __init__(  # noqa: PLR0913  (what a run needs, and its limits)
+    def __init__(
         self,
         client: redis.Redis,
         script: Callable[[str], tuple[str, str]],
@@ -111,7 +110,6 @@ class ScriptBatcher:
         read: Callable[[Any], list[Any]],
         *,
         answer_seconds: float,
-        connections: int = CONNECTIONS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._script = script
@@ -119,8 +117,8 @@ class ScriptBatcher:
         self._read = read
         self._answer_seconds = answer_seconds
         self._clock = clock
-        pool = client.connection_pool
-        self._idle = [_Connection(pool.make_connection()) for _ in range(connections)]
+        self._connection = _Connection(client.connection_pool.make_connection())
+        self._idle = True
         self._waiting: deque[_Call] = deque()
         self._lock = threading.Lock()
 
@@ -132,24 +130,24 @@ class ScriptBatcher:
         call = _Call(command, args, _size(args), self._clock())
         with self._lock:
             if self._idle:
-                call.connection = self._idle.pop()
+                call.leads, self._idle = True, False
             else:
                 call.woken.acquire()
                 self._waiting.append(call)
-        if call.connection is None:
-            call.woken.acquire()  # released with the reply, or with a connection
-        if call.connection is not None:
-            self._lead(call, call.connection)
+        if not call.leads:
+            call.woken.acquire()  # released with the reply, or to lead
+        if call.leads:
+            self._lead(call)
         if isinstance(call.reply, Exception):
             raise call.reply
         return call.reply
 
-    def _lead(self, first: _Call, connection: _Connection) -> None:
-        """Make one round trip with all who wait, and hand the connection on."""
+    def _lead(self, first: _Call) -> None:
+        """Make one round trip with all who wait, and let the next one lead."""
         calls = [first, *self._gathered(first.size)]
         failed = True
         try:
-            self._trip(connection, calls)
+            self._trip(calls)
             failed = False
         except (RedisError, OSError) as error:
             for call in calls:
@@ -161,8 +159,8 @@ class ScriptBatcher:
         finally:
             if failed:
                 # A reply that is still to come would be taken for that of another call.
-                connection.close()
-            self._hand_on(connection, failed=failed)
+                self._connection.close()
+            self._hand_on(failed=failed)
             for call in calls[1:]:
                 call.woken.release()
 
@@ -175,15 +173,15 @@ class ScriptBatcher:
                 size += call.size
                 yield call
 
-    def _hand_on(self, connection: _Connection, *, failed: bool) -> None:
+    def _hand_on(self, *, failed: bool) -> None:
         with self._lock:
             overdue = self._overdue() if failed else ()
             if self._waiting:
                 leader = self._waiting.popleft()
-                leader.connection = connection
+                leader.leads = True
                 leader.woken.release()
             else:
-                self._idle.append(connection)
+                self._idle = True
         for call in overdue:
             call.reply = StoreAwayError("others waited for the store in vain")
             call.woken.release()
@@ -196,23 +194,21 @@ class ScriptBatcher:
             self._waiting = deque(call for call in self._waiting if call.asked_at >= latest)
         return overdue
 
-    def _trip(self, connection: _Connection, calls: Sequence[_Call]) -> None:
+    def _trip(self, calls: Sequence[_Call]) -> None:
         ends_at = self._clock() + self._answer_seconds
         runs = list(_runs(calls))
-        answers = self._ask(connection, runs, ends_at)
+        answers = self._ask(runs, ends_at)
         unknown = [run for run, answer in zip(runs, answers, strict=True) if _is_unknown(answer)]
         if unknown:
             # The store does not have the script, so nothing of these has happened.
-            again = iter(self._ask(connection, unknown, ends_at, load=True))
+            again = iter(self._ask(unknown, ends_at, load=True))
             answers = [next(again) if _is_unknown(answer) else answer for answer in answers]
         for run, answer in zip(runs, answers, strict=True):
             replies = [answer] * len(run) if isinstance(answer, Exception) else self._read(answer)
             for call, reply in zip(run, replies, strict=True):
                 call.reply = as_ours(reply) if isinstance(reply, Exception) else reply
 
-    def _ask(
-        self, connection: _Connection, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False
-    ) -> list[Any]:
+    def _ask(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
         """Send runs of the script; return the reply of each, or the error that the store gave for it."""
         texts = sorted({self._script(run[0].command)[0] for run in runs}) if load else []
         asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", text) for text in texts]
@@ -221,21 +217,22 @@ class ScriptBatcher:
             header = self._header(run[0].command)
             args = [arg for call in run for arg in call.args]
             asked.append(("EVALSHA", sha, 1, *header, len(run[0].args), *args))
-        self._check(connection)
-        connection.send(asked)
-        answers = [self._answer(connection, ends_at) for _ in asked]
-        connection.used_at = self._clock()
+        self._check()
+        self._connection.send(asked)
+        answers = [self._answer(ends_at) for _ in asked]
+        self._connection.used_at = self._clock()
         return answers[len(texts) :]
 
-    def _answer(self, connection: _Connection, ends_at: float) -> Any:
+    def _answer(self, ends_at: float) -> Any:
         left = max(0.001, ends_at - self._clock())
         try:
-            return connection.raw.read_response(timeout=left)
+            return self._connection.raw.read_response(timeout=left)
         except ResponseError as error:
             return error
 
-    def _check(self, connection: _Connection) -> None:
-        """Reconnect an idle connection that the store has closed, or on which something came unasked."""
+    def _check(self) -> None:
+        """Close an idle connection that the store has closed, or on which something came unasked."""
+        connection = self._connection
         if not connection.raw.is_connected or self._clock() - connection.used_at <= IDLE_SECONDS:
             return
         try:
