@@ -6,7 +6,7 @@ looked through for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,14 +32,7 @@ class Agenda:
     def of(self, accounts: Iterable[str]) -> list[Slot]:
         """Give what is queued for these accounts, in no order. Raises StoreAwayError."""
         names = list(accounts)
-
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hgetall(self._store.key(f"calendar:{name}"))
-                return list(pipe.execute())
-
-        found = self._store.guarded(read) if names else []
+        found = self._store.hashes(f"calendar:{name}" for name in names)
         return [
             Slot(name, campaign, int(half_hour), int(count))
             for name, counts in zip(names, found, strict=True)

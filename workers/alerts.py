@@ -227,15 +227,13 @@ class Alerts:
         """Tell what waits for each of these channels."""
         names = list(channels)
 
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.llen(self._store.key(f"outbox:{name}"))
-                    pipe.hget(self._store.key("outbox:tries"), name)
-                    pipe.hget(self._store.key("outbox:trouble"), name)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for name in names:
+                pipe.llen(self._store.key(f"outbox:{name}"))
+                pipe.hget(self._store.key("outbox:tries"), name)
+                pipe.hget(self._store.key("outbox:trouble"), name)
 
-        flat: Sequence[Any] = self._store.guarded(read) if names else []
+        flat = self._store.pipelined(queue)
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return {
             name: Waiting(messages=int(number), tries=int(tries or 0), trouble=trouble or "")

@@ -90,17 +90,15 @@ class Arrivals:
     def refuse(self, batch: Sequence[Refused], *, days: int) -> None:
         """List deliveries that were refused, for so many days. Raises StoreAwayError."""
 
-        def write() -> None:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for one in batch:
-                    pipe.xadd(
-                        self._refused(one.source), {"doc": _doc(one)}, maxlen=REFUSED_KEPT, approximate=True
-                    )
-                for source in {one.source for one in batch}:
-                    pipe.expire(self._refused(source), days * 24 * 3600)
-                pipe.execute()
+        def queue(pipe: Any) -> None:
+            for one in batch:
+                pipe.xadd(
+                    self._refused(one.source), {"doc": _doc(one)}, maxlen=REFUSED_KEPT, approximate=True
+                )
+            for source in {one.source for one in batch}:
+                pipe.expire(self._refused(source), days * 24 * 3600)
 
-        self._store.guarded(write)
+        self._store.pipelined(queue)
 
     def page(
         self,
@@ -173,14 +171,12 @@ class Arrivals:
         """Take what came before a moment off the lists. Raises StoreAwayError."""
         oldest = str(round(before.timestamp() * 1000))
 
-        def cut() -> None:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for source in sources:
-                    for stream in _streams(source):
-                        pipe.xtrim(self._store.key(stream), minid=oldest, approximate=True)
-                pipe.execute()
+        def queue(pipe: Any) -> None:
+            for source in sources:
+                for stream in _streams(source):
+                    pipe.xtrim(self._store.key(stream), minid=oldest, approximate=True)
 
-        self._store.guarded(cut)
+        self._store.pipelined(queue)
 
     def _refused(self, source: str) -> str:
         return self._store.key(f"refused:{source}")

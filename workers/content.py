@@ -54,13 +54,11 @@ class Content:
     def many(self, command: str, keys: Sequence[str]) -> list[Any]:
         """Run one reading command on each of some keys, in one round trip."""
 
-        def ask() -> list[Any]:
-            with self._client.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    getattr(pipe, command)(self._store.key(key))
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for key in keys:
+                getattr(pipe, command)(self._store.key(key))
 
-        return list(self._store.guarded(ask)) if keys else []
+        return self._store.pipelined(queue)
 
     def texts(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
         """Give each of some keys with the texts that it holds."""

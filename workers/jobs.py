@@ -109,14 +109,7 @@ class Jobs:
         """Give the latest jobs, newest first."""
         read = self._store.client.zrevrange
         ids = self._store.guarded(lambda: read(self._store.key("jobs"), 0, limit - 1))
-
-        def ask() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for job in ids:
-                    pipe.hgetall(self._store.key(f"job:{job}"))
-                return list(pipe.execute())
-
-        records = self._store.guarded(ask) if ids else []
+        records = self._store.hashes(f"job:{job}" for job in ids)
         return [_job(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def running(self) -> list[str]:

@@ -349,16 +349,13 @@ class Ledger:
 
     def due_lookups(self, sources: Iterable[str]) -> set[str]:
         """Tell which of these sources have lookups whose time has come."""
-        names = list(sources)
+        names, now = list(sources), self._store.now_ms()
 
-        def read() -> list[int]:
-            now = self._store.now_ms()
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for source in names:
-                    pipe.zcount(self._store.key(f"lookups:{source}"), "-inf", now)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for source in names:
+                pipe.zcount(self._store.key(f"lookups:{source}"), "-inf", now)
 
-        return {source for source, due in zip(names, self._store.guarded(read), strict=True) if due}
+        return {source for source, due in zip(names, self._store.pipelined(queue), strict=True) if due}
 
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
         """Remove what is older than `before`, at most `limit`; gives how many went.

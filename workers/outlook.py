@@ -143,12 +143,10 @@ class Outlooks:
     ) -> dict[str, dict[timedelta, int]]:
         ends = [round((now + horizon).timestamp() * 1000) for horizon in horizons]
 
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for lane in lanes.values():
-                    for end in ends:
-                        pipe.zcount(self._store.key(f"lane:{lane}:queue"), "-inf", end)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for lane in lanes.values():
+                for end in ends:
+                    pipe.zcount(self._store.key(f"lane:{lane}:queue"), "-inf", end)
 
-        flat = iter(self._store.guarded(read) if lanes else ())
+        flat = iter(self._store.pipelined(queue))
         return {name: {horizon: next(flat) for horizon in horizons} for name in lanes}

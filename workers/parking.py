@@ -87,16 +87,14 @@ class Parking:
         about = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("parked_groups")))
         ids = list(about)
 
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for group in ids:
-                    key = self._store.key(f"parked_in:{group}")
-                    pipe.zcard(key)
-                    pipe.zrange(key, 0, 0, withscores=True)
-                    pipe.zrange(key, -1, -1, withscores=True)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for group in ids:
+                key = self._store.key(f"parked_in:{group}")
+                pipe.zcard(key)
+                pipe.zrange(key, 0, 0, withscores=True)
+                pipe.zrange(key, -1, -1, withscores=True)
 
-        flat = self._store.guarded(read) if ids else []
+        flat = self._store.pipelined(queue)
         found = [
             _group(group, about[group], flat[place : place + 3])
             for group, place in zip(ids, range(0, len(flat), 3), strict=True)
@@ -113,14 +111,7 @@ class Parking:
 
     def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return parked events by their ids, in one round trip, without those that are gone."""
-
-        def read() -> list[dict[str, str]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for parked in ids:
-                    pipe.hgetall(self._store.key(f"parked:{parked}"))
-                return list(pipe.execute())
-
-        records = self._store.guarded(read) if ids else []
+        records = self._store.hashes(f"parked:{parked}" for parked in ids)
         return {id_: {"id": id_, **record} for id_, record in zip(ids, records, strict=True) if record}
 
     def page(

@@ -57,17 +57,11 @@ class Processes:
 
     def all(self) -> list[Process]:
         """Give those that were seen in the last 15 seconds, by kind and start. Raises StoreAwayError."""
-        now_ms = self._store.now_ms()
-
-        def read() -> list[tuple[str, dict[str, str]]]:
-            since = now_ms - LIVES_SECONDS * 1000
-            ids: list[Any] = self._store.client.zrangebyscore(self._store.key("processes"), since, "+inf")
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for who in ids:
-                    pipe.hgetall(self._store.key(f"process:{who}"))
-                return list(zip(ids, pipe.execute(), strict=True))
-
-        found = [_process(who, record) for who, record in self._store.guarded(read) if record]
+        since = self._store.now_ms() - LIVES_SECONDS * 1000
+        client, key = self._store.client, self._store.key("processes")
+        ids = self._store.guarded(lambda: client.zrangebyscore(key, since, "+inf"))
+        records = self._store.hashes(f"process:{who}" for who in ids)
+        found = [_process(who, record) for who, record in zip(ids, records, strict=True) if record]
         return sorted(found, key=lambda process: (process.kind, process.started_at, process.id))
 
 

@@ -154,14 +154,7 @@ class Recalls:
 
     def read(self, ids: Sequence[str]) -> list[Recall]:
         """Give the recalls of these ids that there are, in their order."""
-
-        def ask() -> list[dict[str, str]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for recall_id in ids:
-                    pipe.hgetall(self._store.key(f"recall:{recall_id}"))
-                return list(pipe.execute())
-
-        records = self._store.guarded(ask) if ids else []
+        records = self._store.hashes(f"recall:{recall_id}" for recall_id in ids)
         return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def ahead_of(self, recall_id: str, lane: str) -> int | None:

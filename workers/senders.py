@@ -46,14 +46,7 @@ class Senders:
     def heard(self, names: Iterable[str]) -> dict[str, Heard]:
         """Tell when these sources were heard last, in one round trip. Raises StoreAwayError."""
         wanted = list(names)
-
-        def read() -> list[dict[str, str]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for name in wanted:
-                    pipe.hgetall(self._store.key(f"source:{name}"))
-                return list(pipe.execute())
-
-        found = self._store.guarded(read) if wanted else []
+        found = self._store.hashes(f"source:{name}" for name in wanted)
         return {name: _heard(fields) for name, fields in zip(wanted, found, strict=True)}
 
     def day(self, names: Iterable[str], now: datetime) -> dict[str, list[Hour]]:
@@ -66,13 +59,11 @@ class Senders:
         hours = range(last - HOURS + 1, last + 1)
         fields = [f"{what}:{name}" for name in wanted for what in ("taken", "refused")]
 
-        def read() -> list[list[Any]]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for hour in hours:
-                    pipe.hmget(self._store.key(f"heard:{hour}"), fields)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for hour in hours:
+                pipe.hmget(self._store.key(f"heard:{hour}"), fields)
 
-        rows = self._store.guarded(read) if fields else []
+        rows = self._store.pipelined(queue) if fields else []
         found: dict[str, list[Hour]] = {name: [] for name in wanted}
         for hour, row in zip(hours, rows, strict=False):
             at = datetime.fromtimestamp(hour * 3600, UTC)

@@ -83,14 +83,12 @@ class Series:
         return list(_differences(notes, begin, end))
 
     def _read(self, hours: Sequence[int]) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for hour in hours:
-                    pipe.hgetall(self._store.key(f"series:{hour}"))
-                pipe.hmget(self._store.key("counts"), list(TOTALS))
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for hour in hours:
+                pipe.hgetall(self._store.key(f"series:{hour}"))
+            pipe.hmget(self._store.key("counts"), list(TOTALS))
 
-        *found, values = self._store.guarded(read)
+        *found, values = self._store.pipelined(queue)
         notes = {
             int(minute): {name: int(value) for name, value in read_json(text).items()}
             for hour in found
@@ -108,13 +106,11 @@ class Series:
         if not names:
             return {}
 
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                for minute in range(_minute(now) - minutes + 1, _minute(now) + 1):
-                    pipe.hmget(self._store.key(f"pushed:{minute}"), names)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            for minute in range(_minute(now) - minutes + 1, _minute(now) + 1):
+                pipe.hmget(self._store.key(f"pushed:{minute}"), names)
 
-        columns = zip(*self._store.guarded(read), strict=True)
+        columns = zip(*self._store.pipelined(queue), strict=True)
         return {name: _pace(minutes, column) for name, column in zip(names, columns, strict=True)}
 
 

@@ -51,13 +51,11 @@ class Sessions:
         """Give the session of a token, None when it is over. Raises StoreAwayError."""
         key = self._key(token)
 
-        def read() -> list[Any]:
-            with self._store.client.pipeline(transaction=False) as pipe:
-                pipe.get(key)
-                pipe.pttl(key)
-                return list(pipe.execute())
+        def queue(pipe: Any) -> None:
+            pipe.get(key)
+            pipe.pttl(key)
 
-        text, left_ms = self._store.guarded(read)
+        text, left_ms = self._store.pipelined(queue)
         if text is None:
             return None
         fields = read_json(text)

@@ -230,6 +230,31 @@ class Store:
 
         return bytes.fromhex(self.guarded(read))
 
+    def pipelined(self, queue: Callable[[Any], None]) -> list[Any]:
+        """Return the replies to the commands that `queue` puts into a pipeline, in one round trip.
+
+        Raise StoreAwayError.
+        """
+
+        def run() -> list[Any]:
+            with self.client.pipeline(transaction=False) as pipe:
+                queue(pipe)
+                return list(pipe.execute())
+
+        return list(self.guarded(run))
+
+    def hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
+        """Return the hashes at keys of these names, in one round trip; one that is not there is empty.
+
+        Raise StoreAwayError.
+        """
+
+        def queue(pipe: Any) -> None:
+            for name in names:
+                pipe.hgetall(self.key(name))
+
+        return self.pipelined(queue)
+
     def guarded(self, act: Callable[[], Any]) -> Any:
         """Do something with the client; what passes with time becomes StoreAwayError."""
         try:

@@ -41,15 +41,13 @@ def read_figures(desk: Desk) -> Figures:
     """Ask the store for everything that is shown. Raises StoreAwayError."""
     store = desk.store
 
-    def read() -> list[Any]:
-        with store.client.pipeline(transaction=False) as pipe:
-            pipe.zcard(store.key("parked"))
-            pipe.zcard(store.key("lookups"))
-            for state in State:
-                pipe.zcard(store.key(f"in:{state}"))
-            return list(pipe.execute())
+    def queue(pipe: Any) -> None:
+        pipe.zcard(store.key("parked"))
+        pipe.zcard(store.key("lookups"))
+        for state in State:
+            pipe.zcard(store.key(f"in:{state}"))
 
-    parked, lookups, *recalls = store.guarded(read)
+    parked, lookups, *recalls = store.pipelined(queue)
     now_ms = store.now_ms()
     views = desk.accounts()
     return Figures(
