@@ -53,13 +53,13 @@ screenshots: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m browser.screenshots $(ONLY)
 
 faults: $(VENV)/.installed-dev
-	@cd tests && ../$(BIN)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores)
+	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores)
 
 mutants: $(VENV)/.installed-dev
-	@cd tests && ../$(BIN)/python -m mutants $(if $(ONLY),--only "$(ONLY)")
+	@cd tests && ../$(BIN)/python -m faults.mutants $(if $(ONLY),--only "$(ONLY)")
 
 fuzz: $(VENV)/.installed-dev
-	@cd tests && ../$(BIN)/python fuzz_rounds.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@cd tests && ../$(BIN)/python -m faults.fuzz_rounds --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)

@@ -27,7 +27,7 @@ How a page is added
 3. What shall stay live: `{% call ui.live("found") %}…{% endcall %}`; it is fetched again from the page's own
    address every few seconds while the tab is seen. Whatever has an `id` keeps its focus and its state.
 4. Texts: English in the templates as `{{ _("…") }}`, in Python `gettext as _`. Spanish in
-   `translations/es/PAGE.po`; tests/test_dashboard_language.py names what is missing or no longer used.
+   `translations/es/PAGE.po`; the test of the language names what is missing or no longer used.
 5. Values of customers: `{{ ui.hidden(text, reveal_url) }}`. The view at that address is `@role("operator")`,
    answers `page("revealed.html", text=…)`. Whatever an operator does is noted: `note(desk, "reveal", id)`.
 6. Rules that the browser enforces (headers.py): no inline script, no `style=`, no `hx-on`, no `hx-vals`

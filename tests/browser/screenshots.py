@@ -49,7 +49,7 @@ def main(wanted):
     from browser.chromium import DESKTOP, PHONE, find_chromium, launched, visit
     from browser.stage import PASSWORD, staged
     from browser.tour import prepared, stops
-    from conftest import DURABLE, ValkeyServer
+    from support.valkey import DURABLE, ValkeyServer
 
     executable = find_chromium()
     if executable is None:

@@ -1,0 +1,153 @@
+"""Everything of a run that is started and stopped: the cast, the proxies, the sandbox, and their folder.
+
+`wolkvox` is the sandbox in this process: it survives everything, and goes on working on a call whose
+client has left.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import redis
+
+from integration.sandbox import Sandbox
+from support.valkey import DURABLE
+
+from . import clocks, plan
+from .cast import Actor, StoreActor, procfile_line, quiet_port
+from .proxy import Proxy
+from .settings import SECRETS, config_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .settings import Settings
+
+READY_SECONDS = 90.0
+
+
+class System:
+    """The cast and all that lies between: proxies, the sandbox, the folder with the logs."""
+
+    def __init__(self, settings: Settings, folder: Path, sandbox: Sandbox) -> None:
+        self.settings, self.folder, self.sandbox = settings, folder, sandbox
+        rng = Random()
+        self.store = StoreActor(
+            folder / "store", quiet_port(rng), settings.mutant.store if settings.mutant else DURABLE
+        )
+        port = self.store.server.port
+        self.proxies = {name: Proxy(quiet_port(rng), port) for name in ("webs", "workers")}
+        self.config_path = folder / "ringback.toml"
+        self.config_path.write_text(config_text(settings, sandbox.url), "utf-8")
+        self.environ = self._environ()
+        self.webs = tuple(self._actor(name, "web", quiet_port(rng)) for name in plan.WEBS)
+        self.workers = tuple(self._actor(name, "worker") for name in plan.WORKERS)
+        self.admin = redis.Redis.from_url(
+            self.store.server.url, socket_timeout=2, socket_connect_timeout=1, retry=None
+        )
+
+    def _environ(self) -> dict[str, str]:
+        environ = {
+            **os.environ,
+            **SECRETS,
+            "RINGBACK_CONFIG": str(self.config_path),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "WEB_CONCURRENCY": "1",
+            "WORKER_CONCURRENCY": "8",
+            "RINGBACK_SEEN_FILE": str(self.folder / "seen"),
+        }
+        environ.pop("SENTRY_DSN", None)
+        environ.pop("BROKER_URL", None)
+        environ.pop("LOG_LEVEL", None)
+        mutant = self.settings.mutant.code if self.settings.mutant else ""
+        (self.folder / "start").mkdir()
+        (self.folder / "start" / "sitecustomize.py").write_text(clocks.CODE + mutant)
+        first = [str(self.folder / "start"), *filter(None, [environ.get("PYTHONPATH")])]
+        environ["PYTHONPATH"] = os.pathsep.join(first)
+        return environ
+
+    def _actor(self, name: str, kind: str, port: int = 0) -> Actor:
+        proxy = self.proxies[f"{kind}s"]
+        env = {**self.environ, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "PORT": str(port)}
+        url = f"http://127.0.0.1:{port}" if port else ""
+        wrong = clocks.shifts(self.settings.seed, name) if kind == "worker" else ()
+        return Actor(name, procfile_line(kind), env, self.folder / f"{name}.log", url, clock_seconds=wrong)
+
+    @property
+    def actors(self) -> dict[str, Actor]:
+        return {actor.name: actor for actor in (*self.webs, *self.workers)}
+
+    def start(self) -> None:
+        self.store.start()
+        for actor in self.actors.values():
+            actor.start()
+
+    def look(self) -> None:
+        """Let everybody who is ready again be so from now on."""
+        for actor in self.actors.values():
+            actor.look()
+
+    def all_ready(self) -> bool:
+        return all(actor.is_up for actor in self.actors.values())
+
+    def well_since(self) -> float | None:
+        """Since when a worker, the store and the line between them are well; None while one is not."""
+        workers = [since for worker in self.workers if (since := worker.up_since) is not None]
+        line, store = self.proxies["workers"].well_since, self.store.well_since
+        if not workers or line is None or store is None:
+            return None
+        return max(min(workers), line, store)
+
+    def stop(self) -> None:
+        for actor in self.actors.values():
+            actor.stop()
+        self.store.stop()
+        for proxy in self.proxies.values():
+            proxy.stop()
+
+
+class Looking(threading.Thread):
+    """Ends the outages of webs and workers as soon as they are ready again."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(name="looking", daemon=True)
+        self._system = system
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.1):
+            self._system.look()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(10)
+
+
+@contextmanager
+def on_stage(settings: Settings, folder: Path) -> Iterator[System]:
+    """Set everything up and take all of it down again, whatever happens."""
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox())
+        system = System(settings, folder, sandbox)
+        stack.callback(system.stop)
+        system.start()
+        looking = Looking(system)
+        looking.start()
+        stack.callback(looking.stop)
+        wait(system.all_ready, READY_SECONDS, "start")
+        yield system
+
+
+def wait(done: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until a function gives True. Raises AssertionError."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"{what}: not done after {seconds:g} s"
+        time.sleep(0.05)

@@ -1,0 +1,303 @@
+"""The processes of a trial: forked from one that has everything loaded, so that each is a fresh one and quick.
+
+A victim does one thing, with its steps watched. A successor is a web and a worker in one, and is told when to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+import workers.engine
+import workers.jobs
+import workers.lookup
+import workers.tasks
+from integration import app as web
+from integration import asgi
+from workers.celery_app import use_broker
+from workers.doorbell import Doorbell
+
+from .steps import CRASHED, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerContext
+
+    from workers.engine import Engine
+
+LOOKUP_LEASE_SECONDS = 2.0
+SWEEP_SECONDS = 0.1
+BELL_SECONDS = 10.0
+START_SECONDS = 30.0
+
+
+def nursery() -> ForkServerContext:
+    """Give what processes are forked from. It is a process of its own: this one has threads."""
+    path = os.pathsep.join(
+        [str(Path(__file__).parent.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    before, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), path
+    try:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        context.Process(target=gc.collect).start()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return context
+
+
+def _settle(environ: Mapping[str, str]) -> None:
+    os.environ.update(environ)
+    # What the one before has left, who is dead.
+    Path(environ["WEB_SOCKET"]).unlink(missing_ok=True)
+    sys.stderr = Path(environ["TRIAL_LOG"]).open("a", buffering=1)  # noqa: SIM115  (as long as the process)
+    use_broker(os.environ)
+    # A worker that dies in a look-up is followed after a minute; here sooner.
+    workers.lookup.LEASE_SECONDS = LOOKUP_LEASE_SECONDS
+    # Who comes too early shall come while wolkvox still works.
+    workers.engine.SWEEP_SECONDS = SWEEP_SECONDS
+
+
+# --- a web ------------------------------------------------------------------------------------
+
+
+async def _serve(app: Callable, path: str, ready: Callable[[], None], until: Callable[[], Awaitable]) -> None:
+    """Answer on a unix socket by the product's own server, in this process, until told to end."""
+    server = Server(
+        app,
+        uds=Path(path),
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    await asyncio.to_thread(_wait_for, path)
+    ready()
+    await until()
+    server.stop()
+    await serving
+
+
+def _wait_for(path: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if Path(path).exists() and probe.connect_ex(path) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError("the web does not listen")
+
+
+# --- the victim -------------------------------------------------------------------------------
+
+
+def victim(
+    act: str, environ: Mapping[str, str], peers: Mapping[int, str], crash_at: str | None, told: Connection
+) -> None:
+    """Do one thing and tell the steps that were passed, or end at one of them and say so."""
+    _settle(environ)
+    steps = Steps(peers, crash_at, last_words=lambda: told.send(CRASHED))
+    steps.watch()
+    ACTS[act](steps, told)
+    steps.disarm()
+    told.send(steps.passed)
+
+
+def _receive(steps: Steps, told: Connection) -> None:
+    """Answer one request."""
+    bells, answered = _Bells(), threading.Event()
+    gate = asgi.create_app()
+
+    async def watched(scope: dict, receive: Callable, send: Callable) -> None:
+        async def heard() -> dict:
+            message = await receive()
+            steps.step("request: received")
+            return message
+
+        async def said(message: dict) -> None:
+            await send(message)
+            steps.step("answer: sent")
+
+        if scope["type"] == "http":
+            steps.arm()
+            await gate(scope, heard, said)
+            answered.set()
+
+    async def until() -> None:
+        await asyncio.to_thread(answered.wait)
+        await asyncio.to_thread(bells.wait)
+
+    asyncio.run(_serve(watched, os.environ["WEB_SOCKET"], lambda: told.send("ready"), until))
+
+
+def _start_web(steps: Steps, told: Connection) -> None:
+    steps.arm()
+    asgi.create_app()
+
+
+def _start_worker(steps: Steps, told: Connection) -> None:
+    steps.arm()
+    workers.tasks.make_engine(os.environ).desk.bind()
+
+
+def _engine() -> Engine:
+    engine = workers.tasks.make_engine(os.environ)
+    workers.tasks._engine = engine
+    return engine
+
+
+def _turn(steps: Steps, told: Connection) -> None:
+    """Answer the doorbell of the lane, as Celery does."""
+    bells, engine = _Bells(), _engine()
+    engine.desk.bind()
+    lane = engine.desk.lanes.bound()["bogota"]
+    steps.arm()
+    workers.tasks.take_turn(lane)
+    bells.wait()
+
+
+def _short_turn(steps: Steps, told: Connection) -> None:
+    workers.turn.TURN_RECALLS = 1
+    workers.shift.CROWDED_SECONDS = workers.shift.LONGEST_SECONDS = 0.0
+    _turn(steps, told)
+
+
+def _look_up(steps: Steps, told: Connection) -> None:
+    bells, engine = _Bells(), _engine()
+    engine.desk.bind()
+    steps.arm()
+    workers.tasks.look_up("hubspot")
+    bells.wait()
+
+
+def _sweep(steps: Steps, told: Connection) -> None:
+    """Go round the sweep once: bind, lanes, look-ups, purge; and let its own turns end."""
+    bells, engine = _Bells(), _engine()
+    engine.stopping = _Once()
+    steps.arm()
+    engine._sweep_on()
+    engine._own.shutdown(wait=True)
+    bells.wait()
+
+
+def _job(steps: Steps, told: Connection) -> None:
+    """Go on with the jobs there are, one recall in each step."""
+    bells, engine = _Bells(), _engine()
+    engine.desk.bind()
+    workers.jobs.STEP = 1
+    steps.arm()
+    engine._take_job_steps()
+    bells.wait()
+
+
+class _Once(threading.Event):
+    """Stops the sweep after one round."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        before = getattr(self, "waited", False)
+        self.waited = True
+        return before
+
+
+def _count(steps: Steps, told: Connection) -> None:
+    """Give a sign of life, and take what was counted to the store: what threads of their own do."""
+    engine = _engine()
+    engine.desk.tally.delivery("forms", "admitted")
+    steps.arm()
+    engine.pulse.beat()
+    engine.desk.tallies.flush()
+
+
+class _Bells:
+    """Waits until every doorbell that was put is rung: their thread ends with the process."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+        self.bells: list[Doorbell] = []
+        make, publish = workers.tasks.celery_doorbell, workers.tasks._publish
+
+        def kept(*args: object) -> Doorbell:
+            self.bells.append(make(*args))
+            return self.bells[-1]
+
+        def counted(*args: object) -> None:
+            try:
+                publish(*args)
+            finally:
+                self.rung += 1
+
+        workers.tasks.celery_doorbell = web.celery_doorbell = kept
+        workers.tasks._publish = counted
+
+    def wait(self) -> None:
+        end = time.monotonic() + BELL_SECONDS
+        while self.rung < sum(bell._waiting.unfinished_tasks for bell in self.bells):
+            assert time.monotonic() < end, "a doorbell was not rung"
+            time.sleep(0.002)
+
+
+ACTS: dict[str, Callable[[Steps, Connection], None]] = {
+    "receive": _receive,
+    "start a web": _start_web,
+    "start a worker": _start_worker,
+    "turn": _turn,
+    "short turn": _short_turn,
+    "look up": _look_up,
+    "sweep": _sweep,
+    "job": _job,
+    "count": _count,
+}
+
+
+# --- the successor ----------------------------------------------------------------------------
+
+
+def successor(environ: Mapping[str, str], told: Connection) -> None:
+    """Wait to be told, then take over: work on what is there at once, or answer requests first; until told to end.
+
+    It waits, so that it is there while wolkvox still works on what the victim sent. A doorbell is answered in
+    this process: one that is put is never lost, one that was put before is.
+    """
+    first = told.recv()
+    _settle(environ)
+    workers.tasks.celery_doorbell = lambda tally: Doorbell(
+        lambda lane, _: engine.answer(lane), lambda source, _: engine.look_up(source), tally=tally
+    )
+    engine = workers.tasks.make_engine(os.environ)
+    if first == "work":
+        engine.start()
+
+    def work() -> None:
+        if told.recv() != first:
+            engine.start()
+        told.recv()
+        os._exit(0)
+
+    asyncio.run(
+        _serve(
+            asgi.create_app(),
+            os.environ["WEB_SOCKET"],
+            lambda: told.send("ready"),
+            lambda: asyncio.to_thread(work),
+        )
+    )
+
+
+# What was loaded is not looked at by the collector, so that a fork shares it.
+gc.freeze()

@@ -1,0 +1,466 @@
+"""What a victim is doing when it ends: every way in which a process changes anything.
+
+`steps` are those that the run without a crash has to pass: not all of them, but those without which the
+watching itself would be broken. Whatever it passes is tried.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from integration.recall import Filter, State
+from support import hubspot_event
+from support.hubspot_stub import Fault
+from workers.jobs import Kind
+from workers.lane import Claim, Outcome, Terms
+from workers.ledger import Ledger
+from workers.quota import terms_of
+from workers.store import Store
+
+from .world import AT, HOST, LONGEST_WORK, WORK_SECONDS, Request, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DOORBELL_SECONDS = 1.6
+"""After this the sweep takes a doorbell for lost."""
+
+
+def _nothing(world: World) -> None:
+    """Leave the world empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """`ends`: the states of all recalls of each customer when all is done. `then`: what is sent afterwards,
+    left out what was sent before once more; `done_before`: how that may be answered beside 2xx.
+    `or_ends`: what may be as well, where wolkvox saw the first call and nobody its answer.
+    `stood`: states in which the lane has to be seen.
+    """
+
+    name: str
+    act: str
+    ends: Mapping[str, tuple[str, ...]]
+    steps: tuple[str, ...]
+    prepare: Callable[[World], None] = _nothing
+    request: Callable[[World], Request] | None = None
+    then: Callable[[World], Request] | None = None
+    done_before: frozenset[int] = frozenset()
+    or_ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parked: int = 0
+    stood: frozenset[str] = frozenset()
+
+
+ONE = {"c1": ("accepted",)}
+TWO = {"c1": ("accepted",), "c2": ("accepted",)}
+
+ANSWERED = ("request: received", "answer: sent")
+RUNG = ("doorbell: sent", "doorbell: rung")
+
+
+def _round_trip(what: str) -> tuple[str, ...]:
+    return (f"{what}: sent", f"{what}: received")
+
+
+# --- receiving --------------------------------------------------------------------------------
+
+
+def _form(world: World) -> Request:
+    return world.signed("forms", {"customer": "c1", "phone": "3001112233", "at": AT})
+
+
+def _batch(world: World) -> Request:
+    """A newer wish over an older one, a new one, a wish taken back, one that cannot be mapped, one of no matter."""
+    events = [
+        hubspot_event("c1", AT),
+        hubspot_event("c2", AT),
+        hubspot_event("c3", ""),
+        hubspot_event("c4", "soon"),
+        hubspot_event("c5", "x", name="email"),
+    ]
+    return world.signed("hubspot", events)
+
+
+def _before_batch(world: World) -> None:
+    world.ask("c1", hours=48)
+    world.ask("c3")
+    time.sleep(0.01)
+
+
+def _with_lookup(world: World) -> None:
+    world.configure(world.config_text(lookup=True))
+    world.desk.bind()
+    for customer in ("71", "72"):
+        world.hubspot.add(customer, phone="300 111 2233")
+
+
+def _to_look_up(world: World) -> Request:
+    return world.signed("hubspot", [hubspot_event(71, AT), hubspot_event(72, AT)])
+
+
+_SOAP = """<?xml version="1.0" encoding="UTF-8"?>
+<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>
+<notifications xmlns="http://soap.sforce.com/2005/09/outbound"><OrganizationId>00Dxx0000000000EAA</OrganizationId>
+<Notification><Id>04l5f00000aaaaAAAQ</Id><sObject xmlns:sf="urn:sobject.enterprise.soap.sforce.com"
+xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="sf:Lead"><sf:Id>c1</sf:Id>
+<sf:Callback_At__c>{at}</sf:Callback_At__c><sf:MobilePhone>987654321</sf:MobilePhone>
+<sf:Wolkvox_Campaign__c>10</sf:Wolkvox_Campaign__c></sObject></Notification></notifications></soapenv:Body>
+</soapenv:Envelope>"""
+
+
+def _soap(world: World) -> Request:
+    url_key = world.environ["URL_KEY"]
+    body = _SOAP.format(at=AT).encode()
+    return Request(path=f"/hooks/salesforce/{url_key}", body=body, headers={"Content-Type": "text/xml"})
+
+
+def _direct(world: World) -> Request:
+    recall = {"account": "bogota", "campaign_id": "10", "customer_id": "c1", "recall_telephone": "3001112233"}
+    return world.api("/v1/recalls", {**recall, "recall_date": AT}, **{"Idempotency-Key": "k-1"})
+
+
+# --- operators --------------------------------------------------------------------------------
+
+
+def _claimed(world: World, *, lease_seconds: float | None = None) -> tuple[Claim, Terms]:
+    terms = terms_of(world.desk.config.accounts["bogota"], datetime.now(UTC))
+    terms = terms if lease_seconds is None else replace(terms, lease_seconds=lease_seconds)
+    claim = world.desk.lanes.acquire(world.lane, secrets.token_hex(4), terms).claim
+    return claim, terms
+
+
+def _push_once(world: World, outcome: Outcome) -> None:
+    claim, terms = _claimed(world)
+    world.desk.lanes.finish(world.lane, claim, 1, outcome, more=False, terms=terms)
+
+
+def _dead(world: World) -> None:
+    world.recall = world.ask("c1")
+    _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
+
+
+def _two_dead_and_a_job(world: World) -> None:
+    """Two recalls are dead, and a job to try them again has been begun."""
+    for customer in ("c1", "c2"):
+        world.recall = world.ask(customer)
+        _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    world.desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again")
+
+
+def _queued(world: World) -> None:
+    world.recall = world.ask("c1")
+
+
+def _unmappable(world: World) -> None:
+    """An event is parked, and the configuration is mended."""
+    world.configure(world.config_text().replace("event.customer", "event.cliente"))
+    world.desk.bind()
+    _store(world, _form(world))
+    world.configure(world.config_text())
+
+
+def _store(world: World, request: Request) -> None:
+    """Take a delivery in this process."""
+    from test_receiver import Web
+
+    source = request.path.split("/")[2]
+    answer = Web(world.desk).post(
+        source, request.body, path=request.path, headers=request.headers, base_url=f"http://{HOST}"
+    )
+    assert answer.status_code == 202, answer.text
+
+
+def _paused(world: World) -> None:
+    world.ask("c1")
+    world.desk.pause("bogota", "a break")
+
+
+def _another_token(world: World) -> None:
+    world.ask("c1")
+    world.ask("c2")
+    world.configure(world.config_text(token=world.other_token))
+
+
+# --- turns ------------------------------------------------------------------------------------
+
+
+def _two_wait(world: World) -> None:
+    world.ask("c1", hours=1)
+    world.ask("c2", hours=2)
+
+
+def _first_call(**rule: object) -> Callable[[World], None]:
+    """Two wait, and the first call to wolkvox goes otherwise than it should."""
+
+    def prepare(world: World) -> None:
+        _two_wait(world)
+        world.rule(times=1, **rule)
+
+    return prepare
+
+
+def _left_behind(world: World) -> None:
+    """A recall is claimed by somebody who died; the lease is over."""
+    _two_wait(world)
+    _claimed(world, lease_seconds=0.2)
+    time.sleep(0.3)
+
+
+def _drill(world: World) -> None:
+    world.configure(world.config_text(more='mode = "dry-run"\n'))
+    _two_wait(world)
+
+
+def _waits_for_contact(world: World) -> None:
+    _with_lookup(world)
+    _store(world, _to_look_up(world))
+
+
+def _hubspot_fails(world: World) -> None:
+    _waits_for_contact(world)
+    world.hubspot.faults.append(Fault(status=503))
+
+
+def _no_such_contact(world: World) -> None:
+    _waits_for_contact(world)
+    del world.hubspot.contacts["72"]
+
+
+def _much_to_sweep(world: World) -> None:
+    """A lane whose doorbell was lost, contacts to be read, and a recall that ended long ago."""
+    _waits_for_contact(world)
+    long_ago = round((datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000)
+    old = Ledger(Store(world.client, clock=lambda: long_ago))
+    old.admit_one(world.wanted("c0"), expired="too late")
+    world.ask("c1")
+    time.sleep(DOORBELL_SECONDS)
+
+
+# --- all of them ------------------------------------------------------------------------------
+
+_UNANSWERED = (
+    *_round_trip("acquire"),
+    "wolkvox: connected",
+    "wolkvox: sent",
+)
+_TURN = (*_UNANSWERED, "wolkvox: received", *_round_trip("finish"))
+_BOTH = (*_TURN, *_round_trip("wolkvox 2"), *_round_trip("finish 2"))
+_OPERATED = (*ANSWERED, *RUNG)
+
+RECEIVING = (
+    Scenario(
+        name="a form is received",
+        act="receive",
+        request=_form,
+        ends=ONE,
+        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+    ),
+    Scenario(
+        name="a batch is received",
+        act="receive",
+        prepare=_before_batch,
+        request=_batch,
+        ends={"c1": ("accepted", "superseded"), "c2": ("accepted",), "c3": ("cancelled",)},
+        parked=1,
+        steps=(*ANSWERED, *_round_trip("admit")),
+    ),
+    Scenario(
+        name="events without their contacts are received",
+        act="receive",
+        prepare=_with_lookup,
+        request=_to_look_up,
+        ends={"71": ("accepted",), "72": ("accepted",)},
+        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+    ),
+    Scenario(
+        name="a Salesforce message is received",
+        act="receive",
+        request=_soap,
+        ends=ONE,
+        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+    ),
+    Scenario(
+        name="a recall is asked for directly",
+        act="receive",
+        request=_direct,
+        ends=ONE,
+        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+    ),
+)
+
+OPERATING = (
+    Scenario(
+        name="a dead recall is tried again",
+        act="receive",
+        prepare=_dead,
+        request=lambda world: world.api(f"/v1/recalls/{world.recall}/retry"),
+        done_before=frozenset({409}),
+        ends=ONE,
+        steps=(*_OPERATED, *_round_trip("retry")),
+    ),
+    Scenario(
+        name="a job goes on",
+        act="job",
+        prepare=_two_dead_and_a_job,
+        ends=TWO,
+        steps=(*_round_trip("take_job"), *_round_trip("job_step"), *_round_trip("job_step 2"), *RUNG),
+    ),
+    Scenario(
+        name="a recall is taken back",
+        act="receive",
+        prepare=_queued,
+        request=lambda world: world.api(f"/v1/recalls/{world.recall}/cancel"),
+        done_before=frozenset({409}),
+        ends={"c1": ("cancelled",)},
+        steps=(*ANSWERED, *_round_trip("cancel")),
+    ),
+    Scenario(
+        name="parked events are remapped",
+        act="receive",
+        prepare=_unmappable,
+        request=lambda world: world.api("/v1/parked/remap"),
+        ends=ONE,
+        steps=(*_OPERATED, *_round_trip("resolve")),
+    ),
+    Scenario(
+        name="a lane is paused",
+        act="receive",
+        prepare=_queued,
+        request=lambda world: world.api("/v1/accounts/bogota/pause"),
+        stood=frozenset({"paused"}),
+        ends=ONE,
+        steps=(*ANSWERED, *_round_trip("pause")),
+    ),
+    Scenario(
+        name="a lane is resumed",
+        act="receive",
+        prepare=_paused,
+        request=lambda world: world.api("/v1/accounts/bogota/resume"),
+        ends=ONE,
+        steps=(*_OPERATED, *_round_trip("resume")),
+    ),
+)
+
+STARTING = (
+    Scenario(
+        name="a web starts on an empty store",
+        act="start a web",
+        then=_form,
+        ends=ONE,
+        steps=(*_round_trip("hsetnx meta"), *_round_trip("bind")),
+    ),
+    Scenario(
+        name="a worker starts on an empty store",
+        act="start a worker",
+        then=_form,
+        ends=ONE,
+        steps=(*_round_trip("hsetnx meta"), *_round_trip("bind")),
+    ),
+    Scenario(
+        name="a worker starts with another token for what is queued",
+        act="start a worker",
+        prepare=_another_token,
+        ends=TWO,
+        steps=_round_trip("bind"),
+    ),
+)
+
+TURNS = (
+    Scenario(name="two recalls are pushed", act="turn", prepare=_two_wait, ends=TWO, steps=_BOTH),
+    Scenario(
+        name="a turn leaves work behind",
+        act="short turn",
+        prepare=_two_wait,
+        ends=TWO,
+        steps=(*_TURN, *RUNG),
+    ),
+    Scenario(
+        name="a recall is refused",
+        act="turn",
+        prepare=_first_call(action="answer", status=400, code="400", msg="ERROR", seconds=WORK_SECONDS),
+        ends={"c1": ("dead",), "c2": ("accepted",)},
+        or_ends=TWO,
+        steps=_BOTH,
+    ),
+    Scenario(
+        name="wolkvox does not answer in time",
+        act="turn",
+        prepare=_first_call(action="hang", seconds=LONGEST_WORK),
+        ends=TWO,
+        steps=(*_UNANSWERED, *_round_trip("finish")),
+    ),
+    Scenario(
+        name="wolkvox has a fault",
+        act="turn",
+        prepare=_first_call(action="answer", status=500, code="500", msg="ERROR", seconds=WORK_SECONDS),
+        ends=TWO,
+        steps=_TURN,
+    ),
+    Scenario(
+        name="wolkvox refuses the token",
+        act="turn",
+        prepare=_first_call(action="answer", status=401, code="401", msg="PLEASE ENTER THE WOLKVOX-TOKEN"),
+        ends=TWO,
+        steps=_TURN,
+    ),
+    Scenario(
+        name="a dry run",
+        act="turn",
+        prepare=_drill,
+        ends={"c1": ("simulated",), "c2": ("simulated",)},
+        steps=(*_round_trip("acquire"), *_round_trip("finish"), *_round_trip("finish 2")),
+    ),
+    Scenario(
+        name="what a dead worker left is taken over", act="turn", prepare=_left_behind, ends=TWO, steps=_BOTH
+    ),
+)
+
+_LOOKED_UP = (*_round_trip("take_lookups"), *_round_trip("contacts"))
+
+LOOKUPS = (
+    Scenario(
+        name="contacts are looked up",
+        act="look up",
+        prepare=_waits_for_contact,
+        ends={"71": ("accepted",), "72": ("accepted",)},
+        steps=(*_LOOKED_UP, *_round_trip("resolve"), *RUNG),
+    ),
+    Scenario(
+        name="contacts cannot be read now",
+        act="look up",
+        prepare=_hubspot_fails,
+        ends={"71": ("accepted",), "72": ("accepted",)},
+        steps=(*_LOOKED_UP, *_round_trip("postpone_lookup")),
+    ),
+    Scenario(
+        name="a contact does not exist",
+        act="look up",
+        prepare=_no_such_contact,
+        ends={"71": ("accepted",)},
+        parked=1,
+        steps=(*_LOOKED_UP, *_round_trip("resolve")),
+    ),
+)
+
+SWEEPING = (
+    Scenario(
+        name="a worker counts and gives a sign of life",
+        act="count",
+        then=_form,
+        ends=ONE,
+        steps=(*_round_trip("beat"), *_round_trip("tally")),
+    ),
+    Scenario(
+        name="the sweep goes round",
+        act="sweep",
+        prepare=_much_to_sweep,
+        ends={"71": ("accepted",), "72": ("accepted",), "c1": ("accepted",)},
+        steps=(*_round_trip("sweep"), *_round_trip("purge"), *_round_trip("acquire"), *RUNG),
+    ),
+)
+
+SCENARIOS = {s.name: s for s in (*RECEIVING, *OPERATING, *STARTING, *TURNS, *LOOKUPS, *SWEEPING)}

@@ -1,0 +1,132 @@
+"""Alerts while the processes that mind them are killed at random: each is told, and never as two."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of
+from support.alert_receivers import HttpReceiver, running
+
+TESTS = Path(__file__).parent.parent
+ROUNDS = 3
+KILLS = 3
+
+# One process that has loaded everything makes the others, on demand: loading it each time takes seconds.
+NURSERY = """
+import os, signal, sys, time
+sys.path[:0] = [{root!r}, {tests!r}]
+from datetime import timedelta
+from pathlib import Path
+from integration.config_file import ConfigWatch
+from support import ENVIRON
+from workers import alerts, watchman
+from workers.desk import Desk
+from workers.doorbell import Doorbell
+from workers.store import Store, connect
+alerts.MINDED_SECONDS, alerts.HOLD_SECONDS, alerts.CALM = 0.4, 0.6, timedelta(seconds=0.5)
+
+class Nobody:
+    def alert_begins(self, *told): pass
+    alert_is_over = alert_begins
+
+def mind():
+    store = Store(connect({url!r}), kind="web")
+    desk = Desk(ConfigWatch(Path({config!r}), ENVIRON), store, Doorbell.silent())
+    minder = watchman.Watchman(desk, store.who, Nobody())
+    while True:
+        minder.look()
+        time.sleep(0.02)
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        os.dup2(2, 1)  # what it logs
+        mind()
+    print(child, flush=True)
+"""
+
+
+class Minders:
+    """Processes that mind the alerts of one store, and are killed."""
+
+    def __init__(self, folder, client, dice):
+        config = str(folder / "ringback.toml")
+        where = {"root": str(TESTS.parent), "tests": str(TESTS), "url": url_of(client), "config": config}
+        self.nursery = subprocess.Popen(
+            [sys.executable, "-c", NURSERY.format(**where)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1,
+        )  # fmt: skip
+        self.dice = dice
+        self.living = []
+
+    def start(self):
+        self.nursery.stdin.write("another\n")
+        self.living.append(int(self.nursery.stdout.readline()))
+
+    def kill_one(self):
+        os.kill(self.living.pop(self.dice.randrange(len(self.living))), signal.SIGKILL)
+
+    def end(self):
+        while self.living:
+            self.kill_one()
+        self.nursery.stdin.close()
+        self.nursery.wait(10)
+
+
+@pytest.fixture
+def receiver():
+    with running(HttpReceiver()) as server:
+        yield server
+
+
+def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it does not come to that"
+        time.sleep(0.02)
+
+
+def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, receiver):
+    seed = int(os.environ.get("SEED", random.randrange(10**6)))
+    sys.stdout.write(f"SEED={seed}\n")
+    dice = random.Random(seed)
+    channel = f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{receiver.url}"\n'
+    rule = '[[alerts.rules]]\nkind = "lane-stopped"\n'
+    desk = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
+    desk.bind()
+    lane = f"{{ringback}}:lane:{desk.lanes.bound()['bogota']}"
+    minders = Minders(tmp_path, store, dice)
+    try:
+        for _ in range(3):
+            minders.start()
+        for number in range(1, ROUNDS + 1):
+            for phase, stopped in (("begins", "for the test"), ("is over", "")):
+                store.hset(lane, "stopped", stopped)
+                for _ in range(KILLS):
+                    time.sleep(dice.random() * 0.5)
+                    receiver.answers = [500] * dice.randrange(2)
+                    minders.kill_one()
+                    minders.start()
+                until(lambda p=phase, n=number: len(ids(receiver, p)) >= n)
+    finally:
+        minders.end()
+    assert [len(ids(receiver, phase)) for phase in ("begins", "is over")] == [ROUNDS, ROUNDS]
+    # Whoever dies between sending and noting it sends the same message again, under the same id and in its place.
+    order = list(dict.fromkeys(body["id"] for body in receiver.bodies()))
+    phases = [next(b["phase"] for b in receiver.bodies() if b["id"] == each) for each in order]
+    assert phases == ["begins", "is over"] * ROUNDS
+    assert datetime.now(UTC) > datetime.fromisoformat(receiver.bodies()[0]["since"])
+
+
+def ids(receiver, phase):
+    return {body["id"] for body in receiver.bodies() if body["phase"] == phase}

@@ -1,0 +1,128 @@
+"""The contract as strangers meet it: the web from the Procfile's own line, over real connections."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import resource
+import socket
+import time
+
+import httpx
+import pytest
+import redis
+
+from support import account
+from support.real_web import RealWeb
+
+DATABASE = 14
+SECRET = "the-secret-of-a-header-7f3a"
+AT = "2060-03-04T15:30:00-05:00"
+SETTINGS = """
+[sources.named]
+kind = "json"
+verify = "header"
+header = "zapier_key"
+secrets = ["the-secret-of-a-header-7f3a"]
+
+[sources.signed]
+kind = "json"
+verify = "hmac-sha256"
+header = "X-Signature"
+secrets = ["another-secret-51c2"]
+
+[[routes]]
+name = "form"
+source = "named"
+account = "bogota"
+campaign_id = "10"
+customer_id = "{{ event.customer }}"
+recall_telephone = "{{ event.phone }}"
+recall_date = "{{ event.at }}"
+"""
+HEAD = (
+    b"POST /hooks/named HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nzapier_key: "
+    + SECRET.encode()
+)
+
+
+class Web(RealWeb):
+    """The web with the settings above."""
+
+    def post(self, body, **headers):
+        named = {"zapier_key": SECRET, "Content-Type": "application/json", **headers}
+        return httpx.post(f"{self.url}/hooks/named", content=body, headers=named, trust_env=False, timeout=10)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory, valkey):
+    url = f"{valkey.url.rsplit('/', 1)[0]}/{DATABASE}"
+    redis.Redis.from_url(url).flushdb()
+    started = Web(
+        tmp_path_factory.mktemp("contract"), url, account("bogota", token="token-of-bogota-1") + SETTINGS
+    )
+    yield started
+    started.stop()
+
+
+def event(customer):
+    return json.dumps({"customer": customer, "phone": "3001112233", "at": AT}).encode()
+
+
+@pytest.fixture
+def many_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_bodies_that_dribble_in_keep_nobody_else_waiting(web, many_files):
+    with contextlib.ExitStack() as held:
+        for _ in range(1200):
+            slow = held.enter_context(web.connect())
+            slow.sendall(HEAD + b"\r\nContent-Length: 500\r\n\r\n{")
+        for number in range(5):
+            started = time.monotonic()
+            assert web.post(event(f"quick-{number}")).status_code == 202
+            assert time.monotonic() - started < 5
+
+
+def test_a_form_cut_off_in_its_last_number_is_not_stored(web):
+    head = HEAD.replace(b"application/json", b"application/x-www-form-urlencoded")
+    field = b"customer=cut&at=20600304153000&phone=30011122"
+    with web.connect() as sock:
+        sock.sendall(head + b"\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" + field)
+        sock.shutdown(socket.SHUT_WR)
+        answer = sock.recv(65536)
+    assert b" 400 " in answer.splitlines()[0]
+    whole = web.post(
+        b"customer=cut&at=20600304153000&phone=3001112233",
+        **{"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert len(whole.json()["recalls"]) == 1
+
+
+def test_a_packed_body_is_415(web):
+    answer = web.post(base64.b64decode("H4sIAAAAAAAAA6uuBQBDv6ajAgAAAA=="), **{"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json")
+
+
+def test_a_header_may_be_named_with_an_underscore(web):
+    assert web.post(event("underscore")).status_code == 202
+    assert web.post(event("underscore"), zapier_key="another").status_code == 401
+
+
+def test_a_proof_sent_twice_is_none(web):
+    for values in ((b"zapier_key: x",), (b"zapier-key: x",), (b"Zapier-Key: " + SECRET.encode(),)):
+        with web.connect() as sock:
+            sock.sendall(b"\r\n".join((HEAD, *values, b"Content-Length: 2", b"", b"{}")))
+            assert b" 401 " in sock.recv(65536).splitlines()[0]
+
+
+def test_no_secret_is_in_the_log(web):
+    said = web.log.read_text("utf-8", "replace")
+    assert "delivery" in said
+    for word in (SECRET, "3001112233", "token-of-bogota-1", "Traceback"):
+        assert word not in said

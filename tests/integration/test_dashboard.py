@@ -1,0 +1,253 @@
+"""The frame of the dashboard: who gets in, what pages may load, what is said when something is wrong."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from types import SimpleNamespace
+
+import pytest
+from flask import request
+
+from integration.app import compose
+from integration.dashboard import blueprint, roles
+from integration.dashboard.cookies import StoredKeySessions
+from integration.dashboard.headers import CONTENT_POLICY
+from integration.dashboard.plots import Series, ceiling, plot
+from integration.errors import ConflictError, StoreAwayError, UnknownError
+from integration.problems import MAX_BODY_BYTES
+from support import NoRates, make_desk
+from support.dashboard_client import Pages
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.fixture
+def desk(tmp_path, store):
+    return make_desk(tmp_path, store)
+
+
+@pytest.fixture
+def with_view(monkeypatch):
+    """Add a view of the test's own at /try."""
+
+    def add(view, method="GET"):
+        # `wraps` needs a function, and a page needs a name.
+        module = SimpleNamespace(VIEWS=((f"{method} /try", view),))
+        monkeypatch.setattr(blueprint, "PAGES", (*blueprint.PAGES, module))
+
+    return add
+
+
+def raising(error, least="viewer"):
+    @roles.role(least)
+    def attempt(desk):
+        raise error
+
+    return attempt
+
+
+ADDRESSES = ["/", "/recalls", "/jobs", "/calendar", "/accounts", "/deliveries", "/parked", "/studio"]
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_every_page_is_drawn_whole_for_a_browser_and_in_part_for_htmx(desk, address, language):
+    pages = Pages(desk, "admin", language=language)
+    whole = pages.get(address)
+    assert whole.status_code == 200
+    assert f'<html lang="{language}"' in whole.text
+    assert whole.text.count('<main id="content"') == 1
+    part = pages.get(address, headers={"HX-Request": "true"})
+    assert part.text.count('<main id="content"') == 1
+    assert "<nav" not in part.text.split("<main")[0]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_no_page_needs_what_its_policy_forbids(desk, address):
+    answer = Pages(desk, "admin").get(address)
+    assert answer.headers["Content-Security-Policy"] == CONTENT_POLICY
+    assert not re.search(r"<script(?![^>]*\ssrc=)", answer.text)
+    assert not re.search(r"\sstyle=|\son[a-z]+=|javascript:|<style|hx-on|hx-vals=.js:", answer.text)
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', answer.text)
+
+
+def test_a_page_is_not_kept_and_a_file_of_the_package_is(desk):
+    pages = Pages(desk)
+    page = pages.get("/")
+    assert page.headers["Cache-Control"] == "no-store"
+    for address in re.findall(r'(?:src|href)="(/static/[^"#]+)"', page.text):
+        file = pages.get(address)
+        assert (file.status_code, "immutable" in file.headers["Cache-Control"]) == (200, True), address
+        assert "Set-Cookie" not in file.headers
+
+
+def test_a_view_without_a_mark_does_not_start(desk, with_view):
+    with_view(lambda _: "everybody")
+    with pytest.raises(TypeError, match="says not who may see it"):
+        Pages(desk)
+
+
+def test_no_page_is_shown_in_a_frame_of_others(desk):
+    headers = Pages(desk, "viewer").get("/").headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+def test_a_role_that_is_not_enough_is_told_which_would_be(desk, with_view):
+    with_view(raising(AssertionError, least="admin"))
+    answer = Pages(desk, "operator").get("/try")
+    assert answer.status_code == 403
+    assert "It takes the role admin." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (UnknownError("no such recall"), 404, "it was purged"),
+        (ConflictError("accepted", "x"), 409, "the recall is now: accepted"),
+        (StoreAwayError("x"), 503, "The store is away"),
+    ],
+)
+def test_what_a_view_raises_becomes_a_page_that_says_what_to_do(desk, with_view, error, status, words):
+    with_view(raising(error))
+    pages = Pages(desk)
+    whole, part = pages.get("/try"), pages.get("/try", headers={"HX-Request": "true"})
+    assert (whole.status_code, part.status_code) == (status, status)
+    assert words in whole.text
+    assert words in part.text
+    assert whole.text.startswith("<!doctype html>")
+    assert part.text.startswith('<div id="said">')
+
+
+def test_an_error_of_our_own_shows_no_trace(desk, with_view):
+    with_view(raising(RuntimeError("3001112233")))
+    answer = Pages(desk).get("/try")
+    assert answer.status_code == 500
+    assert "3001112233" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_an_unknown_address_is_a_page_for_a_browser_and_a_problem_for_a_program(desk):
+    pages = Pages(desk)
+    assert "There is no page at this address." in pages.get("/nothing", headers=HTML).text
+    assert pages.get("/nothing", headers={"Accept": "*/*"}).content_type == "application/problem+json"
+    for address in ("/v1/nothing", "/hooks/nothing/a/b"):
+        assert pages.get(address, headers=HTML).content_type == "application/problem+json"
+
+
+def test_a_form_that_is_not_ours_does_nothing(desk, with_view):
+    done = []
+
+    @roles.signed_in
+    def attempt(desk):
+        done.append(1)
+        return "done"
+
+    with_view(attempt, "POST")
+    pages = Pages(desk)
+    assert pages.client.post("/try").status_code == 400
+    assert pages.client.post("/try", headers={"X-CSRFToken": "made up"}).status_code == 400
+    assert not done
+    assert pages.post("/try").text == "done"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize(("spare", "status"), [(100, 200), (-1, 413)])
+def test_a_form_is_read_up_to_a_mebibyte(desk, with_view, announced, spare, status):
+    @roles.signed_in
+    def attempt(desk):
+        return str(len(request.form["text"]))
+
+    with_view(attempt, "POST")
+    pages = Pages(desk)
+    proof = re.search(r'"X-CSRFToken": "([^"]+)"', pages.get("/").text)[1]
+    body = b"text=".ljust(MAX_BODY_BYTES - spare, b"x")
+    length = {"CONTENT_LENGTH": str(len(body))} if announced else {"wsgi.input_terminated": True}
+    answer = pages.client.post(
+        "/try",
+        input_stream=BytesIO(body),
+        headers={"X-CSRFToken": proof},
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides=length,
+    )
+    assert answer.status_code == status
+
+
+def test_programs_need_no_proof_and_get_no_cookie(desk):
+    client = compose(desk, NoRates()).test_client()
+    for address in ("/v1/recalls", "/hooks/forms"):
+        answer = client.post(address, json={})
+        assert answer.status_code == 401
+        assert "Set-Cookie" not in answer.headers
+    assert "Set-Cookie" not in client.get("/healthz").headers
+
+
+def test_a_request_of_a_program_opens_no_session(desk):
+    app = compose(desk, NoRates())
+    read = []
+    app.session_interface = StoredKeySessions(lambda: read.append(1) or b"key")
+    client = app.test_client()
+    for address in ("/v1/me", "/hooks/nobody", "/openapi.json", "/static/ringback.css"):
+        client.get(address)
+    assert not read
+    client.get("/")
+    assert read
+
+
+def test_without_a_store_a_page_says_so(tmp_path, start_valkey):
+    server = start_valkey()
+    with server.client() as client:
+        desk = make_desk(tmp_path, client)
+    server.kill()
+    answer = Pages(desk).get("/accounts")
+    assert answer.status_code == 503
+    assert "The store is away" in answer.text
+    assert answer.headers["Retry-After"]
+
+
+def test_the_key_of_the_cookie_is_the_stores_and_is_read_anew(desk, store):
+    first, second = Pages(desk), Pages(desk)
+    cookie = first.get("/").headers["Set-Cookie"]
+    second.client.set_cookie("ringback", re.match(r"ringback=([^;]+)", cookie)[1])
+    assert "Set-Cookie" not in second.get("/").headers
+    assert len(bytes.fromhex(store.hget("{ringback}:meta", "cookie_key"))) == 32
+
+
+def test_nobody_sees_a_page_before_there_is_a_user(desk):
+    client = compose(desk, NoRates()).test_client()
+    for address in ADDRESSES:
+        answer = client.get(address)
+        assert "ringback user" in answer.text
+        assert "bogota" not in answer.text
+        assert "<nav" not in answer.text
+
+
+def test_hostile_words_are_shown_as_text(desk, with_view):
+    from integration.dashboard.pages import page, say
+
+    nasty = "<script>alert(1)</script>\"'\u202e\x00" + "A" * 10_000
+
+    @roles.signed_in
+    def attempt(desk):
+        say(nasty)
+        return page("failure.html", title=nasty, words=nasty, hint=nasty)
+
+    with_view(attempt)
+    text = Pages(desk).get("/try").text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+# --- plots --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "top"), [(0, 2), (2, 2), (3, 3), (7, 8), (10, 10), (57, 60), (1234, 2000)])
+def test_the_scale_of_a_plot_ends_at_a_round_number(value, top):
+    assert ceiling(value) == top
+
+
+def test_a_plot_is_broken_where_nothing_is_known():
+    drawn = plot(Series("pushes", [0, 10, None, 5]))
+    assert drawn.lines[0].path == "M0 100L33.33 0M100 50"
+    assert plot(Series("pushes", [])).empty

@@ -1,0 +1,458 @@
+"""Now, Accounts and the audit log: what an operator on shift sees, and what pausing, resuming and testing do."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from integration.dashboard.overview import Quota, needs_a_look, overview
+from integration.dashboard.standings import (
+    FRESH_SECONDS,
+    MOST_AT_ONCE,
+    OLDEST_SECONDS,
+    Standing,
+    Standings,
+)
+from integration.errors import StoreAwayError
+from integration.recall import RecallRequest
+from integration.sandbox import Sandbox
+from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from support.dashboard_client import Pages
+from workers.desk import AccountView
+from workers.lane import Claim, Outcome
+from workers.quota import terms_of
+
+BOGOTA = ZoneInfo("America/Bogota")
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def desk(tmp_path, store, sandbox):
+    text = two_accounts(sandbox.url, "daily_limit = 10\nserver_limit_seconds = 1") + SOURCES_AND_ROUTES
+    desk = make_desk(tmp_path, store, text)
+    desk.bind()
+    return desk
+
+
+def ask(desk, account="bogota", customer="80123456", due=timedelta(hours=3)):
+    now = datetime.now(UTC)
+    request = RecallRequest(
+        account=account,
+        campaign_id="10",
+        customer_id=customer,
+        recall_telephone="3001112233",
+        recall_date=now + due,
+        requested_date=now + due,
+        version=now,
+        source="api:zapier",
+    )
+    return desk.admit_one(request, expired=None, key="", fingerprint="")
+
+
+def push(desk, outcome, account="bogota"):
+    lane, settings = desk.lanes.bound()[account], desk.config.accounts[account]
+    terms = terms_of(settings, datetime.now(UTC))
+    claim = desk.lanes.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms).claim
+    assert isinstance(claim, Claim)
+    desk.lanes.finish(lane, claim, 1, outcome, more=False, terms=terms)
+
+
+def beat(desk, kind="worker"):
+    told = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_doorbell": 0, "by_sweep": 0}
+    desk.processes.beat(f"{kind}:1", {**told, "started": 1000, "doorbells": 0, "sweeps": 0})
+
+
+def tile(text, title):
+    """Give a tile's value and its words."""
+    found = re.search(rf"<dt>(?:<a [^>]*>)?{title}(?:</a>)?</dt>\s*<dd>(.*?)</dd>", text, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", found[1]).split())
+
+
+# --- now ----------------------------------------------------------------------------------------
+
+
+def test_all_quiet_is_said_when_there_is_nothing_to_do(desk):
+    beat(desk)
+    text = Pages(desk).get("/").text
+    assert "All quiet." in text
+    assert tile(text, "Oldest waiting") == "– nothing waits"
+    assert tile(text, "Lanes held") == "0 all of them may push"
+
+
+def test_it_is_not_quiet_without_a_worker(desk):
+    text = Pages(desk).get("/").text
+    assert "All quiet." not in text
+    assert "No worker is seen." in text
+
+
+def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(desk):
+    beat(desk)
+    for customer in ("1", "2", "3"):
+        ask(desk, customer=customer)
+    push(desk, Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
+    push(desk, Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+    desk.pause("lima", "a break", datetime.now(UTC) + timedelta(hours=1))
+    text = Pages(desk).get("/").text
+    assert "All quiet." not in text
+    assert tile(text, "Queued").startswith("2")
+    assert tile(text, "Dead") == "1 refused by wolkvox"
+    assert tile(text, "Lanes held") == "2 1 stopped, 1 paused"
+    rows = re.findall(r"<tr>\s*<th scope=\"row\" data-name=\"Account\">(.*?)</tr>", text, re.DOTALL)
+    assert [re.search(r">(\w+)</a>", row)[1] for row in rows] == ["bogota", "lima"]
+    assert "the token is refused" in rows[0]
+    assert re.search(r"a break.*until.*<time datetime=", rows[1], re.DOTALL)
+
+
+def test_a_stopped_lane_that_is_overdue_has_dates_at_risk(desk):
+    ask(desk, due=timedelta(minutes=-5))
+    desk.pause("bogota", "x")
+    assert tile(Pages(desk).get("/").text, "Dates at risk").startswith("1")
+
+
+def test_the_calls_of_the_day_are_told_with_their_forecast(desk):
+    for customer in "123456789":
+        ask(desk, customer=customer)
+        push(desk, Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
+    text = Pages(desk).get("/").text
+    assert tile(text, "Calls of the day").startswith("90% bogota:")
+    assert "9 of 10 calls used" in text
+
+
+def test_a_store_that_fills_up_is_seen(desk, store):
+    text = Pages(desk).get("/").text
+    assert re.search(r"\d+ MiB used, no limit is set", tile(text, "Store"))
+    store.config_set("maxmemory", round(store.info("memory")["used_memory"] * 1.1))
+    try:
+        full = Pages(desk).get("/").text
+    finally:
+        store.config_set("maxmemory", 0)
+    assert re.search(r"\d\d% of its memory", tile(full, "Store"))
+    assert re.search(r'<div class="tile (warn|bad)">\s*<dt>Store', full)
+
+
+def test_the_plot_is_empty_and_sound_before_anything_was_counted(desk):
+    text = Pages(desk).get("/").text
+    assert "Webhooks taken: 0, calls to wolkvox: 0, webhooks refused: 0 in the last hour." in text
+
+
+def test_no_number_of_a_customer_is_on_these_pages(desk):
+    ask(desk)
+    for address in ("/", "/accounts", "/accounts/bogota"):
+        text = Pages(desk).get(address).text
+        assert "80123456" not in text
+        assert "3001112233" not in text
+
+
+def test_the_quota_that_runs_out_first_is_the_tightest():
+    views = [_view("a", pushed_today=900, daily_limit=1000), _view("b", pushed_today=10, daily_limit=1000)]
+    resets = dict.fromkeys("ab", NOW + timedelta(hours=10))
+    forecasts = {"b": _outlook(quota_out_at=NOW + timedelta(hours=2)), "a": _outlook()}
+    seen = overview(views, forecasts, resets)
+    assert seen.tightest.account == "b"
+    assert [quota.account for quota in seen.quotas] == ["a", "b"]
+    late = {"b": _outlook(quota_out_at=NOW + timedelta(hours=11)), "a": _outlook()}
+    assert overview(views, late, resets).tightest == Quota(
+        account="a", used=900, limit=1000, out_at=None, resets_at=resets["a"]
+    )
+
+
+def _view(name, **more):
+    fields = {"state": "idle", "reason": None, "until": None, "queued": 0, "dead": 0, "pushed_today": 0}
+    return AccountView(**{"name": name, **fields, "daily_limit": None, "oldest_seconds": None, **more})
+
+
+def _outlook(**more):
+    return SimpleNamespace(**{"at_risk": 0, "drained_at": None, "quota_out_at": None, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "needs"),
+    [
+        ({}, False),
+        ({"state": "busy", "oldest_seconds": 9000}, False),
+        ({"oldest_seconds": 60}, False),
+        ({"oldest_seconds": 9000}, True),
+        ({"state": "idle", "reason": "due, but no worker takes it"}, True),
+        ({"state": "stopped"}, True),
+        ({"state": "waiting"}, True),
+        ({"state": "paused"}, True),
+    ],
+)
+def test_an_account_needs_a_look_when_more_than_its_turn_is_waited_for(more, needs):
+    assert needs_a_look(_view("a", **more)) is needs
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+
+def names(text):
+    return re.findall(r'data-name="Account"><a href="/accounts/([^"]+)"', text)
+
+
+def test_those_that_need_a_look_come_first_and_are_found_by_name_and_state(desk):
+    desk.pause("lima", "x")
+    pages = Pages(desk)
+    assert names(pages.get("/accounts").text) == ["lima", "bogota"]
+    assert names(pages.get("/accounts?q=OGO").text) == ["bogota"]
+    assert names(pages.get("/accounts?state=paused").text) == ["lima"]
+    assert "No account fits" in pages.get("/accounts?q=quito").text
+
+
+def test_many_accounts_come_by_pages_whose_filters_stay(tmp_path, store):
+    from support import account
+
+    text = "".join(account(f"a{number:03}", token=f"token-{number:03}") for number in range(120))
+    desk = make_desk(tmp_path, store, text)
+    desk.bind()
+    pages = Pages(desk)
+    seen, address = [], "/accounts?q=a"
+    while address:
+        shown = pages.get(address).text
+        seen += names(shown)
+        following = re.search(r'rel="next" href="([^"]+)"', shown)
+        address = following and following[1].replace("&amp;", "&")
+        assert address is None or "q=a" in address
+    assert sorted(seen) == [f"a{number:03}" for number in range(120)]
+
+
+@pytest.mark.parametrize("start", ["-1", "x", "9" * 30, "٣", ""])
+def test_a_made_up_start_is_the_first_page(desk, start):
+    assert names(Pages(desk).get(f"/accounts?start={start}").text) == ["bogota", "lima"]
+
+
+# --- one account --------------------------------------------------------------------------------
+
+
+def test_an_account_shows_its_rules_by_its_own_clock(desk):
+    text = Pages(desk).get("/accounts/lima").text
+    assert "America/Lima" in text
+    assert "salesforce lead" in text
+    assert "TOKEN" not in text
+    assert "token-of-lima" not in text
+
+
+def test_an_account_that_there_is_not_says_so(desk):
+    answer = Pages(desk).get("/accounts/medellin")
+    assert answer.status_code == 404
+    assert "There is nothing under this name" in answer.text
+
+
+def test_accounts_on_one_token_name_each_other(tmp_path, store):
+    text = two_accounts().replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA") + SOURCES_AND_ROUTES
+    desk = make_desk(tmp_path, store, text)
+    desk.bind()
+    assert re.search(
+        r"On the same token.*/accounts/lima", Pages(desk).get("/accounts/bogota").text, re.DOTALL
+    )
+
+
+def test_pausing_says_until_when_and_is_written_down(desk):
+    pages = Pages(desk)
+    done = pages.post("/accounts/bogota/pause", {"reason": "  the\ncampaign changes ", "for": "60"})
+    assert "Paused until" in done.text
+    view = desk.account("bogota")
+    assert (view.state, view.reason) == ("paused", "the campaign changes")
+    assert timedelta(minutes=58) < view.until - datetime.now(UTC) < timedelta(minutes=62)
+    entry = desk.audit.page()[0][0]
+    assert (entry.who, entry.what, entry.about) == ("ana", "pause", ("bogota",))
+
+
+def test_a_pause_ends_at_the_time_given_by_the_accounts_clock(desk):
+    local = (datetime.now(BOGOTA) + timedelta(days=1)).replace(second=0, microsecond=0)
+    Pages(desk).post("/accounts/bogota/pause", {"for": "at", "until": local.strftime("%Y-%m-%dT%H:%M")})
+    assert desk.account("bogota").until == local
+
+
+def test_a_pause_until_the_morning_ends_at_eight_by_the_accounts_clock(desk):
+    Pages(desk).post("/accounts/bogota/pause", {"for": "morning"})
+    until = desk.account("bogota").until.astimezone(BOGOTA)
+    assert (until.hour, until.minute) == (8, 0)
+    assert timedelta(0) < until - datetime.now(UTC) <= timedelta(days=1)
+
+
+def test_a_pause_without_an_end_waits_for_somebody(desk):
+    assert "Paused. What arrives is queued." in Pages(desk).post("/accounts/bogota/pause").text
+    assert desk.account("bogota").until is None
+
+
+@pytest.mark.parametrize("until", ["", "yesterday", "2020-01-01T10:00", "2200-01-01T10:00"])
+def test_an_end_that_cannot_be_pauses_nothing_and_says_why(desk, until):
+    done = Pages(desk).post("/accounts/bogota/pause", {"for": "at", "until": until})
+    assert "Not paused" in done.text
+    assert desk.account("bogota").state == "idle"
+    assert desk.audit.page()[0] == []
+
+
+def test_resuming_says_what_came_of_it(desk):
+    pages = Pages(desk)
+    desk.pause("bogota", "x")
+    assert "Resumed." in pages.post("/accounts/bogota/resume").text
+    assert "nothing changed" in pages.post("/accounts/bogota/resume").text
+    assert [entry.what for entry in desk.audit.page()[0]] == ["resume", "resume"]
+
+
+def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(desk):
+    ask(desk)
+    push(desk, Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
+    done = Pages(desk).post("/accounts/bogota/resume").text
+    assert "Resumed, but it is waiting" in done
+    assert desk.account("bogota").state == "waiting"
+
+
+def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(desk, sandbox):
+    done = Pages(desk).post("/accounts/bogota/test")
+    assert "wolkvox takes the token, and names 2 campaigns" in done.text
+    assert len(sandbox.calls()) == 1
+    assert desk.audit.page()[0][0].what == "test call"
+
+
+def test_a_test_call_is_told_in_the_readers_language(desk):
+    pages = Pages(desk, language="es")
+    assert "wolkvox acepta el token y nombra 2 campañas" in pages.post("/accounts/bogota/test").text
+    ask(desk)
+    push(desk, Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
+    told = pages.post("/accounts/bogota/test").text
+    assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
+
+
+def test_a_test_call_on_a_lane_in_use_is_not_made(desk, sandbox):
+    ask(desk)
+    lane = desk.lanes.bound()["bogota"]
+    desk.lanes.acquire(lane, "n", terms_of(desk.config.accounts["bogota"], datetime.now(UTC)))
+    done = Pages(desk).post("/accounts/bogota/test")
+    assert "not asked: a call is under way" in done.text
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "test"])
+def test_a_viewer_acts_on_nothing_and_sees_no_button(desk, act, sandbox):
+    desk.pause("lima", "x")
+    pages = Pages(desk, "viewer")
+    assert pages.post(f"/accounts/bogota/{act}").status_code == 403
+    assert desk.account("bogota").state == "idle"
+    assert sandbox.calls() == []
+    assert f"/{act}" not in pages.get("/accounts/lima").text
+
+
+def test_an_act_by_htmx_is_answered_by_the_new_state(desk):
+    done = Pages(desk).post("/accounts/bogota/pause", {"reason": "x"}, htmx=True)
+    assert done.status_code == 200
+    assert 'id="said"' in done.text
+    assert "paused" in done.text
+    assert "<!doctype" not in done.text
+
+
+# --- the audit log ------------------------------------------------------------------------------
+
+
+def test_only_an_admin_sees_the_audit_log(desk):
+    assert Pages(desk, "operator").get("/audit").status_code == 403
+    assert 'href="/audit"' not in Pages(desk, "operator").get("/").text
+    assert 'href="/audit"' in Pages(desk, "admin").get("/").text
+
+
+def test_the_audit_log_shows_and_finds_what_was_done(desk):
+    desk.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"], address="192.0.2.5")
+    desk.audit.note("ana", "pause", ["bogota"])
+    pages = Pages(desk, "admin")
+    text = pages.get("/audit").text
+    assert text.index("pause") < text.index("reveal telephone")
+    assert 'href="/recalls/rc_00000001a1b2"' in text
+    assert 'href="/accounts/bogota"' in text
+    found = pages.get("/audit?what=reveal").text
+    assert "192.0.2.5" in found
+    assert ">bogota</a>" not in found
+    assert "192.0.2.5" not in pages.get("/audit?who=ana").text
+
+
+def test_what_was_done_is_said_in_the_readers_language(desk):
+    desk.audit.note("luis", "failed sign-in")
+    desk.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"])
+    desk.audit.note("luis", "something new")
+    text = Pages(desk, "admin", language="es").get("/audit").text
+    assert "inicio de sesión fallido" in text
+    assert "mostrar telephone" in text
+    assert "something new" in text
+    assert "mostrar telephone" in Pages(desk, "admin", language="es").get("/audit?what=reveal").text
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "9" * 40 + "-1", "$", "+"])
+def test_a_made_up_cursor_is_the_first_page(desk, cursor):
+    desk.audit.note("ana", "pause", ["bogota"])
+    assert ">bogota</a>" in Pages(desk, "admin").get("/audit", query_string={"cursor": cursor}).text
+
+
+# --- many accounts ------------------------------------------------------------------------------
+
+
+class Reading:
+    """Reads how accounts stand, and counts how often."""
+
+    def __init__(self, many):
+        self.times, self.error = 0, None
+        self.views = [_view(f"a{number}") for number in range(MOST_AT_ONCE + 1 if many else 3)]
+
+    def __call__(self):
+        self.times += 1
+        if self.error:
+            raise self.error
+        return Standing(self.views, overview(self.views, {}, {}), NOW + timedelta(seconds=self.times))
+
+
+def standings(reading):
+    clock = [100.0]
+    return Standings(reading, lambda: clock[0]), clock
+
+
+def rest(standings):
+    standings._reading.join(10)
+
+
+def test_few_accounts_are_read_for_every_page():
+    reading = Reading(many=False)
+    seen, _ = standings(reading)
+    assert [seen.now().moment, seen.now().moment] == [NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)]
+
+
+def test_many_accounts_are_read_aside_while_a_page_shows_what_was_read_before():
+    reading = Reading(many=True)
+    seen, clock = standings(reading)
+    first = seen.now()
+    clock[0] += FRESH_SECONDS / 2
+    assert seen.now() is first
+    clock[0] += FRESH_SECONDS
+    assert seen.now() is first
+    rest(seen)
+    assert reading.times == 2
+    assert seen.now().moment == NOW + timedelta(seconds=2)
+
+
+def test_what_was_read_too_long_ago_is_not_shown():
+    reading = Reading(many=True)
+    seen, clock = standings(reading)
+    first = seen.now()
+    clock[0] += OLDEST_SECONDS + 1
+    assert seen.now() is not first
+
+
+def test_a_store_that_goes_away_is_told_once_what_is_kept_is_too_old():
+    reading = Reading(many=True)
+    seen, clock = standings(reading)
+    first = seen.now()
+    reading.error = StoreAwayError("x")
+    clock[0] += FRESH_SECONDS + 1
+    assert seen.now() is first
+    rest(seen)
+    clock[0] += OLDEST_SECONDS
+    with pytest.raises(StoreAwayError):
+        seen.now()

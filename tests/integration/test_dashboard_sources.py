@@ -1,0 +1,293 @@
+"""The pages of sources and alerts: address, set-up with the real values, live state, alarm, test of channels."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import threading
+import tomllib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from werkzeug.serving import make_server
+
+from integration.app import compose
+from integration.config import JsonSource
+from integration.dashboard import setup
+from integration.sources.schemes import SCHEMES
+from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
+from support.alert_receivers import HttpReceiver, running
+from support.dashboard_client import Pages
+from workers.alerts import next_steps
+from workers.watchman import Watchman
+
+SITE = '\n[dashboard]\npublic_url = "https://ringback.example.com"\n'
+TEXT = two_accounts() + SOURCES_AND_ROUTES
+
+
+@pytest.fixture
+def desk(tmp_path, store):
+    return make_desk(tmp_path, store, TEXT + SITE)
+
+
+def heard(desk, source, result):
+    desk.tally.delivery(source, result)
+    desk.tallies.flush()
+
+
+def words(answer):
+    assert answer.status_code == 200
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
+
+
+# --- the list ----------------------------------------------------------------------------------
+
+
+def test_each_source_shows_whether_it_is_heard(desk):
+    heard(desk, "forms", "admitted")
+    heard(desk, "hubspot", "not verified")
+    text = words(Pages(desk).get("/sources"))
+    assert text.index("hubspot") < text.index("salesforce") < text.index("forms"), (
+        "who needs a look comes first"
+    )
+    assert "every delivery is refused" in text
+    assert "waiting for the first event" in text
+    assert " heard " in text
+
+
+def test_a_source_that_waits_turns_live_when_its_first_event_comes(desk):
+    pages = Pages(desk)
+    assert "Waiting for the first event" in words(pages.get("/sources/forms"))
+    heard(desk, "forms", "admitted")
+    text = words(pages.get("/sources/forms"))
+    assert "Waiting for the first event" not in text
+    assert "1 taken" not in text or "heard" in text
+    assert 'id="heard"' in pages.get("/sources/forms").text, "it is asked for again while it is seen"
+
+
+def test_refusals_are_counted_and_lead_to_their_reasons(desk):
+    for _ in range(3):
+        heard(desk, "hubspot", "not verified")
+    page = Pages(desk).get("/sources/hubspot")
+    assert "3 deliveries were refused and none taken since" in words(page)
+    assert "/deliveries?source=hubspot&amp;result=refused" in page.text
+
+
+def test_an_unknown_source_is_a_page_that_says_so(desk):
+    assert Pages(desk).get("/sources/nobody").status_code == 404
+
+
+# --- address -----------------------------------------------------------------------------------
+
+
+def test_the_key_of_an_address_is_masked_until_an_operator_reveals_it_and_that_is_noted(desk):
+    pages = Pages(desk)
+    page = pages.get("/sources/salesforce")
+    assert ENVIRON["URL_KEY"] not in page.text
+    assert "https://ringback.example.com/hooks/salesforce/••••" in page.text
+    revealed = pages.post("/sources/salesforce/reveal", htmx=True)
+    assert f"https://ringback.example.com/hooks/salesforce/{ENVIRON['URL_KEY']}" in revealed.text
+    (entry,), _ = desk.audit.page()
+    assert (entry.who, entry.what, entry.about) == ("ana", "reveal", ("source:salesforce",))
+
+
+def test_a_viewer_reveals_nothing(desk):
+    pages = Pages(desk, "viewer")
+    assert "Reveal" not in words(pages.get("/sources/salesforce"))
+    assert pages.post("/sources/salesforce/reveal").status_code == 403
+
+
+def test_the_address_is_the_one_that_hubspot_signs_where_it_is_configured(tmp_path, store):
+    text = TEXT.replace(
+        'kind = "hubspot"', 'kind = "hubspot"\npublic_url = "https://hooks.example.com/hooks/hubspot"'
+    )
+    assert (
+        "https://hooks.example.com/hooks/hubspot"
+        in Pages(make_desk(tmp_path, store, text)).get("/sources/hubspot").text
+    )
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
+@pytest.mark.parametrize("name", ["hubspot", "salesforce", "forms"])
+def test_no_page_holds_a_secret(desk, role, name):
+    text = Pages(desk, role).get(f"/sources/{name}").text
+    for secret in ENVIRON.values():
+        assert secret not in text
+
+
+# --- how it is set up --------------------------------------------------------------------------
+
+
+def test_hubspots_steps_name_the_properties_and_fields_of_the_routes(desk):
+    text = words(Pages(desk).get("/sources/hubspot"))
+    assert "property callback_at" in text
+    assert "signatures must name v2" in text
+    assert "add a lookup" in text
+
+
+def test_salesforces_steps_name_fields_and_organization(desk):
+    text = words(Pages(desk).get("/sources/salesforce"))
+    assert "Wolkvox_Campaign__c , Id , MobilePhone , Callback_At__c" in text
+    assert "00Dxx0000000000EAA" in text
+
+
+@pytest.mark.parametrize("name", ["hubspot", "salesforce", "forms"])
+def test_both_languages_have_every_step(desk, name):
+    spanish = Pages(desk, language="es").get(f"/sources/{name}")
+    assert "Cómo configurarlo" in spanish.text
+    assert "How to set it up" not in spanish.text
+
+
+def test_a_sample_has_the_fields_of_the_first_route():
+    from integration.config_file import load
+
+    tomorrow = datetime(2030, 6, 4, 20, 30, tzinfo=UTC)
+    config = _config(load, 'events = "body.data.items"\n', "event.kind == 'callback' and event.lead.phone")
+    sample = setup.sample_of(config, config.sources["x"], tomorrow)
+    assert tomllib.loads(f"a = {sample.replace(': ', ' = ')}")["a"] == {
+        "data": {
+            "items": [
+                {"kind": "callback", "lead": {"phone": "3211234567"}, "id": "80123456", "day": "04/06/2030"}
+            ]
+        }
+    }
+
+
+def _config(load, more, when, folder=None):
+    import tempfile
+    from pathlib import Path
+
+    text = two_accounts() + (
+        f'[sources.x]\nkind = "json"\nverify = "bearer"\nsecrets = "s3cret-word"\n{more}'
+        f'[[routes]]\nname = "r"\nsource = "x"\naccount = "bogota"\nwhen = "{when}"\ncampaign_id = "1"\n'
+        'customer_id = "{{ event.id }}"\nrecall_telephone = "{{ event.lead.phone }}"\n'
+        "recall_date = '{{ event.day | date(\"%d/%m/%Y\") }}'\n"
+    )
+    with tempfile.TemporaryDirectory() as path:
+        (Path(path) / "ringback.toml").write_text(text)
+        return load(Path(path) / "ringback.toml", ENVIRON)
+
+
+SHAPES = [
+    {"verify": "standard-webhooks", "secrets": (ENVIRON["FORMS_SECRET"],)},
+    {"verify": "hmac-sha256", "secrets": ("word 'of' $two",), "header": "X-Signature", "prefix": "sha256="},
+    {"verify": "hmac-sha256", "secrets": ("word",), "header": "X-Hub", "encoding": "base64"},
+    {"verify": "bearer", "secrets": ("a-bearer-word",)},
+    {"verify": "basic", "secrets": ("user:pass word",)},
+    {"verify": "header", "secrets": ("a-header-word",), "header": "X-Api-Key"},
+    {"verify": "url-key", "url_key": "a-url-key-0123456789"},
+]
+
+
+def test_every_scheme_is_tried():
+    assert {shape["verify"] for shape in SHAPES} == set(SCHEMES)
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("sh", "curl", "openssl", "od", "base64"))), reason="a tool is missing"
+)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape['verify']} {shape.get('encoding', '')}")
+def test_the_command_that_is_shown_is_taken(tmp_path, store, shape):
+    lines = "\n".join(f"{key} = {_toml(value)}" for key, value in shape.items())
+    forms = re.search(r"\[sources\.forms\].*?\n\n", SOURCES_AND_ROUTES, re.DOTALL)[0]
+    text = two_accounts() + SOURCES_AND_ROUTES.replace(forms, f'[sources.forms]\nkind = "json"\n{lines}\n\n')
+    desk = make_desk(tmp_path, store, text)
+    source = desk.config.sources["forms"]
+    server = make_server("127.0.0.1", 0, compose(desk, NoRates()), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        address = setup.address_of(source, f"http://127.0.0.1:{server.server_port}", revealed=True).text
+        sample = setup.sample_of(desk.config, source, datetime.now(UTC) + timedelta(days=1))
+        command = setup.command_of(source, address, sample)
+        secret = shape.get("secrets", ("",))[0]
+        done = subprocess.run(
+            ["sh", "-c", command], env={**os.environ, "SECRET": secret, "no_proxy": "*"},
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+    assert '"recalls":["rc_' in done.stdout.replace(" ", ""), done.stdout + done.stderr
+    assert not secret or secret not in command
+
+
+def _toml(value):
+    import json
+
+    return json.dumps(list(value)) if isinstance(value, tuple) else json.dumps(value)
+
+
+def test_a_header_with_signs_of_the_shell_stays_text():
+    source = JsonSource(
+        name="x", kind="json", verify="hmac-sha256", secrets=("s",), header="X-A`b$c", prefix='"$(id)`'
+    )
+    command = setup.command_of(source, "https://x.example.com/hooks/x", '{"it": "it\'s"}')
+    assert '\\"\\$(id)\\`$signature' in command
+    assert "'{\"it\": \"it'\\''s\"}'" in command
+
+
+# --- alarms ------------------------------------------------------------------------------------
+
+RULES = '[[alerts.rules]]\nkind = "source-silent"\nsources = "forms"\nhours = 4\n'
+
+
+class Nobody:
+    def alert_begins(self, *told):
+        """Nobody listens."""
+
+    alert_is_over = alert_begins
+
+
+def test_a_source_without_a_rule_says_how_to_add_one(desk):
+    assert "kind = &#34;source-silent&#34;" in Pages(desk).get("/sources/forms").text
+
+
+def test_a_silent_source_shows_its_alarm(tmp_path, store):
+    desk = make_desk(tmp_path, store, TEXT + SITE + RULES)
+    heard(desk, "forms", "admitted")
+    later = datetime.now(UTC) + timedelta(hours=5)
+    Watchman(desk, "web:1", Nobody(), lambda: later).judge()
+    pages = Pages(desk)
+    assert "silent" in words(pages.get("/sources"))
+    assert "source-silent 4 hours" in words(pages.get("/sources/forms"))
+    assert "Source forms has been silent for 5 hours" in words(pages.get("/alerts"))
+    assert "La fuente forms calla desde hace 5 horas" in words(Pages(desk, language="es").get("/alerts"))
+    much_later = later + timedelta(minutes=2)
+    heard(desk, "forms", "admitted")
+    for moment in (later, much_later):
+        known = {alert.key: alert for alert in desk.alerts.holding()}
+        desk.alerts.settle(next_steps(known, {}, moment), moment)
+    text = words(pages.get("/alerts"))
+    assert "No rule holds." in text
+    assert "Over" in text
+
+
+def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
+    desk = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "lane-stopped"\n')
+    desk.bind()
+    reason = "wolkvox does not take the token: check the account's token and server, then resume"
+    store.hset(f"{{ringback}}:lane:{desk.lanes.bound()['bogota']}", "stopped", reason)
+    Watchman(desk, "web:1", Nobody()).judge()
+    assert reason in html.unescape(words(Pages(desk).get("/alerts")))
+    spanish = html.unescape(words(Pages(desk, language="es").get("/alerts")))
+    assert "La cuenta bogota está detenida" in spanish
+    assert "does not take" not in spanish
+
+
+def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
+    with running(HttpReceiver()) as receiver:
+        channel = f'[alerts.channels.chat]\nkind = "slack"\nurl = "{receiver.url}"\n'
+        desk = make_desk(tmp_path, store, TEXT + SITE + channel)
+        assert "secretpart" not in Pages(desk).get("/alerts").text
+        assert "Sent to chat. Has it arrived?" in words(Pages(desk).post("/alerts/chat/test"))
+        receiver.answers = [500]
+        assert "chat did not take the test: answered 500" in words(Pages(desk).post("/alerts/chat/test"))
+        assert len(receiver.posts) == 1
+        assert Pages(desk, "viewer").post("/alerts/chat/test").status_code == 403
+        assert Pages(desk).post("/alerts/nobody/test").status_code == 404
+    assert {entry.what for entry in desk.audit.page()[0]} == {"test alert"}

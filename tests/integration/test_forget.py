@@ -1,0 +1,348 @@
+"""Forgetting a person: nothing of him is left anywhere, nobody else is harmed, and the promises hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integration.app import compose
+from integration.mention import Person
+from integration.recall import Filter, State
+from support import (
+    SOURCES_AND_ROUTES,
+    NoRates,
+    as_bytes,
+    make_desk,
+    parked_events,
+    signed,
+    two_accounts,
+    url_of,
+)
+from support.cli_runner import Ringback
+from support.dashboard_client import Pages, SignedIn
+from workers.lane import Outcome, Terms
+
+NOW = datetime.now(UTC)
+SOON = (NOW + timedelta(days=1)).replace(microsecond=0).isoformat()
+CUSTOMER, NUMBER = "80123456", "3001112233"
+OTHER, OTHER_NUMBER = "90999999", "3009998877"
+LISTED = SOURCES_AND_ROUTES.replace(
+    'kind = "json"', 'kind = "json"\nevents = "body.items"\ndedup_key = "{{ event.id }}"'
+)
+TERMS = Terms(
+    lease_seconds=67, quiet_seconds=62, daily_limit=None, day="2030-01-01", day_ends=datetime(2030, 1, 1, tzinfo=UTC)
+)  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path, store):
+    return make_desk(tmp_path, store, two_accounts() + LISTED)
+
+
+class World:
+    def __init__(self, desk, run):
+        self.desk = desk
+        self.run = run
+        self.client = compose(desk, NoRates(), SignedIn()).test_client()
+        self.sent = 0
+
+    def send(self, *items, source="forms"):
+        body = as_bytes({"items": list(items)})
+        headers = signed(self.desk, source, body, url=f"http://localhost/hooks/{source}")
+        answer = self.client.post(f"/hooks/{source}", data=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+        return answer.json
+
+    def item(self, customer=CUSTOMER, phone=NUMBER, at=SOON, **more):
+        self.sent += 1
+        return {"id": f"e{self.sent}", "customer": customer, "phone": phone, "at": at, **more}
+
+    def acquire(self):
+        return self.desk.lanes.acquire(self.desk.lanes.bound()["bogota"], "n1", TERMS)[0]
+
+    def finish(self, claim, **outcome):
+        lane = self.desk.lanes.bound()["bogota"]
+        self.desk.lanes.finish(lane, claim, 1, Outcome(**outcome), more=False, terms=TERMS)
+
+    def recalls(self, **which):
+        return list(self.desk.recalls.every(Filter(**which)))
+
+    def everything(self) -> str:
+        """All that the store holds, as text, bodies unpacked; a second way of looking beside the product's."""
+        import zlib
+
+        client, told = self.desk.store.client, []
+        for key in client.scan_iter("*"):
+            told.append(key)
+            kind = client.type(key)
+            if kind == "hash":
+                for name, value in client.hgetall(key).items():
+                    told += [name, value]
+                    if name == "body":
+                        told.append(zlib.decompress(value.encode("utf-8", "surrogateescape")).decode())
+            elif kind == "zset":
+                told += client.zrange(key, 0, -1)
+            elif kind == "stream":
+                told += [text for _, fields in client.xrange(key) for pair in fields.items() for text in pair]
+            elif kind == "string":
+                told.append(client.get(key))
+            elif kind == "set":
+                told += client.smembers(key)
+        return "\n".join(told)
+
+
+@pytest.fixture
+def world(desk, tmp_path, store):
+    desk.bind()
+    return World(desk, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
+
+
+def leave_traces_everywhere(world):
+    """The person and somebody else, in every place where the store holds people."""
+    world.send(world.item(), world.item(OTHER, OTHER_NUMBER))
+    claim = world.acquire()
+    answer = f'{{"msg": "customer {CUSTOMER} at {NUMBER}"}}'
+    world.finish(claim, kind="ended", state="dead", reason=f"refused {NUMBER}", answer=answer, passed=True)
+    world.send(world.item(campaign="20"), world.item(OTHER, OTHER_NUMBER, campaign="20"))
+    world.send(world.item(at="next week"), world.item(OTHER, OTHER_NUMBER, at="next week"))
+    world.send(
+        {"id": "e-ignored", "customer": CUSTOMER, "phone": "ignore me", "note": NUMBER},
+        world.item(OTHER, OTHER_NUMBER),
+    )
+
+
+def is_told(text, *, customer=True):
+    found = [NUMBER in text, NUMBER[::-1][4:] in text]
+    return any([*found, customer and CUSTOMER in text])
+
+
+@pytest.mark.parametrize("how", [("--customer", CUSTOMER), ("--telephone", "+57 300 111 2233")])
+def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(world, how):
+    leave_traces_everywhere(world)
+    named = {"customer_id": CUSTOMER} if how[0] == "--customer" else {"telephones": (NUMBER,)}
+    world.desk.jobs.begin("cancel", Filter(**named), who="ana", reason="no")
+    assert is_told(world.everything())
+    others = {recall.id: recall.state for recall in world.recalls(customer_id=OTHER)}
+    assert others
+    done = world.run.json("forget", *how, "--yes")
+    assert (done["pushing"], done["left"]) == ([], [])
+    assert done["removed"]["recalls"] == 2
+    text = world.everything()
+    assert [line for line in text.split("\n") if is_told(line)] == []
+    assert {recall.id: recall.state for recall in world.recalls()} == others
+    parked = parked_events(world.desk)
+    assert [OTHER in record["event"] for record in parked] == [True]
+    (entry, *_) = world.desk.audit.page()[0]
+    assert (entry.who, entry.what) == ("command line", "forget")
+    assert not is_told(" ".join(entry.about))
+
+
+def test_the_search_afterwards_finds_what_was_overlooked(world, monkeypatch):
+    leave_traces_everywhere(world)
+    store = world.desk.store
+    for key, write in (
+        ("overlooked:text", lambda key: store.client.set(key, f"about {NUMBER}")),
+        ("overlooked:list", lambda key: store.client.zadd(key, {f"x\0{CUSTOMER}": 1})),
+        ("overlooked:hash", lambda key: store.client.hset(key, "tel", "+57 300-111 22.33")),
+        ("overlooked:log", lambda key: store.client.xadd(key, {"who": NUMBER})),
+        ("overlooked:set", lambda key: store.client.sadd(key, f"tel:{NUMBER}")),
+    ):
+        write(store.key(key))
+    by_number = world.run.json("forget", "--telephone", NUMBER, "--yes", status=1)
+    assert sorted(by_number["left"]) == [f"overlooked:{n}" for n in ("hash", "log", "set", "text")]
+    by_customer = world.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)
+    assert by_customer["left"] == ["overlooked:list"]
+
+
+def test_an_event_sent_again_after_its_customer_was_forgotten_is_still_the_same(world):
+    item = world.item()
+    first = world.send(item)
+    world.run.json("forget", "--customer", CUSTOMER, "--yes")
+    again = world.send(item)
+    assert again["recalls"] == first["recalls"]
+    assert world.recalls() == []
+
+
+def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed(tmp_path, store):
+    text = LISTED.replace('kind = "json"', 'kind = "json"\nevent_time = "{{ event.said }}"')
+    desk = make_desk(tmp_path, store, two_accounts() + text)
+    desk.bind()
+    world = World(desk, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
+
+    def said(minutes):
+        return (NOW - timedelta(minutes=minutes)).isoformat()
+
+    world.send(world.item(said=said(5)))
+    world.run.json("forget", "--customer", CUSTOMER, "--yes")
+    assert not is_told(world.everything())
+    world.send(world.item(said=said(9)))
+    assert [recall.state for recall in world.recalls()] == [State.CANCELLED]
+    world.send(world.item(said=said(1)))
+    assert [recall.state for recall in world.recalls()] == [State.QUEUED, State.CANCELLED]
+
+
+def test_the_trace_of_a_forgotten_customer_fades(world):
+    world.send(world.item())
+    world.run.json("forget", "--customer", CUSTOMER, "--yes")
+    lane = world.desk.lanes.bound()["bogota"]
+    newest = world.desk.store.key(f"lane:{lane}:newest")
+    assert world.desk.store.client.hlen(newest) == 1
+    world.desk.ledger.purge(before=NOW + timedelta(days=99))
+    assert world.desk.store.client.hlen(newest) == 0
+
+
+def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(world, monkeypatch):
+    from integration.commands import people
+
+    world.send(world.item(), world.item(campaign="20"))
+    claim = world.acquire()
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            world.finish(claim, kind="ended", state="accepted", reason="202", passed=True)
+
+    monkeypatch.setattr(people, "sleep", sleep)
+    done = world.run("forget", "--customer", CUSTOMER, "--yes")
+    assert done.exit_code == 0, done.output
+    assert len(waits) == 2
+    assert re.search(r"2  recalls removed", done.output)
+    assert world.recalls() == []
+
+
+def test_what_is_being_pushed_for_too_long_is_told(world, monkeypatch):
+    from integration.commands import people
+
+    monkeypatch.setattr(people, "WAIT_SECONDS", 0)
+    world.send(world.item())
+    claim = world.acquire()
+    done = world.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)
+    assert done["pushing"] == [claim.recall_id]
+    assert [recall.state for recall in world.recalls()] == [State.PUSHING]
+
+
+def test_forgetting_asks_first_and_tells_how_much_there_is(world):
+    world.send(world.item())
+    asked = world.run("forget", "--customer", CUSTOMER, standard_input=b"n\n")
+    assert asked.exit_code == 1
+    assert "1  recalls" in asked.output
+    assert CUSTOMER not in asked.output
+    assert len(world.recalls()) == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(), ("--customer", "1", "--telephone", NUMBER), ("--telephone", "2233"), ("--telephone", "hello")],
+)
+def test_who_is_meant_must_be_said(world, args):
+    assert world.run("forget", *args, "--yes").exit_code == 2
+
+
+def test_a_short_id_harms_nobody_elses_events(world):
+    world.send(world.item("10"), world.item(OTHER, OTHER_NUMBER, at="next week", campaign="10"))
+    done = world.run("forget", "--customer", "10", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "shorter than 5 characters" in done.output
+    assert len(parked_events(world.desk)) == 1
+
+
+# --- giving out --------------------------------------------------------------------------------
+
+
+def test_a_persons_history_is_whole_and_holds_nobody_else(world):
+    leave_traces_everywhere(world)
+    told = world.run("export", "--customer", CUSTOMER)
+    assert told.exit_code == 0, told.output
+    assert OTHER not in told.stdout
+    assert OTHER_NUMBER not in told.stdout
+    import json
+
+    history = json.loads(told.stdout)
+    assert {recall["customer_id"] for recall in history["recalls"]} == {CUSTOMER}
+    assert len(history["recalls"]) == 2
+    assert [event["customer"] for one in history["deliveries"] for event in one["events"]] == [CUSTOMER] * 4
+    assert [one["event"]["customer"] for one in history["parked"]] == [CUSTOMER]
+    assert world.desk.audit.page()[0][0].what == "export"
+
+
+def test_a_history_as_csv_holds_no_formula(world):
+    world.send(world.item("=1+1", NUMBER, campaign="@SUM(1)"))
+    told = world.run("export", "--telephone", NUMBER, "--csv")
+    (head, row) = csv.reader(io.StringIO(told.stdout))
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["customer_id"], cells["campaign_id"]) == ("'=1+1", "'@SUM(1)")
+
+
+# --- mentions ----------------------------------------------------------------------------------
+
+RINGS = Person(endings=(NUMBER,))
+NAMES = Person(customer=CUSTOMER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(NUMBER, f"+57{NUMBER}", "+57 (300) 111-22.33", "tel=%2B57+300+111+2233", "300 111 2233 or so"),
+        *("<Phone>300-111-2233</Phone>", '"300\\u00a0111\\u00a02233"', f"9{NUMBER}", "&#43;573001112233"),
+    ],
+)
+def test_a_number_is_seen_however_it_is_written(text):
+    assert RINGS.in_text(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["3001112234", f"{NUMBER}4", "300111", "1234567890123456789" + NUMBER, "", "2233"]
+)
+def test_another_number_is_not_taken_for_it(text):
+    assert not RINGS.in_text(text)
+
+
+@given(st.text(st.sampled_from("0123456789 ab-_:"), max_size=40))
+def test_an_id_is_seen_as_a_whole_word_only(text):
+    words = re.findall(r"\w+", text)
+    assert NAMES.in_text(text) == (CUSTOMER in words)
+    assert replace(NAMES, customer=text.strip() or "x").in_text(f"[{text.strip()}]") == (
+        len(text.strip()) >= 5
+    )
+
+
+# --- on the dashboard --------------------------------------------------------------------------
+
+
+def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, desk):
+    leave_traces_everywhere(world)
+    admin = Pages(desk, "admin")
+    given_out = admin.post("/person/export", {"customer": CUSTOMER})
+    assert given_out.headers["Content-Disposition"] == 'attachment; filename="history.json"'
+    assert len(given_out.json["recalls"]) == 2
+    assert OTHER not in given_out.text
+    done = admin.post("/person/forget", {"telephone": "+57 300 111 2233"})
+    assert "nothing is left" in done.text
+    assert not is_told(done.text)
+    assert [recall.customer_id for recall in world.recalls()] == [OTHER] * 3
+    assert [(entry.who, entry.what) for entry in desk.audit.page()[0]] == [
+        ("ana", "forget"),
+        ("ana", "export"),
+    ]
+
+
+@pytest.mark.parametrize("who", [{}, {"customer": "1", "telephone": NUMBER}, {"telephone": "2233"}])
+@pytest.mark.parametrize("what", ["export", "forget"])
+def test_on_the_dashboard_too_it_must_be_said_who_is_meant(world, desk, who, what):
+    assert Pages(desk, "admin").post(f"/person/{what}", who).status_code == 422
+    assert desk.audit.page()[0] == []
+
+
+def test_only_admins_give_out_or_forget(world, desk):
+    operator = Pages(desk, "operator")
+    assert operator.get("/person").status_code == 403
+    for what in ("export", "forget"):
+        assert operator.post(f"/person/{what}", {"customer": CUSTOMER}).status_code == 403

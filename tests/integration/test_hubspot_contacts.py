@@ -1,0 +1,343 @@
+"""Reading contacts, against a stub that behaves as HubSpot documents it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from integration import hubspot_contacts
+from integration.config import Lookup
+from integration.hubspot_contacts import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
+from support.hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
+
+
+@pytest.fixture
+def hubspot():
+    with HubspotStub() as stub:
+        stub.add("101", phone="+573001112233", numero_documento="C-1")
+        stub.add("102", phone=None)
+        yield stub
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    monkeypatch.setattr(hubspot_contacts, "_GATES", hubspot_contacts._Gates())
+    hubspot_contacts._client.cache_clear()
+
+
+def lookup(stub, *, token=TOKEN, base_url=None):
+    return Lookup(token=token, properties=("phone", "numero_documento"), base_url=base_url or stub.base_url)
+
+
+def away(stub, ids=("101",), **options) -> ContactsAway:
+    with pytest.raises(ContactsAway) as caught:
+        read_contacts(lookup(stub, **options), ids)
+    said = str(caught.value) + caught.value.reason + repr(caught.value)
+    assert TOKEN not in said
+    assert "573001112233" not in said
+    return caught.value
+
+
+# --- what is read ------------------------------------------------------------------------------
+
+
+def test_a_contact_comes_as_hubspot_answered_it(hubspot):
+    found = read_contacts(lookup(hubspot), ("101",))
+    assert found["101"]["id"] == "101"
+    assert found["101"]["properties"] == {
+        "phone": "+573001112233",
+        "numero_documento": "C-1",
+        "hs_object_id": "101",
+    }
+    assert found["101"]["archived"] is False
+
+
+def test_the_request_is_the_documented_one(hubspot):
+    read_contacts(lookup(hubspot, base_url=hubspot.base_url + "/"), ("101", "102"))
+    assert hubspot.asked == [
+        {"path": PATH, "properties": ["phone", "numero_documento"], "inputs": [{"id": "101"}, {"id": "102"}]}
+    ]
+    assert hubspot.headers[0]["authorization"] == f"Bearer {TOKEN}"
+    assert hubspot.headers[0]["content-type"] == "application/json"
+
+
+def test_more_than_a_hundred_are_asked_for_in_several_requests(hubspot):
+    ids = tuple(str(number) for number in range(1000, 1250))
+    for contact in ids:
+        hubspot.add(contact, phone=contact)
+    assert tuple(read_contacts(lookup(hubspot), ids)) == ids
+    assert [len(asked["inputs"]) for asked in hubspot.asked] == [100, 100, 50]
+
+
+def test_an_id_that_comes_twice_is_asked_once(hubspot):
+    assert set(read_contacts(lookup(hubspot), ("101", "101"))) == {"101"}
+    assert hubspot.asked[0]["inputs"] == [{"id": "101"}]
+
+
+def test_a_contact_that_does_not_exist_is_absent_and_the_others_come(hubspot):
+    assert set(read_contacts(lookup(hubspot), ("101", "999", "102"))) == {"101", "102"}
+    assert len(hubspot.asked) == 1
+
+
+def test_an_id_that_is_no_number_is_absent_and_spoils_no_batch(hubspot):
+    assert set(read_contacts(lookup(hubspot), ("101", "x'; drop", "", "١٢"))) == {"101"}
+
+
+def test_nothing_to_ask_is_no_request(hubspot):
+    assert read_contacts(lookup(hubspot), ()) == {}
+    assert hubspot.asked == []
+
+
+def test_a_merged_contact_comes_under_the_id_that_was_asked(hubspot):
+    hubspot.merged["55"] = "101"
+    found = read_contacts(lookup(hubspot), ("55", "102", "999"))
+    assert found["55"]["id"] == "101"
+    assert set(found) == {"55", "102"}
+
+
+def test_a_merged_contact_comes_beside_the_one_it_was_merged_into(hubspot):
+    hubspot.merged["55"] = "101"
+    found = read_contacts(lookup(hubspot), ("101", "55"))
+    assert found["55"]["id"] == found["101"]["id"] == "101"
+
+
+def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests(hubspot):
+    hubspot.faults.append(Fault(status=200, body=b'{"status":"COMPLETE","results":[]}'))
+    read_contacts(lookup(hubspot), tuple(str(number) for number in range(2000, 2100)))
+    assert len(hubspot.asked) == 1 + hubspot_contacts.READ_ALONE
+
+
+# --- when it cannot be read --------------------------------------------------------------------
+
+
+def test_a_refused_token_is_said_to_be_refused(hubspot):
+    assert "the token is refused" in away(hubspot, token="pat-na1-other").reason
+
+
+def test_a_token_without_the_scope_is_said_to_be_refused(hubspot):
+    hubspot.faults.append(Fault(status=403, body=b'{"category":"MISSING_SCOPES"}'))
+    assert "crm.objects.contacts.read" in away(hubspot).reason
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 502, 503, 302])
+def test_any_other_status_is_away_with_its_number(hubspot, status):
+    headers = {"Location": hubspot.base_url + "/elsewhere"} if status == 302 else {}
+    hubspot.faults.append(Fault(status=status, headers=headers))
+    caught = away(hubspot)
+    assert str(status) in caught.reason
+    assert caught.retry_after_seconds is None
+    assert len(hubspot.asked) == 1
+
+
+def test_a_503_is_asked_again_when_it_says(hubspot):
+    hubspot.faults.append(Fault(status=503, headers={"Retry-After": "7"}))
+    assert away(hubspot).retry_after_seconds == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html>maintenance</html>", "not JSON"),
+        (b"", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "no list of results"),
+        (b'{"results":{}}', "no list of results"),
+        (b'{"results":[],"errors":"none"}', "no list of results"),
+        (b'{"results":[{"id":101,"properties":{}}]}', "not a contact"),
+        (b'{"results":[{"id":"101"}]}', "not a contact"),
+        (b'{"results":["101"]}', "not a contact"),
+        (b'{"status":"PENDING","results":[]}', "not finished"),
+    ],
+)
+def test_an_answer_that_is_not_as_documented_is_away(hubspot, body, words):
+    hubspot.faults.append(Fault(status=200, body=body))
+    assert words in away(hubspot).reason
+
+
+def test_an_error_that_is_not_a_missing_contact_never_makes_one_look_missing(hubspot):
+    body = {"results": [], "errors": [{"category": "INTERNAL", "context": {"ids": ["101"]}}]}
+    hubspot.faults.append(Fault(status=207, body=json.dumps(body).encode()))
+    assert "could not read some" in away(hubspot).reason
+
+
+def test_an_answer_of_more_than_4_mib_is_away(hubspot):
+    hubspot.faults.append(Fault(status=200, body=b" " * (4 * 1024 * 1024 + 1)))
+    assert "4 MiB" in away(hubspot).reason
+
+
+def test_an_answer_is_never_unpacked(hubspot):
+    hubspot.faults.append(Fault(status=200, headers={"Content-Encoding": "gzip"}, body=b'{"results":[]}'))
+    assert read_contacts(lookup(hubspot), ("101",)) == {}
+    assert hubspot.headers[0]["accept-encoding"] == "identity"
+
+
+def test_a_connection_that_breaks_is_away(hubspot):
+    hubspot.faults.extend([Fault("drop"), Fault("cut")])
+    assert "broke" in away(hubspot).reason
+    assert "broke" in away(hubspot).reason
+
+
+def test_a_server_that_is_not_there_is_away(hubspot):
+    with HubspotStub() as gone:
+        pass
+    assert "cannot be reached" in away(hubspot, base_url=gone.base_url).reason
+
+
+def test_a_name_that_is_not_known_is_away(hubspot, monkeypatch):
+    def unknown(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(hubspot_contacts.socket, "getaddrinfo", unknown)
+    assert "cannot be reached" in away(hubspot, base_url="https://nowhere.invalid").reason
+
+
+@pytest.mark.parametrize("act", ["drip", "hang"])
+def test_a_server_that_drips_or_says_nothing_is_cut_off_in_time(hubspot, monkeypatch, act):
+    monkeypatch.setattr(hubspot_contacts, "REQUEST_SECONDS", 0.4)
+    hubspot.faults.append(Fault(act))
+    began = time.monotonic()
+    assert "no complete answer" in away(hubspot).reason
+    assert time.monotonic() - began < 3
+
+
+def test_a_name_look_up_that_hangs_is_cut_off_in_time(hubspot, monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(hubspot_contacts, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(hubspot_contacts.socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
+    try:
+        assert "no complete answer" in away(hubspot).reason
+    finally:
+        release.set()
+
+
+def test_all_requests_of_a_call_together_have_an_end(hubspot, monkeypatch):
+    monkeypatch.setattr(hubspot_contacts, "CALL_SECONDS", 0.4)
+    hubspot.faults.append(Fault("hang"))
+    began = time.monotonic()
+    away(hubspot)
+    assert time.monotonic() - began < 3
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+def test_429_waits_as_long_as_it_says(hubspot):
+    hubspot.faults.append(rate_limited("TEN_SECONDLY_ROLLING", Retry_After="3"))
+    assert away(hubspot).retry_after_seconds == 3
+
+
+def test_429_reads_a_date_as_well(hubspot):
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    hubspot.faults.append(rate_limited("SECONDLY", Retry_After=moment))
+    assert 85 < away(hubspot).retry_after_seconds <= 90
+
+
+@pytest.mark.parametrize("text", ["-5", "soon", "1e9", "inf", ""])
+def test_a_retry_after_that_cannot_be_read_counts_as_none(hubspot, text):
+    hubspot.faults.append(rate_limited("SECONDLY", Retry_After=text))
+    assert away(hubspot).retry_after_seconds == BURST_WAIT_SECONDS
+
+
+def test_429_without_retry_after_waits_for_the_interval(hubspot):
+    hubspot.faults.append(
+        rate_limited("TEN_SECONDLY_ROLLING", X_HubSpot_RateLimit_Interval_Milliseconds="2500")
+    )
+    assert away(hubspot).retry_after_seconds == 2.5
+
+
+def test_a_used_up_day_waits_longer(hubspot):
+    hubspot.faults.append(rate_limited("DAILY"))
+    caught = away(hubspot)
+    assert caught.retry_after_seconds == DAILY_WAIT_SECONDS
+    assert "daily" in caught.reason
+
+
+def test_a_429_that_is_not_json_is_away_all_the_same(hubspot):
+    hubspot.faults.append(Fault(status=429))
+    assert away(hubspot).retry_after_seconds == BURST_WAIT_SECONDS
+
+
+def test_no_call_is_made_while_a_429_asks_to_wait(hubspot):
+    hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
+    away(hubspot)
+    assert 0 < away(hubspot).retry_after_seconds <= 30
+    assert len(hubspot.asked) == 1
+
+
+def test_no_call_is_made_when_none_remains(hubspot):
+    hubspot.extra_headers = {
+        "X-HubSpot-RateLimit-Remaining": "0",
+        "X-HubSpot-RateLimit-Interval-Milliseconds": "10000",
+    }
+    assert read_contacts(lookup(hubspot), ("101",))
+    assert 9 < away(hubspot).retry_after_seconds <= 10
+    assert len(hubspot.asked) == 1
+
+
+def test_no_call_is_made_when_none_remains_today(hubspot):
+    hubspot.extra_headers = {"X-HubSpot-RateLimit-Daily-Remaining": "0"}
+    assert read_contacts(lookup(hubspot), ("101",))
+    assert away(hubspot).retry_after_seconds > 3000
+
+
+def test_calls_go_on_while_some_remain(hubspot):
+    hubspot.extra_headers = {"X-HubSpot-RateLimit-Remaining": "1"}
+    for _ in range(2):
+        assert read_contacts(lookup(hubspot), ("101",))
+
+
+def test_calls_go_on_when_the_wait_is_over(hubspot):
+    hubspot.faults.append(rate_limited("SECONDLY", Retry_After="0"))
+    away(hubspot)
+    assert read_contacts(lookup(hubspot), ("101",))
+
+
+def test_an_endless_wait_shuts_the_token_for_an_hour_at_most(hubspot):
+    hubspot.faults.append(rate_limited("SECONDLY", Retry_After="999999999"))
+    away(hubspot)
+    assert away(hubspot).retry_after_seconds <= DAILY_WAIT_SECONDS
+
+
+def test_one_tokens_limit_holds_no_other_back(hubspot):
+    hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
+    away(hubspot)
+    hubspot.token = "pat-na1-second"
+    assert read_contacts(lookup(hubspot, token="pat-na1-second"), ("101",))
+
+
+# --- connections -------------------------------------------------------------------------------
+
+
+def test_the_connection_is_used_again_by_the_next_call(hubspot):
+    for _ in range(3):
+        read_contacts(lookup(hubspot), ("101",))
+    assert hubspot.connections == 1
+
+
+def test_many_threads_read_at_once(hubspot):
+    for number in range(40):
+        hubspot.add(str(500 + number), phone=str(number))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: read_contacts(lookup(hubspot), (str(500 + n),)), range(40)))
+    assert [next(iter(contacts.values()))["properties"]["phone"] for contacts in found] == [
+        str(n) for n in range(40)
+    ]
+
+
+def test_a_cookie_is_never_sent_back(hubspot):
+    hubspot.extra_headers = {"Set-Cookie": "__cf_bm=abc; Path=/"}
+    read_contacts(lookup(hubspot), ("101",))
+    read_contacts(lookup(hubspot), ("101",))
+    assert all("cookie" not in headers for headers in hubspot.headers)
+
+
+def test_a_proxy_of_the_environment_is_not_used(hubspot, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert read_contacts(lookup(hubspot), ("101",))

@@ -1,0 +1,211 @@
+"""Jobs on a real store: retry and cancel of many, in steps, whoever dies in between."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from integration.errors import UnknownError
+from integration.recall import Filter, State
+from integration.reporting import SentryReporter
+from support import make_desk, two_accounts
+from support.seeded import fill
+from workers import jobs as working
+from workers.engine import Engine
+from workers.jobs import Jobs, Kind
+from workers.recalls import Recalls
+from workers.store import Store
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def world(store):
+    target = Store(store)
+    recalls = Recalls(target)
+    rung = []
+    return SimpleNamespace(
+        client=store, store=target, recalls=recalls, jobs=Jobs(target, recalls, rung.append), rung=rung
+    )
+
+
+def states(world) -> dict:
+    return {recall.id: recall.state for recall in world.recalls.every(Filter())}
+
+
+def count(world, state) -> int:
+    return sum(each is state for each in states(world).values())
+
+
+def run(world, job, owner="w1") -> int:
+    steps = 1
+    while world.jobs.advance(job.id, owner, {}, NOW):
+        steps += 1
+    return steps
+
+
+def test_a_job_retries_what_its_filter_finds_and_nothing_else(world):
+    fill(world.store, 300)
+    before = states(world)
+    job = world.jobs.begin(
+        Kind.RETRY, Filter(state=State.DEAD, campaign_id="10"), who="ana", reason="retried by ana"
+    )
+    meant = {
+        recall.id
+        for recall in world.recalls.every(Filter(state=State.DEAD, campaign_id="10"))
+    }  # fmt: skip
+    assert meant
+    run(world, job)
+    after = states(world)
+    assert {id_ for id_ in after if after[id_] is not before[id_]} == meant
+    assert {after[id_] for id_ in meant} == {State.QUEUED}
+    told = world.jobs.get(job.id)
+    assert (told.state, told.done, told.skipped, told.who) == ("done", len(meant), {}, "ana")
+    assert world.recalls.get(next(iter(meant))).history[-1].reason == "retried by ana"
+    assert set(world.rung) <= {"seeded0", "seeded1", "seeded2"}
+    assert world.jobs.running() == []
+
+
+def test_without_a_state_only_those_that_can_be_acted_on_are_meant(world):
+    fill(world.store, 200)
+    queued = count(world, State.QUEUED)
+    job = world.jobs.begin(Kind.CANCEL, Filter(), who="ana", reason="cancelled by ana")
+    run(world, job)
+    told = world.jobs.get(job.id)
+    assert (told.done, told.skipped) == (queued, {})
+    assert count(world, State.QUEUED) == 0
+
+
+def test_what_comes_after_a_job_began_is_not_touched(world):
+    fill(world.store, 50, states=(State.QUEUED,))
+    job = world.jobs.begin(Kind.CANCEL, Filter(state=State.QUEUED), who="ana", reason="no")
+    fill(world.store, 50, seed=2, states=(State.QUEUED,), first=1000)
+    run(world, job)
+    assert (count(world, State.CANCELLED), count(world, State.QUEUED)) == (50, 50)
+
+
+def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(world, monkeypatch):
+    monkeypatch.setattr(working, "STEP", 7)
+    fill(world.store, 60, states=(State.DEAD,))
+    clock = [0]
+    start = world.store.now_ms()
+    store = Store(world.client, clock=lambda: start + clock[0])
+    jobs = Jobs(store, world.recalls, world.rung.append)
+    job = jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
+    for _ in range(3):
+        assert jobs.advance(job.id, "dies", {}, NOW)
+    assert jobs.get(job.id).done == 21
+    # What the first ones became meanwhile is theirs: a job does not come back to them.
+    first = next(recall for recall in world.recalls.every(Filter(state=State.QUEUED)))
+    world.recalls.cancel(first.id, "by hand")
+    assert not jobs.advance(job.id, "next", {}, NOW)
+    clock[0] += 10_001
+    steps = 0
+    while jobs.advance(job.id, "next", {}, NOW):
+        steps += 1
+    assert not jobs.advance(job.id, "dies", {}, NOW)
+    told = jobs.get(job.id)
+    assert (told.state, told.done, told.skipped) == ("done", 60, {})
+    assert world.recalls.get(first.id).state is State.CANCELLED
+    assert all(len(recall.history) <= 3 for recall in world.recalls.every(Filter()))
+
+
+def test_a_step_whose_reply_was_lost_is_not_taken_again(world, monkeypatch):
+    monkeypatch.setattr(working, "STEP", 10)
+    fill(world.store, 30, states=(State.DEAD,))
+    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
+    ids = [recall.id for recall in world.recalls.every(Filter())]
+    assert world.store.call("take_job", job.id, "w1") == 1
+    acts = b'[{"id":"%s"}]' % ids[0].encode()
+    assert world.store.call("job_step", job.id, "w1", "", ids[0], acts)
+    assert world.store.call("job_step", job.id, "w1", "", ids[0], acts) == "lost"
+    assert world.jobs.get(job.id).done == 1
+    run(world, job)
+    assert world.jobs.get(job.id).done == 30
+
+
+def test_two_workers_at_once_share_nothing_of_a_job(world, monkeypatch):
+    monkeypatch.setattr(working, "STEP", 3)
+    fill(world.store, 120, states=(State.DEAD,))
+    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
+
+    def go(owner):
+        for _ in range(200):
+            world.jobs.advance(job.id, owner, {}, NOW)
+
+    threads = [threading.Thread(target=go, args=(f"w{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = world.jobs.get(job.id)
+    assert (told.state, told.done, told.skipped) == ("done", 120, {})
+
+
+def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(world, monkeypatch):
+    fill(world.store, 40, states=(State.QUEUED,))
+    job = world.jobs.begin(Kind.CANCEL, Filter(), who="ana", reason="no")
+    ids = [recall.id for recall in world.recalls.every(Filter())]
+    real = world.recalls.read
+
+    def slow_read(found):
+        world.recalls.cancel(ids[0], "by hand, in between")
+        world.client.delete(world.store.key(f"recall:{ids[1]}"))
+        return real(found) if ids[1] not in found else [*real(found), SimpleNamespace(id=ids[1])]
+
+    monkeypatch.setattr(world.recalls, "read", slow_read)
+    run(world, job)
+    told = world.jobs.get(job.id)
+    assert (told.done, told.skipped) == (38, {"cancelled": 1, "purged": 1})
+    assert told.looked_at == 40
+
+
+def test_a_stopped_job_stays_where_it_is(world, monkeypatch):
+    monkeypatch.setattr(working, "STEP", 10)
+    fill(world.store, 30, states=(State.DEAD,))
+    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again", total=30)
+    world.jobs.advance(job.id, "w1", {}, NOW)
+    assert world.jobs.stop(job.id)
+    assert not world.jobs.advance(job.id, "w1", {}, NOW)
+    assert not world.jobs.stop(job.id)
+    told = world.jobs.get(job.id)
+    assert (told.state, told.done, told.total) == ("stopped", 10, 30)
+    assert [each.id for each in world.jobs.latest()] == [job.id]
+    with pytest.raises(UnknownError):
+        world.jobs.stop("jb_none")
+
+
+def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
+    desk = make_desk(tmp_path, store)
+    fill(desk.store, 20, states=(State.EXPIRED,), ending=NOW - timedelta(days=20), days=1)
+    job = desk.jobs.begin(Kind.RETRY, Filter(accounts=frozenset({"bogota"})), who="ana", reason="again")
+    while desk.jobs.advance(job.id, "w1", desk.config.accounts, NOW):
+        pass
+    queued = list(desk.recalls.every(Filter(state=State.QUEUED)))
+    assert queued
+    assert all(recall.recall_date >= NOW + timedelta(minutes=30) for recall in queued)
+
+
+def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
+    desk = make_desk(tmp_path, store, two_accounts())
+    fill(desk.store, 450, states=(State.DEAD,))
+    engine = Engine(desk.watch, desk.store, desk._doorbell, SentryReporter())
+    job = desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
+    engine._go_on()
+    engine._jobs.shutdown(wait=True)
+    told = desk.jobs.get(job.id)
+    assert (told.state, told.done) == ("done", 450)
+    engine.stop()
+
+
+def test_a_job_grows_old(world):
+    from workers.ledger import Ledger
+
+    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
+    run(world, job)
+    Ledger(world.store).purge(before=NOW + timedelta(days=1))
+    assert world.jobs.latest() == []
+    assert not world.client.exists(world.store.key(f"job:{job.id}"))

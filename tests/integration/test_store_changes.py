@@ -1,0 +1,185 @@
+"""Changes of the store with everything real: killed and restarted, an old copy put back, a replica promoted.
+
+Workers are Celery processes from the Procfile's own line; wolkvox is the sandbox, which goes on working on a
+call whose client has left, and counts overlaps on its side.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from integration.recall import State
+from integration.sandbox import Sandbox
+from support.members import LEASE, Member, World
+from support.plant import Plant, eventually
+from workers.lane import HELD, Claim
+
+WORK = 2.7
+"""How long the sandbox works on a call, in seconds; `server_limit_seconds` is 3, so a lease is 6 s."""
+SHORT = "timeout_seconds = 1\nserver_limit_seconds = 3\n"
+LONG = "timeout_seconds = 1\nserver_limit_seconds = 300\n"
+
+
+@pytest.fixture
+def plant(tmp_path, start_valkey, request):
+    with Sandbox() as sandbox:
+        plant = Plant(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
+        yield plant
+        plant.kill_workers()
+
+
+def a_call_that_the_copy_does_not_know(plant):
+    """A copy is made with a recall in the queue; then the recall is being pushed when the store ends."""
+    plant.desk.pause("bogota", "until the copy is made")
+    recall = plant.ask()
+    plant.copy_store()
+    plant.sandbox.add_rule(action="delay", seconds=WORK, times=1)
+    plant.desk.resume("bogota")
+    eventually(plant.calls, "the first call")
+    return recall
+
+
+@pytest.mark.timeout(180)
+def test_with_an_old_copy_put_back_running_workers_call_nobody_before_the_quiet_time_is_over(plant):
+    for _ in range(2):
+        plant.start_worker()
+    recall = a_call_that_the_copy_does_not_know(plant)
+    back = plant.put_copy_back()
+    plant.desk = plant.fresh_desk()
+    plant.desk.resume("bogota")
+    view = plant.desk.account("bogota")
+    eventually(lambda: plant.desk.account("bogota").reason == HELD, "the reason")
+    view = plant.desk.account("bogota")
+    assert view.state == "waiting"
+    assert back < view.until.timestamp() <= time.time() + 6
+    eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
+    first, *more = plant.calls()
+    assert first < back
+    assert more
+    assert all(call >= view.until.timestamp() for call in more)
+    assert plant.sandbox.stats()["overlaps"] == []
+    assert len(plant.reports()) == 1
+    assert "went back" in plant.reports()[0]
+
+
+@pytest.mark.timeout(180)
+def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(plant):
+    seen = {"RINGBACK_SEEN_FILE": str(plant.folder / "seen")}
+    plant.start_worker(**seen)
+    recall = a_call_that_the_copy_does_not_know(plant)
+    # The claim is remembered with the next sweep.
+    time.sleep(1.0)
+    plant.kill_workers()
+    back = plant.put_copy_back()
+    plant.start_worker(**seen)
+    plant.desk = plant.fresh_desk()
+    plant.desk.resume("bogota")
+    eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
+    assert all(call < back or call >= back + 6 for call in plant.calls())
+    assert plant.sandbox.stats()["overlaps"] == []
+    assert len(plant.reports()) == 1
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("plant", [LONG], indirect=True)
+def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_quiet_time(plant):
+    """A quiet time would be over five minutes here: the test would not end in time."""
+    plant.start_worker(RINGBACK_SEEN_FILE=str(plant.folder / "seen"))
+    for n in range(3):
+        recalls = [plant.ask(f"c{n}-{m}") for m in range(5)]
+        plant.server.kill()
+        plant.server.start()
+        plant.desk.bind()
+        eventually(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), "all recalls")  # noqa: B023
+    plant.kill_workers()
+    plant.server.kill()
+    plant.server.start()
+    plant.start_worker(RINGBACK_SEEN_FILE=str(plant.folder / "seen"))
+    last = plant.ask("last")
+    eventually(lambda: plant.state(last) is State.ACCEPTED, "the last one")
+    assert plant.reports() == []
+    assert plant.sandbox.stats()["overlaps"] == []
+
+
+# --- a replica ---------------------------------------------------------------------------------
+
+
+class Pair(World):
+    """A primary and its replica, and members that are moved from one to the other."""
+
+    def __init__(self, primary, replica):
+        super().__init__(primary.client())
+        self.primary, self.replica = primary, replica
+        self.replica_client = replica.client()
+        self.replica_client.replicaof("127.0.0.1", str(primary.port))
+        self.in_step()
+
+    def in_step(self):
+        def same():
+            info = self.replica_client.info("replication")
+            return (
+                info["master_link_status"] == "up"
+                and info["slave_repl_offset"] == self.client.info("replication")["master_repl_offset"]
+            )
+
+        eventually(same, "the replica")
+
+    def fail_over(self, *members):
+        """Let the replica take over as it is; the primary is gone."""
+        self.replica_client.replicaof("NO", "ONE")
+        self.primary.kill()
+        for member in members:
+            member.store.client = self.replica_client
+
+
+@pytest.fixture
+def pair(start_valkey):
+    return Pair(start_valkey(), start_valkey())
+
+
+def lag_behind(pair):
+    """Stop the replica's stream, as a network that is too slow would."""
+    pair.replica_client.replicaof("NO", "ONE")
+
+
+def working(pair, *members):
+    members[0].lanes.bind({"bogota": "L1", "lima": "L2"})
+    for each in members:
+        each.beat()
+        each.sweep()
+
+
+def test_a_failover_without_lag_costs_no_quiet_time(pair):
+    one, two = Member(pair), Member(pair)
+    working(pair, one, two)
+    one.ask("c1")
+    pair.in_step()
+    pair.fail_over(one, two)
+    assert one.acquire().kind == "wait"
+    two.sweep()
+    assert isinstance(one.acquire(), Claim)
+    assert one.losses == two.losses == []
+
+
+def test_a_failover_to_a_replica_that_lagged_holds_the_lanes(pair):
+    one, two = Member(pair), Member(pair)
+    working(pair, one, two)
+    one.ask("c1")
+    pair.in_step()
+    lag_behind(pair)
+    lost = two.acquire()
+    assert isinstance(lost, Claim)
+    pair.fail_over(one, two)
+    # What the new primary counts meanwhile hides nothing.
+    one.ask("c2")
+    one.ask("c3")
+    assert one.acquire().kind == "wait"
+    two.sweep()
+    assert [loss.missing for loss in two.losses] == [1]
+    pair.passes(LEASE - 0.1)
+    assert one.acquire().kind == "wait"
+    pair.passes(0.1)
+    assert isinstance(one.acquire(), Claim)
+    assert one.losses == []

@@ -1,0 +1,315 @@
+"""What processes count reaches the store once: over faults, forks and the end of a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from integration.errors import StoreAwayError
+from integration.tally import ADMIT, PUSH_UNIT, Tally
+from support import url_of
+from workers import tallies as tallies_module
+from workers.store import Store, connect
+from workers.tallies import Tallies
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Counting:
+    """A process' counts on a real store."""
+
+    def __init__(self, url):
+        self.store = Store(connect(url, timeout_seconds=1, connect_seconds=0.4))
+        self.tally = Tally()
+        self.tallies = Tallies(self.store, self.tally)
+        self.tallies.switch_on()
+
+
+def counting(client):
+    return Counting(url_of(client))
+
+
+def counts(store):
+    """What is counted, without what a thread of an earlier test may have brought late."""
+    found = store.hgetall("{ringback}:counts").items()
+    return {
+        name: int(value) for name, value in found if not name.startswith(("histories:", "push ", "sweep "))
+    }
+
+
+def eventually(holds, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+# --- in the process ----------------------------------------------------------------------------
+
+
+def test_counts_are_sums_by_name_and_are_given_once():
+    tally = Tally()
+    tally.count("doorbells:rung")
+    tally.count("doorbells:rung", 2)
+    assert tally.take() == {"counts": {"doorbells:rung": 3}}
+    assert tally.take() == {}
+
+
+def test_a_histogram_counts_its_bucket_and_sums_microseconds():
+    tally = Tally()
+    for seconds in (0.001, 0.0011, 99.0):
+        tally.observe(ADMIT, seconds)
+    assert tally.take()["counts"] == {
+        "admit seconds:0.001": 1,
+        "admit seconds:0.0025": 1,
+        "admit seconds:+Inf": 1,
+        "admit seconds:sum": 99_002_100,
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "heard"),
+    [
+        ("admitted", {"taken:forms": 1}),
+        ("again", {"taken:forms": 1}),
+        ("not verified", {"refused:forms": 1}),
+        ("unreadable", {"refused:forms": 1}),
+        ("not stored", None),
+        ("too many", None),
+    ],
+)
+def test_a_store_that_is_away_says_nothing_about_the_sender(result, heard):
+    tally = Tally()
+    tally.delivery("forms", result)
+    taken = tally.take()
+    assert taken["counts"] == {f"deliveries:forms:{result}": 1, f"results:{result}": 1}
+    assert taken.get("heard") == heard
+
+
+def test_many_threads_lose_no_count():
+    tally = Tally()
+
+    def work():
+        for _ in range(2000):
+            tally.count("x")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tally.take() == {"counts": {"x": 16000}}
+
+
+def test_who_counts_first_wakes_the_thread_and_the_next_ones_do_not():
+    woken = []
+    tally = Tally()
+    tally.wake_with(lambda: woken.append(1))
+    for _ in range(3):
+        tally.count("x")
+    assert woken == [1]
+    tally.take()
+    tally.count("x")
+    assert woken == [1, 1]
+
+
+# --- to the store ------------------------------------------------------------------------------
+
+
+def test_two_processes_count_into_one_sum(store):
+    for by in (2, 3):
+        process = counting(store)
+        process.tally.count("doorbells:rung", by)
+        process.tallies.flush()
+    assert counts(store) == {"doorbells:rung": 5}
+
+
+def test_counts_are_there_within_seconds_without_anybody_asking(store):
+    counting(store).tally.count("x")
+    assert eventually(lambda: counts(store) == {"x": 1}), counts(store)
+
+
+def test_a_reply_that_was_lost_does_not_count_twice(store, monkeypatch):
+    process = counting(store)
+    process.tally.count("x")
+    real = process.store.call
+
+    def lost(*args):
+        real(*args)
+        raise StoreAwayError("the reply is lost")
+
+    monkeypatch.setattr(process.store, "call", lost)
+    with pytest.raises(StoreAwayError):
+        process.tallies.flush()
+    monkeypatch.setattr(process.store, "call", real)
+    process.tally.count("x", 10)
+    process.tallies.flush()
+    assert counts(store) == {"x": 11}
+
+
+def test_what_is_counted_while_the_store_is_away_arrives_when_it_is_back(start_valkey):
+    server = start_valkey()
+    process = Counting(server.url)
+    process.tally.count("x")
+    process.tallies.flush()
+    server.kill()
+    process.tally.count("x", 2)
+    for _ in range(2):
+        with pytest.raises(StoreAwayError):
+            process.tallies.flush()
+    process.tally.count("x", 4)
+    server.start()
+    process.tallies.flush()
+    with server.client() as client:
+        assert counts(client) == {"x": 7}
+
+
+def test_a_full_store_still_takes_counts(start_valkey):
+    server = start_valkey(
+        "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"
+    )
+    process = Counting(server.url)
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        process.tally.count("x")
+        process.tallies.flush()
+        assert counts(client) == {"x": 1}
+
+
+def test_a_thread_with_nothing_to_do_ends_and_the_next_count_starts_one(store, monkeypatch):
+    monkeypatch.setattr(tallies_module, "EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(tallies_module, "IDLE_SECONDS", 0.1)
+    process = counting(store)
+    process.tally.count("x")
+    assert eventually(lambda: process.tallies._thread is None)
+    process.tally.count("x")
+    assert eventually(lambda: counts(store) == {"x": 2})
+
+
+def test_a_thread_that_is_always_wanted_stays(store, monkeypatch):
+    monkeypatch.setattr(tallies_module, "EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(tallies_module, "IDLE_SECONDS", 0.05)
+    process = counting(store)
+    process.tallies.switch_on(always=True)
+    time.sleep(0.5)
+    assert process.tallies._thread.is_alive()
+    assert store.keys("{ringback}:series:*"), "it notes quiet minutes too"
+    process.tallies.let_end()
+    assert eventually(lambda: process.tallies._thread is None)
+
+
+def test_the_last_outcome_of_each_source_is_remembered(store):
+    process = counting(store)
+
+    def source():
+        process.tallies.flush()
+        return store.hgetall("{ringback}:source:forms")
+
+    process.tally.delivery("forms", "not verified")
+    process.tally.delivery("forms", "not verified")
+    first = source()
+    assert first["refusals"] == "2"
+    assert first["refusing"] == first["refused"]
+    process.tally.delivery("forms", "unreadable")
+    second = source()
+    assert (second["refusals"], second["refusing"]) == ("3", first["refusing"])
+    process.tally.delivery("forms", "admitted")
+    process.tally.delivery("forms", "not verified")
+    third = source()
+    assert set(third) == {"taken", "refused"}
+
+
+def test_who_is_taken_and_refused_in_one_second_is_not_refused(store):
+    process = counting(store)
+    names = [f"source-{n}" for n in range(20)]
+    for name in names:
+        process.tally.delivery(name, "not verified")
+        process.tally.delivery(name, "admitted")
+    process.tallies.flush()
+    for name in names:
+        assert set(store.hgetall(f"{{ringback}}:source:{name}")) == {"taken", "refused"}, name
+
+
+def test_an_accounts_calls_of_a_minute_lie_in_one_number(store):
+    process = counting(store)
+    process.tally.pushed("bogota", 0.25)
+    process.tally.pushed("bogota", 1.5)
+    process.tallies.flush()
+    (key,) = store.keys("{ringback}:pushed:*")
+    assert store.hgetall(key) == {"bogota": str(2 * PUSH_UNIT + 1750)}
+    assert 0 < store.ttl(key) <= 65 * 60
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+CHILD = """
+import os, sys, time
+sys.path[:0] = [{root!r}, {tests!r}, {tests!r} + "/integration"]
+from test_tallies import Counting
+process = Counting({url!r})
+process.tally.count("parent")
+process.tallies.flush()
+process.tally.count("parent, not yet sent")
+if os.fork() == 0:
+    process.tally.count("child")
+    time.sleep(2.5)
+    os._exit(0)
+os.wait()
+{end}
+"""
+
+
+def run(store, end):
+    text = CHILD.format(root=str(ROOT), tests=str(ROOT / "tests"), url=url_of(store), end=end)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_child_counts_for_itself_and_the_parents_rest_goes_at_its_exit(store):
+    run(store, "process.tally.count('at its exit')")
+    assert counts(store) == {"parent": 1, "child": 1, "parent, not yet sent": 1, "at its exit": 1}
+
+
+def test_a_process_that_dies_hard_takes_what_was_not_sent_with_it(store):
+    run(store, "process.tally.count('late'); os._exit(0)")
+    assert "late" not in counts(store)
+
+
+SPAWNED = """
+import multiprocessing, os, sys
+sys.path[:0] = [{root!r}, {tests!r}, {tests!r} + "/integration"]
+def work(url):
+    from test_tallies import Counting
+    process = Counting(url)
+    process.tally.count("spawned")
+    del process
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=work, args=({url!r},))
+    child.start()
+    child.join()
+"""
+
+
+def test_a_child_of_multiprocessing_sends_its_rest_too(store, tmp_path):
+    script = tmp_path / "spawned.py"
+    script.write_text(SPAWNED.format(root=str(ROOT), tests=str(ROOT / "tests"), url=url_of(store)))
+    done = subprocess.run([sys.executable, script], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert counts(store) == {"spawned": 1}
+
+
+def test_a_count_costs_next_to_nothing():
+    tally = Tally()
+    started = time.process_time()
+    for _ in range(20_000):
+        tally.delivery("forms", "admitted")
+    assert time.process_time() - started < 2, "100 microseconds each would be far too much"
+    assert os.getpid()

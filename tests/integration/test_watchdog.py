@@ -1,0 +1,132 @@
+"""A worker that is there but takes no doorbells: its lanes are worked off, it shows, and it is told once.
+
+The consumer of a real Celery worker is cancelled: it stays connected, answers pings, and takes nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from celery import Celery
+
+from integration.embedded import broker_url_for
+from integration.metrics.figures import read_figures
+from integration.recall import State
+from integration.sandbox import Sandbox
+from support.plant import Plant, eventually
+from workers.celery_app import app as ours
+
+LIMITS = "timeout_seconds = 2\nserver_limit_seconds = 1\n"
+
+
+class SentryServer(ThreadingHTTPServer):
+    """Takes what the SDK sends, on this machine."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Taker)
+        self.messages = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def dsn(self):
+        return f"http://key@127.0.0.1:{self.server_port}/1"
+
+    def told(self, words):
+        return [message for message in self.messages if words in message]
+
+
+class _Taker(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        for line in body.split(b"\n"):
+            event = json.loads(line) if line.startswith(b"{") else {}
+            if event.get("message"):
+                self.server.messages.append(event["message"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def sentry():
+    server = SentryServer()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def plant(tmp_path, start_valkey):
+    with Sandbox() as sandbox:
+        plant = Plant(tmp_path, start_valkey(), sandbox, LIMITS)
+        yield plant
+        plant.kill_workers()
+
+
+def as_an_operator(plant):
+    """What an operator's `celery` is."""
+    celery = Celery("ringback", broker=broker_url_for(plant.server.url))
+    celery.conf.update(broker_transport_options=ours.conf.broker_transport_options)
+    return celery
+
+
+def worked_off(plant, celery, customer):
+    recall = plant.ask(customer)
+    # As the web does, whose desk rings.
+    celery.send_task("ringback.take_turn", args=(plant.desk.lanes.bound()["bogota"],), queue="ringback")
+    eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
+
+
+def only_process(plant):
+    (process,) = plant.desk.processes.all()
+    return process
+
+
+@pytest.mark.timeout(240)
+def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_again(plant, sentry):
+    plant.start_worker(SENTRY_DSN=sentry.dsn)
+    celery = as_an_operator(plant)
+    worked_off(plant, celery, "before")
+    assert celery.control.cancel_consumer("ringback", reply=True, timeout=10)
+    assert celery.control.ping(timeout=10)
+
+    def deaf():
+        worked_off(plant, celery, f"c{time.monotonic_ns()}")
+        return only_process(plant).deaf_since is not None
+
+    eventually(deaf, "the deafness", 120)
+    process = only_process(plant)
+    assert process.turns_by_sweep >= 3
+    assert process.deaf_since > process.doorbell_at
+    assert read_figures(plant.desk).counts["turns:sweep"] >= 3
+    # A lane with work, while the call is under way.
+    plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
+    plant.ask("slow")
+    plant.ask("behind it")
+    eventually(lambda: "take no doorbells" in (plant.desk.account("bogota").reason or ""), "the reason")
+    eventually(lambda: len(sentry.told("takes no doorbells")) == 1, "the report")
+
+    assert celery.control.add_consumer("ringback", reply=True, timeout=10)
+    worked_off(plant, celery, "after")
+    eventually(lambda: only_process(plant).deaf_since is None, "the end of it")
+    eventually(lambda: len(sentry.told("takes doorbells again")) == 1, "the report of its end")
+    assert "take no doorbells" not in (plant.desk.account("bogota").reason or "")
+    assert len(sentry.told("takes no doorbells")) == 1
+    assert plant.sandbox.stats()["overlaps"] == []
+
+
+@pytest.mark.timeout(120)
+def test_with_a_broker_that_nobody_listens_to_all_is_worked_off_by_the_sweep(plant):
+    plant.start_worker(BROKER_URL=plant.server.url.replace("/0", "/9"))
+    recalls = [plant.ask(f"c{n}") for n in range(5)]
+    eventually(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), "all recalls")
+    assert plant.sandbox.stats()["overlaps"] == []

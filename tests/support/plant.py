@@ -1,0 +1,111 @@
+"""A store of a test's own, workers as the Procfile starts them, and the sandbox for wolkvox."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import redis
+
+from faults.chaos.cast import ROOT, procfile_line
+from integration.plan import request_from_fields
+from integration.processes import spawn
+from support import ENVIRON, account, make_desk
+
+
+class Plant:
+    """A store of its own, workers, and the sandbox."""
+
+    def __init__(self, folder, server, sandbox, more, names=("bogota",)):
+        self.folder = folder
+        self.server = server
+        self.sandbox = sandbox
+        self.copy_folder = folder / "copy"
+        self.text = "".join(account(name, sandbox.url, token=f"token-of-{name}", more=more) for name in names)
+        self.desk = self.fresh_desk()
+        self.desk.bind()
+        self.logs = []
+        self.workers = []
+
+    def fresh_desk(self):
+        """A desk of a process that has seen nothing yet."""
+        return make_desk(self.folder, self.server.client(), self.text)
+
+    def start_worker(self, **more):
+        log = self.folder / f"worker{len(self.logs)}.log"
+        self.logs.append(log)
+        environ = {
+            **os.environ,
+            **ENVIRON,
+            "RINGBACK_CONFIG": str(self.folder / "ringback.toml"),
+            "REDIS_URL": self.server.url,
+            "WORKER_CONCURRENCY": "4",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **more,
+        }
+        for name in ("SENTRY_DSN", "BROKER_URL"):
+            if name not in more:
+                environ.pop(name, None)
+        with log.open("ab") as out:
+            command = ["sh", "-c", f"exec {procfile_line('worker')}"]
+            self.workers.append(spawn(command, env=environ, cwd=ROOT, output=out))
+        eventually(lambda: b" ready" in log.read_bytes(), "the worker")
+        return self.workers[-1]
+
+    def kill_workers(self):
+        for worker in self.workers:
+            worker.kill()
+        self.workers.clear()
+
+    def ask(self, customer="c1", *, account="bogota"):
+        request = request_from_fields(
+            self.desk.config.accounts[account],
+            campaign_id="10",
+            customer_id=customer,
+            recall_telephone="300 111 2233",
+            recall_date=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            now=datetime.now(UTC),
+            source="api:test",
+        )
+        return self.desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
+
+    def state(self, recall):
+        return self.desk.recalls.get(recall).state
+
+    def copy_store(self):
+        """Keep a copy of the store's folder as it is now."""
+        self.server.kill()
+        shutil.copytree(self.server.folder, self.copy_folder, ignore=shutil.ignore_patterns("*.sock"))
+        self.server.start()
+
+    def put_copy_back(self):
+        """Let the store go on with the copy; gives when, in epoch seconds."""
+        self.server.kill()
+        shutil.rmtree(self.server.folder)
+        shutil.copytree(self.copy_folder, self.server.folder)
+        began = time.time()
+        self.server.start()
+        return began
+
+    def calls(self):
+        return [datetime.fromisoformat(call["received_at"]).timestamp() for call in self.sandbox.calls()]
+
+    def reports(self):
+        lines = [line for log in self.logs for line in log.read_text("utf-8", "replace").splitlines()]
+        return [line for line in lines if "the store lost some of its history" in line]
+
+
+def eventually(holds, what, seconds=60.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if holds():
+                return
+        except redis.RedisError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError(f"{what}: not after {seconds:g} s")

@@ -1,0 +1,86 @@
+"""The ledger's own words are said in the reader's language; what people wrote stays as it is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask_babel import force_locale
+
+from integration.dashboard import language
+from integration.dashboard.ledger_words import KNOWN, VERDICTS, in_words, verdict_word
+from integration.wolkvox import Kind
+
+ROOT = Path(__file__).parent.parent.parent
+LUA = "\n".join(path.read_text() for path in sorted((ROOT / "workers" / "lua").glob("*.lua")))
+
+
+@pytest.fixture
+def spanish():
+    app = Flask("words")
+    language.install(app)
+    with app.test_request_context(), force_locale("es"):
+        yield
+
+
+def literals(path, names):
+    """Give the texts that a module hands to calls of these names, or as their `reason`."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Call):
+            named = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            given = [*node.args] if named in names else []
+            given += [word.value for word in node.keywords if word.arg == "reason"]
+            found |= {
+                each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            }
+    return {text for text in found if " " in text}
+
+
+SAID = sorted(
+    literals("integration/wolkvox.py", {"_Meaning", "Verdict"})
+    | literals("workers/retry.py", set())
+    | literals("workers/turn.py", set())
+    | literals("integration/schedule.py", {"Drop", "append"})
+    | literals("integration/telephone.py", {"_refused"})
+    | set(
+        re.findall(
+            r"(?:become|Admit\.overtake|return)\b[^\n]*?'(?:superseded|cancelled|dead|wait)', '([^']* [^']*?)(?:: )?'",
+            LUA,
+        )
+    )
+)
+
+
+def test_the_places_where_reasons_are_said_are_found():
+    assert len(SAID) > 25
+    assert "workers died while pushing it, and others passed" in SAID
+    assert "the date was past when its turn came, and the account has late = drop" in SAID
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_every_reason_is_said_in_spanish(spanish, text):
+    said = in_words(text)
+    assert said != text or any(known.startswith(text) for known in KNOWN), text
+
+
+def test_what_a_reason_tells_is_kept(spanish):
+    assert in_words("a newer request: rc_00000001a1b2") == "un pedido más nuevo: rc_00000001a1b2"
+    said = in_words("poison: it failed again and again while others passed; last: an answer that is not JSON")
+    assert said.endswith("lo último: una respuesta que no es JSON")
+    assert in_words("retried by ana, with others") == "reintentado por ana, junto con otros"
+
+
+def test_what_somebody_wrote_stays_as_it_is(spanish):
+    assert in_words("cambiamos la campaña %(x)s 100 %") == "cambiamos la campaña %(x)s 100 %"
+    assert in_words("retried by %(name)s and 5 %") == "reintentado por %(name)s and 5 %"
+    assert in_words(None) == ""
+
+
+def test_every_verdict_has_a_word(spanish):
+    assert set(VERDICTS) == {str(kind) for kind in Kind} | {"worker lost"}
+    assert verdict_word("not_sent") == "sin enviar"
+    assert verdict_word("of another version") == "of another version"
