@@ -98,18 +98,23 @@ _PRIVATE = {
 
 def _leaks(system: System, bells: list[bytes]) -> Iterator[Leak]:
     for actor in system.actors.values():
-        yield from _leaks_in(actor.name + "'s log", actor.log.read_text("utf-8", "replace").splitlines())
-    yield from _leaks_in("a broker message", map(_bell_text, bells))
+        yield from leaks_in(actor.name + "'s log", actor.log.read_text("utf-8", "replace").splitlines())
+    yield from leaks_in("a broker message", map(message_text, bells))
 
 
-def _leaks_in(place: str, lines: Iterable[str]) -> Iterator[Leak]:
+def leaks_in(place: str, lines: Iterable[str]) -> Iterator[Leak]:
     for line in lines:
         for what, pattern in _PRIVATE.items():
             if pattern.search(line):
                 yield Leak(place=place, what=what, line=pattern.sub("…", line)[:200])
 
 
-def _bell_text(message: bytes) -> str:
+def message_text(message: bytes) -> str:
+    """Return a broker's message as text, followed by its body decoded where that is base64."""
     text = message.decode("utf-8", "replace")
-    body = json.loads(message).get("body", "")
-    return text + base64.b64decode(body).decode("utf-8", "replace")
+    try:
+        body = base64.b64decode(json.loads(message)["body"], validate=True)
+    except (ValueError, KeyError, TypeError):
+        # Whatever else may lie in a broker is searched for leaks as it stands.
+        return text
+    return text + body.decode("utf-8", "replace")
