@@ -9,10 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from html import unescape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote_plus
 
 import orjson
+
+from integration.telephone import endings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from integration.config import Account
 
 SHORTEST_WORD: Final = 5
 SHORTEST_NUMBER: Final = 7
@@ -36,6 +43,13 @@ class Person:
         # As in forms and in markup; most texts have neither.
         as_form = ("%" in text or "+" in text) and self._in(unquote_plus(text))
         return as_form or ("&" in text and self._in(unescape(text)))
+
+    @classmethod
+    def of_telephone(cls, telephone: str, accounts: Iterable[Account]) -> Self | None:
+        """Return the person of a telephone, written in any way; None unless it is a whole number."""
+        found = endings(telephone, accounts)
+        whole = bool(found) and min(map(len, found)) >= SHORTEST_NUMBER
+        return cls(endings=found) if whole else None
 
     @property
     def is_short(self) -> bool:

@@ -18,6 +18,8 @@ from integration.errors import UnmappableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from integration.config import Account
+
 ALLOWED = "a possible telephone number: digits, with a country code or of the account's country"
 _FIELD = "recall_telephone"
 SHORTEST_ENDING = 4
@@ -70,19 +72,18 @@ def write(dial_format: str, number: PhoneNumber) -> str:
     return _HOLE.sub(lambda hole: written[hole[1]], dial_format)
 
 
-def endings(text: str, ways: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Give the digits that numbers written so may end with, where somebody looks for a number.
+def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
+    """Return the digits that numbers written so may end with, where somebody looks for a number.
 
-    `ways` are countries and dial formats of operations. A text with four digits at least and nothing but
-    what numbers are written with; empty for any other. Read as a whole number where it is one, however it
-    is written, else as the last digits of some.
+    A text with four digits at least and nothing but what numbers are written with; empty for any other. Read
+    as a whole number of one of the accounts where it is one, else as the last digits of some.
     """
     typed = " ".join("".join(c for c in text[: _LONGEST * 2] if unicodedata.category(c) != "Cf").split())
     digits = "".join(str(int(c)) for c in typed if c.isdecimal())
     if len(digits) < SHORTEST_ENDING or not _WRITTEN.fullmatch(typed):
         return ()
     found = {digits}
-    for country, dial_format in ways:
+    for country, dial_format in {(account.country, account.dial_format) for account in accounts}:
         try:
             number = read(typed, country)
         except UnmappableError:

@@ -18,7 +18,6 @@ from integration.api.models import RecallShown
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.history import EXPORT_COLUMNS, exported, rows
 from integration.mention import SHORTEST_NUMBER, SHORTEST_WORD, Person
-from integration.telephone import endings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,13 +46,12 @@ def person_of(config: Config, customer: str | None, telephone: str | None) -> Pe
         raise click.UsageError("give either --customer or --telephone")
     if telephone is None:
         return Person(customer=customer)
-    ways = {(account.country, account.dial_format) for account in config.accounts.values()}
-    found = endings(telephone, sorted(ways))
-    if not found or min(map(len, found)) < SHORTEST_NUMBER:
+    found = Person.of_telephone(telephone, config.accounts.values())
+    if found is None:
         raise click.BadParameter(
             f"a whole number, with {SHORTEST_NUMBER} digits at least", param_hint="--telephone"
         )
-    return Person(endings=found)
+    return found
 
 
 @click.command(cls=AsWritten)

@@ -114,8 +114,7 @@ def _filter(session: Session, **given: str | None) -> Filter:
 
 def _endings(session: Session, telephone: str) -> tuple[str, ...]:
     config = session.config_if_good
-    accounts = config.accounts.values() if config else ()
-    found = endings(telephone, sorted({(account.country, account.dial_format) for account in accounts}))
+    found = endings(telephone, config.accounts.values() if config else ())
     if not found:
         raise click.BadParameter("a number, or its last four digits at least", param_hint="--telephone")
     return found

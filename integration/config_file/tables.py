@@ -33,7 +33,7 @@ from integration.config_file.words import nearest
 from integration.hours import HoursError, read_hours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -164,12 +164,7 @@ def _channel(reading: Reading, name: str, table: object) -> Channel | None:
     if not isinstance(table, dict):
         reading.report(place, f"a table, [alerts.channels.{name}]")
         return None
-    kind = table.get("kind")
-    model = CHANNEL_KINDS.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        reading.report((*place, "kind"), nearest(kind, CHANNEL_KINDS, "the kinds are"))
-        return None
-    return _built(reading, model, place, table, name=name)
+    return _built_by_kind(reading, CHANNEL_KINDS, place, table, name=name)
 
 
 def _rule(reading: Reading, index: int, table: object) -> Rule | None:
@@ -177,27 +172,15 @@ def _rule(reading: Reading, index: int, table: object) -> Rule | None:
     if not isinstance(table, dict):
         reading.report(place, "a table, headed [[alerts.rules]]")
         return None
-    kind = table.get("kind")
-    model = RULE_KINDS.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        reading.report((*place, "kind"), nearest(kind, RULE_KINDS, "the kinds are"))
-        return None
-    return _built(reading, model, place, table)
+    return _built_by_kind(reading, RULE_KINDS, place, table)
 
 
 def _sources(reading: Reading) -> dict[str, Source]:
-    sources: dict[str, Source] = {}
-    for name, table in _tables(reading, "sources"):
-        place = ("sources", name)
-        kind = table.get("kind")
-        model = SOURCE_KINDS.get(kind) if isinstance(kind, str) else None
-        if model is None:
-            reading.report((*place, "kind"), nearest(kind, SOURCE_KINDS, "the kinds are"))
-            continue
-        source = _built(reading, model, place, table, name=name)
-        if source:
-            sources[name] = source
-    return sources
+    built = {
+        name: _built_by_kind(reading, SOURCE_KINDS, ("sources", name), table, name=name)
+        for name, table in _tables(reading, "sources")
+    }
+    return {name: source for name, source in built.items() if source}
 
 
 def _routes(reading: Reading) -> tuple[Route, ...]:
@@ -214,6 +197,18 @@ def _route(reading: Reading, place: Place, table: Any) -> Route | None:
     if not isinstance(table, dict):
         reading.report(place, "a table, headed [[routes]]")
     return _built(reading, Route, place, table if isinstance(table, dict) else {})
+
+
+def _built_by_kind(
+    reading: Reading, kinds: Mapping[str, type[_Model]], place: Place, table: dict[str, Any], **given: str
+) -> _Model | None:
+    """Build the model of one table that its key `kind` names."""
+    kind = table.get("kind")
+    model = kinds.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        reading.report((*place, "kind"), nearest(kind, kinds, "the kinds are"))
+        return None
+    return _built(reading, model, place, table, **given)
 
 
 def _built(

@@ -12,8 +12,7 @@ from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 
 from integration.dashboard import reasons, shown
-from integration.dashboard.origin import client_address
-from integration.dashboard.pages import page, person
+from integration.dashboard.pages import note, page
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.delivery import Delivery
@@ -148,9 +147,7 @@ def delivery(desk: Desk, delivery_id: str) -> Response:
 def reveal_delivery(desk: Desk, delivery_id: str) -> Response:
     """Show a delivery with everything readable, and write that to the audit log."""
     kept = desk.arrivals.delivery(delivery_id)
-    desk.audit.note(
-        person().name, "reveal delivery", [delivery_id], address=client_address(desk.config.dashboard)
-    )
+    note(desk, "reveal delivery", delivery_id)
     return _whole(desk, kept, revealed=True)
 
 

@@ -9,16 +9,12 @@ from flask import Response, request
 from flask_babel import gettext as _
 
 from integration.api.models import RecallShown
-from integration.dashboard.origin import client_address
-from integration.dashboard.pages import page, person, say
+from integration.dashboard.pages import note, page, say
 from integration.dashboard.roles import role
 from integration.history import exported
-from integration.mention import SHORTEST_NUMBER, Person
-from integration.telephone import endings
+from integration.mention import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flask.typing import ResponseReturnValue
 
     from workers.desk import Desk
@@ -39,7 +35,7 @@ def export_person(desk: Desk) -> ResponseReturnValue:
     if who is None:
         return _asked(status=422)
     held = desk.people.held(who)
-    _note(desk, "export", held.counts)
+    note(desk, "export", *(f"{name}={count}" for name, count in held.counts.items()))
     recalls = [RecallShown.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     records = {
         "deliveries": desk.people.records("delivery", held.deliveries),
@@ -58,7 +54,7 @@ def forget_person(desk: Desk) -> ResponseReturnValue:
     if who is None:
         return _asked(status=422)
     done = desk.people.forget(who, keep_days=desk.config.store.longest_days)
-    _note(desk, "forget", done.removed)
+    note(desk, "forget", *(f"{name}={count}" for name, count in done.removed.items()))
     return page("one_person.html", done=done, short=who.is_short)
 
 
@@ -75,17 +71,10 @@ def _person(desk: Desk) -> Person | None:
         return None
     if customer:
         return Person(customer=customer)
-    ways = {(account.country, account.dial_format) for account in desk.config.accounts.values()}
-    found = endings(telephone, sorted(ways))
-    if not found or min(map(len, found)) < SHORTEST_NUMBER:
+    found = Person.of_telephone(telephone, desk.config.accounts.values())
+    if found is None:
         say(_("That is no whole telephone number."), "refused")
-        return None
-    return Person(endings=found)
-
-
-def _note(desk: Desk, what: str, counts: Mapping[str, int]) -> None:
-    about = [f"{name}={count}" for name, count in counts.items()]
-    desk.audit.note(person().name, what, about, address=client_address(desk.config.dashboard))
+    return found
 
 
 VIEWS = (

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from flask import request, session
 
 from integration.dashboard import shown
-from integration.dashboard.origin import client_address
-from integration.dashboard.pages import page, person
+from integration.dashboard.pages import note, page
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.stored import read_json
@@ -77,9 +76,7 @@ def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
 def reveal_parked(desk: Desk, parked_id: str) -> Response:
     """Show a parked event in full, and write that to the audit log."""
     record = desk.parking.get(parked_id)
-    desk.audit.note(
-        person().name, "reveal parked event", [parked_id], address=client_address(desk.config.dashboard)
-    )
+    note(desk, "reveal parked event", parked_id)
     return page("revealed_event.html", text=shown.as_text(read_json(record["event"])["data"]))
 
 
@@ -90,8 +87,7 @@ def remap(desk: Desk) -> Response:
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
     # Going on is what the last step said; anything else is a new act, whatever its form holds.
     if not cursor or session.get(_GOING_ON) != cursor:
-        about = [group] if group else []
-        desk.audit.note(person().name, "remap", about, address=client_address(desk.config.dashboard))
+        note(desk, "remap", *filter(None, [group]))
     step = desk.remap(
         group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
     )

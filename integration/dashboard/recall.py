@@ -17,8 +17,7 @@ from integration import story
 from integration.dashboard import shown
 from integration.dashboard.deliveries import as_delivery, events_of
 from integration.dashboard.masks import masked, without_names
-from integration.dashboard.origin import client_address
-from integration.dashboard.pages import back_to, page, person, say
+from integration.dashboard.pages import back_to, note, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.errors import UnknownError
@@ -174,7 +173,7 @@ def _open_or_masked(name: str, value: Any) -> Any:
 def retry_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
     """Queue a dead or expired recall again."""
     desk.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
-    _note("retry", recall_id, desk)
+    note(desk, "retry", recall_id)
     say(_("Queued again."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
@@ -183,13 +182,9 @@ def retry_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
 def cancel_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
     """Take a queued recall back."""
     desk.cancel(recall_id, f"cancelled by {person().name}")
-    _note("cancel", recall_id, desk)
+    note(desk, "cancel", recall_id)
     say(_("Taken back; it will not be sent."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
-
-
-def _note(what: str, recall_id: str, desk: Desk) -> None:
-    desk.audit.note(person().name, what, [recall_id], address=client_address(desk.config.dashboard))
 
 
 @role("operator")
@@ -202,7 +197,7 @@ def reveal_recall(desk: Desk, recall_id: str, what: str) -> Response:
     text = reveal(desk, seen, what)
     if text is None:
         raise UnknownError("not kept any more")
-    _note(f"reveal {what}", recall_id, desk)
+    note(desk, f"reveal {what}", recall_id)
     line = what in {"telephone", "customer", "record"}
     return page("revealed.html" if line else "revealed_block.html", text=shown.visible(shown.cut(text)))
 

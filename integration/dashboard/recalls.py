@@ -8,8 +8,7 @@ from flask import abort, request, url_for
 from flask_babel import gettext as _
 
 from integration.dashboard.masks import without_names
-from integration.dashboard.origin import client_address
-from integration.dashboard.pages import back_to, page, person, say
+from integration.dashboard.pages import back_to, note, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.finding import read_filters
@@ -148,9 +147,7 @@ def begin_job(desk: Desk) -> ResponseReturnValue:
         reason=_reason(kind),
         total=int(total) if total.isdecimal() and len(total) <= MOST_COUNTED else None,
     )
-    desk.audit.note(
-        person().name, f"begin {kind} of many", [job.id], address=client_address(desk.config.dashboard)
-    )
+    note(desk, f"begin {kind} of many", job.id)
     return back_to(url_for("dashboard.job", job_id=job.id))
 
 
@@ -184,7 +181,7 @@ def job(desk: Desk, job_id: str) -> Response:
 def stop_job(desk: Desk, job_id: str) -> ResponseReturnValue:
     """Stop a retry or cancel of many where it is."""
     if desk.jobs.stop(job_id):
-        desk.audit.note(person().name, "stop job", [job_id], address=client_address(desk.config.dashboard))
+        note(desk, "stop job", job_id)
         say(_("Stopped. What was done stays done."))
     else:
         say(_("It had ended already."), "note")

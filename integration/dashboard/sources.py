@@ -58,7 +58,7 @@ def sources(desk: Desk) -> Response:
 @signed_in
 def source(desk: Desk, name: str) -> Response:
     """Show one source: whether it is heard, and how it is set up."""
-    settings = _settings(desk, name)
+    settings = source_of(desk, name)
     config, routes = desk.config, desk.config.routes_by_source[name]
     row = _shown(desk, [name])[name]
     fields = setup.fields_of(routes)
@@ -85,12 +85,13 @@ def source(desk: Desk, name: str) -> Response:
 @role("operator")
 def reveal_source(desk: Desk, name: str) -> Response:
     """Show the whole address of a source, and write that to the audit log."""
-    settings = _settings(desk, name)
+    settings = source_of(desk, name)
     note(desk, "reveal", f"source:{name}")
     return page("revealed.html", text=setup.address_of(settings, _root(desk.config), revealed=True).text)
 
 
-def _settings(desk: Desk, name: str) -> Source:
+def source_of(desk: Desk, name: str) -> Source:
+    """Return a source of the configuration. Raises UnknownError."""
     found = desk.config.sources.get(name)
     if found is None:
         raise UnknownError("no such source")

@@ -17,9 +17,9 @@ from flask import request, session
 from integration.config import HubspotSource
 from integration.dashboard import shown
 from integration.dashboard.deliveries import as_delivery, events_of
-from integration.dashboard.origin import client_address
-from integration.dashboard.pages import page, person
+from integration.dashboard.pages import note, page, person
 from integration.dashboard.roles import role, signed_in
+from integration.dashboard.sources import source_of
 from integration.dashboard.times import zone_of
 from integration.delivery import Delivery
 from integration.errors import UnknownError, UnreadableError
@@ -104,9 +104,7 @@ def studio(desk: Desk) -> Response:
 def try_route(desk: Desk) -> Response:
     """Work out what the fields as they stand now make of the sample or the event."""
     sent = request.form
-    source = desk.config.sources.get(sent.get("source", ""))
-    if source is None:
-        raise UnknownError("no such source")
+    source = source_of(desk, sent.get("source", ""))
     draft = _draft(desk.config, source, sent)
     picked, words = _opened(desk, source, sent, may=person().may("operator"))
     if picked is None and not words:
@@ -118,11 +116,9 @@ def try_route(desk: Desk) -> Response:
 def run_route(desk: Desk) -> Response:
     """Tell what the fields as they stand now would change for the latest events of the source."""
     sent = request.form
-    source = desk.config.sources.get(sent.get("source", ""))
-    if source is None:
-        raise UnknownError("no such source")
+    source = source_of(desk, sent.get("source", ""))
     draft = _draft(desk.config, source, sent)
-    _note(desk, "try a route on what came", source.name)
+    note(desk, "try a route on what came", source.name)
     try:
         run = _over_what_came(desk, source, book_of(desk.config, draft))
     except DraftError as error:
@@ -207,12 +203,8 @@ def _note_once(desk: Desk, stored: str) -> None:
     """Write to the audit log that a stored event was opened, once in a session."""
     opened = list(session.get("studio", ()))
     if stored not in opened:
-        _note(desk, "open event in the studio", stored.partition(".")[0])
+        note(desk, "open event in the studio", stored.partition(".")[0])
         session["studio"] = [*opened, stored][-_MOST_OPENED:]
-
-
-def _note(desk: Desk, what: str, about: str) -> None:
-    desk.audit.note(person().name, what, [about], address=client_address(desk.config.dashboard))
 
 
 def _picks(desk: Desk, source: Source) -> Iterator[tuple[str, str, datetime]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import phonenumbers
 import pytest
 from hypothesis import assume, given
@@ -166,7 +168,10 @@ def test_reading_what_was_written_gives_the_same_number(country, national):
     assert write("{e164}", read("+" + write("{e164}", number), "US")) == write("{e164}", number)
 
 
-CO_MX = (("CO", "{national}"), ("CO", "9{national}"), ("MX", "{e164}"))
+CO_MX = [
+    SimpleNamespace(country=country, dial_format=dial_format)
+    for country, dial_format in (("CO", "{national}"), ("CO", "9{national}"), ("MX", "{e164}"))
+]
 
 
 @pytest.mark.parametrize(
