@@ -1,33 +1,123 @@
-"""Mutants still fit the code. That each is noticed is shown by `make mutants`, which takes minutes."""
+"""Mutants have their places in the code. That each is noticed is shown by `make mutants`, which takes minutes."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
 
 import pytest
 
 from faults.mutants import MUTANTS
-from faults.mutants.mutant import ROOT, Edit, StaleError, path_of
+from faults.mutants.code import Code, PlaceError
+from faults.mutants.mutant import ROOT, path_of
 from faults.mutants.table import TABLE
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_mutant_fits_the_code_once(mutant, tmp_path):
-    for path in {path for edit in mutant.edits for path in ROOT.glob(edit.file)}:
-        copy = tmp_path / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
+def test_every_mutant_has_its_place_in_the_code(mutant):
     for edit in mutant.edits:
-        edit.apply(tmp_path)
+        edit.changed(ROOT)
 
 
-@pytest.mark.parametrize("before", ["nowhere to be found", "def "])
-def test_a_mutant_whose_text_is_not_there_once_is_an_error(before, tmp_path):
-    (tmp_path / "code.py").write_text("def one(): ...\ndef two(): ...\n")
-    with pytest.raises(StaleError):
-        Edit("code.py", before, "").apply(tmp_path)
+PYTHON = """
+LIMIT = 5
+NAMES = ["one", "two"]
+
+class Box:
+    def put(self, thing, *, loud=False):
+        \"\"\"Put it in.\"\"\"
+        if thing is None or len(thing) > LIMIT:
+            raise ValueError
+        if not loud:
+            self.note(thing, level="low")
+        try:
+            return self.keep(thing)
+        except KeyError:
+            return None
+"""
+
+LUA = """
+local LIMIT = 5 -- if LIMIT then
+
+function Box.put(l, thing)
+  if thing == nil or #thing > LIMIT then return 'refused' end
+  for _, each in ipairs({thing}) do Box.note(l, each, 'low') end
+  local first, second = thing, Box.keep(l, thing)
+  return first and {kept = second}
+end
+"""
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Return a function that applies an edit to the two files and gives the one that it changed."""
+    (tmp_path / "box.py").write_text(PYTHON)
+    (tmp_path / "box.lua").write_text(LUA)
+    return lambda edit: edit.changed(tmp_path)[1]
+
+
+PY, SCRIPT = Code("*.py"), Code("*.lua")
+
+
+@pytest.mark.parametrize(
+    ("edit", "before", "after"),
+    [
+        (PY.condition("put", "LIMIT"), "len(thing) > LIMIT", "False"),
+        (PY.condition("Box.put", "LIMIT", "is"), "thing is None or len(thing) > LIMIT", "False"),
+        (PY.condition("put", "loud", to="True"), "not loud", "True"),
+        (PY.condition("put", "thing", "-LIMIT"), "thing is None", "False"),
+        (PY.statement("put", "ValueError"), "raise ValueError", "pass"),
+        (PY.statement("put", "note"), 'self.note(thing, level="low")', "pass"),
+        (PY.call("put", "keep", to="{0}"), "self.keep(thing)", "thing"),
+        (PY.argument("put", "note", "level", to="None"), '"low"', "None"),
+        (PY.argument("put", "note", 0, to="0"), "note(thing,", "note(0,"),
+        (PY.result("put", "keep", to="{it} or 1"), "self.keep(thing)", "self.keep(thing) or 1"),
+        (PY.value("", "LIMIT", to="9"), "= 5", "= 9"),
+        (PY.element("", "one", of="NAMES"), '["one",', "[*(),"),
+        (PY.caught("put"), "KeyError", "ZeroDivisionError"),
+        (SCRIPT.condition("Box.put", "LIMIT"), "#thing > LIMIT", "false"),
+        (SCRIPT.statement("Box.put", "refused"), "return 'refused'", ""),
+        (SCRIPT.statement("Box.put", "note"), "Box.note(l, each, 'low')", ""),
+        (SCRIPT.call("Box.put", "ipairs", to="{0}"), "ipairs({thing})", "{thing}"),
+        (SCRIPT.argument("Box.put", "Box.note", 2, to="''"), "'low'", "''"),
+        (SCRIPT.value("Box.put", "second", to="nil"), "Box.keep(l, thing)", "nil"),
+        (SCRIPT.value("", "LIMIT", to="9"), "= 5", "= 9"),
+        (SCRIPT.result("Box.put", "first", to="nil"), "first and {kept = second}", "nil"),
+    ],
+    ids=str,
+)
+def test_an_edit_changes_its_place_and_nothing_else(edit, before, after, put):
+    text = PYTHON if edit.file == PY.file else LUA
+    assert text.count(before) == 1
+    assert put(edit) == text.replace(before, after)
+
+
+def test_a_body_is_replaced_behind_its_docstring(put):
+    assert put(PY.body("put", "return 1")).endswith('"""Put it in."""\n        return 1\n')
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (PY.condition("put", "nobody"), "not found"),
+        (PY.condition("nowhere", "LIMIT"), "not found"),
+        (PY.condition("put"), "found 3 times"),
+        (PY.value("", "LIMIT", to="5"), "nothing changes"),
+        (SCRIPT.condition("Box.put", "nobody"), "not found"),
+        (SCRIPT.call("Box.put", "Box.lend", to="nil"), "not found"),
+    ],
+)
+def test_a_place_that_is_not_there_once_is_an_error(edit, why, put):
+    with pytest.raises(PlaceError, match=why):
+        put(edit)
+
+
+@pytest.mark.parametrize(
+    "edit", [PY.condition("put", "loud", to="if"), SCRIPT.condition("Box.put", "LIMIT", to="then")]
+)
+def test_what_can_no_longer_be_read_is_an_error(edit, put):
+    with pytest.raises(SyntaxError):
+        put(edit)
 
 
 def test_every_mutant_names_tests_that_there_are():

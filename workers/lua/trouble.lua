@@ -35,14 +35,11 @@ function Lane.recover(l)
   local id = Lane.get(l, 'inflight')
   if id == '' then return end
   Lane.set(l, 'inflight', '')
-  if id == LOAN then
-    Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1)
-    return
-  end
-  Recall.add_attempt(id, cjson.encode({started_at = Lane.num(l, 'lease') - Lane.num(l, 'lease_ms'), outcome = 'worker lost'}))
-  count('pushes:worker lost')
   -- It may have been sent: a day's calls are rather counted too high than exceeded.
   Lane.set(l, 'pushed', Lane.num(l, 'pushed') + 1)
+  if id == LOAN then return end
+  Recall.add_attempt(id, cjson.encode({started_at = Lane.num(l, 'lease') - Lane.num(l, 'lease_ms'), outcome = 'worker lost'}))
+  count('pushes:worker lost')
   if not Lane.put_back(l, id) then return end
   Lane.set(l, 'first', id)
   if redis.call('HINCRBY', recall_key(id), 'crashes', 1) < CRASHES then return end

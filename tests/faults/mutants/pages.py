@@ -2,93 +2,84 @@
 
 from __future__ import annotations
 
+from .code import Code
 from .mutant import mutant
 
-_SCRIPT = "workers/lua/*.lua"
-_DASHBOARD = "integration/dashboard/"
+_DASHBOARD_BLUEPRINT = Code("integration/dashboard/blueprint.py")
+_DASHBOARD_HEADERS = Code("integration/dashboard/headers.py")
+_DASHBOARD_ORIGIN = Code("integration/dashboard/origin.py")
+_DASHBOARD_SIGNIN = Code("integration/dashboard/signin.py")
+_HEARING = Code("workers/hearing.py")
+_LUA = Code("workers/lua/*.lua")
+_PULSE = Code("workers/pulse.py")
 
 GUARDS = (
     mutant(
         "requests that another site forges",
         "a page elsewhere pauses an account in the operator's name",
+        _DASHBOARD_BLUEPRINT.statement("ready", "protect"),
         "test_dashboard.py::test_a_form_that_is_not_ours_does_nothing",
-        file=_DASHBOARD + "blueprint.py",
-        before="        csrf.protect()\n",
     ),
     mutant(
         "a person's role",
         "a viewer may do what an operator may",
+        _DASHBOARD_BLUEPRINT.condition("_require", "allows"),
         "test_dashboard.py::test_a_role_that_is_not_enough_is_told_which_would_be",
-        file=_DASHBOARD + "blueprint.py",
-        before="    if not g.person.role.allows(least):\n",
-        after="    if False:\n",
     ),
     mutant(
         "only as many proxies are believed as there are",
         "anybody says under which address they try to sign in",
+        _DASHBOARD_ORIGIN.statement("client_address", "len", to="if seen:\n        return seen[0][:64]"),
         "test_signin.py::test_a_forged_forwarding_does_not_make_a_new_address",
-        file=_DASHBOARD + "origin.py",
-        before="    if settings.proxies and len(seen) >= settings.proxies:\n        return seen[-settings.proxies][:64]\n",
-        after="    if seen:\n        return seen[0][:64]\n",
     ),
     mutant(
         "after signing in, only to our own pages",
         "a link to the sign-in page leads elsewhere",
+        _DASHBOARD_ORIGIN.statement("local_address", "is_ours"),
         "test_signin.py::test_nobody_is_led_away_from_here",
-        file=_DASHBOARD + "origin.py",
-        before='    if parts.scheme or parts.netloc or "\\\\" in text or not is_ours(parts.path):\n        return "/"\n',
     ),
     mutant(
         "a failed try keeps no unknown name",
         "a password in the wrong field is kept in the audit log",
+        _DASHBOARD_SIGNIN.value("_note_failure", "known", to="name"),
         "test_signin.py::test_signing_in_failing_and_signing_out_are_in_the_audit_log",
-        file=_DASHBOARD + "signin.py",
-        before="known = name if name in desk.config.users else NOBODY_KNOWN",
-        after="known = name",
     ),
     mutant(
         "no page in a frame of others",
         "another site shows the dashboard under its own buttons",
+        _DASHBOARD_HEADERS.value("", "CONTENT_POLICY", to='{it}.replace("frame-ancestors", "x-none")'),
         "test_dashboard.py::test_no_page_is_shown_in_a_frame_of_others",
-        file=_DASHBOARD + "headers.py",
-        before="; frame-ancestors 'none'",
     ),
     mutant(
         "the cookie is out of scripts' reach",
         "a script reads who is signed in",
+        _DASHBOARD_BLUEPRINT.argument(
+            "_configure", "app.config.update", "SESSION_COOKIE_HTTPONLY", to="False"
+        ),
         "test_signin.py::test_the_cookie_is_for_this_site_alone_and_no_script_reads_it",
-        file=_DASHBOARD + "blueprint.py",
-        before="SESSION_COOKIE_HTTPONLY=True",
-        after="SESSION_COOKIE_HTTPONLY=False",
     ),
     mutant(
         "one worker per job",
         "two go on with the same job at once",
+        _LUA.condition("Job.take", "owner", "LEASE"),
         "test_jobs.py::test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice",
-        file=_SCRIPT,
-        before="  if j[2] ~= owner and lease > now and lease <= now + Job.LEASE then return 0 end\n",
     ),
     mutant(
         "a job's step happens once",
         "a step that is asked for again acts again",
+        _LUA.condition("Job.step", "cursor"),
         "test_jobs.py::test_a_step_whose_reply_was_lost_is_not_taken_again",
-        file=_SCRIPT,
-        before="j.owner ~= owner or j.cursor ~= from then return 'lost'",
-        after="j.owner ~= owner then return 'lost'",
     ),
     mutant(
         "a worker that takes no doorbells is reported",
         "its turns are taken by the sweep, and nobody is told",
+        _PULSE.call("beat", "self._tell", to="None"),
         "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
-        file="workers/pulse.py",
-        before="            self._tell(heard, self._watcher)\n",
-        after="            pass\n",
     ),
     mutant(
         "a worker that answers a long turn is not deaf",
         "it is reported while it works",
+        _HEARING.condition("_found_deaf", "_answering"),
         "test_pulse.py::test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf",
-        file="workers/hearing.py",
-        before="        if self._answering:\n            return None\n",
     ),
 )

@@ -2,168 +2,143 @@
 
 from __future__ import annotations
 
+from .code import Code
 from .mutant import mutant
 
-_LOGS = "integration/logs.py"
-_REPORTING = "integration/reporting.py"
+_DOORBELL = Code("workers/doorbell.py")
+_LANE = Code("workers/lane.py")
+_LOGS = Code("integration/logs.py")
+_REPORTING = Code("integration/reporting.py")
+_TASKS = Code("workers/tasks.py")
+_WOLKVOX = Code("integration/wolkvox.py")
 
 GUARDS = (
     mutant(
         "scrubber of our own log lines",
         "they are written as they are",
+        _LOGS.element("", "mask_event", of="_OURS"),
         "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
-        file=_LOGS,
-        before="    mask_event,\n    _TIME,\n    structlog.stdlib.ProcessorFormatter.wrap",
-        after="    _TIME,\n    structlog.stdlib.ProcessorFormatter.wrap",
     ),
     mutant(
         "scrubber of libraries' log lines",
         "they are written as they are",
+        _LOGS.element("", "mask_event", of="_FOREIGN"),
         "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
-        file=_LOGS,
-        before="    mask_event,\n    _TIME,\n]\n",
-        after="    _TIME,\n]\n",
     ),
     mutant(
         "mask of configured secrets",
         "a token in a text is written",
+        _LOGS.statement("_masked", "_known"),
         "test_logs.py::test_a_configured_secret_anywhere_in_a_lines_facts_never_comes_out",
-        file=_LOGS,
-        before="    text = _known.mask(text)\n",
     ),
     mutant(
         "mask of telephones",
         "a number in a text is written",
+        _LOGS.call("_masked", "_NUMBERS.sub", to="{1}"),
         "test_logs.py::test_a_telephone_anywhere_in_a_lines_facts_never_comes_out",
-        file=_LOGS,
-        before='    return _NUMBERS.sub(lambda found: found["keep"] or MASK, text)\n',
-        after="    return text\n",
     ),
     mutant(
         "mask by the key's name",
         "what stands beside `token` or `customer` is written",
+        _LOGS.condition("mask_value", "_is_secret_key"),
         "test_logs.py::test_nothing_is_shown_under_a_key_that_sounds_secret",
-        file=_LOGS,
-        before="    if key and _is_secret_key(key):\n        return MASK\n",
     ),
     mutant(
         "mask of what looks like a credential",
         "Authorization: Bearer … in a text is written",
+        _LOGS.statement("_masked", "instead", to="pattern.sub(instead, text)"),
         "test_logs.py::test_secrets_in_texts_are_masked_where_their_name_stands_beside_them",
-        file=_LOGS,
-        before="        text = pattern.sub(instead, text)\n    return _NUMBERS",
-        after="        pattern.sub(instead, text)\n    return _NUMBERS",
     ),
     mutant(
         "no forged log lines",
         "a stranger's line break begins a new line",
+        _LOGS.call("_escape_controls", "pattern.sub", to="{1}"),
         "test_logs.py::test_a_line_for_people_is_key_value_on_one_line_whatever_strangers_sent",
-        file=_LOGS,
-        before="            event[key] = pattern.sub(lambda found: repr(found[0])[1:-1], value)\n",
-        after="            event[key] = value\n",
     ),
     mutant(
         "a log line that cannot be written is not shown",
         "its arguments are printed",
+        _LOGS.argument("handleError", "sys.stderr.write", 0, to='f"{record.msg} {record.args}\\n"'),
         "test_logs.py::test_a_line_that_cannot_be_formatted_is_reported_without_its_arguments",
-        file=_LOGS,
-        before='            sys.stderr.write(f"a log line of {mask_text(record.name)} could not be written\\n")\n',
-        after='            sys.stderr.write(f"{record.msg} {record.args}\\n")\n',
     ),
     mutant(
         "scrubber of Sentry's events",
         "they leave as they are",
+        _REPORTING.argument(
+            "start_sentry", "sentry_sdk.init", "before_send", to="lambda event, _hint: event"
+        ),
         "test_reporting.py::test_nothing_planted_in_any_field_leaves_through_the_sdk",
-        file=_REPORTING,
-        before="before_send=scrub,",
-        after="before_send=lambda event, _hint: event,",
     ),
     mutant(
         "scrubber of Sentry's transactions",
         "they leave as they are",
+        _REPORTING.argument(
+            "start_sentry", "sentry_sdk.init", "before_send_transaction", to="lambda event, _hint: event"
+        ),
         "test_reporting.py::test_nothing_planted_in_any_field_leaves_through_the_sdk",
-        file=_REPORTING,
-        before="before_send_transaction=scrub,",
-        after="before_send_transaction=lambda event, _hint: event,",
     ),
     mutant(
         "scrubber of Sentry's breadcrumbs",
         "keys that name a customer are kept",
+        _REPORTING.result("scrub_breadcrumb", to="crumb"),
         "test_reporting.py::test_a_breadcrumb_is_harmless_before_it_is_kept",
-        file=_REPORTING,
-        before='    return cast("Breadcrumb | None", _crumb(crumb))\n',
-        after="    return crumb\n",
     ),
     mutant(
         "what an error quotes stays here",
         "other people's errors leave with what they were given",
+        _REPORTING.argument("_exception_value", "_text", 0, "_QUOTED", to='error.get("value")'),
         "test_reporting.py::test_what_a_strangers_error_quotes_does_not_leave",
-        file=_REPORTING,
-        before='    return _text(_QUOTED.sub(f"\'{MASK}\'", str(error.get("value") or "")))\n',
-        after='    return _text(error.get("value"))\n',
     ),
     mutant(
         "no local variables in Sentry",
         "frames are sent with them",
+        _REPORTING.argument("start_sentry", "sentry_sdk.init", "include_local_variables", to="True"),
         "test_reporting.py::test_the_sdk_is_told_to_collect_nothing_personal",
-        file=_REPORTING,
-        before="include_local_variables=False",
-        after="include_local_variables=True",
     ),
     mutant(
         "Sentry is not flooded",
         "ten thousand dead recalls are ten thousand reports",
+        _REPORTING.result("passes", to="True"),
         "test_reporting.py::test_a_flood_of_one_kind_is_cut_and_hides_no_other",
-        file=_REPORTING,
-        before="        return count <= MOST_A_MINUTE\n",
-        after="        return True\n",
     ),
     mutant(
         "a sender's trace is not ours",
         "a stranger decides what is traced here",
+        _REPORTING.call("call", "environ.pop", to="environ.get(header)"),
         "test_reporting.py::test_a_senders_trace_headers_decide_nothing_and_travel_nowhere",
-        file=_REPORTING,
-        before="                environ.pop(header, None)\n",
-        after="                environ.get(header)\n",
     ),
     mutant(
         "no token in a key",
         "a lane is named by its token, in the store and in every doorbell",
+        _LANE.result("lane_id", to="token"),
         "test_lane.py::test_a_lane_id_does_not_give_the_token_away",
-        file="workers/lane.py",
-        before="    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]\n",
-        after="    return token\n",
     ),
     mutant(
         "a doorbell holds a lane's id and nothing else",
         "what was asked for travels in the broker",
+        _TASKS.call(
+            "_publish",
+            "app.send_task",
+            to='app.send_task(task, args=(name,), kwargs={"telephone": "3001112233"}, retry=False, ignore_result=True, headers=headers)',
+        ),
         "test_celery_app.py::test_a_doorbell_in_the_broker_is_a_lanes_id_and_nothing_else",
-        file="workers/tasks.py",
-        before="app.send_task(task, args=(name,), retry=False",
-        after='app.send_task(task, args=(name,), kwargs={"telephone": "3001112233"}, retry=False',
     ),
     mutant(
         "a doorbell holds nobody up",
         "a sender waits for the broker",
+        _DOORBELL.call("_put", "self._waiting.put_nowait", to="self._publish[kind](name, self._trace())"),
         "test_doorbell.py::test_a_ring_carries_the_trace_of_whoever_rang",
-        file="workers/doorbell.py",
-        before="            self._waiting.put_nowait((kind, name, self._trace()))\n",
-        after="            self._publish[kind](name, self._trace())\n",
     ),
     mutant(
         "repr of a call to wolkvox",
         "it shows the token",
+        _WOLKVOX.value("Call", "headers", to="field(repr=True)"),
         "test_wolkvox.py::test_repr_and_public_headers_show_neither_token_nor_customer",
-        file="integration/wolkvox.py",
-        before="    headers: Mapping[str, str] = field(repr=False)\n    body",
-        after="    headers: Mapping[str, str] = field(repr=True)\n    body",
     ),
     mutant(
         "repr of a claim",
         "it shows the telephone",
+        _LANE.value("Claim", "telephone", to="field(repr=True)"),
         "test_lane.py::test_a_claim_shows_no_telephone",
-        file="workers/lane.py",
-        before="    telephone: str = field(repr=False)\n",
-        after="    telephone: str = field(repr=True)\n",
     ),
 )

@@ -2,202 +2,167 @@
 
 from __future__ import annotations
 
+from .code import Code
 from .mutant import mutant
 
-_SIGNATURE = "integration/signature.py"
-_SCHEMES = "integration/sources/schemes.py"
-_HUBSPOT = "integration/sources/hubspot.py"
-_KEYS = "integration/api/keys.py"
+_API_KEYS = Code("integration/api/keys.py")
+_DASHBOARD_THROTTLE = Code("integration/dashboard/throttle.py")
+_INTAKE = Code("integration/intake.py")
+_MAPPING = Code("integration/mapping.py")
+_RATES = Code("integration/rates.py")
+_SIGNATURE = Code("integration/signature.py")
+_SOURCES_HUBSPOT = Code("integration/sources/hubspot.py")
+_SOURCES_JSON = Code("integration/sources/json.py")
+_SOURCES_SALESFORCE = Code("integration/sources/salesforce.py")
+_SOURCES_SCHEMES = Code("integration/sources/schemes.py")
+_TEMPLATES_ENVIRONMENT = Code("integration/templates/environment.py")
 
 GUARDS = (
     mutant(
         "secrets are compared in constant time",
         "they are compared letter by letter, and the time taken tells how many were right",
+        _SIGNATURE.call("place_of", "hmac.compare_digest", to="{0} == {1}"),
         "test_signature.py::test_matching_takes_the_same_time_however_many_letters_are_right",
-        file=_SIGNATURE,
-        before="hmac.compare_digest(one, given)",
-        after="one == given",
     ),
     mutant(
         "all secrets are looked at",
         "the first that fits ends the search, and the time taken tells which",
+        _SIGNATURE.result(
+            "place_of",
+            to="next((place for place, one in enumerate(allowed) if hmac.compare_digest(one, given)), None)",
+        ),
         "test_signature.py::test_matching_looks_at_all_that_is_allowed",
-        file=_SIGNATURE,
-        before="    return places[0] if places else None",
-        after="    return next((place for place, one in enumerate(allowed) if hmac.compare_digest(one, given)), None)",
     ),
     mutant(
         "replay window of signatures",
         "a captured delivery may be sent for ever",
+        _SIGNATURE.condition("require_fresh", "TOLERANCE"),
         "test_signature.py::test_freshness_is_five_minutes_either_way",
-        file=_SIGNATURE,
-        before="    if abs(off) > TOLERANCE:\n",
-        after="    if False:\n",
     ),
     mutant(
         "a signature of the future is refused",
         "a captured delivery may be sent until then",
+        _SIGNATURE.condition("require_fresh", "TOLERANCE", to="off > TOLERANCE"),
         "test_signature.py::test_freshness_is_five_minutes_either_way",
-        file=_SIGNATURE,
-        before="    if abs(off) > TOLERANCE:\n",
-        after="    if off > TOLERANCE:\n",
     ),
     mutant(
         "url_key",
         "any part of the path will do",
+        _SIGNATURE.condition("require_url_key", "matches_any"),
         "test_sources.py::test_another_url_key_is_refused",
-        file=_SIGNATURE,
-        before="    if not matches_any(given, (secret_bytes(expected),)):\n",
-        after="    if False:\n",
     ),
     mutant(
         "url_key is required",
         "an address without one passes",
+        _SIGNATURE.statement("require_url_key", "url_key", "is", to="if delivery.url_key is None: return"),
         "test_sources.py::test_another_url_key_is_refused",
-        file=_SIGNATURE,
-        before='        raise NotVerifiedError("url_key", "the path does not end in one")\n',
-        after="        return\n",
     ),
     mutant(
         "v1 and v2 only when named",
         "a signature without a replay guard passes where only v3 is configured",
+        _SOURCES_HUBSPOT.value("_verify_older", "named", to="list(_OLDER)"),
         "test_sources.py::test_an_older_hubspot_signature_is_refused_unless_it_is_named",
-        file=_HUBSPOT,
-        before="named = [version for version in _OLDER if version in settings.signatures]",
-        after="named = list(_OLDER)",
     ),
     mutant(
         "of v1 and v2 only the one that is named",
         "v1 passes where only v2 is configured",
+        _SOURCES_HUBSPOT.condition("_verify_older", "not in", to="version not in _OLDER"),
         "test_sources.py::test_an_older_hubspot_signature_is_refused_unless_it_is_named",
-        file=_HUBSPOT,
-        before="    if version not in named:\n",
-        after="    if version not in _OLDER:\n",
     ),
     mutant(
         "HubSpot's signature",
         "any signature passes",
+        _SOURCES_HUBSPOT.value("_require_match", "place", to="0"),
         "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
-        file=_HUBSPOT,
-        before='        raise NotVerifiedError(check, "it is not made from this method, address, body and time with a secret")\n',
-        after="        place = 0\n",
     ),
     mutant(
         "the digest of a body",
         "any digest passes",
+        _SOURCES_SCHEMES.value("_verify_hmac", "place", to="0"),
         "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
-        file=_SCHEMES,
-        before='        raise NotVerifiedError(check, f"the {settings.encoding} digest is not one of the body under a secret")\n',
-        after="        place = 0\n",
     ),
     mutant(
         "an empty key signs nothing",
         "a secret of the prefix alone is one that everybody has",
+        _SOURCES_SCHEMES.condition("_verify_standard", "key", to="True"),
         "test_signature.py::test_a_standard_secret_that_stands_for_no_key_matches_nothing",
-        file=_SCHEMES,
-        before='_standard_digest(key, message_id, timestamp, delivery.body) if key else b"" for key in keys',
-        after="_standard_digest(key, message_id, timestamp, delivery.body) for key in keys",
     ),
     mutant(
         "organization_id",
         "another organisation's messages pass",
+        _SOURCES_SALESFORCE.condition("verify", "matches_any"),
         "test_sources.py::test_another_organisation_is_refused",
-        file="integration/sources/salesforce.py",
-        before="if not matches_any(given[:ID_LENGTH].encode(), (expected,)):",
-        after="if False:",
     ),
     mutant(
         "only signed words name an event",
         "anybody between may name a delivery by a webhook-id that no signature covers",
+        _SOURCES_JSON.condition("_message_id", "standard-webhooks", to='delivery.headers.get("webhook-id")'),
         "test_sources.py::test_a_webhook_id_counts_only_where_it_is_signed",
-        file="integration/sources/json.py",
-        before='if settings.verify == "standard-webhooks":',
-        after='if delivery.headers.get("webhook-id"):',
     ),
     mutant(
         "API key",
         "any key passes",
+        _API_KEYS.condition("caller_of", "secret_bytes", to="True"),
         "test_api.py::test_without_a_known_key_nothing_is_answered_but_how_to_prove_oneself",
-        file=_KEYS,
-        before="if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):",
-        after="if True:",
     ),
     mutant(
         "a key sees its own accounts only",
         "it sees all",
+        _API_KEYS.result("may_see", to="True"),
         "test_api.py::test_a_key_for_other_accounts_may_not_ask",
-        file=_KEYS,
-        before="return caller.accounts is None or account in caller.accounts",
-        after="return True",
     ),
     mutant(
         "rate limit of a key",
         "it may ask as often as it likes",
+        _API_KEYS.condition("require_rate", "wait"),
         "test_api.py::test_over_its_rate_a_key_waits_and_the_others_do_not",
-        file=_KEYS,
-        before="    if wait is not None:\n",
-        after="    if False:\n",
     ),
     mutant(
         "rate limit of a source",
         "it may send as often as it likes",
+        _INTAKE.condition("_require_rate", "wait"),
         "test_receiver.py::test_over_its_rate_a_source_gets_429_with_retry_after",
-        file="integration/intake.py",
-        before="if settings.rate_per_minute is None:\n            return None",
-        after="if True:\n            return None",
     ),
     mutant(
         "rate limits count over all processes",
         "what is over the limit passes",
+        _RATES.condition("over", to="{it} or True"),
         "test_api.py::test_over_its_rate_a_key_waits_and_the_others_do_not",
-        file="integration/rates.py",
-        before="            if self._limiter.hit(item, name):\n",
-        after="            if self._limiter.hit(item, name) or True:\n",
     ),
     mutant(
         "no answer says which check failed",
         "a 401 tells why",
+        _INTAKE.call("_refused", "_refusal", "401", to="_refusal(401, error.why)"),
         "test_receiver.py::test_a_forged_delivery_is_refused_and_leaves_nothing",
-        file="integration/intake.py",
-        before="return self._refuse(settings, delivery, began, 401)",
-        after='return self._refuse(settings, delivery, began, 401, f"{error.check}: {error.why}")',
     ),
     mutant(
         "tries to sign in are limited",
         "passwords may be guessed as fast as they are answered",
+        _DASHBOARD_THROTTLE.condition("wait", "wait"),
         "test_signin.py::test_tries_are_limited_by_name_and_by_address",
-        file="integration/dashboard/throttle.py",
-        before="            if wait is not None:\n                return wait\n",
     ),
     mutant(
         "templates run in a sandbox",
         "a template reads attributes of Python objects",
+        _TEMPLATES_ENVIRONMENT.result("getattr", to="getattr(obj, attribute, None) or {it}"),
         "test_templates.py::test_a_dot_reads_the_events_own_field",
-        file="integration/templates/environment.py",
-        before="        return field_of(obj, attribute)\n",
-        after="        return getattr(obj, attribute, None) or field_of(obj, attribute)\n",
     ),
     mutant(
         "no secret header in templates and in the store",
         "Authorization is kept with the delivery",
+        _MAPPING.condition("_is_shown", "_is_secret", to="True"),
         "test_mapping.py::test_a_header_that_proves_the_sender_is_not_told",
-        file="integration/mapping.py",
-        before="                if name != secret and not _is_secret(name)\n",
-        after="                if name != secret\n",
     ),
     mutant(
         "the header that a source's secret comes in is one too",
         "a secret in a header of its own name is kept with the delivery",
+        _MAPPING.condition("_is_shown", "_secret", to="True"),
         "test_mapping.py::test_the_header_that_the_source_names_as_its_secret_is_not_told",
-        file="integration/mapping.py",
-        before="                if name != secret and not _is_secret(name)\n",
-        after="                if not _is_secret(name)\n",
     ),
     mutant(
         "nothing blank is sent",
         "an empty customer id reaches wolkvox",
+        _MAPPING.condition("_clean", "written", "not", "-isprintable"),
         "test_mapping.py::test_an_id_is_one_line_of_text_that_is_not_blank",
-        file="integration/mapping.py",
-        before='    if not written:\n        raise UnmappableError(name, "a blank text", "a value")\n',
     ),
 )
