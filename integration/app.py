@@ -1,21 +1,22 @@
-"""Composes the web: configuration, store, receiver, API, health. `create_app` is what the server calls."""
+"""Composes the web of three Flask applications: receiver, API, dashboard. `create_app` is for the server."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sentry_sdk
 import structlog
-from flask import Flask
+from flask import Blueprint, Flask
 
 from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
 from integration.environment import broker_url, config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
-from integration.health import health_blueprint
+from integration.health import health_blueprint, metrics_blueprint
 from integration.intake import Intake
 from integration.problems import install
 from integration.rates import Rates
@@ -33,7 +34,8 @@ from workers.watchman import Watchman
 from workers.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
     from integration.dashboard.roles import Access
 
@@ -44,22 +46,49 @@ STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
 
 
-def create_app() -> Flask:
-    """Make the web application for a server. What stops the start is said in plain words, without a trace."""
+_RECEIVER = frozenset({"hooks"})
+_API = frozenset({"v1", "openapi.json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Three Flask applications as one WSGI application; the first part of the path chooses among them.
+
+    The receiver has no session and no cookie, the API neither; both know nothing of pages.
+    """
+
+    receiver: Flask
+    api: Flask
+    dashboard: Flask
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        return self.application_for(environ["PATH_INFO"])(environ, start_response)
+
+    def application_for(self, path: str) -> Flask:
+        """Return the application that answers a path."""
+        first = path[1:].partition("/")[0]
+        if first in _RECEIVER:
+            return self.receiver
+        return self.api if first in _API else self.dashboard
+
+
+def create_app() -> Web:
+    """Return the web for a server, its threads started. Print a fault that stops it, and exit with 1."""
     try:
-        app = make_app(os.environ)
+        desk, web = make_web(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"Ringback cannot start:\n{error}\n")
         sys.stderr.flush()
         raise SystemExit(1) from None
-    app.extensions["pulse"].start()
-    app.extensions["watchman"].start()
-    app.extensions["tallies"].switch_on()
-    return app
+    Pulse(desk.processes, desk.store.who).start()
+    Watchman(desk, desk.store.who, SentryReporter()).start()
+    desk.tallies.switch_on()
+    return web
 
 
-def make_app(environ: Mapping[str, str]) -> Flask:
-    """Make the web application. Raises ConfigError and StoreUnsafeError, which stop the start.
+def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
+    """Return the web and the desk it works on. Raise ConfigError and StoreUnsafeError, which stop the start.
 
     A store that is away does not: senders get 503 until it is back.
     """
@@ -74,21 +103,24 @@ def make_app(environ: Mapping[str, str]) -> Flask:
     tally = Tally()
     desk = Desk(watch, store, celery_doorbell(tally), tally, _bell(environ))
     _look_at_store(desk)
-    app = compose(desk, Rates(client))
-    app.extensions["pulse"] = Pulse(desk.processes, store.who)
-    app.extensions["watchman"] = Watchman(desk, store.who, SentryReporter())
-    app.extensions["tallies"] = desk.tallies
-    return app
+    return desk, compose(desk, Rates(client))
 
 
-def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Flask:
-    """Put the parts of the web together on a desk. `access` stands in for who is signed in, for tests."""
-    app = Flask("ringback", static_folder=None)
+def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Web:
+    """Return the three applications on a desk. `access` stands in for who is signed in, for tests."""
+    receiver = _application("receiver", receiver_blueprint(Intake(desk, rates, RefusalBook(desk))))
+    api = _application("api", api_blueprint(desk, rates))
+    pages = _application("dashboard", metrics_blueprint(desk))
+    dashboard.install(pages, desk, rates, access)
+    for app in (receiver, api, pages):
+        app.register_blueprint(health_blueprint(desk))
+    return Web(receiver, api, pages)
+
+
+def _application(name: str, blueprint: Blueprint) -> Flask:
+    app = Flask(f"ringback.{name}", static_folder=None)
     install(app)
-    app.register_blueprint(receiver_blueprint(Intake(desk, rates, RefusalBook(desk))))
-    app.register_blueprint(api_blueprint(desk, rates))
-    app.register_blueprint(health_blueprint(desk))
-    dashboard.install(app, desk, rates, access)
+    app.register_blueprint(blueprint)
     return app
 
 

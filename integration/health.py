@@ -28,10 +28,9 @@ _MOST_KEYS = 20
 
 
 def health_blueprint(desk: Desk) -> Blueprint:
-    """Make the three addresses."""
+    """Return `/healthz` and `/readyz`, which every application has."""
     blueprint = Blueprint("health", __name__)
     probe = StoreProbe(desk.store.client)
-    shown = registry(desk, probe.answers)
 
     @blueprint.get("/healthz")
     def alive() -> Response:
@@ -41,6 +40,14 @@ def health_blueprint(desk: Desk) -> Blueprint:
     def ready() -> Response:
         desk.watch.refresh()
         return readiness(store_why=_store_why(desk, probe), fault=desk.watch.fault)
+
+    return blueprint
+
+
+def metrics_blueprint(desk: Desk) -> Blueprint:
+    """Return `/metrics`, which the dashboard's application has."""
+    blueprint = Blueprint("metrics", __name__)
+    shown = registry(desk, StoreProbe(desk.store.client).answers)
 
     @blueprint.get("/metrics")
     def metrics() -> Response:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.test import Client
 
 from integration.app import compose
 from integration.dashboard.roles import Person, Role
@@ -39,7 +40,7 @@ class Dashboard:
     def __init__(self, desk):
         self.somebody = Somebody()
         self.app = compose(desk, NoRates(), self.somebody)
-        self.client = self.app.test_client()
+        self.client = Client(self.app)
         self.recalls, self.deliveries = [], []
         for number, customer in enumerate([PLAIN, MARKUP[:250]]):
             self._send(
@@ -78,7 +79,7 @@ class Dashboard:
     def rules(self, method):
         return [
             rule
-            for rule in self.app.url_map.iter_rules()
+            for rule in self.app.dashboard.url_map.iter_rules()
             if rule.endpoint.startswith("dashboard.") and method in rule.methods
         ]
 

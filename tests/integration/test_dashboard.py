@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from flask import request
+from werkzeug.test import Client
 
 from integration.app import compose
 from integration.dashboard import blueprint, roles
@@ -175,7 +176,7 @@ def test_a_form_is_read_up_to_a_mebibyte(desk, with_view, announced, spare, stat
 
 
 def test_programs_need_no_proof_and_get_no_cookie(desk):
-    client = compose(desk, NoRates()).test_client()
+    client = Client(compose(desk, NoRates()))
     for address in ("/v1/recalls", "/hooks/forms"):
         answer = client.post(address, json={})
         assert answer.status_code == 401
@@ -186,8 +187,8 @@ def test_programs_need_no_proof_and_get_no_cookie(desk):
 def test_a_request_of_a_program_opens_no_session(desk):
     app = compose(desk, NoRates())
     read = []
-    app.session_interface = StoredKeySessions(lambda: read.append(1) or b"key")
-    client = app.test_client()
+    app.dashboard.session_interface = StoredKeySessions(lambda: read.append(1) or b"key")
+    client = Client(app)
     for address in ("/v1/me", "/hooks/nobody", "/openapi.json", "/static/ringback.css"):
         client.get(address)
     assert not read
@@ -215,7 +216,7 @@ def test_the_key_of_the_cookie_is_the_stores_and_is_read_anew(desk, store):
 
 
 def test_nobody_sees_a_page_before_there_is_a_user(desk):
-    client = compose(desk, NoRates()).test_client()
+    client = Client(compose(desk, NoRates()))
     for address in ADDRESSES:
         answer = client.get(address)
         assert "ringback user" in answer.text
@@ -251,3 +252,38 @@ def test_a_plot_is_broken_where_nothing_is_known():
     drawn = plot(Series("pushes", [0, 10, None, 5]))
     assert drawn.lines[0].path == "M0 100L33.33 0M100 50"
     assert plot(Series("pushes", [])).empty
+
+
+# --- three applications -----------------------------------------------------------------------
+
+
+def test_each_application_has_its_own_addresses_and_no_others(desk):
+    web = compose(desk, NoRates())
+    hooks = {str(rule) for rule in web.receiver.url_map.iter_rules()}
+    assert hooks == {"/hooks/<source>", "/hooks/<source>/<url_key>", "/healthz", "/readyz"}
+    api = {str(rule) for rule in web.api.url_map.iter_rules()} - {"/healthz", "/readyz", "/openapi.json"}
+    assert api
+    assert all(rule.startswith("/v1/") for rule in api)
+    pages = {str(rule) for rule in web.dashboard.url_map.iter_rules()}
+    assert {"/", "/metrics", "/healthz", "/readyz", "/sign-in"} <= pages
+    assert not [rule for rule in pages if rule.startswith(("/hooks", "/v1"))]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/hooks/forms", "receiver"), ("/hooks", "receiver"), ("/v1/me", "api"), ("/openapi.json", "api"),
+        ("/", "dashboard"), ("/metrics", "dashboard"), ("/hooksandmore", "dashboard"), ("", "dashboard"),
+    ],
+)  # fmt: skip
+def test_the_first_part_of_a_path_chooses_the_application(desk, path, name):
+    web = compose(desk, NoRates())
+    assert web.application_for(path) is getattr(web, name)
+
+
+def test_receiver_and_api_have_no_sessions_and_know_nothing_of_pages(desk):
+    web = compose(desk, NoRates())
+    for app in (web.receiver, web.api):
+        assert "csrf" not in app.extensions
+        assert "babel" not in app.extensions
+        assert app.before_request_funcs.get(None, []) == []

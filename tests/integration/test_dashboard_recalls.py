@@ -8,6 +8,7 @@ from html import unescape
 from types import SimpleNamespace
 
 import pytest
+from werkzeug.test import Client
 
 from integration.app import compose
 from integration.recall import Attempt, Filter, State
@@ -45,7 +46,7 @@ class World:
         body = as_bytes({"customer": customer, "phone": phone, "at": at.isoformat(), **more})
         headers = signed(self.desk, "forms", body, url="http://localhost/hooks/forms")
         app = compose(self.desk, NoRates(), SignedIn())
-        answer = app.test_client().post("/hooks/forms", data=body, headers=headers)
+        answer = Client(app).post("/hooks/forms", data=body, headers=headers)
         assert answer.status_code == 202, answer.text
         assert answer.json["recalls"], answer.json
         return answer.json["recalls"][0]
@@ -113,7 +114,7 @@ def test_a_recall_is_found_by_whatever_people_know_of_it(world, typed):
 def test_the_crms_record_id_finds_its_recall(world, desk):
     body = as_bytes({"customer": CUSTOMER, "phone": NUMBER, "at": SOON.isoformat()})
     headers = signed(desk, "forms", body, url="http://localhost/hooks/forms", message_id="lead-4711")
-    compose(desk, NoRates(), SignedIn()).test_client().post("/hooks/forms", data=body, headers=headers)
+    Client(compose(desk, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
     assert len(ids_in(world.get("/recalls?q=lead-4711"))) == 1
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.test import Client
 
 from integration.app import compose
 from integration.mention import Person
@@ -50,7 +51,7 @@ class World:
     def __init__(self, desk, run):
         self.desk = desk
         self.run = run
-        self.client = compose(desk, NoRates(), SignedIn()).test_client()
+        self.client = Client(compose(desk, NoRates(), SignedIn()))
         self.sent = 0
 
     def send(self, *items, source="forms"):

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from integration import metrics
 from integration.config_file import ConfigWatch
 from integration.delivery import Delivery
-from integration.health import StoreProbe, health_blueprint
+from integration.health import StoreProbe, health_blueprint, metrics_blueprint
 from integration.metrics import states
 from integration.plan import plan_delivery, request_from_fields
 from integration.problems import install
@@ -34,6 +34,7 @@ def client_of(desk):
     app = Flask("ringback", static_folder=None)
     install(app)
     app.register_blueprint(health_blueprint(desk))
+    app.register_blueprint(metrics_blueprint(desk))
     return app.test_client()
 
 

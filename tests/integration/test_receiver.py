@@ -13,9 +13,10 @@ import pytest
 import redis
 import structlog
 from flask import Flask
+from werkzeug.test import Client
 
 from integration import logs
-from integration.app import make_app
+from integration.app import make_web
 from integration.delivery import signed_url
 from integration.errors import StoreAwayError
 from integration.intake import Intake
@@ -373,7 +374,7 @@ def test_secrets_of_a_changed_configuration_are_masked_too(tmp_path, web, capfd)
 def test_a_store_that_hangs_costs_a_sender_seconds_and_never_half_a_minute(tmp_path, start_valkey):
     server = start_valkey()
     environ = {**ENVIRON, "RINGBACK_CONFIG": str(write_config(tmp_path)), "REDIS_URL": server.url}
-    client = make_app(environ).test_client()
+    client = Client(make_web(environ)[1])
     desk = make_desk(tmp_path, server.client())
     body = as_bytes({"customer": "c1", "phone": "3001112233", "at": AT})
     headers = {

@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from click.testing import CliRunner
 from joserfc.jwk import RSAKey
+from werkzeug.test import Client
 
 from integration import passwords
 from integration.app import compose
@@ -53,7 +54,7 @@ class Browser:
 
     def __init__(self, desk, rates, address="192.0.2.1"):
         self.app = compose(desk, rates)
-        self.client = self.app.test_client()
+        self.client = Client(self.app)
         self.address = address
 
     def get(self, path, **headers):
@@ -151,7 +152,7 @@ def test_the_cookie_is_for_this_site_alone_and_no_script_reads_it(make):
 def test_the_store_holds_no_token(make, store):
     _, browser = make()
     browser.sign_in()
-    token = browser.app.session_interface.get_signing_serializer(browser.app).loads(
+    token = browser.app.dashboard.session_interface.get_signing_serializer(browser.app.dashboard).loads(
         browser.client.get_cookie("ringback").value
     )["session"]
     assert token not in session_key(store)

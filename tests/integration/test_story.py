@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from werkzeug.test import Client
 
 from integration.app import compose
 from integration.recall import Filter
@@ -39,7 +40,7 @@ def post(desk, source, value, address=None):
     body = as_bytes(value) if not isinstance(value, bytes) else value
     url = f"http://localhost{address or f'/hooks/{source}'}"
     headers = signed(desk, source, body, url=url)
-    answer = compose(desk, NoRates(), SignedIn()).test_client().post(url, data=body, headers=headers)
+    answer = Client(compose(desk, NoRates(), SignedIn())).post(url, data=body, headers=headers)
     assert answer.status_code in {200, 202}, answer.text
     return answer
 
@@ -70,7 +71,7 @@ def test_which_of_several_secrets_signed_is_told_and_no_secret(desk, monkeypatch
     url = "http://localhost/hooks/hubspot"
     headers = signed(desk, "hubspot", body, url=url)
     monkeypatch.setitem(desk.config.sources, "hubspot", settings)
-    compose(desk, NoRates(), SignedIn()).test_client().post(url, data=body, headers=headers)
+    Client(compose(desk, NoRates(), SignedIn())).post(url, data=body, headers=headers)
     (recall,) = recalls_of(desk)
     assert recall.proof == "signature v3, secret 2 of 2"
     assert ENVIRON["HUBSPOT_SECRET"] not in str(
@@ -82,7 +83,7 @@ def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(desk):
     event = {"customer": "80123456", "phone": "3001112233", "at": soon()}
     body = as_bytes(event)
     headers = signed(desk, "forms", body, url="http://localhost/hooks/forms", message_id="msg_lead-4711")
-    compose(desk, NoRates(), SignedIn()).test_client().post("/hooks/forms", data=body, headers=headers)
+    Client(compose(desk, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
     (recall,) = recalls_of(desk)
     assert (recall.record, recall.customer_id) == ("msg_lead-4711", "80123456")
     assert desk.recalls.search.find(Filter(record="msg_lead-4711"), limit=5).ids == (recall.id,)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from werkzeug.test import Client
+
 from integration.app import compose
 from integration.dashboard.roles import Person, Role
 from support import NoRates
@@ -26,7 +28,7 @@ class Pages:
     """What a browser sees of the dashboard: `get`, `post` (with the proof against forged requests)."""
 
     def __init__(self, desk, role="operator", name="ana", language="en"):
-        self.client = compose(desk, NoRates(), SignedIn(role, name)).test_client()
+        self.client = Client(compose(desk, NoRates(), SignedIn(role, name)))
         self._headers = {"Accept-Language": language}
 
     def get(self, address, **options):
