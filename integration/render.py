@@ -1,13 +1,12 @@
 """How the command line shows things: tables for people, tab-separated lines for pipes, JSON for programs.
 
 Whatever came from outside is shown without control characters, so that it cannot steer a terminal.
-Never decides what is shown: a number is masked here when a command says so.
+Never decides what is shown.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, tzinfo
 
-SHOWN_DIGITS = 3
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# Ids of our own are no numbers of anybody; most of their letters are digits.
-_NUMBER = re.compile(r"\b(?:rc|pk|lk)_[0-9a-z]{12}\b|(\d(?:[ ().-]{0,3}\d){5,})")
 
 STATE_COLOURS = {
     "accepted": "green",
@@ -47,16 +43,6 @@ def clean(value: object) -> str:
     if value is None:
         return ""
     return "".join(" " if unicodedata.category(sign) in _STEERING else sign for sign in str(value))
-
-
-def mask_number(number: str) -> str:
-    """Give a telephone number with its last three digits only."""
-    return "•" * max(0, len(number) - SHOWN_DIGITS) + number[-SHOWN_DIGITS:]
-
-
-def mask_numbers(text: str) -> str:
-    """Mask what could be a telephone number, or a customer's, inside a text."""
-    return _NUMBER.sub(lambda found: mask_number(found[0]) if found[1] else found[0], text)
 
 
 def moment(when: datetime | None, zone: tzinfo | None = None) -> str:

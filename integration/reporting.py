@@ -1,18 +1,14 @@
 """Reports to Sentry what an operator should know: errors, dead recalls, stopped lanes, traces.
 
-Without SENTRY_DSN nothing is started, patched or sent. What leaves is built anew from a list of fields
-that are known to be harmless; a field that is not on the list stays here, and every text is masked.
+Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides what may leave.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 import re
 import sys
 import threading
 import time
-from datetime import datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -26,27 +22,23 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.flask import FlaskIntegration
 from sentry_sdk.integrations.httpx import HttpxIntegration
-from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.redis import RedisIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
 
 from integration.errors import ConfigError, Fault
-from integration.logs import hide, mask_text, secrets_of
+from integration.logs import add_observer
+from integration.redaction import mask_names, remember_secrets, secrets_of
+from integration.sentry_filter import scrub, scrub_breadcrumb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from sentry_sdk._types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorConfig, SamplingContext
+    from sentry_sdk._types import MonitorConfig, SamplingContext
 
     from integration.config import Config
 
-    # From what an event holds to what may leave; None: nothing.
-    Rule = Callable[[Any], Any]
-
-MASK: Final = "***"
 DEFAULT_TRACES_SAMPLE_RATE: Final = 0.1
-LONGEST_TEXT: Final = 4096
 MOST_A_MINUTE: Final = 20
 
 SWEEP_MONITOR: Final = "ringback-sweep"
@@ -62,328 +54,7 @@ SWEEP_MONITOR_CONFIG: Final[MonitorConfig] = {
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-# --- texts -----------------------------------------------------------------------------------
-
-# Customers' ids and documents are shorter than telephones: no longer run of digits leaves.
-_DIGITS = re.compile(r"\d{5,}")
-# A path may hold a url key, and a query a customer.
-_AFTER_HOST = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/?#'\"<>]*)[^\s'\"<>]*")
-_EMAIL = re.compile(r"[^\s@'\"<>()=,;:]+@[^\s@'\"<>()=,;]+")
-# Errors that are not ours quote what they were given.
-_QUOTED = re.compile(r"b?('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|`[^`]*`?)")
-_SHORTEST_HIDDEN = 6
-
-
-class _ShortSecrets:
-    """Secrets too short for the log's masking: hidden where they stand alone."""
-
-    def __init__(self) -> None:
-        self._pattern: re.Pattern[str] | None = None
-
-    def learn(self, secrets: Iterable[str]) -> None:
-        short = sorted({s for s in secrets if 0 < len(s) < _SHORTEST_HIDDEN}, key=len, reverse=True)
-        alone = "|".join(map(re.escape, short))
-        self._pattern = re.compile(rf"(?<!\w)(?:{alone})(?!\w)") if short else None
-
-    def mask(self, text: str) -> str:
-        return self._pattern.sub(MASK, text) if self._pattern else text
-
-
-_short = _ShortSecrets()
-
-
-def _text(value: object) -> str | None:
-    """Mask a text; what is none is made one."""
-    if value is None:
-        return None
-    masked = mask_text(_short.mask(str(value)))
-    for pattern, instead in ((_AFTER_HOST, rf"\1/{MASK}"), (_EMAIL, MASK), (_DIGITS, MASK)):
-        masked = pattern.sub(instead, masked)
-    return masked[:LONGEST_TEXT]
-
-
-def _matching(pattern: str) -> Rule:
-    """Make a rule that lets a text through whole, or not at all."""
-    whole = re.compile(pattern)
-    return lambda value: value if isinstance(value, str) and whole.fullmatch(value) else None
-
-
-_word = _matching(r"[A-Za-z_][A-Za-z_.-]{0,63}")
-_hex = _matching(r"[0-9a-f]{16}|[0-9a-f]{32}")
-_uuid = _matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_recall_id = _matching(r"rc_[a-z0-9]{4,32}")
-_stamp = _matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
-_release = _matching(r"ringback@\d{1,4}(\.\d{1,4}){1,3}[a-z0-9.+-]{0,16}")
-_rate = _matching(r"[01](\.\d{1,20})?|true|false")
-
-
-def _moment(value: object) -> object:
-    return value if isinstance(value, datetime) else _stamp(value)
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _small(value: object) -> float | None:
-    """Let a number through that is too small for a telephone or a customer's id."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if math.isfinite(value) and abs(value) < 10**5 else None
-
-
-# --- shapes ----------------------------------------------------------------------------------
-
-
-def _table(**rules: Rule) -> Rule:
-    """Make a rule for a table: only the named fields go through, each by its rule. `__` is a dot."""
-    named = {name.replace("__", "."): rule for name, rule in rules.items()}
-
-    def apply(value: object) -> dict[str, Any] | None:
-        if not isinstance(value, dict):
-            return None
-        kept = {name: rule(value[name]) for name, rule in named.items() if name in value}
-        return {name: part for name, part in kept.items() if part is not None}
-
-    return apply
-
-
-def _each(rule: Rule) -> Rule:
-    """Make a rule for a list; a table with `values` is one too."""
-
-    def apply(value: object) -> list[Any] | dict[str, Any] | None:
-        if isinstance(value, dict) and "values" in value:
-            return {"values": apply(value["values"]) or []}
-        if not isinstance(value, list | tuple):
-            return None
-        return [kept for kept in map(rule, value) if kept is not None]
-
-    return apply
-
-
-def _exception_value(error: Mapping[str, Any]) -> str | None:
-    """Give what an error says: ours in full, where it quotes nobody; of others' what is not quoted."""
-    module = str(error.get("module") or "")
-    ours = module.startswith(("integration.", "workers."))
-    if ours and error.get("type") != "UnmappableError":
-        return _text(error.get("value"))
-    if ours:
-        return None
-    return _text(_QUOTED.sub(f"'{MASK}'", str(error.get("value") or "")))
-
-
-_STACK = _table(
-    frames=_each(
-        _table(
-            filename=_text,
-            abs_path=_text,
-            module=_text,
-            function=_text,
-            lineno=_small,
-            pre_context=_each(_text),
-            context_line=_text,
-            post_context=_each(_text),
-            in_app=_flag,
-        )
-    )
-)
-_MECHANISM = _table(
-    type=_word,
-    handled=_flag,
-    source=_word,
-    exception_id=_small,
-    parent_id=_small,
-    is_exception_group=_flag,
-)
-_ERROR = _table(type=_text, module=_text, value=_text, mechanism=_MECHANISM, stacktrace=_STACK)
-
-
-def _error(value: object) -> Any:
-    return _ERROR({**value, "value": _exception_value(value)}) if isinstance(value, dict) else None
-
-
-_FACTS = {
-    "account": _text,
-    "verdict": _word,
-    "reason": _text,
-    "source": _text,
-    "recall": _recall_id,
-    "logger": _text,
-    "kind": _word,
-    "during": _word,
-    "celery_task_id": _uuid,
-}
-_HTTP = {
-    "method": _word,
-    "http__method": _word,
-    "http__request__method": _word,
-    "status_code": _small,
-    "http__status_code": _small,
-    "http__response__status_code": _small,
-}
-_STORE = {
-    "db__system": _word,
-    "db__operation": _word,
-    "redis__command": _word,
-    "redis__is_cluster": _flag,
-    "redis__transaction": _flag,
-}
-_QUEUE = {
-    "messaging__system": _word,
-    "messaging__destination__name": _word,
-    "messaging__message__retry__count": _small,
-    "messaging__message__receive__latency": _small,
-}
-_CRUMB = _table(
-    type=_word,
-    category=_text,
-    level=_word,
-    timestamp=_moment,
-    message=_text,
-    data=_table(**_FACTS, **_HTTP, **_STORE),
-)
-_SPAN = _table(
-    span_id=_hex,
-    parent_span_id=_hex,
-    trace_id=_hex,
-    same_process_as_parent=_flag,
-    op=_word,
-    origin=_word,
-    status=_word,
-    start_timestamp=_moment,
-    timestamp=_moment,
-    description=_text,
-    data=_table(**_HTTP, **_STORE, **_QUEUE),
-    tags=_table(**_HTTP, **_STORE),
-)
-
-
-def _commands_only(part: Any, field: str, kind: str) -> Any:
-    """Leave of what was said to the store its command: a key may name a customer."""
-    if isinstance(part, dict) and kind.startswith(("db", "redis", "cache")):
-        return {**part, field: str(part.get(field) or "").split(" ")[0]}
-    return part
-
-
-def _span(value: Any) -> Any:
-    kind = str(value.get("op")) if isinstance(value, dict) else ""
-    return _SPAN(_commands_only(value, "description", kind))
-
-
-def _crumb(value: Any) -> Any:
-    kind = str(value.get("category")) if isinstance(value, dict) else ""
-    return _CRUMB(_commands_only(value, "message", kind))
-
-
-def _own_key(value: object) -> str | None:
-    dsn = sentry_sdk.get_client().parsed_dsn
-    return dsn.public_key if dsn is not None and value == dsn.public_key else None
-
-
-def _own_organisation(value: object) -> str | None:
-    dsn = sentry_sdk.get_client().parsed_dsn
-    return dsn.org_id if dsn is not None and value == dsn.org_id else None
-
-
-_TRACE = _table(
-    trace_id=_hex,
-    span_id=_hex,
-    parent_span_id=_hex,
-    op=_word,
-    origin=_word,
-    status=_word,
-    data=_table(**_HTTP, **_QUEUE),
-    # Goes into the envelope's head. It may come from outside, with a caller's words in it.
-    dynamic_sampling_context=_table(
-        trace_id=_hex,
-        public_key=_own_key,
-        org_id=_own_organisation,
-        release=_release,
-        environment=_text,
-        sample_rate=_rate,
-        sample_rand=_rate,
-        sampled=_rate,
-    ),
-)
-_EVENT = _table(
-    event_id=_hex,
-    type=_word,
-    timestamp=_moment,
-    start_timestamp=_moment,
-    platform=_word,
-    level=_word,
-    logger=_text,
-    transaction=_text,
-    transaction_info=_table(source=_word),
-    release=_release,
-    dist=_text,
-    environment=_text,
-    server_name=_text,
-    message=_text,
-    logentry=_table(message=_text, formatted=_text),
-    fingerprint=_each(_text),
-    exception=_each(_error),
-    threads=_each(_table(name=_text, crashed=_flag, current=_flag, stacktrace=_STACK)),
-    breadcrumbs=_each(_crumb),
-    spans=_each(_span),
-    tags=_table(**_FACTS),
-    extra=_table(**{"celery-job": _table(task_name=_text)}),
-    request=_table(method=_word),
-    contexts=_table(
-        trace=_TRACE,
-        runtime=_table(name=_word, version=_text),
-        response=_table(status_code=_small),
-    ),
-    sdk=_table(
-        name=_word,
-        version=_text,
-        integrations=_each(_word),
-        packages=_each(_table(name=_text, version=_text)),
-    ),
-)
-_CHECK_IN = _table(
-    type=_word,
-    check_in_id=_hex,
-    monitor_slug=_word,
-    status=_word,
-    duration=_small,
-    environment=_text,
-    release=_release,
-    timestamp=_moment,
-    platform=_word,
-    event_id=_hex,
-    monitor_config=_table(
-        schedule=_table(type=_word, value=_small, unit=_word),
-        checkin_margin=_small,
-        max_runtime=_small,
-        failure_issue_threshold=_small,
-        recovery_threshold=_small,
-    ),
-)
-
-
 # --- Sentry's hooks --------------------------------------------------------------------------
-
-
-def scrub(event: Event, hint: Hint) -> Event | None:
-    """Give an event fit to leave: known fields only, texts masked. Attachments stay here.
-
-    Sentry drops the event when this fails. Fields: develop.sentry.dev, event payloads.
-    """
-    hint.get("attachments", []).clear()
-    if event.get("type") == "check_in":
-        return cast("Event", _CHECK_IN(event))
-    if event.get("type") not in (None, "error", "transaction"):
-        return None
-    return cast("Event", _EVENT(event))
-
-
-def scrub_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb | None:
-    """Give a breadcrumb fit to be kept; of our own log lines their few harmless facts."""
-    said = getattr(hint.get("log_record"), "msg", None)
-    if isinstance(said, dict):
-        crumb = {**crumb, "message": said.get("event"), "data": said}
-    return cast("Breadcrumb | None", _crumb(crumb))
 
 
 def _nothing(_telemetry: object, _hint: object) -> None:
@@ -425,38 +96,34 @@ class _OwnTraces(Integration):
         Flask.__call__ = call  # type: ignore[method-assign]
 
 
-class _ErrorLines(logging.Handler):
-    """Reports the exceptions that are logged; structlog has made them text before Sentry could see them."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Report the line's exception, if it has one."""
-        error = _logged_exception(record)
+def _observe_line(line: Mapping[str, Any]) -> None:
+    """Keep a log line as a breadcrumb; report it if it is of an error and has an exception."""
+    # What the SDK says of itself would go round in circles.
+    if line["logger"].startswith("sentry_sdk"):
+        return
+    level, error = line["level"], _exception_of(line.get("exc_info"))
+    if error is not None and level in {"error", "critical"}:
         client = sentry_sdk.get_client()
-        if error is None or not client.is_active():
-            return
         mechanism = {"type": "logging", "handled": True}
         event, hint = event_from_exception(error, client_options=client.options, mechanism=mechanism)
-        said = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
-        event["logger"] = record.name
-        event["level"] = "error"
-        event["logentry"] = {"message": str(said)}
+        event["logger"], event["level"] = line["logger"], level
+        event["logentry"] = {"message": str(line["event"])}
         sentry_sdk.capture_event(event, hint=hint)
+    if level != "debug":
+        sentry_sdk.add_breadcrumb(
+            type="log", category=line["logger"], level=level, message=str(line["event"]), data=dict(line)
+        )
 
 
-def _logged_exception(record: logging.LogRecord) -> BaseException | None:
-    if record.exc_info:
-        return record.exc_info[1]
-    if isinstance(record.msg, dict) and "exception" in record.msg:
-        return sys.exception()
-    return None
+def _exception_of(exc_info: Any) -> BaseException | None:
+    if isinstance(exc_info, tuple):
+        return cast("BaseException | None", exc_info[1])
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    return sys.exception() if exc_info else None
 
 
 # --- start -----------------------------------------------------------------------------------
-
-
-def known_secrets(config: Config) -> frozenset[str]:
-    """Give the text of every secret of a configuration: tokens, keys, url keys, signing secrets."""
-    return secrets_of(config)
 
 
 def start_sentry(environ: Mapping[str, str], config: Config) -> None:
@@ -470,9 +137,7 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
         return
     rate = _traces_sample_rate(environ)
     _check_dsn(dsn)
-    secrets = known_secrets(config)
-    hide(secrets)
-    _short.learn(secrets)
+    remember_secrets(secrets_of(config))
     sentry_sdk.init(
         dsn=dsn,
         environment=environ.get("SENTRY_ENVIRONMENT") or "production",
@@ -497,7 +162,7 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
     )
     version = ".".join(map(str, sys.version_info[:3]))
     sentry_sdk.get_global_scope().set_context("runtime", {"name": "CPython", "version": version})
-    _listen_to_errors()
+    add_observer(_observe_line)
 
 
 def _integrations() -> list[Integration]:
@@ -505,7 +170,6 @@ def _integrations() -> list[Integration]:
         AtexitIntegration(callback=lambda _pending, _seconds: None),
         ExcepthookIntegration(),
         DedupeIntegration(),
-        LoggingIntegration(level=logging.INFO, event_level=None, sentry_logs_level=None),
         # A thread that lives long would carry on the trace of the request that happened to start it.
         ThreadingIntegration(propagate_scope=False),
         # By the rule, /hooks/<source>/<url_key>, never by the path itself.
@@ -515,12 +179,6 @@ def _integrations() -> list[Integration]:
         RedisIntegration(),
         HttpxIntegration(),
     ]
-
-
-def _listen_to_errors() -> None:
-    root = logging.getLogger()
-    if not any(isinstance(handler, _ErrorLines) for handler in root.handlers):
-        root.addHandler(_ErrorLines(logging.ERROR))
 
 
 def _check_dsn(dsn: str) -> None:
@@ -588,7 +246,7 @@ class SentryReporter:
         private = (claim.customer_id, claim.telephone, claim.campaign_id)
         tags = {"account": claim.account, "verdict": verdict, "recall": claim.recall_id}
         kind = ("recall-dead", verdict, claim.account)
-        self._report(f"recall dead: {claim.account}", kind, tags, _without(reason, private))
+        self._report(f"recall dead: {claim.account}", kind, tags, mask_names(reason, private))
 
     def stopped(self, account: str, reason: str) -> None:
         """Report that an account's lane stopped."""
@@ -647,10 +305,3 @@ class SentryReporter:
                 scope.set_tag(name, value)
             scope.set_tag("reason", reason)
             scope.capture_message(f"{what}: {reason}", level=level)
-
-
-def _without(text: str, private: Iterable[str]) -> str:
-    """Give a text without these values, where they stand alone in it."""
-    for value in filter(None, private):
-        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", MASK, text)
-    return text

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from support.valkey import DURABLE, ValkeyServer
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
+
+_configure = structlog.configure
+
+
+def _configure_without_cache(**chosen: Any) -> None:
+    """Configure loggers that are used again by a later test with another configuration."""
+    _configure(**{**chosen, "cache_logger_on_first_use": False})
+
+
+structlog.configure = _configure_without_cache
 
 # No deadline: the machine is shared, and a slow example is no fault.
 settings.register_profile(
@@ -29,6 +40,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ringback")
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """Leave no level and no form of lines to the next test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from integration import logs
 from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
 from integration.mapping import RouteBook
+from integration.redaction import remember_secrets, secrets_of
 from integration.store_check import assure
 from integration.tally import Tally
 from workers.agenda import Agenda
@@ -129,7 +129,7 @@ class Desk:
         self.watch.refresh()
         config = self.watch.current
         if config is not self._masked:
-            logs.hide(logs.secrets_of(config))
+            remember_secrets(secrets_of(config))
             self._masked = config
         return config
 

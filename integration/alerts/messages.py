@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
-from integration.logs import MASK, mask_text
+from integration.redaction import mask_outbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Phase = Literal["begins", "is over", "test"]
 
-# A customer's id is shorter than a telephone: no longer run of digits leaves in a reason.
-_DIGITS = re.compile(r"\d{5,}")
 _PAGES: Final = {
     "lane-stopped": "/accounts/{}",
     "oldest-queued": "/accounts/{}",
@@ -183,7 +181,7 @@ def harmless(value: Any) -> Any:
     # Moments of ours are the only long numbers that stay.
     if re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", value):
         return value
-    return " ".join(_DIGITS.sub(MASK, mask_text(value)).split())[:300]
+    return " ".join(mask_outbound(value).split())[:300]
 
 
 def link_to(kind: str, subject: str, site: str | None) -> str | None:

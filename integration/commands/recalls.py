@@ -27,6 +27,7 @@ from integration.commands.session import (
 )
 from integration.errors import ConflictError, UnknownError
 from integration.recall import Attempt, Filter, Recall, State
+from integration.redaction import mask_but_end, mask_numbers
 from integration.telephone import endings
 from workers.audit import Audit
 from workers.recalls import Recalls
@@ -131,7 +132,7 @@ def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
         recall.account,
         recall.campaign_id,
         recall.customer_id,
-        recall.recall_telephone if reveal else render.mask_number(recall.recall_telephone),
+        recall.recall_telephone if reveal else mask_but_end(recall.recall_telephone),
         render.moment(recall.recall_date),
         len(recall.attempts),
         recall.reason,
@@ -165,7 +166,7 @@ def show(session: Session, recall_id: str, *, reveal: bool, as_json: bool) -> No
             ("account", recall.account),
             ("campaign", recall.campaign_id),
             ("customer", recall.customer_id),
-            ("telephone", telephone if reveal else render.mask_number(telephone)),
+            ("telephone", telephone if reveal else mask_but_end(telephone)),
             ("recall date", f"{render.moment(recall.recall_date, zone)} (as sent)"),
             ("asked for", render.moment(recall.requested_date, zone)),
             ("source", recall.source),
@@ -203,7 +204,7 @@ def _attempt(attempt: Attempt, *, reveal: bool) -> str:
     told = render.clean(", ".join(parts))
     if not attempt.msg:
         return told
-    return f"{told}: {render.clean(attempt.msg if reveal else render.mask_numbers(attempt.msg))}"
+    return f"{told}: {render.clean(attempt.msg if reveal else mask_numbers(attempt.msg))}"
 
 
 # --- again, and not at all ---------------------------------------------------------------------

@@ -35,7 +35,6 @@ from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.cookies import StoredKeySessions
 from integration.dashboard.headers import dress
 from integration.dashboard.ledger_words import in_words, verdict_word
-from integration.dashboard.masks import masked
 from integration.dashboard.people import People
 from integration.dashboard.reasons import ticked
 from integration.dashboard.roles import ForbiddenError, Role, least_role
@@ -44,6 +43,7 @@ from integration.dashboard.signin import Door
 from integration.dashboard.throttle import Throttle
 from integration.errors import StoreAwayError
 from integration.problems import MAX_BODY_BYTES
+from integration.redaction import mask_but_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def _configure(app: Flask, desk: Desk) -> None:
         duration=times.duration,
         ago=times.ago,
         clock_or_day=times.clock_or_day,
-        masked=masked,
+        masked=mask_but_end,
         visible=visible,
         ticked=ticked,
         in_words=in_words,

@@ -17,6 +17,7 @@ from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.delivery import Delivery
 from integration.errors import UnknownError, UnreadableError
+from integration.redaction import mask_data
 from integration.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _events(desk: Desk, kept: KeptDelivery, *, revealed: bool) -> list[_Became]:
     rows = []
     for number, word in enumerate(words[:MOST_EVENTS], start=1):
         data = read[number - 1].data if number <= len(read) else None
-        text = shown.as_text(data if revealed else shown.masked_data(data))
+        text = shown.as_text(data if revealed else mask_data(data))
         rows.append(_Became(number, _kind(word), word, text))
     return rows
 

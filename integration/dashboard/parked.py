@@ -12,6 +12,7 @@ from integration.dashboard import shown
 from integration.dashboard.pages import note, page
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
+from integration.redaction import mask_data
 from integration.stored import read_json
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _page(desk: Desk, progress: _Progress | None) -> Response:
 def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
     if record is None:
         return _Example(group.found, "")
-    return _Example(record["found"], shown.as_text(shown.masked_data(read_json(record["event"])["data"])))
+    return _Example(record["found"], shown.as_text(mask_data(read_json(record["event"])["data"])))
 
 
 @role("operator")

@@ -16,12 +16,12 @@ from flask_babel import gettext as _
 from integration import story
 from integration.dashboard import shown
 from integration.dashboard.deliveries import as_delivery, events_of
-from integration.dashboard.masks import masked, without_names
 from integration.dashboard.pages import back_to, note, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
 from integration.errors import UnknownError
 from integration.recall import Filter, State
+from integration.redaction import mask_but_end, mask_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def recall(desk: Desk, recall_id: str) -> Response:
         kept=seen.kept,
         event=seen.event,
         headers=shown.headers(seen.kept.headers, revealed=False) if seen.kept else [],
-        event_text=shown.as_text(shown.masked_data(seen.event.data)) if seen.event else "",
+        event_text=shown.as_text(mask_data(seen.event.data)) if seen.event else "",
         mapped=_mapped(desk, seen),
         open_fields=OPEN_FIELDS,
         happened=_happened(seen),
@@ -81,7 +81,7 @@ def recall(desk: Desk, recall_id: str) -> Response:
         supersedes=story.supersedes(seen.recall, others),
         zone=zone_of(desk.config, seen.recall.account),
         zones=_One(zone_of(desk.config, seen.recall.account)),
-        without_names=without_names,
+        without_names=shown.without_names,
     )
 
 
@@ -163,7 +163,7 @@ def _call_text(call: Any, *, revealed: bool) -> str:
 
 
 def _open_or_masked(name: str, value: Any) -> Any:
-    return value if name in {"recall_date", "date", "type_campaign"} else masked(str(value))
+    return value if name in {"recall_date", "date", "type_campaign"} else mask_but_end(str(value))
 
 
 # --- what may be done --------------------------------------------------------------------------

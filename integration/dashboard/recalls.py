@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import abort, request, url_for
 from flask_babel import gettext as _
 
-from integration.dashboard.masks import without_names
+from integration.dashboard import shown
 from integration.dashboard.pages import back_to, note, page, person, say
 from integration.dashboard.roles import role, signed_in
 from integration.dashboard.times import zone_of
@@ -45,7 +45,7 @@ def recalls(desk: Desk) -> Response:
         older=_address("recalls", asked, cursor=found.next) if found.next else None,
         newest=_address("recalls", asked),
         zones=_Zones(desk),
-        without_names=without_names,
+        without_names=shown.without_names,
         **_choices(desk),
     )
 
@@ -131,7 +131,7 @@ def recalls_bulk(desk: Desk) -> Response:
         going_on=going_on,
         sample=desk.recalls.read(sample.ids),
         zones=_Zones(desk),
-        without_names=without_names,
+        without_names=shown.without_names,
     )
 
 

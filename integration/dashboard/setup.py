@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import phonenumbers
 
 from integration.commands.addresses import hook_path, public_url, secret_path
-from integration.dashboard.masks import DOTS
+from integration.redaction import DOTS
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -1,4 +1,4 @@
-"""What strangers sent, as it may be shown: masked until revealed, cut where long, steering nothing. Pure."""
+"""What strangers sent, as it may be shown: cut where long, steering nothing. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from integration.dashboard.masks import masked
+from integration.redaction import mask_but_end, mask_names, mask_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from integration.recall import Recall
+
 LONGEST: Final = 50_000
-_LONGEST_NAME: Final = 80
-_MOST_MEMBERS: Final = 200
 # Direction marks, joiners, line separators and controls: shown by their number, never obeyed.
 _STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _PLAIN_HEADERS: Final = frozenset(
@@ -48,24 +48,18 @@ def as_text(value: Any) -> str:
     return visible(cut(written))
 
 
-def masked_data(value: Any) -> Any:
-    """Give JSON values with the same names and shape, and every text and number masked."""
-    if isinstance(value, dict):
-        few = list(value.items())[:_MOST_MEMBERS]
-        return {str(name)[:_LONGEST_NAME]: masked_data(one) for name, one in few}
-    if isinstance(value, list):
-        return [masked_data(one) for one in value[:_MOST_MEMBERS]]
-    if value is None or isinstance(value, bool):
-        return value
-    return masked(str(value)) if str(value) else ""
+def without_names(recall: Recall, text: str | None) -> str:
+    """Return words about a recall, which may repeat who the customer is, with that masked."""
+    return mask_numbers(mask_names(text or "", (recall.recall_telephone, recall.customer_id)))
 
 
 def headers(given: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]]:
     """Give kept headers, by name; values that may tell of a person only when revealed."""
-    return [
-        (visible(name), visible(cut(value if revealed or name in _PLAIN_HEADERS else masked(value), 1000)))
-        for name, value in sorted(given.items())
-    ]
+    kept = {
+        name: value if revealed or name in _PLAIN_HEADERS else mask_but_end(value)
+        for name, value in given.items()
+    }
+    return [(visible(name), visible(cut(value, 1000))) for name, value in sorted(kept.items())]
 
 
 def body(raw: bytes) -> str:

@@ -20,8 +20,8 @@ from integration import hubspot_contacts, telephone
 from integration.errors import UnmappableError
 from integration.hours import PRESETS
 from integration.hubspot_contacts import ContactsAway
-from integration.logs import mask_text, mask_value
 from integration.mapping import read_field
+from integration.redaction import mask_text, mask_value
 from integration.schedule import parse_day, parse_format, read_date
 from integration.wolkvox import Kind, decipher_response
 from support import ENVIRON, two_accounts, write_config

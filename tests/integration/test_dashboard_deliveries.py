@@ -9,7 +9,8 @@ import pytest
 from test_receiver import AT, Web
 from test_refusals import Receiving
 
-from integration.dashboard.shown import LONGEST, body, cut, masked_data, visible
+from integration.dashboard.shown import LONGEST, body, cut, visible
+from integration.redaction import mask_data
 from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
@@ -158,10 +159,8 @@ def test_text_that_steers_is_made_visible():
     assert visible("plain") == "plain"
 
 
-def test_masked_data_keeps_names_and_shape():
-    masked = masked_data(
-        {"phone": PHONE, "tags": ["abcdef", 7], "on": True, "none": None, "": {"x": 1234567}}
-    )
+def test_mask_data_keeps_names_and_shape():
+    masked = mask_data({"phone": PHONE, "tags": ["abcdef", 7], "on": True, "none": None, "": {"x": 1234567}})
     assert masked == {
         "phone": "•••• 33", "tags": ["•••• ef", "••••"], "on": True, "none": None, "": {"x": "•••• 67"},
     }  # fmt: skip

@@ -25,17 +25,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentry_sdk import _types
 
-from integration import logs, reporting
+from integration import logs, reporting, sentry_filter
 from integration.config import Account, ApiKey, Config, HubspotSource, JsonSource, Lookup, SalesforceSource
 from integration.errors import ConfigError, UnmappableError
+from integration.redaction import forget_secrets, secrets_of
 from integration.reporting import (
     MOST_A_MINUTE,
     SentryReporter,
-    known_secrets,
-    scrub,
     start_sentry,
     trace_headers,
 )
+from integration.sentry_filter import _FACTS, scrub, scrub_breadcrumb
 from workers.store import Loss
 
 # The SDK would rather have data_collection; this option does the same in all of its versions.
@@ -171,11 +171,8 @@ def sentry(sink):
     sentry_sdk.get_client().close(timeout=2)
     sentry_sdk.get_global_scope().set_client(None)
     sentry_sdk.get_global_scope().clear()
-    root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, reporting._ErrorLines)]:
-        root.removeHandler(handler)
-    logs._known.forget()
-    reporting._short.learn(())
+    logs.remove_observer(reporting._observe_line)
+    forget_secrets()
 
 
 def assert_clean(text: str) -> None:
@@ -246,7 +243,7 @@ def test_the_sdk_is_told_to_collect_nothing_personal(sentry):
 
 
 def test_every_secret_of_the_configuration_is_known():
-    assert known_secrets(config()) == frozenset(SECRETS.values())
+    assert secrets_of(config()) == frozenset(SECRETS.values())
 
 
 # --- every field of an event -------------------------------------------------------------------
@@ -306,7 +303,7 @@ HTTP = {
     "status_code": int(DIGITS),
     "reason": PLANTED,
 }
-FACTS = dict.fromkeys(reporting._FACTS, PLANTED)
+FACTS = dict.fromkeys(_FACTS, PLANTED)
 CRUMB = {
     "type": PLANTED,
     "category": PLANTED,
@@ -447,7 +444,7 @@ def test_a_scrubber_that_fails_lets_nothing_out(sentry, monkeypatch):
     def broken(_event: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(reporting, "_EVENT", broken)
+    monkeypatch.setattr(sentry_filter, "_EVENT", broken)
     sentry_sdk.capture_message(PLANTED)
     assert sentry.events() == []
 
@@ -607,7 +604,7 @@ def test_an_error_line_without_an_exception_is_no_event(log_set_up, sentry):
 
 def test_a_breadcrumb_is_harmless_before_it_is_kept():
     crumb = {**CRUMB, "category": "redis", "message": f"HGETALL '{PLANTED}'", "data": ANY}
-    kept = reporting.scrub_breadcrumb(crumb, {})
+    kept = scrub_breadcrumb(crumb, {})
     assert kept["message"] == "HGETALL"
     assert PLANTED not in str(kept)
 

@@ -8,45 +8,41 @@ from .mutant import mutant
 _DOORBELL = Code("workers/doorbell.py")
 _LANE = Code("workers/lane.py")
 _LOGS = Code("integration/logs.py")
+_REDACTION = Code("integration/redaction.py")
 _REPORTING = Code("integration/reporting.py")
+_FILTER = Code("integration/sentry_filter.py")
 _TASKS = Code("workers/tasks.py")
 _WOLKVOX = Code("integration/wolkvox.py")
 
 GUARDS = (
     mutant(
-        "scrubber of our own log lines",
+        "scrubber of log lines",
         "they are written as they are",
-        _LOGS.element("", "mask_event", of="_OURS"),
-        "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
-    ),
-    mutant(
-        "scrubber of libraries' log lines",
-        "they are written as they are",
-        _LOGS.element("", "mask_event", of="_FOREIGN"),
+        _LOGS.element("_processors", "_mask"),
         "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
     ),
     mutant(
         "mask of configured secrets",
         "a token in a text is written",
-        _LOGS.statement("_masked", "_known"),
+        _REDACTION.statement("_mask", "_secrets"),
         "test_logs.py::test_a_configured_secret_anywhere_in_a_lines_facts_never_comes_out",
     ),
     mutant(
         "mask of telephones",
         "a number in a text is written",
-        _LOGS.call("_masked", "_NUMBERS.sub", to="{1}"),
+        _REDACTION.call("_mask", "_NUMBERS.sub", to="{1}"),
         "test_logs.py::test_a_telephone_anywhere_in_a_lines_facts_never_comes_out",
     ),
     mutant(
         "mask by the key's name",
         "what stands beside `token` or `customer` is written",
-        _LOGS.condition("mask_value", "_is_secret_key"),
+        _REDACTION.condition("_mask_under", "PRIVATE"),
         "test_logs.py::test_nothing_is_shown_under_a_key_that_sounds_secret",
     ),
     mutant(
         "mask of what looks like a credential",
         "Authorization: Bearer … in a text is written",
-        _LOGS.statement("_masked", "instead", to="pattern.sub(instead, text)"),
+        _REDACTION.statement("_mask", "replacement", to="pattern.sub(replacement, text)"),
         "test_logs.py::test_secrets_in_texts_are_masked_where_their_name_stands_beside_them",
     ),
     mutant(
@@ -58,7 +54,7 @@ GUARDS = (
     mutant(
         "a log line that cannot be written is not shown",
         "its arguments are printed",
-        _LOGS.argument("handleError", "sys.stderr.write", 0, to='f"{record.msg} {record.args}\\n"'),
+        _LOGS.value("LibraryLines.emit", "lost", to='f"{record.msg} {record.args}"'),
         "test_logs.py::test_a_line_that_cannot_be_formatted_is_reported_without_its_arguments",
     ),
     mutant(
@@ -80,13 +76,13 @@ GUARDS = (
     mutant(
         "scrubber of Sentry's breadcrumbs",
         "keys that name a customer are kept",
-        _REPORTING.result("scrub_breadcrumb", to="crumb"),
+        _FILTER.result("scrub_breadcrumb", to="crumb"),
         "test_reporting.py::test_a_breadcrumb_is_harmless_before_it_is_kept",
     ),
     mutant(
         "what an error quotes stays here",
         "other people's errors leave with what they were given",
-        _REPORTING.argument("_exception_value", "_text", 0, "_QUOTED", to='error.get("value")'),
+        _FILTER.argument("_exception_value", "_text", 0, "_QUOTED", to='error.get("value")'),
         "test_reporting.py::test_what_a_strangers_error_quotes_does_not_leave",
     ),
     mutant(

@@ -1,0 +1,385 @@
+"""Masks secrets and customers' numbers in whatever is shown or leaves: log lines, Sentry, alerts, screens.
+
+The last line of defence: texts are written without them; what slips through is masked here.
+Does no I/O. The configured secrets are kept in this process once `remember_secrets` was called.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+from datetime import date, datetime, time
+from enum import Enum
+from functools import lru_cache
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+from pydantic import BaseModel, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MASK: Final = "***"
+# Shown to people instead of MASK, before the characters that are left.
+DOTS: Final = "••••"
+
+
+# --- names that stand before a secret ---------------------------------------------------------
+
+# In a key, nothing after them is shown: these anywhere in it, those below as words of their own
+# (`api_key`, `apiKey` and `key`, but not `monkey`). Spanish ones too: keys come from people's forms.
+_SECRET_PART = re.compile(
+    r"(?i)token|secret|passw|authoriz|credential|cookie|signature|phone|telef|celular|customer|apikey|urlkey"
+)
+_SECRET_WORDS = frozenset(
+    {"key", "keys", "auth", "pwd", "session", "mobile", "cell", "tel", "fax", "whatsapp", "msg", "email"}
+    | {"mail", "movil", "cedula", "documento"}
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+# Numbers that are ours: never a telephone, however long.
+_NUMBER_KEYS = re.compile(
+    r"(?:.*_)?(?:ms|seconds|bytes|pid|port|line|lineno|count|generation|size|fence|step|seq)"
+)
+_ID_KEYS = frozenset(
+    {"id", "ids", "recall", "recalls", "recall_id", "delivery", "delivery_id", "lane", "lane_id", "by"}
+    | {"parked_id", "task", "task_id", "event_id", "trace_id", "span_id", "request_id", "digest", "nonce"}
+)
+# As we make them: rc_…, dl_…, and 16 to 64 hex digits of which one at least is a letter.
+_ID = re.compile(r"(?=[^a-z]*[a-z])(?:[a-z]{2}_[a-z0-9]{4,64}|[0-9a-f]{16,64})")
+
+
+class _Key(Enum):
+    PRIVATE = "what stands under it is never shown"
+    OUR_ID = "an id of ours"
+    OUR_NUMBER = "a number of ours"
+    OTHER = "other"
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_key(key: str) -> _Key:
+    if _SECRET_PART.search(key) or any(word.lower() in _SECRET_WORDS for word in _WORD.findall(key)):
+        return _Key.PRIVATE
+    if key in _ID_KEYS:
+        return _Key.OUR_ID
+    return _Key.OUR_NUMBER if _NUMBER_KEYS.fullmatch(key) else _Key.OTHER
+
+
+# --- configured secrets -----------------------------------------------------------------------
+
+# A shorter secret could be any word: it is masked only in what leaves, and only where it stands alone.
+_SHORTEST_SECRET: Final = 6
+
+
+class _Secrets:
+    """The configured secrets, found in a text by their first letters: fast however many there are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Counts the changes: what was masked before one is masked anew.
+        self.generation = 0
+        self._by_start: dict[str, tuple[str, ...]] = {}
+        self._short: frozenset[str] = frozenset()
+        self._short_pattern: re.Pattern[str] | None = None
+
+    def clear(self) -> None:
+        with self._lock:
+            self._by_start, self._short, self._short_pattern = {}, frozenset(), None
+            self.generation += 1
+
+    def add(self, secrets: Iterable[str]) -> None:
+        with self._lock:
+            long = {form for forms in self._by_start.values() for form in forms}
+            given = set(filter(None, secrets))
+            for secret in given:
+                long.update(form for form in _forms(secret) if len(form) >= _SHORTEST_SECRET)
+            by_start: dict[str, list[str]] = {}
+            for form in sorted(long, key=len, reverse=True):
+                by_start.setdefault(form[:_SHORTEST_SECRET], []).append(form)
+            self._by_start = {start: tuple(forms) for start, forms in by_start.items()}
+            self._short |= {secret for secret in given if len(secret) < _SHORTEST_SECRET}
+            self._short_pattern = _standing_alone(self._short)
+            self.generation += 1
+
+    def mask(self, text: str) -> str:
+        by_start = self._by_start
+        if not by_start:
+            return text
+        at = 0
+        while at <= len(text) - _SHORTEST_SECRET:
+            forms = by_start.get(text[at : at + _SHORTEST_SECRET], ())
+            found = next((form for form in forms if text.startswith(form, at)), None)
+            if found is not None:
+                text = text[:at] + MASK + text[at + len(found) :]
+                at += len(MASK)
+            else:
+                at += 1
+        return text
+
+    def mask_short(self, text: str) -> str:
+        return self._short_pattern.sub(MASK, text) if self._short_pattern else text
+
+
+_secrets = _Secrets()
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it may look inside other texts; of `user:password` also the password alone."""
+    return {
+        form
+        for part in (secret, secret.partition(":")[2])
+        for form in (part, quote(part), quote(part, safe=""), json.dumps(part)[1:-1], repr(part)[1:-1])
+    }
+
+
+def _standing_alone(words: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    return re.compile(rf"(?<!\w)(?:{longest_first})(?!\w)") if longest_first else None
+
+
+def remember_secrets(secrets: Iterable[str]) -> None:
+    """Mask these texts from now on. Called again it adds: what was secret once stays so."""
+    _secrets.add(secrets)
+
+
+def forget_secrets() -> None:
+    """Forget the remembered secrets: the end of a test."""
+    _secrets.clear()
+
+
+def secrets_of(value: object) -> frozenset[str]:
+    """Return every secret of a configuration: each SecretStr in models, tables and lists."""
+    if isinstance(value, SecretStr):
+        return frozenset({value.get_secret_value()})
+    if isinstance(value, BaseModel):
+        return frozenset().union(*(secrets_of(part) for _, part in value))
+    if isinstance(value, dict):
+        return frozenset().union(*map(secrets_of, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return frozenset().union(*map(secrets_of, value))
+    return frozenset()
+
+
+# --- texts ------------------------------------------------------------------------------------
+
+# Every repetition is bounded: what is masked may be long, and come from somebody who wants it slow.
+_NAMED = (
+    r"(?:token|secret|passw(?:or)?d|authorization|api[_-]?key|url[_-]?key|credential|cookie|session[_-]?id"
+    r"|signature|telephone|phone|mobile|customer[_-]?id|\bmsg)[\w-]{0,40}"
+)
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?"
+
+_TEXT_RULES = (
+    # redis://user:pass@host, also with an @ or a slash in the password
+    (re.compile(r"(://)[^\s\"'<>]{0,500}@"), rf"\1{MASK}@"),
+    # /hooks/{source}/{url_key}
+    (re.compile(r"(/hooks/[^/\s\"'?]{1,64}/)[^\s\"'?#]+"), rf"\1{MASK}"),
+    # Authorization: Bearer …; a value this short is a word of a sentence
+    (re.compile(r"(?i)\b(bearer|basic)(\s{1,4})[^\s\"',;]{8,}"), rf"\1\2{MASK}"),
+    # token=…, customer_id='…'; in queries, in the repr of objects
+    (re.compile(rf"(?i)({_NAMED}=)(?:b?(?:{_QUOTED})|[^\s\"'&,;)}}\]]+)"), rf"\1{MASK}"),
+    # "token": …, 'msg': …; in JSON and the repr of mappings
+    (re.compile(rf"(?i)({_NAMED}[\"']\s{{0,4}}:\s{{0,4}})(?:b?(?:{_QUOTED})|[^\s,}}\]]+)"), rf"\1{MASK}"),
+    # a header's line
+    (
+        re.compile(
+            r"(?im)^([\w-]{0,40}(?:token|authorization|api-key|cookie|signature[\w-]{0,8}):[ \t]?)\S.*$"
+        ),
+        rf"\1{MASK}",
+    ),
+)
+
+# One of these stands in every text that one of the rules matches.
+_IN_TEXT_RULES: Final = (
+    *("://", "/hooks/", "bearer", "basic", "token", "secret", "passw", "authorization", "key", "credential"),
+    *("cookie", "session", "signature", "phone", "mobile", "customer", "msg"),
+)
+_OFFSET = r"(?:Z|\ ?[+-][0-9]{2}:?[0-9]{2}(?![0-9]))"
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,6})?)?"
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+# Addresses of this machine and of private networks; any other could be a number with dots in it.
+_NEAR = rf"(?:127\.{_BYTE}|10\.{_BYTE}|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.{_BYTE}\.{_BYTE}|0\.0\.0\.0"
+# What stands in texts, has seven digits, and is no telephone: kept as it is.
+_KEEP = (
+    r"(?<![\w-])(?=[0-9-]*[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![\w-])"
+    r"|(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    rf"(?:[T ]{_CLOCK}{_OFFSET}?)?(?![0-9])"
+    rf"|(?<![0-9.])(?:{_NEAR})(?![0-9.]*[0-9])"
+)
+# Between the digits of one number: what people write there, invisible characters, and their escapes.
+_ESCAPED = r"\\{1,8}(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[tnr])"
+_BETWEEN = rf"(?:[\s().\-/%+_\u00ad\u00b7\u2000-\u206f\u2212\ufeff]|{_ESCAPED}){{0,4}}"
+_NUMBERS = re.compile(rf"(?P<keep>{_KEEP})|\+?\d(?:{_BETWEEN}\d){{6,}}")
+_DIGITS_OF_A_NUMBER: Final = 7
+
+# Levels, loggers, keys, names of sources, reasons: the same few texts in most lines.
+_SHORT: Final = 64
+
+
+def mask_text(text: str) -> str:
+    """Return a text without secrets and without numbers that could be a telephone (seven digits or more).
+
+    What is no Unicode text (a lone surrogate) is escaped.
+    """
+    return _mask_short(text, _secrets.generation) if len(text) <= _SHORT else _mask(text)
+
+
+@lru_cache(maxsize=2048)
+def _mask_short(text: str, _generation: int) -> str:
+    return _mask(text)
+
+
+def _mask(text: str) -> str:
+    text = _secrets.mask(text)
+    if _may_name_a_secret(text):
+        for pattern, replacement in _TEXT_RULES:
+            text = pattern.sub(replacement, text)
+    if _may_hold_a_number(text):
+        text = _NUMBERS.sub(lambda found: found["keep"] or MASK, text)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _may_name_a_secret(text: str) -> bool:
+    """Return False if no rule matches, at a fraction of its cost."""
+    if not text.isascii():
+        return True
+    folded = text.lower()
+    return any(part in folded for part in _IN_TEXT_RULES)
+
+
+def _may_hold_a_number(text: str) -> bool:
+    return not text.isascii() or sum(map(text.count, "0123456789")) >= _DIGITS_OF_A_NUMBER
+
+
+# --- values -----------------------------------------------------------------------------------
+
+_DEEPEST: Final = 8
+_WIDEST: Final = 200
+_LONG_NUMBER: Final = 10**6
+_LARGEST_NUMBER: Final = 2**63
+
+
+def mask_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a log line, names and values masked: texts, numbers, lists and dicts only."""
+    generation = _secrets.generation
+    masked = {}
+    for name, value in facts.items():
+        shown, kind = _mask_key(name, generation)
+        masked[shown] = _mask_under(kind, value, 0)
+    return masked
+
+
+def mask_value(value: object, key: str = "") -> Any:
+    """Return a value fit for a log line, of texts, numbers, lists and dicts only, under the key it has."""
+    return _mask_under(_kind_of_key(key), value, 0)
+
+
+@lru_cache(maxsize=2048)
+def _mask_key(key: str, _generation: int) -> tuple[str, _Key]:
+    return _mask(key), _kind_of_key(key)
+
+
+def _mask_under(kind: _Key, value: object, depth: int) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    if kind is _Key.PRIVATE:
+        return MASK
+    # Most values are of these types exactly; an Enum may be one of them as well.
+    if type(value) is int or type(value) is float:
+        return value if -_LONG_NUMBER < value < _LONG_NUMBER else _mask_long_number(value, kind)
+    if type(value) is str:
+        return value if kind is _Key.OUR_ID and _ID.fullmatch(value) else mask_text(value)
+    if depth >= _DEEPEST:
+        return "…"
+    if isinstance(value, dict):
+        parts = [(_as_text(name), part) for name, part in list(value.items())[:_WIDEST]]
+        return {mask_text(name): _mask_under(_kind_of_key(name), part, depth + 1) for name, part in parts}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_mask_under(kind, part, depth + 1) for part in list(value)[:_WIDEST]]
+    return mask_text(_as_text(value))
+
+
+def _mask_long_number(value: float, kind: _Key) -> float | str:
+    if not math.isfinite(value):
+        return str(value)
+    if kind is not _Key.OUR_NUMBER:
+        return MASK
+    return value if abs(value) < _LARGEST_NUMBER else str(value)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return value
+    try:
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value).decode("utf-8", "backslashreplace")
+        if isinstance(value, datetime | date | time):
+            return value.isoformat()
+        if isinstance(value, Enum):
+            return str(value.value)
+        return str(value) if isinstance(value, UUID | PurePath | BaseException) else repr(value)
+    except Exception:  # noqa: BLE001  (a log line must not fail because a stranger's repr does)
+        return f"<{type(value).__name__}>"
+
+
+# --- what leaves the installation: Sentry, alerts ----------------------------------------------
+
+# Customers' ids and documents are shorter than telephones: no longer run of digits leaves.
+_DIGITS = re.compile(r"\d{5,}")
+# A path may hold a url key, and a query a customer.
+_AFTER_HOST = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/?#'\"<>]*)[^\s'\"<>]*")
+_EMAIL = re.compile(r"[^\s@'\"<>()=,;:]+@[^\s@'\"<>()=,;]+")
+_SHORTEST_NAME: Final = 3
+
+
+def mask_outbound(text: str) -> str:
+    """Return a text fit to leave: `mask_text`, and without paths, e-mail addresses, long numbers."""
+    masked = mask_text(_secrets.mask_short(text))
+    for pattern, replacement in ((_AFTER_HOST, rf"\1/{MASK}"), (_EMAIL, MASK), (_DIGITS, MASK)):
+        masked = pattern.sub(replacement, masked)
+    return masked
+
+
+def mask_names(text: str, names: Iterable[str]) -> str:
+    """Return a text without these names of a customer; one of two characters only where it stands alone."""
+    for name in filter(None, names):
+        pattern = re.escape(name) if len(name) >= _SHORTEST_NAME else rf"(?<!\w){re.escape(name)}(?!\w)"
+        text = re.sub(pattern, MASK, text)
+    return text
+
+
+# --- what people see until they reveal it ------------------------------------------------------
+
+_SHOWN: Final = 2
+_SHORTEST_SHOWN: Final = 5
+_MOST_MEMBERS: Final = 200
+_LONGEST_MEMBER_NAME: Final = 80
+# Our own ids are nobody's numbers, though most of their characters are digits.
+_ID_OR_NUMBER = re.compile(r"\b(?:rc|pk|lk)_[0-9a-z]{12}\b|(\d(?:[ ().-]{0,3}\d){5,})")
+
+
+def mask_but_end(text: str) -> str:
+    """Return the last two characters of a telephone, a customer's id or the like; of a short one none."""
+    plain = text.strip()
+    return f"{DOTS} {plain[-_SHOWN:]}" if len(plain) >= _SHORTEST_SHOWN else DOTS
+
+
+def mask_numbers(text: str) -> str:
+    """Mask whatever could be a telephone or a customer's number inside a text, but for its end."""
+    return _ID_OR_NUMBER.sub(lambda found: mask_but_end(found[0]) if found[1] else found[0], text)
+
+
+def mask_data(value: Any) -> Any:
+    """Return JSON values with the same names and shape, every text and number masked but for its end."""
+    if isinstance(value, dict):
+        few = list(value.items())[:_MOST_MEMBERS]
+        return {str(name)[:_LONGEST_MEMBER_NAME]: mask_data(one) for name, one in few}
+    if isinstance(value, list):
+        return [mask_data(one) for one in value[:_MOST_MEMBERS]]
+    if value is None or isinstance(value, bool):
+        return value
+    return mask_but_end(str(value)) if str(value) else ""
