@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from . import MUTANTS
 from .nursery import nursery
 from .table import write_table
-from .trial import NAMED_SECONDS, Copy, copy_of_tree
+from .trial import LONGEST_SECONDS, Copy, copy_of_tree
 
 AT_ONCE = 2
 
@@ -30,7 +30,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="only guards whose name holds this text")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
-    parser.add_argument("--named-only", action="store_true", help="do not fall back to the wider suite")
     parser.add_argument(
         "--trust", action="store_true", help="do not run the tests on the code as it is first"
     )
@@ -58,7 +57,7 @@ def _whole(copies, tests) -> bool:
     """Tell whether the named tests pass on the code as it is: else that they fail says nothing."""
     copy = copies.get()
     say(f"first on the code as it is: {len(tests)} tests or files")
-    status, said = copy.run(tests, NAMED_SECONDS * 4)
+    status, said = copy.run(tests, LONGEST_SECONDS * 4)
     copies.put(copy)
     if status != 0:
         say(said[-2000:])
@@ -71,7 +70,7 @@ def _all(chosen, copies, asked):
     def one(mutant):
         copy = copies.get()
         try:
-            verdict = copy.try_out(mutant, wider=not asked.named_only)
+            verdict = copy.try_out(mutant)
         finally:
             copies.put(copy)
         done.append(verdict)

@@ -24,17 +24,7 @@ if TYPE_CHECKING:
 
     from .mutant import Mutant
 
-NAMED_SECONDS, WIDER_SECONDS = 240, 900
-# Whole processes, browsers and minutes of faults: what they would catch, the wider suite catches sooner.
-SLOW = (
-    "browser",
-    "integration/test_journey.py",
-    "integration/test_story.py",
-    "faults/test_faults.py",
-    "faults/test_crash.py",
-    "faults/test_mutants.py",
-    "faults/test_fuzz_web.py",
-)
+LONGEST_SECONDS = 240
 _FAILED = re.compile(r"^(?:FAILED|ERROR) tests/(?:\S+/)?([^\s/]+\.py::\S+)", re.MULTILINE)
 _NO_TEST = re.compile(r"^ERROR tests/(?!\S+::)(.*)$", re.MULTILINE)
 
@@ -45,7 +35,6 @@ class Verdict:
 
     guard: str
     caught_by: str | None = None
-    wider: bool = False
     trouble: str = ""
     seconds: float = 0.0
 
@@ -59,7 +48,7 @@ class Verdict:
             return f"TROUBLE   {self.guard}: {self.trouble}"
         if self.caught_by is None:
             return f"SURVIVED  {self.guard}"
-        return f"caught    {self.guard}: {self.caught_by}{' (by the wider suite)' if self.wider else ''}"
+        return f"caught    {self.guard}: {self.caught_by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +60,7 @@ class Copy:
 
     def run(self, tests: Sequence[str], seconds: float) -> tuple[int | None, str]:
         """Run tests until the first fails. Gives pytest's status, None when it did not end, and what it said."""
-        paths = [_path(test) for test in tests] or ["tests", *(f"--ignore=tests/{name}" for name in SLOW)]
+        paths = [_path(test) for test in tests]
         options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rfE"]
         said = self.root / "said"
         status = said.with_name("said.status")
@@ -87,8 +76,8 @@ class Copy:
         found = int(status.read_text()) if status.exists() else -1
         return found, said.read_text("utf-8", "replace")
 
-    def try_out(self, mutant: Mutant, *, wider: bool = True) -> Verdict:
-        """Take the guard out, run its tests and, if they pass, the others; then put it back."""
+    def try_out(self, mutant: Mutant) -> Verdict:
+        """Take the guard out, run its tests, then put it back."""
         began = time.monotonic()
         files = {path for edit in mutant.edits for path in self.root.glob(edit.file)}
         kept = {path: path.read_text("utf-8") for path in files}
@@ -96,7 +85,7 @@ class Copy:
             for edit in mutant.edits:
                 edit.apply(self.root)
             _forget_compiled(files)
-            verdict = self._in_turn(mutant, wider=wider)
+            verdict = self._in_turn(mutant)
         finally:
             for path, text in kept.items():
                 path.write_text(text, "utf-8")
@@ -104,32 +93,29 @@ class Copy:
         return Verdict(
             guard=verdict.guard,
             caught_by=verdict.caught_by,
-            wider=verdict.wider,
             trouble=verdict.trouble,
             seconds=time.monotonic() - began,
         )
 
-    def _in_turn(self, mutant: Mutant, *, wider: bool) -> Verdict:
-        """Try the named tests, then the whole files that hold them, then everything."""
+    def _in_turn(self, mutant: Mutant) -> Verdict:
+        """Try the named tests, and if they pass the whole files that hold them."""
         files = tuple(dict.fromkeys(test.partition("::")[0] for test in mutant.tests))
-        verdict = self._judge(mutant, mutant.tests, NAMED_SECONDS, wider=False)
+        verdict = self._judge(mutant, mutant.tests)
         if verdict.open and files != mutant.tests:
-            verdict = self._judge(mutant, files, NAMED_SECONDS, wider=False)
-        if verdict.open and wider:
-            verdict = self._judge(mutant, (), WIDER_SECONDS, wider=True)
+            verdict = self._judge(mutant, files)
         return verdict
 
-    def _judge(self, mutant: Mutant, tests: Sequence[str], seconds: float, *, wider: bool) -> Verdict:
-        status, said = self.run(tests, seconds)
+    def _judge(self, mutant: Mutant, tests: Sequence[str]) -> Verdict:
+        status, said = self.run(tests, LONGEST_SECONDS)
         if status is None:
-            return Verdict(guard=mutant.guard, trouble=f"the tests did not end in {seconds} s", wider=wider)
+            return Verdict(guard=mutant.guard, trouble=f"the tests did not end in {LONGEST_SECONDS} s")
         failed = _FAILED.search(said)
         if status == 1 and failed:
-            return Verdict(guard=mutant.guard, caught_by=failed[1].partition("[")[0], wider=wider)
+            return Verdict(guard=mutant.guard, caught_by=failed[1].partition("[")[0])
         if status != 0:
             broken = _NO_TEST.search(said)
-            return Verdict(guard=mutant.guard, trouble=broken[0] if broken else said[-300:], wider=wider)
-        return Verdict(guard=mutant.guard, wider=wider)
+            return Verdict(guard=mutant.guard, trouble=broken[0] if broken else said[-300:])
+        return Verdict(guard=mutant.guard)
 
 
 def _path(test: str) -> str:
