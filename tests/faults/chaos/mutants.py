@@ -6,16 +6,28 @@ configuration that promises less than the real ones.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from faults.mutants import MUTANTS as GUARDS
+from faults.mutants.code import Code
+from faults.mutants.mutant import ROOT
 from support.valkey import DURABLE
 
-_LUA = """
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faults.mutants.code import Edit
+
+_LUA = "workers/lua/*.lua"
+_PATCH = """
 import workers.store as store
-before, after = {before!r}, {after!r}
-if before not in store.SCRIPTS[store.WHOLE]:
-    raise SystemExit(f"the mutant no longer fits the script: {{before}}")  # an Exception would pass unheeded here
-store.SCRIPTS = {{name: text.replace(before, after) for name, text in store.SCRIPTS.items()}}
+for before, after in {changed!r}:
+    if before not in store.SCRIPTS[store.WHOLE]:
+        raise SystemExit("the mutant no longer fits the script")  # an Exception would pass unheeded here
+    store.SCRIPTS = {{name: text.replace(before, after) for name, text in store.SCRIPTS.items()}}
 """
 
 
@@ -24,19 +36,42 @@ class Mutant:
     """What is taken out, and the promise that breaks."""
 
     breaks: str
-    code: str = ""
+    edits: tuple[Edit, ...] = ()
+    python: str = ""
     store: tuple[str, ...] = DURABLE
     config: str = ""
     restores: bool = False
 
+    @property
+    def code(self) -> str:
+        """What every process runs at its start. Raise PlaceError."""
+        return self.python or (_patch(self.edits) if self.edits else "")
 
-def _lua(before: str, after: str) -> str:
-    return _LUA.format(before=before, after=after)
+
+def _without(*guards: str) -> tuple[Edit, ...]:
+    """Return the edits that take guards of the script out, by their names in `faults.mutants`. Raise KeyError."""
+    edits = {mutant.guard: mutant.edits for mutant in GUARDS}
+    return tuple(edit for guard in guards for edit in edits[guard])
+
+
+def _patch(edits: Iterable[Edit]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        files = {path: Path(folder) / path.relative_to(ROOT) for path in ROOT.glob(_LUA)}
+        for path, copy in files.items():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(path.read_text("utf-8"), "utf-8")
+        for edit in edits:
+            edit.apply(Path(folder))
+        texts = [(path.read_text("utf-8"), copy.read_text("utf-8")) for path, copy in files.items()]
+    return _PATCH.format(changed=[(before, after) for before, after in texts if before != after])
 
 
 MUTANTS = {
-    "no quiet time": Mutant(breaks="P2", code=_lua("if o.quiet then", "if false then")),
-    "no lease": Mutant(breaks="P2", code=_lua("'lease', now + terms.lease_ms", "'lease', now + 300")),
+    "no quiet time": Mutant(breaks="P2", edits=_without("quiet time after an unknown outcome")),
+    "no lease": Mutant(
+        breaks="P2",
+        edits=(Code(_LUA).argument("Lane.claim", "Lane.set", 2, "now", "lease_ms", to="now + 300"),),
+    ),
     "a store that forgets": Mutant(
         breaks="P1",
         store=("--appendonly", "no", "--maxmemory-policy", "noeviction"),
@@ -44,30 +79,28 @@ MUTANTS = {
     ),
     "no quiet time after a restore": Mutant(
         breaks="P2",
-        code=_lua("if held > now then return 'wait'", "if false then return 'wait'")
-        + _lua("if settling > now then return 'wait'", "if false then return 'wait'"),
+        edits=_without("lanes held after a lost history", "a new server waits for its workers' word"),
         restores=True,
     ),
     "no deduplication": Mutant(
         breaks="P5",
-        code=_lua("if taken_before(e, done, delivery) then return end", "")
-        + _lua(
-            "local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)",
-            "local old",
-        )
-        + _lua("if one and one.answer and", "if false and"),
+        edits=_without(
+            "dedup of events",
+            "the old answer to a whole delivery",
+            "the old answer to the delivery of one event",
+        ),
     ),
     "nothing is superseded": Mutant(
         breaks="P4",
-        code=_lua("if newest and newest.version > e.version then\n    if ends", "if false then\n    if ends"),
+        edits=_without("supersede on admission: an older one comes later"),
     ),
     "no sweep": Mutant(
         breaks="P6",
-        code="import workers.engine as engine\nengine.Engine._sweep_lanes = lambda self: None\n",
+        python="import workers.engine as engine\nengine.Engine._sweep_lanes = lambda self: None\n",
     ),
     "the log tells all": Mutant(
         breaks="P8",
-        code=(
+        python=(
             "import sys, workers.ledger as ledger\nreal = ledger._recall_fields\n"
             "def told(request, **more):\n"
             "    sys.stderr.write(f'recall for {request.recall_telephone}\\n')\n"
@@ -77,6 +110,8 @@ MUTANTS = {
     ),
     "waits for the store": Mutant(
         breaks="P9",
-        code=("import integration.app as app\napp.STORE_CONNECT_SECONDS = app.STORE_ANSWER_SECONDS = 30.0\n"),
+        python=(
+            "import integration.app as app\napp.STORE_CONNECT_SECONDS = app.STORE_ANSWER_SECONDS = 30.0\n"
+        ),
     ),
 }
