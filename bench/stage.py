@@ -25,8 +25,8 @@ from integration.config_file import ConfigWatch
 from integration.embedded import find_server
 from integration.processes import Child, free_port, spawn, wait_until
 from workers.desk import Desk
-from workers.doorbell import Doorbell
 from workers.store import Store, connect
+from workers.wakeup import WakeUpPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,7 +239,7 @@ class Stage:
     def desk(self) -> Desk:
         """Give a way to the ledger that rings nobody."""
         watch = ConfigWatch(self.folder / "ringback.toml", {**os.environ, **self.environ})
-        desk = Desk(watch, Store(connect(self.store_url, timeout_seconds=60)), Doorbell.silent())
+        desk = Desk(watch, Store(connect(self.store_url, timeout_seconds=60)), WakeUpPublisher.silent())
         desk.bind()
         return desk
 

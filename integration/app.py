@@ -7,14 +7,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import sentry_sdk
 import structlog
 from flask import Blueprint, Flask
 
 from integration import dashboard, logs
 from integration.api import api_blueprint
 from integration.config_file import ConfigWatch
-from integration.environment import broker_url, config_path, seen_file, store_url
+from integration.environment import config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
 from integration.health import health_blueprint, metrics_blueprint
 from integration.intake import Intake
@@ -24,12 +23,10 @@ from integration.receiver import receiver_blueprint
 from integration.refusals import RefusalBook
 from integration.reporting import SentryReporter, start_sentry
 from integration.tally import Tally
-from workers.bell import NO_BELL, Bell, bell_of
-from workers.celery_app import app as celery
 from workers.desk import Desk
 from workers.pulse import Pulse
 from workers.store import Store, connect
-from workers.tasks import TAKE_TURN, celery_doorbell
+from workers.tasks import wake_up_publisher
 from workers.watchman import Watchman
 from workers.witness import Witness
 
@@ -101,7 +98,7 @@ def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
     store = Store(client, kind="web", witness=Witness(seen_file(environ)))
     store.on_loss = SentryReporter().store_lost
     tally = Tally()
-    desk = Desk(watch, store, celery_doorbell(tally), tally, _bell(environ))
+    desk = Desk(watch, store, wake_up_publisher(tally), tally)
     _look_at_store(desk)
     return desk, compose(desk, Rates(client))
 
@@ -122,14 +119,6 @@ def _application(name: str, blueprint: Blueprint) -> Flask:
     install(app)
     app.register_blueprint(blueprint)
     return app
-
-
-def _bell(environ: Mapping[str, str]) -> Bell:
-    """Give the bell for the store where it is the broker, too. With Sentry each ring tells what caused it."""
-    in_the_store = broker_url(environ) == broker_url({**environ, "BROKER_URL": ""})
-    if not in_the_store or sentry_sdk.get_client().is_active():
-        return NO_BELL
-    return bell_of(celery, TAKE_TURN)
 
 
 def _look_at_store(desk: Desk) -> None:

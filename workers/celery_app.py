@@ -1,7 +1,7 @@
-"""Celery's settings, nothing else. The lane is the ledger, Celery is the doorbell.
+"""Celery's settings, nothing else. The store is the ledger, a Celery task is a wake-up.
 
-No result, no ETA, no acks_late and no Celery retry: a doorbell may vanish at any time, and the sweep
-rings again. `worker_disable_prefetch` keeps doorbells in the broker until a thread is free for them.
+No result, no ETA, no acks_late and no Celery retry: a wake-up may vanish at any time, and the sweep
+publishes it again. `worker_disable_prefetch` keeps wake-ups in the broker until a thread is free for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_CONCURRENCY = 32
 
 # Closing a lost connection puts back what was not acknowledged, or tries to: on a line that is gone it
-# fails with an error that Celery does not expect, and the worker ends. A doorbell may vanish instead.
+# fails with an error that Celery does not expect, and the worker ends. A wake-up may vanish instead.
 virtual.QoS.restore_at_shutdown = False
 
 app = Celery("ringback", include=["workers.tasks"])
@@ -43,7 +43,7 @@ app.conf.update(
     broker_connection_timeout=2,
     broker_transport_options={
         "global_keyprefix": "{ringback}:celery:",
-        # No copy of a doorbell is kept in the broker until it is acknowledged.
+        # No copy of a wake-up is kept in the broker until it is acknowledged.
         "ack_emulation": False,
         "socket_timeout": 10,
         "socket_connect_timeout": 2,

@@ -24,7 +24,6 @@ from workers.agenda import Agenda
 from workers.alerts import Alerts
 from workers.arrivals import Arrivals
 from workers.audit import Audit
-from workers.bell import hang
 from workers.inquiry import Answer, LaneInUseError, ask_in_lane
 from workers.jobs import Jobs, retry_date
 from workers.lane import UNTAKEN, Lanes, held_until, lane_id, lane_state
@@ -48,10 +47,9 @@ if TYPE_CHECKING:
     from integration.delivery import Delivery
     from integration.plan import Outcome
     from integration.recall import RecallRequest
-    from workers.bell import Bell
-    from workers.doorbell import Doorbell
     from workers.parking import Remapped
     from workers.store import Store
+    from workers.wakeup import WakeUpPublisher
 
 log = structlog.get_logger("ringback.desk")
 
@@ -87,20 +85,16 @@ class Desk:
         self,
         watch: ConfigWatch,
         store: Store,
-        doorbell: Doorbell,
+        wake_ups: WakeUpPublisher,
         tally: Tally | None = None,
-        bell: Bell | None = None,
     ) -> None:
-        """Work on a store.
-
-        `bell` is hung in the store when the accounts are bound; without one nothing is hung or taken down.
-        """
+        """Work on a store."""
         self.watch = watch
         self.store = store
         self.lanes = Lanes(store)
         self.ledger = Ledger(store)
         self.recalls = Recalls(store)
-        self.jobs = Jobs(store, self.recalls, doorbell.ring)
+        self.jobs = Jobs(store, self.recalls, wake_ups.publish)
         self.agenda = Agenda(store)
         self.people = People(store, self.recalls)
         self.arrivals = Arrivals(store)
@@ -114,9 +108,8 @@ class Desk:
         self._outlooks = Outlooks(store, self.series)
         self.tally = Tally() if tally is None else tally
         self.tallies = Tallies(store, self.tally)
-        self._doorbell = doorbell
+        self._wake_ups = wake_ups
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
-        self._bell = bell
         self._book: RouteBook | None = None
         self._bound: Config | None = None
         self._bound_in = ""
@@ -183,27 +176,25 @@ class Desk:
             raise StoreAwayError("the store may lose what it takes") from error
         key = self.lanes.id_key()
         later = self.lanes.bind(lane_ids(config, key))
-        if self._bell is not None:
-            hang(self.store, self._bell)
         if later == 0:
             self._bound, self._bound_in = config, self.store.witness.history
         return later
 
     def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
-        """Store what follows from a delivery and ring. Raises StoreAwayError."""
+        """Store what follows from a delivery and publish wake-ups. Raises StoreAwayError."""
         keeping = self.keeping(delivery.source)
         admitted = self._bound_first(lambda: self.ledger.admit(delivery, outcomes, keeping, raw=raw))
-        self._ring(admitted)
+        self._wake(admitted)
         return admitted
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None, key: str, fingerprint: str
     ) -> Admitted:
-        """Store one recall that was asked for directly, and ring. Raises StoreAwayError."""
+        """Store one recall that was asked for directly, and publish wake-ups. Raises StoreAwayError."""
         admitted = self._bound_first(
             lambda: self.ledger.admit_one(request, expired=expired, key=key, fingerprint=fingerprint)
         )
-        self._ring(admitted)
+        self._wake(admitted)
         return admitted
 
     def _bound_first(self, act: Callable[[], Admitted]) -> Admitted:
@@ -216,16 +207,16 @@ class Desk:
             self.bind()
             return act()
 
-    def _ring(self, admitted: Admitted) -> None:
-        for lane in admitted.lanes:
-            self._doorbell.ring(lane)
+    def _wake(self, admitted: Admitted) -> None:
+        for wake_up in admitted.wake_ups:
+            self._wake_ups.publish(wake_up)
         if admitted.lookup is not None:
-            self._doorbell.ring_lookup(admitted.lookup)
+            self._wake_ups.publish_lookup(admitted.lookup)
 
     def cancel(self, recall_id: str, reason: str) -> None:
         """Take a queued recall back. Raises UnknownError, ConflictError, StoreAwayError."""
-        for lane in self.recalls.cancel(recall_id, reason):
-            self._doorbell.ring(lane)
+        for wake_up in self.recalls.cancel(recall_id, reason):
+            self._wake_ups.publish(wake_up)
 
     def retry(self, recall_id: str, reason: str, now: datetime) -> None:
         """Queue a dead or expired recall again; a date that has passed becomes as soon as may be.
@@ -234,8 +225,8 @@ class Desk:
         """
         recall = self.recalls.get(recall_id)
         date = retry_date(self.config.accounts.get(recall.account), recall, now)
-        for lane in self.recalls.retry(recall_id, reason, date=date):
-            self._doorbell.ring(lane)
+        for wake_up in self.recalls.retry(recall_id, reason, date=date):
+            self._wake_ups.publish(wake_up)
 
     def accounts(self, names: Sequence[str] | None = None) -> list[AccountView]:
         """Give accounts with their lanes, by name; None means all that the ledger knows."""
@@ -281,7 +272,7 @@ class Desk:
         if not self._test_calls.acquire(blocking=False):
             return Answer(good=False, told="not asked: too many test calls are under way here")
         try:
-            return ask_in_lane(self.lanes, self._lane(name), account, self._doorbell.ring)
+            return ask_in_lane(self.lanes, self._lane(name), account, self._wake_ups.publish)
         except LaneInUseError as error:
             return Answer(good=False, told=f"not asked: {error}")
         finally:
@@ -306,9 +297,9 @@ class Desk:
 
     def resume(self, name: str) -> None:
         """Resume an account's lane. Raises UnknownError."""
-        lane = self._lane(name)
-        if self.lanes.resume(lane):
-            self._doorbell.ring(lane)
+        wake_up = self.lanes.resume(self._lane(name))
+        if wake_up is not None:
+            self._wake_ups.publish(wake_up)
 
     def _lane(self, name: str) -> str:
         self.bind()
@@ -386,7 +377,7 @@ class Desk:
         keeping = self.keeping(kept.delivery.source)
         admitted = self.ledger.resolve(kept, outcomes, keeping, parked=parked)
         if admitted is not None:
-            self._ring(admitted)
+            self._wake(admitted)
         return admitted
 
     def due_lag_seconds(self) -> float:

@@ -1,7 +1,8 @@
-"""A worker process: its configuration, its store, its turns, its lookups, and the sweep between them.
+"""A worker process: its configuration, its store, its drains, its lookups, and the sweep between them.
 
-The sweep looks about twice a second which lanes and lookups are due and rings for them; where a doorbell
-stays untaken, it lets a thread of its own take the turn, so that deaf consumers delay work by seconds only.
+The sweep looks about twice a second which lanes and lookups are due and publishes their wake-ups. Where one
+stays untaken though threads are free, it drains the lane by itself: a lost wake-up, or consumers that stay
+deaf after an outage of the broker, delay work by seconds only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import random
 import secrets
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,10 @@ from integration.schedule import apply
 from integration.tally import SWEEP, SWEEP_LAG
 from integration.wolkvox_http import Line, boottime, judge
 from workers.desk import Desk, accounts_by_lane
+from workers.drain import Drain, Tools, utc_now
 from workers.lookup import LookupDesk
 from workers.pulse import Pulse
-from workers.shift import Shift
 from workers.store import Store, connect
-from workers.turn import Tools, utc_now
 from workers.watchman import Watchman
 
 if TYPE_CHECKING:
@@ -34,24 +34,20 @@ if TYPE_CHECKING:
     from integration.config import Account, Config
     from integration.config_file import ConfigWatch
     from integration.tally import Tally
-    from workers.doorbell import Doorbell
-    from workers.turn import Reporter
+    from workers.drain import Reporter
+    from workers.lane import WakeUp
+    from workers.wakeup import WakeUpPublisher
     from workers.witness import Witness
 
 log = structlog.get_logger("ringback.worker")
 
 SWEEP_SECONDS = 0.5
-SWEEP_LANES = 200
-SWEEP_BATCHES = 20
 PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
 UPGRADE_BATCHES = 50
 CHECK_IN_SECONDS = 60.0
-RELIEF_SECONDS = 0.05
 # Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
-OWN_TURNS = 16
-# So long they go on with the lanes in line: where all consumers are deaf, nobody else takes those.
-OWN_SECONDS = 3.0
+SWEEP_DRAINS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +66,17 @@ class Engine:
         self,
         watch: ConfigWatch,
         store: Store,
-        doorbell: Doorbell,
+        wake_ups: WakeUpPublisher,
         reporter: Reporter,
         tally: Tally | None = None,
     ) -> None:
         store.on_loss = reporter.store_lost
-        self.desk = Desk(watch, store, doorbell, tally)
+        self.desk = Desk(watch, store, wake_ups, tally)
         self._tally = self.desk.tally
         self.stopping = threading.Event()
-        # How many doorbells are answered at once; Celery says so when it is ready.
+        # How many wake-ups are worked on at once; Celery says so when it is ready.
         self.threads = 0
-        self._doorbell = doorbell
+        self._wake_ups = wake_ups
         self._known: _Known | None = None
         self._knowing = threading.Lock()
         self._tools = Tools(
@@ -95,13 +91,12 @@ class Engine:
             stopping=self.stopping.is_set,
             reschedule=apply,
             tally=self._tally,
-            crowded=lambda: self.pulse.hearing.answering_now >= self.threads,
         )
         self.lookups = LookupDesk(self.desk)
         self.watchman = Watchman(self.desk, store.who, reporter)
         self.pulse = Pulse(self.desk.processes, store.who, reporter)
-        self._own = ThreadPoolExecutor(OWN_TURNS, thread_name_prefix="own-turn")
-        self._own_free = threading.Semaphore(OWN_TURNS)
+        self._drainers = ThreadPoolExecutor(SWEEP_DRAINS, thread_name_prefix="sweep-drain")
+        self._draining: list[Future[None]] = []
         self._sweeper: threading.Thread | None = None
         self._purged_at = -PURGE_SECONDS
         self._upgraded = False
@@ -115,44 +110,24 @@ class Engine:
         self._reporter = reporter
         self._checked_in_at = -CHECK_IN_SECONDS
 
-    def answer(self, lane: str) -> None:
-        """Answer a lane's doorbell with a turn."""
-        with self.pulse.hearing.answering():
-            self.take_turn(lane)
+    def take(self, wake_up: WakeUp) -> None:
+        """Drain a lane whose wake-up Celery handed over. Never raises StoreAwayError."""
+        with self.pulse.hearing.taking():
+            self.drain(wake_up)
 
     def look_up(self, source: str) -> None:
-        """Answer the doorbell of a source's lookups. Raises StoreAwayError."""
-        with self.pulse.hearing.answering():
+        """Make the lookups of a source whose wake-up Celery handed over. Raises StoreAwayError."""
+        with self.pulse.hearing.taking():
             self.lookups.look_up(source)
 
-    def take_turn(self, lane: str, *, seconds: float | None = None) -> None:
-        """Take turns, first on this lane or one that waits for longer. Never raises StoreAwayError.
-
-        No further one is begun after `seconds`, if given. A doorbell is rung when lanes are left waiting.
-        """
-        if self.stopping.is_set():
+    def drain(self, wake_up: WakeUp) -> None:
+        """Drain a lane for a bounded time, then publish its next wake-up if work is left."""
+        accounts = None if self.stopping.is_set() else self._accounts(wake_up.lane)
+        if accounts is None:
             return
-        left = Shift(self._tools, self._accounts, seconds=seconds).run(lane)
-        if left is None:
-            return
-        if seconds is not None or self.stopping.is_set() or not self._full():
-            self._doorbell.ring(left)
-        else:
-            self._ring_unless_taken(left)
-
-    def _full(self) -> bool:
-        return 0 < self.threads <= self.pulse.hearing.answering_now
-
-    def _ring_unless_taken(self, lane: str) -> None:
-        """Ring when the thread that is free now stays so: there may be doorbells enough."""
-
-        def ring() -> None:
-            if not self._full():
-                self._doorbell.ring(lane)
-
-        timer = threading.Timer(RELIEF_SECONDS, ring)
-        timer.daemon = True
-        timer.start()
+        again = Drain(self._tools, wake_up.lane, accounts).run(wake_up)
+        if again is not None:
+            self._wake_ups.publish(again)
 
     def _accounts(self, lane: str) -> dict[str, Account] | None:
         """Give the accounts of a lane; None when this configuration does not have it."""
@@ -190,12 +165,12 @@ class Engine:
         self._sweeper.start()
 
     def stop(self) -> None:
-        """Let turns end after the call in flight, and no new one begin."""
+        """Let drains end after the call in flight, and no new one begin."""
         self.stopping.set()
         self.pulse.stop()
         self.watchman.stop()
         self.desk.tallies.let_end()
-        self._own.shutdown(wait=False, cancel_futures=True)
+        self._drainers.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
     def _sweep_on(self) -> None:
@@ -231,51 +206,24 @@ class Engine:
             self._reporter.swept(seconds)
 
     def _sweep_lanes(self) -> None:
-        bells = self._ring_for_idle_threads()
-        for _ in range(SWEEP_BATCHES):
-            due = self.desk.lanes.sweep(SWEEP_LANES)
-            for lane, rings in due:
-                bells -= self._ring(lane, rings, bells)
-            if len(due) < SWEEP_LANES:
-                return
+        for wake_up, times in self.desk.lanes.sweep(self._room()):
+            self._wake_ups.publish(wake_up)
+            if times > 1 and len(self._draining) < SWEEP_DRAINS:
+                self.pulse.hearing.untaken()
+                self._draining.append(self._drainers.submit(self._drain_tolerantly, wake_up))
 
-    def _ring_for_idle_threads(self) -> int:
-        """Ring for lanes that wait though threads of this worker are idle; gives how many are idle then.
+    def _room(self) -> int:
+        """Return how many untaken wake-ups the sweep may drain: none while all threads are busy."""
+        self._draining = [each for each in self._draining if not each.done()]
+        busy = 0 < self.threads <= self.pulse.hearing.active
+        return 0 if busy else SWEEP_DRAINS - len(self._draining)
 
-        Others may be taking the lanes in line, one after the other, with no doorbell on its way.
-        """
-        hearing = self.pulse.hearing
-        if not self.threads:
-            return SWEEP_LANES * SWEEP_BATCHES
-        idle = self.threads - hearing.answering_now
-        waiting = self.desk.lanes.waiting(idle) if hearing.deaf_since is None else []
-        for lane in waiting:
-            self._doorbell.ring(lane)
-        return idle - len(waiting)
-
-    def _ring(self, lane: str, rings: int, bells: int) -> int:
-        """Have a lane that is due taken up; gives how many of the doorbells that are worth ringing that took.
-
-        The lane stands in line, so one beyond them is taken up by a thread that was rung for another.
-        """
-        if rings > 1 and self._own_free.acquire(blocking=False):
-            self._own.submit(self._own_turn, lane)
-            return 0
-        if bells > 0:
-            self._doorbell.ring(lane)
-        return 1
-
-    def _own_turn(self, lane: str) -> None:
-        if self.pulse.hearing.helped():
-            self._doorbell.ring(lane)
-        try:
-            self._tolerantly(lambda: self.take_turn(lane, seconds=OWN_SECONDS))
-        finally:
-            self._own_free.release()
+    def _drain_tolerantly(self, wake_up: WakeUp) -> None:
+        self._tolerantly(lambda: self.drain(wake_up))
 
     def _sweep_lookups(self) -> None:
         for source in self.desk.ledger.due_lookups(self.desk.config.sources):
-            self._doorbell.ring_lookup(source)
+            self._wake_ups.publish_lookup(source)
 
     def _purge(self) -> None:
         """Remove what is old, for a moment in each sweep, until nothing is left; then rest for a minute."""

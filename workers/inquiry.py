@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from integration.config import Account
     from integration.wolkvox_http import Exchange
-    from workers.lane import Lanes
+    from workers.lane import Lanes, WakeUp
 
 _HTTP_OK, _HTTP_NOTHING = 200, 404
 
@@ -46,8 +46,8 @@ def ask_campaigns(account: Account) -> Answer:
     return _judged(_call(account, boottime()))
 
 
-def ask_in_lane(lanes: Lanes, lane: str, account: Account, ring: Callable[[str], None]) -> Answer:
-    """Ask while the account's lane is held; `ring` rings its doorbell when it has work afterwards.
+def ask_in_lane(lanes: Lanes, lane: str, account: Account, wake: Callable[[WakeUp], None]) -> Answer:
+    """Ask while the account's lane is held; `wake` publishes its wake-up when it has work afterwards.
 
     Raises LaneInUseError, StoreAwayError.
     """
@@ -63,8 +63,9 @@ def ask_in_lane(lanes: Lanes, lane: str, account: Account, ring: Callable[[str],
             sent_ms = round((boottime() - exchange.sent_at) * 1000)
     finally:
         # If this does not get through, the lease ends by itself.
-        if lanes.give_back(lane, fence, sent_ms=sent_ms, quiet=quiet):
-            ring(lane)
+        wake_up = lanes.give_back(lane, fence, sent_ms=sent_ms, quiet=quiet)
+        if wake_up is not None:
+            wake(wake_up)
     return _judged(exchange)
 
 

@@ -18,12 +18,14 @@ from integration.errors import UnknownError
 from integration.recall import Filter, State
 from integration.schedule import Drop, apply
 from integration.stored import read_json
+from workers.lane import wake_ups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from integration.config import Account
     from integration.recall import Recall
+    from workers.lane import WakeUp
     from workers.recalls import Recalls
     from workers.store import Store
 
@@ -71,12 +73,12 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a store. `ring` is told of lanes that have work again."""
+    """The jobs of a store. `wake` publishes the wake-ups of lanes that have work again."""
 
-    def __init__(self, store: Store, recalls: Recalls, ring: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, recalls: Recalls, wake: Callable[[WakeUp], None]) -> None:
         self._store = store
         self._recalls = recalls
-        self._ring = ring
+        self._wake = wake
 
     def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> Job:
         """Begin a job; workers take it up by themselves. Raises StoreAwayError.
@@ -135,11 +137,11 @@ class Jobs:
         )
         acts = [_act(held.kind, recall, accounts, now) for recall in self._recalls.read(found.ids)]
         told = orjson.dumps(acts)
-        lanes = self._store.call("job_step", job, owner, held.cursor, found.next or "", told)
-        if lanes == "lost":
+        wake_ups = self._store.call("job_step", job, owner, held.cursor, found.next or "", told)
+        if wake_ups == "lost":
             return False
-        for lane in dict.fromkeys(lanes):
-            self._ring(lane)
+        for wake_up in wake_ups_of(wake_ups):
+            self._wake(wake_up)
         return found.next is not None
 
 

@@ -3,7 +3,7 @@
 Sharp edges, before somebody is cut:
 - A lane is held only while a recall is being pushed; `finish` ends that and, with `more`, claims the next.
 - A reply lost on the way is asked for again with the same (fence, step): nothing happens twice.
-- `Lost` means that another turn has the lane. Whatever this turn still knows changes nothing any more.
+- `Lost` means that another drain has the lane. Whatever this one still knows changes nothing any more.
 - The token is in no key: a lane's id is an HMAC of it under a random key that the store keeps.
 """
 
@@ -13,7 +13,6 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -31,10 +30,10 @@ LOAN = "a test call"
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "quiet time: the store lost some of its history, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
-UNTAKEN_MS = 10_000
-"""How long a doorbell may be on its way; a worker's own sweep takes the turn after 1.5 s."""
+UNTAKEN_MS = 60_000
+"""How long a wake-up may wait in the broker while all threads of all workers are busy with others."""
 UNTAKEN_RINGS = 4
-"""How often a doorbell may be rung in vain: 1.5, 3, 4.5 and 7.5 s after it was rung first."""
+"""How often a wake-up may be published in vain, beside idle threads: after 1.5, 3, 4.5 and 7.5 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NoClaim:
-    """Nothing to be pushed: `kind` is busy, lost, empty, wait, paused, stopped, released or in line."""
+    """Nothing to be pushed: `kind` is busy, lost, empty, wait, paused, stopped, released or taken."""
 
     kind: str
     reason: str = ""
@@ -116,33 +115,27 @@ class Outcome:
         return orjson.dumps({name: value for name, value in named.items() if value is not None})
 
 
-class More(StrEnum):
-    """Whether a turn goes on after what it tells of a recall."""
+class WakeUp(NamedTuple):
+    """Says that a lane has work. `number` tells it from those before: each is worth one drain at most."""
 
-    YES = "1"
-    NO = "0"
-    ALONE = "alone"
-    """If no other lane waits."""
+    lane: str
+    number: int
 
 
 class Told(NamedTuple):
-    """What a turn is told: a claim or why there is none, whether to ring for its lane, and who is next.
-
-    `next_lane`, told where there is no claim, is the one that waits for longest. `taken`: it is the caller's
-    to take up, and nobody else is told of it.
-    """
+    """The store's reply to a drain: a claim or why there is none, and the wake-up to publish, if any."""
 
     claim: Claim | NoClaim
-    ring: bool = False
-    next_lane: str | None = None
-    taken: bool = False
+    wake_up: WakeUp | None = None
 
 
-def _told(reply: Sequence[Any], *, takes: bool) -> Told:
-    text, ring, next_lane = reply
-    claim = _claimed(text)
-    taken = takes or (isinstance(claim, NoClaim) and claim.kind == "in line")
-    return Told(claim, bool(ring), next_lane or None, taken)
+def wake_ups_of(flat: Sequence[Any]) -> tuple[WakeUp, ...]:
+    """Return the wake-ups of a list of lane, number, lane, number …, each once."""
+    return tuple(dict.fromkeys(map(WakeUp, flat[::2], map(int, flat[1::2]))))
+
+
+def _wake_up(lane: str, number: int) -> WakeUp | None:
+    return WakeUp(lane, int(number)) if number else None
 
 
 def _claimed(text: str) -> Claim | NoClaim:
@@ -175,44 +168,36 @@ class Lanes:
         """Give the random key under which tokens become lane ids; made once, kept in the store."""
         return self._store.secret("lane_key")
 
-    def acquire(
-        self, lane: str, nonce: str, terms: Terms, *, in_line: bool = False, takes: bool = False
-    ) -> Told:
-        """Take the lane and claim its next recall.
+    def acquire(self, lane: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> Told:
+        """Take the lane and claim its next recall; with a `wake_up`, only if that was not taken before."""
+        number = "" if wake_up is None else wake_up.number
+        text, new = self._store.call("acquire", lane, nonce, terms.to_json(), number)
+        return Told(_claimed(text), _wake_up(lane, new))
 
-        With `in_line` only if none waits for longer, which is told else and must be taken up. `takes`: where
-        there is no claim, the next lane is taken up.
+    def finish(
+        self, lane: str, claim: Claim, step: int, outcome: Outcome, *, more: bool, terms: Terms
+    ) -> Told:
+        """Record what became of the claimed recall and, with `more`, claim the next in the same step."""
+        words = claim.fence, step, claim.recall_id, outcome.to_json(), int(more), terms.to_json()
+        text, new = self._store.call("finish", lane, *words)
+        return Told(_claimed(text), _wake_up(lane, new))
+
+    def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
+        """Return the wake-ups to publish for lanes that are due, each with how often it was published by now.
+
+        Those that were published before and not taken come at most `room` at a time, the oldest first.
         """
-        words = lane, nonce, terms.to_json(), int(in_line), int(takes)
-        return _told(self._store.call("acquire", *words), takes=takes)
-
-    def finish(  # noqa: PLR0913  (what is told, and what is asked for)
-        self,
-        lane: str,
-        claim: Claim,
-        step: int,
-        outcome: Outcome,
-        *,
-        more: More | bool,
-        terms: Terms,
-        takes: bool = False,
-    ) -> Told:
-        """Tell what became of the claimed recall and, with `more`, claim the next in the same step."""
-        goes_on = more if isinstance(more, More) else str(int(more))
-        words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json(), int(takes)
-        return _told(self._store.call("finish", lane, *words), takes=takes)
-
-    def waiting(self, most: int) -> list[str]:
-        """Give the lanes that wait for a turn, those that wait for longest first."""
-        if most <= 0:
-            return []
-        line = self._store.key("line")
-        return list(self._store.guarded(lambda: self._store.client.zrange(line, 0, most - 1)))
-
-    def sweep(self, limit: int = 100) -> list[tuple[str, int]]:
-        """Give the lanes that are due, each with how often it was rung for since it was last taken."""
-        flat = self._store.call("sweep", limit)
-        return [(flat[i], int(flat[i + 1])) for i in range(0, len(flat), 2)]
+        found: list[tuple[WakeUp, int]] = []
+        skip = 0
+        for _ in range(batches):
+            left, *flat = self._store.call("sweep", limit, skip, room)
+            new = [(WakeUp(flat[i], int(flat[i + 1])), int(flat[i + 2])) for i in range(0, len(flat), 3)]
+            found += new
+            room -= sum(times > 1 for _, times in new)
+            if int(left) - skip + len(new) < limit:
+                break
+            skip = int(left)
+        return found
 
     def pause(self, lane: str, reason: str, until: datetime | None = None) -> None:
         """Let nothing more be pushed until `resume`, or until a moment; the call in flight ends as it will.
@@ -232,14 +217,17 @@ class Lanes:
             return int(reply["fence"])
         return NoClaim(reply["kind"], reply["reason"], int(reply["until"]))
 
-    def give_back(self, lane: str, fence: int, *, sent_ms: int | None, quiet: bool) -> bool:
-        """Give a lent lane back. `sent_ms` and `quiet` as in `Outcome`. True: ring its doorbell."""
+    def give_back(self, lane: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
+        """Give a lent lane back; return its wake-up, if it needs one. `sent_ms`, `quiet`: see `Outcome`."""
         sent = "" if sent_ms is None else sent_ms
-        return bool(self._store.call("give_back", lane, fence, sent, int(quiet))[1])
+        return _wake_up(lane, self._store.call("give_back", lane, fence, sent, int(quiet))[1])
 
-    def resume(self, lane: str) -> bool:
-        """End pause, stop, backoff and quota wait; never a lease or a quiet time. True: ring."""
-        return bool(self._store.call("resume", lane)[1])
+    def resume(self, lane: str) -> WakeUp | None:
+        """End pause, stop, backoff and quota wait; never a lease or a quiet time.
+
+        Return the wake-up to publish, if any.
+        """
+        return _wake_up(lane, self._store.call("resume", lane)[1])
 
     def bind(self, lanes: Mapping[str, str]) -> int:
         """Give every account of the configuration its lane.

@@ -22,11 +22,13 @@ from integration.errors import UnboundError
 from integration.plan import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
 from integration.recall import ENDS
 from integration.stored import read_json
+from workers.lane import wake_ups_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from integration.recall import CancelRequest, RecallRequest
+    from workers.lane import WakeUp
     from workers.store import Store
 
 BODY_HASH_SECONDS = 600
@@ -56,13 +58,14 @@ class Admitted:
     """What an admission came to.
 
     `again`: the whole delivery was taken before. `clash`: the idempotency key was used for something
-    else, and nothing was stored. `lanes`, `lookup`: whose doorbell is to be rung.
+    else, and nothing was stored. `wake_ups`, `lookup`: the wake-ups to publish, and the source
+    whose lookups need one.
     """
 
     answer: Answer
     again: bool
     clash: bool
-    lanes: tuple[str, ...]
+    wake_ups: tuple[WakeUp, ...]
     lookup: str | None
 
 
@@ -212,14 +215,14 @@ def _answer(line: str) -> Answer:
 
 
 def _admitted(reply: Sequence[Any]) -> Admitted:
-    what, line, lanes, lookup = reply
+    what, line, wake_ups, lookup = reply
     if what == "unbound":
         raise UnboundError("an account of the configuration is not bound to its lane yet")
     return Admitted(
         answer=_answer(line) if line else Answer(delivery=""),
         again=what == "again",
         clash=what == "clash",
-        lanes=tuple(lanes),
+        wake_ups=wake_ups_of(wake_ups),
         lookup=lookup or None,
     )
 

@@ -15,7 +15,7 @@ from integration.backoff import backoff_seconds
 from integration.config import HubspotSource
 from integration.hubspot_contacts import ContactsAway, read_contacts
 from integration.plan import Outcome, plan_event
-from workers.turn import utc_now
+from workers.drain import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,9 +20,9 @@ from workers.hearing import Hearing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workers.drain import Reporter
     from workers.hearing import Heard
     from workers.processes import Processes
-    from workers.turn import Reporter
 
 log = structlog.get_logger("ringback.pulse")
 
@@ -39,7 +39,10 @@ class Pulse:
         watcher: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`who` names the process, its kind first: "worker:3f9a77c1". Who has no `watcher` needs no ears."""
+        """`who` names the process, its kind first: "worker:3f9a77c1".
+
+        Web processes, which consume no Celery tasks, have no `watcher`.
+        """
         self._processes = processes
         self._watcher = watcher
         self._clock = clock
@@ -66,7 +69,7 @@ class Pulse:
     def beat(self) -> None:
         """Give one sign of life now, and find out whether this worker hears. Raises StoreAwayError."""
         hearing = self.hearing
-        doorbells, sweeps = hearing.doorbells, hearing.sweeps
+        doorbells, sweeps = hearing.taken, hearing.swept
         new = {"doorbells": doorbells - self._told[0], "sweeps": sweeps - self._told[1]}
         taken = self._processes.beat(self._who, {**self._facts(doorbells, sweeps), **new})
         self._told = (doorbells, sweeps)
@@ -77,7 +80,7 @@ class Pulse:
         moments = {
             "started": self._started,
             "swept": self._swept,
-            "doorbell": self.hearing.doorbell_at,
+            "doorbell": self.hearing.taken_at,
             "deaf": self.hearing.deaf_since,
         }
         now = self._clock()
@@ -93,11 +96,11 @@ class Pulse:
 
     def _tell(self, heard: Heard, watcher: Reporter) -> None:
         if heard.deaf:
-            reason = "its turns are taken by the sweep, seconds later; restart it if this goes on"
-            log.error("this worker takes no doorbells", seconds=round(heard.seconds), reason=reason)
+            reason = "the sweep drains its queues, seconds later; restart it if this goes on"
+            log.error("this worker takes no wake-ups", seconds=round(heard.seconds), reason=reason)
             watcher.deaf(self.name, heard.seconds)
         else:
-            log.warning("this worker takes doorbells again", seconds=round(heard.seconds))
+            log.warning("this worker takes wake-ups again", seconds=round(heard.seconds))
             watcher.hears(self.name, heard.seconds)
 
     def _run(self) -> None:

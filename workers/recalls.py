@@ -12,12 +12,14 @@ import orjson
 from integration.errors import ConflictError, UnknownError
 from integration.recall import Attempt, Change, Recall, State
 from integration.stored import read_json
+from workers.lane import wake_ups_of
 from workers.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from integration.recall import Filter
+    from workers.lane import WakeUp
     from workers.store import Store
 
 CHUNK = 200
@@ -164,8 +166,8 @@ class Recalls:
         )
         return None if rank is None else int(rank)
 
-    def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[str, ...]:
-        """Queue a dead or expired recall again; gives lanes to ring for.
+    def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[WakeUp, ...]:
+        """Queue a dead or expired recall again; return the wake-ups to publish.
 
         Raises UnknownError, and ConflictError when its state does not allow it or a newer request of
         the same customer is known.
@@ -174,16 +176,16 @@ class Recalls:
         score = "" if date is None else str(round(date.timestamp() * 1000))
         return self._settle(self._store.call("retry", recall_id, reason, new_date, score))
 
-    def cancel(self, recall_id: str, reason: str) -> tuple[str, ...]:
-        """Take a queued recall back; gives lanes to ring for. Raises UnknownError, ConflictError."""
+    def cancel(self, recall_id: str, reason: str) -> tuple[WakeUp, ...]:
+        """Take a queued recall back; return the wake-ups to publish. Raises UnknownError, ConflictError."""
         return self._settle(self._store.call("cancel", recall_id, reason))
 
-    def _settle(self, reply: Sequence[Any]) -> tuple[str, ...]:
-        what, state, lanes = reply
+    def _settle(self, reply: Sequence[Any]) -> tuple[WakeUp, ...]:
+        what, state, wake_ups = reply
         if what == "unknown":
             raise UnknownError("no such recall")
         if what == "overtaken":
             raise ConflictError(state, "a newer request of this customer is known")
         if what == "conflict":
             raise ConflictError(state, f"the recall is {state}")
-        return tuple(lanes)
+        return wake_ups_of(wake_ups)

@@ -44,7 +44,7 @@ class _Seldom:
 # makes no more of them than that takes.
 _INTAKE = (
     *("history", "recalls", "find", "admit"),
-    _Seldom(("Wake",), ("stored", "holding", "lane", "bell", "wake")),
+    _Seldom(("Wake",), ("stored", "holding", "lane", "wake")),
     _Seldom(
         ("Admit", "History", "Recall", "Newest", "Parked", "Lookups"),
         ("stored", "lost", "changes", "modernise", "again", "cancel", "parked", "lookups"),
@@ -65,7 +65,7 @@ _SEARCH = (
 )
 _WHOLE = (
     *("history", "stored", "holding", "lost", "recalls", "find", "changes", "modernise", "pushing"),
-    *("lane", "bell", "turn", "trouble", "sweep", "lend"),
+    *("lane", "turn", "trouble", "sweep", "lend"),
     *("admit", "wake", "again", "cancel", "parked", "lookups", "resolve"),
     *("operate", "upgrade", "stand", "processes", "tally", "alerts", "people", "jobs", "purge", "forget"),
     *("commands", "answer"),

@@ -1,4 +1,4 @@
-"""The tasks Celery runs, and what a worker process starts with: two doorbells and the sweep."""
+"""The tasks that Celery runs, and what a worker process starts with."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from integration.errors import RingbackError, StoreAwayError
 from integration.reporting import SentryReporter, start_sentry, trace_headers
 from integration.tally import Tally
 from workers.celery_app import app, use_broker
-from workers.doorbell import Doorbell
 from workers.engine import Engine, worker_store
+from workers.lane import WakeUp
+from workers.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
 from workers.witness import Witness
 
 if TYPE_CHECKING:
@@ -28,21 +29,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.worker")
 
 STORE_WAIT_SECONDS = 2.0
-TAKE_TURN = "ringback.take_turn"
 
 _engine: Engine | None = None
 
 
-@shared_task(name=TAKE_TURN, ignore_result=True)
-def take_turn(lane: str) -> None:
-    """Answer a lane's doorbell."""
+@shared_task(name=DRAIN, ignore_result=True)
+def drain(lane: str, number: int) -> None:
+    """Drain a lane that has work."""
     if _engine is not None:
-        _engine.answer(lane)
+        _engine.take(WakeUp(lane, number))
 
 
-@shared_task(name="ringback.look_up", ignore_result=True)
+@shared_task(name=LOOK_UP, ignore_result=True)
 def look_up(source: str) -> None:
-    """Answer the doorbell of a source that has events to be looked up."""
+    """Make the lookups of a source whose events wait for them."""
     if _engine is not None:
         try:
             _engine.look_up(source)
@@ -51,18 +51,13 @@ def look_up(source: str) -> None:
             return
 
 
-def celery_doorbell(tally: Tally) -> Doorbell:
-    """Make the doorbell that rings through Celery, and counts its rings."""
-    return Doorbell(
-        lambda lane, headers: _publish(TAKE_TURN, lane, headers),
-        lambda source, headers: _publish("ringback.look_up", source, headers),
-        trace=trace_headers,
-        tally=tally,
-    )
+def wake_up_publisher(tally: Tally) -> WakeUpPublisher:
+    """Return what publishes wake-ups through Celery, and counts them."""
+    return WakeUpPublisher(_publish, trace=trace_headers, tally=tally)
 
 
-def _publish(task: str, name: str, headers: dict[str, Any]) -> None:
-    app.send_task(task, args=(name,), retry=False, ignore_result=True, headers=headers)
+def _publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> None:
+    app.send_task(task, args=arguments, retry=False, ignore_result=True, headers=headers)
 
 
 @setup_logging.connect
@@ -96,7 +91,7 @@ def make_engine(environ: Mapping[str, str]) -> Engine:
     start_sentry(environ, watch.current)
     tally = Tally()
     store = worker_store(store_url(environ), Witness(seen_file(environ)))
-    engine = Engine(watch, store, celery_doorbell(tally), SentryReporter(), tally)
+    engine = Engine(watch, store, wake_up_publisher(tally), SentryReporter(), tally)
     _wait_for_store(engine)
     return engine
 

@@ -20,9 +20,9 @@ from integration import environment
 from integration.config_file import ConfigWatch
 from integration.errors import ConfigError, Fault, UnknownError
 from workers.desk import Desk
-from workers.doorbell import Doorbell
 from workers.lane import Lanes
 from workers.store import Store, connect
+from workers.wakeup import WakeUpPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ class Session:
     @cached_property
     def desk(self) -> Desk:
         """The ledger as the configuration sees it; nobody is rung, the workers' sweep looks for itself."""
-        return Desk(self.watch, self.store, Doorbell.silent())
+        return Desk(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:
         """Give a source of the configuration. Raises UnknownError."""

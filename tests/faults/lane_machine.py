@@ -35,7 +35,7 @@ TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
 QUIET = SERVER_LIMIT + GUARD
 PATIENCE = 30
-GRACE = 1500
+SWEEP_ROOM = 99
 HALF_HOUR_MS = 1_800_000
 DAILY_LIMIT = 6
 
@@ -781,26 +781,15 @@ class LaneMachine(RuleBasedStateMachine):
     @rule()
     def a_worker_sweeps(self):
         before = self.view()
-        moved = self.client.hget(self.store.key("meta"), "moved")
-        rung = dict(self.lanes.sweep())
+        woken = {wake_up.lane for wake_up, _ in self.lanes.sweep(SWEEP_ROOM)}
         self.clock_went_back = False
         after = self.view()
         now = self.store_ms()
         assert all(now < score <= now + PATIENCE * 1000 for score in after.due.values())
         for name, lane in before.lanes.items():
             if name in before.due and before.due[name] <= now and self.may_go_on(lane):
-                assert name in rung or (
-                    moved is not None and 0 <= now - int(moved) < GRACE and name in self.line()
-                )
+                assert name in woken
         assert before.recalls == after.recalls
-
-    def line(self) -> list[str]:
-        return list(self.client.zrange(self.store.key("line"), 0, -1))
-
-    @invariant()
-    def who_stands_in_line_is_rung_for(self):
-        for name in self.line():
-            assert self.client.hget(self.store.key(f"lane:{name}"), "rung") != "0"
 
     def is_paused(self, fields: dict[str, str]) -> bool:
         ends = float(fields.get("paused_until") or 0)
@@ -865,8 +854,8 @@ class LaneMachine(RuleBasedStateMachine):
             if reply.kind != "busy":
                 self.world.holder[name] = None
         self.note_the_recovered()
-        self.workers[1 - first].sweep()
-        self.workers[first].sweep()
+        self.workers[1 - first].sweep(SWEEP_ROOM)
+        self.workers[first].sweep(SWEEP_ROOM)
         Pulse(Processes(self.store), self.store.who).beat()
         assert bool(lost) <= len(self.reports) - told <= len(lost)
         if all_hear:
@@ -890,7 +879,7 @@ class LaneMachine(RuleBasedStateMachine):
     def all_hear_of_it(self) -> None:
         told = len(self.reports)
         for lanes in self.workers:
-            lanes.sweep()
+            lanes.sweep(SWEEP_ROOM)
         assert len(self.reports) == told
         there = self.client.hget(self.store.key("meta"), "history")
         assert {store.witness.history for store in self.stores} == {there}
@@ -1032,8 +1021,8 @@ class LaneMachine(RuleBasedStateMachine):
         for _ in range(400):
             if not any(lane.has_work() for lane in self.view().lanes.values()):
                 break
-            for lane, _ in self.lanes.sweep():
-                self.turn(lane)
+            for wake_up, _ in self.lanes.sweep(SWEEP_ROOM):
+                self.turn(wake_up.lane)
             self.clock_went_back = False
             self.every_promise_holds()
             self.time += timedelta(seconds=PATIENCE if self.lanes_wait_briefly() else 7200)

@@ -17,9 +17,9 @@ from support.alert_receivers import HttpReceiver, MailServer, running
 from support.cli_runner import Ringback
 from workers.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS, next_steps
 from workers.desk import AccountView, Desk
-from workers.doorbell import Doorbell
 from workers.senders import Heard
 from workers.store import Store, connect
+from workers.wakeup import WakeUpPublisher
 from workers.watchman import KEPT, Watchman
 
 BEGIN = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Bogotá
@@ -58,7 +58,7 @@ class Installation:
     def process(self):
         watch = ConfigWatch(self.folder / "ringback.toml", ENVIRON, every_seconds=0)
         store = Store(connect(url_of(self.client)), clock=lambda: round(self.now.timestamp() * 1000))
-        desk = Desk(watch, store, Doorbell.silent())
+        desk = Desk(watch, store, WakeUpPublisher.silent())
         return Watchman(desk, f"web:{next(self.names)}", self.listening, lambda: self.now)
 
     def later(self, **time):

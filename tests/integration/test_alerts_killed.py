@@ -30,7 +30,7 @@ from integration.config_file import ConfigWatch
 from support import ENVIRON
 from workers import alerts, watchman
 from workers.desk import Desk
-from workers.doorbell import Doorbell
+from workers.wakeup import WakeUpPublisher
 from workers.store import Store, connect
 alerts.MINDED_SECONDS, alerts.HOLD_SECONDS, alerts.CALM = 0.4, 0.6, timedelta(seconds=0.5)
 
@@ -40,7 +40,7 @@ class Nobody:
 
 def mind():
     store = Store(connect({url!r}), kind="web")
-    desk = Desk(ConfigWatch(Path({config!r}), ENVIRON), store, Doorbell.silent())
+    desk = Desk(ConfigWatch(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
     minder = watchman.Watchman(desk, store.who, Nobody())
     while True:
         minder.look()

@@ -13,6 +13,7 @@ from kombu.common import ignore_errors
 
 from workers import tasks
 from workers.celery_app import app
+from workers.lane import WakeUp
 
 
 @pytest.fixture
@@ -74,9 +75,9 @@ def test_a_doorbell_in_hand_leaves_nothing_in_the_broker(broker, raw):
     assert [key for key in raw.keys("*") if "unacked" in key] == []
 
 
-def test_a_doorbell_in_the_broker_is_a_lanes_id_and_nothing_else(valkey, raw, monkeypatch):
+def test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else(valkey, raw, monkeypatch):
     monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
-    tasks._publish("ringback.take_turn", "3f9a77c1", {})
+    tasks._publish("ringback.drain", WakeUp("3f9a77c1", 7), {})
     (message,) = raw.lrange("{ringback}:celery:ringback", 0, -1)
     words, named, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
-    assert (words, named) == (["3f9a77c1"], {})
+    assert (words, named) == (["3f9a77c1", 7], {})

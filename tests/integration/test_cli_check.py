@@ -11,9 +11,9 @@ from integration.sandbox import Sandbox
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from support.hubspot_stub import TOKEN, HubspotStub
+from workers.drain import utc_now
 from workers.lane import Claim, Outcome
 from workers.quota import terms_of
-from workers.turn import utc_now
 
 QUICK = "timeout_seconds = 0.3\nserver_limit_seconds = 0.2"
 

@@ -13,7 +13,7 @@ from integration.plan import Parked, plan_delivery, request_from_fields
 from integration.recall import State
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 from workers.desk import Desk, accounts_by_lane
-from workers.hearing import DEAF_SECONDS, DEAF_TURNS
+from workers.hearing import DEAF_DRAINS, DEAF_SECONDS
 from workers.lane import QUIET, UNTAKEN, Claim, Outcome
 from workers.processes import Processes
 from workers.pulse import Pulse
@@ -26,34 +26,34 @@ LATE_DROPS = account("bogota", more='late = "drop"\nmin_lead_minutes = 0\n')
 LIMA = account("lima", zone="Lima", country="PE")
 
 
-class Bell:
-    """A doorbell that is heard."""
+class WakeUps:
+    """Notes what is published."""
 
     def __init__(self):
         self.lanes = []
         self.sources = []
 
-    def ring(self, lane):
-        self.lanes.append(lane)
+    def publish(self, wake_up):
+        self.lanes.append(wake_up.lane)
 
-    def ring_lookup(self, source):
+    def publish_lookup(self, source):
         self.sources.append(source)
 
 
 class Office:
-    """A desk, its doorbell, and a clock that moves only when told."""
+    """A desk, its wake-ups, and a clock that moves only when told."""
 
     def __init__(self, folder, client, text=None):
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.folder = folder
-        self.bell = Bell()
+        self.wake_ups = WakeUps()
         self.path = write_config(folder, text)
         self.client = connect(url_of(client))
         self.desk = self.another_desk()
 
     def another_desk(self):
         store = Store(self.client, clock=lambda: round(self.now.timestamp() * 1000))
-        return Desk(ConfigWatch(self.path, ENVIRON), store, self.bell)
+        return Desk(ConfigWatch(self.path, ENVIRON), store, self.wake_ups)
 
     def reconfigure(self, text):
         """Another process' desk, which reads the file as it is now."""
@@ -116,7 +116,7 @@ def office(tmp_path, store):
 def test_an_admission_binds_the_accounts_and_rings_the_lane(office):
     office.ask()
     assert set(office.desk.lanes.bound()) == {"bogota", "lima"}
-    assert office.bell.lanes == [office.lane]
+    assert office.wake_ups.lanes == [office.lane]
 
 
 def test_a_configuration_is_bound_once(office, store):
@@ -179,10 +179,10 @@ def test_a_retry_of_one_whose_date_is_to_come_keeps_its_date(office):
     recall = office.ask(hours=24)
     before = office.recall(recall).recall_date
     office.push(DEAD)
-    office.bell.lanes.clear()
+    office.wake_ups.lanes.clear()
     office.desk.retry(recall, "again", office.now)
     assert (office.recall(recall).state, office.recall(recall).recall_date) == (State.QUEUED, before)
-    assert office.bell.lanes == [office.lane]
+    assert office.wake_ups.lanes == [office.lane]
 
 
 def test_a_retry_of_one_whose_date_has_passed_goes_as_soon_as_may_be(office):
@@ -212,10 +212,10 @@ def test_a_retry_of_an_account_that_is_gone_waits_for_it(office):
     office.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
     office.desk.bind()
     office.pass_time(7200)
-    office.bell.lanes.clear()
+    office.wake_ups.lanes.clear()
     office.desk.retry(recall, "again", office.now)
     assert office.recall(recall).state is State.QUEUED
-    assert office.bell.lanes == []
+    assert office.wake_ups.lanes == []
     assert office.desk.account("bogota").state == "stopped"
 
 
@@ -304,13 +304,13 @@ def test_an_account_not_bound_yet_is_shown_idle(office):
 
 def test_pause_and_resume_act_on_the_lane(office):
     office.ask()
-    office.bell.lanes.clear()
+    office.wake_ups.lanes.clear()
     office.desk.pause("bogota", "maintenance")
     view = office.desk.account("bogota")
     assert (view.state, view.reason) == ("paused", "maintenance")
     office.desk.resume("bogota")
     assert office.desk.account("bogota").state == "idle"
-    assert office.bell.lanes == [office.lane]
+    assert office.wake_ups.lanes == [office.lane]
 
 
 # --- parked events -----------------------------------------------------------------------------
@@ -335,13 +335,13 @@ def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(office):
 
 def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
     office.form(bad_form("c1"))
-    office.bell.lanes.clear()
+    office.wake_ups.lanes.clear()
     mended = SOURCES_AND_ROUTES.replace('"{{ event.at }}"', '"{{ now }}"')
     office.reconfigure(two_accounts() + mended)
     told = office.desk.remap(source="forms", route=None, now=office.now)
     assert (told.looked_at, len(told.recalls), told.still_parked) == (1, 1, 0)
     assert office.recall(told.recalls[0]).customer_id == "c1"
-    assert office.bell.lanes == [office.lane]
+    assert office.wake_ups.lanes == [office.lane]
     assert parked_events(office.desk) == []
 
 
@@ -415,9 +415,9 @@ def a_worker(office):
 
 
 def goes_deaf(office, worker):
-    for _ in range(DEAF_TURNS):
-        worker.hearing.helped()
-        office.pass_time(DEAF_SECONDS / DEAF_TURNS + 0.1)
+    for _ in range(DEAF_DRAINS):
+        worker.hearing.untaken()
+        office.pass_time(DEAF_SECONDS / DEAF_DRAINS + 0.1)
     worker.beat()
     worker.beat()
 
@@ -425,17 +425,17 @@ def goes_deaf(office, worker):
 def test_a_lane_with_work_that_no_worker_takes_says_so(office):
     office.ask()
     assert (office.desk.account("bogota").state, office.desk.account("bogota").reason) == ("idle", None)
-    office.pass_time(11)
+    office.pass_time(61)
     assert (office.desk.account("bogota").state, office.desk.account("bogota").reason) == ("idle", UNTAKEN)
     office.claim()
     assert office.desk.account("bogota").reason == "a recall is being pushed"
 
 
-def test_a_lane_that_was_rung_for_again_and_again_says_so(office):
+def test_a_lane_whose_wake_up_was_published_again_and_again_says_so(office):
     office.ask()
     for _ in range(4):
         office.pass_time(10)
-        office.desk.lanes.sweep()
+        office.desk.lanes.sweep(9)
     assert office.desk.account("bogota").reason == UNTAKEN
 
 
@@ -444,15 +444,15 @@ def test_accounts_with_work_say_that_the_workers_are_deaf_until_one_hears(office
     office.ask()
     goes_deaf(office, first)
     second.beat()
-    assert office.desk.account("bogota").reason == UNTAKEN
+    assert office.desk.account("bogota").reason is None
     goes_deaf(office, second)
     view = office.desk.account("bogota")
     assert (view.state, view.reason[:32]) == ("idle", "workers take no doorbells since ")
     assert office.desk.account("lima").reason is None
-    with second.hearing.answering():
+    with second.hearing.taking():
         pass
     second.beat()
-    assert office.desk.account("bogota").reason == UNTAKEN
+    assert office.desk.account("bogota").reason is None
 
 
 def test_what_an_account_waits_for_comes_before_the_deafness_of_workers(office):

@@ -1,4 +1,4 @@
-"""A worker process between its doorbells: the sweep, turns of its own, and how it stops."""
+"""A worker process: its drains, its sweep, and how it stops."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from integration.recall import State
 from integration.sandbox import Sandbox
 from support import ENVIRON, SOURCES_AND_ROUTES, account, url_of, write_config
 from workers import engine as engine_module
-from workers import shift as shift_module
-from workers.engine import OWN_TURNS, SWEEP_LANES, Engine
+from workers.drain import DRAIN_CALLS
+from workers.engine import SWEEP_DRAINS, Engine
+from workers.lane import WakeUp
 from workers.store import Store, connect
-from workers.turn import TURN_RECALLS
 
 
-class Bell:
+class WakeUps:
     def __init__(self):
-        self.lanes = []
+        self.published = []
         self.sources = []
 
-    def ring(self, lane):
-        self.lanes.append(lane)
+    @property
+    def lanes(self):
+        return [wake_up.lane for wake_up in self.published]
 
-    def ring_lookup(self, source):
+    def publish(self, wake_up):
+        self.published.append(wake_up)
+
+    def publish_lookup(self, source):
         self.sources.append(source)
 
 
@@ -67,10 +71,10 @@ class Works:
         text = account("bogota", sandbox.url) + account("lima", sandbox.url, zone="Lima", country="PE")
         self.sandbox = sandbox
         self.ahead = timedelta()
-        self.bell = Bell()
+        self.wake_ups = WakeUps()
         watch = ConfigWatch(write_config(folder, text + SOURCES_AND_ROUTES), ENVIRON)
         self.store = Store(connect(url_of(client)), clock=self.ms)
-        self.engine = Engine(watch, self.store, self.bell, Deaf())
+        self.engine = Engine(watch, self.store, self.wake_ups, Deaf())
         self.desk = self.engine.desk
         self.desk.bind()
 
@@ -87,13 +91,16 @@ class Works:
             now=datetime.now(UTC),
             source="api:test",
         )
-        recall = self.desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
-        self.bell.lanes.clear()
-        return recall
+        return self.desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
 
     @property
     def lane(self):
         return self.desk.lanes.bound()["bogota"]
+
+    @property
+    def wake_up(self):
+        """The latest one that was published."""
+        return self.wake_ups.published[-1]
 
     def state(self, recall):
         return self.desk.recalls.get(recall).state
@@ -119,21 +126,22 @@ def eventually(holds, seconds=10.0):
     return False
 
 
-def test_a_doorbell_is_answered_by_a_turn(works):
+def test_a_wake_up_has_its_lane_drained(works):
     recall = works.ask()
-    works.engine.take_turn(works.lane)
+    assert works.wake_ups.lanes == [works.lane]
+    works.engine.take(works.wake_up)
     assert works.state(recall) is State.ACCEPTED
-    assert works.bell.lanes == []
+    assert works.wake_ups.lanes == [works.lane]
 
 
-def test_doorbells_and_turns_of_the_sweep_are_counted_apart(works):
+def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
     works.ask()
-    works.engine.answer(works.lane)
+    works.engine.take(works.wake_up)
     works.ask("c2")
     works.later(2)
     works.engine._sweep_lanes()
     hearing = works.engine.pulse.hearing
-    assert eventually(lambda: (hearing.doorbells, hearing.sweeps) == (1, 1))
+    assert eventually(lambda: (hearing.taken, hearing.swept) == (1, 1))
 
 
 def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
@@ -145,158 +153,129 @@ def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
     assert eventually(seen)
 
 
-def test_a_doorbell_holds_its_thread_while_nobody_waits_and_a_turn_of_the_sweep_not_for_long(
-    works, monkeypatch
-):
-    monkeypatch.setattr(engine_module, "OWN_SECONDS", 0.0)
-    for n in range(45):
+def test_a_drain_that_leaves_work_behind_publishes_a_wake_up(works):
+    for n in range(DRAIN_CALLS + 1):
         works.ask(f"c{n}")
-    pushed = lambda: sum(call["method"] == "PUT" for call in works.sandbox.calls())  # noqa: E731
-    works.engine.threads = 2
-    works.engine._own_free.acquire()
-    works.engine._own_turn(works.lane)
-    assert pushed() == TURN_RECALLS
-    works.engine.answer(works.lane)
-    assert pushed() == 45
-
-
-def test_a_turn_that_leaves_work_behind_rings_again(works):
-    for n in range(TURN_RECALLS + 1):
-        works.ask(f"c{n}")
-    works.engine.take_turn(works.lane, seconds=0.0)
-    assert works.bell.lanes == [works.lane]
-
-
-def test_a_shift_that_leaves_lanes_waiting_has_them_taken_up_by_whoever_is_idle(works, monkeypatch):
-    monkeypatch.setattr(shift_module, "CROWDED_SECONDS", 0.0)
-    for n in range(TURN_RECALLS + 1):
-        works.ask(f"c{n}")
-    works.engine.threads = 1
-    works.engine.answer(works.lane)
-    # Its thread is free a moment later, and nobody has come.
-    assert eventually(lambda: works.bell.lanes == [works.lane])
-
-
-def test_no_doorbell_is_rung_for_a_thread_that_another_one_has_found(works, monkeypatch):
-    monkeypatch.setattr(engine_module, "RELIEF_SECONDS", 0.0)
-    works.engine.threads = 1
-    with works.engine.pulse.hearing.answering():
-        works.engine._ring_unless_taken(works.lane)
-        time.sleep(0.1)
-    assert works.bell.lanes == []
-
-
-def test_the_sweep_rings_for_lanes_in_line_as_many_doorbells_as_threads_are_idle(works):
-    lanes = [f"lane {n}" for n in range(5)]
-    works.store.client.zadd(works.store.key("line"), {lane: n for n, lane in enumerate(lanes)})
-    works.engine.threads = 3
-    works.engine._sweep_lanes()
-    assert works.bell.lanes == lanes[:3]
-    with works.engine.pulse.hearing.answering(), works.engine.pulse.hearing.answering():
-        works.engine._sweep_lanes()
-    assert works.bell.lanes == [*lanes[:3], lanes[0]]
+    works.engine.drain(works.wake_up)
+    assert len(works.sandbox.calls()) == DRAIN_CALLS
+    assert works.wake_ups.lanes == [works.lane, works.lane]
+    works.engine.drain(works.wake_up)
+    assert len(works.sandbox.calls()) == DRAIN_CALLS + 1
+    assert works.wake_ups.lanes == [works.lane, works.lane]
 
 
 def test_a_lane_that_this_configuration_does_not_have_is_left_alone(works):
     recall = works.ask()
     works.desk.lanes.bind({"bogota": "another lane", "lima": "L2"})
-    works.engine.take_turn("another lane")
+    works.engine.drain(WakeUp("another lane", 1))
     assert works.state(recall) is State.QUEUED
     assert not works.store.client.hexists(works.store.key("lane:another lane"), "owner")
 
 
 def test_lanes_are_known_again_after_the_store_was_emptied(works):
     before = works.ask()
-    works.engine.take_turn(works.lane)
+    works.engine.drain(works.wake_up)
     assert works.state(before) is State.ACCEPTED
     old = works.lane
     works.store.client.flushdb()
     # Unbound for the one who admits, who binds again; the worker finds out by the unknown lane.
     after = works.ask("c2")
     assert works.lane != old
-    works.engine.take_turn(works.lane)
     # Nothing is known of calls that may still be running.
-    assert works.state(after) is State.QUEUED
     works.later(works.desk.config.accounts["bogota"].lease_seconds)
-    works.engine.take_turn(works.lane)
+    works.engine._sweep_lanes()
+    assert works.wake_up.lane == works.lane
+    works.engine.drain(works.wake_up)
     assert works.state(after) is State.ACCEPTED
 
 
-def test_the_sweep_rings_for_a_lane_whose_time_has_come(works):
+def test_the_sweep_publishes_the_wake_up_of_a_lane_whose_time_has_come(works):
     works.ask()
     works.store.client.hset(works.store.key(f"lane:{works.lane}"), "rung", "0")
     works.later(2)
     works.engine._sweep_lanes()
-    assert works.bell.lanes == [works.lane]
+    assert works.wake_ups.lanes == [works.lane] * 2
+    assert works.engine._draining == []
 
 
-def test_where_a_doorbell_stays_untaken_the_sweep_takes_the_turn_itself(works):
+def test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself(works):
     recall = works.ask()
     works.later(2)
     works.engine._sweep_lanes()
     assert eventually(lambda: works.state(recall) is State.ACCEPTED)
-    # And rings, to find out whether it is heard.
-    assert works.bell.lanes == [works.lane]
+    # And publishes it again: whether that is taken says how the consumers are.
+    assert works.wake_ups.lanes == [works.lane] * 2
 
 
-def test_a_thread_of_the_sweep_goes_on_with_the_lanes_in_line(works):
-    for n in range(TURN_RECALLS + 1):
-        works.ask(f"c{n}")
-    other = works.ask("other", account="lima")
-    works.engine._own_free.acquire()
-    works.engine._own_turn(works.lane)
-    assert works.state(other) is State.ACCEPTED
-    assert len(works.sandbox.calls()) == TURN_RECALLS + 2
-
-
-def test_when_all_threads_for_own_turns_are_busy_the_doorbell_is_rung_again(works):
+def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
     recall = works.ask()
-    for _ in range(OWN_TURNS):
-        works.engine._own_free.acquire()
+    works.engine.threads = 1
     works.later(2)
-    works.engine._sweep_lanes()
-    assert works.bell.lanes == [works.lane]
+    with works.engine.pulse.hearing.taking():
+        works.engine._sweep_lanes()
+    assert works.wake_ups.lanes == [works.lane]
     assert works.state(recall) is State.QUEUED
+    works.engine._sweep_lanes()
+    assert eventually(lambda: works.state(recall) is State.ACCEPTED)
 
 
-def test_a_thread_is_free_again_after_its_own_turn_whatever_became_of_it(works):
-    def fails(lane, **_):
+def test_the_sweep_drains_a_few_lanes_at_a_time(works, monkeypatch):
+    key, lanes, going = works.store.key, [f"lane {n}" for n in range(SWEEP_DRAINS + 5)], threading.Event()
+    with works.store.client.pipeline() as pipe:
+        for lane in lanes:
+            pipe.zadd(key(f"lane:{lane}:queue"), {"rc_1": 1})
+            pipe.hset(key(f"lane:{lane}"), mapping={"rung": works.ms(), "rings": 1})
+            pipe.zadd(key("due"), {lane: 1})
+        pipe.execute()
+    monkeypatch.setattr(works.engine, "drain", lambda _: going.wait(30))
+    for _ in range(2):
+        works.engine._sweep_lanes()
+        assert len(works.wake_ups.published) == SWEEP_DRAINS
+    going.set()
+    assert eventually(lambda: all(each.done() for each in works.engine._draining))
+    works.engine._sweep_lanes()
+    assert set(works.wake_ups.lanes) == set(lanes)
+
+
+def test_a_thread_of_the_sweep_is_free_again_whatever_became_of_its_drain(works, monkeypatch):
+    def fails(_):
         raise RuntimeError("a fault")
 
-    works.engine.take_turn = fails
-    for _ in range(OWN_TURNS + 1):
-        assert works.engine._own_free.acquire(blocking=False)
-        works.engine._own_turn(works.lane)
+    monkeypatch.setattr(works.engine, "drain", fails)
+    works.ask()
+    works.later(2)
+    works.engine._sweep_lanes()
+    assert eventually(lambda: works.engine._room() == SWEEP_DRAINS)
 
 
 def test_one_sweep_finds_every_lane_that_is_due(works):
     key = works.store.key
-    lanes = [f"lane {n}" for n in range(SWEEP_LANES + 5)]
+    lanes = [f"lane {n}" for n in range(205)]
     with works.store.client.pipeline() as pipe:
         for lane in lanes:
             pipe.zadd(key(f"lane:{lane}:queue"), {"rc_1": 1})
             pipe.zadd(key("due"), {lane: 1})
         pipe.execute()
     works.engine._sweep_lanes()
-    assert set(works.bell.lanes) == set(lanes)
+    assert set(works.wake_ups.lanes) == set(lanes)
 
 
-def test_the_sweep_rings_for_sources_whose_lookups_are_due(works):
+def test_the_sweep_publishes_wake_ups_of_sources_whose_lookups_are_due(works):
     now = datetime.now(UTC)
     delivery = Delivery(
         id="dl_1", source="hubspot", method="POST", url="", headers={}, body=b"", received_at=now
     )
     pending = Pending(event=Event(data={}, dedup_key="k1", lookup_id="77"))
     works.desk.admit(delivery, [pending], b"")
-    works.bell.sources.clear()
+    works.wake_ups.sources.clear()
     works.engine._sweep_lookups()
-    assert works.bell.sources == ["hubspot"]
+    assert works.wake_ups.sources == ["hubspot"]
 
 
-def test_a_worker_that_is_stopping_takes_no_turn(works):
+def test_a_worker_that_is_stopping_begins_no_drain(works):
     recall = works.ask()
     works.engine.stop()
-    works.engine.take_turn(works.lane)
+    works.engine.drain(works.wake_up)
     assert works.state(recall) is State.QUEUED
 
 
@@ -335,8 +314,12 @@ def test_what_is_old_is_purged_until_nothing_old_is_left(works, monkeypatch):
         for n in range(450):
             pipe.zadd(key("parked"), {f"pk_{n}": 1})
         pipe.execute()
-    works.engine._purge()
-    assert works.store.client.zcard(key("parked")) == 0
+
+    def purged():
+        works.engine._purge()
+        return works.store.client.zcard(key("parked")) == 0
+
+    assert eventually(purged)
 
 
 def test_purging_rests_for_a_minute(works, monkeypatch):

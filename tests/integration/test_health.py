@@ -22,9 +22,9 @@ from integration.sources import SOURCES
 from integration.tally import ADMIT
 from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_desk, two_accounts, write_config
 from workers.desk import Desk
-from workers.doorbell import Doorbell
 from workers.pulse import Pulse
 from workers.store import Store, connect
+from workers.wakeup import WakeUpPublisher
 
 GOOD = two_accounts() + SOURCES_AND_ROUTES
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -41,7 +41,7 @@ def client_of(desk):
 def desk_at(folder, url, *, text=GOOD):
     watch = ConfigWatch(write_config(folder, text), ENVIRON, every_seconds=0)
     store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
-    return Desk(watch, store, Doorbell.silent())
+    return Desk(watch, store, WakeUpPublisher.silent())
 
 
 def ask(desk, account, customer="c1", phone="3001112233"):
@@ -228,8 +228,8 @@ def test_processes_and_the_deaf_among_them_are_counted(desk, store):
     assert found["ringback_processes{kind=worker}"] == 2
     assert found["ringback_workers_deaf{}"] == 0
     first.hearing.deaf_since = time.monotonic()
-    first.hearing.helped()
-    with second.hearing.answering():
+    first.hearing.untaken()
+    with second.hearing.taking():
         pass
     for each in (first, second):
         each.beat()

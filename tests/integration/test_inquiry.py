@@ -11,10 +11,10 @@ from integration.delivery import Delivery, Event
 from integration.plan import plan_delivery
 from integration.sandbox import Sandbox
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from workers.drain import utc_now
 from workers.inquiry import LaneInUseError, ask_in_lane
 from workers.lane import Claim, NoClaim, Outcome
 from workers.quota import terms_of
-from workers.turn import utc_now
 
 QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
 
@@ -74,7 +74,7 @@ def test_no_push_begins_while_the_lane_is_lent_and_one_does_after(desk, lane, qu
         "busy",
         "a test call is being made",
     )
-    assert desk.lanes.give_back(lane, fence, sent_ms=5, quiet=False) is True
+    assert desk.lanes.give_back(lane, fence, sent_ms=5, quiet=False).lane == lane
     assert isinstance(acquire(desk, lane), Claim)
 
 

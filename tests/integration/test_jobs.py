@@ -65,7 +65,7 @@ def test_a_job_retries_what_its_filter_finds_and_nothing_else(world):
     told = world.jobs.get(job.id)
     assert (told.state, told.done, told.skipped, told.who) == ("done", len(meant), {}, "ana")
     assert world.recalls.get(next(iter(meant))).history[-1].reason == "retried by ana"
-    assert set(world.rung) <= {"seeded0", "seeded1", "seeded2"}
+    assert {wake_up.lane for wake_up in world.rung} <= {"seeded0", "seeded1", "seeded2"}
     assert world.jobs.running() == []
 
 
@@ -192,7 +192,7 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
 def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     desk = make_desk(tmp_path, store, two_accounts())
     fill(desk.store, 450, states=(State.DEAD,))
-    engine = Engine(desk.watch, desk.store, desk._doorbell, SentryReporter())
+    engine = Engine(desk.watch, desk.store, desk._wake_ups, SentryReporter())
     job = desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     engine._go_on()
     engine._jobs.shutdown(wait=True)

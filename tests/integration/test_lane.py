@@ -10,7 +10,7 @@ from integration.delivery import Delivery, Event
 from integration.errors import ConflictError, StoreAwayError
 from integration.plan import CancelWanted, Expired, RecallWanted
 from integration.recall import CancelRequest, Filter, RecallRequest, State
-from workers.lane import Claim, Lanes, More, NoClaim, Outcome, Terms, lane_id, lane_state
+from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
 from workers.ledger import Keeping, Ledger
 from workers.recalls import Recalls
 from workers.store import Store
@@ -100,6 +100,9 @@ class World:
     def ms(self):
         return round(self.now.timestamp() * 1000)
 
+    def sweep(self, room=9):
+        return [(wake_up.lane, times) for wake_up, times in self.lanes.sweep(room)]
+
     def due(self):
         return self.client.zscore(self.store.key("due"), "L1")
 
@@ -111,6 +114,10 @@ class World:
         return lane_state(fields, now_ms=round(self.now.timestamp() * 1000), today=TERMS.day)
 
 
+def woken(admitted):
+    return tuple(wake_up.lane for wake_up in admitted.wake_ups)
+
+
 @pytest.fixture
 def world(store):
     return World(store)
@@ -118,7 +125,7 @@ def world(store):
 
 def test_an_admitted_recall_is_claimed_and_accepted(world):
     admitted = world.ask()
-    assert admitted.lanes == ("L1",)
+    assert woken(admitted) == ("L1",)
     claim = world.acquire()
     assert isinstance(claim, Claim)
     assert claim.recall_id == admitted.answer.recalls[0]
@@ -129,24 +136,24 @@ def test_an_admitted_recall_is_claimed_and_accepted(world):
 
 
 def test_the_doorbell_is_rung_once_while_it_is_on_its_way(world):
-    assert world.ask("c1").lanes == ("L1",)
-    assert world.ask("c2").lanes == ()
+    assert woken(world.ask("c1")) == ("L1",)
+    assert woken(world.ask("c2")) == ()
 
 
 def test_what_arrives_when_a_lanes_time_has_come_and_nobody_has_rung_yet_rings(world):
     world.ask("c1")
     world.finish(world.acquire(), again(), more=False)
-    assert world.ask("c2").lanes == (), "the lane waits for a second"
+    assert woken(world.ask("c2")) == (), "the lane waits for a second"
     world.pass_time(1.5)
-    assert world.ask("c3").lanes == ("L1",)
-    assert world.ask("c4").lanes == ()
+    assert woken(world.ask("c3")) == ("L1",)
+    assert woken(world.ask("c4")) == ()
 
 
 def test_a_doorbell_that_the_sweep_has_to_look_after_is_not_rung_by_what_arrives(world):
     world.ask("c1")
     world.pass_time(5)
-    assert world.ask("c2").lanes == ()
-    assert world.lanes.sweep() != []
+    assert woken(world.ask("c2")) == ()
+    assert world.sweep() != []
 
 
 def test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_nothing_to_look_at(world):
@@ -161,14 +168,14 @@ def test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_no
         version=NOON + timedelta(seconds=1),
         source="forms",
     )
-    assert world.admit(Expired(event=world.event(), request=newer, reason="too late")).lanes == ()
+    assert woken(world.admit(Expired(event=world.event(), request=newer, reason="too late"))) == ()
     assert world.due() is None
 
 
 def test_no_doorbell_while_a_turn_is_under_way(world):
     world.ask("c1")
     world.acquire()
-    assert world.ask("c2").lanes == ()
+    assert woken(world.ask("c2")) == ()
 
 
 def test_the_earliest_date_goes_first_then_arrival(world):
@@ -340,7 +347,7 @@ def test_a_retry_of_one_that_is_no_longer_the_newest_is_refused(world):
 def test_a_dead_recall_is_retried(world):
     recall = world.ask_id("c1")
     world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused", passed=True))
-    assert world.recalls.retry(recall, "again") == ("L1",)
+    assert [wake_up.lane for wake_up in world.recalls.retry(recall, "again")] == ["L1"]
     assert world.acquire().recall_id == recall
     assert [change.state for change in world.recalls.get(recall).history] == ["queued", "dead", "queued"]
 
@@ -383,7 +390,7 @@ def test_a_turn_that_leaves_work_behind_is_told_to_ring(world):
     world.ask("c1")
     world.ask("c2")
     claim = world.acquire()
-    assert world.lanes.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS)[1] is True
+    assert world.lanes.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS).wake_up.lane == "L1"
 
 
 def test_a_cancel_event_too_late_is_recorded(world):
@@ -429,7 +436,7 @@ def test_pause_lets_nothing_go_and_resume_rings(world):
     assert world.acquire() == NoClaim("paused", "maintenance")
     assert world.lane().state == "paused"
     assert world.due() is None
-    assert world.lanes.resume("L1") is True
+    assert world.lanes.resume("L1").lane == "L1"
     assert isinstance(world.acquire(), Claim)
 
 
@@ -442,24 +449,24 @@ def test_a_pause_with_an_end_is_over_by_itself(world):
     world.pass_time(601)
     # Nobody has touched the lane, and it stands as if it had been resumed.
     assert world.lane().state == "idle"
-    assert [lane for lane, _ in world.lanes.sweep()] == ["L1"]
+    assert [lane for lane, _ in world.sweep()] == ["L1"]
     assert isinstance(world.acquire(), Claim)
 
 
 def test_a_lane_whose_pause_ends_is_looked_at_when_it_does(world):
     world.ask("c1")
     world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     assert world.due() is not None
     world.pass_time(21)
-    assert [lane for lane, _ in world.lanes.sweep()] == ["L1"]
+    assert [lane for lane, _ in world.sweep()] == ["L1"]
 
 
 def test_what_arrives_after_a_pause_ended_rings_at_once(world):
     world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
-    assert world.ask("c1").lanes == ()
+    assert woken(world.ask("c1")) == ()
     world.pass_time(21)
-    assert world.ask("c2").lanes == ("L1",)
+    assert woken(world.ask("c2")) == ("L1",)
 
 
 def test_a_pause_without_an_end_takes_the_place_of_one_with_and_the_other_way_round(world):
@@ -528,21 +535,21 @@ def test_the_daily_limit_holds_until_the_day_ends(world):
 
 def test_the_sweep_finds_a_lane_whose_doorbell_was_lost(world):
     world.ask("c1")
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     world.pass_time(1.5)
-    assert world.lanes.sweep() == [("L1", 2)]
-    assert world.lanes.sweep() == []
+    assert world.sweep() == [("L1", 2)]
+    assert world.sweep() == []
     world.pass_time(1.4)
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     world.pass_time(0.1)
-    assert world.lanes.sweep() == [("L1", 3)]
+    assert world.sweep() == [("L1", 3)]
 
 
 def test_a_lane_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon(world):
     world.ask()
     for _ in range(3):
         world.pass_time(1.5)
-        assert [lane for lane, _ in world.lanes.sweep()] == ["L1"]
+        assert [lane for lane, _ in world.sweep()] == ["L1"]
 
 
 def test_a_lane_that_nobody_ever_takes_is_looked_at_ever_less(world):
@@ -550,16 +557,16 @@ def test_a_lane_that_nobody_ever_takes_is_looked_at_ever_less(world):
     looks = 0
     for _ in range(400):
         world.pass_time(0.5)
-        looks += len(world.lanes.sweep())
+        looks += len(world.sweep())
     assert 8 <= looks <= 12
 
 
 def test_the_sweep_finds_a_lane_whose_wait_is_over(world):
     world.ask("c1")
     world.finish(world.acquire(), again())
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     world.pass_time(1)
-    assert world.lanes.sweep() == [("L1", 1)]
+    assert world.sweep() == [("L1", 1)]
 
 
 def test_the_sweep_leaves_a_lane_alone_during_its_quiet_time(world):
@@ -567,23 +574,23 @@ def test_the_sweep_leaves_a_lane_alone_during_its_quiet_time(world):
     world.finish(world.acquire(), again(quiet=True, sent_ms=0))
     for _ in range(2):
         world.pass_time(30)
-        assert world.lanes.sweep() == []
+        assert world.sweep() == []
     world.pass_time(2)
-    assert world.lanes.sweep() == [("L1", 1)]
+    assert world.sweep() == [("L1", 1)]
 
 
 def test_the_sweep_finds_a_lane_whose_worker_died(world):
     world.ask("c1")
     world.acquire()
     world.pass_time(67)
-    assert world.lanes.sweep() == [("L1", 1)]
+    assert world.sweep() == [("L1", 1)]
 
 
 def test_a_lane_at_rest_is_in_no_index(world):
     world.ask("c1")
     world.finish(world.acquire())
     world.pass_time(1000)
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
 
 
 def test_a_store_clock_that_jumps_back_locks_no_lane(world):
@@ -772,7 +779,7 @@ def test_a_full_store_is_still_swept(world, full):
     world.finish(world.acquire(), again())
     full()
     world.pass_time(1)
-    assert world.lanes.sweep() == [("L1", 1)]
+    assert world.sweep() == [("L1", 1)]
 
 
 def test_a_full_store_still_lets_a_worker_start(world, full):
@@ -802,18 +809,18 @@ def test_a_full_store_takes_nothing_from_an_operator_who_retries(world, full):
 def test_the_sweep_finds_a_lane_that_was_due_before_the_clock_jumped_back(world):
     world.ask("c1")
     world.now -= timedelta(days=2)
-    assert world.lanes.sweep() == [("L1", 2)]
-    assert world.lanes.sweep() == []
+    assert world.sweep() == [("L1", 2)]
+    assert world.sweep() == []
 
 
 def test_the_sweep_cuts_a_wait_to_its_length_after_the_clock_jumped_back(world):
     world.ask("c1")
     world.finish(world.acquire(), again(quiet=True, sent_ms=0))
     world.now -= timedelta(days=2)
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     for _ in range(3):
         world.pass_time(31)
-        if rung := world.lanes.sweep():
+        if rung := world.sweep():
             break
     assert rung == [("L1", 1)]
 
@@ -823,10 +830,10 @@ def test_the_sweep_looks_at_a_waiting_lane_now_and_then(world):
     world.finish(world.acquire(), Outcome(kind="again", reason="asked to", wait_ms=3_600_000))
     assert world.due() == world.ms() + 30_000
     world.pass_time(30)
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     assert world.due() == world.ms() + 30_000
     world.pass_time(3571)
-    assert world.lanes.sweep() == [("L1", 1)]
+    assert world.sweep() == [("L1", 1)]
 
 
 def test_a_step_that_is_neither_the_next_nor_the_last_changes_nothing(world):
@@ -1148,7 +1155,7 @@ def test_the_sweep_finds_what_a_new_token_took_along(world):
     world.bind(bogota="L9", lima="L2")
     assert world.due() is None
     world.pass_time(1.5)
-    assert [lane for lane, _ in world.lanes.sweep()] == ["L9"]
+    assert [lane for lane, _ in world.sweep()] == ["L9"]
 
 
 def test_a_token_that_is_being_changed_is_not_stopped_because_another_account_left(world):
@@ -1163,7 +1170,7 @@ def test_resume_of_a_lane_that_had_stopped_before_its_account_left_wakes_nobody(
     world.ask("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
     world.lanes.bind({"lima": "L2"})
-    assert world.lanes.resume("L1") is False
+    assert world.lanes.resume("L1") is None
     assert world.acquire().kind == "stopped"
     assert "configuration" in world.lane().reason
 
@@ -1171,7 +1178,7 @@ def test_resume_of_a_lane_that_had_stopped_before_its_account_left_wakes_nobody(
 def test_resume_does_not_wake_a_lane_that_no_account_uses(world):
     world.ask("c1")
     world.lanes.bind({"lima": "L2"})
-    assert world.lanes.resume("L1") is False
+    assert world.lanes.resume("L1") is None
     assert world.lane().state == "stopped"
 
 
@@ -1180,10 +1187,10 @@ def test_what_was_being_pushed_for_an_account_that_is_gone_waits_in_its_queue(wo
     world.acquire()
     world.lanes.bind({"lima": "L2"})
     world.pass_time(66)
-    world.lanes.sweep()
+    world.sweep()
     assert world.state(recall) is State.PUSHING
     world.pass_time(1)
-    assert world.lanes.sweep() == []
+    assert world.sweep() == []
     assert world.state(recall) is State.QUEUED
     assert world.due() is None
 
@@ -1338,86 +1345,74 @@ def test_a_claim_shows_no_telephone():
     assert "3001112233" not in f"{claim} {claim!r}"
 
 
-# --- the line of those that wait ---
+# --- wake-ups ---
 
 
-def in_line(world):
-    return world.lanes.waiting(9)
+def one(wake_ups):
+    (wake_up,) = wake_ups
+    return wake_up
 
 
-def test_lanes_stand_in_line_as_they_came_and_leave_it_with_their_turn(world):
-    world.ask("c1", account="lima")
-    world.ask("c2")
-    world.ask("c3", account="lima")
-    assert in_line(world) == ["L2", "L1"]
-    world.acquire("L2")
-    assert in_line(world) == ["L1"]
-
-
-def test_who_has_had_a_turn_goes_behind_all_who_wait_whatever_the_clock_says(world):
-    world.ask("c1")
-    world.ask("c2")
-    world.ask("c3", account="lima")
-    claim = world.acquire()
-    world.pass_time(-3600)
-    told = world.lanes.finish("L1", claim, 1, ACCEPTED, more=More.ALONE, terms=TERMS)
-    assert (told.claim.kind, told.next_lane, told.taken) == ("released", "L2", False)
-    assert in_line(world) == ["L2", "L1"]
-
-
-def test_a_turn_goes_on_where_nobody_waits(world):
-    world.ask("c1")
-    world.ask("c2")
-    told = world.lanes.finish("L1", world.acquire(), 1, ACCEPTED, more=More.ALONE, terms=TERMS)
-    assert isinstance(told.claim, Claim)
-
-
-def test_a_lane_that_is_told_to_one_is_told_to_nobody_else(world):
-    for account in ("bogota", "lima"):
-        world.ask(account=account)
-    first = world.lanes.acquire("L2", "n1", TERMS, in_line=True)
-    assert (first.claim.kind, first.next_lane, first.taken) == ("in line", "L1", True)
-    claim = world.acquire("L1")
-    world.ask("c2")
-    told = world.lanes.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS, takes=True)
-    assert (told.next_lane, told.taken) == ("L2", True)
-    assert in_line(world) == ["L1"]
-
-
-def test_one_who_asks_again_for_a_lost_claim_gets_it_though_others_wait(world):
-    world.ask("c1")
-    claim = world.lanes.acquire("L1", "n1", TERMS, in_line=True).claim
-    world.ask("c2", account="lima")
-    assert world.lanes.acquire("L1", "n1", TERMS, in_line=True).claim == claim
-
-
-def test_a_lane_that_is_told_and_then_not_taken_up_is_found_by_the_sweep(world):
-    for account in ("bogota", "lima"):
-        world.ask(account=account)
-    world.lanes.acquire("L2", "n1", TERMS, in_line=True)
-    assert in_line(world) == ["L2"]
+def test_a_wake_up_is_worth_one_drain_however_often_it_is_published(world):
+    wake_up = one(world.ask("c1").wake_ups)
     world.pass_time(1.6)
-    assert dict(world.lanes.sweep()) == {"L1": 2, "L2": 2}
-    assert set(in_line(world)) == {"L1", "L2"}
+    copy, times = one(world.lanes.sweep(1))
+    assert (copy, times) == (wake_up, 2)
+    world.ask("c2")
+    told = world.lanes.acquire("L1", "n1", TERMS, wake_up=wake_up)
+    world.pass_time(1)
+    told = world.lanes.finish("L1", told.claim, 1, ACCEPTED, more=False, terms=TERMS)
+    assert told.claim.kind == "released"
+    assert world.lanes.acquire("L1", "n2", TERMS, wake_up=copy) == (NoClaim("taken"), None)
+    assert isinstance(world.lanes.acquire("L1", "n3", TERMS, wake_up=told.wake_up).claim, Claim)
 
 
-def test_the_sweep_rings_for_no_lane_whose_turn_is_coming(world):
-    for account in ("bogota", "lima"):
-        world.ask(account=account)
-    for _ in range(20):
-        world.pass_time(1)
-        world.finish(world.acquire("L1"))
-        world.ask("c1")
-        assert "L2" not in dict(world.lanes.sweep())
-    # It is waiting, not left alone: nobody is to be told that no worker takes it.
-    assert world.lane("L2").reason is None
-    world.pass_time(1.6)
-    assert "L2" in dict(world.lanes.sweep())
+def test_who_asks_again_for_a_lost_claim_gets_it_though_its_wake_up_is_taken(world):
+    wake_up = one(world.ask("c1").wake_ups)
+    claim = world.lanes.acquire("L1", "n1", TERMS, wake_up=wake_up).claim
+    assert world.lanes.acquire("L1", "n1", TERMS, wake_up=wake_up).claim == claim
 
 
-def test_a_lane_that_may_have_no_turn_leaves_the_line(world):
-    world.ask()
+def test_a_lane_that_was_paused_and_resumed_has_another_wake_up(world):
+    old = one(world.ask().wake_ups)
     world.lanes.pause("L1", "maintenance")
-    assert in_line(world) == []
-    world.lanes.resume("L1")
-    assert in_line(world) == ["L1"]
+    world.pass_time(1)
+    new = world.lanes.resume("L1")
+    assert world.lanes.acquire("L1", "n1", TERMS, wake_up=old).claim == NoClaim("taken")
+    assert isinstance(world.lanes.acquire("L1", "n2", TERMS, wake_up=new).claim, Claim)
+
+
+def test_where_the_sweep_has_no_room_an_untaken_wake_up_keeps_its_place(world):
+    world.ask(account="lima")
+    world.pass_time(1)
+    world.ask()
+    world.pass_time(1.6)
+    for _ in range(10):
+        assert world.sweep(0) == []
+        world.pass_time(1)
+    assert world.sweep(1) == [("L2", 2)]
+    assert world.sweep(1) == [("L1", 2)]
+
+
+def test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room(world):
+    world.ask(account="lima")
+    world.pass_time(1.4)
+    early = one(world.ask().wake_ups)
+    world.lanes.acquire("L1", "n1", TERMS, wake_up=early)
+    world.pass_time(2)
+    assert world.sweep(0) == []
+    world.bind(bogota="L1", lima="L2", cali="L3")
+    late = one(world.ask(account="cali").wake_ups)
+    world.lanes.acquire("L3", "n2", TERMS, wake_up=late)
+    assert world.sweep(0) == [("L2", 2)]
+
+
+def test_lanes_whose_time_has_come_are_not_hidden_by_untaken_wake_ups(world):
+    world.bind(bogota="L1", lima="L2", cali="L3", quito="L4")
+    for account in ("lima", "cali", "quito"):
+        world.ask(account=account)
+    world.ask()
+    world.finish(world.acquire(), again())
+    world.pass_time(5)
+    found = world.lanes.sweep(0, limit=2, batches=9)
+    assert [(wake_up.lane, times) for wake_up, times in found] == [("L1", 1)]

@@ -150,7 +150,7 @@ def test_a_delivery_taken_before_is_told_so(world):
     second = world.admit(wanted())
     assert (first.again, second.again) == (False, True)
     assert second.answer == first.answer
-    assert second.lanes == ()
+    assert second.wake_ups == ()
 
 
 @pytest.mark.parametrize("keys", [["k1"], ["k1", "k2"]], ids=["one event", "several"])
@@ -264,7 +264,7 @@ def test_a_recall_that_is_too_late_is_recorded_and_queued_nowhere(world):
     admitted = world.ledger.admit_one(request(), expired="the date has passed")
     found = world.recalls.get(admitted.answer.recalls[0])
     assert (found.state, found.reason) == (State.EXPIRED, "the date has passed")
-    assert admitted.lanes == ()
+    assert admitted.wake_ups == ()
     assert world.client.zcard(world.store.key("lane:L1:queue")) == 0
     world.pass_time(1)
     assert world.ledger.purge(before=world.now) == 1
@@ -456,7 +456,7 @@ def test_what_was_looked_up_takes_the_place_of_what_waited(world):
     world.wait("77")
     (kept,) = world.ledger.take_lookups("crm")
     admitted = world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
-    assert admitted.lanes == ("L1",)
+    assert [wake_up.lane for wake_up in admitted.wake_ups] == ["L1"]
     again = world.wait("77")
     assert again.answer.pending == 1
     seen = world.admit(wanted(key="k77"), Ignored(event=event("x")), source="crm").answer

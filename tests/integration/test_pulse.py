@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from workers.hearing import (
+    DEAF_DRAINS,
     DEAF_SECONDS,
-    DEAF_TURNS,
-    ELSEWHERE_DOORBELLS,
     ELSEWHERE_SECONDS,
-    RING_SECONDS,
+    ELSEWHERE_WAKE_UPS,
     Heard,
     Hearing,
 )
@@ -96,9 +95,9 @@ def test_the_latest_sweep_and_doorbell_are_told_by_the_stores_clock(life):
     assert (shown.swept_at, shown.doorbell_at, shown.deaf_since) == (None, None, None)
     worker.swept()
     life.passes(1)
-    with worker.hearing.answering():
+    with worker.hearing.taking():
         life.passes(3)
-    worker.hearing.helped()
+    worker.hearing.untaken()
     worker.beat()
     (shown,) = life.processes.all()
     assert (shown.swept_at, shown.doorbell_at) == (life.began, life.began + timedelta(seconds=1))
@@ -121,9 +120,9 @@ def test_turns_are_counted_over_all_workers_and_each_once(life, store):
     first, second = life.process(), life.process()
     for worker, doorbells in ((first, 3), (second, 2)):
         for _ in range(doorbells):
-            with worker.hearing.answering():
+            with worker.hearing.taking():
                 pass
-        worker.hearing.helped()
+        worker.hearing.untaken()
         worker.beat()
         worker.beat()
     counts = store.hgetall("{ringback}:counts")
@@ -142,11 +141,14 @@ def test_a_full_store_still_takes_signs_of_life(life, store):
 # --- who hears ---------------------------------------------------------------------------------
 
 
+SWEPT_EACH_SECONDS = 5.0
+
+
 def deafened(life, worker, seconds=DEAF_SECONDS):
-    for _ in range(DEAF_TURNS):
-        worker.hearing.helped()
-        life.passes(RING_SECONDS)
-    life.passes(seconds - DEAF_TURNS * RING_SECONDS)
+    for _ in range(DEAF_DRAINS):
+        worker.hearing.untaken()
+        life.passes(SWEPT_EACH_SECONDS)
+    life.passes(seconds - DEAF_DRAINS * SWEPT_EACH_SECONDS)
 
 
 def test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once(life):
@@ -154,7 +156,7 @@ def test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once(life):
     deafened(life, worker)
     for _ in range(3):
         worker.beat()
-        worker.hearing.helped()
+        worker.hearing.untaken()
         life.passes(3)
     assert life.watcher.told == [("deaf", round(DEAF_SECONDS))]
     worker.beat()
@@ -166,7 +168,7 @@ def test_a_deaf_worker_that_takes_a_doorbell_hears_again_and_that_is_told_once(l
     deafened(life, worker)
     worker.beat()
     life.passes(10)
-    with worker.hearing.answering():
+    with worker.hearing.taking():
         pass
     worker.beat()
     worker.beat()
@@ -179,7 +181,7 @@ def test_a_deaf_worker_is_told_of_again_when_it_is_deaf_again(life):
     for _ in range(2):
         deafened(life, worker)
         worker.beat()
-        with worker.hearing.answering():
+        with worker.hearing.taking():
             pass
         worker.beat()
     assert [what for what, _ in life.watcher.told] == ["deaf", "hears", "deaf", "hears"]
@@ -192,23 +194,14 @@ def test_a_few_turns_of_the_sweep_in_a_short_time_are_no_deafness(life):
     assert life.watcher.told == []
 
 
-def test_a_doorbell_is_rung_to_find_out_but_not_for_every_turn(life):
-    hearing = life.process().hearing
-    rung = 0
-    for _ in range(60):
-        rung += hearing.helped()
-        life.passes(0.5)
-    assert rung == 30 / RING_SECONDS
-
-
 def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_doorbells(life):
     """As when somebody asks without ringing: which worker takes the doorbell of the sweep is chance."""
     worker, other = life.process(), life.process()
     for _ in range(10):
-        worker.hearing.helped()
-        life.passes(RING_SECONDS)
+        worker.hearing.untaken()
+        life.passes(SWEPT_EACH_SECONDS)
         worker.beat()
-        with other.hearing.answering():
+        with other.hearing.taking():
             pass
         other.beat()
         worker.beat()
@@ -217,16 +210,16 @@ def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_doorbells(life
 
 def test_one_lost_doorbell_in_a_quiet_time_is_no_deafness(life):
     worker = life.process()
-    worker.hearing.helped()
+    worker.hearing.untaken()
     life.passes(3600)
-    worker.hearing.helped()
+    worker.hearing.untaken()
     worker.beat()
     assert life.watcher.told == []
 
 
 def test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf(life):
     worker = life.process()
-    with worker.hearing.answering():
+    with worker.hearing.taking():
         deafened(life, worker)
         worker.beat()
         assert life.watcher.told == []
@@ -234,20 +227,20 @@ def test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf(life):
 
 def test_a_worker_that_takes_none_while_others_take_many_is_deaf(life):
     deaf, good = life.process(), life.process()
-    for _ in range(ELSEWHERE_DOORBELLS * 2):
-        with good.hearing.answering():
+    for _ in range(ELSEWHERE_WAKE_UPS * 2):
+        with good.hearing.taking():
             pass
     good.beat()
     deaf.beat()
     life.passes(ELSEWHERE_SECONDS)
-    for _ in range(ELSEWHERE_DOORBELLS - 1):
-        with good.hearing.answering():
+    for _ in range(ELSEWHERE_WAKE_UPS - 1):
+        with good.hearing.taking():
             pass
     for each in (good, deaf):
         each.beat()
     # What others took before it was there says nothing of it.
     assert life.watcher.told == []
-    with good.hearing.answering():
+    with good.hearing.taking():
         pass
     for each in (good, deaf):
         each.beat()
@@ -257,8 +250,8 @@ def test_a_worker_that_takes_none_while_others_take_many_is_deaf(life):
 def test_a_worker_that_has_just_begun_is_not_deaf(life):
     deaf, good = life.process(), life.process()
     deaf.beat()
-    for _ in range(ELSEWHERE_DOORBELLS):
-        with good.hearing.answering():
+    for _ in range(ELSEWHERE_WAKE_UPS):
+        with good.hearing.taking():
             pass
     life.passes(ELSEWHERE_SECONDS - 1)
     for each in (good, deaf):
@@ -271,7 +264,7 @@ def test_a_store_that_was_emptied_makes_nobody_hear():
     hearing = Hearing(lambda: now[0])
     hearing.judge(1000)
     now[0] = ELSEWHERE_SECONDS
-    assert hearing.judge(1000 + ELSEWHERE_DOORBELLS) == Heard(deaf=True, seconds=ELSEWHERE_SECONDS)
+    assert hearing.judge(1000 + ELSEWHERE_WAKE_UPS) == Heard(deaf=True, seconds=ELSEWHERE_SECONDS)
     assert hearing.judge(0) is None
     assert hearing.deaf_since == 0.0
 
@@ -279,8 +272,8 @@ def test_a_store_that_was_emptied_makes_nobody_hear():
 def test_a_web_takes_no_doorbells_and_is_not_deaf(life):
     web, worker = life.process("web"), life.process()
     web.beat()
-    for _ in range(ELSEWHERE_DOORBELLS):
-        with worker.hearing.answering():
+    for _ in range(ELSEWHERE_WAKE_UPS):
+        with worker.hearing.taking():
             pass
     life.passes(ELSEWHERE_SECONDS)
     for each in (worker, web):

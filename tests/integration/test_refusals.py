@@ -33,8 +33,8 @@ from support import (
     write_config,
 )
 from workers.desk import Desk
-from workers.doorbell import Doorbell
 from workers.store import Store, connect
+from workers.wakeup import WakeUpPublisher
 
 PHONE = "3001112233"
 
@@ -222,7 +222,7 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
     away = Desk(
         ConfigWatch(tmp_path / "ringback.toml", ENVIRON),
         Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2, connect_seconds=0.2)),
-        Doorbell.silent(),
+        WakeUpPublisher.silent(),
     )
     web = Receiving(away)
     assert web.forged().status_code == 401

@@ -594,11 +594,11 @@ def test_what_the_sdk_logs_of_itself_is_not_reported(sentry):
 
 
 def test_an_error_line_without_an_exception_is_no_event(log_set_up, sentry):
-    structlog.get_logger("ringback.turn").error("lane stopped", account="bogota")
+    structlog.get_logger("ringback.drain").error("lane stopped", account="bogota")
     try:
         raise OSError("handled")
     except OSError:
-        structlog.get_logger("ringback.turn").error("handled")
+        structlog.get_logger("ringback.drain").error("handled")
     assert sentry.events() == []
 
 
@@ -610,12 +610,12 @@ def test_a_breadcrumb_is_harmless_before_it_is_kept():
 
 
 def test_log_lines_become_breadcrumbs_with_their_harmless_facts_only(log_set_up, sentry):
-    structlog.get_logger("ringback.turn").info("pushed", account="bogota", recall="rc_00000001ab", body=NAME)
+    structlog.get_logger("ringback.drain").info("pushed", account="bogota", recall="rc_00000001ab", body=NAME)
     logging.getLogger("celery").info("says %s", PLANTED)
     sentry_sdk.capture_message("hello")
     crumbs = sentry.events()[0]["breadcrumbs"]["values"]
     assert crumbs[0]["message"] == "pushed"
-    assert crumbs[0]["data"] == {"account": "bogota", "recall": "rc_00000001ab", "logger": "ringback.turn"}
+    assert crumbs[0]["data"] == {"account": "bogota", "recall": "rc_00000001ab", "logger": "ringback.drain"}
     assert NAME not in sentry.everything()
     assert_clean(sentry.everything())
 
@@ -678,7 +678,7 @@ def take_message(app: Celery) -> dict:
 
 def test_a_doorbell_carries_the_trace_of_the_request_that_rang(sentry, celery_app):
     with sentry_sdk.start_transaction(name="web") as web_transaction:
-        celery_app.send_task("ringback.take_turn", args=("L1",))
+        celery_app.send_task("ringback.drain", args=("L1",))
     headers = take_message(celery_app)
     assert headers["sentry-trace"].startswith(web_transaction.trace_id)
     assert_clean(json.dumps(headers, default=str))
@@ -689,7 +689,7 @@ def test_a_doorbell_that_another_thread_rings_later_carries_the_trace_all_the_sa
         headers = trace_headers()
 
     def ring() -> None:
-        celery_app.send_task("ringback.take_turn", args=("L1",), headers=headers)
+        celery_app.send_task("ringback.drain", args=("L1",), headers=headers)
 
     thread = threading.Thread(target=ring)
     thread.start()
@@ -713,14 +713,14 @@ def test_a_task_belongs_to_the_trace_of_its_doorbell_and_leaves_without_its_argu
 
     from celery.app import trace
 
-    task = celery_app.task(name="ringback.take_turn")(take_turn)
+    task = celery_app.task(name="ringback.drain")(take_turn)
     task.bind(celery_app)
     tracer = trace.build_tracer(task.name, task, app=celery_app)
     tracer("0c2a3b4d-0000-4000-8000-0123456789ab", (lane,), {}, {"headers": headers, "is_eager": False})
-    of_the_task = next(t for t in sentry.transactions() if t["transaction"] == "ringback.take_turn")
+    of_the_task = next(t for t in sentry.transactions() if t["transaction"] == "ringback.drain")
     assert of_the_task["contexts"]["trace"]["trace_id"] == web_transaction.trace_id
     [event] = sentry.events()
-    assert event["extra"] == {"celery-job": {"task_name": "ringback.take_turn"}}
+    assert event["extra"] == {"celery-job": {"task_name": "ringback.drain"}}
     assert event["tags"]["celery_task_id"] == "0c2a3b4d-0000-4000-8000-0123456789ab"
     assert lane not in sentry.everything()
     assert_clean(sentry.everything())

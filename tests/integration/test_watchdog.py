@@ -81,8 +81,8 @@ def as_an_operator(plant):
 
 def worked_off(plant, celery, customer):
     recall = plant.ask(customer)
-    # As the web does, whose desk rings.
-    celery.send_task("ringback.take_turn", args=(plant.desk.lanes.bound()["bogota"],), queue="ringback")
+    # As the web does.
+    celery.send_task("ringback.drain", args=plant.wake_up(), queue="ringback")
     eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
 
 

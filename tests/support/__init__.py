@@ -12,8 +12,8 @@ from integration.delivery import Delivery
 from integration.plan import plan_delivery
 from integration.sources import SOURCES
 from workers.desk import Desk
-from workers.doorbell import Doorbell
 from workers.store import Store, connect
+from workers.wakeup import WakeUpPublisher
 
 ENVIRON = {
     "HUBSPOT_SECRET": "hubspot-client-secret-1",
@@ -120,7 +120,7 @@ def make_desk(folder: Path, client, text: str | None = None) -> Desk:
     """A desk on the store of a test, over a connection as the web has it."""
     store = Store(connect(url_of(client)))
     watch = ConfigWatch(write_config(folder, text), ENVIRON)
-    return Desk(watch, store, Doorbell.silent())
+    return Desk(watch, store, WakeUpPublisher.silent())
 
 
 def parked_events(desk: Desk):

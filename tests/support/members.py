@@ -44,7 +44,7 @@ class Member:
         self.acquired = 0
 
     def sweep(self):
-        return self.lanes.sweep()
+        return [(wake_up.lane, times) for wake_up, times in self.lanes.sweep(9)]
 
     def acquire(self, lane="L1"):
         self.acquired += 1

@@ -73,6 +73,11 @@ class Plant:
         )
         return self.desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
 
+    def wake_up(self, account="bogota"):
+        """Return the arguments of the task that drains an account's lane."""
+        lane = self.desk.lanes.bound()[account]
+        return lane, int(self.desk.store.client.hget(self.desk.store.key(f"lane:{lane}"), "rung"))
+
     def state(self, recall):
         return self.desk.recalls.get(recall).state
 

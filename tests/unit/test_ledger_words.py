@@ -43,7 +43,7 @@ def literals(path, names):
 SAID = sorted(
     literals("integration/wolkvox.py", {"_Meaning", "Verdict"})
     | literals("workers/retry.py", set())
-    | literals("workers/turn.py", set())
+    | literals("workers/drain.py", set())
     | literals("integration/schedule.py", {"Drop", "append"})
     | literals("integration/telephone.py", {"_refused"})
     | set(

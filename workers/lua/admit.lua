@@ -165,18 +165,18 @@ local function answer_line(delivery, done)
   return delivery.id .. ';' .. join(done.recalls) .. ';' .. done.counts .. ';' .. join(done.cancelled) .. ';' .. join(done.too_late)
 end
 
--- Whether a lane that was only given more to do is looked at anyway: by whom its doorbell reached, or by the sweep.
+-- Whether a lane that was only given more to do is looked at anyway: by whom its wake-up reaches, or by the sweep.
 -- Whoever changes a lane leaves it in `due` as long as it has work.
 local function looked_at(lane)
   local at = tonumber(redis.call('ZSCORE', P .. 'due', lane))
   return at and (at > now or (tonumber(redis.call('HGET', P .. 'lane:' .. lane, 'rung')) or 0) > 0)
 end
 
--- The lanes that the caller has to ring for. lanes: lane -> "more" to do, or "less"
-local function ring(lanes)
+-- The wake-ups that the caller is to publish. lanes: lane -> "more" to do, or "less"
+local function wake_ups(lanes)
   local out = {}
   for id, change in pairs(lanes) do
-    if (change == 'less' or not looked_at(id)) and Wake.lane(id) then out[#out + 1] = id end
+    if change == 'less' or not looked_at(id) then Wake.lane(id, out) end
   end
   return out
 end
@@ -255,7 +255,7 @@ local function remember_answer(delivery, done, answer)
 end
 
 -- delivery: id, key, ttl, source, headers, received, digest, suffix, raw_ms, listed, events
--- gives {what happened, the answer, lanes to ring for, source whose lookups to ring for}
+-- gives {what happened, the answer, wake-ups to publish, source whose lookups to ring for}
 local function admit(delivery, raw)
   local one = #delivery.events == 1 and delivery.events[1]
   delivery.alone = one and delivery.key ~= '' and one.k ~= '' and one or nil
@@ -280,7 +280,7 @@ local function admit(delivery, raw)
     Admit.list(delivery, delivery.id, what .. ';' .. #done.recalls .. ';' .. done.counts .. ';' .. #done.cancelled .. ';' .. #done.too_late)
   end
   if stored and what == 'new' and not delivery.last then number_events(delivery) end
-  return {what, answer, ring(lanes), lookup}
+  return {what, answer, wake_ups(lanes), lookup}
 end
 
 -- headers come beside the rest: they are JSON, and would be spelled out twice within it

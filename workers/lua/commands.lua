@@ -4,7 +4,7 @@ local function with_lane(id, act)
   open_full_store()
   local l = Lane.load(id)
   local reply = act(l)
-  return {reply or '', Lane.rest(l) and 1 or 0}
+  return {reply or '', Lane.rest(l) or 0}
 end
 
 function COMMANDS.pause(lane, reason, until_ms)
@@ -29,7 +29,7 @@ function COMMANDS.resume(lane)
   end)
 end
 
-function COMMANDS.sweep(limit) return sweep(tonumber(limit)) end
+function COMMANDS.sweep(limit, skip, room) return sweep(tonumber(limit), tonumber(skip), tonumber(room)) end
 
 function COMMANDS.resolve(delivery, from, headers)
   delivery = cjson.decode(delivery)

@@ -54,16 +54,16 @@ local function count_skipped(skipped, reply)
 end
 
 -- acts: {id, date, score}; from, to: the cursor as it was and as it will be ("" at the end).
--- Gives the lanes to ring for; "lost" when somebody else has the job, or it was stopped.
+-- Gives the wake-ups to publish; "lost" when somebody else has the job, or it was stopped.
 function Job.step(id, owner, from, to, acts)
   local j = hash(job_key(id))
   if j.state ~= 'running' or j.owner ~= owner or j.cursor ~= from then return 'lost' end
-  local done, skipped, lanes = 0, cjson.decode(j.skipped), {}
+  local done, skipped, wake_ups = 0, cjson.decode(j.skipped), {}
   for _, a in ipairs(acts) do
     local reply = act_on(j.kind, a, j.reason)
     if reply[1] == 'done' then
       done = done + 1
-      for _, lane in ipairs(reply[3]) do lanes[#lanes + 1] = lane end
+      for _, word in ipairs(reply[3]) do wake_ups[#wake_ups + 1] = word end
     else
       count_skipped(skipped, reply)
     end
@@ -72,7 +72,7 @@ function Job.step(id, owner, from, to, acts)
   redis.call('HSET', job_key(id), 'skipped', next(skipped) and cjson.encode(skipped) or '{}', 'last', now,
     'lease', now + Job.LEASE)
   if to == '' then job_ends(id, 'done') else redis.call('HSET', job_key(id), 'cursor', to) end
-  return lanes
+  return wake_ups
 end
 
 function Job.stop(id)

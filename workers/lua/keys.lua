@@ -24,7 +24,6 @@
 -- P outbox:<channel>         LIST    messages that wait for it, JSON, oldest first         until sent, 3 days at most
 -- P outbox:tries, outbox:trouble  HASH  channel -> tries of its oldest message, what went wrong  until sent
 -- P due                      ZSET    lane id -> ms of the sweep's next look, PATIENCE off at most  while there is work
--- P line                     ZSET    lane id -> tick at which it came                     while it waits for a turn
 -- P lane:<id>                HASH    the lane itself, fields below                         for ever
 -- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
 -- P lane:<id>:newest         HASH    campaign NUL customer -> version|id|kind              as long as its recall
@@ -63,9 +62,8 @@
 --
 -- fields of P meta
 --   seq      arrivals so far, from which ids are made
---   moved    ms at which a lane last left the line
+--   taken    the number of the latest wake-up that was taken
 --   lane_key the HMAC key of lane ids; cookie_key signs the dashboard's cookies
---   bell_queue, bell         the broker's queue in this store, and the message that rings for a lane (bell.py)
 --   adopted  how far events parked by a version without groups are grouped
 --   layout, upgraded         how far recalls of 0.1.0 are in this layout
 --   history  the name of this history; tick: changes of lanes and recalls so far, it only grows
@@ -89,7 +87,7 @@
 --   first    the recall that goes before all others: it made the lane wait
 --   aside    the recall set aside while another one probes the lane; probing = "1" while that is pushed
 --   history  the worker's memory of the lane's faults, opaque here
---   rung, rings              ms of the doorbell that is under way, and how often it was rung
+--   rung, rings              ms and number of the wake-up that is under way, and how often it was published; 0 when none is
 --   day, day_ends, pushed    the quota's day, ms of its end, and the calls made in it
 --
 -- fields of P source:<name> (ms)
@@ -109,7 +107,7 @@ if not now then
   now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 end
 
-local GRACE = 1500          -- how long a doorbell may be on its way before the sweep looks again
+local GRACE = 1500          -- how long a wake-up may be under way before the sweep looks again
 local TRIES = 3             -- times it looks again as soon: who takes a lane may die at once, and the next one too
 local PATIENCE = 30000      -- the longest the sweep waits between two looks
 local CRASHES = 3           -- workers that may die under one recall before it is set aside

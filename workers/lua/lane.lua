@@ -5,36 +5,6 @@
 -- acquire -> claim -> push -> finish (+ the next claim) … -> release. Whoever dies in between leaves a
 -- lease; when that is over, the next acquire finds the recall and puts it first again.
 
--- Lanes that may have a turn, and do not have one, stand in one line in the order in which they came. Whoever
--- has time takes the first. The line is for the order alone: a lane that was taken out of it and then not
--- taken up is found by the sweep.
-
-local Line = {}
-
--- By the tick and not by the time: a clock that goes back must put nobody behind those who come later.
-function Line.join(id) redis.call('ZADD', P .. 'line', History.tick, id) end
-
-function Line.leave(id)
-  if redis.call('ZREM', P .. 'line', id) == 1 then redis.call('HSET', P .. 'meta', 'moved', now) end
-end
-
-function Line.first() return redis.call('ZRANGE', P .. 'line', 0, 0)[1] end
-
--- Takes the first out, for somebody who takes it up now.
-function Line.take()
-  local id = Line.first()
-  if id then Line.leave(id) end
-  return id
-end
-
--- Somebody takes one after the other: who stands in it need only wait.
-function Line.moves()
-  local moved = tonumber(redis.call('HGET', P .. 'meta', 'moved') or '')
-  return moved ~= nil and moved <= now and now - moved < GRACE
-end
-
-function Line.has(id) return redis.call('ZSCORE', P .. 'line', id) end
-
 local Lane = {}
 
 function Lane.load(id)
@@ -98,27 +68,26 @@ function Lane.look_at(l, at)
   redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), l.id)
 end
 
-function Lane.out_of_line(l)
-  if Lane.num(l, 'rung') ~= 0 then Line.leave(l.id) end
-  Lane.set(l, 'rung', 0)
-end
-
--- Keeps the line and the due index right and saves the lane. True: the caller rings a doorbell.
+-- Keeps the due index right and saves the lane. The number of its wake-up, where the caller is to publish one:
+-- not while somebody holds the lane, and not while one is under way, after which the sweep looks.
 function Lane.rest(l)
-  local at, ring = Lane.ready_at(l), false
-  if not at then
-    redis.call('ZREM', P .. 'due', l.id)
-    Lane.out_of_line(l)
-  elseif at > now then
-    Lane.look_at(l, at)
-    Lane.out_of_line(l)
+  local at, number = Lane.ready_at(l), nil
+  if not at or at > now then
+    if at then Lane.look_at(l, at) else redis.call('ZREM', P .. 'due', l.id) end
+    Lane.set(l, 'rung', 0)
   elseif Lane.num(l, 'rung') == 0 then
-    Lane.set(l, 'rung', now)
+    number = now
+    Lane.set(l, 'rung', number)
     Lane.set(l, 'rings', 1)
-    Line.join(l.id)
     Lane.look_at(l, now + GRACE)
-    ring = true
   end
   Lane.save(l)
-  return ring
+  return number
+end
+
+-- Puts a lane at rest, and its wake-up, if it needs one, at the end of a list: lane, number, lane, number …
+function Lane.wake(l, out)
+  local number = Lane.rest(l)
+  if number then out[#out + 1], out[#out + 2] = l.id, number end
+  return out
 end

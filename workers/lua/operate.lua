@@ -12,7 +12,7 @@ local function cancel_recall(id, reason)
   redis.call('ZREM', l.queue, id)
   Recall.become(id, 'cancelled', reason)
   History.grow()
-  return {'done', 'cancelled', Lane.rest(l) and {l.id} or {}}
+  return {'done', 'cancelled', Lane.wake(l, {})}
 end
 
 -- A dead or expired recall once more, unless somebody newer has overtaken it. date and score may be
@@ -28,7 +28,7 @@ local function retry_recall(id, reason, date, score)
   Recall.become(id, 'queued', reason)
   History.grow()
   redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
-  return {'done', 'queued', Lane.rest(l) and {l.id} or {}}
+  return {'done', 'queued', Lane.wake(l, {})}
 end
 
 local CHUNK = 1000

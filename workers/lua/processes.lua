@@ -12,7 +12,7 @@ local MOMENTS = {'started', 'swept', 'doorbell', 'deaf'}
 local FACTS = {'kind', 'host', 'pid', 'version', 'by_doorbell', 'by_sweep'}
 
 -- told: the facts; the moments as ms ago; doorbells, sweeps: turns that no sign of life has told of yet.
--- Gives how many doorbells all workers took since the store was made.
+-- Gives how many wake-ups all workers took since the store was made.
 local function beat(id, told)
   open_full_store()
   local key, flat = P .. 'process:' .. id, {'seen', now}
@@ -28,5 +28,5 @@ local function beat(id, told)
   redis.call('ZREMRANGEBYSCORE', P .. 'processes', '-inf', now - LIVES)
   if told.sweeps > 0 then count('turns:sweep', told.sweeps) end
   if told.doorbells > 0 then count('turns:doorbell', told.doorbells) end
-  return tonumber(redis.call('HGET', P .. 'counts', 'turns:doorbell')) or 0
+  return (tonumber(redis.call('HGET', P .. 'counts', 'turns:doorbell')) or 0) + told.doorbells
 end

@@ -70,5 +70,5 @@ local function resolve(delivery, from)
   if from.lookup then Lookups.forget(from.lookup) end
   if from.parked then Parked.forget(from.parked) end
   retell(delivery.id, from, done)
-  return {'new', answer_line(delivery, done), ring(lanes), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
+  return {'new', answer_line(delivery, done), wake_ups(lanes), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
 end

@@ -20,14 +20,13 @@ end
 -- What a worker is told of a recall: not its attempts, which may be large.
 local TOLD = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes', 'rounds', 'crashes'}
 
--- Beside the text: true, for that a recall is claimed.
 function Lane.push_reply(l)
   local id = Lane.get(l, 'inflight')
   local r = Recall.fields(id, TOLD)
   -- One of 0.1.0 keeps its number elsewhere.
   if not r.telephone and Recall.modernise(id) then r = Recall.fields(id, TOLD) end
   r.id = id
-  return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r}), true
+  return cjson.encode({kind = 'push', fence = Lane.num(l, 'fence'), history = Lane.get(l, 'history'), recall = r})
 end
 
 function Lane.reply(l, kind, reason, at)
@@ -80,9 +79,18 @@ function Lane.claim(l, terms)
   return Lane.push_reply(l)
 end
 
-function Lane.acquire(l, nonce, terms)
+-- Wake-ups are taken in the order in which they were published, so an older one that is left was lost.
+function Lane.note_taken(number)
+  local latest = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
+  if number and (number > latest or latest > now) then redis.call('HSET', P .. 'meta', 'taken', number) end
+end
+
+function Lane.acquire(l, nonce, terms, wake_up)
   Lane.clamp(l)
   if Lane.get(l, 'owner') == nonce and Lane.num(l, 'step') == 0 then return Lane.last_reply(l) end
+  -- One of several copies was taken before: each wake-up is worth one turn, or those of busy lanes would add up.
+  if wake_up ~= '' and wake_up ~= Lane.get(l, 'rung') then return cjson.encode({kind = 'taken'}) end
+  Lane.note_taken(tonumber(wake_up))
   if Lane.get(l, 'inflight') ~= '' and Lane.num(l, 'lease') > now then
     return cjson.encode({kind = 'busy', ['until'] = Lane.num(l, 'lease')})
   end
@@ -136,29 +144,18 @@ function Lane.finish(l, fence, step, id, outcome, more, terms)
   return Lane.reply(l, 'released')
 end
 
--- What a turn is told beside its claim, or in its place: whether to ring, and which lane waits for longest.
--- take: the caller takes that one up now, so it is out of the line.
-local function told(l, take, text, claimed)
-  local ring = Lane.rest(l) and 1 or 0
-  local next = not claimed and (take and Line.take() or Line.first())
-  return {text, ring, next or ''}
-end
-
--- in_turn: only if no other lane waits for longer; else that one is told, and is the caller's to take up.
-function COMMANDS.acquire(lane, nonce, terms, in_turn, take)
+-- wake_up: the number of the one that brought the caller, "" when none did
+function COMMANDS.acquire(lane, nonce, terms, wake_up)
   open_full_store()
   local l = Lane.load(lane)
-  local first = in_turn == '1' and Lane.get(l, 'owner') ~= nonce and Line.first() or lane
-  if first ~= lane then return {cjson.encode({kind = 'in line'}), 0, Line.take()} end
-  return told(l, take == '1', Lane.acquire(l, nonce, cjson.decode(terms)))
+  local reply = Lane.acquire(l, nonce, cjson.decode(terms), wake_up)
+  return {reply, Lane.rest(l) or 0}
 end
 
--- more: '1' the turn goes on; '0' it is over; 'alone' it goes on unless somebody waits
-function COMMANDS.finish(lane, fence, step, id, outcome, more, terms, take)
+-- more: '1' the next recall is claimed; '0' the lane is released
+function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
   open_full_store()
   local l = Lane.load(lane)
-  local on = more == '1' or (more == 'alone' and not Line.first())
-  return told(
-    l, take == '1', Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
-  )
+  local reply = Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), more == '1', cjson.decode(terms))
+  return {reply, Lane.rest(l) or 0}
 end

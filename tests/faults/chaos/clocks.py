@@ -14,9 +14,9 @@ FURTHEST_SECONDS = 600
 CODE = f"""
 import os
 from datetime import timedelta
-import workers.turn as turn
+import workers.drain as turn
 if not hasattr(turn, "utc_now"):
-    raise SystemExit("workers no longer ask workers.turn for the time")  # an Exception would pass unheeded here
+    raise SystemExit("workers no longer ask workers.drain for the time")  # an Exception would pass unheeded here
 shift, right = timedelta(seconds=float(os.environ.get("{VARIABLE}", "0"))), turn.utc_now
 turn.utc_now = lambda: right() + shift
 """

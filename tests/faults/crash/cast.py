@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+import workers.drain
 import workers.engine
 import workers.jobs
 import workers.lookup
@@ -26,7 +27,8 @@ import workers.tasks
 from integration import app as web
 from integration import asgi
 from workers.celery_app import use_broker
-from workers.doorbell import Doorbell
+from workers.lane import WakeUp
+from workers.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
 
 from .steps import CRASHED, Steps
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 LOOKUP_LEASE_SECONDS = 2.0
 SWEEP_SECONDS = 0.1
-BELL_SECONDS = 10.0
+PUBLISH_SECONDS = 10.0
 START_SECONDS = 30.0
 
 
@@ -121,7 +123,7 @@ def victim(
 
 def _receive(steps: Steps, told: Connection) -> None:
     """Answer one request."""
-    bells, answered = _Bells(), threading.Event()
+    wake_ups, answered = _WakeUps(), threading.Event()
     gate = asgi.create_app()
 
     async def watched(scope: dict, receive: Callable, send: Callable) -> None:
@@ -141,7 +143,7 @@ def _receive(steps: Steps, told: Connection) -> None:
 
     async def until() -> None:
         await asyncio.to_thread(answered.wait)
-        await asyncio.to_thread(bells.wait)
+        await asyncio.to_thread(wake_ups.wait)
 
     asyncio.run(_serve(watched, os.environ["WEB_SOCKET"], lambda: told.send("ready"), until))
 
@@ -163,47 +165,47 @@ def _engine() -> Engine:
 
 
 def _turn(steps: Steps, told: Connection) -> None:
-    """Answer the doorbell of the lane, as Celery does."""
-    bells, engine = _Bells(), _engine()
+    """Drain the lane, as Celery does when it takes its wake-up."""
+    wake_ups, engine = _WakeUps(), _engine()
     engine.desk.bind()
     lane = engine.desk.lanes.bound()["bogota"]
+    number = engine.desk.store.client.hget(engine.desk.store.key(f"lane:{lane}"), "rung")
     steps.arm()
-    workers.tasks.take_turn(lane)
-    bells.wait()
+    workers.tasks.drain(lane, int(number))
+    wake_ups.wait()
 
 
 def _short_turn(steps: Steps, told: Connection) -> None:
-    workers.turn.TURN_RECALLS = 1
-    workers.shift.CROWDED_SECONDS = workers.shift.LONGEST_SECONDS = 0.0
+    workers.drain.DRAIN_CALLS = 1
     _turn(steps, told)
 
 
 def _look_up(steps: Steps, told: Connection) -> None:
-    bells, engine = _Bells(), _engine()
+    wake_ups, engine = _WakeUps(), _engine()
     engine.desk.bind()
     steps.arm()
     workers.tasks.look_up("hubspot")
-    bells.wait()
+    wake_ups.wait()
 
 
 def _sweep(steps: Steps, told: Connection) -> None:
-    """Go round the sweep once: bind, lanes, look-ups, purge; and let its own turns end."""
-    bells, engine = _Bells(), _engine()
+    """Go round the sweep once: bind, lanes, look-ups, purge; and let its drains end."""
+    wake_ups, engine = _WakeUps(), _engine()
     engine.stopping = _Once()
     steps.arm()
     engine._sweep_on()
-    engine._own.shutdown(wait=True)
-    bells.wait()
+    engine._drainers.shutdown(wait=True)
+    wake_ups.wait()
 
 
 def _job(steps: Steps, told: Connection) -> None:
     """Go on with the jobs there are, one recall in each step."""
-    bells, engine = _Bells(), _engine()
+    wake_ups, engine = _WakeUps(), _engine()
     engine.desk.bind()
     workers.jobs.STEP = 1
     steps.arm()
     engine._take_job_steps()
-    bells.wait()
+    wake_ups.wait()
 
 
 class _Once(threading.Event):
@@ -224,31 +226,31 @@ def _count(steps: Steps, told: Connection) -> None:
     engine.desk.tallies.flush()
 
 
-class _Bells:
-    """Waits until every doorbell that was put is rung: their thread ends with the process."""
+class _WakeUps:
+    """Waits until every wake-up that was put is published: their thread ends with the process."""
 
     def __init__(self) -> None:
-        self.rung = 0
-        self.bells: list[Doorbell] = []
-        make, publish = workers.tasks.celery_doorbell, workers.tasks._publish
+        self.published = 0
+        self.publishers: list[WakeUpPublisher] = []
+        make, publish = workers.tasks.wake_up_publisher, workers.tasks._publish
 
-        def kept(*args: object) -> Doorbell:
-            self.bells.append(make(*args))
-            return self.bells[-1]
+        def kept(*args: object) -> WakeUpPublisher:
+            self.publishers.append(make(*args))
+            return self.publishers[-1]
 
         def counted(*args: object) -> None:
             try:
                 publish(*args)
             finally:
-                self.rung += 1
+                self.published += 1
 
-        workers.tasks.celery_doorbell = web.celery_doorbell = kept
+        workers.tasks.wake_up_publisher = web.wake_up_publisher = kept
         workers.tasks._publish = counted
 
     def wait(self) -> None:
-        end = time.monotonic() + BELL_SECONDS
-        while self.rung < sum(bell._waiting.unfinished_tasks for bell in self.bells):
-            assert time.monotonic() < end, "a doorbell was not rung"
+        end = time.monotonic() + PUBLISH_SECONDS
+        while self.published < sum(each._waiting.unfinished_tasks for each in self.publishers):
+            assert time.monotonic() < end, "a wake-up was not published"
             time.sleep(0.002)
 
 
@@ -271,14 +273,16 @@ ACTS: dict[str, Callable[[Steps, Connection], None]] = {
 def successor(environ: Mapping[str, str], told: Connection) -> None:
     """Wait to be told, then take over: work on what is there at once, or answer requests first; until told to end.
 
-    It waits, so that it is there while wolkvox still works on what the victim sent. A doorbell is answered in
+    It waits, so that it is there while wolkvox still works on what the victim sent. A wake-up is taken in
     this process: one that is put is never lost, one that was put before is.
     """
     first = told.recv()
     _settle(environ)
-    workers.tasks.celery_doorbell = lambda tally: Doorbell(
-        lambda lane, _: engine.answer(lane), lambda source, _: engine.look_up(source), tally=tally
-    )
+
+    def send(task: str, arguments: tuple, _: dict) -> None:
+        {DRAIN: lambda *wake_up: engine.take(WakeUp(*wake_up)), LOOK_UP: engine.look_up}[task](*arguments)
+
+    workers.tasks.wake_up_publisher = lambda tally: WakeUpPublisher(send, tally=tally)
     engine = workers.tasks.make_engine(os.environ)
     if first == "work":
         engine.start()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DOORBELL_SECONDS = 1.6
-"""After this the sweep takes a doorbell for lost."""
+"""After this the sweep takes a wake-up for lost."""
 
 
 def _nothing(world: World) -> None:
@@ -59,7 +59,7 @@ ONE = {"c1": ("accepted",)}
 TWO = {"c1": ("accepted",), "c2": ("accepted",)}
 
 ANSWERED = ("request: received", "answer: sent")
-RUNG = ("doorbell: sent", "doorbell: rung")
+PUBLISHED = ("wake-up: sent", "wake-up: published")
 
 
 def _round_trip(what: str) -> tuple[str, ...]:
@@ -231,7 +231,7 @@ def _no_such_contact(world: World) -> None:
 
 
 def _much_to_sweep(world: World) -> None:
-    """A lane whose doorbell was lost, contacts to be read, and a recall that ended long ago."""
+    """A lane whose wake-up was lost, contacts to be read, and a recall that ended long ago."""
     _waits_for_contact(world)
     long_ago = round((datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000)
     old = Ledger(Store(world.client, clock=lambda: long_ago))
@@ -249,7 +249,7 @@ _UNANSWERED = (
 )
 _TURN = (*_UNANSWERED, "wolkvox: received", *_round_trip("finish"))
 _BOTH = (*_TURN, *_round_trip("wolkvox 2"), *_round_trip("finish 2"))
-_OPERATED = (*ANSWERED, *RUNG)
+_OPERATED = (*ANSWERED, *PUBLISHED)
 
 RECEIVING = (
     Scenario(
@@ -257,7 +257,7 @@ RECEIVING = (
         act="receive",
         request=_form,
         ends=ONE,
-        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+        steps=(*ANSWERED, *_round_trip("admit"), *PUBLISHED),
     ),
     Scenario(
         name="a batch is received",
@@ -274,21 +274,21 @@ RECEIVING = (
         prepare=_with_lookup,
         request=_to_look_up,
         ends={"71": ("accepted",), "72": ("accepted",)},
-        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+        steps=(*ANSWERED, *_round_trip("admit"), *PUBLISHED),
     ),
     Scenario(
         name="a Salesforce message is received",
         act="receive",
         request=_soap,
         ends=ONE,
-        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+        steps=(*ANSWERED, *_round_trip("admit"), *PUBLISHED),
     ),
     Scenario(
         name="a recall is asked for directly",
         act="receive",
         request=_direct,
         ends=ONE,
-        steps=(*ANSWERED, *_round_trip("admit"), *RUNG),
+        steps=(*ANSWERED, *_round_trip("admit"), *PUBLISHED),
     ),
 )
 
@@ -307,7 +307,7 @@ OPERATING = (
         act="job",
         prepare=_two_dead_and_a_job,
         ends=TWO,
-        steps=(*_round_trip("take_job"), *_round_trip("job_step"), *_round_trip("job_step 2"), *RUNG),
+        steps=(*_round_trip("take_job"), *_round_trip("job_step"), *_round_trip("job_step 2"), *PUBLISHED),
     ),
     Scenario(
         name="a recall is taken back",
@@ -376,7 +376,7 @@ TURNS = (
         act="short turn",
         prepare=_two_wait,
         ends=TWO,
-        steps=(*_TURN, *RUNG),
+        steps=(*_TURN, *PUBLISHED),
     ),
     Scenario(
         name="a recall is refused",
@@ -427,7 +427,7 @@ LOOKUPS = (
         act="look up",
         prepare=_waits_for_contact,
         ends={"71": ("accepted",), "72": ("accepted",)},
-        steps=(*_LOOKED_UP, *_round_trip("resolve"), *RUNG),
+        steps=(*_LOOKED_UP, *_round_trip("resolve"), *PUBLISHED),
     ),
     Scenario(
         name="contacts cannot be read now",
@@ -459,7 +459,7 @@ SWEEPING = (
         act="sweep",
         prepare=_much_to_sweep,
         ends={"71": ("accepted",), "72": ("accepted",), "c1": ("accepted",)},
-        steps=(*_round_trip("sweep"), *_round_trip("purge"), *_round_trip("acquire"), *RUNG),
+        steps=(*_round_trip("sweep"), *_round_trip("purge"), *_round_trip("acquire"), *PUBLISHED),
     ),
 )
 

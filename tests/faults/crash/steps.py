@@ -147,14 +147,14 @@ def _watch_sockets(steps: Steps) -> None:
 
 
 def _watch_work(steps: Steps) -> None:
-    """Tell what is being done: a command of the script, a question to the store, a call, a doorbell, a look-up."""
+    """Tell what is being done: a command of the script, a question to the store, a call, a wake-up, a look-up."""
     named: list[tuple[object, str, Callable[..., str]]] = [
         (Store, "call", lambda _self, command, *_: command),
         (redis.Redis, "execute_command", lambda _self, *args, **_: _asked(args)),
         (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
         (Line, "push", lambda *_, **__: "wolkvox"),
         (workers.lookup, "read_contacts", lambda *_, **__: "contacts"),
-        (workers.tasks, "_publish", lambda *_, **__: "doorbell"),
+        (workers.tasks, "_publish", lambda *_, **__: "wake-up"),
     ]
     for owner, name, what in named:
         setattr(owner, name, _named(steps, getattr(owner, name), what))
@@ -164,8 +164,8 @@ def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
     def act(*args: object, **more: object) -> object:
         with steps.doing(what(*args, **more), counted=True) as doing:
             done = real(*args, **more)
-            if doing.startswith("doorbell"):
-                steps.step(f"{doing}: rung")
+            if doing.startswith("wake-up"):
+                steps.step(f"{doing}: published")
             return done
 
     return act

@@ -7,7 +7,6 @@ from .mutant import mutant
 
 _APP = Code("integration/app.py")
 _BATCHING = Code("workers/batching.py")
-_BELL = Code("workers/bell.py")
 _DESK = Code("workers/desk.py")
 _EMBEDDED = Code("integration/embedded.py")
 _INTAKE = Code("integration/intake.py")
@@ -138,18 +137,6 @@ GUARDS = (
         "they wait on for their own round trip",
         _BATCHING.result("_overdue", to="[]"),
         "test_batching.py::test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on",
-    ),
-    mutant(
-        "the bell in the store is taken down where the broker is elsewhere",
-        "messages pile up in a queue that nobody reads",
-        _BELL.statement("write", "hdel"),
-        "test_bell.py::test_it_is_taken_down_when_the_broker_is_elsewhere_and_hung_again_in_a_store_that_was_emptied",
-    ),
-    mutant(
-        "a caller rings where no bell hangs",
-        "the lane sleeps until the sweep looks at it",
-        _LUA.statement("Bell.ring", "not", to="if not hung[1] then return true end"),
-        "test_bell.py::test_where_none_hangs_the_caller_rings",
     ),
     mutant(
         "each delivery of a run stands for itself",

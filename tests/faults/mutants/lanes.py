@@ -63,13 +63,13 @@ GUARDS = (
         "quiet time after an unknown outcome",
         "a call without an answer begins none",
         _LUA.condition("Lane.apply", "quiet"),
-        "test_turn.py::test_a_time_out_makes_the_lane_quiet_even_for_the_operator",
+        "test_drain.py::test_a_time_out_makes_the_lane_quiet_even_for_the_operator",
     ),
     mutant(
         "resume leaves the quiet time",
         "the operator's resume ends the quiet time too",
         _LUA.statement("Lane.resume", "wait", to="{it} Lane.set(l, 'quiet', 0)"),
-        "test_turn.py::test_a_time_out_makes_the_lane_quiet_even_for_the_operator",
+        "test_drain.py::test_a_time_out_makes_the_lane_quiet_even_for_the_operator",
     ),
     mutant(
         "a test call waits for the call that runs",
@@ -198,21 +198,21 @@ GUARDS = (
         "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
     ),
     mutant(
-        "the sweep takes turns itself",
-        "where doorbells stay untaken, they are rung again and again",
-        _ENGINE.condition("_ring", "rings"),
-        "test_engine.py::test_doorbells_and_turns_of_the_sweep_are_counted_apart",
+        "the sweep drains by itself",
+        "where wake-ups stay untaken, they are published again and again",
+        _ENGINE.condition("_sweep_lanes", "times"),
+        "test_engine.py::test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself",
     ),
     mutant(
         "no fault ends the sweep",
         "a mistake of ours in one step ends the sweep's thread",
         _ENGINE.caught("_tolerantly", "Exception"),
-        "test_engine.py::test_a_thread_is_free_again_after_its_own_turn_whatever_became_of_it",
+        "test_engine.py::test_a_fault_of_one_step_does_not_end_the_sweep",
     ),
     mutant(
         "a doorbell that is repeated",
         "the sweep takes a ring for answered",
-        _LUA.call("Lane.look", "Lane.look_at", "GRACE", to="redis.call('ZREM', P .. 'due', id)"),
+        _LUA.call("Lane.look", "Lane.look_at", "GRACE", to="redis.call('ZREM', P .. 'due', l.id)"),
         "test_lane.py::test_the_sweep_finds_a_lane_whose_doorbell_was_lost",
     ),
     mutant(
@@ -224,7 +224,7 @@ GUARDS = (
     mutant(
         "a lane that lost its work is looked at",
         "it stays among those that are due",
-        _LUA.condition("ring", "less"),
+        _LUA.condition("wake_ups", "less"),
         "test_lane.py::test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_nothing_to_look_at",
     ),
     mutant(
@@ -309,7 +309,7 @@ GUARDS = (
         "stop",
         "a stopped lane gives claims",
         _LUA.condition("Lane.hindrance", "stopped"),
-        "test_turn.py::test_a_token_that_is_refused_stops_the_lane_and_burns_nothing",
+        "test_drain.py::test_a_token_that_is_refused_stops_the_lane_and_burns_nothing",
     ),
     mutant(
         "backoff",

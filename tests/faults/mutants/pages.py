@@ -79,7 +79,7 @@ GUARDS = (
     mutant(
         "a worker that answers a long turn is not deaf",
         "it is reported while it works",
-        _HEARING.condition("_found_deaf", "_answering"),
+        _HEARING.condition("judge", "active", to="True"),
         "test_pulse.py::test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_DOORBELL = Code("workers/doorbell.py")
+_WAKE_UP = Code("workers/wakeup.py")
 _LANE = Code("workers/lane.py")
 _LOGS = Code("integration/logs.py")
 _REDACTION = Code("integration/redaction.py")
@@ -110,20 +110,20 @@ GUARDS = (
         "test_lane.py::test_a_lane_id_does_not_give_the_token_away",
     ),
     mutant(
-        "a doorbell holds a lane's id and nothing else",
+        "a wake-up holds a lane's id and a number and nothing else",
         "what was asked for travels in the broker",
         _TASKS.call(
             "_publish",
             "app.send_task",
-            to='app.send_task(task, args=(name,), kwargs={"telephone": "3001112233"}, retry=False, ignore_result=True, headers=headers)',
+            to='app.send_task(task, args=arguments, kwargs={"telephone": "3001112233"}, retry=False, ignore_result=True, headers=headers)',
         ),
-        "test_celery_app.py::test_a_doorbell_in_the_broker_is_a_lanes_id_and_nothing_else",
+        "test_celery_app.py::test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else",
     ),
     mutant(
-        "a doorbell holds nobody up",
+        "publishing a wake-up holds nobody up",
         "a sender waits for the broker",
-        _DOORBELL.call("_put", "self._waiting.put_nowait", to="self._publish[kind](name, self._trace())"),
-        "test_doorbell.py::test_a_ring_carries_the_trace_of_whoever_rang",
+        _WAKE_UP.call("_put", "self._waiting.put_nowait", to="self._send(task, arguments, self._trace())"),
+        "test_wakeup.py::test_a_wake_up_is_published_by_a_thread_of_its_own_with_the_trace_of_its_cause",
     ),
     mutant(
         "repr of a call to wolkvox",

@@ -9,92 +9,85 @@ _BACKOFF = Code("integration/backoff.py")
 _LUA = Code("workers/lua/*.lua")
 _RETRY = Code("workers/retry.py")
 _SCHEDULE = Code("integration/schedule.py")
-_SHIFT = Code("workers/shift.py")
-_TURN = Code("workers/turn.py")
+_DRAIN = Code("workers/drain.py")
 _WOLKVOX = Code("integration/wolkvox.py")
 
 GUARDS = (
     mutant(
         "the time of a claim counts from before it is asked for",
         "after the first recall of a turn it counts from the turn's begin",
-        _TURN.statement("_finish", "_claimed_at"),
-        "test_turn.py::test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for",
+        _DRAIN.statement("_finish", "_claimed_at"),
+        "test_drain.py::test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for",
     ),
     mutant(
         "a lost reply of the store is asked for again",
         "the turn gives up, and its recall is left unsent until the lease is over",
-        _TURN.condition("_persist", "boottime", to="True"),
-        "test_turn.py::test_a_reply_of_the_store_that_was_lost_is_asked_for_again",
+        _DRAIN.condition("_persist", "boottime", to="True"),
+        "test_drain.py::test_a_reply_of_the_store_that_was_lost_is_asked_for_again",
     ),
     mutant(
         "calling hours and lead time again on push",
         "a recall that waited is sent with the date that it was admitted with",
-        _TURN.value("_push", "date", to="wanted"),
-        "test_turn.py::test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be",
+        _DRAIN.value("_push", "date", to="wanted"),
+        "test_drain.py::test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be",
     ),
     mutant(
         "late = drop",
         "a date that passed while the recall waited is moved instead",
-        _TURN.statement(
+        _DRAIN.statement(
             "_push",
             "expired",
             to='scheduled = apply(account.model_copy(update={"late": "asap"}), wanted, self._tools.now())\n        if False:\n            {it}',
         ),
-        "test_turn.py::test_a_date_that_passed_while_it_waited_expires_where_late_is_drop",
+        "test_drain.py::test_a_date_that_passed_while_it_waited_expires_where_late_is_drop",
     ),
     mutant(
         "dry-run",
         "an account that is only to be tried calls wolkvox",
-        _TURN.condition("_push", "dry-run"),
-        "test_turn.py::test_a_dry_run_does_everything_but_the_call",
+        _DRAIN.condition("_push", "dry-run"),
+        "test_drain.py::test_a_dry_run_does_everything_but_the_call",
     ),
     mutant(
-        "a turn is bounded in recalls",
-        "one lane is pushed until its queue is empty, and others wait",
-        _TURN.condition("_more", "TURN_RECALLS", to="True"),
-        "test_turn.py::test_lanes_that_wait_have_turns_one_after_the_other_over_one_connection",
+        "a drain is bounded in time",
+        "a slow queue holds its thread for twenty of its calls, and others wait",
+        _DRAIN.condition("_has_time", "DRAIN_SECONDS", to="True"),
+        "test_drain.py::test_a_drain_of_a_slow_lane_ends_after_so_long",
     ),
     mutant(
-        "a turn is bounded in time",
-        "a slow lane is pushed for ten of its calls, and others wait",
-        _TURN.condition("_more", "TURN_SECONDS", to="True"),
-        "test_turn.py::test_a_slow_lane_goes_behind_those_that_wait_after_a_while",
+        "a drain is bounded in calls",
+        "a queue holds its thread for as many calls as fit into its time",
+        _DRAIN.condition("_has_time", "DRAIN_CALLS", to="True"),
+        "test_drain.py::test_a_drain_ends_after_so_many_calls",
     ),
     mutant(
-        "a shift is bounded in time",
-        "threads go from lane to lane for ever, and no look-up gets one",
-        _SHIFT.result("lasts", "boottime", to="True"),
-        "test_turn.py::test_a_shift_ends_now_and_then_where_no_thread_is_idle_and_later_where_some_are",
+        "a wake-up is worth one drain",
+        "copies of wake-ups add up, and some queues are drained more often than others",
+        _LUA.condition("Lane.acquire", "wake_up", "rung"),
+        "test_lane.py::test_a_wake_up_is_worth_one_drain_however_often_it_is_published",
     ),
     mutant(
-        "first come, first served",
-        "a doorbell brings its own lane, and those that were rung for more often go first",
-        _SHIFT.value("run", "in_line", to="False"),
-        "test_turn.py::test_the_lane_that_waits_for_longest_goes_first_whichever_doorbell_is_answered",
+        "wake-ups wait while all threads are busy",
+        "those that wait are published again and again, and fill the broker",
+        _LUA.condition("sweep", "room", "may_wait"),
+        "test_lane.py::test_where_the_sweep_has_no_room_an_untaken_wake_up_keeps_its_place",
     ),
     mutant(
-        "a lane in line is taken by one",
-        "whoever looks at the line is told the same lane",
-        _LUA.condition("told", "first", "take", to="(Line.first())"),
-        "test_lane.py::test_a_lane_that_is_told_to_one_is_told_to_nobody_else",
+        "a lost wake-up is found while all threads are busy",
+        "its queue waits until a thread is idle",
+        _LUA.condition("may_wait", "GRACE", to="true"),
+        "test_lane.py::test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room",
     ),
     mutant(
-        "the sweep leaves a line alone that moves",
-        "whoever waits for a turn is rung for again and again",
-        _LUA.condition("sweep", "moves"),
-        "test_lane.py::test_the_sweep_rings_for_no_lane_whose_turn_is_coming",
-    ),
-    mutant(
-        "on shutdown a turn ends",
+        "on shutdown a drain ends",
         "it goes on to the next recall",
-        _TURN.condition("_more", "stopping"),
-        "test_turn.py::test_on_shutdown_a_turn_ends_after_the_call_in_flight",
+        _DRAIN.condition("_has_time", "stopping", to="True"),
+        "test_drain.py::test_on_shutdown_a_turn_ends_after_the_call_in_flight",
     ),
     mutant(
         "an account that this worker does not know",
         "its recalls are pushed by another account's rules",
-        _TURN.argument("_push", "self._accounts.get", 0, to="{it}, self._account"),
-        "test_turn.py::test_an_account_this_worker_does_not_know_yet_is_left_for_another",
+        _DRAIN.argument("_push", "self._accounts.get", 0, to="{it}, self._account"),
+        "test_drain.py::test_an_account_this_worker_does_not_know_yet_is_left_for_another",
     ),
     mutant(
         "calling hours",

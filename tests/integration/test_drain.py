@@ -1,4 +1,4 @@
-"""A turn on a real lane, against the wolkvox simulator over loopback HTTP."""
+"""A drain of a real lane, against the wolkvox simulator over loopback HTTP."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from integration.schedule import apply
 from integration.tally import Tally
 from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
-from workers.shift import CROWDED_SECONDS, LONGEST_SECONDS, Shift
-from workers.turn import TURN_RECALLS, TURN_SECONDS, Tools, utc_now
+from workers.drain import DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
 
@@ -89,12 +88,10 @@ class Shop:
         }
         return Tools(**{**tools, **more})
 
-    def turn(self, *, seconds=None, **more):
-        """A shift that begins on bogota's lane; True: lanes are left waiting."""
-        accounts = {
-            lane: {name: self.desk.config.accounts[name]} for name, lane in self.desk.lanes.bound().items()
-        }
-        return Shift(self.tools(**more), accounts.get, seconds=seconds).run(self.lane) is not None
+    def drain(self, **more):
+        """Drain bogota's lane; True: work is left, and its wake-up is to be published."""
+        accounts = {"bogota": self.desk.config.accounts["bogota"]}
+        return Drain(self.tools(**more), self.lane, accounts).run() is not None
 
     def recall(self, recall_id):
         return self.desk.recalls.get(recall_id)
@@ -117,9 +114,9 @@ def shop(tmp_path, store, sandbox):
     return Shop(tmp_path, store, sandbox)
 
 
-def test_a_turn_pushes_until_the_lane_is_empty_over_one_connection(shop):
+def test_a_drain_pushes_until_the_lane_is_empty_over_one_connection(shop):
     ids = [shop.ask(f"c{n}") for n in range(5)]
-    assert shop.turn() is False
+    assert shop.drain() is False
     assert {shop.recall(i).state for i in ids} == {State.ACCEPTED}
     assert [call["body"]["customer_id"] for call in shop.calls()] == [f"c{n}" for n in range(5)]
     assert len(shop.opened) == 1
@@ -128,7 +125,7 @@ def test_a_turn_pushes_until_the_lane_is_empty_over_one_connection(shop):
 
 def test_what_wolkvox_gets_is_what_was_asked(shop):
     recall = shop.recall(shop.ask("c1"))
-    shop.turn()
+    shop.drain()
     body = shop.calls()[0]["body"]
     assert body["recall_telephone"] == "3001112233"
     assert body["recall_date"] == recall.recall_date.strftime("%Y%m%d%H%M%S")
@@ -136,69 +133,27 @@ def test_what_wolkvox_gets_is_what_was_asked(shop):
     assert (attempt.code, attempt.outcome) == ("202", "accepted")
 
 
-def test_a_turn_that_is_to_be_the_last_one_ends_after_a_while(shop):
-    for n in range(TURN_RECALLS + 1):
+def test_a_drain_ends_after_so_many_calls(shop):
+    for n in range(DRAIN_CALLS + 1):
         shop.ask(f"c{n}")
-    assert shop.turn(seconds=0.0) is True
-    assert len(shop.calls()) == TURN_RECALLS
-    assert shop.turn(seconds=0.0) is False
-    assert len(shop.calls()) == TURN_RECALLS + 1
+    assert shop.drain() is True
+    assert len(shop.calls()) == DRAIN_CALLS
+    assert shop.drain() is False
+    assert len(shop.calls()) == DRAIN_CALLS + 1
 
 
-def test_while_no_other_lane_waits_a_turn_goes_on(shop):
-    for n in range(TURN_RECALLS + 5):
-        shop.ask(f"c{n}")
-    assert shop.turn(crowded=lambda: False) is False
-    assert len(shop.calls()) == TURN_RECALLS + 5
-
-
-def test_lanes_that_wait_have_turns_one_after_the_other_over_one_connection(shop):
-    for n in range(TURN_RECALLS + 2):
-        shop.ask(f"b{n}")
-        shop.ask(f"l{n}", account="lima")
-    assert shop.turn() is False
-    asked = [call["body"]["customer_id"][0] for call in shop.calls()]
-    assert asked == ["b"] * TURN_RECALLS + ["l"] * TURN_RECALLS + ["b"] * 2 + ["l"] * 2
-    assert len(shop.opened) == 1
-
-
-def test_the_lane_that_waits_for_longest_goes_first_whichever_doorbell_is_answered(shop):
-    shop.ask("l", account="lima")
-    shop.ask("b")
-    assert shop.turn() is False
-    assert [call["body"]["customer_id"] for call in shop.calls()] == ["l", "b"]
-
-
-def test_a_shift_ends_now_and_then_where_no_thread_is_idle_and_later_where_some_are(shop):
-    for crowded, most in ((True, CROWDED_SECONDS), (False, LONGEST_SECONDS)):
-        for n in range(3):
-            shop.ask(f"{crowded}{n}")
-        clock = [boottime()]
-
-        class Slow(Line):
-            def push(self, call, **times):
-                clock[0] += most  # noqa: B023  (used at once)
-                return super().push(call, **{**times, "claimed_at": boottime()})
-
-        before = len(shop.calls())
-        assert shop.turn(crowded=lambda: crowded, boottime=lambda: clock[0], open_line=Slow) is True  # noqa: B023
-        assert len(shop.calls()) == before + 1
-        assert shop.turn() is False
-
-
-def test_a_slow_lane_goes_behind_those_that_wait_after_a_while(shop):
+def test_a_drain_of_a_slow_lane_ends_after_so_long(shop):
     for n in range(3):
-        shop.ask(f"b{n}")
-    shop.ask("l", account="lima")
+        shop.ask(f"c{n}")
     clock = [boottime()]
 
     class Slow(Line):
         def push(self, call, **times):
-            clock[0] += TURN_SECONDS
+            clock[0] += DRAIN_SECONDS
             return super().push(call, **{**times, "claimed_at": boottime()})
 
-    shop.turn(crowded=lambda: False, boottime=lambda: clock[0], open_line=Slow)
-    assert [call["body"]["customer_id"] for call in shop.calls()] == ["b0", "l", "b1", "b2"]
+    assert shop.drain(boottime=lambda: clock[0], open_line=Slow) is True
+    assert [call["body"]["customer_id"] for call in shop.calls()] == ["c0"]
 
 
 def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
@@ -222,7 +177,7 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
             sent_at.append(boottime())
             return super().push(call, **times)
 
-    shop.turn(lanes=Noted(), open_line=NotedLine)
+    shop.drain(lanes=Noted(), open_line=NotedLine)
     assert claimed_at[0] <= asked_at[0] < sent_at[0] < claimed_at[1] <= asked_at[1] < sent_at[1]
 
 
@@ -231,7 +186,7 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
     shop.ask("c2")
     told = []
     monkeypatch.setattr(
-        "workers.turn.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["recall"]))
+        "workers.drain.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["recall"]))
     )
     tally = Tally()
 
@@ -240,7 +195,7 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
             told.append("asked")
             return super().push(call, **more)
 
-    shop.turn(open_line=NotedLine, tally=tally)
+    shop.drain(open_line=NotedLine, tally=tally)
     first, second = (shop.desk.recalls.page(Filter(), limit=2)[0][n].id for n in (1, 0))
     assert told == ["asked", "asked", first, second]
     assert {name.partition(":")[0] for name in tally.take()["counts"]} == {"push seconds", "gap seconds"}
@@ -251,7 +206,7 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, mon
     shop.ask("c2")
     told = []
     monkeypatch.setattr(
-        "workers.turn.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["verdict"]))
+        "workers.drain.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["verdict"]))
     )
 
     class Gone(Line):
@@ -262,7 +217,7 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, mon
             late = boottime() - 100 if Gone.calls == 2 else more["claimed_at"]
             return super().push(call, **{**more, "claimed_at": late})
 
-    shop.turn(open_line=Gone)
+    shop.drain(open_line=Gone)
     assert told == ["accepted"]
 
 
@@ -270,7 +225,7 @@ def test_on_shutdown_a_turn_ends_after_the_call_in_flight(shop):
     shop.ask("c1")
     shop.ask("c2")
     shop.stopping = True
-    assert shop.turn() is True
+    assert shop.drain() is True
     assert len(shop.calls()) == 1
 
 
@@ -279,7 +234,7 @@ def test_a_refused_recall_is_dead_with_the_whole_answer_and_the_next_goes_on(sho
         action="answer", customer_id="c1", status=400, code="400", msg="SOME PARAMETERS ARE REQUIRED"
     )
     dead, good = shop.ask("c1", hours=1), shop.ask("c2", hours=2)
-    shop.turn()
+    shop.drain()
     found = shop.recall(dead)
     assert found.state is State.DEAD
     assert found.attempts[0].msg == "SOME PARAMETERS ARE REQUIRED"
@@ -292,23 +247,23 @@ def test_a_token_that_is_refused_stops_the_lane_and_burns_nothing(shop):
         action="answer", times=1, status=401, code="401", msg="PLEASE ENTER THE WOLKVOX-TOKEN"
     )
     recall = shop.ask("c1")
-    assert shop.turn() is False
+    assert shop.drain() is False
     assert shop.state() == "stopped"
     assert shop.recall(recall).state is State.QUEUED
     assert len(shop.notes.stops) == 1
     shop.desk.resume("bogota")
-    shop.turn()
+    shop.drain()
     assert shop.recall(recall).state is State.ACCEPTED
 
 
 def test_a_server_error_makes_the_lane_wait_then_the_same_recall_goes_first(shop):
     shop.sandbox.add_rule(action="answer", times=1, status=500, code="500", msg="ERROR")
     first = shop.ask("c1", hours=2)
-    shop.turn()
+    shop.drain()
     assert shop.state() == "waiting"
     shop.ask("c2", hours=1)
     shop.desk.resume("bogota")
-    shop.turn()
+    shop.drain()
     assert [call["body"]["customer_id"] for call in shop.calls()] == ["c1", "c1", "c2"]
     assert [a.outcome for a in shop.recall(first).attempts] == ["unknown", "accepted"]
 
@@ -316,9 +271,9 @@ def test_a_server_error_makes_the_lane_wait_then_the_same_recall_goes_first(shop
 def test_a_time_out_makes_the_lane_quiet_even_for_the_operator(shop):
     shop.sandbox.add_rule(action="hang", times=1)
     recall = shop.ask("c1")
-    shop.turn()
+    shop.drain()
     shop.desk.resume("bogota")
-    assert shop.turn() is False
+    assert shop.drain() is False
     assert len(shop.calls()) == 1
     view = shop.desk.account("bogota")
     assert view.state == "waiting"
@@ -331,7 +286,7 @@ def test_a_dead_server_needs_no_quiet_time(tmp_path, store):
     shop = Shop(tmp_path, store, sandbox)
     sandbox.stop()
     recall = shop.ask("c1")
-    shop.turn()
+    shop.drain()
     lane = shop.desk.store.client.hgetall(shop.desk.store.key(f"lane:{shop.lane}"))
     assert int(lane.get("quiet") or 0) == 0
     assert shop.recall(recall).attempts[0].outcome == "not_sent"
@@ -341,7 +296,7 @@ def test_a_dead_server_needs_no_quiet_time(tmp_path, store):
 def test_a_dry_run_does_everything_but_the_call(tmp_path, store, sandbox):
     shop = Shop(tmp_path, store, sandbox, more=SHORT + 'mode = "dry-run"\n')
     recall = shop.ask("c1")
-    shop.turn()
+    shop.drain()
     assert shop.recall(recall).state is State.SIMULATED
     assert shop.calls() == []
 
@@ -349,7 +304,7 @@ def test_a_dry_run_does_everything_but_the_call(tmp_path, store, sandbox):
 def test_a_date_that_passed_while_it_waited_expires_where_late_is_drop(tmp_path, store, sandbox):
     shop = Shop(tmp_path, store, sandbox, more=SHORT + 'late = "drop"\nmin_lead_minutes = 0\n')
     recall = shop.ask("c1", hours=1)
-    shop.turn(now=lambda: datetime.now(UTC) + timedelta(hours=2))
+    shop.drain(now=lambda: datetime.now(UTC) + timedelta(hours=2))
     assert shop.recall(recall).state is State.EXPIRED
     assert shop.calls() == []
 
@@ -357,7 +312,7 @@ def test_a_date_that_passed_while_it_waited_expires_where_late_is_drop(tmp_path,
 def test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be(shop):
     recall = shop.ask("c1", hours=1)
     later = datetime.now(UTC) + timedelta(hours=2)
-    shop.turn(now=lambda: later)
+    shop.drain(now=lambda: later)
     found = shop.recall(recall)
     assert found.state is State.ACCEPTED
     assert found.recall_date >= later + timedelta(minutes=30)
@@ -367,7 +322,7 @@ def test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be(shop):
 def test_a_claim_that_took_too_long_is_not_sent(shop):
     recall = shop.ask("c1")
     times = iter([0.0] * 4 + [100.0] * 100)
-    shop.turn(boottime=lambda: next(times), open_line=lambda e: Line(e, clock=lambda: 100.0))
+    shop.drain(boottime=lambda: next(times), open_line=lambda e: Line(e, clock=lambda: 100.0))
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
 
@@ -388,7 +343,7 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
                 raise StoreAwayError("TimeoutError")
             return reply
 
-    shop.turn(lanes=Flaky())
+    shop.drain(lanes=Flaky())
     assert [call["body"]["customer_id"] for call in shop.calls()] == ["c1", "c2"]
     assert len(shop.sleeps) == 1
 
@@ -396,14 +351,14 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
 def test_an_account_this_worker_does_not_know_yet_is_left_for_another(shop):
     recall = shop.ask("c1")
     foreign = {"cali": shop.desk.config.accounts["bogota"]}
-    Shift(shop.tools(), {shop.lane: foreign}.get).run(shop.lane)
+    Drain(shop.tools(), shop.lane, foreign).run()
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
 
 
 def test_the_token_is_in_no_key_and_no_value_of_the_store(shop):
     shop.ask("c1")
-    shop.turn()
+    shop.drain()
     token = shop.desk.config.accounts["bogota"].token.get_secret_value()
     client = shop.desk.store.client
     for key in client.keys("*"):
@@ -415,10 +370,10 @@ def test_the_token_is_in_no_key_and_no_value_of_the_store(shop):
 def test_the_whole_answer_is_kept_with_the_latest_attempt_until_one_is_accepted(shop):
     shop.sandbox.add_rule(action="html", times=1)
     recall = shop.ask("c1")
-    shop.turn()
+    shop.drain()
     assert "This is not JSON" in shop.recall(recall).attempts[-1].answer
     shop.desk.store.client.hset(shop.desk.store.key(f"lane:{shop.lane}"), mapping={"quiet": 0, "wait": 0})
-    shop.turn()
+    shop.drain()
     found = shop.recall(recall)
     assert found.state is State.ACCEPTED
     assert [attempt.answer for attempt in found.attempts] == [None, None]

@@ -1,4 +1,4 @@
-"""More lanes than threads, with workers as the Procfile starts them: all are served, and all alike."""
+"""More queues than threads, with workers as the Procfile starts them: all are served, and all alike."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from integration.recall import Filter, State
 from integration.sandbox import Sandbox
 from support.plant import Plant, eventually
-from workers.engine import OWN_TURNS
-from workers.turn import TURN_RECALLS
+from workers.drain import DRAIN_CALLS
+from workers.engine import SWEEP_DRAINS
 
 # More than the threads of both workers, those of the sweep included.
-NAMES = tuple(f"a{n}" for n in range(2 * (2 + OWN_TURNS) + 4))
-EACH = 2 * TURN_RECALLS + 5
+NAMES = tuple(f"a{n}" for n in range(2 * (2 + SWEEP_DRAINS) + 4))
+EACH = 2 * DRAIN_CALLS + 5
 
 
 @pytest.fixture
@@ -26,32 +26,30 @@ def plant(tmp_path, start_valkey):
 
 
 def pushed(plant):
-    """The lanes of the calls, in the order of the calls."""
+    """The queues of the calls, in the order of the calls."""
     return [call["body"]["customer_id"].partition("-")[0] for call in plant.sandbox.calls()]
 
 
-def test_no_lane_is_ahead_of_another_by_more_than_a_turn_and_those_under_way(plant):
+def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(plant):
     for n in range(EACH):
         for name in NAMES:
             plant.ask(f"{name}-{n}", account=name)
     for _ in range(2):
         plant.start_worker(WORKER_CONCURRENCY="2")
     total = EACH * len(NAMES)
-    eventually(lambda: len(pushed(plant)) == total, "all calls")
+    eventually(lambda: len(pushed(plant)) == total, "all calls", 240)
     seen = Counter(dict.fromkeys(NAMES, 0))
     for name in pushed(plant):
         seen[name] += 1
         if max(seen.values()) < EACH:
-            assert max(seen.values()) - min(seen.values()) <= 2 * TURN_RECALLS, seen
+            assert max(seen.values()) - min(seen.values()) <= 2 * DRAIN_CALLS, seen
     accepted = Filter(state=State.ACCEPTED)
     eventually(lambda: sum(1 for _ in plant.desk.recalls.every(accepted)) == total, "all accepted")
 
 
-def test_after_all_workers_died_every_lane_in_line_is_taken_up(plant):
+def test_where_no_wake_up_was_published_every_queue_is_drained_though_few_threads_are_there(plant):
     for n in range(2):
         for name in NAMES:
             plant.ask(f"{name}-{n}", account=name)
-    # Nobody rings any more for those that were rung for and not taken up.
-    plant.desk.store.client.zpopmin(plant.desk.store.key("line"), 5)
     plant.start_worker(WORKER_CONCURRENCY="1")
-    eventually(lambda: set(pushed(plant)) == set(NAMES), "every lane")
+    eventually(lambda: set(pushed(plant)) == set(NAMES), "every queue")

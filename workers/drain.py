@@ -1,8 +1,8 @@
-"""A turn: one worker holds one lane and pushes for a bounded time, one recall after the other.
+"""A drain: a worker holds one queue and pushes its recalls, one after the other, for a bounded time.
 
-It never waits: where the lane must, the turn ends and the lane's own record says until when. Time is
+It never waits: where the queue must, the drain ends and the queue's own record says until when. Time is
 measured from before a claim is sent, on CLOCK_BOOTTIME, which goes on while a machine is suspended.
-A reply of the store that was lost is asked for until the lease is over; then somebody else has the lane.
+A reply of the store that was lost is asked for until the lease is over; then somebody else has the queue.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from integration.recall import Attempt
 from integration.schedule import Drop
 from integration.tally import GAP, Tally
 from integration.wolkvox import build_call
-from workers.lane import Claim, More, NoClaim, Outcome, Told
+from workers.lane import Claim, NoClaim, Outcome, Told
 from workers.quota import next_reset, terms_of
 from workers.recalls import attempt_line
 from workers.retry import (
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
     from integration.config import Account
     from integration.wolkvox import Verdict
     from integration.wolkvox_http import Exchange, Line
-    from workers.lane import Lanes, Terms
+    from workers.lane import Lanes, Terms, WakeUp
     from workers.retry import Decision
-    from workers.shift import Shift
     from workers.store import Loss
 
-log = structlog.get_logger("ringback.turn")
+log = structlog.get_logger("ringback.drain")
 
-# After this a lane goes to the end of the line, if others stand there.
-TURN_SECONDS = 3.0
-TURN_RECALLS = 10
+# Then the queue goes to the end of the line of wake-ups in the broker, so that no other waits for long.
+# A change of queues costs about as much as two calls.
+DRAIN_CALLS = 20
+DRAIN_SECONDS = 2.0
 FOREIGN_WAIT_MS = 5_000
 LATE_WAIT_MS = 200
 
@@ -74,10 +74,10 @@ class Reporter(Protocol):
         """Take note, once a minute over all workers, that due lanes are looked for; `seconds` it took."""
 
     def deaf(self, worker: str, seconds: float) -> None:
-        """Take note of a worker that has taken no doorbell for so many seconds, though they are rung."""
+        """Take note of a worker that has taken no wake-up for so many seconds, though some are published."""
 
     def hears(self, worker: str, seconds: float) -> None:
-        """Take note of a worker that takes doorbells again, after so many seconds."""
+        """Take note of a worker that takes wake-ups again, after so many seconds."""
 
     def store_lost(self, loss: Loss) -> None:
         """Take note that the store lost some of its history."""
@@ -85,7 +85,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a turn works with. Time and chance are handed in. `crowded`: no thread is idle."""
+    """What a drain works with. Time and chance are handed in."""
 
     lanes: Lanes
     open_line: Callable[[str], Line]
@@ -98,7 +98,6 @@ class Tools:
     stopping: Callable[[], bool]
     reschedule: Callable[[Account, datetime, datetime], Any]
     tally: Tally = field(default_factory=Tally)
-    crowded: Callable[[], bool] = lambda: True
 
 
 def utc_now() -> datetime:
@@ -106,15 +105,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Turn:
-    """One turn on one lane. `accounts` are those that share its token, by name."""
+class Drain:
+    """One drain of one lane. `accounts` are those that share its token, by name."""
 
-    def __init__(self, tools: Tools, lane: str, accounts: Mapping[str, Account], shift: Shift) -> None:
+    def __init__(self, tools: Tools, lane: str, accounts: Mapping[str, Account]) -> None:
         self._tools = tools
         self._lane = lane
         self._accounts = accounts
         self._account = next(iter(accounts.values()))
-        self._shift = shift
         self._started = tools.boottime()
         self._pushed = 0
         self._claimed_at = self._started
@@ -122,20 +120,23 @@ class Turn:
         self._untold: list[Callable[[], None]] = []
         self._kept: tuple[datetime, Terms | None] = tools.now(), None
 
-    def run(self, *, in_line: bool) -> Told:
-        """Push until the lane is empty, must wait, or the turn is over; gives what was told at its end.
+    def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
+        """Push until the lane is empty or must wait, or the time is up; return the wake-up to publish then.
 
-        With `in_line` only if no other lane waits for longer.
+        With a `wake_up` that was taken before nothing is done.
         """
-        told, step = self._acquire(in_line=in_line), 0
+        told, step = self._acquire(wake_up), 0
+        if not isinstance(told.claim, Claim):
+            return told.wake_up
         try:
-            while isinstance(told.claim, Claim):
-                outcome = self._push(self._shift.line_to(self._account.endpoint), told.claim)
-                step += 1
-                told = self._finish(told.claim, step, outcome)
+            with self._tools.open_line(self._account.endpoint) as line:
+                while isinstance(told.claim, Claim):
+                    outcome = self._push(line, told.claim)
+                    step += 1
+                    told = self._finish(told.claim, step, outcome)
         finally:
             self._tell()
-        return told
+        return told.wake_up
 
     def _terms(self) -> Terms:
         now = self._tools.now()
@@ -145,29 +146,23 @@ class Turn:
             self._kept = now, kept
         return kept
 
-    def _acquire(self, *, in_line: bool) -> Told:
-        nonce, takes = secrets.token_hex(8), self._shift.lasts()
+    def _acquire(self, wake_up: WakeUp | None) -> Told:
+        nonce = secrets.token_hex(8)
         self._claimed_at = self._tools.boottime()
         return self._persist(
-            lambda: self._tools.lanes.acquire(self._lane, nonce, self._terms(), in_line=in_line, takes=takes)
+            lambda: self._tools.lanes.acquire(self._lane, nonce, self._terms(), wake_up=wake_up)
         )
 
     def _finish(self, claim: Claim, step: int, outcome: Outcome) -> Told:
-        more, takes = self._more(), self._shift.lasts()
+        more = self._has_time()
         self._claimed_at = self._tools.boottime()
         return self._persist(
-            lambda: self._tools.lanes.finish(
-                self._lane, claim, step, outcome, more=more, terms=self._terms(), takes=takes
-            )
+            lambda: self._tools.lanes.finish(self._lane, claim, step, outcome, more=more, terms=self._terms())
         )
 
-    def _more(self) -> More:
-        if self._tools.stopping():
-            return More.NO
+    def _has_time(self) -> bool:
         seconds = self._tools.boottime() - self._started
-        if self._pushed < TURN_RECALLS and seconds < TURN_SECONDS:
-            return More.YES
-        return More.ALONE if self._shift.lasts() else More.NO
+        return not self._tools.stopping() and self._pushed < DRAIN_CALLS and seconds < DRAIN_SECONDS
 
     def _persist(self, ask: Callable[[], Told]) -> Told:
         pause = 0.05
@@ -182,6 +177,7 @@ class Turn:
             pause = min(1.0, pause * 2)
 
     def _push(self, line: Line, claim: Claim) -> Outcome:
+        self._pushed += 1
         account = self._accounts.get(claim.account)
         if account is None:
             # A worker whose configuration is newer will come; one that left the configuration left the lane.
@@ -214,7 +210,6 @@ class Turn:
             meanwhile=self._tell,
         )
         self._tell()
-        self._pushed += 1
         if exchange.too_late:
             return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
         verdict = self._tools.judge(exchange, self._tools.now())
@@ -267,7 +262,7 @@ class Turn:
         return count
 
     def _tell(self) -> None:
-        """Log and count what became of a push: while the next answer is awaited, or when the turn is over.
+        """Log and count what became of a push: while the next answer is awaited, or when the drain is over.
 
         Until the next request is written every moment is one in which the lane rests.
         """

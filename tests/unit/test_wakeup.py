@@ -1,0 +1,64 @@
+"""Publishing wake-ups: it waits for nobody, and a message that is lost loses nothing but time."""
+
+from __future__ import annotations
+
+import threading
+
+from workers.lane import WakeUp
+from workers.wakeup import WakeUpPublisher
+
+
+def test_a_wake_up_is_published_by_a_thread_of_its_own_with_the_trace_of_its_cause():
+    sent, done = [], threading.Event()
+
+    def send(*message):
+        sent.append((*message, threading.current_thread().name))
+        done.set()
+
+    here = threading.local()
+    here.trace = {"sentry-trace": "of-the-request"}
+    wake_ups = WakeUpPublisher(send, trace=lambda: dict(getattr(here, "trace", {})))
+    wake_ups.publish(WakeUp("L1", 7))
+    assert done.wait(10)
+    assert sent == [("ringback.drain", ("L1", 7), {"sentry-trace": "of-the-request"}, "wake-ups")]
+
+
+def test_lookups_are_another_task():
+    sent, done = [], threading.Event()
+
+    def send(task, arguments, _headers):
+        sent.append((task, arguments))
+        done.set()
+
+    WakeUpPublisher(send).publish_lookup("hubspot")
+    assert done.wait(10)
+    assert sent == [("ringback.look_up", ("hubspot",))]
+
+
+def test_a_broker_that_hangs_holds_nobody_up():
+    hanging, released = threading.Event(), threading.Event()
+
+    def send(*_message):
+        hanging.set()
+        released.wait(30)
+
+    wake_ups = WakeUpPublisher(send)
+    wake_ups.publish(WakeUp("L1", 7))
+    assert hanging.wait(10)
+    for number in range(20_000):
+        wake_ups.publish(WakeUp("L1", number))
+    released.set()
+
+
+def test_one_that_cannot_be_published_is_followed_by_the_next():
+    done = threading.Event()
+
+    def send(_task, arguments, _headers):
+        if arguments == ("L1", 7):
+            raise ConnectionError("the broker is away")
+        done.set()
+
+    wake_ups = WakeUpPublisher(send)
+    wake_ups.publish(WakeUp("L1", 7))
+    wake_ups.publish(WakeUp("L2", 7))
+    assert done.wait(10)
