@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_CONCURRENCY = 32
+QUEUE = "ringback"
+LOOKUPS_QUEUE = "ringback.lookups"
 
 # Closing a lost connection puts back what was not acknowledged, or tries to: on a line that is gone it
 # fails with an error that Celery does not expect, and the worker ends. A wake-up may vanish instead.
@@ -29,7 +31,10 @@ app = Celery("ringback", include=["workers.tasks"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=False,
-    task_default_queue="ringback",
+    task_default_queue=QUEUE,
+    # A worker takes from both by turns: a look-up does not wait behind the wake-ups of many busy queues.
+    task_queues={name: {"exchange": name, "routing_key": name} for name in (QUEUE, LOOKUPS_QUEUE)},
+    task_routes={"ringback.look_up": {"queue": LOOKUPS_QUEUE}},
     task_store_errors_even_if_ignored=False,
     worker_pool="threads",
     worker_concurrency=DEFAULT_CONCURRENCY,

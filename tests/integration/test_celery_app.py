@@ -81,3 +81,22 @@ def test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else(val
     (message,) = raw.lrange("{ringback}:celery:ringback", 0, -1)
     words, named, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
     assert (words, named) == (["3f9a77c1", 7], {})
+
+
+def test_a_look_up_does_not_wait_behind_the_wake_ups_of_busy_queues(valkey, broker, raw, monkeypatch):
+    monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
+    for number in range(20):
+        tasks._publish("ringback.drain", WakeUp("3f9a77c1", number), {})
+    tasks._publish("ringback.look_up", ("hubspot",), {})
+    taken = []
+
+    def take(message):
+        taken.append(message.headers["task"])
+        message.ack()
+
+    consumer = Consumer(broker, list(app.amqp.queues.values()), on_message=take)
+    consumer.qos(prefetch_count=1)
+    consumer.consume()
+    while len(taken) < 4:
+        broker.drain_events(timeout=10)
+    assert "ringback.look_up" in taken
