@@ -1,7 +1,7 @@
 # make demo    see it work on this machine      make test    all tests, real store and worker
 # make check   style, types, layers, audit      make lock    write the lock files anew
 # make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
-# make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=… RESTORES=1
+# make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=… RESTORES=1 SENTRY=1
 # make mutants one guard taken out at a time, and which test notices: ONLY="quiet time"
 # make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
 # make screenshots   a picture of every page into docs/screenshots, by a Chromium of this machine
@@ -12,6 +12,7 @@ ONCE ?=
 SECONDS ?= 60
 SEED ?=
 RESTORES ?=
+SENTRY ?=
 QUICK ?=
 ONLY ?=
 
@@ -53,7 +54,7 @@ screenshots: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m browser.screenshots $(ONLY)
 
 faults: $(VENV)/.installed-dev
-	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores)
+	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores) $(if $(SENTRY),--sentry)
 
 mutants: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m faults.mutants $(if $(ONLY),--only "$(ONLY)")

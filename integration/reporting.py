@@ -98,12 +98,12 @@ class _OwnTraces(Integration):
 
 def _observe_line(line: Mapping[str, Any]) -> None:
     """Keep a log line as a breadcrumb; report it if it is of an error and has an exception."""
+    client = sentry_sdk.get_client()
     # What the SDK says of itself would go round in circles.
-    if line["logger"].startswith("sentry_sdk"):
+    if not client.is_active() or line["logger"].startswith("sentry_sdk"):
         return
     level, error = line["level"], _exception_of(line.get("exc_info"))
     if error is not None and level in {"error", "critical"}:
-        client = sentry_sdk.get_client()
         mechanism = {"type": "logging", "handled": True}
         event, hint = event_from_exception(error, client_options=client.options, mechanism=mechanism)
         event["logger"], event["level"] = line["logger"], level

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ def _configure_without_cache(**chosen: Any) -> None:
 
 
 structlog.configure = _configure_without_cache
+
+# A test reports to a Sentry of its own or to none.
+os.environ.pop("SENTRY_DSN", None)
 
 # No deadline: the machine is shared, and a slow example is no fault.
 settings.register_profile(

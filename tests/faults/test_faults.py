@@ -26,8 +26,9 @@ DATE = "20310101000000"
 def test_every_promise_is_kept_while_everything_is_killed_frozen_and_cut_off(tmp_path):
     seed = int(os.environ.get("FAULTS_SEED") or time.time_ns() % 1_000_000)
     # What is written is shown where the test fails, the seed first.
-    report = run(Settings(seed=seed, seconds=12, accounts=6, rate=15), tmp_path)
-    assert not report.broken, f"\n{report}\nagain: FAULTS_SEED={seed}, or: make faults SEED={seed}"
+    report = run(Settings(seed=seed, seconds=12, accounts=6, rate=15, sentry=True), tmp_path)
+    assert not report.broken, f"\n{report}\nagain: FAULTS_SEED={seed}, or: make faults SENTRY=1 SEED={seed}"
+    assert report.history.envelopes
     assert report.history.calls
     assert any(told.acknowledged for told in report.history.told)
 

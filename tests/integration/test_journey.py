@@ -58,7 +58,6 @@ class System:
             "REDIS_URL": redis_url,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
-        self.environ.pop("SENTRY_DSN", None)
         self.move_to_another_port()
         for n in range(ACCOUNTS):
             self.environ[f"TOKEN_A{n}"] = f"token-of-account-{n}-x"

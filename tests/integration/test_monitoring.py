@@ -19,13 +19,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from test_journey import AT, LIMITS, running
-from test_reporting import Sink
 
 from integration.metrics.counts import COUNTED
 from integration.processes import wait_until
 from support import as_bytes
 from support.alert_receivers import HttpReceiver
 from support.alert_receivers import running as serving
+from support.sentry_sink import sentry_sink
 
 ROOT = Path(__file__).parent.parent.parent
 RULES = yaml.safe_load((ROOT / "docs/prometheus/alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
@@ -51,7 +51,7 @@ minutes = 0
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, valkey):
     folder = tmp_path_factory.mktemp("monitored")
-    with serving(HttpReceiver()) as receiver, serving(Sink()) as sentry, running(folder, valkey) as system:
+    with serving(HttpReceiver()) as receiver, sentry_sink() as sentry, running(folder, valkey) as system:
         system.receiver, system.sentry = receiver, sentry
         system.environ["SENTRY_DSN"] = sentry.dsn
         system.write_config(CHANNEL.format(url=receiver.url))

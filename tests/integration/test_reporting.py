@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gzip
-import http.server
 import inspect
 import json
 import logging
@@ -36,6 +34,7 @@ from integration.reporting import (
     trace_headers,
 )
 from integration.sentry_filter import _FACTS, scrub, scrub_breadcrumb
+from support.sentry_sink import sentry_sink
 from workers.store import Loss
 
 # The SDK would rather have data_collection; this option does the same in all of its versions.
@@ -99,66 +98,15 @@ def config() -> Config:
 # --- a Sentry on loopback ----------------------------------------------------------------------
 
 
-class Sink(http.server.ThreadingHTTPServer):
-    """Takes envelopes and keeps every byte of them, heads included."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.received: list[tuple[str, bytes]] = []
-
-    @property
-    def dsn(self) -> str:
-        return f"http://0123456789abcdef0123456789abcdef@127.0.0.1:{self.server_port}/7"
-
-    def everything(self) -> str:
-        sentry_sdk.flush(5)
-        return "\n".join(head + body.decode() for head, body in self.received)
-
-    def items(self, kind: str) -> list[dict]:
-        sentry_sdk.flush(5)
-        found = []
-        for _, body in self.received:
-            lines = body.decode().splitlines()
-            found += [
-                json.loads(text)
-                for head, text in zip(lines[1::2], lines[2::2], strict=False)
-                if json.loads(head)["type"] == kind
-            ]
-        return found
-
-    def events(self) -> list[dict]:
-        return self.items("event")
-
-    def transactions(self) -> list[dict]:
-        return self.items("transaction")
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.received.append((f"{self.path}\n{self.headers}", body))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture(scope="module", autouse=True)
+def sentry_in_half_of_the_modules():
+    """Leave it to each test here whether Sentry is on."""
 
 
 @pytest.fixture
 def sink():
-    server = Sink()
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with sentry_sink() as server:
+        yield server
 
 
 @pytest.fixture

@@ -47,9 +47,8 @@ class Plant:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             **more,
         }
-        for name in ("SENTRY_DSN", "BROKER_URL"):
-            if name not in more:
-                environ.pop(name, None)
+        if "BROKER_URL" not in more:
+            environ.pop("BROKER_URL", None)
         with log.open("ab") as out:
             command = ["sh", "-c", f"exec {procfile_line('worker')}"]
             self.workers.append(spawn(command, env=environ, cwd=ROOT, output=out))

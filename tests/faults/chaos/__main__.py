@@ -28,6 +28,7 @@ def main() -> int:
         action="store_true",
         help="put an old copy of the store back again and again: what came after the copy may be gone",
     )
+    parser.add_argument("--sentry", action="store_true", help="let every process report to a Sentry here")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and store")
     asked = parser.parse_args()
     seed = time.time_ns() % 1_000_000 if asked.seed is None else asked.seed
@@ -39,6 +40,7 @@ def main() -> int:
         rate=min(max(asked.rate, 0.1), 100.0),
         mutant=mutant,
         restores=asked.restores or (mutant is not None and mutant.restores),
+        sentry=asked.sentry,
     )
     folder = Path(tempfile.mkdtemp(prefix="ringback-faults-"))
     report = run(settings, folder)

@@ -43,6 +43,7 @@ def collect(
         drained=drained,
         restores=director.restores,
         losses_told=sum(map(_losses_in, system.actors.values())),
+        envelopes=len(system.sentry.received),
     )
 
 
@@ -100,6 +101,7 @@ def _leaks(system: System, bells: list[bytes]) -> Iterator[Leak]:
     for actor in system.actors.values():
         yield from leaks_in(actor.name + "'s log", actor.log.read_text("utf-8", "replace").splitlines())
     yield from leaks_in("a broker message", map(message_text, bells))
+    yield from leaks_in("an envelope to Sentry", system.sentry.texts())
 
 
 def leaks_in(place: str, lines: Iterable[str]) -> Iterator[Leak]:

@@ -38,6 +38,7 @@ def figures(history: History, director: Director, watch: LaneWatch, calm: float)
         "workers lost in a call": sum(kept.attempts.count("worker lost") for kept in history.kept),
         "overlaps": len(history.overlaps),
         **({"losses reported": f"{history.losses_told} of {history.restores}"} if history.restores else {}),
+        "envelopes to Sentry": history.envelopes,
         "kills": f"{sum(kills.values())}: {kills}",
         "other faults": others,
         "longest lane untaken, calm": f"{in_seconds(watch.spells):.2f} s",

@@ -144,3 +144,4 @@ class History:
     drained: bool = True
     restores: int = 0
     losses_told: int = 0
+    envelopes: int = 0

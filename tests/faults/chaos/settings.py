@@ -22,7 +22,7 @@ SECRETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`rate` is deliveries a second over all senders, `most` how many of them at most."""
+    """`rate` is deliveries a second over all senders, `most` how many of them at most. `sentry`: its processes report."""
 
     seed: int
     seconds: float
@@ -32,6 +32,7 @@ class Settings:
     most: int = 20_000
     mutant: Mutant | None = None
     restores: bool = False
+    sentry: bool = False
 
 
 def token_of(n: int, accounts: int) -> str:

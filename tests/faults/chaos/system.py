@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from integration.sandbox import Sandbox
+from support.sentry_sink import SentrySink, sentry_sink
 from support.valkey import DURABLE
 
 from . import clocks, plan
@@ -36,8 +37,8 @@ READY_SECONDS = 90.0
 class System:
     """The cast and all that lies between: proxies, the sandbox, the folder with the logs."""
 
-    def __init__(self, settings: Settings, folder: Path, sandbox: Sandbox) -> None:
-        self.settings, self.folder, self.sandbox = settings, folder, sandbox
+    def __init__(self, settings: Settings, folder: Path, sandbox: Sandbox, sentry: SentrySink) -> None:
+        self.settings, self.folder, self.sandbox, self.sentry = settings, folder, sandbox, sentry
         rng = Random()
         self.store = StoreActor(
             folder / "store", quiet_port(rng), settings.mutant.store if settings.mutant else DURABLE
@@ -64,6 +65,8 @@ class System:
             "RINGBACK_SEEN_FILE": str(self.folder / "seen"),
         }
         environ.pop("SENTRY_DSN", None)
+        if self.settings.sentry:
+            environ.update({"SENTRY_DSN": self.sentry.dsn, "SENTRY_TRACES_SAMPLE_RATE": "1"})
         environ.pop("BROKER_URL", None)
         environ.pop("LOG_LEVEL", None)
         mutant = self.settings.mutant.code if self.settings.mutant else ""
@@ -134,8 +137,8 @@ class Looking(threading.Thread):
 def on_stage(settings: Settings, folder: Path) -> Iterator[System]:
     """Set everything up and take all of it down again, whatever happens."""
     with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox())
-        system = System(settings, folder, sandbox)
+        sandbox, sentry = stack.enter_context(Sandbox()), stack.enter_context(sentry_sink())
+        system = System(settings, folder, sandbox, sentry)
         stack.callback(system.stop)
         system.start()
         looking = Looking(system)
