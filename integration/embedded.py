@@ -242,11 +242,6 @@ class EmbeddedStore:
         return url_of(self.data_dir)
 
     @property
-    def broker_url(self) -> str:
-        """The address for Celery: `redis+socket://…?virtual_host=0`."""
-        return broker_url_for(self.url)
-
-    @property
     def pid(self) -> int | None:
         """The server's process id, None before the first start."""
         return None if self._child is None else self._child.pid

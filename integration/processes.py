@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol, Self
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 0.1
-TAIL_LINES = 200
 LONGEST_LINE_BYTES = 64 * 1024
 
 
@@ -341,7 +339,7 @@ class Program:
     """A program as a service. Its output goes line by line to `relay`, each with its name before it.
 
     Secrets go into `env`, never into `arguments`, which every user of the machine can read.
-    `stop_seconds` is how long it may take to end once asked. `relay` None only keeps the last lines.
+    `stop_seconds` is how long it may take to end once asked. `relay` None drops its output.
     """
 
     name: str
@@ -352,17 +350,11 @@ class Program:
     relay: Callable[[str], None] | None = field(default=write_line, repr=False)
     _child: Child | None = field(default=None, init=False, repr=False)
     _reader: threading.Thread | None = field(default=None, init=False, repr=False)
-    _tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES), init=False, repr=False)
 
     @property
     def pid(self) -> int | None:
         """The process id, None before the first start."""
         return None if self._child is None else self._child.pid
-
-    @property
-    def tail(self) -> tuple[str, ...]:
-        """The last lines that it wrote, oldest first."""
-        return tuple(self._tail)
 
     def start(self) -> None:
         """Start it. Raises SpawnError."""
@@ -391,7 +383,6 @@ class Program:
         with child.output as pipe:
             while raw := pipe.readline(LONGEST_LINE_BYTES):
                 line = raw.decode(errors="replace").rstrip("\r\n")
-                self._tail.append(line)
                 self._pass_on(line)
 
     def _pass_on(self, line: str) -> None:

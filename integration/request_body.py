@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CHUNK = 64 * 1024
 
 
-def read_body(request: Request, *, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+def read_body(request: Request) -> bytes:
     """Give the whole body. At most one byte more than allowed is ever read.
 
     Raises RequestEntityTooLarge (413), UnsupportedTypeError (415) for a packed body (a few bytes could unpack
@@ -24,12 +24,12 @@ def read_body(request: Request, *, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         raise UnsupportedTypeError("Content-Encoding", "a packed body", "a body as it is")
     announced = request.content_length
-    if announced is not None and announced > most_bytes:
+    if announced is not None and announced > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     body = bytearray()
-    while chunk := request.stream.read(min(_CHUNK, most_bytes + 1 - len(body))):
+    while chunk := request.stream.read(min(_CHUNK, MAX_BODY_BYTES + 1 - len(body))):
         body += chunk
-        if len(body) > most_bytes:
+        if len(body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge
     if announced is not None and len(body) < announced:
         raise UnreadableError("body", f"{len(body)} bytes", f"the {announced} that Content-Length announced")

@@ -34,7 +34,6 @@ class StoreReport:
     version: str | None
     speaks: tuple[int, ...] | None
     role: str | None
-    config_allowed: bool
     aof: bool | None
     fsync: str | None
     fsync_pauses: bool | None
@@ -130,7 +129,6 @@ def _judged(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
         "version": _optional_text(info.get("valkey_version") or info.get("redis_version")),
         "speaks": _version(_optional_text(info.get("redis_version"))),
         "role": _optional_text(info.get("role")),
-        "config_allowed": config is not None,
         "aof": _aof(asked, info),
         "fsync": asked.get("appendfsync"),
         "fsync_pauses": _yes(asked.get("no-appendfsync-on-rewrite")),

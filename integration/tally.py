@@ -41,7 +41,6 @@ PUSH: Final = Scale("push seconds", (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 GAP: Final = Scale("gap seconds", (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30))
 SWEEP: Final = Scale("sweep seconds", (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
 SWEEP_LAG: Final = Scale("sweep lag seconds", (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30))
-SCALES: Final = (ADMIT, PUSH, GAP, SWEEP, SWEEP_LAG)
 
 
 def _nobody() -> None:
@@ -61,9 +60,9 @@ class Tally:
         """Have this called when something is counted and nothing was before."""
         self._wake = wake
 
-    def count(self, what: str, by: int = 1) -> None:
+    def count(self, what: str) -> None:
         """Count something by its name."""
-        self._add((("counts", what, by),))
+        self._add((("counts", what, 1),))
 
     def observe(self, scale: Scale, seconds: float) -> None:
         """Count how long something took."""

@@ -207,9 +207,6 @@ _BY_HUNDREDS: dict[int, _Meaning] = {
 _UNCLEAR = _Meaning(Kind.UNKNOWN, "an answer that says neither yes nor no", convicts=True)
 _NOT_JSON = _Meaning(Kind.UNKNOWN, "an answer that is not JSON", convicts=True)
 
-# What stands in for a push whose worker died under it: nobody saw an answer.
-CRASHED = Verdict(kind=Kind.UNKNOWN, reason="the worker died while it was pushing", quiet=True, convicts=True)
-
 
 def decipher_response(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None

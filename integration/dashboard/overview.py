@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from workers.outlook import Outlook
 
 OLD_SECONDS: Final = 15 * 60
-HIGH: Final = 0.8
 _HELD: Final = ("stopped", "paused", "waiting")
 
 

@@ -82,10 +82,6 @@ class Sandbox:
         """Give the calls received after that number, oldest first."""
         return self.book.calls(after=after, limit=limit)
 
-    def clear_calls(self) -> None:
-        """Forget calls, counts, callbacks and the day's use; what is in flight stays in flight."""
-        self.book.forget_calls()
-
     def recalls(self) -> list[dict[str, Any]]:
         """Give the callbacks on record: the last word per token, campaign and customer."""
         return self.book.recalls()

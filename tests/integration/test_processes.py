@@ -245,7 +245,6 @@ def test_every_line_comes_out_with_the_programs_name_before_it():
     program.start()
     eventually(lambda: len(lines) == 2)
     assert sorted(lines) == ["web      | one", "web      | two"]
-    assert sorted(program.tail) == ["one", "two"]
     program.stop()
 
 

@@ -31,7 +31,6 @@ def test_a_durable_server_has_no_problems(store):
         "noeviction",
         "master",
     )
-    assert report.config_allowed
     assert f"{report.name} {report.version}, AOF on, fsync always" in str(report)
 
 
@@ -87,7 +86,7 @@ def as_user(store: redis.Redis, valkey, *rules: str) -> redis.Redis:
 def test_a_server_that_denies_config_is_known_by_its_info_and_refused_for_its_fsync(store, valkey):
     with as_user(store, valkey, "+@all", "-config") as client:
         report = inspect(client)
-        assert (report.config_allowed, report.aof, report.eviction) == (False, True, "noeviction")
+        assert (report.aof, report.eviction) == (True, "noeviction")
         assert settings_named(report.problems) == ["appendfsync", "no-appendfsync-on-rewrite"]
         with pytest.raises(StoreUnsafeError, match="does not say"):
             assure(client, accept_loss=False)

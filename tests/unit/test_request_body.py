@@ -9,9 +9,8 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from integration.errors import UnreadableError, UnsupportedTypeError
+from integration.problems import MAX_BODY_BYTES
 from integration.request_body import read_body
-
-MOST = 1000
 
 
 class Counting(BytesIO):
@@ -39,35 +38,35 @@ def request_of(body, announced=None, **more):
     return Request(environ), stream
 
 
-@pytest.mark.parametrize("announced", [None, MOST])
+@pytest.mark.parametrize("announced", [None, MAX_BODY_BYTES])
 def test_a_body_of_just_what_is_allowed_is_read_whole(announced):
-    request, _ = request_of(b"x" * MOST, announced)
-    assert read_body(request, most_bytes=MOST) == b"x" * MOST
+    request, _ = request_of(b"x" * MAX_BODY_BYTES, announced)
+    assert read_body(request) == b"x" * MAX_BODY_BYTES
 
 
 def test_what_announces_too_much_is_refused_unread():
-    request, stream = request_of(b"x" * 5, MOST + 1)
+    request, stream = request_of(b"x" * 5, MAX_BODY_BYTES + 1)
     with pytest.raises(RequestEntityTooLarge):
-        read_body(request, most_bytes=MOST)
+        read_body(request)
     assert stream.taken == 0
 
 
 def test_what_announces_nothing_is_read_to_one_byte_too_many():
-    request, stream = request_of(b"x" * 10 * MOST)
+    request, stream = request_of(b"x" * 10 * MAX_BODY_BYTES)
     with pytest.raises(RequestEntityTooLarge):
-        read_body(request, most_bytes=MOST)
-    assert stream.taken == MOST + 1
+        read_body(request)
+    assert stream.taken == MAX_BODY_BYTES + 1
 
 
 def test_what_was_cut_short_is_refused():
     request, _ = request_of(b"x" * 10, 11)
     with pytest.raises(UnreadableError):
-        read_body(request, most_bytes=MOST)
+        read_body(request)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip"])
 def test_a_packed_body_is_refused_unread(coding):
     request, stream = request_of(b"x", HTTP_CONTENT_ENCODING=coding)
     with pytest.raises(UnsupportedTypeError):
-        read_body(request, most_bytes=MOST)
+        read_body(request)
     assert stream.taken == 0

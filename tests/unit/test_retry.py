@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.wolkvox import CRASHED, Kind, Verdict, broken_off, decipher_response, not_sent
+from integration.wolkvox import Kind, Verdict, broken_off, decipher_response, not_sent
 from workers.retry import (
     Accept,
     LaneHistory,
@@ -185,7 +185,7 @@ def test_three_faults_that_may_be_its_own_set_a_recall_aside():
 
 
 def test_workers_that_die_under_a_recall_count_as_its_faults():
-    assert isinstance(decided(CRASHED, recall=RecallHistory(crashes=2))[0], SetAside)
+    assert isinstance(decided(TIMEOUT, recall=RecallHistory(crashes=2))[0], SetAside)
     assert isinstance(decided(TIMEOUT, recall=RecallHistory(crashes=1, strikes=1))[0], SetAside)
 
 

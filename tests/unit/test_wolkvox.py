@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from integration.config import Account
 from integration.wolkvox import (
-    CRASHED,
     MSG_LIMIT,
     Kind,
     broken_off,
@@ -233,8 +232,8 @@ def test_a_connect_error_is_neither_blamed_nor_followed_by_quiet_time():
     assert (verdict.kind, verdict.convicts, verdict.quiet) == (Kind.NOT_SENT, False, False)
 
 
-def test_a_call_broken_off_and_a_crash_are_unknown_quiet_and_blamed():
-    for verdict in (broken_off(None, "time-out"), broken_off(200, "cut"), CRASHED):
+def test_a_call_broken_off_is_unknown_quiet_and_blamed():
+    for verdict in (broken_off(None, "time-out"), broken_off(200, "cut")):
         assert (verdict.kind, verdict.quiet, verdict.convicts) == (Kind.UNKNOWN, True, True)
 
 

@@ -16,13 +16,13 @@ GUARDS = (
     mutant(
         "size limit by the announced length",
         "a body that announces more than 1 MiB is read",
-        _REQUEST_BODY.condition("read_body", "announced", "most_bytes"),
+        _REQUEST_BODY.condition("read_body", "announced", "MAX_BODY_BYTES"),
         "test_request_body.py::test_what_announces_too_much_is_refused_unread",
     ),
     mutant(
         "size limit by what comes",
         "a body without a length may be of any size",
-        _REQUEST_BODY.condition("read_body", "len", "most_bytes", "-stream"),
+        _REQUEST_BODY.condition("read_body", "len", "MAX_BODY_BYTES", "-stream"),
         "test_request_body.py::test_what_announces_nothing_is_read_to_one_byte_too_many",
     ),
     mutant(
