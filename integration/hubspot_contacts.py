@@ -7,25 +7,22 @@ of a customer or a token in what it raises.
 
 from __future__ import annotations
 
-import contextvars
 import hashlib
 import re
-import socket
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import httpcore
 import httpx
 import orjson
 
+from integration.deadline_transport import AnswerTooLongError, DeadlineClient, DeadlineTransport
+from integration.retry_after import retry_after_seconds
+
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from integration.config import Lookup
 
@@ -87,9 +84,6 @@ class _Reader:
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
             "Accept": "application/json",
-            # Compressed, a small answer could become one that does not fit into memory.
-            "Accept-Encoding": "identity",
-            "User-Agent": "ringback",
         }
         self._properties = list(lookup.properties)
         self._end = end
@@ -112,8 +106,8 @@ class _Reader:
     def _answer(self, ids: list[str]) -> httpx.Response:
         self._gate.pass_or_raise(time.monotonic())
         body = {"properties": self._properties, "inputs": [{"id": contact} for contact in ids]}
-        request = httpx.Request("POST", self._url, headers=self._headers, content=orjson.dumps(body))
-        answer = _converse(request, min(self._end, time.monotonic() + REQUEST_SECONDS))
+        seconds = min(self._end - time.monotonic(), REQUEST_SECONDS)
+        answer = _post(self._url, orjson.dumps(body), self._headers, seconds)
         self._gate.learn(answer, time.monotonic(), datetime.now(UTC))
         _refuse_unless_read(answer)
         return answer
@@ -139,7 +133,7 @@ def _refuse_unless_read(answer: httpx.Response) -> None:
         wait, why = _limit(answer, datetime.now(UTC))
         raise ContactsAway(f"HubSpot's {why} limit is used up (429)", wait)
     words = _AWAY_STATUS.get(status)
-    asked = _retry_after(answer.headers, datetime.now(UTC))
+    asked = retry_after_seconds(answer.headers, datetime.now(UTC))
     raise ContactsAway(f"{words} ({status})" if words else f"HubSpot answered {status}", asked)
 
 
@@ -195,20 +189,8 @@ def _limit(answer: httpx.Response, now: datetime) -> tuple[float, str]:
         policy = ""
     daily = policy.startswith("DAILY") or answer.headers.get("x-hubspot-ratelimit-daily-remaining") == "0"
     documented = DAILY_WAIT_SECONDS if daily else _interval_seconds(answer.headers)
-    asked = _retry_after(answer.headers, now)
+    asked = retry_after_seconds(answer.headers, now)
     return documented if asked is None else asked, "daily" if daily else "rate"
-
-
-def _retry_after(headers: httpx.Headers, now: datetime) -> float | None:
-    """Read `Retry-After`: seconds or a date (RFC 9110, 10.2.3); None when there is none to be read."""
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
 
 
 def _interval_seconds(headers: httpx.Headers) -> float:
@@ -261,170 +243,26 @@ _GATES = _Gates()
 
 # --- one request within its time -------------------------------------------------------------
 
-# httpx counts a time-out anew with every read, so that a byte a second would never end.
-_END: contextvars.ContextVar[float] = contextvars.ContextVar("end", default=0.0)
 
-
-def _converse(request: httpx.Request, end: float) -> httpx.Response:
-    """Send a request and read its whole answer before `end` (monotonic seconds). Raises ContactsAway."""
-    token = _END.set(end)
-    try:
-        # A request made beforehand gets none of the client's cookies, which may be another token's.
-        answer = _client().send(request, stream=True)
-        try:
-            return httpx.Response(
-                answer.status_code, headers=_plain(answer.headers), content=_body(answer.iter_raw())
-            )
-        finally:
-            answer.close()
-    except (httpcore.TimeoutException, httpx.TimeoutException):
-        raise ContactsAway(f"no complete answer from HubSpot within {REQUEST_SECONDS:g} s") from None
-    except (httpcore.ConnectError, httpx.ConnectError):
-        raise ContactsAway("HubSpot cannot be reached") from None
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpx.HTTPError, OSError):
-        raise ContactsAway("the connection to HubSpot broke") from None
-    finally:
-        _END.reset(token)
-
-
-def _body(parts: Iterable[bytes]) -> bytes:
-    body = bytearray()
-    for part in parts:
-        body += part
-        if len(body) > BODY_LIMIT:
-            raise ContactsAway("HubSpot's answer is longer than 4 MiB")
-    return bytes(body)
-
-
-def _plain(headers: httpx.Headers) -> list[tuple[str, str]]:
-    """Give the headers without those that would make httpx unpack the body."""
-    skipped = {"content-encoding", "transfer-encoding", "content-length"}
-    return [(name, value) for name, value in headers.items() if name not in skipped]
-
-
-def _left() -> float:
-    return max(0.001, _END.get() - time.monotonic())
-
-
-@lru_cache(maxsize=1)
-def _client() -> httpx.Client:
-    """Give this process's client: its connections are kept alive for all tokens and threads."""
-    context = httpx.create_ssl_context(trust_env=False)
-    return httpx.Client(transport=_Transport(context), trust_env=False, timeout=None, follow_redirects=False)  # noqa: S113  (every operation is bound by the request's end)
-
-
-class _Transport(httpx.BaseTransport):
-    """httpx over a pool of connections that end with the request they serve."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context, max_connections=64, keepalive_expiry=30, network_backend=_Network()
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; httpcore's exceptions pass as they are."""
-        url = request.url
-        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                target,
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions={"timeout": {"pool": _left()}},
-            )
-        )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Stream(answer))
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
-
-
-class _Stream(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._answer.iter_stream()
-
-    def close(self) -> None:
-        self._answer.close()
-
-
-class _Network(httpcore.NetworkBackend):
-    """Opens connections before the end of the request in hand, the look-up of the name included."""
+class _Clients(threading.local):
+    """A client a thread, whose connection is kept alive for the thread's next calls."""
 
     def __init__(self) -> None:
-        self._plain = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002  (httpcore's; the request's end counts)
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        addresses = _addresses(host, port)
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            try:
-                # One address that swallows everything must leave time for the next.
-                stream = self._plain.connect_tcp(address, port, _left() / left, local_address, socket_options)
-                return _TimedStream(stream)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
-                    raise
-        raise httpcore.ConnectError
+        self.client = DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=REQUEST_SECONDS)
 
 
-def _addresses(host: str, port: int) -> list[str]:
-    """Look a name up. The system's resolver has no time limit of its own, so a thread asks it."""
-    found: list[str] = []
-
-    def look_up() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return
-        found.extend(dict.fromkeys(str(address[0]) for *_, address in answers))
-
-    thread = threading.Thread(target=look_up, name="look-up", daemon=True)
-    thread.start()
-    thread.join(_left())
-    if thread.is_alive():
-        raise httpcore.ConnectTimeout
-    if not found:
-        raise httpcore.ConnectError
-    return found
+_CLIENTS = _Clients()
 
 
-class _TimedStream(httpcore.NetworkStream):
-    """A stream whose every operation is bound by the end of the request in hand."""
-
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  (httpcore's)
-        if time.monotonic() >= _END.get():
-            raise httpcore.ReadTimeout
-        return self._stream.read(max_bytes, _left())
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  (httpcore's)
-        if time.monotonic() >= _END.get():
-            raise httpcore.WriteTimeout
-        self._stream.write(buffer, _left())
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002  (httpcore's)
-    ) -> httpcore.NetworkStream:
-        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _left()))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+def _post(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> httpx.Response:
+    """Send a request and return its whole answer. Raise ContactsAway."""
+    try:
+        return _CLIENTS.client.post(url, content=body, headers=headers, timeout=seconds)
+    except httpx.TimeoutException:
+        raise ContactsAway(f"no complete answer from HubSpot within {REQUEST_SECONDS:g} s") from None
+    except httpx.ConnectError:
+        raise ContactsAway("HubSpot cannot be reached") from None
+    except AnswerTooLongError:
+        raise ContactsAway("HubSpot's answer is longer than 4 MiB") from None
+    except httpx.TransportError:
+        raise ContactsAway("the connection to HubSpot broke") from None

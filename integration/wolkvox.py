@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,12 +18,14 @@ from urllib.parse import quote
 
 import orjson
 
+from integration.retry_after import retry_after_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from integration.config import Account
 
-RETRY_AFTER_LIMIT_SECONDS = 3600.0
 MSG_LIMIT = 500
 WORDS_LIMIT = 200
 CODE_LIMIT = 40
@@ -214,7 +214,7 @@ def decipher_response(
     """Judge a complete answer.
 
     `headers` has lower-case names. `now` (aware) is what a `Retry-After` that is a date counts from;
-    without it such a date counts from the answer's own `Date`, or for nothing. Never raises.
+    without it such a date counts for nothing. Never raises.
     """
     answer = _read(body)
     code = _code_of(answer)
@@ -230,7 +230,7 @@ def decipher_response(
         code=code,
         msg=msg[:MSG_LIMIT] if answer is not _UNREADABLE else None,
         words="" if meaning is _ACCEPTED else (_words(msg) or f"CODE {number}")[:WORDS_LIMIT],
-        retry_after_seconds=_retry_after(headers, now),
+        retry_after_seconds=retry_after_seconds(headers, now),
         quiet=is_gateway(status) or is_gateway(number),
     )
 
@@ -341,24 +341,3 @@ def _unreadable(status: int) -> _Meaning:
     if status // 100 in {3, 5}:
         return _BY_HUNDREDS[status // 100]
     return _NOT_JSON
-
-
-def _retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    """Read `Retry-After` (RFC 9110, 10.2.3): seconds or a date; None when absent or unreadable."""
-    found = headers.get("retry-after", "").strip()
-    if not found:
-        return None
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", found):
-        return min(float(found), RETRY_AFTER_LIMIT_SECONDS)
-    until, since = _http_date(found), now or _http_date(headers.get("date", ""))
-    if until is None or since is None:
-        return None
-    return min(max((until - since).total_seconds(), 0.0), RETRY_AFTER_LIMIT_SECONDS)
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

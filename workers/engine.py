@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from integration.deadline_transport import boottime
 from integration.errors import StoreAwayError
 from integration.schedule import apply
 from integration.tally import SWEEP, SWEEP_LAG
-from integration.wolkvox_http import Line, boottime, judge
+from integration.wolkvox_http import Line, judge
 from workers.desk import Desk, accounts_by_lane
 from workers.drain import Drain, Tools, utc_now
 from workers.lookup import LookupDesk

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from integration.deadline_transport import boottime
 from integration.errors import RingbackError
 from integration.wolkvox import build_campaigns_call
-from integration.wolkvox_http import Line, boottime, judge
+from integration.wolkvox_http import Line, judge
 from workers.lane import NoClaim
 from workers.quota import terms_of
 

@@ -18,6 +18,7 @@ import orjson
 
 from integration.alerts.messages import worded
 from integration.config import EmailChannel, SlackChannel, WebhookChannel
+from integration.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.errors import RingbackError
 from integration.sources.schemes import Message as SignedMessage
 from integration.sources.schemes import standard_headers
@@ -82,11 +83,13 @@ def _signed(channel: WebhookChannel, message: Message, body: bytes, now: datetim
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
-    told = {"content-type": "application/json", "user-agent": "ringback", **headers}
     try:
-        answer = httpx.post(url, content=body, headers=told, timeout=SEND_SECONDS, trust_env=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ChannelError(f"no answer: {type(error).__name__}") from None
+        with DeadlineClient(DeadlineTransport(), seconds=SEND_SECONDS) as client:
+            answer = client.post(url, content=body, headers={"Content-Type": "application/json", **headers})
+    except httpx.TransportError as error:
+        raise ChannelError(f"no answer: {error}") from None
+    except httpx.InvalidURL:
+        raise ChannelError("no answer: the URL is not one") from None
     if not answer.is_success:
         raise ChannelError(f"answered {answer.status_code}")
 

@@ -17,6 +17,7 @@ from integration import render
 from integration.commands.addresses import public_url, secret_path, web_address
 from integration.commands.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.config import JsonSource
+from integration.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.errors import RingbackError
 from integration.sources import SOURCES
 
@@ -101,7 +102,7 @@ def _post(source: Source, letter: _Letter, body: bytes) -> httpx.Response:
         # Where the scheme has no message id, this is the header that is read as one.
         headers.setdefault("Idempotency-Key", letter.message_id)
     try:
-        with httpx.Client(trust_env=False, timeout=SEND_SECONDS) as client:
+        with DeadlineClient(DeadlineTransport(), seconds=SEND_SECONDS) as client:
             return client.post(letter.url, content=body, headers=headers)
     except httpx.InvalidURL as error:
         raise click.BadParameter("not an address", param_hint="--url") from error

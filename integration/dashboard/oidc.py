@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import structlog
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.flask_client import OAuth
-from flask import current_app, redirect, request, session, url_for
+from authlib.integrations.base_client import (
+    BaseApp,
+    FrameworkIntegration,
+    OAuth2Mixin,
+    OAuthError,
+    OpenIDMixin,
+)
+from authlib.oauth2.client import OAuth2Client
+from flask import redirect, request, session, url_for
 from flask_babel import gettext as _
 from joserfc.errors import JoseError
-from requests import RequestException
 
 from integration.dashboard.failures import failure
 from integration.dashboard.origin import client_address, local_address
 from integration.dashboard.people import mark_of_provider
 from integration.dashboard.roles import Role, anybody
+from integration.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.errors import UnknownError
 
 if TYPE_CHECKING:
@@ -34,7 +41,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.dashboard")
 
-ANSWER_SECONDS: Final = 5
+ANSWER_SECONDS: Final = 5.0
+BODY_LIMIT: Final = 1024 * 1024
 _LONGEST_NAME: Final = 100
 _NEXT: Final = "next"
 
@@ -44,7 +52,7 @@ class Provider:
 
     def __init__(self, people: People) -> None:
         self._people = people
-        self._made: tuple[Oidc, Any] | None = None
+        self._made: tuple[Oidc, _Client] | None = None
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
         """Give the addresses with their views."""
@@ -71,7 +79,7 @@ class Provider:
         except (OAuthError, JoseError) as error:
             log.warning("the identity provider's answer is refused", error=type(error).__name__)
             return _refused(_("What the provider sent does not fit, or came too late."))
-        except (RequestException, RuntimeError, KeyError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, KeyError, ValueError) as error:
             log.error("the identity provider cannot be asked", error=type(error).__name__)
             return _refused(_("It cannot be reached, or answers in a way that is not understood."), 502)
 
@@ -82,16 +90,12 @@ class Provider:
         client = self._client(oidc)
         _require_issuer(client, oidc)
         back = f"{desk.config.dashboard.public_url}{url_for('dashboard.back_from_provider')}"
-        answer: ResponseReturnValue = client.authorize_redirect(back)
-        return answer
+        return redirect(client.sign_in_url(back))
 
     def _take(self, desk: Desk, oidc: Oidc) -> ResponseReturnValue:
         client = self._client(oidc)
         _require_issuer(client, oidc)
-        token: Mapping[str, Any] = client.authorize_access_token()
-        claims = token.get("userinfo")
-        if claims is None:
-            return _refused(_("What the provider sent does not fit, or came too late."))
+        claims = client.claims()
         name, role = name_of(claims, oidc), role_of(claims, oidc)
         address = client_address(desk.config.dashboard)
         if role is None:
@@ -102,30 +106,69 @@ class Provider:
         desk.audit.note(name, "sign-in", address=address)
         return redirect(wanted, 303)
 
-    def _client(self, oidc: Oidc) -> Any:
+    def _client(self, oidc: Oidc) -> _Client:
         """Give Authlib's client for the present configuration; it keeps what the provider said of itself."""
         if self._made is None or self._made[0] is not oidc:
             self._made = oidc, _client_of(oidc)
         return self._made[1]
 
 
-def _client_of(oidc: Oidc) -> Any:
-    registry = OAuth(current_app)
-    registry.register(
+class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib has no types.
+    """Authlib's protocol over our client: its own sessions need requests, or warn of httpx."""
+
+    oauth_error_class = OAuthError
+
+    def __init__(self, **options: Any) -> None:
+        DeadlineClient.__init__(self, DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS)
+        OAuth2Client.__init__(self, session=self, **options)
+
+    def client_auth(self, auth_method: str) -> httpx.Auth:  # noqa: ARG002  (Authlib's)
+        """Return how the token endpoint learns who asks (RFC 6749, 2.3.1)."""
+        return httpx.BasicAuth(self.client_id, self.client_secret)
+
+    def request(self, *given: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
+        """Make a request, without a token: none that we make needs one."""
+        return DeadlineClient.request(self, *given, **options)
+
+
+class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authlib has no types.
+    """What Authlib's client for Flask does, which cannot be imported without requests."""
+
+    client_cls = _Session
+
+    def sign_in_url(self, back: str) -> str:
+        """Return where the provider asks who somebody is. What the answer must fit is kept in the session."""
+        asked: dict[str, str] = self.create_authorization_url(back)
+        self.framework.set_state_data(session, asked.pop("state"), {"redirect_uri": back, **asked})
+        return asked["url"]
+
+    def claims(self) -> Mapping[str, Any]:
+        """Return what the provider says of the person who came back. Raise OAuthError, JoseError."""
+        if "error" in request.args:
+            raise OAuthError(error=request.args["error"])
+        state = request.args.get("state")
+        asked = self.framework.get_state_data(session, state)
+        self.framework.clear_state_data(session, state)
+        answer = {"code": request.args.get("code"), "state": state}
+        token = self.fetch_access_token(**self._format_state_params(asked, answer))
+        claims: Mapping[str, Any] | None = self.parse_id_token(token, nonce=asked["nonce"])
+        if claims is None:
+            raise OAuthError(error="missing_id_token")
+        return claims
+
+
+def _client_of(oidc: Oidc) -> _Client:
+    return _Client(
+        FrameworkIntegration("oidc"),
         "oidc",
         client_id=oidc.client_id,
         client_secret=oidc.client_secret.get_secret_value(),
         server_metadata_url=f"{oidc.issuer.rstrip('/')}/.well-known/openid-configuration",
-        client_kwargs={
-            "scope": oidc.scope,
-            "code_challenge_method": "S256",
-            "default_timeout": ANSWER_SECONDS,
-        },
+        client_kwargs={"scope": oidc.scope, "code_challenge_method": "S256"},
     )
-    return registry.create_client("oidc")
 
 
-def _require_issuer(client: Any, oidc: Oidc) -> None:
+def _require_issuer(client: _Client, oidc: Oidc) -> None:
     """Refuse a provider that says it is another one (OpenID Connect Discovery, 4.3). Raises ValueError."""
     found = str(client.load_server_metadata().get("issuer", ""))
     if found.rstrip("/") != oidc.issuer.rstrip("/"):

@@ -8,13 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
-import httpx
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from integration.demo.samples import Row, Story
-from integration.demo.stage import Stage, place_rules, set_stage
+from integration.demo.stage import Stage, client_of, place_rules, set_stage
 from integration.environment import data_dir
 from integration.errors import RingbackError
 from integration.processes import Supervisor
@@ -139,7 +138,8 @@ def _story_table(rows: list[Row]) -> Table:
 
 
 def _calls(story: Story) -> list[dict[str, Any]]:
-    answer = httpx.get(f"{story.stage.sandbox}/sandbox/calls", trust_env=False)
+    with client_of(story.stage.sandbox) as client:
+        answer = client.get("/sandbox/calls")
     return [call for call in answer.json() if str(_customer(call)).startswith(str(story.run))]
 
 
@@ -149,7 +149,8 @@ def _customer(call: dict[str, Any]) -> str:
 
 
 def _stats(stage: Stage) -> dict[str, Any]:
-    return dict(httpx.get(f"{stage.sandbox}/sandbox/stats", trust_env=False).json())
+    with client_of(stage.sandbox) as client:
+        return dict(client.get("/sandbox/stats").json())
 
 
 def _calls_table(calls: list[dict[str, Any]]) -> Table:

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import orjson
 
+from integration.demo.stage import client_of
 from integration.sources import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import httpx
+
     from integration.demo.stage import Stage
 
 ENDED = frozenset({"accepted", "dead", "superseded", "cancelled", "expired", "simulated"})
-TIMEOUT_SECONDS = 10.0
 
 SOAP = """<?xml version="1.0" encoding="UTF-8"?>
 <soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">
@@ -85,7 +86,7 @@ class Story:
 
     def call(self, send: Callable[[httpx.Client], httpx.Response]) -> httpx.Response:
         """Make one request to the web."""
-        with httpx.Client(base_url=self.stage.web, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
+        with client_of(self.stage.web) as client:
             return send(client)
 
     def post_signed(self, source: str, body: bytes, *, forged: bool = False) -> httpx.Response:

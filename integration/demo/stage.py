@@ -8,12 +8,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import httpx
-
 from integration.commands.up import web_command, worker_command
 from integration.commands.user import table
 from integration.config_file import load
 from integration.dashboard.roles import Role
+from integration.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.demo.contacts import Contacts
 from integration.embedded import EmbeddedStore
 from integration.passwords import hashed
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from integration.processes import Supervisor
 
 START_SECONDS = 60.0
+ANSWER_SECONDS = 10.0
+BODY_LIMIT = 1024 * 1024
 SECRETS = (
     "DEMO_HUBSPOT_SECRET",
     "DEMO_HUBSPOT_TOKEN",
@@ -194,4 +195,10 @@ def _start_web(supervisor: Supervisor, environ: dict[str, str], told: Callable[[
 
 def place_rules(stage: Stage, rules: list[dict[str, object]]) -> None:
     """Tell the sandbox which customers it shall refuse or fail."""
-    httpx.post(f"{stage.sandbox}/sandbox/rules", json=rules, trust_env=False).raise_for_status()
+    with client_of(stage.sandbox) as client:
+        client.post("/sandbox/rules", json=rules).raise_for_status()
+
+
+def client_of(url: str) -> DeadlineClient:
+    """Return a client of the web or the sandbox."""
+    return DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS, base_url=url)

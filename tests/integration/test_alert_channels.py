@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import _WORDS, Message, harmless, worded, words_of
 from integration.config import (
@@ -19,7 +20,7 @@ from integration.config import (
     SlackChannel,
     WebhookChannel,
 )
-from support.alert_receivers import HttpReceiver, MailServer, running
+from support.alert_receivers import HttpReceiver, MailServer, dripping, running
 
 NOW = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -135,6 +136,12 @@ def test_nobody_who_answers_is_a_failure_that_names_no_address():
     with pytest.raises(ChannelError) as caught:
         send(channel, message(), ENGLISH, NOW)
     assert "secretpart" not in str(caught.value)
+
+
+def test_a_receiver_that_drips_its_answer_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(channels, "SEND_SECONDS", 0.4)
+    with dripping() as url, pytest.raises(ChannelError, match="no complete answer in time"):
+        send(SlackChannel(name="c", kind="slack", url=url), message(), ENGLISH, NOW)
 
 
 # --- e-mail ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from integration import hubspot_contacts
+from integration import deadline_transport, hubspot_contacts
 from integration.config import Lookup
 from integration.hubspot_contacts import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
 from support.hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
@@ -28,7 +28,6 @@ def hubspot():
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
     monkeypatch.setattr(hubspot_contacts, "_GATES", hubspot_contacts._Gates())
-    hubspot_contacts._client.cache_clear()
 
 
 def lookup(stub, *, token=TOKEN, base_url=None):
@@ -193,7 +192,7 @@ def test_a_name_that_is_not_known_is_away(hubspot, monkeypatch):
     def unknown(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(hubspot_contacts.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(deadline_transport.socket, "getaddrinfo", unknown)
     assert "cannot be reached" in away(hubspot, base_url="https://nowhere.invalid").reason
 
 
@@ -209,9 +208,9 @@ def test_a_server_that_drips_or_says_nothing_is_cut_off_in_time(hubspot, monkeyp
 def test_a_name_look_up_that_hangs_is_cut_off_in_time(hubspot, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(hubspot_contacts, "REQUEST_SECONDS", 0.3)
-    monkeypatch.setattr(hubspot_contacts.socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
+    monkeypatch.setattr(deadline_transport.socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
     try:
-        assert "no complete answer" in away(hubspot).reason
+        assert "no complete answer" in away(hubspot, base_url="http://hubspot").reason
     finally:
         release.set()
 

@@ -21,6 +21,7 @@ from integration import hubspot_contacts
 from integration.api import api_blueprint
 from integration.commands.sandbox import sandbox
 from integration.config import Lookup
+from integration.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.hubspot_contacts import ContactsAway, read_contacts
 from integration.intake import Intake
 from integration.problems import install
@@ -127,15 +128,34 @@ def test_nothing_turns_the_proof_of_a_server_off():
     assert calls("_create_unverified_context", "wrap_bio") == []
 
 
-def test_every_client_leaves_the_environment_s_proxies_and_certificates_alone():
+def test_every_call_out_has_a_deadline_and_leaves_the_environment_s_proxies_and_certificates_alone():
+    """One transport calls out; what httpx would do by itself counts a time-out anew with every read."""
+    by_itself = {
+        "Client",
+        "AsyncClient",
+        "HTTPTransport",
+        "request",
+        "stream",
+        "get",
+        "post",
+        "put",
+        "delete",
+    }
     made = [
-        f"{path}:{node.lineno}"
+        (path.name, ast.unparse(node.func))
         for path, node in nodes(ast.Call)
-        if ast.unparse(node.func)
-        in {"httpx.Client", "httpx.AsyncClient", "httpx.create_ssl_context", "httpx.get"}
-        and not any(keyword.arg == "trust_env" and keyword.value.value is False for keyword in node.keywords)
+        if ast.unparse(node.func).partition("httpx.")[2] in by_itself
     ]
     assert made == []
+    trusting = [
+        f"{path}:{node.lineno}"
+        for path, node in nodes(ast.Call)
+        if ast.unparse(node.func) == "httpx.create_ssl_context"
+        and not any(keyword.arg == "trust_env" and keyword.value.value is False for keyword in node.keywords)
+    ]
+    assert trusting == []
+    with DeadlineClient(DeadlineTransport(), seconds=1) as client:
+        assert (client.trust_env, client.follow_redirects) == (False, False)
 
 
 def test_nothing_reads_what_could_be_a_program():

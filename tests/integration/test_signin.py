@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from datetime import timedelta
 
@@ -18,12 +20,14 @@ from integration import passwords
 from integration.app import compose
 from integration.cli import main
 from integration.config_file import load
+from integration.dashboard import oidc
 from integration.dashboard.origin import local_address
 from integration.dashboard.people import mark_of_user
 from integration.dashboard.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NOTED_A_MINUTE
 from integration.passwords import BusyError, Verifier, is_sound
 from integration.rates import Rates
 from support import NoRates, make_desk, two_accounts, write_config
+from support.alert_receivers import dripping
 from support.oidc_stub import CLIENT_ID, CLIENT_SECRET, OidcStub
 
 ANA, LUIS = "correct horse battery", "staple of another kind"
@@ -464,6 +468,21 @@ def test_a_provider_that_names_another_issuer_or_is_away_is_told(make, provider)
     away = browser.get("/sign-in/oidc")
     assert away.status_code == 502
     assert "It cannot be reached" in away.text
+
+
+def test_a_provider_that_drips_its_answer_is_given_up_in_time(make, provider, monkeypatch):
+    monkeypatch.setattr(oidc, "ANSWER_SECONDS", 0.4)
+    with dripping() as url:
+        _, browser = make(with_provider(provider).replace(provider.url, url))
+        away = browser.get("/sign-in/oidc")
+    assert away.status_code == 502
+    assert "It cannot be reached" in away.text
+
+
+def test_signing_in_needs_no_package_that_ringback_does_not_ask_for():
+    """Authlib has clients over packages that it does not require itself."""
+    code = "import sys; sys.modules['requests'] = None; import integration.dashboard.oidc"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_other_roles_for_the_groups_end_the_sessions(make, provider, tmp_path, store):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import email
 import email.policy
 import http.server
 import ipaddress
 import json
+import socket
 import socketserver
 import ssl
 import threading
-from contextlib import contextmanager
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -177,7 +178,7 @@ def write_certificate(path):
     path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(server):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -186,3 +187,29 @@ def running(server):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextlib.contextmanager
+def dripping():
+    """A server that answers every request a byte now and then, without end; gives its address."""
+    over = threading.Event()
+
+    def drip(connection):
+        with contextlib.suppress(OSError), connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not over.wait(0.02):
+                connection.sendall(b"y")
+
+    def accept(server):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, args=(server,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)

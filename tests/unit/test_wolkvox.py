@@ -263,11 +263,8 @@ def test_retry_after_is_read_as_seconds_or_date_and_capped_at_an_hour():
     assert retry_after(format_datetime(NOW + timedelta(days=1), usegmt=True)) == 3600
 
 
-def test_a_dated_retry_after_counts_from_the_answers_own_date_when_no_clock_is_given():
-    date = format_datetime(NOW, usegmt=True)
-    until = format_datetime(NOW + timedelta(seconds=30), usegmt=True)
-    assert retry_after(until, now=None, date=date) == 30
-    assert retry_after(until, now=None) is None
+def test_a_dated_retry_after_counts_for_nothing_without_a_clock():
+    assert retry_after(format_datetime(NOW + timedelta(seconds=30), usegmt=True), now=None) is None
 
 
 @pytest.mark.parametrize(
