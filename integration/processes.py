@@ -360,10 +360,12 @@ class Program:
         """Start it. Raises SpawnError."""
         child = spawn(self.arguments, env=self.env, cwd=self.cwd, output=subprocess.PIPE)
         self._child = child
-        self._reader = threading.Thread(
+        reader = threading.Thread(
             target=self._read, args=(child,), name=f"output of {self.name}", daemon=True
         )
-        self._reader.start()
+        reader.start()
+        # Known only once it runs: another thread may stop the program meanwhile, and joins it.
+        self._reader = reader
 
     def poll(self) -> int | None:
         """Give its exit status, or None while it runs or was never started."""
