@@ -717,7 +717,7 @@ class LaneMachine(RuleBasedStateMachine):
             return
         # While all lanes are held, a call that the store knows nothing of may be running.
         running = self.world.until.get(old)
-        assert running is None or old == lane or running <= self.time or self.held(before.lanes[old])
+        assert running is None or old == lane or running <= self.time or self.held_for(LEASE)
         if old != lane:
             wishes = dict(self.world.wishes)
             self.move(account, old, lane)
@@ -916,10 +916,14 @@ class LaneMachine(RuleBasedStateMachine):
                 self.states[recall] = State(fields["state"])
 
     def held(self, lane: Lane) -> bool:
-        """Tell whether a lane waits for what a lost history may have running, or for the other worker."""
+        """Tell whether a lane waits, by its latest claim, for what a lost history may have running."""
+        return self.held_for(float(lane.fields.get("lease_ms") or 0) / 1000)
+
+    def held_for(self, seconds: float) -> bool:
+        """Tell whether claims with such a lease wait for that, or for the other worker to be heard."""
         held, settle = self.client.hmget(self.store.key("meta"), "held", "settle")
-        lease = float(lane.fields.get("lease_ms") or 0)
-        return max(float(held or -lease) + lease, float(settle or 0)) > self.store_ms()
+        lease_ms = seconds * 1000
+        return max(float(held or -lease_ms) + lease_ms, float(settle or 0)) > self.store_ms()
 
     @rule()
     def the_store_is_full_or_not(self):

@@ -48,3 +48,16 @@ def test_a_copy_put_back_again_before_all_have_heard_of_the_loss(store, all_hear
         else ["went back", "was exchanged", "went back", "was exchanged"]
     )
     machine.teardown()
+
+
+def test_a_token_that_changes_after_a_copy_that_knows_of_no_claim_was_put_back(store):
+    """Found by a long run. The store holds all lanes for the lease of whoever asks, also one that has none yet."""
+    machine = LaneMachine(store)
+    machine.the_first_recalls_are_asked_for(account="bogota", due=0)
+    machine.the_store_is_copied()
+    machine.a_worker_is_frozen_while_another_takes_over(how=0, sends=False, steps=0, which=0)
+    machine.the_store_goes_back(acquires=False, first=0, all_hear=False)
+    machine.an_account_gets_another_token(account="bogota", lane="L3")
+    machine.every_promise_holds()
+    machine.a_worker_acquires(which=0, skew=0, lost=False, sends=True)
+    machine.teardown()

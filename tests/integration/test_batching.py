@@ -325,7 +325,12 @@ def test_a_fault_of_ours_in_a_trip_leaves_nobody_waiting(store, monkeypatch, hel
     assert ours.call("sweep", 1) == []
 
 
-def test_the_store_is_asked_once_whatever_comes_of_it():
+@pytest.mark.parametrize(
+    "ask",
+    [lambda store: store.call("sweep", 1), lambda store: store.secret("lane_key")],
+    ids=["the script", "a command"],
+)
+def test_the_store_is_asked_once_whatever_comes_of_it(ask):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         came = []
 
@@ -339,5 +344,5 @@ def test_the_store_is_asked_once_whatever_comes_of_it():
         threading.Thread(target=hang_up, daemon=True).start()
         ours = store_at(f"redis://127.0.0.1:{listening.getsockname()[1]}/0")
         with pytest.raises(StoreAwayError):
-            ours.call("sweep", 1)
+            ask(ours)
         assert len(came) == 1
