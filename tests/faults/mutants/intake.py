@@ -135,7 +135,7 @@ GUARDS = (
     mutant(
         "who waited too long behind a store that hangs is told so",
         "they wait on for their own round trip",
-        _BATCHING.result("_overdue", to="[]"),
+        _BATCHING.value("_overdue", "overdue", to="[]"),
         "test_batching.py::test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on",
     ),
     mutant(
