@@ -99,6 +99,7 @@ def _configure(app: Flask, desk: Desk) -> None:
     app.session_interface = StoredKeySessions(desk.cookie_key)
     # Programs prove themselves by key and signature: only requests for pages are checked, by `_guard`.
     app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
         SESSION_COOKIE_NAME="ringback",
@@ -135,7 +136,6 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
     def ready() -> ResponseReturnValue | None:
         if request.endpoint == "dashboard.static":
             return None
-        request.max_content_length = MAX_BODY_BYTES
         if isinstance(session, NullSession):
             raise StoreAwayError("the cookie's key cannot be read")
         g.person = access.present()
