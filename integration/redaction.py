@@ -273,11 +273,6 @@ def mask_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return masked
 
 
-def mask_value(value: object, key: str = "") -> Any:
-    """Return a value fit for a log line, of texts, numbers, lists and dicts only, under the key it has."""
-    return _mask_under(_kind_of_key(key), value, 0)
-
-
 @lru_cache(maxsize=2048)
 def _mask_key(key: str, _generation: int) -> tuple[str, _Key]:
     return _mask(key), _kind_of_key(key)

@@ -1,8 +1,8 @@
 """Writes down refused deliveries, and why: by a thread of its own, in batches, so that no answer waits.
 
 Nothing here may cost a stranger's request more than a place in a bounded queue. Only so many refusals a
-second are looked into, over all and per source; of each source only so many are listed one by one. With
-the store away they are dropped and counted.
+second are looked into, over all and per source; of each source only so many are listed one by one. What
+cannot be written down is dropped, and the log tells how many.
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ class RefusalBook:
         self._per_source: dict[str, Allowance] = {}
         self._awake = threading.Event()
         self._runs_in: int | None = None
-        self.dropped = 0
+        self._dropped = 0
 
     def note(self, refused: Refused, unproved: Unproved | None = None) -> None:
         """Note a refusal, to be written within a second."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
-                self.dropped += 1
+                self._dropped += 1
                 return
             noted = _Noted(refused, unproved)
             if unproved is not None and not self._may_look_into(noted):
@@ -151,17 +151,18 @@ class RefusalBook:
             batch = list(self._waiting)
             self._waiting.clear()
             self._waiting_bytes = 0
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            log.warning("refused deliveries are not written down", count=dropped, reason="too many at a time")
         try:
             found = [self._looked_into(noted) for noted in batch]
             days = max(1, self._desk.config.store.raw_retention_days)
             if found:
                 self._desk.arrivals.refuse(listed(found), days=days)
         except StoreAwayError as error:
-            self.dropped += len(batch)
             log.warning("refused deliveries are not written down", count=len(batch), reason=str(error))
         except Exception:
             # What strangers send must not end the thread that tells of it.
-            self.dropped += len(batch)
             log.exception("refused deliveries were not written down", count=len(batch))
 
     def _looked_into(self, noted: _Noted) -> Refused:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from test_receiver import AT, Web
 
 from integration.intake import Intake
@@ -196,15 +197,25 @@ def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
     assert IN_ALL_A_SECOND > PER_SOURCE_A_SECOND
 
 
-def test_what_waits_is_bounded_and_the_rest_is_counted(web):
+def not_written(logged):
+    """How many refusals the log says were not written down."""
+    return [line["count"] for line in logged if "not written down" in line["event"]]
+
+
+def test_what_waits_is_bounded_and_the_rest_is_counted(web, monkeypatch):
     from integration.refused import refused
+
+    monkeypatch.setattr(web.book, "_start", lambda: None)
 
     one = refused(
         at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""
     )
     for _ in range(MOST_WAITING + 25):
         web.book.note(one)
-    assert web.book.dropped == 25
+    with capture_logs() as logged:
+        web.book.write()
+        web.book.write()
+    assert not_written(logged) == [25]
 
 
 def test_large_bodies_do_not_pile_up(web):
@@ -215,7 +226,9 @@ def test_large_bodies_do_not_pile_up(web):
     assert len(web.refusals()) == 6
 
 
-def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_same(tmp_path, store):
+def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_same(
+    tmp_path, store, monkeypatch
+):
     make_desk(tmp_path, store)
     from integration.config_file import ConfigWatch
 
@@ -225,18 +238,22 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
         WakeUpPublisher.silent(),
     )
     web = Receiving(away)
+    monkeypatch.setattr(web.book, "_start", lambda: None)
     assert web.forged().status_code == 401
-    web.book.write()
-    assert web.book.dropped == 1
+    with capture_logs() as logged:
+        web.book.write()
+    assert not_written(logged) == [1]
 
 
 def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
     from integration import refusals
 
     monkeypatch.setattr(refusals, "diagnose", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(web.book, "_start", lambda: None)
     web.forged()
-    web.book.write()
-    assert web.book.dropped == 1
+    with capture_logs() as logged:
+        web.book.write()
+    assert not_written(logged) == [1]
     monkeypatch.undo()
     web.forged()
     assert len(web.refusals()) == 1

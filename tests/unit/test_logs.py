@@ -27,10 +27,16 @@ from pydantic import BaseModel, SecretStr
 
 from integration import logs
 from integration.errors import ConfigError
-from integration.redaction import forget_secrets, mask_text, mask_value, remember_secrets, secrets_of
+from integration.redaction import forget_secrets, mask_facts, mask_text, remember_secrets, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def mask_value(value, key=""):
+    """A value of a log line as it is written."""
+    (masked,) = mask_facts({key: value}).values()
+    return masked
 
 
 class Written(io.TextIOWrapper):
