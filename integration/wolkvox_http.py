@@ -132,7 +132,7 @@ class Line:
             _require_whole(progress)
         except TooLateError as why:
             error, too_late = str(why), True
-        except (httpx.LocalProtocolError, UnicodeError):
+        except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError):
             error = "the call cannot be written as HTTP: check the account's token"
         except AnswerTooLongError:
             error = f"the answer is longer than {BODY_LIMIT // 1024} KiB"

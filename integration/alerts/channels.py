@@ -9,6 +9,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+import threading
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING, Any, Final
@@ -106,6 +107,32 @@ def _email(channel: EmailChannel, message: Message, words: Words, now: datetime)
     mail["Message-ID"] = make_msgid(message.id, domain=channel.sender.partition("@")[2])
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(words.whole + "\n")
+    _in_time(lambda: _deliver(channel, mail))
+
+
+def _in_time(work: Callable[[], None]) -> None:
+    """Do some work within SEND_SECONDS, or leave it to itself. Raise ChannelError.
+
+    smtplib counts a time-out anew with every read, and to look a name up it has none.
+    """
+    failed: list[ChannelError] = []
+
+    def run() -> None:
+        try:
+            work()
+        except ChannelError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="mail")
+    thread.start()
+    thread.join(SEND_SECONDS)
+    if thread.is_alive():
+        raise ChannelError("the mail server does not answer in time")
+    if failed:
+        raise failed[0]
+
+
+def _deliver(channel: EmailChannel, mail: EmailMessage) -> None:
     try:
         with _connected(channel) as server:
             if channel.user is not None and channel.password is not None:

@@ -140,8 +140,17 @@ def test_nobody_who_answers_is_a_failure_that_names_no_address():
 
 def test_a_receiver_that_drips_its_answer_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(channels, "SEND_SECONDS", 0.4)
-    with dripping() as url, pytest.raises(ChannelError, match="no complete answer in time"):
-        send(SlackChannel(name="c", kind="slack", url=url), message(), ENGLISH, NOW)
+    with dripping() as port, pytest.raises(ChannelError, match="no complete answer in time"):
+        send(SlackChannel(name="c", kind="slack", url=f"http://127.0.0.1:{port}/"), message(), ENGLISH, NOW)
+
+
+def test_a_mail_server_that_drips_its_greeting_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(channels, "SEND_SECONDS", 0.4)
+    channel = EmailChannel(
+        name="m", kind="email", host="127.0.0.1", port=1, security="none", sender="a@b.co", to=["c@d.co"]
+    )
+    with dripping(b"220 ") as port, pytest.raises(ChannelError, match="does not answer in time"):
+        send(channel.model_copy(update={"port": port}), message(), ENGLISH, NOW)
 
 
 # --- e-mail ------------------------------------------------------------------------------------

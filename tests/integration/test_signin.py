@@ -472,8 +472,8 @@ def test_a_provider_that_names_another_issuer_or_is_away_is_told(make, provider)
 
 def test_a_provider_that_drips_its_answer_is_given_up_in_time(make, provider, monkeypatch):
     monkeypatch.setattr(oidc, "ANSWER_SECONDS", 0.4)
-    with dripping() as url:
-        _, browser = make(with_provider(provider).replace(provider.url, url))
+    with dripping() as port:
+        _, browser = make(with_provider(provider).replace(provider.url, f"http://127.0.0.1:{port}"))
         away = browser.get("/sign-in/oidc")
     assert away.status_code == 502
     assert "It cannot be reached" in away.text

@@ -421,6 +421,9 @@ def test_a_token_that_no_header_can_hold_is_not_sent_and_not_told(peer):
             exchange = push(line, server.url, token=token)
             assert not exchange.sent
             assert TOKEN not in f"{exchange!r}{exchange.error}{judge(exchange)!r}"
+        call = call_to(server.url)
+        broken = Call(method=call.method, url=f"{call.url}\x7f", headers=call.headers, body=call.body)
+        assert not line.push(broken, claimed_at=boottime(), latest_write_seconds=5, timeout_seconds=10).sent
         assert push(line, server.url).sent
     assert len(server.requests) == 1
 

@@ -190,14 +190,18 @@ def running(server):
 
 
 @contextlib.contextmanager
-def dripping():
-    """A server that answers every request a byte now and then, without end; gives its address."""
+def dripping(first=b""):
+    """A server that answers every request a byte now and then, without end; gives its port.
+
+    With `first` the server speaks first, and begins with these bytes.
+    """
     over = threading.Event()
 
     def drip(connection):
         with contextlib.suppress(OSError), connection:
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            if not first:
+                connection.recv(65536)
+            connection.sendall(first or b"HTTP/1.1 200 OK\r\nX: ")
             while not over.wait(0.02):
                 connection.sendall(b"y")
 
@@ -209,7 +213,7 @@ def dripping():
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=accept, args=(server,), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield server.getsockname()[1]
         over.set()
         server.shutdown(socket.SHUT_RDWR)
         thread.join(10)
