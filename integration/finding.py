@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from integration.clock import read_iso
 from integration.recall import Filter, State
 from integration.telephone import endings
 
@@ -57,7 +57,7 @@ def read_filters(given: Mapping[str, str], config: Config, zone: tzinfo) -> Aske
     unread = []
     for name, field in MOMENTS.items():
         if name in texts:
-            read[field] = _moment(texts[name], zone)
+            read[field] = read_iso(texts[name], zone)
             unread += [name] if read[field] is None else []
     if "state" in texts:
         read["state"] = State(texts["state"]) if texts["state"] in set(State) else None
@@ -76,11 +76,3 @@ def typed(text: str, config: Config) -> dict[str, Any]:
     if _RECALL_ID.fullmatch(text.lower()):
         return {"prefix": text.lower()}
     return {"about": text, "telephones": endings(text, config.accounts.values())}
-
-
-def _moment(text: str, zone: tzinfo) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)

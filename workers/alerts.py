@@ -7,12 +7,13 @@ the messages about them. A message may be sent twice where a sender dies between
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from integration.alerts.messages import Message, Phase, harmless
+from integration.clock import epoch_ms, epoch_seconds, from_epoch_seconds
 from integration.stored import read_json
 
 if TYPE_CHECKING:
@@ -54,19 +55,19 @@ class Alert:
             "key": self.key,
             "kind": self.kind,
             "subject": self.subject,
-            "since": self.since.timestamp(),
+            "since": epoch_seconds(self.since),
             "on": self.on,
             "channels": sorted(self.channels),
             "values": {name: harmless(value) for name, value in self.values.items()},
-            "calm_since": None if self.calm_since is None else self.calm_since.timestamp(),
-            "over": None if self.over is None else self.over.timestamp(),
+            "calm_since": None if self.calm_since is None else epoch_seconds(self.calm_since),
+            "over": None if self.over is None else epoch_seconds(self.over),
         }
         return orjson.dumps(fields).decode()
 
     def message(self, phase: Phase, at: datetime) -> Message:
         """Say that it begins, or is over. Sent again it is the same message."""
         return Message(
-            id=f"alert_{phase.replace(' ', '-')}_{int(self.since.timestamp() * 1000)}_{_name(self.key)}",
+            id=f"alert_{phase.replace(' ', '-')}_{epoch_ms(self.since)}_{_name(self.key)}",
             phase=phase,
             kind=self.kind,
             subject=self.subject,
@@ -83,12 +84,12 @@ def _name(key: str) -> str:
 def _alert(text: str) -> Alert:
     fields = read_json(text)
     moments = {name: _moment(fields[name]) for name in ("calm_since", "over")}
-    since = datetime.fromtimestamp(fields["since"], UTC)
+    since = from_epoch_seconds(fields["since"])
     return Alert(**{**fields, **moments, "since": since, "channels": frozenset(fields["channels"])})
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else from_epoch_seconds(seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import heapq
 import zlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import epoch_ms, from_epoch_ms, from_iso, iso_milliseconds
 from integration.errors import UnknownError
 from integration.refused import Refused
 from integration.stored import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from workers.store import Store
 
@@ -148,7 +149,7 @@ class Arrivals:
         return KeptDelivery(
             id=delivery_id,
             source=record["source"],
-            received_at=datetime.fromisoformat(record["received"]),
+            received_at=from_iso(record["received"]),
             headers=read_json(record["headers"]),
             body=zlib.decompress(record["body"].encode("utf-8", "surrogateescape")),
             became=tuple(word for word in record.get("became", "").split(",") if word),
@@ -169,7 +170,7 @@ class Arrivals:
 
     def trim(self, sources: Iterable[str], *, before: datetime) -> None:
         """Take what came before a moment off the lists. Raises StoreAwayError."""
-        oldest = str(round(before.timestamp() * 1000))
+        oldest = str(epoch_ms(before))
 
         def queue(pipe: Any) -> None:
             for source in sources:
@@ -193,7 +194,7 @@ class Arrivals:
         )
         streams = [f"{kind}:{source}" for source in sources for kind in kinds]
         below = None if cursor is None else _read_place(cursor)
-        top = "+" if until is None else str(round(until.timestamp() * 1000))
+        top = "+" if until is None else str(epoch_ms(until))
         rows = [self._rows(stream, top, below) for stream in streams]
         yield from heapq.merge(*rows, key=_order, reverse=True)
 
@@ -237,7 +238,7 @@ def _order(arrival: Arrival) -> _Place:
 
 def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> Arrival:
     kind, _, source = stream.partition(":")
-    moment = datetime.fromtimestamp(int(at.partition("-")[0]) / 1000, UTC)
+    moment = from_epoch_ms(at.partition("-")[0])
     place = f"{at}.{stream}"
     if kind == "refused":
         refused = _read_doc(source, fields["doc"])
@@ -251,7 +252,7 @@ def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> Arrival:
 
 def _doc(one: Refused) -> bytes:
     told = {
-        "at": one.at.isoformat(timespec="milliseconds"),
+        "at": iso_milliseconds(one.at),
         "status": one.status,
         "method": one.method,
         "size": one.size,
@@ -270,7 +271,7 @@ def _doc(one: Refused) -> bytes:
 def _read_doc(source: str, text: str) -> Refused:
     doc: dict[str, Any] = read_json(text)
     return Refused(
-        at=datetime.fromisoformat(doc["at"]),
+        at=from_iso(doc["at"]),
         source=source,
         status=doc["status"],
         method=doc["method"],

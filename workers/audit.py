@@ -6,15 +6,16 @@ An entry holds names and ids of ours: never a customer's number or id, and no te
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from integration.clock import epoch_ms, from_epoch_ms
 from integration.errors import StoreAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from workers.store import Store
 
@@ -82,7 +83,7 @@ class Audit:
 
     def purge(self, *, before: datetime) -> int:
         """Forget what was done before a moment; gives how many entries went. Raises StoreAwayError."""
-        oldest = str(round(before.timestamp() * 1000))
+        oldest = str(epoch_ms(before))
         key = self._store.key("audit")
         return int(
             self._store.guarded(lambda: self._store.client.xtrim(key, minid=oldest, approximate=False))
@@ -107,7 +108,7 @@ class Audit:
 def _entry(entry_id: str, fields: dict[str, str]) -> Entry:
     return Entry(
         id=entry_id,
-        at=datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC),
+        at=from_epoch_ms(entry_id.partition("-")[0]),
         who=fields["who"],
         what=fields["what"],
         about=tuple(fields["about"].split()),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 
+from integration.clock import from_epoch_ms
 from integration.errors import StoreAwayError, StoreUnsafeError, UnboundError, UnknownError
 from integration.mapping import RouteBook
 from integration.redaction import remember_secrets, secrets_of
@@ -253,7 +254,7 @@ class Desk:
 
     def now(self) -> datetime:
         """Tell the time by the store's clock (aware, UTC). Raises StoreAwayError."""
-        return datetime.fromtimestamp(self.store.now_ms() / 1000, UTC)
+        return from_epoch_ms(self.store.now_ms())
 
     def quota_resets(self, names: Iterable[str], now: datetime) -> dict[str, datetime]:
         """Tell when the day's calls begin anew, for each of these accounts that has a limit."""
@@ -311,7 +312,7 @@ class Desk:
     def _accounts(self, names: Sequence[str]) -> list[AccountView]:
         """Give a bounded number of accounts in one round trip."""
         now_ms, held, found = self.store.call("stand", orjson.dumps(list(names)))
-        days = _Days(datetime.fromtimestamp(now_ms / 1000, UTC))
+        days = _Days(from_epoch_ms(now_ms))
         views = [
             self._view(name, told, held and str(held), now_ms, days)
             for name, told in zip(names, found, strict=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from integration.clock import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.errors import StoreAwayError
 from integration.recall import Attempt
 from integration.schedule import Drop
@@ -183,14 +184,14 @@ class Drain:
             # A worker whose configuration is newer will come; one that left the configuration left the lane.
             reason = "this worker does not know the account yet"
             return Outcome(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
-        wanted = datetime.fromisoformat(claim.date)
+        wanted = from_iso(claim.date)
         scheduled = self._tools.reschedule(account, wanted, self._tools.now())
         if isinstance(scheduled, Drop):
             return Outcome(kind="ended", state="expired", reason=scheduled.reason)
         date: datetime = scheduled.date
         if account.mode == "dry-run":
             reason = "dry-run: everything but the call itself"
-            return Outcome(kind="ended", state="simulated", reason=reason, date=_iso(date))
+            return Outcome(kind="ended", state="simulated", reason=reason, date=iso_seconds(date))
         return self._call(line, claim, account, date)
 
     def _call(self, line: Line, claim: Claim, account: Account, date: datetime) -> Outcome:
@@ -214,7 +215,7 @@ class Drain:
             return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
         verdict = self._tools.judge(exchange, self._tools.now())
         decision, history = self._decide(claim, account, verdict)
-        outcome = outcome_of(decision, _iso(date))
+        outcome = outcome_of(decision, iso_seconds(date))
         if outcome.get("date") == claim.date:
             del outcome["date"]
         self._report(claim, verdict, outcome)
@@ -246,7 +247,7 @@ class Drain:
             return {}
         next_at = None
         if "wait_until" in outcome:
-            next_at = datetime.fromtimestamp(outcome["wait_until"] / 1000, UTC)
+            next_at = from_epoch_ms(outcome["wait_until"])
         elif "wait_ms" in outcome:
             next_at = self._tools.now() + timedelta(milliseconds=outcome["wait_ms"])
         return {"recall_date": date, "reason": outcome["reason"], "next_at": next_at}
@@ -295,10 +296,6 @@ def _text(body: bytes) -> str | None:
     return body.decode("utf-8", "replace") or None
 
 
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
-
-
 def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
     """Translate a decision into what the lane is told; `date` is the recall_date as sent."""
     told = _ending(decision, date)
@@ -329,7 +326,7 @@ def _ending(decision: Decision, date: str) -> dict[str, Any]:
         case SetAside():
             return {"kind": "aside", "reason": decision.reason}
         case WaitUntil():
-            until = round(decision.moment.timestamp() * 1000)
+            until = epoch_ms(decision.moment)
             return {"kind": "again", "reason": decision.reason, "wait_until": until}
         case StopLane(recall_dead=True):
             dead = {"kind": "ended", "state": "dead", "reason": decision.reason, "passed": True}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.errors import UnknownError
 from integration.recall import Filter, State
 from integration.schedule import Drop, apply
@@ -22,6 +22,7 @@ from workers.lane import wake_ups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from integration.config import Account
     from integration.recall import Recall
@@ -163,8 +164,8 @@ def _act(kind: Kind, recall: Recall, accounts: Mapping[str, Account], now: datet
     date = retry_date(accounts.get(recall.account), recall, now) if kind is Kind.RETRY else None
     if date is None:
         return {"id": recall.id}
-    score = str(round(date.timestamp() * 1000))
-    return {"id": recall.id, "date": date.isoformat(timespec="seconds"), "score": score}
+    score = str(epoch_ms(date))
+    return {"id": recall.id, "date": iso_seconds(date), "score": score}
 
 
 def _filter_fields(which: Filter) -> dict[str, Any]:
@@ -181,7 +182,7 @@ _MOMENTS = ("created_from", "created_until", "date_from", "date_until")
 
 def _read_filter(text: str) -> Filter:
     told = read_json(text)
-    told.update({name: datetime.fromisoformat(told[name]) for name in _MOMENTS if name in told})
+    told.update({name: from_iso(told[name]) for name in _MOMENTS if name in told})
     if "accounts" in told:
         told["accounts"] = frozenset(told["accounts"])
     if "telephones" in told:
@@ -193,10 +194,6 @@ def _read_filter(text: str) -> Filter:
     return Filter(**told)
 
 
-def _moment(ms: str) -> datetime:
-    return datetime.fromtimestamp(int(ms) / 1000, UTC)
-
-
 def _job(id_: str, record: Mapping[str, str]) -> Job:
     return Job(
         id=id_,
@@ -205,8 +202,8 @@ def _job(id_: str, record: Mapping[str, str]) -> Job:
         who=record["who"],
         reason=record["reason"],
         state=record["state"],
-        created_at=_moment(record["created"]),
-        ended_at=_moment(record["ended"]) if "ended" in record else None,
+        created_at=from_epoch_ms(record["created"]),
+        ended_at=from_epoch_ms(record["ended"]) if "ended" in record else None,
         total=int(record["total"]) if record["total"] else None,
         done=int(record["done"]),
         skipped=read_json(record["skipped"]),

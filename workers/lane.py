@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from integration.clock import epoch_ms, from_epoch_ms
 from integration.stored import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from workers.store import Store
 
@@ -55,7 +56,7 @@ class Terms:
             "lease_ms": round(self.lease_seconds * 1000),
             "quiet_ms": round(self.quiet_seconds * 1000),
             "day": self.day,
-            "day_ends": round(self.day_ends.timestamp() * 1000),
+            "day_ends": epoch_ms(self.day_ends),
         }
         if self.daily_limit is not None:
             fields["daily_limit"] = self.daily_limit
@@ -204,7 +205,7 @@ class Lanes:
 
         No worker needs to be told that the moment (aware) has come: the lane's own record holds it.
         """
-        until_ms = "" if until is None else round(until.timestamp() * 1000)
+        until_ms = "" if until is None else epoch_ms(until)
         self._store.call("pause", lane, reason or "paused by the operator", until_ms)
 
     def lend(self, lane: str, nonce: str, terms: Terms) -> int | NoClaim:
@@ -275,7 +276,7 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, hel
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
     def stand(state: str, reason: str | None = None, until_ms: int | None = None) -> LaneState:
-        until = None if until_ms is None else datetime.fromtimestamp(until_ms / 1000, UTC)
+        until = None if until_ms is None else from_epoch_ms(until_ms)
         return LaneState(state=state, reason=reason or None, until=until, pushed_today=pushed)
 
     quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))

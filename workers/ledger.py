@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.delivery import Answer, Delivery, Event, delivery_id
 from integration.errors import UnboundError
 from integration.plan import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
@@ -102,14 +103,6 @@ def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
-
-
 def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
@@ -119,7 +112,7 @@ def _wish_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
         "account": request.account,
         "campaign": request.campaign_id,
         "customer": request.customer_id,
-        "version": _ms(request.version),
+        "version": epoch_ms(request.version),
     }
     return {**fields, "route": request.route} if request.route else fields
 
@@ -131,8 +124,8 @@ def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
     """
     fields = _wish_fields(request)
     fields["what"] = "recall"
-    fields["score"] = _ms(request.recall_date)
-    fields["date"], asked = _iso(request.recall_date), _iso(request.requested_date)
+    fields["score"] = epoch_ms(request.recall_date)
+    fields["date"], asked = iso_seconds(request.recall_date), iso_seconds(request.requested_date)
     fields["telephone"] = request.recall_telephone
     if asked != fields["date"]:
         fields["asked"] = asked
@@ -142,7 +135,7 @@ def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
 
 
 def _event_json(event: Event, seen: str, place: int) -> str:
-    occurred = None if event.occurred_at is None else _ms(event.occurred_at)
+    occurred = None if event.occurred_at is None else epoch_ms(event.occurred_at)
     return _dumps(
         {
             "data": event.data,
@@ -306,7 +299,7 @@ class Ledger:
         whole = {
             "id": delivery,
             "source": request.source,
-            "received": _iso(datetime.now(UTC)),
+            "received": iso_seconds(datetime.now(UTC)),
             "digest": "",
             "suffix": secrets.token_hex(2),
             "raw_ms": 0,
@@ -366,7 +359,7 @@ class Ledger:
         The kinds, each of which may have a moment of its own, are PURGED.
         """
         moments = before if isinstance(before, Mapping) else dict.fromkeys(PURGED, before)
-        told = {str(kind): _ms(moment) for kind, moment in moments.items()}
+        told = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}
         return int(self._store.call("purge", orjson.dumps(told), limit))
 
     def upgrade(self, *, limit: int = 200) -> int:
@@ -379,7 +372,7 @@ def _event(fields: Mapping[str, Any]) -> Event:
     return Event(
         data=fields["data"],
         dedup_key=fields["dedup_key"],
-        occurred_at=None if occurred is None else datetime.fromtimestamp(occurred / 1000, UTC),
+        occurred_at=None if occurred is None else from_epoch_ms(occurred),
         lookup_id=fields["lookup_id"],
         record_id=fields.get("record_id"),
         place=fields.get("place", 0),
@@ -394,7 +387,7 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
         url="",
         headers=read_json(record["headers"]),
         body=b"",
-        received_at=datetime.fromisoformat(record["received"]),
+        received_at=from_iso(record["received"]),
         proof=record.get("proof", ""),
     )
     return Kept(

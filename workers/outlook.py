@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from integration.clock import epoch_ms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -141,7 +143,7 @@ class Outlooks:
     def _counted(
         self, lanes: Mapping[str, str], horizons: Sequence[timedelta], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
-        ends = [round((now + horizon).timestamp() * 1000) for horizon in horizons]
+        ends = [epoch_ms(now + horizon) for horizon in horizons]
 
         def queue(pipe: Any) -> None:
             for lane in lanes.values():

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from integration.clock import from_epoch_ms
 from integration.errors import UnknownError
 from integration.plan import Parked, plan_event
 from integration.stored import read_json
@@ -18,6 +18,7 @@ from workers.ledger import kept_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from workers.desk import Desk
     from workers.store import Store
@@ -250,10 +251,6 @@ def _group(group: str, about: str, figures: Sequence[Any]) -> ParkedGroup:
         allowed=allowed,
         count=count,
         example=newest[0][0],
-        oldest=_moment(oldest[0][1]),
-        newest=_moment(newest[0][1]),
+        oldest=from_epoch_ms(oldest[0][1]),
+        newest=from_epoch_ms(newest[0][1]),
     )
-
-
-def _moment(ms: float) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

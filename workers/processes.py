@@ -6,13 +6,15 @@ A process that ends, however it ends, is gone from here within 15 seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import from_epoch_ms
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from workers.store import Store
 
@@ -72,8 +74,8 @@ def _process(who: str, record: Mapping[str, str]) -> Process:
         host=record["host"],
         pid=int(record["pid"]),
         version=record["version"],
-        started_at=_moment(record["started"]),
-        seen_at=_moment(record["seen"]),
+        started_at=from_epoch_ms(record["started"]),
+        seen_at=from_epoch_ms(record["seen"]),
         swept_at=_moment_if_any(record["swept"]),
         doorbell_at=_moment_if_any(record["doorbell"]),
         turns_by_doorbell=int(record["by_doorbell"]),
@@ -82,9 +84,5 @@ def _process(who: str, record: Mapping[str, str]) -> Process:
     )
 
 
-def _moment(ms: str) -> datetime:
-    return datetime.fromtimestamp(float(ms) / 1000, UTC)
-
-
 def _moment_if_any(ms: str) -> datetime | None:
-    return _moment(ms) if ms else None
+    return from_epoch_ms(ms) if ms else None

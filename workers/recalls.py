@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.errors import ConflictError, UnknownError
 from integration.recall import Attempt, Change, Recall, State
 from integration.stored import read_json
@@ -17,6 +17,7 @@ from workers.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from integration.recall import Filter
     from workers.lane import WakeUp
@@ -25,33 +26,25 @@ if TYPE_CHECKING:
 CHUNK = 200
 
 
-def _moment(ms: str | float) -> datetime:
-    return datetime.fromtimestamp(float(ms) / 1000, UTC)
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
-
-
 def _attempt(line: str) -> Attempt:
     fields = read_json(line)
     return Attempt(
-        started_at=_moment(fields["started_at"]),
+        started_at=from_epoch_ms(fields["started_at"]),
         seconds=fields.get("seconds") or 0.0,
         http_status=fields.get("http_status"),
         code=fields.get("code"),
         msg=fields.get("msg"),
         outcome=fields["outcome"],
-        recall_date=datetime.fromisoformat(fields["date"]) if "date" in fields else None,
+        recall_date=from_iso(fields["date"]) if "date" in fields else None,
         reason=fields.get("reason"),
-        next_at=_moment(fields["next"]) if "next" in fields else None,
+        next_at=from_epoch_ms(fields["next"]) if "next" in fields else None,
     )
 
 
 def attempt_line(attempt: Attempt) -> str:
     """Encode an attempt as the ledger keeps it: one line of JSON."""
     told: dict[str, Any] = {
-        "started_at": _ms(attempt.started_at),
+        "started_at": epoch_ms(attempt.started_at),
         "seconds": round(attempt.seconds, 4),
         "http_status": attempt.http_status,
         "code": attempt.code,
@@ -59,11 +52,11 @@ def attempt_line(attempt: Attempt) -> str:
         "outcome": attempt.outcome,
     }
     if attempt.recall_date is not None:
-        told["date"] = attempt.recall_date.isoformat(timespec="seconds")
+        told["date"] = iso_seconds(attempt.recall_date)
     if attempt.reason is not None:
         told["reason"] = attempt.reason
     if attempt.next_at is not None:
-        told["next"] = _ms(attempt.next_at)
+        told["next"] = epoch_ms(attempt.next_at)
     return orjson.dumps(told).decode()
 
 
@@ -76,7 +69,7 @@ def _attempts(record: Mapping[str, str]) -> tuple[Attempt, ...]:
 
 def _change(line: str) -> Change:
     at, state, reason = line.split("\t", 2)
-    return Change(at=_moment(at), state=State(state), reason=reason)
+    return Change(at=from_epoch_ms(at), state=State(state), reason=reason)
 
 
 def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
@@ -89,11 +82,11 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
         campaign_id=record["campaign"],
         customer_id=record["customer"],
         recall_telephone=record["telephone"],
-        recall_date=datetime.fromisoformat(record["date"]),
-        requested_date=datetime.fromisoformat(record["asked"]),
+        recall_date=from_iso(record["date"]),
+        requested_date=from_iso(record["asked"]),
         source=record["source"],
         route=record.get("route"),
-        created_at=_moment(record["created"]),
+        created_at=from_epoch_ms(record["created"]),
         attempts=_attempts(record),
         history=tuple(_change(line) for line in record["changes"].split("\n") if line),
         reason=record.get("reason") or None,
@@ -172,8 +165,8 @@ class Recalls:
         Raises UnknownError, and ConflictError when its state does not allow it or a newer request of
         the same customer is known.
         """
-        new_date = "" if date is None else date.isoformat(timespec="seconds")
-        score = "" if date is None else str(round(date.timestamp() * 1000))
+        new_date = "" if date is None else iso_seconds(date)
+        score = "" if date is None else str(epoch_ms(date))
         return self._settle(self._store.call("retry", recall_id, reason, new_date, score))
 
     def cancel(self, recall_id: str, reason: str) -> tuple[WakeUp, ...]:

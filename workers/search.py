@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import epoch_ms, from_epoch_ms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from integration.recall import Filter, State
     from workers.store import Store
@@ -103,7 +105,7 @@ class Search:
         """Look at the next recalls, `STEP` at most, for at most `want` that fit."""
         asked = {**spec, "below": cursor or "", "want": want, "most": STEP}
         ids, last, created = self._store.call("search", orjson.dumps(asked))
-        back_to = datetime.fromtimestamp(int(created) / 1000, UTC) if created else None
+        back_to = from_epoch_ms(created) if created else None
         return Found(ids=tuple(ids), next=last or None, back_to=back_to)
 
     def _timer(self, budget_seconds: float | None) -> Callable[[], bool]:
@@ -117,7 +119,7 @@ def _is_indexed(which: Filter) -> bool:
 
 
 def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
+    return None if moment is None else epoch_ms(moment)
 
 
 def _states(which: Filter) -> list[State] | None:

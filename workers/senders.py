@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from integration.clock import epoch_seconds, from_epoch_ms, from_epoch_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from workers.store import Store
 
@@ -55,7 +57,7 @@ class Senders:
         Raises StoreAwayError.
         """
         wanted = list(names)
-        last = int(now.timestamp()) // 3600
+        last = int(epoch_seconds(now)) // 3600
         hours = range(last - HOURS + 1, last + 1)
         fields = [f"{what}:{name}" for name in wanted for what in ("taken", "refused")]
 
@@ -66,7 +68,7 @@ class Senders:
         rows = self._store.pipelined(queue) if fields else []
         found: dict[str, list[Hour]] = {name: [] for name in wanted}
         for hour, row in zip(hours, rows, strict=False):
-            at = datetime.fromtimestamp(hour * 3600, UTC)
+            at = from_epoch_seconds(hour * 3600)
             for index, name in enumerate(wanted):
                 taken, refused = (int(value or 0) for value in row[2 * index : 2 * index + 2])
                 found[name].append(Hour(at=at, taken=taken, refused=refused))
@@ -75,7 +77,7 @@ class Senders:
 
 def _heard(fields: Mapping[str, str]) -> Heard:
     def moment(name: str) -> datetime | None:
-        return datetime.fromtimestamp(int(fields[name]) / 1000, UTC) if fields.get(name) else None
+        return from_epoch_ms(fields[name]) if fields.get(name) else None
 
     return Heard(
         taken=moment("taken"),

@@ -9,9 +9,9 @@ minute is the difference of two notes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from integration.clock import epoch_seconds, from_epoch_seconds
 from integration.recall import State
 from integration.stored import read_json
 from integration.tally import PUSH_UNIT, RESULTS
@@ -19,6 +19,7 @@ from integration.wolkvox import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from workers.store import Store
 
@@ -115,7 +116,7 @@ class Series:
 
 
 def _minute(moment: datetime) -> int:
-    return int(moment.timestamp()) // 60
+    return int(epoch_seconds(moment)) // 60
 
 
 def _pace(minutes: int, values: Iterable[str | None]) -> Pace:
@@ -146,7 +147,7 @@ def _made(minute: int, counts: Mapping[str, int]) -> Minute:
         return {key.removeprefix(start): by for key, by in counts.items() if key.startswith(start)}
 
     return Minute(
-        at=datetime.fromtimestamp(minute * 60, UTC),
+        at=from_epoch_seconds(minute * 60),
         deliveries=family("results"),
         admitted=counts.get("admitted", 0),
         pushes=family("pushes"),

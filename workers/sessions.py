@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import from_epoch_ms
 from integration.stored import read_json
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Sessions:
             name=fields["name"],
             role=fields["role"],
             mark=fields["mark"],
-            began_at=datetime.fromtimestamp(fields["began"] / 1000, UTC),
+            began_at=from_epoch_ms(fields["began"]),
             left=timedelta(milliseconds=max(0, left_ms)),
         )
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
+from integration.clock import from_iso, iso_seconds
 from integration.redaction import mask_outbound
 
 if TYPE_CHECKING:
@@ -112,15 +113,15 @@ class Message:
             "phase": self.phase,
             "kind": self.kind,
             "subject": self.subject,
-            "since": self.since.astimezone(UTC).isoformat(timespec="seconds"),
-            "at": self.at.astimezone(UTC).isoformat(timespec="seconds"),
+            "since": iso_seconds(self.since.astimezone(UTC)),
+            "at": iso_seconds(self.at.astimezone(UTC)),
             "values": {name: harmless(value) for name, value in self.values.items()},
         }
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Message:
         """Read back what `to_fields` gave."""
-        moments = {name: datetime.fromisoformat(fields[name]) for name in ("since", "at")}
+        moments = {name: from_iso(fields[name]) for name in ("since", "at")}
         return cls(**{**fields, **moments})
 
 

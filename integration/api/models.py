@@ -7,7 +7,7 @@ caller reads when it is not.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from integration.clock import from_epoch_ms, from_iso, iso_milliseconds, iso_seconds
 from integration.recall import State
 from integration.stored import read_json
 
@@ -45,14 +46,6 @@ _ISO_MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d
 _LIMIT_WORDS = f"a whole number from 1 to {MOST_ITEMS}"
 
 
-def _iso_seconds(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
-
-
-def _iso_milliseconds(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
-
-
 def _whole_number(value: object) -> object:
     # A query holds text; int() would also read "1_0", " 5 " and digits of other scripts.
     if (
@@ -73,8 +66,8 @@ def _iso_moment(value: object) -> object:
 
 
 _DateTime = WithJsonSchema({"type": "string", "format": "date-time"})
-Seconds = Annotated[datetime, PlainSerializer(_iso_seconds, return_type=str), _DateTime]
-Milliseconds = Annotated[datetime, PlainSerializer(_iso_milliseconds, return_type=str), _DateTime]
+Seconds = Annotated[datetime, PlainSerializer(iso_seconds, return_type=str), _DateTime]
+Milliseconds = Annotated[datetime, PlainSerializer(iso_milliseconds, return_type=str), _DateTime]
 
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)]
 Text = _Line | float
@@ -236,10 +229,7 @@ def _aware_moment(value: object) -> object:
         return value
     if not isinstance(value, str):
         raise ValueError("a text")  # noqa: TRY004 (pydantic reports this kind)
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError("a zone")
-    return moment
+    return from_iso(value)
 
 
 class PauseAsked(Asked):
@@ -331,8 +321,8 @@ class ParkedShown(Shown):
             route=record["route"] or None,
             account=record["account"] or None,
             reason=ParkedReason(field=record["field"], found=record["found"], allowed=record["allowed"]),
-            parked_at=datetime.fromtimestamp(int(record["at"]) / 1000, UTC),
-            received_at=datetime.fromisoformat(record["received"]),
+            parked_at=from_epoch_ms(record["at"]),
+            received_at=from_iso(record["received"]),
             event=event["data"],
         )
 

@@ -12,6 +12,7 @@ from integration import render
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import Message, words_of
 from integration.alerts.rules import rule_words
+from integration.clock import iso_seconds
 from integration.commands.session import (
     AsWritten,
     Session,
@@ -90,7 +91,7 @@ def _fields(alert: Alert) -> dict[str, Any]:
     return {
         "kind": alert.kind,
         "subject": alert.subject,
-        "since": alert.since.isoformat(timespec="seconds"),
+        "since": iso_seconds(alert.since),
         "told": alert.on,
         "channels": sorted(alert.channels),
         "values": dict(alert.values),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import request, url_for
 from flask_babel import gettext as _
 
+from integration.clock import read_iso
 from integration.dashboard.account_words import quota_words, state_options, state_word, weekdays
 from integration.dashboard.ledger_words import in_words
 from integration.dashboard.overview import overview
@@ -164,12 +165,9 @@ def _until(desk: Desk, name: str, chosen: str) -> datetime | None:
         return moment + timedelta(minutes=_MINUTES[chosen])
     if chosen == "morning":
         return _morning(desk, name)
-    try:
-        told = datetime.fromisoformat(request.form.get("until", ""))
-    except ValueError:
-        return None
-    until = told if told.tzinfo else told.replace(tzinfo=zone_of(desk.config, name))
-    return until if chosen == "at" and moment < until <= moment + MOST_PAUSE else None
+    until = read_iso(request.form.get("until", ""), zone_of(desk.config, name))
+    is_possible = until is not None and moment < until <= moment + MOST_PAUSE
+    return until if chosen == "at" and is_possible else None
 
 
 @role("operator")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import abort, request, url_for
@@ -11,6 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 
+from integration.clock import read_iso
 from integration.dashboard import reasons, shown
 from integration.dashboard.pages import note, page
 from integration.dashboard.roles import role, signed_in
@@ -53,7 +53,7 @@ def deliveries(desk: Desk) -> Response:
         found = desk.arrivals.page(
             sources,
             result=asked["result"] or None,
-            until=_moment(asked["until"], zone),
+            until=read_iso(asked["until"], zone),
             cursor=request.args.get("cursor") or None,
             limit=PAGE_SIZE,
         )
@@ -85,15 +85,6 @@ def _asked(desk: Desk) -> dict[str, str]:
 def _older(asked: Mapping[str, str], cursor: str | None) -> str | None:
     filters: dict[str, Any] = {name: value for name, value in asked.items() if value}
     return url_for("dashboard.deliveries", **filters, cursor=cursor) if cursor else None
-
-
-def _moment(text: str, zone: Any) -> datetime | None:
-    """Read the field of a date and time, on the zone's clock; nothing where it is none."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=zone)
 
 
 def _told(arrival: Arrival) -> str:

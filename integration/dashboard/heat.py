@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
+from integration.clock import epoch_seconds, from_epoch_seconds
 from integration.schedule import is_open
 
 if TYPE_CHECKING:
@@ -131,11 +132,11 @@ class Heat:
 
 
 def _half_hour(moment: datetime) -> int:
-    return int(moment.timestamp() // HALF.total_seconds())
+    return int(epoch_seconds(moment) // HALF.total_seconds())
 
 
 def _moment(half_hour: int) -> datetime:
-    return datetime.fromtimestamp(half_hour * HALF.total_seconds(), UTC)
+    return from_epoch_seconds(half_hour * HALF.total_seconds())
 
 
 def _by_hour(found: Iterable[_Local]) -> dict[int, list[_Local]]:

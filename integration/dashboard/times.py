@@ -13,6 +13,8 @@ from babel.dates import format_datetime, format_timedelta
 from flask_babel import get_locale
 from markupsafe import Markup
 
+from integration.clock import iso_seconds
+
 if TYPE_CHECKING:
     from integration.config import Config
 
@@ -59,7 +61,7 @@ def when(moment: datetime | None, zone: tzinfo) -> str:
         return ""
     whole = format_datetime(moment, _WITH_ZONE, tzinfo=zone, locale=get_locale())
     return Markup('<time datetime="{}" title="{}">{} <small>{}</small></time>').format(
-        moment.astimezone(UTC).isoformat(timespec="seconds"), whole, clock(moment, zone), ago(moment)
+        iso_seconds(moment.astimezone(UTC)), whole, clock(moment, zone), ago(moment)
     )
 
 

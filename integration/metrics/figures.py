@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from integration.clock import from_epoch_ms
 from integration.recall import State
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def read_figures(desk: Desk) -> Figures:
     return Figures(
         counts=desk.counts(),
         accounts=views,
-        outlooks=desk.outlooks([v for v in views if v.queued], datetime.fromtimestamp(now_ms / 1000, UTC)),
+        outlooks=desk.outlooks([v for v in views if v.queued], from_epoch_ms(now_ms)),
         sources=desk.senders.heard(desk.config.sources),
         recalls=dict(zip(map(str, State), recalls, strict=True)),
         parked=parked,

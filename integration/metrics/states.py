@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from integration.clock import epoch_seconds
 from integration.config import RULE_KINDS
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _of_sources(figures: Figures) -> Iterator[Metric]:
     )
     for name, source in figures.sources.items():
         if source.taken is not None:
-            taken.add_metric((name,), source.taken.timestamp())
+            taken.add_metric((name,), epoch_seconds(source.taken))
     yield taken
 
 

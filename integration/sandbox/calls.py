@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.clock import iso_milliseconds
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -72,7 +74,7 @@ class Received:
 
 def iso(moment: datetime) -> str:
     """Write a moment as the sandbox shows it: UTC, to the millisecond."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso_milliseconds(moment).replace("+00:00", "Z")
 
 
 def json_value(body: bytes) -> Any:
