@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def path_of(name: str) -> Path:
+def path_of(name: str, root: Path = ROOT) -> Path:
     """Return the path of a test file, in whichever tier it stands; names are unique. Raise LookupError."""
-    found = [*(ROOT / "tests").rglob(name)]
+    found = [*(root / "tests").rglob(name)]
     if len(found) != 1:
         raise LookupError(f"{name}: {len(found)} files of this name")
-    return found[0].relative_to(ROOT)
+    return found[0].relative_to(root)
 
 
 @dataclass(frozen=True, slots=True)

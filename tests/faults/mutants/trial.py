@@ -60,7 +60,7 @@ class Copy:
 
     def run(self, tests: Sequence[str], seconds: float) -> tuple[int | None, str]:
         """Run tests until the first fails. Gives pytest's status, None when it did not end, and what it said."""
-        paths = [_path(test) for test in tests]
+        paths = [self._path(test) for test in tests]
         options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rfE"]
         said = self.root / "said"
         status = said.with_name("said.status")
@@ -75,6 +75,10 @@ class Copy:
             return None, said.read_text("utf-8", "replace")
         found = int(status.read_text()) if status.exists() else -1
         return found, said.read_text("utf-8", "replace")
+
+    def _path(self, test: str) -> str:
+        file, colons, name = test.partition("::")
+        return f"{path_of(file, self.root)}{colons}{name}"
 
     def try_out(self, mutant: Mutant) -> Verdict:
         """Take the guard out, run its tests, then put it back."""
@@ -116,11 +120,6 @@ class Copy:
             broken = _NO_TEST.search(said)
             return Verdict(guard=mutant.guard, trouble=broken[0] if broken else said[-300:])
         return Verdict(guard=mutant.guard)
-
-
-def _path(test: str) -> str:
-    file, colons, name = test.partition("::")
-    return f"{path_of(file)}{colons}{name}"
 
 
 def _forget_compiled(files: Iterable[Path]) -> None:
