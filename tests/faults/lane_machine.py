@@ -29,7 +29,7 @@ from workers.ledger import Keeping, Ledger
 from workers.processes import Processes
 from workers.pulse import Pulse
 from workers.recalls import Recalls
-from workers.store import Loss, Store
+from workers.store import Loss, Store, connect
 
 TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
@@ -191,7 +191,11 @@ class LaneMachine(RuleBasedStateMachine):
         self.clock = timedelta()
         self.full = False
         self.clock_went_back = False
-        self.stores = [Store(client, clock=self.store_ms, kind=kind) for kind in ("worker", "worker", "web")]
+        # Each store keeps a connection, and a pool counts those that it made.
+        self.stores = [
+            Store(connect(url_of(client)), clock=self.store_ms, kind=kind)
+            for kind in ("worker", "worker", "web")
+        ]
         self.store = self.stores[2]
         self.workers = [Lanes(store) for store in self.stores[:2]]
         self.used = 0
