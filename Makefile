@@ -1,12 +1,14 @@
-# make demo    see it work on this machine      make test    all tests, real store and worker
-# make check   style, types, layers, audit      make lock    write the lock files anew
+# make demo    see it work on this machine      make test      what protects a change, real store and worker
+# make check   style, types, layers, audit      make test-all  what `make test` left out, with crashes and faults
+# make lock    write the lock files anew        PYTHON=python3.12 works with each of them, in a .venv of its own
 # make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
 # make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=… RESTORES=1 SENTRY=1
 # make mutants one guard taken out at a time, and which test notices: ONLY="quiet time"
 # make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
 # make screenshots   a picture of every page into docs/screenshots, by a Chromium of this machine
 PYTHON ?= python3
-VENV := .venv
+# A Python that was asked for has an environment of its own, so that versions are tried side by side.
+VENV := .venv$(if $(filter file default,$(origin PYTHON)),,-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 ONCE ?=
 SECONDS ?= 60
@@ -17,10 +19,10 @@ QUICK ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots bench faults mutants fuzz check audit format lock clean
+.PHONY: help demo test test-all screenshots bench faults mutants fuzz check audit format lock clean
 
 help:
-	@sed -n '1,7s/^# //p' Makefile
+	@sed -n '1,8s/^# //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -47,8 +49,18 @@ $(VENV)/.installed-bench: requirements-bench.lock $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/ringback demo $(if $(ONCE),--once)
 
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest
+	@echo "Testing with $$($(BIN)/python -V) in $(VENV)"
+	@$(PYTEST) --dist worksteal -m "not thorough" tests/unit tests/integration tests/browser
+
+# What `make test` left out, and its property tests again with more examples. The crash points share what they
+# start, so that a file stays with one worker.
+test-all: $(VENV)/.installed-dev
+	@echo "Testing with $$($(BIN)/python -V) in $(VENV)"
+	@$(PYTEST) --dist loadfile -m "thorough or hypothesis" --hypothesis-profile thorough
+	@$(MAKE) --no-print-directory faults SECONDS=60
 
 screenshots: $(VENV)/.installed-dev
 	@cd tests && ../$(BIN)/python -m browser.screenshots $(ONLY)
@@ -93,4 +105,4 @@ lock: | $(BIN)/python
 	  --custom-compile-command "make lock" --python-version 3.11 --group bench --constraint requirements.lock -o requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

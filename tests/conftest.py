@@ -37,13 +37,15 @@ os.environ.pop("SENTRY_DSN", None)
 
 # No deadline: the machine is shared, and a slow example is no fault.
 settings.register_profile(
-    "ringback",
+    "quick",
+    max_examples=25,
     print_blob=True,
     derandomize=False,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("ringback")
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=200)
+settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)

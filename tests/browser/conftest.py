@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,16 @@ from browser.stage import PASSWORD, staged
 WHY = "no Chromium here: apt install chromium, or set CHROMIUM to the path of a Chrome"
 
 
+FOLDER = Path(__file__).parent
+
+
 def pytest_collection_modifyitems(items):
-    # A browser on a busy machine needs more patience than a function call.
+    """Give every test in a browser patience; those that are no smoke tests are left to `make test-all`."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(600))
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
+            if not item.get_closest_marker("smoke"):
+                item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")

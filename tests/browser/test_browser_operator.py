@@ -43,6 +43,7 @@ def tab_to(guest, words, most=120):
     raise AssertionError(f"Tab does not lead to {words}")
 
 
+@pytest.mark.smoke
 def test_a_dead_recall_is_found_read_mended_retried_and_seen_accepted_without_reloading(someone, stage):
     recall = dead(stage, "why-not-called")
     guest = someone("olga")
@@ -61,6 +62,7 @@ def test_a_dead_recall_is_found_read_mended_retried_and_seen_accepted_without_re
     stage.await_state(recall, "accepted")
 
 
+@pytest.mark.smoke
 def test_an_account_is_paused_with_a_reason_and_resumed(someone, stage):
     guest = someone("olga")
     guest.go("/accounts/lima")

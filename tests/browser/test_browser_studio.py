@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from browser.stage import soon
 from integration.processes import wait_until
 
@@ -23,6 +25,7 @@ def test_why_a_signature_failed_is_read_on_two_pages(someone, stage):
     )
 
 
+@pytest.mark.smoke
 def test_a_new_delivery_appears_without_reloading(someone, stage):
     guest = someone("olga")
     guest.go("/deliveries")

@@ -1,6 +1,6 @@
 """What the fuzzing tests share: how many examples, how bytes go bad, how long an answer may take.
 
-In `make test` each has a moment; `make fuzz SECONDS=… SEED=…` runs them round after round, each with other
+In `make test-all` each has a moment; `make fuzz SECONDS=… SEED=…` runs them round after round, each with other
 examples. What fails prints a blob that replays it, and `make fuzz` the seed of the round.
 """
 

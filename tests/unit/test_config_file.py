@@ -750,7 +750,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("secrets")
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.sampled_from(LEAVES),
     way=st.sampled_from(WAYS),
@@ -760,7 +760,7 @@ def test_what_looks_like_a_secret_is_quoted_nowhere_whatever_key_it_was_pasted_t
     assert secret not in told_about(folder, place, secret, way)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.sampled_from(SECRET_LEAVES),
     way=st.sampled_from(["text", "spaced", "list", "table", "env", "file", "line"]),
