@@ -15,6 +15,7 @@ import pytest
 
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of
 from support.alert_receivers import HttpReceiver, running
+from support.waiting import wait_until
 
 TESTS = Path(__file__).parent.parent
 ROUNDS = 3
@@ -89,13 +90,6 @@ def receiver():
         yield server
 
 
-def until(holds, seconds=60):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it does not come to that"
-        time.sleep(0.02)
-
-
 def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, receiver):
     seed = int(os.environ.get("SEED", random.randrange(10**6)))
     sys.stdout.write(f"SEED={seed}\n")
@@ -117,7 +111,7 @@ def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, re
                     receiver.answers = [500] * dice.randrange(2)
                     minders.kill_one()
                     minders.start()
-                until(lambda p=phase, n=number: len(ids(receiver, p)) >= n)
+                wait_until(lambda p=phase, n=number: len(ids(receiver, p)) >= n)
     finally:
         minders.end()
     assert [len(ids(receiver, phase)) for phase in ("begins", "is over")] == [ROUNDS, ROUNDS]

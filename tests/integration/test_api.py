@@ -24,6 +24,7 @@ from integration.rates import Rates
 from integration.receiver import receiver_blueprint
 from support import ENVIRON, as_bytes, make_desk, signed, two_accounts, write_config
 from support.openapi_check import check_answer
+from support.waiting import AT_ONCE_SECONDS
 from workers.desk import Desk
 from workers.store import Store, connect
 from workers.wakeup import WakeUpPublisher
@@ -913,7 +914,7 @@ def test_with_the_store_gone_everything_that_needs_it_is_503_at_once(lonely):
         started = time.monotonic()
         answer = web.open(method, path, **more)
         assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5"), path
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < AT_ONCE_SECONDS
     assert web.get("/v1/me").status_code == 200
 
 
@@ -923,7 +924,7 @@ def test_with_a_store_that_hangs_the_answer_comes_within_two_seconds(lonely):
     started = time.monotonic()
     assert web.ask().status_code == 503
     assert web.get("/v1/me", key="a-key-that-may-ask-little").status_code == 503
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < AT_ONCE_SECONDS
 
 
 def test_what_is_nowhere_is_a_problem(web):

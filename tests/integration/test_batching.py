@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +13,7 @@ import redis
 
 from integration.errors import StoreAwayError
 from support import form_delivery, make_desk, url_of
+from support.waiting import wait_until
 from workers import batching
 from workers.batching import MOST_CALLS, PATIENCE_SECONDS, RUN_BYTES, RUN_CALLS, ScriptBatcher, _Call, _runs
 from workers.ledger import admission_args
@@ -67,17 +67,10 @@ class Held:
         first = AtOnce(lambda: store.call("sweep", 1))
         assert self.began.wait(30)
         others = AtOnce(*acts)
-        until(lambda: len(store._batcher._waiting) == len(acts))
+        wait_until(lambda: len(store._batcher._waiting) == len(acts))
         self.go.set()
         assert first.result() == [[]]
         return others.result()
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -293,10 +286,10 @@ def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on
     first = AtOnce(lambda: ours.call("sweep", 1))
     assert began.wait(30)
     early = AtOnce(*[lambda: ours.call("sweep", 1)] * 5)
-    until(lambda: len(batcher._waiting) == 5)
+    wait_until(lambda: len(batcher._waiting) == 5)
     now[0] += PATIENCE_SECONDS * 2
     late = AtOnce(*[lambda: ours.call("sweep", 1)] * 3)
-    until(lambda: len(batcher._waiting) == 8)
+    wait_until(lambda: len(batcher._waiting) == 8)
     breaks.set()
     assert [str(told) for told in early.result()] == ["others waited for the store in vain"] * 5
     assert late.result() == ["done"] * 3

@@ -280,12 +280,12 @@ def test_up_takes_a_webhook_and_stops_on_ctrl_c(run, tmp_path):
         told = output.read_text()
         assert f"http://127.0.0.1:{port}/hooks/salesforce/{{url_key}}" in told
         assert ENVIRON["URL_KEY"] not in told
-        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).status == 200
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60).status == 200
         # Found through port and data folder alone, as from another terminal.
         (recall,) = run.json("send", "forms", str(body), PORT=str(port))["answer"]["recalls"]
         assert run.json("show", recall)["id"] == recall
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 0
+        assert running.wait(60) == 0
     finally:
         if running.poll() is None:
             running.kill()

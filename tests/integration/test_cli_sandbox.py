@@ -25,7 +25,7 @@ def running(*args):
     try:
         yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

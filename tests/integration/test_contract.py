@@ -15,6 +15,7 @@ import redis
 
 from support import account
 from support.real_web import RealWeb
+from support.waiting import AT_ONCE_SECONDS
 
 DATABASE = 14
 SECRET = "the-secret-of-a-header-7f3a"
@@ -52,7 +53,7 @@ class Web(RealWeb):
 
     def post(self, body, **headers):
         named = {"zapier_key": SECRET, "Content-Type": "application/json", **headers}
-        return httpx.post(f"{self.url}/hooks/named", content=body, headers=named, trust_env=False, timeout=10)
+        return httpx.post(f"{self.url}/hooks/named", content=body, headers=named, trust_env=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_a_thousand_bodies_that_dribble_in_keep_nobody_else_waiting(web, many_fi
         for number in range(5):
             started = time.monotonic()
             assert web.post(event(f"quick-{number}")).status_code == 202
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < AT_ONCE_SECONDS
 
 
 def test_a_form_cut_off_in_its_last_number_is_not_stored(web):

@@ -8,7 +8,8 @@ import pytest
 
 from integration.recall import Filter, State
 from integration.sandbox import Sandbox
-from support.plant import Plant, eventually
+from support.plant import Plant
+from support.waiting import wait_until
 from workers.drain import DRAIN_CALLS
 from workers.engine import SWEEP_DRAINS
 
@@ -37,14 +38,14 @@ def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(p
     for _ in range(2):
         plant.start_worker(WORKER_CONCURRENCY="2")
     total = EACH * len(NAMES)
-    eventually(lambda: len(pushed(plant)) == total, "all calls", 240)
+    wait_until(lambda: len(pushed(plant)) == total, 240, what="all calls")
     seen = Counter(dict.fromkeys(NAMES, 0))
     for name in pushed(plant):
         seen[name] += 1
         if max(seen.values()) < EACH:
             assert max(seen.values()) - min(seen.values()) <= 2 * DRAIN_CALLS, seen
     accepted = Filter(state=State.ACCEPTED)
-    eventually(lambda: sum(1 for _ in plant.desk.recalls.every(accepted)) == total, "all accepted")
+    wait_until(lambda: sum(1 for _ in plant.desk.recalls.every(accepted)) == total, 60, what="all accepted")
 
 
 def test_where_no_wake_up_was_published_every_queue_is_drained_though_few_threads_are_there(plant):
@@ -52,4 +53,4 @@ def test_where_no_wake_up_was_published_every_queue_is_drained_though_few_thread
         for name in NAMES:
             plant.ask(f"{name}-{n}", account=name)
     plant.start_worker(WORKER_CONCURRENCY="1")
-    eventually(lambda: set(pushed(plant)) == set(NAMES), "every queue")
+    wait_until(lambda: set(pushed(plant)) == set(NAMES), 60, what="every queue")

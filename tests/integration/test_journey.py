@@ -106,7 +106,7 @@ class System:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self.running:
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(10)
@@ -249,7 +249,7 @@ def test_a_warm_shutdown_ends_the_worker_in_order(tmp_path, valkey):
         worker = system.start("worker")
         system.await_state(system.ask("before"), "accepted")
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(20) == 0
+        assert worker.wait(60) == 0
 
 
 def raw(system, *parts):

@@ -58,7 +58,7 @@ def is_gone(pid: int) -> bool:
 
 
 def eventually(true: Callable[[], bool], what: str = "it") -> None:
-    wait_until(true, 20, what=what, every_seconds=0.01)
+    wait_until(true, 60, what=what, every_seconds=0.01)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_program_that_does_not_exist_is_refused_by_name():
 def test_a_program_is_looked_for_on_the_path_of_its_own_environment(tmp_path):
     (tmp_path / "tool").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "tool").chmod(0o755)
-    assert spawn(["tool"], env={"PATH": str(tmp_path)}).wait(20) == 3
+    assert spawn(["tool"], env={"PATH": str(tmp_path)}).wait(60) == 3
 
 
 def test_a_working_folder_that_does_not_exist_is_a_spawn_error(tmp_path):
@@ -95,7 +95,7 @@ def test_a_working_folder_that_does_not_exist_is_a_spawn_error(tmp_path):
 
 def test_a_child_reads_nothing_and_has_only_the_environment_it_was_given():
     code = "import os, sys; sys.exit(sys.stdin.read() != '' or os.environ.get('ONLY') != '1' or 'HOME' in os.environ)"
-    assert spawn(python(code), env={"ONLY": "1"}).wait(20) == 0
+    assert spawn(python(code), env={"ONLY": "1"}).wait(60) == 0
 
 
 def test_a_child_is_in_a_session_of_its_own(children):
@@ -125,7 +125,7 @@ def test_what_a_child_started_does_not_outlive_it(children):
     children.append(child)
     grandchild = int(child.output.readline())
     os.kill(child.pid, signal.SIGKILL)
-    assert child.wait(20) == -signal.SIGKILL
+    assert child.wait(60) == -signal.SIGKILL
     eventually(lambda: is_gone(grandchild))
 
 
@@ -218,7 +218,7 @@ def test_a_guardian_that_is_gone_is_replaced_and_told_everything():
 def test_a_signal_stops_everything_in_good_order(number):
     with another_supervisor(PARENT) as (process, children, grandchildren):
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stdout.read() == "stopped\n"
         assert is_gone(children[0])
         eventually(lambda: is_gone(grandchildren[0]))

@@ -33,6 +33,7 @@ from support import (
     two_accounts,
     write_config,
 )
+from support.waiting import wait_until
 from workers.desk import Desk
 from workers.store import Store, connect
 from workers.wakeup import WakeUpPublisher
@@ -166,10 +167,9 @@ def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path,
     import os
 
     os.utime(tmp_path / "ringback.toml", (later, later))
-    deadline = time.monotonic() + 10
-    while desk.config.sources["hubspot"].secrets[0].get_secret_value() != "a-new-secret-of-hubspot":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(
+        lambda: desk.config.sources["hubspot"].secrets[0].get_secret_value() == "a-new-secret-of-hubspot"
+    )
     assert web.post("hubspot", body, headers=headers).status_code == 401
     (told,) = web.refusals()
     assert [cause for cause, _ in told.findings] == ["retired secret"]
@@ -262,10 +262,7 @@ def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
 def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
     web = Receiving(make_desk(tmp_path, store), book=RefusalBook)
     web.forged()
-    deadline = time.monotonic() + 20
-    while not web.desk.arrivals.page(["hubspot"], result="refused").items:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: web.desk.arrivals.page(["hubspot"], result="refused").items)
 
 
 @pytest.mark.parametrize(

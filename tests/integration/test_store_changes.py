@@ -13,7 +13,8 @@ import pytest
 from integration.recall import State
 from integration.sandbox import Sandbox
 from support.members import LEASE, Member, World
-from support.plant import Plant, eventually
+from support.plant import Plant
+from support.waiting import wait_until
 from workers.lane import HELD, Claim
 
 WORK = 2.7
@@ -37,7 +38,7 @@ def a_call_that_the_copy_does_not_know(plant):
     plant.copy_store()
     plant.sandbox.add_rule(action="delay", seconds=WORK, times=1)
     plant.desk.resume("bogota")
-    eventually(plant.calls, "the first call")
+    wait_until(plant.calls, 60, what="the first call")
     return recall
 
 
@@ -50,11 +51,11 @@ def test_with_an_old_copy_put_back_running_workers_call_nobody_before_the_quiet_
     plant.desk = plant.fresh_desk()
     plant.desk.resume("bogota")
     view = plant.desk.account("bogota")
-    eventually(lambda: plant.desk.account("bogota").reason == HELD, "the reason")
+    wait_until(lambda: plant.desk.account("bogota").reason == HELD, 60, what="the reason")
     view = plant.desk.account("bogota")
     assert view.state == "waiting"
     assert back < view.until.timestamp() <= time.time() + 6
-    eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
+    wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
     first, *more = plant.calls()
     assert first < back
     assert more
@@ -64,19 +65,26 @@ def test_with_an_old_copy_put_back_running_workers_call_nobody_before_the_quiet_
     assert "went back" in plant.reports()[0]
 
 
+def remembered(path):
+    """The tick of the store that a worker's file holds."""
+    words = path.read_text().split() if path.exists() else []
+    return int(words[1]) if len(words) == 3 else 0
+
+
 @pytest.mark.timeout(180)
 def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(plant):
     seen = {"RINGBACK_SEEN_FILE": str(plant.folder / "seen")}
     plant.start_worker(**seen)
     recall = a_call_that_the_copy_does_not_know(plant)
-    # The claim is remembered with the next sweep.
-    time.sleep(1.0)
+    store = plant.desk.store
+    tick = int(store.client.hget(store.key("meta"), "tick"))
+    wait_until(lambda: tick <= remembered(plant.folder / "seen"), what="the sweep that remembers the claim")
     plant.kill_workers()
     back = plant.put_copy_back()
     plant.start_worker(**seen)
     plant.desk = plant.fresh_desk()
     plant.desk.resume("bogota")
-    eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
+    wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
     assert all(call < back or call >= back + 6 for call in plant.calls())
     assert plant.sandbox.stats()["overlaps"] == []
     assert len(plant.reports()) == 1
@@ -92,13 +100,13 @@ def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_
         plant.server.kill()
         plant.server.start()
         plant.desk.bind()
-        eventually(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), "all recalls")  # noqa: B023
+        wait_until(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), 60, what="all recalls")  # noqa: B023
     plant.kill_workers()
     plant.server.kill()
     plant.server.start()
     plant.start_worker(RINGBACK_SEEN_FILE=str(plant.folder / "seen"))
     last = plant.ask("last")
-    eventually(lambda: plant.state(last) is State.ACCEPTED, "the last one")
+    wait_until(lambda: plant.state(last) is State.ACCEPTED, 60, what="the last one")
     assert plant.reports() == []
     assert plant.sandbox.stats()["overlaps"] == []
 
@@ -124,7 +132,7 @@ class Pair(World):
                 and info["slave_repl_offset"] == self.client.info("replication")["master_repl_offset"]
             )
 
-        eventually(same, "the replica")
+        wait_until(same, 60, what="the replica")
 
     def fail_over(self, *members):
         """Let the replica take over as it is; the primary is gone."""

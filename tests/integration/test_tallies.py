@@ -14,6 +14,7 @@ import pytest
 from integration.errors import StoreAwayError
 from integration.tally import ADMIT, PUSH_UNIT, Tally
 from support import url_of
+from support.waiting import wait_until
 from workers import tallies as tallies_module
 from workers.store import Store, connect
 from workers.tallies import Tallies
@@ -41,15 +42,6 @@ def counts(store):
     return {
         name: int(value) for name, value in found if not name.startswith(("histories:", "push ", "sweep "))
     }
-
-
-def eventually(holds, seconds=10.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 # --- in the process ----------------------------------------------------------------------------
@@ -136,7 +128,7 @@ def test_two_processes_count_into_one_sum(store):
 
 def test_counts_are_there_within_seconds_without_anybody_asking(store):
     counting(store).tally.count("x")
-    assert eventually(lambda: counts(store) == {"x": 1}), counts(store)
+    wait_until(lambda: counts(store) == {"x": 1})
 
 
 def test_a_reply_that_was_lost_does_not_count_twice(store, monkeypatch):
@@ -194,9 +186,9 @@ def test_a_thread_with_nothing_to_do_ends_and_the_next_count_starts_one(store, m
     monkeypatch.setattr(tallies_module, "IDLE_SECONDS", 0.1)
     process = counting(store)
     process.tally.count("x")
-    assert eventually(lambda: process.tallies._thread is None)
+    wait_until(lambda: process.tallies._thread is None)
     process.tally.count("x")
-    assert eventually(lambda: counts(store) == {"x": 2})
+    wait_until(lambda: counts(store) == {"x": 2})
 
 
 def test_a_thread_that_is_always_wanted_stays(store, monkeypatch):
@@ -208,7 +200,7 @@ def test_a_thread_that_is_always_wanted_stays(store, monkeypatch):
     assert process.tallies._thread.is_alive()
     assert store.keys("{ringback}:series:*"), "it notes quiet minutes too"
     process.tallies.let_end()
-    assert eventually(lambda: process.tallies._thread is None)
+    wait_until(lambda: process.tallies._thread is None)
 
 
 def test_the_last_outcome_of_each_source_is_remembered(store):
@@ -258,14 +250,15 @@ def test_an_accounts_calls_of_a_minute_lie_in_one_number(store):
 CHILD = """
 import os, sys, time
 sys.path[:0] = [{root!r}, {tests!r}, {tests!r} + "/integration"]
-from test_tallies import Counting
+from support.waiting import wait_until
+from test_tallies import Counting, counts
 process = Counting({url!r})
 process.tally.count("parent")
 process.tallies.flush()
 process.tally.count("parent, not yet sent")
 if os.fork() == 0:
     process.tally.count("child")
-    time.sleep(2.5)
+    wait_until(lambda: "child" in counts(process.store.client), 50)
     os._exit(0)
 os.wait()
 {end}

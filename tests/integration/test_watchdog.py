@@ -18,7 +18,8 @@ from integration.embedded import broker_url_for
 from integration.metrics.figures import read_figures
 from integration.recall import State
 from integration.sandbox import Sandbox
-from support.plant import Plant, eventually
+from support.plant import Plant
+from support.waiting import wait_until
 from workers.celery_app import app as ours
 
 LIMITS = "timeout_seconds = 2\nserver_limit_seconds = 1\n"
@@ -83,7 +84,7 @@ def worked_off(plant, celery, customer):
     recall = plant.ask(customer)
     # As the web does.
     celery.send_task("ringback.drain", args=plant.wake_up(), queue="ringback")
-    eventually(lambda: plant.state(recall) is State.ACCEPTED, "the recall")
+    wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
 
 
 def only_process(plant):
@@ -96,14 +97,14 @@ def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_a
     plant.start_worker(SENTRY_DSN=sentry.dsn)
     celery = as_an_operator(plant)
     worked_off(plant, celery, "before")
-    assert celery.control.cancel_consumer("ringback", reply=True, timeout=10)
-    assert celery.control.ping(timeout=10)
+    assert celery.control.cancel_consumer("ringback", reply=True, timeout=60, limit=1)
+    assert celery.control.broadcast("ping", reply=True, timeout=60, limit=1)
 
     def deaf():
         worked_off(plant, celery, f"c{time.monotonic_ns()}")
         return only_process(plant).deaf_since is not None
 
-    eventually(deaf, "the deafness", 120)
+    wait_until(deaf, 120, what="the deafness")
     process = only_process(plant)
     assert process.turns_by_sweep >= 3
     assert process.deaf_since > process.doorbell_at
@@ -112,13 +113,15 @@ def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_a
     plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
     plant.ask("slow")
     plant.ask("behind it")
-    eventually(lambda: "take no doorbells" in (plant.desk.account("bogota").reason or ""), "the reason")
-    eventually(lambda: len(sentry.told("takes no doorbells")) == 1, "the report")
+    wait_until(
+        lambda: "take no doorbells" in (plant.desk.account("bogota").reason or ""), 60, what="the reason"
+    )
+    wait_until(lambda: len(sentry.told("takes no doorbells")) == 1, 60, what="the report")
 
-    assert celery.control.add_consumer("ringback", reply=True, timeout=10)
+    assert celery.control.add_consumer("ringback", reply=True, timeout=60, limit=1)
     worked_off(plant, celery, "after")
-    eventually(lambda: only_process(plant).deaf_since is None, "the end of it")
-    eventually(lambda: len(sentry.told("takes doorbells again")) == 1, "the report of its end")
+    wait_until(lambda: only_process(plant).deaf_since is None, 60, what="the end of it")
+    wait_until(lambda: len(sentry.told("takes doorbells again")) == 1, 60, what="the report of its end")
     assert "take no doorbells" not in (plant.desk.account("bogota").reason or "")
     assert len(sentry.told("takes no doorbells")) == 1
     assert plant.sandbox.stats()["overlaps"] == []
@@ -128,5 +131,5 @@ def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_a
 def test_with_a_broker_that_nobody_listens_to_all_is_worked_off_by_the_sweep(plant):
     plant.start_worker(BROKER_URL=plant.server.url.replace("/0", "/9"))
     recalls = [plant.ask(f"c{n}") for n in range(5)]
-    eventually(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), "all recalls")
+    wait_until(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), 60, what="all recalls")
     assert plant.sandbox.stats()["overlaps"] == []

@@ -9,12 +9,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import redis
-
 from faults.chaos.cast import ROOT, procfile_line
 from integration.plan import request_from_fields
 from integration.processes import spawn
 from support import ENVIRON, account, make_desk
+from support.waiting import wait_until
 
 
 class Plant:
@@ -52,7 +51,7 @@ class Plant:
         with log.open("ab") as out:
             command = ["sh", "-c", f"exec {procfile_line('worker')}"]
             self.workers.append(spawn(command, env=environ, cwd=ROOT, output=out))
-        eventually(lambda: b" ready" in log.read_bytes(), "the worker")
+        wait_until(lambda: b" ready" in log.read_bytes(), 60, what="the worker")
         return self.workers[-1]
 
     def kill_workers(self):
@@ -85,6 +84,11 @@ class Plant:
         self.server.kill()
         shutil.copytree(self.server.folder, self.copy_folder, ignore=shutil.ignore_patterns("*.sock"))
         self.server.start()
+        wait_until(self._reaches_the_store, what="the store")
+
+    def _reaches_the_store(self):
+        self.desk.bind()
+        return True
 
     def put_copy_back(self):
         """Let the store go on with the copy; gives when, in epoch seconds."""
@@ -101,15 +105,3 @@ class Plant:
     def reports(self):
         lines = [line for log in self.logs for line in log.read_text("utf-8", "replace").splitlines()]
         return [line for line in lines if "the store lost some of its history" in line]
-
-
-def eventually(holds, what, seconds=60.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if holds():
-                return
-        except redis.RedisError:
-            pass
-        time.sleep(0.02)
-    raise AssertionError(f"{what}: not after {seconds:g} s")
