@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +14,7 @@ from integration.plan import Pending, request_from_fields
 from integration.recall import State
 from integration.sandbox import Sandbox
 from support import ENVIRON, SOURCES_AND_ROUTES, account, url_of, write_config
+from support.waiting import wait_until
 from workers import engine as engine_module
 from workers.drain import DRAIN_CALLS
 from workers.engine import SWEEP_DRAINS, Engine
@@ -117,15 +117,6 @@ def works(tmp_path, store):
         works.engine.stop()
 
 
-def eventually(holds, seconds=10.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_a_wake_up_has_its_lane_drained(works):
     recall = works.ask()
     assert works.wake_ups.lanes == [works.lane]
@@ -141,7 +132,7 @@ def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
     works.later(2)
     works.engine._sweep_lanes()
     hearing = works.engine.pulse.hearing
-    assert eventually(lambda: (hearing.taken, hearing.swept) == (1, 1))
+    wait_until(lambda: (hearing.taken, hearing.swept) == (1, 1))
 
 
 def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
@@ -150,7 +141,7 @@ def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
     def seen():
         return [process.swept_at is not None for process in works.desk.processes.all()] == [True]
 
-    assert eventually(seen)
+    wait_until(seen)
 
 
 def test_a_drain_that_leaves_work_behind_publishes_a_wake_up(works):
@@ -202,7 +193,7 @@ def test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself(works):
     recall = works.ask()
     works.later(2)
     works.engine._sweep_lanes()
-    assert eventually(lambda: works.state(recall) is State.ACCEPTED)
+    wait_until(lambda: works.state(recall) is State.ACCEPTED)
     # And publishes it again: whether that is taken says how the consumers are.
     assert works.wake_ups.lanes == [works.lane] * 2
 
@@ -216,7 +207,7 @@ def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
     assert works.wake_ups.lanes == [works.lane]
     assert works.state(recall) is State.QUEUED
     works.engine._sweep_lanes()
-    assert eventually(lambda: works.state(recall) is State.ACCEPTED)
+    wait_until(lambda: works.state(recall) is State.ACCEPTED)
 
 
 def test_the_sweep_drains_a_few_lanes_at_a_time(works, monkeypatch):
@@ -232,7 +223,7 @@ def test_the_sweep_drains_a_few_lanes_at_a_time(works, monkeypatch):
         works.engine._sweep_lanes()
         assert len(works.wake_ups.published) == SWEEP_DRAINS
     going.set()
-    assert eventually(lambda: all(each.done() for each in works.engine._draining))
+    wait_until(lambda: all(each.done() for each in works.engine._draining))
     works.engine._sweep_lanes()
     assert set(works.wake_ups.lanes) == set(lanes)
 
@@ -245,7 +236,7 @@ def test_a_thread_of_the_sweep_is_free_again_whatever_became_of_its_drain(works,
     works.ask()
     works.later(2)
     works.engine._sweep_lanes()
-    assert eventually(lambda: works.engine._room() == SWEEP_DRAINS)
+    wait_until(lambda: works.engine._room() == SWEEP_DRAINS)
 
 
 def test_one_sweep_finds_every_lane_that_is_due(works):
@@ -304,7 +295,7 @@ def test_the_sweep_takes_up_work_by_itself(works):
     recall = works.ask()
     works.later(2)
     works.engine.start()
-    assert eventually(lambda: works.state(recall) is State.ACCEPTED)
+    wait_until(lambda: works.state(recall) is State.ACCEPTED)
 
 
 def test_what_is_old_is_purged_until_nothing_old_is_left(works, monkeypatch):
@@ -319,7 +310,7 @@ def test_what_is_old_is_purged_until_nothing_old_is_left(works, monkeypatch):
         works.engine._purge()
         return works.store.client.zcard(key("parked")) == 0
 
-    assert eventually(purged)
+    wait_until(purged)
 
 
 def test_purging_rests_for_a_minute(works, monkeypatch):
