@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from integration.diagnosis.findings import shown_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -17,7 +19,6 @@ _MATTERS = (
 )  # fmt: skip
 _MOST_HEADERS = 20
 _LONGEST = 64
-_NOT_NAME = re.compile(r"[^a-z0-9_-]")
 _NOT_TYPE = re.compile(r"[^a-z0-9.+/_-]")
 _NOT_METHOD = re.compile(r"[^A-Z]")
 
@@ -67,7 +68,7 @@ def refused(  # noqa: PLR0913  (a request has these parts)
 
 def names_that_matter(headers: Mapping[str, str]) -> tuple[str, ...]:
     """Give the names of the headers that a proof, a proxy or a body's reading rests on."""
-    named = (_NOT_NAME.sub("", name)[:_LONGEST] for name in headers if any(word in name for word in _MATTERS))
+    named = (shown_name(name) for name in headers if any(word in name for word in _MATTERS))
     return tuple(sorted(named))[:_MOST_HEADERS]
 
 

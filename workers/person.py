@@ -14,6 +14,7 @@ import orjson
 from integration.recall import Filter
 from integration.stored import read_json
 from workers.content import CHUNK, Content, body_of
+from workers.ledger import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from integration.recall import Recall
     from workers.recalls import Recalls
     from workers.store import Store
-
-DAY_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

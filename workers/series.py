@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from integration.clock import epoch_seconds, from_epoch_seconds
-from integration.recall import State
+from integration.recall import ENDS
 from integration.stored import read_json
 from integration.tally import PUSH_UNIT, RESULTS
 from integration.wolkvox import Kind
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
     from workers.store import Store
 
-_ENDS = (s for s in State if s not in {State.QUEUED, State.PUSHING})
 TOTALS: Final = (
     "admitted",
     *(f"results:{name}" for name in RESULTS),
     *(f"pushes:{name}" for name in (*Kind, "worker lost")),
-    *(f"ended:{state}" for state in _ENDS),
+    *(f"ended:{state}" for state in ENDS),
 )
 MOST_MINUTES: Final = 24 * 60
 MOST_PACE_MINUTES: Final = 60

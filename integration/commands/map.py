@@ -26,6 +26,7 @@ from integration.commands.session import (
 from integration.delivery import headers_of
 from integration.errors import UnmappableError
 from integration.mapping import RouteBook
+from integration.problems import MAX_BODY_BYTES
 from integration.schedule import parse_moment
 from integration.sources import SOURCES
 from integration.way import Sample, whole_way
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from integration.config import Source
 
-MOST_BYTES = 1024 * 1024
 _TYPES_BY_NAME = {
     ".json": "application/json",
     ".xml": "text/xml; charset=utf-8",
@@ -94,9 +94,11 @@ def map_sample(session: Session, /, source: str, file: IO[bytes], *, as_json: bo
 
 
 def _sample(session: Session, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:
-    body = file.read(MOST_BYTES + 1)
-    if len(body) > MOST_BYTES:
-        raise click.BadParameter(f"more than {MOST_BYTES} bytes, which would be refused", param_hint="FILE")
+    body = file.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise click.BadParameter(
+            f"more than {MAX_BODY_BYTES} bytes, which would be refused", param_hint="FILE"
+        )
     now = _moment(given["at"])
     headers = None if given["headers"] is None else _headers(given["headers"])
     url = given["url"] or signed_address(source, headers or {}, session.environ)

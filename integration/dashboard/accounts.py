@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import request, url_for
 from flask_babel import gettext as _
 
+from integration.api.accounts import is_pause_end
 from integration.clock import read_iso
 from integration.dashboard.account_words import quota_words, state_options, state_word, weekdays
 from integration.dashboard.ledger_words import in_words
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PAGE_SIZE: Final = 50
 LONGEST_REASON: Final = 200
-MOST_PAUSE: Final = timedelta(days=366)
 MORNING: Final = time(8)
 _MINUTES: Final = {"15": 15, "60": 60, "240": 240}
 
@@ -166,7 +166,7 @@ def _until(desk: Desk, name: str, chosen: str) -> datetime | None:
     if chosen == "morning":
         return _morning(desk, name)
     until = read_iso(request.form.get("until", ""), zone_of(desk.config, name))
-    is_possible = until is not None and moment < until <= moment + MOST_PAUSE
+    is_possible = until is not None and is_pause_end(until, moment)
     return until if chosen == "at" and is_possible else None
 
 

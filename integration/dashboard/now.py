@@ -13,6 +13,7 @@ from integration.dashboard.roles import signed_in
 from integration.dashboard.standings import standing
 from integration.dashboard.times import hour_and_minute, zone_of
 from integration.metrics.figures import memory_of
+from integration.tally import TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,6 @@ MINUTES: Final = 60
 MOST_IN_NEED: Final = 8
 MOST_QUOTAS: Final = 6
 _MIB: Final = 1024 * 1024
-TAKEN: Final = frozenset({"admitted", "again"})
 
 
 @signed_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 from integration.diagnosis.findings import Finding, Guess
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST = 256 * 1024
-_BOM = b"\xef\xbb\xbf"
 
 
 def bodies(body: bytes) -> tuple[Guess, ...]:
@@ -38,8 +38,8 @@ def _others(body: bytes) -> Iterator[tuple[str, bytes]]:
     yield "white space at its ends", body.rstrip() + b"\r\n"
     yield "line ends", body.replace(b"\r\n", b"\n")
     yield "line ends", body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    yield "a byte order mark", body.removeprefix(_BOM)
-    yield "a byte order mark", _BOM + body
+    yield "a byte order mark", body.removeprefix(BOM_UTF8)
+    yield "a byte order mark", BOM_UTF8 + body
     yield from _transcoded(body)
     yield from _rewritten(body)
     yield "all of it: the signature is one of an empty body", b""

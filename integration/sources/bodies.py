@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -30,7 +31,6 @@ _XML_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?xml")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
 _UTF8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
-_BOM = b"\xef\xbb\xbf"
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _STORABLE = range(-(2**63), 2**64)
 _OPENING_BRACKET = re.compile(r"\[|%5b", re.IGNORECASE)
@@ -73,7 +73,7 @@ def read_json(body: bytes) -> Any:
     the last counts. An integer beyond 64 bits becomes the text of its digits: as a number it would be
     rounded, and a rounded customer id is another customer. Raises UnreadableError.
     """
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         raise UnreadableError("body", "nothing", "JSON")
     try:
@@ -132,7 +132,7 @@ def read_form(delivery: Delivery) -> dict[str, Any]:
 
 
 def _form_text(body: bytes) -> str:
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM_UTF8)
     if body.lstrip()[:1] in {b"{", b"["}:
         raise UnreadableError("form", "what looks like JSON", "content-type application/json for JSON")
     if b"\0" in body:  # it would have come as %00; as it is it tells of UTF-16
