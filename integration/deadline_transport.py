@@ -96,8 +96,8 @@ class Progress:
 
 # Linux only: how long the kernel may go on sending what is not acknowledged.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_ORDERLY_CLOSE = struct.pack("ii", 0, 0)
+_CLOSE_BY_RESET = struct.pack("ii", 1, 0)
+_CLOSE_IN_ORDER = struct.pack("ii", 0, 0)
 
 # What a socket says that would have to wait; a TLS connection may have to read before it writes.
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -122,7 +122,9 @@ class _Stream(httpcore.NetworkStream):
         self._may_read = 0
 
     def begin(self, progress: Progress) -> None:
-        """Start a call."""
+        """Start a call. From here on the connection is closed by reset."""
+        # Also a worker that is killed must leave nothing behind that the kernel goes on sending.
+        self._linger(_CLOSE_BY_RESET)
         self._progress = progress
         self._may_read = HEAD_LIMIT
         self._unsent.clear()
@@ -189,14 +191,17 @@ class _Stream(httpcore.NetworkStream):
         """Return True if something is there to read, be it the end of the connection."""
         return bool(self._poll.poll(0) or self._unpacked())
 
-    def close(self) -> None:
-        """Close it by reset."""
-        self._sock.close()
+    def end(self) -> None:
+        """Take note that nothing is under way. From here on the connection is closed by FIN."""
+        self._linger(_CLOSE_IN_ORDER)
 
-    def close_in_order(self) -> None:
-        """Close a connection on which nothing is under way, by FIN."""
+    def _linger(self, how: bytes) -> None:
+        # macOS refuses it where the server has closed meanwhile.
         with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ORDERLY_CLOSE)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+
+    def close(self) -> None:
+        """Close the connection."""
         self._sock.close()
 
 
@@ -323,15 +328,16 @@ class DeadlineTransport(httpx.BaseTransport):
             raise httpx.RemoteProtocolError("the answer is not whole HTTP") from None
         finally:
             self._used_at = self._clock()
-            if not keep:
-                connection.close()
-                self._connection = None
+            if keep:
+                connection.socket.end()
+            else:
+                self.close()
         return httpx.Response(progress.status or 0, headers=progress.headers, content=bytes(progress.body))
 
     def close(self) -> None:
-        """Close the connection, on which nothing is under way."""
+        """Close the connection."""
         if self._connection is not None:
-            self._connection.socket.close_in_order()
+            self._connection.close()
             self._connection = None
 
     def has_expired(self) -> bool:
@@ -428,8 +434,6 @@ def _connect(family: int, address: Address, seconds: float) -> socket.socket:
         sock.settimeout(seconds)
         sock.connect(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Also a worker that is killed must leave nothing behind that the kernel goes on sending.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         if _USER_TIMEOUT is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(GUARD_SECONDS * 1000))
     except BaseException:

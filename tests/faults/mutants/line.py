@@ -37,7 +37,7 @@ GUARDS = (
     mutant(
         "RST on close",
         "the kernel goes on sending what a killed worker wrote",
-        _TRANSPORT.statement("_connect", "_RESET_ON_CLOSE"),
+        _TRANSPORT.statement("begin", "_CLOSE_BY_RESET"),
         "test_wolkvox_http.py::test_a_call_given_up_is_closed_by_reset",
     ),
     mutant(
