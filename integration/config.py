@@ -616,8 +616,9 @@ class JsonSource(_Source):
     secrets: Annotated[tuple[Secret, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), description="a secret, or a list of them while rotating; none may be empty"
     )
-    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] | None = Field(
-        default=None, description='the name of a header, such as "X-Signature"'
+    # The web drops headers with `_` in their name.
+    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^`|~0-9A-Za-z-]+$")] | None = Field(
+        default=None, description='the name of a header without "_", such as "X-Signature"'
     )
     encoding: Literal["hex", "base64"] = Field(default="hex", description='"hex" or "base64"')
     prefix: Annotated[str, Field(pattern=r"^[ -~]*$")] = Field(

@@ -101,12 +101,11 @@ class Reply:
 
 @lru_cache(maxsize=1024)
 def header_name(name: str) -> str:
-    """Give a header's name as a delivery has it: in lower case, `_` as `-`.
+    """Return a header's name as a delivery has it: in lower case.
 
-    Between a web server and its application (CGI, WSGI) the two cannot be told apart, and some senders
-    let their users name a header `api_key`.
+    A delivery has no header with `_` in its name: the web drops those, since WSGI cannot tell `_` from `-`.
     """
-    return name.lower().replace("_", "-")
+    return name.lower()
 
 
 def signed_url(

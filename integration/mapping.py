@@ -104,7 +104,7 @@ class Headers(Mapping[str, str]):
         return name != self._secret and not _is_secret(name)
 
     def __getitem__(self, name: str) -> str:
-        name = header_name(name)
+        name = header_name(name).replace("_", "-")  # a template may write `headers.x_team`
         if not self._is_shown(name):
             raise KeyError(name)
         return self._given[name]

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from integration.config import HubspotSource
-from integration.delivery import Delivery, delivery_id, header_name, signed_url
+from integration.delivery import Delivery, delivery_id, signed_url
 from integration.errors import UnreadableError, UnsupportedTypeError
 from integration.intake import TITLES
 from integration.problems import problem
@@ -79,7 +79,7 @@ def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
     """Return a request's headers by their names in a delivery, from WSGI's environ (PEP 3333)."""
     headers = {
-        header_name(key[5:]): value
+        key[5:].lower().replace("_", "-"): value
         for key, value in environ.items()
         if key.startswith("HTTP_") and key not in _NOT_HEADERS
     }

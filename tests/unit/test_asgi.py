@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 import time
 
@@ -220,6 +221,20 @@ def test_a_header_sent_twice_is_joined_and_the_path_stays_as_it_was():
     assert environ["RAW_URI"] == "/hooks/a%20b?x=%3A"
 
 
+def test_a_header_with_an_underscore_does_not_reach_the_application():
+    headers = (
+        (b"x_signature", b"forged"),
+        (b"x-signature", b"real"),
+        (b"X_Signature", b"forged"),
+        (b"x_forwarded_for", b"203.0.113.9"),
+        (b"content_type", b"text/html"),
+        (b"content_length", b"7"),
+    )
+    environ = wsgi_environ(scope(*headers), b"")
+    assert environ["HTTP_X_SIGNATURE"] == "real"
+    assert not {"HTTP_X_FORWARDED_FOR", "CONTENT_TYPE", "CONTENT_LENGTH"} & environ.keys()
+
+
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
@@ -264,4 +279,5 @@ def test_the_server_is_told_that_it_may_start_and_stop():
         said.append(message["type"])
 
     asyncio.run(Gate(echo)({"type": "lifespan"}, receive, send))
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

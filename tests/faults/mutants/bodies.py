@@ -46,7 +46,7 @@ GUARDS = (
     mutant(
         "a body is bounded in time",
         "one byte a second holds a connection for days",
-        _ASGI.argument("_gather", "_Limit", 0, to="3600"),
+        _ASGI.argument("_read", "timeout", 0, to="3600"),
         "test_asgi.py::test_a_body_that_does_not_come_is_given_up_on",
     ),
     mutant(
