@@ -197,6 +197,8 @@ HEAD = POST_KEYED + b" HTTP/1.1\r\nHost: x\r\n" + JSON
         HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
         HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + SMUGGLED,
         HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
         HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
         HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;x\r\n{}\r\n0\r\n\r\n" + SMUGGLED,
@@ -209,7 +211,7 @@ HEAD = POST_KEYED + b" HTTP/1.1\r\nHost: x\r\n" + JSON
         HEAD + b"Host: y\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
         POST_KEYED + b" HTTP/1.1\r\n" + JSON + b"Content-Length: 0\r\n\r\n" + SMUGGLED,
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_a_request_whose_end_is_in_doubt_is_the_last_of_its_connection(web, sent):
     """So nothing that follows it can be taken for the request of the next one behind the same proxy."""

@@ -57,7 +57,7 @@ GUARDS = (
     ),
     mutant(
         "requests that two servers read in two ways",
-        "two lengths, or a length and chunks, pass",
+        "two hosts, or two transfer codings, pass",
         _ASGI.condition("_require_one_reading", "fault"),
         "test_asgi.py::test_what_can_be_read_in_two_ways_reaches_nobody",
     ),
