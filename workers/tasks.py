@@ -70,6 +70,8 @@ def _prepare(**_: Any) -> None:
     """Compose the engine before the worker connects to anything; what is wrong ends it, plainly."""
     global _engine  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
     try:
+        # Celery asks for it later, and the first lines come before.
+        _set_up_logging()
         use_broker(os.environ)
         _engine = make_engine(os.environ)
     except RingbackError as error:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 import redis
 from kombu import Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
+from faults.chaos.cast import ROOT, procfile_line
+from integration.processes import free_port, spawn
+from support import ENVIRON, write_config
+from support.waiting import wait_until
 from workers import tasks
 from workers.celery_app import app
 from workers.lane import WakeUp
@@ -30,6 +37,26 @@ def broker(valkey, raw):
     url = f"{valkey.url.rsplit('/', 1)[0]}/9"
     with app.connection(url, transport_options=app.conf.broker_transport_options) as connection:
         yield connection
+
+
+def test_a_worker_logs_in_its_form_from_the_first_line_on(tmp_path):
+    log = tmp_path / "worker.log"
+    environ = {
+        **os.environ,
+        **ENVIRON,
+        "RINGBACK_CONFIG": str(write_config(tmp_path)),
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    environ.pop("BROKER_URL", None)
+    with log.open("wb") as out:
+        worker = spawn(["sh", "-c", f"exec {procfile_line('worker')}"], env=environ, cwd=ROOT, output=out)
+    try:
+        wait_until(lambda: b"waiting for the store" in log.read_bytes(), 60, what="the first line")
+    finally:
+        worker.kill()
+    said = next(line for line in log.read_text().splitlines() if "waiting for the store" in line)
+    assert json.loads(said)["level"] == "warning"
 
 
 def take_one(connection):
