@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 from collections import Counter
 
@@ -13,10 +15,20 @@ from faults.mutants.mutant import ROOT, path_of
 from faults.mutants.table import TABLE
 
 
+def names_in(path, text):
+    """Return the names that code of either language reads by themselves, not as part of something."""
+    if path.suffix == ".py":
+        return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    return set(re.findall(r"(?<![.\w'\"])[A-Za-z_]\w*", text))
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_mutant_has_its_place_in_the_code(mutant):
+def test_every_mutant_has_its_place_in_the_code_and_uses_names_that_are_there(mutant):
+    """A name that is not there would make the tests fail for another reason than the guard that is gone."""
     for edit in mutant.edits:
-        edit.changed(ROOT)
+        path, text = edit.changed(ROOT)
+        there = set().union(*(names_in(each, each.read_text("utf-8")) for each in ROOT.glob(edit.file)))
+        assert names_in(path, text) - there <= {*dir(builtins), "tostring"}
 
 
 PYTHON = """

@@ -34,11 +34,7 @@ GUARDS = (
     mutant(
         "late = drop",
         "a date that passed while the recall waited is moved instead",
-        _DRAIN.statement(
-            "_push",
-            "expired",
-            to='scheduled = apply(account.model_copy(update={"late": "asap"}), wanted, self._tools.now())\n        if False:\n            {it}',
-        ),
+        _DRAIN.argument("_push", "reschedule", 0, to='account.model_copy(update={"late": "asap"})'),
         "test_drain.py::test_a_date_that_passed_while_it_waited_expires_where_late_is_drop",
     ),
     mutant(
