@@ -156,6 +156,18 @@ GUARDS = (
         "test_history.py::test_one_that_went_on_with_the_lost_history_for_longer_holds_the_lanes_for_longer",
     ),
     mutant(
+        "the report of a loss whose reply was lost",
+        "nobody is told that the store lost something",
+        _LUA.result("History.catch_up", "teller", to="''"),
+        "test_history.py::test_the_report_is_given_again_where_the_reply_was_lost",
+    ),
+    mutant(
+        "one process reports a loss",
+        "every process reports it",
+        _LUA.condition("History.catch_up", "who", to="true"),
+        "test_history.py::test_it_is_reported_once_with_what_is_missing",
+    ),
+    mutant(
         "what was seen is kept in a file",
         "an old copy that is put back while everything is down is not noticed",
         _WITNESS.statement("Witness.__init__", "_read"),
