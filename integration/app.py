@@ -21,7 +21,7 @@ from integration.problems import install
 from integration.rates import Rates
 from integration.receiver import receiver_blueprint
 from integration.refusals import RefusalBook
-from integration.reporting import SentryReporter, start_sentry
+from integration.reporting import SentryReporter, start_sentry, store_span
 from integration.tally import Tally
 from workers.desk import Desk
 from workers.pulse import Pulse
@@ -97,6 +97,7 @@ def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
     )
     store = Store(client, kind="web", witness=Witness(seen_file(environ)))
     store.on_loss = SentryReporter().store_lost
+    store.span = store_span
     tally = Tally()
     desk = Desk(watch, store, wake_up_publisher(tally), tally)
     _look_at_store(desk)

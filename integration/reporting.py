@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -33,6 +34,7 @@ from integration.sentry_filter import scrub, scrub_breadcrumb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from sentry_sdk._types import MonitorConfig, SamplingContext
 
@@ -208,6 +210,15 @@ def trace_headers() -> dict[str, Any]:
         return {}
     own = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
     return {**own, "headers": own} if own else {}
+
+
+def store_span(command: str) -> AbstractContextManager[object]:
+    """Return a span for one call of the store's script; outside of a trace there is none.
+
+    Sentry's own integration sees the methods of redis-py's client, and the script's calls do without them.
+    """
+    parent = sentry_sdk.get_current_span()
+    return nullcontext() if parent is None else parent.start_child(op="db.redis", name=command)
 
 
 # --- what the workers report -----------------------------------------------------------------

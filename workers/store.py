@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -24,6 +25,7 @@ from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
 log = structlog.get_logger("ringback.store")
 
@@ -149,7 +151,7 @@ class Store:
     `clock` gives epoch milliseconds for tests; left out, the store's own clock counts. `kind` says what
     this process is: a web, a worker or a tool. `who` names it, by its kind and a random word. `witness`
     remembers how far the store's history had come; `on_loss` is told when the store lost some of it, once
-    over all processes.
+    over all processes. `span` is entered, with the command, for the time of each call.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class Store:
         self.client = client
         self.witness = Witness() if witness is None else witness
         self.on_loss: Callable[[Loss], None] = lambda _: None
+        self.span: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext()
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
@@ -183,7 +186,8 @@ class Store:
 
         Raise StoreAwayError when it cannot be done now: it may or may not have happened.
         """
-        return self._batcher.call(command, args)
+        with self.span(command):
+            return self._batcher.call(command, args)
 
     def _header(self, command: str) -> tuple[str | int, ...]:
         """Return what every run of the script is given, as lua/keys.lua lists it."""

@@ -15,7 +15,7 @@ from integration import logs
 from integration.config_file import ConfigWatch
 from integration.environment import config_path, seen_file, store_url
 from integration.errors import RingbackError, StoreAwayError
-from integration.reporting import SentryReporter, start_sentry, trace_headers
+from integration.reporting import SentryReporter, start_sentry, store_span, trace_headers
 from integration.tally import Tally
 from workers.celery_app import app, use_broker
 from workers.engine import Engine, worker_store
@@ -93,6 +93,7 @@ def make_engine(environ: Mapping[str, str]) -> Engine:
     start_sentry(environ, watch.current)
     tally = Tally()
     store = worker_store(store_url(environ), Witness(seen_file(environ)))
+    store.span = store_span
     engine = Engine(watch, store, wake_up_publisher(tally), SentryReporter(), tally)
     _wait_for_store(engine)
     return engine

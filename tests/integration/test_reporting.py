@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 from sentry_sdk import _types
+from werkzeug.test import Client
 
 from integration import logs, reporting, sentry_filter
+from integration.app import make_web
 from integration.config import Account, ApiKey, Config, HubspotSource, JsonSource, Lookup, SalesforceSource
 from integration.errors import ConfigError, UnmappableError
 from integration.redaction import forget_secrets, secrets_of
@@ -34,6 +37,7 @@ from integration.reporting import (
     trace_headers,
 )
 from integration.sentry_filter import _FACTS, scrub, scrub_breadcrumb
+from support import ENVIRON, as_bytes, make_desk, signed, write_config
 from support.sentry_sink import sentry_sink
 from workers.store import Loss
 
@@ -113,9 +117,16 @@ def sink():
 def sentry(sink):
     """Start Sentry towards the sink, tracing everything; afterwards there is none again."""
     start_sentry({"SENTRY_DSN": sink.dsn, "SENTRY_TRACES_SAMPLE_RATE": "1"}, config())
+    with sentry_over():
+        yield sink
+
+
+@contextmanager
+def sentry_over():
+    """Do something in a trace of its own, and stop the Sentry that was started."""
     with sentry_sdk.isolation_scope() as scope:
         scope.set_new_propagation_context()
-        yield sink
+        yield
     sentry_sdk.get_client().close(timeout=2)
     sentry_sdk.get_global_scope().set_client(None)
     sentry_sdk.get_global_scope().clear()
@@ -605,6 +616,28 @@ def test_of_what_is_said_to_the_store_only_the_command_leaves(store, sentry):
     assert_clean(sentry.everything())
     for private in (NAME, "C-99", "{ringback}"):
         assert private not in sentry.everything()
+
+
+def test_the_script_s_calls_of_a_delivery_are_spans_that_name_their_command_alone(
+    tmp_path, valkey, store, sink
+):
+    environ = {
+        **ENVIRON,
+        "RINGBACK_CONFIG": str(write_config(tmp_path)),
+        "REDIS_URL": valkey.url,
+        "SENTRY_DSN": sink.dsn,
+        "SENTRY_TRACES_SAMPLE_RATE": "1",
+    }
+    with sentry_over():
+        _, applications = make_web(environ)
+        client = Client(applications)
+        body = as_bytes({"customer": NAME, "phone": "3001112233", "at": "2030-01-01T10:00:00-05:00"})
+        headers = signed(make_desk(tmp_path, store), "forms", body, url="http://localhost/hooks/forms")
+        answer = client.post("/hooks/forms", data=body, headers=headers, content_type="application/json")
+        assert answer.status_code == 202
+        spans = sink.transactions()[0]["spans"]
+    assert "admit" in [span["description"] for span in spans if span["op"] == "db.redis"]
+    sink.require_clean([NAME, *ENVIRON.values()])
 
 
 # --- from the web to the worker ----------------------------------------------------------------
