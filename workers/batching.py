@@ -97,15 +97,14 @@ class _Connection:
 class ScriptBatcher:
     """Runs a script's commands over a connection of its own.
 
-    `script` gives the text for a command and its SHA-1. `header` gives what goes before the arguments of
-    every run, and `read`
+    `script` is its text and SHA-1. `header` gives what goes before the arguments of every run, and `read`
     takes the reply of a run apart, into one reply per call. `answer_seconds` bounds a round trip.
     """
 
     def __init__(
         self,
         client: redis.Redis,
-        script: Callable[[str], tuple[str, str]],
+        script: tuple[str, str],
         header: Callable[[str], tuple[Arg, ...]],
         read: Callable[[Any], list[Any]],
         *,
@@ -210,10 +209,9 @@ class ScriptBatcher:
 
     def _ask(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
         """Send runs of the script; return the reply of each, or the error that the store gave for it."""
-        texts = sorted({self._script(run[0].command)[0] for run in runs}) if load else []
-        asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", text) for text in texts]
+        text, sha = self._script
+        asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", text)] if load else []
         for run in runs:
-            _, sha = self._script(run[0].command)
             header = self._header(run[0].command)
             args = [arg for call in run for arg in call.args]
             asked.append(("EVALSHA", sha, 1, *header, len(run[0].args), *args))
@@ -221,7 +219,7 @@ class ScriptBatcher:
         self._connection.send(asked)
         answers = [self._answer(ends_at) for _ in asked]
         self._connection.used_at = self._clock()
-        return answers[len(texts) :]
+        return answers[1:] if load else answers
 
     def _answer(self, ends_at: float) -> Any:
         left = max(0.001, ends_at - self._clock())

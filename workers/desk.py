@@ -61,7 +61,7 @@ STOOD = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
     *("inflight", "rung", "rings", "day", "pushed"),
 )
-"""The fields of a lane that `stand` gives, as in lua/stand.lua."""
+"""The fields of a lane that `stand` gives, as in lua/monitoring.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

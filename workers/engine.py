@@ -45,7 +45,6 @@ log = structlog.get_logger("ringback.worker")
 SWEEP_SECONDS = 0.5
 PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
-UPGRADE_BATCHES = 50
 CHECK_IN_SECONDS = 60.0
 # Celery's consumers may be deaf for 16 s after the broker was away; until then these carry the work.
 SWEEP_DRAINS = 16
@@ -100,10 +99,9 @@ class Engine:
         self._draining: list[Future[None]] = []
         self._sweeper: threading.Thread | None = None
         self._purged_at = -PURGE_SECONDS
-        self._upgraded = False
         self._steps = (
             *(self.desk.bind, self._sweep_lanes, self._sweep_lookups),
-            *(self._go_on, self._purge, self._upgrade),
+            *(self._go_on, self._purge),
         )
         self._name = secrets.token_hex(8)
         self._jobs = ThreadPoolExecutor(1, thread_name_prefix="jobs")
@@ -252,13 +250,6 @@ class Engine:
             while not self.stopping.is_set():
                 if not self.desk.jobs.advance(job, self._name, self.desk.config.accounts, utc_now()):
                     break
-
-    def _upgrade(self) -> None:
-        """Bring what an older version left in the store into the present layout, some in each sweep."""
-        for _ in range(UPGRADE_BATCHES):
-            if self._upgraded or self.stopping.is_set():
-                return
-            self._upgraded = self.desk.ledger.upgrade() == 0
 
 
 def worker_store(url: str, witness: Witness) -> Store:

@@ -91,7 +91,7 @@ class NoClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a turn tells of the recall it claimed; the fields as in lua/lane.lua at `Lane.apply`."""
+    """What a turn tells of the recall it claimed; the fields as in lua/drain.lua at `Lane.apply`."""
 
     kind: str
     reason: str = ""

@@ -362,10 +362,6 @@ class Ledger:
         told = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}
         return int(self._store.call("purge", orjson.dumps(told), limit))
 
-    def upgrade(self, *, limit: int = 200) -> int:
-        """Bring a bounded number of recalls of an older version into the present layout; 0 when all are."""
-        return int(self._store.call("upgrade", limit))
-
 
 def _event(fields: Mapping[str, Any]) -> Event:
     occurred = fields["occurred_at"]

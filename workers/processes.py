@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workers.store import Store
 
 LIVES_SECONDS = 15.0
-"""How long a process is believed to be there after its latest sign of life; as LIVES in lua/processes.lua."""
+"""How long a process is believed to be there after a sign of life; as LIVES in lua/monitoring.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Processes:
         self._store = store
 
     def beat(self, who: str, told: Mapping[str, Any]) -> int:
-        """Give a sign of life, with what lua/processes.lua lists at `beat`.
+        """Give a sign of life, with what lua/monitoring.lua lists at `beat`.
 
         Gives how many doorbells all workers took since the store was made. Raises StoreAwayError.
         """

@@ -74,7 +74,6 @@ def _change(line: str) -> Change:
 
 def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
     """Make a recall of its hash in the store."""
-    record = {**_old_fields(record), **record}
     return Recall(
         id=recall_id,
         state=State(record["state"]),
@@ -97,15 +96,6 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
         digest=record.get("digest"),
         notes=tuple(record["notes"].split("\n")) if "notes" in record else (),
     )
-
-
-def _old_fields(record: Mapping[str, str]) -> dict[str, str]:
-    """Give the fields that 0.1.0 kept as JSON, of a recall that is not in the present layout yet."""
-    if "doc" not in record:
-        return {}
-    doc = read_json(record["doc"])
-    told = {**doc, "telephone": doc["recall_telephone"], "asked": doc["requested_date"]}
-    return {name: value for name, value in told.items() if value is not None}
 
 
 class Recalls:

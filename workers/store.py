@@ -10,7 +10,6 @@ import hashlib
 import secrets
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -34,87 +33,12 @@ READ_BYTES = 8192
 ANSWER_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Seldom:
-    """Parts that put their functions into `tables` only when a run asks for one that is not there."""
-
-    tables: tuple[str, ...]
-    parts: tuple[str, ...]
-
-
-# The store makes a script's functions anew each time it runs, so what runs for every delivery and every push
-# makes no more of them than that takes.
-_INTAKE = (
-    *("history", "recalls", "find", "admit"),
-    _Seldom(("Wake",), ("stored", "holding", "lane", "wake")),
-    _Seldom(
-        ("Admit", "History", "Recall", "Newest", "Parked", "Lookups"),
-        ("stored", "lost", "changes", "modernise", "again", "cancel", "parked", "lookups"),
-    ),
-    "answer",
+_PARTS = (
+    *("keys", "history", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
+    *("monitoring", "purge", "dispatch"),
 )
-_TURN = (
-    *("history", "stored", "holding", "recalls", "changes", "pushing"),
-    _Seldom(("History", "Recall"), ("lost", "find", "modernise")),
-    *("lane", "turn"),
-    _Seldom(("Lane", "Outcome"), ("trouble",)),
-    "answer",
-)
-_SEARCH = (
-    *("history", "stored", "holding", "recalls", "changes", "find"),
-    _Seldom(("History",), ("lost",)),
-    *("search", "answer"),
-)
-_WHOLE = (
-    *("history", "stored", "holding", "lost", "recalls", "find", "changes", "modernise", "pushing"),
-    *("lane", "turn", "trouble", "sweep", "lend"),
-    *("admit", "wake", "again", "cancel", "parked", "lookups", "resolve"),
-    *("operate", "upgrade", "stand", "processes", "tally", "alerts", "people", "jobs", "purge", "forget"),
-    *("commands", "answer"),
-)
-
-
-def _text(part: str) -> str:
-    return (files("workers") / "lua" / f"{part}.lua").read_text("utf-8")
-
-
-def _part(part: str | _Seldom) -> str:
-    if isinstance(part, str):
-        return _text(part)
-    return f"seldom({{{', '.join(part.tables)}}}, function()\n{_text_of(part.parts)}\nend)"
-
-
-def _text_of(parts: Iterable[str | _Seldom]) -> str:
-    return "\n".join(_part(part) for part in parts)
-
-
-def _script(parts: Iterable[str | _Seldom]) -> str:
-    # Within a function, what all use of "keys" is at hand; beside it, each function made has to look for it.
-    return f"{_text('keys')}\nreturn (function()\n{_text_of(parts)}\nend)()"
-
-
-WHOLE = "whole"
-SCRIPTS = {
-    "admit": _script(_INTAKE),
-    "acquire": _script(_TURN),
-    "finish": _script(_TURN),
-    "search": _script(_SEARCH),
-    "count": _script(_SEARCH),
-    WHOLE: _script(_WHOLE),
-}
-"""The script of a command; `WHOLE` for every one that is not named."""
-
-
-@cache
-def script_of(command: str) -> str:
-    """Give the script that has a command."""
-    return SCRIPTS[command if command in SCRIPTS else WHOLE]
-
-
-@cache
-def sha_of(command: str) -> str:
-    """Give the name by which a store knows that script, once it was handed in."""
-    return hashlib.sha1(script_of(command).encode()).hexdigest()  # noqa: S324  (the store's own naming)
+SCRIPT = "\n".join((files("workers") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
+SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  (the store's own naming)
 
 
 def connect(
@@ -171,7 +95,7 @@ class Store:
         self._clock = clock
         self._batcher = ScriptBatcher(
             client,
-            lambda command: (script_of(command), sha_of(command)),
+            (SCRIPT, SHA),
             self._header,
             self._read,
             answer_seconds=client.connection_pool.connection_kwargs.get("socket_timeout") or ANSWER_SECONDS,

@@ -228,7 +228,7 @@ def test_the_image_holds_no_configuration_and_no_secret():
         assert ". ." not in source
     for private in ("ringback.toml", ".env", ".ringback/dump", "config/ringback.toml", ".git/config"):
         assert not in_context(private)
-    for needed in ("requirements.lock", "pyproject.toml", "README.md", "LICENSE", "workers/lua/lane.lua"):
+    for needed in ("requirements.lock", "pyproject.toml", "README.md", "LICENSE", "workers/lua/queue.lua"):
         assert in_context(needed)
         assert (ROOT / needed).exists()
 

@@ -56,16 +56,14 @@
 -- P traces                   STRING  there when somebody was forgotten; see Newest.trace      retention_days
 -- P jobs                     ZSET    job id -> ms it was begun                             retention_days
 -- P jobs:running             SET     jobs that are to be gone on with                      until they end
--- P job:<id>                 HASH    one job, fields in jobs.lua                           retention_days
+-- P job:<id>                 HASH    one job, fields in operate.lua                        retention_days
 -- P processes                ZSET    web or worker -> ms of its latest sign of life        as long as it lives
--- P process:<id>             HASH    what it says of itself, fields in processes.lua       15 s after the latest
+-- P process:<id>             HASH    what it says of itself, fields in monitoring.lua      15 s after the latest
 --
 -- fields of P meta
 --   seq      arrivals so far, from which ids are made
 --   taken    the number of the latest wake-up that was taken
 --   lane_key the HMAC key of lane ids; cookie_key signs the dashboard's cookies
---   adopted  how far events parked by a version without groups are grouped
---   layout, upgraded         how far recalls of 0.1.0 are in this layout
 --   history  the name of this history; tick: changes of lanes and recalls so far, it only grows
 --   held     ms when a history was found lost: each lane gives no claim until its lease's length later
 --   teller, news             the process that is to report that, and what
@@ -98,7 +96,7 @@
 
 local WIDTH = tonumber(ARGV[8])
 local CALLS = WIDTH == 0 and 1 or (#ARGV - 8) / WIDTH
-local COMMANDS = {}         -- what a script can be asked for; answer.lua asks
+local COMMANDS = {}         -- what the script can be asked for; dispatch.lua asks
 
 local P = KEYS[1]
 local now = tonumber(ARGV[2])
@@ -119,6 +117,27 @@ local LONGEST = 26 * 3600000  -- the longest a lane waits: a quota's day, with a
 
 local LOAN = 'a test call'  -- what is in flight on a lane that is lent, in the place of a recall's id
 
+-- Whether this run is for one of these commands. The server makes a script's functions anew with every run, so what
+-- few commands need is made for those alone.
+local function asked_for(...)
+  for _, command in ipairs({...}) do
+    if command == ARGV[1] then return true end
+  end
+  return false
+end
+
+-- A full store refuses a script's first write if it could take memory, and lets later ones pass.
+-- Deleting first is therefore what lets a full store still finish, release and cancel.
+local function open_full_store()
+  redis.call('DEL', P .. 'room')
+end
+
+local function hash(key)
+  local flat, fields = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
 local counted = {}
 
 -- Counted here, written at the end: a delivery of a hundred events counts the same few things.
@@ -128,16 +147,4 @@ end
 
 local function keep_counts()
   for what, by in pairs(counted) do redis.call('HINCRBY', P .. 'counts', what, by) end
-end
-
--- The store makes a script's functions anew each time it runs. Those that few runs need are put into their
--- tables by `make`, when the first of them is asked for; workers/store.py says which parts of a script those are.
-local function seldom(tables, make)
-  local without = {}
-  function without.__index(of, name)
-    for _, each in ipairs(tables) do setmetatable(each, nil) end
-    make()
-    return of[name]
-  end
-  for _, each in ipairs(tables) do setmetatable(each, without) end
 end

@@ -1,175 +1,287 @@
--- What operators and the configuration do: cancel, retry, bind accounts to lanes.
+-- What operators and the configuration do: cancel and retry recalls, one or many, and bind accounts to lanes.
 
-local function lane_of(account)
-  return redis.call('HGET', P .. 'accounts', account)
+local Operate, Job = {}, {}
+
+if asked_for('cancel', 'retry', 'job_step') then
+  function Operate.cancel_recall(id, reason)
+    local r = redis.call('HMGET', recall_key(id), 'state', 'account')
+    if not r[1] then return {'unknown', '', {}} end
+    if r[1] ~= 'queued' then return {'conflict', r[1], {}} end
+    local l = Lane.load(lane_of(r[2]))
+    redis.call('ZREM', l.queue, id)
+    Recall.become(id, 'cancelled', reason)
+    History.grow()
+    return {'done', 'cancelled', Lane.wake(l, {})}
+  end
+
+  -- A dead or expired recall once more, unless somebody newer has overtaken it. date and score may be
+  -- new, since the old date may have passed.
+  function Operate.retry_recall(id, reason, date, score)
+    local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'score')
+    if not r[1] then return {'unknown', '', {}} end
+    if r[1] ~= 'dead' and r[1] ~= 'expired' then return {'conflict', r[1], {}} end
+    local l = Lane.load(lane_of(r[2]))
+    if Newest.overtaken(l.id, id) then return {'overtaken', r[1], {}} end
+    redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
+    if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
+    Recall.become(id, 'queued', reason)
+    History.grow()
+    redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
+    return {'done', 'queued', Lane.wake(l, {})}
+  end
+
+  function COMMANDS.cancel(id, reason) return Operate.cancel_recall(id, reason) end
+
+  function COMMANDS.retry(id, reason, date, score) return Operate.retry_recall(id, reason, date, score) end
 end
 
-local function cancel_recall(id, reason)
-  local r = redis.call('HMGET', recall_key(id), 'state', 'account')
-  if not r[1] then return {'unknown', '', {}} end
-  if r[1] ~= 'queued' then return {'conflict', r[1], {}} end
-  local l = Lane.load(lane_of(r[2]))
-  redis.call('ZREM', l.queue, id)
-  Recall.become(id, 'cancelled', reason)
-  History.grow()
-  return {'done', 'cancelled', Lane.wake(l, {})}
-end
+if asked_for('bind') then
+  local CHUNK = 1000
 
--- A dead or expired recall once more, unless somebody newer has overtaken it. date and score may be
--- new, since the old date may have passed.
-local function retry_recall(id, reason, date, score)
-  local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'score')
-  if not r[1] then return {'unknown', '', {}} end
-  if r[1] ~= 'dead' and r[1] ~= 'expired' then return {'conflict', r[1], {}} end
-  local l = Lane.load(lane_of(r[2]))
-  if Newest.overtaken(l.id, id) then return {'overtaken', r[1], {}} end
-  redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
-  if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
-  Recall.become(id, 'queued', reason)
-  History.grow()
-  redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
-  return {'done', 'queued', Lane.wake(l, {})}
-end
+  -- Calls act with at most CHUNK of a list's elements at a time: one call each would block the store for long.
+  local function in_chunks(list, act)
+    for i = 1, #list, CHUNK do act({unpack(list, i, math.min(i + CHUNK - 1, #list))}) end
+  end
 
-local CHUNK = 1000
+  -- Gives the recalls that moved, as a set.
+  local function move_queue(account, from, to)
+    local moved = {}
+    in_chunks(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1), function(ids)
+      local flat = {}
+      for i, score in ipairs(redis.call('ZMSCORE', from.queue, unpack(ids))) do
+        flat[2 * i - 1], flat[2 * i] = score, ids[i]
+        moved[ids[i]] = true
+      end
+      redis.call('ZADD', to.queue, unpack(flat))
+      redis.call('ZREM', from.queue, unpack(ids))
+    end)
+    return moved
+  end
 
--- Calls act with at most CHUNK of a list's elements at a time: one call each would block the store for long.
-local function in_chunks(list, act)
-  for i = 1, #list, CHUNK do act({unpack(list, i, math.min(i + CHUNK - 1, #list))}) end
-end
+  -- Two lanes become one: of the newest requests that a customer has on each, the newer one wins.
+  local function newer(to, ours, there)
+    local winner, loser, text = Newest.read(ours), Newest.read(there), ours
+    if loser.version > winner.version then winner, loser, text = loser, winner, there end
+    if loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.verdict_on_older(winner)) end
+    return text
+  end
 
--- Gives the recalls that moved, as a set.
-local function move_queue(account, from, to)
-  local moved = {}
-  in_chunks(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1), function(ids)
-    local flat = {}
-    for i, score in ipairs(redis.call('ZMSCORE', from.queue, unpack(ids))) do
-      flat[2 * i - 1], flat[2 * i] = score, ids[i]
-      moved[ids[i]] = true
+  local function move_newest(account, from, to, queued)
+    local mine, texts = {}, hash(Newest.key(from.id))
+    for field, text in pairs(texts) do
+      local newest = Newest.read(text)
+      local owner = newest.kind == 'c' and newest.id or queued[newest.id] and account or Recall.field(newest.id, 'account')
+      if owner == account then mine[#mine + 1] = field end
     end
-    redis.call('ZADD', to.queue, unpack(flat))
-    redis.call('ZREM', from.queue, unpack(ids))
-  end)
-  return moved
-end
-
--- Two lanes become one: of the newest requests that a customer has on each, the newer one wins.
-local function newer(to, ours, there)
-  local winner, loser, text = Newest.read(ours), Newest.read(there), ours
-  if loser.version > winner.version then winner, loser, text = loser, winner, there end
-  if loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.verdict_on_older(winner)) end
-  return text
-end
-
-local function move_newest(account, from, to, queued)
-  local mine, texts = {}, hash(Newest.key(from.id))
-  for field, text in pairs(texts) do
-    local newest = Newest.read(text)
-    local owner = newest.kind == 'c' and newest.id or queued[newest.id] and account or Recall.field(newest.id, 'account')
-    if owner == account then mine[#mine + 1] = field end
+    in_chunks(mine, function(fields)
+      local flat = {}
+      for i, there in ipairs(redis.call('HMGET', Newest.key(to.id), unpack(fields))) do
+        local ours = texts[fields[i]]
+        flat[2 * i - 1], flat[2 * i] = fields[i], there and newer(to, ours, there) or ours
+      end
+      redis.call('HSET', Newest.key(to.id), unpack(flat))
+      redis.call('HDEL', Newest.key(from.id), unpack(fields))
+    end)
   end
-  in_chunks(mine, function(fields)
-    local flat = {}
-    for i, there in ipairs(redis.call('HMGET', Newest.key(to.id), unpack(fields))) do
-      local ours = texts[fields[i]]
-      flat[2 * i - 1], flat[2 * i] = fields[i], there and newer(to, ours, there) or ours
+
+  -- Moves one account's share of a lane to another lane: its queue, its newest pointers.
+  local function move_share(account, from, to)
+    move_newest(account, from, to, move_queue(account, from, to))
+  end
+
+  -- The whole lane goes over when nobody else uses it: two renames, however long the queue is.
+  local function move_all(from, to)
+    for _, part in ipairs({':queue', ':newest'}) do
+      if redis.call('EXISTS', from.key .. part) == 1 then redis.call('RENAME', from.key .. part, to.key .. part) end
     end
-    redis.call('HSET', Newest.key(to.id), unpack(flat))
-    redis.call('HDEL', Newest.key(from.id), unpack(fields))
-  end)
-end
-
--- Moves one account's share of a lane to another lane: its queue, its newest pointers.
-local function move_share(account, from, to)
-  move_newest(account, from, to, move_queue(account, from, to))
-end
-
--- The whole lane goes over when nobody else uses it: two renames, however long the queue is.
-local function move_all(from, to)
-  for _, part in ipairs({':queue', ':newest'}) do
-    if redis.call('EXISTS', from.key .. part) == 1 then redis.call('RENAME', from.key .. part, to.key .. part) end
   end
-end
 
-local function empty(lane)
-  return redis.call('EXISTS', lane.queue, Newest.key(lane.id)) == 0
-end
-
--- What a token has made itself is kept; and its day is, since a call in flight on it is counted when it ends.
-local function move_day(from, to)
-  if Lane.num(to, 'pushed') > 0 or Lane.get(from, 'day') < Lane.get(to, 'day') then return end
-  for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Lane.set(to, field, Lane.get(from, field)) end
-end
-
--- Gives the account its new lane, or the ms until which the old one is still in use.
--- users: lane -> how many accounts are bound to it
-local function rebind(account, old, lane, users)
-  local from, to = Lane.load(old), Lane.load(lane)
-  Lane.clamp(from)
-  local busy = math.max(Lane.num(from, 'quiet'), Lane.get(from, 'inflight') ~= '' and Lane.num(from, 'lease') or 0)
-  if busy > now then return busy end
-  Lane.recover(from)
-  Lane.set(from, 'fence', History.grow())
-  if Lane.paused_until(from) ~= 0 then
-    for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Lane.set(to, field, Lane.get(from, field)) end
+  local function empty(lane)
+    return redis.call('EXISTS', lane.queue, Newest.key(lane.id)) == 0
   end
-  move_day(from, to)
-  if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end
-  redis.call('HSET', P .. 'accounts', account, lane)
-  users[old], users[lane] = users[old] - 1, (users[lane] or 0) + 1
-  if users[old] == 0 then Lane.set(from, 'stopped', '') end
-  Lane.rest(from)
-  Lane.rest(to)
-  return 0
-end
 
-local GONE = 'the account is no longer in the configuration'
+  -- What a token has made itself is kept; and its day is, since a call in flight on it is counted when it ends.
+  local function move_day(from, to)
+    if Lane.num(to, 'pushed') > 0 or Lane.get(from, 'day') < Lane.get(to, 'day') then return end
+    for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Lane.set(to, field, Lane.get(from, field)) end
+  end
 
-local function take_up(account, old, lane, users)
-  local busy = 0
-  if not old then
+  -- Gives the account its new lane, or the ms until which the old one is still in use.
+  -- users: lane -> how many accounts are bound to it
+  local function rebind(account, old, lane, users)
+    local from, to = Lane.load(old), Lane.load(lane)
+    Lane.clamp(from)
+    local busy = math.max(Lane.num(from, 'quiet'), Lane.get(from, 'inflight') ~= '' and Lane.num(from, 'lease') or 0)
+    if busy > now then return busy end
+    Lane.recover(from)
+    Lane.set(from, 'fence', History.grow())
+    if Lane.paused_until(from) ~= 0 then
+      for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Lane.set(to, field, Lane.get(from, field)) end
+    end
+    move_day(from, to)
+    if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end
     redis.call('HSET', P .. 'accounts', account, lane)
-    users[lane] = (users[lane] or 0) + 1
-  elseif old ~= lane then
-    busy = rebind(account, old, lane, users)
+    users[old], users[lane] = users[old] - 1, (users[lane] or 0) + 1
+    if users[old] == 0 then Lane.set(from, 'stopped', '') end
+    Lane.rest(from)
+    Lane.rest(to)
+    return 0
   end
-  local l = Lane.load(lane)
-  if Lane.get(l, 'gone') ~= '' then
-    Lane.set(l, 'gone', '')
+
+  local GONE = 'the account is no longer in the configuration'
+
+  local function take_up(account, old, lane, users)
+    local busy = 0
+    if not old then
+      redis.call('HSET', P .. 'accounts', account, lane)
+      users[lane] = (users[lane] or 0) + 1
+    elseif old ~= lane then
+      busy = rebind(account, old, lane, users)
+    end
+    local l = Lane.load(lane)
+    if Lane.get(l, 'gone') ~= '' then
+      Lane.set(l, 'gone', '')
+      Lane.rest(l)
+    end
+    return busy
+  end
+
+  -- The account has left the configuration. Where others still use its token, what it has queued must not
+  -- hold them up: it gets a lane of its own, once no call is running.
+  local function leave_behind(account, lane, used, users)
+    local busy = 0
+    if used[lane] then
+      local own = 'gone-' .. account
+      busy = rebind(account, lane, own, users)
+      lane = own
+    end
+    local l = Lane.load(lane)
+    Lane.set(l, 'gone', GONE)
     Lane.rest(l)
+    return busy
   end
-  return busy
+
+  -- accounts: {account = lane, …}, all of the configuration. Gives the ms until which an account must stay
+  -- on a lane because of a call on it; 0 when all is bound.
+  local function bind(accounts)
+    open_full_store()
+    local bound, later, used, users = hash(P .. 'accounts'), 0, {}, {}
+    for _, lane in pairs(accounts) do used[lane] = true end
+    for _, lane in pairs(bound) do users[lane] = (users[lane] or 0) + 1 end
+    for account, lane in pairs(accounts) do
+      local busy = take_up(account, bound[account], lane, users)
+      if busy > 0 then used[bound[account]] = true end
+      later = math.max(later, busy)
+    end
+    for account, lane in pairs(bound) do
+      if not accounts[account] then later = math.max(later, leave_behind(account, lane, used, users)) end
+    end
+    return later
+  end
+
+  function COMMANDS.bind(accounts) return bind(cjson.decode(accounts)) end
 end
 
--- The account has left the configuration. Where others still use its token, what it has queued must not
--- hold them up: it gets a lane of its own, once no call is running.
-local function leave_behind(account, lane, used, users)
-  local busy = 0
-  if used[lane] then
-    local own = 'gone-' .. account
-    busy = rebind(account, lane, own, users)
-    lane = own
-  end
-  local l = Lane.load(lane)
-  Lane.set(l, 'gone', GONE)
-  Lane.rest(l)
-  return busy
-end
+-- Jobs: what is done to many recalls, step by step, by whichever worker comes by.
+--
+-- The filter and the newest id are frozen when a job begins. A step acts on some recalls and moves the cursor
+-- in one go, so that a worker that dies in between leaves nothing done twice and nothing out.
+--
+-- fields of P job:<id>: kind (retry, cancel), filter (JSON), who, reason, created, ended (ms), state (running,
+--   done, stopped), upper (ids below it), cursor (all from there on are dealt with), total (as counted at the
+--   start, "" when not known), done, skipped (JSON: why -> how many), owner, lease (ms), last (ms of a step)
+if asked_for('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_job') then
+  Job.LEASE = 10000
 
--- accounts: {account = lane, …}, all of the configuration. Gives the ms until which an account must stay
--- on a lane because of a call on it; 0 when all is bound.
-local function bind(accounts)
-  open_full_store()
-  local bound, later, used, users = hash(P .. 'accounts'), 0, {}, {}
-  for _, lane in pairs(accounts) do used[lane] = true end
-  for _, lane in pairs(bound) do users[lane] = (users[lane] or 0) + 1 end
-  for account, lane in pairs(accounts) do
-    local busy = take_up(account, bound[account], lane, users)
-    if busy > 0 then used[bound[account]] = true end
-    later = math.max(later, busy)
+  local function job_key(id) return P .. 'job:' .. id end
+
+  -- job: kind, filter, who, reason, total. Gives its id.
+  function Job.begin(job, suffix)
+    local seq = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
+    local id = 'jb_' .. letters(seq) .. suffix
+    redis.call('HSET', job_key(id), 'kind', job.kind, 'filter', job.filter, 'who', job.who, 'reason', job.reason,
+      'total', job.total or '', 'created', now, 'state', 'running', 'upper', 'rc_' .. letters(seq), 'cursor', '',
+      'done', 0, 'skipped', '{}', 'owner', '', 'lease', 0)
+    redis.call('ZADD', P .. 'jobs', now, id)
+    redis.call('SADD', P .. 'jobs:running', id)
+    return id
   end
-  for account, lane in pairs(bound) do
-    if not accounts[account] then later = math.max(later, leave_behind(account, lane, used, users)) end
+
+  local function job_ends(id, state)
+    redis.call('SREM', P .. 'jobs:running', id)
+    redis.call('HSET', job_key(id), 'state', state, 'ended', now)
   end
-  return later
+
+  -- 1 when this owner may take the next steps. Leases are short, and a step renews its own.
+  function Job.take(id, owner)
+    local j = redis.call('HMGET', job_key(id), 'state', 'owner', 'lease')
+    if j[1] ~= 'running' then
+      redis.call('SREM', P .. 'jobs:running', id)
+      return 0
+    end
+    local lease = tonumber(j[3]) or 0
+    if j[2] ~= owner and lease > now and lease <= now + Job.LEASE then return 0 end
+    redis.call('HSET', job_key(id), 'owner', owner, 'lease', now + Job.LEASE)
+    return 1
+  end
+
+  local function act_on(kind, a, reason)
+    if kind == 'cancel' then return Operate.cancel_recall(a.id, reason) end
+    return Operate.retry_recall(a.id, reason, a.date or '', a.score or '')
+  end
+
+  local SKIPPED = {unknown = 'purged', overtaken = 'a newer request is known'}
+
+  local function count_skipped(skipped, reply)
+    local why = SKIPPED[reply[1]] or reply[2]
+    skipped[why] = (skipped[why] or 0) + 1
+  end
+
+  -- acts: {id, date, score}; from, to: the cursor as it was and as it will be ("" at the end).
+  -- Gives the wake-ups to publish; "lost" when somebody else has the job, or it was stopped.
+  function Job.step(id, owner, from, to, acts)
+    local j = hash(job_key(id))
+    if j.state ~= 'running' or j.owner ~= owner or j.cursor ~= from then return 'lost' end
+    local done, skipped, wake_ups = 0, cjson.decode(j.skipped), {}
+    for _, a in ipairs(acts) do
+      local reply = act_on(j.kind, a, j.reason)
+      if reply[1] == 'done' then
+        done = done + 1
+        for _, word in ipairs(reply[3]) do wake_ups[#wake_ups + 1] = word end
+      else
+        count_skipped(skipped, reply)
+      end
+    end
+    redis.call('HINCRBY', job_key(id), 'done', done)
+    redis.call('HSET', job_key(id), 'skipped', next(skipped) and cjson.encode(skipped) or '{}', 'last', now,
+      'lease', now + Job.LEASE)
+    if to == '' then job_ends(id, 'done') else redis.call('HSET', job_key(id), 'cursor', to) end
+    return wake_ups
+  end
+
+  function Job.stop(id)
+    if redis.call('HGET', job_key(id), 'state') ~= 'running' then return 0 end
+    job_ends(id, 'stopped')
+    return 1
+  end
+
+  function Job.forget(id)
+    redis.call('DEL', job_key(id))
+    redis.call('SREM', P .. 'jobs:running', id)
+    redis.call('ZREM', P .. 'jobs', id)
+  end
+
+  function COMMANDS.begin_job(job, suffix) return Job.begin(cjson.decode(job), suffix) end
+
+  function COMMANDS.take_job(id, owner)
+    open_full_store()
+    return Job.take(id, owner)
+  end
+
+  function COMMANDS.job_step(id, owner, from, to, acts) return Job.step(id, owner, from, to, cjson.decode(acts)) end
+
+  function COMMANDS.stop_job(id)
+    open_full_store()
+    return Job.stop(id)
+  end
 end

@@ -1,4 +1,6 @@
--- Parked events: what could not be mapped, with the reason, until somebody has mended the configuration.
+-- Events that wait: parked until somebody has mended the configuration, or until the CRM was asked for more.
+
+local Parked, Lookups = {}, {}
 
 -- Those that wait for the same reason are a group, so that a hundred thousand are one line to look at.
 local function join_group(group, about, id, at)
@@ -30,4 +32,71 @@ function Parked.forget(id)
   Parked.leave_group(id)
   redis.call('DEL', P .. 'parked:' .. id)
   redis.call('ZREM', P .. 'parked', id)
+end
+
+function Lookups.due(source, id, at)
+  redis.call('ZADD', P .. 'lookups', at, id)
+  redis.call('ZADD', P .. 'lookups:' .. source, at, id)
+end
+
+-- Gives the source whose lookups need a wake-up.
+function Lookups.keep(delivery, done)
+  History.arrivals = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
+  local id = 'lk_' .. letters(History.arrivals) .. delivery.suffix
+  redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
+    '[' .. table.concat(done.waiting, ',') .. ']', 'headers', delivery.headers, 'received', delivery.received,
+    'proof', delivery.proof or '', 'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)
+  Lookups.due(delivery.source, id, now)
+  return delivery.source
+end
+
+function Lookups.forget(id)
+  local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
+  redis.call('DEL', P .. 'lookup:' .. id)
+  redis.call('ZREM', P .. 'lookups', id)
+  redis.call('ZREM', P .. 'lookups:' .. source, id)
+end
+
+if asked_for('take_lookups', 'postpone_lookup', 'repark') then
+  -- Pending lookups of one source that are due, at most `most` events' worth; each is leased for a while.
+  local function take_lookups(source, most, lease_ms)
+    local out, events = {}, 0
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups:' .. source, '-inf', now, 'LIMIT', 0, most)) do
+      if events >= most then break end
+      open_full_store()
+      local l = hash(P .. 'lookup:' .. id)
+      local _, inside = string.gsub(l.events, '"lookup_id"', '')
+      events = events + inside
+      Lookups.due(source, id, now + lease_ms)
+      l.id, l.tries = id, redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', 1)
+      out[#out + 1] = cjson.encode(l)
+    end
+    return out
+  end
+
+  local function postpone_lookup(id, wait_ms, reason)
+    local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
+    if not source then return 0 end
+    open_full_store()
+    Lookups.due(source, id, now + wait_ms)
+    redis.call('HSET', P .. 'lookup:' .. id, 'reason', reason)
+    return 1
+  end
+
+  -- An event that still cannot be mapped, perhaps for another reason than before. It keeps its place in time.
+  local function repark(e, id)
+    local at = redis.call('HGET', P .. 'parked:' .. id, 'at')
+    if not at then return 0 end
+    Parked.leave_group(id)
+    Parked.give_reason(e, id, at)
+    return 1
+  end
+
+  function COMMANDS.take_lookups(source, most, lease_ms)
+    return take_lookups(source, tonumber(most), tonumber(lease_ms))
+  end
+
+  function COMMANDS.postpone_lookup(id, wait_ms, reason) return postpone_lookup(id, tonumber(wait_ms), reason) end
+
+  function COMMANDS.repark(reason, id) return repark(cjson.decode(reason), id) end
 end

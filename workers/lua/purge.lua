@@ -1,42 +1,130 @@
--- Purge: what is old goes, a little at a time.
+-- What is old goes, a little at a time; and a person is forgotten.
+--
+-- What stays is when the customer's newest wish was (P4: an older one must not come back), under a name that
+-- only this store can make of him; it fades like the trace of a wish taken back. Digests of events already
+-- taken (P5) hold nothing of what was in them.
 
--- Nothing of it is left.
-function Recall.remove(id)
-  Recall.modernise(id)
-  local r = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'customer', 'record', 'telephone'})
-  unlist(id, r, r.state)
-  Find.each(id, r, Find.take)
-  redis.call('ZREM', P .. 'ended:' .. r.state, id)
-  redis.call('DEL', recall_key(id))
-end
-
-local function purge_recall(id)
-  local r = Recall.fields(id, {'account', 'campaign', 'customer'})
-  local lane = lane_of(r.account)
-  local newest = lane and Newest.get(lane, r.campaign, r.customer)
-  if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r.campaign, r.customer)) end
-  Recall.remove(id)
-end
-
--- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
-local function fade(member)
-  local account, field = string.match(member, '^(%Z*)%z(.*)$')
-  local lane = lane_of(account)
-  local text = lane and redis.call('HGET', Newest.key(lane), field)
-  local newest = text and Newest.read(text)
-  if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(lane), field) end
-  redis.call('ZREM', P .. 'fading', member)
-end
-
--- Removes what is older than `before` says, which has a ms for each of "parked", "fading", "jobs" and the states
--- that are ends. At most `limit` in all, so that no lane is held up for long.
-local function purge(before, limit)
-  local removers, gone = {parked = Parked.forget, fading = fade, jobs = forget_job}, 0
-  for kind, ms in pairs(before) do
-    local index = removers[kind] and kind or 'ended:' .. kind
-    local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. ms, 'LIMIT', 0, limit - gone)
-    for _, member in ipairs(members) do (removers[kind] or purge_recall)(member) end
-    gone = gone + #members
+if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget_parked', 'forget_job') then
+  -- Nothing of it is left.
+  function Recall.remove(id)
+    local r = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'customer', 'record', 'telephone'})
+    unlist(id, r, r.state)
+    Find.each(id, r, Find.take)
+    redis.call('ZREM', P .. 'ended:' .. r.state, id)
+    redis.call('DEL', recall_key(id))
   end
-  return gone
+
+  local function purge_recall(id)
+    local r = Recall.fields(id, {'account', 'campaign', 'customer'})
+    local lane = lane_of(r.account)
+    local newest = lane and Newest.get(lane, r.campaign, r.customer)
+    if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r.campaign, r.customer)) end
+    Recall.remove(id)
+  end
+
+  -- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
+  local function fade(member)
+    local account, field = string.match(member, '^(%Z*)%z(.*)$')
+    local lane = lane_of(account)
+    local text = lane and redis.call('HGET', Newest.key(lane), field)
+    local newest = text and Newest.read(text)
+    if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(lane), field) end
+    redis.call('ZREM', P .. 'fading', member)
+  end
+
+  -- Removes what is older than `before` says, which has a ms for each of "parked", "fading", "jobs" and the states
+  -- that are ends. At most `limit` in all, so that no lane is held up for long.
+  local function purge(before, limit)
+    local removers, gone = {parked = Parked.forget, fading = fade, jobs = Job.forget}, 0
+    for kind, ms in pairs(before) do
+      local index = removers[kind] and kind or 'ended:' .. kind
+      local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. ms, 'LIMIT', 0, limit - gone)
+      for _, member in ipairs(members) do (removers[kind] or purge_recall)(member) end
+      gone = gone + #members
+    end
+    return gone
+  end
+
+  function COMMANDS.purge(before, limit) return purge(cjson.decode(before), tonumber(limit)) end
+
+  -- Forgetting a person: nothing is left but what keeps promises, and that names nobody.
+
+  local Forget = {}
+
+  function Forget.trace(lane, account, campaign, customer, version, keep_ms)
+    local field = Newest.trace(campaign, customer)
+    local text = redis.call('HGET', Newest.key(lane), field)
+    if text and Newest.read(text).version >= version then return end
+    redis.call('HSET', Newest.key(lane), field, version .. '|' .. account .. '|c')
+    redis.call('ZADD', P .. 'fading', now, account .. '\0' .. field)
+    redis.call('SET', P .. 'traces', 1, 'PX', keep_ms)
+  end
+
+  -- The pointer to the newest wish of a customer, if it is this one's.
+  function Forget.newest(lane, account, campaign, customer, id, keep_ms)
+    local field = Newest.field(campaign, customer)
+    local text = redis.call('HGET', Newest.key(lane), field)
+    local newest = text and Newest.read(text)
+    if not newest or newest.id ~= id then return end
+    redis.call('HDEL', Newest.key(lane), field)
+    Forget.trace(lane, account, campaign, customer, newest.version, keep_ms)
+  end
+
+  -- A recall, its indexes, its delivery and its newest pointer. "pushing": nothing was done.
+  function Forget.recall(id, keep_ms)
+    local r = Recall.fields(id, {'state', 'account', 'campaign', 'customer', 'delivery'})
+    if not r.state then return 'gone' end
+    if r.state == 'pushing' then return 'pushing' end
+    open_full_store()
+    local l = Lane.load(lane_of(r.account))
+    redis.call('ZREM', l.queue, id)
+    Forget.newest(l.id, r.account, r.campaign, r.customer, id, keep_ms)
+    Recall.remove(id)
+    History.grow()
+    if r.delivery then redis.call('DEL', P .. 'delivery:' .. r.delivery) end
+    Lane.rest(l)
+    return 'done'
+  end
+
+  -- A wish taken back, of which only the pointer is left. field: campaign NUL customer
+  function Forget.cancel(lane, field, keep_ms)
+    local text = redis.call('HGET', Newest.key(lane), field)
+    if not text then return 0 end
+    local newest = Newest.read(text)
+    if newest.kind ~= 'c' then return 0 end
+    local campaign, customer = string.match(field, '^(%Z*)%z(.*)$')
+    redis.call('HDEL', Newest.key(lane), field)
+    redis.call('ZREM', P .. 'fading', newest.id .. '\0' .. field)
+    Forget.trace(lane, newest.id, campaign, customer, newest.version, keep_ms)
+    return 1
+  end
+
+  -- events: those that stay, JSON; "[]" when none does
+  function Forget.lookup(id, events)
+    if redis.call('EXISTS', P .. 'lookup:' .. id) == 0 then return 0 end
+    open_full_store()
+    if events == '[]' then Lookups.forget(id) else redis.call('HSET', P .. 'lookup:' .. id, 'events', events) end
+    return 1
+  end
+
+  function COMMANDS.forget_recall(id, keep_ms) return Forget.recall(id, keep_ms) end
+
+  function COMMANDS.forget_cancel(lane, field, keep_ms)
+    open_full_store()
+    return Forget.cancel(lane, field, keep_ms)
+  end
+
+  function COMMANDS.forget_lookup(id, events) return Forget.lookup(id, events) end
+
+  function COMMANDS.forget_parked(id)
+    open_full_store()
+    Parked.forget(id)
+    return 1
+  end
+
+  function COMMANDS.forget_job(id)
+    open_full_store()
+    Job.forget(id)
+    return 1
+  end
 end

@@ -66,3 +66,130 @@ end
 function Newest.set(lane, campaign, customer, version, id, kind)
   redis.call('HSET', Newest.key(lane), Newest.field(campaign, customer), version .. '|' .. id .. '|' .. kind)
 end
+
+-- --- their state --------------------------------------------------------------------------------
+
+local ENDED = {accepted = true, dead = true, superseded = true, cancelled = true, expired = true, simulated = true}
+
+function Recall.field(id, name) return redis.call('HGET', recall_key(id), name) end
+
+-- Some fields of a recall by their names; nil where there are none.
+function Recall.fields(id, names)
+  local values, fields = redis.call('HMGET', recall_key(id), unpack(names)), {}
+  for i, name in ipairs(names) do fields[name] = values[i] or nil end
+  return fields
+end
+
+function Recall.set_ended(id, state)
+  redis.call('HSET', recall_key(id), 'ended', now)
+  redis.call('ZADD', P .. 'ended:' .. state, now, id)
+  count('ended:' .. state)
+end
+
+local function unlist(id, r, state)
+  redis.call('ZREM', P .. 'in:' .. state, id)
+  redis.call('ZREM', P .. 'of:' .. r.account .. ':' .. state, id)
+  if state == 'queued' then Calendar.count(r, -1) end
+end
+
+-- Records a change of state, with its time and reason. `queued` <-> `pushing` is recorded by the attempt.
+function Recall.become(id, state, reason)
+  local key = recall_key(id)
+  local was = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'changes'})
+  local old = was.state
+  if old == 'pushing' then
+    redis.call('ZREM', P .. 'in:pushing', id)
+    old = 'queued'
+  end
+  if old ~= state then
+    unlist(id, was, old)
+    list(id, was, state)
+  end
+  local line = now .. '\t' .. state .. '\t' .. reason
+  redis.call('HSET', key, 'state', state, 'reason', reason, 'changes', was.changes .. '\n' .. line)
+  if ENDED[old] then redis.call('ZREM', P .. 'ended:' .. old, id) end
+  if ENDED[state] then return Recall.set_ended(id, state) end
+  redis.call('HDEL', key, 'ended')
+end
+
+-- Why a recall is no longer to be pushed: a state and a reason, or nil while it is the newest.
+function Newest.overtaken(lane, id)
+  local r = redis.call('HMGET', recall_key(id), 'campaign', 'customer')
+  local newest = Newest.get(lane, r[1], r[2])
+  if not newest or newest.id == id then return nil end
+  return Newest.verdict_on_older(newest)
+end
+
+-- Stands for a customer who was forgotten: only this store can tell that it was him, and only when he is named.
+function Newest.trace(campaign, customer)
+  local key = redis.call('HGET', P .. 'meta', 'lane_key') or ''
+  return campaign .. '\0\1' .. string.sub(redis.sha1hex(key .. customer), 1, 20)
+end
+
+-- What becomes of a request that is older than the newest.
+function Newest.verdict_on_older(newest)
+  if newest.kind == 'c' then return 'cancelled', 'the customer no longer wants the call' end
+  return 'superseded', 'a newer request: ' .. newest.id
+end
+
+-- --- where they are found -----------------------------------------------------------------------
+
+-- Where recalls are found by what people know of them. Members end with the recall's id, so that those of
+-- one customer lie in order of arrival; a bucket is small, so that the store keeps it packed.
+local Find = {}
+
+local BUCKETS = 16384   -- a million recalls fill each with sixty
+
+-- By a text as a whole: a customer ("c") or a record of the CRM ("r"). Gives key and prefix.
+function Find.text(kind, text)
+  local digest = redis.sha1hex(text)
+  return P .. 'find:' .. kind .. ':' .. tonumber(string.sub(digest, 1, 8), 16) % BUCKETS, string.sub(digest, 9, 20)
+end
+
+-- By the end of a telephone number: its digits from the last to the first, of which four name the bucket.
+function Find.number(digits)
+  return P .. 'find:t:' .. string.sub(digits, 1, 4), string.sub(digits, 5)
+end
+
+function Find.reversed(telephone)
+  return string.reverse((string.gsub(telephone, '%D', '')))
+end
+
+function Find.put(key, member) redis.call('ZADD', key, 0, member) end
+
+function Find.take(key, member) redis.call('ZREM', key, member) end
+
+-- act: Find.put or Find.take
+function Find.each(id, r, act)
+  local key, prefix = Find.text('c', r.customer)
+  act(key, prefix .. id)
+  if r.record then
+    key, prefix = Find.text('r', r.record)
+    act(key, prefix .. id)
+  end
+  key, prefix = Find.number(Find.reversed(r.telephone))
+  act(key, prefix .. '|' .. id)
+end
+
+-- --- their ids and their lanes ------------------------------------------------------------------
+
+local LETTERS = '0123456789abcdefghjkmnpqrstvwxyz'
+
+-- A number as eight letters that sort like it.
+local function letters(number)
+  local text = ''
+  while number > 0 do
+    local digit = number % 32
+    text = string.sub(LETTERS, digit + 1, digit + 1) .. text
+    number = (number - digit) / 32
+  end
+  return string.sub('00000000' .. text, -8)
+end
+
+local known_lanes = {}
+
+-- The lane of an account, asked for once; false where it is not bound.
+local function lane_of(account)
+  if known_lanes[account] == nil then known_lanes[account] = redis.call('HGET', P .. 'accounts', account) end
+  return known_lanes[account]
+end

@@ -8,281 +8,283 @@
 --   the telephones); created_from, created_until, score_from,
 --   score_until (ms; "until" is not part of it); below (an id; only older ones), most, want
 
-local Search = {}
+if asked_for('search', 'count') then
+  local Search = {}
 
-local GATHERED = 5000   -- so many ids at most are gathered and sorted, where an index is in another order
-local QUEUES = 500      -- so many lanes at most are asked for their queues
+  local GATHERED = 5000   -- so many ids at most are gathered and sorted, where an index is in another order
+  local QUEUES = 500      -- so many lanes at most are asked for their queues
 
-local STATES = {'queued', 'accepted', 'dead', 'superseded', 'cancelled', 'expired', 'simulated'}
+  local STATES = {'queued', 'accepted', 'dead', 'superseded', 'cancelled', 'expired', 'simulated'}
 
-local function as_set(list)
-  local set = {}
-  for _, each in ipairs(list) do set[each] = true end
-  return set
-end
-
-local function one_of(list)
-  local set = as_set(list)
-  return function(value) return set[value] end
-end
-
-local function equal(text) return function(value) return value == text end end
-
-local function between(from, till)
-  return function(value)
-    value = tonumber(value)
-    return value and (not from or value >= from) and (not till or value < till)
+  local function as_set(list)
+    local set = {}
+    for _, each in ipairs(list) do set[each] = true end
+    return set
   end
-end
 
-local function ends_with(numbers)
-  return function(telephone)
-    local digits = telephone and Find.reversed(telephone)
-    for _, number in ipairs(numbers) do
-      if digits and string.sub(digits, 1, #number) == number then return true end
+  local function one_of(list)
+    local set = as_set(list)
+    return function(value) return set[value] end
+  end
+
+  local function equal(text) return function(value) return value == text end end
+
+  local function between(from, till)
+    return function(value)
+      value = tonumber(value)
+      return value and (not from or value >= from) and (not till or value < till)
     end
   end
-end
 
--- What people type may be a customer, a record of the CRM or the end of a number.
-local function is_about(spec)
-  local rings = ends_with(spec.telephones or {})
-  return function(id)
-    local r = redis.call('HMGET', recall_key(id), 'customer', 'record', 'telephone')
-    return r[1] == spec.about or r[2] == spec.about or rings(r[3])
-  end
-end
-
--- What a recall must pass: its fields, and a test for each.
-local function tests_of(spec)
-  local fields, tests = {'state'}, {spec.states and one_of(spec.states) or function(state) return state end}
-  local function add(field, test)
-    fields[#fields + 1], tests[#tests + 1] = field, test
-  end
-  if spec.accounts then add('account', one_of(spec.accounts)) end
-  for _, name in ipairs({'campaign', 'customer', 'source', 'route', 'record'}) do
-    if spec[name] then add(name, equal(spec[name])) end
-  end
-  local about = spec.about and is_about(spec)
-  if spec.telephones and not about then add('telephone', ends_with(spec.telephones)) end
-  if spec.created_from or spec.created_until then add('created', between(spec.created_from, spec.created_until)) end
-  if spec.score_from or spec.score_until then add('score', between(spec.score_from, spec.score_until)) end
-  return function(id)
-    local values = redis.call('HMGET', recall_key(id), unpack(fields))
-    for i, test in ipairs(tests) do
-      if not test(values[i]) then return false end
-    end
-    return not about or about(id)
-  end
-end
-
--- --- where to look ---------------------------------------------------------------------------
-
--- The id at which arrivals of `ms` and later begin in a ZSET of ids, or nil when there are none.
-local function first_since(key, ms)
-  local low, high = 0, redis.call('ZCARD', key)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    local id = redis.call('ZRANGE', key, middle, middle)[1]
-    if (tonumber(Recall.field(id, 'created')) or 0) < ms then low = middle + 1 else high = middle end
-  end
-  return redis.call('ZRANGE', key, low, low)[1]
-end
-
-local function lower(a, b) return a ~= '' and (b == '' or a < b) and a or b end
-
--- Between which ids of an index in order of arrival the filter's times lie; nil when nowhere.
-local function bounds(stream, spec, below)
-  local above = spec.prefix or ''
-  if stream.prefix then return above, below end
-  if spec.created_from then
-    local first = first_since(stream.key, spec.created_from)
-    if not first then return nil end
-    above = above > first and above or first
-  end
-  local past = spec.created_until and first_since(stream.key, spec.created_until) or ''
-  return above, lower(past, below)
-end
-
--- The newest ids of one index below an id, and not older than the filter allows.
-local function newest_of(stream, spec, below, n)
-  local above
-  above, below = bounds(stream, spec, spec.prefix and lower(below, spec.prefix .. '~') or below)
-  if not above then return {} end
-  local prefix = stream.prefix or ''
-  local from = '(' .. prefix .. (below ~= '' and below or '~')
-  local found = redis.call('ZRANGE', stream.key, from, '[' .. prefix .. above, 'BYLEX', 'REV', 'LIMIT', 0, n)
-  for i, member in ipairs(found) do found[i] = string.sub(member, #prefix + 1) end
-  return found
-end
-
-local function by_state(spec)
-  local streams = {}
-  local states = spec.states or STATES
-  for _, state in ipairs(states) do
-    if state == 'pushing' or not spec.accounts or #spec.accounts > 16 then
-      streams[#streams + 1] = {key = P .. 'in:' .. state}
-    else
-      for _, account in ipairs(spec.accounts) do streams[#streams + 1] = {key = P .. 'of:' .. account .. ':' .. state} end
-    end
-  end
-  return streams
-end
-
-local function by_text(kind, text)
-  local key, prefix = Find.text(kind, text)
-  return {{key = key, prefix = prefix}}
-end
-
--- The other way round first: a comparison of one's own makes sorting several times as slow.
-local function sorted(ids)
-  table.sort(ids)
-  local last = #ids
-  for i = 1, math.floor(last / 2) do ids[i], ids[last + 1 - i] = ids[last + 1 - i], ids[i] end
-  return ids
-end
-
--- All ids of members that begin so, added to a set; false when there would be too many.
-local function gather(set, key, prefix)
-  local from, till = '[' .. prefix, '(' .. prefix .. '~'
-  set.size = set.size + redis.call('ZLEXCOUNT', key, from, till)
-  if set.size > GATHERED then return false end
-  for _, member in ipairs(redis.call('ZRANGEBYLEX', key, from, till)) do
-    set.ids[string.match(member, 'rc_%w+$')] = true
-  end
-  return true
-end
-
-local function ids_of(set)
-  local ids = {}
-  for id in pairs(set.ids) do ids[#ids + 1] = id end
-  return sorted(ids)
-end
-
--- All ids whose telephone ends so; nil when there are too many.
-local function with_number(numbers)
-  local set = {size = 0, ids = {}}
-  for _, number in ipairs(numbers) do
-    if not gather(set, Find.number(number)) then return nil end
-  end
-  return ids_of(set)
-end
-
--- All ids that a text may be about; nil when there are too many.
-local function all_about(spec)
-  local set = {size = 0, ids = {}}
-  for _, kind in ipairs({'c', 'r'}) do
-    if not gather(set, Find.text(kind, spec.about)) then return nil end
-  end
-  for _, number in ipairs(spec.telephones or {}) do
-    if not gather(set, Find.number(number)) then return nil end
-  end
-  return ids_of(set)
-end
-
-local function lanes_of(accounts)
-  local bound, lanes = hash(P .. 'accounts'), {}
-  local wanted = accounts and as_set(accounts)
-  for account, lane in pairs(bound) do
-    if not wanted or wanted[account] then lanes[lane] = true end
-  end
-  return lanes
-end
-
--- All ids queued for a range of dates; nil when there are too many.
-local function queued_between(spec)
-  local from, till = spec.score_from or '-inf', spec.score_until and '(' .. spec.score_until or '+inf'
-  local ids, asked = {}, 0
-  for lane in pairs(lanes_of(spec.accounts)) do
-    local queue = P .. 'lane:' .. lane .. ':queue'
-    asked = asked + 1
-    if asked > QUEUES or #ids + redis.call('ZCOUNT', queue, from, till) > GATHERED then return nil end
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, from, till)) do ids[#ids + 1] = id end
-  end
-  return sorted(ids)
-end
-
-local function only_queued(spec) return spec.states and #spec.states == 1 and spec.states[1] == 'queued' end
-
--- Ids that were gathered, sorted; or the indexes to go through.
-local function places(spec)
-  if spec.customer then return nil, by_text('c', spec.customer) end
-  if spec.record then return nil, by_text('r', spec.record) end
-  local ids = nil
-  if spec.about then ids = all_about(spec) elseif spec.telephones then ids = with_number(spec.telephones) end
-  if not ids and only_queued(spec) and (spec.score_from or spec.score_until) then ids = queued_between(spec) end
-  return ids, by_state(spec)
-end
-
-local function newest_among(ids, spec, n)
-  local found = {}
-  for _, id in ipairs(ids) do
-    if #found == n then break end
-    local wanted = not spec.prefix or string.sub(id, 1, #spec.prefix) == spec.prefix
-    if wanted and (spec.below == '' or id < spec.below) then found[#found + 1] = id end
-  end
-  return found
-end
-
-local function candidates(spec, n)
-  local ids, streams = places(spec)
-  if ids then return newest_among(ids, spec, n) end
-  local found, seen = {}, {}
-  for _, stream in ipairs(streams) do
-    for _, id in ipairs(newest_of(stream, spec, spec.below, n)) do
-      if not seen[id] then
-        seen[id] = true
-        found[#found + 1] = id
+  local function ends_with(numbers)
+    return function(telephone)
+      local digits = telephone and Find.reversed(telephone)
+      for _, number in ipairs(numbers) do
+        if digits and string.sub(digits, 1, #number) == number then return true end
       end
     end
   end
-  sorted(found)
-  return {unpack(found, 1, math.min(n, #found))}
-end
 
--- One step: {ids, the id to go on below or "" at the end, its ms of arrival}
-function Search.step(spec)
-  local fits, found, looked = tests_of(spec), {}, 0
-  local ids = candidates(spec, spec.most)
-  for _, id in ipairs(ids) do
-    if #found == spec.want then break end
-    looked = looked + 1
-    if fits(id) then found[#found + 1] = id end
-  end
-  if looked == #ids and #ids < spec.most then return {found, '', ''} end
-  local last = ids[looked]
-  return {found, last, Recall.field(last, 'created') or ''}
-end
-
--- --- counting --------------------------------------------------------------------------------
-
-local function pushing_of(account)
-  local found = 0
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'in:pushing', 0, -1)) do
-    if not account or Recall.field(id, 'account') == account then found = found + 1 end
-  end
-  return found
-end
-
-local function size(account, state)
-  if state == 'pushing' then return pushing_of(account) end
-  local all = redis.call('ZCARD', account and P .. 'of:' .. account .. ':' .. state or P .. 'in:' .. state)
-  return state == 'queued' and all - pushing_of(account) or all
-end
-
--- How many there are, where the sizes of indexes tell it: states and accounts alone.
-function Search.count(spec)
-  local states, total = spec.states or {'pushing', unpack(STATES)}, 0
-  for _, state in ipairs(states) do
-    if spec.accounts then
-      for _, account in ipairs(spec.accounts) do total = total + size(account, state) end
-    else
-      total = total + size(nil, state)
+  -- What people type may be a customer, a record of the CRM or the end of a number.
+  local function is_about(spec)
+    local rings = ends_with(spec.telephones or {})
+    return function(id)
+      local r = redis.call('HMGET', recall_key(id), 'customer', 'record', 'telephone')
+      return r[1] == spec.about or r[2] == spec.about or rings(r[3])
     end
   end
-  return total
+
+  -- What a recall must pass: its fields, and a test for each.
+  local function tests_of(spec)
+    local fields, tests = {'state'}, {spec.states and one_of(spec.states) or function(state) return state end}
+    local function add(field, test)
+      fields[#fields + 1], tests[#tests + 1] = field, test
+    end
+    if spec.accounts then add('account', one_of(spec.accounts)) end
+    for _, name in ipairs({'campaign', 'customer', 'source', 'route', 'record'}) do
+      if spec[name] then add(name, equal(spec[name])) end
+    end
+    local about = spec.about and is_about(spec)
+    if spec.telephones and not about then add('telephone', ends_with(spec.telephones)) end
+    if spec.created_from or spec.created_until then add('created', between(spec.created_from, spec.created_until)) end
+    if spec.score_from or spec.score_until then add('score', between(spec.score_from, spec.score_until)) end
+    return function(id)
+      local values = redis.call('HMGET', recall_key(id), unpack(fields))
+      for i, test in ipairs(tests) do
+        if not test(values[i]) then return false end
+      end
+      return not about or about(id)
+    end
+  end
+
+  -- --- where to look ---------------------------------------------------------------------------
+
+  -- The id at which arrivals of `ms` and later begin in a ZSET of ids, or nil when there are none.
+  local function first_since(key, ms)
+    local low, high = 0, redis.call('ZCARD', key)
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      local id = redis.call('ZRANGE', key, middle, middle)[1]
+      if (tonumber(Recall.field(id, 'created')) or 0) < ms then low = middle + 1 else high = middle end
+    end
+    return redis.call('ZRANGE', key, low, low)[1]
+  end
+
+  local function lower(a, b) return a ~= '' and (b == '' or a < b) and a or b end
+
+  -- Between which ids of an index in order of arrival the filter's times lie; nil when nowhere.
+  local function bounds(stream, spec, below)
+    local above = spec.prefix or ''
+    if stream.prefix then return above, below end
+    if spec.created_from then
+      local first = first_since(stream.key, spec.created_from)
+      if not first then return nil end
+      above = above > first and above or first
+    end
+    local past = spec.created_until and first_since(stream.key, spec.created_until) or ''
+    return above, lower(past, below)
+  end
+
+  -- The newest ids of one index below an id, and not older than the filter allows.
+  local function newest_of(stream, spec, below, n)
+    local above
+    above, below = bounds(stream, spec, spec.prefix and lower(below, spec.prefix .. '~') or below)
+    if not above then return {} end
+    local prefix = stream.prefix or ''
+    local from = '(' .. prefix .. (below ~= '' and below or '~')
+    local found = redis.call('ZRANGE', stream.key, from, '[' .. prefix .. above, 'BYLEX', 'REV', 'LIMIT', 0, n)
+    for i, member in ipairs(found) do found[i] = string.sub(member, #prefix + 1) end
+    return found
+  end
+
+  local function by_state(spec)
+    local streams = {}
+    local states = spec.states or STATES
+    for _, state in ipairs(states) do
+      if state == 'pushing' or not spec.accounts or #spec.accounts > 16 then
+        streams[#streams + 1] = {key = P .. 'in:' .. state}
+      else
+        for _, account in ipairs(spec.accounts) do streams[#streams + 1] = {key = P .. 'of:' .. account .. ':' .. state} end
+      end
+    end
+    return streams
+  end
+
+  local function by_text(kind, text)
+    local key, prefix = Find.text(kind, text)
+    return {{key = key, prefix = prefix}}
+  end
+
+  -- The other way round first: a comparison of one's own makes sorting several times as slow.
+  local function sorted(ids)
+    table.sort(ids)
+    local last = #ids
+    for i = 1, math.floor(last / 2) do ids[i], ids[last + 1 - i] = ids[last + 1 - i], ids[i] end
+    return ids
+  end
+
+  -- All ids of members that begin so, added to a set; false when there would be too many.
+  local function gather(set, key, prefix)
+    local from, till = '[' .. prefix, '(' .. prefix .. '~'
+    set.size = set.size + redis.call('ZLEXCOUNT', key, from, till)
+    if set.size > GATHERED then return false end
+    for _, member in ipairs(redis.call('ZRANGEBYLEX', key, from, till)) do
+      set.ids[string.match(member, 'rc_%w+$')] = true
+    end
+    return true
+  end
+
+  local function ids_of(set)
+    local ids = {}
+    for id in pairs(set.ids) do ids[#ids + 1] = id end
+    return sorted(ids)
+  end
+
+  -- All ids whose telephone ends so; nil when there are too many.
+  local function with_number(numbers)
+    local set = {size = 0, ids = {}}
+    for _, number in ipairs(numbers) do
+      if not gather(set, Find.number(number)) then return nil end
+    end
+    return ids_of(set)
+  end
+
+  -- All ids that a text may be about; nil when there are too many.
+  local function all_about(spec)
+    local set = {size = 0, ids = {}}
+    for _, kind in ipairs({'c', 'r'}) do
+      if not gather(set, Find.text(kind, spec.about)) then return nil end
+    end
+    for _, number in ipairs(spec.telephones or {}) do
+      if not gather(set, Find.number(number)) then return nil end
+    end
+    return ids_of(set)
+  end
+
+  local function lanes_of(accounts)
+    local bound, lanes = hash(P .. 'accounts'), {}
+    local wanted = accounts and as_set(accounts)
+    for account, lane in pairs(bound) do
+      if not wanted or wanted[account] then lanes[lane] = true end
+    end
+    return lanes
+  end
+
+  -- All ids queued for a range of dates; nil when there are too many.
+  local function queued_between(spec)
+    local from, till = spec.score_from or '-inf', spec.score_until and '(' .. spec.score_until or '+inf'
+    local ids, asked = {}, 0
+    for lane in pairs(lanes_of(spec.accounts)) do
+      local queue = P .. 'lane:' .. lane .. ':queue'
+      asked = asked + 1
+      if asked > QUEUES or #ids + redis.call('ZCOUNT', queue, from, till) > GATHERED then return nil end
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, from, till)) do ids[#ids + 1] = id end
+    end
+    return sorted(ids)
+  end
+
+  local function only_queued(spec) return spec.states and #spec.states == 1 and spec.states[1] == 'queued' end
+
+  -- Ids that were gathered, sorted; or the indexes to go through.
+  local function places(spec)
+    if spec.customer then return nil, by_text('c', spec.customer) end
+    if spec.record then return nil, by_text('r', spec.record) end
+    local ids = nil
+    if spec.about then ids = all_about(spec) elseif spec.telephones then ids = with_number(spec.telephones) end
+    if not ids and only_queued(spec) and (spec.score_from or spec.score_until) then ids = queued_between(spec) end
+    return ids, by_state(spec)
+  end
+
+  local function newest_among(ids, spec, n)
+    local found = {}
+    for _, id in ipairs(ids) do
+      if #found == n then break end
+      local wanted = not spec.prefix or string.sub(id, 1, #spec.prefix) == spec.prefix
+      if wanted and (spec.below == '' or id < spec.below) then found[#found + 1] = id end
+    end
+    return found
+  end
+
+  local function candidates(spec, n)
+    local ids, streams = places(spec)
+    if ids then return newest_among(ids, spec, n) end
+    local found, seen = {}, {}
+    for _, stream in ipairs(streams) do
+      for _, id in ipairs(newest_of(stream, spec, spec.below, n)) do
+        if not seen[id] then
+          seen[id] = true
+          found[#found + 1] = id
+        end
+      end
+    end
+    sorted(found)
+    return {unpack(found, 1, math.min(n, #found))}
+  end
+
+  -- One step: {ids, the id to go on below or "" at the end, its ms of arrival}
+  function Search.step(spec)
+    local fits, found, looked = tests_of(spec), {}, 0
+    local ids = candidates(spec, spec.most)
+    for _, id in ipairs(ids) do
+      if #found == spec.want then break end
+      looked = looked + 1
+      if fits(id) then found[#found + 1] = id end
+    end
+    if looked == #ids and #ids < spec.most then return {found, '', ''} end
+    local last = ids[looked]
+    return {found, last, Recall.field(last, 'created') or ''}
+  end
+
+  -- --- counting --------------------------------------------------------------------------------
+
+  local function pushing_of(account)
+    local found = 0
+    for _, id in ipairs(redis.call('ZRANGE', P .. 'in:pushing', 0, -1)) do
+      if not account or Recall.field(id, 'account') == account then found = found + 1 end
+    end
+    return found
+  end
+
+  local function size(account, state)
+    if state == 'pushing' then return pushing_of(account) end
+    local all = redis.call('ZCARD', account and P .. 'of:' .. account .. ':' .. state or P .. 'in:' .. state)
+    return state == 'queued' and all - pushing_of(account) or all
+  end
+
+  -- How many there are, where the sizes of indexes tell it: states and accounts alone.
+  function Search.count(spec)
+    local states, total = spec.states or {'pushing', unpack(STATES)}, 0
+    for _, state in ipairs(states) do
+      if spec.accounts then
+        for _, account in ipairs(spec.accounts) do total = total + size(account, state) end
+      else
+        total = total + size(nil, state)
+      end
+    end
+    return total
+  end
+
+  function COMMANDS.search(spec) return Search.step(cjson.decode(spec)) end
+
+  function COMMANDS.count(spec) return Search.count(cjson.decode(spec)) end
 end
-
-function COMMANDS.search(spec) return Search.step(cjson.decode(spec)) end
-
-function COMMANDS.count(spec) return Search.count(cjson.decode(spec)) end

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 _LUA = "workers/lua/*.lua"
 _PATCH = """
+import hashlib
 import workers.store as store
 for before, after in {changed!r}:
-    if before not in store.SCRIPTS[store.WHOLE]:
+    if before not in store.SCRIPT:
         raise SystemExit("the mutant no longer fits the script")  # an Exception would pass unheeded here
-    store.SCRIPTS = {{name: text.replace(before, after) for name, text in store.SCRIPTS.items()}}
+    store.SCRIPT = store.SCRIPT.replace(before, after)
+store.SHA = hashlib.sha1(store.SCRIPT.encode()).hexdigest()
 """
 
 

@@ -1,0 +1,365 @@
+-- Admission: what follows from a delivery, all of it or nothing, in one step.
+--
+-- The first write of `admit` and `resolve` is one that a full store refuses, so nothing is half done.
+
+local Admit = {}
+
+if asked_for('admit', 'resolve', 'bind') then
+  local HOUR = 3600000
+
+  local numbers = {last = 0, left = 0}
+
+  -- What is new lets the history grow, and with the same write its events get their numbers: in one go for all of
+  -- a delivery, and for those that follow in this run. A number that is not used is no loss.
+  local function number_events(delivery)
+    local many = #delivery.events
+    if numbers.left < many then
+      local more = math.max(many, CALLS)
+      local tick, arrivals = History.tick + 1, History.arrivals + more
+      redis.call('HSET', P .. 'meta', 'tick', tick, 'seq', arrivals)
+      numbers.last, numbers.left = History.arrivals, more
+      History.tick, History.arrivals = tick, arrivals
+    end
+    delivery.last = numbers.last
+    numbers.last, numbers.left = numbers.last + many, numbers.left - many
+  end
+
+  local function next_arrival(delivery)
+    if not delivery.last then number_events(delivery) end
+    delivery.last = delivery.last + 1
+    return letters(delivery.last) .. delivery.suffix
+  end
+
+  local function add_field(fields, name, value)
+    if not value or value == '' then return end
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+
+  -- A new recall, in its first state. e: a recall request; what it does not have, or is as usual, is left out.
+  local function create(id, e, delivery)
+    local state, reason = e.state or 'queued', e.reason or 'admitted'
+    local fields = {
+      'state', state, 'reason', reason, 'created', now, 'changes', now .. '\t' .. state .. '\t' .. reason,
+      'account', e.account, 'campaign', e.campaign, 'customer', e.customer, 'version', e.version, 'score', e.score,
+      'date', e.date, 'asked', e.asked or e.date, 'telephone', e.telephone, 'source', delivery.source, 'delivery', delivery.id,
+    }
+    if e.record == e.customer then e.record = nil end
+    add_field(fields, 'record', e.record)
+    add_field(fields, 'route', e.route)
+    add_field(fields, 'place', e.place)
+    add_field(fields, 'notes', e.notes)
+    add_field(fields, 'proof', delivery.proof)
+    add_field(fields, 'digest', string.sub(delivery.digest, 1, 8))
+    redis.call('HSET', recall_key(id), unpack(fields))
+    list(id, e, state)
+    Find.each(id, e, Find.put)
+    if state ~= 'queued' then Recall.set_ended(id, state) end
+  end
+
+  function Admit.recall(e, id, delivery, lanes)
+    local lane, ends = lane_of(e.account), e.state and e.state ~= 'queued'
+    create(id, e, delivery)
+    count('admitted')
+    local newest = Newest.get(lane, e.campaign, e.customer)
+    if newest and newest.version > e.version then
+      if ends then return end
+      return Recall.become(id, Newest.verdict_on_older(newest))
+    end
+    if newest then Admit.overtake(lane, newest.id, 'superseded', 'a newer request: ' .. id) end
+    Newest.set(lane, e.campaign, e.customer, e.version, id, 'r')
+    if ends then
+      lanes[lane] = 'less'
+      return
+    end
+    redis.call('ZADD', P .. 'lane:' .. lane .. ':queue', e.score, id)
+    lanes[lane] = lanes[lane] or 'more'
+  end
+
+  -- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil; and the answer to its delivery,
+  -- where it was alone in it.
+  local function seen(key)
+    local text = key ~= '' and redis.call('GET', P .. 'seen:' .. key)
+    if not text then return nil end
+    local digest, what, id, fingerprint, answer = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|?(.*)$')
+    return {digest = digest, what = what, id = id, fingerprint = fingerprint, answer = answer ~= '' and answer or nil}
+  end
+
+  local function remember(e, digest, what, id)
+    if e.k == '' then return end
+    local text = digest .. '|' .. what .. '|' .. id .. '|' .. (e.fingerprint or '')
+    if e.answer then text = text .. '|' .. e.answer end
+    redis.call('SET', P .. 'seen:' .. e.k, text, 'PX', e.ttl)
+  end
+
+  -- `became` says what became of each event, in one word: it is kept with the delivery.
+  local function contribute(done, what, id)
+    done.became[#done.became + 1] = (what == 'recall' or what == 'parked') and id or what
+    if what == 'recall' then done.recalls[#done.recalls + 1] = id
+    elseif done[what] then done[what] = done[what] + 1 end
+  end
+
+  -- An event taken before contributes what it was. A parked one is looked at anew after a change of
+  -- the configuration. True when there is nothing more to do.
+  local function taken_before(e, done, delivery)
+    if e.is_new then return false end
+    local old = seen(e.k)
+    if not old then return false end
+    if old.what == 'parked' and old.digest ~= delivery.digest then
+      Admit.refuse_when_full()
+      Parked.forget(old.id)
+      return false
+    end
+    contribute(done, old.what, old.id)
+    done.repeated = done.repeated + 1
+    return true
+  end
+
+  local function admit_event(e, done, delivery, lanes)
+    if taken_before(e, done, delivery) then return end
+    local routed = e.route and e.route ~= '' and ':' .. e.route or ''
+    count('events:' .. delivery.source .. ':' .. e.what .. routed)
+    if e.what == 'ignored' then return contribute(done, 'ignored') end
+    local id = next_arrival(delivery)
+    if e.what == 'recall' then
+      id = 'rc_' .. id
+      Admit.recall(e, id, delivery, lanes)
+    elseif e.what == 'cancel' then
+      Admit.cancel(e, done, lanes)
+    elseif e.what == 'parked' then
+      id = 'pk_' .. id
+      Parked.keep(e, id, delivery)
+    elseif e.what == 'pending' then
+      done.waiting[#done.waiting + 1] = e.event
+      id = delivery.id
+    end
+    contribute(done, e.what, id)
+    e.id = id
+    if e ~= delivery.alone then remember(e, delivery.digest, e.what, id) end
+  end
+
+  local function join(list) return table.concat(list, ',') end
+
+  local function answer_line(delivery, done)
+    done.counts = done.ignored .. ';' .. done.parked .. ';' .. done.pending
+    return delivery.id .. ';' .. join(done.recalls) .. ';' .. done.counts .. ';' .. join(done.cancelled) .. ';' .. join(done.too_late)
+  end
+
+  -- Whether a lane that was only given more to do is looked at anyway: by whom its wake-up reaches, or by the sweep.
+  -- Whoever changes a lane leaves it in `due` as long as it has work.
+  local function looked_at(lane)
+    local at = tonumber(redis.call('ZSCORE', P .. 'due', lane))
+    return at and (at > now or (tonumber(redis.call('HGET', P .. 'lane:' .. lane, 'rung')) or 0) > 0)
+  end
+
+  -- The wake-ups that the caller is to publish. lanes: lane -> "more" to do, or "less"
+  local function wake_ups(lanes)
+    local out = {}
+    for id, change in pairs(lanes) do
+      if change == 'less' or not looked_at(id) then Lane.wake(Lane.load(id), out) end
+    end
+    return out
+  end
+
+  local function keep_raw(delivery, raw, done)
+    if delivery.raw_ms == 0 or not raw or raw == '' then return end
+    local key = P .. 'delivery:' .. delivery.id
+    redis.call('HSET', key, 'source', delivery.source, 'received', delivery.received, 'headers', delivery.headers,
+      'proof', delivery.proof or '', 'body', raw, 'became', join(done.became))
+    redis.call('PEXPIRE', key, delivery.raw_ms)
+  end
+
+  local function new_done()
+    return {recalls = {}, ignored = 0, parked = 0, pending = 0, cancelled = {}, too_late = {}, waiting = {},
+      repeated = 0, cancel = false, became = {}}
+  end
+
+  -- An account whose lane is not known yet: nothing has been written, the sender tries again.
+  local function unbound(events)
+    for _, e in ipairs(events) do
+      if (e.what == 'recall' or e.what == 'cancel') and not lane_of(e.account) then return true end
+    end
+    return false
+  end
+
+  -- An Idempotency-Key that was used for something else.
+  local function clash(events)
+    for _, e in ipairs(events) do
+      local old = e.fingerprint and seen(e.k)
+      if old and old.fingerprint ~= e.fingerprint then return true end
+    end
+    return false
+  end
+
+  local lists_living = {}
+
+  -- Says how long a list lives, where that is not right within an hour: to say it with each delivery would be one more write.
+  local function keep_listed(key, ms)
+    if lists_living[key] then return end
+    local left = redis.call('PTTL', key)
+    if left < ms - HOUR or left > ms then redis.pcall('PEXPIRE', key, ms) end
+    lists_living[key] = true
+  end
+
+  -- Lists a delivery. What the store may refuse here is this line alone: it must not cost the sender an answer.
+  function Admit.list(delivery, id, told)
+    local key = P .. 'arrivals:' .. delivery.source
+    redis.pcall('XADD', key, 'MAXLEN', '~', ARRIVALS, '*', 'd', id, 'w', told)
+    keep_listed(key, delivery.listed)
+  end
+
+  -- Gives the answer that this delivery got before, nil when it is new. That of an event which was alone lies with it.
+  local function answered(delivery)
+    local e = delivery.alone
+    local one = e and seen(e.k)
+    if one and one.answer and (one.what ~= 'parked' or one.digest == delivery.digest) then return one.answer end
+    if e then e.is_new = not one end
+    if e and e.is_new then return nil end
+    local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
+    if not old then return nil end
+    local digest, answer = string.match(old, '^([^|]*)|(.*)$')
+    return (digest == '' or digest == delivery.digest) and answer or nil
+  end
+
+  -- An event that was alone is remembered together with the answer.
+  local function remember_answer(delivery, done, answer)
+    local e = delivery.alone
+    if e and e.id then
+      e.answer = answer
+      return remember(e, delivery.digest, e.what, e.id)
+    end
+    -- With something parked the answer holds for this configuration alone.
+    local digest = done.parked > 0 and delivery.digest or ''
+    redis.call('SET', P .. 'answer:' .. delivery.key, digest .. '|' .. answer, 'PX', delivery.ttl)
+  end
+
+  -- delivery: id, key, ttl, source, headers, received, digest, suffix, raw_ms, listed, events
+  -- gives {what happened, the answer, wake-ups to publish, source whose lookups to ring for}
+  local function admit(delivery, raw)
+    local one = #delivery.events == 1 and delivery.events[1]
+    delivery.alone = one and delivery.key ~= '' and one.k ~= '' and one or nil
+    local before = answered(delivery)
+    if before then
+      if delivery.listed then Admit.list_again(delivery, before) end
+      return {'again', before, {}, ''}
+    end
+    if clash(delivery.events) then return {'clash', '', {}, ''} end
+    if unbound(delivery.events) then return {'unbound', '', {}, ''} end
+    local done, lanes = new_done(), {}
+    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+    local stored, repeated = done.ignored < #delivery.events, done.repeated == #delivery.events
+    -- Of one that is ignored nothing is stored, so the same delivery has to get the same name by itself.
+    if not stored and delivery.silent then delivery.id = delivery.silent end
+    local answer = answer_line(delivery, done)
+    local lookup = #done.waiting > 0 and Lookups.keep(delivery, done) or ''
+    if stored and not repeated then keep_raw(delivery, raw, done) end
+    if stored and delivery.key ~= '' then remember_answer(delivery, done, answer) end
+    local what = repeated and stored and 'again' or 'new'
+    if delivery.listed then
+      Admit.list(delivery, delivery.id, what .. ';' .. #done.recalls .. ';' .. done.counts .. ';' .. #done.cancelled .. ';' .. #done.too_late)
+    end
+    if stored and what == 'new' and not delivery.last then number_events(delivery) end
+    return {what, answer, wake_ups(lanes), lookup}
+  end
+
+  -- --- what was taken before, taken back or overtaken ----------------------------------------------
+
+  -- A write that takes no room, but that a full store refuses.
+  function Admit.refuse_when_full()
+    redis.call('HINCRBY', P .. 'meta', 'seq', 0)
+  end
+
+  -- Lists a delivery that was taken before, by the answer that it got.
+  function Admit.list_again(delivery, answer)
+    local function many(ids)
+      if ids == '' then return 0 end
+      local _, commas = string.gsub(ids, ',', '')
+      return commas + 1
+    end
+    local id, recalls, counts, cancelled, late = string.match(answer, '^([^;]*);([^;]*);([^;]*;[^;]*;[^;]*);([^;]*);([^;]*)$')
+    Admit.list(delivery, id, table.concat({'again', many(recalls), counts, many(cancelled), many(late)}, ';'))
+  end
+
+  -- Takes an older recall out of the queue. True when it was still there.
+  function Admit.overtake(lane, id, state, reason)
+    if redis.call('ZREM', P .. 'lane:' .. lane .. ':queue', id) == 0 then return false end
+    Recall.become(id, state, reason)
+    return true
+  end
+
+  -- A wish taken back. What wolkvox already has, or is being given, cannot be: that is recorded.
+  function Admit.cancel(e, done, lanes)
+    local lane = lane_of(e.account)
+    local newest = Newest.get(lane, e.campaign, e.customer)
+    if newest and newest.version > e.version then return end
+    Newest.set(lane, e.campaign, e.customer, e.version, e.account, 'c')
+    redis.call('ZADD', P .. 'fading', now, e.account .. '\0' .. Newest.field(e.campaign, e.customer))
+    lanes[lane] = 'less'
+    if not newest or newest.kind ~= 'r' then return end
+    if Admit.overtake(lane, newest.id, 'cancelled', 'taken back by the CRM') then
+      done.cancelled[#done.cancelled + 1] = newest.id
+      return
+    end
+    local state = Recall.field(newest.id, 'state')
+    if state ~= 'accepted' and state ~= 'pushing' then return end
+    done.too_late[#done.too_late + 1] = newest.id
+    count('cancel too late')
+    local changes = Recall.field(newest.id, 'changes')
+    redis.call('HSET', recall_key(newest.id), 'changes',
+      changes .. '\n' .. now .. '\t' .. state .. '\ttaken back by the CRM, too late: wolkvox already has it')
+  end
+
+  -- headers come beside the rest: they are JSON, and would be spelled out twice within it
+  function COMMANDS.admit(delivery, raw, headers)
+    delivery = cjson.decode(delivery)
+    delivery.headers = headers
+    return admit(delivery, raw)
+  end
+
+  -- --- what becomes of events that waited ---------------------------------------------------------
+
+  -- Writes into a delivery that is still kept what its waiting events have become, in their order.
+  local function retell(delivery, from, done)
+    local key, place, told = P .. 'delivery:' .. delivery, 0, {}
+    local text = redis.call('HGET', key, 'became')
+    if not text then return end
+    for word in string.gmatch(text, '[^,]+') do
+      if word == (from.parked or 'pending') and place < #done.became then
+        place = place + 1
+        word = done.became[place]
+      end
+      told[#told + 1] = word
+    end
+    redis.call('HSET', key, 'became', join(told))
+  end
+
+  -- What a looked-up, or remapped, event turned out to be takes the place of what it was.
+  local function resolve(delivery, from)
+    if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end
+    if from.parked and redis.call('EXISTS', P .. 'parked:' .. from.parked) == 0 then return {'gone', '', {}, ''} end
+    if unbound(delivery.events) then return {'unbound', '', {}, ''} end
+    Admit.refuse_when_full()
+    for _, e in ipairs(delivery.events) do
+      if e.k ~= '' then
+        local left = redis.call('PTTL', P .. 'seen:' .. e.k)
+        if left > 0 then e.ttl = left end
+        -- Who sends the delivery again gets the answer that it got, as long as its configuration holds.
+        e.answer = from.lookup and (seen(e.k) or {}).answer
+        redis.call('DEL', P .. 'seen:' .. e.k)
+      end
+    end
+    local done, lanes = new_done(), {}
+    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+    if not delivery.last then number_events(delivery) end
+    if from.lookup then Lookups.forget(from.lookup) end
+    if from.parked then Parked.forget(from.parked) end
+    retell(delivery.id, from, done)
+    return {'new', answer_line(delivery, done), wake_ups(lanes), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
+  end
+
+  function COMMANDS.resolve(delivery, from, headers)
+    delivery = cjson.decode(delivery)
+    delivery.headers = headers
+    return resolve(delivery, cjson.decode(from))
+  end
+end
