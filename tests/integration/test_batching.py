@@ -64,7 +64,7 @@ class Held:
 
     def behind_one(self, store, acts):
         """Make a call, and while its trip is under way the others; give their replies."""
-        first = AtOnce(lambda: store.call("sweep", 1))
+        first = AtOnce(lambda: store.call("take_messages", 1))
         assert self.began.wait(30)
         others = AtOnce(*acts)
         wait_until(lambda: len(store._batcher._waiting) == len(acts))
@@ -98,13 +98,13 @@ def test_a_call_tells_the_store_all_that_was_heard_before_it(store, held, monkey
         return header(command)
 
     monkeypatch.setattr(ours._batcher, "_header", watched)
-    held.behind_one(ours, [lambda: ours.call("sweep", 1)])
+    held.behind_one(ours, [lambda: ours.call("take_messages", 1)])
     assert known == ["", store.hget("{ringback}:meta", "history")]
 
 
 def test_a_trip_has_a_bounded_number_of_calls_and_the_next_one_takes_the_rest(store, held):
     ours = store_at(url_of(store))
-    acts = [lambda: ours.call("sweep", 1)] * (MOST_CALLS + 10)
+    acts = [lambda: ours.call("take_messages", 1)] * (MOST_CALLS + 10)
     assert held.behind_one(ours, acts) == [[]] * (MOST_CALLS + 10)
     assert held.sizes == [1, MOST_CALLS, 10]
 
@@ -119,7 +119,7 @@ def test_a_trip_has_a_bounded_number_of_bytes(store, held, monkeypatch):
 
 def test_one_that_is_refused_harms_none_beside_it(store, held):
     ours = store_at(url_of(store))
-    asked = [("sweep", 1), ("pause", "lane", "why"), ("no such command",), ("sweep", 1)]
+    asked = [("take_messages", 1), ("pause", "lane", "why"), ("no such command",), ("take_messages", 1)]
     first, paused, refused, last = held.behind_one(ours, [lambda a=a: ours.call(*a) for a in asked])
     assert (first, last) == ([], [])
     assert paused[0] == ""
@@ -128,9 +128,9 @@ def test_one_that_is_refused_harms_none_beside_it(store, held):
 
 def test_a_store_that_lost_the_script_gets_it_again(store):
     ours = store_at(url_of(store))
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
     store.script_flush()
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
 
 
 def test_a_store_that_is_away_is_found_by_the_one_who_asks(start_valkey):
@@ -138,43 +138,43 @@ def test_a_store_that_is_away_is_found_by_the_one_who_asks(start_valkey):
     ours = store_at(server.url)
     server.kill()
     with pytest.raises(StoreAwayError):
-        ours.call("sweep", 1)
+        ours.call("take_messages", 1)
 
 
 @pytest.mark.parametrize("how", ["stopped", "gone"])
 def test_with_a_store_that_does_not_answer_everybody_is_told_and_it_goes_on_afterwards(start_valkey, how):
     server = start_valkey()
     ours = store_at(server.url)
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
     if how == "stopped":
         os.kill(server.pid, signal.SIGSTOP)
     else:
         server.kill()
-    asked = AtOnce(*[lambda: ours.call("sweep", 1)] * 12)
+    asked = AtOnce(*[lambda: ours.call("take_messages", 1)] * 12)
     assert all(isinstance(told, StoreAwayError) for told in asked.result())
     if how == "stopped":
         os.kill(server.pid, signal.SIGCONT)
-        assert ours.call("sweep", 1) == []
+        assert ours.call("take_messages", 1) == []
 
 
 def test_a_reply_that_comes_too_late_is_nobody_elses(start_valkey):
     server = start_valkey()
     ours = store_at(server.url)
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
     os.kill(server.pid, signal.SIGSTOP)
     with pytest.raises(StoreAwayError):
         ours.call("pause", "late", "why")
     os.kill(server.pid, signal.SIGCONT)
-    assert [ours.call("sweep", 1) for _ in range(3)] == [[]] * 3
+    assert [ours.call("take_messages", 1) for _ in range(3)] == [[]] * 3
 
 
 def test_a_connection_that_was_idle_is_checked_before_it_is_used(store, monkeypatch):
     monkeypatch.setattr(batching, "IDLE_SECONDS", 0.0)
     ours = store_at(url_of(store))
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
     host, port = ours._batcher._connection.raw._sock.getsockname()
     store.client_kill_filter(addr=f"{host}:{port}")
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
 
 
 def test_replies_are_read_as_the_pools_connections_read_them(store):
@@ -283,12 +283,12 @@ def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on
             call.reply = "done"
 
     monkeypatch.setattr(ScriptBatcher, "_trip", trip)
-    first = AtOnce(lambda: ours.call("sweep", 1))
+    first = AtOnce(lambda: ours.call("take_messages", 1))
     assert began.wait(30)
-    early = AtOnce(*[lambda: ours.call("sweep", 1)] * 5)
+    early = AtOnce(*[lambda: ours.call("take_messages", 1)] * 5)
     wait_until(lambda: len(batcher._waiting) == 5)
     now[0] += PATIENCE_SECONDS * 2
-    late = AtOnce(*[lambda: ours.call("sweep", 1)] * 3)
+    late = AtOnce(*[lambda: ours.call("take_messages", 1)] * 3)
     wait_until(lambda: len(batcher._waiting) == 8)
     breaks.set()
     assert [str(told) for told in early.result()] == ["others waited for the store in vain"] * 5
@@ -308,19 +308,19 @@ def test_a_fault_of_ours_in_a_trip_leaves_nobody_waiting(store, monkeypatch, hel
         return real(answer)
 
     ours._batcher._read = fail
-    told = held.behind_one(ours, [lambda: ours.call("sweep", 1)] * 3)
+    told = held.behind_one(ours, [lambda: ours.call("take_messages", 1)] * 3)
     assert sorted(type(one).__name__ for one in told) == [
         "StoreAwayError",
         "StoreAwayError",
         "ZeroDivisionError",
     ]
     held.sizes.append(0)
-    assert ours.call("sweep", 1) == []
+    assert ours.call("take_messages", 1) == []
 
 
 @pytest.mark.parametrize(
     "ask",
-    [lambda store: store.call("sweep", 1), lambda store: store.secret("lane_key")],
+    [lambda store: store.call("take_messages", 1), lambda store: store.secret("lane_key")],
     ids=["the script", "a command"],
 )
 def test_the_store_is_asked_once_whatever_comes_of_it(ask):
