@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import redis
-from test_journey import API_KEY, System
 
 from integration.config_file import load
 from integration.passwords import hashed
@@ -17,6 +16,7 @@ from integration.processes import wait_until
 from integration.sandbox import Sandbox
 from integration.sources import SOURCES
 from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
+from support.system import API_KEY, System
 
 PEOPLE = {"vera": "viewer", "olga": "operator", "ada": "admin"}
 PASSWORD = "correct horse battery staple"

@@ -17,6 +17,8 @@ from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of
 from support.alert_receivers import HttpReceiver, running
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 TESTS = Path(__file__).parent.parent
 ROUNDS = 3
 KILLS = 3

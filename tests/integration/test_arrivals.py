@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_receiver import AT, Web
 
 from integration.errors import UnknownError
 from integration.refused import Refused
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
+from support.web import AT, Web
 from workers import arrivals
 from workers.store import Store, connect
 

@@ -21,6 +21,7 @@ from bench.stage import ROOT
 from integration.processes import free_port, spawn, wait_until
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_it_measures_ringback_and_writes_the_page(tmp_path):
     results = run(TRIAL)

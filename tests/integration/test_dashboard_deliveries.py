@@ -6,8 +6,6 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_receiver import AT, Web
-from test_refusals import Receiving
 
 from integration.dashboard.shown import LONGEST, body, cut, visible
 from integration.redaction import mask_data
@@ -20,7 +18,8 @@ from support import (
     signed,
     two_accounts,
 )
-from support.dashboard_client import Pages
+from support.dashboard_client import Pages, text_of
+from support.web import AT, Receiving, Web
 
 PHONE = "3001112233"
 HOSTILE = "<script>alert(1)</script>\u202e\x07" + "🙂" * 3000
@@ -35,11 +34,6 @@ def post_form(desk, **fields):
     answer = Web(desk).post("forms", {"customer": "cliente-4711", "phone": PHONE, "at": AT} | fields)
     assert answer.status_code == 202
     return answer.json
-
-
-def text_of(answer):
-    assert answer.status_code == 200
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
 
 
 def refuse_a_stale_one(desk):

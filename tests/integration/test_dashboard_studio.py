@@ -8,13 +8,13 @@ import re
 import tomllib
 
 import pytest
-from test_dashboard_deliveries import PHONE, text_of
-from test_receiver import AT, Web
 
 from integration.dashboard import studio
 from support import hubspot_event, make_desk, parked_events
-from support.dashboard_client import Pages
+from support.dashboard_client import Pages, text_of
+from support.web import AT, Web
 
+PHONE = "3001112233"
 SAMPLE = json.dumps({"customer": "cliente-4711", "phone": PHONE, "at": AT})
 FORM = {
     "source": "forms",

@@ -13,6 +13,8 @@ from support.waiting import wait_until
 from workers.drain import DRAIN_CALLS
 from workers.engine import SWEEP_DRAINS
 
+pytestmark = pytest.mark.thorough
+
 # More than the threads of both workers, those of the sweep included.
 NAMES = tuple(f"a{n}" for n in range(2 * (2 + SWEEP_DRAINS) + 4))
 EACH = 2 * DRAIN_CALLS + 5

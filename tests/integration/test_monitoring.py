@@ -18,7 +18,6 @@ import httpx
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from test_journey import AT, LIMITS, running
 
 from integration.metrics.counts import COUNTED
 from integration.processes import wait_until
@@ -26,6 +25,7 @@ from support import as_bytes
 from support.alert_receivers import HttpReceiver
 from support.alert_receivers import running as serving
 from support.sentry_sink import sentry_sink
+from support.system import AT, LIMITS, running
 
 ROOT = Path(__file__).parent.parent.parent
 RULES = yaml.safe_load((ROOT / "docs/prometheus/alerts.yml").read_text("utf-8"))["groups"][0]["rules"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from test_receiver import AT, Web
 
 from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, parked_events, two_accounts
+from support.web import AT, Web
 from workers import parking
 from workers.parking import Which, remap_step
 
@@ -129,6 +129,7 @@ def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, sto
     assert desk.remap(source="forms", route=None, now=NOW).looked_at == 2
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_parked_events_are_one_line_and_one_bounded_step(web, store):
     park(web, 1)
     (example,) = parked_events(web.desk)

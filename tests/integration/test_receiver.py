@@ -12,20 +12,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 import structlog
-from flask import Flask
 from werkzeug.test import Client
 
 from integration import logs
 from integration.app import make_web
 from integration.delivery import signed_url
 from integration.errors import StoreAwayError
-from integration.intake import Intake
-from integration.problems import install
-from integration.receiver import receiver_blueprint
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
-    NoRates,
     as_bytes,
     hubspot_event,
     make_desk,
@@ -35,34 +30,8 @@ from support import (
     write_config,
 )
 from support.waiting import AT_ONCE_SECONDS
+from support.web import AT, TOMORROW, Web
 from workers.store import Store
-
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
-AT = TOMORROW.isoformat()
-
-
-class Web:
-    def __init__(self, desk, rates=None):
-        self.desk = desk
-        app = Flask("ringback", static_folder=None)
-        install(app)
-        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates())))
-        self.client = app.test_client()
-
-    def post(self, source, body, *, path=None, headers=None, message_id=None, **more):
-        path = path or f"/hooks/{source}"
-        body = body if isinstance(body, bytes) else as_bytes(body)
-        if headers is None:
-            headers = signed(self.desk, source, body, url=f"http://localhost{path}", message_id=message_id)
-            headers = {name.lower(): value for name, value in headers.items()}
-            headers["content-type"] = "application/json"
-        return self.client.post(path, data=body, headers=headers, **more)
-
-    def form(self, customer="c1", at=AT, phone="3001112233", **more):
-        return self.post("forms", {"customer": customer, "phone": phone, "at": at}, **more)
-
-    def recall(self, recall_id):
-        return self.desk.recalls.get(recall_id)
 
 
 @pytest.fixture

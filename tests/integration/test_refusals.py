@@ -9,11 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
-from test_receiver import AT, Web
 
-from integration.intake import Intake
-from integration.problems import install
-from integration.receiver import receiver_blueprint
 from integration.refusals import (
     AT_ONCE,
     IN_ALL_A_SECOND,
@@ -34,43 +30,12 @@ from support import (
     write_config,
 )
 from support.waiting import wait_until
+from support.web import AT, Receiving
 from workers.desk import Desk
 from workers.store import Store, connect
 from workers.wakeup import WakeUpPublisher
 
 PHONE = "3001112233"
-
-
-class Still(RefusalBook):
-    """A book that is written when the test says so."""
-
-    def _start(self):
-        pass
-
-
-class Receiving(Web):
-    def __init__(self, desk, rates=None, book=Still):
-        from flask import Flask
-
-        from support import NoRates
-
-        self.desk = desk
-        self.book = book(desk)
-        app = Flask("ringback", static_folder=None)
-        install(app)
-        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates(), self.book)))
-        self.client = app.test_client()
-
-    def refusals(self):
-        self.book.write()
-        return [
-            one.refused for one in self.desk.arrivals.page(self.desk.config.sources, result="refused").items
-        ]
-
-    def forged(self, source="hubspot", body=None, **more):
-        return self.post(
-            source, body or [hubspot_event(1, AT)], headers={"X-HubSpot-Signature-v3": "AAAA"}, **more
-        )
 
 
 @pytest.fixture

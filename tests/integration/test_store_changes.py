@@ -17,6 +17,8 @@ from support.plant import Plant
 from support.waiting import wait_until
 from workers.lane import HELD, Claim
 
+pytestmark = pytest.mark.thorough
+
 WORK = 2.7
 """How long the sandbox works on a call, in seconds; `server_limit_seconds` is 3, so a lease is 6 s."""
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 3\n"

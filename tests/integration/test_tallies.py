@@ -14,34 +14,11 @@ import pytest
 from integration.errors import StoreAwayError
 from integration.tally import ADMIT, PUSH_UNIT, Tally
 from support import url_of
+from support.counting import Counting, counting, counts
 from support.waiting import wait_until
 from workers import tallies as tallies_module
-from workers.store import Store, connect
-from workers.tallies import Tallies
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-class Counting:
-    """A process' counts on a real store."""
-
-    def __init__(self, url):
-        self.store = Store(connect(url, timeout_seconds=1, connect_seconds=0.4))
-        self.tally = Tally()
-        self.tallies = Tallies(self.store, self.tally)
-        self.tallies.switch_on()
-
-
-def counting(client):
-    return Counting(url_of(client))
-
-
-def counts(store):
-    """What is counted, without what a thread of an earlier test may have brought late."""
-    found = store.hgetall("{ringback}:counts").items()
-    return {
-        name: int(value) for name, value in found if not name.startswith(("histories:", "push ", "sweep "))
-    }
 
 
 # --- in the process ----------------------------------------------------------------------------
@@ -249,9 +226,9 @@ def test_an_accounts_calls_of_a_minute_lie_in_one_number(store):
 
 CHILD = """
 import os, sys, time
-sys.path[:0] = [{root!r}, {tests!r}, {tests!r} + "/integration"]
+sys.path[:0] = [{root!r}, {tests!r}]
 from support.waiting import wait_until
-from test_tallies import Counting, counts
+from support.counting import Counting, counts
 process = Counting({url!r})
 process.tally.count("parent")
 process.tallies.flush()
@@ -283,9 +260,9 @@ def test_a_process_that_dies_hard_takes_what_was_not_sent_with_it(store):
 
 SPAWNED = """
 import multiprocessing, os, sys
-sys.path[:0] = [{root!r}, {tests!r}, {tests!r} + "/integration"]
+sys.path[:0] = [{root!r}, {tests!r}]
 def work(url):
-    from test_tallies import Counting
+    from support.counting import Counting
     process = Counting(url)
     process.tally.count("spawned")
     del process

@@ -22,6 +22,8 @@ from support.plant import Plant
 from support.waiting import wait_until
 from workers.celery_app import app as ours
 
+pytestmark = pytest.mark.thorough
+
 LIMITS = "timeout_seconds = 2\nserver_limit_seconds = 1\n"
 
 

@@ -38,3 +38,9 @@ class Pages:
         proof = re.search(r'"X-CSRFToken": "([^"]+)"', self.get("/").text)[1]
         headers = {**self._headers, "X-CSRFToken": proof, **({"HX-Request": "true"} if htmx else {})}
         return self.client.post(address, data=data or {}, headers=headers, follow_redirects=follow)
+
+
+def text_of(answer):
+    """Return the text of a page, without its tags."""
+    assert answer.status_code == 200
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))

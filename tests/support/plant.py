@@ -9,10 +9,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from faults.chaos.cast import ROOT, procfile_line
 from integration.plan import request_from_fields
 from integration.processes import spawn
 from support import ENVIRON, account, make_desk
+from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
 
 

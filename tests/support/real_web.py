@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 from integration.processes import free_port, wait_until
-
-ROOT = Path(__file__).parent.parent.parent
+from support.procfile import ROOT, procfile_line
 
 
 class RealWeb:
@@ -23,8 +22,7 @@ class RealWeb:
         self.log = folder / "log.txt"
         config = folder / "ringback.toml"
         config.write_text(settings, "utf-8")
-        lines = (line.partition(": ") for line in (ROOT / "Procfile").read_text("utf-8").splitlines())
-        command = next(command for name, _, command in lines if name == "web")
+        command = procfile_line("web")
         environ = {
             **os.environ,
             "RINGBACK_CONFIG": str(config),

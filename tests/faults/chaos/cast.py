@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integration.processes import Child, answers, spawn
+from support.procfile import ROOT
 from support.valkey import DURABLE, ValkeyServer
 
 from . import clocks
@@ -25,7 +26,6 @@ from .history import Outage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOT = Path(__file__).parent.parent.parent.parent
 READY = b" ready"
 
 
@@ -37,14 +37,6 @@ def quiet_port(rng: random.Random) -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError("no free port between 18000 and 32000")
-
-
-def procfile_line(name: str) -> str:
-    for line in (ROOT / "Procfile").read_text("utf-8").splitlines():
-        kind, _, command = line.partition(":")
-        if kind.strip() == name:
-            return command.strip()
-    raise AssertionError(f"no {name} in the Procfile")
 
 
 @dataclass

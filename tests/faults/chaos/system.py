@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import redis
 
 from integration.sandbox import Sandbox
+from support.procfile import procfile_line
 from support.sentry_sink import SentrySink, sentry_sink
 from support.valkey import DURABLE
 
 from . import clocks, plan
-from .cast import Actor, StoreActor, procfile_line, quiet_port
+from .cast import Actor, StoreActor, quiet_port
 from .proxy import Proxy
 from .settings import SECRETS, config_text
 

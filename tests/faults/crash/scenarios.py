@@ -165,7 +165,7 @@ def _unmappable(world: World) -> None:
 
 def _store(world: World, request: Request) -> None:
     """Take a delivery in this process."""
-    from test_receiver import Web
+    from support.web import Web
 
     source = request.path.split("/")[2]
     answer = Web(world.desk).post(

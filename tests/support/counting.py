@@ -1,0 +1,30 @@
+"""A process' counts on a real store."""
+
+from __future__ import annotations
+
+from integration.tally import Tally
+from support import url_of
+from workers.store import Store, connect
+from workers.tallies import Tallies
+
+
+class Counting:
+    """A process' counts on a real store."""
+
+    def __init__(self, url):
+        self.store = Store(connect(url, timeout_seconds=1, connect_seconds=0.4))
+        self.tally = Tally()
+        self.tallies = Tallies(self.store, self.tally)
+        self.tallies.switch_on()
+
+
+def counting(client):
+    return Counting(url_of(client))
+
+
+def counts(store):
+    """What is counted, without what a thread of an earlier test may have brought late."""
+    found = store.hgetall("{ringback}:counts").items()
+    return {
+        name: int(value) for name, value in found if not name.startswith(("histories:", "push ", "sweep "))
+    }

@@ -1,0 +1,68 @@
+"""The receiver on a desk, spoken to as the senders of the tests' configuration speak to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Flask
+
+from integration.intake import Intake
+from integration.problems import install
+from integration.receiver import receiver_blueprint
+from integration.refusals import RefusalBook
+from support import NoRates, as_bytes, hubspot_event, signed
+
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+AT = TOMORROW.isoformat()
+
+
+class Web:
+    def __init__(self, desk, rates=None):
+        self.desk = desk
+        app = Flask("ringback", static_folder=None)
+        install(app)
+        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates())))
+        self.client = app.test_client()
+
+    def post(self, source, body, *, path=None, headers=None, message_id=None, **more):
+        path = path or f"/hooks/{source}"
+        body = body if isinstance(body, bytes) else as_bytes(body)
+        if headers is None:
+            headers = signed(self.desk, source, body, url=f"http://localhost{path}", message_id=message_id)
+            headers = {name.lower(): value for name, value in headers.items()}
+            headers["content-type"] = "application/json"
+        return self.client.post(path, data=body, headers=headers, **more)
+
+    def form(self, customer="c1", at=AT, phone="3001112233", **more):
+        return self.post("forms", {"customer": customer, "phone": phone, "at": at}, **more)
+
+    def recall(self, recall_id):
+        return self.desk.recalls.get(recall_id)
+
+
+class Still(RefusalBook):
+    """A book that is written when the test says so."""
+
+    def _start(self):
+        pass
+
+
+class Receiving(Web):
+    def __init__(self, desk, rates=None, book=Still):
+        self.desk = desk
+        self.book = book(desk)
+        app = Flask("ringback", static_folder=None)
+        install(app)
+        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates(), self.book)))
+        self.client = app.test_client()
+
+    def refusals(self):
+        self.book.write()
+        return [
+            one.refused for one in self.desk.arrivals.page(self.desk.config.sources, result="refused").items
+        ]
+
+    def forged(self, source="hubspot", body=None, **more):
+        return self.post(
+            source, body or [hubspot_event(1, AT)], headers={"X-HubSpot-Signature-v3": "AAAA"}, **more
+        )
