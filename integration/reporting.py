@@ -30,7 +30,7 @@ from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
 from integration.errors import ConfigError, Fault
 from integration.logs import add_observer
 from integration.redaction import mask_names, remember_secrets, secrets_of
-from integration.sentry_filter import scrub, scrub_breadcrumb
+from integration.sentry_filter import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,7 +147,6 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
         traces_sampler=_sampler(rate),
         before_send=scrub,
         before_send_transaction=scrub,
-        before_breadcrumb=scrub_breadcrumb,
         before_send_log=_nothing,
         before_send_metric=_nothing,
         send_default_pii=False,

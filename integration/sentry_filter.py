@@ -18,7 +18,7 @@ from integration.redaction import MASK, mask_outbound
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sentry_sdk._types import Breadcrumb, BreadcrumbHint, Event, Hint
+    from sentry_sdk._types import Event, Hint
 
     # From what an event holds to what may leave; None: nothing.
     Rule = Callable[[Any], Any]
@@ -311,8 +311,3 @@ def scrub(event: Event, hint: Hint) -> Event | None:
     if event.get("type") not in (None, "error", "transaction"):
         return None
     return cast("Event", _EVENT(event))
-
-
-def scrub_breadcrumb(crumb: Breadcrumb, _hint: BreadcrumbHint) -> Breadcrumb | None:
-    """Return a breadcrumb fit to be kept; of a log line its few harmless facts."""
-    return cast("Breadcrumb | None", _crumb(crumb))

@@ -36,7 +36,7 @@ from integration.reporting import (
     start_sentry,
     trace_headers,
 )
-from integration.sentry_filter import _FACTS, scrub, scrub_breadcrumb
+from integration.sentry_filter import _FACTS, scrub
 from support import ENVIRON, as_bytes, make_desk, signed, write_config
 from support.sentry_sink import sentry_sink
 from workers.store import Loss
@@ -561,9 +561,9 @@ def test_an_error_line_without_an_exception_is_no_event(log_set_up, sentry):
     assert sentry.events() == []
 
 
-def test_a_breadcrumb_is_harmless_before_it_is_kept():
+def test_a_breadcrumb_is_harmless_when_it_leaves_with_an_event():
     crumb = {**CRUMB, "category": "redis", "message": f"HGETALL '{PLANTED}'", "data": ANY}
-    kept = scrub_breadcrumb(crumb, {})
+    [kept] = scrub({"breadcrumbs": {"values": [crumb]}}, {})["breadcrumbs"]["values"]
     assert kept["message"] == "HGETALL"
     assert PLANTED not in str(kept)
 

@@ -76,8 +76,8 @@ GUARDS = (
     mutant(
         "scrubber of Sentry's breadcrumbs",
         "keys that name a customer are kept",
-        _FILTER.result("scrub_breadcrumb", to="crumb"),
-        "test_reporting.py::test_a_breadcrumb_is_harmless_before_it_is_kept",
+        _FILTER.result("_crumb", to="value"),
+        "test_reporting.py::test_a_breadcrumb_is_harmless_when_it_leaves_with_an_event",
     ),
     mutant(
         "what an error quotes stays here",
