@@ -32,6 +32,7 @@ _PARTS = (
     ("<template>", "templates (Jinja)"),
     ("structlog", "log lines"),
     ("integration/logs.py", "log lines"),
+    ("integration/redaction.py", "log lines"),
     ("logging/__init__", "log lines"),
     ("httpcore", "HTTP to wolkvox"),
     ("httpx", "HTTP to wolkvox"),

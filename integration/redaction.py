@@ -333,6 +333,17 @@ _SHORTEST_NAME: Final = 3
 
 def mask_outbound(text: str) -> str:
     """Return a text fit to leave: `mask_text`, and without paths, e-mail addresses, long numbers."""
+    if len(text) <= _SHORT:
+        return _mask_outbound_short(text, _secrets.generation)
+    return _mask_outbound(text)
+
+
+@lru_cache(maxsize=2048)
+def _mask_outbound_short(text: str, _generation: int) -> str:
+    return _mask_outbound(text)
+
+
+def _mask_outbound(text: str) -> str:
     masked = mask_text(_secrets.mask_short(text))
     for pattern, replacement in ((_AFTER_HOST, rf"\1/{MASK}"), (_EMAIL, MASK), (_DIGITS, MASK)):
         masked = pattern.sub(replacement, masked)

@@ -25,13 +25,13 @@ GUARDS = (
         "mask of configured secrets",
         "a token in a text is written",
         _REDACTION.statement("_mask", "_secrets"),
-        "test_logs.py::test_a_configured_secret_anywhere_in_a_lines_facts_never_comes_out",
+        "test_redaction.py::test_a_configured_secret_anywhere_in_a_lines_facts_never_comes_out",
     ),
     mutant(
         "mask of telephones",
         "a number in a text is written",
         _REDACTION.call("_mask", "_NUMBERS.sub", to="{1}"),
-        "test_logs.py::test_a_telephone_anywhere_in_a_lines_facts_never_comes_out",
+        "test_redaction.py::test_a_telephone_anywhere_in_a_lines_facts_never_comes_out",
     ),
     mutant(
         "mask by the key's name",
@@ -43,7 +43,7 @@ GUARDS = (
         "mask of what looks like a credential",
         "Authorization: Bearer … in a text is written",
         _REDACTION.statement("_mask", "replacement", to="pattern.sub(replacement, text)"),
-        "test_logs.py::test_secrets_in_texts_are_masked_where_their_name_stands_beside_them",
+        "test_redaction.py::test_secrets_in_texts_are_masked_where_their_name_stands_beside_them",
     ),
     mutant(
         "no forged log lines",
