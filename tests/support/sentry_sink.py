@@ -6,6 +6,7 @@ import gzip
 import http.server
 import json
 import re
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,11 @@ class SentrySink(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received: list[tuple[str, bytes]] = []
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a process that was killed while it sent."""
+        if not isinstance(sys.exception(), ConnectionError | EOFError):
+            super().handle_error(request, client_address)
 
     @property
     def dsn(self) -> str:
