@@ -111,7 +111,7 @@ class Headers(Mapping[str, str]):
 
     def table(self) -> dict[str, str]:
         """Return them as a plain mapping."""
-        return dict(self)
+        return {name: value for name, value in self._given.items() if self._is_shown(name)}
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and super().__contains__(name)

@@ -56,23 +56,24 @@ def receiver_blueprint(intake: Intake) -> Blueprint:
 
 
 def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
-    headers = _headers(request.environ)
+    environ = request.environ
+    headers = _headers(environ)
     return Delivery(
         id=delivery_id(secrets.token_hex(8)),
         source=settings.name,
-        method=request.method,
+        method=environ["REQUEST_METHOD"],
         url=signed_url(
             settings.public_url if isinstance(settings, HubspotSource) else None,
             headers,
-            scheme=request.scheme,
+            scheme=environ["wsgi.url_scheme"],
             path=request.path,
-            query=request.query_string.decode("latin-1"),
+            query=environ["QUERY_STRING"],
         ),
         headers=headers,
         body=body,
         received_at=datetime.now(UTC),
         url_key=url_key,
-        client_address=request.remote_addr or "",
+        client_address=environ.get("REMOTE_ADDR", ""),
     )
 
 
