@@ -38,8 +38,9 @@ MOST_BYTES = 512 * 1024
 PATIENCE_SECONDS = 0.4
 """How long a call may have waited when a trip fails. With the time that a trip may take, a sender has its
 answer within two seconds."""
-IDLE_SECONDS = 1.0
-"""After this a connection is checked before it is used: the store may have been restarted."""
+IDLE_SECONDS = 0.05
+"""After this a connection is checked before it is used: the store may have been restarted. That takes longer,
+so a call after a restart that nobody noticed does not fail."""
 RUN_CALLS = 32
 RUN_BYTES = 8 * 1024
 """Calls of one command share a run of the script, which costs as much as a small admission itself. A call

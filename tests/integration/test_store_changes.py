@@ -142,6 +142,7 @@ class Pair(World):
         self.primary.kill()
         for member in members:
             member.store.client = self.replica_client
+            member.store._batcher._connection.raw = self.replica_client.connection_pool.make_connection()
 
 
 @pytest.fixture
