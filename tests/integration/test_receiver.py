@@ -52,6 +52,7 @@ def test_a_verified_event_becomes_a_queued_recall(web):
 def test_a_forged_delivery_is_refused_and_leaves_nothing(web, store):
     answer = web.post("hubspot", [hubspot_event(77, AT)], headers={"X-HubSpot-Signature-v3": "forged"})
     assert answer.status_code == 401
+    assert "detail" not in answer.json
     assert "signature" not in answer.text.lower()
     assert store.keys("*") == []
 
