@@ -14,9 +14,9 @@ import redis
 from kombu import Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
-from faults.chaos.cast import ROOT, procfile_line
 from integration.processes import free_port, spawn
 from support import ENVIRON, write_config
+from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
 from workers import tasks
 from workers.celery_app import app

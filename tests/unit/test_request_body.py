@@ -70,3 +70,11 @@ def test_a_packed_body_is_refused_unread(coding):
     with pytest.raises(UnsupportedTypeError):
         read_body(request)
     assert stream.taken == 0
+
+
+@pytest.mark.parametrize("announced", [None, 5])
+def test_of_an_input_that_does_not_end_with_the_body_only_what_is_announced_is_read(announced):
+    """On a kept-alive connection a further read would wait for the next request."""
+    request, stream = request_of(b"12345 and the next request", announced, **{"wsgi.input_terminated": False})
+    assert read_body(request) == (b"" if announced is None else b"12345")
+    assert stream.taken == (announced or 0)
