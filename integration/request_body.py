@@ -25,8 +25,8 @@ def read_body(request: Request) -> bytes:
     announced = request.content_length
     if announced is not None and announced > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
-    # Not through werkzeug's wrappers, which cost more than the read. The gate's input ends with the body. That
-    # of another server may be the connection itself, of which the announced bytes are the body (PEP 3333).
+    # Past werkzeug's wrappers, which cost more than the read. The gate's input ends with the body; that of
+    # another server may be the connection, of which the announced bytes are the body (PEP 3333).
     ends = environ.get("wsgi.input_terminated", False)
     body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1 if ends else announced or 0)
     if len(body) > MAX_BODY_BYTES:

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
 
@@ -48,10 +48,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.drain")
 
-# Then the queue goes to the end of the line of wake-ups in the broker, so that no other waits for long.
-# A change of queues costs about as much as two calls.
+# Then the queue waits behind the wake-ups of others. A change of queues costs about as much as two calls.
 DRAIN_CALLS = 20
 DRAIN_SECONDS = 2.0
+# So long it goes on while no other queue and no look-up waits: a new wake-up would let it rest for 50 ms.
+ALONE_SECONDS = 20.0
 FOREIGN_WAIT_MS = 5_000
 LATE_WAIT_MS = 200
 
@@ -155,15 +156,17 @@ class Drain:
         )
 
     def _finish(self, claim: Claim, step: int, outcome: Outcome) -> Told:
-        more = self._has_time()
+        more = self._goes_on()
         self._claimed_at = self._tools.boottime()
         return self._persist(
             lambda: self._tools.lanes.finish(self._lane, claim, step, outcome, more=more, terms=self._terms())
         )
 
-    def _has_time(self) -> bool:
+    def _goes_on(self) -> bool | Literal["alone"]:
         seconds = self._tools.boottime() - self._started
-        return not self._tools.stopping() and self._pushed < DRAIN_CALLS and seconds < DRAIN_SECONDS
+        if self._tools.stopping() or seconds >= ALONE_SECONDS:
+            return False
+        return True if self._pushed < DRAIN_CALLS and seconds < DRAIN_SECONDS else "alone"
 
     def _persist(self, ask: Callable[[], Told]) -> Told:
         pause = 0.05

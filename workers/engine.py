@@ -212,10 +212,15 @@ class Engine:
                 self._draining.append(self._drainers.submit(self._drain_tolerantly, wake_up))
 
     def _room(self) -> int:
-        """Return how many untaken wake-ups the sweep may drain: none while all threads are busy."""
+        """Return for how many untaken wake-ups there is a thread, of Celery or of the sweep."""
         self._draining = [each for each in self._draining if not each.done()]
-        busy = 0 < self.threads <= self.pulse.hearing.active
-        return 0 if busy else SWEEP_DRAINS - len(self._draining)
+        if self._crowded():
+            return 0
+        return max(SWEEP_DRAINS - len(self._draining), self.threads - self.pulse.hearing.active)
+
+    def _crowded(self) -> bool:
+        """Return whether all threads are busy but for those that Celery is about to use."""
+        return 0 < self.threads <= self.pulse.hearing.active + self.threads // 8
 
     def _drain_tolerantly(self, wake_up: WakeUp) -> None:
         self._tolerantly(lambda: self.drain(wake_up))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -176,10 +176,21 @@ class Lanes:
         return Told(_claimed(text), _wake_up(lane, new))
 
     def finish(
-        self, lane: str, claim: Claim, step: int, outcome: Outcome, *, more: bool, terms: Terms
+        self,
+        lane: str,
+        claim: Claim,
+        step: int,
+        outcome: Outcome,
+        *,
+        more: bool | Literal["alone"],
+        terms: Terms,
     ) -> Told:
-        """Record what became of the claimed recall and, with `more`, claim the next in the same step."""
-        words = claim.fence, step, claim.recall_id, outcome.to_json(), int(more), terms.to_json()
+        """Record what became of the claimed recall and, with `more`, claim the next in the same step.
+
+        "alone": only if no other lane waits to be drained.
+        """
+        goes_on = more if more == "alone" else str(int(more))
+        words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
         text, new = self._store.call("finish", lane, *words)
         return Told(_claimed(text), _wake_up(lane, new))
 

@@ -15,7 +15,7 @@ from integration.schedule import apply
 from integration.tally import Tally
 from integration.wolkvox_http import Line, boottime, judge
 from support import SOURCES_AND_ROUTES, account, make_desk
-from workers.drain import DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
+from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
 
@@ -133,7 +133,8 @@ def test_what_wolkvox_gets_is_what_was_asked(shop):
     assert (attempt.code, attempt.outcome) == ("202", "accepted")
 
 
-def test_a_drain_ends_after_so_many_calls(shop):
+def test_a_drain_ends_after_so_many_calls_where_another_queue_waits(shop):
+    shop.ask("the other", account="lima")
     for n in range(DRAIN_CALLS + 1):
         shop.ask(f"c{n}")
     assert shop.drain() is True
@@ -142,7 +143,8 @@ def test_a_drain_ends_after_so_many_calls(shop):
     assert len(shop.calls()) == DRAIN_CALLS + 1
 
 
-def test_a_drain_of_a_slow_lane_ends_after_so_long(shop):
+def test_a_drain_of_a_slow_lane_ends_after_so_long_where_another_waits(shop):
+    shop.ask("the other", account="lima")
     for n in range(3):
         shop.ask(f"c{n}")
     clock = [boottime()]
@@ -154,6 +156,28 @@ def test_a_drain_of_a_slow_lane_ends_after_so_long(shop):
 
     assert shop.drain(boottime=lambda: clock[0], open_line=Slow) is True
     assert [call["body"]["customer_id"] for call in shop.calls()] == ["c0"]
+
+
+def test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever(shop):
+    for n in range(DRAIN_CALLS + 3):
+        shop.ask(f"c{n}")
+    clock = [boottime()]
+
+    class Slow(Line):
+        def push(self, call, **times):
+            clock[0] += ALONE_SECONDS / (DRAIN_CALLS + 2)
+            return super().push(call, **{**times, "claimed_at": boottime()})
+
+    assert shop.drain(boottime=lambda: clock[0], open_line=Slow) is True
+    assert len(shop.calls()) == DRAIN_CALLS + 2
+
+
+def test_a_drain_ends_where_a_look_up_waits(shop):
+    shop.desk.store.client.zadd(shop.desk.store.key("lookups"), {"lu_1": 1})
+    for n in range(DRAIN_CALLS + 1):
+        shop.ask(f"c{n}")
+    assert shop.drain() is True
+    assert len(shop.calls()) == DRAIN_CALLS
 
 
 def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):

@@ -1396,7 +1396,7 @@ def test_where_the_sweep_has_no_room_an_untaken_wake_up_keeps_its_place(world):
 
 def test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room(world):
     world.ask(account="lima")
-    world.pass_time(1.4)
+    world.pass_time(14)
     early = one(world.ask().wake_ups)
     world.lanes.acquire("L1", "n1", TERMS, wake_up=early)
     world.pass_time(2)

@@ -360,7 +360,7 @@ def test_the_table_of_the_environment_has_what_the_code_reads_and_no_other():
     read = set(re.findall(r"environ(?:\.get\(|\[)\s*\"([A-Z][A-Z_]+)\"", code()))
     read |= set(re.findall(r"\$\{([A-Z_]+)", code()))
     # What the server hands on with a request, and the demo's own.
-    handed_on = {"PATH_INFO", "REMOTE_ADDR"}
+    handed_on = {"PATH_INFO", "QUERY_STRING", "REMOTE_ADDR", "REQUEST_METHOD"}
     assert told == {name for name in read - handed_on if not name.startswith(("HTTP_", "DEMO_"))}
 
 

@@ -183,11 +183,18 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     return {reply, Lane.rest(l) or 0}
   end
 
-  -- more: '1' the next recall is claimed; '0' the lane is released
+  -- Whether another lane waits for a thread, or a lookup. A lane that is held is due much later.
+  local function others_wait()
+    return #redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now + GRACE, 'LIMIT', 0, 1) > 0
+      or #redis.call('ZRANGEBYSCORE', P .. 'lookups', '-inf', now, 'LIMIT', 0, 1) > 0
+  end
+
+  -- more: '1' the next recall is claimed; '0' the lane is released; 'alone' the first if no other lane waits
   function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
     open_full_store()
     local l = Lane.load(lane)
-    local reply = Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), more == '1', cjson.decode(terms))
+    local on = more == '1' or (more == 'alone' and not others_wait())
+    local reply = Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
     return {reply, Lane.rest(l) or 0}
   end
 

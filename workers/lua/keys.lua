@@ -106,6 +106,8 @@ if not now then
 end
 
 local GRACE = 1500          -- how long a wake-up may be under way before the sweep looks again
+local OVERTAKEN = 15000     -- how much later than a wake-up one must be whose taking shows that the first was lost: a
+                            -- process publishes some hundred a second, so they do not leave in their order
 local TRIES = 3             -- times it looks again as soon: who takes a lane may die at once, and the next one too
 local PATIENCE = 30000      -- the longest the sweep waits between two looks
 local CRASHES = 3           -- workers that may die under one recall before it is set aside

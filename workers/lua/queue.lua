@@ -118,7 +118,7 @@ if asked_for('sweep') then
   local function may_wait(id)
     local since = tonumber(redis.call('HGET', P .. 'lane:' .. id, 'rung')) or 0
     local taken = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
-    return since > 0 and since <= now and (since + GRACE > taken or taken > now)
+    return since > 0 and since <= now and (since + OVERTAKEN > taken or taken > now)
   end
 
   -- Lanes whose time has come, those that wait for longest first: lane, number and count of its wake-up, …

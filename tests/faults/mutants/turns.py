@@ -46,14 +46,26 @@ GUARDS = (
     mutant(
         "a drain is bounded in time",
         "a slow queue holds its thread for twenty of its calls, and others wait",
-        _DRAIN.condition("_has_time", "DRAIN_SECONDS", to="True"),
-        "test_drain.py::test_a_drain_of_a_slow_lane_ends_after_so_long",
+        _DRAIN.condition("_goes_on", "DRAIN_SECONDS", to="self._pushed < DRAIN_CALLS"),
+        "test_drain.py::test_a_drain_of_a_slow_lane_ends_after_so_long_where_another_waits",
     ),
     mutant(
         "a drain is bounded in calls",
         "a queue holds its thread for as many calls as fit into its time",
-        _DRAIN.condition("_has_time", "DRAIN_CALLS", to="True"),
-        "test_drain.py::test_a_drain_ends_after_so_many_calls",
+        _DRAIN.condition("_goes_on", "DRAIN_CALLS", to="seconds < DRAIN_SECONDS"),
+        "test_drain.py::test_a_drain_ends_after_so_many_calls_where_another_queue_waits",
+    ),
+    mutant(
+        "a drain gives way to a look-up",
+        "look-ups wait until a queue is empty",
+        _LUA.result("others_wait", to="false"),
+        "test_drain.py::test_a_drain_ends_where_a_look_up_waits",
+    ),
+    mutant(
+        "a drain of a queue that is alone ends",
+        "it holds its thread for ever, and look-ups wait",
+        _DRAIN.condition("_goes_on", "ALONE_SECONDS", to="self._tools.stopping()"),
+        "test_drain.py::test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever",
     ),
     mutant(
         "a wake-up is worth one drain",
@@ -70,13 +82,13 @@ GUARDS = (
     mutant(
         "a lost wake-up is found while all threads are busy",
         "its queue waits until a thread is idle",
-        _LUA.condition("may_wait", "GRACE", to="true"),
+        _LUA.condition("may_wait", "OVERTAKEN", to="true"),
         "test_lane.py::test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room",
     ),
     mutant(
         "on shutdown a drain ends",
         "it goes on to the next recall",
-        _DRAIN.condition("_has_time", "stopping", to="True"),
+        _DRAIN.condition("_goes_on", "stopping", to="False"),
         "test_drain.py::test_on_shutdown_a_turn_ends_after_the_call_in_flight",
     ),
     mutant(
