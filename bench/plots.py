@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.results import BARE, LOCKS, QUEUES, RINGBACK
+from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bench.results import Results
 
-_COLOURS = {RINGBACK: "#1b7f5c", QUEUES: "#c0392b", LOCKS: "#d68910", BARE: "#7f8c8d"}
+_COLOURS = {RINGBACK: "#1b7f5c", SENTRY: "#6c5ce7", QUEUES: "#c0392b", LOCKS: "#d68910", BARE: "#7f8c8d"}
 _LANES = re.compile(r"push, (\d+) lanes?, (\d+) ms")
 _CONNECTIONS = re.compile(r"accept single, (\d+) connections")
 

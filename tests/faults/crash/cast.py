@@ -176,7 +176,7 @@ def _turn(steps: Steps, told: Connection) -> None:
 
 
 def _short_turn(steps: Steps, told: Connection) -> None:
-    workers.drain.DRAIN_CALLS = 1
+    workers.drain.ALONE_SECONDS = 0.0
     _turn(steps, told)
 
 
