@@ -120,6 +120,9 @@ class Gate:
         self._succeeded_at = -LONGEST_WAIT_SECONDS
         # The limits of incomplete bodies, oldest first.
         self._incomplete: dict[asyncio.Timeout, None] = {}
+        # The requests whose answers are awaited, and since when (by the loop's clock), oldest first.
+        self._waiting: dict[Future[_Answer], float] = {}
+        self._looked_after = False
         self._watchdog = watchdog or LoopWatchdog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,14 +201,32 @@ class Gate:
 
     async def _in_turn(self, task: Future[_Answer]) -> _Answer:
         """Return the answer. Raise _Refused when no thread took the task within the time it may wait."""
-        clock = asyncio.get_running_loop().time
-        answer, asked_at = asyncio.wrap_future(task), clock()
-        while not answer.done() and not task.running():
-            await asyncio.wait((answer,), timeout=self._patience_seconds / 3)
-            stuck = clock() - max(asked_at, self._succeeded_at) > self._patience_seconds
-            if (stuck or clock() - asked_at > LONGEST_WAIT_SECONDS) and task.cancel():
-                raise _busy("too many requests are waiting")
-        return await answer
+        loop = asyncio.get_running_loop()
+        self._waiting[task] = loop.time()
+        if not self._looked_after:
+            self._looked_after = True
+            loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
+        try:
+            return await asyncio.wrap_future(task)
+        except asyncio.CancelledError:
+            if task in self._waiting:
+                raise  # the client has gone
+            raise _busy("too many requests are waiting") from None
+        finally:
+            self._waiting.pop(task, None)
+
+    def _refuse_overdue(self) -> None:
+        """Cancel the tasks that no thread took in time. It is called again as long as any is waited for."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for task, asked_at in list(self._waiting.items()):
+            stuck = now - max(asked_at, self._succeeded_at) > self._patience_seconds
+            # A task that runs or is done cannot be cancelled.
+            if (stuck or now - asked_at > LONGEST_WAIT_SECONDS) and task.cancel():
+                del self._waiting[task]
+        self._looked_after = bool(self._waiting)
+        if self._looked_after:
+            loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
 
 
 def _require_one_reading(scope: Scope) -> None:
