@@ -165,7 +165,7 @@ def test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever(shop):
 
     class Slow(Line):
         def push(self, call, **times):
-            clock[0] += ALONE_SECONDS / (DRAIN_CALLS + 2)
+            clock[0] += 1.001 * ALONE_SECONDS / (DRAIN_CALLS + 2)
             return super().push(call, **{**times, "claimed_at": boottime()})
 
     assert shop.drain(boottime=lambda: clock[0], open_line=Slow) is True

@@ -179,7 +179,7 @@ def test_a_sample_rate_that_is_none_is_a_fault_of_the_environment(text):
         start_sentry({"SENTRY_DSN": "http://a@127.0.0.1:1/1", "SENTRY_TRACES_SAMPLE_RATE": text}, config())
 
 
-@pytest.mark.parametrize(("text", "rate"), [("", 0.1), ("0", 0.0), ("0.25", 0.25), ("1.0", 1.0)])
+@pytest.mark.parametrize(("text", "rate"), [("", 0.01), ("0", 0.0), ("0.25", 0.25), ("1.0", 1.0)])
 def test_the_sample_rate_is_read(text, rate):
     assert reporting._traces_sample_rate({"SENTRY_TRACES_SAMPLE_RATE": text}) == rate
 

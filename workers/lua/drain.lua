@@ -184,8 +184,9 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
   end
 
   -- Whether another lane waits for a thread, or a lookup. A lane that is held is due much later.
-  local function others_wait()
-    return #redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now + GRACE, 'LIMIT', 0, 1) > 0
+  local function others_wait(lane)
+    local due = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now + GRACE, 'LIMIT', 0, 2)
+    return (due[1] or lane) ~= lane or due[2]
       or #redis.call('ZRANGEBYSCORE', P .. 'lookups', '-inf', now, 'LIMIT', 0, 1) > 0
   end
 
@@ -193,7 +194,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
   function COMMANDS.finish(lane, fence, step, id, outcome, more, terms)
     open_full_store()
     local l = Lane.load(lane)
-    local on = more == '1' or (more == 'alone' and not others_wait())
+    local on = more == '1' or (more == 'alone' and not others_wait(lane))
     local reply = Lane.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
     return {reply, Lane.rest(l) or 0}
   end
