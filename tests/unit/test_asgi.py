@@ -80,7 +80,10 @@ def test_a_body_that_was_cut_short_reaches_nobody():
 
 
 def test_a_body_that_does_not_come_is_given_up_on():
-    status, headers, _ = run(Gate(echo, body_seconds=0.05), [piece(b"a")])
+    async def wait():
+        return await asyncio.wait_for(ask(Gate(echo, body_seconds=0.05), [piece(b"a")]), 20)
+
+    status, headers, _ = asyncio.run(wait())
     assert (status, headers[b"connection"]) == (408, b"close")
 
 
