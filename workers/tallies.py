@@ -30,7 +30,6 @@ log = structlog.get_logger("ringback.tallies")
 
 EVERY_SECONDS = 1.0
 IDLE_SECONDS = 10.0
-EXIT_SECONDS = 2.0
 
 
 class Tallies:
@@ -126,11 +125,7 @@ class Tallies:
         """Take the rest to the store, at the end of the process."""
         if self._nothing_to_do():
             return
-        sender = threading.Thread(target=self._flush_quietly, daemon=True)
-        sender.start()
-        sender.join(EXIT_SECONDS)
-
-    def _flush_quietly(self) -> None:
+        # Not in a thread: Python 3.12 starts none at the end of a process. The store's time limits bound it.
         try:
             self.flush()
         except StoreAwayError as error:
