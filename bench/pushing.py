@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from bench.machine import cpu_seconds, memory_mb
 from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
 from bench.stage import THREADS, WORKER_PROCESSES, Stage, token
-from integration.delivery import Delivery, Event
-from integration.plan import RecallWanted
-from integration.recall import RecallRequest
+from integration.domain.delivery import Delivery, Event
+from integration.domain.recall import RecallRequest
+from integration.mapping.planner import RecallWanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.plan import Plan
     from bench.results import Results
-    from workers.desk import Desk
+    from integration.services.desk import Desk
 
 # More than any of the systems pushes in a second on a machine like this one.
 MOST_PER_SECOND = 3000

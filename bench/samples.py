@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.load import request_bytes
 from bench.stage import ORGANIZATION, SECRETS
-from integration.sources import SOURCES
+from integration.webhooks.providers import SOURCES
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from integration.config import Config
+    from integration.config.models import Config
 
 HOST = "bench"
 BATCH = 100

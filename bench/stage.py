@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
-from integration.commands.up import web_command, worker_command
-from integration.config_file import ConfigWatch
-from integration.embedded import find_server
-from integration.processes import Child, free_port, spawn, wait_until
-from workers.desk import Desk
-from workers.store import Store, connect
-from workers.wakeup import WakeUpPublisher
+from integration.cli.up import web_command, worker_command
+from integration.config.watcher import ConfigWatch
+from integration.local.embedded_store import find_server
+from integration.local.supervisor import Child, free_port, spawn, wait_until
+from integration.services.desk import Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
 """`python -m integration` is `ringback`, for processes that start another one of themselves."""
 
-from integration.cli import main
+from integration.cli.main import main
 
 main()

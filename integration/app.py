@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Blueprint, Flask
 
-from integration import dashboard, logs
+from integration import dashboard
+from integration.alerts.monitor import Watchman
 from integration.api import api_blueprint
-from integration.config_file import ConfigWatch
-from integration.environment import config_path, seen_file, store_url
-from integration.errors import RingbackError, StoreAwayError
-from integration.health import health_blueprint, metrics_blueprint
-from integration.intake import Intake
-from integration.problems import install
-from integration.rates import Rates
-from integration.receiver import receiver_blueprint
-from integration.refusals import RefusalBook
-from integration.reporting import SentryReporter, start_sentry, store_span
-from integration.tally import Tally
-from workers.desk import Desk
-from workers.pulse import Pulse
-from workers.store import Store, connect
+from integration.config.environment import config_path, seen_file, store_url
+from integration.config.watcher import ConfigWatch
+from integration.domain.errors import RingbackError, StoreAwayError
+from integration.services.desk import Desk
+from integration.services.heartbeat import Pulse
+from integration.store.client import Store, connect
+from integration.store.epoch import Witness
+from integration.telemetry import logging
+from integration.telemetry.counters import Tally
+from integration.telemetry.sentry import SentryReporter, start_sentry, store_span
+from integration.web.health import health_blueprint, metrics_blueprint
+from integration.web.problems import install
+from integration.web.rate_limit import Rates
+from integration.webhooks.rejection_log import RefusalBook
+from integration.webhooks.service import Intake
+from integration.webhooks.views import receiver_blueprint
 from workers.tasks import wake_up_publisher
-from workers.watchman import Watchman
-from workers.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from integration.dashboard.roles import Access
+    from integration.dashboard.auth.roles import Access
 
 log = structlog.get_logger("ringback.web")
 
@@ -89,7 +90,7 @@ def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
 
     A store that is away does not: senders get 503 until it is back.
     """
-    logs.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
+    logging.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
     watch = ConfigWatch(config_path(environ), environ)
     start_sentry(environ, watch.current)
     client = connect(

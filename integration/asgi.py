@@ -19,11 +19,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from integration import answer_headers
 from integration import app as web
-from integration.loop_watchdog import LoopWatchdog
-from integration.one_reading import fault_of_head, has_second_spelling
-from integration.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
+from integration.web import security_headers
+from integration.web.loop_watchdog import LoopWatchdog
+from integration.web.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
+from integration.web.request_checks import fault_of_head, has_second_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -314,7 +314,7 @@ def _run(app: WSGIApplication, environ: dict[str, Any]) -> _Answer:
 
 
 def _of_response(response: Response) -> _Answer:
-    answer_headers.complete(response.headers)
+    security_headers.complete(response.headers)
     return _Answer(response.status_code, _encoded(response.headers.items()), response.get_data())
 
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
 
-from integration.clock import epoch_ms, from_epoch_ms, from_iso, iso_seconds
-from integration.errors import StoreAwayError
-from integration.recall import Attempt
-from integration.schedule import Drop
-from integration.tally import GAP, Tally
-from integration.wolkvox import build_call
-from workers.lane import Claim, NoClaim, Outcome, Told
-from workers.quota import next_reset, terms_of
-from workers.recalls import attempt_line
+from integration.clients.wolkvox_protocol import build_call
+from integration.domain.errors import StoreAwayError
+from integration.domain.quota import next_reset, terms_of
+from integration.domain.recall import Attempt
+from integration.domain.schedule import Drop
+from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
+from integration.store.recalls import attempt_line
+from integration.store.token_queue import Claim, NoClaim, Outcome, Told
+from integration.telemetry.counters import GAP, Tally
 from workers.retry import (
     Accept,
     LaneHistory,
@@ -39,12 +39,12 @@ from workers.retry import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from integration.config import Account
-    from integration.wolkvox import Verdict
-    from integration.wolkvox_http import Exchange, Line
-    from workers.lane import Lanes, Terms, WakeUp
+    from integration.clients.wolkvox import Exchange, Line
+    from integration.clients.wolkvox_protocol import Verdict
+    from integration.config.models import Account
+    from integration.store.client import Loss
+    from integration.store.token_queue import Lanes, Terms, WakeUp
     from workers.retry import Decision
-    from workers.store import Loss
 
 log = structlog.get_logger("ringback.drain")
 

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from integration.backoff import backoff_seconds
-from integration.wolkvox import Kind
+from integration.clients.backoff import backoff_seconds
+from integration.clients.wolkvox_protocol import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from integration.wolkvox import Verdict
+    from integration.clients.wolkvox_protocol import Verdict
 
 STRIKES_LIMIT = 3
 ROUNDS_LIMIT = 2

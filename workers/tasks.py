@@ -11,17 +11,17 @@ import structlog
 from celery import shared_task
 from celery.signals import celeryd_init, setup_logging, worker_ready, worker_shutting_down
 
-from integration import logs
-from integration.config_file import ConfigWatch
-from integration.environment import config_path, seen_file, store_url
-from integration.errors import RingbackError, StoreAwayError
-from integration.reporting import SentryReporter, start_sentry, store_span, trace_headers
-from integration.tally import Tally
-from workers.celery_app import app, use_broker
-from workers.engine import Engine, worker_store
-from workers.lane import WakeUp
-from workers.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
-from workers.witness import Witness
+from integration.celery_app import app, use_broker
+from integration.config.environment import config_path, seen_file, store_url
+from integration.config.watcher import ConfigWatch
+from integration.domain.errors import RingbackError, StoreAwayError
+from integration.services.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
+from integration.store.epoch import Witness
+from integration.store.token_queue import WakeUp
+from integration.telemetry import logging
+from integration.telemetry.counters import Tally
+from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
+from workers.worker import Engine, worker_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def _publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> 
 
 @setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
-    logs.configure(os.environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
+    logging.configure(os.environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
 
 
 @celeryd_init.connect

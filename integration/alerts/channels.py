@@ -18,18 +18,18 @@ import httpx
 import orjson
 
 from integration.alerts.messages import worded
-from integration.config import EmailChannel, SlackChannel, WebhookChannel
-from integration.deadline_transport import DeadlineClient, DeadlineTransport
-from integration.errors import RingbackError
-from integration.sources.schemes import Message as SignedMessage
-from integration.sources.schemes import standard_headers
+from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
+from integration.config.models import EmailChannel, SlackChannel, WebhookChannel
+from integration.domain.errors import RingbackError
+from integration.webhooks.providers.schemes import Message as SignedMessage
+from integration.webhooks.providers.schemes import standard_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from integration.alerts.messages import Message, Words
-    from integration.config import Channel, Config
+    from integration.config.models import Channel, Config
 
 SEND_SECONDS: Final = 10.0
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
-from integration.clock import from_iso, iso_seconds
-from integration.redaction import mask_outbound
+from integration.domain.timestamps import from_iso, iso_seconds
+from integration.telemetry.redaction import mask_outbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from integration.config import Config
+    from integration.config.models import Config
 
 Phase = Literal["begins", "is over", "test"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from integration.config import (
+from integration.config.models import (
     DeadLetters,
     DueLag,
     LaneStopped,
@@ -20,14 +20,14 @@ from integration.config import (
     QuotaUsed,
     SourceSilent,
 )
-from integration.schedule import open_time
+from integration.domain.schedule import open_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from integration.config import Config, Rule
-    from workers.desk import AccountView
-    from workers.senders import Heard
+    from integration.config.models import Config, Rule
+    from integration.services.desk import AccountView
+    from integration.store.monitoring.source_status import Heard
 
     Value = str | int | float
 

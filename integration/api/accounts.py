@@ -10,11 +10,11 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountShown, Me, PauseAsked
 from integration.api.requests import bad_fields, checked, optional_json_body
-from integration.errors import UnknownError
+from integration.domain.errors import UnknownError
 
 if TYPE_CHECKING:
-    from integration.config import ApiKey
-    from workers.desk import Desk
+    from integration.config.models import ApiKey
+    from integration.services.desk import Desk
 
 
 def me(desk: Desk, caller: ApiKey) -> Me:

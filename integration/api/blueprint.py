@@ -17,8 +17,8 @@ from integration.api.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from integration.api.operations import Operation, View
-    from integration.rates import Rates
-    from workers.desk import Desk
+    from integration.services.desk import Desk
+    from integration.web.rate_limit import Rates
 
 
 def api_blueprint(desk: Desk, rates: Rates) -> Blueprint:

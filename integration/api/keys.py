@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import request
 
-from integration.problems import ProblemError
-from integration.signature import matches_any, secret_bytes
+from integration.web.problems import ProblemError
+from integration.webhooks.signature import matches_any, secret_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config import ApiKey
-    from integration.rates import Rates
-    from workers.desk import Desk
+    from integration.config.models import ApiKey
+    from integration.services.desk import Desk
+    from integration.web.rate_limit import Rates
 
 log = structlog.get_logger("ringback.api")
 

@@ -21,9 +21,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from integration.clock import from_epoch_ms, from_iso, iso_milliseconds, iso_seconds
-from integration.recall import State
-from integration.stored import read_json
+from integration.domain.json_codec import read_json
+from integration.domain.recall import State
+from integration.domain.timestamps import from_epoch_ms, from_iso, iso_milliseconds, iso_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,7 +28,7 @@ from integration.api.operations import (
     XML,
     Given,
 )
-from integration.problems import PROBLEM_TYPE
+from integration.web.problems import PROBLEM_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

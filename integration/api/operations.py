@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from integration.api import accounts, parked, recalls
 from integration.api import models as m
 from integration.api.requests import IDEMPOTENCY_WORDS
-from integration.problems import PROBLEM_TYPE
+from integration.web.problems import PROBLEM_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

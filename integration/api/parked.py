@@ -10,13 +10,13 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import ParkedPage, ParkedQuery, ParkedShown, RemapAsked, RemapShown
 from integration.api.requests import checked, optional_json_body, query
-from integration.problems import ProblemError
+from integration.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config import ApiKey
-    from workers.desk import Desk
+    from integration.config.models import ApiKey
+    from integration.services.desk import Desk
 
 _CURSOR = "p1_"
 

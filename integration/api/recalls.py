@@ -12,18 +12,18 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import RecallAsked, RecallPage, RecallShown, RecallsQuery
 from integration.api.requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
-from integration.errors import UnknownError
-from integration.plan import BadFieldsError, Expired, request_from_fields
-from integration.problems import ProblemError
-from integration.recall import Filter
-from integration.telephone import endings
+from integration.domain.errors import UnknownError
+from integration.domain.phone_numbers import endings
+from integration.domain.recall import Filter
+from integration.mapping.planner import BadFieldsError, Expired, request_from_fields
+from integration.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config import Account, ApiKey
-    from integration.recall import Recall, RecallRequest
-    from workers.desk import Desk
+    from integration.config.models import Account, ApiKey
+    from integration.domain.recall import Recall, RecallRequest
+    from integration.services.desk import Desk
 
 FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
 NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from integration.errors import UnsupportedTypeError
-from integration.problems import ProblemError
-from integration.request_body import read_body
-from integration.sources.bodies import read_json
-from integration.templates import kind
+from integration.domain.errors import UnsupportedTypeError
+from integration.mapping.expressions import kind
+from integration.web.problems import ProblemError
+from integration.web.request_body import read_body
+from integration.webhooks.providers.bodies import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flask import Request
     from pydantic_core import ErrorDetails
 
-    from integration.errors import UnmappableError
+    from integration.domain.errors import UnmappableError
 
 Fault = dict[str, str]
 _Asked = TypeVar("_Asked", bound=BaseModel)

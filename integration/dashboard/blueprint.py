@@ -12,38 +12,35 @@ from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 from jinja2 import StrictUndefined
 
-from integration.dashboard import (
+from integration.dashboard import error_pages, language, navigation
+from integration.dashboard.assets import FOLDER, asset
+from integration.dashboard.auth.access import People
+from integration.dashboard.auth.cookies import StoredKeySessions
+from integration.dashboard.auth.roles import ForbiddenError, Role, least_role
+from integration.dashboard.auth.signin import Door
+from integration.dashboard.auth.throttle import Throttle
+from integration.dashboard.headers import dress
+from integration.dashboard.presenting import account_cache, times
+from integration.dashboard.presenting.display_text import visible
+from integration.dashboard.presenting.labels import in_words, verdict_word
+from integration.dashboard.presenting.reason_labels import ticked
+from integration.dashboard.views import (
     accounts,
     alerts,
     audit,
     calendar,
     deliveries,
-    failures,
-    language,
-    navigation,
     now,
-    one_person,
     parked,
+    personal_data,
     recall,
     recalls,
     sources,
-    standings,
     studio,
-    times,
 )
-from integration.dashboard.assets import FOLDER, asset
-from integration.dashboard.cookies import StoredKeySessions
-from integration.dashboard.headers import dress
-from integration.dashboard.ledger_words import in_words, verdict_word
-from integration.dashboard.people import People
-from integration.dashboard.reasons import ticked
-from integration.dashboard.roles import ForbiddenError, Role, least_role
-from integration.dashboard.shown import visible
-from integration.dashboard.signin import Door
-from integration.dashboard.throttle import Throttle
-from integration.errors import StoreAwayError
-from integration.problems import MAX_BODY_BYTES
-from integration.redaction import mask_but_end
+from integration.domain.errors import StoreAwayError
+from integration.telemetry.redaction import mask_but_end
+from integration.web.problems import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +48,9 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.typing import ResponseReturnValue
 
-    from integration.dashboard.roles import Access
-    from integration.dashboard.throttle import Rates
-    from workers.desk import Desk
+    from integration.dashboard.auth.roles import Access
+    from integration.dashboard.auth.throttle import Rates
+    from integration.services.desk import Desk
 
     View = Callable[..., ResponseReturnValue]
 
@@ -65,7 +62,7 @@ PAGES = (
     deliveries,
     parked,
     calendar,
-    one_person,
+    personal_data,
     accounts,
     sources,
     studio,
@@ -86,11 +83,11 @@ def install(app: Flask, desk: Desk, rates: Rates, access: Access | None = None) 
     _configure(app, desk)
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
-    standings.install(app, desk)
+    account_cache.install(app, desk)
     door = Door(people, Throttle(rates)).views()
     for address, view in chain(door, *(module.VIEWS for module in PAGES)):
         _add(blueprint, desk, access, address, view)
-    failures.install(app, blueprint, access)
+    error_pages.install(app, blueprint, access)
     app.register_blueprint(blueprint)
 
 

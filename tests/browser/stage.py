@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import redis
 
-from integration.config_file import load
-from integration.passwords import hashed
-from integration.processes import wait_until
-from integration.sandbox import Sandbox
-from integration.sources import SOURCES
+from integration.config.loader import load
+from integration.domain.passwords import hashed
+from integration.local.sandbox import Sandbox
+from integration.local.supervisor import wait_until
+from integration.webhooks.providers import SOURCES
 from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
 from support.system import API_KEY, System
 

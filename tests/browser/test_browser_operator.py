@@ -7,7 +7,7 @@ import re
 import pytest
 
 from browser.stage import soon
-from integration.processes import wait_until
+from integration.local.supervisor import wait_until
 
 SAME = "window.__same"
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from browser.stage import soon
-from integration.processes import wait_until
+from integration.local.supervisor import wait_until
 
 PHONE_NUMBER = "3001112233"
 

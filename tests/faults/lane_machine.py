@@ -19,17 +19,17 @@ import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from integration.delivery import Delivery, Event
-from integration.errors import ConflictError, StoreAwayError
-from integration.plan import CancelWanted, Ignored, RecallWanted
-from integration.recall import CancelRequest, RecallRequest, State
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import ConflictError, StoreAwayError
+from integration.domain.recall import CancelRequest, RecallRequest, State
+from integration.mapping.planner import CancelWanted, Ignored, RecallWanted
+from integration.services.heartbeat import Pulse
+from integration.store.client import Loss, Store, connect
+from integration.store.deliveries import Keeping, Ledger
+from integration.store.monitoring.process_registry import Processes
+from integration.store.recalls import Recalls
+from integration.store.token_queue import Claim, Lanes, NoClaim, Outcome, Terms
 from support import url_of
-from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms
-from workers.ledger import Keeping, Ledger
-from workers.processes import Processes
-from workers.pulse import Pulse
-from workers.recalls import Recalls
-from workers.store import Loss, Store, connect
 
 TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD

@@ -14,7 +14,7 @@ from faults.crash.cast import nursery
 from faults.crash.scenarios import SCENARIOS
 from faults.crash.trial import run
 from faults.crash.world import DATABASES, Stage
-from integration.sandbox import Sandbox
+from integration.local.sandbox import Sandbox
 from support.valkey import DURABLE, ValkeyServer
 
 AT_ONCE, FEW_AT_ONCE, ROUNDS = 24, 3, 3

@@ -284,7 +284,7 @@ def test_each_life_of_a_worker_has_another_clock_and_the_seed_gives_the_same_one
 
 def test_a_worker_of_the_run_goes_by_the_wrong_clock(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(clocks.CODE)
-    ask = "import workers.engine as e, datetime as d; print((e.utc_now() - d.datetime.now(d.UTC)).total_seconds())"
+    ask = "import workers.worker as e, datetime as d; print((e.utc_now() - d.datetime.now(d.UTC)).total_seconds())"
     environ = {**os.environ, "PYTHONPATH": str(tmp_path), clocks.VARIABLE: "-300"}
     told = subprocess.run(
         [sys.executable, "-c", ask], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True

@@ -16,14 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration import hubspot_contacts, telephone
-from integration.errors import UnmappableError
-from integration.hours import PRESETS
-from integration.hubspot_contacts import ContactsAway
-from integration.mapping import read_field
-from integration.redaction import mask_facts, mask_text
-from integration.schedule import parse_day, parse_format, read_date
-from integration.wolkvox import Kind, decipher_response
+from integration.clients import hubspot
+from integration.clients.hubspot import ContactsAway
+from integration.clients.wolkvox_protocol import Kind, decipher_response
+from integration.domain import phone_numbers
+from integration.domain.calling_hours import PRESETS
+from integration.domain.errors import UnmappableError
+from integration.domain.schedule import parse_day, parse_format, read_date
+from integration.mapping.routes import read_field
+from integration.telemetry.redaction import mask_facts, mask_text
 from support import ENVIRON, two_accounts, write_config
 from support.fuzzing import bounded, examples, gone_bad
 
@@ -58,12 +59,12 @@ def test_any_text_is_a_number_or_unmappable_without_its_digits(country, data):
     written = data.draw(ANY_CHARACTERS | gone_bad(good.encode()).map(lambda b: b.decode("utf-8", "replace")))
     with bounded(2.0):
         try:
-            number = telephone.read(written, country)
+            number = phone_numbers.read(written, country)
         except UnmappableError as error:
             told = str(error)
             assert len(written.strip()) < 7 or written.strip() not in told
             return
-    dialled = telephone.write("9{national}", number)
+    dialled = phone_numbers.write("9{national}", number)
     assert dialled.isascii()
     assert dialled.isdecimal()
 
@@ -99,7 +100,7 @@ def test_any_value_of_a_field_is_one_line_to_be_sent_or_unmappable(name, value, 
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory):
-    from integration.config_file import ConfigWatch
+    from integration.config.watcher import ConfigWatch
 
     path = write_config(tmp_path_factory.mktemp("accounts"), two_accounts())
     return ConfigWatch(path, ENVIRON).current.accounts
@@ -200,10 +201,10 @@ def test_any_answer_of_hubspot_is_contacts_or_a_reason_to_ask_again_later(data):
     ))  # fmt: skip
     answer = httpx.Response(data.draw(st.integers(100, 599)), headers=data.draw(LIMIT_HEADERS), content=body)
     with bounded(2.0):
-        gate = hubspot_contacts._Gate()
+        gate = hubspot._Gate()
         gate.learn(answer, 0.0, NOW)
-        assert gate._shut[0] <= hubspot_contacts.DAILY_WAIT_SECONDS
-        for read in (hubspot_contacts._refuse_unless_read, hubspot_contacts._page):
+        assert gate._shut[0] <= hubspot.DAILY_WAIT_SECONDS
+        for read in (hubspot._refuse_unless_read, hubspot._page):
             with contextlib.suppress(ContactsAway):
                 page = read(answer)
                 assert page is None or all(

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from integration.answer_headers import ANSWER_HEADERS
 from integration.api import api_blueprint
-from integration.intake import Intake
-from integration.problems import PROBLEM_TYPE, install
-from integration.receiver import receiver_blueprint
+from integration.web.problems import PROBLEM_TYPE, install
+from integration.web.security_headers import ANSWER_HEADERS
+from integration.webhooks.service import Intake
+from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
 from support.fuzzing import examples
 from support.openapi_check import DOCUMENT

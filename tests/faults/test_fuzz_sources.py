@@ -15,11 +15,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from integration.delivery import Answer, Refusal
-from integration.errors import NotVerifiedError, UnreadableError
-from integration.sources.bodies import FORM_TYPE, MAX_DEPTH, MAX_EVENTS, MAX_FORM_DEPTH, read_form, read_json
-from integration.sources.hubspot import signed_uri
-from integration.sources.salesforce import read as read_salesforce
+from integration.domain.delivery import Answer, Refusal
+from integration.domain.errors import NotVerifiedError, UnreadableError
+from integration.webhooks.providers.bodies import (
+    FORM_TYPE,
+    MAX_DEPTH,
+    MAX_EVENTS,
+    MAX_FORM_DEPTH,
+    read_form,
+    read_json,
+)
+from integration.webhooks.providers.hubspot import signed_uri
+from integration.webhooks.providers.salesforce import read as read_salesforce
 from support.fuzzing import bounded, examples, gone_bad
 from support.source_cases import CASES, NOW, URL_KEY
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config_file import ConfigWatch
-from integration.delivery import Delivery, Event
-from integration.errors import UnmappableError
-from integration.mapping import RouteBook
-from integration.plan import CancelWanted, Parked, RecallWanted, plan_event
-from integration.templates import FILTERS, MAX_TEXT, TemplateFaultError, expression, text
-from integration.templates.data import MAX_LIST, MAX_MADE
-from integration.templates.filters import METHODS, TESTS
+from integration.config.watcher import ConfigWatch
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import UnmappableError
+from integration.mapping.expressions import FILTERS, MAX_TEXT, TemplateFaultError, expression, text
+from integration.mapping.expressions.data import MAX_LIST, MAX_MADE
+from integration.mapping.expressions.filters import METHODS, TESTS
+from integration.mapping.planner import CancelWanted, Parked, RecallWanted, plan_event
+from integration.mapping.routes import RouteBook
 from support import ENVIRON, two_accounts, write_config
 from support.fuzzing import bounded, examples
 

@@ -16,7 +16,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.answer_headers import ANSWER_HEADERS
+from integration.web.security_headers import ANSWER_HEADERS
 from support import account
 from support.fuzzing import examples, gone_bad
 from support.real_web import RealWeb

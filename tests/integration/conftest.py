@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import sentry_sdk
 
-from integration.config import Config
-from integration.reporting import start_sentry
+from integration.config.models import Config
+from integration.telemetry.sentry import start_sentry
 from support import ENVIRON
 from support.sentry_sink import SentrySink, sentry_sink
 

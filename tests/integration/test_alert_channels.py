@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import _WORDS, Message, harmless, worded, words_of
-from integration.config import (
+from integration.config.models import (
     RULE_KINDS,
     AlertSettings,
     Config,

@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from integration.alerts.monitor import KEPT, Watchman
 from integration.alerts.rules import Facts, Finding, findings
-from integration.config_file import ConfigWatch
-from integration.errors import StoreAwayError
+from integration.config.watcher import ConfigWatch
+from integration.domain.errors import StoreAwayError
+from integration.services.desk import AccountView, Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
+from integration.store.monitoring.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS, next_steps
+from integration.store.monitoring.source_status import Heard
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.alert_receivers import HttpReceiver, MailServer, running
 from support.cli_runner import Ringback
-from workers.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS, next_steps
-from workers.desk import AccountView, Desk
-from workers.senders import Heard
-from workers.store import Store, connect
-from workers.wakeup import WakeUpPublisher
-from workers.watchman import KEPT, Watchman
 
 BEGIN = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Bogotá
 HOURS = 'calling_hours = { weekdays = "08:00-18:00", holidays = "CO" }\ndaily_limit = 100'
@@ -369,7 +369,7 @@ def judged(desk, rule, **facts):
 
 
 def rules_of(desk, rule):
-    from integration.config import RULE_KINDS
+    from integration.config.models import RULE_KINDS
 
     kind = rule.pop("kind")
     return desk.config.alerts.model_copy(update={"rules": (RULE_KINDS[kind](kind=kind, **rule),)})

@@ -29,12 +29,12 @@ import os, signal, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from datetime import timedelta
 from pathlib import Path
-from integration.config_file import ConfigWatch
+from integration.config import ConfigWatch
 from support import ENVIRON
 from workers import alerts, watchman
-from workers.desk import Desk
-from workers.wakeup import WakeUpPublisher
-from workers.store import Store, connect
+from integration.services.desk import Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
 alerts.MINDED_SECONDS, alerts.HOLD_SECONDS, alerts.CALM = 0.4, 0.6, timedelta(seconds=0.5)
 
 class Nobody:

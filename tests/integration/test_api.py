@@ -13,21 +13,21 @@ import pytest
 from flask import Flask, request
 from structlog.testing import capture_logs
 
-from integration.answer_headers import ANSWER_HEADERS
 from integration.api import api_blueprint
 from integration.api.recalls import NO_ACCOUNT
-from integration.config_file import ConfigWatch
-from integration.health import health_blueprint
-from integration.intake import Intake
-from integration.problems import MAX_BODY_BYTES, install
-from integration.rates import Rates
-from integration.receiver import receiver_blueprint
+from integration.config.watcher import ConfigWatch
+from integration.services.desk import Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
+from integration.web.health import health_blueprint
+from integration.web.problems import MAX_BODY_BYTES, install
+from integration.web.rate_limit import Rates
+from integration.web.security_headers import ANSWER_HEADERS
+from integration.webhooks.service import Intake
+from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, as_bytes, make_desk, signed, two_accounts, write_config
 from support.openapi_check import check_answer
 from support.waiting import AT_ONCE_SECONDS
-from workers.desk import Desk
-from workers.store import Store, connect
-from workers.wakeup import WakeUpPublisher
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 YESTERDAY = TOMORROW - timedelta(days=2)
@@ -544,7 +544,7 @@ def test_recalls_are_found_by_telephone_campaign_source_and_times(web):
 
 def test_a_search_that_takes_too_long_goes_on_with_its_cursor(web, monkeypatch):
     from integration.api import recalls
-    from workers import search
+    from integration.store import search
 
     ids = [web.asked_id(f"c{n}", campaign_id="20" if n < 2 else "10") for n in range(9)]
     monkeypatch.setattr(search, "STEP", 2)
@@ -794,7 +794,7 @@ def test_parked_events_are_picked_by_source_and_route(web):
 
 
 def test_pages_of_parked_events_hold_each_once_newest_first(web, monkeypatch):
-    from workers import parking
+    from integration.store import parked as parking
 
     monkeypatch.setattr(parking, "STEP", 2)
     for n in range(7):

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.errors import UnknownError
-from integration.refused import Refused
+from integration.domain.errors import UnknownError
+from integration.domain.rejection import Refused
+from integration.store import delivery_log
+from integration.store.client import Store, connect
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
 from support.web import AT, Web
-from workers import arrivals
-from workers.store import Store, connect
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_an_ignored_delivery_is_listed_under_the_id_that_its_sender_was_told(web
 
 def test_a_request_by_the_api_is_no_delivery(web):
     account = web.desk.config.accounts["bogota"]
-    from integration.plan import request_from_fields
+    from integration.mapping.planner import request_from_fields
 
     request = request_from_fields(
         account,
@@ -153,7 +153,7 @@ def test_lines_of_the_same_moment_in_two_lists_are_given_once(web):
 
 
 def test_a_filter_that_fits_nothing_stops_after_a_bounded_look(web, monkeypatch):
-    monkeypatch.setattr(arrivals, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(delivery_log, "MOST_LOOKED_AT", 3)
     for number in range(6):
         web.post("hubspot", [hubspot_event(number, AT)])
     page = web.desk.arrivals.page(["hubspot"], result="parked")
@@ -171,9 +171,9 @@ def test_until_leaves_out_what_came_later(web):
 
 def test_old_lines_go_and_the_newest_are_kept_in_bounds(web):
     web.post("hubspot", [hubspot_event(1, AT)])
-    for _ in range(arrivals.REFUSED_KEPT + 300):
+    for _ in range(delivery_log.REFUSED_KEPT + 300):
         web.desk.arrivals.refuse([refused()], days=1)
-    assert web.desk.store.client.xlen("{ringback}:refused:hubspot") <= arrivals.REFUSED_KEPT + 100
+    assert web.desk.store.client.xlen("{ringback}:refused:hubspot") <= delivery_log.REFUSED_KEPT + 100
     web.desk.arrivals.trim(["hubspot"], before=datetime.now(UTC) + timedelta(minutes=1))
     assert web.desk.store.client.xlen("{ringback}:refused:hubspot") < 200
 
@@ -224,8 +224,8 @@ def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_p
 
 
 def test_a_store_that_is_away_is_said_so(tmp_path):
-    from integration.errors import StoreAwayError
+    from integration.domain.errors import StoreAwayError
 
-    away = arrivals.Arrivals(Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)))
+    away = delivery_log.Arrivals(Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)))
     with pytest.raises(StoreAwayError):
         away.refuse([refused()], days=1)

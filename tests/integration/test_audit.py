@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from integration.store import audit as audit_module
+from integration.store.audit import Audit
+from integration.store.client import Store
 from support import make_desk
-from workers import audit as audit_module
-from workers.audit import Audit
-from workers.store import Store
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.backoff import backoff_seconds
+from integration.clients.backoff import backoff_seconds
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from integration.errors import StoreAwayError
+from integration.domain.errors import StoreAwayError
+from integration.store import batching
+from integration.store.batching import (
+    MOST_CALLS,
+    PATIENCE_SECONDS,
+    RUN_BYTES,
+    RUN_CALLS,
+    ScriptBatcher,
+    _Call,
+    _runs,
+)
+from integration.store.client import Store, connect
+from integration.store.deliveries import admission_args
 from support import form_delivery, make_desk, url_of
 from support.waiting import wait_until
-from workers import batching
-from workers.batching import MOST_CALLS, PATIENCE_SECONDS, RUN_BYTES, RUN_CALLS, ScriptBatcher, _Call, _runs
-from workers.ledger import admission_args
-from workers.store import Store, connect
 
 
 def store_at(url):

@@ -18,7 +18,7 @@ from bench.plan import TRIAL
 from bench.profile import shares_of
 from bench.results import QUEUES, RINGBACK, Results
 from bench.stage import ROOT
-from integration.processes import free_port, spawn, wait_until
+from integration.local.supervisor import free_port, spawn, wait_until
 
 
 @pytest.mark.thorough
@@ -72,8 +72,8 @@ def test_of_several_runs_the_middle_one_counts_and_the_others_are_told():
 
 def test_samples_are_told_by_the_innermost_part_that_is_known():
     stacks = (
-        "hook (integration/receiver.py:1);read (integration/telephone.py:2);parse (phonenumbers/x.py:3) 3\n"
-        "hook (integration/receiver.py:1) 1\n"
+        "hook (integration/webhooks/views.py:1);read (integration/domain/phone_numbers.py:2);parse (phonenumbers/x.py:3) 3\n"
+        "hook (integration/webhooks/views.py:1) 1\n"
         "somewhere (else.py:1) 1\n"
     )
     shares = dict(shares_of(stacks))

@@ -14,13 +14,13 @@ import redis
 from kombu import Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
-from integration.processes import free_port, spawn
+from integration.celery_app import app
+from integration.local.supervisor import free_port, spawn
+from integration.store.token_queue import WakeUp
 from support import ENVIRON, write_config
 from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
 from workers import tasks
-from workers.celery_app import app
-from workers.lane import WakeUp
 
 
 @pytest.fixture

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from integration.cli import COMMANDS, main, render_error
-from integration.commands.session import Session, shown_address
-from integration.commands.up import child_environment, readable, require_free, web_command, worker_command
-from integration.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
-from integration.processes import free_port
+from integration.cli.main import COMMANDS, main, render_error
+from integration.cli.session import Session, shown_address
+from integration.cli.up import child_environment, readable, require_free, web_command, worker_command
+from integration.domain.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
+from integration.local.supervisor import free_port
 from support import ENVIRON, account, url_of, write_config
 from support.cli_runner import Ringback
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RINGBACK = [sys.executable, "-c", "from integration.cli import main; main()"]
+RINGBACK = [sys.executable, "-c", "from integration.cli.main import main; main()"]
 NOWHERE = "redis://operator:geheim-pass@127.0.0.1:1/0"
 
 

@@ -6,14 +6,14 @@ import secrets
 
 import pytest
 
-from integration.commands.online import ask_lanes
-from integration.sandbox import Sandbox
+from integration.cli.online import ask_lanes
+from integration.domain.quota import terms_of
+from integration.local.sandbox import Sandbox
+from integration.store.token_queue import Claim, Outcome
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from support.hubspot_stub import TOKEN, HubspotStub
 from workers.drain import utc_now
-from workers.lane import Claim, Outcome
-from workers.quota import terms_of
 
 QUICK = "timeout_seconds = 0.3\nserver_limit_seconds = 0.2"
 
@@ -198,8 +198,8 @@ def claim(desk, name="bogota"):
 
 @pytest.fixture
 def queued(desk, tmp_path, store):
-    from integration.delivery import Delivery, Event
-    from integration.plan import plan_delivery
+    from integration.domain.delivery import Delivery, Event
+    from integration.mapping.planner import plan_delivery
 
     now = utc_now()
     delivery = Delivery(

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.delivery import Delivery, Event
-from integration.plan import plan_delivery
-from integration.recall import Attempt, RecallRequest
+from integration.domain.delivery import Delivery, Event
+from integration.domain.quota import terms_of
+from integration.domain.recall import Attempt, RecallRequest
+from integration.mapping.planner import plan_delivery
+from integration.store.client import Store
+from integration.store.recalls import attempt_line
+from integration.store.token_queue import Claim, Lanes, Outcome
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
-from workers.lane import Claim, Lanes, Outcome
-from workers.quota import terms_of
-from workers.recalls import attempt_line
-from workers.store import Store
 
 PHONE = "3001112233"
 
@@ -327,8 +327,8 @@ def test_parked_events_are_filtered(run, park, filters, found):
 
 
 def test_the_newest_parked_events_are_listed_up_to_the_limit(run, park, monkeypatch):
-    monkeypatch.setattr("workers.parking.STEP", 1)
-    monkeypatch.setattr("workers.parking.MOST_LOOKED_AT", 1)
+    monkeypatch.setattr("integration.store.parked.STEP", 1)
+    monkeypatch.setattr("integration.store.parked.MOST_LOOKED_AT", 1)
     for customer in "123":
         park(customer=customer, phone="12", at="2030-01-01T10:00:00")
     items = run.json("parked", "--limit", "2")["items"]

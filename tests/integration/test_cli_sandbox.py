@@ -18,7 +18,7 @@ from support.cli_runner import Ringback
 
 @contextlib.contextmanager
 def running(*args):
-    code = "from integration.cli import main; main()"
+    code = "from integration.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "sandbox", "--port", "0", *args], stdout=subprocess.PIPE, text=True
     )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from integration.processes import free_port, spawn, wait_until
+from integration.local.supervisor import free_port, spawn, wait_until
 from support import ENVIRON, write_config
 
 

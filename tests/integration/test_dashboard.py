@@ -11,12 +11,13 @@ from flask import request
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.dashboard import blueprint, roles
-from integration.dashboard.cookies import StoredKeySessions
+from integration.dashboard import blueprint
+from integration.dashboard.auth import roles
+from integration.dashboard.auth.cookies import StoredKeySessions
+from integration.dashboard.charts.plots import Series, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
-from integration.dashboard.plots import Series, ceiling, plot
-from integration.errors import ConflictError, StoreAwayError, UnknownError
-from integration.problems import MAX_BODY_BYTES
+from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
+from integration.web.problems import MAX_BODY_BYTES
 from support import NoRates, make_desk
 from support.dashboard_client import Pages
 
@@ -225,7 +226,7 @@ def test_nobody_sees_a_page_before_there_is_a_user(desk):
 
 
 def test_hostile_words_are_shown_as_text(desk, with_view):
-    from integration.dashboard.pages import page, say
+    from integration.dashboard.responses import page, say
 
     nasty = "<script>alert(1)</script>\"'\u202e\x00" + "A" * 10_000
 

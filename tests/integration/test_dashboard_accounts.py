@@ -9,22 +9,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integration.dashboard.overview import Quota, needs_a_look, overview
-from integration.dashboard.standings import (
+from integration.dashboard.presenting.account_cache import (
     FRESH_SECONDS,
     MOST_AT_ONCE,
     OLDEST_SECONDS,
     Standing,
     Standings,
 )
-from integration.errors import StoreAwayError
-from integration.recall import RecallRequest
-from integration.sandbox import Sandbox
+from integration.dashboard.presenting.account_overview import Quota, needs_a_look, overview
+from integration.domain.errors import StoreAwayError
+from integration.domain.quota import terms_of
+from integration.domain.recall import RecallRequest
+from integration.local.sandbox import Sandbox
+from integration.services.desk import AccountView
+from integration.store.token_queue import Claim, Outcome
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
-from workers.desk import AccountView
-from workers.lane import Claim, Outcome
-from workers.quota import terms_of
 
 BOGOTA = ZoneInfo("America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.dashboard.shown import LONGEST, body, cut, visible
-from integration.redaction import mask_data
+from integration.dashboard.presenting.display_text import LONGEST, body, cut, visible
+from integration.telemetry.redaction import mask_data
 from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
@@ -73,7 +73,7 @@ def test_a_cursor_that_is_none_is_not_an_error_of_ours(desk, cursor):
 
 
 def test_pages_of_the_list_follow_each_other(desk, monkeypatch):
-    from integration.dashboard import deliveries
+    from integration.dashboard.views import deliveries
 
     monkeypatch.setattr(deliveries, "PAGE_SIZE", 2)
     ids = [post_form(desk, customer=f"c{number}")["delivery"] for number in range(3)]
@@ -209,8 +209,8 @@ def test_remap_tells_how_many_and_what_is_left(desk, tmp_path, store):
 
 
 def test_remap_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeypatch):
-    from integration.dashboard import parked
-    from workers import parking
+    from integration.dashboard.views import parked
+    from integration.store import parked as parking
 
     park(desk, 5)
     monkeypatch.setattr(parked, "_STEP_SECONDS", 0)

@@ -11,12 +11,12 @@ import pytest
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.recall import Attempt, Filter, State
+from integration.domain.recall import Attempt, Filter, State
+from integration.store.recalls import attempt_line
+from integration.store.token_queue import Outcome, Terms
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, as_bytes, make_desk, signed, two_accounts
 from support.dashboard_client import Pages, SignedIn
 from support.seeded import fill
-from workers.lane import Outcome, Terms
-from workers.recalls import attempt_line
 
 NOW = datetime.now(UTC)
 SOON = (NOW + timedelta(days=1)).replace(microsecond=0)
@@ -323,7 +323,7 @@ def test_many_are_counted_then_retried_with_progress(world):
 
 
 def test_counting_goes_on_where_it_stopped(world, monkeypatch):
-    from workers import search
+    from integration.store import search
 
     fill(world.desk.store, 300, states=(State.DEAD,))
     monkeypatch.setattr(search, "STEP", 50)

@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from werkzeug.serving import make_server
 
+from integration.alerts.monitor import Watchman
 from integration.app import compose
-from integration.config import JsonSource
-from integration.dashboard import setup
-from integration.sources.schemes import SCHEMES
+from integration.config.models import JsonSource
+from integration.dashboard.views import setup
+from integration.store.monitoring.alerts import next_steps
+from integration.webhooks.providers.schemes import SCHEMES
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
 from support.alert_receivers import HttpReceiver, running
 from support.dashboard_client import Pages
-from workers.alerts import next_steps
-from workers.watchman import Watchman
 
 SITE = '\n[dashboard]\npublic_url = "https://ringback.example.com"\n'
 TEXT = two_accounts() + SOURCES_AND_ROUTES
@@ -142,7 +142,7 @@ def test_both_languages_have_every_step(desk, name):
 
 
 def test_a_sample_has_the_fields_of_the_first_route():
-    from integration.config_file import load
+    from integration.config.loader import load
 
     tomorrow = datetime(2030, 6, 4, 20, 30, tzinfo=UTC)
     config = _config(load, 'events = "body.data.items"\n', "event.kind == 'callback' and event.lead.phone")

@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from integration.dashboard import studio
+from integration.dashboard.views import studio
 from support import hubspot_event, make_desk, parked_events
 from support.dashboard_client import Pages, text_of
 from support.web import AT, Web

@@ -18,9 +18,9 @@ import pytest
 from celery.bin.celery import celery as celery_command
 from granian.cli import cli as granian_command
 
-from integration.commands.sandbox import sandbox as sandbox_command
-from integration.commands.up import web_command
-from integration.environment import port
+from integration.cli.sandbox import sandbox as sandbox_command
+from integration.cli.up import web_command
+from integration.config.environment import port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -179,7 +179,7 @@ def worker_options(words: list[str]) -> dict:
 
 
 def test_the_worker_is_the_celery_app_that_exists():
-    from workers.celery_app import app
+    from integration.celery_app import app
 
     assert app.conf.worker_pool == "threads"
 
@@ -228,7 +228,13 @@ def test_the_image_holds_no_configuration_and_no_secret():
         assert ". ." not in source
     for private in ("ringback.toml", ".env", ".ringback/dump", "config/ringback.toml", ".git/config"):
         assert not in_context(private)
-    for needed in ("requirements.lock", "pyproject.toml", "README.md", "LICENSE", "workers/lua/queue.lua"):
+    for needed in (
+        "requirements.lock",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "integration/store/lua/queue.lua",
+    ):
         assert in_context(needed)
         assert (ROOT / needed).exists()
 

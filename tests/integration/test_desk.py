@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.config_file import ConfigWatch
-from integration.delivery import Delivery, Event
-from integration.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
-from integration.plan import Parked, plan_delivery, request_from_fields
-from integration.recall import State
+from integration.config.watcher import ConfigWatch
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
+from integration.domain.quota import terms_of
+from integration.domain.recall import State
+from integration.mapping.planner import Parked, plan_delivery, request_from_fields
+from integration.services.consumer_health import DEAF_DRAINS, DEAF_SECONDS
+from integration.services.desk import Desk, accounts_by_lane
+from integration.services.heartbeat import Pulse
+from integration.store.client import Store, connect
+from integration.store.monitoring.process_registry import Processes
+from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
-from workers.desk import Desk, accounts_by_lane
-from workers.hearing import DEAF_DRAINS, DEAF_SECONDS
-from workers.lane import QUIET, UNTAKEN, Claim, Outcome
-from workers.processes import Processes
-from workers.pulse import Pulse
-from workers.quota import terms_of
-from workers.store import Store, connect
 
 DEAD = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=5)
 UNKNOWN = Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=1000)

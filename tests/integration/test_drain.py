@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.errors import StoreAwayError
-from integration.plan import request_from_fields
-from integration.recall import Filter, State
-from integration.sandbox import Sandbox
-from integration.schedule import apply
-from integration.tally import Tally
-from integration.wolkvox_http import Line, boottime, judge
+from integration.clients.wolkvox import Line, boottime, judge
+from integration.domain.errors import StoreAwayError
+from integration.domain.recall import Filter, State
+from integration.domain.schedule import apply
+from integration.local.sandbox import Sandbox
+from integration.mapping.planner import request_from_fields
+from integration.telemetry.counters import Tally
 from support import SOURCES_AND_ROUTES, account, make_desk
 from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils.url import url_to_parts
 
-from integration import embedded
-from integration.embedded import (
+from integration.local import embedded_store
+from integration.local.embedded_store import (
     EmbeddedBusyError,
     EmbeddedError,
     EmbeddedStore,
@@ -26,7 +26,7 @@ from integration.embedded import (
     running_url,
     socket_path,
 )
-from integration.processes import Backoff, Supervisor, wait_until
+from integration.local.supervisor import Backoff, Supervisor, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,7 @@ def test_a_start_that_is_interrupted_leaves_no_server(data_dir, monkeypatch):
     def interrupted(client: redis.Redis) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedded, "_answers", interrupted)
+    monkeypatch.setattr(embedded_store, "_answers", interrupted)
     store = EmbeddedStore(data_dir)
     with pytest.raises(KeyboardInterrupt):
         store.start()
@@ -145,17 +145,17 @@ def test_a_long_load_is_waited_for_and_reported(data_dir, monkeypatch):
     with EmbeddedStore(data_dir) as store, client_of(store) as client:
         client.set("kept", "yes")
     answers = iter([False, False, True])
-    monkeypatch.setattr(embedded, "_answers", lambda _: next(answers))
-    monkeypatch.setattr(embedded, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(embedded_store, "_answers", lambda _: next(answers))
+    monkeypatch.setattr(embedded_store, "PROGRESS_SECONDS", 0)
     heard: list[str] = []
     with EmbeddedStore(data_dir, progress=heard.append):
         assert len(heard) == 2
 
 
 def test_a_server_that_never_answers_is_given_up_and_stopped(data_dir, monkeypatch):
-    monkeypatch.setattr(embedded, "_answers", lambda _: False)
-    monkeypatch.setattr(embedded, "_loaded", lambda _: None)
-    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 0)
+    monkeypatch.setattr(embedded_store, "_answers", lambda _: False)
+    monkeypatch.setattr(embedded_store, "_loaded", lambda _: None)
+    monkeypatch.setattr(embedded_store, "ANSWER_SECONDS", 0)
     store = EmbeddedStore(data_dir)
     with pytest.raises(EmbeddedError, match="does not answer"):
         store.start()
@@ -166,14 +166,14 @@ def test_a_server_that_never_answers_is_given_up_and_stopped(data_dir, monkeypat
 
 
 def test_a_second_server_on_the_folder_is_refused_and_the_first_is_named(running, data_dir, monkeypatch):
-    monkeypatch.setattr(embedded, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(embedded_store, "LOCK_SECONDS", 0.1)
     with pytest.raises(EmbeddedBusyError, match=f"in use by process {running.pid};") as caught:
         EmbeddedStore(data_dir).start()
     assert caught.value.pid == running.pid
 
 
 def test_a_folder_is_the_same_under_another_name(running, data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(embedded_store, "LOCK_SECONDS", 0.1)
     (tmp_path / "link").symlink_to(data_dir)
     with pytest.raises(EmbeddedBusyError):
         EmbeddedStore(tmp_path / "link").start()
@@ -183,7 +183,7 @@ def test_a_folder_is_the_same_under_another_name(running, data_dir, tmp_path, mo
 STARTS = """
 import os, sys
 from pathlib import Path
-from integration.embedded import EmbeddedStore
+from integration.local.embedded_store import EmbeddedStore
 store = EmbeddedStore(Path(sys.argv[1]))
 store.start()
 print(store.pid, flush=True)
@@ -209,7 +209,7 @@ def test_the_server_dies_with_its_parent_and_the_folder_is_free_again(data_dir):
 
 
 def test_the_lock_belongs_to_the_server_not_to_who_started_it(data_dir, monkeypatch):
-    monkeypatch.setattr(embedded, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(embedded_store, "LOCK_SECONDS", 0.1)
     store = EmbeddedStore(data_dir)
     store.start()
     server = store._child
@@ -234,7 +234,7 @@ def test_a_supervisor_brings_it_back_at_the_same_address(data_dir):
         address, first = store.url, store.pid
         os.kill(first, signal.SIGKILL)
         with client_of(store) as client:
-            wait_until(lambda: store.pid != first and embedded._answers(client), 20)
+            wait_until(lambda: store.pid != first and embedded_store._answers(client), 20)
         assert store.url == address
     assert running_url(data_dir) is None
 
@@ -315,7 +315,7 @@ def test_a_short_folder_that_is_a_link_is_refused(data_dir, tmp_path):
 
 
 def test_the_longest_path_that_fits_stays_in_the_folder(tmp_path):
-    room = embedded.LONGEST_SOCKET_PATH - len(str(tmp_path)) - len("/") - len("/store.sock")
+    room = embedded_store.LONGEST_SOCKET_PATH - len(str(tmp_path)) - len("/") - len("/store.sock")
     folder = tmp_path / ("x" * room)
     assert socket_path(folder).parent == folder
     with EmbeddedStore(folder) as store, client_of(store) as client:

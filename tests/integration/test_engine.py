@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.config_file import ConfigWatch
-from integration.delivery import Delivery, Event
-from integration.errors import StoreAwayError
-from integration.plan import Pending, request_from_fields
-from integration.recall import State
-from integration.sandbox import Sandbox
+from integration.config.watcher import ConfigWatch
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import StoreAwayError
+from integration.domain.recall import State
+from integration.local.sandbox import Sandbox
+from integration.mapping.planner import Pending, request_from_fields
+from integration.store.client import Store, connect
+from integration.store.token_queue import WakeUp
 from support import ENVIRON, SOURCES_AND_ROUTES, account, url_of, write_config
 from support.waiting import wait_until
-from workers import engine as engine_module
+from workers import worker as engine_module
 from workers.drain import DRAIN_CALLS
-from workers.engine import SWEEP_DRAINS, Engine
-from workers.lane import WakeUp
-from workers.store import Store, connect
+from workers.worker import SWEEP_DRAINS, Engine
 
 
 class WakeUps:

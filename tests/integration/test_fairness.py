@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from integration.recall import Filter, State
-from integration.sandbox import Sandbox
+from integration.domain.recall import Filter, State
+from integration.local.sandbox import Sandbox
 from support.plant import Plant
 from support.waiting import wait_until
 from workers.drain import DRAIN_CALLS
-from workers.engine import SWEEP_DRAINS
+from workers.worker import SWEEP_DRAINS
 
 pytestmark = pytest.mark.thorough
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.mention import Person
-from integration.recall import Filter, State
+from integration.domain.recall import Filter, State
+from integration.services.person_matcher import Person
+from integration.store.token_queue import Outcome, Terms
 from support import (
     SOURCES_AND_ROUTES,
     NoRates,
@@ -28,7 +29,6 @@ from support import (
 )
 from support.cli_runner import Ringback
 from support.dashboard_client import Pages, SignedIn
-from workers.lane import Outcome, Terms
 
 NOW = datetime.now(UTC)
 SOON = (NOW + timedelta(days=1)).replace(microsecond=0).isoformat()
@@ -200,7 +200,7 @@ def test_the_trace_of_a_forgotten_customer_fades(world):
 
 
 def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(world, monkeypatch):
-    from integration.commands import people
+    from integration.cli import personal_data
 
     world.send(world.item(), world.item(campaign="20"))
     claim = world.acquire()
@@ -211,7 +211,7 @@ def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(wor
         if len(waits) == 2:
             world.finish(claim, kind="ended", state="accepted", reason="202", passed=True)
 
-    monkeypatch.setattr(people, "sleep", sleep)
+    monkeypatch.setattr(personal_data, "sleep", sleep)
     done = world.run("forget", "--customer", CUSTOMER, "--yes")
     assert done.exit_code == 0, done.output
     assert len(waits) == 2
@@ -220,9 +220,9 @@ def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(wor
 
 
 def test_what_is_being_pushed_for_too_long_is_told(world, monkeypatch):
-    from integration.commands import people
+    from integration.cli import personal_data
 
-    monkeypatch.setattr(people, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(personal_data, "WAIT_SECONDS", 0)
     world.send(world.item())
     claim = world.acquire()
     done = world.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)

@@ -11,21 +11,21 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from integration import metrics
-from integration.config_file import ConfigWatch
-from integration.delivery import Delivery
-from integration.health import StoreProbe, health_blueprint, metrics_blueprint
-from integration.metrics import states
-from integration.plan import plan_delivery, request_from_fields
-from integration.problems import install
-from integration.sources import SOURCES
-from integration.tally import ADMIT
+from integration.config.watcher import ConfigWatch
+from integration.domain.delivery import Delivery
+from integration.mapping.planner import plan_delivery, request_from_fields
+from integration.services.desk import Desk
+from integration.services.heartbeat import Pulse
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
+from integration.telemetry.counters import ADMIT
+from integration.web import metrics
+from integration.web.health import StoreProbe, health_blueprint, metrics_blueprint
+from integration.web.metrics import states
+from integration.web.problems import install
+from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_desk, two_accounts, write_config
 from support.waiting import AT_ONCE_SECONDS
-from workers.desk import Desk
-from workers.pulse import Pulse
-from workers.store import Store, connect
-from workers.wakeup import WakeUpPublisher
 
 GOOD = two_accounts() + SOURCES_AND_ROUTES
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()

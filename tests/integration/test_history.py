@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from integration.store.client import Loss
+from integration.store.epoch import Witness
+from integration.store.token_queue import HELD, Claim, NoClaim, Outcome, held_until, lane_state
 from support.members import LEASE, NOON, Member, World
-from workers.lane import HELD, Claim, NoClaim, Outcome, held_until, lane_state
-from workers.store import Loss
-from workers.witness import Witness
 
 
 @pytest.fixture

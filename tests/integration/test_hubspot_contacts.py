@@ -11,9 +11,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from integration import deadline_transport, hubspot_contacts
-from integration.config import Lookup
-from integration.hubspot_contacts import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
+from integration.clients import deadline_transport
+from integration.clients import hubspot as hubspot_contacts
+from integration.clients.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
+from integration.config.models import Lookup
 from support.hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
 
 

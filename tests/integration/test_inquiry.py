@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from integration.delivery import Delivery, Event
-from integration.plan import plan_delivery
-from integration.sandbox import Sandbox
+from integration.domain.delivery import Delivery, Event
+from integration.domain.quota import terms_of
+from integration.local.sandbox import Sandbox
+from integration.mapping.planner import plan_delivery
+from integration.services.connection_probe import LaneInUseError, ask_in_lane
+from integration.store.token_queue import Claim, NoClaim, Outcome
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from workers.drain import utc_now
-from workers.inquiry import LaneInUseError, ask_in_lane
-from workers.lane import Claim, NoClaim, Outcome
-from workers.quota import terms_of
 
 QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
 

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.errors import UnknownError
-from integration.recall import Filter, State
-from integration.reporting import SentryReporter
+from integration.domain.errors import UnknownError
+from integration.domain.recall import Filter, State
+from integration.services import bulk_jobs as working
+from integration.services.bulk_jobs import Jobs, Kind
+from integration.store.client import Store
+from integration.store.recalls import Recalls
+from integration.telemetry.sentry import SentryReporter
 from support import make_desk, two_accounts
 from support.seeded import fill
-from workers import jobs as working
-from workers.engine import Engine
-from workers.jobs import Jobs, Kind
-from workers.recalls import Recalls
-from workers.store import Store
+from workers.worker import Engine
 
 NOW = datetime.now(UTC)
 
@@ -202,7 +202,7 @@ def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
 
 
 def test_a_job_grows_old(world):
-    from workers.ledger import Ledger
+    from integration.store.deliveries import Ledger
 
     job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
     run(world, job)

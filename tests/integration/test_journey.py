@@ -12,7 +12,7 @@ import httpx
 import pytest
 import redis
 
-from integration.processes import wait_until
+from integration.local.supervisor import wait_until
 from support import ENVIRON, account, as_bytes, hubspot_event
 from support.system import ACCOUNTS, API_KEY, AT, running
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.delivery import Delivery, Event
-from integration.errors import ConflictError, StoreAwayError
-from integration.plan import CancelWanted, Expired, RecallWanted
-from integration.recall import CancelRequest, Filter, RecallRequest, State
-from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
-from workers.ledger import Keeping, Ledger
-from workers.recalls import Recalls
-from workers.store import Store
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import ConflictError, StoreAwayError
+from integration.domain.recall import CancelRequest, Filter, RecallRequest, State
+from integration.mapping.planner import CancelWanted, Expired, RecallWanted
+from integration.store.client import Store
+from integration.store.deliveries import Keeping, Ledger
+from integration.store.recalls import Recalls
+from integration.store.token_queue import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")

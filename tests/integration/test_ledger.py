@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from integration.delivery import Delivery, Event
-from integration.errors import StoreAwayError, UnboundError
-from integration.plan import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
-from integration.recall import CancelRequest, Filter, RecallRequest, State
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import StoreAwayError, UnboundError
+from integration.domain.recall import CancelRequest, Filter, RecallRequest, State
+from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
+from integration.store.client import Store
+from integration.store.deliveries import Keeping, Ledger, digest_of, event_keys, kept_parked
+from integration.store.parked import Parking
+from integration.store.recalls import Recalls
+from integration.store.token_queue import Lanes
 from support import url_of
-from workers.lane import Lanes
-from workers.ledger import Keeping, Ledger, digest_of, event_keys, kept_parked
-from workers.parking import Parking
-from workers.recalls import Recalls
-from workers.store import Store
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEEPING = Keeping(dedup_hours=168, raw_retention_days=7, config_digest="c1")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.recall import Filter, State
+from integration.domain.recall import Filter, State
 from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
 from support.hubspot_stub import TOKEN, Fault, HubspotStub, rate_limited
 from support.web import Web
-from workers.lookup import LookupDesk, wait_after
+from workers.lookups import LookupDesk, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
 LOOKUP = """

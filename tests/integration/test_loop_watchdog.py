@@ -12,8 +12,8 @@ import time
 import httpx
 import pytest
 
-from integration.commands.up import web_command
-from integration.processes import free_port, wait_until
+from integration.cli.up import web_command
+from integration.local.supervisor import free_port, wait_until
 from support.hanging_web import SECONDS
 from support.real_web import ROOT
 

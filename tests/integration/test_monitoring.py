@@ -19,8 +19,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from integration.metrics.counts import COUNTED
-from integration.processes import wait_until
+from integration.local.supervisor import wait_until
+from integration.web.metrics.counts import COUNTED
 from support import as_bytes
 from support.alert_receivers import HttpReceiver
 from support.alert_receivers import running as serving

@@ -13,9 +13,9 @@ from integration.api.accounts import is_pause_end
 from integration.api.models import RecallAsked
 from integration.api.openapi import document
 from integration.api.requests import body_faults
-from integration.config import Account, ApiKey
-from integration.intake import Intake
-from integration.receiver import receiver_blueprint
+from integration.config.models import Account, ApiKey
+from integration.webhooks.service import Intake
+from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, NoRates, make_desk
 from support.openapi_check import DOCUMENT, check, fits, path_of
 

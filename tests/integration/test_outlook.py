@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.plan import request_from_fields
+from integration.mapping.planner import request_from_fields
+from integration.services.desk import AccountView
+from integration.services.forecast import HORIZONS, outlook
+from integration.store.monitoring.time_series import Pace
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
-from workers.desk import AccountView
-from workers.outlook import HORIZONS, outlook
-from workers.series import Pace
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from integration.store import parked
+from integration.store.parked import Which, remap_step
 from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, parked_events, two_accounts
 from support.web import AT, Web
-from workers import parking
-from workers.parking import Which, remap_step
 
 NOW = datetime.now(UTC)
 
@@ -100,8 +100,8 @@ def test_events_parked_in_the_same_millisecond_are_neither_missed_nor_given_twic
 
 
 def test_a_page_without_enough_that_fits_ends_early_and_goes_on(web, monkeypatch):
-    monkeypatch.setattr(parking, "STEP", 2)
-    monkeypatch.setattr(parking, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(parked, "STEP", 2)
+    monkeypatch.setattr(parked, "MOST_LOOKED_AT", 4)
     park(web, 5)
     oldest = web.desk.parking.page(limit=1, oldest_first=True)[0][0]["id"]
     found, cursor = web.desk.parking.page(limit=1, fits=lambda record: record["id"] == oldest)
@@ -148,6 +148,6 @@ def test_a_hundred_thousand_parked_events_are_one_line_and_one_bounded_step(web,
     assert found.count == 100_001
     before = store.info("commandstats")["cmdstat_hgetall"]["calls"]
     step = remap_step(web.desk, Which(group=group.id), NOW)
-    assert step.looked_at == parking.STEP
+    assert step.looked_at == parked.STEP
     assert step.next is not None
-    assert store.info("commandstats")["cmdstat_hgetall"]["calls"] - before <= parking.STEP + 5
+    assert store.info("commandstats")["cmdstat_hgetall"]["calls"] - before <= parked.STEP + 5

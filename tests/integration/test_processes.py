@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration import processes
-from integration.errors import RingbackError
-from integration.processes import (
+from integration.domain.errors import RingbackError
+from integration.local import supervisor as processes
+from integration.local.supervisor import (
     Backoff,
     Ended,
     NotReadyError,
@@ -143,7 +143,7 @@ def test_a_child_lives_on_when_the_thread_that_started_it_ends(children):
 
 SUPERVISES = """
 import signal, sys
-from integration.processes import Program, Supervisor
+from integration.local.supervisor import Program, Supervisor
 another = Program("other", [sys.executable, "-S", "-c", "import time; print(1, flush=True); time.sleep(600)"])
 signal.signal(signal.SIGUSR1, lambda *_: supervisor.start(another))
 with Supervisor() as supervisor:

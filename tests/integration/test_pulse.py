@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workers.hearing import (
+from integration.services.consumer_health import (
     DEAF_DRAINS,
     DEAF_SECONDS,
     ELSEWHERE_SECONDS,
@@ -15,9 +15,9 @@ from workers.hearing import (
     Heard,
     Hearing,
 )
-from workers.processes import LIVES_SECONDS, Processes
-from workers.pulse import Pulse
-from workers.store import Store
+from integration.services.heartbeat import Pulse
+from integration.store.client import Store
+from integration.store.monitoring.process_registry import LIVES_SECONDS, Processes
 
 
 class Watcher:

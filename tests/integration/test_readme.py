@@ -12,14 +12,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from integration import config, config_file, hours, mapping, metrics, sources, templates
+from integration import config as config_file
 from integration.api.models import DEFAULT_ITEMS, MOST_ITEMS
 from integration.api.operations import OPERATIONS
-from integration.cli import COMMANDS, main
-from integration.metrics.counts import COUNTED
-from integration.recall import State
-from integration.sources import bodies
-from integration.sources.schemes import SCHEMES
+from integration.cli.main import COMMANDS, main
+from integration.config import models as config
+from integration.domain import calling_hours
+from integration.domain.recall import State
+from integration.mapping import expressions, routes
+from integration.web import metrics
+from integration.web.metrics.counts import COUNTED
+from integration.webhooks import providers
+from integration.webhooks.providers import bodies
+from integration.webhooks.providers.schemes import SCHEMES
 
 ROOT = Path(__file__).parent.parent.parent
 ENGLISH, SPANISH, CHANGES = "README.md", "README.es.md", "CHANGELOG.md"
@@ -96,7 +101,7 @@ COMPLETE = [next(block for block in blocks(name, "toml") if "[accounts.bogota]" 
 def test_every_toml_block_is_a_good_configuration(tmp_path, name, block):
     loaded = load(tmp_path, whole(block))
     # Compiles every template, and raises for one that does not.
-    mapping.RouteBook.of(loaded)
+    routes.RouteBook.of(loaded)
 
 
 @pytest.mark.parametrize("block", COMPLETE, ids=READMES)
@@ -159,8 +164,8 @@ def test_the_defaults_of_the_account_table_are_those_of_the_code():
 
 def test_the_presets_are_those_there_are_with_their_hours():
     text = section(ENGLISH, "### Calling hours")
-    assert set(first_column(text)) == set(hours.PRESETS)
-    for name, preset in hours.PRESETS.items():
+    assert set(first_column(text)) == set(calling_hours.PRESETS)
+    for name, preset in calling_hours.PRESETS.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
         windows = {f"{a:%H:%M}–{b:%H:%M}" for day in preset.windows for a, b in day}
         assert set(re.findall(r"\d\d:\d\d–\d\d:\d\d", row)) == windows
@@ -174,11 +179,11 @@ def test_nothing_is_called_legal_compliance():
 def test_every_filter_and_name_for_templates_is_there():
     text = section(ENGLISH, "### Routes and templates")
     names, filters = text.split("| filter | does |")
-    assert set(first_column(names)) == set(templates.NAMES)
+    assert set(first_column(names)) == set(expressions.NAMES)
     described = {name.partition("(")[0] for name in first_column(filters)}
-    assert described <= set(templates.FILTERS)
+    assert described <= set(expressions.FILTERS)
     listed = re.search(r"Jinja's own (.*?) and others", filters, re.DOTALL)[1]
-    assert set(re.findall(r"`(\w+)`", listed)) <= set(templates.FILTERS)
+    assert set(re.findall(r"`(\w+)`", listed)) <= set(expressions.FILTERS)
 
 
 def test_every_filter_that_ringback_adds_is_described():
@@ -196,7 +201,7 @@ def test_the_ways_of_verify_are_those_there_are():
 
 def test_the_kinds_are_those_there_are():
     row = re.search(r"^\| `kind` .*$", TEXTS[ENGLISH], re.MULTILINE)[0]
-    assert set(re.findall(r"`(\w+)`", row)) - {"kind"} == set(sources.SOURCES)
+    assert set(re.findall(r"`(\w+)`", row)) - {"kind"} == set(providers.SOURCES)
 
 
 def test_the_rules_of_alerts_are_those_there_are_with_their_defaults():
@@ -296,7 +301,7 @@ def test_the_fault_that_is_shown_is_told_in_these_words(tmp_path):
 
 
 def test_the_samples_that_are_shown_are_those_of_the_demo():
-    demo = "\n".join(file.read_text("utf-8") for file in ROOT.glob("integration/demo/*.py"))
+    demo = "\n".join(file.read_text("utf-8") for file in ROOT.glob("integration/local/demo/*.py"))
     shown = next(block for block in blocks(ENGLISH, "") if "must be" in block)
     samples = [re.split(r"\s{2,}", line.strip())[0] for line in shown.splitlines() if line.endswith(" ok")]
     assert samples
@@ -367,14 +372,14 @@ def test_the_table_of_the_environment_has_what_the_code_reads_and_no_other():
 def test_the_table_of_metrics_has_every_metric_and_no_other():
     text = section(ENGLISH, "## Running it on servers")
     told = {name for name in first_column(text) if name.startswith("ringback_")}
-    source = "".join(file.read_text("utf-8") for file in (ROOT / "integration/metrics").glob("*.py"))
+    source = "".join(file.read_text("utf-8") for file in (ROOT / "integration/web/metrics").glob("*.py"))
     counters = {shape.metric for shape in COUNTED.values()}
     named = set(re.findall(r'"(ringback_\w+)"', source))
     assert told == {f"{name}_total" if name in counters else name for name in named}
 
 
 def test_the_store_settings_are_those_that_are_asked_for():
-    from integration.store_check import OLDEST
+    from integration.store.durability import OLDEST
 
     settings = next(block for block in blocks(ENGLISH, "") if block.startswith("appendonly"))
     assert settings.split() == [

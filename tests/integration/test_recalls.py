@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.recall import Filter, RecallRequest, State
+from integration.domain.recall import Filter, RecallRequest, State
+from integration.store import search
 from support import make_desk
-from workers import search
 
 AT = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 

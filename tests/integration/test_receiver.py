@@ -14,10 +14,11 @@ import redis
 import structlog
 from werkzeug.test import Client
 
-from integration import logs
 from integration.app import make_web
-from integration.delivery import signed_url
-from integration.errors import StoreAwayError
+from integration.domain.delivery import signed_url
+from integration.domain.errors import StoreAwayError
+from integration.store.client import Store
+from integration.telemetry import logging
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
@@ -31,7 +32,6 @@ from support import (
 )
 from support.waiting import AT_ONCE_SECONDS
 from support.web import AT, TOMORROW, Web
-from workers.store import Store
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_a_full_store_takes_nothing_of_a_delivery(web, store):
 
 
 def test_no_secret_and_no_number_is_in_any_log_line(web, capfd, caplog):
-    logs.configure("DEBUG", json=True)
+    logging.configure("DEBUG", json=True)
     web.form("customer-4711", phone="3009998877")
     web.form("customer-4711", phone="not a phone 3009998877")
     soap(web)
@@ -314,8 +314,8 @@ def test_an_account_not_bound_yet_stores_nothing(web, store):
 
 
 def delivery_that_cannot_be_bound(web):
-    from integration.delivery import Delivery, Event
-    from integration.plan import plan_event
+    from integration.domain.delivery import Delivery, Event
+    from integration.mapping.planner import plan_event
 
     delivery = Delivery(
         id="dl_1",
@@ -332,7 +332,7 @@ def delivery_that_cannot_be_bound(web):
 
 
 def test_secrets_of_a_changed_configuration_are_masked_too(tmp_path, web, capfd):
-    logs.configure("INFO", json=True)
+    logging.configure("INFO", json=True)
     path = tmp_path / "ringback.toml"
     path.write_text(path.read_text("utf-8").replace("env:TOKEN_LIMA", "changed-token-abcdef"), "utf-8")
     os.utime(path, (time.time() + 5, time.time() + 5))

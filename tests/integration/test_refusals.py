@@ -10,7 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from integration.refusals import (
+from integration.domain.rejection import names_that_matter, shortened
+from integration.services.desk import Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
+from integration.webhooks.rejection_log import (
     AT_ONCE,
     IN_ALL_A_SECOND,
     LISTED_PER_BATCH,
@@ -18,7 +22,6 @@ from integration.refusals import (
     PER_SOURCE_A_SECOND,
     RefusalBook,
 )
-from integration.refused import names_that_matter, shortened
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
@@ -31,9 +34,6 @@ from support import (
 )
 from support.waiting import wait_until
 from support.web import AT, Receiving
-from workers.desk import Desk
-from workers.store import Store, connect
-from workers.wakeup import WakeUpPublisher
 
 PHONE = "3001112233"
 
@@ -142,10 +142,10 @@ def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path,
 
 def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
     looked_into = []
-    from integration import refusals
+    from integration.webhooks import rejection_log
 
-    real = refusals.diagnose
-    monkeypatch.setattr(refusals, "diagnose", lambda *a, **k: looked_into.append(1) or real(*a, **k))
+    real = rejection_log.diagnose
+    monkeypatch.setattr(rejection_log, "diagnose", lambda *a, **k: looked_into.append(1) or real(*a, **k))
     web.book._clock = lambda: 100.0
     for _ in range(200):
         web.forged()
@@ -168,7 +168,7 @@ def not_written(logged):
 
 
 def test_what_waits_is_bounded_and_the_rest_is_counted(web, monkeypatch):
-    from integration.refused import refused
+    from integration.domain.rejection import refused
 
     monkeypatch.setattr(web.book, "_start", lambda: None)
 
@@ -195,7 +195,7 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
     tmp_path, store, monkeypatch
 ):
     make_desk(tmp_path, store)
-    from integration.config_file import ConfigWatch
+    from integration.config.watcher import ConfigWatch
 
     away = Desk(
         ConfigWatch(tmp_path / "ringback.toml", ENVIRON),
@@ -211,9 +211,9 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
 
 
 def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
-    from integration import refusals
+    from integration.webhooks import rejection_log
 
-    monkeypatch.setattr(refusals, "diagnose", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(rejection_log, "diagnose", lambda *_, **__: 1 / 0)
     monkeypatch.setattr(web.book, "_start", lambda: None)
     web.forged()
     with capture_logs() as logged:
@@ -254,8 +254,8 @@ def test_header_names_are_kept_without_values_and_without_what_a_name_cannot_hol
 
 
 def test_the_list_of_a_batch_keeps_every_source(web):
-    from integration.refusals import listed
-    from integration.refused import refused
+    from integration.domain.rejection import refused
+    from integration.webhooks.rejection_log import listed
 
     one = refused(
         at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""

@@ -25,21 +25,26 @@ from hypothesis import strategies as st
 from sentry_sdk import _types
 from werkzeug.test import Client
 
-from integration import logs, reporting, sentry_filter
 from integration.app import make_web
-from integration.config import Account, ApiKey, Config, HubspotSource, JsonSource, Lookup, SalesforceSource
-from integration.errors import ConfigError, UnmappableError
-from integration.redaction import forget_secrets, secrets_of
-from integration.reporting import (
-    MOST_A_MINUTE,
-    SentryReporter,
-    start_sentry,
-    trace_headers,
+from integration.config.models import (
+    Account,
+    ApiKey,
+    Config,
+    HubspotSource,
+    JsonSource,
+    Lookup,
+    SalesforceSource,
 )
-from integration.sentry_filter import _FACTS, scrub
+from integration.domain.errors import ConfigError, UnmappableError
+from integration.store.client import Loss
+from integration.telemetry import logging as logs
+from integration.telemetry import sentry as reporting
+from integration.telemetry import sentry_filter
+from integration.telemetry.redaction import forget_secrets, secrets_of
+from integration.telemetry.sentry import MOST_A_MINUTE, SentryReporter, start_sentry, trace_headers
+from integration.telemetry.sentry_filter import _FACTS, scrub
 from support import ENVIRON, as_bytes, make_desk, signed, write_config
 from support.sentry_sink import sentry_sink
-from workers.store import Loss
 
 # The SDK would rather have data_collection; this option does the same in all of its versions.
 pytestmark = pytest.mark.filterwarnings("ignore:The send_default_pii:DeprecationWarning")
@@ -148,7 +153,7 @@ from flask import Flask
 from celery import Celery
 import logging, httpx, redis
 was = [Flask.__call__, Celery.send_task, httpx.Client.send, redis.Redis.execute_command, threading.Thread.start]
-from integration.reporting import SentryReporter, start_sentry
+from integration.telemetry.sentry import SentryReporter, start_sentry
 import sentry_sdk
 start_sentry({}, None)
 start_sentry({"SENTRY_DSN": ""}, None)
@@ -247,7 +252,7 @@ ERROR = {
     "stacktrace": STACK,
     "thread_id": int(DIGITS),
 }
-OUR_ERROR = {**ERROR, "type": "StoreAwayError", "module": "integration.errors"}
+OUR_ERROR = {**ERROR, "type": "StoreAwayError", "module": "integration.domain.errors"}
 ANY = {
     "text": PLANTED,
     "number": int(DIGITS),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from integration.sandbox import Sandbox, Settings, fingerprint
+from integration.local.sandbox import Sandbox, Settings, fingerprint
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -376,7 +376,9 @@ def test_a_sandbox_that_stops_ends_its_open_connections():
 
 
 def test_as_a_process_it_says_where_it_is_and_ends_on_sigterm():
-    code = "from integration.sandbox import serve; serve(0, announce=lambda url: print(url, flush=True))"
+    code = (
+        "from integration.local.sandbox import serve; serve(0, announce=lambda url: print(url, flush=True))"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         url = process.stdout.readline().strip()
         assert HTTP.get(f"{url}/sandbox/stats").json()["count"] == 0

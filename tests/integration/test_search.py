@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.recall import Filter, State
+from integration.domain.recall import Filter, State
+from integration.store import search as searching
+from integration.store.client import Store
+from integration.store.recalls import Recalls
 from support.seeded import ACCOUNTS, CAMPAIGNS, SOURCES, fill
 from support.valkey import ValkeyServer
-from workers import search as searching
-from workers.recalls import Recalls
-from workers.store import Store
 
 ENDING = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COUNT = 600

@@ -17,17 +17,19 @@ import pytest
 import redis
 from flask import Flask
 
-from integration import hubspot_contacts
 from integration.api import api_blueprint
-from integration.commands.sandbox import sandbox
-from integration.config import Lookup
-from integration.deadline_transport import DeadlineClient, DeadlineTransport
-from integration.hubspot_contacts import ContactsAway, read_contacts
-from integration.intake import Intake
-from integration.problems import install
-from integration.rates import Rates
-from integration.receiver import receiver_blueprint
-from integration.sandbox.server import Server
+from integration.celery_app import app as celery
+from integration.cli.sandbox import sandbox
+from integration.clients import hubspot
+from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
+from integration.clients.hubspot import ContactsAway, read_contacts
+from integration.config.models import Lookup
+from integration.local.sandbox.server import Server
+from integration.store.client import connect
+from integration.web.problems import install
+from integration.web.rate_limit import Rates
+from integration.webhooks.service import Intake
+from integration.webhooks.views import receiver_blueprint
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
@@ -40,8 +42,6 @@ from support import (
 )
 from support.cli_runner import Ringback
 from support.source_cases import CASES
-from workers.celery_app import app as celery
-from workers.store import connect
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs/security.md").read_text("utf-8")
@@ -196,7 +196,7 @@ def test_only_one_place_says_where_a_browser_is():
         if path.is_relative_to("integration/dashboard")
         if node.attr in {"remote_addr", "access_route"} or "forwarded-for" in ast.unparse(node).lower()
     }
-    assert found == {"integration/dashboard/origin.py"}
+    assert found == {"integration/dashboard/auth/client_ip.py"}
 
 
 # --- where things go -------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_redirect_of_hubspot_is_not_followed(elsewhere):
     lookup = Lookup(token="pat-token-1", properties=("phone",), base_url=elsewhere.url)
     with pytest.raises(ContactsAway, match="307"):
         read_contacts(lookup, ("51201",))
-    assert elsewhere.paths == [hubspot_contacts.PATH]
+    assert elsewhere.paths == [hubspot.PATH]
 
 
 def test_a_redirect_of_who_gets_a_sample_is_not_followed(elsewhere, tmp_path):

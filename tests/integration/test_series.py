@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.tally import RESULTS, Tally
-from integration.wolkvox import Kind
+from integration.clients.wolkvox_protocol import Kind
+from integration.store.client import Store, connect
+from integration.store.monitoring.counters import Tallies
+from integration.store.monitoring.time_series import TOTALS, Series
+from integration.telemetry.counters import RESULTS, Tally
 from support import url_of
-from workers.series import TOTALS, Series
-from workers.store import Store, connect
-from workers.tallies import Tallies
 
 NOON = datetime(2026, 11, 25, 12, 0, 30, tzinfo=UTC)
 

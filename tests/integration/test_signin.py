@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from joserfc.jwk import RSAKey
 from werkzeug.test import Client
 
-from integration import passwords
 from integration.app import compose
-from integration.cli import main
-from integration.config_file import load
-from integration.dashboard import oidc
-from integration.dashboard.origin import local_address
-from integration.dashboard.people import mark_of_user
-from integration.dashboard.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NOTED_A_MINUTE
-from integration.passwords import BusyError, Verifier, is_sound
-from integration.rates import Rates
+from integration.cli.main import main
+from integration.config.loader import load
+from integration.dashboard.auth import oidc
+from integration.dashboard.auth.access import mark_of_user
+from integration.dashboard.auth.client_ip import local_address
+from integration.dashboard.auth.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NOTED_A_MINUTE
+from integration.domain import passwords
+from integration.domain.passwords import BusyError, Verifier, is_sound
+from integration.web.rate_limit import Rates
 from support import NoRates, make_desk, two_accounts, write_config
 from support.alert_receivers import dripping
 from support.oidc_stub import CLIENT_ID, CLIENT_SECRET, OidcStub
@@ -483,7 +483,7 @@ def test_a_provider_that_drips_its_answer_is_given_up_in_time(make, provider, mo
 
 def test_signing_in_needs_no_package_that_ringback_does_not_ask_for():
     """Authlib has clients over packages that it does not require itself."""
-    code = "import sys; sys.modules['requests'] = None; import integration.dashboard.oidc"
+    code = "import sys; sys.modules['requests'] = None; import integration.dashboard.auth.oidc"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from integration.recall import State
-from integration.sandbox import Sandbox
+from integration.domain.recall import State
+from integration.local.sandbox import Sandbox
+from integration.store.token_queue import HELD, Claim
 from support.members import LEASE, Member, World
 from support.plant import Plant
 from support.waiting import wait_until
-from workers.lane import HELD, Claim
 
 pytestmark = pytest.mark.thorough
 

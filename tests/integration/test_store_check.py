@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import redis
 
-from integration.errors import StoreAwayError, StoreUnsafeError
-from integration.processes import free_port
-from integration.store_check import StoreReport, _judged, assure, inspect
+from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.local.supervisor import free_port
+from integration.store.durability import StoreReport, _judged, assure, inspect
 
 GOOD = {
     "appendonly": "yes",

@@ -8,7 +8,7 @@ import pytest
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.recall import Filter
+from integration.domain.recall import Filter
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from integration.errors import StoreAwayError
-from integration.tally import ADMIT, PUSH_UNIT, Tally
+from integration.domain.errors import StoreAwayError
+from integration.store.monitoring import counters as tallies_module
+from integration.telemetry.counters import ADMIT, PUSH_UNIT, Tally
 from support import url_of
 from support.counting import Counting, counting, counts
 from support.waiting import wait_until
-from workers import tallies as tallies_module
 
 ROOT = Path(__file__).parent.parent.parent
 

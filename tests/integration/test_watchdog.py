@@ -14,13 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from celery import Celery
 
-from integration.embedded import broker_url_for
-from integration.metrics.figures import read_figures
-from integration.recall import State
-from integration.sandbox import Sandbox
+from integration.celery_app import app as ours
+from integration.domain.recall import State
+from integration.local.embedded_store import broker_url_for
+from integration.local.sandbox import Sandbox
+from integration.web.metrics.figures import read_figures
 from support.plant import Plant
 from support.waiting import wait_until
-from workers.celery_app import app as ours
 
 pytestmark = pytest.mark.thorough
 

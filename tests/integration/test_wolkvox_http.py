@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from integration.config import GUARD_SECONDS, Account
-from integration.deadline_transport import BODY_LIMIT, boottime, shared_ssl_context
-from integration.sandbox import Sandbox
-from integration.wolkvox import Call, Kind, build_call, build_campaigns_call
-from integration.wolkvox_http import Exchange, Line, judge
+from integration.clients.deadline_transport import BODY_LIMIT, boottime, shared_ssl_context
+from integration.clients.wolkvox import Exchange, Line, judge
+from integration.clients.wolkvox_protocol import Call, Kind, build_call, build_campaigns_call
+from integration.config.models import GUARD_SECONDS, Account
+from integration.local.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,13 +7,13 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from integration.config_file import ConfigWatch
-from integration.delivery import Delivery
-from integration.plan import plan_delivery
-from integration.sources import SOURCES
-from workers.desk import Desk
-from workers.store import Store, connect
-from workers.wakeup import WakeUpPublisher
+from integration.config.watcher import ConfigWatch
+from integration.domain.delivery import Delivery
+from integration.mapping.planner import plan_delivery
+from integration.services.desk import Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
+from integration.webhooks.providers import SOURCES
 
 ENVIRON = {
     "HUBSPOT_SECRET": "hubspot-client-secret-1",

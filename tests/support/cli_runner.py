@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner, Result
 
-from integration.cli import main
+from integration.cli.main import main
 from support import ENVIRON
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from integration.tally import Tally
+from integration.store.client import Store, connect
+from integration.store.monitoring.counters import Tallies
+from integration.telemetry.counters import Tally
 from support import url_of
-from workers.store import Store, connect
-from workers.tallies import Tallies
 
 
 class Counting:

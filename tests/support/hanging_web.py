@@ -7,9 +7,9 @@ import time
 from collections import deque
 from itertools import count
 
-from integration import logs
 from integration.asgi import Gate
-from integration.loop_watchdog import LoopWatchdog
+from integration.telemetry import logging
+from integration.web.loop_watchdog import LoopWatchdog
 
 SECONDS = 6.0  # granian gives up for good when a process dies within 5.5 s of its start
 
@@ -27,7 +27,7 @@ def answer(environ, start_response):
 
 
 def create_app():
-    logs.configure("INFO", json=True)
+    logging.configure("INFO", json=True)
     gate = Gate(answer, watchdog=LoopWatchdog(SECONDS))
 
     async def app(scope, receive, send):

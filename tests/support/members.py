@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from integration.delivery import Delivery, Event
-from integration.plan import RecallWanted
-from integration.recall import RecallRequest
-from workers.lane import Lanes, Outcome, Terms
-from workers.ledger import Keeping, Ledger
-from workers.processes import Processes
-from workers.pulse import Pulse
-from workers.recalls import Recalls
-from workers.store import Store
-from workers.witness import Witness
+from integration.domain.delivery import Delivery, Event
+from integration.domain.recall import RecallRequest
+from integration.mapping.planner import RecallWanted
+from integration.services.heartbeat import Pulse
+from integration.store.client import Store
+from integration.store.deliveries import Keeping, Ledger
+from integration.store.epoch import Witness
+from integration.store.monitoring.process_registry import Processes
+from integration.store.recalls import Recalls
+from integration.store.token_queue import Lanes, Outcome, Terms
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 LEASE, QUIET = 67.0, 62.0

@@ -9,8 +9,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from integration.plan import request_from_fields
-from integration.processes import spawn
+from integration.local.supervisor import spawn
+from integration.mapping.planner import request_from_fields
 from support import ENVIRON, account, make_desk
 from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from integration.processes import free_port, wait_until
+from integration.local.supervisor import free_port, wait_until
 from support.procfile import ROOT, procfile_line
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from integration.delivery import Delivery, Event
-from integration.plan import RecallWanted
-from integration.recall import RecallRequest, State
-from workers import ledger as intake
-from workers.lane import Lanes
-from workers.ledger import Keeping
-from workers.store import Store, connect
+from integration.domain.delivery import Delivery, Event
+from integration.domain.recall import RecallRequest, State
+from integration.mapping.planner import RecallWanted
+from integration.store import deliveries as intake
+from integration.store.client import Store, connect
+from integration.store.deliveries import Keeping
+from integration.store.token_queue import Lanes
 
 if TYPE_CHECKING:
     pass

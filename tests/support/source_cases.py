@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from integration.config import HubspotSource, JsonSource, SalesforceSource
-from integration.delivery import Delivery
-from integration.sources import SOURCES
+from integration.config.models import HubspotSource, JsonSource, SalesforceSource
+from integration.domain.delivery import Delivery
+from integration.webhooks.providers import SOURCES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 NOW = datetime(2026, 3, 1, 14, 15, 30, 250_000, tzinfo=UTC)

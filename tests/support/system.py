@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import redis
 
-from integration.config_file import load
-from integration.processes import answers, free_port, wait_until
-from integration.sandbox import Sandbox
-from integration.sources import SOURCES
+from integration.config.loader import load
+from integration.local.sandbox import Sandbox
+from integration.local.supervisor import answers, free_port, wait_until
+from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, account
 from support.procfile import ROOT, procfile_line
 

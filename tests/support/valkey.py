@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from integration.embedded import EmbeddedError, find_server
-from integration.processes import Child, free_port, spawn
+from integration.local.embedded_store import EmbeddedError, find_server
+from integration.local.supervisor import Child, free_port, spawn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import redis
 
-from integration.errors import StoreAwayError
+from integration.domain.errors import StoreAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

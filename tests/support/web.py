@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 
-from integration.intake import Intake
-from integration.problems import install
-from integration.receiver import receiver_blueprint
-from integration.refusals import RefusalBook
+from integration.web.problems import install
+from integration.webhooks.rejection_log import RefusalBook
+from integration.webhooks.service import Intake
+from integration.webhooks.views import receiver_blueprint
 from support import NoRates, as_bytes, hubspot_event, signed
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from integration.answer_headers import ANSWER_HEADERS
 from integration.asgi import Gate, wsgi_environ
-from integration.problems import MAX_BODY_BYTES
+from integration.web.problems import MAX_BODY_BYTES
+from integration.web.security_headers import ANSWER_HEADERS
 
 
 def scope(*headers, path=b"/hooks/forms", query=b"", method="POST"):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.commands.session import Session
-from integration.sources import SOURCES
+from integration.cli.session import Session
+from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, hubspot_event, two_accounts, write_config
 from support.cli_runner import Ringback
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from integration.config import (
+from integration.config.loader import load
+from integration.config.models import (
     CHANNEL_KINDS,
     RULE_KINDS,
     Account,
@@ -32,9 +33,10 @@ from integration.config import (
     StoreSettings,
     User,
 )
-from integration.config_file import ConfigWatch, load, warnings
-from integration.errors import ConfigError
-from integration.hours import PRESETS
+from integration.config.warnings import warnings
+from integration.config.watcher import ConfigWatch
+from integration.domain.calling_hours import PRESETS
+from integration.domain.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent.parent / "ringback.example.toml"
 EXAMPLE_ENVIRON = {
@@ -956,7 +958,7 @@ def test_an_unchanged_file_is_neither_taken_up_nor_read(tmp_path, monkeypatch):
     watched = Watched(tmp_path, GOOD)
     config = watched.watch.current
     assert watched.look() is False
-    monkeypatch.setattr("integration.config_file.watch.read", None)
+    monkeypatch.setattr("integration.config.watcher.read", None)
     assert [watched.look() for _ in range(3)] == [False] * 3
     assert watched.watch.current is config
     assert watched.watch.generation == 1
@@ -1037,7 +1039,7 @@ def test_a_changed_file_is_read_twice_and_then_left_alone(tmp_path, monkeypatch)
     watched = Watched(tmp_path, GOOD)
     watched.write(GOOD.replace('ventas = "1"', 'ventas = "2"'))
     assert [watched.look(), watched.look()] == [True, False]
-    monkeypatch.setattr("integration.config_file.watch.read", None)
+    monkeypatch.setattr("integration.config.watcher.read", None)
     assert watched.look() is False
 
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration import deadline_transport
-from integration.deadline_transport import (
+from integration.clients import deadline_transport
+from integration.clients.deadline_transport import (
     ANSWER_FACTOR,
     BODY_LIMIT,
     HEAD_LIMIT,

@@ -17,15 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from integration.config import Config
-from integration.dashboard.reasons import ALTERED, WORDS, told
-from integration.delivery import Delivery
-from integration.diagnosis import diagnose
-from integration.diagnosis.bodies import _others
-from integration.diagnosis.findings import Cause
-from integration.diagnosis.search import MOST_BYTES, Budget, search
-from integration.errors import NotVerifiedError
-from integration.sources import SOURCES
+from integration.config.models import Config
+from integration.dashboard.presenting.reason_labels import ALTERED, WORDS, told
+from integration.domain.delivery import Delivery
+from integration.domain.errors import NotVerifiedError
+from integration.webhooks.diagnosis import diagnose
+from integration.webhooks.diagnosis.bodies import _others
+from integration.webhooks.diagnosis.findings import Cause
+from integration.webhooks.diagnosis.search import MOST_BYTES, Budget, search
+from integration.webhooks.providers import SOURCES
 from support.source_cases import CASES, NOW, SECRET, STANDARD_SECRET, URL_KEY, forms, hubspot, salesforce
 
 URL = "https://hooks.example.com/hooks/hubspot"
@@ -516,7 +516,7 @@ def test_a_large_body_costs_a_bounded_number_of_digests():
         spent.append(len(body))
         return b""
 
-    from integration.diagnosis.findings import Finding, Guess
+    from integration.webhooks.diagnosis.findings import Finding, Guess
 
     secrets = [Guess("a")] + [Guess(str(n), Finding("unknown")) for n in range(500)]
     body = b"x" * (1024 * 1024)

@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from flask_babel import force_locale
 
+from integration.clients.wolkvox_protocol import Kind
 from integration.dashboard import language
-from integration.dashboard.ledger_words import KNOWN, VERDICTS, in_words, verdict_word
-from integration.wolkvox import Kind
+from integration.dashboard.presenting.labels import KNOWN, VERDICTS, in_words, verdict_word
 
 ROOT = Path(__file__).parent.parent.parent
 LUA = "\n".join(path.read_text() for path in sorted((ROOT / "workers" / "lua").glob("*.lua")))
@@ -41,11 +41,11 @@ def literals(path, names):
 
 
 SAID = sorted(
-    literals("integration/wolkvox.py", {"_Meaning", "Verdict"})
+    literals("integration/clients/wolkvox_protocol.py", {"_Meaning", "Verdict"})
     | literals("workers/retry.py", set())
     | literals("workers/drain.py", set())
-    | literals("integration/schedule.py", {"Drop", "append"})
-    | literals("integration/telephone.py", {"_refused"})
+    | literals("integration/domain/schedule.py", {"Drop", "append"})
+    | literals("integration/domain/phone_numbers.py", {"_refused"})
     | set(
         re.findall(
             r"(?:become|Admit\.overtake|return)\b[^\n]*?'(?:superseded|cancelled|dead|wait)', '([^']* [^']*?)(?:: )?'",

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from test_redaction import NOISE, Shape, shows, telephones
 
-from integration import logs
-from integration.errors import ConfigError
-from integration.redaction import forget_secrets
+from integration.domain.errors import ConfigError
+from integration.telemetry import logging as logs
+from integration.telemetry.redaction import forget_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

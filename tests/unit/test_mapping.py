@@ -4,11 +4,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from integration.config import Account, Config, HubspotSource, JsonSource, Lookup, Route
-from integration.delivery import Delivery
-from integration.errors import ConfigError, UnmappableError
-from integration.mapping import LONGEST_FIELD, Headers, RouteBook, faults, fill, match, read_field, told_names
-from integration.templates import NOT_LOOKED_UP, LookupNeeded, Told
+from integration.config.models import Account, Config, HubspotSource, JsonSource, Lookup, Route
+from integration.domain.delivery import Delivery
+from integration.domain.errors import ConfigError, UnmappableError
+from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, Told
+from integration.mapping.routes import (
+    LONGEST_FIELD,
+    Headers,
+    RouteBook,
+    faults,
+    fill,
+    match,
+    read_field,
+    told_names,
+)
 
 ACCOUNT = Account(name="bogota", server="0003", token="t", timezone="America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

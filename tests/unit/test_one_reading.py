@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.one_reading import fault_of_head, has_second_spelling
+from integration.web.request_checks import fault_of_head, has_second_spelling
 
 HOST = (b"host", b"hooks.example.com")
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config import Account, Config, HubspotSource, JsonSource, Lookup, Route
-from integration.delivery import Delivery, Event
-from integration.errors import UnmappableError
-from integration.mapping import RouteBook
-from integration.plan import (
+from integration.config.models import Account, Config, HubspotSource, JsonSource, Lookup, Route
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import UnmappableError
+from integration.domain.recall import RecallRequest
+from integration.mapping.planner import (
     BadFieldsError,
     CancelWanted,
     Expired,
@@ -23,7 +23,7 @@ from integration.plan import (
     plan_event,
     request_from_fields,
 )
-from integration.recall import RecallRequest
+from integration.mapping.routes import RouteBook
 
 ACCOUNT = Account(name="bogota", server="0003", token="t", timezone="America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)  # 10:00 in Bogotá, a Monday

@@ -15,8 +15,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from integration import redaction
-from integration.redaction import forget_secrets, mask_facts, mask_text, remember_secrets, secrets_of
+from integration.telemetry import redaction
+from integration.telemetry.redaction import (
+    forget_secrets,
+    mask_facts,
+    mask_text,
+    remember_secrets,
+    secrets_of,
+)
 
 
 def mask_value(value, key=""):

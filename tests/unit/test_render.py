@@ -11,22 +11,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from integration import render
-from integration.redaction import mask_but_end, mask_numbers
+from integration.cli import output
+from integration.telemetry.redaction import mask_but_end, mask_numbers
 
 
 @given(st.text())
 @example("\x1b[2J\x1b]0;title\x07")
 @example("a\u202eb\u2028c\rd\ne")
 def test_nothing_that_steers_a_terminal_comes_through(text):
-    shown = render.clean(text)
+    shown = output.clean(text)
     assert len(shown) == len(text)
     assert not any(unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for sign in shown)
 
 
 def test_absent_is_empty():
-    assert render.clean(None) == ""
-    assert render.moment(None) == ""
+    assert output.clean(None) == ""
+    assert output.moment(None) == ""
 
 
 @given(st.text("0123456789", min_size=7, max_size=15))
@@ -49,24 +49,24 @@ def test_short_numbers_in_a_text_stay():
 
 def test_a_moment_is_told_in_the_zone_that_is_asked_for():
     when = datetime(2030, 6, 3, 20, 0, tzinfo=UTC)
-    assert render.moment(when, ZoneInfo("America/Bogota")) == "2030-06-03 15:00:00-05:00"
+    assert output.moment(when, ZoneInfo("America/Bogota")) == "2030-06-03 15:00:00-05:00"
 
 
 def test_a_table_for_a_pipe_is_tab_separated_and_never_cut(capsys):
     long = "x" * 500
-    render.table(("a", "b"), [(1, long), (None, "t\tab")])
+    output.table(("a", "b"), [(1, long), (None, "t\tab")])
     assert capsys.readouterr().out == f"a\tb\n1\t{long}\n\tt ab\n"
 
 
 def test_a_table_on_a_terminal_reads_no_markup_in_values(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    render.table(("name", "state"), [("[red]x[/red]", "dead")])
+    output.table(("name", "state"), [("[red]x[/red]", "dead")])
     assert "[red]x[/red]" in capsys.readouterr().out
 
 
 def test_bytes_that_are_no_text_still_make_json(capsys):
     value = {"id": b"rc_\xff".decode("utf-8", "surrogateescape")}
-    render.as_json(value)
+    output.as_json(value)
     assert json.loads(capsys.readouterr().out) == value
 
 

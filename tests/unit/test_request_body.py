@@ -8,9 +8,9 @@ import pytest
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from integration.errors import UnreadableError, UnsupportedTypeError
-from integration.problems import MAX_BODY_BYTES
-from integration.request_body import read_body
+from integration.domain.errors import UnreadableError, UnsupportedTypeError
+from integration.web.problems import MAX_BODY_BYTES
+from integration.web.request_body import read_body
 
 
 class Counting(BytesIO):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.wolkvox import Kind, Verdict, broken_off, decipher_response, not_sent
+from integration.clients.wolkvox_protocol import Kind, Verdict, broken_off, decipher_response, not_sent
 from workers.retry import (
     Accept,
     LaneHistory,

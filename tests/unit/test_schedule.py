@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config import Account, CallingHours
-from integration.errors import UnmappableError
-from integration.schedule import (
+from integration.config.models import Account, CallingHours
+from integration.domain.errors import UnmappableError
+from integration.domain.schedule import (
     Drop,
     Scheduled,
     apply,

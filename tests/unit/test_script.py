@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from workers.store import SCRIPT
+from integration.store.client import SCRIPT
 
 _GUARD = re.compile(r"^if asked_for\((.*?)\) then$(.*?)^end$", re.MULTILINE | re.DOTALL)
 _FUNCTION = re.compile(r"^( *)(?:local )?function ([\w.]+)\(.*?(?:^\1end$| end$)", re.MULTILINE | re.DOTALL)

@@ -19,12 +19,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from integration.delivery import Delivery
-from integration.errors import NotVerifiedError
-from integration.signature import hmac_sha256, matches_any, require_fresh, required_header
-from integration.sources import SOURCES
-from integration.sources.hubspot import signed_uri
-from integration.sources.schemes import standard_key
+from integration.domain.delivery import Delivery
+from integration.domain.errors import NotVerifiedError
+from integration.webhooks.providers import SOURCES
+from integration.webhooks.providers.hubspot import signed_uri
+from integration.webhooks.providers.schemes import standard_key
+from integration.webhooks.signature import hmac_sha256, matches_any, require_fresh, required_header
 from support.source_cases import NOW, STANDARD_SECRET, forms, hubspot
 
 ROOT = Path(__file__).parent.parent.parent

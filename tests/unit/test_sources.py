@@ -12,10 +12,10 @@ from defusedxml.ElementTree import fromstring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integration.delivery import Answer, Delivery, Refusal
-from integration.errors import NotVerifiedError, UnreadableError, UnsupportedTypeError
-from integration.signature import TOLERANCE
-from integration.sources import SOURCES, bodies
+from integration.domain.delivery import Answer, Delivery, Refusal
+from integration.domain.errors import NotVerifiedError, UnreadableError, UnsupportedTypeError
+from integration.webhooks.providers import SOURCES, bodies
+from integration.webhooks.signature import TOLERANCE
 from support.source_cases import (
     CASES,
     FORM,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from integration.errors import UnmappableError
-from integration.telephone import dial_format_fault, read, write
-from integration.telephone import endings as endings_of
+from integration.domain.errors import UnmappableError
+from integration.domain.phone_numbers import dial_format_fault, read, write
+from integration.domain.phone_numbers import endings as endings_of
 
 COUNTRIES = ["CO", "MX", "AR", "BR", "PE", "EC", "CL", "US", "ES"]
 

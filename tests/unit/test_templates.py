@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.errors import UnmappableError
-from integration.templates import (
+from integration.domain.errors import UnmappableError
+from integration.mapping.expressions import (
     FILTERS,
     MAX_SOURCE,
     MAX_TEXT,
@@ -20,7 +20,7 @@ from integration.templates import (
     expression,
     text,
 )
-from integration.templates.environment import ENVIRONMENT
+from integration.mapping.expressions.environment import ENVIRONMENT
 
 EVENT = {
     "a": "x",

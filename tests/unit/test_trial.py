@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config_file import ConfigWatch
-from integration.delivery import Delivery, Event
-from integration.mapping import RouteBook
-from integration.trial import FIELDS, NEW, Draft, DraftError, as_toml, book_of, compare, route_of
+from integration.config.watcher import ConfigWatch
+from integration.domain.delivery import Delivery, Event
+from integration.mapping.route_draft import (
+    FIELDS,
+    NEW,
+    Draft,
+    DraftError,
+    as_toml,
+    book_of,
+    compare,
+    route_of,
+)
+from integration.mapping.routes import RouteBook
 from support import ENVIRON, SOURCES_AND_ROUTES, two_accounts, write_config
 
 NOW = datetime(2026, 6, 1, 15, tzinfo=UTC)

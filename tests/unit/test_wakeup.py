@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from workers.lane import WakeUp
-from workers.wakeup import WakeUpPublisher
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.token_queue import WakeUp
 
 
 def test_a_wake_up_is_published_by_a_thread_of_its_own_with_the_trace_of_its_cause():

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config import Account
-from integration.wolkvox import (
+from integration.clients.wolkvox_protocol import (
     MSG_LIMIT,
     Kind,
     broken_off,
@@ -21,6 +20,7 @@ from integration.wolkvox import (
     decipher_response,
     not_sent,
 )
+from integration.config.models import Account
 
 TOKEN = "tok-5f1d0c2e77"
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

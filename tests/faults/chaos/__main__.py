@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from integration.processes import write_line
+from integration.local.supervisor import write_line
 
 from .mutants import MUTANTS
 from .run import run

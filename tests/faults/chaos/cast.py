@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integration.processes import Child, answers, spawn
+from integration.local.supervisor import Child, answers, spawn
 from support.procfile import ROOT
 from support.valkey import DURABLE, ValkeyServer
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from workers.store import PREFIX
+from integration.store.client import PREFIX
 
 from . import plan
 from .settings import token_of

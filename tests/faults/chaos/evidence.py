@@ -8,10 +8,10 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from integration.recall import Filter
-from integration.sandbox import fingerprint
-from workers.recalls import Recalls
-from workers.store import PREFIX, Store, connect
+from integration.domain.recall import Filter
+from integration.local.sandbox import fingerprint
+from integration.store.client import PREFIX, Store, connect
+from integration.store.recalls import Recalls
 
 from .history import Call, History, Kept, Leak
 from .settings import SECRETS, token_of

@@ -19,14 +19,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from integration.sources import SOURCES
+from integration.webhooks.providers import SOURCES
 
 from .history import Told, Try, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from integration.config import Config
+    from integration.config.models import Config
 
     from .cast import Actor
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from faults.mutants.code import Edit
 
-_LUA = "workers/lua/*.lua"
+_LUA = "integration/store/lua/*.lua"
 _PATCH = """
 import hashlib
-import workers.store as store
+import integration.store.client as store
 for before, after in {changed!r}:
     if before not in store.SCRIPT:
         raise SystemExit("the mutant no longer fits the script")  # an Exception would pass unheeded here
@@ -98,12 +98,12 @@ MUTANTS = {
     ),
     "no sweep": Mutant(
         breaks="P6",
-        python="import workers.engine as engine\nengine.Engine._sweep_lanes = lambda self: None\n",
+        python="import workers.worker as engine\nengine.Engine._sweep_lanes = lambda self: None\n",
     ),
     "the log tells all": Mutant(
         breaks="P8",
         python=(
-            "import sys, workers.ledger as ledger\nreal = ledger._recall_fields\n"
+            "import sys, integration.store.deliveries as ledger\nreal = ledger._recall_fields\n"
             "def told(request, **more):\n"
             "    sys.stderr.write(f'recall for {request.recall_telephone}\\n')\n"
             "    return real(request, **more)\n"

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from integration.config_file import load
-from integration.processes import write_line
+from integration.config.loader import load
+from integration.local.supervisor import write_line
 
 from . import plan
 from .calm import calm_down

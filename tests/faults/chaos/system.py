@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from integration.sandbox import Sandbox
+from integration.local.sandbox import Sandbox
 from support.procfile import procfile_line
 from support.sentry_sink import SentrySink, sentry_sink
 from support.valkey import DURABLE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from workers.store import PREFIX
+from integration.store.client import PREFIX
 
 from .history import Spell
 

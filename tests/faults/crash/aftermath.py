@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from integration.recall import State
+from integration.domain.recall import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from integration.recall import Recall
+    from integration.domain.recall import Recall
 
     from .scenarios import Scenario
     from .world import Answer, World

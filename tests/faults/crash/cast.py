@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+import integration.services.bulk_jobs
 import workers.drain
-import workers.engine
-import workers.jobs
-import workers.lookup
+import workers.lookups
 import workers.tasks
+import workers.worker
 from integration import app as web
 from integration import asgi
-from workers.celery_app import use_broker
-from workers.lane import WakeUp
-from workers.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
+from integration.celery_app import use_broker
+from integration.services.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
+from integration.store.token_queue import WakeUp
 
 from .steps import CRASHED, Steps
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
-    from workers.engine import Engine
+    from workers.worker import Engine
 
 LOOKUP_LEASE_SECONDS = 2.0
 SWEEP_SECONDS = 0.1
@@ -70,9 +70,9 @@ def _settle(environ: Mapping[str, str]) -> None:
     sys.stderr = Path(environ["TRIAL_LOG"]).open("a", buffering=1)  # noqa: SIM115  (as long as the process)
     use_broker(os.environ)
     # A worker that dies in a look-up is followed after a minute; here sooner.
-    workers.lookup.LEASE_SECONDS = LOOKUP_LEASE_SECONDS
+    workers.lookups.LEASE_SECONDS = LOOKUP_LEASE_SECONDS
     # Who comes too early shall come while wolkvox still works.
-    workers.engine.SWEEP_SECONDS = SWEEP_SECONDS
+    workers.worker.SWEEP_SECONDS = SWEEP_SECONDS
 
 
 # --- a web ------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def _job(steps: Steps, told: Connection) -> None:
     """Go on with the jobs there are, one recall in each step."""
     wake_ups, engine = _WakeUps(), _engine()
     engine.desk.bind()
-    workers.jobs.STEP = 1
+    integration.services.bulk_jobs.STEP = 1
     steps.arm()
     engine._take_job_steps()
     wake_ups.wait()

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from integration.recall import Filter, State
+from integration.domain.quota import terms_of
+from integration.domain.recall import Filter, State
+from integration.services.bulk_jobs import Kind
+from integration.store.client import Store
+from integration.store.deliveries import Ledger
+from integration.store.token_queue import Claim, Outcome, Terms
 from support import hubspot_event
 from support.hubspot_stub import Fault
-from workers.jobs import Kind
-from workers.lane import Claim, Outcome, Terms
-from workers.ledger import Ledger
-from workers.quota import terms_of
-from workers.store import Store
 
 from .world import AT, HOST, LONGEST_WORK, WORK_SECONDS, Request, World
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import redis
 from redis.client import Pipeline
 
-import workers.lookup
+import workers.lookups
 import workers.tasks
-from integration.wolkvox_http import Line
-from workers.store import PREFIX, Store
+from integration.clients.wolkvox import Line
+from integration.store.client import PREFIX, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -153,7 +153,7 @@ def _watch_work(steps: Steps) -> None:
         (redis.Redis, "execute_command", lambda _self, *args, **_: _asked(args)),
         (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
         (Line, "push", lambda *_, **__: "wolkvox"),
-        (workers.lookup, "read_contacts", lambda *_, **__: "contacts"),
+        (workers.lookups, "read_contacts", lambda *_, **__: "contacts"),
         (workers.tasks, "_publish", lambda *_, **__: "wake-up"),
     ]
     for owner, name, what in named:

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from integration.plan import request_from_fields
-from integration.recall import Filter
-from integration.sandbox import fingerprint
+from integration.domain.recall import Filter
+from integration.local.sandbox import fingerprint
+from integration.mapping.planner import request_from_fields
+from integration.store.client import connect
 from support import ENVIRON, SOURCES_AND_ROUTES, account, make_desk, signed
 from support.hubspot_stub import TOKEN, HubspotStub
-from workers.store import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from integration.recall import Recall, RecallRequest
-    from integration.sandbox import Sandbox
+    from integration.domain.recall import Recall, RecallRequest
+    from integration.local.sandbox import Sandbox
     from support.valkey import ValkeyServer
 
 DATABASES = 2000

@@ -6,11 +6,11 @@ from .code import Code
 from .mutant import mutant
 
 _ASGI = Code("integration/asgi.py")
-_BATCHING = Code("workers/batching.py")
-_REQUEST_BODY = Code("integration/request_body.py")
-_SOURCES_BODIES = Code("integration/sources/bodies.py")
-_SOURCES_SALESFORCE = Code("integration/sources/salesforce.py")
-_SOURCES_SOAP = Code("integration/sources/soap.py")
+_BATCHING = Code("integration/store/batching.py")
+_REQUEST_BODY = Code("integration/web/request_body.py")
+_SOURCES_BODIES = Code("integration/webhooks/providers/bodies.py")
+_SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
+_SOURCES_SOAP = Code("integration/webhooks/providers/soap.py")
 
 GUARDS = (
     mutant(

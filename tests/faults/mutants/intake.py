@@ -6,16 +6,16 @@ from .code import Code
 from .mutant import mutant
 
 _APP = Code("integration/app.py")
-_BATCHING = Code("workers/batching.py")
-_DESK = Code("workers/desk.py")
-_EMBEDDED = Code("integration/embedded.py")
-_INTAKE = Code("integration/intake.py")
-_LEDGER = Code("workers/ledger.py")
-_LOOKUP = Code("workers/lookup.py")
-_LUA = Code("workers/lua/*.lua")
-_PLAN = Code("integration/plan.py")
-_STORE = Code("workers/store.py")
-_STORE_CHECK = Code("integration/store_check.py")
+_BATCHING = Code("integration/store/batching.py")
+_DESK = Code("integration/services/desk.py")
+_EMBEDDED = Code("integration/local/embedded_store.py")
+_INTAKE = Code("integration/webhooks/service.py")
+_LEDGER = Code("integration/store/deliveries.py")
+_LOOKUP = Code("workers/lookups.py")
+_LUA = Code("integration/store/lua/*.lua")
+_PLAN = Code("integration/mapping/planner.py")
+_STORE = Code("integration/store/client.py")
+_STORE_CHECK = Code("integration/store/durability.py")
 
 GUARDS = (
     mutant(

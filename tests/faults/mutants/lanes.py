@@ -5,10 +5,10 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_ENGINE = Code("workers/engine.py")
-_LUA = Code("workers/lua/*.lua")
-_PULSE = Code("workers/pulse.py")
-_WITNESS = Code("workers/witness.py")
+_ENGINE = Code("workers/worker.py")
+_LUA = Code("integration/store/lua/*.lua")
+_PULSE = Code("integration/services/heartbeat.py")
+_WITNESS = Code("integration/store/epoch.py")
 
 GUARDS = (
     mutant(

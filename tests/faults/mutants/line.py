@@ -5,9 +5,9 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_HUBSPOT_CONTACTS = Code("integration/hubspot_contacts.py")
-_TRANSPORT = Code("integration/deadline_transport.py")
-_WOLKVOX_HTTP = Code("integration/wolkvox_http.py")
+_HUBSPOT_CONTACTS = Code("integration/clients/hubspot.py")
+_TRANSPORT = Code("integration/clients/deadline_transport.py")
+_WOLKVOX_HTTP = Code("integration/clients/wolkvox.py")
 
 GUARDS = (
     mutant(

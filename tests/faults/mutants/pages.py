@@ -7,11 +7,11 @@ from .mutant import mutant
 
 _DASHBOARD_BLUEPRINT = Code("integration/dashboard/blueprint.py")
 _DASHBOARD_HEADERS = Code("integration/dashboard/headers.py")
-_DASHBOARD_ORIGIN = Code("integration/dashboard/origin.py")
-_DASHBOARD_SIGNIN = Code("integration/dashboard/signin.py")
-_HEARING = Code("workers/hearing.py")
-_LUA = Code("workers/lua/*.lua")
-_PULSE = Code("workers/pulse.py")
+_DASHBOARD_ORIGIN = Code("integration/dashboard/auth/client_ip.py")
+_DASHBOARD_SIGNIN = Code("integration/dashboard/auth/signin.py")
+_HEARING = Code("integration/services/consumer_health.py")
+_LUA = Code("integration/store/lua/*.lua")
+_PULSE = Code("integration/services/heartbeat.py")
 
 GUARDS = (
     mutant(

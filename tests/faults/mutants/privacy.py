@@ -5,14 +5,14 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_WAKE_UP = Code("workers/wakeup.py")
-_LANE = Code("workers/lane.py")
-_LOGS = Code("integration/logs.py")
-_REDACTION = Code("integration/redaction.py")
-_REPORTING = Code("integration/reporting.py")
-_FILTER = Code("integration/sentry_filter.py")
+_WAKE_UP = Code("integration/services/wakeup.py")
+_LANE = Code("integration/store/token_queue.py")
+_LOGS = Code("integration/telemetry/logging.py")
+_REDACTION = Code("integration/telemetry/redaction.py")
+_REPORTING = Code("integration/telemetry/sentry.py")
+_FILTER = Code("integration/telemetry/sentry_filter.py")
 _TASKS = Code("workers/tasks.py")
-_WOLKVOX = Code("integration/wolkvox.py")
+_WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
 GUARDS = (
     mutant(

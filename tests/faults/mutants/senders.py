@@ -6,16 +6,16 @@ from .code import Code
 from .mutant import mutant
 
 _API_KEYS = Code("integration/api/keys.py")
-_DASHBOARD_THROTTLE = Code("integration/dashboard/throttle.py")
-_INTAKE = Code("integration/intake.py")
-_MAPPING = Code("integration/mapping.py")
-_RATES = Code("integration/rates.py")
-_SIGNATURE = Code("integration/signature.py")
-_SOURCES_HUBSPOT = Code("integration/sources/hubspot.py")
-_SOURCES_JSON = Code("integration/sources/json.py")
-_SOURCES_SALESFORCE = Code("integration/sources/salesforce.py")
-_SOURCES_SCHEMES = Code("integration/sources/schemes.py")
-_TEMPLATES_ENVIRONMENT = Code("integration/templates/environment.py")
+_DASHBOARD_THROTTLE = Code("integration/dashboard/auth/throttle.py")
+_INTAKE = Code("integration/webhooks/service.py")
+_MAPPING = Code("integration/mapping/routes.py")
+_RATES = Code("integration/web/rate_limit.py")
+_SIGNATURE = Code("integration/webhooks/signature.py")
+_SOURCES_HUBSPOT = Code("integration/webhooks/providers/hubspot.py")
+_SOURCES_JSON = Code("integration/webhooks/providers/json.py")
+_SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
+_SOURCES_SCHEMES = Code("integration/webhooks/providers/schemes.py")
+_TEMPLATES_ENVIRONMENT = Code("integration/mapping/expressions/environment.py")
 
 GUARDS = (
     mutant(

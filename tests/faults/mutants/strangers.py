@@ -5,18 +5,18 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_ANSWER_HEADERS = Code("integration/answer_headers.py")
+_ANSWER_HEADERS = Code("integration/web/security_headers.py")
 _API_REQUESTS = Code("integration/api/requests.py")
 _ASGI = Code("integration/asgi.py")
-_COMMANDS_UP = Code("integration/commands/up.py")
+_COMMANDS_UP = Code("integration/cli/up.py")
 _DASHBOARD_LANGUAGE = Code("integration/dashboard/language.py")
-_DASHBOARD_PARKED = Code("integration/dashboard/parked.py")
-_LOGS = Code("integration/logs.py")
-_PROBLEMS = Code("integration/problems.py")
-_PROCESSES = Code("integration/processes.py")
-_SCHEDULE = Code("integration/schedule.py")
-_TEMPLATES_DATA = Code("integration/templates/data.py")
-_WOLKVOX = Code("integration/wolkvox.py")
+_DASHBOARD_PARKED = Code("integration/dashboard/views/parked.py")
+_LOGS = Code("integration/telemetry/logging.py")
+_PROBLEMS = Code("integration/web/problems.py")
+_PROCESSES = Code("integration/local/supervisor.py")
+_SCHEDULE = Code("integration/domain/schedule.py")
+_TEMPLATES_DATA = Code("integration/mapping/expressions/data.py")
+_WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
 GUARDS = (
     mutant(

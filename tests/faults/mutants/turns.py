@@ -5,12 +5,12 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_BACKOFF = Code("integration/backoff.py")
-_LUA = Code("workers/lua/*.lua")
+_BACKOFF = Code("integration/clients/backoff.py")
+_LUA = Code("integration/store/lua/*.lua")
 _RETRY = Code("workers/retry.py")
-_SCHEDULE = Code("integration/schedule.py")
+_SCHEDULE = Code("integration/domain/schedule.py")
 _DRAIN = Code("workers/drain.py")
-_WOLKVOX = Code("integration/wolkvox.py")
+_WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
 GUARDS = (
     mutant(

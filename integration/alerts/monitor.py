@@ -1,0 +1,170 @@
+"""The watchman: a thread of every web and worker that judges the alerts and sends what is to be told.
+
+One process at a time judges, by the store's word; any of them sends. A channel that does not take a
+message has it again later, with growing patience, and holds up neither the others nor the sweep.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import structlog
+
+from integration.alerts.channels import ChannelError, send
+from integration.alerts.rules import Facts, findings
+from integration.clients.backoff import backoff_seconds
+from integration.domain.errors import RingbackError, StoreAwayError
+from integration.store.monitoring.alerts import next_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.services.desk import Desk
+    from integration.store.monitoring.alerts import Alert, Taken
+
+log = structlog.get_logger("ringback.alerts")
+
+EVERY_SECONDS: Final = 10.0
+FIRST_WAIT_SECONDS: Final = 5.0
+LONGEST_WAIT_SECONDS: Final = 600.0
+KEPT: Final = timedelta(days=3)
+
+
+class Listener(Protocol):
+    """Told of alerts as they begin and end; Sentry listens here."""
+
+    def alert_begins(self, kind: str, subject: str) -> None:
+        """Take note of an alert that begins."""
+
+    def alert_is_over(self, kind: str, subject: str) -> None:
+        """Take note of an alert that is over."""
+
+
+class Watchman:
+    """Minds the alerts of a store."""
+
+    def __init__(
+        self, desk: Desk, who: str, listener: Listener, now: Callable[[], datetime] | None = None
+    ) -> None:
+        """`who` names this process among all; `now` gives the time, aware."""
+        self._desk = desk
+        self._who = who
+        self._listener = listener
+        self._now = now or (lambda: datetime.now(UTC))
+        self._stopped = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, in a thread that ends with the process; once is enough."""
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="watchman", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End after the look that is under way."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(EVERY_SECONDS):
+            try:
+                self.look()
+            except StoreAwayError as error:
+                log.debug("the alerts wait for the store", error=str(error))
+            except Exception:
+                # Nobody starts this thread again.
+                log.exception("the watchman goes on after a fault")
+
+    def look(self) -> None:
+        """Judge, if it is this process' turn, and send what is due. Raises StoreAwayError."""
+        config = self._desk.config
+        if (config.alerts.rules or self._desk.alerts.holding()) and self._desk.alerts.mind(self._who):
+            self.judge()
+        self.deliver()
+
+    def judge(self) -> None:
+        """Find out which alerts hold, and note which begin and are over. Raises StoreAwayError."""
+        now = self._now()
+        known = {alert.key: alert for alert in self._desk.alerts.holding()}
+        found = findings(self._desk.config, self._facts(now))
+        begun, over = self._desk.alerts.settle(next_steps(known, found, now), now)
+        for alert in begun:
+            self._note(alert, "alert begins", self._listener.alert_begins)
+        for alert in over:
+            self._note(alert, "alert is over", self._listener.alert_is_over)
+
+    def _note(self, alert: Alert, event: str, tell: Callable[[str, str], None]) -> None:
+        log.warning(event, kind=alert.kind, subject=alert.subject)
+        tell(alert.kind, alert.subject)
+
+    def _facts(self, now: datetime) -> Facts:
+        workers = [process for process in self._desk.processes.all() if process.kind == "worker"]
+        return Facts(
+            now=now,
+            accounts=[view for view in self._desk.accounts() if view.name in self._desk.config.accounts],
+            sources=self._desk.senders.heard(self._desk.config.sources),
+            workers=len(workers),
+            due_lag_seconds=self._desk.due_lag_seconds(),
+        )
+
+    def deliver(self) -> None:
+        """Send what is due, each channel by a thread of its own. Raises StoreAwayError."""
+        threads = [
+            threading.Thread(target=self._deliver, args=(taken,), name="alert-channel", daemon=True)
+            for taken in self._desk.alerts.take()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _deliver(self, taken: Taken) -> None:
+        """Send one channel's messages, until none is left or one fails."""
+        try:
+            while self._send(taken):
+                again = [each for each in self._desk.alerts.take() if each.channel == taken.channel]
+                if not again:
+                    return
+                taken = again[0]
+        except StoreAwayError as error:
+            log.debug("the channel is free again in a minute", error=str(error))
+        except Exception:
+            log.exception("a message waits after a fault", channel=taken.channel)
+
+    def _send(self, taken: Taken) -> bool:
+        config = self._desk.config
+        channel = config.alerts.channels.get(taken.channel)
+        told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id}
+        if channel is None:
+            log.warning("message dropped: the channel is no longer configured", **told)
+            self._desk.alerts.done(taken)
+            return True
+        try:
+            send(channel, taken.message, config, self._now())
+        except ChannelError as error:
+            if not error.partly:
+                return self._failed(taken, error)
+            log.error("alert sent to some of its receivers only", why=str(error), **told)
+        self._count(taken, "sent")
+        log.info("alert sent", **told)
+        self._desk.alerts.done(taken)
+        return True
+
+    def _failed(self, taken: Taken, error: RingbackError) -> bool:
+        told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id, "why": str(error)}
+        if self._now() - taken.message.at > KEPT:
+            self._count(taken, "given up")
+            log.error("message given up after three days", **told)
+            self._desk.alerts.done(taken)
+            return True
+        self._count(taken, "failed")
+        seconds = backoff_seconds(taken.tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
+        log.warning("alert not sent, it is tried again", again_in_seconds=seconds, **told)
+        self._desk.alerts.wait(taken, seconds, str(error))
+        return False
+
+    def _count(self, taken: Taken, result: str) -> None:
+        self._desk.tally.count(f"alert messages:{taken.channel}:{result}")

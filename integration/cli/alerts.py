@@ -1,0 +1,125 @@
+"""`ringback alerts`: which alerts hold, what waits to be sent, and a test of the channels."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from integration.alerts.channels import ChannelError, send
+from integration.alerts.messages import Message, words_of
+from integration.alerts.rules import rule_words
+from integration.cli import output
+from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session, unknown
+from integration.domain.errors import RingbackError, UnknownError
+from integration.domain.timestamps import iso_seconds
+
+if TYPE_CHECKING:
+    from integration.store.monitoring.alerts import Alert, Waiting
+
+COLUMNS = ("kind", "subject", "since", "told", "what")
+ALL = "all channels"
+
+
+@click.command(cls=AsWritten)
+@click.option(
+    "--test",
+    "channel",
+    is_flag=False,
+    flag_value=ALL,
+    metavar="[CHANNEL]",
+    help="Send a test message to a channel, or to all of them.",
+)
+@config_option
+@json_option
+@pass_session
+def alerts(session: Session, channel: str | None, *, as_json: bool) -> None:
+    """Show which alerts hold, and try the channels.
+
+    A rule is looked at every 10 seconds by one of the webs and workers. An alert is told once when it
+    begins and once when it is over, a minute after its cause is gone.
+
+    Example:
+      ringback alerts                 what holds now
+      ringback alerts --test          a test message to every channel
+      ringback alerts --test oncall   to one of them
+    """
+    if channel is None:
+        _show(session, as_json=as_json)
+    else:
+        _test(session, channel, as_json=as_json)
+
+
+def _show(session: Session, *, as_json: bool) -> None:
+    settings = session.config.alerts
+    holding = session.desk.alerts.holding()
+    waiting = session.desk.alerts.waiting(settings.channels)
+    if as_json:
+        rules = [rule_words(rule) for rule in settings.rules]
+        channels = {name: _waiting_fields(found) for name, found in waiting.items()}
+        told = {"rules": rules, "items": [_fields(alert) for alert in holding], "channels": channels}
+        output.as_json(told)
+        return
+    if not settings.rules:
+        output.line("There are no rules: see [[alerts.rules]] in ringback.example.toml.")
+    elif not holding:
+        output.line(f"Nothing holds. {output.counted(len(settings.rules), 'rules')} looked at.")
+    else:
+        output.table(COLUMNS, (_row(alert) for alert in holding))
+    for name, found in waiting.items():
+        if found.messages:
+            trouble = f": {found.trouble}" if found.trouble else ""
+            output.line(f"channel {name}: {output.counted(found.messages, 'messages')} not sent yet{trouble}")
+
+
+def _row(alert: Alert) -> tuple[object, ...]:
+    told = "no, it must hold for a while" if not alert.on else "yes"
+    title, text = words_of(alert.kind, alert.subject, alert.values, "en")
+    return alert.kind, alert.subject, output.moment(alert.since), told, f"{title}. {text}"
+
+
+def _fields(alert: Alert) -> dict[str, Any]:
+    return {
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "since": iso_seconds(alert.since),
+        "told": alert.on,
+        "channels": sorted(alert.channels),
+        "values": dict(alert.values),
+    }
+
+
+def _waiting_fields(found: Waiting) -> dict[str, Any]:
+    return {"messages": found.messages, "tries": found.tries, "trouble": found.trouble}
+
+
+def _test(session: Session, name: str, *, as_json: bool) -> None:
+    channels = session.config.alerts.channels
+    if name != ALL and name not in channels:
+        raise UnknownError(unknown("channel", name, channels))
+    names = list(channels) if name == ALL else [name]
+    if not names:
+        raise RingbackError("there is no channel: see [alerts.channels.NAME] in ringback.example.toml")
+    outcomes = {each: _tried(session, each) for each in names}
+    if as_json:
+        output.as_json({each: why or "sent" for each, why in outcomes.items()})
+    else:
+        for each, why in outcomes.items():
+            output.line(f"{each}: {why or 'sent'}")
+    if any(outcomes.values()):
+        click.get_current_context().exit(1)
+
+
+def _tried(session: Session, name: str) -> str | None:
+    """Send a test message; gives why it failed."""
+    now = datetime.now(UTC)
+    message = Message(
+        id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now
+    )
+    try:
+        send(session.config.alerts.channels[name], message, session.config, now)
+    except ChannelError as error:
+        return f"not sent: {error}"
+    return None

@@ -1,0 +1,109 @@
+"""`ringback …`: finds the command, runs it, and turns what went wrong into plain words and an exit status.
+
+0 done, 1 refused or failed, 2 wrong usage; nothing that an operator can mend ends in a trace.
+Commands are loaded when they are asked for. They import workers, as `integration.app` does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import click
+from redis.exceptions import RedisError
+
+from integration.cli import output
+from integration.cli.session import Session, config_option, write_help
+from integration.domain.errors import ConfigError, RingbackError, StoreAwayError, StoreUnsafeError
+from integration.telemetry import logging
+
+# In the order of `--help`: the name, and where the command lies.
+COMMANDS = {
+    "up": "integration.cli.up:up",
+    "web": "integration.cli.web:web",
+    "demo": "integration.local.demo:demo",
+    "check": "integration.cli.check:check",
+    "map": "integration.cli.map:map_sample",
+    "send": "integration.cli.send:send",
+    "recalls": "integration.cli.recalls:recalls",
+    "show": "integration.cli.recalls:show",
+    "retry": "integration.cli.recalls:retry",
+    "cancel": "integration.cli.recalls:cancel",
+    "forget": "integration.cli.personal_data:forget",
+    "export": "integration.cli.personal_data:export",
+    "parked": "integration.cli.parked:parked",
+    "remap": "integration.cli.parked:remap",
+    "accounts": "integration.cli.accounts:accounts",
+    "pause": "integration.cli.accounts:pause",
+    "resume": "integration.cli.accounts:resume",
+    "user": "integration.cli.user:user",
+    "alerts": "integration.cli.alerts:alerts",
+    "sandbox": "integration.cli.sandbox:sandbox",
+}
+
+
+class Ringback(click.Group):
+    """The group of all commands; what they raise ends here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
+        """Name the commands, the first ones that a newcomer needs first."""
+        return [name for name, place in COMMANDS.items() if find_spec(place.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), attribute)
+        return command if isinstance(command, click.Command) else None
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
+        """Write the help with its lines as they are."""
+        write_help(self, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error that somebody can mend becomes words on standard error and status 1."""
+        try:
+            return super().invoke(ctx)
+        except (RingbackError, RedisError) as error:
+            output.problem(render_error(error, ctx.ensure_object(Session)))
+            ctx.exit(1)
+
+
+def render_error(error: Exception, session: Session) -> str:
+    """Say what went wrong, so that the operator knows what to do."""
+    match error:
+        case ConfigError():
+            count = len(error.faults)
+            head = f"the configuration is refused, {count} fault{'s' if count > 1 else ''}:"
+            return "\n".join((head, *(f"- {fault}" for fault in error.faults)))
+        case StoreAwayError() if isinstance(error.__cause__, StoreUnsafeError):
+            return str(error.__cause__)
+        case StoreAwayError():
+            return f"the store at {session.store_address} cannot be reached: {error}"
+        case RedisError():
+            return f"the store at {session.store_address} refuses a command: {type(error).__name__}"
+    return str(error)
+
+
+@click.group(cls=Ringback, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("ringback"), prog_name="ringback")
+@config_option
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Turn CRM events into wolkvox callbacks.
+
+    A CRM posts a webhook; Ringback verifies it, maps it to a callback ("recall"), and tells wolkvox,
+    one call at a time per token, until wolkvox has taken it.
+
+    First steps:
+      ringback demo --once             see it work, on this machine alone
+      ringback check                   is ringback.toml good?
+      ringback map hubspot body.json   what would this webhook become? (sends nothing)
+      ringback up                      run it here, with a store of its own
+      ringback recalls --state dead    what did wolkvox refuse, and why?
+    """
+    session = ctx.ensure_object(Session)
+    logging.configure(session.environ.get("LOG_LEVEL") or "WARNING", json=False)

@@ -1,0 +1,80 @@
+"""`ringback check --online`: one real call that only reads, per lane, and one lookup per HubSpot source.
+
+Never a second call on a token: a lane that is pushing or waiting is left alone, and a free one is held by
+a lease for the call. Where no store can be seen, nobody can tell, and the operator is told so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from integration.clients.hubspot import ContactsAway, read_contacts
+from integration.config.models import HubspotSource
+from integration.services.connection_probe import LaneInUseError, ask_campaigns, ask_in_lane
+from integration.store.token_queue import Lanes, lane_id
+
+if TYPE_CHECKING:
+    from integration.config.models import Account, Config
+    from integration.services.connection_probe import Answer
+    from integration.store.client import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a real call came to. `who` names accounts or a source."""
+
+    who: tuple[str, ...]
+    good: bool
+    told: str
+
+    def shown(self) -> dict[str, Any]:
+        """Give it as JSON values."""
+        return {"who": list(self.who), "good": self.good, "told": self.told}
+
+
+def ask_lanes(config: Config, store: Store | None) -> list[Asked]:
+    """Ask wolkvox for the campaigns of every token; `store` None: no store is there to hold a lane in."""
+    lanes: dict[str, list[Account]] = {}
+    for account in config.accounts.values():
+        lanes.setdefault(account.token.get_secret_value(), []).append(account)
+    return [_ask_lane(accounts, store) for accounts in lanes.values()]
+
+
+def ask_lookups(config: Config) -> list[Asked]:
+    """Read one contact, whether it exists or not, for every source that looks contacts up."""
+    asked = []
+    for name, source in config.sources.items():
+        if not isinstance(source, HubspotSource) or source.lookup is None:
+            continue
+        try:
+            read_contacts(source.lookup, ("1",))
+        except ContactsAway as away:
+            asked.append(Asked(who=(name,), good=False, told=away.reason))
+        else:
+            asked.append(Asked(who=(name,), good=True, told="HubSpot takes the lookup's token"))
+    return asked
+
+
+def _ask_lane(accounts: list[Account], store: Store | None) -> Asked:
+    account, names = accounts[0], tuple(account.name for account in accounts)
+    try:
+        answer = _ask(account, store)
+    except LaneInUseError as error:
+        return Asked(who=names, good=False, told=f"not asked: {error}")
+    return Asked(who=names, good=answer.good, told=answer.told)
+
+
+def _ask(account: Account, store: Store | None) -> Answer:
+    key = None if store is None else _lane_key(store)
+    if store is None or key is None:
+        return ask_campaigns(account)
+    lane = lane_id(key, account.token.get_secret_value())
+    # Nobody is rung: the workers' sweep finds what the lane has to do.
+    return ask_in_lane(Lanes(store), lane, account, lambda _: None)
+
+
+def _lane_key(store: Store) -> bytes | None:
+    """Give the key of lane ids; None in a store that no worker has ever seen."""
+    key: Any = store.guarded(lambda: store.client.hget(store.key("meta"), "lane_key"))
+    return None if key is None else bytes.fromhex(key)

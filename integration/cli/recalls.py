@@ -1,0 +1,300 @@
+"""`ringback recalls`, `show`, `retry`, `cancel`: the recalls of the store, for the operator on shift.
+
+Telephone numbers are masked on screen unless `--reveal` is given; `--json` holds what `/v1` would give.
+Listing, showing and cancelling need no configuration, so they work while it is being mended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from integration.api.models import RecallShown
+from integration.cli import output
+from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
+from integration.domain.errors import ConflictError, UnknownError
+from integration.domain.phone_numbers import endings
+from integration.domain.recall import Attempt, Filter, Recall, State
+from integration.store.audit import Audit
+from integration.store.recalls import Recalls
+from integration.telemetry.redaction import mask_but_end, mask_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import tzinfo
+
+COLUMNS = (
+    *("id", "state", "account", "campaign", "customer", "telephone", "recall date", "attempts", "reason"),
+)
+PAGE = 50
+
+
+@click.command(cls=AsWritten)
+@click.option(
+    "--state", type=click.Choice([state.value for state in State]), help="Only recalls in this state."
+)
+@click.option("--account", metavar="NAME", help="Only recalls of this account.")
+@click.option("--customer", metavar="ID", help="Only recalls of this customer.")
+@click.option("--telephone", metavar="NUMBER", help="Only recalls of this number, or of its last digits.")
+@click.option("--record", metavar="ID", help="Only recalls about this record of the CRM.")
+@click.option("--campaign", metavar="ID", help="Only recalls for this campaign.")
+@click.option("--source", metavar="NAME", help="Only recalls from this source.")
+@click.option("--route", metavar="NAME", help="Only recalls that this route made.")
+@click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="At most this many.")
+@click.option("--all", "everything", is_flag=True, help="All of them, whatever --limit says.")
+@click.option("--reveal", is_flag=True, help="Show telephone numbers in full.")
+@config_option
+@json_option
+@pass_session
+def recalls(
+    session: Session, /, *, everything: bool, as_json: bool, reveal: bool, limit: int, **which: Any
+) -> None:
+    """List recalls, newest first.
+
+    queued      waits for its turn           pushing    is being told to wolkvox
+    accepted    wolkvox has recorded it      simulated  the account is in dry-run
+    dead        wolkvox refused it: see the reason, mend it, then `ringback retry ID`
+    superseded  a newer request of the same customer replaced it
+    cancelled   taken back                   expired    its date was past (late = "drop")
+
+    Examples:
+      ringback recalls --state dead
+      ringback recalls --customer 80123456 --json
+      ringback recalls --telephone "+57 300 111 2233"
+    """
+    found = _listed(session, _filter(session, **which), None if everything else limit)
+    if as_json:
+        output.as_json({"items": [_shown(recall) for recall in found.items], "next": found.next})
+        return
+    output.table(COLUMNS, (_row(recall, reveal=reveal) for recall in found.items))
+    if found.next is not None:
+        output.problem(f"the newest {limit} are shown; --limit or --all shows more")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    items: Iterable[Recall]
+    next: str | None
+
+
+def _listed(session: Session, which: Filter, limit: int | None) -> _Listed:
+    known = Recalls(session.store)
+    if limit is None:
+        return _Listed(known.every(which), None)
+    return _Listed(*known.page(which, limit=limit))
+
+
+def _filter(session: Session, **given: str | None) -> Filter:
+    account, telephone, state = given.get("account"), given.get("telephone"), given.get("state")
+    if account is not None:
+        session.require_account(account)
+    return Filter(
+        state=None if state is None else State(state),
+        accounts=None if account is None else frozenset({account}),
+        customer_id=given.get("customer"),
+        telephones=None if telephone is None else _endings(session, telephone),
+        record=given.get("record"),
+        campaign_id=given.get("campaign"),
+        source=given.get("source"),
+        route=given.get("route"),
+    )
+
+
+def _endings(session: Session, telephone: str) -> tuple[str, ...]:
+    config = session.config_if_good
+    found = endings(telephone, config.accounts.values() if config else ())
+    if not found:
+        raise click.BadParameter("a number, or its last four digits at least", param_hint="--telephone")
+    return found
+
+
+def _shown(recall: Recall) -> dict[str, Any]:
+    return RecallShown.model_validate(recall).model_dump(mode="json")
+
+
+def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
+    return (
+        recall.id,
+        recall.state,
+        recall.account,
+        recall.campaign_id,
+        recall.customer_id,
+        recall.recall_telephone if reveal else mask_but_end(recall.recall_telephone),
+        output.moment(recall.recall_date),
+        len(recall.attempts),
+        recall.reason,
+    )
+
+
+# --- one recall --------------------------------------------------------------------------------
+
+
+@click.command(cls=AsWritten)
+@click.argument("recall_id", metavar="ID")
+@click.option("--reveal", is_flag=True, help="Show telephone numbers in full, also in wolkvox's words.")
+@config_option
+@json_option
+@pass_session
+def show(session: Session, recall_id: str, *, reveal: bool, as_json: bool) -> None:
+    """Show one recall, and everything that became of it.
+
+    Example:
+      ringback show rc_00000001a1b2
+    """
+    recall = Recalls(session.store).get(recall_id)
+    if as_json:
+        output.as_json(_shown(recall))
+        return
+    zone = _zone(session, recall)
+    telephone = recall.recall_telephone
+    output.line(f"{recall.id}  {output.coloured(recall.state)}  {output.clean(recall.reason)}")
+    output.pairs(
+        (
+            ("account", recall.account),
+            ("campaign", recall.campaign_id),
+            ("customer", recall.customer_id),
+            ("telephone", telephone if reveal else mask_but_end(telephone)),
+            ("recall date", f"{output.moment(recall.recall_date, zone)} (as sent)"),
+            ("asked for", output.moment(recall.requested_date, zone)),
+            ("source", recall.source),
+            ("route", recall.route),
+        ),
+        indent="  ",
+    )
+    output.line()
+    for at, text in _timeline(recall, reveal=reveal):
+        output.line(f"{output.moment(at, zone)}  {text}")
+
+
+def _zone(session: Session, recall: Recall) -> tzinfo | None:
+    """Give the account's zone; without a configuration the offset that its dates were sent with."""
+    config = session.config_if_good
+    account = config.accounts.get(recall.account) if config else None
+    return account.timezone if account else recall.recall_date.tzinfo
+
+
+def _timeline(recall: Recall, *, reveal: bool) -> list[tuple[datetime, str]]:
+    told = [(change.at, f"{change.state:<10}  {output.clean(change.reason)}") for change in recall.history]
+    told += [
+        (attempt.started_at, f"{f'push {number}':<10}  {_attempt(attempt, reveal=reveal)}")
+        for number, attempt in enumerate(recall.attempts, start=1)
+    ]
+    return sorted(told, key=lambda entry: entry[0])
+
+
+def _attempt(attempt: Attempt, *, reveal: bool) -> str:
+    parts = [f"{attempt.outcome}, {attempt.seconds:.3f} s"]
+    if attempt.http_status is not None:
+        parts.append(f"HTTP {attempt.http_status}")
+    if attempt.code is not None:
+        parts.append(f"code {attempt.code}")
+    told = output.clean(", ".join(parts))
+    if not attempt.msg:
+        return told
+    return f"{told}: {output.clean(attempt.msg if reveal else mask_numbers(attempt.msg))}"
+
+
+# --- again, and not at all ---------------------------------------------------------------------
+
+
+@click.command(cls=AsWritten)
+@click.argument("recall_ids", metavar="[ID]...", nargs=-1)
+@click.option("--dead", is_flag=True, help="All dead recalls, instead of IDs.")
+@click.option("--account", metavar="NAME", help="With --dead: only those of this account.")
+@config_option
+@json_option
+@pass_session
+def retry(
+    session: Session, recall_ids: tuple[str, ...], *, dead: bool, account: str | None, as_json: bool
+) -> None:
+    """Queue dead or expired recalls again.
+
+    For when what was wrong is mended. One that a newer request of the same customer has overtaken is
+    left alone and reported. A date that has passed becomes as soon as possible, inside the hours.
+
+    Examples:
+      ringback retry rc_00000001a1b2 rc_00000002c3d4
+      ringback retry --dead --account bogota
+    """
+    if bool(recall_ids) == dead:
+        raise click.UsageError("give either IDs or --dead")
+    if account is not None and not dead:
+        raise click.UsageError("--account goes with --dead")
+    desk = session.desk
+    if dead:
+        which = _filter(session, state=State.DEAD, account=account)
+        recall_ids = tuple(recall.id for recall in Recalls(session.store).every(which))
+    reason = "retried on the command line"
+    done = _each(recall_ids, lambda one: desk.retry(one, reason, datetime.now(UTC)))
+    desk.audit.note_done(COMMAND_LINE, "retry", done.ids)
+    _report(done, "retried", as_json=as_json)
+
+
+@click.command(cls=AsWritten)
+@click.argument("recall_ids", metavar="ID...", nargs=-1, required=True)
+@config_option
+@json_option
+@pass_session
+def cancel(session: Session, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
+    """Take queued recalls back. What wolkvox already has cannot be taken back.
+
+    Example:
+      ringback cancel rc_00000001a1b2
+    """
+    known = Recalls(session.store)
+    done = _each(recall_ids, lambda one: known.cancel(one, "cancelled on the command line"))
+    Audit(session.store).note_done(COMMAND_LINE, "cancel", done.ids)
+    _report(done, "cancelled", as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    id: str
+    state: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    ids: tuple[str, ...]
+    failed: tuple[_Failed, ...]
+
+
+def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Done:
+    """Act on each recall once, in order; one that does not allow it keeps no other from its turn."""
+    done: list[str] = []
+    failed: list[_Failed] = []
+    screen = Console(stderr=True)
+    unique = tuple(dict.fromkeys(recall_ids))
+    hidden = not screen.is_terminal or len(unique) < PAGE
+    for one in track(unique, "working", console=screen, transient=True, disable=hidden):
+        try:
+            act(one)
+        except ConflictError as error:
+            failed.append(_Failed(one, error.state, str(error)))
+        except UnknownError as error:
+            failed.append(_Failed(one, None, str(error)))
+        else:
+            done.append(one)
+    return _Done(tuple(done), tuple(failed))
+
+
+def _report(done: _Done, verb: str, *, as_json: bool) -> None:
+    """Tell what was done and what was not; status 1 when anything was not."""
+    if as_json:
+        failed = [{"id": f.id, "state": f.state, "message": f.message} for f in done.failed]
+        output.as_json({verb: list(done.ids), "failed": failed})
+    else:
+        for one in islice(done.ids, PAGE):
+            output.line(f"{one}  {verb}")
+        for failure in done.failed:
+            output.problem(f"{output.clean(failure.id)}  not {verb}: {failure.message}")
+        output.line(f"{len(done.ids)} {verb}, {len(done.failed)} not")
+    if done.failed:
+        raise SystemExit(1)

@@ -1,0 +1,79 @@
+"""`ringback sandbox`: the wolkvox simulator as a process of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from integration.cli import output
+from integration.cli.session import AsWritten, read_json_file
+from integration.domain.errors import RingbackError
+from integration.local.sandbox import Settings, serve
+
+DEFAULT_PORT = 8202
+
+
+@click.command(cls=AsWritten)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: any free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="How long every call takes.",
+)
+@click.option(
+    "--daily-limit", type=click.IntRange(1), help="Calls a token may make a day. Default: any number."
+)
+@click.option(
+    "--token", "tokens", multiple=True, metavar="TEXT", help="A valid token; may be repeated. Default: any."
+)
+@click.option(
+    "--rules", type=click.File("rb"), metavar="FILE", help="Faults, as a JSON list; see POST /sandbox/rules."
+)
+def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) -> None:
+    """Run a simulator of wolkvox.
+
+    It gives the answers that wolkvox documents, keeps its rules, and fails on demand. Point an account
+    at it with base_url = "http://127.0.0.1:8202" and any token. Its page shows what it received;
+    nothing ever leaves this machine.
+
+    Examples:
+      ringback sandbox
+      ringback sandbox --latency-ms 300 --daily-limit 1000
+      curl -d '{"action":"answer","status":500,"times":2}' http://127.0.0.1:8202/sandbox/rules
+    """
+    settings = Settings(
+        latency_ms=latency_ms,
+        daily_limit=more["daily_limit"],
+        tokens=frozenset(more["tokens"]) or None,
+    )
+    placed = [] if rules is None else _rules(read_json_file(rules, "--rules"))
+    try:
+        serve(port, host, settings=settings, rules=placed, announce=_announce)
+    except ValidationError as error:
+        raise click.BadParameter(_faults(error), param_hint="--rules") from error
+    except OSError as error:
+        raise RingbackError(
+            f"{host}:{port}: cannot be listened on: {error.strerror}; choose another with --port"
+        ) from error
+
+
+def _rules(given: Any) -> list[dict[str, Any]]:
+    rules = given if isinstance(given, list) else [given]
+    if not all(isinstance(rule, dict) for rule in rules):
+        raise click.BadParameter("allowed: a rule, or a list of rules, as JSON objects", param_hint="--rules")
+    return rules
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+
+
+def _announce(url: str) -> None:
+    output.line(f"wolkvox sandbox: {url}  (what it received: {url}/, Ctrl-C stops it)")

@@ -1,0 +1,175 @@
+"""What the commands of one call of `ringback` share: the environment, the configuration, the store.
+
+Opens each only when a command asks for it, so that `map` needs no store and `recalls` no configuration.
+Imports workers, as all commands do. An address is shown without user and password.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from integration.config import environment
+from integration.config.watcher import ConfigWatch
+from integration.domain.errors import ConfigError, Fault, UnknownError
+from integration.services.desk import Desk
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.client import Store, connect
+from integration.store.token_queue import Lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from integration.config.models import Config, Source
+
+STORE_CONNECT_SECONDS = 2.0
+STORE_ANSWER_SECONDS = 10.0
+
+
+COMMAND_LINE = "command line"
+"""Who did it, in the audit log: whoever may run commands here."""
+
+
+class Session:
+    """One call of `ringback`."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = dict(os.environ if environ is None else environ)
+
+    def use_config(self, path: Path) -> None:
+        """Read this file instead of the one that the environment names."""
+        self.environ["RINGBACK_CONFIG"] = str(path)
+
+    @property
+    def config_path(self) -> Path:
+        """The path of the configuration."""
+        return environment.config_path(self.environ)
+
+    @cached_property
+    def watch(self) -> ConfigWatch:
+        """The configuration, as a watch. Raises ConfigError."""
+        return ConfigWatch(self.config_path, self.environ)
+
+    @property
+    def config(self) -> Config:
+        """The configuration. Raises ConfigError."""
+        return self.watch.current
+
+    @property
+    def config_if_good(self) -> Config | None:
+        """The configuration, or None: what lies in the store can be looked at without one."""
+        try:
+            return self.config
+        except ConfigError:
+            return None
+
+    @cached_property
+    def store(self) -> Store:
+        """The store. Raises ConfigError when there is none to be found."""
+        return open_store(environment.store_url(self.environ))
+
+    @property
+    def store_address(self) -> str:
+        """The store's address, as it may be shown."""
+        try:
+            return shown_address(environment.store_url(self.environ))
+        except ConfigError:
+            return "an unknown address"
+
+    @cached_property
+    def desk(self) -> Desk:
+        """The ledger as the configuration sees it; nobody is rung, the workers' sweep looks for itself."""
+        return Desk(self.watch, self.store, WakeUpPublisher.silent())
+
+    def source(self, name: str) -> Source:
+        """Give a source of the configuration. Raises UnknownError."""
+        found = self.config.sources.get(name)
+        if found is None:
+            raise UnknownError(unknown("source", name, self.config.sources))
+        return found
+
+    def require_account(self, name: str) -> None:
+        """Raise UnknownError for an account that neither the configuration nor the store knows."""
+        config = self.config_if_good
+        known = set(Lanes(self.store).bound()) | set(config.accounts if config else ())
+        if name not in known:
+            raise UnknownError(unknown("account", name, known))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is no such thing, and which there are."""
+    names = ", ".join(sorted(known)) or "none"
+    return f"no such {what}: {name!r}; known: {names}"
+
+
+def open_store(url: str) -> Store:
+    """Open a store, without connecting yet. Raises ConfigError when the address cannot be read."""
+    try:
+        client = connect(url, timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS)
+    except ValueError as error:
+        allowed = "redis://host:port/0, rediss://host:port/0 or unix:///path?db=0"
+        fault = Fault("environment", "REDIS_URL", "an address that cannot be read", allowed)
+        raise ConfigError((fault,)) from error
+    return Store(client)
+
+
+def shown_address(url: str) -> str:
+    """Give an address without user, password and options."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+# --- help --------------------------------------------------------------------------------------
+
+
+def write_help(command: click.Command, formatter: click.HelpFormatter) -> None:
+    """Write a command's help as it stands in its docstring: click would fill its tables into paragraphs."""
+    formatter.write_paragraph()
+    for line in inspect.cleandoc(command.help or "").splitlines():
+        formatter.write(f"  {line}".rstrip() + "\n")
+
+
+class AsWritten(click.Command):
+    """A command whose help keeps its lines."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
+        """Write the help."""
+        write_help(self, formatter)
+
+
+# --- options that many commands take -----------------------------------------------------------
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+def _use_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None and not context.resilient_parsing:
+        context.ensure_object(Session).use_config(value)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    expose_value=False,
+    callback=_use_config,
+    help="The configuration to use. Default: RINGBACK_CONFIG, else ringback.toml here.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def read_json_file(file: Any, name: str) -> Any:
+    """Read an opened file that a user named as JSON. Raises click.BadParameter, which is wrong usage."""
+    try:
+        return json.loads(file.read())
+    except ValueError as error:
+        raise click.BadParameter("not JSON", param_hint=name) from error

@@ -1,0 +1,62 @@
+"""`ringback user`: makes a user of the dashboard, as a table for the configuration; writes no file."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+
+from integration.cli import output
+from integration.cli.session import AsWritten, json_option
+from integration.config.models import NAME_WORDS
+from integration.dashboard.auth.roles import Role
+from integration.domain.passwords import PASSWORD_WORDS, hashed
+
+
+@click.command(cls=AsWritten, short_help="Make a user of the dashboard: prints a table for ringback.toml.")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in Role]),
+    default=str(Role.VIEWER),
+    help="viewer reads, operator also acts, admin also sees the audit log. Default: viewer.",
+)
+@json_option
+def user(name: str, role: str, *, as_json: bool) -> None:
+    """Print the table of a user, to be put into ringback.toml.
+
+    Asks for the password twice, or reads it from standard input. The table has its hash (argon2id).
+
+    Examples:
+      ringback user ana --role operator
+      ringback user ana --role admin < password.txt >> ringback.toml
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        raise click.BadParameter(NAME_WORDS, param_hint="NAME")
+    hash_ = _hash_of(_asked() if sys.stdin.isatty() else _read())
+    if as_json:
+        output.as_json({"name": name, "role": role, "password": hash_})
+        return
+    click.echo(table(name, role, hash_), nl=False)
+
+
+def table(name: str, role: str, hash_: str) -> str:
+    """Give a user as a table of the configuration."""
+    return f'\n[users.{name}]\npassword = "{hash_}"\nrole = "{role}"\n'
+
+
+def _hash_of(password: str) -> str:
+    try:
+        return hashed(password)
+    except ValueError:
+        raise click.UsageError(f"the password must have {PASSWORD_WORDS}") from None
+
+
+def _asked() -> str:
+    # On standard error, so that the table alone can be led into a file.
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True))
+
+
+def _read() -> str:
+    return sys.stdin.readline().rstrip("\r\n")

@@ -1,0 +1,1 @@
+"""HTTP clients: wolkvox and HubSpot, on one transport with a deadline."""

@@ -1,5 +1,0 @@
-"""The commands of `ringback`, one module per subject; `integration.cli` lists them.
-
-They are the outermost shell: like `integration.app`, and nothing else in this package, they import
-`workers`. No other module imports them, but `integration.cli` and `integration.demo`.
-"""

@@ -1,0 +1,1 @@
+"""Reads `ringback.toml` into models, checks it, and watches it for changes."""

@@ -1,0 +1,145 @@
+"""What the tables say of each other: names that must exist, texts and lanes that are shared, templates.
+
+Never quotes a text that is shared; it tells where the other one stands.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from integration.config.descriptions import described, masked, nearest
+from integration.config.models import SITE_WORDS, HubspotSource
+from integration.config.tables import table_of
+from integration.mapping import routes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pydantic import SecretStr
+
+    from integration.config.descriptions import Place
+    from integration.config.models import Account, Config
+    from integration.config.reading import Reading
+
+
+def check_across_tables(reading: Reading, config: Config) -> None:
+    """Note where tables do not fit each other."""
+    _check_names(reading, config)
+    _check_shared_texts(reading, config)
+    _check_shared_lanes(reading, config)
+    _check_templates(reading, config)
+    if config.oidc is not None and config.dashboard.public_url is None:
+        found = "nothing" if reading.value(("dashboard", "public_url")) is None else None
+        reading.report(("dashboard", "public_url"), f"{SITE_WORDS}; [oidc] leads people back there", found)
+
+
+def _check_names(reading: Reading, config: Config) -> None:
+    accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
+    for index, route in enumerate(config.routes):
+        if route.source not in sources:
+            reading.report(("routes", index, "source"), nearest(route.source, sources, "the sources are"))
+        if route.account not in accounts:
+            reading.report(("routes", index, "account"), nearest(route.account, accounts, "the accounts are"))
+    for name in config.api_keys:
+        _check_listed(reading, ("api_keys", name, "accounts"), accounts, "the accounts are")
+    rules = table_of(reading, "alerts").get("rules")
+    for index in range(len(rules) if isinstance(rules, list) else 0):
+        _check_rule(reading, ("alerts", "rules", index), config)
+
+
+def _check_rule(reading: Reading, place: Place, config: Config) -> None:
+    accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
+    channels = table_of(reading, "alerts").get("channels")
+    named = channels.keys() if isinstance(channels, dict) else ()
+    _check_listed(reading, (*place, "accounts"), accounts, "the accounts are")
+    _check_listed(reading, (*place, "sources"), sources, "the sources are")
+    _check_listed(reading, (*place, "channels"), named, "the channels are")
+    name = reading.value((*place, "hours_of"))
+    if isinstance(name, str):
+        timed = [account.name for account in config.accounts.values() if account.calling_hours]
+        if name not in timed and not reading.at_fault(("accounts", name)):
+            reading.report((*place, "hours_of"), nearest(name, timed, "the accounts with calling_hours are"))
+
+
+def _check_listed(reading: Reading, place: Place, known: Collection[str], words: str) -> None:
+    listed = reading.value(place)
+    for index, name in enumerate(listed if isinstance(listed, list) else [listed]):
+        if isinstance(name, str) and name not in known:
+            reading.report((*place, index), nearest(name, known, words))
+
+
+def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
+    """Give every secret with its use and its place."""
+    for name, account in config.accounts.items():
+        yield "token", ("accounts", name, "token"), account.token
+    for name, source in config.sources.items():
+        place = ("sources", name)
+        secrets = () if source.kind == "salesforce" else source.secrets
+        yield from (("secret", (*place, "secrets", index), each) for index, each in enumerate(secrets))
+        if source.url_key:
+            yield "url_key", (*place, "url_key"), source.url_key
+        if isinstance(source, HubspotSource) and source.lookup:
+            yield "lookup", (*place, "lookup", "token"), source.lookup.token
+    for name, channel in config.alerts.channels.items():
+        if channel.kind == "email" and channel.password:
+            yield "password", ("alerts", "channels", name, "password"), channel.password
+        if channel.kind == "webhook" and channel.secret:
+            yield "alert secret", ("alerts", "channels", name, "secret"), channel.secret
+    for name, key in config.api_keys.items():
+        yield "key", ("api_keys", name, "key"), key.key
+    if config.oidc is not None:
+        yield "client_secret", ("oidc", "client_secret"), config.oidc.client_secret
+
+
+def _check_shared_texts(reading: Reading, config: Config) -> None:
+    """Refuse one text for two callers, or for two uses: who knows it for one could act as the other.
+
+    Accounts may share a token (one lane), and sources a secret (one app at two addresses).
+    """
+    first: dict[str, tuple[str, Place]] = {}
+    for use, place, secret in _secret_texts(config):
+        other_use, other = first.setdefault(secret.get_secret_value(), (use, place))
+        if other != place and (use != other_use or use in {"key", "url_key"}):
+            found = f"the same text as {reading.spelled(reading.written(other))}"
+            reading.report(place, "a text that stands nowhere else", found)
+
+
+def _check_shared_lanes(reading: Reading, config: Config) -> None:
+    first: dict[str, Account] = {}
+    for account in config.accounts.values():
+        other = first.setdefault(account.token.get_secret_value(), account)
+        for key, mine, theirs in _lane_settings(account, other):
+            if mine != theirs and not any(reading.at_fault(("accounts", other.name, k)) for k in _twins(key)):
+                place = ("accounts", account.name, key)
+                default = "nothing" if mine is None else f"nothing, that is {mine}"
+                found = default if reading.value(place) is None else None
+                reading.report(place, f"the same as in accounts.{other.name}, whose token it shares", found)
+
+
+def _twins(key: str) -> tuple[str, ...]:
+    return ("server", "base_url") if key in {"server", "base_url"} else (key,)
+
+
+def _lane_settings(account: Account, other: Account) -> Iterator[tuple[str, Any, Any]]:
+    """Give the keys that belong to the lane of two accounts, with the value of each."""
+    yield ("server" if account.server else "base_url"), account.endpoint, other.endpoint
+    for key in ("timeout_seconds", "server_limit_seconds", "daily_limit", "quota_resets_at"):
+        yield key, getattr(account, key), getattr(other, key)
+
+
+def _check_templates(reading: Reading, config: Config) -> None:
+    for fault in routes.faults(config, str(reading.path)):
+        place = _template_place(fault.key)
+        text, origin = reading.value(place), reading.origins.get(place)
+        if isinstance(text, str):
+            # Jinja's words quote pieces of the template, and anything may have been pasted into one.
+            found = described(text, place, origin) if origin else masked(fault.found, text)
+            reading.report(place, fault.allowed, found)
+
+
+def _template_place(key: str) -> Place:
+    """Read `routes[2] ("its name").when` and `sources.forms.events`, as the mapping names its keys."""
+    table, _, field_name = key.rpartition(".")
+    number = re.match(r"routes\[(\d+)\]", table)
+    return ("routes", int(number[1]) - 1, field_name) if number else (*table.split(".", 1), field_name)

@@ -1,0 +1,126 @@
+"""One look at the file: what it held, what is wrong with it, and which files it depends on.
+
+Promises one fault for a key at most, told in the order of the file, each with its place as its reader
+would find it. Builds and checks nothing itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.config.descriptions import described, described_text, is_plain, spelled_part
+from integration.config.models import NAME_WORDS
+from integration.config.text_files import read_text, stamp
+from integration.domain.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from integration.config.descriptions import Place
+    from integration.config.models import Config, Misfit
+    from integration.config.text_files import Stamp
+
+_LAST: Final = 1 << 62
+_OWN_NAME: Final = "the table's own name"
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """What one look at the file brought: the faults so far, and which files it depends on.
+
+    A key is reported once, for the first reason found: whatever else follows from it is noise.
+    """
+
+    path: Path
+    environ: Mapping[str, str]
+    tree: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Place, str] = field(default_factory=dict)
+    faults: dict[Place, Fault] = field(default_factory=dict)
+    stamps: dict[Path, Stamp | None] = field(default_factory=dict)
+    config: Config | None = None
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    _above: set[Place] = field(default_factory=set)
+
+    def outcome(self) -> Config:
+        """Give the configuration, or raise ConfigError."""
+        if self.faults or self.config is None:
+            raise ConfigError(tuple(self.faults[place] for place in sorted(self.faults, key=self._position)))
+        return self.config
+
+    def _position(self, place: Place) -> tuple[int, ...]:
+        """Give where a place stands in the file, what is not there behind what is."""
+        containers = [self.value(place[:depth]) for depth in range(len(place))]
+        return tuple(
+            part
+            if isinstance(part, int)
+            else ([*container].index(part) if isinstance(container, dict) and part in container else _LAST)
+            for part, container in zip(place, containers, strict=True)
+        )
+
+    def at_fault(self, place: Place) -> bool:
+        """Tell whether this key, a part of it or what it is a part of was reported."""
+        return place in self._above or any(place[:end] in self.faults for end in range(len(place) + 1))
+
+    def report(self, place: Place, allowed: str, found: str | None = None) -> None:
+        """Note a fault at `place`, unless that place has one."""
+        place = self.written(place)
+        if not self.at_fault(place):
+            found = found or described(self.value(place), place, self.origins.get(place))
+            self.faults[place] = Fault(str(self.path), self.spelled(place), found, allowed)
+            self._above.update(place[:end] for end in range(len(place)))
+
+    def report_name(self, table: Place) -> None:
+        """Note that a table's own name cannot be used; its keys are looked at all the same."""
+        found = described_text(str(table[-1]), None, quotable=True)
+        self.faults[*table, _OWN_NAME] = Fault(
+            str(self.path), self.spelled(table), f"the name {found}", NAME_WORDS
+        )
+
+    def report_all(self, table: Place, misfits: Iterable[Misfit]) -> None:
+        """Note the misfits of one table."""
+        for misfit in misfits:
+            self.report((*table, *misfit.place), misfit.allowed, misfit.found)
+
+    def report_whole(self, found: str, allowed: str, key: str = "the whole file") -> None:
+        """Note that the file as such cannot be used."""
+        self.faults[()] = Fault(str(self.path), key, found, allowed)
+
+    def text_of(self, path: Path, most_bytes: int) -> str:
+        """Read a file, and remember the state it was in before."""
+        self.stamps[path] = stamp(path)
+        return read_text(path, most_bytes)
+
+    def value(self, place: Place) -> Any:
+        """Give what the file has at `place`; None when there is nothing."""
+        value: Any = self.tree
+        for part in place:
+            value = _part(value, part)
+        return value
+
+    def spelled(self, place: Place) -> str:
+        """Spell a place as its reader would find it; lists count from 1, routes give their name."""
+        text = "".join(map(spelled_part, place)).removeprefix(".")
+        name = self.value((*place[:2], "name")) if place[:1] == ("routes",) else None
+        if isinstance(name, str) and (*place[:2], "name") not in self.origins and is_plain(name):
+            return text.replace("]", f'] ("{name}")', 1)
+        return text
+
+    def written(self, place: Place) -> Place:
+        """Give the place in the file that decides about `place`."""
+        # One text may stand where a list or a table would do: what is said of its part is said of it.
+        for end in range(1, len(place)):
+            value = self.value(place[:end])
+            if value is not None and not isinstance(value, dict | list):
+                return place[:end]
+        return place
+
+
+def _part(value: Any, part: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(part)
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
+        return value[part]
+    return None

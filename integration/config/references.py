@@ -1,0 +1,71 @@
+"""Texts that lie elsewhere: `env:NAME` and `file:/path`, put in where the file names them.
+
+Never tells what it read there: a fault names the variable or the path.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.config.text_files import UnreadableFileError
+
+if TYPE_CHECKING:
+    from integration.config.descriptions import Place
+    from integration.config.reading import Reading
+
+_SECRET_BYTES: Final = 64 * 1024
+
+
+def resolved(reading: Reading, place: Place, value: Any) -> Any:
+    """Give what stands at `place`, with every reference in it replaced; None for one that is at fault."""
+    if isinstance(value, dict):
+        return {key: resolved(reading, (*place, key), part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [resolved(reading, (*place, index), part) for index, part in enumerate(value)]
+    if isinstance(value, str) and value.startswith(("env:", "file:")):
+        reading.origins[place] = value
+        kind, _, target = value.partition(":")
+        return (_from_environment if kind == "env" else _from_file)(reading, place, target)
+    return value
+
+
+def _from_environment(reading: Reading, place: Place, name: str) -> str | None:
+    allowed = "env: and the name of a variable that is set, such as env:WOLKVOX_TOKEN"
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        reading.report(place, allowed, "env: with something behind it that is not a variable's name")
+        return None
+    text = reading.environ.get(name)
+    if text is None:
+        reading.report(place, allowed, f"env:{name}, a variable that is not set")
+        return None
+    if not _is_utf8(text):
+        reading.report(place, "a text in UTF-8", f"env:{name}, a variable whose bytes are not UTF-8")
+        return None
+    return text
+
+
+def _is_utf8(text: str) -> bool:
+    # The operating system's bytes that are no text come through as lone surrogates.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _from_file(reading: Reading, place: Place, target: str) -> str | None:
+    allowed = (
+        "file: and the path of a readable text file; a relative path counts from the configuration's folder"
+    )
+    if not target or "\0" in target:
+        reading.report(
+            place, allowed, "file: without a path" if not target else "file: with a NUL in its path"
+        )
+        return None
+    try:
+        text = reading.text_of(reading.path.parent / target, _SECRET_BYTES)
+    except UnreadableFileError as error:
+        reading.report(place, allowed, f"file:{target}, {error}")
+        return None
+    return re.sub(r"\r?\n\Z", "", text)

@@ -1,0 +1,100 @@
+"""What a table's types do not say of it: keys that need each other, secrets of the right shape.
+
+Never looks beyond one table, and never quotes a secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+from phonenumbers import SUPPORTED_REGIONS
+
+from integration.config.descriptions import masked
+from integration.config.models import DIAL_FORMAT_WORDS, HEADER_TEXT_WORDS, URL_KEY_WORDS, JsonSource, Misfit
+from integration.domain.phone_numbers import dial_format_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.config.models import Account, Config, Route
+    from integration.config.reading import Reading
+
+NEEDS_SECRETS: Final = frozenset({"standard-webhooks", "hmac-sha256", "bearer", "basic", "header"})
+NEEDS_HEADER: Final = frozenset({"hmac-sha256", "header"})
+
+# How a secret must look for one way of verifying: a pattern for the whole, and its words.
+_SECRET_SHAPES: Final = {
+    "bearer": (r"[!-~]+", HEADER_TEXT_WORDS),
+    "header": (r"[!-~]([ -~]*[!-~])?", "a text of visible ASCII characters, as it travels in a header"),
+    "basic": (r"[^:]+:.*", '"USER:PASSWORD"'),
+}
+
+_WEBHOOK_KEY_WORDS: Final = (
+    '"whsec_" and base64; the keys of asymmetric signatures, "whsk_" and "whpk_", are not taken'
+)
+
+
+def check_each_table(reading: Reading, config: Config) -> None:
+    """Note what is wrong within each table, unless the key that decides about it is at fault itself."""
+    for name, account in config.accounts.items():
+        reading.report_all(("accounts", name), _account_misfits(account))
+    for name, source in config.sources.items():
+        place = ("sources", name)
+        if isinstance(source, JsonSource) and not reading.at_fault((*place, "verify")):
+            reading.report_all(place, _json_misfits(source))
+    for index, route in enumerate(config.routes):
+        if not reading.at_fault(("routes", index, "action")):
+            reading.report_all(("routes", index), _route_misfits(route))
+
+
+def _account_misfits(account: Account) -> Iterator[Misfit]:
+    if account.country not in SUPPORTED_REGIONS:
+        yield Misfit(("country",), 'the code of a country with telephones, such as "CO"')
+    found = dial_format_fault(account.dial_format)
+    if found:
+        yield Misfit(("dial_format",), DIAL_FORMAT_WORDS, masked(found, account.dial_format))
+
+
+def _json_misfits(source: JsonSource) -> Iterator[Misfit]:
+    needs = f'as verify = "{source.verify}" needs one'
+    if source.verify in NEEDS_SECRETS and not source.secrets:
+        yield Misfit(("secrets",), f"a secret or a list of them, {needs}")
+    if source.verify in NEEDS_HEADER and source.header is None:
+        yield Misfit(("header",), f'the name of a header such as "X-Signature", {needs}')
+    if source.verify == "url-key" and source.url_key is None:
+        yield Misfit(("url_key",), f"{URL_KEY_WORDS}, {needs}")
+    for index, secret in enumerate(source.secrets):
+        allowed = _secret_shape(source.verify, secret.get_secret_value())
+        if allowed:
+            yield Misfit(("secrets", index), allowed)
+
+
+def _secret_shape(verify: str, secret: str) -> str | None:
+    """Say how the secret should look; None when it does."""
+    if verify == "standard-webhooks":
+        return None if _is_webhook_secret(secret) else _WEBHOOK_KEY_WORDS
+    pattern, words = _SECRET_SHAPES.get(verify, (".*", ""))
+    return None if re.fullmatch(pattern, secret, re.DOTALL) else words
+
+
+def _is_webhook_secret(secret: str) -> bool:
+    # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    if secret.startswith(("whsk_", "whpk_")):
+        return False
+    if not secret.startswith("whsec_"):
+        return True
+    try:
+        return bool(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _route_misfits(route: Route) -> Iterator[Misfit]:
+    for key, value in (("recall_telephone", route.recall_telephone), ("recall_date", route.recall_date)):
+        if route.action == "recall" and value is None:
+            yield Misfit((key,), 'a template, as action = "recall" needs one')
+        if route.action == "cancel" and value is not None:
+            yield Misfit((key,), 'no such key: action = "cancel" goes by campaign and customer alone')

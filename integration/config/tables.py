@@ -1,0 +1,285 @@
+"""From the file's tables to models: each by its own type, what is left out with its default.
+
+Promises to go on after a fault, with stand-ins for the keys that have one, so that the rest is looked at too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from integration.config.descriptions import nearest
+from integration.config.models import (
+    CHANNEL_KINDS,
+    RULE_KINDS,
+    SOURCE_KINDS,
+    Account,
+    AlertSettings,
+    ApiKey,
+    Channel,
+    Config,
+    DashboardSettings,
+    Lookup,
+    Oidc,
+    Retention,
+    Route,
+    Rule,
+    Source,
+    StoreSettings,
+    Table,
+    User,
+)
+from integration.domain.calling_hours import HoursError, read_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from integration.config.descriptions import Place
+    from integration.config.reading import Reading
+
+_TABLES: Final = (
+    "accounts",
+    "vars",
+    "store",
+    "alerts",
+    "api_keys",
+    "users",
+    "dashboard",
+    "oidc",
+    "sources",
+    "routes",
+)
+_TABLES_WITHIN: Final[dict[str | int, type[Table]]] = {"lookup": Lookup, "retention": Retention}
+_SINGLE: Final = frozenset({"vars", "store", "alerts", "dashboard", "oidc"})
+_Model = TypeVar("_Model", bound=Table)
+
+
+def config_of(reading: Reading) -> Config:
+    """Build what can be built, noting every fault; worth something only when there is none."""
+    for key in reading.tree.keys() - set(_TABLES):
+        reading.report((key,), nearest(key, _TABLES, "the tables are"), "an unknown key")
+    return Config(
+        accounts=_accounts(reading),
+        vars=table_of(reading, "vars"),
+        store=_built(reading, StoreSettings, ("store",), table_of(reading, "store")) or StoreSettings(),
+        alerts=_alerts(reading),
+        api_keys=_api_keys(reading),
+        users=_users(reading),
+        dashboard=_built(reading, DashboardSettings, ("dashboard",), table_of(reading, "dashboard"))
+        or DashboardSettings(),
+        oidc=_oidc(reading),
+        sources=_sources(reading),
+        routes=_routes(reading),
+    )
+
+
+def table_of(reading: Reading, key: str) -> dict[str, Any]:
+    """Give one of the file's tables; an empty one where there is none, or something else."""
+    value = reading.tree.get(key, {})
+    if isinstance(value, dict):
+        return value
+    reading.report((key,), f"a table, [{key}]" if key in _SINGLE else f"tables, [{key}.NAME]")
+    return {}
+
+
+def _tables(reading: Reading, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, value in table_of(reading, key).items():
+        if isinstance(value, dict):
+            yield name, value
+        else:
+            reading.report((key, name), f"a table, [{key}.{name}]")
+
+
+def _accounts(reading: Reading) -> dict[str, Account]:
+    built = {
+        name: _built(reading, Account, ("accounts", name), _with_hours(reading, name, table), name=name)
+        for name, table in _tables(reading, "accounts")
+    }
+    return {name: account for name, account in built.items() if account}
+
+
+def _with_hours(reading: Reading, name: str, table: dict[str, Any]) -> dict[str, Any]:
+    if table.get("calling_hours") is None:
+        return table
+    try:
+        hours = read_hours(table["calling_hours"])
+    except HoursError as error:
+        reading.report_all(("accounts", name, "calling_hours"), error.misfits)
+        hours = None
+    return {**table, "calling_hours": hours}
+
+
+def _api_keys(reading: Reading) -> dict[str, ApiKey]:
+    tables: dict[str, ApiKey] = {}
+    for name, value in table_of(reading, "api_keys").items():
+        place = ("api_keys", name)
+        if not isinstance(value, str | dict):
+            reading.report(place, "the key as a text, or a table with key, accounts and rate_per_minute")
+            continue
+        key = _built(reading, ApiKey, place, value if isinstance(value, dict) else {"key": value}, name=name)
+        if key:
+            tables[name] = key
+    return tables
+
+
+def _users(reading: Reading) -> dict[str, User]:
+    built = {
+        name: _built(reading, User, ("users", name), table, name=name)
+        for name, table in _tables(reading, "users")
+    }
+    return {name: user for name, user in built.items() if user}
+
+
+def _oidc(reading: Reading) -> Oidc | None:
+    table = table_of(reading, "oidc")
+    return _built(reading, Oidc, ("oidc",), table) if "oidc" in reading.tree else None
+
+
+def _alerts(reading: Reading) -> AlertSettings:
+    table = table_of(reading, "alerts")
+    channels, rules = table.get("channels", {}), table.get("rules", [])
+    if not isinstance(channels, dict):
+        reading.report(("alerts", "channels"), "tables, [alerts.channels.NAME]")
+        channels = {}
+    if not isinstance(rules, list):
+        reading.report(("alerts", "rules"), "a list of tables, each headed [[alerts.rules]]")
+        rules = []
+    built = {name: _channel(reading, name, channel) for name, channel in channels.items()}
+    kept = [_rule(reading, index, rule) for index, rule in enumerate(rules)]
+    plain = {key: value for key, value in table.items() if key not in {"channels", "rules"}}
+    settings = _built(reading, AlertSettings, ("alerts",), plain) or AlertSettings()
+    return settings.model_copy(
+        update={
+            "channels": {name: channel for name, channel in built.items() if channel},
+            "rules": tuple(rule for rule in kept if rule),
+        }
+    )
+
+
+def _channel(reading: Reading, name: str, table: object) -> Channel | None:
+    place = ("alerts", "channels", name)
+    if not isinstance(table, dict):
+        reading.report(place, f"a table, [alerts.channels.{name}]")
+        return None
+    return _built_by_kind(reading, CHANNEL_KINDS, place, table, name=name)
+
+
+def _rule(reading: Reading, index: int, table: object) -> Rule | None:
+    place = ("alerts", "rules", index)
+    if not isinstance(table, dict):
+        reading.report(place, "a table, headed [[alerts.rules]]")
+        return None
+    return _built_by_kind(reading, RULE_KINDS, place, table)
+
+
+def _sources(reading: Reading) -> dict[str, Source]:
+    built = {
+        name: _built_by_kind(reading, SOURCE_KINDS, ("sources", name), table, name=name)
+        for name, table in _tables(reading, "sources")
+    }
+    return {name: source for name, source in built.items() if source}
+
+
+def _routes(reading: Reading) -> tuple[Route, ...]:
+    """Build the routes, one for each in the file, so that their numbers stay."""
+    tables = reading.tree.get("routes", [])
+    if not isinstance(tables, list):
+        reading.report(("routes",), "a list of tables, each headed [[routes]]")
+        return ()
+    routes = [_route(reading, ("routes", index), table) for index, table in enumerate(tables)]
+    return tuple(route for route in routes if route)
+
+
+def _route(reading: Reading, place: Place, table: Any) -> Route | None:
+    if not isinstance(table, dict):
+        reading.report(place, "a table, headed [[routes]]")
+    return _built(reading, Route, place, table if isinstance(table, dict) else {})
+
+
+def _built_by_kind(
+    reading: Reading, kinds: Mapping[str, type[_Model]], place: Place, table: dict[str, Any], **given: str
+) -> _Model | None:
+    """Build the model of one table that its key `kind` names."""
+    kind = table.get("kind")
+    model = kinds.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        reading.report((*place, "kind"), nearest(kind, kinds, "the kinds are"))
+        return None
+    return _built(reading, model, place, table, **given)
+
+
+def _built(
+    reading: Reading, model: type[_Model], place: Place, table: dict[str, Any], **given: str
+) -> _Model | None:
+    """Build one table's model; where keys are at fault, with stand-ins, so that the rest is checked too."""
+    if given.keys() & table.keys():
+        reading.report((*place, "name"), "no such key: the table's head names it", "an unknown key")
+    values = {**table, **given}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+    _report_errors(reading, model, place, errors)
+    stand_ins = _stand_ins(next(reading.numbers))
+    for key in {error["loc"][0] for error in errors if error["loc"]}:
+        values.pop(str(key), None)
+        if key in stand_ins and key in model.model_fields:
+            values[str(key)] = stand_ins[str(key)]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        _report_errors(reading, model, place, error.errors(include_url=False, include_input=False))
+        return None
+
+
+def _stand_ins(number: int) -> dict[str, Any]:
+    """Give sound values for keys at fault; the secrets differ from call to call, so that none are equal."""
+    secret = f"stand-in-for-a-secret-{number}"
+    texts = ("account", "campaign_id", "customer_id", "name", "recall_date", "recall_telephone", "source")
+    return {
+        **dict.fromkeys(texts, "0"),
+        **dict.fromkeys(("token", "key", "url_key", "secrets"), secret),
+        "lookup": {"token": secret, "properties": ["0"]},
+        **dict.fromkeys(("issuer", "base_url"), "http://localhost"),
+        **dict.fromkeys(("client_id", "client_secret"), secret),
+        "roles": {"0": "viewer"},
+        "timezone": "UTC",
+        "server": "0000",
+        "organization_id": "0" * 15,
+        "verify": "bearer",
+        "host": "localhost",
+        "sender": "a@localhost",
+        "to": "a@localhost",
+        "url": "http://localhost",
+    }
+
+
+def _report_errors(reading: Reading, model: type[Table], place: Place, errors: list[ErrorDetails]) -> None:
+    for error in errors:
+        context = error.get("ctx", {})
+        loc = error["loc"] or (context.get("key", ""),)
+        if loc == ("name",) and place[0] not in {"routes", "oidc"}:
+            reading.report_name(place)
+        elif error["type"] == "extra_forbidden":
+            owner = _owner(model, loc)
+            keys = owner.model_fields.keys() - ({"name"} if owner not in {Route, Oidc} else set())
+            reading.report((*place, *loc), nearest(loc[-1], keys, "the keys are"), "an unknown key")
+        elif error["type"] == "refused":
+            reading.report((*place, *loc), context["allowed"], context["found"])
+        else:
+            reading.report(
+                (*place, *loc), _owner(model, loc).model_fields[_key(loc)].description or "another value"
+            )
+
+
+def _key(loc: Place) -> str:
+    """Give the last key on the way, which list numbers may follow."""
+    return next(part for part in reversed(loc) if isinstance(part, str))
+
+
+def _owner(model: type[Table], loc: Place) -> type[Table]:
+    """Give the model whose key `loc` ends at."""
+    return _TABLES_WITHIN.get(loc[0], model) if len(loc) > 1 else model

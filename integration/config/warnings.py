@@ -1,0 +1,118 @@
+"""What is allowed but is likely not what was meant.
+
+Looks at configurations without fault only, and refuses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from integration.config.models import HubspotSource, JsonSource
+from integration.config.table_checks import NEEDS_HEADER, NEEDS_SECRETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.config.models import Account, Config
+
+_SHORT_KEY: Final = 16
+# A call may go on for up to 60 s at wolkvox, says its API documentation.
+_WOLKVOX_CALL_SECONDS: Final = 60
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """Say what is allowed but is likely not what was meant, one plain sentence each."""
+    return (
+        *_idle_tables(config),
+        *_lane_warnings(config),
+        *_weak_checks(config),
+        *_keys_without_effect(config),
+        *_route_warnings(config),
+        *_alert_warnings(config),
+    )
+
+
+def _idle_tables(config: Config) -> Iterator[str]:
+    if not config.accounts:
+        yield "There is no account, so nothing can be called back."
+    served = {route.source for route in config.routes}
+    yield from (
+        f"sources.{name} has no route: what it sends is ignored."
+        for name in config.sources
+        if name not in served
+    )
+    routed = {route.account for route in config.routes}
+    reachable = [key.accounts for key in config.api_keys.values()]
+    for name in config.accounts:
+        if name not in routed and not any(accounts is None or name in accounts for accounts in reachable):
+            yield f"accounts.{name} has no route and no API key: nothing can reach it."
+
+
+def _lane_warnings(config: Config) -> Iterator[str]:
+    first: dict[str, Account] = {}
+    for name, account in config.accounts.items():
+        if account.server_limit_seconds < _WOLKVOX_CALL_SECONDS and account.base_url is None:
+            yield (
+                f"accounts.{name}.server_limit_seconds is below {_WOLKVOX_CALL_SECONDS}: "
+                "a call may take that long at wolkvox, so two could run at once."
+            )
+        other = first.setdefault(account.token.get_secret_value(), account)
+        if other.timezone != account.timezone:
+            yield (
+                f"accounts.{name} and accounts.{other.name} have one token and two time zones: "
+                "quota_resets_at is not the same moment for both."
+            )
+
+
+def _weak_checks(config: Config) -> Iterator[str]:
+    for name, key in config.api_keys.items():
+        if len(key.key.get_secret_value()) < _SHORT_KEY:
+            yield f"api_keys.{name} is shorter than {_SHORT_KEY} characters: it could be guessed."
+    for name, source in config.sources.items():
+        weak = sorted({"v1", "v2"} & set(source.signatures)) if isinstance(source, HubspotSource) else []
+        if weak:
+            named = " and ".join(weak)
+            yield f"sources.{name}.signatures has {named}: what was once sent can be sent again by others."
+
+
+def _keys_without_effect(config: Config) -> Iterator[str]:
+    for name, source in config.sources.items():
+        if not isinstance(source, JsonSource):
+            continue
+        used = {
+            "header": source.verify in NEEDS_HEADER,
+            "encoding": source.verify == "hmac-sha256",
+            "prefix": source.verify == "hmac-sha256",
+            "secrets": source.verify in NEEDS_SECRETS,
+        }
+        for key in sorted(
+            key for key, has_effect in used.items() if not has_effect and key in source.model_fields_set
+        ):
+            yield f'sources.{name}.{key} has no effect with verify = "{source.verify}".'
+
+
+def _route_warnings(config: Config) -> Iterator[str]:
+    names: set[str] = set()
+    takes_all: dict[str, int] = {}
+    for number, route in enumerate(config.routes, start=1):
+        if route.name in names:
+            yield f"routes[{number}] has the name of an earlier route: reports cannot tell them apart."
+        names.add(route.name)
+        earlier = takes_all.get(route.source)
+        if earlier:
+            taker = f"routes[{earlier}] takes every event of sources.{route.source}"
+            yield f"routes[{number}] is never reached: {taker}."
+        elif route.when is None:
+            takes_all[route.source] = number
+
+
+def _alert_warnings(config: Config) -> Iterator[str]:
+    alerts = config.alerts
+    if alerts.rules and not alerts.channels:
+        yield "There are alerts.rules and no alerts.channels: they show on the dashboard, and nobody is told."
+    if alerts.channels and not alerts.rules:
+        yield "There are alerts.channels and no alerts.rules: nothing is ever told."
+    limited = {name for name, account in config.accounts.items() if account.daily_limit}
+    for number, rule in enumerate(alerts.rules, start=1):
+        if rule.kind == "quota-used" and not limited & set(rule.accounts or config.accounts):
+            yield f"alerts.rules[{number}] watches daily_limit, and no account of it has one."

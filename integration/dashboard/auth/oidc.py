@@ -1,0 +1,193 @@
+"""Signing in with an identity provider (OpenID Connect): Authlib speaks with it, its groups give the role.
+
+The provider's name for a person is shown as `oidc:NAME`, so that it is never taken for a user of the
+configuration. A person none of whose groups has a role does not get in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import structlog
+from authlib.integrations.base_client import (
+    BaseApp,
+    FrameworkIntegration,
+    OAuth2Mixin,
+    OAuthError,
+    OpenIDMixin,
+)
+from authlib.oauth2.client import OAuth2Client
+from flask import redirect, request, session, url_for
+from flask_babel import gettext as _
+from joserfc.errors import JoseError
+
+from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
+from integration.dashboard.auth.access import mark_of_provider
+from integration.dashboard.auth.client_ip import client_address, local_address
+from integration.dashboard.auth.roles import Role, anybody
+from integration.dashboard.error_pages import failure
+from integration.domain.errors import UnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.config.models import Oidc
+    from integration.dashboard.auth.access import People
+    from integration.services.desk import Desk
+
+log = structlog.get_logger("ringback.dashboard")
+
+ANSWER_SECONDS: Final = 5.0
+BODY_LIMIT: Final = 1024 * 1024
+_LONGEST_NAME: Final = 100
+_NEXT: Final = "next"
+
+
+class Provider:
+    """The views of signing in with the provider of the configuration."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+        self._made: tuple[Oidc, _Client] | None = None
+
+    def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
+        """Give the addresses with their views."""
+
+        @anybody
+        def sign_in_elsewhere(desk: Desk) -> ResponseReturnValue:
+            return self._guarded(desk, self._lead)
+
+        @anybody
+        def back_from_provider(desk: Desk) -> ResponseReturnValue:
+            return self._guarded(desk, self._take)
+
+        return (
+            ("GET /sign-in/oidc", sign_in_elsewhere),
+            ("GET /sign-in/oidc/back", back_from_provider),
+        )
+
+    def _guarded(self, desk: Desk, step: Callable[[Desk, Oidc], ResponseReturnValue]) -> ResponseReturnValue:
+        oidc = desk.config.oidc
+        if oidc is None:
+            raise UnknownError("there is no identity provider")
+        try:
+            return step(desk, oidc)
+        except (OAuthError, JoseError) as error:
+            log.warning("the identity provider's answer is refused", error=type(error).__name__)
+            return _refused(_("What the provider sent does not fit, or came too late."))
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, KeyError, ValueError) as error:
+            log.error("the identity provider cannot be asked", error=type(error).__name__)
+            return _refused(_("It cannot be reached, or answers in a way that is not understood."), 502)
+
+    def _lead(self, desk: Desk, oidc: Oidc) -> ResponseReturnValue:
+        for key in [key for key in session if key.startswith("_state_")]:
+            session.pop(key)
+        session[_NEXT] = local_address(request.args.get("next"))
+        client = self._client(oidc)
+        _require_issuer(client, oidc)
+        back = f"{desk.config.dashboard.public_url}{url_for('dashboard.back_from_provider')}"
+        return redirect(client.sign_in_url(back))
+
+    def _take(self, desk: Desk, oidc: Oidc) -> ResponseReturnValue:
+        client = self._client(oidc)
+        _require_issuer(client, oidc)
+        claims = client.claims()
+        name, role = name_of(claims, oidc), role_of(claims, oidc)
+        address = client_address(desk.config.dashboard)
+        if role is None:
+            desk.audit.note(name, "failed sign-in", address=address)
+            return _refused(_("None of your groups has a role here. Ask whoever runs Ringback."))
+        wanted = local_address(session.get(_NEXT))
+        self._people.admit(name, role=role, mark=mark_of_provider(oidc))
+        desk.audit.note(name, "sign-in", address=address)
+        return redirect(wanted, 303)
+
+    def _client(self, oidc: Oidc) -> _Client:
+        """Give Authlib's client for the present configuration; it keeps what the provider said of itself."""
+        if self._made is None or self._made[0] is not oidc:
+            self._made = oidc, _client_of(oidc)
+        return self._made[1]
+
+
+class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib has no types.
+    """Authlib's protocol over our client: its own sessions need requests, or warn of httpx."""
+
+    oauth_error_class = OAuthError
+
+    def __init__(self, **options: Any) -> None:
+        DeadlineClient.__init__(self, DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS)
+        OAuth2Client.__init__(self, session=self, **options)
+
+    def client_auth(self, auth_method: str) -> httpx.Auth:  # noqa: ARG002  (Authlib's)
+        """Return how the token endpoint learns who asks (RFC 6749, 2.3.1)."""
+        return httpx.BasicAuth(self.client_id, self.client_secret)
+
+    def request(self, *given: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
+        """Make a request, without a token: none that we make needs one."""
+        return DeadlineClient.request(self, *given, **options)
+
+
+class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authlib has no types.
+    """What Authlib's client for Flask does, which cannot be imported without requests."""
+
+    client_cls = _Session
+
+    def sign_in_url(self, back: str) -> str:
+        """Return where the provider asks who somebody is. What the answer must fit is kept in the session."""
+        asked: dict[str, str] = self.create_authorization_url(back)
+        self.framework.set_state_data(session, asked.pop("state"), {"redirect_uri": back, **asked})
+        return asked["url"]
+
+    def claims(self) -> Mapping[str, Any]:
+        """Return what the provider says of the person who came back. Raise OAuthError, JoseError."""
+        if "error" in request.args:
+            raise OAuthError(error=request.args["error"])
+        state = request.args.get("state")
+        asked = self.framework.get_state_data(session, state)
+        self.framework.clear_state_data(session, state)
+        answer = {"code": request.args.get("code"), "state": state}
+        token = self.fetch_access_token(**self._format_state_params(asked, answer))
+        claims: Mapping[str, Any] | None = self.parse_id_token(token, nonce=asked["nonce"])
+        if claims is None:
+            raise OAuthError(error="missing_id_token")
+        return claims
+
+
+def _client_of(oidc: Oidc) -> _Client:
+    return _Client(
+        FrameworkIntegration("oidc"),
+        "oidc",
+        client_id=oidc.client_id,
+        client_secret=oidc.client_secret.get_secret_value(),
+        server_metadata_url=f"{oidc.issuer.rstrip('/')}/.well-known/openid-configuration",
+        client_kwargs={"scope": oidc.scope, "code_challenge_method": "S256"},
+    )
+
+
+def _require_issuer(client: _Client, oidc: Oidc) -> None:
+    """Refuse a provider that says it is another one (OpenID Connect Discovery, 4.3). Raises ValueError."""
+    found = str(client.load_server_metadata().get("issuer", ""))
+    if found.rstrip("/") != oidc.issuer.rstrip("/"):
+        raise ValueError("the provider names another issuer")
+
+
+def name_of(claims: Mapping[str, Any], oidc: Oidc) -> str:
+    """Name a person as the provider does, by the claim that is set, else by its own id."""
+    told = str(claims.get(oidc.name_claim) or claims.get("sub") or "")
+    return "oidc:" + "".join(c for c in told if c.isprintable() and not c.isspace())[:_LONGEST_NAME]
+
+
+def role_of(claims: Mapping[str, Any], oidc: Oidc) -> Role | None:
+    """Give the highest role of a person's groups; None when none has one."""
+    told = claims.get(oidc.role_claim)
+    groups = told if isinstance(told, list) else [told]
+    roles = [Role(oidc.roles[group]) for group in groups if isinstance(group, str) and group in oidc.roles]
+    return max(roles, key=list(Role).index, default=None)
+
+
+def _refused(words: str, status: int = 403) -> Response:
+    return failure(status, _("Not signed in"), words)

@@ -1,0 +1,130 @@
+"""Signing in by name and password, and signing out.
+
+Whoever fails is told the same, as late, for a wrong name as for a wrong password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import redirect, request, url_for
+from flask_babel import gettext as _
+
+from integration.dashboard.auth.access import mark_of_user
+from integration.dashboard.auth.client_ip import client_address, local_address
+from integration.dashboard.auth.oidc import Provider
+from integration.dashboard.auth.roles import anybody
+from integration.dashboard.responses import page
+from integration.domain.passwords import BusyError, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask.typing import ResponseReturnValue
+
+    from integration.config.models import User
+    from integration.dashboard.auth.access import People
+    from integration.dashboard.auth.throttle import Throttle
+    from integration.services.desk import Desk
+
+log = structlog.get_logger("ringback.dashboard")
+
+BUSY_SECONDS = 5
+NOBODY_KNOWN = "unknown"
+
+
+class Door:
+    """The views of signing in and out."""
+
+    def __init__(self, people: People, throttle: Throttle) -> None:
+        self._people = people
+        self._throttle = throttle
+        self._verifier = Verifier()
+        self._provider = Provider(people)
+
+    def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
+        """Give the addresses with their views."""
+
+        @anybody
+        def sign_in(desk: Desk) -> ResponseReturnValue:
+            return self._show(desk)
+
+        @anybody
+        def try_to_sign_in(desk: Desk) -> ResponseReturnValue:
+            return self._try(desk)
+
+        @anybody
+        def sign_out(desk: Desk) -> ResponseReturnValue:
+            return self._leave(desk)
+
+        return (
+            ("GET /sign-in", sign_in),
+            ("POST /sign-in", try_to_sign_in),
+            ("POST /sign-out", sign_out),
+            *self._provider.views(),
+        )
+
+    def _show(self, desk: Desk) -> ResponseReturnValue:
+        if not desk.config.can_sign_in:
+            return page("nobody.html")
+        if self._people.present() is not None:
+            return redirect(local_address(request.args.get("next")), 303)
+        return form(desk)
+
+    def _try(self, desk: Desk) -> ResponseReturnValue:
+        name, password = request.form.get("name", "").strip(), request.form.get("password", "")
+        address = client_address(desk.config.dashboard)
+        wait = self._throttle.wait(name, address)
+        if wait is not None:
+            return form(desk, 429, _("Too many tries. Try again in %(seconds)s s.", seconds=wait), wait)
+        try:
+            user = self._user(desk, name, password)
+        except BusyError:
+            return form(desk, 503, _("Too many people are signing in. Try again in a moment."), BUSY_SECONDS)
+        if user is None:
+            self._note_failure(desk, name, address)
+            return form(desk, 401, _("Name and password do not fit."))
+        self._people.admit(user.name, role="", mark=mark_of_user(user))
+        desk.audit.note(user.name, "sign-in", address=address)
+        return redirect(local_address(request.form.get("next")), 303)
+
+    def _user(self, desk: Desk, name: str, password: str) -> User | None:
+        users = desk.config.users
+        user = users.get(name)
+        hash_ = None if user is None else user.password.get_secret_value()
+        others = [each.password.get_secret_value() for each in users.values()]
+        return user if self._verifier.right(password, hash_, others) else None
+
+    def _note_failure(self, desk: Desk, name: str, address: str) -> None:
+        # What is no user's name may be a password in the wrong field.
+        known = name if name in desk.config.users else NOBODY_KNOWN
+        log.warning("sign-in refused", user=known, address=address)
+        if self._throttle.may_note():
+            desk.audit.note(known, "failed sign-in", address=address)
+
+    def _leave(self, desk: Desk) -> ResponseReturnValue:
+        person = self._people.present()
+        self._people.leave()
+        if person is not None:
+            desk.audit.note(person.name, "sign-out", address=client_address(desk.config.dashboard))
+        return redirect(url_for("dashboard.sign_in"), 303)
+
+
+def form(
+    desk: Desk, status: int = 200, words: str = "", retry_after_seconds: int | None = None
+) -> ResponseReturnValue:
+    """Show the sign-in page, with words about what went wrong."""
+    wanted = request.form.get("next") or request.args.get("next")
+    answer = page(
+        "signin.html",
+        status=status,
+        words=words,
+        wanted=local_address(wanted),
+        name=request.form.get("name", ""),
+        with_password=bool(desk.config.users),
+        provider=desk.config.oidc,
+    )
+    if retry_after_seconds is not None:
+        answer.headers["Retry-After"] = str(retry_after_seconds)
+    return answer

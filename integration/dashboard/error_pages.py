@@ -1,0 +1,132 @@
+"""Errors as pages: what happened, whether anything was lost, what to do. Never a trace, a secret, a number.
+
+For htmx the words alone are answered, and shown at the top of the page that is there already.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flask import g, request
+from flask_babel import gettext as _
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, NotFound
+
+from integration.dashboard.auth.cookies import is_ours
+from integration.dashboard.auth.roles import ForbiddenError
+from integration.dashboard.headers import dress
+from integration.dashboard.responses import asked_by_htmx, page
+from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Blueprint, Flask, Response
+
+    from integration.dashboard.auth.roles import Access
+
+
+def failure(status: int, title: str, words: str, hint: str = "") -> Response:
+    """Answer with a page about what went wrong; `hint` says what to do."""
+    template = "failure_words.html" if asked_by_htmx() else "failure.html"
+    return page(template, status=status, title=title, words=words, hint=hint)
+
+
+def install(app: Flask, blueprint: Blueprint, access: Access) -> None:
+    """Answer the errors of the dashboard's views, and unknown addresses that a browser asks for."""
+    for kind, answer in _ANSWERS.items():
+        blueprint.register_error_handler(kind, answer)
+    otherwise = app.error_handler_spec[None][None][HTTPException]
+
+    def unknown_address(error: NotFound) -> Any:
+        if request.blueprint is None and is_ours(request.path) and _reads_html():
+            with suppress(StoreAwayError):
+                g.person = access.present()
+            return dress(_of_http(error))
+        return otherwise(error)
+
+    app.register_error_handler(404, unknown_address)
+
+
+def _reads_html() -> bool:
+    accepted = request.accept_mimetypes
+    return "text/html" in accepted.values()
+
+
+def _of_http(error: HTTPException) -> Response:
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    title, words = _HTTP_WORDS.get(status, _HTTP_WORDS[500])()
+    answer = failure(status, title, words)
+    answer.headers.extend(pair for pair in error.get_headers() if pair[0] in {"Allow", "Retry-After"})
+    return answer
+
+
+_HTTP_WORDS: dict[int, Callable[[], tuple[str, str]]] = {
+    400: lambda: (_("Not understood"), _("This request cannot be read.")),
+    404: lambda: (_("Nothing here"), _("There is no page at this address.")),
+    405: lambda: (_("Not this way"), _("This address does not take that kind of request.")),
+    413: lambda: (_("Too large"), _("What was sent is larger than 1 MiB.")),
+    500: lambda: (
+        _("An error of Ringback's own"),
+        _("It has been recorded. What was acknowledged is stored, and pushing goes on."),
+    ),
+}
+
+
+def _of_unknown(_error: UnknownError) -> Response:
+    return failure(
+        404,
+        _("Not there any more"),
+        _("There is nothing under this name. It may never have been, or it was purged."),
+        _("Ended recalls and parked events are kept for retention_days, raw bodies for raw_retention_days."),
+    )
+
+
+def _of_conflict(error: ConflictError) -> Response:
+    return failure(
+        409,
+        _("It changed meanwhile"),
+        _("Nothing was done, because the recall is now: %(state)s.", state=error.state),
+        _("Look at it again and decide anew."),
+    )
+
+
+def _of_forbidden(error: ForbiddenError) -> Response:
+    return failure(
+        403,
+        _("Your role does not allow this"),
+        _("It takes the role %(role)s.", role=error.least),
+        _("Roles are set in the configuration, under [users]."),
+    )
+
+
+def _of_store_away(error: StoreAwayError) -> Response:
+    answer = failure(
+        503,
+        _("The store is away"),
+        _("It does not answer, or it is full. Nothing that was acknowledged is lost."),
+        _("This page works again as soon as the store does. Senders are asked to send again."),
+    )
+    answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    return answer
+
+
+def _of_forged(_error: CSRFError) -> Response:
+    return failure(
+        400,
+        _("Please try once more"),
+        _("The page was too old, or came from somewhere else. Nothing was done."),
+        _("Load the page again, then repeat what you did."),
+    )
+
+
+_ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
+    CSRFError: _of_forged,
+    HTTPException: _of_http,
+    ForbiddenError: _of_forbidden,
+    UnknownError: _of_unknown,
+    ConflictError: _of_conflict,
+    StoreAwayError: _of_store_away,
+}

@@ -1,0 +1,1 @@
+"""Labels, times and texts of the dashboard."""

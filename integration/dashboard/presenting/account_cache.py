@@ -1,0 +1,105 @@
+"""How all accounts stand, for pages that look at all of them.
+
+Up to MOST_AT_ONCE accounts are read for each page. Where there are more, a page is given what was read a few
+seconds ago, and while it is drawn they are read anew, so that nobody waits for thousands of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from flask import current_app
+
+from integration.dashboard.presenting.account_overview import overview
+from integration.domain.errors import StoreAwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from flask import Flask
+
+    from integration.dashboard.presenting.account_overview import Overview
+    from integration.services.desk import AccountView, Desk
+
+MOST_AT_ONCE: Final = 500
+FRESH_SECONDS: Final = 4.0
+# A page that was not looked at for longer than this waits for what is true now.
+OLDEST_SECONDS: Final = 30.0
+_NAME: Final = "ringback.standings"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All accounts, and what they come to together, at one moment of the store's clock (aware)."""
+
+    views: Sequence[AccountView]
+    together: Overview
+    moment: datetime
+
+
+class Standings:
+    """Reads how all accounts stand. `clock` gives seconds that only grow; may be used from many threads."""
+
+    def __init__(self, read: Callable[[], Standing], clock: Callable[[], float] = monotonic) -> None:
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: tuple[Standing, float] | None = None
+        self._reading: threading.Thread | None = None
+
+    def now(self) -> Standing:
+        """Give how they stand, or stood a few seconds ago where they are many. Raises StoreAwayError."""
+        with self._lock:
+            kept, age = self._kept, 0.0
+            if kept is not None:
+                age = self._clock() - kept[1]
+                if FRESH_SECONDS < age <= OLDEST_SECONDS:
+                    self._begin_reading()
+        if kept is None or age > OLDEST_SECONDS:
+            return self._renewed()
+        return kept[0]
+
+    def _begin_reading(self) -> None:
+        if self._reading is None or not self._reading.is_alive():
+            self._reading = threading.Thread(target=self._read_aside, name="standings", daemon=True)
+            self._reading.start()
+
+    def _read_aside(self) -> None:
+        try:
+            self._renewed()
+        except StoreAwayError:
+            # Whoever asks next is told, once what is kept is too old.
+            return
+
+    def _renewed(self) -> Standing:
+        asked_at = self._clock()
+        standing = self._read()
+        with self._lock:
+            many = len(standing.views) > MOST_AT_ONCE
+            self._kept = (standing, asked_at) if many else None
+        return standing
+
+
+def install(app: Flask, desk: Desk) -> None:
+    """Keep the standings of an application's desk."""
+    app.extensions[_NAME] = Standings(lambda: read(desk))
+
+
+def standing() -> Standing:
+    """Give how all accounts stand. Raises StoreAwayError."""
+    standings: Standings = current_app.extensions[_NAME]
+    return standings.now()
+
+
+def read(desk: Desk) -> Standing:
+    """Read all accounts, with the forecasts of those that have work or a limit. Raises StoreAwayError."""
+    moment = desk.now()
+    views = desk.accounts()
+    outlooks = desk.outlooks([view for view in views if view.queued or view.daily_limit], moment)
+    return Standing(
+        views, overview(views, outlooks, desk.quota_resets((view.name for view in views), moment)), moment
+    )

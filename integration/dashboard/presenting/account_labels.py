@@ -1,0 +1,72 @@
+"""How accounts stand, in the reader's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from babel.dates import get_day_names
+from flask_babel import get_locale, ngettext
+from flask_babel import gettext as _
+
+from integration.alerts.messages import words_of
+from integration.dashboard.language import language
+from integration.dashboard.presenting.labels import in_words
+from integration.dashboard.presenting.times import clock_or_day
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import tzinfo
+
+    from integration.dashboard.presenting.account_overview import Quota
+    from integration.store.monitoring.alerts import Alert
+
+LANE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
+
+
+def state_word(state: str) -> str:
+    """Name a lane's state."""
+    words = {
+        "stopped": _("stopped"),
+        "paused": _("paused"),
+        "waiting": _("waiting"),
+        "busy": _("busy"),
+        "idle": _("idle"),
+    }
+    return str(words.get(state, state))
+
+
+def state_options() -> list[tuple[str, str]]:
+    """Give the states that a filter offers, each with its word."""
+    return [(state, state_word(state)) for state in LANE_STATES]
+
+
+def lanes_words(lanes: Mapping[str, int]) -> str:
+    """Say how many lanes are held, and how."""
+    told = (
+        ngettext("%(num)d stopped", "%(num)d stopped", lanes["stopped"]) if lanes["stopped"] else "",
+        ngettext("%(num)d paused", "%(num)d paused", lanes["paused"]) if lanes["paused"] else "",
+        ngettext("%(num)d waiting", "%(num)d waiting", lanes["waiting"]) if lanes["waiting"] else "",
+    )
+    return ", ".join(words for words in told if words) or _("all of them may push")
+
+
+def quota_words(quota: Quota, zone: tzinfo) -> str:
+    """Say when the day's calls are used up, and when they begin anew."""
+    anew = clock_or_day(quota.resets_at, zone)
+    if quota.share >= 1:
+        return str(_("used up; anew %(time)s", time=anew))
+    if quota.out_at is not None:
+        out = clock_or_day(quota.out_at, zone)
+        return str(_("used up about %(out)s as it goes; anew %(time)s", out=out, time=anew))
+    return str(_("enough as it goes; anew %(time)s", time=anew))
+
+
+def alert_words(alert: Alert) -> tuple[str, str]:
+    """Give title and text of an alert that holds."""
+    return words_of(alert.kind, alert.subject, alert.values, language(), in_words)
+
+
+def weekdays() -> list[str]:
+    """Name the days of the week, Monday first."""
+    names = get_day_names("wide", locale=get_locale())
+    return [str(names[day]) for day in range(7)]

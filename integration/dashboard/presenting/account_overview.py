@@ -1,0 +1,106 @@
+"""How all accounts stand together: what an operator looks at first. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from integration.web.metrics.states import in_need_first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from integration.services.desk import AccountView
+    from integration.services.forecast import Outlook
+
+OLD_SECONDS: Final = 15 * 60
+_HELD: Final = ("stopped", "paused", "waiting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """The day's calls of an account: used, allowed, when they are used up as it goes, when they begin anew.
+
+    `out_at` is None when they last until then.
+    """
+
+    account: str
+    used: int
+    limit: int
+    out_at: datetime | None
+    resets_at: datetime
+
+    @property
+    def share(self) -> float:
+        """How much of the limit is used: 1 is all of it."""
+        return self.used / self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All accounts together. `need` are those that need a look, worst first."""
+
+    lanes: Mapping[str, int]
+    queued: int
+    dead: int
+    oldest: AccountView | None
+    at_risk: int
+    drained_at: datetime | None
+    need: Sequence[AccountView]
+    quotas: Sequence[Quota]
+
+    @property
+    def tightest(self) -> Quota | None:
+        """The quota that runs out first, else the one that is used most."""
+        out = [quota for quota in self.quotas if quota.out_at is not None]
+        if out:
+            return min(out, key=lambda quota: (quota.out_at, quota.account))
+        return self.quotas[0] if self.quotas else None
+
+    @property
+    def held(self) -> int:
+        """How many accounts are stopped, paused or waiting."""
+        return sum(self.lanes[state] for state in _HELD)
+
+
+def overview(
+    views: Sequence[AccountView], outlooks: Mapping[str, Outlook], resets: Mapping[str, datetime]
+) -> Overview:
+    """Put accounts together. `resets`: when the quota of each account that has one begins anew."""
+    waiting = [view for view in views if view.oldest_seconds is not None]
+    drained = [outlook.drained_at for outlook in outlooks.values() if outlook.drained_at]
+    return Overview(
+        lanes=Counter(view.state for view in views),
+        queued=sum(view.queued for view in views),
+        dead=sum(view.dead for view in views),
+        oldest=max(waiting, key=lambda view: view.oldest_seconds or 0.0, default=None),
+        at_risk=sum(outlook.at_risk for outlook in outlooks.values()),
+        drained_at=max(drained, default=None),
+        need=[view for view in in_need_first(views) if needs_a_look(view)],
+        quotas=sorted(_quotas(views, outlooks, resets), key=lambda quota: (-quota.share, quota.account)),
+    )
+
+
+def needs_a_look(view: AccountView) -> bool:
+    """Tell whether something of an account waits for more than its turn."""
+    old = view.oldest_seconds is not None and view.oldest_seconds > OLD_SECONDS and view.state != "busy"
+    return view.state in _HELD or old or (view.state == "idle" and view.reason is not None)
+
+
+def _quotas(
+    views: Iterable[AccountView], outlooks: Mapping[str, Outlook], resets: Mapping[str, datetime]
+) -> Iterable[Quota]:
+    for view in views:
+        if view.daily_limit is None or view.name not in resets:
+            continue
+        resets_at = resets[view.name]
+        out_at = outlooks[view.name].quota_out_at if view.name in outlooks else None
+        yield Quota(
+            account=view.name,
+            used=view.pushed_today,
+            limit=view.daily_limit,
+            out_at=out_at if out_at is not None and out_at < resets_at else None,
+            resets_at=resets_at,
+        )

@@ -1,0 +1,194 @@
+"""What the ledger says of recalls, lanes and parked events, in the reader's language.
+
+The ledger keeps its reasons in English, as the log and `/v1` tell them. A text that is not known here, such
+as what an operator wrote, is shown as it is. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from flask_babel import gettext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def _(text: str) -> str:
+    """Mark a text as one to be translated; it is looked up when a reader's language is known."""
+    return text
+
+
+# Where they are said: integration/clients/wolkvox_protocol.py and wolkvox_http.py, the verdicts.
+_OF_CALLS: Final[Sequence[str]] = (
+    _("wolkvox answered 202: recorded, not yet called"),
+    _("wolkvox does not take the token: check the account's token and server, then resume"),
+    _("wolkvox knows no such API: check the account's server, then resume"),
+    _("wolkvox misses parameters or cannot read them"),
+    _("the token's calls of the day are used up"),
+    _("somebody else uses the token at this moment"),
+    _("wolkvox forbids calls for now, as in maintenance"),
+    _("wolkvox gave up waiting for the request"),
+    _("wolkvox asks for fewer calls"),
+    _("a success that is not the one documented"),
+    _("wolkvox points to another address"),
+    _("wolkvox refuses this recall"),
+    _("wolkvox reports a fault of its own"),
+    _("an answer that says neither yes nor no"),
+    _("an answer that is not JSON"),
+    _("the worker died while it was pushing"),
+    _("nothing was sent"),
+    _("no complete answer came"),
+    _("no answer in time"),
+    _("no agreement with the server (%(why)s)"),
+)
+
+# workers/retry.py, turn.py, lane.py, desk.py and the Lua.
+_OF_LANES: Final[Sequence[str]] = (
+    _("%(number)s refusals in a row with the same words: look at the last answer, then resume"),
+    _("poison: it failed again and again while others passed; last: %(words)s"),
+    _("workers died while pushing it, and others passed"),
+    _("this worker does not know the account yet"),
+    _("no time was left to send it"),
+    _("dry-run: everything but the call itself"),
+    _("the daily limit is used up"),
+    _("quiet time: wolkvox may still be working on a call"),
+    _("due, but no worker takes it"),
+    _("a recall is being pushed"),
+    _("a test call is being made"),
+    _("workers take no doorbells since %(time)s UTC: the sweep takes turns"),
+    _("paused by the operator"),
+    _("paused by %(name)s"),
+    _("the account is no longer in the configuration"),
+    _("the store lost its latest history"),
+    _("the store has just been started"),
+)
+
+# integration/services/connection_probe.py and desk.py.
+_OF_TEST_CALLS: Final[Sequence[str]] = (
+    _("wolkvox takes the token, and names %(number)s campaigns"),
+    _("%(words)s; it may still be working on the call"),
+    _("not asked: %(words)s"),
+    _("a call is under way on this token, or may be; try again in a moment"),
+    _("the lane waits: %(words)s"),
+    _("too many test calls are under way here"),
+)
+
+# integration/store/lua (admit, cancel, changes, turn), domain/schedule.py, the pages and the command line.
+_OF_RECALLS: Final[Sequence[str]] = (
+    _("admitted"),
+    _("a newer request: %(recall)s"),
+    _("taken back by the CRM"),
+    _("taken back by the CRM, too late: wolkvox already has it"),
+    _("the customer no longer wants the call"),
+    _("the date was past when its turn came, and the account has late = drop"),
+    _("the date was past, late = asap: moved to %(minutes)s minutes from now"),
+    _("earlier than min_lead_minutes allows: moved to %(minutes)s minutes from now"),
+    _("moved to the next opening of the calling hours"),
+    _("there are no calling hours within %(days)s days"),
+    _("retried by %(name)s"),
+    _("cancelled by %(name)s"),
+    _("retried by %(name)s, with others"),
+    _("cancelled by %(name)s, with others"),
+    _("retried on the command line"),
+    _("cancelled on the command line"),
+)
+
+# integration/mapping/routes.py, templates/, telephone.py and schedule.py: why an event could not be mapped.
+_OF_EVENTS: Final[Sequence[str]] = (
+    _("it has no `when`"),
+    _("its `when` is true"),
+    _("its `when` is false"),
+    _("not reached: an earlier route decided"),
+    _("a text shaped like %(shape)s"),
+    _("a number shaped like %(shape)s"),
+    _("a blank text"),
+    _("a text without content"),
+    _("an absent field"),
+    _("%(place)s, which is absent"),
+    _("%(place)s, which is null"),
+    _("%(place)s, which is blank"),
+    _("a date alone"),
+    _("a date alone, and the account has no calling_hours"),
+    _("a date alone, and no calling hours after it"),
+    _("a moment that is not midnight"),
+    _("a date in a year that is out of range"),
+    _("a number out of range"),
+    _("a control character or line break"),
+    _("%(number)s characters"),
+    _("a number with too few digits"),
+    _("a number with too many digits"),
+    _("a number with a number of digits that its country does not have"),
+    _("a number with a country code that does not exist"),
+    _("a number without its area code"),
+    _("a number that is not complete, or without a country code where none is known"),
+    _("a number that is not possible"),
+    _("a number with an extension, or several numbers"),
+    _("characters that are not part of a telephone number"),
+    _("a value"),
+    _("one line of text"),
+    _("at most %(number)s"),
+    _("a possible telephone number: digits, with a country code or of the account's country"),
+    _("a date, or midnight UTC of a date"),
+    _("a text in the format %(format)s"),
+    _(
+        "ISO 8601, epoch seconds (10 digits) or milliseconds (13 digits), YYYYmmddHHMMSS, a date alone where "
+        "the account has calling_hours, years 2000 to 2100; other forms by date(format)"
+    ),
+)
+
+VERDICTS: Final[Mapping[str, str]] = {
+    "accepted": _("accepted"),
+    "refused": _("refused"),
+    "wait": _("must wait"),
+    "concurrency": _("token in use elsewhere"),
+    "quota": _("calls of the day used up"),
+    "stopped": _("stopped"),
+    "not_sent": _("not sent"),
+    "unknown": _("no clear answer"),
+    "worker lost": _("worker lost"),
+}
+"""What became of a push, by `clients.wolkvox_protocol.Kind`; "worker lost" is the store's own."""
+
+_HOLE: Final = re.compile(r"%\((\w+)\)s")
+
+KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_LANES, *_OF_TEST_CALLS, *_OF_RECALLS, *_OF_EVENTS)
+
+
+def in_words(text: str | None) -> str:
+    """Give a reason of the ledger in the language of the present request; None is empty."""
+    said = text or ""
+    if said in KNOWN:
+        return str(gettext(said))
+    for shape, words in _shapes():
+        found = shape.fullmatch(said)
+        if found is not None:
+            told = {name: in_words(value) for name, value in found.groupdict().items()}
+            return str(gettext(words, **told))
+    return said
+
+
+def verdict_word(verdict: str) -> str:
+    """Give what became of a push in the language of the present request."""
+    return str(gettext(VERDICTS[verdict])) if verdict in VERDICTS else verdict
+
+
+@cache
+def _shapes() -> tuple[tuple[re.Pattern[str], str], ...]:
+    holed = [words for words in KNOWN if _HOLE.search(words)]
+    # The longest first: in "retried by NAME, with others" the last words are not part of a name.
+    return tuple((_shape(words), words) for words in sorted(holed, key=_weight, reverse=True))
+
+
+def _weight(words: str) -> int:
+    return len(_HOLE.sub("", words))
+
+
+def _shape(words: str) -> re.Pattern[str]:
+    parts = _HOLE.split(words)
+    return re.compile(
+        "".join(f"(?P<{part}>.+)" if place % 2 else re.escape(part) for place, part in enumerate(parts)),
+        re.DOTALL,
+    )

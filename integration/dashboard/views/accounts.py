@@ -1,0 +1,211 @@
+"""Accounts: each with its lane; what keeps it, what is to be expected, what an operator can do about it."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import request, url_for
+from flask_babel import gettext as _
+
+from integration.api.accounts import is_pause_end
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting.account_cache import standing
+from integration.dashboard.presenting.account_labels import quota_words, state_options, state_word, weekdays
+from integration.dashboard.presenting.account_overview import overview
+from integration.dashboard.presenting.labels import in_words
+from integration.dashboard.presenting.times import clock_or_day, zone_of
+from integration.dashboard.responses import back_to, note, page, say
+from integration.domain.timestamps import read_iso
+from integration.web.metrics.states import in_need_first
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.config.models import Account
+    from integration.dashboard.presenting.account_overview import Quota
+    from integration.services.desk import AccountView, Desk
+
+PAGE_SIZE: Final = 50
+LONGEST_REASON: Final = 200
+MORNING: Final = time(8)
+_MINUTES: Final = {"15": 15, "60": 60, "240": 240}
+
+
+@signed_in
+def accounts(desk: Desk) -> Response:
+    """List the accounts that the filters find, those that need a look first."""
+    text, state = request.args.get("q", "").strip(), request.args.get("state", "")
+    every = standing().views
+    found = [view for view in every if _fits(view, text, state)]
+    start = _start()
+    names = [view.name for view in in_need_first(found)[start : start + PAGE_SIZE]]
+    shown = desk.accounts(names)
+    return page(
+        "accounts.html",
+        accounts=shown,
+        total=len(found),
+        every=len(every),
+        text=text,
+        state=state,
+        state_options=state_options(),
+        first=_address(text, state),
+        next=_address(text, state, start + PAGE_SIZE) if start + PAGE_SIZE < len(found) else None,
+        zones={view.name: zone_of(desk.config, view.name) for view in shown},
+        **_outlook(desk, shown),
+    )
+
+
+def _fits(view: AccountView, text: str, state: str) -> bool:
+    return text.lower() in view.name.lower() and state in {"", view.state}
+
+
+def _start() -> int:
+    told = request.args.get("start", "0")
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 7 else 0  # noqa: PLR2004
+
+
+def _address(text: str, state: str, start: int = 0) -> str:
+    asked: dict[str, Any] = {"q": text, "state": state, "start": start}
+    return url_for("dashboard.accounts", **{name: value for name, value in asked.items() if value})
+
+
+def _outlook(desk: Desk, views: Sequence[AccountView]) -> dict[str, Any]:
+    moment = desk.now()
+    outlooks = desk.outlooks(views, moment)
+    resets = desk.quota_resets((view.name for view in views), moment)
+    quotas: dict[str, Quota] = {quota.account: quota for quota in overview(views, outlooks, resets).quotas}
+    return {"outlooks": outlooks, "quotas": quotas, "moment": moment}
+
+
+@signed_in
+def account(desk: Desk, name: str) -> Response:
+    """Show one account: its lane, its forecast, its rules."""
+    view = desk.account(name)
+    settings = desk.config.accounts.get(name)
+    zone = zone_of(desk.config, name)
+    return page(
+        "account.html",
+        account=view,
+        settings=settings,
+        zone=zone,
+        sharing=desk.sharing(name),
+        endpoint=None if settings is None else settings.endpoint,
+        hours=None if settings is None else _hours(settings),
+        routes=[route for route in desk.config.routes if route.account == name],
+        ends=_ends(desk, name),
+        weekdays=weekdays(),
+        quota_words=quota_words,
+        **_outlook(desk, [view]),
+    )
+
+
+def _hours(settings: Account) -> list[tuple[int, str]] | None:
+    """Give the calling hours by weekday, 0 for Monday; None when there are none."""
+    if settings.calling_hours is None:
+        return None
+    return [
+        (day, ", ".join(f"{begin:%H:%M}-{end:%H:%M}" for begin, end in windows))
+        for day, windows in enumerate(settings.calling_hours.windows)
+    ]
+
+
+def _ends(desk: Desk, name: str) -> list[tuple[str, str]]:
+    """Give what a pause may last, each as a value and its words."""
+    zone = zone_of(desk.config, name)
+    morning = clock_or_day(_morning(desk, name), zone)
+    return [
+        ("15", _("for 15 minutes")),
+        ("60", _("for 1 hour")),
+        ("240", _("for 4 hours")),
+        ("morning", _("until %(morning)s", morning=morning)),
+        ("at", _("until the time below")),
+    ]
+
+
+def _morning(desk: Desk, name: str) -> datetime:
+    """Give the next morning by the account's clock."""
+    local = desk.now().astimezone(zone_of(desk.config, name))
+    morning = datetime.combine(local.date(), MORNING, local.tzinfo)
+    return (
+        morning
+        if morning > local
+        else datetime.combine(local.date() + timedelta(days=1), MORNING, local.tzinfo)
+    )
+
+
+@role("operator")
+def pause_account(desk: Desk, name: str) -> ResponseReturnValue:
+    """Pause an account, for a reason and until a moment if they are given."""
+    reason = " ".join(request.form.get("reason", "").split())
+    reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
+    chosen = request.form.get("for", "")
+    until = _until(desk, name, chosen)
+    back = url_for("dashboard.account", name=name)
+    if chosen and until is None:
+        say(_("Not paused: the end must be a time in the future, within a year."), "refused")
+        return back_to(back)
+    desk.pause(name, reason, until)
+    note(desk, "pause", name)
+    words = _("Paused. What arrives is queued.")
+    if until is not None:
+        at = clock_or_day(until, zone_of(desk.config, name))
+        words = _("Paused until %(time)s; it then goes on by itself. What arrives is queued.", time=at)
+    say(words)
+    return back_to(back)
+
+
+def _until(desk: Desk, name: str, chosen: str) -> datetime | None:
+    """Give the end that the form chose; None for no end, or for one that cannot be."""
+    moment = desk.now()
+    if chosen in _MINUTES:
+        return moment + timedelta(minutes=_MINUTES[chosen])
+    if chosen == "morning":
+        return _morning(desk, name)
+    until = read_iso(request.form.get("until", ""), zone_of(desk.config, name))
+    is_possible = until is not None and is_pause_end(until, moment)
+    return until if chosen == "at" and is_possible else None
+
+
+@role("operator")
+def resume_account(desk: Desk, name: str) -> ResponseReturnValue:
+    """End pause, stop and waits of an account's lane."""
+    before = desk.account(name)
+    desk.resume(name)
+    note(desk, "resume", name)
+    after = desk.account(name)
+    if after.state in {"stopped", "waiting"}:
+        say(
+            _(
+                "Resumed, but it is %(state)s: %(reason)s",
+                state=state_word(after.state),
+                reason=in_words(after.reason),
+            ),
+            "note",
+        )
+    elif before.state in {"idle", "busy"}:
+        say(_("It was not held: nothing changed."), "note")
+    else:
+        say(_("Resumed."))
+    return back_to(url_for("dashboard.account", name=name))
+
+
+@role("operator")
+def test_account(desk: Desk, name: str) -> ResponseReturnValue:
+    """Ask wolkvox for the account's campaigns, to see whether it takes the token."""
+    answer = desk.test_call(name)
+    note(desk, "test call", name)
+    say(_("Test call: %(told)s.", told=in_words(answer.told)), "done" if answer.good else "refused")
+    return back_to(url_for("dashboard.account", name=name))
+
+
+VIEWS = (
+    ("GET /accounts", accounts),
+    ("GET /accounts/<name>", account),
+    ("POST /accounts/<name>/pause", pause_account),
+    ("POST /accounts/<name>/resume", resume_account),
+    ("POST /accounts/<name>/test", test_account),
+)

@@ -1,0 +1,99 @@
+"""Alerts: the rules, which of them hold, what was over lately, and the channels, to be tried."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flask import url_for
+from flask_babel import gettext as _
+
+from integration.alerts.channels import ChannelError, send
+from integration.alerts.messages import Message, link_to
+from integration.alerts.rules import of_rule, rule_words
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting.account_labels import alert_words
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import back_to, note, page, say
+from integration.domain.errors import UnknownError
+
+if TYPE_CHECKING:
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.config.models import Rule
+    from integration.services.desk import Desk
+    from integration.store.monitoring.alerts import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert in the reader's words, and the page about it."""
+
+    alert: Alert
+    title: str
+    text: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleShown:
+    """A rule with what holds by it."""
+
+    words: str
+    channels: tuple[str, ...]
+    holding: tuple[Told, ...]
+
+
+@signed_in
+def alerts(desk: Desk) -> Response:
+    """Show the rules, what holds, and the channels."""
+    settings = desk.config.alerts
+    holding = [_told(alert) for alert in desk.alerts.holding() if alert.on]
+    return page(
+        "alerts.html",
+        rules=[_rule(rule, tuple(settings.channels), holding) for rule in settings.rules],
+        holding=holding,
+        past=[_told(alert) for alert in desk.alerts.past()],
+        channels=sorted(settings.channels.values(), key=lambda channel: channel.name),
+        waiting=desk.alerts.waiting(settings.channels),
+        zone=zone_of(desk.config),
+    )
+
+
+def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[Told]) -> RuleShown:
+    held = tuple(told for told in holding if of_rule(rule, told.alert.key))
+    return RuleShown(rule_words(rule), rule.channels or all_channels, held)
+
+
+def _told(alert: Alert) -> Told:
+    title, text = alert_words(alert)
+    return Told(alert, title, text, link_to(alert.kind, alert.subject, "") or "/")
+
+
+@role("operator")
+def try_channel(desk: Desk, name: str) -> ResponseReturnValue:
+    """Send a test message through a channel."""
+    channel = desk.config.alerts.channels.get(name)
+    if channel is None:
+        raise UnknownError("no such channel")
+    now = datetime.now(UTC)
+    message = Message(
+        id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now
+    )
+    note(desk, "test alert", f"channel:{name}")
+    try:
+        send(channel, message, desk.config, now)
+    except ChannelError as error:
+        say(_("%(channel)s did not take the test: %(why)s", channel=name, why=str(error)), "refused")
+    else:
+        say(_("Sent to %(channel)s. Has it arrived?", channel=name))
+    return back_to(url_for("dashboard.alerts"))
+
+
+VIEWS = (
+    ("GET /alerts", alerts),
+    ("POST /alerts/<name>/test", try_channel),
+)

@@ -1,0 +1,84 @@
+"""The audit log: who did what, about what, when and from where. For admins."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import request, url_for
+from flask_babel import lazy_gettext as _l
+
+from integration.dashboard.auth.roles import role
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import page
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from integration.services.desk import Desk
+
+PAGE_SIZE: Final = 50
+# The first words of what is noted, which a filter takes, with the reader's.
+ACTS: Final = {
+    "sign-in": _l("sign-in"),
+    "failed sign-in": _l("failed sign-in"),
+    "sign-out": _l("sign-out"),
+    "reveal": _l("reveal"),
+    "open event": _l("open event"),
+    "try a route": _l("try a route"),
+    "retry": _l("retry"),
+    "cancel": _l("cancel"),
+    "begin retry": _l("begin retry"),
+    "begin cancel": _l("begin cancel"),
+    "stop job": _l("stop job"),
+    "remap": _l("map again"),
+    "pause": _l("pause"),
+    "resume": _l("resume"),
+    "test call": _l("test call"),
+    "export": _l("export"),
+    "forget": _l("forget"),
+}
+
+
+@role("admin")
+def audit(desk: Desk) -> Response:
+    """List what was done, newest first."""
+    who, what = request.args.get("who", "").strip(), request.args.get("what", "")
+    found, following = desk.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
+    asked: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
+    return page(
+        "audit.html",
+        found=found,
+        who=who,
+        what=what,
+        acts=list(ACTS.items()),
+        in_words=act_words,
+        first=url_for("dashboard.audit", **asked),
+        next=url_for("dashboard.audit", **asked, cursor=following) if following else None,
+        zone=zone_of(desk.config),
+        days=desk.config.store.retention_days,
+        addresses={each: _address(desk, each) for entry in found for each in entry.about},
+    )
+
+
+def act_words(what: str) -> str:
+    """Give what was done in the reader's language; what of it is a name stays as it is."""
+    known = max((act for act in ACTS if f"{what} ".startswith(f"{act} ")), key=len, default="")
+    return f"{ACTS[known]}{what.removeprefix(known)}" if known else what
+
+
+def _cursor() -> str | None:
+    told = request.args.get("cursor", "")
+    return told if re.fullmatch(r"\d{1,15}-\d{1,10}", told, re.ASCII) else None
+
+
+def _address(desk: Desk, about: str) -> str | None:
+    """Give the page of what an entry is about, where it has one."""
+    if re.fullmatch(r"rc_[0-9a-z]{12}", about):
+        return url_for("dashboard.recall", recall_id=about)
+    if about in desk.config.accounts:
+        return url_for("dashboard.account", name=about)
+    return None
+
+
+VIEWS = (("GET /audit", audit),)

@@ -1,0 +1,84 @@
+"""Calendar: which callbacks are queued for when, by hour and campaign; what is past due or out of hours."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import request, url_for
+
+from integration.dashboard.auth.roles import signed_in
+from integration.dashboard.charts.heat_map import Heat, Row, local_text
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import page
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from integration.config.models import CallingHours
+    from integration.dashboard.charts.heat_map import Cell
+    from integration.services.desk import Desk
+
+DAYS: Final = 7
+MOST_ROWS: Final = 40
+
+
+@signed_in
+def calendar(desk: Desk) -> Response:
+    """Show what is queued: seven days by the hour, and one day of them by campaign."""
+    config, now = desk.config, datetime.now(UTC)
+    account = request.args.get("account", "")
+    names = [account] if account in config.accounts else sorted(config.accounts)
+    chosen = account if account in config.accounts else ""
+    heat = Heat(desk.agenda.of(names), zone_of(config, chosen or None), _hours(desk), now)
+    day = _day(request.args.get("day", ""), heat.today)
+    week, campaigns = heat.by_day(DAYS), heat.by_campaign(day)
+    return page(
+        "calendar.html",
+        accounts=[(name, name) for name in sorted(config.accounts)],
+        account=chosen,
+        week=week,
+        day=day,
+        campaigns=campaigns[:MOST_ROWS],
+        more=max(0, len(campaigns) - MOST_ROWS),
+        past_due=heat.past_due(),
+        past_href=_found(chosen, due_until=local_text(now.astimezone(zone_of(config, chosen or None)))),
+        beyond=heat.beyond(heat.today + timedelta(days=DAYS - 1)),
+        queued=heat.total(),
+        day_href=lambda row: url_for("dashboard.calendar", **_named(account=chosen), day=row.day.isoformat()),
+        cell_href=lambda cell: _cell_href(chosen, cell),
+        campaign_href=lambda row, cell: _cell_href(chosen, cell, row),
+        zone=zone_of(config, chosen or None),
+    )
+
+
+def _hours(desk: Desk) -> dict[str, CallingHours]:
+    accounts = desk.config.accounts.items()
+    return {name: account.calling_hours for name, account in accounts if account.calling_hours is not None}
+
+
+def _day(text: str, today: date) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return today
+
+
+def _named(**filters: str) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if value}
+
+
+def _found(account: str, **filters: str) -> str:
+    return url_for("dashboard.recalls", **_named(state="queued", account=account, **filters))
+
+
+def _cell_href(account: str, cell: Cell, row: Row | None = None) -> str:
+    return _found(
+        account,
+        campaign=row.name if row is not None else "",
+        due_from=local_text(cell.begins),
+        due_until=local_text(cell.ends),
+    )
+
+
+VIEWS = (("GET /calendar", calendar),)

@@ -1,0 +1,104 @@
+"""Now: is anything waiting, stopped or lost, and since when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from flask_babel import gettext as _
+
+from integration.dashboard.auth.roles import signed_in
+from integration.dashboard.charts.plots import Plot, Series, plot
+from integration.dashboard.presenting.account_cache import standing
+from integration.dashboard.presenting.account_labels import alert_words, lanes_words, quota_words
+from integration.dashboard.presenting.times import hour_and_minute, zone_of
+from integration.dashboard.responses import page
+from integration.telemetry.counters import TAKEN
+from integration.web.metrics.figures import memory_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Response
+
+    from integration.dashboard.presenting.account_overview import Overview
+    from integration.services.desk import Desk
+    from integration.store.monitoring.process_registry import Process
+    from integration.store.monitoring.time_series import Minute
+
+MINUTES: Final = 60
+MOST_IN_NEED: Final = 8
+MOST_QUOTAS: Final = 6
+_MIB: Final = 1024 * 1024
+
+
+@signed_in
+def now(desk: Desk) -> Response:
+    """Show how things stand."""
+    seen = standing()
+    stand, moment = seen.together, seen.moment
+    # The minute that runs is not whole yet, and would look like a fall.
+    minutes = desk.series.minutes(moment, MINUTES + 1)[:-1]
+    processes = desk.processes.all()
+    alerts = [alert for alert in desk.alerts.holding() if alert.on]
+    parked = desk.parking.count()
+    workers = [process for process in processes if process.kind == "worker"]
+    return page(
+        "now.html",
+        stand=stand,
+        parked=parked,
+        alerts=alerts,
+        processes=processes,
+        workers=workers,
+        deaf=[worker for worker in workers if worker.deaf_since is not None],
+        webs=len(processes) - len(workers),
+        memory=_memory(desk),
+        quiet=is_quiet(stand, parked, alerts, workers),
+        moment=moment,
+        zone=zone_of(desk.config),
+        zone_of=lambda name: zone_of(desk.config, name),
+        most_in_need=MOST_IN_NEED,
+        most_quotas=MOST_QUOTAS,
+        alert_words=alert_words,
+        lanes_words=lanes_words,
+        quota_words=quota_words,
+        **_rates(minutes, desk),
+    )
+
+
+def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Sequence[Process]) -> bool:
+    """Tell whether there is nothing for an operator to do."""
+    trouble = stand.need or stand.dead or parked or alerts or stand.at_risk
+    return not trouble and any(worker.deaf_since is None for worker in workers)
+
+
+def _memory(desk: Desk) -> tuple[float, float | None] | None:
+    """Give the store's memory in MiB, and its share of the limit; None where the store does not tell."""
+    told = memory_of(desk)
+    if "used_memory" not in told:
+        return None
+    limit = told.get("maxmemory", 0)
+    return told["used_memory"] / _MIB, told["used_memory"] / limit if limit else None
+
+
+def _rates(minutes: Sequence[Minute], desk: Desk) -> dict[str, Any]:
+    taken = [sum(number for name, number in each.deliveries.items() if name in TAKEN) for each in minutes]
+    refused = [sum(each.deliveries.values()) - took for each, took in zip(minutes, taken, strict=True)]
+    pushed = [sum(each.pushes.values()) for each in minutes]
+    zone = zone_of(desk.config)
+    return {
+        "rates": _plot(taken, refused, pushed),
+        "taken": taken,
+        "refused": refused,
+        "pushed": pushed,
+        "ticks": [hour_and_minute(minutes[place].at, zone) for place in (0, MINUTES // 2, -1)],
+    }
+
+
+def _plot(taken: Sequence[int], refused: Sequence[int], pushed: Sequence[int]) -> Plot:
+    series = [Series(_("Webhooks taken"), taken), Series(_("Calls to wolkvox"), pushed, "second")]
+    if any(refused):
+        series.append(Series(_("Webhooks refused"), refused, "third"))
+    return plot(*series)
+
+
+VIEWS = (("GET /", now),)

@@ -1,0 +1,118 @@
+"""Parked: events that could not be mapped, grouped by why, and remapped in steps after the mend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flask import request, session
+
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import note, page
+from integration.domain.json_codec import read_json
+from integration.telemetry.redaction import mask_data
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from integration.services.desk import Desk
+    from integration.store.parked import ParkedGroup
+
+MOST_GROUPS = 100
+_STEP_SECONDS = 1.5  # a step of remapping answers in about this time
+_GOING_ON = "going on"
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """How far remapping has come. `next` is the cursor of the next step, empty when it is done."""
+
+    group: str
+    looked_at: int = 0
+    settled: int = 0
+    pending: int = 0
+    still: int = 0
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """The latest event of a group: what was found in its field, and the event itself, masked."""
+
+    found: str
+    event: str
+
+
+@signed_in
+def parked(desk: Desk) -> Response:
+    """Show the groups."""
+    return _page(desk, None)
+
+
+def _page(desk: Desk, progress: _Progress | None) -> Response:
+    groups = desk.parking.groups()
+    shown_ones = groups[:MOST_GROUPS]
+    records = desk.parking.many([group.example for group in shown_ones])
+    return page(
+        "parked.html",
+        groups=shown_ones,
+        examples={group.id: _example(group, records.get(group.example)) for group in shown_ones},
+        total=desk.parking.count(),
+        grouped=sum(group.count for group in groups),
+        progress=progress,
+        zone=zone_of(desk.config),
+    )
+
+
+def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
+    if record is None:
+        return _Example(group.found, "")
+    return _Example(record["found"], display_text.as_text(mask_data(read_json(record["event"])["data"])))
+
+
+@role("operator")
+def reveal_parked(desk: Desk, parked_id: str) -> Response:
+    """Show a parked event in full, and write that to the audit log."""
+    record = desk.parking.get(parked_id)
+    note(desk, "reveal parked event", parked_id)
+    return page("revealed_event.html", text=display_text.as_text(read_json(record["event"])["data"]))
+
+
+@role("operator")
+def remap(desk: Desk) -> Response:
+    """Remap the next parked events of a group or of all; the page goes on by itself."""
+    sent = request.form
+    group, cursor = sent.get("group", ""), sent.get("cursor", "")
+    # Going on is what the last step said; anything else is a new act, whatever its form holds.
+    if not cursor or session.get(_GOING_ON) != cursor:
+        note(desk, "remap", *filter(None, [group]))
+    step = desk.remap(
+        group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
+    )
+    session[_GOING_ON] = step.next
+    looked_at, settled, pending, still = (
+        _number(sent.get(name, "")) for name in ("looked_at", "settled", "pending", "still")
+    )
+    progress = _Progress(
+        group,
+        looked_at=looked_at + step.looked_at,
+        settled=settled + step.settled,
+        pending=pending + step.pending,
+        still=still + step.still_parked,
+        next=step.next or "",
+    )
+    return _page(desk, progress)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  (a count of events)
+
+
+VIEWS = (
+    ("GET /parked", parked),
+    ("POST /parked/remap", remap),
+    ("POST /parked/<parked_id>/reveal", reveal_parked),
+)

@@ -1,0 +1,260 @@
+"""One recall: its whole story, and what an operator can do about it.
+
+What tells who the customer is stays masked until somebody reveals it, each time written to the audit log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from flask import abort, url_for
+from flask_babel import gettext as _
+
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.views.deliveries import as_delivery, events_of
+from integration.domain.errors import UnknownError
+from integration.domain.recall import Filter, State
+from integration.mapping import timeline
+from integration.telemetry.redaction import mask_but_end, mask_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.domain.delivery import Event
+    from integration.domain.recall import Attempt, Recall
+    from integration.services.desk import Desk
+    from integration.store.delivery_log import KeptDelivery
+
+OTHERS: Final = 20
+# What a field of the mapping shows is a customer's, or the configuration's own words.
+OPEN_FIELDS: Final = frozenset({"campaign_id", "recall_date"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A recall with all that is found about it; what is not kept any more is None."""
+
+    recall: Recall
+    kept: KeptDelivery | None
+    event: Event | None
+
+    @classmethod
+    def of(cls, desk: Desk, recall_id: str) -> _Seen:
+        recall = desk.recalls.get(recall_id)
+        try:
+            kept = desk.arrivals.delivery(recall.delivery or "")
+        except UnknownError:
+            return cls(recall, None, None)
+        events = events_of(desk, kept)
+        return cls(recall, kept, events[recall.place] if recall.place < len(events) else None)
+
+
+@signed_in
+def recall(desk: Desk, recall_id: str) -> Response:
+    """Show the whole story of a recall."""
+    seen = _Seen.of(desk, recall_id)
+    found = desk.recalls.search.find(Filter(customer_id=seen.recall.customer_id), limit=OTHERS + 1)
+    others = [other for other in desk.recalls.read(found.ids) if other.id != recall_id]
+    return page(
+        "recall.html",
+        recall=seen.recall,
+        kept=seen.kept,
+        event=seen.event,
+        headers=display_text.headers(seen.kept.headers, revealed=False) if seen.kept else [],
+        event_text=display_text.as_text(mask_data(seen.event.data)) if seen.event else "",
+        mapped=_mapped(desk, seen),
+        open_fields=OPEN_FIELDS,
+        happened=_happened(seen),
+        waits=_waits(desk, seen.recall),
+        calls=_calls(desk, seen.recall),
+        others=others,
+        superseded_by=timeline.superseded_by(seen.recall),
+        supersedes=timeline.supersedes(seen.recall, others),
+        zone=zone_of(desk.config, seen.recall.account),
+        zones=_One(zone_of(desk.config, seen.recall.account)),
+        without_names=display_text.without_names,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """The one zone of this page's account; other recalls of a customer may belong to others."""
+
+    zone: Any
+
+    def of(self, account: str | None = None) -> Any:  # noqa: ARG002  (as the list's zones)
+        return self.zone
+
+
+def _mapped(desk: Desk, seen: _Seen) -> timeline.Mapped | None:
+    if seen.kept is None or seen.event is None or seen.kept.source not in desk.config.sources:
+        return None
+    return timeline.mapped(desk.book, as_delivery(seen.kept), seen.event, seen.recall)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One thing that happened to a recall: a word for what, and the change or attempt behind it."""
+
+    at: datetime
+    what: str
+    reason: str = ""
+    number: int = 0
+    attempt: Attempt | None = None
+
+
+def _happened(seen: _Seen) -> list[Happened]:
+    """Give what happened in its order; what came first, and what was done last, is at the top."""
+    told = [Happened(change.at, change.state, change.reason) for change in seen.recall.history]
+    told += [
+        Happened(attempt.started_at, "push", attempt.reason or "", number, attempt)
+        for number, attempt in enumerate(seen.recall.attempts, start=1)
+    ]
+    if seen.kept is not None:
+        told.append(Happened(seen.kept.received_at, "received"))
+    return sorted(told, key=lambda each: each.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What a queued recall waits for: how many go before it, and how its lane stands."""
+
+    ahead: int | None
+    state: str
+    reason: str | None
+    until: datetime | None
+
+
+def _waits(desk: Desk, recall: Recall) -> Waits | None:
+    if recall.state is not State.QUEUED:
+        return None
+    view = desk.account(recall.account)
+    ahead = desk.recalls.ahead_of(recall.id, desk.lanes.bound().get(recall.account, ""))
+    return Waits(ahead, view.state, view.reason, view.until)
+
+
+def _calls(desk: Desk, recall: Recall) -> dict[int, str]:
+    """Give the masked call of each attempt; none where the account left the configuration."""
+    account = desk.config.accounts.get(recall.account)
+    if account is None:
+        return {}
+    calls = {0: timeline.call_of(account, recall)}
+    calls |= {n: timeline.call_of(account, recall, one) for n, one in enumerate(recall.attempts, start=1)}
+    return {n: _call_text(call, revealed=False) for n, call in calls.items()}
+
+
+def _call_text(call: Any, *, revealed: bool) -> str:
+    body = orjson.loads(call.body)
+    kept = body if revealed else {name: _open_or_masked(name, value) for name, value in body.items()}
+    lines = [
+        f"{call.method} {call.url}",
+        *(f"{name}: {value}" for name, value in call.public_headers.items()),
+    ]
+    return "\n".join([*lines, "", display_text.as_text(kept)])
+
+
+def _open_or_masked(name: str, value: Any) -> Any:
+    return value if name in {"recall_date", "date", "type_campaign"} else mask_but_end(str(value))
+
+
+# --- what may be done --------------------------------------------------------------------------
+
+
+@role("operator")
+def retry_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
+    """Queue a dead or expired recall again."""
+    desk.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
+    note(desk, "retry", recall_id)
+    say(_("Queued again."))
+    return back_to(url_for("dashboard.recall", recall_id=recall_id))
+
+
+@role("operator")
+def cancel_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
+    """Take a queued recall back."""
+    desk.cancel(recall_id, f"cancelled by {person().name}")
+    note(desk, "cancel", recall_id)
+    say(_("Taken back; it will not be sent."))
+    return back_to(url_for("dashboard.recall", recall_id=recall_id))
+
+
+@role("operator")
+def reveal_recall(desk: Desk, recall_id: str, what: str) -> Response:
+    """Show one thing about a recall in full, and write that to the audit log."""
+    reveal = _REVEALS.get(what.partition("-")[0])
+    if reveal is None:
+        abort(404)
+    seen = _Seen.of(desk, recall_id)
+    text = reveal(desk, seen, what)
+    if text is None:
+        raise UnknownError("not kept any more")
+    note(desk, f"reveal {what}", recall_id)
+    line = what in {"telephone", "customer", "record"}
+    return page(
+        "revealed.html" if line else "revealed_block.html", text=display_text.visible(display_text.cut(text))
+    )
+
+
+def _attempt_of(recall: Recall, what: str) -> Attempt | None:
+    number = what.partition("-")[2]
+    if not number.isdecimal() or not 1 <= int(number[:4]) <= len(recall.attempts):
+        abort(404)
+    return recall.attempts[int(number) - 1]
+
+
+def _curl(desk: Desk, seen: _Seen, _what: str) -> str | None:
+    account = desk.config.accounts.get(seen.recall.account)
+    return None if account is None else timeline.as_curl(timeline.call_of(account, seen.recall))
+
+
+def _request(desk: Desk, seen: _Seen, what: str) -> str | None:
+    account = desk.config.accounts.get(seen.recall.account)
+    attempt = _attempt_of(seen.recall, what)
+    return (
+        None
+        if account is None
+        else _call_text(timeline.call_of(account, seen.recall, attempt), revealed=True)
+    )
+
+
+def _answer(_desk: Desk, seen: _Seen, what: str) -> str | None:
+    attempt = _attempt_of(seen.recall, what)
+    return None if attempt is None else attempt.answer or attempt.msg
+
+
+def _headers(_desk: Desk, seen: _Seen, _what: str) -> str | None:
+    if seen.kept is None:
+        return None
+    return "\n".join(
+        f"{name}: {value}" for name, value in display_text.headers(seen.kept.headers, revealed=True)
+    )
+
+
+_REVEALS: Final[dict[str, Callable[[Desk, _Seen, str], str | None]]] = {
+    "telephone": lambda _desk, seen, _what: seen.recall.recall_telephone,
+    "customer": lambda _desk, seen, _what: seen.recall.customer_id,
+    "record": lambda _desk, seen, _what: seen.recall.record,
+    "headers": _headers,
+    "body": lambda _desk, seen, _what: display_text.body(seen.kept.body) if seen.kept else None,
+    "event": lambda _desk, seen, _what: display_text.as_text(seen.event.data) if seen.event else None,
+    "curl": _curl,
+    "request": _request,
+    "answer": _answer,
+}
+
+
+VIEWS = (
+    ("GET /recalls/<recall_id>", recall),
+    ("POST /recalls/<recall_id>/retry", retry_recall),
+    ("POST /recalls/<recall_id>/cancel", cancel_recall),
+    ("POST /recalls/<recall_id>/reveal/<what>", reveal_recall),
+)

@@ -1,0 +1,198 @@
+"""Recalls: search and filters that live in the address, and what may be done to all that they find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import abort, request, url_for
+from flask_babel import gettext as _
+
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import back_to, note, page, person, say
+from integration.domain.recall import State
+from integration.domain.recall_filters import read_filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.domain.recall_filters import Asked
+    from integration.services.desk import Desk
+
+PAGE_SIZE: Final = 50
+BUDGET_SECONDS: Final = 0.1
+SAMPLE: Final = 5
+MOST_COUNTED: Final = 12
+KINDS: Final = ("retry", "cancel")
+
+
+@signed_in
+def recalls(desk: Desk) -> Response:
+    """List the recalls that the filters of the address find, newest first."""
+    asked = _asked(desk)
+    found = desk.recalls.search.find(
+        asked.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
+    )
+    return page(
+        "recalls.html",
+        asked=asked,
+        found=desk.recalls.read(found.ids),
+        back_to=found.back_to,
+        older=_address("recalls", asked, cursor=found.next) if found.next else None,
+        newest=_address("recalls", asked),
+        zones=_Zones(desk),
+        without_names=display_text.without_names,
+        **_choices(desk),
+    )
+
+
+class _Zones:
+    """The zone of each account's clock."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._config = desk.config
+
+    def of(self, account: str | None = None) -> Any:
+        return zone_of(self._config, account)
+
+
+def _asked(desk: Desk) -> Asked:
+    account = request.values.get("account") or None
+    return read_filters(request.values, desk.config, zone_of(desk.config, account))
+
+
+def _address(view: str, asked: Asked, **more: Any) -> str:
+    """Give the address of a page with the same filters."""
+    values: dict[str, Any] = {**asked.given, **more}
+    return url_for(f"dashboard.{view}", **values)
+
+
+def _cursor() -> str | None:
+    cursor = request.args.get("cursor")
+    if cursor and not cursor.startswith("rc_"):
+        abort(400)
+    return cursor or None
+
+
+def _choices(desk: Desk) -> dict[str, Any]:
+    """Give what the filters offer, each as a pair of value and words."""
+    config = desk.config
+    sources = [*sorted(config.sources), *(f"api:{name}" for name in sorted(config.api_keys))]
+    return {
+        "states": [(state.value, state_word(state)) for state in State],
+        "accounts": _same(sorted(config.accounts)),
+        "sources": _same(sources),
+        "routes": _same(sorted({route.name for route in config.routes})),
+    }
+
+
+def _same(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
+
+
+def state_word(state: State) -> str:
+    """Give a state in the reader's language."""
+    words: dict[State, str] = {
+        State.QUEUED: _("queued"),
+        State.PUSHING: _("pushing"),
+        State.ACCEPTED: _("accepted"),
+        State.DEAD: _("dead"),
+        State.SUPERSEDED: _("superseded"),
+        State.CANCELLED: _("cancelled"),
+        State.EXPIRED: _("expired"),
+        State.SIMULATED: _("simulated"),
+    }
+    return words[state]
+
+
+# --- all that the filters find -----------------------------------------------------------------
+
+
+@role("operator")
+def recalls_bulk(desk: Desk) -> Response:
+    """Count the recalls that a retry or cancel would act on, and ask; counting goes on while it is seen."""
+    kind, asked = _kind(), _asked(desk)
+    which = desk.jobs.acted_on(kind, asked.which)
+    before = request.args.get("counted", "0")
+    counted = desk.recalls.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
+    number = counted.number + (int(before) if before.isdecimal() and len(before) <= MOST_COUNTED else 0)
+    sample = desk.recalls.search.find(which, limit=SAMPLE, budget_seconds=BUDGET_SECONDS)
+    going_on = _address("recalls_bulk", asked, kind=kind, counted=number, cursor=counted.next)
+    return page(
+        "recalls_bulk.html",
+        kind=kind,
+        asked=asked,
+        number=number,
+        exact=counted.next is None,
+        going_on=going_on,
+        sample=desk.recalls.read(sample.ids),
+        zones=_Zones(desk),
+        without_names=display_text.without_names,
+    )
+
+
+@role("operator")
+def begin_job(desk: Desk) -> ResponseReturnValue:
+    """Begin a retry or cancel of all that the filters find."""
+    kind, asked = _kind(), _asked(desk)
+    total = request.form.get("total", "")
+    job = desk.jobs.begin(
+        kind,
+        asked.which,
+        who=person().name,
+        reason=_reason(kind),
+        total=int(total) if total.isdecimal() and len(total) <= MOST_COUNTED else None,
+    )
+    note(desk, f"begin {kind} of many", job.id)
+    return back_to(url_for("dashboard.job", job_id=job.id))
+
+
+def _kind() -> str:
+    kind: str | None = next((each for each in KINDS if each == request.values.get("kind")), None)
+    if kind is None:
+        abort(400)
+    return kind
+
+
+def _reason(kind: str) -> str:
+    return f"{'retried' if kind == 'retry' else 'cancelled'} by {person().name}, with others"
+
+
+@signed_in
+def jobs(desk: Desk) -> Response:
+    """List the latest retries and cancels of many."""
+    return page("jobs.html", jobs=desk.jobs.latest(), zone=zone_of(desk.config))
+
+
+@signed_in
+def job(desk: Desk, job_id: str) -> Response:
+    """Show how far a retry or cancel of many is."""
+    answer = page("job.html", job=desk.jobs.get(job_id), zone=zone_of(desk.config))
+    # Begun by htmx, the address is still that of the count: loading it again must show the progress.
+    answer.headers["HX-Push-Url"] = "false" if "X-Tick" in request.headers else request.path
+    return answer
+
+
+@role("operator")
+def stop_job(desk: Desk, job_id: str) -> ResponseReturnValue:
+    """Stop a retry or cancel of many where it is."""
+    if desk.jobs.stop(job_id):
+        note(desk, "stop job", job_id)
+        say(_("Stopped. What was done stays done."))
+    else:
+        say(_("It had ended already."), "note")
+    return back_to(url_for("dashboard.job", job_id=job_id))
+
+
+VIEWS = (
+    ("GET /recalls", recalls),
+    ("GET /recalls/bulk", recalls_bulk),
+    ("POST /recalls/bulk", begin_job),
+    ("GET /jobs", jobs),
+    ("GET /jobs/<job_id>", job),
+    ("POST /jobs/<job_id>/stop", stop_job),
+)

@@ -1,0 +1,162 @@
+"""Sources: who sends, whether they are heard, and how each is set up in its CRM, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from flask import request
+from flask_babel import gettext as _
+
+from integration.alerts.rules import rule_words
+from integration.config.models import JsonSource, NothingVerified, SourceSilent
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.charts.plots import Plot, Series, plot
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import note, page
+from integration.dashboard.views import setup
+from integration.domain.errors import UnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Response
+
+    from integration.config.models import Config, Source
+    from integration.services.desk import Desk
+    from integration.store.monitoring.alerts import Alert
+    from integration.store.monitoring.source_status import Heard, Hour
+
+TICKS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A source as its row and its page show it. `state`: waiting, heard, refused."""
+
+    source: Source
+    address: setup.Address
+    heard: Heard
+    state: str
+    taken: int
+    refused: int
+    plot: Plot
+    ticks: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+
+
+@signed_in
+def sources(desk: Desk) -> Response:
+    """List the sources, those that need a look first."""
+    shown = _shown(desk, list(desk.config.sources))
+    order = {"refused": 0, "waiting": 1, "heard": 2}
+    rows = sorted(shown.values(), key=lambda row: (not row.alerts, order[row.state], row.source.name))
+    return page("sources.html", rows=rows, zone=zone_of(desk.config))
+
+
+@signed_in
+def source(desk: Desk, name: str) -> Response:
+    """Show one source: whether it is heard, and how it is set up."""
+    settings = source_of(desk, name)
+    config, routes = desk.config, desk.config.routes_by_source[name]
+    row = _shown(desk, [name])[name]
+    fields = setup.fields_of(routes)
+    sample = setup.sample_of(config, settings, datetime.now(UTC) + timedelta(days=1))
+    command = ""
+    if isinstance(settings, JsonSource):
+        command = setup.command_of(settings, row.address.text, sample)
+    return page(
+        "source.html",
+        row=row,
+        settings=settings,
+        routes=routes,
+        fields=fields,
+        inputs=setup.under("inputFields", fields),
+        keys=setup.keys_of(fields),
+        properties=setup.properties_of(routes),
+        sample=sample,
+        command=command,
+        rules=_rules(config, name),
+        zone=zone_of(config),
+    )
+
+
+@role("operator")
+def reveal_source(desk: Desk, name: str) -> Response:
+    """Show the whole address of a source, and write that to the audit log."""
+    settings = source_of(desk, name)
+    note(desk, "reveal", f"source:{name}")
+    return page("revealed.html", text=setup.address_of(settings, _root(desk.config), revealed=True).text)
+
+
+def source_of(desk: Desk, name: str) -> Source:
+    """Return a source of the configuration. Raises UnknownError."""
+    found = desk.config.sources.get(name)
+    if found is None:
+        raise UnknownError("no such source")
+    return found
+
+
+def _root(config: Config) -> str:
+    """Give our own address as senders have it, as far as is known: the dashboard's, else the request's."""
+    return config.dashboard.public_url or request.url_root
+
+
+def _shown(desk: Desk, names: Sequence[str]) -> dict[str, Shown]:
+    now, config = datetime.now(UTC), desk.config
+    heard, days = desk.senders.heard(names), desk.senders.day(names, now)
+    holding = [alert for alert in desk.alerts.holding() if alert.on]
+    root = _root(config)
+    return {
+        name: Shown(
+            source=config.sources[name],
+            address=setup.address_of(config.sources[name], root),
+            heard=heard[name],
+            state=_state(heard[name]),
+            taken=sum(hour.taken for hour in days[name]),
+            refused=sum(hour.refused for hour in days[name]),
+            plot=_plot(days[name]),
+            ticks=_ticks(config, days[name]),
+            alerts=tuple(a for a in holding if a.subject == name and a.kind in _KINDS),
+        )
+        for name in names
+    }
+
+
+_KINDS: Final = frozenset({"source-silent", "nothing-verified"})
+
+
+def _state(heard: Heard) -> str:
+    if heard.refusing_since is not None:
+        return "refused"
+    return "waiting" if heard.taken is None else "heard"
+
+
+def _plot(day: Sequence[Hour]) -> Plot:
+    return plot(
+        Series(_("taken"), [hour.taken for hour in day], "first"),
+        Series(_("refused"), [hour.refused for hour in day], "second"),
+    )
+
+
+def _ticks(config: Config, day: Sequence[Hour]) -> tuple[str, ...]:
+    zone = zone_of(config)
+    step = max(1, (len(day) - 1) // (TICKS - 1))
+    return tuple(f"{hour.at.astimezone(zone):%H:%M}" for hour in day[::step])
+
+
+def _rules(config: Config, name: str) -> tuple[str, ...]:
+    """Name the alert rules that look at a source."""
+    return tuple(
+        rule_words(rule)
+        for rule in config.alerts.rules
+        if isinstance(rule, SourceSilent | NothingVerified) and (rule.sources is None or name in rule.sources)
+    )
+
+
+VIEWS = (
+    ("GET /sources", sources),
+    ("GET /sources/<name>", source),
+    ("POST /sources/<name>/reveal", reveal_source),
+)

@@ -1,0 +1,324 @@
+"""The mapping studio: a route tried on what came, as you type. It sends nothing and stores nothing.
+
+A viewer tries what they paste themselves. On stored events only an operator may try anything, since a
+template can spell out every value of an event; opening one is written to the audit log.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from flask import request, session
+
+from integration.config.models import HubspotSource
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.responses import note, page, person
+from integration.dashboard.views.deliveries import as_delivery, events_of
+from integration.dashboard.views.sources import source_of
+from integration.domain.delivery import Delivery
+from integration.domain.errors import UnknownError, UnreadableError
+from integration.mapping.expressions import NOT_LOOKED_UP
+from integration.mapping.route_draft import (
+    FIELDS,
+    NEW,
+    Comparison,
+    Draft,
+    DraftError,
+    as_toml,
+    book_of,
+    compare,
+    counted,
+)
+from integration.webhooks.preview import event_way
+from integration.webhooks.providers import SOURCES
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Mapping
+
+    from flask import Response
+
+    from integration.config.models import Config, Source
+    from integration.domain.delivery import Event
+    from integration.mapping.route_draft import FieldFault
+    from integration.mapping.routes import RouteBook
+    from integration.services.desk import Desk
+
+LONGEST_SAMPLE: Final = 100_000
+MOST_PICKS: Final = 20
+MOST_SHOWN: Final = 5  # events of one sample, and changed events of a run
+MOST_TRIED: Final = 200
+RUN_SECONDS: Final = 2.0
+_MOST_OPENED: Final = 20
+_SAMPLE_TYPES: Final = {"hubspot": "application/json", "salesforce": "text/xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """What a route is tried on. `stored` names what came, as the address and the audit log do."""
+
+    delivery: Delivery
+    events: tuple[Event, ...] = field(repr=False)
+    stored: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a route would change for what came."""
+
+    looked_at: int
+    counts: Counter[str]
+    changed: tuple[Comparison, ...]
+    in_time: bool
+
+
+# --- the page --------------------------------------------------------------------------------------
+
+
+@signed_in
+def studio(desk: Desk) -> Response:
+    """Show a route with its fields, and what it makes of the event that was picked."""
+    config = desk.config
+    source = _source(config)
+    if source is None:
+        return page("studio.html", source=None, faults=())
+    place = _place(config, source.name, request.args.get("route", ""))
+    values = _values_of(config, source.name, place)
+    may = person().may("operator")
+    picked, words = _opened(desk, source, request.args, may=may)
+    return page(
+        "studio.html",
+        source=source,
+        sources=[(name, name) for name in sorted(config.sources)],
+        routes=_routes(config, source.name),
+        accounts=sorted(config.accounts),
+        place=place,
+        values=values,
+        stored="" if picked is None else picked.stored,
+        missing=words,
+        picks=list(_picks(desk, source)) if may else [],
+        may=may,
+        looks_up=isinstance(source, HubspotSource) and source.lookup is not None,
+        zone=zone_of(config),
+        **_tried(desk, Draft(source.name, place, values), picked, ""),
+    )
+
+
+@signed_in
+def try_route(desk: Desk) -> Response:
+    """Work out what the fields as they stand now make of the sample or the event."""
+    sent = request.form
+    source = source_of(desk, sent.get("source", ""))
+    draft = _draft(desk.config, source, sent)
+    picked, words = _opened(desk, source, sent, may=person().may("operator"))
+    if picked is None and not words:
+        picked, words = _sample(source, sent.get("sample", ""))
+    return page("studio_result.html", missing=words, **_tried(desk, draft, picked, sent.get("contact", "")))
+
+
+@role("operator")
+def run_route(desk: Desk) -> Response:
+    """Tell what the fields as they stand now would change for the latest events of the source."""
+    sent = request.form
+    source = source_of(desk, sent.get("source", ""))
+    draft = _draft(desk.config, source, sent)
+    note(desk, "try a route on what came", source.name)
+    try:
+        run = _over_what_came(desk, source, book_of(desk.config, draft))
+    except DraftError as error:
+        return page("studio_run.html", run=None, faults=error.faults)
+    return page("studio_run.html", run=run, faults=())
+
+
+# --- what was asked --------------------------------------------------------------------------------
+
+
+def _source(config: Config) -> Source | None:
+    """Give the source of the address; where it names none, the first one."""
+    first = next(iter(sorted(config.sources)), "")
+    return config.sources.get(request.args.get("source") or first) or config.sources.get(first)
+
+
+def _routes(config: Config, source: str) -> list[tuple[str, str]]:
+    return [(str(place), one.name) for place, one in enumerate(config.routes) if one.source == source]
+
+
+def _place(config: Config, source: str, text: str) -> int:
+    """Read which route is meant: the first one of the source where none is named, NEW for a new one."""
+    known = [int(place) for place, _name in _routes(config, source)]
+    if text == "new" or not known:
+        return NEW
+    return int(text) if text.isdecimal() and int(text) in known else known[0]
+
+
+def _values_of(config: Config, source: str, place: int) -> dict[str, str]:
+    if place == NEW:
+        account = next(iter(sorted(config.accounts)), "")
+        empty = dict.fromkeys(FIELDS, "")
+        return {**empty, "name": f"{source}: new route", "account": account, "action": "recall"}
+    route = config.routes[place]
+    return {name: getattr(route, name) or "" for name in FIELDS}
+
+
+def _draft(config: Config, source: Source, sent: Mapping[str, str]) -> Draft:
+    values = {name: sent.get(name, "") for name in FIELDS}
+    return Draft(source.name, _place(config, source.name, sent.get("route", "")), values)
+
+
+def _opened(desk: Desk, source: Source, asked: Mapping[str, str], *, may: bool) -> tuple[_Picked | None, str]:
+    """Open the stored event that is asked for; nothing where none is. The word says why it is not there."""
+    stored = _stored_name(asked)
+    if not stored:
+        return None, ""
+    if not may:
+        return None, "operator"
+    try:
+        picked = _read_stored(desk, source, stored)
+    except UnknownError:
+        return None, "gone"
+    _note_once(desk, stored)
+    return picked, ""
+
+
+def _stored_name(asked: Mapping[str, str]) -> str:
+    if asked.get("stored"):
+        return asked["stored"]
+    if asked.get("parked"):
+        return asked["parked"]
+    return f"{asked['delivery']}.{asked.get('event', '1')}" if asked.get("delivery") else ""
+
+
+def _read_stored(desk: Desk, source: Source, stored: str) -> _Picked:
+    """Read a parked event, or one event of a kept delivery. Raises UnknownError."""
+    if stored.startswith("pk_"):
+        kept = desk.parked_event(stored)
+        if kept.delivery.source != source.name:
+            raise UnknownError("no such event of this source")
+        return _Picked(kept.delivery, kept.events, stored)
+    delivery_id, _dot, number = stored.partition(".")
+    came = desk.arrivals.delivery(delivery_id)
+    events = events_of(desk, came)
+    if came.source != source.name or not number.isdecimal() or not 1 <= int(number) <= len(events):
+        raise UnknownError("no such event of this source")
+    return _Picked(as_delivery(came), (events[int(number) - 1],), stored)
+
+
+def _note_once(desk: Desk, stored: str) -> None:
+    """Write to the audit log that a stored event was opened, once in a session."""
+    opened = list(session.get("studio", ()))
+    if stored not in opened:
+        note(desk, "open event in the studio", stored.partition(".")[0])
+        session["studio"] = [*opened, stored][-_MOST_OPENED:]
+
+
+def _picks(desk: Desk, source: Source) -> Iterator[tuple[str, str, datetime]]:
+    """Give the latest deliveries of a source and a parked event of each reason: name, place and time."""
+    for came in desk.arrivals.kept_of(source.name, limit=MOST_PICKS):
+        yield f"{came.id}.1", came.id, came.received_at
+    groups = [group for group in desk.parking.groups() if group.source == source.name]
+    for group in groups[:MOST_PICKS]:
+        yield group.example, group.example, group.newest
+
+
+def _sample(source: Source, text: str) -> tuple[_Picked | None, str]:
+    """Read a pasted sample as the source would read a body; the word says why it cannot be."""
+    if not text.strip():
+        return None, ""
+    if len(text) > LONGEST_SAMPLE:
+        return None, "long"
+    delivery = Delivery(
+        id="sample",
+        source=source.name,
+        method="POST",
+        url="",
+        headers={"content-type": _sample_type(source, text)},
+        body=text.encode("utf-8", "replace"),
+        received_at=datetime.now(UTC),
+    )
+    try:
+        return _Picked(delivery, SOURCES[source.kind].read(delivery, source)), ""
+    except UnreadableError as error:
+        return None, str(error)
+
+
+def _sample_type(source: Source, text: str) -> str:
+    if source.kind in _SAMPLE_TYPES:
+        return _SAMPLE_TYPES[source.kind]
+    return "application/json" if text.lstrip()[:1] in {"{", "["} else "application/x-www-form-urlencoded"
+
+
+# --- what comes of it ------------------------------------------------------------------------------
+
+
+def _tried(desk: Desk, draft: Draft, picked: _Picked | None, contact: str) -> dict[str, Any]:
+    """Give what a template shows: the faults of the fields, each event's way, and the TOML."""
+    faults: tuple[FieldFault, ...] = ()
+    ways: list[dict[str, Any]] = []
+    try:
+        book = book_of(desk.config, draft)
+    except DraftError as error:
+        faults = error.faults
+    else:
+        if picked is not None:
+            ways = [_way(book, picked, event, contact) for event in picked.events[:MOST_SHOWN]]
+    return {
+        "faults": faults,
+        "ways": ways,
+        "more": 0 if picked is None else max(0, len(picked.events) - MOST_SHOWN),
+        "toml": as_toml(draft),
+        "fields": FIELDS,
+    }
+
+
+def _way(book: RouteBook, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
+    way = event_way(book, picked.delivery, event, datetime.now(UTC), _contact(contact))
+    return {**way, "event": display_text.as_text(way["event"])}
+
+
+def _contact(text: str) -> object:
+    """Read a pasted contact that stands in for the lookup; NOT_LOOKED_UP where there is none."""
+    if not text.strip() or len(text) > LONGEST_SAMPLE:
+        return NOT_LOOKED_UP
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return NOT_LOOKED_UP
+
+
+def _over_what_came(desk: Desk, source: Source, tried: RouteBook) -> _Run:
+    """Compare both routes over the latest events, for a bounded time."""
+    present, now = desk.book, datetime.now(UTC)
+    until = time.monotonic() + RUN_SECONDS
+    found: list[Comparison] = []
+    in_time = True
+    for delivery, event in _what_came(desk, source):
+        if time.monotonic() > until:
+            in_time = False
+            break
+        found.append(compare(present, tried, delivery, event, now))
+    changed = tuple(one for one in found if one.verdict not in {"same", "not known"})
+    return _Run(len(found), counted(found), changed[:MOST_SHOWN], in_time)
+
+
+def _what_came(desk: Desk, source: Source) -> Iterator[tuple[Delivery, Event]]:
+    """Give the latest events of a source that are still kept, at most MOST_TRIED."""
+    given = 0
+    for came in desk.arrivals.kept_of(source.name, limit=MOST_TRIED):
+        for event in events_of(desk, came):
+            if given == MOST_TRIED:
+                return
+            given += 1
+            yield as_delivery(came), event
+
+
+VIEWS = (
+    ("GET /studio", studio),
+    ("POST /studio/try", try_route),
+    ("POST /studio/run", run_route),
+)

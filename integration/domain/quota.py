@@ -1,0 +1,41 @@
+"""The day of a token's quota: when it began, when it ends; pure.
+
+wolkvox does not document when the daily limit of a token starts anew, so `quota_resets_at` is a setting.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from integration.store.token_queue import Terms
+
+if TYPE_CHECKING:
+    from integration.config.models import Account
+
+
+def next_reset(account: Account, now: datetime) -> datetime:
+    """Tell when the account's quota starts anew after `now` (aware, in the account's zone)."""
+    local = now.astimezone(account.timezone)
+    reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
+    while reset.astimezone(UTC) <= now:
+        local += timedelta(days=1)
+        reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
+    return reset
+
+
+def quota_day(ends: datetime) -> str:
+    """Name a quota's day by the date on which it ends (aware, in the account's zone)."""
+    return ends.date().isoformat()
+
+
+def terms_of(account: Account, now: datetime) -> Terms:
+    """Give what the lane of an account goes by."""
+    ends = next_reset(account, now)
+    return Terms(
+        lease_seconds=account.lease_seconds,
+        quiet_seconds=account.quiet_seconds,
+        daily_limit=account.daily_limit,
+        day=quota_day(ends),
+        day_ends=ends,
+    )

@@ -1,0 +1,1 @@
+"""What runs on one machine: supervisor, embedded store, sandbox, demo."""

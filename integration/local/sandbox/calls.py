@@ -1,0 +1,85 @@
+"""One call that the sandbox received, and the mark that stands for its token wherever it is shown."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.timestamps import iso_milliseconds
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def fingerprint(token: str) -> str:
+    """Give a short mark of a token that does not give it away."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()[:8] if token else ""
+
+
+@dataclass(slots=True)
+class Received:
+    """One call, as it arrived and as it went on."""
+
+    seq: int
+    received_at: datetime
+    token: str = field(repr=False)
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    finished_at: datetime | None = None
+    status: int | None = None
+    code: str | None = None
+    rule: int | None = None
+    in_flight: int = 1
+    answered: bool = False
+    mark: str = ""
+
+    @property
+    def customer_id(self) -> str | None:
+        """The customer, from the body or the address; None where neither names one."""
+        return self.body_text("customer_id") or self.query.get("customer_id")
+
+    @property
+    def campaign_id(self) -> str | None:
+        """The campaign, from the address."""
+        return self.query.get("campaign_id")
+
+    def body_text(self, name: str) -> str | None:
+        """Give a field of the body as text; None where there is none."""
+        found = self.body.get(name) if isinstance(self.body, dict) else None
+        return None if found is None else str(found)
+
+    def shown(self) -> dict[str, Any]:
+        """Give the call as JSON, with its token's mark instead of the token."""
+        return {
+            "seq": self.seq,
+            "received_at": iso(self.received_at),
+            "finished_at": None if self.finished_at is None else iso(self.finished_at),
+            "token": self.mark,
+            "method": self.method,
+            "path": self.path,
+            "query": self.query,
+            "body": self.body,
+            "status": self.status,
+            "code": self.code,
+            "rule": self.rule,
+            "in_flight": self.in_flight,
+            "answered": self.answered,
+        }
+
+
+def iso(moment: datetime) -> str:
+    """Write a moment as the sandbox shows it: UTC, to the millisecond."""
+    return iso_milliseconds(moment).replace("+00:00", "Z")
+
+
+def json_value(body: bytes) -> Any:
+    """Give a body as JSON, as text if it is none; None for an empty one."""
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")

@@ -1,0 +1,101 @@
+"""The sandbox's own addresses: `/` for people, `/sandbox/…` for rules, settings and what was received."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from integration.local.sandbox.answers import Answer, json_answer
+from integration.local.sandbox.calls import json_value
+from integration.local.sandbox.page import page
+from integration.local.sandbox.rules import Rule
+from integration.local.sandbox.state import CALLS_KEPT
+
+if TYPE_CHECKING:
+    from integration.local.sandbox.state import Book
+    from integration.local.sandbox.wolkvox import Settings
+
+_SETTINGS_METHODS = frozenset({"GET", "PUT", "POST"})
+
+
+class _Change(BaseModel):
+    """What may be set while the sandbox runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    latency_ms: float = Field(default=0.0, ge=0, le=3_600_000)
+    daily_limit: int | None = Field(default=None, ge=0)
+
+
+class Control:
+    """Answers the sandbox's own addresses; `settings` are changed in place."""
+
+    def __init__(self, book: Book, settings: Settings) -> None:
+        self._book = book
+        self._settings = settings
+
+    def answer(self, method: str, path: str, query: str, body: bytes) -> Answer:
+        """Do what is asked and give the answer."""
+        if method == "GET" and path == "/":
+            content_type = (("Content-Type", "text/html; charset=utf-8"),)
+            return Answer(200, page(self._book).encode(), headers=content_type)
+        if path == "/sandbox/rules":
+            return self._rules(method, body)
+        if method == "DELETE" and re.fullmatch(r"/sandbox/rules/[0-9]{1,9}", path):
+            removed = self._book.remove(int(path.rpartition("/")[2]))
+            return json_answer(200 if removed else 404, {"removed": removed})
+        if path == "/sandbox/settings" and method in _SETTINGS_METHODS:
+            return self._change(method, body)
+        return self._lists(method, path, query)
+
+    def _lists(self, method: str, path: str, query: str) -> Answer:
+        match method, path:
+            case "GET", "/sandbox/calls":
+                wanted = {name: values[-1] for name, values in parse_qs(query).items()}
+                after, limit = _whole(wanted.get("after"), 0), _whole(wanted.get("limit"), CALLS_KEPT)
+                return json_answer(200, self._book.calls(after=after, limit=limit))
+            case "DELETE", "/sandbox/calls":
+                self._book.forget_calls()
+                return json_answer(200, {"removed": "all"})
+            case "GET", "/sandbox/stats":
+                return json_answer(200, self._book.stats())
+            case "GET", "/sandbox/recalls":
+                return json_answer(200, self._book.recalls())
+        return json_answer(404, {"error": "the sandbox has no such address"})
+
+    def _rules(self, method: str, body: bytes) -> Answer:
+        if method == "GET":
+            return json_answer(200, self._book.rules())
+        if method == "DELETE":
+            return json_answer(200, {"removed": self._book.remove(None)})
+        value = json_value(body)
+        try:
+            rules = [Rule.model_validate(rule) for rule in (value if isinstance(value, list) else [value])]
+        except ValidationError as error:
+            return json_answer(400, {"error": _faults(error)})
+        return json_answer(201, self._book.place(rules))
+
+    def _change(self, method: str, body: bytes) -> Answer:
+        settings = self._settings
+        if method != "GET":
+            try:
+                change = _Change.model_validate(json_value(body))
+            except ValidationError as error:
+                return json_answer(400, {"error": _faults(error)})
+            for name in change.model_fields_set:
+                setattr(settings, name, getattr(change, name))
+        return json_answer(200, {"latency_ms": settings.latency_ms, "daily_limit": settings.daily_limit})
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,9}", text) else default
+
+
+def _faults(error: ValidationError) -> list[str]:
+    return [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'rule'}: {fault['msg']}"
+        for fault in error.errors()
+    ]

@@ -1,0 +1,1 @@
+"""From events to recalls: routes, expressions, the planner."""

@@ -1,0 +1,152 @@
+"""Refuses whatever a template has no business with, before it is compiled.
+
+Promises that what passes consists of holes, filters, tests and conditions that are known here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+from zoneinfo import ZoneInfo
+
+from jinja2 import nodes
+
+from integration.domain.schedule import format_fault
+from integration.mapping.expressions.filters import FILTERS, METHODS, TESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_ALLOWED_NODES = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Name, nodes.Const, nodes.List,
+    nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Keyword, nodes.Getattr, nodes.Getitem, nodes.Slice,
+    nodes.Filter, nodes.Test, nodes.Call, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not,
+    nodes.CondExpr, nodes.Concat, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod,
+    nodes.Neg, nodes.Pos,
+)  # fmt: skip
+
+
+class TemplateFaultError(ValueError):
+    """A template or expression does not compile: `found` and `allowed` go into the configuration's fault."""
+
+    def __init__(self, found: str, allowed: str) -> None:
+        super().__init__(f"found {found}; allowed: {allowed}")
+        self.found = found
+        self.allowed = allowed
+
+
+class Checker:
+    """Goes over one template. `allowed` are the top-level names that it may read."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        self._allowed = allowed
+        self._names: set[str] = set()
+        self._words: set[str] = set()
+        self._spare_words: set[str] = set()
+
+    def reads_of(self, tree: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
+        """Give the top-level names that are read, and the words of `vars` that have no default."""
+        self._check(tree)
+        return frozenset(self._names), frozenset(self._words - self._spare_words)
+
+    def _check(self, node: nodes.Node) -> None:
+        if not isinstance(node, _ALLOWED_NODES):
+            raise TemplateFaultError(
+                f"{type(node).__name__.lower()} in line {node.lineno}", "holes, filters, tests, {% if %}"
+            )
+        check = self._CHECKS.get(type(node))
+        if check is not None:
+            check(self, node)
+        for child in node.iter_child_nodes():
+            self._check(child)
+
+    def _check_name(self, node: Any) -> None:
+        if node.name not in self._allowed:
+            _unknown("the name", node.name, self._allowed)
+        self._names.add(node.name)
+
+    def _check_field(self, node: Any) -> None:
+        self._words.update(_word_of(node))
+
+    def _check_filter(self, node: Any) -> None:
+        if node.name not in FILTERS:
+            _unknown("the filter", node.name, FILTERS)
+        self._check_arguments(node)
+        if node.name in {"default", "d"}:
+            self._spare_words.update(_word_of(node.node))
+        if node.name == "map" and node.args:
+            self._check_mapped_filter(node.args[0])
+        if node.name == "date" and node.args:
+            self._check_format(node.args[0])
+        if node.name == "zone" and node.args:
+            self._check_zone(node.args[0])
+
+    def _check_test(self, node: Any) -> None:
+        if node.name not in TESTS:
+            _unknown("the test", node.name, TESTS)
+        self._check_arguments(node)
+        if node.name in {"defined", "undefined"}:
+            self._spare_words.update(_word_of(node.node))
+
+    def _check_call(self, node: Any) -> None:
+        if not isinstance(node.node, nodes.Getattr):
+            raise TemplateFaultError(
+                f"a call in line {node.lineno}", "filters, such as {{ event.x | digits }}"
+            )
+        if node.node.attr not in METHODS:
+            _unknown("the method", node.node.attr, METHODS)
+        self._check_arguments(node)
+
+    def _check_arguments(self, node: Any) -> None:
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            raise TemplateFaultError(f"* or ** in line {node.lineno}", "arguments one by one")
+
+    def _check_mapped_filter(self, name: nodes.Expr) -> None:
+        if not isinstance(name, nodes.Const) or name.value not in FILTERS:
+            raise TemplateFaultError("map with an unknown filter", f"one of {', '.join(FILTERS)}")
+
+    def _check_format(self, form: nodes.Expr) -> None:
+        fault = (
+            format_fault(form.value)
+            if isinstance(form, nodes.Const) and isinstance(form.value, str)
+            else None
+        )
+        if fault is not None:
+            raise TemplateFaultError(fault, "a strptime format such as %d/%m/%Y %H:%M")
+
+    def _check_zone(self, name: nodes.Expr) -> None:
+        if not isinstance(name, nodes.Const):
+            return
+        try:
+            ZoneInfo(name.value)
+        except (LookupError, ValueError, TypeError, OSError) as error:
+            raise TemplateFaultError(
+                "zone with an unknown name", "an IANA name such as America/Bogota"
+            ) from error
+
+    _CHECKS: Mapping[type, Callable[..., None]] = MappingProxyType(
+        {
+            nodes.Name: _check_name,
+            nodes.Getattr: _check_field,
+            nodes.Getitem: _check_field,
+            nodes.Filter: _check_filter,
+            nodes.Test: _check_test,
+            nodes.Call: _check_call,
+        }
+    )
+
+
+def _word_of(node: nodes.Node) -> frozenset[str]:
+    """Give the word in `vars.word` or `vars['word']`, as a set; an empty one for all other nodes."""
+    if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(node.node, nodes.Name):
+        return frozenset()
+    key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+    return frozenset({key}) if node.node.name == "vars" and isinstance(key, str) else frozenset()
+
+
+def _unknown(what: str, name: str, known: Any) -> NoReturn:
+    words = sorted(known)
+    near = difflib.get_close_matches(name, words, n=1)
+    hint = f"{near[0]} (nearest), or " if near else ""
+    raise TemplateFaultError(f"{what} {name!r}", f"{hint}one of {', '.join(words)}")

@@ -1,0 +1,71 @@
+"""The sandbox that templates run in: data is read by its keys, and nothing else is ever reached.
+
+No attribute of a Python object, no function, no loop: time and size are bounded by template and data.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from integration.mapping.expressions.data import (
+    Absent,
+    bounded,
+    collected,
+    field_of,
+    is_missing,
+    is_number,
+    item_of,
+)
+from integration.mapping.expressions.filters import jinja_filters, jinja_tests
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Context
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """A dot reads an item of a mapping, an index an item of a list, and nothing else is ever read."""
+
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+    intercepted_unops = frozenset({"+", "-"})
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Read a field: an item of a mapping, or a part of a date."""
+        return field_of(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Read an item of a mapping, list or text by its key or place."""
+        return item_of(obj, argument)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002  (Jinja's)
+        """Calculate with numbers; `+` also joins texts and lists. Absent stays absent."""
+        if is_missing(left) or is_missing(right):
+            return Absent()
+        if is_number(left) and is_number(right):
+            return self.binop_table[operator](left, right)
+        if operator == "+" and isinstance(left, str) and isinstance(right, str):
+            return bounded(left + right)
+        if operator == "+" and isinstance(left, list) and isinstance(right, list):
+            return collected(itertools.chain(left, right))
+        raise TypeError(operator)
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:  # noqa: ARG002  (Jinja's)
+        """Give a number its sign. Absent stays absent."""
+        if is_missing(arg):
+            return Absent()
+        if not is_number(arg):
+            raise TypeError(operator)
+        return self.unop_table[operator](arg)
+
+
+def _environment() -> _Environment:
+    environment = _Environment(undefined=Absent, autoescape=False, cache_size=0, optimized=False)
+    environment.globals.clear()
+    environment.filters = {**jinja_filters()}
+    environment.tests = {**jinja_tests()}
+    return environment
+
+
+ENVIRONMENT = _environment()

@@ -1,0 +1,284 @@
+"""The filters, tests and operations of templates, each bounded in what it makes.
+
+Whatever is given absent gives absent; only `default` and the tests for it look at it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import wraps
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2.filters import FILTERS as JINJA_FILTERS
+from jinja2.tests import TESTS as JINJA_TESTS
+
+from integration.domain.errors import UnmappableError
+from integration.domain.schedule import format_fault, in_zone, parse_day, parse_format, parse_moment
+from integration.mapping.expressions.data import (
+    MAX_DIGITS,
+    MAX_TEXT,
+    Absent,
+    as_text,
+    bounded,
+    collected,
+    is_missing,
+    item_of,
+    refuse_text,
+    require_short,
+)
+
+_LONGEST_FORMAT = 200  # characters
+
+
+def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a filter give absent for anything absent or null that it is given, and no lazy lists."""
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        for given in (*args[first:], *kwargs.values()):
+            if is_missing(given):
+                return Absent()
+        require_short(*args[first:], *kwargs.values())
+        made = function(*args, **kwargs)
+        return collected(made) if isinstance(made, Iterator | list) else made
+
+    return guarded
+
+
+def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
+    def applied(value: object, *args: Any, **kwargs: Any) -> Any:
+        made = function(as_text(value), *args, **kwargs)
+        return bounded(made) if isinstance(made, str) else made
+
+    return _propagating(applied)
+
+
+def _default(value: object, fallback: object = "", boolean: object = False) -> object:  # noqa: FBT002  (Jinja's)
+    """Give `fallback` for what is absent, null or blank; with `boolean`, for 0, false and empty lists too."""
+    unset = is_missing(value) or (isinstance(value, str) and not value.strip())
+    return fallback if unset or (boolean and not value) else value
+
+
+def _replace(value: str, old: str, new: str, count: int = -1) -> str:
+    old, new = as_text(old), as_text(new)
+    if len(value) + value.count(old) * len(new) > MAX_TEXT:
+        refuse_text("a text that grows too long")
+    return value.replace(old, new, count)
+
+
+def _zfill(value: str, width: int) -> str:
+    return value.zfill(min(width, MAX_TEXT))
+
+
+def _digits(value: str) -> str:
+    """Keep the digits, written as ASCII."""
+    return "".join(str(int(c)) for c in value if c.isdecimal())
+
+
+def _slice(value: Any, start: int | None, stop: int | None, step: int | None) -> Any:
+    if is_missing(value):
+        return Absent()
+    if not isinstance(value, str | list | tuple):
+        raise TypeError("slice")
+    return value[start:stop:step]
+
+
+def _join(value: Any, separator: str = "", attribute: Any = None) -> Any:
+    parts = list(value)
+    if attribute is not None:
+        parts = [item_of(part, attribute) for part in parts]
+    if any(is_missing(part) for part in parts):
+        return Absent()
+    return bounded(as_text(separator).join(as_text(part) for part in parts))
+
+
+def _flatten(value: Any) -> Iterator[Any]:
+    """Make one list of a list of lists."""
+    return (inner for part in value for inner in (part if isinstance(part, list | tuple) else (part,)))
+
+
+def _int(value: object) -> int:
+    return int(float(as_text(value))) if isinstance(value, float) else int(as_text(value).strip())
+
+
+def _round(value: float, precision: int = 0) -> float:
+    return round(value, max(0, min(precision, MAX_DIGITS)))
+
+
+def _float(value: object) -> float:
+    return float(as_text(value))
+
+
+def _concat(*parts: Any) -> Any:
+    return bounded("".join(as_text(part) for part in parts))
+
+
+def _date(value: object, form: str | None = None) -> datetime | date:
+    if form is None:
+        return parse_moment(value)
+    if len(form) > _LONGEST_FORMAT or format_fault(form) is not None:  # a format that is part of the event
+        raise UnmappableError("recall_date", "a format that cannot be used", "a strptime format")
+    return parse_format(value, form)
+
+
+def _in_named_zone(value: object, name: str) -> datetime:
+    """Put a moment on the clock of a zone; one without a zone is read on that clock."""
+    moment = parse_moment(value)
+    if not isinstance(moment, datetime):
+        raise UnmappableError("recall_date", "a date alone", "a moment with a time of day")
+    return in_zone(moment, ZoneInfo(name))
+
+
+def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 0) -> datetime | date:
+    """Move a moment: days go by the calendar of its zone, minutes and hours are time that passes."""
+    moment = parse_moment(value)
+    later = timedelta(minutes=minutes, hours=hours)
+    if not isinstance(moment, datetime):
+        if later:
+            raise UnmappableError("recall_date", "a date alone", "a moment with a time of day")
+        return moment + timedelta(days=days)
+    moment += timedelta(days=days)
+    zone = moment.tzinfo
+    return (moment.astimezone(UTC) + later).astimezone(zone) if zone else moment + later
+
+
+def _strftime(value: object, form: str) -> str:
+    moment = parse_moment(value)
+    return moment.strftime(form)
+
+
+def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
+    def compare(left: Any, right: Any) -> bool:
+        if is_missing(left) or is_missing(right):
+            return False
+        return bool(test(left, right))
+
+    return compare
+
+
+def _contains(left: Any, right: Any) -> bool:
+    if is_missing(left) or is_missing(right):
+        return False
+    require_short(right)
+    return left in right
+
+
+def _hole_value(value: object, place: str) -> str | float | date:
+    """Let pass what may stand in a hole: a text that is not blank, a number, a date."""
+    if is_missing(value):
+        raise UnmappableError(
+            "template", f"{place}, which is {'null' if value is None else 'absent'}", "a value"
+        )
+    if isinstance(value, str) and not value.strip():
+        raise UnmappableError("template", f"{place}, which is blank", "a value")
+    try:
+        as_text(value)
+    except UnmappableError as error:
+        raise UnmappableError("template", f"{place}, which is {error.found}", error.allowed) from None
+    return value  # type: ignore[return-value]  # as_text refuses all other types
+
+
+def _hole_text(value: object, place: str) -> str:
+    return as_text(_hole_value(value, place))
+
+
+_TEXT_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "string": str,
+        "upper": str.upper,
+        "lower": str.lower,
+        "capitalize": str.capitalize,
+        "title": str.title,
+        "trim": str.strip,
+        "strip": str.strip,
+        "lstrip": str.lstrip,
+        "rstrip": str.rstrip,
+        "replace": _replace,
+        "split": str.split,
+        "startswith": str.startswith,
+        "endswith": str.endswith,
+        "removeprefix": str.removeprefix,
+        "removesuffix": str.removesuffix,
+        "isdigit": str.isdigit,
+        "zfill": _zfill,
+        "digits": _digits,
+    }
+)
+_VALUE_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "date": _date,
+        "day": parse_day,
+        "zone": _in_named_zone,
+        "plus": _plus,
+        "strftime": _strftime,
+        "join": _join,
+        "flatten": _flatten,
+        "int": _int,
+        "float": _float,
+        "round": _round,
+    }
+)
+_JINJA_FILTERS = (
+    "abs", "count", "first", "last", "length", "list", "map", "max", "min", "reject", "rejectattr",
+    "reverse", "select", "selectattr", "sort", "unique",
+)  # fmt: skip
+_OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "~": _propagating(_concat),
+        "[:]": _slice,
+        "hole": _hole_value,
+        "hole text": _hole_text,
+        "compare lt": _ordered(operator.lt),
+        "compare lteq": _ordered(operator.le),
+        "compare gt": _ordered(operator.gt),
+        "compare gteq": _ordered(operator.ge),
+        "compare in": _contains,
+    }
+)
+FILTERS = tuple(sorted({*_JINJA_FILTERS, *_TEXT_FILTERS, *_VALUE_FILTERS, "default", "d"}))
+METHODS = frozenset({*_TEXT_FILTERS, "strftime"} - {"string", "trim", "digits"})
+TESTS = (
+    "boolean", "defined", "divisibleby", "eq", "==", "equalto", "even", "false", "float", "ge", ">=", "gt",
+    ">", "greaterthan", "in", "integer", "iterable", "le", "<=", "lessthan", "lower", "lt", "<", "mapping",
+    "ne", "!=", "none", "number", "odd", "sequence", "string", "true", "undefined", "upper",
+)  # fmt: skip
+_TESTS_OF_ABSENT = frozenset({"defined", "undefined", "none", "ne", "!="})
+
+
+def _jinja_test(name: str) -> Callable[..., Any]:
+    return JINJA_TESTS[name]  # type: ignore[return-value]  # their table has no types
+
+
+def _test(name: str) -> Callable[..., Any]:
+    function = _jinja_test(name)
+
+    @wraps(function)
+    def guarded(value: Any, *args: Any) -> bool:
+        if is_missing(value) and name not in _TESTS_OF_ABSENT:
+            return value is None and name in {"eq", "==", "equalto"} and args == (None,)
+        require_short(*args)
+        return bool(function(value, *args))
+
+    return guarded
+
+
+def jinja_filters() -> dict[str, Callable[..., Any]]:
+    """Give what templates, and what they are rewritten to, may call as a filter, by name."""
+    return {
+        **{name: _propagating(JINJA_FILTERS[name]) for name in _JINJA_FILTERS},
+        **{name: _text_filter(function) for name, function in _TEXT_FILTERS.items()},
+        **{name: _propagating(function) for name, function in _VALUE_FILTERS.items()},
+        **_OPERATIONS,
+        "default": _default,
+        "d": _default,
+    }
+
+
+def jinja_tests() -> dict[str, Callable[..., Any]]:
+    """Give what templates may ask for with `is`, by name."""
+    return {name: _test(name) for name in TESTS}

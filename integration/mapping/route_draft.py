@@ -1,0 +1,212 @@
+"""A route as it might be: what it would make of an event, and what would change for those that came. Pure.
+
+Nothing is sent, stored or taken into the configuration; templates run under the same limits as ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import ValidationError
+
+from integration.config.models import Route
+from integration.domain.errors import ConfigError
+from integration.mapping.expressions import NOT_LOOKED_UP
+from integration.mapping.planner import (
+    CancelWanted,
+    Expired,
+    Ignored,
+    Parked,
+    Pending,
+    RecallWanted,
+    plan_event,
+)
+from integration.mapping.routes import RouteBook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from integration.config.models import Config
+    from integration.domain.delivery import Delivery, Event
+    from integration.mapping.planner import Outcome
+
+NEW: Final = -1  # the place of a route that is not in the configuration yet
+FIELDS: Final = (
+    "name", "account", "when", "action", "campaign_id", "customer_id", "recall_telephone", "recall_date",
+)  # fmt: skip
+_MAY_LACK: Final = frozenset({"when", "recall_telephone", "recall_date"})
+_NOT_OF_A_CANCEL: Final = frozenset({"recall_telephone", "recall_date"})
+
+Verdict = Literal["same", "changed", "newly mapped", "newly parked", "newly ignored", "not known"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A route of a source, with what somebody wrote into its fields.
+
+    `place` is its index in the configuration's routes, NEW for one that would come last.
+    """
+
+    source: str
+    place: int
+    values: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """What is wrong with one field of a draft: what was found, what is allowed."""
+
+    name: str
+    found: str
+    allowed: str
+
+
+class DraftError(Exception):
+    """A draft cannot be tried; `faults` names every field at fault."""
+
+    def __init__(self, faults: tuple[FieldFault, ...]) -> None:
+        super().__init__("; ".join(f"{one.name}: found {one.found}" for one in faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What would become of one event, as it is and as it would be. A line is a field with its value."""
+
+    verdict: Verdict
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    @property
+    def diff(self) -> tuple[tuple[str, str], ...]:
+        """The lines of both: with `-` those that would go, with `+` those that would come."""
+        gone = tuple(("-", line) for line in self.before if line not in self.after)
+        same = tuple((" ", line) for line in self.before if line in self.after)
+        new = tuple(("+", line) for line in self.after if line not in self.before)
+        return (*same, *gone, *new)
+
+
+def route_of(draft: Draft) -> Route:
+    """Read the draft as a route. Raises DraftError."""
+    written = {name: draft.values.get(name, "").strip() for name in FIELDS}
+    given: dict[str, Any] = {name: text for name, text in written.items() if text or name not in _MAY_LACK}
+    if written["action"] == "cancel":
+        given = {name: text for name, text in given.items() if name not in _NOT_OF_A_CANCEL}
+    try:
+        return Route.model_validate({**given, "source": draft.source})
+    except ValidationError as error:
+        faults = tuple(_fault(one["loc"], given) for one in error.errors(include_input=False))
+        raise DraftError(faults) from error
+
+
+def _fault(place: tuple[int | str, ...], given: Mapping[str, Any]) -> FieldFault:
+    name = str(place[0])
+    words = Route.model_fields[name].description or ""
+    return FieldFault(name, "nothing" if not given.get(name) else "something else", words)
+
+
+def book_of(config: Config, draft: Draft) -> RouteBook:
+    """Compile the routes of the draft's source, the draft in its place. Raises DraftError."""
+    route = route_of(draft)
+    if route.account not in config.accounts:
+        known = ", ".join(sorted(config.accounts)) or "none yet"
+        raise DraftError((FieldFault("account", "an account that is not configured", f"one of {known}"),))
+    routes = [
+        route if place == draft.place else other
+        for place, other in enumerate(config.routes)
+        if other.source == draft.source
+    ]
+    if draft.place == NEW:
+        routes.append(route)
+    changed = config.model_copy(update={"routes": tuple(routes)})
+    # A copy keeps what the original has worked out.
+    changed.__dict__.pop("routes_by_source", None)
+    try:
+        return RouteBook.of(changed)
+    except ConfigError as error:
+        raise DraftError(
+            tuple(
+                FieldFault(one.key.rpartition(".")[2], one.found, one.allowed)
+                for one in error.faults
+                if f'"{route.name}"' in one.key
+            )
+            or tuple(FieldFault("name", one.found, one.allowed) for one in error.faults)
+        ) from error
+
+
+def compare(
+    present: RouteBook, tried: RouteBook, delivery: Delivery, event: Event, now: datetime
+) -> Comparison:
+    """Tell what would be other for an event with the tried routes. `now` is aware, for both the same."""
+    before = plan_event(present, delivery, event, now, NOT_LOOKED_UP)
+    after = plan_event(tried, delivery, event, now, NOT_LOOKED_UP)
+    lines = tuple(_lines(before)), tuple(_lines(after))
+    return Comparison(_verdict(before, after, lines), *lines)
+
+
+def _verdict(before: Outcome, after: Outcome, lines: tuple[tuple[str, ...], tuple[str, ...]]) -> Verdict:
+    if isinstance(before, Pending) or isinstance(after, Pending):
+        return "not known"
+    if lines[0] == lines[1]:
+        return "same"
+    if isinstance(after, Parked) and not isinstance(before, Parked):
+        return "newly parked"
+    if isinstance(after, Ignored):
+        return "newly ignored"
+    return (
+        "newly mapped"
+        if isinstance(before, Parked | Ignored) and not isinstance(after, Parked)
+        else "changed"
+    )
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    match outcome:
+        case RecallWanted() | Expired():
+            request = outcome.request
+            yield "recall" if isinstance(outcome, RecallWanted) else "expired"
+            yield f"account = {request.account}"
+            yield f"campaign_id = {request.campaign_id}"
+            yield f"customer_id = {request.customer_id}"
+            yield f"recall_telephone = {request.recall_telephone}"
+            yield f"requested = {request.requested_date.isoformat()}"
+            yield f"recall_date = {request.recall_date.isoformat()}"
+        case CancelWanted():
+            yield "cancel"
+            yield f"account = {outcome.request.account}"
+            yield f"campaign_id = {outcome.request.campaign_id}"
+            yield f"customer_id = {outcome.request.customer_id}"
+        case Parked():
+            yield "parked"
+            yield f"{outcome.field}: found {outcome.found}; allowed: {outcome.allowed}"
+        case Pending():
+            yield "waits for a lookup"
+        case Ignored():
+            yield "ignored"
+
+
+def counted(comparisons: Iterable[Comparison]) -> Counter[str]:
+    """Count the verdicts."""
+    return Counter(one.verdict for one in comparisons)
+
+
+def as_toml(draft: Draft) -> str:
+    """Write the draft as it goes into ringback.toml; what is empty is left out."""
+    lines = ["[[routes]]", _line("name", draft.values.get("name", "")), _line("source", draft.source)]
+    for name in FIELDS[1:]:
+        text = draft.values.get(name, "").strip()
+        if not text or (name == "action" and text == "recall"):
+            continue
+        if draft.values.get("action") == "cancel" and name in _NOT_OF_A_CANCEL:
+            continue
+        lines.append(_line(name, text))
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, text: str) -> str:
+    # TOML's basic strings are JSON's, but for the one control character that JSON lets pass.
+    return f"{name} = {json.dumps(text, ensure_ascii=False)}".replace("\x7f", "\\u007f")

@@ -1,0 +1,309 @@
+"""From an event to the fields of a recall: which route takes it, and what its templates make of it. Pure.
+
+All templates are compiled once, in a RouteBook. A field is text that may be sent, or there is an
+UnmappableError that names it; nothing is sent as `None` or blank. Templates never see a header that
+proves who sent the delivery.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from integration.config.models import HubspotSource
+from integration.domain import phone_numbers
+from integration.domain.delivery import header_name
+from integration.domain.errors import ConfigError, Fault, UnmappableError
+from integration.domain.schedule import read_date
+from integration.mapping import expressions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from integration.config.models import Account, Config, Route, Source
+    from integration.domain.delivery import Delivery
+
+LONGEST_FIELD = 256
+_IDENTITY_FIELDS = ("campaign_id", "customer_id")
+_RECALL_FIELDS = (*_IDENTITY_FIELDS, "recall_telephone", "recall_date")
+FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"recall": _RECALL_FIELDS, "cancel": _IDENTITY_FIELDS}
+)
+_EVENT_NAMES = frozenset({"event", "vars", "delivery", "now"})
+# What each template of a source may name: `events` and `dedup_key` are read before there is a plan.
+_SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "events": frozenset({"body"}),
+        "dedup_key": frozenset({"event", "delivery"}),
+        "event_time": _EVENT_NAMES,
+    }
+)
+_SECRET_HEADER_WORDS = (
+    "authorization", "cookie", "signature", "secret", "token", "password", "api-key", "apikey", "credential",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRoute:
+    """A route with its account and its templates, ready to be used."""
+
+    route: Route
+    account: Account
+    when: expressions.Expression | None
+    texts: Mapping[str, expressions.Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One route that was looked at for an event: whether it takes it, and if not, why."""
+
+    route: str
+    matched: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The route that takes an event, if any; `fault` is the `when` that could not be worked out."""
+
+    route: CompiledRoute | None
+    considered: tuple[Considered, ...]
+    fault: UnmappableError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field on its way: its template, what the template made, and what is sent, or why it cannot be."""
+
+    name: str
+    template: str
+    rendered: str | None = field(default=None, repr=False)
+    value: str | datetime | None = field(default=None, repr=False)
+    fault: UnmappableError | None = None
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(header: str) -> bool:
+    return any(word in header for word in _SECRET_HEADER_WORDS)
+
+
+class Headers(Mapping[str, str]):
+    """A delivery's headers as templates see them: found in any case, without those that prove the sender."""
+
+    __slots__ = ("_given", "_secret")
+
+    def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
+        own = getattr(source, "header", None)
+        self._given = headers
+        self._secret = header_name(own) if isinstance(own, str) else None
+
+    def _is_shown(self, name: str) -> bool:
+        return name != self._secret and not _is_secret(name)
+
+    def __getitem__(self, name: str) -> str:
+        name = header_name(name).replace("_", "-")  # a template may write `headers.x_team`
+        if not self._is_shown(name):
+            raise KeyError(name)
+        return self._given[name]
+
+    def table(self) -> dict[str, str]:
+        """Return them as a plain mapping."""
+        return {name: value for name, value in self._given.items() if self._is_shown(name)}
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(self._is_shown, self._given)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteBook:
+    """Every route and source template of a configuration, compiled."""
+
+    config: Config
+    routes: Mapping[str, tuple[CompiledRoute, ...]]
+    event_times: Mapping[str, expressions.Text]
+
+    @classmethod
+    def of(cls, config: Config) -> RouteBook:
+        """Compile a configuration's templates; raises ConfigError naming each one that does not compile."""
+        found = faults(config, "ringback.toml")
+        if found:
+            raise ConfigError(found)
+        routes = {
+            name: tuple(_compiled(config, route) for route in routes)
+            for name, routes in config.routes_by_source.items()
+        }
+        times = {
+            name: expressions.text(source.event_time, _SOURCE_NAMES["event_time"])
+            for name, source in config.sources.items()
+            if source.event_time is not None
+        }
+        return cls(config, MappingProxyType(routes), MappingProxyType(times))
+
+
+def faults(config: Config, file: str) -> tuple[Fault, ...]:
+    """Name every template and expression that does not compile, and every field a route lacks.
+
+    `file` is the name to report. Keys count routes from 1, as `routes[2] ("its name").when`.
+    """
+    return (*_source_faults(config, file), *_route_faults(config, file))
+
+
+def match(book: RouteBook, source: str, told_for: Callable[[Account], expressions.Told]) -> Match:
+    """Find the first route of `source` that takes the event.
+
+    `told_for` gives the names that templates see, by the account on whose clock they are told. A `when`
+    that cannot be worked out ends the search: what it would have taken must not go to a later route.
+    Raises LookupNeeded when a `when` reads a contact that is not looked up yet.
+    """
+    considered: list[Considered] = []
+    for compiled in book.routes.get(source, ()):
+        try:
+            taken = compiled.when is None or bool(compiled.when.evaluated(told_for(compiled.account)))
+        except UnmappableError as error:
+            fault = UnmappableError("when", error.found, error.allowed)
+            considered.append(Considered(compiled.route.name, matched=False, why=str(fault)))
+            return Match(compiled, tuple(considered), fault)
+        why = _why(compiled, taken=taken)
+        considered.append(Considered(compiled.route.name, matched=taken, why=why))
+        if taken:
+            return Match(compiled, tuple(considered))
+    return Match(None, tuple(considered))
+
+
+def fill(compiled: CompiledRoute, told: expressions.Told) -> tuple[Field, ...]:
+    """Render and read every field that the route's action needs; a field that fails holds its fault.
+
+    Raises LookupNeeded when a field reads a contact that is not looked up yet.
+    """
+    return tuple(_filled(name, text, compiled.account, told) for name, text in compiled.texts.items())
+
+
+def read_field(name: str, value: object, account: Account) -> str | datetime:
+    """Read one field as it will be sent; a `recall_date` is aware, in the account's zone.
+
+    Raises UnmappableError naming the field.
+    """
+    if name == "recall_date":
+        return read_date(value, zone=account.timezone, hours=account.calling_hours)
+    written = _clean(name, value)
+    if name == "recall_telephone":
+        return phone_numbers.write(account.dial_format, phone_numbers.read(written, account.country))
+    return written
+
+
+def told_names(
+    config: Config, account: Account, delivery: Delivery, headers: Headers, now: datetime
+) -> dict[str, Any]:
+    """Give the names that templates see for every event of a delivery: times are on the account's clock."""
+    return {
+        "vars": config.vars,
+        "now": now.astimezone(account.timezone),
+        "delivery": {
+            "headers": headers,
+            "received_at": delivery.received_at.astimezone(account.timezone),
+            "source": delivery.source,
+        },
+    }
+
+
+def _filled(name: str, text: expressions.Text, account: Account, told: expressions.Told) -> Field:
+    rendered = None
+    try:
+        made = text.value(told)
+        rendered = expressions.as_text(made)
+        # A date keeps its type on the way: a format or a zone that the template told is not lost.
+        return Field(name, text.source, rendered, read_field(name, made, account))
+    except UnmappableError as error:
+        fault = UnmappableError(name, error.found, error.allowed)
+        return Field(name, text.source, rendered, fault=fault)
+
+
+def _clean(name: str, value: object) -> str:
+    try:
+        written = expressions.as_text(value).strip()
+    except UnmappableError as error:
+        raise UnmappableError(name, error.found, error.allowed) from error
+    if not written:
+        raise UnmappableError(name, "a blank text", "a value")
+    if len(written) > LONGEST_FIELD:
+        raise UnmappableError(name, f"{len(written)} characters", f"at most {LONGEST_FIELD}")
+    if not written.isprintable() and any(
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in written
+    ):
+        raise UnmappableError(name, "a control character or line break", "one line of text")
+    return written
+
+
+def _why(compiled: CompiledRoute, *, taken: bool) -> str:
+    if compiled.when is None:
+        return "it has no `when`"
+    return "its `when` is true" if taken else "its `when` is false"
+
+
+def _names(config: Config, source: str) -> frozenset[str]:
+    settings = config.sources.get(source)
+    looked_up = isinstance(settings, HubspotSource) and settings.lookup is not None
+    return _EVENT_NAMES | {"contact"} if looked_up or settings is None else _EVENT_NAMES
+
+
+def _compiled(config: Config, route: Route) -> CompiledRoute:
+    names = _names(config, route.source)
+    texts = {
+        name: expressions.text(source, names)
+        for name in FIELDS[route.action]
+        if (source := getattr(route, name)) is not None
+    }
+    when = None if route.when is None else expressions.expression(route.when, names)
+    return CompiledRoute(route, config.accounts[route.account], when, MappingProxyType(texts))
+
+
+def _source_faults(config: Config, file: str) -> Iterator[Fault]:
+    for name, source in config.sources.items():
+        for key, allowed in _SOURCE_NAMES.items():
+            compile_ = expressions.expression if key == "events" else expressions.text
+            template = getattr(source, key, None)
+            for wrong in _compile_faults(compile_, template, allowed, config.vars):
+                yield Fault(file, f"sources.{name}.{key}", *wrong)
+
+
+def _route_faults(config: Config, file: str) -> Iterator[Fault]:
+    for number, route in enumerate(config.routes, start=1):
+        place = f'routes[{number}] ("{route.name}")'
+        allowed = _names(config, route.source)
+        for wrong in _compile_faults(expressions.expression, route.when, allowed, config.vars):
+            yield Fault(file, f"{place}.when", *wrong)
+        for name in FIELDS[route.action]:
+            template = getattr(route, name)
+            if template is None:
+                yield Fault(file, f"{place}.{name}", "nothing", "a template; only action = cancel needs none")
+            for wrong in _compile_faults(expressions.text, template, allowed, config.vars):
+                yield Fault(file, f"{place}.{name}", *wrong)
+
+
+def _compile_faults(
+    compile_: Callable[[str, frozenset[str]], expressions.Text | expressions.Expression],
+    source: str | None,
+    names: frozenset[str],
+    words: Mapping[str, Any],
+) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with one template, as (found, allowed)."""
+    if source is None:
+        return
+    try:
+        compiled = compile_(source, names)
+    except expressions.TemplateFaultError as error:
+        yield error.found, error.allowed
+        return
+    for word in sorted(compiled.words - words.keys()):
+        known = ", ".join(sorted(words)) or "none yet"
+        yield f"vars.{word}, which is not in [vars]", f"one of [vars] ({known}), or a default filter"

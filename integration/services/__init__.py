@@ -1,0 +1,1 @@
+"""What the web, the command line and the workers ask for, one module per subject."""

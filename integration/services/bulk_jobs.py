@@ -1,0 +1,212 @@
+"""Jobs: retry or cancel of all recalls that a filter finds, step by step, by whichever worker comes by.
+
+What the filter means and which recalls were there is frozen when a job begins; those that come later are
+not touched. A job goes on after any process dies, does nothing twice, and can be stopped.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.errors import UnknownError
+from integration.domain.json_codec import read_json
+from integration.domain.recall import Filter, State
+from integration.domain.schedule import Drop, apply
+from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
+from integration.store.token_queue import wake_ups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from integration.config.models import Account
+    from integration.domain.recall import Recall
+    from integration.store.client import Store
+    from integration.store.recalls import Recalls
+    from integration.store.token_queue import WakeUp
+
+STEP = 50
+LISTED = 20
+
+
+class Kind(StrEnum):
+    """What a job does to each recall."""
+
+    RETRY = "retry"
+    CANCEL = "cancel"
+
+
+# Of others a job would only note that they are in another state.
+ACTS_ON = {Kind.RETRY: frozenset({State.DEAD, State.EXPIRED}), Kind.CANCEL: frozenset({State.QUEUED})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job and how far it is. Moments are aware, UTC.
+
+    `total` is how many recalls there were at the start, None when that was not counted to the end.
+    `skipped` tells how many were left alone and why: the state they had meanwhile, or words.
+    """
+
+    id: str
+    kind: Kind
+    which: Filter
+    who: str
+    reason: str
+    state: str
+    created_at: datetime
+    ended_at: datetime | None
+    total: int | None
+    done: int
+    skipped: Mapping[str, int]
+    cursor: str
+    upper: str
+
+    @property
+    def looked_at(self) -> int:
+        """How many recalls it has dealt with."""
+        return self.done + sum(self.skipped.values())
+
+
+class Jobs:
+    """The jobs of a store. `wake` publishes the wake-ups of lanes that have work again."""
+
+    def __init__(self, store: Store, recalls: Recalls, wake: Callable[[WakeUp], None]) -> None:
+        self._store = store
+        self._recalls = recalls
+        self._wake = wake
+
+    def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> Job:
+        """Begin a job; workers take it up by themselves. Raises StoreAwayError.
+
+        `reason` is written to each recall. Of what the filter finds only those that can be acted on count.
+        """
+        which = self.acted_on(kind, which)
+        told = {
+            "kind": kind,
+            "filter": orjson.dumps(_filter_fields(which)).decode(),
+            "who": who,
+            "reason": reason,
+            "total": "" if total is None else str(total),
+        }
+        id_ = str(self._store.call("begin_job", orjson.dumps(told), secrets.token_hex(2)))
+        return self.get(id_)
+
+    def acted_on(self, kind: str, which: Filter) -> Filter:
+        """Narrow a filter to the recalls that a job would act on."""
+        return acted_on(Kind(kind), which)
+
+    def get(self, job: str) -> Job:
+        """Give a job. Raises UnknownError."""
+        record = self._store.guarded(lambda: self._store.client.hgetall(self._store.key(f"job:{job}")))
+        if not record:
+            raise UnknownError("no such job")
+        return _job(job, record)
+
+    def latest(self, limit: int = LISTED) -> list[Job]:
+        """Give the latest jobs, newest first."""
+        read = self._store.client.zrevrange
+        ids = self._store.guarded(lambda: read(self._store.key("jobs"), 0, limit - 1))
+        records = self._store.hashes(f"job:{job}" for job in ids)
+        return [_job(id_, record) for id_, record in zip(ids, records, strict=True) if record]
+
+    def running(self) -> list[str]:
+        """Name the jobs that are to be gone on with, the oldest first."""
+        found = self._store.guarded(lambda: self._store.client.smembers(self._store.key("jobs:running")))
+        return sorted(found)
+
+    def stop(self, job: str) -> bool:
+        """Stop a job where it is; what is done stays done. False: it had ended. Raises UnknownError."""
+        self.get(job)
+        return bool(self._store.call("stop_job", job))
+
+    def advance(self, job: str, owner: str, accounts: Mapping[str, Account], now: datetime) -> bool:
+        """Take one step of a job; False when it has ended or somebody else has it.
+
+        `owner` names who goes on with it, and stays the same from step to step. Raises StoreAwayError.
+        """
+        if not self._store.call("take_job", job, owner):
+            return False
+        held = self.get(job)
+        found = self._recalls.search.find(
+            held.which, limit=STEP, cursor=held.cursor or held.upper, budget_seconds=0.2
+        )
+        acts = [_act(held.kind, recall, accounts, now) for recall in self._recalls.read(found.ids)]
+        told = orjson.dumps(acts)
+        wake_ups = self._store.call("job_step", job, owner, held.cursor, found.next or "", told)
+        if wake_ups == "lost":
+            return False
+        for wake_up in wake_ups_of(wake_ups):
+            self._wake(wake_up)
+        return found.next is not None
+
+
+def acted_on(kind: Kind, which: Filter) -> Filter:
+    """Narrow a filter to the states in which recalls can be acted on."""
+    allowed = ACTS_ON[kind]
+    return replace(which, states=allowed if which.states is None else allowed & which.states)
+
+
+def retry_date(account: Account | None, recall: Recall, now: datetime) -> datetime | None:
+    """Give the date with which a recall is queued again: None for its own, else as soon as may be."""
+    if account is None or recall.recall_date > now:
+        return None
+    scheduled = apply(account.model_copy(update={"late": "asap"}), recall.recall_date, now)
+    return None if isinstance(scheduled, Drop) else scheduled.date
+
+
+def _act(kind: Kind, recall: Recall, accounts: Mapping[str, Account], now: datetime) -> dict[str, str]:
+    date = retry_date(accounts.get(recall.account), recall, now) if kind is Kind.RETRY else None
+    if date is None:
+        return {"id": recall.id}
+    score = str(epoch_ms(date))
+    return {"id": recall.id, "date": iso_seconds(date), "score": score}
+
+
+def _filter_fields(which: Filter) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for each in fields(which):
+        value = getattr(which, each.name)
+        if value is not None:
+            told[each.name] = sorted(value) if isinstance(value, frozenset) else value
+    return told
+
+
+_MOMENTS = ("created_from", "created_until", "date_from", "date_until")
+
+
+def _read_filter(text: str) -> Filter:
+    told = read_json(text)
+    told.update({name: from_iso(told[name]) for name in _MOMENTS if name in told})
+    if "accounts" in told:
+        told["accounts"] = frozenset(told["accounts"])
+    if "telephones" in told:
+        told["telephones"] = tuple(told["telephones"])
+    if "states" in told:
+        told["states"] = frozenset(map(State, told["states"]))
+    if "state" in told:
+        told["state"] = State(told["state"])
+    return Filter(**told)
+
+
+def _job(id_: str, record: Mapping[str, str]) -> Job:
+    return Job(
+        id=id_,
+        kind=Kind(record["kind"]),
+        which=_read_filter(record["filter"]),
+        who=record["who"],
+        reason=record["reason"],
+        state=record["state"],
+        created_at=from_epoch_ms(record["created"]),
+        ended_at=from_epoch_ms(record["ended"]) if "ended" in record else None,
+        total=int(record["total"]) if record["total"] else None,
+        done=int(record["done"]),
+        skipped=read_json(record["skipped"]),
+        cursor=record["cursor"],
+        upper=record["upper"],
+    )

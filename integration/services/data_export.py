@@ -1,0 +1,91 @@
+"""A person's history, as it is given out: everything that is held, and nothing of anybody else. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from integration.domain.json_codec import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from integration.services.person_matcher import Person
+
+EXPORT_COLUMNS: Final = (
+    *("id", "state", "account", "campaign_id", "customer_id", "recall_telephone", "requested_date"),
+    *("recall_date", "source", "route", "created_at", "attempts", "reason"),
+)
+# Spreadsheets take a cell that begins so for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def exported(
+    person: Person,
+    held: Any,
+    recalls: Sequence[Mapping[str, Any]],
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """Put a person's history together.
+
+    `records` are deliveries, parked events and lookups as the store has them, a delivery with its `body`
+    in bytes. Of a body only the events that mention the person are given; where it is not JSON, nothing.
+    """
+    return {
+        "counts": held.counts,
+        "recalls": list(recalls),
+        "deliveries": [
+            {
+                "id": record["id"],
+                "source": record.get("source"),
+                "received": record.get("received"),
+                "events": list(_own(person, _value(record["body"]))),
+            }
+            for record in records["deliveries"]
+        ],
+        "parked": [
+            {"id": record["id"], "source": record["source"], "event": read_json(record["event"])["data"]}
+            for record in records["parked"]
+        ],
+        "lookups": [
+            {
+                "id": record["id"],
+                "source": record["source"],
+                "events": list(_own(person, read_json(record["events"]))),
+            }
+            for record in records["lookups"]
+        ],
+    }
+
+
+def _value(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _own(person: Person, value: Any) -> Iterator[Any]:
+    """Give the smallest parts of a list, or of the lists in an object, that mention the person."""
+    if isinstance(value, list):
+        yield from (part for part in value if person.in_value(part))
+    elif isinstance(value, dict):
+        lists = [part for part in value.values() if isinstance(part, list) and person.in_value(part)]
+        if lists:
+            for part in lists:
+                yield from _own(person, part)
+        elif person.in_value(value):
+            yield value
+
+
+def rows(recalls: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Give recalls as rows of EXPORT_COLUMNS; no cell is a formula to a spreadsheet."""
+    for recall in recalls:
+        cells = {**recall, "attempts": len(recall["attempts"])}
+        yield [_cell(cells[name]) for name in EXPORT_COLUMNS]
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

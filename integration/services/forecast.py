@@ -1,0 +1,154 @@
+"""What is to be expected of an account: how fast it goes, when it is through, which dates it cannot keep.
+
+A lane with work goes on at the rate of its own calls, within what is left of the day's; one that made no
+call lately is taken to make one a second. A stopped or paused one makes none. All of it is a forecast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.domain.timestamps import epoch_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from integration.services.desk import AccountView
+    from integration.store.client import Store
+    from integration.store.monitoring.time_series import Pace, Series
+
+PACE_MINUTES: Final = 15
+UNKNOWN_PER_MINUTE: Final = 60.0
+# How far ahead it is asked whether what is due by then can be pushed by then.
+HORIZONS: Final = tuple(timedelta(minutes=m) for m in (0, 15, 60, 4 * 60, 12 * 60, 24 * 60))
+_ENDS: Final = (HORIZONS[0], HORIZONS[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """The forecast for an account; moments are aware.
+
+    `per_minute`: the calls that its lane can make. `drained_at`, `quota_out_at`: when the queue is empty,
+    and when the day's calls are used up as the last quarter of an hour went; None: never, or unknown.
+    `at_risk`: queued recalls whose date will be over before their push, at least; past ones included.
+    """
+
+    pace: Pace
+    per_minute: float
+    drained_at: datetime | None
+    quota_out_at: datetime | None
+    at_risk: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """How an account's lane goes on: calls a minute, not before `starts`, and the day's calls."""
+
+    now: datetime
+    rate: float
+    starts: datetime
+    left: int | None
+    limit: int | None
+    resets: datetime | None
+
+    def capacity(self, time: timedelta) -> float:
+        """Tell how many calls it can make in that time from now."""
+        end = self.now + time
+        if self.left is None or self.resets is None or self.limit is None:
+            return self._calls(self.starts, end)
+        today = min(self.left, self._calls(self.starts, min(end, self.resets)))
+        return today + min(self.limit, self._calls(max(self.starts, self.resets), end))
+
+    def _calls(self, begin: datetime, end: datetime) -> float:
+        return self.rate * max(0.0, (end - begin).total_seconds()) / 60
+
+
+def _going(view: AccountView, pace: Pace, now: datetime, resets: datetime | None) -> _Going:
+    rate = 0.0
+    if view.state not in {"stopped", "paused"}:
+        rate = pace.capacity_per_minute or UNKNOWN_PER_MINUTE
+    starts = view.until if view.state == "waiting" and view.until else now
+    left = None if view.daily_limit is None else max(0, view.daily_limit - view.pushed_today)
+    return _Going(now, rate, max(now, starts), left, view.daily_limit, resets)
+
+
+def outlook(
+    view: AccountView, pace: Pace, due: Mapping[timedelta, int], now: datetime, resets: datetime | None = None
+) -> Outlook:
+    """Forecast an account.
+
+    `due`: how many of its queued recalls have their date within each of some horizons; `resets`: when the
+    day's calls start anew, where they are limited.
+    """
+    going = _going(view, pace, now, resets)
+    return Outlook(
+        pace=pace,
+        per_minute=going.rate,
+        drained_at=_after(view.queued, going.rate, going.starts) if view.queued else None,
+        quota_out_at=None if going.left is None else _after(going.left, pace.per_minute, now),
+        at_risk=max((max(0, n - int(going.capacity(h))) for h, n in due.items()), default=0),
+    )
+
+
+def _after(number: float, rate: float, now: datetime) -> datetime | None:
+    minutes = number / rate if rate else None
+    return None if minutes is None or minutes > 10**6 else now + timedelta(minutes=minutes)
+
+
+class Outlooks:
+    """Forecasts from a store."""
+
+    def __init__(self, store: Store, series: Series) -> None:
+        self._store = store
+        self._series = series
+
+    def of(
+        self,
+        views: Sequence[AccountView],
+        lanes: Mapping[str, str],
+        now: datetime,
+        resets: Callable[[str], datetime | None],
+    ) -> dict[str, Outlook]:
+        """Forecast these accounts, whose lanes are given by name. Raises StoreAwayError.
+
+        `resets` tells when an account's quota starts anew. Accounts on one token share a queue, so that
+        each is at the risk of all of it.
+        """
+        known = {view.name: view for view in views if view.name in lanes}
+        paces = self._series.paces(known, now, PACE_MINUTES)
+        goings = {name: _going(view, paces[name], now, resets(name)) for name, view in known.items()}
+        queued = [name for name, view in known.items() if view.queued]
+        due = self._due({name: lanes[name] for name in queued}, goings, now)
+        return {
+            name: outlook(view, paces[name], due.get(name, {}), now, goings[name].resets)
+            for name, view in known.items()
+        }
+
+    def _due(
+        self, lanes: Mapping[str, str], goings: Mapping[str, _Going], now: datetime
+    ) -> dict[str, dict[timedelta, int]]:
+        """Count what is due; between the ends only where that may be worse: few queues are so long."""
+        due = self._counted(lanes, _ENDS, now)
+        between = {
+            name: lane
+            for name, lane in lanes.items()
+            if goings[name].rate and due[name][HORIZONS[-1]] > goings[name].capacity(HORIZONS[1])
+        }
+        for name, more in self._counted(between, HORIZONS[1:-1], now).items():
+            due[name].update(more)
+        return due
+
+    def _counted(
+        self, lanes: Mapping[str, str], horizons: Sequence[timedelta], now: datetime
+    ) -> dict[str, dict[timedelta, int]]:
+        ends = [epoch_ms(now + horizon) for horizon in horizons]
+
+        def queue(pipe: Any) -> None:
+            for lane in lanes.values():
+                for end in ends:
+                    pipe.zcount(self._store.key(f"lane:{lane}:queue"), "-inf", end)
+
+        flat = iter(self._store.pipelined(queue))
+        return {name: {horizon: next(flat) for horizon in horizons} for name in lanes}

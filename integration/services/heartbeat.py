@@ -1,0 +1,116 @@
+"""The pulse: a thread of every web and worker that says every few seconds that the process is there.
+
+It runs beside the sweep and beside Celery, so that it tells when either of them stands still.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from integration.domain.errors import StoreAwayError
+from integration.services.consumer_health import Hearing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.services.consumer_health import Heard
+    from integration.store.monitoring.process_registry import Processes
+    from workers.drain import Reporter
+
+log = structlog.get_logger("ringback.pulse")
+
+BEAT_SECONDS = 3.0
+
+
+class Pulse:
+    """The signs of life of one process. `clock` gives steady seconds."""
+
+    def __init__(
+        self,
+        processes: Processes,
+        who: str,
+        watcher: Reporter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`who` names the process, its kind first: "worker:3f9a77c1".
+
+        Web processes, which consume no Celery tasks, have no `watcher`.
+        """
+        self._processes = processes
+        self._watcher = watcher
+        self._clock = clock
+        self._who = who
+        self._started = clock()
+        self._swept: float | None = None
+        self._told = (0, 0)
+        self._stopped = threading.Event()
+        self.name = f"{platform.node()}:{os.getpid()}"
+        self.hearing = Hearing(clock)
+
+    def start(self) -> None:
+        """Begin, in a thread that ends with the process."""
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+
+    def stop(self) -> None:
+        """Give no sign of life any more."""
+        self._stopped.set()
+
+    def swept(self) -> None:
+        """Note that a sweep was made."""
+        self._swept = self._clock()
+
+    def beat(self) -> None:
+        """Give one sign of life now, and find out whether this worker hears. Raises StoreAwayError."""
+        hearing = self.hearing
+        doorbells, sweeps = hearing.taken, hearing.swept
+        new = {"doorbells": doorbells - self._told[0], "sweeps": sweeps - self._told[1]}
+        taken = self._processes.beat(self._who, {**self._facts(doorbells, sweeps), **new})
+        self._told = (doorbells, sweeps)
+        if self._watcher is not None and (heard := hearing.judge(taken - doorbells)) is not None:
+            self._tell(heard, self._watcher)
+
+    def _facts(self, doorbells: int, sweeps: int) -> dict[str, Any]:
+        moments = {
+            "started": self._started,
+            "swept": self._swept,
+            "doorbell": self.hearing.taken_at,
+            "deaf": self.hearing.deaf_since,
+        }
+        now = self._clock()
+        return {
+            "kind": self._who.partition(":")[0],
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "version": metadata.version("ringback"),
+            "by_doorbell": doorbells,
+            "by_sweep": sweeps,
+            **{name: round((now - at) * 1000) for name, at in moments.items() if at is not None},
+        }
+
+    def _tell(self, heard: Heard, watcher: Reporter) -> None:
+        if heard.deaf:
+            reason = "the sweep drains its queues, seconds later; restart it if this goes on"
+            log.error("this worker takes no wake-ups", seconds=round(heard.seconds), reason=reason)
+            watcher.deaf(self.name, heard.seconds)
+        else:
+            log.warning("this worker takes wake-ups again", seconds=round(heard.seconds))
+            watcher.hears(self.name, heard.seconds)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.beat()
+            except StoreAwayError as error:
+                log.debug("no sign of life: the store is away", error=str(error))
+            except Exception:
+                # Nobody starts this thread again.
+                log.exception("the pulse goes on after a fault")
+            if self._stopped.wait(BEAT_SECONDS):
+                return

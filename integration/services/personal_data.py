@@ -1,0 +1,184 @@
+"""Everything that the store holds of one person: found, given out, forgotten, and looked for afterwards.
+
+Nobody else is harmed: of a delivery that holds other customers' events the body goes as a whole, their
+recalls stay. What is being pushed cannot be forgotten in that moment, and is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from integration.domain.json_codec import read_json
+from integration.domain.recall import Filter
+from integration.store.deliveries import DAY_MS
+from integration.store.keyspace_scan import CHUNK, Content, body_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from integration.domain.recall import Recall
+    from integration.services.person_matcher import Person
+    from integration.store.client import Store
+    from integration.store.recalls import Recalls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the store holds of a person: recalls, and the ids of what else mentions them.
+
+    `wishes` are pairs of lane and field, pointers of wishes that were taken back.
+    """
+
+    recalls: tuple[Recall, ...]
+    deliveries: tuple[str, ...]
+    parked: tuple[str, ...]
+    lookups: tuple[str, ...]
+    jobs: tuple[str, ...]
+    wishes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are of each, without what there is none of."""
+        named = {
+            "recalls": len(self.recalls),
+            "deliveries": len(self.deliveries),
+            "parked": len(self.parked),
+            "lookups": len(self.lookups),
+            "jobs": len(self.jobs),
+            "wishes": len(self.wishes),
+        }
+        return {name: number for name, number in named.items() if number}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was removed, how many of each; the recalls that are being pushed; the keys that still tell."""
+
+    removed: Mapping[str, int]
+    pushing: tuple[str, ...]
+    left: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left."""
+        return not self.pushing and not self.left
+
+
+class People:
+    """The people of a store. `told` is called now and then with how many keys were looked at."""
+
+    def __init__(self, store: Store, recalls: Recalls) -> None:
+        self._store = store
+        self._recalls = recalls
+        self._content = Content(store)
+
+    def held(self, person: Person, told: Callable[[int], None] = lambda _: None) -> Held:
+        """Find all that the store holds of a person. Looks at everything; raises StoreAwayError."""
+        found: dict[str, list[Any]] = {name: [] for name in _LOOKERS}
+        for name, (prefix, looks) in _LOOKERS.items():
+            for keys in self._content.keys(f"{prefix}:*", told):
+                for key, record in zip(keys, self._content.many("hgetall", keys), strict=True):
+                    found[name] += [key.partition(":")[2]] if looks(person, record) else []
+        recalls = list(self._recalls.every(_filter(person)))
+        ids = {name: tuple(some) for name, some in found.items()}
+        return Held(recalls=tuple(recalls), wishes=tuple(self._wishes(person, told)), **ids)
+
+    def forget(
+        self, person: Person, *, keep_days: int, told: Callable[[int], None] = lambda _: None
+    ) -> Forgotten:
+        """Remove a person, then look through the whole store for what may be left.
+
+        What is queued is no longer sent. A recall that is being pushed stays, and is named; forget again
+        when its call is over. `keep_days`: for how long an older wish must not come back. Raises
+        StoreAwayError; what was removed stays removed, and the same again is safe.
+        """
+        held = self.held(person, told)
+        keep_ms = str(keep_days * DAY_MS)
+        pushing = [
+            recall.id
+            for recall in held.recalls
+            if self._store.call("forget_recall", recall.id, keep_ms) == "pushing"
+        ]
+        for lane, text in held.wishes:
+            self._store.call("forget_cancel", lane, text, keep_ms)
+        for parked in held.parked:
+            self._store.call("forget_parked", parked)
+        for job in held.jobs:
+            self._store.call("forget_job", job)
+        for lookup in held.lookups:
+            self._store.call("forget_lookup", lookup, self._others(person, lookup))
+        self._remove([f"delivery:{delivery}" for delivery in held.deliveries])
+        removed = {**held.counts, "recalls": len(held.recalls) - len(pushing)}
+        left = tuple(self.left(person, told)) if not pushing else ()
+        return Forgotten(
+            removed={name: number for name, number in removed.items() if number},
+            pushing=tuple(pushing),
+            left=left,
+        )
+
+    def records(self, kind: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Give deliveries, parked events or lookups as they are kept, with their ids; bodies unpacked."""
+        found = self._content.many("hgetall", [f"{kind}:{one}" for one in ids])
+        return [
+            {**record, "id": one, "body": body_of(record)}
+            for one, record in zip(ids, found, strict=True)
+            if record
+        ]
+
+    def left(self, person: Person, told: Callable[[int], None] = lambda _: None) -> Iterator[str]:
+        """Name every key that mentions a person; all contents are looked through, packed bodies too."""
+        for keys in self._content.keys("*", told):
+            for key, texts in self._content.texts(keys):
+                if person.in_text(key) or any(map(person.in_text, texts)):
+                    yield key
+        if self._recalls.search.find(_filter(person), limit=1, budget_seconds=None).ids:
+            yield "find"
+
+    def _wishes(self, person: Person, told: Callable[[int], None]) -> Iterator[tuple[str, str]]:
+        if person.customer is None:
+            return
+        for keys in self._content.keys("lane:*:newest", told):
+            for key in keys:
+                for name, value in self._store.client.hscan_iter(self._store.key(key), count=CHUNK):
+                    if str(value).endswith("|c") and str(name).partition("\0")[2] == person.customer:
+                        yield key.split(":")[1], str(name)
+
+    def _others(self, person: Person, lookup: str) -> bytes:
+        (record,) = self._content.many("hgetall", [f"lookup:{lookup}"])
+        events = read_json(record.get("events", "[]"))
+        return orjson.dumps([event for event in events if not person.in_value(event)])
+
+    def _remove(self, names: Sequence[str]) -> None:
+        if names:
+            self._store.guarded(lambda: self._store.client.delete(*map(self._store.key, names)))
+
+
+def _in_delivery(person: Person, record: Mapping[str, str]) -> bool:
+    return person.in_body(body_of(record)) or person.in_text(record.get("headers", ""))
+
+
+def _in_record(person: Person, record: Mapping[str, str]) -> bool:
+    event = read_json(record.get("event") or record.get("events") or "null")
+    told = (record.get("headers", ""), record.get("found", ""))
+    return person.in_value(event) or any(map(person.in_text, told))
+
+
+def _in_job(person: Person, record: Mapping[str, str]) -> bool:
+    return person.in_value(read_json(record.get("filter", "null")))
+
+
+_LOOKERS: Final[dict[str, tuple[str, Callable[[Person, Mapping[str, str]], bool]]]] = {
+    "deliveries": ("delivery", _in_delivery),
+    "parked": ("parked", _in_record),
+    "lookups": ("lookup", _in_record),
+    "jobs": ("job", _in_job),
+}
+
+
+def _filter(person: Person) -> Filter:
+    if person.customer is not None:
+        return Filter(customer_id=person.customer)
+    return Filter(telephones=person.endings)

@@ -1,0 +1,116 @@
+"""Who did what on the dashboard, about which ids, when, and from where. Kept as long as recalls.
+
+An entry holds names and ids of ours: never a customer's number or id, and no text that a stranger chose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from integration.domain.errors import StoreAwayError
+from integration.domain.timestamps import epoch_ms, from_epoch_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from integration.store.client import Store
+
+log = structlog.get_logger("ringback.audit")
+
+_CHUNK: Final = 500
+_IDS_AN_ENTRY: Final = 50
+# Of entries that a filter leaves out, so many are passed over for one page; its cursor goes on from there.
+_MOST_LOOKED_AT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that somebody did. `at` is aware, UTC, by the store's clock."""
+
+    id: str
+    at: datetime
+    who: str
+    what: str
+    about: tuple[str, ...]
+    address: str
+
+
+class Audit:
+    """The audit log of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def note(self, who: str, what: str, about: Sequence[str] = (), *, address: str = "") -> None:
+        """Write down that somebody did something, about which ids, from which address.
+
+        Works on a full store too. Raises StoreAwayError.
+        """
+        self._store.call("note", who, what, " ".join(about), address)
+
+    def note_done(self, who: str, what: str, about: Sequence[str], *, address: str = "") -> None:
+        """Write down what has been done, in entries of a bounded length.
+
+        A store that goes away just then is logged: what was done is not undone by that.
+        """
+        try:
+            for start in range(0, len(about), _IDS_AN_ENTRY):
+                self.note(who, what, about[start : start + _IDS_AN_ENTRY], address=address)
+        except StoreAwayError as error:
+            log.error("the audit log could not be written", who=who, what=what, reason=str(error))
+
+    def page(
+        self, *, limit: int = 50, cursor: str | None = None, who: str = "", what: str = ""
+    ) -> tuple[list[Entry], str | None]:
+        """Give entries, newest first, and the cursor of the next page; None at the end.
+
+        `who` and the first words of `what` leave out all others; a page may then have fewer entries and
+        still a next one.
+        """
+        found: list[Entry] = []
+        last = cursor
+        for looked_at, entry in enumerate(self._newest_first(cursor)):
+            if len(found) == limit or looked_at == _MOST_LOOKED_AT:
+                return found, last
+            last = entry.id
+            if who in {"", entry.who} and f"{entry.what} ".startswith(what and f"{what} "):
+                found.append(entry)
+        return found, None
+
+    def purge(self, *, before: datetime) -> int:
+        """Forget what was done before a moment; gives how many entries went. Raises StoreAwayError."""
+        oldest = str(epoch_ms(before))
+        key = self._store.key("audit")
+        return int(
+            self._store.guarded(lambda: self._store.client.xtrim(key, minid=oldest, approximate=False))
+        )
+
+    def _newest_first(self, cursor: str | None) -> Iterator[Entry]:
+        key, newest = self._store.key("audit"), "+" if cursor is None else f"({cursor}"
+        while True:
+            chunk = self._chunk(key, newest)
+            yield from (_entry(entry_id, fields) for entry_id, fields in chunk)
+            if len(chunk) < _CHUNK:
+                return
+            newest = f"({chunk[-1][0]}"
+
+    def _chunk(self, key: str, newest: str) -> list[tuple[str, dict[str, str]]]:
+        found: Any = self._store.guarded(
+            lambda: self._store.client.xrevrange(key, max=newest, min="-", count=_CHUNK)
+        )
+        return list(found)
+
+
+def _entry(entry_id: str, fields: dict[str, str]) -> Entry:
+    return Entry(
+        id=entry_id,
+        at=from_epoch_ms(entry_id.partition("-")[0]),
+        who=fields["who"],
+        what=fields["what"],
+        about=tuple(fields["about"].split()),
+        address=fields["address"],
+    )

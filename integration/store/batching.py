@@ -1,0 +1,265 @@
+"""Runs commands of the Lua script; callers of the same moment share a round trip.
+
+A caller that finds the connection idle makes the round trip itself. Those who come meanwhile wait until it is
+back; then the first of them leads the next trip, with all who wait. There is no thread and no event loop of
+its own, so it serves the threads of a web server and those of a worker alike. One trip costs the process
+one write and one read, and the store one write to disk, however many calls are in it.
+
+There is one connection, so replies are noted in the order of their calls: with two, a reply of a history
+that is lost by now could be noted after the news of the loss (witness.py).
+
+A call is sent once. When a trip fails, its calls may or may not have happened; whatever may not happen
+twice is guarded inside the script.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+
+from integration.domain.errors import StoreAwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import redis
+    from redis.connection import ConnectionInterface
+
+    Arg = str | int | bytes
+
+MOST_CALLS = 64
+MOST_BYTES = 512 * 1024
+PATIENCE_SECONDS = 0.4
+"""How long a call may have waited when a trip fails. With the time that a trip may take, a sender has its
+answer within two seconds."""
+IDLE_SECONDS = 0.05
+"""After this a connection is checked before it is used: the store may have been restarted. That takes longer,
+so a call after a restart that nobody noticed does not fail."""
+RUN_CALLS = 32
+RUN_BYTES = 8 * 1024
+"""Calls of one command share a run of the script, which costs as much as a small admission itself. A call
+larger than this gains nothing by it and would hold up the others."""
+
+# What a store says that cannot be written to just now. Anything else is our own mistake.
+_PASSING = (
+    "MISCONF",
+    "LOADING",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+)
+
+
+def as_ours(error: Exception) -> Exception:
+    """Return StoreAwayError for what passes with time, the error itself for what is our own mistake."""
+    if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
+        word = str(error).split(maxsplit=1)[0] if str(error) else ""
+        return StoreAwayError(word) if str(error).startswith(_PASSING) else error
+    return StoreAwayError(type(error).__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    command: str
+    args: tuple[Arg, ...]
+    size: int
+    asked_at: float
+    leads: bool = False
+    """Whether its caller makes the next trip."""
+    reply: Any = None
+    woken: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """A connection of redis-py and when it was used last (by the batcher's clock)."""
+
+    raw: ConnectionInterface
+    used_at: float = 0.0
+
+    def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        """Send commands at once. It connects first where it has to. Raise RedisError."""
+        packed = b"".join(map(hiredis.pack_command, commands))
+        self.raw.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Close it; the next command connects again."""
+        self.raw.disconnect()  # type: ignore[no-untyped-call]
+
+
+class ScriptBatcher:
+    """Runs a script's commands over a connection of its own.
+
+    `script` is its text and SHA-1. `header` gives what goes before the arguments of every run, and `read`
+    takes the reply of a run apart, into one reply per call. `answer_seconds` bounds a round trip.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        script: tuple[str, str],
+        header: Callable[[str], tuple[Arg, ...]],
+        read: Callable[[Any], list[Any]],
+        *,
+        answer_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._script = script
+        self._header = header
+        self._read = read
+        self._answer_seconds = answer_seconds
+        self._clock = clock
+        self._connection = _Connection(client.connection_pool.make_connection())
+        self._idle = True
+        self._waiting: deque[_Call] = deque()
+        self._lock = threading.Lock()
+
+    def call(self, command: str, args: tuple[Arg, ...]) -> Any:
+        """Run one command; return its reply.
+
+        Raise StoreAwayError when it cannot be done now, ResponseError for a mistake of ours.
+        """
+        call = _Call(command, args, _size(args), self._clock())
+        with self._lock:
+            if self._idle:
+                call.leads, self._idle = True, False
+            else:
+                call.woken.acquire()
+                self._waiting.append(call)
+        if not call.leads:
+            call.woken.acquire()  # released with the reply, or to lead
+        if call.leads:
+            self._lead(call)
+        if isinstance(call.reply, Exception):
+            raise call.reply
+        return call.reply
+
+    def _lead(self, first: _Call) -> None:
+        """Make one round trip with all who wait, and let the next one lead."""
+        calls = [first, *self._gathered(first.size)]
+        failed = True
+        try:
+            self._trip(calls)
+            failed = False
+        except (RedisError, OSError) as error:
+            for call in calls:
+                call.reply = as_ours(error)
+        except BaseException:
+            for call in calls:
+                call.reply = StoreAwayError("the trip was broken off")
+            raise
+        finally:
+            if failed:
+                # A reply that is still to come would be taken for that of another call.
+                self._connection.close()
+            self._hand_on(failed=failed)
+            for call in calls[1:]:
+                call.woken.release()
+
+    def _gathered(self, size: int) -> Iterator[_Call]:
+        with self._lock:
+            for _ in range(MOST_CALLS - 1):
+                if not self._waiting or size > MOST_BYTES:
+                    return
+                call = self._waiting.popleft()
+                size += call.size
+                yield call
+
+    def _hand_on(self, *, failed: bool) -> None:
+        with self._lock:
+            overdue = self._overdue() if failed else ()
+            if self._waiting:
+                leader = self._waiting.popleft()
+                leader.leads = True
+                leader.woken.release()
+            else:
+                self._idle = True
+        for call in overdue:
+            call.reply = StoreAwayError("others waited for the store in vain")
+            call.woken.release()
+
+    def _overdue(self) -> list[_Call]:
+        """Take those who have waited too long out of the queue."""
+        latest = self._clock() - PATIENCE_SECONDS
+        overdue = [call for call in self._waiting if call.asked_at < latest]
+        if overdue:
+            self._waiting = deque(call for call in self._waiting if call.asked_at >= latest)
+        return overdue
+
+    def _trip(self, calls: Sequence[_Call]) -> None:
+        ends_at = self._clock() + self._answer_seconds
+        runs = list(_runs(calls))
+        answers = self._ask(runs, ends_at)
+        unknown = [run for run, answer in zip(runs, answers, strict=True) if _is_unknown(answer)]
+        if unknown:
+            # The store does not have the script, so nothing of these has happened.
+            again = iter(self._ask(unknown, ends_at, load=True))
+            answers = [next(again) if _is_unknown(answer) else answer for answer in answers]
+        for run, answer in zip(runs, answers, strict=True):
+            replies = [answer] * len(run) if isinstance(answer, Exception) else self._read(answer)
+            for call, reply in zip(run, replies, strict=True):
+                call.reply = as_ours(reply) if isinstance(reply, Exception) else reply
+
+    def _ask(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
+        """Send runs of the script; return the reply of each, or the error that the store gave for it."""
+        text, sha = self._script
+        asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", text)] if load else []
+        for run in runs:
+            header = self._header(run[0].command)
+            args = [arg for call in run for arg in call.args]
+            asked.append(("EVALSHA", sha, 1, *header, len(run[0].args), *args))
+        self._check()
+        self._connection.send(asked)
+        answers = [self._answer(ends_at) for _ in asked]
+        self._connection.used_at = self._clock()
+        return answers[1:] if load else answers
+
+    def _answer(self, ends_at: float) -> Any:
+        left = max(0.001, ends_at - self._clock())
+        try:
+            return self._connection.raw.read_response(timeout=left)
+        except ResponseError as error:
+            return error
+
+    def _check(self) -> None:
+        """Close an idle connection that the store has closed, or on which something came unasked."""
+        connection = self._connection
+        if not connection.raw.is_connected or self._clock() - connection.used_at <= IDLE_SECONDS:
+            return
+        try:
+            usable = not connection.raw.can_read(0)
+        except (RedisError, OSError):
+            usable = False
+        if not usable:
+            connection.close()
+
+
+def _runs(calls: Sequence[_Call]) -> Iterator[list[_Call]]:
+    """Put small calls of the same command together; yield the calls of each run of the script."""
+    shared: dict[tuple[str, int], list[_Call]] = {}
+    for call in calls:
+        if call.size > RUN_BYTES:
+            yield [call]
+            continue
+        run = shared.setdefault((call.command, len(call.args)), [])
+        run.append(call)
+        if len(run) == RUN_CALLS:
+            yield shared.pop((call.command, len(call.args)))
+    yield from shared.values()
+
+
+def _is_unknown(answer: Any) -> bool:
+    return isinstance(answer, NoScriptError)
+
+
+def _size(args: tuple[Arg, ...]) -> int:
+    """Return the bytes of a call's arguments, of texts the characters."""
+    return sum(len(arg) for arg in args if not isinstance(arg, int))

@@ -1,0 +1,405 @@
+"""The ledger's intake: what follows from a delivery is stored here, all of it or nothing.
+
+`admit` answers only once the store has it (on disk, with `appendfsync always`). What was taken before
+contributes its old ids and changes nothing. Nothing here decides what an event means: that is `plan`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.delivery import Answer, Delivery, Event, delivery_id
+from integration.domain.errors import UnboundError
+from integration.domain.json_codec import read_json
+from integration.domain.recall import ENDS
+from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
+from integration.mapping.planner import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
+from integration.store.token_queue import wake_ups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from integration.domain.recall import CancelRequest, RecallRequest
+    from integration.store.client import Store
+    from integration.store.token_queue import WakeUp
+
+BODY_HASH_SECONDS = 600
+SHORT_BODY_BYTES = 400
+_RUN = re.compile(r"\d+|\ba{2,}\b")  # numbers, and the words in the shape of a text
+DAY_MS = 24 * 3600 * 1000
+# What grows old: recalls by the state they ended in, parked events, traces of wishes taken back, jobs.
+PURGED = (*ENDS, "parked", "fading", "jobs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How a source's events are remembered: for how long, and under which configuration."""
+
+    dedup_hours: float
+    raw_retention_days: int
+    config_digest: str
+
+    @property
+    def listed_days(self) -> int:
+        """For how many days a delivery is listed; the list holds nothing of a customer."""
+        return max(self.raw_retention_days, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """What an admission came to.
+
+    `again`: the whole delivery was taken before. `clash`: the idempotency key was used for something
+    else, and nothing was stored. `wake_ups`, `lookup`: the wake-ups to publish, and the source
+    whose lookups need one.
+    """
+
+    answer: Answer
+    again: bool
+    clash: bool
+    wake_ups: tuple[WakeUp, ...]
+    lookup: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Events that wait in the store, for a lookup or for a mended configuration, as they came."""
+
+    id: str
+    delivery: Delivery
+    events: tuple[Event, ...]
+    seen: tuple[str, ...]
+    tries: int = 0
+
+
+def digest_of(*parts: str | bytes) -> str:
+    """Give a short name for bytes that may be long or personal."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        hashed.update(len(text).to_bytes(8, "big") + text)
+    return hashed.hexdigest()
+
+
+def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
+    """Name each event for deduplication: by what the sender gives, else by the body's hash."""
+    body = None
+    keys = []
+    for index, event in enumerate(events):
+        if event.dedup_key is not None:
+            keys.append(digest_of(delivery.source, "key", event.dedup_key))
+            continue
+        body = body or digest_of(delivery.source, "body", delivery.body)
+        keys.append(digest_of(body, str(index)))
+    return tuple(keys)
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _wish_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
+    fields = {
+        "account": request.account,
+        "campaign": request.campaign_id,
+        "customer": request.customer_id,
+        "version": epoch_ms(request.version),
+    }
+    return {**fields, "route": request.route} if request.route else fields
+
+
+def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
+    """Give what the store keeps of a request; `more` is what is known of the event beside it.
+
+    What is as usual is left out: it is read anew in each run of the script.
+    """
+    fields = _wish_fields(request)
+    fields["what"] = "recall"
+    fields["score"] = epoch_ms(request.recall_date)
+    fields["date"], asked = iso_seconds(request.recall_date), iso_seconds(request.requested_date)
+    fields["telephone"] = request.recall_telephone
+    if asked != fields["date"]:
+        fields["asked"] = asked
+    if request.notes:
+        fields["notes"] = "\n".join(request.notes)
+    return {**fields, **more}
+
+
+def _event_json(event: Event, seen: str, place: int) -> str:
+    occurred = None if event.occurred_at is None else epoch_ms(event.occurred_at)
+    return _dumps(
+        {
+            "data": event.data,
+            "dedup_key": event.dedup_key,
+            "occurred_at": occurred,
+            "lookup_id": event.lookup_id,
+            "record_id": event.record_id,
+            "place": place,
+            "seen": seen,
+        }
+    )
+
+
+def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
+    """Return why an event is parked, and the group of those that are for the same reason.
+
+    Lengths and numbers make no other group: `found` describes, and some values by length or shape.
+    """
+    alike = _RUN.sub(lambda run: "a" if run[0][0] == "a" else "#", parked.found)
+    about = [delivery.source, parked.route or "", parked.field, alike, parked.allowed]
+    told = {
+        "account": parked.account or "",
+        "route": parked.route or "",
+        "field": parked.field,
+        "found": parked.found,
+        "allowed": parked.allowed,
+    }
+    return {**told, "group": digest_of(*about)[:16], "about": _dumps(about)}
+
+
+def _known(event: Event | None, place: int) -> dict[str, Any]:
+    record = event.record_id if event else None
+    return {"place": place, "record": record} if record else {"place": place}
+
+
+def _fields(outcome: Outcome, delivery: Delivery, seen: str, place: int = 0) -> dict[str, Any]:
+    match outcome:
+        case RecallWanted():
+            return _recall_fields(outcome.request, **_known(outcome.event, place))
+        case Expired():
+            fields = _recall_fields(outcome.request, **_known(outcome.event, place))
+            return {**fields, "state": "expired", "reason": outcome.reason}
+        case CancelWanted():
+            return {"what": "cancel", **_wish_fields(outcome.request)}
+        case Parked():
+            event = _event_json(outcome.event, seen, place)
+            return {"what": "parked", "event": event, **_reason(outcome, delivery)}
+        case Pending():
+            event = _event_json(outcome.event, seen, place)
+            return {"what": "pending", "event": event}
+        case Ignored():
+            return {"what": "ignored"}
+
+
+def _answer(line: str) -> Answer:
+    delivery, recalls, ignored, parked, pending, cancelled, too_late = line.split(";")
+
+    def ids(text: str) -> tuple[str, ...]:
+        return tuple(part for part in text.split(",") if part)
+
+    return Answer(
+        delivery=delivery,
+        recalls=ids(recalls),
+        ignored=int(ignored),
+        parked=int(parked),
+        pending=int(pending),
+        cancelled=ids(cancelled),
+        too_late=ids(too_late),
+    )
+
+
+def _admitted(reply: Sequence[Any]) -> Admitted:
+    what, line, wake_ups, lookup = reply
+    if what == "unbound":
+        raise UnboundError("an account of the configuration is not bound to its lane yet")
+    return Admitted(
+        answer=_answer(line) if line else Answer(delivery=""),
+        again=what == "again",
+        clash=what == "clash",
+        wake_ups=wake_ups_of(wake_ups),
+        lookup=lookup or None,
+    )
+
+
+def admission_args(
+    delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, raw: bytes
+) -> tuple[bytes, bytes, bytes]:
+    """Return the arguments of the script's `admit` for a delivery."""
+    told = [outcome.event or Event(data=None) for outcome in outcomes]
+    seen = event_keys(delivery, told)
+    events = []
+    shortest = keeping.dedup_hours * 3600
+    for place, (outcome, event, key) in enumerate(zip(outcomes, told, seen, strict=True)):
+        seconds = keeping.dedup_hours * 3600
+        if event.dedup_key is None:
+            seconds = min(seconds, BODY_HASH_SECONDS)
+        shortest = min(shortest, seconds)
+        fields = _fields(outcome, delivery, key, place)
+        events.append({**fields, "k": key, "ttl": max(1, round(seconds * 1000))})
+    whole = _whole(delivery, keeping, events)
+    whole["key"] = digest_of(delivery.source, *seen)
+    whole["ttl"] = max(1, round(shortest * 1000))
+    if any(isinstance(outcome, Ignored) for outcome in outcomes):
+        whole["silent"] = delivery_id(whole["key"][:16])
+    whole["listed"] = keeping.listed_days * DAY_MS
+    return orjson.dumps(whole), _packed(raw), _headers(delivery)
+
+
+def _packed(raw: bytes) -> bytes:
+    """Give a body in zlib's form; packing a short one costs more time than it saves room."""
+    return zlib.compress(raw, 1 if len(raw) > SHORT_BODY_BYTES else 0) if raw else b""
+
+
+def _headers(delivery: Delivery) -> bytes:
+    return orjson.dumps(dict(delivery.headers))
+
+
+def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "source": delivery.source,
+        "received": delivery.received_at.isoformat(),
+        "proof": delivery.proof,
+        "digest": keeping.config_digest,
+        "suffix": secrets.token_hex(2),
+        "raw_ms": keeping.raw_retention_days * DAY_MS,
+        "events": list(events),
+    }
+
+
+class Ledger:
+    """The intake of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def admit(
+        self, delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, *, raw: bytes = b""
+    ) -> Admitted:
+        """Store what follows from a delivery. `raw` is the body as it may be kept.
+
+        Raises StoreAwayError: nothing or all of it is stored, and the same again is safe. Raises
+        UnboundError: an account of it has no lane yet, and nothing is stored.
+        """
+        return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, keeping, raw)))
+
+    def admit_one(
+        self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
+    ) -> Admitted:
+        """Store one recall that was asked for directly. `key` makes the same request the same recall.
+
+        `expired` is the reason why it ends at once. With a key that was used for another fingerprint
+        the result is a clash, and nothing is stored.
+        """
+        delivery = delivery_id(secrets.token_hex(8))
+        event = {**_recall_fields(request), "k": key, "ttl": 168 * 3600 * 1000}
+        if expired is not None:
+            event |= {"state": "expired", "reason": expired}
+        if key:
+            event["fingerprint"] = fingerprint
+        whole = {
+            "id": delivery,
+            "source": request.source,
+            "received": iso_seconds(datetime.now(UTC)),
+            "digest": "",
+            "suffix": secrets.token_hex(2),
+            "raw_ms": 0,
+            "key": "",
+            "ttl": 1,
+            "events": [event],
+        }
+        return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
+
+    def resolve(
+        self, kept: Kept, outcomes: Sequence[Outcome], keeping: Keeping, *, parked: bool
+    ) -> Admitted | None:
+        """Put what kept events turned out to be in the place where they waited.
+
+        None: somebody else has done so meanwhile.
+        """
+        ttl = max(1, round(keeping.dedup_hours * 3600 * 1000))
+        events = [
+            {**_fields(outcome, kept.delivery, seen, event.place), "k": seen, "ttl": ttl}
+            for outcome, event, seen in zip(outcomes, kept.events, kept.seen, strict=True)
+        ]
+        whole = _whole(kept.delivery, keeping, events)
+        where = {"parked" if parked else "lookup": kept.id}
+        words = (orjson.dumps(whole), orjson.dumps(where), _headers(kept.delivery))
+        reply = self._store.call("resolve", *words)
+        return None if reply[0] == "gone" else _admitted(reply)
+
+    def repark(self, kept: Kept, parked: Parked) -> None:
+        """Tell of a parked event why it cannot be mapped now. Raises StoreAwayError."""
+        self._store.call("repark", orjson.dumps(_reason(parked, kept.delivery)), kept.id)
+
+    def take_lookups(self, source: str, *, most_events: int = 100, lease_seconds: float = 60) -> list[Kept]:
+        """Take deliveries that wait for a lookup, at most about `most_events` events of them.
+
+        They come back by themselves after the lease, so a worker that dies loses none.
+        """
+        replies = self._store.call("take_lookups", source, most_events, round(lease_seconds * 1000))
+        return [_kept_lookup(read_json(text)) for text in replies]
+
+    def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
+        """Let a lookup wait; `reason` is for the operator."""
+        self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
+
+    def due_lookups(self, sources: Iterable[str]) -> set[str]:
+        """Tell which of these sources have lookups whose time has come."""
+        names, now = list(sources), self._store.now_ms()
+
+        def queue(pipe: Any) -> None:
+            for source in names:
+                pipe.zcount(self._store.key(f"lookups:{source}"), "-inf", now)
+
+        return {source for source, due in zip(names, self._store.pipelined(queue), strict=True) if due}
+
+    def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
+        """Remove what is older than `before`, at most `limit`; gives how many went.
+
+        The kinds, each of which may have a moment of its own, are PURGED.
+        """
+        moments = before if isinstance(before, Mapping) else dict.fromkeys(PURGED, before)
+        told = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}
+        return int(self._store.call("purge", orjson.dumps(told), limit))
+
+
+def _event(fields: Mapping[str, Any]) -> Event:
+    occurred = fields["occurred_at"]
+    return Event(
+        data=fields["data"],
+        dedup_key=fields["dedup_key"],
+        occurred_at=None if occurred is None else from_epoch_ms(occurred),
+        lookup_id=fields["lookup_id"],
+        record_id=fields.get("record_id"),
+        place=fields.get("place", 0),
+    )
+
+
+def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> Kept:
+    delivery = Delivery(
+        id=record["delivery"],
+        source=record["source"],
+        method="POST",
+        url="",
+        headers=read_json(record["headers"]),
+        body=b"",
+        received_at=from_iso(record["received"]),
+        proof=record.get("proof", ""),
+    )
+    return Kept(
+        id=id_,
+        delivery=delivery,
+        events=tuple(_event(event) for event in events),
+        seen=tuple(event["seen"] for event in events),
+        tries=int(record.get("tries", 0)),
+    )
+
+
+def _kept_lookup(record: Mapping[str, str]) -> Kept:
+    return _kept(record["id"], record, read_json(record["events"]))
+
+
+def kept_parked(record: Mapping[str, str]) -> Kept:
+    """Read a parked event back, as `Parking` gave it."""
+    event = read_json(record["event"])
+    return _kept(record["id"], record, [event])

@@ -1,0 +1,287 @@
+"""Deliveries as they came: those that were taken and those that were not, newest first.
+
+What was taken is listed by admission itself; what was refused is written here, in batches and without its
+body. Per source the latest are kept, for as long as raw bodies are and a day at least.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.errors import UnknownError
+from integration.domain.json_codec import read_json
+from integration.domain.rejection import Refused
+from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from integration.store.client import Store
+
+REFUSED_KEPT = 1000
+CHUNK = 200
+MOST_LOOKED_AT = 5000
+_COUNTS = ("recalls", "ignored", "parked", "pending", "cancelled", "too_late")
+RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "refused")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One line of the list. `at` is aware, UTC; `delivery` is None for a refused one, `refused` for others.
+
+    `place` names the line in its list, for the page's cursor and for a refused one's address.
+    """
+
+    place: str
+    at: datetime
+    source: str
+    delivery: str | None
+    again: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    refused: Refused | None = None
+
+    def came_to(self, result: str) -> bool:
+        """Tell whether one of RESULTS fits."""
+        if result == "refused":
+            return self.refused is not None
+        if result == "again":
+            return self.again
+        return self.refused is None and not self.again and self.counts.get(result, 0) > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A page of the list; `next` is the cursor of what is older, None at the end.
+
+    `looked_back_to` is set when the page ended because enough was looked through, not because it is full.
+    """
+
+    items: tuple[Arrival, ...]
+    next: str | None
+    looked_back_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptDelivery:
+    """A delivery as it is kept: its body, its headers without secrets, and what its events became.
+
+    Of `became` each is a recall's or parked event's id, `ignored`, `pending` or `cancel`.
+    """
+
+    id: str
+    source: str
+    received_at: datetime
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    became: tuple[str, ...]
+
+
+class Arrivals:
+    """The list of deliveries of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def refuse(self, batch: Sequence[Refused], *, days: int) -> None:
+        """List deliveries that were refused, for so many days. Raises StoreAwayError."""
+
+        def queue(pipe: Any) -> None:
+            for one in batch:
+                pipe.xadd(
+                    self._refused(one.source), {"doc": _doc(one)}, maxlen=REFUSED_KEPT, approximate=True
+                )
+            for source in {one.source for one in batch}:
+                pipe.expire(self._refused(source), days * 24 * 3600)
+
+        self._store.pipelined(queue)
+
+    def page(
+        self,
+        sources: Iterable[str],
+        *,
+        result: str | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Arrived:
+        """Give deliveries of these sources, newest first.
+
+        `result` is one of RESULTS. A page ends early when MOST_LOOKED_AT were looked through. Raises
+        StoreAwayError, ValueError for a cursor that is none.
+        """
+        found: list[Arrival] = []
+        looked_at = 0
+        last: Arrival | None = None
+        for arrival in self._newest_first(list(sources), result, until, cursor):
+            if len(found) == limit:
+                return Arrived(items=tuple(found), next=found[-1].place)
+            if looked_at == MOST_LOOKED_AT and last is not None:
+                return Arrived(items=tuple(found), next=last.place, looked_back_to=last.at)
+            looked_at, last = looked_at + 1, arrival
+            if result is None or arrival.came_to(result):
+                found.append(arrival)
+        return Arrived(items=tuple(found), next=None)
+
+    def refusal(self, place: str) -> Arrival:
+        """Give one refused delivery by its place. Raises UnknownError, StoreAwayError."""
+        try:
+            at, stream = _read_place(place)
+        except ValueError:
+            raise UnknownError("no such delivery") from None
+        key, wanted = self._store.key(stream), f"{at[0]}-{at[1]}"
+        rows = self._store.guarded(lambda: self._store.client.xrange(key, wanted, wanted))
+        if not rows or not stream.startswith("refused:"):
+            raise UnknownError("no such delivery")
+        return _arrival(stream, *rows[0])
+
+    def delivery(self, delivery_id: str) -> KeptDelivery:
+        """Give a delivery whose body is still kept. Raises UnknownError, StoreAwayError."""
+        key = self._store.key(f"delivery:{delivery_id}")
+        record = self._store.guarded(lambda: self._store.client.hgetall(key))
+        if not record:
+            raise UnknownError("no such delivery, or its body is no longer kept")
+        return KeptDelivery(
+            id=delivery_id,
+            source=record["source"],
+            received_at=from_iso(record["received"]),
+            headers=read_json(record["headers"]),
+            body=zlib.decompress(record["body"].encode("utf-8", "surrogateescape")),
+            became=tuple(word for word in record.get("became", "").split(",") if word),
+        )
+
+    def kept_of(self, source: str, *, limit: int) -> list[KeptDelivery]:
+        """Give the latest deliveries of a source whose bodies are still kept, newest first."""
+        found: list[KeptDelivery] = []
+        page = self.page([source], limit=limit * 2)
+        for arrival in page.items:
+            if arrival.delivery is None or arrival.again or len(found) == limit:
+                continue
+            try:
+                found.append(self.delivery(arrival.delivery))
+            except UnknownError:
+                continue
+        return found
+
+    def trim(self, sources: Iterable[str], *, before: datetime) -> None:
+        """Take what came before a moment off the lists. Raises StoreAwayError."""
+        oldest = str(epoch_ms(before))
+
+        def queue(pipe: Any) -> None:
+            for source in sources:
+                for stream in _streams(source):
+                    pipe.xtrim(self._store.key(stream), minid=oldest, approximate=True)
+
+        self._store.pipelined(queue)
+
+    def _refused(self, source: str) -> str:
+        return self._store.key(f"refused:{source}")
+
+    def _newest_first(
+        self, sources: Sequence[str], result: str | None, until: datetime | None, cursor: str | None
+    ) -> Iterator[Arrival]:
+        kinds = (
+            ("refused",)
+            if result == "refused"
+            else ("arrivals", "refused")
+            if result is None
+            else ("arrivals",)
+        )
+        streams = [f"{kind}:{source}" for source in sources for kind in kinds]
+        below = None if cursor is None else _read_place(cursor)
+        top = "+" if until is None else str(epoch_ms(until))
+        rows = [self._rows(stream, top, below) for stream in streams]
+        yield from heapq.merge(*rows, key=_order, reverse=True)
+
+    def _rows(self, stream: str, top: str, below: _Place | None) -> Iterator[Arrival]:
+        highest = top
+        if below is not None:
+            (ms, seq), name = below
+            # Two lists may hold the same moment; their names settle which line comes first.
+            highest = f"{ms}-{seq}" if stream < name else f"({ms}-{seq}"
+        while True:
+            found = self._chunk(stream, highest)
+            for place, fields in found:
+                yield _arrival(stream, place, fields)
+            if len(found) < CHUNK:
+                return
+            highest = f"({found[-1][0]}"
+
+    def _chunk(self, stream: str, highest: str) -> list[tuple[str, dict[str, str]]]:
+        key = self._store.key(stream)
+        return list(self._store.guarded(lambda: self._store.client.xrevrange(key, highest, "-", count=CHUNK)))
+
+
+_Place = tuple[tuple[int, int], str]
+
+
+def _streams(source: str) -> tuple[str, str]:
+    return f"arrivals:{source}", f"refused:{source}"
+
+
+def _read_place(place: str) -> _Place:
+    at, _, stream = place.partition(".")
+    ms, _, seq = at.partition("-")
+    if not stream.startswith(("arrivals:", "refused:")):
+        raise ValueError("not a place in a list")
+    return (int(ms), int(seq)), stream
+
+
+def _order(arrival: Arrival) -> _Place:
+    return _read_place(arrival.place)
+
+
+def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> Arrival:
+    kind, _, source = stream.partition(":")
+    moment = from_epoch_ms(at.partition("-")[0])
+    place = f"{at}.{stream}"
+    if kind == "refused":
+        refused = _read_doc(source, fields["doc"])
+        return Arrival(place=place, at=refused.at, source=source, delivery=None, refused=refused)
+    what, *numbers = fields["w"].split(";")
+    counts = dict(zip(_COUNTS, map(int, numbers), strict=True))
+    return Arrival(
+        place=place, at=moment, source=source, delivery=fields["d"], again=what == "again", counts=counts
+    )
+
+
+def _doc(one: Refused) -> bytes:
+    told = {
+        "at": iso_milliseconds(one.at),
+        "status": one.status,
+        "method": one.method,
+        "size": one.size,
+        "type": one.content_type,
+        "headers": one.headers,
+        "sender": one.sender,
+        "check": one.check,
+        "why": one.why,
+        "findings": [[cause, dict(facts)] for cause, facts in one.findings],
+        "proved": one.proved,
+        "more": one.more,
+    }
+    return orjson.dumps(told)
+
+
+def _read_doc(source: str, text: str) -> Refused:
+    doc: dict[str, Any] = read_json(text)
+    return Refused(
+        at=from_iso(doc["at"]),
+        source=source,
+        status=doc["status"],
+        method=doc["method"],
+        size=doc["size"],
+        content_type=doc["type"],
+        headers=tuple(doc["headers"]),
+        sender=doc["sender"],
+        check=doc["check"],
+        why=doc["why"],
+        findings=tuple((cause, facts) for cause, facts in doc["findings"]),
+        proved=doc["proved"],
+        more=doc["more"],
+    )

@@ -1,0 +1,194 @@
+"""Is this store safe? What a Valkey or Redis server says about itself, and what speaks against it.
+
+Asks only, and changes nothing on the server. What a server will not say counts against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from integration.domain.errors import StoreAwayError, StoreUnsafeError
+
+if TYPE_CHECKING:
+    import redis
+
+OLDEST = (6, 2)
+
+_SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What is known of a store, and what is wrong with it.
+
+    Facts are None where the server would not say. `version` is its own, `speaks` the version of Redis
+    that it says it can do. `faults` are refused always, `risks` unless loss is accepted.
+    """
+
+    name: str
+    version: str | None
+    speaks: tuple[int, ...] | None
+    role: str | None
+    aof: bool | None
+    fsync: str | None
+    fsync_pauses: bool | None
+    eviction: str | None
+    faults: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that is wrong, the worst first, in plain words."""
+        return self.faults + self.risks
+
+    def __str__(self) -> str:
+        """Give the facts as one line."""
+        told = {True: "on", False: "off", None: "unknown"}
+        return (
+            f"{self.name} {self.version or 'of unknown version'}, AOF {told[self.aof]}, "
+            f"fsync {self.fsync or 'unknown'}, eviction {self.eviction or 'unknown'}, "
+            f"role {self.role or 'unknown'}"
+        )
+
+
+def inspect(client: redis.Redis) -> StoreReport:
+    """Ask a store about itself. Raises StoreAwayError when it does not answer or lets nobody in."""
+    try:
+        info = _info(client)
+        config = _config(client)
+    except AuthenticationError as error:
+        raise StoreAwayError("the store refuses this user or password") from error
+    except BusyLoadingError as error:
+        raise StoreAwayError("the store is still loading its data") from error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise StoreAwayError(f"the store does not answer ({type(error).__name__})") from error
+    return _judged(info, config)
+
+
+def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
+    """Give the report of a store that is good enough; `accept_loss` lets its risks pass, never its faults.
+
+    Raises StoreUnsafeError naming every problem at once, or StoreAwayError.
+    """
+    report = inspect(client)
+    refused = report.faults if accept_loss else report.problems
+    if refused:
+        hint = "" if report.faults else "\nTo run on it all the same, set [store] accept_loss = true"
+        raise StoreUnsafeError(
+            "\n".join(("the store is refused:", *(f"- {words}" for words in refused))) + hint
+        )
+    return report
+
+
+# --- asking -----------------------------------------------------------------------------------
+
+
+def _info(client: redis.Redis) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for section in ("server", "persistence", "memory", "replication"):
+        try:
+            facts |= client.info(section)
+        except (RedisConnectionError, RedisTimeoutError):
+            raise
+        except RedisError:
+            continue
+    return facts
+
+
+def _config(client: redis.Redis) -> dict[str, str] | None:
+    """Give the settings that matter, or None where the server does not let us ask."""
+    answer: dict[str, str] = {}
+    for name in _SETTINGS:
+        try:
+            found = client.config_get(name)
+        except (RedisConnectionError, RedisTimeoutError):
+            raise
+        except (ResponseError, RedisError):
+            # A user without the right gets NOPERM, a managed host answers "unknown command".
+            return None
+        answer |= {_text(key): _text(value) for key, value in found.items()}
+    return answer
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+# --- judging ----------------------------------------------------------------------------------
+
+
+def _judged(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
+    asked = config or {}
+    facts: dict[str, Any] = {
+        "name": _name(info),
+        "version": _optional_text(info.get("valkey_version") or info.get("redis_version")),
+        "speaks": _version(_optional_text(info.get("redis_version"))),
+        "role": _optional_text(info.get("role")),
+        "aof": _aof(asked, info),
+        "fsync": asked.get("appendfsync"),
+        "fsync_pauses": _yes(asked.get("no-appendfsync-on-rewrite")),
+        "eviction": asked.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
+    }
+    plain = StoreReport(**facts)
+    return StoreReport(**facts, faults=_faults(plain), risks=_risks(plain))
+
+
+def _name(info: dict[str, Any]) -> str:
+    # Valkey calls itself so in server_name and keeps redis_version for old clients; Redis has no server_name.
+    if "valkey_version" in info:
+        return "Valkey"
+    return _text(info.get("server_name") or "Redis")
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _version(text: str | None) -> tuple[int, ...] | None:
+    parts = [] if text is None else text.split(".")
+    return tuple(int(part) for part in parts if part.isdecimal()) or None
+
+
+def _yes(text: str | None) -> bool | None:
+    return None if text is None else text == "yes"
+
+
+def _aof(config: dict[str, str], info: dict[str, Any]) -> bool | None:
+    if "appendonly" in config:
+        return config["appendonly"] == "yes"
+    if "aof_enabled" in info:
+        return _text(info["aof_enabled"]) == "1"
+    return None
+
+
+def _faults(report: StoreReport) -> tuple[str, ...]:
+    faults = []
+    oldest = ".".join(map(str, OLDEST))
+    if report.speaks is None:
+        faults.append(f"version: the server does not say its own; allowed: {oldest} or later")
+    elif report.speaks < OLDEST:
+        faults.append(f"version: found {report.version}; allowed: {oldest} or later")
+    if report.role not in {None, "master"}:
+        faults.append(f"role: found a replica ({report.role}); allowed: the primary, which can be written to")
+    return tuple(faults)
+
+
+def _risks(report: StoreReport) -> tuple[str, ...]:
+    aof = None if report.aof is None else {True: "yes", False: "no"}[report.aof]
+    pauses = None if report.fsync_pauses is None else {True: "yes", False: "no"}[report.fsync_pauses]
+    rows = (
+        ("appendonly", aof, "yes", "a restart forgets what was acknowledged"),
+        ("appendfsync", report.fsync, "always", "a power cut takes what was acknowledged last"),
+        ("no-appendfsync-on-rewrite", pauses, "no", "while the log is rewritten nothing is synced"),
+        ("maxmemory-policy", report.eviction, "noeviction", "a full store throws recalls away"),
+    )
+    return tuple(
+        f"{setting}: found {found or 'a server that does not say'}; allowed: {allowed} (else {why})"
+        for setting, found, allowed, why in rows
+        if found != allowed
+    )

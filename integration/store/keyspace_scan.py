@@ -1,0 +1,114 @@
+"""All that a store holds, key by key, as texts: for looking through the whole of it.
+
+It is read in chunks, so that no command holds the store up for long.
+"""
+
+from __future__ import annotations
+
+import zlib
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from integration.store.client import Store
+
+CHUNK: Final = 500
+# Small hashes of which there may be millions: read many at once.
+_SMALL: Final = ("recall", "delivery", "parked", "lookup", "job")
+# What of a recall is its customer's, or may repeat it.
+_RECALL: Final = (
+    *("customer", "telephone", "record", "attempts", "answer", "reason", "changes", "notes"),
+    "doc",
+)
+_READ: Final = {"hash": "hgetall", "string": "get"}
+
+
+class Content:
+    """The content of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._client: Any = store.client
+
+    def keys(self, pattern: str, told: Callable[[int], None]) -> Iterator[list[str]]:
+        """Give the names of keys, some at a time; `told` is called with how many have been given."""
+        cursor, seen, before = 0, 0, len(self._store.key(""))
+        while True:
+            cursor, keys = self._scan(cursor, pattern)
+            seen += len(keys)
+            told(seen)
+            # A scan may give a key twice.
+            yield [key[before:] for key in dict.fromkeys(keys)]
+            if cursor == 0:
+                return
+
+    def _scan(self, cursor: int, pattern: str) -> tuple[int, list[str]]:
+        match = self._store.key(pattern)
+        found: tuple[int, list[str]] = self._store.guarded(
+            lambda: self._client.scan(cursor, match=match, count=CHUNK)
+        )
+        return found
+
+    def many(self, command: str, keys: Sequence[str]) -> list[Any]:
+        """Run one reading command on each of some keys, in one round trip."""
+
+        def queue(pipe: Any) -> None:
+            for key in keys:
+                getattr(pipe, command)(self._store.key(key))
+
+        return self._store.pipelined(queue)
+
+    def texts(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
+        """Give each of some keys with the texts that it holds."""
+        kinds = dict(zip(keys, self.many("type", keys), strict=True))
+        for kind, command in _READ.items():
+            some = [key for key in keys if kinds.get(key) == kind and (kind == "string" or _is_small(key))]
+            for key, held in zip(some, self.many(command, some), strict=True):
+                yield key, _held_texts(key, held)
+                del kinds[key]
+        for key, kind in kinds.items():
+            yield key, self._large(kind, self._store.key(key))
+
+    def _large(self, kind: str, key: str) -> Iterator[str]:
+        """Give the texts of something that may be large, many in one."""
+        members: Iterator[str] = iter(())
+        match kind:
+            case "hash":
+                pairs = self._client.hscan_iter(key, count=CHUNK)
+                members = (text for pair in pairs for text in pair)
+            case "zset":
+                members = (member for member, _ in self._client.zscan_iter(key, count=CHUNK))
+            case "set":
+                members = self._client.sscan_iter(key, count=CHUNK)
+            case "stream":
+                entries = self._client.xrange(key)
+                members = (text for _, fields in entries for pair in fields.items() for text in pair)
+        while some := list(islice(members, CHUNK)):
+            yield _joined(some)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Put texts together; what parts them, and what parts the pieces of one, is in no number and no word."""
+    return "|".join(texts).replace("\0", "|")
+
+
+def _is_small(key: str) -> bool:
+    return key.partition(":")[0] in _SMALL
+
+
+def _held_texts(key: str, held: Any) -> Iterator[str]:
+    if not isinstance(held, dict):
+        yield held or ""
+    elif key.startswith("recall:"):
+        yield _joined(held[name] for name in _RECALL if name in held)
+    else:
+        yield _joined(value for name, value in held.items() if name != "body")
+        yield body_of(held).decode("utf-8", "replace")
+
+
+def body_of(record: Mapping[str, str]) -> bytes:
+    """Give the body of a delivery as it came; it is kept packed."""
+    packed = record.get("body")
+    return zlib.decompress(packed.encode("utf-8", "surrogateescape")) if packed else b""

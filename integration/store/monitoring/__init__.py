@@ -1,0 +1,1 @@
+"""Records about the installation itself: counters, time series, processes, alerts."""

@@ -1,0 +1,87 @@
+"""What is known of each source's sender: when it was last heard, whether it is refused, how the day went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.domain.timestamps import epoch_seconds, from_epoch_ms, from_epoch_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from integration.store.client import Store
+
+HOURS: Final = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """When a source was heard last; all moments aware, UTC, and None when it never was.
+
+    `taken`: its latest delivery that was taken, or known already. `refused`: the latest that was not
+    verified or not readable. `refusing_since`: since then nothing but such came, `refusals` of them.
+    """
+
+    taken: datetime | None = None
+    refused: datetime | None = None
+    refusing_since: datetime | None = None
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """Deliveries of a source in the hour that begins at `at` (aware, UTC)."""
+
+    at: datetime
+    taken: int
+    refused: int
+
+
+class Senders:
+    """The senders of a store, by the names of their sources."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def heard(self, names: Iterable[str]) -> dict[str, Heard]:
+        """Tell when these sources were heard last, in one round trip. Raises StoreAwayError."""
+        wanted = list(names)
+        found = self._store.hashes(f"source:{name}" for name in wanted)
+        return {name: _heard(fields) for name, fields in zip(wanted, found, strict=True)}
+
+    def day(self, names: Iterable[str], now: datetime) -> dict[str, list[Hour]]:
+        """Give the last 24 hours of these sources, oldest first, the one that runs last; one round trip.
+
+        Raises StoreAwayError.
+        """
+        wanted = list(names)
+        last = int(epoch_seconds(now)) // 3600
+        hours = range(last - HOURS + 1, last + 1)
+        fields = [f"{what}:{name}" for name in wanted for what in ("taken", "refused")]
+
+        def queue(pipe: Any) -> None:
+            for hour in hours:
+                pipe.hmget(self._store.key(f"heard:{hour}"), fields)
+
+        rows = self._store.pipelined(queue) if fields else []
+        found: dict[str, list[Hour]] = {name: [] for name in wanted}
+        for hour, row in zip(hours, rows, strict=False):
+            at = from_epoch_seconds(hour * 3600)
+            for index, name in enumerate(wanted):
+                taken, refused = (int(value or 0) for value in row[2 * index : 2 * index + 2])
+                found[name].append(Hour(at=at, taken=taken, refused=refused))
+        return found
+
+
+def _heard(fields: Mapping[str, str]) -> Heard:
+    def moment(name: str) -> datetime | None:
+        return from_epoch_ms(fields[name]) if fields.get(name) else None
+
+    return Heard(
+        taken=moment("taken"),
+        refused=moment("refused"),
+        refusing_since=moment("refusing"),
+        refusals=int(fields.get("refusals") or 0),
+    )

@@ -1,0 +1,174 @@
+"""Recalls as the store holds them: one, a page of many, retry and cancel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.errors import ConflictError, UnknownError
+from integration.domain.json_codec import read_json
+from integration.domain.recall import Attempt, Change, Recall, State
+from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
+from integration.store.search import Search
+from integration.store.token_queue import wake_ups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from integration.domain.recall import Filter
+    from integration.store.client import Store
+    from integration.store.token_queue import WakeUp
+
+CHUNK = 200
+
+
+def _attempt(line: str) -> Attempt:
+    fields = read_json(line)
+    return Attempt(
+        started_at=from_epoch_ms(fields["started_at"]),
+        seconds=fields.get("seconds") or 0.0,
+        http_status=fields.get("http_status"),
+        code=fields.get("code"),
+        msg=fields.get("msg"),
+        outcome=fields["outcome"],
+        recall_date=from_iso(fields["date"]) if "date" in fields else None,
+        reason=fields.get("reason"),
+        next_at=from_epoch_ms(fields["next"]) if "next" in fields else None,
+    )
+
+
+def attempt_line(attempt: Attempt) -> str:
+    """Encode an attempt as the ledger keeps it: one line of JSON."""
+    told: dict[str, Any] = {
+        "started_at": epoch_ms(attempt.started_at),
+        "seconds": round(attempt.seconds, 4),
+        "http_status": attempt.http_status,
+        "code": attempt.code,
+        "msg": attempt.msg,
+        "outcome": attempt.outcome,
+    }
+    if attempt.recall_date is not None:
+        told["date"] = iso_seconds(attempt.recall_date)
+    if attempt.reason is not None:
+        told["reason"] = attempt.reason
+    if attempt.next_at is not None:
+        told["next"] = epoch_ms(attempt.next_at)
+    return orjson.dumps(told).decode()
+
+
+def _attempts(record: Mapping[str, str]) -> tuple[Attempt, ...]:
+    attempts = [_attempt(line) for line in record.get("attempts", "").split("\n") if line]
+    if attempts and "answer" in record:
+        attempts[-1] = replace(attempts[-1], answer=record["answer"])
+    return tuple(attempts)
+
+
+def _change(line: str) -> Change:
+    at, state, reason = line.split("\t", 2)
+    return Change(at=from_epoch_ms(at), state=State(state), reason=reason)
+
+
+def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
+    """Make a recall of its hash in the store."""
+    return Recall(
+        id=recall_id,
+        state=State(record["state"]),
+        account=record["account"],
+        campaign_id=record["campaign"],
+        customer_id=record["customer"],
+        recall_telephone=record["telephone"],
+        recall_date=from_iso(record["date"]),
+        requested_date=from_iso(record["asked"]),
+        source=record["source"],
+        route=record.get("route"),
+        created_at=from_epoch_ms(record["created"]),
+        attempts=_attempts(record),
+        history=tuple(_change(line) for line in record["changes"].split("\n") if line),
+        reason=record.get("reason") or None,
+        delivery=record.get("delivery"),
+        place=int(record.get("place", 0)),
+        record=record.get("record"),
+        proof=record.get("proof"),
+        digest=record.get("digest"),
+        notes=tuple(record["notes"].split("\n")) if "notes" in record else (),
+    )
+
+
+class Recalls:
+    """The recalls of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.search = Search(store)
+
+    def get(self, recall_id: str) -> Recall:
+        """Give one recall. Raises UnknownError."""
+        record = self._store.guarded(
+            lambda: self._store.client.hgetall(self._store.key(f"recall:{recall_id}"))
+        )
+        if not record:
+            raise UnknownError("no such recall")
+        return read_recall(recall_id, record)
+
+    def page(
+        self,
+        which: Filter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        budget_seconds: float | None = None,
+    ) -> tuple[list[Recall], str | None]:
+        """Give recalls, newest first, and the cursor of the next page; None at the end.
+
+        With a budget a page may have fewer than `limit` and still a next one.
+        """
+        # One more than asked for tells whether there is a next page.
+        found = self.search.find(which, limit=limit + 1, cursor=cursor, budget_seconds=budget_seconds)
+        recalls = self.read(found.ids[:limit])
+        return recalls, found.ids[limit - 1] if len(found.ids) > limit else found.next
+
+    def every(self, which: Filter) -> Iterator[Recall]:
+        """Go through recalls, newest first, without holding them all."""
+        ids = self.search.every(which)
+        while some := list(islice(ids, CHUNK)):
+            yield from self.read(some)
+
+    def read(self, ids: Sequence[str]) -> list[Recall]:
+        """Give the recalls of these ids that there are, in their order."""
+        records = self._store.hashes(f"recall:{recall_id}" for recall_id in ids)
+        return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
+
+    def ahead_of(self, recall_id: str, lane: str) -> int | None:
+        """Tell how many recalls of its lane's queue go before one; None when it is not in the queue."""
+        rank = self._store.guarded(
+            lambda: self._store.client.zrank(self._store.key(f"lane:{lane}:queue"), recall_id)
+        )
+        return None if rank is None else int(rank)
+
+    def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[WakeUp, ...]:
+        """Queue a dead or expired recall again; return the wake-ups to publish.
+
+        Raises UnknownError, and ConflictError when its state does not allow it or a newer request of
+        the same customer is known.
+        """
+        new_date = "" if date is None else iso_seconds(date)
+        score = "" if date is None else str(epoch_ms(date))
+        return self._settle(self._store.call("retry", recall_id, reason, new_date, score))
+
+    def cancel(self, recall_id: str, reason: str) -> tuple[WakeUp, ...]:
+        """Take a queued recall back; return the wake-ups to publish. Raises UnknownError, ConflictError."""
+        return self._settle(self._store.call("cancel", recall_id, reason))
+
+    def _settle(self, reply: Sequence[Any]) -> tuple[WakeUp, ...]:
+        what, state, wake_ups = reply
+        if what == "unknown":
+            raise UnknownError("no such recall")
+        if what == "overtaken":
+            raise ConflictError(state, "a newer request of this customer is known")
+        if what == "conflict":
+            raise ConflictError(state, f"the recall is {state}")
+        return wake_ups_of(wake_ups)

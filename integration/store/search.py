@@ -1,0 +1,149 @@
+"""Search: recalls by any filter, newest first, within a budget of time.
+
+The store looks at a bounded number of recalls in each step, so no search holds up a lane. A search whose
+budget is used up says how far it got, and goes on from there when asked.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.timestamps import epoch_ms, from_epoch_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from integration.domain.recall import Filter, State
+    from integration.store.client import Store
+
+# So many are looked at in one step: a few milliseconds of the store's time, whatever is asked.
+STEP = 200
+BUDGET_SECONDS = 0.1
+_INDEXED = ("state", "states", "accounts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Ids of recalls, newest first.
+
+    `next` is where a further search begins; None: all were looked at. `back_to` (aware, UTC) is the arrival
+    of the last one looked at when the budget was used up before enough were found.
+    """
+
+    ids: tuple[str, ...]
+    next: str | None
+    back_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """How many recalls match: `number` so far; `next` is where to go on counting, None when it is exact."""
+
+    number: int
+    next: str | None
+
+
+class Search:
+    """Searches of a store. `clock` gives seconds that only grow."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+
+    def find(
+        self,
+        which: Filter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        budget_seconds: float | None = BUDGET_SECONDS,
+    ) -> Found:
+        """Find at most `limit` recalls older than `cursor`; a budget of None looks until the end."""
+        ids: list[str] = []
+        spec, over = _spec(which), self._timer(budget_seconds)
+        while True:
+            step = self._step(spec, cursor, limit - len(ids))
+            ids += step.ids
+            cursor = step.next
+            if cursor is None or len(ids) == limit:
+                return Found(ids=tuple(ids), next=cursor)
+            if over():
+                return Found(ids=tuple(ids), next=cursor, back_to=step.back_to)
+
+    def count(
+        self, which: Filter, *, cursor: str | None = None, budget_seconds: float | None = BUDGET_SECONDS
+    ) -> Counted:
+        """Count the recalls that match, those older than `cursor` where one is given."""
+        if cursor is None and _is_indexed(which):
+            return Counted(number=int(self._store.call("count", orjson.dumps(_spec(which)))), next=None)
+        number = 0
+        spec, over = _spec(which), self._timer(budget_seconds)
+        while True:
+            step = self._step(spec, cursor, STEP)
+            number += len(step.ids)
+            cursor = step.next
+            if cursor is None or over():
+                return Counted(number=number, next=cursor)
+
+    def every(self, which: Filter) -> Iterator[str]:
+        """Go through all that match, newest first, without holding them all."""
+        spec, cursor = _spec(which), None
+        while True:
+            step = self._step(spec, cursor, STEP)
+            yield from step.ids
+            cursor = step.next
+            if cursor is None:
+                return
+
+    def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> Found:
+        """Look at the next recalls, `STEP` at most, for at most `want` that fit."""
+        asked = {**spec, "below": cursor or "", "want": want, "most": STEP}
+        ids, last, created = self._store.call("search", orjson.dumps(asked))
+        back_to = from_epoch_ms(created) if created else None
+        return Found(ids=tuple(ids), next=last or None, back_to=back_to)
+
+    def _timer(self, budget_seconds: float | None) -> Callable[[], bool]:
+        """Give what tells whether the budget is used up."""
+        ends_at = math.inf if budget_seconds is None else self._clock() + budget_seconds
+        return lambda: self._clock() >= ends_at
+
+
+def _is_indexed(which: Filter) -> bool:
+    return not any(getattr(which, name) is not None for name in which.__slots__ if name not in _INDEXED)
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else epoch_ms(moment)
+
+
+def _states(which: Filter) -> list[State] | None:
+    if which.state is None:
+        return None if which.states is None else sorted(which.states)
+    return [which.state] if which.states is None or which.state in which.states else []
+
+
+def _spec(which: Filter) -> dict[str, Any]:
+    """Write a filter as lua/search.lua reads it."""
+    told = {
+        "states": _states(which),
+        "accounts": None if which.accounts is None else sorted(which.accounts),
+        "customer": which.customer_id,
+        "campaign": which.campaign_id,
+        "source": which.source,
+        "route": which.route,
+        "record": which.record,
+        "about": which.about,
+        "prefix": which.prefix,
+        "telephones": None if which.telephones is None else [number[::-1] for number in which.telephones],
+        "created_from": _ms(which.created_from),
+        "created_until": _ms(which.created_until),
+        "score_from": _ms(which.date_from),
+        "score_until": _ms(which.date_until),
+    }
+    return {name: value for name, value in told.items() if value is not None}

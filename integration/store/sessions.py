@@ -1,0 +1,88 @@
+"""Who is signed in to the dashboard. The store has digests of tokens only: nobody can sign in by them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.json_codec import read_json
+from integration.domain.timestamps import from_epoch_ms
+
+if TYPE_CHECKING:
+    from integration.store.client import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session: of whom, since when (aware, UTC), and what of the configuration it was opened on.
+
+    `role` is what an identity provider said, "" for a user of the configuration. `left` is how long it lasts
+    if nothing is done in it.
+    """
+
+    name: str
+    role: str
+    mark: str
+    began_at: datetime
+    left: timedelta
+
+
+class Sessions:
+    """The sessions of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def open(self, *, name: str, role: str, mark: str, idle: timedelta) -> str:
+        """Open a session that ends when nothing is done in it for so long; gives its token.
+
+        Works on a full store too. Raises StoreAwayError.
+        """
+        token = secrets.token_urlsafe(32)
+        doc = orjson.dumps({"name": name, "role": role, "mark": mark, "began": self._store.now_ms()})
+        self._store.call("sign_in", _digest(token), doc, _ms(idle))
+        return token
+
+    def read(self, token: str) -> Session | None:
+        """Give the session of a token, None when it is over. Raises StoreAwayError."""
+        key = self._key(token)
+
+        def queue(pipe: Any) -> None:
+            pipe.get(key)
+            pipe.pttl(key)
+
+        text, left_ms = self._store.pipelined(queue)
+        if text is None:
+            return None
+        fields = read_json(text)
+        return Session(
+            name=fields["name"],
+            role=fields["role"],
+            mark=fields["mark"],
+            began_at=from_epoch_ms(fields["began"]),
+            left=timedelta(milliseconds=max(0, left_ms)),
+        )
+
+    def keep(self, token: str, idle: timedelta) -> None:
+        """Begin a session's idle time anew. Raises StoreAwayError."""
+        self._store.guarded(lambda: self._store.client.pexpire(self._key(token), _ms(idle)))
+
+    def end(self, token: str) -> None:
+        """End a session, wherever its token is known. Raises StoreAwayError."""
+        self._store.guarded(lambda: self._store.client.delete(self._key(token)))
+
+    def _key(self, token: str) -> str:
+        return self._store.key(f"session:{_digest(token)}")
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _ms(length: timedelta) -> int:
+    return max(1, round(length.total_seconds() * 1000))

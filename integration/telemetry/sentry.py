@@ -1,0 +1,318 @@
+"""Reports to Sentry what an operator should know: errors, dead recalls, stopped lanes, traces.
+
+Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides what may leave.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from contextlib import nullcontext
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import sentry_sdk
+from flask import Flask
+from sentry_sdk.crons import MonitorStatus, capture_checkin
+from sentry_sdk.integrations import Integration
+from sentry_sdk.integrations.atexit import AtexitIntegration
+from sentry_sdk.integrations.celery import CeleryIntegration
+from sentry_sdk.integrations.dedupe import DedupeIntegration
+from sentry_sdk.integrations.excepthook import ExcepthookIntegration
+from sentry_sdk.integrations.flask import FlaskIntegration
+from sentry_sdk.integrations.httpx import HttpxIntegration
+from sentry_sdk.integrations.redis import RedisIntegration
+from sentry_sdk.integrations.threading import ThreadingIntegration
+from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
+
+from integration.domain.errors import ConfigError, Fault
+from integration.telemetry.logging import add_observer
+from integration.telemetry.redaction import mask_names, remember_secrets, secrets_of
+from integration.telemetry.sentry_filter import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from sentry_sdk._types import MonitorConfig, SamplingContext
+
+    from integration.config.models import Config
+
+DEFAULT_TRACES_SAMPLE_RATE: Final = 0.01
+"""At a thousand webhooks a second a tenth would take a third of the processor time of the web."""
+MOST_A_MINUTE: Final = 20
+
+SWEEP_MONITOR: Final = "ringback-sweep"
+# A check-in a minute; after two that are missing Sentry says so.
+SWEEP_MONITOR_CONFIG: Final[MonitorConfig] = {
+    "schedule": {"type": "interval", "value": 1, "unit": "minute"},
+    "checkin_margin": 2,
+    "max_runtime": 1,
+    "failure_issue_threshold": 2,
+    "recovery_threshold": 1,
+}
+
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+# --- Sentry's hooks --------------------------------------------------------------------------
+
+
+def _nothing(_telemetry: object, _hint: object) -> None:
+    """Let no log line and no metric through: Ringback sends none."""
+
+
+def _sampler(rate: float) -> Callable[[SamplingContext], float]:
+    """Trace that share of what comes in; a task is traced when, and only when, what rang for it was."""
+
+    def sample(context: SamplingContext) -> float:
+        parent = context.get("parent_sampled")
+        if parent is not None:
+            return float(parent)
+        environ = context.get("wsgi_environ") or {}
+        return 0.0 if environ.get("PATH_INFO") in _UNTRACED else rate
+
+    return sample
+
+
+class _OwnTraces(Integration):
+    """Begins a trace of our own for every request.
+
+    A sender's trace headers would decide what is traced here, and its words would travel on in
+    Celery's messages. Listed after FlaskIntegration, so that it comes before it on the way in.
+    """
+
+    identifier = "ringback"
+
+    @staticmethod
+    def setup_once() -> None:
+        """Patch Flask, as Sentry's own integration does."""
+        inner = Flask.__call__
+
+        def call(self: Flask, environ: dict[str, Any], start_response: Any) -> Any:
+            for header in ("HTTP_SENTRY_TRACE", "HTTP_BAGGAGE"):
+                environ.pop(header, None)
+            return inner(self, environ, start_response)
+
+        Flask.__call__ = call  # type: ignore[method-assign]
+
+
+def _observe_line(line: Mapping[str, Any]) -> None:
+    """Keep a log line as a breadcrumb; report it if it is of an error and has an exception."""
+    client = sentry_sdk.get_client()
+    # What the SDK says of itself would go round in circles.
+    if not client.is_active() or line["logger"].startswith("sentry_sdk"):
+        return
+    level, error = line["level"], _exception_of(line.get("exc_info"))
+    if error is not None and level in {"error", "critical"}:
+        mechanism = {"type": "logging", "handled": True}
+        event, hint = event_from_exception(error, client_options=client.options, mechanism=mechanism)
+        event["logger"], event["level"] = line["logger"], level
+        event["logentry"] = {"message": str(line["event"])}
+        sentry_sdk.capture_event(event, hint=hint)
+    if level != "debug":
+        sentry_sdk.add_breadcrumb(
+            type="log", category=line["logger"], level=level, message=str(line["event"]), data=dict(line)
+        )
+
+
+def _exception_of(exc_info: Any) -> BaseException | None:
+    if isinstance(exc_info, tuple):
+        return cast("BaseException | None", exc_info[1])
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    return sys.exception() if exc_info else None
+
+
+# --- start -----------------------------------------------------------------------------------
+
+
+def start_sentry(environ: Mapping[str, str], config: Config) -> None:
+    """Start reporting where SENTRY_DSN is set; else do nothing. Raises ConfigError.
+
+    SENTRY_ENVIRONMENT names the installation; SENTRY_TRACES_SAMPLE_RATE, 0 to 1, is the share of requests
+    that are traced, 0.01 unless set. Call it before Celery's worker or the web takes work.
+    """
+    dsn = environ.get("SENTRY_DSN")
+    if not dsn:
+        return
+    rate = _traces_sample_rate(environ)
+    _check_dsn(dsn)
+    remember_secrets(secrets_of(config))
+    sentry_sdk.init(
+        dsn=dsn,
+        environment=environ.get("SENTRY_ENVIRONMENT") or "production",
+        release=f"ringback@{metadata.version('ringback')}",
+        traces_sampler=_sampler(rate),
+        before_send=scrub,
+        before_send_transaction=scrub,
+        before_send_log=_nothing,
+        before_send_metric=_nothing,
+        send_default_pii=False,
+        max_request_body_size="never",
+        include_local_variables=False,
+        # wolkvox, HubSpot and their proxies learn nothing of our traces.
+        trace_propagation_targets=[],
+        auto_session_tracking=False,
+        spotlight=False,
+        debug=False,
+        default_integrations=False,
+        auto_enabling_integrations=False,
+        integrations=_integrations(),
+    )
+    version = ".".join(map(str, sys.version_info[:3]))
+    sentry_sdk.get_global_scope().set_context("runtime", {"name": "CPython", "version": version})
+    add_observer(_observe_line)
+
+
+def _integrations() -> list[Integration]:
+    return [
+        AtexitIntegration(callback=lambda _pending, _seconds: None),
+        ExcepthookIntegration(),
+        DedupeIntegration(),
+        # A thread that lives long would carry on the trace of the request that happened to start it.
+        ThreadingIntegration(propagate_scope=False),
+        # By the rule, /hooks/<source>/<url_key>, never by the path itself.
+        FlaskIntegration(transaction_style="url"),
+        _OwnTraces(),
+        CeleryIntegration(propagate_traces=True, monitor_beat_tasks=False),
+        RedisIntegration(),
+        HttpxIntegration(),
+    ]
+
+
+def _check_dsn(dsn: str) -> None:
+    try:
+        Dsn(dsn)
+    except (BadDsn, ValueError):
+        allowed = "the DSN as Sentry shows it: https://KEY@HOST/PROJECT"
+        found = f"a text of {len(dsn)} characters"
+        raise ConfigError((Fault("environment", "SENTRY_DSN", found, allowed),)) from None
+
+
+def _traces_sample_rate(environ: Mapping[str, str]) -> float:
+    text = environ.get("SENTRY_TRACES_SAMPLE_RATE") or str(DEFAULT_TRACES_SAMPLE_RATE)
+    if re.fullmatch(r"0(\.\d+)?|1(\.0+)?|\.\d+", text, re.ASCII):
+        return float(text)
+    fault = Fault("environment", "SENTRY_TRACES_SAMPLE_RATE", f"{text[:20]!r}", "a number from 0 to 1")
+    raise ConfigError((fault,))
+
+
+def trace_headers() -> dict[str, Any]:
+    """Give the headers with which a task that is sent later, by another thread, belongs to this trace.
+
+    Empty without Sentry. They hold ids, the release and the sampling, no customer's data. Celery hands a
+    task only those headers that lie under `headers` once more (celery issue 4875).
+    """
+    if not sentry_sdk.get_client().is_active():
+        return {}
+    own = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
+    return {**own, "headers": own} if own else {}
+
+
+def store_span(command: str) -> AbstractContextManager[object]:
+    """Return a span for one call of the store's script; outside of a trace there is none.
+
+    Sentry's own integration sees the methods of redis-py's client, and the script's calls do without them.
+    """
+    parent = sentry_sdk.get_current_span()
+    return nullcontext() if parent is None else parent.start_child(op="db.redis", name=command)
+
+
+# --- what the workers report -----------------------------------------------------------------
+
+
+class _Flood:
+    """Lets so many reports of a kind through each minute: ten thousand dead recalls say no more than 20."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._minute = -1
+        self._counts: dict[tuple[str, ...], int] = {}
+
+    def passes(self, kind: tuple[str, ...]) -> bool:
+        minute = int(self._clock() // 60)
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._counts = minute, {}
+            self._counts[kind] = count = self._counts.get(kind, 0) + 1
+        return count <= MOST_A_MINUTE
+
+
+class SentryReporter:
+    """Tells Sentry of dead recalls, stopped lanes and deaf workers; without Sentry it does nothing.
+
+    Reports are grouped by verdict and account, and name the recall by its id: no customer's data. At
+    most 20 of a kind leave a process in a minute. `clock` gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._flood = _Flood(clock)
+
+    def dead(self, claim: Any, verdict: str, reason: str) -> None:
+        """Report that a recall is dead. `claim` has `recall_id`, `account`, and what must not leave."""
+        private = (claim.customer_id, claim.telephone, claim.campaign_id)
+        tags = {"account": claim.account, "verdict": verdict, "recall": claim.recall_id}
+        kind = ("recall-dead", verdict, claim.account)
+        self._report(f"recall dead: {claim.account}", kind, tags, mask_names(reason, private))
+
+    def stopped(self, account: str, reason: str) -> None:
+        """Report that an account's lane stopped."""
+        self._report(f"lane stopped: {account}", ("lane-stopped", account), {"account": account}, reason)
+
+    def alert_begins(self, kind: str, subject: str) -> None:
+        """Report an alert of the operator's rules that begins."""
+        tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
+        self._report(f"alert begins: {kind}", ("alert", kind, subject), tags, subject or "the installation")
+
+    def alert_is_over(self, kind: str, subject: str) -> None:
+        """Report that it is over."""
+        tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
+        what = f"alert is over: {kind}"
+        self._report(what, ("alert-over", kind, subject), tags, subject or "the installation", level="info")
+
+    def swept(self, seconds: float) -> None:
+        """Check in at Sentry's monitor of the sweep, which is made by the first check-in."""
+        if sentry_sdk.get_client().is_active():
+            capture_checkin(
+                monitor_slug=SWEEP_MONITOR,
+                status=MonitorStatus.OK,
+                duration=round(seconds, 3),
+                monitor_config=SWEEP_MONITOR_CONFIG,
+            )
+
+    def deaf(self, worker: str, seconds: float) -> None:
+        """Report a worker, by its machine and process, that has taken no doorbell for so many seconds."""
+        reason = f"for {seconds:.0f} s; its turns are taken by the sweep"
+        self._report(f"worker takes no doorbells: {worker}", ("worker-deaf",), {}, reason)
+
+    def hears(self, worker: str, seconds: float) -> None:
+        """Report that it takes doorbells again, after so many seconds."""
+        what = f"worker takes doorbells again: {worker}"
+        self._report(what, ("worker-hears",), {}, f"after {seconds:.0f} s", level="info")
+
+    def store_lost(self, loss: Any) -> None:
+        """Report that the store lost some of its history. `loss` has `how` and `missing`."""
+        lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
+        reason = f"{lacks}all lanes wait for a quiet time; what was acknowledged since may be missing"
+        self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)
+
+    def _report(
+        self,
+        what: str,
+        kind: tuple[str, ...],
+        tags: Mapping[str, str],
+        reason: str,
+        level: Literal["error", "info"] = "error",
+    ) -> None:
+        if not sentry_sdk.get_client().is_active() or not self._flood.passes(kind):
+            return
+        with sentry_sdk.new_scope() as scope:
+            scope.fingerprint = list(kind)
+            for name, value in tags.items():
+                scope.set_tag(name, value)
+            scope.set_tag("reason", reason)
+            scope.capture_message(f"{what}: {reason}", level=level)

@@ -1,0 +1,1 @@
+"""HTTP parts that the three Flask applications share."""

@@ -1,0 +1,114 @@
+"""Is it alive, is it ready, how is it doing: `/healthz`, `/readyz`, `/metrics`.
+
+`/healthz` asks nobody. The others answer within about a second also when the store does not. None of
+them tells a value of the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import redis
+from flask import Blueprint, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+
+from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.web.metrics import registry
+from integration.web.problems import problem
+
+if TYPE_CHECKING:
+    from integration.domain.errors import ConfigError
+    from integration.services.desk import Desk
+
+PROBE_SECONDS = 1.0
+AWAY = "it does not answer"
+_MOST_KEYS = 20
+
+
+def health_blueprint(desk: Desk) -> Blueprint:
+    """Return `/healthz` and `/readyz`, which every application has."""
+    blueprint = Blueprint("health", __name__)
+    probe = StoreProbe(desk.store.client)
+
+    @blueprint.get("/healthz")
+    def alive() -> Response:
+        return _json({"status": "ok"})
+
+    @blueprint.get("/readyz")
+    def ready() -> Response:
+        desk.watch.refresh()
+        return readiness(store_why=_store_why(desk, probe), fault=desk.watch.fault)
+
+    return blueprint
+
+
+def metrics_blueprint(desk: Desk) -> Blueprint:
+    """Return `/metrics`, which the dashboard's application has."""
+    blueprint = Blueprint("metrics", __name__)
+    shown = registry(desk, StoreProbe(desk.store.client).answers)
+
+    @blueprint.get("/metrics")
+    def metrics() -> Response:
+        desk.watch.refresh()
+        return Response(generate_latest(shown), content_type=CONTENT_TYPE_LATEST)
+
+    return blueprint
+
+
+class StoreProbe:
+    """Asks a store for a sign of life, over a connection of its own with short time-outs."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        pool = client.connection_pool
+        short = {"socket_timeout": PROBE_SECONDS, "socket_connect_timeout": PROBE_SECONDS}
+        options = {**pool.connection_kwargs, **short}
+        self._client = redis.Redis(
+            connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
+        )
+
+    def answers(self) -> bool:
+        """Tell whether the store answers now; one that still loads its data does not."""
+        try:
+            return bool(self._client.ping())
+        except (RedisError, OSError):
+            return False
+
+
+def readiness(*, store_why: str | None, fault: ConfigError | None) -> Response:
+    """Answer 200 when store and configuration are good, else 503 with what is not.
+
+    `store_why` says why the store is not; None when it is.
+    """
+    store = {"ready": True} if store_why is None else {"ready": False, "why": store_why}
+    parts: dict[str, dict[str, Any]] = {"store": store, "configuration": _configuration(fault)}
+    waiting = [name for name, part in parts.items() if not part["ready"]]
+    if not waiting:
+        return _json({"status": "ready", **parts})
+    # In a problem, `status` is the number (RFC 9457).
+    detail = f"not ready: {', '.join(waiting)}"
+    return problem(503, detail=detail, headers={"Retry-After": "5"}, more=parts)
+
+
+def _store_why(desk: Desk, probe: StoreProbe) -> str | None:
+    if not probe.answers():
+        return AWAY
+    try:
+        desk.look_at_store()
+    except StoreAwayError:
+        return AWAY
+    except StoreUnsafeError:
+        return "it may lose what it acknowledges, so nothing is taken: see ringback check"
+    return None
+
+
+def _configuration(fault: ConfigError | None) -> dict[str, Any]:
+    if fault is None:
+        return {"ready": True}
+    keys = [found.key for found in fault.faults[:_MOST_KEYS]]
+    return {"ready": False, "faults": len(fault.faults), "keys": keys}
+
+
+def _json(value: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(value), content_type="application/json")

@@ -1,0 +1,70 @@
+"""Composes what `/metrics` shows, when it is asked; a store that is away is a figure, not an error."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from integration.domain.errors import StoreAwayError
+from integration.web.metrics.counts import of_counts
+from integration.web.metrics.figures import Figures, read_figures
+from integration.web.metrics.states import gauge, of_figures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from integration.services.desk import Desk
+
+# When a counter was made says nothing to an operator, and doubles the page.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class StoreCollector(Collector):
+    """Reads the store when it is asked."""
+
+    def __init__(self, desk: Desk, store_answers: Callable[[], bool]) -> None:
+        self._desk = desk
+        self._store_answers = store_answers
+
+    def describe(self) -> Iterable[Metric]:
+        """Give nothing, so that registering this asks no store."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Give what the store holds now, and whether it answers and the configuration is good."""
+        fault = self._desk.watch.fault
+        faults = 0 if fault is None else len(fault.faults)
+        yield gauge("ringback_config_faults", "Faults of the configuration as the files are now.", faults)
+        yield _build()
+        figures = self._figures()
+        yield gauge("ringback_store_up", "1 when the store answers.", int(figures is not None))
+        if figures is not None:
+            yield from of_figures(figures)
+            yield from of_counts(figures.counts)
+
+    def _figures(self) -> Figures | None:
+        if not self._store_answers():
+            return None
+        try:
+            return read_figures(self._desk)
+        except StoreAwayError:
+            return None
+
+
+def _build() -> Metric:
+    labels = {"version": metadata.version("ringback"), "python": platform.python_version()}
+    info = GaugeMetricFamily("ringback_build_info", "The versions that this web runs.", labels=tuple(labels))
+    info.add_metric(tuple(labels.values()), 1)
+    return info
+
+
+def registry(desk: Desk, store_answers: Callable[[], bool]) -> CollectorRegistry:
+    """Compose what `/metrics` shows."""
+    shown = CollectorRegistry(auto_describe=False)
+    shown.register(StoreCollector(desk, store_answers))
+    return shown

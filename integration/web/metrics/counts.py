@@ -1,0 +1,119 @@
+"""The counts of the store as counters and histograms, from telemetry.counters and the Lua script."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+
+from integration.telemetry import counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+WHATS: Final = ("recall", "cancel", "parked", "pending", "ignored")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How a family of counts is shown."""
+
+    metric: str
+    words: str
+    labels: tuple[str, ...] = field(default=())
+
+
+COUNTED: Final = {
+    "deliveries": Counted(
+        "ringback_deliveries", "Deliveries answered, by what came of them.", ("source", "result")
+    ),
+    "events": Counted(
+        "ringback_events",
+        "Events taken, by what they turned out to be; route is empty where none took them.",
+        ("source", "what", "route"),
+    ),
+    "admitted": Counted("ringback_recalls_admitted", "Recalls admitted.", ("source",)),
+    "ended": Counted("ringback_recalls_ended", "Recalls that came to an end.", ("state",)),
+    "pushes": Counted("ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)),
+    "cancel too late": Counted("ringback_cancels_too_late", "Wishes taken back when wolkvox had them."),
+    "doorbells": Counted(
+        "ringback_doorbells", "Doorbells rung, and not rung because the broker was away.", ("what",)
+    ),
+    "turns": Counted(
+        "ringback_turns", "Doorbells taken, and turns that the sweep took because theirs was not.", ("by",)
+    ),
+    "histories": Counted(
+        "ringback_store_histories_lost",
+        "Times that the store went back, was emptied or exchanged, as was found.",
+        ("how",),
+    ),
+    "alert messages": Counted(
+        "ringback_alert_messages", "Messages about alerts, by what became of them.", ("channel", "result")
+    ),
+}
+TIMED: Final = {
+    counters.ADMIT: ("ringback_admit_seconds", "From the arrival of a delivery to its answer."),
+    counters.PUSH: ("ringback_push_seconds", "How long a call to wolkvox took."),
+    counters.GAP: (
+        "ringback_lane_gap_seconds",
+        "From an answer of wolkvox to the next call of the same lane, within a turn.",
+    ),
+    counters.SWEEP: ("ringback_sweep_seconds", "How long a sweep for due lanes and lookups took."),
+    counters.SWEEP_LAG: ("ringback_sweep_lag_seconds", "How much later than planned a sweep began."),
+}
+
+
+def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
+    """Give the counts as metrics; what this version does not know is left out."""
+    families: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
+    for name, value in counts.items():
+        family, _, rest = name.partition(":")
+        shape = COUNTED.get(family)
+        # A family without its labels is the sum over them, which Prometheus works out itself.
+        if shape is not None and bool(shape.labels) == bool(rest) and family != "admitted":
+            families[family].append((_labels(family, rest, len(shape.labels)), value))
+    families["admitted"] = _admitted(families["events"])
+    for family, shape in COUNTED.items():
+        metric = CounterMetricFamily(shape.metric, shape.words, labels=shape.labels)
+        for labels, value in families[family]:
+            metric.add_metric(labels, value)
+        yield metric
+    for scale in TIMED:
+        yield _histogram(scale, counts)
+
+
+def _admitted(events: Iterable[tuple[tuple[str, ...], int]]) -> list[tuple[tuple[str, ...], int]]:
+    """Add up by source the events that became recalls: each is one that was admitted."""
+    recalls: Counter[str] = Counter()
+    for (source, what, _route), value in events:
+        if what == "recall":
+            recalls[source] += value
+    return [((source,), value) for source, value in recalls.items()]
+
+
+def _labels(family: str, rest: str, number: int) -> tuple[str, ...]:
+    if not number:
+        return ()
+    if family == "events":
+        return _event_labels(rest)
+    # A source may be "api:NAME", so that the first label may hold a colon, and the last never does.
+    return tuple(rest.rsplit(":", number - 1))
+
+
+def _event_labels(rest: str) -> tuple[str, ...]:
+    """Read SOURCE:WHAT and SOURCE:WHAT:ROUTE, where a source may be "api:NAME" and a route any text."""
+    parts = rest.split(":")
+    at = 2 if parts[0] == "api" and len(parts) > 2 and parts[2] in WHATS else 1  # noqa: PLR2004 (api:NAME)
+    return ":".join(parts[:at]), parts[at] if at < len(parts) else "", ":".join(parts[at + 1 :])
+
+
+def _histogram(scale: counters.Scale, counts: Mapping[str, int]) -> Metric:
+    name, words = TIMED[scale]
+    buckets, below = [], 0
+    for bound in (*(f"{bound:g}" for bound in scale.bounds), "+Inf"):
+        below += counts.get(f"{scale.name}:{bound}", 0)
+        buckets.append((bound if bound == "+Inf" else str(float(bound)), below))
+    microseconds = counts.get(f"{scale.name}:sum", 0)
+    return HistogramMetricFamily(name, words, buckets=buckets, sum_value=microseconds / 1_000_000)

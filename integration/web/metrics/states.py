@@ -1,0 +1,145 @@
+"""How recalls, lanes, accounts and sources stand, as gauges.
+
+Up to MOST_ACCOUNTS accounts have series of their own. Where there are more, those have that need a look
+first: stopped, paused, waiting, with the oldest recalls, with dead ones, with the least left of their
+quota; `ringback_lanes` and `ringback_recalls` count all of them whatever their number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from integration.config.models import RULE_KINDS
+from integration.domain.timestamps import epoch_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from integration.services.desk import AccountView
+    from integration.services.forecast import Outlook
+    from integration.store.monitoring.process_registry import Process
+    from integration.web.metrics.figures import Figures
+
+LANE_STATES: Final = ("idle", "busy", "waiting", "paused", "stopped")
+MOST_ACCOUNTS: Final = 500
+
+
+def of_figures(figures: Figures) -> Iterator[Metric]:
+    """Give how the store stands."""
+    yield gauge("ringback_parked_events", "Events that could not be mapped and wait.", figures.parked)
+    yield gauge("ringback_lookups_waiting", "Deliveries that wait for a lookup.", figures.lookups_waiting)
+    yield gauge(
+        "ringback_due_lag_seconds",
+        "For how long the lane that is due longest has been waiting for a worker.",
+        figures.due_lag_seconds,
+    )
+    recalls = GaugeMetricFamily("ringback_recalls", "Recalls in the store, by state.", labels=("state",))
+    for state, number in figures.recalls.items():
+        recalls.add_metric((state,), number)
+    yield recalls
+    yield from _of_memory(figures.memory)
+    yield from of_accounts(figures.accounts, figures.outlooks)
+    yield from _of_sources(figures)
+    yield from _of_processes(figures.processes)
+    alerts = GaugeMetricFamily("ringback_alerts", "Alerts that hold, by the rule's kind.", labels=("kind",))
+    kinds = Counter(alert.kind for alert in figures.alerts)
+    for kind in RULE_KINDS:
+        alerts.add_metric((kind,), kinds[kind])
+    yield alerts
+
+
+def gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
+    """Give a gauge without labels."""
+    return GaugeMetricFamily(name, words, value=value)
+
+
+def _by_name(name: str, words: str, label: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, words, labels=(label,))
+
+
+def _of_memory(memory: Mapping[str, int]) -> Iterator[Metric]:
+    if "used_memory" in memory:
+        yield gauge("ringback_store_memory_bytes", "Memory that the store uses.", memory["used_memory"])
+        yield gauge(
+            "ringback_store_memory_limit_bytes",
+            "Memory that the store may use; 0 when it has no limit.",
+            memory.get("maxmemory", 0),
+        )
+
+
+def of_accounts(views: Sequence[AccountView], outlooks: Mapping[str, Outlook]) -> Iterator[Metric]:
+    """Give how the lanes stand: all as numbers, and those that need a look by name."""
+    states = Counter(view.state for view in views)
+    lanes = GaugeMetricFamily("ringback_lanes", "Accounts whose lane is in a state.", labels=("state",))
+    for state in LANE_STATES:
+        lanes.add_metric((state,), states[state])
+    yield lanes
+    at_risk = sum(outlook.at_risk for outlook in outlooks.values())
+    yield gauge("ringback_dates_at_risk", "Queued recalls whose date cannot be kept as things go.", at_risk)
+    shown = in_need_first(views)[:MOST_ACCOUNTS]
+    yield from _of_shown(shown)
+    risk = _by_name("ringback_account_dates_at_risk", "The same of an account.", "account")
+    for view in shown:
+        risk.add_metric((view.name,), outlooks[view.name].at_risk if view.name in outlooks else 0)
+    yield risk
+
+
+def in_need_first(views: Iterable[AccountView]) -> list[AccountView]:
+    """Sort accounts by how much they need a look."""
+    return sorted(views, key=_need, reverse=True)
+
+
+def _need(view: AccountView) -> tuple[float, ...]:
+    used = view.pushed_today / view.daily_limit if view.daily_limit else 0.0
+    return LANE_STATES.index(view.state), view.oldest_seconds or 0.0, view.dead, used, view.queued
+
+
+def _of_shown(views: Iterable[AccountView]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "ringback_lane_state", "1 for the state that an account's lane is in.", labels=("account", "state")
+    )
+    gauges = {
+        "queued": _by_name("ringback_recalls_queued", "Recalls that wait for their push.", "account"),
+        "dead": _by_name("ringback_recalls_dead", "Recalls that wolkvox refused.", "account"),
+        "pushed_today": _by_name("ringback_pushed_today", "Calls made in the quota's day.", "account"),
+        "daily_limit": _by_name("ringback_daily_limit", "Calls allowed in the quota's day.", "account"),
+        "oldest_seconds": _by_name(
+            "ringback_oldest_queued_seconds", "Age of the oldest queued recall.", "account"
+        ),
+    }
+    for view in views:
+        for name in LANE_STATES:
+            state.add_metric((view.name, name), int(view.state == name))
+        for attribute, metric in gauges.items():
+            value = getattr(view, attribute)
+            if value is not None:
+                metric.add_metric((view.name,), value)
+    yield state
+    yield from gauges.values()
+
+
+def _of_sources(figures: Figures) -> Iterator[Metric]:
+    taken = _by_name(
+        "ringback_source_last_taken_timestamp_seconds",
+        "When the latest delivery of a source was taken; absent before the first one.",
+        "source",
+    )
+    for name, source in figures.sources.items():
+        if source.taken is not None:
+            taken.add_metric((name,), epoch_seconds(source.taken))
+    yield taken
+
+
+def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
+    kinds = Counter(process.kind for process in processes)
+    seen = GaugeMetricFamily(
+        "ringback_processes", "Webs and workers seen in the last 15 seconds.", labels=("kind",)
+    )
+    for kind in ("web", "worker"):
+        seen.add_metric((kind,), kinds[kind])
+    yield seen
+    deaf = sum(process.deaf_since is not None for process in processes)
+    yield gauge("ringback_workers_deaf", "Workers that take no doorbells, though they are rung.", deaf)

@@ -1,0 +1,1 @@
+"""The receiver: verifies, reads, maps, stores and acknowledges webhooks."""

@@ -1,0 +1,102 @@
+"""The addresses that a sender may have signed instead of the expected one. Pure.
+
+A proxy may take away TLS, rename the host, put a port in or take it out, add or cut a slash, a prefix or
+the query; and `public_url` may simply say another address than the CRM's settings.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from integration.webhooks.diagnosis.findings import Finding, Guess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from integration.domain.delivery import Delivery
+
+MOST = 120
+_LONGEST = 2000
+_HOST_HEADERS = ("x-forwarded-host", "x-original-host", "host")
+_PATH_HEADERS = ("x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-original-url")
+
+
+def addresses(delivery: Delivery) -> tuple[Guess, ...]:
+    """Give the expected address, then the likely others, those that differ in least first."""
+    parts = urlsplit(delivery.url)
+    choices = (
+        _once((parts.scheme, "https", "http")),
+        _once((parts.netloc, *_hosts(delivery, parts.netloc))),
+        _once((parts.path, *_paths(delivery, parts.path))),
+        _once((parts.query, "")),
+    )
+    # The sum of the places is small where little differs and what differs is likely.
+    ranked = sorted(
+        itertools.product(*(range(len(options)) for options in choices)),
+        key=lambda places: (sum(place > 0 for place in places), sum(places)),
+    )
+    made = [_written(*(options[place] for options, place in zip(choices, places, strict=True)))
+            for places in ranked[:MOST]]  # fmt: skip
+    # Nothing but the scheme changed: an empty query or another oddity stays as it is.
+    other_scheme = "http" if parts.scheme == "https" else "https"
+    made.insert(0, other_scheme + delivery.url[len(parts.scheme) :])
+    others = (url for url in _once(made) if url != delivery.url and len(url) <= _LONGEST)
+    return (Guess(delivery.url), *(Guess(url, _finding(delivery, url)) for url in others))
+
+
+def _finding(delivery: Delivery, url: str) -> Finding:
+    facts = {"signed": shown(url, delivery.url_key), "expected": shown(delivery.url, delivery.url_key)}
+    return Finding("address", facts)
+
+
+def shown(url: str, url_key: str | None) -> str:
+    """Give an address without what may be secret or a customer's: its key and what its query says."""
+    bare, has_query, _ = url.partition("?")
+    if url_key:
+        bare = bare.replace(url_key, "{url_key}")
+    return bare + ("?…" if has_query else "")
+
+
+def _once(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _written(scheme: str, host: str, path: str, query: str) -> str:
+    return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
+
+
+def _hosts(delivery: Delivery, expected: str) -> list[str]:
+    told = [
+        one.strip()
+        for name in _HOST_HEADERS
+        for one in delivery.headers.get(name, "").split(",")[:3]
+        if one.strip()
+    ]
+    port = delivery.headers.get("x-forwarded-port", "").split(",")[0].strip()
+    with_ports = [
+        f"{_without_port(host)}{suffix}"
+        for host in (expected, *told)
+        for suffix in ("", *([f":{port}"] if port.isdecimal() else []), ":443", ":80")
+    ]
+    lower = [host.lower() for host in (expected, *told)]
+    return [host for host in (*told, *with_ports, *lower) if host]
+
+
+def _without_port(host: str) -> str:
+    before, colon, port = host.rpartition(":")
+    return before if colon and port.isdecimal() else host
+
+
+def _paths(delivery: Delivery, expected: str) -> list[str]:
+    own = f"/hooks/{delivery.source}" + (f"/{delivery.url_key}" if delivery.url_key else "")
+    told = [
+        urlsplit(delivery.headers[name]).path
+        for name in _PATH_HEADERS
+        if delivery.headers.get(name, "").startswith("/")
+    ]
+    prefix = delivery.headers.get("x-forwarded-prefix", "").strip().rstrip("/")
+    prefixed = [prefix + own] if prefix.startswith("/") else []
+    paths = [expected.rstrip("/"), expected.rstrip("/") + "/", own, own + "/", *told, *prefixed]
+    return [*paths, unquote(expected)]

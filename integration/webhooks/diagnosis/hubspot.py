@@ -1,0 +1,98 @@
+"""Why HubSpot's signature does not match. Pure.
+
+v3 covers method, address, body and time, v2 all but the time, v1 the body alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from integration.config.models import HubspotSource
+from integration.webhooks.diagnosis.addresses import addresses
+from integration.webhooks.diagnosis.bodies import bodies
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded, shown_name
+from integration.webhooks.diagnosis.search import Budget, read_digests, search
+from integration.webhooks.diagnosis.times import time_findings
+from integration.webhooks.providers.hubspot import signed_uri
+from integration.webhooks.signature import hmac_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.webhooks.diagnosis.findings import Case
+
+_V3 = "x-hubspot-signature-v3"
+_OLDER = "x-hubspot-signature"
+_VERSION = "x-hubspot-signature-version"
+_TIMESTAMP = "x-hubspot-request-timestamp"
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Say why the signature of a delivery that claims to be HubSpot's was refused."""
+    headers = case.delivery.headers
+    if headers.get(_V3, "").strip():
+        return _diagnose_v3(case)
+    if headers.get(_OLDER, "").strip():
+        return _diagnose_older(case)
+    named = case.settings.signatures if isinstance(case.settings, HubspotSource) else ()
+    wanted = _V3 if "v3" in named else _OLDER
+    return Diagnosis((Finding("missing header", {"header": wanted}),), proved=False)
+
+
+def _diagnose_v3(case: Case) -> Diagnosis:
+    timestamp = case.delivery.headers.get(_TIMESTAMP, "").strip()
+    if not timestamp:
+        return Diagnosis((Finding("missing header", {"header": _TIMESTAMP}),), proved=False)
+    method = case.delivery.method
+
+    def digest(secret: str, uri: str, body: bytes) -> bytes:
+        head = f"{method}{uri}".encode(errors="replace")
+        return hmac_sha256(secret.encode(), head + body + timestamp.encode(errors="replace"))
+
+    uris = tuple(
+        Guess(uri, guess.finding)
+        for guess in addresses(case.delivery)
+        for uri in dict.fromkeys((signed_uri(guess.value), guess.value))
+    )
+    dated = time_findings(timestamp, "milliseconds", case.now)
+    return concluded(dated, _searched(case, _V3, digest, uris))
+
+
+def _diagnose_older(case: Case) -> Diagnosis:
+    told = case.delivery.headers.get(_VERSION, "").strip().lower()
+    method = case.delivery.method
+
+    def v2(secret: str, uri: str, body: bytes) -> bytes:
+        head = f"{secret}{method}{uri}".encode(errors="replace")
+        return hashlib.sha256(head + body).digest()
+
+    def v1(secret: str, uri: str, body: bytes) -> bytes:  # noqa: ARG001  (v1 does not cover the address)
+        return hashlib.sha256(secret.encode() + body).digest()
+
+    tried = (
+        ("v2", v2, addresses(case.delivery)),
+        ("v1", v1, (Guess(case.delivery.url),)),
+    )
+    for version, digest, uris in tried:
+        if told in {"v1", "v2"} and version != told:
+            continue
+        found = _searched(case, _OLDER, digest, uris)
+        if found is not None:
+            return concluded(_of_version(case, version, told), found)
+    return concluded(_of_version(case, told, told) if told else (), None)
+
+
+def _of_version(case: Case, version: str, told: str) -> tuple[Finding, ...]:
+    """Say what is wrong with the version that a signature is of; `told` is the header's word for it."""
+    if not told:
+        return (Finding("missing header", {"header": _VERSION}),)
+    named = case.settings.signatures if isinstance(case.settings, HubspotSource) else ()
+    return () if version in named else (Finding("version", {"version": shown_name(version)}),)
+
+
+def _searched(
+    case: Case, header: str, digest: Callable[[str, str, bytes], bytes], uris: tuple[Guess, ...]
+) -> tuple[Finding, ...] | None:
+    given = [written.raw for written in read_digests(case.delivery.headers[header].strip())]
+    return search((case.secrets, uris, bodies(case.delivery.body)), digest, given, Budget())

@@ -1,0 +1,59 @@
+"""What is wrong with a credential that is sent as it is: a `url_key`, a bearer token, a password. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding
+from integration.webhooks.signature import matches_any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.webhooks.diagnosis.findings import Case, Guess
+
+_LEAST_CUT = 8  # a shorter beginning of a key could be anybody's
+
+
+def diagnose_url_key(case: Case) -> Diagnosis:
+    """Say what is wrong with the key at the end of the path."""
+    if case.settings.url_key is None:
+        return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
+    given = case.delivery.url_key
+    if not given:
+        return Diagnosis((Finding("key missing"),), proved=False)
+    found = known_credential(given, case.keys)
+    if found is not None:
+        return Diagnosis((found,), proved=True)
+    expected = case.settings.url_key.get_secret_value()
+    return Diagnosis((_near_key(given, expected),), proved=False)
+
+
+def _near_key(given: str, expected: str) -> Finding:
+    if matches_any(given.lower().encode(errors="replace"), (expected.lower().encode(),)):
+        return Finding("key case")
+    longest = min(len(given), len(expected))
+    begins = (given[:longest] + " ").encode(errors="replace"), (expected[:longest] + " ").encode()
+    if longest >= _LEAST_CUT and matches_any(begins[0], (begins[1],)):
+        return Finding("key cut")
+    return Finding("key unknown")
+
+
+def known_credential(given: str, secrets: Sequence[Guess]) -> Finding | None:
+    """Tell whose credential it is, None for one that nobody has; quotes and words around it do not count."""
+    for padded in (False, True):
+        text = _bare(given) if padded else given
+        for guess in secrets:
+            if not matches_any(text.encode(errors="replace"), (guess.value.encode(),)):
+                continue
+            if guess.finding is not None:
+                return guess.finding
+            if padded:
+                return Finding("credential padded")
+    return None
+
+
+def _bare(text: str) -> str:
+    first, _, rest = text.strip().partition(" ")
+    word = first.lower() in {"bearer", "token", "basic", "apikey", "api-key", "key"}
+    return (rest if word and rest else text).strip().strip("\"'").strip()

@@ -1,0 +1,39 @@
+"""Why a Salesforce outbound message was refused: it names no organisation, or another one. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from integration.config.models import SalesforceSource
+from integration.domain.errors import UnreadableError
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding
+from integration.webhooks.providers.salesforce import ID_LENGTH, organization_of
+
+if TYPE_CHECKING:
+    from integration.webhooks.diagnosis.findings import Case
+
+_ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Say whose message it is. The `url_key` in its address was right."""
+    try:
+        given = organization_of(case.delivery)
+    except UnreadableError:
+        given = ""
+    if not given:
+        return Diagnosis((Finding("organization missing"),), proved=False)
+    if not _ID.fullmatch(given):
+        return Diagnosis(
+            (Finding("organization", {"found": "?", "expected": _expected(case)}),), proved=False
+        )
+    facts = {"found": given, "expected": _expected(case)}
+    source = case.organizations.get(given[:ID_LENGTH])
+    if source is not None:
+        return Diagnosis((Finding("organization of other source", {**facts, "source": source}),), proved=True)
+    return Diagnosis((Finding("organization", facts),), proved=True)
+
+
+def _expected(case: Case) -> str:
+    return case.settings.organization_id if isinstance(case.settings, SalesforceSource) else ""

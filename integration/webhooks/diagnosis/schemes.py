@@ -1,0 +1,257 @@
+"""Why a `json` sender's proof was refused, per scheme of `verify`. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from integration.config.models import JsonSource
+from integration.domain.delivery import header_name
+from integration.webhooks.diagnosis.bodies import bodies
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded, shown_name
+from integration.webhooks.diagnosis.keys import known_credential
+from integration.webhooks.diagnosis.search import Budget, read_digests, search
+from integration.webhooks.diagnosis.times import time_findings
+from integration.webhooks.providers.schemes import standard_key
+from integration.webhooks.signature import hmac_sha256, matches_any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.webhooks.diagnosis.findings import Case
+    from integration.webhooks.diagnosis.search import Written
+
+_STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_PROOF_WORDS = ("signature", "hmac", "digest", "token", "api-key", "apikey", "secret", "authorization")
+_MOST_HEADERS = 5
+_LONGEST_TIME = 20
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Say why a `json` source's sender was refused."""
+    settings = case.settings
+    if not isinstance(settings, JsonSource) or (not settings.secrets and settings.verify != "url-key"):
+        return Diagnosis((Finding("not configured", {"what": "secrets"}),), proved=False)
+    return _SCHEMES[settings.verify](case, settings)
+
+
+def _missing(case: Case, header: str) -> Diagnosis:
+    """Say that a header is missing, and which of those that came may be meant instead."""
+    wanted = header_name(header)
+    alike = [
+        shown_name(name)
+        for name in case.delivery.headers
+        if name != wanted and any(word in name for word in _PROOF_WORDS)
+    ]
+    if not alike:
+        return Diagnosis((Finding("missing header", {"header": shown_name(wanted)}),), proved=False)
+    facts = {"header": shown_name(wanted), "found": ", ".join(alike[:_MOST_HEADERS])}
+    return Diagnosis((Finding("other header", facts),), proved=False)
+
+
+def _header(case: Case, name: str) -> str:
+    return case.delivery.headers.get(header_name(name), "").strip()
+
+
+# --- Standard Webhooks -----------------------------------------------------------------------------
+
+
+def _standard(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
+    for name in _STANDARD:
+        if not _header(case, name):
+            return _missing(case, name)
+    message_id, timestamp, signatures = (_header(case, name) for name in _STANDARD)
+    parts = [part.partition(",") for part in signatures.split(" ") if part]
+    v1 = [text for version, _, text in parts if version == "v1"]
+    if not v1:
+        version = shown_name(parts[0][0]) if parts else ""
+        return Diagnosis((Finding("version", {"version": version}),), proved=False)
+    given = [written.raw for text in v1 for written in read_digests(text)]
+
+    def digest(key: bytes, body: bytes) -> bytes:
+        return hmac_sha256(key, f"{message_id}.{timestamp}.".encode(errors="replace") + body)
+
+    keys = tuple(key for guess in case.secrets for key in _standard_keys(guess))
+    found = search((keys, bodies(case.delivery.body)), digest, given, Budget())
+    return concluded(time_findings(timestamp, "seconds", case.now), found)
+
+
+def _standard_keys(guess: Guess) -> list[Guess]:
+    """Give the keys that a secret may stand for: as the specification reads it, and as a plain text."""
+    text = guess.value.strip()
+    plain = guess.finding or Finding("secret as text")
+    made = [Guess(standard_key(SecretStr(text)), guess.finding)]
+    made += [Guess(form.encode(), plain) for form in dict.fromkeys((text, text.removeprefix("whsec_")))]
+    return [one for one in made if one.value]
+
+
+# --- a digest of the body in one header ------------------------------------------------------------
+
+_ALGORITHMS = {20: ("sha1",), 32: ("sha256", "sha3_256"), 48: ("sha384",), 64: ("sha512",), 16: ("md5",)}
+
+
+def _hmac(case: Case, settings: JsonSource) -> Diagnosis:
+    if not settings.header:
+        return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
+    text = _header(case, settings.header)
+    if not text:
+        return _missing(case, settings.header)
+    written = (*read_digests(text), *_listed(text))
+    if not written:
+        return Diagnosis((Finding("unknown"),), proved=False)
+    found = _hmac_search(case, written)
+    if found is None:
+        return concluded((), None)
+    matched, findings = found
+    return Diagnosis((*_spelling(settings, text, matched), *findings), proved=True)
+
+
+def _listed(text: str) -> tuple[Written, ...]:
+    """Read `t=…,v1=…`, as Stripe and Calendly write it."""
+    parts = [part.strip() for part in text.split(",")]
+    if not any(part.startswith("t=") for part in parts):
+        return ()
+    return tuple(
+        replace(written, prefix=f"t=…,{part.partition('=')[0]}=")
+        for part in parts
+        if not part.startswith("t=")
+        for written in read_digests(part.partition("=")[2])
+    )
+
+
+def _hmac_search(case: Case, written: tuple[Written, ...]) -> tuple[Written, tuple[Finding, ...]] | None:
+    budget, secrets, written_bodies = Budget(), case.secrets, bodies(case.delivery.body)
+    tries = [
+        *((one, algorithm, secrets, written_bodies) for one in written for algorithm in _of_length(one)),
+        *((one, algorithm, secrets, _timed(case)) for one in written for algorithm in _of_length(one)),
+    ]
+    for one, algorithm, keys, messages in tries:
+        found = search((keys, messages), _digest_by(algorithm), [one.raw], budget)
+        if found is not None:
+            other = () if algorithm == "sha256" else (Finding("algorithm", {"found": algorithm}),)
+            return one, (*other, *found)
+    return None
+
+
+def _of_length(written: Written) -> tuple[str, ...]:
+    return _ALGORITHMS.get(len(written.raw), ())
+
+
+def _digest_by(algorithm: str) -> Callable[[str, bytes], bytes]:
+    return lambda secret, body: hmac.new(secret.encode(), body, getattr(hashlib, algorithm)).digest()
+
+
+def _timed(case: Case) -> tuple[Guess, ...]:
+    """Give the body with a time before it, as some senders sign it to keep it from being replayed."""
+    made = []
+    for name, value in case.delivery.headers.items():
+        for stamp in _stamps(name, value):
+            for joined in (f"{stamp}.", stamp, f"v0:{stamp}:"):
+                message = joined.encode(errors="replace") + case.delivery.body
+                made.append(Guess(message, Finding("covers time", {"header": shown_name(name)})))
+    return tuple(made)
+
+
+def _stamps(name: str, value: str) -> list[str]:
+    if "time" in name and len(value) <= _LONGEST_TIME + 12:
+        return [value.strip()]
+    listed = [part.strip()[2:] for part in value.split(",") if part.strip().startswith("t=")]
+    return [stamp for stamp in listed if len(stamp) <= _LONGEST_TIME]
+
+
+def _spelling(settings: JsonSource, text: str, written: Written) -> tuple[Finding, ...]:
+    findings = []
+    if written.encoding != settings.encoding:
+        findings.append(Finding("encoding", {"found": written.encoding, "expected": settings.encoding}))
+    if written.prefix != settings.prefix and not (
+        settings.prefix and text.startswith(settings.prefix) and written.prefix.strip() == settings.prefix
+    ):
+        findings.append(Finding("prefix", {"found": written.prefix, "expected": settings.prefix}))
+    return tuple(findings)
+
+
+# --- a secret sent as it is ------------------------------------------------------------------------
+
+
+def _credential(case: Case, text: str) -> Diagnosis:
+    found = known_credential(text, case.secrets)
+    return Diagnosis((found or Finding("unknown"),), proved=found is not None)
+
+
+def _of_word(case: Case, word: str) -> Diagnosis:
+    text = _header(case, "Authorization")
+    if not text:
+        return _missing(case, "Authorization")
+    scheme, _, rest = text.partition(" ")
+    if scheme.lower() != word:
+        return _other_scheme(case, word, scheme if rest else "", rest or text)
+    if word == "bearer":
+        return _credential(case, rest.strip())
+    return _basic_credential(case, rest.strip())
+
+
+def _other_scheme(case: Case, word: str, scheme: str, rest: str) -> Diagnosis:
+    """Say that the secret came under another word than the expected one, or under none."""
+    facts = {"found": shown_name(scheme), "expected": word}
+    scheme_finding = Finding("scheme", facts)
+    if _is_ours(case, rest.strip()):
+        return Diagnosis((scheme_finding,), proved=True)
+    known = known_credential(rest.strip(), case.secrets)
+    return Diagnosis((scheme_finding, *((known,) if known else ())), proved=known is not None)
+
+
+def _is_ours(case: Case, text: str) -> bool:
+    ours = [guess.value.encode() for guess in case.secrets if guess.finding is None]
+    given = [text.encode(errors="replace"), _base64(text) or b""]
+    return any([matches_any(one, ours) for one in given])  # noqa: C419  (look at all: constant time)
+
+
+def _basic_credential(case: Case, text: str) -> Diagnosis:
+    decoded = _base64(text)
+    if decoded is not None:
+        return _credential(case, decoded.decode(errors="replace"))
+    finding = Finding("encoding", {"found": "text", "expected": "base64"})
+    return Diagnosis((finding,), proved=_is_ours(case, text))
+
+
+def _base64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _in_header(case: Case, settings: JsonSource) -> Diagnosis:
+    if not settings.header:
+        return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
+    text = _header(case, settings.header)
+    return _credential(case, text) if text else _missing(case, settings.header)
+
+
+def _bearer(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
+    return _of_word(case, "bearer")
+
+
+def _basic(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
+    return _of_word(case, "basic")
+
+
+def _url_key(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
+    # A wrong key is looked into before the scheme is.
+    return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
+
+
+_SCHEMES: dict[str, Callable[[Case, JsonSource], Diagnosis]] = {
+    "standard-webhooks": _standard,
+    "hmac-sha256": _hmac,
+    "bearer": _bearer,
+    "basic": _basic,
+    "header": _in_header,
+    "url-key": _url_key,
+}

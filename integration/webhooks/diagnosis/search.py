@@ -1,0 +1,110 @@
+"""Looks for what makes a digest match: one thing changed, then two. Pure, and bounded by a budget.
+
+Every comparison is one of constant time over all that was sent, as in the verifier itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from integration.webhooks.signature import matches_any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from integration.webhooks.diagnosis.findings import Finding, Guess
+
+MOST_DIGESTS = 1000
+MOST_BYTES = 16 * 1024 * 1024
+MOST_CHANGES = 2
+
+_HEX = re.compile(r"[0-9a-fA-F]{32,128}")
+_PREFIX = re.compile(r"\A(?:(?:sha1|sha256|sha512|hmac|v\d+)[=,: ]\s*|\"|')", re.IGNORECASE)
+
+
+class Budget:
+    """How much may still be hashed for one diagnosis."""
+
+    def __init__(self) -> None:
+        self._digests = MOST_DIGESTS
+        self._bytes = MOST_BYTES
+
+    def spend(self, size: int) -> bool:
+        """Take one digest over `size` bytes; False when there is nothing left for it."""
+        self._digests -= 1
+        self._bytes -= size
+        return self._digests >= 0 and self._bytes >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A digest as it was sent: its bytes, and how they were written."""
+
+    raw: bytes
+    encoding: str
+    prefix: str
+
+
+def search(
+    dimensions: Sequence[Sequence[Guess]],
+    digest: Callable[..., bytes],
+    given: Sequence[bytes],
+    budget: Budget,
+) -> tuple[Finding, ...] | None:
+    """Find the fewest changes under which `digest` gives one of `given`; None when none is found.
+
+    Each dimension lists guesses for one argument of `digest`, in its order. An empty result means that
+    it matches as it is.
+    """
+    for combination in _by_changes(dimensions):
+        values = [guess.value for guess in combination]
+        if not budget.spend(sum(_size(value) for value in values)):
+            return None
+        if matches_any(digest(*values), given):
+            return tuple(guess.finding for guess in combination if guess.finding is not None)
+    return None
+
+
+def _by_changes(dimensions: Sequence[Sequence[Guess]]) -> Iterator[tuple[Guess, ...]]:
+    right = [[guess for guess in guesses if guess.finding is None] for guesses in dimensions]
+    wrong = [[guess for guess in guesses if guess.finding is not None] for guesses in dimensions]
+    places = range(len(dimensions))
+    for changes in range(min(MOST_CHANGES, len(dimensions)) + 1):
+        for changed in itertools.combinations(places, changes):
+            yield from itertools.product(
+                *(wrong[place] if place in changed else right[place] for place in places)
+            )
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, bytes | str) else 0
+
+
+def read_digests(text: str) -> tuple[Written, ...]:
+    """Read what may be a digest: in hex or base64, with a prefix or quotes around it or without."""
+    found = []
+    prefix = _PREFIX.match(text)
+    bare = text[prefix.end() :] if prefix else text
+    for part, before in ((text, ""), (bare, prefix[0] if prefix else "")):
+        found += [Written(raw, encoding, before) for raw, encoding in _decoded(part.strip("\"' "))]
+    return tuple(found)
+
+
+def _decoded(text: str) -> Iterator[tuple[bytes, str]]:
+    if _HEX.fullmatch(text) and len(text) % 2 == 0:
+        yield bytes.fromhex(text), "hex"
+    for encoding, altered in (("base64", text), ("base64url", text.translate(_URL_SAFE))):
+        if encoding == "base64url" and altered == text:
+            continue
+        try:
+            yield base64.b64decode(altered + "=" * (-len(altered) % 4), validate=True), encoding
+        except (binascii.Error, ValueError):
+            continue
+
+
+_URL_SAFE = str.maketrans("-_", "+/")

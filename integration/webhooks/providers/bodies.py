@@ -1,0 +1,150 @@
+"""Reads bodies that CRMs send, JSON and forms, into JSON values; with bounds on size, depth and number.
+
+What comes out can be written as JSON again. What cannot be read raises UnreadableError, which names the
+place and what was found there, never the text itself. Nothing here knows a sender.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from codecs import BOM_UTF8
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from qs_codec import DecodeOptions, decode
+
+from integration.domain.errors import UnreadableError, UnsupportedTypeError
+
+if TYPE_CHECKING:
+    from integration.domain.delivery import Delivery
+
+MAX_EVENTS = 1000
+MAX_DEPTH = 64
+MAX_FORM_FIELDS = 2000
+MAX_FORM_DEPTH = 10
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+_JSON_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?json")
+_XML_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?xml")
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
+_UTF8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_STORABLE = range(-(2**63), 2**64)
+_OPENING_BRACKET = re.compile(r"\[|%5b", re.IGNORECASE)
+
+# Lists over `list_limit`, and numbers in brackets that are ids rather than places, come out as mappings.
+_FORM_OPTIONS = DecodeOptions(list_limit=250, depth=MAX_FORM_DEPTH, parameter_limit=MAX_FORM_FIELDS)
+
+
+def is_form(delivery: Delivery) -> bool:
+    """Tell whether the body is a URL-encoded form."""
+    return delivery.content_type == FORM_TYPE
+
+
+def require_json_type(delivery: Delivery) -> None:
+    """Refuse a content type that is not JSON in UTF-8. None at all is taken as JSON: scripts send none."""
+    _require_type(delivery, _JSON_TYPE, "application/json")
+
+
+def require_xml_type(delivery: Delivery) -> None:
+    """Refuse a content type that is not XML in UTF-8. None at all is taken as XML."""
+    _require_type(delivery, _XML_TYPE, "text/xml")
+
+
+def _require_type(delivery: Delivery, pattern: re.Pattern[str], allowed: str) -> None:
+    if delivery.content_type and not pattern.fullmatch(delivery.content_type):
+        raise UnsupportedTypeError("content-type", "another type", allowed)
+    _require_utf8(delivery)
+
+
+def _require_utf8(delivery: Delivery) -> None:
+    charset = _CHARSET.search(delivery.headers.get("content-type", ""))
+    if charset and charset[1].lower() not in _UTF8_NAMES:
+        raise UnsupportedTypeError("content-type", "another charset", "utf-8")
+
+
+def read_json(body: bytes) -> Any:
+    """Read JSON (RFC 8259, UTF-8, a byte order mark passes) of at most 64 levels.
+
+    `NaN`, `Infinity` and numbers beyond double precision's range are refused; of a key that comes twice
+    the last counts. An integer beyond 64 bits becomes the text of its digits: as a number it would be
+    rounded, and a rounded customer id is another customer. Raises UnreadableError.
+    """
+    body = body.removeprefix(BOM_UTF8)
+    if not body.strip():
+        raise UnreadableError("body", "nothing", "JSON")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError(
+            f"body, line {error.lineno}, column {error.colno}", "something that is not JSON", "JSON in UTF-8"
+        ) from None
+    if _deeper_than(value, MAX_DEPTH, body):
+        raise UnreadableError("body", f"more than {MAX_DEPTH} levels", f"at most {MAX_DEPTH}")
+    if _LONG_NUMBER.search(body):
+        return json.loads(body, parse_int=_exact_integer)
+    return value
+
+
+def _exact_integer(digits: str) -> int | str:
+    # At most 309 digits long, or orjson would have refused it as infinite.
+    number = int(digits)
+    return number if number in _STORABLE else digits
+
+
+def _deeper_than(value: Any, levels: int, body: bytes) -> bool:
+    if body.count(b"[") + body.count(b"{") <= levels:
+        return False
+    layer = [value]
+    for _ in range(levels):
+        layer = [child for parent in layer for child in _children(parent)]
+    return any(isinstance(value, dict | list) for value in layer)
+
+
+def _children(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, dict):
+        return tuple(value.values())
+    return tuple(value) if isinstance(value, list) else ()
+
+
+def read_form(delivery: Delivery) -> dict[str, Any]:
+    """Read `application/x-www-form-urlencoded`; brackets make mappings and lists: `a[b][0]=c`.
+
+    All values are text. Numbers in brackets make a list, without holes; from 250 on they are ids, and
+    make a mapping. At most 2000 fields, 10 levels of brackets, UTF-8 only, a byte order mark passes. Raises
+    UnreadableError.
+    """
+    _require_utf8(delivery)
+    text = _form_text(delivery.body)
+    fields = text.count("&") + 1
+    if fields > MAX_FORM_FIELDS:
+        raise UnreadableError("form", f"{fields} fields", f"at most {MAX_FORM_FIELDS}")
+    for place, field in enumerate(text.split("&"), start=1):
+        if len(_OPENING_BRACKET.findall(field.partition("=")[0])) > MAX_FORM_DEPTH:
+            raise UnreadableError(f"form, field {place}", "more brackets", f"at most {MAX_FORM_DEPTH} levels")
+    read: dict[str, Any] = decode(text, _FORM_OPTIONS)
+    if not read:
+        raise UnreadableError("form", "no named field", "name=value&name=value")
+    return read
+
+
+def _form_text(body: bytes) -> str:
+    body = body.removeprefix(BOM_UTF8)
+    if body.lstrip()[:1] in {b"{", b"["}:
+        raise UnreadableError("form", "what looks like JSON", "content-type application/json for JSON")
+    if b"\0" in body:  # it would have come as %00; as it is it tells of UTF-16
+        raise UnreadableError("form", "a NUL byte", "UTF-8")
+    try:
+        unquote_to_bytes(body).decode()
+        return body.decode().strip()
+    except UnicodeDecodeError:
+        raise UnreadableError("form", "bytes that are not UTF-8", "UTF-8") from None
+
+
+def require_few(events: int) -> None:
+    """Refuse a delivery of more events than are taken at once. Raises UnreadableError."""
+    if events > MAX_EVENTS:
+        raise UnreadableError("body", f"{events} events", f"at most {MAX_EVENTS} in one delivery")

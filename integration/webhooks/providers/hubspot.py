@@ -1,0 +1,299 @@
+"""HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions.
+
+Verifies on the raw bytes, reads each body shape into events, answers as the sender expects. Pure.
+It never calls HubSpot: `Event.lookup_id` names the contact that somebody else reads before mapping.
+Facts: https://developers.hubspot.com/docs/api/webhooks and …/webhooks/validating-requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+from integration.domain.errors import NotVerifiedError, UnreadableError
+from integration.webhooks.providers.bodies import read_json, require_few, require_json_type
+from integration.webhooks.providers.replies import as_json, problem, reply
+from integration.webhooks.signature import (
+    by_secret,
+    hmac_sha256,
+    place_of,
+    require_fresh,
+    require_url_key,
+    required_header,
+    secret_bytes,
+)
+
+if TYPE_CHECKING:
+    from integration.config.models import HubspotSource
+
+_SIGNATURE = "X-HubSpot-Signature"
+_VERSION = "X-HubSpot-Signature-Version"
+_SIGNATURE_V3 = "X-HubSpot-Signature-v3"
+_TIMESTAMP = "X-HubSpot-Request-Timestamp"
+
+_MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# "Validating requests" lists the escapes that HubSpot decodes before it signs with v3, and no others:
+# : / ? @ ! $ ' ( ) * , ;  so %20, %26, %2B and %3D stay.
+_SIGNED_DECODED = re.compile("%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
+
+# eventId alone is "not guaranteed to be unique". attemptNumber counts the sendings of the same event,
+# so it is no part of what the event is. Association changes tell their ends apart only by the two ids.
+_IDENTITY = (
+    "appId",
+    "portalId",
+    "subscriptionId",
+    "eventId",
+    "objectId",
+    "propertyName",
+    "occurredAt",
+    "fromObjectId",
+    "toObjectId",
+)
+_CONTACT_TYPE_ID = "0-1"
+
+
+# --- verify ----------------------------------------------------------------------------------------
+
+
+def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
+    """Refuse a delivery that HubSpot has not signed with one of the secrets; raises NotVerifiedError.
+
+    Where the v3 signature is present it alone decides, whatever `signatures` names: it covers the method,
+    the address and the time. v2 and v1 cover no time, v1 not even the address: both only when named.
+    """
+    require_url_key(delivery, settings.url_key)
+    if _SIGNATURE_V3.lower() in delivery.headers:
+        return _verify_v3(delivery, settings, now)
+    return _verify_older(delivery, settings)
+
+
+def signed_uri(url: str) -> str:
+    """Give the address as HubSpot signs it with v3: twelve escapes decoded, once, and nothing else."""
+    return _SIGNED_DECODED.sub(lambda escape: chr(int(escape[1], 16)), url)
+
+
+def _v3(secret: bytes, delivery: Delivery, uri: str, timestamp: str) -> bytes:
+    head = f"{delivery.method}{uri}".encode(errors="replace")
+    return base64.b64encode(hmac_sha256(secret, head + delivery.body + timestamp.encode()))
+
+
+def _v2(secret: bytes, delivery: Delivery) -> bytes:
+    head = f"{delivery.method}{delivery.url}".encode(errors="replace")
+    return hashlib.sha256(secret + head + delivery.body).hexdigest().encode()
+
+
+def _v1(secret: bytes, delivery: Delivery) -> bytes:
+    return hashlib.sha256(secret + delivery.body).hexdigest().encode()
+
+
+_OLDER = {"v2": _v2, "v1": _v1}
+
+
+def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
+    check = "signature v3"
+    given = required_header(delivery, _SIGNATURE_V3, check)
+    timestamp = required_header(delivery, _TIMESTAMP, check)
+    require_fresh(timestamp, _MILLISECOND, now)
+    # No delivery to an address with a query has been seen in public, so both readings are tried.
+    expected = [
+        _v3(secret_bytes(secret), delivery, uri, timestamp)
+        for uri in (signed_uri(delivery.url), delivery.url)
+        for secret in settings.secrets
+    ]
+    return _require_match(given, expected, check, len(settings.secrets))
+
+
+def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
+    named = [version for version in _OLDER if version in settings.signatures]
+    if not named:
+        raise NotVerifiedError("signature v3", f"the header {_SIGNATURE_V3} is absent")
+    check = f"signature {' or '.join(named)}"
+    version = required_header(delivery, _VERSION, check)
+    if version not in named:
+        raise NotVerifiedError(
+            check, f"the header {_VERSION} gives a version that `signatures` does not name"
+        )
+    given = required_header(delivery, _SIGNATURE, check)
+    expected = [_OLDER[version](secret_bytes(secret), delivery) for secret in settings.secrets]
+    return _require_match(given, expected, f"signature {version}", len(settings.secrets))
+
+
+def _require_match(given: str, expected: list[bytes], check: str, secrets: int) -> str:
+    """Say which of the secrets, over which `expected` goes once or more, made the signature."""
+    place = place_of(given.encode(), expected)
+    if place is None:
+        raise NotVerifiedError(check, "it is not made from this method, address, body and time with a secret")
+    return by_secret(check, place % secrets, secrets)
+
+
+# --- read ------------------------------------------------------------------------------------------
+
+
+def read(delivery: Delivery, settings: HubspotSource) -> tuple[Event, ...]:
+    """Read the events: each element of an app subscription's array, or the object of an action.
+
+    An element that is not an object becomes an event with that value, so that it alone is parked.
+    Raises UnsupportedTypeError, UnreadableError.
+    """
+    require_json_type(delivery)
+    body = read_json(delivery.body)
+    if isinstance(body, list):
+        require_few(len(body))
+        return tuple(_subscription_event(element, settings) for element in body)
+    if isinstance(body, dict):
+        return (Event(data=body, dedup_key=_callback_key(body), record_id=_record_id(body)),)
+    raise UnreadableError("body", "a single value", "an array of events, or the object of an action")
+
+
+def _subscription_event(element: Any, settings: HubspotSource) -> Event:
+    if not isinstance(element, dict):
+        return Event(data=element)
+    data = _with_both_type_names(element)
+    return Event(
+        data=data,
+        dedup_key=_subscription_key(data),
+        occurred_at=_moment(data.get("occurredAt")),
+        lookup_id=_contact_id(data) if settings.lookup is not None else None,
+        record_id=_record_id(data),
+    )
+
+
+def _with_both_type_names(element: dict[str, Any]) -> dict[str, Any]:
+    # The guide names the field `eventType`; its signature page and captured deliveries say
+    # `subscriptionType`. Templates may use either.
+    for have, lack in (("subscriptionType", "eventType"), ("eventType", "subscriptionType")):
+        if have in element and lack not in element:
+            return {**element, lack: element[have]}
+    return element
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _subscription_key(data: dict[str, Any]) -> str | None:
+    if not _is_id(data.get("eventId")):
+        return None
+    return "hs:" + ":".join(str(data[name]) if _is_id(data.get(name)) else "" for name in _IDENTITY)
+
+
+def _callback_key(body: dict[str, Any]) -> str | None:
+    # The workflow action "Send a webhook" sends nothing that tells one run from the next.
+    return f"hs:callback:{body['callbackId']}" if _is_custom_action(body) else None
+
+
+def _is_custom_action(body: Any) -> bool:
+    return isinstance(body, dict) and _is_id(body.get("callbackId"))
+
+
+def _moment(value: Any) -> datetime | None:
+    """Read milliseconds since 1970; None where that is not what is there."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    try:
+        return _EPOCH + value * _MILLISECOND
+    except OverflowError:
+        return None
+
+
+def _record_id(data: dict[str, Any]) -> str | None:
+    """Give the id of the record that an event or an action is about; a custom action has it in `object`."""
+    inner = data.get("object")
+    places = (data, inner if isinstance(inner, dict) else {})
+    found = (place.get(name) for place in places for name in ("objectId", "hs_object_id", "vid"))
+    return next((str(value) for value in found if _is_id(value)), None)
+
+
+def _contact_id(data: dict[str, Any]) -> str | None:
+    kind = str(data.get("subscriptionType", ""))
+    of_contact = kind.startswith("contact.") or (
+        kind.startswith("object.") and data.get("objectTypeId") == _CONTACT_TYPE_ID
+    )
+    return str(data["objectId"]) if of_contact and _is_id(data.get("objectId")) else None
+
+
+# --- acknowledge -----------------------------------------------------------------------------------
+
+
+def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | Refusal) -> Reply:
+    """Answer 202 with ids and counts; a custom workflow action 200 with its `outputFields`.
+
+    `outputFields` holds `delivery`, `recall_id` (empty when there is none), `outcome` (`recall`,
+    `cancelled`, `too_late`, `parked` or `ignored`) and `hs_execution_state`: `FAIL_CONTINUE` when the
+    event was parked, so that the workflow's history shows it and the contact goes on, else `SUCCESS`.
+    """
+    if isinstance(outcome, Refusal):
+        return problem(outcome, _workflow_retry_after(delivery, outcome))
+    if _answers_custom_action(delivery):
+        return as_json(200, {"outputFields": _output_fields(outcome)})
+    return reply(outcome, with_pending=settings.lookup is not None)
+
+
+def _workflow_retry_after(delivery: Delivery, refusal: Refusal) -> dict[str, str]:
+    # On 429 workflows read Retry-After in milliseconds ("recorded in milliseconds", knowledge base on
+    # webhooks in workflows), against RFC 9110. Only they sign with v2. App subscriptions read seconds.
+    is_workflow = delivery.headers.get(_VERSION.lower(), "").strip().lower() == "v2"
+    if not is_workflow or refusal.status != 429 or refusal.retry_after_seconds is None:  # noqa: PLR2004  (HTTP)
+        return {}
+    return {"Retry-After": str(refusal.retry_after_seconds * 1000)}
+
+
+def _answers_custom_action(delivery: Delivery) -> bool:
+    if b'"callbackId"' not in delivery.body:
+        return False
+    try:
+        return _is_custom_action(read_json(delivery.body))
+    except UnreadableError:
+        return False
+
+
+def _output_fields(answer: Answer) -> dict[str, str]:
+    outcomes = {
+        "parked": answer.parked,
+        "recall": len(answer.recalls),
+        "cancelled": len(answer.cancelled),
+        "too_late": len(answer.too_late),
+    }
+    return {
+        "delivery": answer.delivery,
+        "recall_id": next(iter(answer.recalls), ""),
+        "outcome": next((outcome for outcome, count in outcomes.items() if count), "ignored"),
+        "hs_execution_state": "FAIL_CONTINUE" if answer.parked else "SUCCESS",
+    }
+
+
+# --- sign ------------------------------------------------------------------------------------------
+
+
+def sign(
+    body: bytes,
+    settings: HubspotSource,
+    *,
+    url: str,
+    method: str,
+    message_id: str,  # noqa: ARG001  (HubSpot sends no id of its own beside the body)
+    now: datetime,
+) -> dict[str, str]:
+    """Give the headers that HubSpot would send, by the first secret and the best signature named."""
+    delivery = Delivery(
+        id="", source=settings.name, method=method, url=url, headers={}, body=body, received_at=now
+    )
+    secret = secret_bytes(settings.secrets[0])
+    headers = {"Content-Type": "application/json"}
+    if "v3" in settings.signatures:
+        timestamp = str((now - _EPOCH) // _MILLISECOND)
+        signature = _v3(secret, delivery, signed_uri(url), timestamp)
+        return {**headers, _SIGNATURE_V3: signature.decode(), _TIMESTAMP: timestamp}
+    version = "v2" if "v2" in settings.signatures else "v1"
+    return {**headers, _SIGNATURE: _OLDER[version](secret, delivery).decode(), _VERSION: version}
+
+
+def keep(delivery: Delivery, settings: HubspotSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
+    """Give the body as it may be stored: it holds no credential, so all of it."""
+    return delivery.body

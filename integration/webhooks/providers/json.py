@@ -1,0 +1,156 @@
+"""Any system that can POST JSON or a form: Zapier, Make, n8n, Zendesk, Pipedrive, Typeform, own scripts.
+
+How it proves itself is configured (`verify`), where a list of events lies and what makes an event the
+same event too. Pure; a template that fails costs its own event its key, never the delivery.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+from integration.domain.errors import NotVerifiedError, UnmappableError
+from integration.mapping.expressions import expression, text
+from integration.mapping.routes import Headers
+from integration.webhooks.providers.bodies import (
+    FORM_TYPE,
+    is_form,
+    read_form,
+    read_json,
+    require_few,
+    require_json_type,
+)
+from integration.webhooks.providers.replies import problem, reply
+from integration.webhooks.providers.schemes import SCHEMES, Message
+from integration.webhooks.signature import require_url_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from integration.config.models import JsonSource
+
+# RFC 9110, 11.6.1: without a challenge some HTTP clients never send the credentials they have.
+_CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Bearer"}
+
+# UnmappableError: it does not fit this body. ValueError: it does not compile, or reads a name that is not
+# given here, which `ringback check` reports. JSONEncodeError: it makes something that is not data.
+_TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
+
+
+def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
+    """Refuse a delivery that fails the configured scheme, or the `url_key` where there is one.
+
+    Raises NotVerifiedError.
+    """
+    require_url_key(delivery, settings.url_key)
+    if not settings.secrets and settings.verify != "url-key":
+        raise NotVerifiedError(settings.verify, "the source has no `secrets` configured")
+    return SCHEMES[settings.verify].verify(delivery, settings, now)
+
+
+def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
+    """Read the body as one event, or as those that `events` points at.
+
+    Raises UnsupportedTypeError, UnreadableError.
+    """
+    body = _body(delivery)
+    found, listed = _events(body, settings)
+    require_few(len(found))
+    told = _told(delivery, settings)
+    message_id = _message_id(delivery, settings)
+    return tuple(
+        Event(
+            data=data,
+            dedup_key=key or (f"{message_id}:{place}" if message_id and listed else message_id),
+            record_id=(key or message_id or "").partition(":")[2] or None,
+        )
+        for place, data in enumerate(found)
+        for key in [_rendered_key(data, told, settings)]
+    )
+
+
+def _body(delivery: Delivery) -> Any:
+    if is_form(delivery):
+        return read_form(delivery)
+    require_json_type(delivery)
+    return read_json(delivery.body)
+
+
+def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
+    """Give the events, and whether they came as a list.
+
+    Where `events` finds something else than a list, that is one event: an object may be mapped, and
+    nothing, or a single value, is parked where the operator sees it.
+    """
+    if settings.events is None:
+        return [body], False
+    found = _evaluated(settings.events, body)
+    if isinstance(found, dict) and found and all(key.isdecimal() for key in found):
+        # PHP senders number the elements of a form's lists, and do not always begin at 0.
+        return list(found.values()), True
+    return (found, True) if isinstance(found, list) else ([found], False)
+
+
+def _evaluated(source: str, body: Any) -> Any:
+    """Evaluate `events` to JSON values; None where it fails or gives anything else."""
+    try:
+        return orjson.loads(orjson.dumps(expression(source).evaluate(body=body)))
+    except _TEMPLATE_FAILS:
+        return None
+
+
+def _told(delivery: Delivery, settings: JsonSource) -> dict[str, Any]:
+    return {
+        "headers": Headers(delivery.headers, settings),
+        "received_at": delivery.received_at,
+        "source": delivery.source,
+    }
+
+
+def _rendered_key(data: Any, told: dict[str, Any], settings: JsonSource) -> str | None:
+    if settings.dedup_key is None:
+        return None
+    try:
+        return "key:" + text(settings.dedup_key).render(event=data, delivery=told)
+    except _TEMPLATE_FAILS:
+        return None
+
+
+def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
+    # Only a signed `webhook-id` is the sender's word; anybody between could have put one there otherwise.
+    if settings.verify == "standard-webhooks":
+        return f"id:{delivery.headers.get('webhook-id', '').strip()}"
+    given = delivery.headers.get("idempotency-key", "").strip()
+    return f"id:{given}" if given else None
+
+
+def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | Refusal) -> Reply:  # noqa: ARG001  (one shape for all)
+    """Answer 202 with ids and counts, or problem details; a 401 with a challenge where HTTP has one."""
+    if isinstance(outcome, Answer):
+        return reply(outcome)
+    challenge = _CHALLENGES.get(settings.verify) if outcome.status == 401 else None  # noqa: PLR2004  (HTTP)
+    return problem(outcome, {"WWW-Authenticate": challenge} if challenge else None)
+
+
+def sign(
+    body: bytes,
+    settings: JsonSource,
+    *,
+    url: str,  # noqa: ARG001  (no scheme covers the address)
+    method: str,  # noqa: ARG001
+    message_id: str,
+    now: datetime,
+) -> dict[str, str]:
+    """Give the headers that the sender would send with `body`, by the first secret."""
+    looks_like_json = body.lstrip()[:1] in {b"{", b"["}
+    content_type = "application/json" if looks_like_json else FORM_TYPE
+    message = Message(body=body, id=message_id, now=now)
+    return {"Content-Type": content_type, **SCHEMES[settings.verify].sign(message, settings)}
+
+
+def keep(delivery: Delivery, settings: JsonSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
+    """Give the body as it may be stored: all of it, since credentials come in headers."""
+    return delivery.body

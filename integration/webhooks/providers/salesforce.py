@@ -1,0 +1,161 @@
+"""Salesforce: outbound messages of workflow rules and flows (SOAP, up to 100 notifications at once).
+
+Salesforce signs nothing, so the address holds a `url_key`, and the message must name our organisation.
+The SessionId, a live credential of the customer's Salesforce, is dropped while the XML is being read: it
+gets into no event, no stored body and no error. Pure.
+Facts: https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+from integration.domain.errors import NotVerifiedError, UnreadableError
+from integration.webhooks.providers.bodies import require_few, require_xml_type
+from integration.webhooks.providers.replies import retry_after
+from integration.webhooks.providers.soap import (
+    CONTENT_TYPE,
+    ENVELOPE,
+    INSTANCE,
+    accepted,
+    fault,
+    local_name,
+    read_xml,
+    write_xml,
+)
+from integration.webhooks.signature import matches_any, require_url_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from xml.etree.ElementTree import Element
+
+    from integration.config.models import SalesforceSource
+
+_OUTBOUND = "http://soap.sforce.com/2005/09/outbound"
+_CREDENTIALS = frozenset({"SessionId"})
+
+# The 18-character form of an id is the 15-character one with three letters that tell its upper case.
+ID_LENGTH = 15
+
+# The WSDL says `notificationsResponse`; samples that answer `notifications` are retried for a day.
+_ACK = f'<notificationsResponse xmlns="{_OUTBOUND}"><Ack>true</Ack></notificationsResponse>'
+
+
+def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> str:  # noqa: ARG001  (nothing is dated)
+    """Refuse a delivery without the `url_key`, and then one of another organisation.
+
+    The organisation stands inside the body, so a body that cannot be parsed is refused here as well.
+    Raises NotVerifiedError, UnsupportedTypeError, UnreadableError.
+    """
+    require_url_key(delivery, settings.url_key)
+    given = _organization_id(_message(delivery))
+    if not given:
+        raise NotVerifiedError("organization_id", "the message names none")
+    expected = settings.organization_id[:ID_LENGTH].encode()
+    if not matches_any(given[:ID_LENGTH].encode(), (expected,)):
+        raise NotVerifiedError("organization_id", "the message comes from another organisation")
+    return "url_key and organization_id"
+
+
+def read(delivery: Delivery, settings: SalesforceSource) -> tuple[Event, ...]:  # noqa: ARG001  (one shape for all)
+    """Read each notification: the record's fields by local name, and three of the message.
+
+    Added are `notification_id`, `object_type` and `organization_id`; nil is None, compound fields are
+    mappings. The record of a notification may be empty: it was deleted before Salesforce could send.
+    Raises UnsupportedTypeError, UnreadableError.
+    """
+    message = _message(delivery)
+    notifications = message.findall(f"{{{_OUTBOUND}}}Notification")
+    if not notifications:
+        raise UnreadableError("notifications", "no Notification", "1 to 100")
+    require_few(len(notifications))
+    organization_id = _organization_id(message)
+    return tuple(_event(notification, organization_id) for notification in notifications)
+
+
+def _message(delivery: Delivery) -> Element:
+    require_xml_type(delivery)
+    root = read_xml(delivery.body, _CREDENTIALS)
+    message = root.find(f"{{{ENVELOPE}}}Body/{{{_OUTBOUND}}}notifications")
+    if root.tag != f"{{{ENVELOPE}}}Envelope" or message is None:
+        raise UnreadableError("body", "XML of another kind", "a SOAP envelope with outbound notifications")
+    return message
+
+
+def _organization_id(message: Element) -> str:
+    return (message.findtext(f"{{{_OUTBOUND}}}OrganizationId") or "").strip()
+
+
+def organization_of(delivery: Delivery) -> str:
+    """Give the organisation that a message names, empty when it names none.
+
+    Raises UnsupportedTypeError, UnreadableError.
+    """
+    return _organization_id(_message(delivery))
+
+
+def _event(notification: Element, organization_id: str) -> Event:
+    record = notification.find(f"{{{_OUTBOUND}}}sObject")
+    notification_id = (notification.findtext(f"{{{_OUTBOUND}}}Id") or "").strip() or None
+    fields = _value(record) if record is not None and len(record) else {}
+    data = {
+        **fields,
+        "notification_id": notification_id,
+        "object_type": _object_type(record),
+        "organization_id": organization_id,
+    }
+    record_id = fields.get("Id")
+    return Event(
+        data=data,
+        dedup_key=f"sf:{notification_id}" if notification_id else None,
+        record_id=record_id if isinstance(record_id, str) and record_id else None,
+    )
+
+
+def _object_type(record: Element | None) -> str | None:
+    # xsi:type="sf:Lead": a prefix of the document's choice, then the object's API name.
+    declared = record.get(f"{{{INSTANCE}}}type", "") if record is not None else ""
+    return declared.rpartition(":")[2].strip() or None
+
+
+def _value(field: Element) -> Any:
+    if field.get(f"{{{INSTANCE}}}nil") in {"true", "1"}:
+        return None
+    if len(field):
+        return {local_name(child.tag): _value(child) for child in field}
+    return field.text or ""
+
+
+def acknowledge(delivery: Delivery, settings: SalesforceSource, outcome: Answer | Refusal) -> Reply:  # noqa: ARG001  (one shape for all)
+    """Answer with the one Ack that covers all notifications, or with a SOAP Fault.
+
+    Salesforce reads neither status nor words: whatever is not an Ack it sends again, for 24 hours.
+    """
+    if isinstance(outcome, Refusal):
+        return fault(outcome, retry_after(outcome))
+    return accepted(_ACK)
+
+
+def sign(
+    body: bytes,  # noqa: ARG001  (Salesforce signs nothing: the proof lies in the address and in the body)
+    settings: SalesforceSource,  # noqa: ARG001
+    *,
+    url: str,  # noqa: ARG001
+    method: str,  # noqa: ARG001
+    message_id: str,  # noqa: ARG001
+    now: datetime,  # noqa: ARG001
+) -> dict[str, str]:
+    """Give the headers that Salesforce would send."""
+    return {"Content-Type": CONTENT_TYPE, "SOAPAction": '""'}
+
+
+def keep(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
+    """Give the body as it may be stored: written anew from what was read, so without the SessionId.
+
+    It reads into the same events. Of a body that cannot be read nothing is kept.
+    """
+    try:
+        return write_xml(read_xml(delivery.body, _CREDENTIALS))
+    except UnreadableError:
+        return b""

@@ -1,0 +1,187 @@
+"""From a delivery to its answer: verify, read, plan, store, acknowledge.
+
+A 2xx is given only after everything that follows from the delivery is stored durably. Unverified bytes
+reach nothing but the source's `verify`. An event that cannot be mapped is parked and answered 2xx: sending
+it again cannot help. No answer says which check failed; the log does, without any of the body.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from integration.domain.delivery import Refusal
+from integration.domain.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
+from integration.domain.rejection import refused
+from integration.mapping.planner import Parked, plan_delivery
+from integration.mapping.routes import Headers
+from integration.telemetry.counters import ADMIT
+from integration.webhooks.providers import SOURCES
+from integration.webhooks.rejection_log import NoRefusals, Unproved
+
+if TYPE_CHECKING:
+    from integration.config.models import Source
+    from integration.domain.delivery import Delivery, Reply
+    from integration.domain.errors import RingbackError
+    from integration.mapping.planner import Outcome
+    from integration.services.desk import Desk
+    from integration.store.deliveries import Admitted
+    from integration.webhooks.rejection_log import Refusals
+
+log = structlog.get_logger("ringback.receiver")
+
+TITLES = {
+    400: "The body cannot be read",
+    401: "Not verified",
+    413: "The body is larger than 1 MiB",
+    415: "This content type is not read here",
+    429: "Too many deliveries",
+    503: "Not stored: please send it again",
+}
+"""The title of the answer to a delivery that is not taken, by HTTP status."""
+
+_COUNTED_AS = {
+    400: "unreadable",
+    401: "not verified",
+    413: "too large",
+    415: "unsupported type",
+    429: "too many",
+    503: "not stored",
+}
+
+
+class Rates(Protocol):
+    """Counts requests per name, over all processes."""
+
+    def over(self, name: str, per_minute: int) -> int | None:
+        """Count one; return the seconds to wait when it is over the limit. Raise StoreAwayError."""
+
+
+class _TooManyError(Exception):
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Intake:
+    """Receives deliveries. `refusals` is told of those that are not taken."""
+
+    def __init__(self, desk: Desk, rates: Rates, refusals: Refusals | None = None) -> None:
+        self._desk = desk
+        self._rates = rates
+        self._refusals = refusals or NoRefusals()
+
+    def source(self, name: str, url_key: str | None) -> Source | None:
+        """Return a source by its name in an address, with or without a key; None: no such address."""
+        settings = self._desk.config.sources.get(name)
+        if settings is None or (url_key is not None and settings.url_key is None):
+            return None
+        return settings
+
+    def receive(self, settings: Source, delivery: Delivery) -> Reply:
+        """Verify, read, plan and store a delivery; return the answer to it."""
+        began, kind = time.perf_counter(), SOURCES[settings.kind]
+        try:
+            proof = kind.verify(delivery, settings, delivery.received_at)
+            self._require_rate(settings)
+            outcomes = plan_delivery(
+                self._desk.book, delivery, kind.read(delivery, settings), delivery.received_at
+            )
+            kept = replace(delivery, proof=proof, headers=Headers(delivery.headers, settings).table())
+            admitted = self._desk.admit(kept, outcomes, kind.keep(delivery, settings))
+        except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
+            refusal = self._refused(settings, delivery, error)
+            self._count(settings, _COUNTED_AS[refusal.status], began)
+            return kind.acknowledge(delivery, settings, refusal)
+        self._log(delivery.source, outcomes, admitted)
+        self._count(settings, "again" if admitted.again else "admitted", began)
+        return kind.acknowledge(delivery, settings, admitted.answer)
+
+    def turned_away(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
+        """Count and note a request that is answered with 400, 413 or 415 because of its body.
+
+        `size` is its length in bytes as announced, None where it was not.
+        """
+        self._desk.tally.delivery(delivery.source, _COUNTED_AS[status])
+        self._note(delivery, status, why, size=size)
+
+    def _require_rate(self, settings: Source) -> None:
+        if settings.rate_per_minute is None:
+            return
+        wait = self._rates.over(f"source:{settings.name}", settings.rate_per_minute)
+        if wait is not None:
+            raise _TooManyError(wait)
+
+    def _count(self, settings: Source, name: str, began: float) -> None:
+        self._desk.tally.delivery(settings.name, name)
+        self._desk.tally.observe(ADMIT, time.perf_counter() - began)
+
+    def _refused(self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError) -> Refusal:
+        """Log and note why a delivery is not taken; return what its sender is told."""
+        match error:
+            case _TooManyError():
+                self._note(delivery, 429, f"more than {settings.rate_per_minute} a minute")
+                return _refusal(429, retry_after_seconds=error.retry_after_seconds)
+            case NotVerifiedError():
+                log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
+                self._note(delivery, 401, error.why, error)
+                return _refusal(401)
+            case UnsupportedTypeError():
+                self._note(delivery, 415, str(error))
+                return _refusal(415, str(error))
+            case UnreadableError():
+                log.warning("delivery unreadable", source=delivery.source, place=error.where)
+                self._note(delivery, 400, str(error))
+                return _refusal(400, str(error))
+            case StoreAwayError():
+                log.warning("delivery not stored", source=delivery.source, reason=str(error))
+                return _refusal(503, retry_after_seconds=error.retry_after_seconds)
+        raise error
+
+    def _note(
+        self,
+        delivery: Delivery,
+        status: int,
+        why: str,
+        error: NotVerifiedError | None = None,
+        *,
+        size: int | None = None,
+    ) -> None:
+        """Have it written down that a delivery was not taken; with an `error` its cause is searched for."""
+        known = refused(
+            at=datetime.now(UTC),
+            source=delivery.source,
+            status=status,
+            method=delivery.method,
+            size=len(delivery.body) or size,
+            headers=delivery.headers,
+            address=delivery.client_address,
+        )
+        known = replace(known, check="" if error is None else error.check, why=why)
+        self._refusals.note(known, None if error is None else Unproved(delivery, error))
+
+    def _log(self, source: str, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
+        answer = admitted.answer
+        log.info(
+            "delivery",
+            source=source,
+            delivery=answer.delivery,
+            recalls=len(answer.recalls),
+            ignored=answer.ignored,
+            parked=answer.parked,
+            pending=answer.pending,
+            again=admitted.again,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, Parked) and not admitted.again:
+                log.warning("event parked", source=source, route=outcome.route, field=outcome.field)
+
+
+def _refusal(status: int, detail: str = "", *, retry_after_seconds: int | None = None) -> Refusal:
+    return Refusal(
+        status=status, title=TITLES[status], detail=detail, retry_after_seconds=retry_after_seconds
+    )

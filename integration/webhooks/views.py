@@ -1,0 +1,96 @@
+"""The Flask view of POST /hooks/{source}[/{url_key}]: it makes a `Delivery` of the request."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from integration.config.models import HubspotSource
+from integration.domain.delivery import Delivery, delivery_id, signed_url
+from integration.domain.errors import UnreadableError, UnsupportedTypeError
+from integration.web.problems import problem
+from integration.web.request_body import read_body
+from integration.webhooks.service import TITLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from integration.config.models import Source
+    from integration.domain.delivery import Reply
+    from integration.webhooks.service import Intake
+
+# Some servers give these twice; without HTTP_ they are what was sent.
+_NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
+
+
+def receiver_blueprint(intake: Intake) -> Blueprint:
+    """Return the routes under /hooks."""
+    blueprint = Blueprint("receiver", __name__)
+
+    @blueprint.post("/hooks/<source>")
+    @blueprint.post("/hooks/<source>/<url_key>")
+    def hook(source: str, url_key: str | None = None) -> Response:
+        settings = intake.source(source, url_key)
+        if settings is None:
+            return problem(404, "Unknown source", "There is no such webhook address.")
+        status, why, body = 0, "", b""
+        try:
+            body = read_body(request)
+        except RequestEntityTooLarge:
+            status = 413
+        except UnsupportedTypeError as error:
+            status, why = 415, str(error)
+        except UnreadableError as error:
+            status, why = 400, str(error)
+        delivery = _delivery(settings, url_key, body)
+        if status:
+            intake.turned_away(delivery, status, why, size=request.content_length)
+            return problem(status, TITLES[status], why)
+        return _response(intake.receive(settings, delivery))
+
+    return blueprint
+
+
+def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
+    environ = request.environ
+    headers = _headers(environ)
+    return Delivery(
+        id=delivery_id(secrets.token_hex(8)),
+        source=settings.name,
+        method=environ["REQUEST_METHOD"],
+        url=signed_url(
+            settings.public_url if isinstance(settings, HubspotSource) else None,
+            headers,
+            scheme=environ["wsgi.url_scheme"],
+            path=request.path,
+            query=environ["QUERY_STRING"],
+        ),
+        headers=headers,
+        body=body,
+        received_at=datetime.now(UTC),
+        url_key=url_key,
+        client_address=environ.get("REMOTE_ADDR", ""),
+    )
+
+
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Return a request's headers by their names in a delivery, from WSGI's environ (PEP 3333)."""
+    headers = {
+        key[5:].lower().replace("_", "-"): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_") and key not in _NOT_HEADERS
+    }
+    for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
+        if environ.get(key):
+            headers[name] = environ[key]
+    return headers
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, status=reply.status, content_type=reply.content_type)
+    response.headers.extend(reply.headers)
+    return response

@@ -1,0 +1,100 @@
+"""Lookups: a source whose events carry an id only has its records read before they are mapped.
+
+What waits lies in the ledger with its own due time; a Celery message only says that some do. A lookup
+that fails waits and is tried again, whoever dies in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from integration.clients.backoff import backoff_seconds
+from integration.clients.hubspot import ContactsAway, read_contacts
+from integration.config.models import HubspotSource
+from integration.mapping.planner import Outcome, plan_event
+from workers.drain import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from integration.config.models import Lookup
+    from integration.services.desk import Desk
+    from integration.store.deliveries import Kept
+
+log = structlog.get_logger("ringback.lookup")
+
+LEASE_SECONDS = 60.0
+BATCH = 100
+FIRST_WAIT_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 300.0
+MOST_ASKED_SECONDS = 3600.0
+
+
+def wait_after(tries: int, asked_seconds: float | None) -> float:
+    """Return how long a lookup waits after its `tries`-th failure, at least as long as the CRM asks."""
+    backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
+    return max(backoff, min(asked_seconds or 0.0, MOST_ASKED_SECONDS))
+
+
+class LookupDesk:
+    """Looks up what waits, one batch at a time per source and process."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._busy: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def look_up(self, source: str) -> None:
+        """Look up the events of a source that are due, until none is left. Raises StoreAwayError."""
+        with self._guard:
+            busy = self._busy.setdefault(source, threading.Lock())
+        if not busy.acquire(blocking=False):
+            return
+        try:
+            while self._batch(source):
+                pass
+        finally:
+            busy.release()
+
+    def _batch(self, source: str) -> bool:
+        settings = self._desk.config.sources.get(source)
+        if not isinstance(settings, HubspotSource):
+            return False
+        waiting = self._desk.ledger.take_lookups(source, most_events=BATCH, lease_seconds=LEASE_SECONDS)
+        if not waiting:
+            return False
+        ids = tuple(dict.fromkeys(e.lookup_id for kept in waiting for e in kept.events if e.lookup_id))
+        if settings.lookup is None:
+            contacts: Mapping[str, Any] = {}
+        else:
+            found = self._read(settings.lookup, ids, waiting)
+            if found is None:
+                return False
+            contacts = found
+        for kept in waiting:
+            self._admit(kept, contacts)
+        return True
+
+    def _read(self, lookup: Lookup, ids: tuple[str, ...], waiting: list[Kept]) -> Mapping[str, Any] | None:
+        try:
+            return read_contacts(lookup, ids)
+        except ContactsAway as away:
+            log.warning("contacts cannot be read now", source=waiting[0].delivery.source, reason=away.reason)
+            for kept in waiting:
+                wait = wait_after(kept.tries, away.retry_after_seconds)
+                self._desk.ledger.postpone_lookup(kept.id, wait, away.reason)
+            return None
+
+    def _admit(self, kept: Kept, contacts: Mapping[str, Any]) -> None:
+        now = utc_now()
+        outcomes: list[Outcome] = [
+            plan_event(
+                self._desk.book, kept.delivery, event, now, contact=contacts.get(event.lookup_id or "")
+            )
+            for event in kept.events
+        ]
+        self._desk.resolve(kept, outcomes, parked=False)
