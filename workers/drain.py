@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from integration.clients.wolkvox import Exchange, Line
     from integration.clients.wolkvox_protocol import Verdict
-    from integration.config.models import Account
+    from integration.domain.account import Account
     from integration.store.client import Loss
     from integration.store.token_queue import Lanes, Terms, WakeUp
     from workers.retry import Decision

@@ -13,7 +13,7 @@ import structlog
 
 from integration.clients.backoff import backoff_seconds
 from integration.clients.hubspot import ContactsAway, read_contacts
-from integration.config.models import HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.mapping.planner import Outcome, plan_event
 from workers.drain import utc_now
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from integration.config.models import Lookup
+    from integration.config.source_models import Lookup
     from integration.services.desk import Desk
     from integration.store.deliveries import Kept
 

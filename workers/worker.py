@@ -32,8 +32,9 @@ from workers.lookups import LookupDesk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from integration.config.models import Account, Config
+    from integration.config.models import Config
     from integration.config.watcher import ConfigWatch
+    from integration.domain.account import Account
     from integration.services.wakeup import WakeUpPublisher
     from integration.store.epoch import Witness
     from integration.store.token_queue import WakeUp

@@ -19,7 +19,7 @@ import orjson
 
 from integration.alerts.messages import worded
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
-from integration.config.models import EmailChannel, SlackChannel, WebhookChannel
+from integration.config.alert_models import EmailChannel, SlackChannel, WebhookChannel
 from integration.domain.errors import RingbackError
 from integration.webhooks.providers.schemes import Message as SignedMessage
 from integration.webhooks.providers.schemes import standard_headers
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.alerts.messages import Message, Words
-    from integration.config.models import Channel, Config
+    from integration.config.alert_models import Channel
+    from integration.config.models import Config
 
 SEND_SECONDS: Final = 10.0
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from integration.config.models import (
+from integration.config.alert_models import (
     DeadLetters,
     DueLag,
     LaneStopped,
@@ -25,7 +25,8 @@ from integration.domain.schedule import open_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from integration.config.models import Config, Rule
+    from integration.config.alert_models import Rule
+    from integration.config.models import Config
     from integration.services.desk import AccountView
     from integration.store.monitoring.source_status import Heard
 

@@ -21,7 +21,8 @@ from integration.web.problems import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config.models import Account, ApiKey
+    from integration.config.models import ApiKey
+    from integration.domain.account import Account
     from integration.domain.recall import Recall, RecallRequest
     from integration.services.desk import Desk
 

@@ -34,7 +34,7 @@ from integration.webhooks.providers import SOURCES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config.models import Source
+    from integration.config.source_models import Source
 
 _TYPES_BY_NAME = {
     ".json": "application/json",

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from integration.clients.hubspot import ContactsAway, read_contacts
-from integration.config.models import HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.services.connection_probe import LaneInUseError, ask_campaigns, ask_in_lane
 from integration.store.token_queue import Lanes, lane_id
 
 if TYPE_CHECKING:
-    from integration.config.models import Account, Config
+    from integration.config.models import Config
+    from integration.domain.account import Account
     from integration.services.connection_probe import Answer
     from integration.store.client import Store
 

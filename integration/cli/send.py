@@ -16,13 +16,13 @@ import httpx
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
-from integration.config.models import JsonSource
+from integration.config.source_models import JsonSource
 from integration.domain.errors import RingbackError
 from integration.webhooks.hook_urls import public_url, secret_path, web_address
 from integration.webhooks.providers import SOURCES
 
 if TYPE_CHECKING:
-    from integration.config.models import Source
+    from integration.config.source_models import Source
 
 SEND_SECONDS = 15.0
 _TERSE = 2_000

@@ -27,7 +27,8 @@ from integration.store.token_queue import Lanes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from integration.config.models import Config, Source
+    from integration.config.models import Config
+    from integration.config.source_models import Source
 
 STORE_CONNECT_SECONDS = 2.0
 STORE_ANSWER_SECONDS = 10.0

@@ -9,8 +9,8 @@ import click
 
 from integration.cli import output
 from integration.cli.session import AsWritten, json_option
-from integration.config.models import NAME_WORDS
 from integration.dashboard.auth.roles import Role
+from integration.domain.field_types import NAME_WORDS
 from integration.domain.passwords import PASSWORD_WORDS, hashed
 
 

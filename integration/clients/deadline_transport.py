@@ -25,7 +25,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from integration.config.models import GUARD_SECONDS
+from integration.domain.account import GUARD_SECONDS
 
 BODY_LIMIT: Final = 64 * 1024
 HEAD_LIMIT: Final = 64 * 1024

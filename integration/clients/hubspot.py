@@ -24,7 +24,7 @@ from integration.clients.retry_after import retry_after_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from integration.config.models import Lookup
+    from integration.config.source_models import Lookup
 
 PATH: Final = "/crm/v3/objects/contacts/batch/read"
 BATCH: Final = 100  # developers.hubspot.com, CRM API, contacts: a batch read takes 100 inputs at most

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from integration.config.models import Account
+    from integration.domain.account import Account
 
 MSG_LIMIT = 500
 WORDS_LIMIT = 200

@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from integration.config.descriptions import described, masked, nearest
-from integration.config.models import SITE_WORDS, HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.config.tables import table_of
+from integration.domain.field_types import SITE_WORDS
 from integration.mapping import routes
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from integration.config.descriptions import Place
-    from integration.config.models import Account, Config
+    from integration.config.models import Config
     from integration.config.reading import Reading
+    from integration.domain.account import Account
 
 
 def check_across_tables(reading: Reading, config: Config) -> None:

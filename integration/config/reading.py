@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from integration.config.descriptions import described, described_text, is_plain, spelled_part
-from integration.config.models import NAME_WORDS
 from integration.config.text_files import read_text, stamp
 from integration.domain.errors import ConfigError, Fault
+from integration.domain.field_types import NAME_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from integration.config.descriptions import Place
-    from integration.config.models import Config, Misfit
+    from integration.config.models import Config
     from integration.config.text_files import Stamp
+    from integration.domain.field_types import Misfit
 
 _LAST: Final = 1 << 62
 _OWN_NAME: Final = "the table's own name"

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Final
 from phonenumbers import SUPPORTED_REGIONS
 
 from integration.config.descriptions import masked
-from integration.config.models import DIAL_FORMAT_WORDS, HEADER_TEXT_WORDS, URL_KEY_WORDS, JsonSource, Misfit
+from integration.config.source_models import JsonSource
+from integration.domain.account import DIAL_FORMAT_WORDS
+from integration.domain.field_types import HEADER_TEXT_WORDS, URL_KEY_WORDS, Misfit
 from integration.domain.phone_numbers import dial_format_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from integration.config.models import Account, Config, Route
+    from integration.config.models import Config, Route
     from integration.config.reading import Reading
+    from integration.domain.account import Account
 
 NEEDS_SECRETS: Final = frozenset({"standard-webhooks", "hmac-sha256", "bearer", "basic", "header"})
 NEEDS_HEADER: Final = frozenset({"hmac-sha256", "header"})

@@ -9,28 +9,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from integration.config.alert_models import CHANNEL_KINDS, RULE_KINDS, AlertSettings, Channel, Rule
 from integration.config.descriptions import nearest
 from integration.config.models import (
-    CHANNEL_KINDS,
-    RULE_KINDS,
-    SOURCE_KINDS,
-    Account,
-    AlertSettings,
     ApiKey,
-    Channel,
     Config,
     DashboardSettings,
-    Lookup,
     Oidc,
     Retention,
     Route,
-    Rule,
-    Source,
     StoreSettings,
-    Table,
     User,
 )
+from integration.config.source_models import SOURCE_KINDS, Lookup, Source
+from integration.domain.account import Account
 from integration.domain.calling_hours import HoursError, read_hours
+from integration.domain.field_types import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from integration.config.models import HubspotSource, JsonSource
+from integration.config.source_models import HubspotSource, JsonSource
 from integration.config.table_checks import NEEDS_HEADER, NEEDS_SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from integration.config.models import Account, Config
+    from integration.config.models import Config
+    from integration.domain.account import Account
 
 _SHORT_KEY: Final = 16
 # A call may go on for up to 60 s at wolkvox, says its API documentation.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import holidays
 
-from integration.config.models import CallingHours, Misfit, Window
+from integration.domain.account import CallingHours
+from integration.domain.field_types import Misfit, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

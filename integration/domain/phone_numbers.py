@@ -18,7 +18,7 @@ from integration.domain.errors import UnmappableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from integration.config.models import Account
+    from integration.domain.account import Account
 
 ALLOWED = "a possible telephone number: digits, with a country code or of the account's country"
 _FIELD = "recall_telephone"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from integration.store.token_queue import Terms
 
 if TYPE_CHECKING:
-    from integration.config.models import Account
+    from integration.domain.account import Account
 
 
 def next_reset(account: Account, now: datetime) -> datetime:

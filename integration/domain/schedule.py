@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from zoneinfo import ZoneInfo
 
-    from integration.config.models import Account, CallingHours, Window
+    from integration.domain.account import Account, CallingHours
+    from integration.domain.field_types import Window
 
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 ALLOWED = (

@@ -21,7 +21,7 @@ from integration.mapping.routes import Considered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from integration.config.models import Account
+    from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
     from integration.mapping.routes import CompiledRoute, Field, RouteBook
 

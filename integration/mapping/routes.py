@@ -14,7 +14,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from integration.config.models import HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.domain import phone_numbers
 from integration.domain.delivery import header_name
 from integration.domain.errors import ConfigError, Fault, UnmappableError
@@ -24,7 +24,9 @@ from integration.mapping import expressions
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from integration.config.models import Account, Config, Route, Source
+    from integration.config.models import Config, Route
+    from integration.config.source_models import Source
+    from integration.domain.account import Account
     from integration.domain.delivery import Delivery
 
 LONGEST_FIELD = 256

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.clients.wolkvox_protocol import Call
-    from integration.config.models import Account
+    from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
     from integration.domain.recall import Attempt, Recall
     from integration.mapping.routes import RouteBook

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from integration.config.models import Account
+    from integration.domain.account import Account
     from integration.domain.recall import Recall
     from integration.store.client import Store
     from integration.store.recalls import Recalls

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.clients.wolkvox import Exchange
-    from integration.config.models import Account
+    from integration.domain.account import Account
     from integration.store.token_queue import Lanes, WakeUp
 
 _HTTP_OK, _HTTP_NOTHING = 200, 404

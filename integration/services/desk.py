@@ -43,8 +43,9 @@ from integration.telemetry.redaction import remember_secrets, secrets_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from integration.config.models import Account, Config
+    from integration.config.models import Config
     from integration.config.watcher import ConfigWatch
+    from integration.domain.account import Account
     from integration.domain.delivery import Delivery
     from integration.domain.recall import RecallRequest
     from integration.mapping.planner import Outcome

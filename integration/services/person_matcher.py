@@ -19,7 +19,7 @@ from integration.domain.phone_numbers import endings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from integration.config.models import Account
+    from integration.domain.account import Account
 
 SHORTEST_WORD: Final = 5
 SHORTEST_NUMBER: Final = 7

@@ -13,7 +13,7 @@ from integration.domain.delivery import signed_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config.models import Source
+    from integration.config.source_models import Source
 
 
 def web_address(environ: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from integration.clients.wolkvox_protocol import build_call
-from integration.config.models import JsonSource
+from integration.config.source_models import JsonSource
 from integration.domain.delivery import Delivery
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.mapping.expressions import NOT_LOOKED_UP
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from integration.config.models import Account, Config, Source
+    from integration.config.models import Config
+    from integration.config.source_models import Source
+    from integration.domain.account import Account
     from integration.domain.delivery import Event
     from integration.domain.recall import RecallRequest
     from integration.mapping.planner import Explained, Outcome

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from integration.config.models import Config, Source
+    from integration.config.models import Config
+    from integration.config.source_models import Source
     from integration.domain.delivery import Delivery
     from integration.domain.errors import NotVerifiedError
     from integration.domain.rejection import Refused

@@ -24,7 +24,7 @@ from integration.webhooks.providers import SOURCES
 from integration.webhooks.rejection_log import NoRefusals, Unproved
 
 if TYPE_CHECKING:
-    from integration.config.models import Source
+    from integration.config.source_models import Source
     from integration.domain.delivery import Delivery, Reply
     from integration.domain.errors import RingbackError
     from integration.mapping.planner import Outcome

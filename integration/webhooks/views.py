@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from integration.config.models import HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.domain.delivery import Delivery, delivery_id, signed_url
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
 from integration.web.problems import problem
@@ -19,7 +19,7 @@ from integration.webhooks.service import TITLES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from integration.config.models import Source
+    from integration.config.source_models import Source
     from integration.domain.delivery import Reply
     from integration.webhooks.service import Intake
 

@@ -11,15 +11,14 @@ from standardwebhooks.webhooks import Webhook
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import _WORDS, Message, harmless, worded, words_of
-from integration.config.models import (
+from integration.config.alert_models import (
     RULE_KINDS,
     AlertSettings,
-    Config,
-    DashboardSettings,
     EmailChannel,
     SlackChannel,
     WebhookChannel,
 )
+from integration.config.models import Config, DashboardSettings
 from support.alert_receivers import HttpReceiver, MailServer, dripping, running
 
 NOW = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)

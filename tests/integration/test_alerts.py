@@ -369,7 +369,7 @@ def judged(desk, rule, **facts):
 
 
 def rules_of(desk, rule):
-    from integration.config.models import RULE_KINDS
+    from integration.config.alert_models import RULE_KINDS
 
     kind = rule.pop("kind")
     return desk.config.alerts.model_copy(update={"rules": (RULE_KINDS[kind](kind=kind, **rule),)})

@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 
 from integration.alerts.monitor import Watchman
 from integration.app import compose
-from integration.config.models import JsonSource
+from integration.config.source_models import JsonSource
 from integration.dashboard.views import setup
 from integration.store.monitoring.alerts import next_steps
 from integration.webhooks.providers.schemes import SCHEMES

@@ -14,7 +14,7 @@ import pytest
 from integration.clients import deadline_transport
 from integration.clients import hubspot as hubspot_contacts
 from integration.clients.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
-from integration.config.models import Lookup
+from integration.config.source_models import Lookup
 from support.hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
 
 

@@ -13,7 +13,8 @@ from integration.api.accounts import is_pause_end
 from integration.api.models import RecallAsked
 from integration.api.openapi import document
 from integration.api.requests import body_faults
-from integration.config.models import Account, ApiKey
+from integration.config.models import ApiKey
+from integration.domain.account import Account
 from integration.webhooks.service import Intake
 from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, NoRates, make_desk

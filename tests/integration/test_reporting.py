@@ -26,15 +26,9 @@ from sentry_sdk import _types
 from werkzeug.test import Client
 
 from integration.app import make_web
-from integration.config.models import (
-    Account,
-    ApiKey,
-    Config,
-    HubspotSource,
-    JsonSource,
-    Lookup,
-    SalesforceSource,
-)
+from integration.config.models import ApiKey, Config
+from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
+from integration.domain.account import Account
 from integration.domain.errors import ConfigError, UnmappableError
 from integration.store.client import Loss
 from integration.telemetry import logging as logs

@@ -23,7 +23,7 @@ from integration.cli.sandbox import sandbox
 from integration.clients import hubspot
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.clients.hubspot import ContactsAway, read_contacts
-from integration.config.models import Lookup
+from integration.config.source_models import Lookup
 from integration.local.sandbox.server import Server
 from integration.store.client import connect
 from integration.web.problems import install

@@ -21,7 +21,7 @@ import pytest
 from integration.clients.deadline_transport import BODY_LIMIT, boottime, shared_ssl_context
 from integration.clients.wolkvox import Exchange, Line, judge
 from integration.clients.wolkvox_protocol import Call, Kind, build_call, build_campaigns_call
-from integration.config.models import GUARD_SECONDS, Account
+from integration.domain.account import GUARD_SECONDS, Account
 from integration.local.sandbox import Sandbox
 
 if TYPE_CHECKING:

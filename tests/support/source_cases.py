@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from integration.config.models import HubspotSource, JsonSource, SalesforceSource
+from integration.config.source_models import HubspotSource, JsonSource, SalesforceSource
 from integration.domain.delivery import Delivery
 from integration.webhooks.providers import SOURCES
 

@@ -14,27 +14,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from integration.config.alert_models import CHANNEL_KINDS, RULE_KINDS, AlertSettings
 from integration.config.loader import load
 from integration.config.models import (
-    CHANNEL_KINDS,
-    RULE_KINDS,
-    Account,
-    AlertSettings,
     ApiKey,
     Config,
     DashboardSettings,
-    HubspotSource,
-    JsonSource,
-    Lookup,
     Oidc,
     Retention,
     Route,
-    SalesforceSource,
     StoreSettings,
     User,
 )
+from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
 from integration.config.warnings import warnings
 from integration.config.watcher import ConfigWatch
+from integration.domain.account import Account
 from integration.domain.calling_hours import PRESETS
 from integration.domain.errors import ConfigError
 

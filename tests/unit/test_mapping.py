@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from integration.config.models import Account, Config, HubspotSource, JsonSource, Lookup, Route
+from integration.config.models import Config, Route
+from integration.config.source_models import HubspotSource, JsonSource, Lookup
+from integration.domain.account import Account
 from integration.domain.delivery import Delivery
 from integration.domain.errors import ConfigError, UnmappableError
 from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, Told

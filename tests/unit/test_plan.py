@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config.models import Account, Config, HubspotSource, JsonSource, Lookup, Route
+from integration.config.models import Config, Route
+from integration.config.source_models import HubspotSource, JsonSource, Lookup
+from integration.domain.account import Account
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import UnmappableError
 from integration.domain.recall import RecallRequest

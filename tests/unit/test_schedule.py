@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config.models import Account, CallingHours
+from integration.domain.account import Account, CallingHours
 from integration.domain.errors import UnmappableError
 from integration.domain.schedule import (
     Drop,

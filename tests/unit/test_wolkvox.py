@@ -20,7 +20,7 @@ from integration.clients.wolkvox_protocol import (
     decipher_response,
     not_sent,
 )
-from integration.config.models import Account
+from integration.domain.account import Account
 
 TOKEN = "tok-5f1d0c2e77"
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

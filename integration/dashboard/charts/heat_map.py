@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
-    from integration.config.models import CallingHours
+    from integration.domain.account import CallingHours
     from integration.store.monitoring.schedule_histogram import Slot
 
 LEVELS: Final = 5

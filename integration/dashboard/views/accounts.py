@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
-    from integration.config.models import Account
     from integration.dashboard.presenting.account_overview import Quota
+    from integration.domain.account import Account
     from integration.services.desk import AccountView, Desk
 
 PAGE_SIZE: Final = 50

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
-    from integration.config.models import Rule
+    from integration.config.alert_models import Rule
     from integration.services.desk import Desk
     from integration.store.monitoring.alerts import Alert
 

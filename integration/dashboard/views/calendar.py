@@ -15,8 +15,8 @@ from integration.dashboard.responses import page
 if TYPE_CHECKING:
     from flask import Response
 
-    from integration.config.models import CallingHours
     from integration.dashboard.charts.heat_map import Cell
+    from integration.domain.account import CallingHours
     from integration.services.desk import Desk
 
 DAYS: Final = 7

@@ -18,7 +18,9 @@ from integration.webhooks.hook_urls import hook_path, public_url, secret_path
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from integration.config.models import Account, Config, JsonSource, Route, Source
+    from integration.config.models import Config, Route
+    from integration.config.source_models import JsonSource, Source
+    from integration.domain.account import Account
 
 _FIELD: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
 _EQUALS: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)\s*==\s*['\"]([^'\"]*)['\"]")

@@ -10,7 +10,8 @@ from flask import request
 from flask_babel import gettext as _
 
 from integration.alerts.rules import rule_words
-from integration.config.models import JsonSource, NothingVerified, SourceSilent
+from integration.config.alert_models import NothingVerified, SourceSilent
+from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.charts.plots import Plot, Series, plot
 from integration.dashboard.presenting.times import zone_of
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from flask import Response
 
-    from integration.config.models import Config, Source
+    from integration.config.models import Config
+    from integration.config.source_models import Source
     from integration.services.desk import Desk
     from integration.store.monitoring.alerts import Alert
     from integration.store.monitoring.source_status import Heard, Hour

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from flask import request, session
 
-from integration.config.models import HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import zone_of
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     from flask import Response
 
-    from integration.config.models import Config, Source
+    from integration.config.models import Config
+    from integration.config.source_models import Source
     from integration.domain.delivery import Event
     from integration.mapping.route_draft import FieldFault
     from integration.mapping.routes import RouteBook

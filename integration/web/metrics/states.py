@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from integration.config.models import RULE_KINDS
+from integration.config.alert_models import RULE_KINDS
 from integration.domain.timestamps import epoch_seconds
 
 if TYPE_CHECKING:

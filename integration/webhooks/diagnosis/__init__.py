@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from integration.config.models import SalesforceSource
+from integration.config.source_models import SalesforceSource
 from integration.webhooks.diagnosis import hubspot, salesforce, schemes
 from integration.webhooks.diagnosis.findings import Case, Diagnosis, Finding, Guess
 from integration.webhooks.diagnosis.keys import diagnose_url_key
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from integration.config.models import Config, Source
+    from integration.config.models import Config
+    from integration.config.source_models import Source
     from integration.domain.delivery import Delivery
     from integration.domain.errors import NotVerifiedError
 

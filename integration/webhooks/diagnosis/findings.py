@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from integration.config.models import Source
+    from integration.config.source_models import Source
     from integration.domain.delivery import Delivery
     from integration.domain.errors import NotVerifiedError
 

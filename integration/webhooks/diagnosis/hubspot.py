@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from integration.config.models import HubspotSource
+from integration.config.source_models import HubspotSource
 from integration.webhooks.diagnosis.addresses import addresses
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded, shown_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from integration.config.models import SalesforceSource
+from integration.config.source_models import SalesforceSource
 from integration.domain.errors import UnreadableError
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding
 from integration.webhooks.providers.salesforce import ID_LENGTH, organization_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from integration.config.models import JsonSource
+from integration.config.source_models import JsonSource
 from integration.domain.delivery import header_name
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded, shown_name

@@ -28,7 +28,7 @@ from integration.webhooks.signature import (
 )
 
 if TYPE_CHECKING:
-    from integration.config.models import HubspotSource
+    from integration.config.source_models import HubspotSource
 
 _SIGNATURE = "X-HubSpot-Signature"
 _VERSION = "X-HubSpot-Signature-Version"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from integration.config.models import JsonSource
+    from integration.config.source_models import JsonSource
 
 # RFC 9110, 11.6.1: without a challenge some HTTP clients never send the credentials they have.
 _CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Bearer"}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from xml.etree.ElementTree import Element
 
-    from integration.config.models import SalesforceSource
+    from integration.config.source_models import SalesforceSource
 
 _OUTBOUND = "http://soap.sforce.com/2005/09/outbound"
 _CREDENTIALS = frozenset({"SessionId"})

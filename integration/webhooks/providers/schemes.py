@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from integration.config.models import JsonSource
+    from integration.config.source_models import JsonSource
     from integration.domain.delivery import Delivery
 
 _SECOND = timedelta(seconds=1)

@@ -1,0 +1,181 @@
+"""The `[alerts]` tables: channels that messages are sent to, and rules that say when an alert begins."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from integration.domain.field_types import (
+    FILLED_TEXT_WORDS,
+    HOOK_URL_WORDS,
+    MAIL_WORDS,
+    HookUrl,
+    Mail,
+    Name,
+    Number,
+    Secret,
+    Table,
+    Whole,
+    is_this_machine,
+    one_or_more,
+    refuse,
+)
+
+CHANNELS_WORDS = "a list of names of alerts.channels, not empty; left out = all of them"
+
+
+class EmailChannel(Table):
+    """Alerts by e-mail, through a server of the operator's."""
+
+    name: Name
+    kind: Literal["email"] = Field(description='"email"')
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")] = Field(description="the mail server's name")
+    port: Whole = Field(default=587, ge=1, le=65535, description="a port, 1 to 65535")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description='"starttls" (port 587), "tls" (port 465) or "none"'
+    )
+    user: str | None = Field(default=None, min_length=1, description="the user's name; left out = no sign-in")
+    password: Secret | None = Field(default=None, description=FILLED_TEXT_WORDS)
+    sender: Mail = Field(description=MAIL_WORDS)
+    to: Annotated[tuple[Mail, ...], BeforeValidator(one_or_more)] = Field(
+        min_length=1, description=MAIL_WORDS + "; or a list of them"
+    )
+
+    @model_validator(mode="after")
+    def _user_and_password(self) -> EmailChannel:
+        if (self.user is None) != (self.password is None):
+            raise refuse("user and password together, or neither of them", "one of the two", key="user")
+        if self.security == "none" and self.password is not None and not is_this_machine(self.host):
+            allowed = '"starttls" or "tls": a password is sent only where nobody can read it'
+            raise refuse(allowed, key="security")
+        return self
+
+
+class SlackChannel(Table):
+    """Alerts to a Slack channel, by an incoming webhook."""
+
+    name: Name
+    kind: Literal["slack"] = Field(description='"slack"')
+    url: HookUrl = Field(description=HOOK_URL_WORDS)
+
+
+class WebhookChannel(Table):
+    """Alerts to any webhook, as JSON, signed by Standard Webhooks where there is a secret."""
+
+    name: Name
+    kind: Literal["webhook"] = Field(description='"webhook"')
+    url: HookUrl = Field(description=HOOK_URL_WORDS)
+    secret: Secret | None = Field(
+        default=None, description='"whsec_" and base64, as the receiver has it; left out = not signed'
+    )
+
+
+Channel = EmailChannel | SlackChannel | WebhookChannel
+CHANNEL_KINDS: Final[dict[str, type[EmailChannel | SlackChannel | WebhookChannel]]] = {
+    "email": EmailChannel,
+    "slack": SlackChannel,
+    "webhook": WebhookChannel,
+}
+
+
+class AlertRule(Table):
+    """What an operator wants to be told; which keys there are depends on `kind`."""
+
+    channels: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
+        default=None, min_length=1, description=CHANNELS_WORDS
+    )
+
+
+class _OfAccounts(AlertRule):
+    accounts: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
+        default=None, min_length=1, description="a list of account names, not empty; left out = all accounts"
+    )
+
+
+class _OfSources(AlertRule):
+    sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
+        default=None, min_length=1, description="a list of source names, not empty; left out = all sources"
+    )
+
+
+class LaneStopped(_OfAccounts):
+    """wolkvox does not take an account's token, or refuses everything: nothing is pushed."""
+
+    kind: Literal["lane-stopped"] = Field(description='"lane-stopped"')
+
+
+class OldestQueued(_OfAccounts):
+    """The oldest recall that waits for its push is older than so many minutes."""
+
+    kind: Literal["oldest-queued"] = Field(description='"oldest-queued"')
+    minutes: Number = Field(default=15, gt=0, le=10080, description="a number of minutes, at most 10080")
+
+
+class DeadLetters(_OfAccounts):
+    """So many recalls, or more, were refused and wait for somebody."""
+
+    kind: Literal["dead-letters"] = Field(description='"dead-letters"')
+    count: Whole = Field(default=1, ge=1, description="a whole number, 1 or more")
+
+
+class QuotaUsed(_OfAccounts):
+    """So much of an account's daily_limit is used."""
+
+    kind: Literal["quota-used"] = Field(description='"quota-used"')
+    percent: Number = Field(default=80, gt=0, le=100, description="a number from 1 to 100")
+
+
+class SourceSilent(_OfSources):
+    """A source that was heard before sent nothing for so many hours."""
+
+    kind: Literal["source-silent"] = Field(description='"source-silent"')
+    hours: Number = Field(default=4, gt=0, le=720, description="a number of hours, more than 0, at most 720")
+    hours_of: str | None = Field(
+        default=None,
+        description="an account with calling_hours: only hours inside them count; left out = all hours",
+    )
+
+
+class NothingVerified(_OfSources):
+    """For so many minutes a source's deliveries were refused, every one."""
+
+    kind: Literal["nothing-verified"] = Field(description='"nothing-verified"')
+    minutes: Number = Field(default=15, ge=0, le=10080, description="a number of minutes, at most 10080")
+
+
+class NoWorker(AlertRule):
+    """No worker has been seen for so many minutes; a web tells it."""
+
+    kind: Literal["no-worker"] = Field(description='"no-worker"')
+    minutes: Number = Field(default=2, ge=0, le=10080, description="a number of minutes, at most 10080")
+
+
+class DueLag(AlertRule):
+    """A lane with work has waited so long for a worker."""
+
+    kind: Literal["due-lag"] = Field(description='"due-lag"')
+    seconds: Number = Field(default=30, gt=0, le=86400, description="a number of seconds, at most 86400")
+
+
+Rule = (
+    LaneStopped | OldestQueued | DeadLetters | QuotaUsed | SourceSilent | NothingVerified | NoWorker | DueLag
+)
+RULE_KINDS: Final[dict[str, type[Rule]]] = {
+    "lane-stopped": LaneStopped,
+    "oldest-queued": OldestQueued,
+    "dead-letters": DeadLetters,
+    "quota-used": QuotaUsed,
+    "source-silent": SourceSilent,
+    "nothing-verified": NothingVerified,
+    "no-worker": NoWorker,
+    "due-lag": DueLag,
+}
+
+
+class AlertSettings(Table):
+    """Who is told of what, in which language."""
+
+    language: Literal["en", "es"] = Field(default="en", description='"en" or "es"')
+    channels: dict[str, Channel] = Field(default_factory=dict, description="tables [alerts.channels.NAME]")
+    rules: tuple[Rule, ...] = Field(default=(), description="a list of tables, each headed [[alerts.rules]]")

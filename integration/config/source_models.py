@@ -1,0 +1,109 @@
+"""The `[sources.NAME]` tables, one model for each `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from integration.domain.field_types import (
+    BASE_URL_WORDS,
+    HEADER_TEXT_WORDS,
+    PUBLIC_URL_WORDS,
+    URL_KEY_WORDS,
+    BaseUrl,
+    HeaderSecret,
+    Name,
+    Number,
+    PublicUrl,
+    Secret,
+    Table,
+    Template,
+    UrlKey,
+    Whole,
+    one_or_more,
+)
+
+
+class _Source(Table):
+    name: Name
+    rate_per_minute: Whole | None = Field(
+        default=None, ge=1, description="a whole number of requests a minute, 1 or more; left out = no limit"
+    )
+    event_time: Template | None = Field(
+        default=None, description="a template for when the CRM says it happened; left out = the arrival"
+    )
+    url_key: UrlKey | None = Field(default=None, description=URL_KEY_WORDS)
+    dedup_hours: Number = Field(
+        default=168, gt=0, le=8784, description="a number of hours, more than 0, at most 8784"
+    )
+
+
+class Lookup(Table):
+    """How a HubSpot contact is read before mapping."""
+
+    token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
+    properties: Annotated[tuple[Template, ...], BeforeValidator(one_or_more)] = Field(
+        min_length=1, description="a list of the contact properties to read, not empty"
+    )
+    base_url: BaseUrl = Field(default="https://api.hubapi.com", description=BASE_URL_WORDS)
+
+
+class HubspotSource(_Source):
+    """HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions."""
+
+    kind: Literal["hubspot"] = Field(description='"hubspot"')
+    secrets: Annotated[tuple[Secret, ...], BeforeValidator(one_or_more)] = Field(
+        min_length=1,
+        description="the app's client secret, or a list of them while rotating; none may be empty",
+    )
+    signatures: Annotated[tuple[Literal["v1", "v2", "v3"], ...], BeforeValidator(one_or_more)] = Field(
+        default=("v3",), min_length=1, description='a list of "v3", "v2" and "v1", not empty'
+    )
+    public_url: PublicUrl | None = Field(default=None, description=PUBLIC_URL_WORDS)
+    lookup: Lookup | None = Field(default=None, description="a table with token and properties")
+
+
+class SalesforceSource(_Source):
+    """Salesforce outbound messages (SOAP)."""
+
+    kind: Literal["salesforce"] = Field(description='"salesforce"')
+    url_key: UrlKey = Field(description=URL_KEY_WORDS)
+    organization_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$")] = Field(
+        description="the organization's id, 15 or 18 letters and digits"
+    )
+
+
+class JsonSource(_Source):
+    """Any system that can POST JSON or a form."""
+
+    kind: Literal["json"] = Field(description='"json"')
+    verify: Literal["standard-webhooks", "hmac-sha256", "bearer", "basic", "header", "url-key"] = Field(
+        description='"standard-webhooks", "hmac-sha256", "bearer", "basic", "header" or "url-key"'
+    )
+    secrets: Annotated[tuple[Secret, ...], BeforeValidator(one_or_more)] = Field(
+        default=(), description="a secret, or a list of them while rotating; none may be empty"
+    )
+    # The web drops headers with `_` in their name.
+    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^`|~0-9A-Za-z-]+$")] | None = Field(
+        default=None, description='the name of a header without "_", such as "X-Signature"'
+    )
+    encoding: Literal["hex", "base64"] = Field(default="hex", description='"hex" or "base64"')
+    prefix: Annotated[str, Field(pattern=r"^[ -~]*$")] = Field(
+        default="", description='the text before the signature, such as "sha256="'
+    )
+    events: Template | None = Field(
+        default=None, description='an expression such as "body.items"; left out = the body is one event'
+    )
+    dedup_key: Template | None = Field(
+        default=None,
+        description="a template for what makes an event the same event; left out = the message id",
+    )
+
+
+Source = HubspotSource | SalesforceSource | JsonSource
+SOURCE_KINDS: Final[dict[str, type[HubspotSource | SalesforceSource | JsonSource]]] = {
+    "hubspot": HubspotSource,
+    "salesforce": SalesforceSource,
+    "json": JsonSource,
+}

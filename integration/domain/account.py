@@ -1,0 +1,120 @@
+"""An account: one wolkvox operation with its server, token, time zone, limits and calling hours."""
+
+from __future__ import annotations
+
+import re
+from datetime import time
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from integration.domain.field_types import (
+    BASE_URL_WORDS,
+    CLOCK_WORDS,
+    HEADER_TEXT_WORDS,
+    ZONE_WORDS,
+    BaseUrl,
+    Clock,
+    HeaderSecret,
+    Name,
+    Number,
+    Table,
+    Whole,
+    Window,
+    Zone,
+    refuse,
+)
+
+GUARD_SECONDS = 2.0
+LATEST_WRITE_SECONDS = 5.0
+SERVER_WORDS = 'the server as wolkvox support names it, in quotes, without "wv" and domain, such as "0003"'
+DIAL_FORMAT_WORDS = "a text with a hole {national} or {e164}, such as 9{national}; at most 64 characters"
+
+
+def _server(text: str) -> str:
+    # wolkvox' own pages write the whole host, so a pasted "wv0003" would become wvwv0003.
+    if not re.fullmatch(r"(?!wv\d)[A-Za-z0-9-]{1,63}", text):
+        raise refuse(SERVER_WORDS)
+    return text
+
+
+class CallingHours(Table):
+    """When customers may be called, in the account's zone.
+
+    `windows` has seven entries, Monday first, each a tuple of (from, to) with from < to, sorted and
+    not touching; a `to` of 00:00 means midnight at the end of that day. `holidays` is a country code
+    of the `holidays` package whose public holidays are closed, or None.
+    """
+
+    windows: tuple[tuple[Window, ...], ...] = Field(min_length=7, max_length=7)
+    holidays: str | None = None
+
+
+class Account(Table):
+    """One wolkvox operation: server, token, clock, rules."""
+
+    name: Name
+    server: Annotated[str, AfterValidator(_server)] | None = Field(
+        default=None,
+        description=SERVER_WORDS,
+    )
+    base_url: BaseUrl | None = Field(default=None, description=BASE_URL_WORDS)
+    token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
+    timezone: Zone = Field(description=ZONE_WORDS)
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+        default="CO", description='a country code of two capital letters such as "CO"'
+    )
+    dial_format: str = Field(default="{national}", description=DIAL_FORMAT_WORDS)
+    type_campaign: Literal["predictive", ""] = Field(
+        default="predictive",
+        description='"predictive", or "" to leave the parameter out; '
+        "wolkvox takes no callbacks for preview campaigns",
+    )
+    timeout_seconds: Number = Field(
+        default=20, gt=0, le=600, description="a number of seconds, more than 0 and at most 600"
+    )
+    server_limit_seconds: Number = Field(
+        default=60, ge=0, le=3600, description="a number of seconds from 0 to 3600"
+    )
+    daily_limit: Whole | None = Field(
+        default=None, ge=1, description="a whole number of calls a day, 1 or more; left out = no limit"
+    )
+    quota_resets_at: Clock = Field(default=time(0, 0), description=CLOCK_WORDS)
+    min_lead_minutes: Whole = Field(
+        default=30, ge=0, le=7 * 24 * 60, description="a whole number of minutes from 0 to 10080"
+    )
+    late: Literal["asap", "drop"] = Field(default="asap", description='"asap" or "drop"')
+    calling_hours: CallingHours | None = Field(
+        default=None, description="a preset's name or a table of windows"
+    )
+    mode: Literal["live", "dry-run"] = Field(default="live", description='"live" or "dry-run"')
+
+    @model_validator(mode="after")
+    def _server_or_base_url(self) -> Account:
+        if (self.server is None) == (self.base_url is None):
+            found = "neither server nor base_url" if self.server is None else "both server and base_url"
+            raise refuse("exactly one of server and base_url", found, key="server")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """The address before `/api/v2/…`, without a slash at its end."""
+        if self.base_url is not None:
+            return self.base_url.rstrip("/")
+        return f"https://wv{self.server}.wolkvox.com"
+
+    @property
+    def latest_write_seconds(self) -> float:
+        """D: the latest moment after a claim at which the request may be written."""
+        return min(self.timeout_seconds, LATEST_WRITE_SECONDS)
+
+    @property
+    def lease_seconds(self) -> float:
+        """L: how long a claim holds the lane, derived so that no call can outlive it."""
+        longest = max(self.latest_write_seconds + self.server_limit_seconds, self.timeout_seconds)
+        return longest + GUARD_SECONDS
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long after a call was sent wolkvox may still be working on it, guard included."""
+        return self.server_limit_seconds + GUARD_SECONDS

@@ -1,0 +1,203 @@
+"""Types for the fields of configuration models, each with the text that says which values it takes.
+
+A value that is refused raises an error whose message is that text. No message quotes a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import time
+from difflib import get_close_matches
+from typing import Annotated, Literal, get_args
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from integration.domain.passwords import HASH_WORDS, is_sound
+
+CLOCK_WORDS = 'a time of day such as "00:00"'
+ZONE_WORDS = 'an IANA time zone such as "America/Bogota"'
+NAME_WORDS = "1 to 63 letters, digits, - and _, the first a letter or a digit"
+FILLED_TEXT_WORDS = "a text that is not empty"
+HEADER_TEXT_WORDS = "a text of visible ASCII characters without spaces, as it travels in a header"
+URL_KEY_WORDS = "at least 16 characters of A-Z a-z 0-9 . _ ~ -"
+BASE_URL_WORDS = (
+    "https://HOST[:PORT][/PATH] without user, query and fragment; http:// only for this machine "
+    "(localhost, 127.0.0.1) or a name without dots, since the token travels in a header"
+)
+PUBLIC_URL_WORDS = (
+    "the full https:// address as the sender signs it, without user and fragment; "
+    "http:// only for this machine"
+)
+SITE_WORDS = "https://HOST[:PORT], the dashboard's address as a browser has it; http:// only for this machine"
+ROLE_WORDS = '"viewer", "operator" or "admin"'
+ROLES_WORDS = 'a table of the provider\'s groups with a role for each, such as { "callcentre" = "operator" }'
+HOOK_URL_WORDS = "an https:// address without user and fragment; http:// only for this machine"
+MAIL_WORDS = "an address such as operator@example.com, without a name before it"
+Role = Literal["viewer", "operator", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A value that is not what its key takes.
+
+    `place` leads to it from the table at hand (texts are keys, numbers count from 0), `allowed` says
+    what would do. `found` stands in for the usual description of the value, and quotes no secret.
+    """
+
+    place: tuple[str | int, ...]
+    allowed: str
+    found: str | None = None
+
+
+def refuse(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
+    """Make the error of a value that is not `allowed`.
+
+    `found` replaces the usual description of the value, and must not quote a secret. `key` names the
+    key at fault where the error concerns a whole table.
+    """
+    return PydanticCustomError("refused", "{allowed}", {"allowed": allowed, "found": found, "key": key})
+
+
+def _known_zone(name: object) -> ZoneInfo:
+    if isinstance(name, ZoneInfo):
+        return name
+    try:
+        return ZoneInfo(str(name))
+    except (KeyError, ValueError, OSError) as error:
+        close = get_close_matches(str(name), available_timezones(), n=1)
+        raise refuse(f'perhaps "{close[0]}"; {ZONE_WORDS}' if close else ZONE_WORDS) from error
+
+
+def _clock(value: object) -> time:
+    # Pydantic alone would read 30 as thirty seconds past midnight, and "1800" as half past midnight.
+    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?", value, re.ASCII):
+        hour, minute, second, *_ = map(int, [*value.split(":"), "0"])
+        return time(hour, minute, second)
+    if isinstance(value, time) and value.tzinfo is None:
+        return value.replace(microsecond=0)
+    raise refuse(CLOCK_WORDS)
+
+
+def _not_bool(value: object) -> object:
+    # True is the number 1 to Python, and to nobody who writes a configuration.
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")  # noqa: TRY004 (pydantic reports this kind)
+    return value
+
+
+def one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str | SecretStr) else value
+
+
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise refuse(FILLED_TEXT_WORDS, "an empty text")
+    return secret
+
+
+def _fits_header(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", _not_empty(secret).get_secret_value()):
+        raise refuse(HEADER_TEXT_WORDS, "a text with spaces, line ends or other characters")
+    return secret
+
+
+def _fits_path(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{16,}", _not_empty(secret).get_secret_value()):
+        raise refuse(URL_KEY_WORDS)
+    return secret
+
+
+def is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _address(text: str, allowed: str) -> SplitResult:
+    """Read an http or https address; user names and fragments are refused, as is white space."""
+    try:
+        parts = urlsplit(text)
+        sound = parts.port != 0
+    except ValueError as error:
+        raise refuse(allowed) from error
+    sound = sound and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    if not sound or parts.fragment or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", text):
+        raise refuse(allowed)
+    return parts
+
+
+def _base_url(text: str) -> str:
+    parts = _address(text, BASE_URL_WORDS)
+    host = parts.hostname or ""
+    # A name without dots means something only inside one network, such as a container's.
+    near = is_this_machine(host) or re.fullmatch(r"[a-z][a-z0-9_-]*", host)
+    if "?" in text or "#" in text or (parts.scheme == "http" and not near):
+        raise refuse(BASE_URL_WORDS)
+    return text
+
+
+def _public_url(text: str) -> str:
+    parts = _address(text, PUBLIC_URL_WORDS)
+    if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
+        raise refuse(PUBLIC_URL_WORDS)
+    return text
+
+
+def _site(text: str) -> str:
+    parts = _address(text, SITE_WORDS)
+    if (
+        parts.path.strip("/")
+        or "?" in text
+        or (parts.scheme == "http" and not is_this_machine(parts.hostname or ""))
+    ):
+        raise refuse(SITE_WORDS)
+    return text.rstrip("/")
+
+
+def _password_hash(secret: SecretStr) -> SecretStr:
+    if not is_sound(secret.get_secret_value()):
+        raise refuse(HASH_WORDS, "another text")
+    return secret
+
+
+def roles_by_group(value: object) -> object:
+    if not isinstance(value, dict) or not value or not set(map(str, value.values())) <= set(get_args(Role)):
+        raise refuse(ROLES_WORDS)
+    return value
+
+
+def _hook_url(secret: SecretStr) -> SecretStr:
+    parts = _address(_not_empty(secret).get_secret_value(), HOOK_URL_WORDS)
+    if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
+        raise refuse(HOOK_URL_WORDS)
+    return secret
+
+
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_fits_header)]
+UrlKey = Annotated[SecretStr, AfterValidator(_fits_path)]
+PasswordHash = Annotated[SecretStr, AfterValidator(_password_hash)]
+Zone = Annotated[ZoneInfo, BeforeValidator(_known_zone)]
+Clock = Annotated[time, BeforeValidator(_clock)]
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", description=NAME_WORDS)]
+Template = Annotated[str, Field(min_length=1)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+Site = Annotated[str, AfterValidator(_site)]
+HookUrl = Annotated[SecretStr, AfterValidator(_hook_url)]
+Mail = Annotated[str, Field(pattern=r"^[^\s@,;<>\"]+@[A-Za-z0-9.-]+$", max_length=254)]
+Window = tuple[time, time]
+
+
+class Table(BaseModel):
+    """A table of the configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
