@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
-from integration.cli.up import web_command, worker_command
-from integration.config.watcher import ConfigWatch
 from integration.local.embedded_store import find_server
+from integration.local.stack import web_command, worker_command
 from integration.local.supervisor import Child, free_port, spawn, wait_until
+from integration.services.config_check import watch_config
 from integration.services.desk import Desk
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
@@ -238,7 +238,7 @@ class Stage:
 
     def desk(self) -> Desk:
         """Give a way to the ledger that rings nobody."""
-        watch = ConfigWatch(self.folder / "ringback.toml", {**os.environ, **self.environ})
+        watch = watch_config(self.folder / "ringback.toml", {**os.environ, **self.environ})
         desk = Desk(watch, Store(connect(self.store_url, timeout_seconds=60)), WakeUpPublisher.silent())
         desk.bind()
         return desk

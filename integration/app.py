@@ -14,8 +14,8 @@ from integration import dashboard
 from integration.alerts.monitor import Watchman
 from integration.api import api_blueprint
 from integration.config.environment import config_path, seen_file, store_url
-from integration.config.watcher import ConfigWatch
 from integration.domain.errors import RingbackError, StoreAwayError
+from integration.services.config_check import watch_config
 from integration.services.desk import Desk
 from integration.services.heartbeat import Pulse
 from integration.store.client import Store, connect
@@ -91,7 +91,7 @@ def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
     A store that is away does not: senders get 503 until it is back.
     """
     logging.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
-    watch = ConfigWatch(config_path(environ), environ)
+    watch = watch_config(config_path(environ), environ)
     start_sentry(environ, watch.current)
     client = connect(
         store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS

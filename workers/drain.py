@@ -11,18 +11,18 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
 from integration.clients.wolkvox_protocol import build_call
 from integration.domain.errors import StoreAwayError
-from integration.domain.quota import next_reset, terms_of
+from integration.domain.quota import next_reset
 from integration.domain.recall import Attempt
 from integration.domain.schedule import Drop
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.store.recalls import attempt_line
-from integration.store.token_queue import Claim, NoClaim, Outcome, Told
+from integration.store.token_queue import Claim, NoClaim, Outcome, Told, terms_of
 from integration.telemetry.counters import GAP, Tally
 from workers.retry import (
     Accept,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from integration.clients.wolkvox import Exchange, Line
     from integration.clients.wolkvox_protocol import Verdict
     from integration.domain.account import Account
-    from integration.store.client import Loss
     from integration.store.token_queue import Lanes, Terms, WakeUp
+    from integration.telemetry.reporter import Reporter
     from workers.retry import Decision
 
 log = structlog.get_logger("ringback.drain")
@@ -55,34 +55,6 @@ DRAIN_SECONDS = 2.0
 ALONE_SECONDS = 20.0
 FOREIGN_WAIT_MS = 5_000
 LATE_WAIT_MS = 200
-
-
-class Reporter(Protocol):
-    """Told of what an operator should know; Sentry listens here."""
-
-    def dead(self, claim: Claim, verdict: str, reason: str) -> None:
-        """Take note of a recall that is dead."""
-
-    def stopped(self, account: str, reason: str) -> None:
-        """Take note of a lane that stopped."""
-
-    def alert_begins(self, kind: str, subject: str) -> None:
-        """Take note of an alert that begins."""
-
-    def alert_is_over(self, kind: str, subject: str) -> None:
-        """Take note of an alert that is over."""
-
-    def swept(self, seconds: float) -> None:
-        """Take note, once a minute over all workers, that due lanes are looked for; `seconds` it took."""
-
-    def deaf(self, worker: str, seconds: float) -> None:
-        """Take note of a worker that has taken no wake-up for so many seconds, though some are published."""
-
-    def hears(self, worker: str, seconds: float) -> None:
-        """Take note of a worker that takes wake-ups again, after so many seconds."""
-
-    def store_lost(self, loss: Loss) -> None:
-        """Take note that the store lost some of its history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

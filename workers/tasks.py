@@ -13,8 +13,8 @@ from celery.signals import celeryd_init, setup_logging, worker_ready, worker_shu
 
 from integration.celery_app import app, use_broker
 from integration.config.environment import config_path, seen_file, store_url
-from integration.config.watcher import ConfigWatch
 from integration.domain.errors import RingbackError, StoreAwayError
+from integration.services.config_check import watch_config
 from integration.services.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
 from integration.store.epoch import Witness
 from integration.store.token_queue import WakeUp
@@ -89,7 +89,7 @@ def _start(sender: Any = None, **_: Any) -> None:
 
 def make_engine(environ: Mapping[str, str]) -> Engine:
     """Compose a worker's engine. Raises ConfigError, StoreUnsafeError, StoreAwayError."""
-    watch = ConfigWatch(config_path(environ), environ)
+    watch = watch_config(config_path(environ), environ)
     start_sentry(environ, watch.current)
     tally = Tally()
     store = worker_store(store_url(environ), Witness(seen_file(environ)))

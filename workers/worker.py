@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from integration.store.epoch import Witness
     from integration.store.token_queue import WakeUp
     from integration.telemetry.counters import Tally
-    from workers.drain import Reporter
+    from integration.telemetry.reporter import Reporter
 
 log = structlog.get_logger("ringback.worker")
 

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from integration.alerts.messages import Message, Words
+    from integration.alerts.messages import Words
     from integration.config.alert_models import Channel
     from integration.config.models import Config
+    from integration.store.monitoring.alerts import Message
 
 SEND_SECONDS: Final = 10.0
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from integration.domain.timestamps import from_iso, iso_seconds
-from integration.telemetry.redaction import mask_outbound
+from integration.telemetry.redaction import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from integration.config.models import Config
+    from integration.store.monitoring.alerts import Message
 
-Phase = Literal["begins", "is over", "test"]
 
 _PAGES: Final = {
     "lane-stopped": "/accounts/{}",
@@ -95,37 +93,6 @@ _OVER: Final = {"en": ("Over: {title}", "It lasted {lasted}."), "es": ("Resuelto
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One thing to be told. `since`, `at`: when the alert began, and when this was found (aware, UTC)."""
-
-    id: str
-    phase: Phase
-    kind: str
-    subject: str
-    since: datetime
-    at: datetime
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_fields(self) -> dict[str, Any]:
-        """Give what JSON can hold of it."""
-        return {
-            "id": self.id,
-            "phase": self.phase,
-            "kind": self.kind,
-            "subject": self.subject,
-            "since": iso_seconds(self.since.astimezone(UTC)),
-            "at": iso_seconds(self.at.astimezone(UTC)),
-            "values": {name: harmless(value) for name, value in self.values.items()},
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Message:
-        """Read back what `to_fields` gave."""
-        moments = {name: from_iso(fields[name]) for name in ("since", "at")}
-        return cls(**{**fields, **moments})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """A message in words: a title of one line, a text, and the dashboard's page, if its address is known."""
 
@@ -173,16 +140,6 @@ def words_of(
     known["reason"] = say(str(known.get("reason", "")))
     told = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
     return title.format(**told), _tidied(text.format(**told))
-
-
-def harmless(value: Any) -> Any:
-    """Give a value without anything that could be a secret or a customer's number; it stays one line."""
-    if not isinstance(value, str):
-        return value
-    # Moments of ours are the only long numbers that stay.
-    if re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", value):
-        return value
-    return " ".join(mask_outbound(value).split())[:300]
 
 
 def link_to(kind: str, subject: str, site: str | None) -> str | None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import structlog
 
 from integration.alerts.channels import ChannelError, send
+from integration.alerts.lifecycle import next_steps
 from integration.alerts.rules import Facts, findings
 from integration.clients.backoff import backoff_seconds
 from integration.domain.errors import RingbackError, StoreAwayError
-from integration.store.monitoring.alerts import next_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ class Watchman:
         now = self._now()
         known = {alert.key: alert for alert in self._desk.alerts.holding()}
         found = findings(self._desk.config, self._facts(now))
-        begun, over = self._desk.alerts.settle(next_steps(known, found, now), now)
+        begun, over = self._desk.alerts.settle(next_steps(known, found, now))
         for alert in begun:
             self._note(alert, "alert begins", self._listener.alert_begins)
         for alert in over:

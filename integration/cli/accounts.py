@@ -14,6 +14,7 @@ import click
 from integration.api.models import MOST_PAUSE_DAYS, AccountShown
 from integration.cli import output
 from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
+from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
     from integration.services.desk import AccountView
@@ -90,7 +91,7 @@ def pause(session: Session, account: str, reason: str, minutes: int | None, *, a
     """
     session.require_account(account)
     until = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
-    session.desk.pause(account, output.clean(reason).strip(), until)
+    session.desk.pause(account, printable(reason).strip(), until)
     session.desk.audit.note_done(COMMAND_LINE, "pause", [account])
     _report(session, account, as_json=as_json)
 
@@ -117,7 +118,7 @@ def _report(session: Session, account: str, *, as_json: bool) -> None:
     if as_json:
         output.as_json(_shown(view))
         return
-    reason = f": {output.clean(view.reason)}" if view.reason else ""
+    reason = f": {printable(view.reason)}" if view.reason else ""
     until = f" until {output.moment(view.until)}" if view.until else ""
     output.line(f"{account} is {output.coloured(view.state)}{until}{reason}")
     bound = session.desk.lanes.bound()

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import Message, words_of
+from integration.alerts.messages import words_of
 from integration.alerts.rules import rule_words
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session, unknown
 from integration.domain.errors import RingbackError, UnknownError
 from integration.domain.timestamps import iso_seconds
+from integration.store.monitoring.alerts import Message
 
 if TYPE_CHECKING:
     from integration.store.monitoring.alerts import Alert, Waiting

@@ -22,9 +22,9 @@ from integration.cli.session import (
     shown_address,
 )
 from integration.config import environment
+from integration.config.environment import running_url
 from integration.config.warnings import warnings
 from integration.domain.errors import ConfigError, Fault, StoreAwayError
-from integration.local.embedded_store import running_url
 from integration.store.durability import inspect
 
 if TYPE_CHECKING:

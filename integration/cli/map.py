@@ -26,6 +26,7 @@ from integration.domain.delivery import headers_of
 from integration.domain.errors import UnmappableError
 from integration.domain.schedule import parse_moment
 from integration.mapping.routes import RouteBook
+from integration.telemetry.logging import printable
 from integration.web.problems import MAX_BODY_BYTES
 from integration.webhooks.hook_urls import hook_path, signed_address
 from integration.webhooks.preview import Sample, whole_way
@@ -232,7 +233,7 @@ def _tell_event(event: Mapping[str, Any]) -> None:
     )
     for route in event["routes"]:
         mark = "takes it" if route["matched"] else "no"
-        output.line(f"  route {output.clean(route['route'])!r}: {mark}, {output.clean(route['why'])}")
+        output.line(f"  route {printable(route['route'])!r}: {mark}, {printable(route['why'])}")
     for field in event["fields"]:
         _tell_field(field)
     for name in ("schedule", "parked", "cancel", "call"):
@@ -241,12 +242,12 @@ def _tell_event(event: Mapping[str, Any]) -> None:
 
 
 def _tell_field(field: Mapping[str, Any]) -> None:
-    made = "(nothing)" if field["rendered"] is None else repr(output.clean(field["rendered"]))
+    made = "(nothing)" if field["rendered"] is None else repr(printable(field["rendered"]))
     if field["fault"]:
         end = f"cannot be sent: found {field['fault']['found']}; allowed: {field['fault']['allowed']}"
     else:
-        end = output.clean(field["value"])
-    output.line(f"  {field['name']:<16}  {output.clean(field['template'])}  ->  {made}  ->  {end}")
+        end = printable(field["value"])
+    output.line(f"  {field['name']:<16}  {printable(field['template'])}  ->  {made}  ->  {end}")
 
 
 def _tell_schedule(schedule: Mapping[str, Any]) -> None:

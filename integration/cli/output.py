@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from integration.telemetry.logging import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, tzinfo
 
-_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 STATE_COLOURS = {
     "accepted": "green",
@@ -36,13 +36,6 @@ STATE_COLOURS = {
     "dead": "red",
     "stopped": "red",
 }
-
-
-def clean(value: object) -> str:
-    """Give a value as one line of text that a terminal can only show; None is empty."""
-    if value is None:
-        return ""
-    return "".join(" " if unicodedata.category(sign) in _STEERING else sign for sign in str(value))
 
 
 def moment(when: datetime | None, zone: tzinfo | None = None) -> str:
@@ -83,7 +76,7 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows: as a table on a terminal, else as lines of tab-separated values under their names."""
-    cells = ([clean(cell) for cell in row] for row in rows)
+    cells = ([printable(cell) for cell in row] for row in rows)
     if not sys.stdout.isatty():
         for row in (list(columns), *cells):
             click.echo("\t".join(row))
@@ -99,7 +92,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def pairs(rows: Iterable[tuple[str, object]], indent: str = "") -> None:
     """Print names with their values, one pair a line; what is empty is left out."""
-    told = [(name, clean(value)) for name, value in rows]
+    told = [(name, printable(value)) for name, value in rows]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
         if value:

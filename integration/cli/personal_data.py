@@ -18,6 +18,7 @@ from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.services.data_export import EXPORT_COLUMNS, exported, rows
 from integration.services.person_matcher import SHORTEST_NUMBER, SHORTEST_WORD, Person
+from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +130,7 @@ def _tell(done: Forgotten, person: Person) -> None:
     for recall in done.pushing:
         output.problem(f"{recall}  is being pushed: run it again in a minute")
     for key in done.left:
-        output.problem(f"still mentioned in {output.clean(key)}")
+        output.problem(f"still mentioned in {printable(key)}")
     if person.is_short:
         output.line(
             f"an id shorter than {SHORTEST_WORD} characters is looked for in recalls and their deliveries"

@@ -23,6 +23,7 @@ from integration.domain.phone_numbers import endings
 from integration.domain.recall import Attempt, Filter, Recall, State
 from integration.store.audit import Audit
 from integration.store.recalls import Recalls
+from integration.telemetry.logging import printable
 from integration.telemetry.redaction import mask_but_end, mask_numbers
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def show(session: Session, recall_id: str, *, reveal: bool, as_json: bool) -> No
         return
     zone = _zone(session, recall)
     telephone = recall.recall_telephone
-    output.line(f"{recall.id}  {output.coloured(recall.state)}  {output.clean(recall.reason)}")
+    output.line(f"{recall.id}  {output.coloured(recall.state)}  {printable(recall.reason)}")
     output.pairs(
         (
             ("account", recall.account),
@@ -180,7 +181,7 @@ def _zone(session: Session, recall: Recall) -> tzinfo | None:
 
 
 def _timeline(recall: Recall, *, reveal: bool) -> list[tuple[datetime, str]]:
-    told = [(change.at, f"{change.state:<10}  {output.clean(change.reason)}") for change in recall.history]
+    told = [(change.at, f"{change.state:<10}  {printable(change.reason)}") for change in recall.history]
     told += [
         (attempt.started_at, f"{f'push {number}':<10}  {_attempt(attempt, reveal=reveal)}")
         for number, attempt in enumerate(recall.attempts, start=1)
@@ -194,10 +195,10 @@ def _attempt(attempt: Attempt, *, reveal: bool) -> str:
         parts.append(f"HTTP {attempt.http_status}")
     if attempt.code is not None:
         parts.append(f"code {attempt.code}")
-    told = output.clean(", ".join(parts))
+    told = printable(", ".join(parts))
     if not attempt.msg:
         return told
-    return f"{told}: {output.clean(attempt.msg if reveal else mask_numbers(attempt.msg))}"
+    return f"{told}: {printable(attempt.msg if reveal else mask_numbers(attempt.msg))}"
 
 
 # --- again, and not at all ---------------------------------------------------------------------
@@ -294,7 +295,7 @@ def _report(done: _Done, verb: str, *, as_json: bool) -> None:
         for one in islice(done.ids, PAGE):
             output.line(f"{one}  {verb}")
         for failure in done.failed:
-            output.problem(f"{output.clean(failure.id)}  not {verb}: {failure.message}")
+            output.problem(f"{printable(failure.id)}  not {verb}: {failure.message}")
         output.line(f"{len(done.ids)} {verb}, {len(done.failed)} not")
     if done.failed:
         raise SystemExit(1)

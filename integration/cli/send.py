@@ -18,6 +18,7 @@ from integration.cli.session import AsWritten, Session, config_option, json_opti
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.source_models import JsonSource
 from integration.domain.errors import RingbackError
+from integration.telemetry.logging import printable
 from integration.webhooks.hook_urls import public_url, secret_path, web_address
 from integration.webhooks.providers import SOURCES
 
@@ -131,7 +132,7 @@ def _answer(response: httpx.Response) -> Any:
 
 def _tell(answer: Any) -> None:
     if not isinstance(answer, dict):
-        output.line(output.clean(answer))
+        output.line(printable(answer))
         return
     shown = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -139,4 +140,4 @@ def _tell(answer: Any) -> None:
     }
     output.pairs(shown.items(), indent="  ")
     for recall in answer.get("recalls") or ():
-        output.line(f"what becomes of it: ringback show {output.clean(recall)}")
+        output.line(f"what becomes of it: ringback show {printable(recall)}")

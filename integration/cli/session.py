@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import click
 
 from integration.config import environment
-from integration.config.watcher import ConfigWatch
 from integration.domain.errors import ConfigError, Fault, UnknownError
+from integration.services.config_check import watch_config
 from integration.services.desk import Desk
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Config
     from integration.config.source_models import Source
+    from integration.config.watcher import ConfigWatch
 
 STORE_CONNECT_SECONDS = 2.0
 STORE_ANSWER_SECONDS = 10.0
@@ -56,7 +57,7 @@ class Session:
     @cached_property
     def watch(self) -> ConfigWatch:
         """The configuration, as a watch. Raises ConfigError."""
-        return ConfigWatch(self.config_path, self.environ)
+        return watch_config(self.config_path, self.environ)
 
     @property
     def config(self) -> Config:

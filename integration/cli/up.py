@@ -6,113 +6,22 @@ travel in the environment, never in a command line.
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import sys
-from types import MappingProxyType
-from typing import TYPE_CHECKING
-
 import click
 
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, open_store, pass_session, shown_address
 from integration.config import environment
 from integration.config.warnings import warnings
-from integration.domain.errors import RingbackError
 from integration.local.embedded_store import EmbeddedStore
-from integration.local.supervisor import Backoff, Ended, Program, Supervisor, wait_until, write_line
+from integration.local.stack import child_environment, relay, require_free, web_command, worker_command
+from integration.local.supervisor import Backoff, Ended, Program, Supervisor, wait_until
 from integration.store.durability import assure
 from integration.webhooks.hook_urls import shown_path
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-ANYWHERE = "0.0.0.0"  # noqa: S104  (webhooks come from outside)
-NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 READY_SECONDS = 60.0
 WEB_STOP_SECONDS = 12.0
 # A turn ends after the call in flight, which may take as long as an account's timeout_seconds.
 WORKER_STOP_SECONDS = 30.0
-
-
-def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
-    """Give the command line of the web. It logs no requests: a path may hold a url key.
-
-    `environ` may choose LOG_LEVEL and WEB_CONCURRENCY, its processes.
-    """
-    return [
-        *(
-            sys.executable,
-            "-m",
-            "integration.server",
-            "--interface",
-            "asgi",
-            "--factory",
-            "integration.asgi:create_app",
-        ),
-        *("--host", ANYWHERE, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
-        *("--http", "1", "--no-ws", "--backpressure", "8192", "--backlog", "4096"),
-        # What a connection may hold of a head that is not complete: of 408 KiB each, 8192 hold 3 GiB.
-        *("--http1-buffer-size", "32768"),
-        *("--no-access-log", "--log-level", environ.get("LOG_LEVEL") or "info"),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "8"),
-    ]
-
-
-def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
-    """Give the command line of a worker.
-
-    `environ` may choose LOG_LEVEL and WORKER_CONCURRENCY, its threads.
-    """
-    return [
-        *(sys.executable, "-m", "celery", "--quiet", "--app", "workers.celery_app", "worker"),
-        *("--without-gossip", "--without-mingle"),
-        *("--concurrency", environ.get("WORKER_CONCURRENCY") or "32"),
-        *("--loglevel", environ.get("LOG_LEVEL") or "info"),
-    ]
-
-
-def child_environment(environ: Mapping[str, str], *, redis_url: str, port: int) -> dict[str, str]:
-    """Give the environment of web and worker: as ours, with the store and the port settled."""
-    # The embedded store is named outright: while it starts again, nobody could find it by its folder.
-    return {**environ, "REDIS_URL": redis_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-
-
-def readable(line: str) -> str:
-    """Give a line of a child's output for people: its JSON log lines as words, all others as they are."""
-    name, bar, text = line.partition("| ")
-    if not text.startswith("{"):
-        return line
-    try:
-        told = json.loads(text)
-    except ValueError:
-        return line
-    trace = told.pop("exception", "")
-    first = [output.clean(told.pop(key, "")) for key in ("timestamp", "level", "event")]
-    rest = " ".join(f"{key}={output.clean(value)}" for key, value in told.items() if key != "logger")
-    shown = f"{first[0]} {first[1]:<7} {first[2]}  {rest}".rstrip()
-    traced = (output.clean(part) for part in str(trace).splitlines())
-    return "\n".join(f"{name}{bar}{part}" for part in (shown, *traced))
-
-
-def relay(line: str) -> None:
-    """Pass a child's line on: for people where they look on, else as it came."""
-    write_line(readable(line) if sys.stdout.isatty() else line)
-
-
-def require_free(port: int, host: str = ANYWHERE) -> None:
-    """Raise RingbackError when somebody listens on the port already."""
-    with socket.socket() as probe:
-        # A connection that is fading away does not count; somebody who listens does.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "no reason given"
-            raise RingbackError(
-                f"port {port} cannot be used ({why}); choose another with PORT or --port"
-            ) from error
 
 
 @click.command(cls=AsWritten)

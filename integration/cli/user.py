@@ -9,9 +9,9 @@ import click
 
 from integration.cli import output
 from integration.cli.session import AsWritten, json_option
-from integration.dashboard.auth.roles import Role
 from integration.domain.field_types import NAME_WORDS
-from integration.domain.passwords import PASSWORD_WORDS, hashed
+from integration.domain.passwords import PASSWORD_WORDS, hashed, table
+from integration.domain.roles import Role
 
 
 @click.command(cls=AsWritten, short_help="Make a user of the dashboard: prints a table for ringback.toml.")
@@ -39,11 +39,6 @@ def user(name: str, role: str, *, as_json: bool) -> None:
         output.as_json({"name": name, "role": role, "password": hash_})
         return
     click.echo(table(name, role, hash_), nl=False)
-
-
-def table(name: str, role: str, hash_: str) -> str:
-    """Give a user as a table of the configuration."""
-    return f'\n[users.{name}]\npassword = "{hash_}"\nrole = "{role}"\n'
 
 
 def _hash_of(password: str) -> str:

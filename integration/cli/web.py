@@ -12,9 +12,9 @@ import click
 
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, open_store, pass_session
-from integration.cli.up import require_free, web_command
 from integration.config import environment
 from integration.domain.errors import StoreAwayError
+from integration.local.stack import require_free, web_command
 from integration.store.durability import assure
 
 

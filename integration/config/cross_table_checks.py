@@ -1,18 +1,16 @@
-"""What the tables say of each other: names that must exist, texts and lanes that are shared, templates.
+"""What the tables say of each other: names that must exist, texts and lanes that are shared.
 
 Never quotes a text that is shared; it tells where the other one stands.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from integration.config.descriptions import described, masked, nearest
+from integration.config.descriptions import nearest
 from integration.config.source_models import HubspotSource
 from integration.config.tables import table_of
 from integration.domain.field_types import SITE_WORDS
-from integration.mapping import routes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -30,7 +28,6 @@ def check_across_tables(reading: Reading, config: Config) -> None:
     _check_names(reading, config)
     _check_shared_texts(reading, config)
     _check_shared_lanes(reading, config)
-    _check_templates(reading, config)
     if config.oidc is not None and config.dashboard.public_url is None:
         found = "nothing" if reading.value(("dashboard", "public_url")) is None else None
         reading.report(("dashboard", "public_url"), f"{SITE_WORDS}; [oidc] leads people back there", found)
@@ -128,20 +125,3 @@ def _lane_settings(account: Account, other: Account) -> Iterator[tuple[str, Any,
     yield ("server" if account.server else "base_url"), account.endpoint, other.endpoint
     for key in ("timeout_seconds", "server_limit_seconds", "daily_limit", "quota_resets_at"):
         yield key, getattr(account, key), getattr(other, key)
-
-
-def _check_templates(reading: Reading, config: Config) -> None:
-    for fault in routes.faults(config, str(reading.path)):
-        place = _template_place(fault.key)
-        text, origin = reading.value(place), reading.origins.get(place)
-        if isinstance(text, str):
-            # Jinja's words quote pieces of the template, and anything may have been pasted into one.
-            found = described(text, place, origin) if origin else masked(fault.found, text)
-            reading.report(place, fault.allowed, found)
-
-
-def _template_place(key: str) -> Place:
-    """Read `routes[2] ("its name").when` and `sources.forms.events`, as the mapping names its keys."""
-    table, _, field_name = key.rpartition(".")
-    number = re.match(r"routes\[(\d+)\]", table)
-    return ("routes", int(number[1]) - 1, field_name) if number else (*table.split(".", 1), field_name)

@@ -17,7 +17,7 @@ from integration.config.tables import config_of
 from integration.config.text_files import UnreadableFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from integration.config.models import Config
@@ -25,24 +25,19 @@ if TYPE_CHECKING:
 _CONFIG_BYTES: Final = 16 * 1024 * 1024
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read the configuration at `path`, with `env:NAME` taken from `environ`.
+def read(path: Path, environ: Mapping[str, str], check: Callable[[Reading, Config], None]) -> Reading:
+    """Read the file once, as far as its errors allow, with `env:NAME` taken from `environ`.
 
-    A relative `file:` path counts from the folder that `path` lies in. Raises ConfigError with every
-    fault of the file, or with the one that kept it from being read at all.
+    A relative `file:` path counts from the folder that `path` lies in. `check` reports further errors of a
+    configuration to the reading.
     """
-    return read(path, environ).outcome()
-
-
-def read(path: Path, environ: Mapping[str, str]) -> Reading:
-    """Look at the file once, as far as its faults allow; arguments as for `load`."""
     reading = Reading(path, environ)
     try:
         document = _document(reading)
         if document is not None:
             reading.tree = document
             reading.tree = resolved(reading, (), document)
-            reading.config = _checked(reading)
+            reading.config = _checked(reading, check)
     except RecursionError:
         reading.report_whole("far too many levels", "lists and tables nested a few levels deep")
     return reading
@@ -65,8 +60,9 @@ def _document(reading: Reading) -> dict[str, Any] | None:
     return None
 
 
-def _checked(reading: Reading) -> Config:
+def _checked(reading: Reading, check: Callable[[Reading, Config], None]) -> Config:
     config = config_of(reading)
     check_each_table(reading, config)
     check_across_tables(reading, config)
+    check(reading, config)
     return config.model_copy(update={"digest": digest(config)})

@@ -35,7 +35,7 @@ class _Taken:
 class ConfigWatch:
     """The configuration as it is now, taken up anew when its files change.
 
-    `path` and `environ` are as for `load`; `clock` gives seconds that only grow. A changed file with a
+    `path`, `environ` and `check` are as for `loader.read`; `clock` gives seconds that only grow. A changed file with a
     fault is refused whole: `current` stays, `fault` tells. May be used from many threads. Raises
     ConfigError when the configuration is faulty to begin with.
     """
@@ -44,15 +44,16 @@ class ConfigWatch:
         self,
         path: Path,
         environ: Mapping[str, str],
+        check: Callable[[Reading, Config], None],
         *,
         every_seconds: float = 2.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._path, self._environ = path, environ
+        self._path, self._environ, self._check = path, environ, check
         self._every_seconds, self._clock = every_seconds, clock
         self._lock = threading.Lock()
         self._looked_at = clock()
-        reading = read(path, environ)
+        reading = read(path, environ, check)
         self._taken = _Taken(reading.outcome(), 1)
         self._stamps = reading.stamps
         self._look_twice = True
@@ -87,7 +88,7 @@ class ConfigWatch:
             return False
         try:
             self._looked_at = self._clock()
-            return self._changed() and self._take(read(self._path, self._environ))
+            return self._changed() and self._take(read(self._path, self._environ, self._check))
         finally:
             self._lock.release()
 

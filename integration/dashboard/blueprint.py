@@ -16,7 +16,7 @@ from integration.dashboard import error_pages, language, navigation
 from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.auth.access import People
 from integration.dashboard.auth.cookies import StoredKeySessions
-from integration.dashboard.auth.roles import ForbiddenError, Role, least_role
+from integration.dashboard.auth.roles import ForbiddenError, least_role
 from integration.dashboard.auth.signin import Door
 from integration.dashboard.auth.throttle import Throttle
 from integration.dashboard.headers import dress
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from integration.dashboard.auth.roles import Access
     from integration.dashboard.auth.throttle import Rates
+    from integration.domain.roles import Role
     from integration.services.desk import Desk
 
     View = Callable[..., ResponseReturnValue]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import current_app
 from flask_babel import lazy_gettext as _l
 
-from integration.dashboard.auth.roles import Person, Role
+from integration.domain.roles import Person, Role
 
 if TYPE_CHECKING:
     from flask_babel.speaklater import LazyString

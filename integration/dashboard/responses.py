@@ -14,7 +14,7 @@ from integration.dashboard.auth.client_ip import client_address
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
-    from integration.dashboard.auth.roles import Person
+    from integration.domain.roles import Person
     from integration.services.desk import Desk
 
 Kind = Literal["done", "refused", "note"]

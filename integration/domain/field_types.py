@@ -91,6 +91,7 @@ def _not_bool(value: object) -> object:
 
 
 def one_or_more(value: object) -> object:
+    """Return a single text as a tuple of one; anything else as it is."""
     return (value,) if isinstance(value, str | SecretStr) else value
 
 
@@ -113,6 +114,7 @@ def _fits_path(secret: SecretStr) -> SecretStr:
 
 
 def is_this_machine(host: str) -> bool:
+    """Return whether a host name or address means the machine that Ringback runs on."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -167,6 +169,7 @@ def _password_hash(secret: SecretStr) -> SecretStr:
 
 
 def roles_by_group(value: object) -> object:
+    """Return the table unchanged. Raise an error if a value of it is not a role."""
     if not isinstance(value, dict) or not value or not set(map(str, value.values())) <= set(get_args(Role)):
         raise refuse(ROLES_WORDS)
     return value

@@ -98,3 +98,8 @@ def _decoy(others: Iterable[str]) -> str:
 
 def _cost(found: Parameters) -> int:
     return found.memory_cost * found.time_cost
+
+
+def table(name: str, role: str, hash_: str) -> str:
+    """Give a user as a table of the configuration."""
+    return f'\n[users.{name}]\npassword = "{hash_}"\nrole = "{role}"\n'

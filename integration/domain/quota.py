@@ -8,8 +8,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from integration.store.token_queue import Terms
-
 if TYPE_CHECKING:
     from integration.domain.account import Account
 
@@ -27,15 +25,3 @@ def next_reset(account: Account, now: datetime) -> datetime:
 def quota_day(ends: datetime) -> str:
     """Name a quota's day by the date on which it ends (aware, in the account's zone)."""
     return ends.date().isoformat()
-
-
-def terms_of(account: Account, now: datetime) -> Terms:
-    """Give what the lane of an account goes by."""
-    ends = next_reset(account, now)
-    return Terms(
-        lease_seconds=account.lease_seconds,
-        quiet_seconds=account.quiet_seconds,
-        daily_limit=account.daily_limit,
-        day=quota_day(ends),
-        day_ends=ends,
-    )

@@ -15,10 +15,10 @@ from integration.domain.recall import Filter, State
 from integration.domain.timestamps import read_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
-    from integration.config.models import Config
+    from integration.domain.account import Account
 
 # The fields of a filter that an address may hold, as they are called there.
 MOMENTS: Final = {
@@ -47,7 +47,7 @@ class Asked:
         return all(getattr(self.which, each.name) is None for each in fields(self.which))
 
 
-def read_filters(given: Mapping[str, str], config: Config, zone: tzinfo) -> Asked:
+def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> Asked:
     """Read the filters of an address; times without a zone are on the clock of `zone`.
 
     A filter that cannot be read finds nothing, rather than everything: it is named in `unread`.
@@ -65,14 +65,14 @@ def read_filters(given: Mapping[str, str], config: Config, zone: tzinfo) -> Aske
     if "account" in texts:
         read["accounts"] = frozenset({texts["account"]})
     if "q" in texts:
-        read |= typed(texts["q"], config)
+        read |= typed(texts["q"], accounts)
     if unread:
         read["accounts"] = frozenset()
     return Asked(Filter(**read), texts, tuple(unread))
 
 
-def typed(text: str, config: Config) -> dict[str, Any]:
+def typed(text: str, accounts: Iterable[Account]) -> dict[str, Any]:
     """Give the fields of a filter for what was typed into the search box."""
     if _RECALL_ID.fullmatch(text.lower()):
         return {"prefix": text.lower()}
-    return {"about": text, "telephones": endings(text, config.accounts.values())}
+    return {"about": text, "telephones": endings(text, accounts)}

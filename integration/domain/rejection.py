@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from integration.webhooks.diagnosis.findings import shown_name
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -89,3 +87,12 @@ def shortened(address: str) -> str:
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip).rpartition(".")[0] + ".x"
     return ":".join(ip.exploded.split(":")[:3]) + ":x"
+
+
+_NOT_NAME = re.compile(r"[^a-z0-9_-]")
+_LONGEST_NAME = 64
+
+
+def shown_name(name: str) -> str:
+    """Give a header's name, which a stranger chose, as it may be kept and shown."""
+    return _NOT_NAME.sub("", name.lower())[:_LONGEST_NAME]

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
-import socket
 import stat
-import sys
 import time
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
-from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import redis
 import structlog
@@ -25,20 +20,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
+from integration.config.environment import socket_path, url_of
 from integration.domain.errors import RingbackError
 from integration.local.supervisor import Child, describe_exit, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 log = structlog.get_logger(__name__)
 
 LOCK_FILE = ".lock"
 LOG_FILE = "store.log"
-SOCKET_FILE = "store.sock"
 
-# sockaddr_un.sun_path with its closing NUL: 108 bytes on Linux (unix(7)), 104 on macOS and the BSDs.
-LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -74,52 +68,6 @@ class EmbeddedBusyError(EmbeddedError):
 
 
 # --- addresses --------------------------------------------------------------------------------
-
-
-def socket_path(data_dir: Path) -> Path:
-    """Give the path of the folder's socket, short enough for the kernel.
-
-    In the folder itself; for a folder whose path is too long in a folder of /tmp that is named by
-    user and path, so that every process finds the same one.
-    """
-    folder = data_dir.resolve()
-    path = folder / SOCKET_FILE
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-        return path
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path("/tmp") / f"ringback-{os.getuid()}-{digest}" / SOCKET_FILE  # noqa: S108  (its owner and mode are checked before use)
-
-
-def url_of(data_dir: Path) -> str:
-    """Give the address of the folder's store as redis-py understands it, running or not."""
-    return f"unix://{quote(str(socket_path(data_dir)))}?db=0"
-
-
-def running_url(data_dir: Path) -> str | None:
-    """Give the address of the store that runs on a folder now, or None."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(socket_path(data_dir)))
-        except OSError:
-            return None
-    return url_of(data_dir)
-
-
-def broker_url_for(redis_url: str) -> str:
-    """Give the address as Celery understands it: kombu spells unix sockets `redis+socket://`.
-
-    `redis://` and `rediss://` are the same for both. Options other than `db`, `username` and
-    `password` are left out: kombu would hand them to the connection as texts.
-    """
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
-        return redis_url
-    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    user = unquote(parts.username or "") or options.get("username", "")
-    password = unquote(parts.password or "") or options.get("password", "")
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
-    return f"redis+socket://{login}{parts.path}?virtual_host={options.get('db', '0')}"
 
 
 # --- the server's program and folder ----------------------------------------------------------

@@ -17,8 +17,7 @@ from integration.clients.deadline_transport import boottime
 from integration.clients.wolkvox import Line, judge
 from integration.clients.wolkvox_protocol import build_campaigns_call
 from integration.domain.errors import RingbackError
-from integration.domain.quota import terms_of
-from integration.store.token_queue import NoClaim
+from integration.store.token_queue import NoClaim, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from integration.services.consumer_health import Heard
     from integration.store.monitoring.process_registry import Processes
-    from workers.drain import Reporter
+    from integration.telemetry.reporter import Reporter
 
 log = structlog.get_logger("ringback.pulse")
 

@@ -12,17 +12,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
 from integration.domain.json_codec import read_json
+from integration.domain.quota import next_reset, quota_day
 from integration.domain.timestamps import epoch_ms, from_epoch_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from integration.domain.account import Account
     from integration.store.client import Store
 
 
@@ -306,3 +309,15 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, hel
     rung, rings = (int(fields.get(name) or 0) for name in ("rung", "rings"))
     untaken = rung and (rings > UNTAKEN_RINGS or now_ms - rung > UNTAKEN_MS)
     return stand("idle", UNTAKEN if untaken else None)
+
+
+def terms_of(account: Account, now: datetime) -> Terms:
+    """Give what the lane of an account goes by."""
+    ends = next_reset(account, now)
+    return Terms(
+        lease_seconds=account.lease_seconds,
+        quiet_seconds=account.quiet_seconds,
+        daily_limit=account.daily_limit,
+        day=quota_day(ends),
+        day_ends=ends,
+    )

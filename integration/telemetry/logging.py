@@ -6,11 +6,13 @@ Lines of libraries, which log through `logging`, and what nobody caught take the
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
@@ -217,3 +219,30 @@ def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
     _uncaught_log.critical(
         f"an error nobody caught in {name}", exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
     )
+
+
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(value: object) -> str:
+    """Give a value as one line of text that a terminal can only show; None is empty."""
+    if value is None:
+        return ""
+    return "".join(" " if unicodedata.category(sign) in _STEERING else sign for sign in str(value))
+
+
+def readable(line: str) -> str:
+    """Give a line of a child's output for people: its JSON log lines as words, all others as they are."""
+    name, bar, text = line.partition("| ")
+    if not text.startswith("{"):
+        return line
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return line
+    trace = told.pop("exception", "")
+    first = [printable(told.pop(key, "")) for key in ("timestamp", "level", "event")]
+    rest = " ".join(f"{key}={printable(value)}" for key, value in told.items() if key != "logger")
+    shown = f"{first[0]} {first[1]:<7} {first[2]}  {rest}".rstrip()
+    traced = (printable(part) for part in str(trace).splitlines())
+    return "\n".join(f"{name}{bar}{part}" for part in (shown, *traced))

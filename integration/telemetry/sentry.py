@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sentry_sdk._types import MonitorConfig, SamplingContext
 
     from integration.config.models import Config
+    from integration.telemetry.reporter import FailedRecall, StoreLoss
 
 DEFAULT_TRACES_SAMPLE_RATE: Final = 0.01
 """At a thousand webhooks a second a tenth would take a third of the processor time of the web."""
@@ -252,12 +253,12 @@ class SentryReporter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._flood = _Flood(clock)
 
-    def dead(self, claim: Any, verdict: str, reason: str) -> None:
-        """Report that a recall is dead. `claim` has `recall_id`, `account`, and what must not leave."""
-        private = (claim.customer_id, claim.telephone, claim.campaign_id)
-        tags = {"account": claim.account, "verdict": verdict, "recall": claim.recall_id}
-        kind = ("recall-dead", verdict, claim.account)
-        self._report(f"recall dead: {claim.account}", kind, tags, mask_names(reason, private))
+    def dead(self, recall: FailedRecall, verdict: str, reason: str) -> None:
+        """Report that a recall is dead."""
+        private = (recall.customer_id, recall.telephone, recall.campaign_id)
+        tags = {"account": recall.account, "verdict": verdict, "recall": recall.recall_id}
+        kind = ("recall-dead", verdict, recall.account)
+        self._report(f"recall dead: {recall.account}", kind, tags, mask_names(reason, private))
 
     def stopped(self, account: str, reason: str) -> None:
         """Report that an account's lane stopped."""
@@ -294,8 +295,8 @@ class SentryReporter:
         what = f"worker takes doorbells again: {worker}"
         self._report(what, ("worker-hears",), {}, f"after {seconds:.0f} s", level="info")
 
-    def store_lost(self, loss: Any) -> None:
-        """Report that the store lost some of its history. `loss` has `how` and `missing`."""
+    def store_lost(self, loss: StoreLoss) -> None:
+        """Report that the store lost some of its history."""
         lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
         reason = f"{lacks}all lanes wait for a quiet time; what was acknowledged since may be missing"
         self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)

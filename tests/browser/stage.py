@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import redis
 
-from integration.config.loader import load
 from integration.domain.passwords import hashed
 from integration.local.sandbox import Sandbox
 from integration.local.supervisor import wait_until
+from integration.services.config_check import load_config
 from integration.webhooks.providers import SOURCES
 from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
 from support.system import API_KEY, System
@@ -79,7 +79,7 @@ class Stage(System):
         return answer.json()["id"]
 
     def signed(self, source, body, *, url=None, now=None):
-        settings = load(self.config_path, self.environ).sources[source]
+        settings = load_config(self.config_path, self.environ).sources[source]
         return SOURCES[settings.kind].sign(
             body,
             settings,

@@ -100,10 +100,10 @@ def test_any_value_of_a_field_is_one_line_to_be_sent_or_unmappable(name, value, 
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory):
-    from integration.config.watcher import ConfigWatch
+    from integration.services.config_check import watch_config
 
     path = write_config(tmp_path_factory.mktemp("accounts"), two_accounts())
-    return ConfigWatch(path, ENVIRON).current.accounts
+    return watch_config(path, ENVIRON).current.accounts
 
 
 # --- wolkvox ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.dashboard.auth.roles import Person, Role
+from integration.domain.roles import Person, Role
 from support import SOURCES_AND_ROUTES, NoRates, as_bytes, hubspot_event, make_desk, signed, two_accounts
 from support.fuzzing import examples
 

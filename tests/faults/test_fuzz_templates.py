@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config.watcher import ConfigWatch
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import UnmappableError
 from integration.mapping.expressions import FILTERS, MAX_TEXT, TemplateFaultError, expression, text
@@ -17,6 +16,7 @@ from integration.mapping.expressions.data import MAX_LIST, MAX_MADE
 from integration.mapping.expressions.filters import METHODS, TESTS
 from integration.mapping.planner import CancelWanted, Parked, RecallWanted, plan_event
 from integration.mapping.routes import RouteBook
+from integration.services.config_check import watch_config
 from support import ENVIRON, two_accounts, write_config
 from support.fuzzing import bounded, examples
 
@@ -336,7 +336,7 @@ recall_date = "{{ event.at | default(now) }}"
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
-    return RouteBook.of(ConfigWatch(write_config(folder, two_accounts() + ROUTES), ENVIRON).current)
+    return RouteBook.of(watch_config(write_config(folder, two_accounts() + ROUTES), ENVIRON).current)
 
 
 def planned(book, data):

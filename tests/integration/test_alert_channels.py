@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import _WORDS, Message, harmless, worded, words_of
+from integration.alerts.messages import _WORDS, worded, words_of
 from integration.config.alert_models import (
     RULE_KINDS,
     AlertSettings,
@@ -19,6 +19,8 @@ from integration.config.alert_models import (
     WebhookChannel,
 )
 from integration.config.models import Config, DashboardSettings
+from integration.store.monitoring.alerts import Message
+from integration.telemetry.redaction import harmless
 from support.alert_receivers import HttpReceiver, MailServer, dripping, running
 
 NOW = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)

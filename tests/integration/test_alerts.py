@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from integration.alerts.lifecycle import CALM, next_steps
 from integration.alerts.monitor import KEPT, Watchman
 from integration.alerts.rules import Facts, Finding, findings
-from integration.config.watcher import ConfigWatch
 from integration.domain.errors import StoreAwayError
+from integration.services.config_check import watch_config
 from integration.services.desk import AccountView, Desk
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-from integration.store.monitoring.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS, next_steps
+from integration.store.monitoring.alerts import HOLD_SECONDS, MINDED_SECONDS
 from integration.store.monitoring.source_status import Heard
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.alert_receivers import HttpReceiver, MailServer, running
@@ -56,7 +57,7 @@ class Installation:
         write_config(self.folder, CONFIG + alerts)
 
     def process(self):
-        watch = ConfigWatch(self.folder / "ringback.toml", ENVIRON, every_seconds=0)
+        watch = watch_config(self.folder / "ringback.toml", ENVIRON, every_seconds=0)
         store = Store(connect(url_of(self.client)), clock=lambda: round(self.now.timestamp() * 1000))
         desk = Desk(watch, store, WakeUpPublisher.silent())
         return Watchman(desk, f"web:{next(self.names)}", self.listening, lambda: self.now)
@@ -287,9 +288,9 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
         for n in range(30)
     }
     found = {finding.key: finding for finding in known.values()}
-    begun, _ = here.desk.alerts.settle(next_steps({}, found, here.now), here.now)
+    begun, _ = here.desk.alerts.settle(next_steps({}, found, here.now))
     assert len(begun) == 30
-    again, _ = here.desk.alerts.settle(next_steps({}, found, here.now), here.now)
+    again, _ = here.desk.alerts.settle(next_steps({}, found, here.now))
     assert again == []
     here.first.deliver()
     (body,) = here.receiver.bodies()
@@ -298,7 +299,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
     assert body["text"].endswith("and 10 more.")
     for _ in range(2):
         holding = {alert.key: alert for alert in here.desk.alerts.holding()}
-        here.desk.alerts.settle(next_steps(holding, {}, here.now), here.now)
+        here.desk.alerts.settle(next_steps(holding, {}, here.now))
         here.later(seconds=61)
     here.first.deliver()
     assert [each["title"] for each in here.receiver.bodies()][1:] == [
@@ -311,10 +312,10 @@ def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
         return Finding(key=f"k/{n}", kind="dead-letters", subject=f"a{n}", channels=frozenset({"chat"}))
 
     first = {each.key: each for each in map(finding, range(3))}
-    here.desk.alerts.settle(next_steps({}, first, here.now), here.now)
+    here.desk.alerts.settle(next_steps({}, first, here.now))
     here.first.deliver()
     all_of_them = {each.key: each for each in map(finding, range(9))}
-    begun, _ = here.desk.alerts.settle(next_steps({}, all_of_them, here.now), here.now)
+    begun, _ = here.desk.alerts.settle(next_steps({}, all_of_them, here.now))
     assert {alert.key for alert in begun} == {f"k/{n}" for n in range(3, 9)}
     here.first.deliver()
     assert len(here.receiver.posts) == 4

@@ -43,7 +43,7 @@ class Nobody:
 
 def mind():
     store = Store(connect({url!r}), kind="web")
-    desk = Desk(ConfigWatch(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
+    desk = Desk(watch_config(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
     minder = watchman.Watchman(desk, store.who, Nobody())
     while True:
         minder.look()

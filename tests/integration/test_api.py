@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from integration.api import api_blueprint
 from integration.api.recalls import NO_ACCOUNT
-from integration.config.watcher import ConfigWatch
+from integration.services.config_check import watch_config
 from integration.services.desk import Desk
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
@@ -206,7 +206,7 @@ def test_me_names_the_key_and_the_accounts_it_sees(web):
 
 def test_a_key_that_leaves_the_configuration_is_refused(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
-    watch = ConfigWatch(path, ENVIRON, every_seconds=0)
+    watch = watch_config(path, ENVIRON, every_seconds=0)
     web = Web(Desk(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
     assert web.get("/v1/me").status_code == 200
     path.write_text((two_accounts() + CONFIG).replace('zapier = "env:ZAPIER_KEY"\n', ""))
@@ -846,7 +846,7 @@ def test_a_limited_key_sees_only_parked_events_of_its_accounts(web):
 
 def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
-    watch = ConfigWatch(path, ENVIRON, every_seconds=0)
+    watch = watch_config(path, ENVIRON, every_seconds=0)
     web = Web(Desk(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
     web.send_form(form("bogota"))
     web.send_form(form("lima"))
@@ -887,7 +887,7 @@ def lonely(tmp_path, start_valkey):
     server = start_valkey()
     path = write_config(tmp_path, two_accounts() + CONFIG)
     store = Store(connect(server.url, timeout_seconds=1.2, connect_seconds=0.4))
-    web = Web(Desk(ConfigWatch(path, ENVIRON), store, WakeUpPublisher.silent()))
+    web = Web(Desk(watch_config(path, ENVIRON), store, WakeUpPublisher.silent()))
     recall = web.asked_id()
     return web, server, recall
 

@@ -17,9 +17,10 @@ import pytest
 
 from integration.cli.main import COMMANDS, main, render_error
 from integration.cli.session import Session, shown_address
-from integration.cli.up import child_environment, readable, require_free, web_command, worker_command
 from integration.domain.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
+from integration.local.stack import child_environment, require_free, web_command, worker_command
 from integration.local.supervisor import free_port
+from integration.telemetry.logging import readable
 from support import ENVIRON, account, url_of, write_config
 from support.cli_runner import Ringback
 

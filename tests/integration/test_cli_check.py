@@ -7,9 +7,8 @@ import secrets
 import pytest
 
 from integration.cli.online import ask_lanes
-from integration.domain.quota import terms_of
 from integration.local.sandbox import Sandbox
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from support.hubspot_stub import TOKEN, HubspotStub

@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.delivery import Delivery, Event
-from integration.domain.quota import terms_of
 from integration.domain.recall import Attempt, RecallRequest
 from integration.mapping.planner import plan_delivery
 from integration.store.client import Store
 from integration.store.recalls import attempt_line
-from integration.store.token_queue import Claim, Lanes, Outcome
+from integration.store.token_queue import Claim, Lanes, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 

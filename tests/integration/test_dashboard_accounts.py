@@ -18,11 +18,10 @@ from integration.dashboard.presenting.account_cache import (
 )
 from integration.dashboard.presenting.account_overview import Quota, needs_a_look, overview
 from integration.domain.errors import StoreAwayError
-from integration.domain.quota import terms_of
 from integration.domain.recall import RecallRequest
 from integration.local.sandbox import Sandbox
 from integration.services.desk import AccountView
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
 

@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from werkzeug.serving import make_server
 
+from integration.alerts.lifecycle import next_steps
 from integration.alerts.monitor import Watchman
 from integration.app import compose
 from integration.config.source_models import JsonSource
 from integration.dashboard.views import setup
-from integration.store.monitoring.alerts import next_steps
 from integration.webhooks.providers.schemes import SCHEMES
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
 from support.alert_receivers import HttpReceiver, running
@@ -142,7 +142,6 @@ def test_both_languages_have_every_step(desk, name):
 
 
 def test_a_sample_has_the_fields_of_the_first_route():
-    from integration.config.loader import load
 
     tomorrow = datetime(2030, 6, 4, 20, 30, tzinfo=UTC)
     config = _config(load, 'events = "body.data.items"\n', "event.kind == 'callback' and event.lead.phone")
@@ -168,7 +167,7 @@ def _config(load, more, when, folder=None):
     )
     with tempfile.TemporaryDirectory() as path:
         (Path(path) / "ringback.toml").write_text(text)
-        return load(Path(path) / "ringback.toml", ENVIRON)
+        return load_config(Path(path) / "ringback.toml", ENVIRON)
 
 
 SHAPES = [
@@ -261,7 +260,7 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
     heard(desk, "forms", "admitted")
     for moment in (later, much_later):
         known = {alert.key: alert for alert in desk.alerts.holding()}
-        desk.alerts.settle(next_steps(known, {}, moment), moment)
+        desk.alerts.settle(next_steps(known, {}, moment))
     text = words(pages.get("/alerts"))
     assert "No rule holds." in text
     assert "Over" in text

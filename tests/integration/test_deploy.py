@@ -19,8 +19,8 @@ from celery.bin.celery import celery as celery_command
 from granian.cli import cli as granian_command
 
 from integration.cli.sandbox import sandbox as sandbox_command
-from integration.cli.up import web_command
 from integration.config.environment import port
+from integration.local.stack import web_command
 
 ROOT = Path(__file__).parent.parent.parent
 

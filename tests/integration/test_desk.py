@@ -6,18 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.config.watcher import ConfigWatch
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
-from integration.domain.quota import terms_of
 from integration.domain.recall import State
 from integration.mapping.planner import Parked, plan_delivery, request_from_fields
+from integration.services.config_check import watch_config
 from integration.services.consumer_health import DEAF_DRAINS, DEAF_SECONDS
 from integration.services.desk import Desk, accounts_by_lane
 from integration.services.heartbeat import Pulse
 from integration.store.client import Store, connect
 from integration.store.monitoring.process_registry import Processes
-from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome
+from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 
 DEAD = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=5)
@@ -53,7 +52,7 @@ class Office:
 
     def another_desk(self):
         store = Store(self.client, clock=lambda: round(self.now.timestamp() * 1000))
-        return Desk(ConfigWatch(self.path, ENVIRON), store, self.wake_ups)
+        return Desk(watch_config(self.path, ENVIRON), store, self.wake_ups)
 
     def reconfigure(self, text):
         """Another process' desk, which reads the file as it is now."""

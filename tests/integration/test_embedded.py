@@ -16,16 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils.url import url_to_parts
 
+from integration.config.environment import broker_url_for, running_url, socket_path
 from integration.local import embedded_store
-from integration.local.embedded_store import (
-    EmbeddedBusyError,
-    EmbeddedError,
-    EmbeddedStore,
-    broker_url_for,
-    find_server,
-    running_url,
-    socket_path,
-)
+from integration.local.embedded_store import EmbeddedBusyError, EmbeddedError, EmbeddedStore, find_server
 from integration.local.supervisor import Backoff, Supervisor, wait_until
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.config.watcher import ConfigWatch
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import State
 from integration.local.sandbox import Sandbox
 from integration.mapping.planner import Pending, request_from_fields
+from integration.services.config_check import watch_config
 from integration.store.client import Store, connect
 from integration.store.token_queue import WakeUp
 from support import ENVIRON, SOURCES_AND_ROUTES, account, url_of, write_config
@@ -72,7 +72,7 @@ class Works:
         self.sandbox = sandbox
         self.ahead = timedelta()
         self.wake_ups = WakeUps()
-        watch = ConfigWatch(write_config(folder, text + SOURCES_AND_ROUTES), ENVIRON)
+        watch = watch_config(write_config(folder, text + SOURCES_AND_ROUTES), ENVIRON)
         self.store = Store(connect(url_of(client)), clock=self.ms)
         self.engine = Engine(watch, self.store, self.wake_ups, Deaf())
         self.desk = self.engine.desk

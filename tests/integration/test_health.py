@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from integration.config.watcher import ConfigWatch
 from integration.domain.delivery import Delivery
 from integration.mapping.planner import plan_delivery, request_from_fields
+from integration.services.config_check import watch_config
 from integration.services.desk import Desk
 from integration.services.heartbeat import Pulse
 from integration.services.wakeup import WakeUpPublisher
@@ -40,7 +40,7 @@ def client_of(desk):
 
 
 def desk_at(folder, url, *, text=GOOD):
-    watch = ConfigWatch(write_config(folder, text), ENVIRON, every_seconds=0)
+    watch = watch_config(write_config(folder, text), ENVIRON, every_seconds=0)
     store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
     return Desk(watch, store, WakeUpPublisher.silent())
 

@@ -8,11 +8,10 @@ import time
 import pytest
 
 from integration.domain.delivery import Delivery, Event
-from integration.domain.quota import terms_of
 from integration.local.sandbox import Sandbox
 from integration.mapping.planner import plan_delivery
 from integration.services.connection_probe import LaneInUseError, ask_in_lane
-from integration.store.token_queue import Claim, NoClaim, Outcome
+from integration.store.token_queue import Claim, NoClaim, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from workers.drain import utc_now
 

@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from integration.cli.up import web_command
+from integration.local.stack import web_command
 from integration.local.supervisor import free_port, wait_until
 from support.hanging_web import SECONDS
 from support.real_web import ROOT

@@ -195,10 +195,10 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
     tmp_path, store, monkeypatch
 ):
     make_desk(tmp_path, store)
-    from integration.config.watcher import ConfigWatch
+    from integration.services.config_check import watch_config
 
     away = Desk(
-        ConfigWatch(tmp_path / "ringback.toml", ENVIRON),
+        watch_config(tmp_path / "ringback.toml", ENVIRON),
         Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2, connect_seconds=0.2)),
         WakeUpPublisher.silent(),
     )

@@ -18,13 +18,13 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.cli.main import main
-from integration.config.loader import load
 from integration.dashboard.auth import oidc
 from integration.dashboard.auth.access import mark_of_user
 from integration.dashboard.auth.client_ip import local_address
 from integration.dashboard.auth.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NOTED_A_MINUTE
 from integration.domain import passwords
 from integration.domain.passwords import BusyError, Verifier, is_sound
+from integration.services.config_check import load_config
 from integration.web.rate_limit import Rates
 from support import NoRates, make_desk, two_accounts, write_config
 from support.alert_receivers import dripping
@@ -311,7 +311,7 @@ def test_a_changed_user_is_out_at_once_and_others_stay(make, tmp_path, store, ch
 
 def test_a_user_of_one_role_has_another_mark_than_of_another(tmp_path):
     configs = [
-        load(write_config(tmp_path, users(ana=role)), {"TOKEN_BOGOTA": "a", "TOKEN_LIMA": "b"})
+        load_config(write_config(tmp_path, users(ana=role)), {"TOKEN_BOGOTA": "a", "TOKEN_LIMA": "b"})
         for role in ("viewer", "admin")
     ]
     assert len({mark_of_user(config.users["ana"]) for config in configs}) == 2

@@ -15,8 +15,8 @@ import pytest
 from celery import Celery
 
 from integration.celery_app import app as ours
+from integration.config.environment import broker_url_for
 from integration.domain.recall import State
-from integration.local.embedded_store import broker_url_for
 from integration.local.sandbox import Sandbox
 from integration.web.metrics.figures import read_figures
 from support.plant import Plant

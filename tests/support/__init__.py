@@ -7,9 +7,9 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from integration.config.watcher import ConfigWatch
 from integration.domain.delivery import Delivery
 from integration.mapping.planner import plan_delivery
+from integration.services.config_check import watch_config
 from integration.services.desk import Desk
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
@@ -119,7 +119,7 @@ def write_config(folder: Path, text: str | None = None) -> Path:
 def make_desk(folder: Path, client, text: str | None = None) -> Desk:
     """A desk on the store of a test, over a connection as the web has it."""
     store = Store(connect(url_of(client)))
-    watch = ConfigWatch(write_config(folder, text), ENVIRON)
+    watch = watch_config(write_config(folder, text), ENVIRON)
     return Desk(watch, store, WakeUpPublisher.silent())
 
 

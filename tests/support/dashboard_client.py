@@ -7,7 +7,7 @@ import re
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.dashboard.auth.roles import Person, Role
+from integration.domain.roles import Person, Role
 from support import NoRates
 
 

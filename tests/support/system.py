@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import redis
 
-from integration.config.loader import load
 from integration.local.sandbox import Sandbox
 from integration.local.supervisor import answers, free_port, wait_until
+from integration.services.config_check import load_config
 from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, account
 from support.procfile import ROOT, procfile_line
@@ -116,7 +116,7 @@ class System:
         return answer.json()["id"]
 
     def post_signed(self, source, body, url_key=None):
-        settings = load(self.config_path, self.environ).sources[source]
+        settings = load_config(self.config_path, self.environ).sources[source]
         path = f"/hooks/{source}" + (f"/{url_key}" if url_key else "")
         headers = SOURCES[settings.kind].sign(
             body,

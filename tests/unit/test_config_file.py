@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from integration.config.alert_models import CHANNEL_KINDS, RULE_KINDS, AlertSettings
-from integration.config.loader import load
 from integration.config.models import (
     ApiKey,
     Config,
@@ -28,10 +27,10 @@ from integration.config.models import (
 )
 from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
 from integration.config.warnings import warnings
-from integration.config.watcher import ConfigWatch
 from integration.domain.account import Account
 from integration.domain.calling_hours import PRESETS
 from integration.domain.errors import ConfigError
+from integration.services.config_check import load_config, watch_config
 
 EXAMPLE = Path(__file__).parent.parent.parent / "ringback.example.toml"
 EXAMPLE_ENVIRON = {
@@ -75,7 +74,7 @@ def written(folder: Path, text: str) -> Path:
 
 def faults_of(path: Path, environ: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
     with pytest.raises(ConfigError) as caught:
-        load(path, environ or {})
+        load_config(path, environ or {})
     assert {fault.file for fault in caught.value.faults} == {str(path)}
     return {fault.key: (fault.found, fault.allowed) for fault in caught.value.faults}
 
@@ -84,7 +83,7 @@ def faults_of(path: Path, environ: dict[str, str] | None = None) -> dict[str, tu
 
 
 def test_the_example_loads_without_a_warning():
-    config = load(EXAMPLE, EXAMPLE_ENVIRON)
+    config = load_config(EXAMPLE, EXAMPLE_ENVIRON)
     assert warnings(config) == ()
     assert config.accounts["bogota"].token.get_secret_value() == "wolkvox-token-bogota"
     assert config.accounts["bogota"].calling_hours == PRESETS["co-ley-2300"]
@@ -141,7 +140,7 @@ def test_every_key_says_in_words_what_is_allowed(model):
 
 
 def test_keys_left_out_have_the_values_of_the_contract(tmp_path):
-    config = load(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL), {})
+    config = load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL), {})
     account = config.accounts["a"]
     assert (account.country, account.dial_format, account.type_campaign) == ("CO", "{national}", "predictive")
     assert (account.timeout_seconds, account.server_limit_seconds, account.min_lead_minutes) == (20, 60, 30)
@@ -162,14 +161,16 @@ def test_keys_left_out_have_the_values_of_the_contract(tmp_path):
 
 
 def test_an_empty_file_is_a_configuration_that_does_nothing(tmp_path):
-    config = load(written(tmp_path, ""), {})
+    config = load_config(written(tmp_path, ""), {})
     assert (config.accounts, config.routes) == ({}, ())
     assert warnings(config) == ("There is no account, so nothing can be called back.",)
 
 
 def test_one_text_stands_for_a_list_of_one(tmp_path):
     text = '[sources.s]\nkind = "hubspot"\nsecrets = "x"\nsignatures = "v3"\nlookup = {token = "t", properties = "phone"}\n'
-    source = load(written(tmp_path, ACCOUNT + text + '[api_keys]\nk = {key = "key", accounts = "a"}\n'), {})
+    source = load_config(
+        written(tmp_path, ACCOUNT + text + '[api_keys]\nk = {key = "key", accounts = "a"}\n'), {}
+    )
     assert [secret.get_secret_value() for secret in source.sources["s"].secrets] == ["x"]
     assert source.sources["s"].signatures == ("v3",)
     assert source.sources["s"].lookup.properties == ("phone",)
@@ -177,18 +178,18 @@ def test_one_text_stands_for_a_list_of_one(tmp_path):
 
 
 def test_an_api_key_given_as_text_is_for_all_accounts(tmp_path):
-    config = load(written(tmp_path, '[api_keys]\nzapier = "key-of-zapier"\n'), {})
+    config = load_config(written(tmp_path, '[api_keys]\nzapier = "key-of-zapier"\n'), {})
     assert config.api_keys["zapier"].accounts is None
 
 
 def test_a_number_may_stand_for_a_campaign(tmp_path):
     text = ACCOUNT + BEARER + ROUTE.replace('"1"', "12345") + RECALL
-    assert load(written(tmp_path, text), {}).routes[0].campaign_id == "12345"
+    assert load_config(written(tmp_path, text), {}).routes[0].campaign_id == "12345"
 
 
 @pytest.mark.parametrize("value", ['"06:30"', '"6:30"', "06:30:00"])
 def test_a_time_of_day_may_be_a_text_or_tomls_own(tmp_path, value):
-    config = load(written(tmp_path, f"{ACCOUNT}quota_resets_at = {value}\n"), {})
+    config = load_config(written(tmp_path, f"{ACCOUNT}quota_resets_at = {value}\n"), {})
     assert config.accounts["a"].quota_resets_at.isoformat() == "06:30:00"
 
 
@@ -204,13 +205,13 @@ def test_a_time_of_day_may_be_a_text_or_tomls_own(tmp_path, value):
 )
 def test_a_base_url_is_https_or_near(tmp_path, url):
     text = ACCOUNT.replace('server = "0003"', f'base_url = "{url}"')
-    assert load(written(tmp_path, text), {}).accounts["a"].endpoint == url
+    assert load_config(written(tmp_path, text), {}).accounts["a"].endpoint == url
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_fault(tmp_path):
     path = tmp_path / "ringback.toml"
     path.write_bytes(b"\xef\xbb\xbf" + ACCOUNT.replace("\n", "\r\n").encode())
-    assert load(path, {}).accounts.keys() == {"a"}
+    assert load_config(path, {}).accounts.keys() == {"a"}
 
 
 # --- env: and file: ----------------------------------------------------------------------------
@@ -229,7 +230,7 @@ def test_every_text_may_lie_in_the_environment_or_in_a_file(tmp_path):
         + 'when = "file:when"\n'
     )
     environ = {"SERVER": "0016", "TOKEN": "t", "LIMIT": "3000", "WINDOW": "08:00-09:00", "VENTAS": "77"}
-    config = load(written(tmp_path, text), environ)
+    config = load_config(written(tmp_path, text), environ)
     account = config.accounts["a"]
     assert (account.server, account.timezone.key, account.daily_limit) == ("0016", "America/Lima", 3000)
     assert account.calling_hours.windows[0]
@@ -250,7 +251,7 @@ def test_every_text_may_lie_in_the_environment_or_in_a_file(tmp_path):
 )
 def test_only_the_last_newline_of_a_file_is_not_part_of_it(tmp_path, content, secret):
     (tmp_path / "secret").write_bytes(content)
-    config = load(written(tmp_path, '[sources.s]\nkind = "hubspot"\nsecrets = ["file:secret"]\n'), {})
+    config = load_config(written(tmp_path, '[sources.s]\nkind = "hubspot"\nsecrets = ["file:secret"]\n'), {})
     assert config.sources["s"].secrets[0].get_secret_value() == secret
 
 
@@ -259,11 +260,11 @@ def test_a_relative_path_counts_from_the_folder_of_the_configuration(tmp_path, m
     (tmp_path / "etc" / "token").write_text("t")
     (tmp_path / "etc" / "ringback.toml").write_text(ACCOUNT.replace("token-a", "file:token"))
     monkeypatch.chdir(tmp_path)
-    assert load(Path("etc/ringback.toml"), {}).accounts["a"].token.get_secret_value() == "t"
+    assert load_config(Path("etc/ringback.toml"), {}).accounts["a"].token.get_secret_value() == "t"
 
 
 def test_what_was_read_from_elsewhere_is_not_read_again(tmp_path):
-    config = load(written(tmp_path, '[vars]\nx = "env:X"\n'), {"X": "env:Y", "Y": "no"})
+    config = load_config(written(tmp_path, '[vars]\nx = "env:X"\n'), {"X": "env:Y", "Y": "no"})
     assert config.vars == {"x": "env:Y"}
 
 
@@ -551,18 +552,18 @@ def test_accounts_with_one_token_must_agree(tmp_path, key, value, other):
     faults = faults_of(written(tmp_path, text))
     assert faults.keys() == {f"accounts.b.{key}"}
     assert "the same as in accounts.a, whose token it shares" in faults[f"accounts.b.{key}"][1]
-    assert load(written(tmp_path, text.replace("token-a", "token-b", 1)), {})
+    assert load_config(written(tmp_path, text.replace("token-a", "token-b", 1)), {})
 
 
 def test_accounts_with_one_token_agree_on_an_address_however_it_is_written(tmp_path):
     second = ACCOUNT.replace("accounts.a", "accounts.b").replace(
         'server = "0003"', 'base_url = "https://wv0003.wolkvox.com/"'
     )
-    assert load(written(tmp_path, ACCOUNT + second), {})
+    assert load_config(written(tmp_path, ACCOUNT + second), {})
 
 
 def test_sources_may_share_the_secret_of_their_app(tmp_path):
-    assert load(written(tmp_path, HUBSPOT + HUBSPOT.replace("sources.s", "sources.t")), {})
+    assert load_config(written(tmp_path, HUBSPOT + HUBSPOT.replace("sources.s", "sources.t")), {})
 
 
 def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path):
@@ -737,7 +738,7 @@ def told_about(folder: Path, place, secret: str, way: str) -> str:
     path = written(folder, placed(place, disguised(secret, way), "_x" if way == "unknown key" else ""))
     (folder / "secret").write_text(secret, encoding="utf-8")
     try:
-        return "\n".join(warnings(load(path, {"SECRET": secret})))
+        return "\n".join(warnings(load_config(path, {"SECRET": secret})))
     except ConfigError as error:
         return f"{error} {error!r} {error.faults!r}"
 
@@ -805,7 +806,7 @@ def test_a_time_of_day_has_no_zone_of_its_own():
 
 
 def test_neither_the_configuration_nor_its_parts_show_a_secret():
-    config = load(EXAMPLE, EXAMPLE_ENVIRON)
+    config = load_config(EXAMPLE, EXAMPLE_ENVIRON)
     for secret in EXAMPLE_ENVIRON.values():
         assert secret not in repr(config)
         assert secret not in config.model_dump_json()
@@ -815,7 +816,7 @@ def test_neither_the_configuration_nor_its_parts_show_a_secret():
 
 
 def digest_of(folder: Path, text: str, environ: dict[str, str] | None = None) -> str:
-    return load(written(folder, text), environ or {}).digest
+    return load_config(written(folder, text), environ or {}).digest
 
 
 GOOD = '[vars]\nventas = "1"\n' + ACCOUNT + BEARER + '[api_keys]\nk = "key-of-k"\n' + ROUTE + RECALL
@@ -889,7 +890,7 @@ def test_the_digest_changes_with_the_meaning(tmp_path, old, new):
     ],
 )  # fmt: skip
 def test_what_is_likely_not_meant_is_a_warning_and_no_fault(tmp_path, text, words):
-    assert any(words in warning for warning in warnings(load(written(tmp_path, text), {})))
+    assert any(words in warning for warning in warnings(load_config(written(tmp_path, text), {})))
 
 
 @pytest.mark.parametrize(
@@ -905,7 +906,7 @@ def test_what_is_likely_not_meant_is_a_warning_and_no_fault(tmp_path, text, word
     ],
 )
 def test_what_is_in_order_is_not_warned_of(tmp_path, text, words):
-    assert not any(words in warning for warning in warnings(load(written(tmp_path, text), {})))
+    assert not any(words in warning for warning in warnings(load_config(written(tmp_path, text), {})))
 
 
 # --- a configuration that changes --------------------------------------------------------------
@@ -924,7 +925,7 @@ class Watched:
     def __init__(self, folder: Path, text: str, environ: dict[str, str] | None = None) -> None:
         self.folder, self.clock = folder, Clock()
         self.path = written(folder, text)
-        self.watch = ConfigWatch(self.path, environ or {}, every_seconds=2.0, clock=self.clock)
+        self.watch = watch_config(self.path, environ or {}, every_seconds=2.0, clock=self.clock)
 
     def write(self, text: str, name: str = "ringback.toml") -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
@@ -936,7 +937,7 @@ class Watched:
 
 def test_a_faulty_configuration_does_not_start(tmp_path):
     with pytest.raises(ConfigError):
-        ConfigWatch(written(tmp_path, "x = 1\n"), {})
+        watch_config(written(tmp_path, "x = 1\n"), {})
 
 
 def test_a_changed_file_is_taken_up(tmp_path):
@@ -1156,7 +1157,7 @@ def test_a_fault_of_the_alerts_is_named_with_what_is_allowed(tmp_path, text, key
     ],
 )
 def test_alerts_that_can_tell_nobody_or_nothing_are_doubted(tmp_path, text, warning):
-    config = load(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text), {})
+    config = load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text), {})
     assert [each for each in warnings(config) if warning in each]
     fine = CHAT + '[[alerts.rules]]\nkind = "no-worker"\n'
-    assert warnings(load(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + fine), {})) == ()
+    assert warnings(load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + fine), {})) == ()

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from integration.cli import output
+from integration.telemetry.logging import printable
 from integration.telemetry.redaction import mask_but_end, mask_numbers
 
 
@@ -19,13 +20,13 @@ from integration.telemetry.redaction import mask_but_end, mask_numbers
 @example("\x1b[2J\x1b]0;title\x07")
 @example("a\u202eb\u2028c\rd\ne")
 def test_nothing_that_steers_a_terminal_comes_through(text):
-    shown = output.clean(text)
+    shown = printable(text)
     assert len(shown) == len(text)
     assert not any(unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for sign in shown)
 
 
 def test_absent_is_empty():
-    assert output.clean(None) == ""
+    assert printable(None) == ""
     assert output.moment(None) == ""
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.config.watcher import ConfigWatch
 from integration.domain.delivery import Delivery, Event
 from integration.mapping.route_draft import (
     FIELDS,
@@ -22,6 +21,7 @@ from integration.mapping.route_draft import (
     route_of,
 )
 from integration.mapping.routes import RouteBook
+from integration.services.config_check import watch_config
 from support import ENVIRON, SOURCES_AND_ROUTES, two_accounts, write_config
 
 NOW = datetime(2026, 6, 1, 15, tzinfo=UTC)
@@ -42,7 +42,7 @@ PLACE = 3
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = write_config(tmp_path_factory.mktemp("trial"), two_accounts() + SOURCES_AND_ROUTES)
-    return ConfigWatch(path, ENVIRON).current
+    return watch_config(path, ENVIRON).current
 
 
 def draft(place=PLACE, **changes):

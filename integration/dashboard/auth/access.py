@@ -15,8 +15,8 @@ import orjson
 from flask import Response, redirect, request, session, url_for
 
 from integration.dashboard.auth.client_ip import local_address
-from integration.dashboard.auth.roles import Person, Role
 from integration.dashboard.responses import asked_by_htmx, page
+from integration.domain.roles import Person, Role
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue

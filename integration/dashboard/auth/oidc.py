@@ -25,9 +25,10 @@ from joserfc.errors import JoseError
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.dashboard.auth.access import mark_of_provider
 from integration.dashboard.auth.client_ip import client_address, local_address
-from integration.dashboard.auth.roles import Role, anybody
+from integration.dashboard.auth.roles import anybody
 from integration.dashboard.error_pages import failure
 from integration.domain.errors import UnknownError
+from integration.domain.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

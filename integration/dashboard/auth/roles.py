@@ -5,9 +5,9 @@ A view carries its least role as a mark; the blueprint enforces it and refuses a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+
+from integration.domain.roles import Person, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,35 +18,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _MARK: Final = "least_role"
 _ANYBODY: Final = "anybody"
-
-
-class Role(StrEnum):
-    """A role; each may do what those before it may.
-
-    A viewer reads with numbers masked; an operator also reveals, retries, cancels, pauses, resumes, maps
-    again and tests; an admin also sees the audit log, exports and forgets.
-    """
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-    def allows(self, least: Role) -> bool:
-        """Tell whether this role is enough where `least` is asked for."""
-        order = list(Role)
-        return order.index(self) >= order.index(least)
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who is signed in."""
-
-    name: str
-    role: Role
-
-    def may(self, least: str) -> bool:
-        """Tell whether the person's role is enough; templates ask so before they show a button."""
-        return self.role.allows(Role(least))
 
 
 class Access(Protocol):

@@ -11,13 +11,14 @@ from flask import url_for
 from flask_babel import gettext as _
 
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import Message, link_to
+from integration.alerts.messages import link_to
 from integration.alerts.rules import of_rule, rule_words
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_labels import alert_words
 from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import back_to, note, page, say
 from integration.domain.errors import UnknownError
+from integration.store.monitoring.alerts import Message
 
 if TYPE_CHECKING:
     from flask import Response

@@ -62,7 +62,7 @@ class _Zones:
 
 def _asked(desk: Desk) -> Asked:
     account = request.values.get("account") or None
-    return read_filters(request.values, desk.config, zone_of(desk.config, account))
+    return read_filters(request.values, desk.config.accounts.values(), zone_of(desk.config, account))
 
 
 def _address(view: str, asked: Asked, **more: Any) -> str:

@@ -8,15 +8,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from integration.cli.up import web_command, worker_command
-from integration.cli.user import table
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
-from integration.config.loader import load
-from integration.dashboard.auth.roles import Role
-from integration.domain.passwords import hashed
+from integration.domain.passwords import hashed, table
+from integration.domain.roles import Role
 from integration.local.demo.contacts import Contacts
 from integration.local.embedded_store import EmbeddedStore
+from integration.local.stack import web_command, worker_command
 from integration.local.supervisor import Program, free_port, wait_until
+from integration.services.config_check import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -168,7 +167,7 @@ def set_stage(supervisor: Supervisor, folder: Path, told: Callable[[str], None])
         folder=folder,
         web=web,
         sandbox=sandbox_url,
-        config=load(path, environ),
+        config=load_config(path, environ),
         contacts=contacts,
         user=user,
     )

@@ -6,29 +6,57 @@ the messages about them. A message may be sent twice where a sender dies between
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
-from integration.alerts.messages import Message, Phase, harmless
 from integration.domain.json_codec import read_json
-from integration.domain.timestamps import epoch_ms, epoch_seconds, from_epoch_seconds
+from integration.domain.timestamps import epoch_ms, epoch_seconds, from_epoch_seconds, from_iso, iso_seconds
+from integration.telemetry.redaction import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from integration.alerts.rules import Finding
     from integration.store.client import Store
 
 MINDED_SECONDS: Final = 30.0
 HOLD_SECONDS: Final = 60.0
-# When wolkvox is away, thousands of accounts may have the same to tell: that is one message.
-MOST_SINGLE: Final = 5
-MOST_NAMED: Final = 20
-# An alert whose cause is gone is over after this long, so that one that comes and goes tells little.
-CALM: Final = timedelta(seconds=60)
+
+
+Phase = Literal["begins", "is over", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing to be told. `since`, `at`: when the alert began, and when this was found (aware, UTC)."""
+
+    id: str
+    phase: Phase
+    kind: str
+    subject: str
+    since: datetime
+    at: datetime
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_fields(self) -> dict[str, Any]:
+        """Give what JSON can hold of it."""
+        return {
+            "id": self.id,
+            "phase": self.phase,
+            "kind": self.kind,
+            "subject": self.subject,
+            "since": iso_seconds(self.since.astimezone(UTC)),
+            "at": iso_seconds(self.at.astimezone(UTC)),
+            "values": {name: harmless(value) for name, value in self.values.items()},
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Message:
+        """Read back what `to_fields` gave."""
+        moments = {name: from_iso(fields[name]) for name in ("since", "at")}
+        return cls(**{**fields, **moments})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,56 +120,24 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else from_epoch_seconds(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message to be queued for channels, about the alerts with these keys."""
+
+    keys: tuple[str, ...]
+    channels: frozenset[str]
+    message: Message
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """What is to become of the alerts: those that go on, are forgotten untold, begin, and are over."""
+    """What becomes of the alerts: those that go on, are forgotten unreported, begin, and are over."""
 
     keep: tuple[Alert, ...]
     forget: tuple[Alert, ...]
     begin: tuple[Alert, ...]
     finish: tuple[Alert, ...]
-
-
-def next_steps(known: Mapping[str, Alert], found: Mapping[str, Finding], now: datetime) -> Steps:
-    """Decide from what is known and what holds now. Pure."""
-    keep: list[Alert] = []
-    begin: list[Alert] = []
-    forget, finish = [], []
-    for key, finding in found.items():
-        alert = _seen(known.get(key), finding, now)
-        (begin if not alert.on and now - alert.since >= finding.hold else keep).append(alert)
-    for key in known.keys() - found.keys():
-        alert = known[key]
-        calm_since = alert.calm_since or now
-        if not alert.on:
-            forget.append(alert)
-        elif now - calm_since >= CALM:
-            finish.append(_changed(alert, over=now))
-        else:
-            keep.append(_changed(alert, calm_since=calm_since))
-    return Steps(
-        keep=tuple(keep),
-        forget=tuple(forget),
-        begin=tuple(_changed(alert, on=True) for alert in begin),
-        finish=tuple(finish),
-    )
-
-
-def _seen(alert: Alert | None, finding: Finding, now: datetime) -> Alert:
-    return Alert(
-        key=finding.key,
-        kind=finding.kind,
-        subject=finding.subject,
-        since=now if alert is None else alert.since,
-        on=alert is not None and alert.on,
-        channels=finding.channels,
-        values=finding.values,
-    )
-
-
-def _changed(alert: Alert, **changes: Any) -> Alert:
-    fields = {name: getattr(alert, name) for name in Alert.__slots__}
-    return Alert(**{**fields, **changes})
+    messages: tuple[QueuedMessage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,14 +184,21 @@ class Alerts:
         key = self._store.key("alerts:past")
         return list(map(_alert, self._store.guarded(lambda: self._store.client.lrange(key, 0, limit - 1))))
 
-    def settle(self, steps: Steps, now: datetime) -> tuple[list[Alert], list[Alert]]:
+    def settle(self, steps: Steps) -> tuple[list[Alert], list[Alert]]:
         """Take the steps; gives the alerts that began and those that are over, by this call alone."""
         told = {
             "keep": {alert.key: alert.to_json() for alert in steps.keep},
             "forget": [alert.key for alert in steps.forget],
             "begin": [{"key": alert.key, "record": alert.to_json()} for alert in steps.begin],
             "finish": [{"key": alert.key, "record": alert.to_json()} for alert in steps.finish],
-            "messages": [*_messages(steps.begin, "begins", now), *_messages(steps.finish, "is over", now)],
+            "messages": [
+                {
+                    "keys": queued.keys,
+                    "channels": sorted(queued.channels),
+                    "message": orjson.dumps(queued.message.to_fields()).decode(),
+                }
+                for queued in steps.messages
+            ],
         }
         done = set(self._store.call("settle_alerts", orjson.dumps(told)))
         return (
@@ -240,31 +243,3 @@ class Alerts:
             name: Waiting(messages=int(number), tries=int(tries or 0), trouble=trouble or "")
             for name, (number, tries, trouble) in zip(names, rows, strict=True)
         }
-
-
-def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[dict[str, Any]]:
-    """Give the messages about alerts: one for each, and one for all where many of a kind come at once."""
-    groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
-    for alert in alerts:
-        groups.setdefault((alert.kind, alert.channels), []).append(alert)
-    for group in groups.values():
-        if len(group) > MOST_SINGLE:
-            yield _posted(group, _together(group, phase, now))
-        else:
-            yield from (_posted([alert], alert.message(phase, now)) for alert in group)
-
-
-def _posted(alerts: Sequence[Alert], message: Message) -> dict[str, Any]:
-    return {
-        "keys": [alert.key for alert in alerts],
-        "channels": sorted(alerts[0].channels),
-        "message": orjson.dumps(message.to_fields()).decode(),
-    }
-
-
-def _together(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Message:
-    first = min(alerts, key=lambda alert: (alert.since, alert.key))
-    names = sorted(alert.subject for alert in alerts)
-    more = max(0, len(names) - MOST_NAMED)
-    values = {"number": len(names), "names": names[:MOST_NAMED], "more": more}
-    return replace(first.message(phase, now), subject="", values=values)

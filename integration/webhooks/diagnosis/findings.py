@@ -6,7 +6,6 @@ never a secret, a digest, or anything of a body.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,9 +48,6 @@ Cause = Literal[
     "not looked into",
 ]
 
-_NOT_NAME = re.compile(r"[^a-z0-9_-]")
-_LONGEST_NAME = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -92,11 +88,6 @@ class Case:
     secrets: tuple[Guess, ...] = field(repr=False)
     keys: tuple[Guess, ...] = field(repr=False)
     organizations: Mapping[str, str] = field(default_factory=dict)
-
-
-def shown_name(name: str) -> str:
-    """Give a header's name, which a stranger chose, as it may be kept and shown."""
-    return _NOT_NAME.sub("", name.lower())[:_LONGEST_NAME]
 
 
 def concluded(before: tuple[Finding, ...], found: tuple[Finding, ...] | None) -> Diagnosis:

@@ -9,9 +9,10 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from integration.config.source_models import HubspotSource
+from integration.domain.rejection import shown_name
 from integration.webhooks.diagnosis.addresses import addresses
 from integration.webhooks.diagnosis.bodies import bodies
-from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded, shown_name
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
 from integration.webhooks.diagnosis.search import Budget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings
 from integration.webhooks.providers.hubspot import signed_uri

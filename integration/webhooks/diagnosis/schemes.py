@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from integration.config.source_models import JsonSource
 from integration.domain.delivery import header_name
+from integration.domain.rejection import shown_name
 from integration.webhooks.diagnosis.bodies import bodies
-from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded, shown_name
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
 from integration.webhooks.diagnosis.keys import known_credential
 from integration.webhooks.diagnosis.search import Budget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings

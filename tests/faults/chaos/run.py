@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from integration.config.loader import load
 from integration.local.supervisor import write_line
+from integration.services.config_check import load_config
 
 from . import plan
 from .calm import calm_down
@@ -73,7 +73,7 @@ def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_lin
 
 def _senders(system: System) -> list[Sender]:
     settings = system.settings
-    config = load(system.config_path, system.environ)
+    config = load_config(system.config_path, system.environ)
     accounts = tuple(f"a{n}" for n in range(settings.accounts))
     stage = Stage(config, system.webs, accounts, API_KEY)
     rate, most = settings.rate / settings.senders, settings.most // settings.senders

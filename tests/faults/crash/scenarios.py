@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from integration.domain.quota import terms_of
 from integration.domain.recall import Filter, State
 from integration.services.bulk_jobs import Kind
 from integration.store.client import Store
 from integration.store.deliveries import Ledger
-from integration.store.token_queue import Claim, Outcome, Terms
+from integration.store.token_queue import Claim, Outcome, Terms, terms_of
 from support import hubspot_event
 from support.hubspot_stub import Fault
 

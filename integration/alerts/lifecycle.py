@@ -1,0 +1,88 @@
+"""Decides what becomes of each alert, and which messages that makes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.store.monitoring.alerts import Alert, Message, Phase, QueuedMessage, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from integration.alerts.rules import Finding
+
+# When wolkvox is away, thousands of accounts may have the same to tell: that is one message.
+MOST_SINGLE: Final = 5
+MOST_NAMED: Final = 20
+# An alert whose cause is gone is over after this long, so that one that comes and goes tells little.
+CALM: Final = timedelta(seconds=60)
+
+
+def next_steps(known: Mapping[str, Alert], found: Mapping[str, Finding], now: datetime) -> Steps:
+    """Decide from what is known and what holds now. Pure."""
+    keep: list[Alert] = []
+    begin: list[Alert] = []
+    forget, finish = [], []
+    for key, finding in found.items():
+        alert = _seen(known.get(key), finding, now)
+        (begin if not alert.on and now - alert.since >= finding.hold else keep).append(alert)
+    for key in known.keys() - found.keys():
+        alert = known[key]
+        calm_since = alert.calm_since or now
+        if not alert.on:
+            forget.append(alert)
+        elif now - calm_since >= CALM:
+            finish.append(_changed(alert, over=now))
+        else:
+            keep.append(_changed(alert, calm_since=calm_since))
+    begin = [_changed(alert, on=True) for alert in begin]
+    return Steps(
+        keep=tuple(keep),
+        forget=tuple(forget),
+        begin=tuple(begin),
+        finish=tuple(finish),
+        messages=(*_messages(begin, "begins", now), *_messages(finish, "is over", now)),
+    )
+
+
+def _seen(alert: Alert | None, finding: Finding, now: datetime) -> Alert:
+    return Alert(
+        key=finding.key,
+        kind=finding.kind,
+        subject=finding.subject,
+        since=now if alert is None else alert.since,
+        on=alert is not None and alert.on,
+        channels=finding.channels,
+        values=finding.values,
+    )
+
+
+def _changed(alert: Alert, **changes: Any) -> Alert:
+    fields = {name: getattr(alert, name) for name in Alert.__slots__}
+    return Alert(**{**fields, **changes})
+
+
+def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[QueuedMessage]:
+    """Yield one message for each alert, and one for all where many of a kind come at once."""
+    groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
+    for alert in alerts:
+        groups.setdefault((alert.kind, alert.channels), []).append(alert)
+    for group in groups.values():
+        if len(group) > MOST_SINGLE:
+            yield _posted(group, _together(group, phase, now))
+        else:
+            yield from (_posted([alert], alert.message(phase, now)) for alert in group)
+
+
+def _posted(alerts: Sequence[Alert], message: Message) -> QueuedMessage:
+    return QueuedMessage(tuple(alert.key for alert in alerts), alerts[0].channels, message)
+
+
+def _together(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Message:
+    first = min(alerts, key=lambda alert: (alert.since, alert.key))
+    names = sorted(alert.subject for alert in alerts)
+    more = max(0, len(names) - MOST_NAMED)
+    values = {"number": len(names), "names": names[:MOST_NAMED], "more": more}
+    return replace(first.message(phase, now), subject="", values=values)
