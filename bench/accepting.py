@@ -41,7 +41,7 @@ def measure(results: Results, plan: Plan) -> None:
         for name, stage in stages.items():
             stage.configure(1)
             results.add("start", name, {"web_seconds": stage.start_web()})
-        sender = Sender(stages[RINGBACK].desk().config, random.Random(7))  # noqa: S311  (a load, no secret)
+        sender = Sender(stages[RINGBACK].services().config, random.Random(7))  # noqa: S311  (a load, no secret)
         if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
             stages[QUEUES] = opened.enter_context(Stage.open())
             _start_best(results, stages[QUEUES], sender)
@@ -172,7 +172,7 @@ def measure_idle(results: Results, plan: Plan) -> None:
 
 
 def _note_idle(results: Results, system: str, stage: Stage, plan: Plan) -> None:
-    sender = Sender(stage.desk().config, random.Random(11))  # noqa: S311  (a load, no secret)
+    sender = Sender(stage.services().config, random.Random(11))  # noqa: S311  (a load, no secret)
     stage.wolkvox("begin?ms=5")
     _one_by_one(stage, sender, "warm", 1, 15.0)
     took = _one_by_one(stage, sender, "idle", plan.idle_events, 0.06)

@@ -38,19 +38,19 @@ def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> No
 
 def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) -> None:
     stage.configure(LANES)
-    desk, client = stage.desk(), stage.client()
+    services, client = stage.services(), stage.client()
     before = client.info("memory")["used_memory"]
     # Filling is not measured, so it need not wait for the disk each time; what is measured does.
     client.config_set("appendfsync", "everysec")
     started = time.monotonic()
-    total = pushing.fill(desk, LANES, max(1, queued // LANES), FILL_SECONDS)
+    total = pushing.fill(services, LANES, max(1, queued // LANES), FILL_SECONDS)
     if total < 0.99 * queued:
         results.lacks(f"{queued:,} queued", f"only {total:,} could be queued within {FILL_SECONDS:g} s")
     filled_seconds = time.monotonic() - started
     client.config_set("appendfsync", "always")
     each = (client.info("memory")["used_memory"] - before) / total
     stage.start_web()
-    sender = Sender(desk.config, random.Random(13))  # noqa: S311  (a load, no secret)
+    sender = Sender(services.config, random.Random(13))  # noqa: S311  (a load, no secret)
     send(stage, sender.single(500), 16, 2.0)
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
     stage.wolkvox("begin?ms=0")
@@ -95,7 +95,7 @@ def _accounts(results: Results, name: str, stage: Stage, accounts: int) -> None:
         (cpu_seconds(pids) - was) / IDLE_SECONDS * 100
         for pids, was in zip((web, workers, store), before, strict=True)
     ]
-    sender = Sender(stage.desk().config, random.Random(17))  # noqa: S311  (a load, no secret)
+    sender = Sender(stage.services().config, random.Random(17))  # noqa: S311  (a load, no secret)
     stage.end("workers")
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
     results.add(

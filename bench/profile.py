@@ -78,9 +78,9 @@ def measure(results: Results) -> None:
         return
     with Stage.open() as stage:
         stage.configure(16)
-        desk = stage.desk()
+        services = stage.services()
         stage.start_web()
-        sender = Sender(desk.config, random.Random(19))  # noqa: S311  (a load, no secret)
+        sender = Sender(services.config, random.Random(19))  # noqa: S311  (a load, no secret)
         path = stage.folder / "requests"
         load.write_requests(path, sender.single(6000 * (SECONDS + 3)))
         command = [sys.executable, "-m", "bench.load", str(stage.web_port), str(path), "32", str(SECONDS + 3)]
@@ -88,7 +88,7 @@ def measure(results: Results) -> None:
             time.sleep(1)
             _sample(results, "a delivery", py_spy, _busiest(stage.pids("web")), stage.folder / "web.samples")
             loading.wait()
-        pushing.fill(desk, 16, 4000 * (SECONDS + 3) // 16)
+        pushing.fill(services, 16, 4000 * (SECONDS + 3) // 16)
         stage.wolkvox("begin?ms=0")
         stage.start_workers(1)
         pushing.wait_for_calls(stage)

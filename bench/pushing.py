@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
     from bench.results import Results
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 # More than any of the systems pushes in a second on a machine like this one.
 MOST_PER_SECOND = 3000
@@ -94,14 +94,14 @@ def _try(results: Results, what: str, run: Callable[[], None]) -> None:
 # --- what is queued --------------------------------------------------------------------------
 
 
-def fill(desk: Desk, lanes: int, per_lane: int, most_seconds: float = FILL_SECONDS) -> int:
+def fill(services: Services, lanes: int, per_lane: int, most_seconds: float = FILL_SECONDS) -> int:
     """Queue recalls for lanes, the lanes in turns; gives how many, fewer where the time was over before."""
     end = time.monotonic() + most_seconds
 
     def admit(delivery: Delivery, wanted: list[RecallWanted]) -> int:
         if time.monotonic() > end:
             return 0
-        desk.admit(delivery, wanted, b"")
+        services.admission.admit(delivery, wanted, b"")
         return len(wanted)
 
     with ThreadPoolExecutor(FILL_THREADS) as pool:
@@ -151,8 +151,8 @@ def _wanted(lane: int, place: int, now: datetime) -> RecallWanted:
 def _ringback(results: Results, each: Load, plan: Plan, *, name: str = RINGBACK) -> None:
     with Stage.open(sentry=name == SENTRY) as stage:
         stage.configure(each.lanes)
-        desk = stage.desk()
-        fill(desk, each.lanes, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3))
+        services = stage.services()
+        fill(services, each.lanes, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3))
         stage.start_web()
         stage.wolkvox(f"begin?ms={each.ms}")
         stage.start_workers()

@@ -23,8 +23,8 @@ import redis
 from integration.local.embedded_store import find_server
 from integration.local.stack import web_command, worker_command
 from integration.local.supervisor import Child, free_port, spawn, wait_until
-from integration.services.config_check import watch_config
-from integration.services.desk import Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 
@@ -236,12 +236,14 @@ class Stage:
             "LOG_LEVEL": "info",
         }
 
-    def desk(self) -> Desk:
+    def services(self) -> Services:
         """Give a way to the ledger that rings nobody."""
         watch = watch_config(self.folder / "ringback.toml", {**os.environ, **self.environ})
-        desk = Desk(watch, Store(connect(self.store_url, timeout_seconds=60)), WakeUpPublisher.silent())
-        desk.bind()
-        return desk
+        services = Services(
+            watch, Store(connect(self.store_url, timeout_seconds=60)), WakeUpPublisher.silent()
+        )
+        services.binding.bind()
+        return services
 
     def start_web(self) -> float:
         """Start Ringback's web; gives the seconds until it answered."""

@@ -13,23 +13,24 @@ from flask import Blueprint, Flask
 from integration import dashboard
 from integration.alerts.monitor import Watchman
 from integration.api import api_blueprint
+from integration.celery_app import publish
 from integration.config.environment import config_path, seen_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
-from integration.services.config_check import watch_config
-from integration.services.desk import Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.heartbeat import Pulse
+from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.store.epoch import Witness
 from integration.telemetry import logging
 from integration.telemetry.counters import Tally
-from integration.telemetry.sentry import SentryReporter, start_sentry, store_span
+from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
 from integration.web.health import health_blueprint, metrics_blueprint
 from integration.web.problems import install
 from integration.web.rate_limit import Rates
 from integration.webhooks.rejection_log import RefusalBook
 from integration.webhooks.service import Intake
 from integration.webhooks.views import receiver_blueprint
-from workers.tasks import wake_up_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,19 +75,19 @@ class Web:
 def create_app() -> Web:
     """Return the web for a server, its threads started. Print a fault that stops it, and exit with 1."""
     try:
-        desk, web = make_web(os.environ)
+        services, web = make_web(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"Ringback cannot start:\n{error}\n")
         sys.stderr.flush()
         raise SystemExit(1) from None
-    Pulse(desk.processes, desk.store.who).start()
-    Watchman(desk, desk.store.who, SentryReporter()).start()
-    desk.tallies.switch_on()
+    Pulse(services.processes, services.store.who).start()
+    Watchman(services, services.store.who, SentryReporter()).start()
+    services.counter_flusher.switch_on()
     return web
 
 
-def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
-    """Return the web and the desk it works on. Raise ConfigError and StoreUnsafeError, which stop the start.
+def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
+    """Return the web and its services. Raise ConfigError and StoreUnsafeError, which stop the start.
 
     A store that is away does not: senders get 503 until it is back.
     """
@@ -100,19 +101,19 @@ def make_web(environ: Mapping[str, str]) -> tuple[Desk, Web]:
     store.on_loss = SentryReporter().store_lost
     store.span = store_span
     tally = Tally()
-    desk = Desk(watch, store, wake_up_publisher(tally), tally)
-    _look_at_store(desk)
-    return desk, compose(desk, Rates(client))
+    services = Services(watch, store, WakeUpPublisher(publish, trace=trace_headers, tally=tally), tally)
+    _look_at_store(services)
+    return services, compose(services, Rates(client))
 
 
-def compose(desk: Desk, rates: Rates, access: Access | None = None) -> Web:
-    """Return the three applications on a desk. `access` stands in for who is signed in, for tests."""
-    receiver = _application("receiver", receiver_blueprint(Intake(desk, rates, RefusalBook(desk))))
-    api = _application("api", api_blueprint(desk, rates))
-    pages = _application("dashboard", metrics_blueprint(desk))
-    dashboard.install(pages, desk, rates, access)
+def compose(services: Services, rates: Rates, access: Access | None = None) -> Web:
+    """Return the three applications on a services. `access` stands in for who is signed in, for tests."""
+    receiver = _application("receiver", receiver_blueprint(Intake(services, rates, RefusalBook(services))))
+    api = _application("api", api_blueprint(services, rates))
+    pages = _application("dashboard", metrics_blueprint(services))
+    dashboard.install(pages, services, rates, access)
     for app in (receiver, api, pages):
-        app.register_blueprint(health_blueprint(desk))
+        app.register_blueprint(health_blueprint(services))
     return Web(receiver, api, pages)
 
 
@@ -123,9 +124,9 @@ def _application(name: str, blueprint: Blueprint) -> Flask:
     return app
 
 
-def _look_at_store(desk: Desk) -> None:
+def _look_at_store(services: Services) -> None:
     try:
-        desk.look_at_store()
-        desk.bind()
+        services.binding.assure_store()
+        services.binding.bind()
     except StoreAwayError as error:
         log.warning("the store is away; senders get 503 until it is back", reason=str(error))

@@ -1,4 +1,4 @@
-"""Celery's settings, nothing else. The store is the ledger, a Celery task is a wake-up.
+"""Celery's settings and the names of its tasks. The store holds the recalls, a task is a wake-up.
 
 No result, no ETA, no acks_late and no Celery retry: a wake-up may vanish at any time, and the sweep
 publishes it again. `worker_disable_prefetch` keeps wake-ups in the broker until a thread is free for them.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from kombu.transport import virtual
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_CONCURRENCY = 32
+DRAIN = "ringback.drain"
+LOOK_UP = "ringback.look_up"
 QUEUE = "ringback"
 LOOKUPS_QUEUE = "ringback.lookups"
 
@@ -34,7 +36,7 @@ app.conf.update(
     task_default_queue=QUEUE,
     # A worker takes from both by turns: a look-up does not wait behind the wake-ups of many busy queues.
     task_queues={name: {"exchange": name, "routing_key": name} for name in (QUEUE, LOOKUPS_QUEUE)},
-    task_routes={"ringback.look_up": {"queue": LOOKUPS_QUEUE}},
+    task_routes={LOOK_UP: {"queue": LOOKUPS_QUEUE}},
     task_store_errors_even_if_ignored=False,
     worker_pool="threads",
     worker_concurrency=DEFAULT_CONCURRENCY,
@@ -64,6 +66,11 @@ app.conf.update(
 def use_broker(environ: Mapping[str, str]) -> None:
     """Point Celery at the broker that the environment names. Raises ConfigError."""
     app.conf.broker_url = broker_url(environ)
+
+
+def publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> None:
+    """Publish a task. Raise whatever the client of the broker raises."""
+    app.send_task(task, args=arguments, retry=False, ignore_result=True, headers=headers)
 
 
 with contextlib.suppress(ConfigError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from integration.config.source_models import Lookup
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.deliveries import Kept
 
 log = structlog.get_logger("ringback.lookup")
@@ -43,8 +43,8 @@ def wait_after(tries: int, asked_seconds: float | None) -> float:
 class LookupDesk:
     """Looks up what waits, one batch at a time per source and process."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._busy: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -61,10 +61,12 @@ class LookupDesk:
             busy.release()
 
     def _batch(self, source: str) -> bool:
-        settings = self._desk.config.sources.get(source)
+        settings = self._services.config.sources.get(source)
         if not isinstance(settings, HubspotSource):
             return False
-        waiting = self._desk.ledger.take_lookups(source, most_events=BATCH, lease_seconds=LEASE_SECONDS)
+        waiting = self._services.deliveries.take_lookups(
+            source, most_events=BATCH, lease_seconds=LEASE_SECONDS
+        )
         if not waiting:
             return False
         ids = tuple(dict.fromkeys(e.lookup_id for kept in waiting for e in kept.events if e.lookup_id))
@@ -86,15 +88,15 @@ class LookupDesk:
             log.warning("contacts cannot be read now", source=waiting[0].delivery.source, reason=away.reason)
             for kept in waiting:
                 wait = wait_after(kept.tries, away.retry_after_seconds)
-                self._desk.ledger.postpone_lookup(kept.id, wait, away.reason)
+                self._services.deliveries.postpone_lookup(kept.id, wait, away.reason)
             return None
 
     def _admit(self, kept: Kept, contacts: Mapping[str, Any]) -> None:
         now = utc_now()
         outcomes: list[Outcome] = [
             plan_event(
-                self._desk.book, kept.delivery, event, now, contact=contacts.get(event.lookup_id or "")
+                self._services.routes, kept.delivery, event, now, contact=contacts.get(event.lookup_id or "")
             )
             for event in kept.events
         ]
-        self._desk.resolve(kept, outcomes, parked=False)
+        self._services.admission.resolve(kept, outcomes, parked=False)

@@ -11,11 +11,11 @@ import structlog
 from celery import shared_task
 from celery.signals import celeryd_init, setup_logging, worker_ready, worker_shutting_down
 
-from integration.celery_app import app, use_broker
+from integration.celery_app import DRAIN, LOOK_UP, publish, use_broker
 from integration.config.environment import config_path, seen_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
-from integration.services.config_check import watch_config
-from integration.services.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
+from integration.services.configuration import watch_config
+from integration.services.wakeup import WakeUpPublisher
 from integration.store.epoch import Witness
 from integration.store.token_queue import WakeUp
 from integration.telemetry import logging
@@ -51,15 +51,6 @@ def look_up(source: str) -> None:
             return
 
 
-def wake_up_publisher(tally: Tally) -> WakeUpPublisher:
-    """Return what publishes wake-ups through Celery, and counts them."""
-    return WakeUpPublisher(_publish, trace=trace_headers, tally=tally)
-
-
-def _publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> None:
-    app.send_task(task, args=arguments, retry=False, ignore_result=True, headers=headers)
-
-
 @setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     logging.configure(os.environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
@@ -83,7 +74,7 @@ def _prepare(**_: Any) -> None:
 @worker_ready.connect
 def _start(sender: Any = None, **_: Any) -> None:
     if _engine is not None:
-        _engine.threads = getattr(getattr(sender, "controller", None), "concurrency", 0)
+        _engine.sweeper.threads = getattr(getattr(sender, "controller", None), "concurrency", 0)
         _engine.start()
 
 
@@ -94,7 +85,9 @@ def make_engine(environ: Mapping[str, str]) -> Engine:
     tally = Tally()
     store = worker_store(store_url(environ), Witness(seen_file(environ)))
     store.span = store_span
-    engine = Engine(watch, store, wake_up_publisher(tally), SentryReporter(), tally)
+    engine = Engine(
+        watch, store, WakeUpPublisher(publish, trace=trace_headers, tally=tally), SentryReporter(), tally
+    )
     _wait_for_store(engine)
     return engine
 
@@ -103,7 +96,7 @@ def _wait_for_store(engine: Engine) -> None:
     """Wait until the store answers, however long it takes. Raises StoreUnsafeError."""
     while True:
         try:
-            engine.desk.look_at_store()
+            engine.services.binding.assure_store()
         except StoreAwayError as error:
             log.warning("waiting for the store", error=str(error))
             time.sleep(STORE_WAIT_SECONDS)

@@ -21,7 +21,7 @@ from integration.domain.errors import RingbackError, StoreAwayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.monitoring.alerts import Alert, Taken
 
 log = structlog.get_logger("ringback.alerts")
@@ -46,10 +46,10 @@ class Watchman:
     """Minds the alerts of a store."""
 
     def __init__(
-        self, desk: Desk, who: str, listener: Listener, now: Callable[[], datetime] | None = None
+        self, services: Services, who: str, listener: Listener, now: Callable[[], datetime] | None = None
     ) -> None:
         """`who` names this process among all; `now` gives the time, aware."""
-        self._desk = desk
+        self._services = services
         self._who = who
         self._listener = listener
         self._now = now or (lambda: datetime.now(UTC))
@@ -80,17 +80,17 @@ class Watchman:
 
     def look(self) -> None:
         """Judge, if it is this process' turn, and send what is due. Raises StoreAwayError."""
-        config = self._desk.config
-        if (config.alerts.rules or self._desk.alerts.holding()) and self._desk.alerts.mind(self._who):
+        config = self._services.config
+        if (config.alerts.rules or self._services.alerts.holding()) and self._services.alerts.mind(self._who):
             self.judge()
         self.deliver()
 
     def judge(self) -> None:
         """Find out which alerts hold, and note which begin and are over. Raises StoreAwayError."""
         now = self._now()
-        known = {alert.key: alert for alert in self._desk.alerts.holding()}
-        found = findings(self._desk.config, self._facts(now))
-        begun, over = self._desk.alerts.settle(next_steps(known, found, now))
+        known = {alert.key: alert for alert in self._services.alerts.holding()}
+        found = findings(self._services.config, self._facts(now))
+        begun, over = self._services.alerts.settle(next_steps(known, found, now))
         for alert in begun:
             self._note(alert, "alert begins", self._listener.alert_begins)
         for alert in over:
@@ -101,20 +101,22 @@ class Watchman:
         tell(alert.kind, alert.subject)
 
     def _facts(self, now: datetime) -> Facts:
-        workers = [process for process in self._desk.processes.all() if process.kind == "worker"]
+        workers = [process for process in self._services.processes.all() if process.kind == "worker"]
         return Facts(
             now=now,
-            accounts=[view for view in self._desk.accounts() if view.name in self._desk.config.accounts],
-            sources=self._desk.senders.heard(self._desk.config.sources),
+            accounts=[
+                view for view in self._services.accounts.all() if view.name in self._services.config.accounts
+            ],
+            sources=self._services.source_status.heard(self._services.config.sources),
             workers=len(workers),
-            due_lag_seconds=self._desk.due_lag_seconds(),
+            due_lag_seconds=self._services.accounts.due_lag_seconds(),
         )
 
     def deliver(self) -> None:
         """Send what is due, each channel by a thread of its own. Raises StoreAwayError."""
         threads = [
             threading.Thread(target=self._deliver, args=(taken,), name="alert-channel", daemon=True)
-            for taken in self._desk.alerts.take()
+            for taken in self._services.alerts.take()
         ]
         for thread in threads:
             thread.start()
@@ -125,7 +127,7 @@ class Watchman:
         """Send one channel's messages, until none is left or one fails."""
         try:
             while self._send(taken):
-                again = [each for each in self._desk.alerts.take() if each.channel == taken.channel]
+                again = [each for each in self._services.alerts.take() if each.channel == taken.channel]
                 if not again:
                     return
                 taken = again[0]
@@ -135,12 +137,12 @@ class Watchman:
             log.exception("a message waits after a fault", channel=taken.channel)
 
     def _send(self, taken: Taken) -> bool:
-        config = self._desk.config
+        config = self._services.config
         channel = config.alerts.channels.get(taken.channel)
         told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id}
         if channel is None:
             log.warning("message dropped: the channel is no longer configured", **told)
-            self._desk.alerts.done(taken)
+            self._services.alerts.done(taken)
             return True
         try:
             send(channel, taken.message, config, self._now())
@@ -150,7 +152,7 @@ class Watchman:
             log.error("alert sent to some of its receivers only", why=str(error), **told)
         self._count(taken, "sent")
         log.info("alert sent", **told)
-        self._desk.alerts.done(taken)
+        self._services.alerts.done(taken)
         return True
 
     def _failed(self, taken: Taken, error: RingbackError) -> bool:
@@ -158,13 +160,13 @@ class Watchman:
         if self._now() - taken.message.at > KEPT:
             self._count(taken, "given up")
             log.error("message given up after three days", **told)
-            self._desk.alerts.done(taken)
+            self._services.alerts.done(taken)
             return True
         self._count(taken, "failed")
         seconds = backoff_seconds(taken.tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
         log.warning("alert not sent, it is tried again", again_in_seconds=seconds, **told)
-        self._desk.alerts.wait(taken, seconds, str(error))
+        self._services.alerts.wait(taken, seconds, str(error))
         return False
 
     def _count(self, taken: Taken, result: str) -> None:
-        self._desk.tally.count(f"alert messages:{taken.channel}:{result}")
+        self._services.counters.count(f"alert messages:{taken.channel}:{result}")

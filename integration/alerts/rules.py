@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from integration.config.alert_models import Rule
     from integration.config.models import Config
-    from integration.services.desk import AccountView
+    from integration.domain.account import AccountView
     from integration.store.monitoring.source_status import Heard
 
     Value = str | int | float

@@ -14,41 +14,43 @@ from integration.domain.errors import UnknownError
 
 if TYPE_CHECKING:
     from integration.config.models import ApiKey
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 
-def me(desk: Desk, caller: ApiKey) -> Me:
+def me(services: Services, caller: ApiKey) -> Me:
     """Give the caller's name and the accounts that it sees, by name."""
-    accounts = desk.config.accounts if caller.accounts is None else caller.accounts
+    accounts = services.config.accounts if caller.accounts is None else caller.accounts
     return Me(name=caller.name, accounts=tuple(sorted(accounts)))
 
 
-def many(desk: Desk, caller: ApiKey) -> AccountList:
+def many(services: Services, caller: ApiKey) -> AccountList:
     """Give every account that the caller sees. Raises StoreAwayError."""
     names = None if caller.accounts is None else sorted(caller.accounts)
-    return AccountList(items=tuple(AccountShown.model_validate(view) for view in desk.accounts(names)))
+    return AccountList(
+        items=tuple(AccountShown.model_validate(view) for view in services.accounts.all(names))
+    )
 
 
-def one(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
+def one(services: Services, caller: ApiKey, name: str) -> AccountShown:
     """Give an account. Raises UnknownError, also for one that the caller must not see."""
     if not may_see(caller, name):
         raise UnknownError("no such account")
-    return AccountShown.model_validate(desk.account(name))
+    return AccountShown.model_validate(services.accounts.get(name))
 
 
-def pause(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
+def pause(services: Services, caller: ApiKey, name: str) -> AccountShown:
     """Pause an account's lane, for the reason and until the moment in the body, if any. Raises UnknownError.
 
     Raises ProblemError (422) for a moment that has passed or lies too far ahead.
     """
     asked = checked(PauseAsked, optional_json_body(request))
-    one(desk, caller, name)
+    one(services, caller, name)
     if asked.until is not None and not is_pause_end(asked.until, datetime.now(UTC)):
         allowed = PauseAsked.model_fields["until"].description or ""
         raise bad_fields([{"pointer": "/until", "detail": f"another moment; allowed: {allowed}"}])
-    desk.pause(name, asked.reason or f"paused by api:{caller.name}", asked.until)
-    note(desk, caller, "pause", name)
-    return one(desk, caller, name)
+    services.accounts.pause(name, asked.reason or f"paused by api:{caller.name}", asked.until)
+    note(services, caller, "pause", name)
+    return one(services, caller, name)
 
 
 def is_pause_end(until: datetime, now: datetime) -> bool:
@@ -56,9 +58,9 @@ def is_pause_end(until: datetime, now: datetime) -> bool:
     return now < until <= now + timedelta(days=MOST_PAUSE_DAYS)
 
 
-def resume(desk: Desk, caller: ApiKey, name: str) -> AccountShown:
+def resume(services: Services, caller: ApiKey, name: str) -> AccountShown:
     """Resume an account's lane. Raises UnknownError."""
-    one(desk, caller, name)
-    desk.resume(name)
-    note(desk, caller, "resume", name)
-    return one(desk, caller, name)
+    one(services, caller, name)
+    services.accounts.resume(name)
+    note(services, caller, "resume", name)
+    return one(services, caller, name)

@@ -17,15 +17,15 @@ from integration.api.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from integration.api.operations import Operation, View
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.web.rate_limit import Rates
 
 
-def api_blueprint(desk: Desk, rates: Rates) -> Blueprint:
+def api_blueprint(services: Services, rates: Rates) -> Blueprint:
     """Return the routes of `/v1`, and their description."""
     blueprint = Blueprint("api", __name__)
     blueprint.add_url_rule("/openapi.json", "openapi", _openapi, methods=["GET"])
-    blueprint.register_blueprint(_v1(desk, rates))
+    blueprint.register_blueprint(_v1(services, rates))
     return blueprint
 
 
@@ -33,24 +33,24 @@ def _openapi() -> Response:
     return Response(document_json(datetime.now(UTC).date()), content_type="application/json")
 
 
-def _v1(desk: Desk, rates: Rates) -> Blueprint:
+def _v1(services: Services, rates: Rates) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
 
     @blueprint.before_request
     def prove() -> None:
-        caller = caller_of(request.headers.get("Authorization"), desk.config.api_keys)
+        caller = caller_of(request.headers.get("Authorization"), services.config.api_keys)
         require_rate(caller, rates)
         g.caller = caller
 
     for operation in OPERATIONS:
         if operation.view is not None:
-            _add(blueprint, desk, operation, operation.view)
+            _add(blueprint, services, operation, operation.view)
     return blueprint
 
 
-def _add(blueprint: Blueprint, desk: Desk, operation: Operation, view: View) -> None:
+def _add(blueprint: Blueprint, services: Services, operation: Operation, view: View) -> None:
     def answer(**parts: Any) -> Response:
-        shown = view(desk, g.caller, **parts)
+        shown = view(services, g.caller, **parts)
         model, status, headers = shown if isinstance(shown, tuple) else (shown, min(operation.answers), {})
         return Response(
             model.model_dump_json(), status=status, headers=dict(headers), content_type="application/json"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from integration.config.models import ApiKey
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.web.rate_limit import Rates
 
 log = structlog.get_logger("ringback.api")
@@ -61,9 +61,9 @@ def may_see(caller: ApiKey, account: str | None) -> bool:
     return caller.accounts is None or account in caller.accounts
 
 
-def note(desk: Desk, caller: ApiKey, what: str, about: str) -> None:
+def note(services: Services, caller: ApiKey, what: str, about: str) -> None:
     """Write into the audit log what a caller has done about an id of ours or a configured name."""
-    desk.audit.note_done(f"api:{caller.name}", what, [about], address=request.remote_addr or "")
+    services.audit.note_done(f"api:{caller.name}", what, [about], address=request.remote_addr or "")
 
 
 def _unauthorized(detail: str, challenge: str) -> ProblemError:

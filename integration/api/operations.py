@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Model = type[BaseModel]
     Schema = dict[str, Any]
-    # Takes the desk, the caller's key and the parts of the path. A bare model is answered with the only
+    # Takes the services, the caller's key and the parts of the path. A bare model is answered with the only
     # success status of the operation.
     View = Callable[..., BaseModel | tuple[BaseModel, int, Mapping[str, str]]]
 

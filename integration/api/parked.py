@@ -10,24 +10,25 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import ParkedPage, ParkedQuery, ParkedShown, RemapAsked, RemapShown
 from integration.api.requests import checked, optional_json_body, query
+from integration.services.parked import ParkedFilter
 from integration.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from integration.config.models import ApiKey
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 _CURSOR = "p1_"
 
 
-def many(desk: Desk, caller: ApiKey) -> ParkedPage:
+def many(services: Services, caller: ApiKey) -> ParkedPage:
     """Give parked events, newest first. Raises ProblemError (422).
 
     A key that is limited to accounts sees the events whose route, and so whose account, is known.
     """
     asked = query(ParkedQuery, request)
-    found, following = desk.parking.page(
+    found, following = services.parked.records.page(
         fits=lambda record: _fits(asked, record) and may_see(caller, record["account"]),
         limit=asked.limit,
         cursor=None if asked.cursor is None else asked.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
@@ -42,11 +43,11 @@ def _fits(asked: ParkedQuery, record: Mapping[str, str]) -> bool:
     return asked.source in {None, record["source"]} and asked.route in {None, record["route"]}
 
 
-def remap(desk: Desk, caller: ApiKey) -> RemapShown:
+def remap(services: Services, caller: ApiKey) -> RemapShown:
     """Remap parked events. Raises ProblemError (403 for a key limited to accounts, 422)."""
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
     asked = checked(RemapAsked, optional_json_body(request))
-    remapped = desk.remap(source=asked.source, route=asked.route, now=datetime.now(UTC))
-    note(desk, caller, "remap", asked.source or "every-source")
+    remapped = services.parked.remap(ParkedFilter(source=asked.source, route=asked.route), datetime.now(UTC))
+    note(services, caller, "remap", asked.source or "every-source")
     return RemapShown.model_validate(remapped)

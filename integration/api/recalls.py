@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from integration.config.models import ApiKey
     from integration.domain.account import Account
     from integration.domain.recall import Recall, RecallRequest
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
 NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}
@@ -34,16 +34,16 @@ _NUMBER_WORDS = "a telephone number, or its last digits, four at least"
 BUDGET_SECONDS = 1.0
 
 
-def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, int, Mapping[str, str]]:
+def ask(services: Services, caller: ApiKey) -> tuple[RecallShown, int, Mapping[str, str]]:
     """Admit the recall of the request. Return it with status 202, or 200 if its key had been used for it.
 
     Raises ProblemError (403, 409, 422), what reading the body raises, and StoreAwayError.
     """
     key = idempotency_key(request)
     value = json_body(request)
-    planned = _planned(desk, caller, value)
+    planned = _planned(services, caller, value)
     wanted, expired = (planned.request, planned.reason) if isinstance(planned, Expired) else (planned, None)
-    admitted = desk.admit_one(
+    admitted = services.admission.admit_one(
         wanted,
         expired=expired,
         key="" if key is None else _digest(b"idempotency", caller.name.encode(), key.encode()),
@@ -52,7 +52,7 @@ def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, int, Mapping[str, str]
     if admitted.clash:
         raise ProblemError(409, "this Idempotency-Key was used for another body within the last 168 hours")
     try:
-        recall = desk.recalls.get(admitted.answer.recalls[0])
+        recall = services.recalls.records.get(admitted.answer.recalls[0])
     except UnknownError as error:
         detail = "this Idempotency-Key was used for a recall that is past its retention"
         raise ProblemError(409, detail) from error
@@ -61,17 +61,17 @@ def ask(desk: Desk, caller: ApiKey) -> tuple[RecallShown, int, Mapping[str, str]
     return RecallShown.model_validate(recall), 200 if admitted.again else 202, location
 
 
-def one(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
+def one(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
     """Give a recall. Raises UnknownError, also for one that the caller must not see."""
-    return RecallShown.model_validate(_seen(desk, caller, recall_id))
+    return RecallShown.model_validate(_seen(services, caller, recall_id))
 
 
-def many(desk: Desk, caller: ApiKey) -> RecallPage:
+def many(services: Services, caller: ApiKey) -> RecallPage:
     """Give the page of recalls that the query asks for. Raises ProblemError (422)."""
     asked = query(RecallsQuery, request)
-    which = _which(desk, caller, asked)
+    which = _which(services, caller, asked)
     cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
-    recalls, following = desk.recalls.page(
+    recalls, following = services.recalls.records.page(
         which, limit=asked.limit, cursor=cursor, budget_seconds=BUDGET_SECONDS
     )
     return RecallPage(
@@ -80,10 +80,10 @@ def many(desk: Desk, caller: ApiKey) -> RecallPage:
     )
 
 
-def _which(desk: Desk, caller: ApiKey, asked: RecallsQuery) -> Filter:
+def _which(services: Services, caller: ApiKey, asked: RecallsQuery) -> Filter:
     telephones = None
     if asked.telephone is not None:
-        telephones = endings(asked.telephone, desk.config.accounts.values())
+        telephones = endings(asked.telephone, services.config.accounts.values())
         if not telephones:
             found = {"parameter": "telephone", "detail": f"found no number; allowed: {_NUMBER_WORDS}"}
             raise bad_fields([found])
@@ -103,24 +103,24 @@ def _which(desk: Desk, caller: ApiKey, asked: RecallsQuery) -> Filter:
     )
 
 
-def retry(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
+def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
     """Queue a dead or expired recall again. Raises UnknownError, ConflictError."""
-    _seen(desk, caller, recall_id)
-    desk.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
-    note(desk, caller, "retry", recall_id)
-    return one(desk, caller, recall_id)
+    _seen(services, caller, recall_id)
+    services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
+    note(services, caller, "retry", recall_id)
+    return one(services, caller, recall_id)
 
 
-def cancel(desk: Desk, caller: ApiKey, recall_id: str) -> RecallShown:
+def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
     """Take a queued recall back. Raises UnknownError, ConflictError."""
-    _seen(desk, caller, recall_id)
-    desk.cancel(recall_id, f"cancelled by api:{caller.name}")
-    note(desk, caller, "cancel", recall_id)
-    return one(desk, caller, recall_id)
+    _seen(services, caller, recall_id)
+    services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
+    note(services, caller, "cancel", recall_id)
+    return one(services, caller, recall_id)
 
 
-def _seen(desk: Desk, caller: ApiKey, recall_id: str) -> Recall:
-    recall = desk.recalls.get(recall_id)
+def _seen(services: Services, caller: ApiKey, recall_id: str) -> Recall:
+    recall = services.recalls.records.get(recall_id)
     if not may_see(caller, recall.account):
         raise UnknownError("no such recall")
     return recall
@@ -132,12 +132,12 @@ def _accounts(caller: ApiKey, asked: str | None) -> frozenset[str] | None:
     return frozenset({asked}) if may_see(caller, asked) else frozenset()
 
 
-def _planned(desk: Desk, caller: ApiKey, value: Any) -> RecallRequest | Expired:
+def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | Expired:
     """Read the body's fields as a recall; every fault of every field is told at once."""
     faults = {fault["pointer"]: fault for fault in body_faults(RecallAsked, value)}
     if "" in faults:
         raise bad_fields(faults.values())
-    account = None if "/account" in faults else _account(desk, caller, value["account"])
+    account = None if "/account" in faults else _account(services, caller, value["account"])
     if account is None:
         faults.setdefault("/account", NO_ACCOUNT)
         raise bad_fields(faults.values())
@@ -152,10 +152,10 @@ def _planned(desk: Desk, caller: ApiKey, value: Any) -> RecallRequest | Expired:
     return planned
 
 
-def _account(desk: Desk, caller: ApiKey, name: str) -> Account | None:
+def _account(services: Services, caller: ApiKey, name: str) -> Account | None:
     if not may_see(caller, name):
         raise ProblemError(403, "this key may not ask for recalls of this account")
-    return desk.config.accounts.get(name)
+    return services.config.accounts.get(name)
 
 
 def _canonical(value: Any) -> Any:

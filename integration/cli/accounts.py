@@ -17,7 +17,7 @@ from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_opt
 from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
-    from integration.services.desk import AccountView
+    from integration.domain.account import AccountView
 
 COLUMNS = ("account", "state", "queued", "dead", "pushed today", "oldest", "until", "reason")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -34,7 +34,7 @@ def accounts(session: Session, *, as_json: bool) -> None:
     waiting  goes on by itself at `until`     paused   somebody paused it: `ringback resume`
     stopped  wolkvox refuses the token or the address: mend it, then `ringback resume`
     """
-    found = session.desk.accounts()
+    found = session.services.accounts.all()
     if as_json:
         output.as_json({"items": [_shown(view) for view in found]})
         return
@@ -91,8 +91,8 @@ def pause(session: Session, account: str, reason: str, minutes: int | None, *, a
     """
     session.require_account(account)
     until = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
-    session.desk.pause(account, printable(reason).strip(), until)
-    session.desk.audit.note_done(COMMAND_LINE, "pause", [account])
+    session.services.accounts.pause(account, printable(reason).strip(), until)
+    session.services.audit.note_done(COMMAND_LINE, "pause", [account])
     _report(session, account, as_json=as_json)
 
 
@@ -108,20 +108,20 @@ def resume(session: Session, account: str, *, as_json: bool) -> None:
       ringback resume bogota
     """
     session.require_account(account)
-    session.desk.resume(account)
-    session.desk.audit.note_done(COMMAND_LINE, "resume", [account])
+    session.services.accounts.resume(account)
+    session.services.audit.note_done(COMMAND_LINE, "resume", [account])
     _report(session, account, as_json=as_json)
 
 
 def _report(session: Session, account: str, *, as_json: bool) -> None:
-    view = session.desk.account(account)
+    view = session.services.accounts.get(account)
     if as_json:
         output.as_json(_shown(view))
         return
     reason = f": {printable(view.reason)}" if view.reason else ""
     until = f" until {output.moment(view.until)}" if view.until else ""
     output.line(f"{account} is {output.coloured(view.state)}{until}{reason}")
-    bound = session.desk.lanes.bound()
+    bound = session.services.queues.bound()
     others = sorted(name for name, lane in bound.items() if lane == bound.get(account) and name != account)
     if others:
         output.line(f"so are, on the same token: {', '.join(others)}")

@@ -55,8 +55,8 @@ def alerts(session: Session, channel: str | None, *, as_json: bool) -> None:
 
 def _show(session: Session, *, as_json: bool) -> None:
     settings = session.config.alerts
-    holding = session.desk.alerts.holding()
-    waiting = session.desk.alerts.waiting(settings.channels)
+    holding = session.services.alerts.holding()
+    waiting = session.services.alerts.waiting(settings.channels)
     if as_json:
         rules = [rule_words(rule) for rule in settings.rules]
         channels = {name: _waiting_fields(found) for name, found in waiting.items()}

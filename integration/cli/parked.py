@@ -13,6 +13,7 @@ import click
 from integration.api.models import ParkedShown, RemapShown
 from integration.cli import output
 from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
+from integration.services.parked import ParkedFilter
 from integration.store.parked import Parking
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def remap(session: Session, source: str | None, route: str | None, *, as_json: b
     """
     if source is not None:
         session.source(source)
-    found = session.desk.remap(source=source, route=route, now=datetime.now(UTC))
-    session.desk.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
+    found = session.services.parked.remap(ParkedFilter(source=source, route=route), datetime.now(UTC))
+    session.services.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
     if as_json:
         output.as_json(RemapShown.model_validate(found).model_dump())
         return

@@ -16,15 +16,15 @@ from redis.exceptions import RedisError
 from integration.api.models import RecallShown
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session
-from integration.services.data_export import EXPORT_COLUMNS, exported, rows
-from integration.services.person_matcher import SHORTEST_NUMBER, SHORTEST_WORD, Person
+from integration.services.personal_data.export import EXPORT_COLUMNS, exported, rows
+from integration.services.personal_data.matcher import SHORTEST_NUMBER, SHORTEST_WORD, Person
 from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.config.models import Config
-    from integration.services.personal_data import Forgotten, Held
+    from integration.services.personal_data.erasure import Forgotten, Held
 
 WAIT_SECONDS = 90
 PAUSE_SECONDS = 2.0
@@ -78,12 +78,12 @@ def forget(
       ringback forget --telephone "+57 300 111 2233" --yes
     """
     person = person_of(session.config, customer, telephone)
-    people = session.desk.people
+    people = session.services.personal_data
     if not yes:
         _ask(people.held(person, _progress()))
     done = _until_free(session, person)
     _rewrite_log(session)
-    session.desk.audit.note("command line", "forget", [f"{n}={c}" for n, c in done.removed.items()])
+    session.services.audit.note("command line", "forget", [f"{n}={c}" for n, c in done.removed.items()])
     if as_json:
         output.as_json({"removed": done.removed, "pushing": done.pushing, "left": done.left})
     else:
@@ -106,7 +106,7 @@ def _until_free(session: Session, person: Person) -> Forgotten:
     kept = session.config.store.longest_days
     removed: dict[str, int] = {}
     while True:
-        done = session.desk.people.forget(person, keep_days=kept, told=_progress())
+        done = session.services.personal_data.forget(person, keep_days=kept, told=_progress())
         for name, count in done.removed.items():
             removed[name] = removed.get(name, 0) + count
         if not done.pushing or monotonic() > ends_at:
@@ -165,9 +165,9 @@ def export(session: Session, customer: str | None, telephone: str | None, *, as_
       ringback export --telephone "+57 300 111 2233" --csv > recalls.csv
     """
     person = person_of(session.config, customer, telephone)
-    desk = session.desk
-    held = desk.people.held(person, _progress())
-    desk.audit.note("command line", "export", [f"{n}={c}" for n, c in held.counts.items()])
+    services = session.services
+    held = services.personal_data.held(person, _progress())
+    services.audit.note("command line", "export", [f"{n}={c}" for n, c in held.counts.items()])
     recalls = [RecallShown.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     if as_csv:
         writer = csv.writer(sys.stdout)
@@ -178,7 +178,7 @@ def export(session: Session, customer: str | None, telephone: str | None, *, as_
 
 
 def _records(session: Session, held: Held) -> dict[str, list[dict[str, Any]]]:
-    people = session.desk.people
+    people = session.services.personal_data
     return {
         "deliveries": people.records("delivery", held.deliveries),
         "parked": people.records("parked", held.parked),

@@ -227,13 +227,13 @@ def retry(
         raise click.UsageError("give either IDs or --dead")
     if account is not None and not dead:
         raise click.UsageError("--account goes with --dead")
-    desk = session.desk
+    services = session.services
     if dead:
         which = _filter(session, state=State.DEAD, account=account)
         recall_ids = tuple(recall.id for recall in Recalls(session.store).every(which))
     reason = "retried on the command line"
-    done = _each(recall_ids, lambda one: desk.retry(one, reason, datetime.now(UTC)))
-    desk.audit.note_done(COMMAND_LINE, "retry", done.ids)
+    done = _each(recall_ids, lambda one: services.recalls.retry(one, reason, datetime.now(UTC)))
+    services.audit.note_done(COMMAND_LINE, "retry", done.ids)
     _report(done, "retried", as_json=as_json)
 
 

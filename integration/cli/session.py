@@ -18,8 +18,8 @@ import click
 
 from integration.config import environment
 from integration.domain.errors import ConfigError, Fault, UnknownError
-from integration.services.config_check import watch_config
-from integration.services.desk import Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.store.token_queue import Lanes
@@ -86,9 +86,9 @@ class Session:
             return "an unknown address"
 
     @cached_property
-    def desk(self) -> Desk:
+    def services(self) -> Services:
         """The ledger as the configuration sees it; nobody is rung, the workers' sweep looks for itself."""
-        return Desk(self.watch, self.store, WakeUpPublisher.silent())
+        return Services(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:
         """Give a source of the configuration. Raises UnknownError."""

@@ -35,9 +35,9 @@ class _Taken:
 class ConfigWatch:
     """The configuration as it is now, taken up anew when its files change.
 
-    `path`, `environ` and `check` are as for `loader.read`; `clock` gives seconds that only grow. A changed file with a
-    fault is refused whole: `current` stays, `fault` tells. May be used from many threads. Raises
-    ConfigError when the configuration is faulty to begin with.
+    `path`, `environ` and `check` are as for `loader.read`; `clock` gives seconds that only grow. A changed
+    file with an error is refused whole: `current` stays, `fault` tells. May be used from many threads.
+    Raise ConfigError when the configuration has an error to begin with.
     """
 
     def __init__(

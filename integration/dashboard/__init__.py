@@ -1,16 +1,16 @@
 """The operator's dashboard at `/`: pages for people, drawn by the server, live by polling.
 
 How a page is added
-1. A module here, `recalls.py`, with views and their addresses. A view takes the desk and the parts of its
+1. A module here, `recalls.py`, with views and their addresses. A view takes the services and the parts of its
    address, and is marked with who may see it; an unmarked one does not start:
 
        @signed_in                                     # everybody with a role; numbers stay masked
-       def recalls(desk: Desk) -> Response:
-           return page("recalls.html", found=…, zone=zone_of(desk.config))
+       def recalls(services: Services) -> Response:
+           return page("recalls.html", found=…, zone=zone_of(services.config))
 
        @role("operator")                              # or "admin"
-       def retry_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
-           desk.retry(recall_id, …)                   # what it raises is answered by `failures`
+       def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
+           services.recalls.retry(recall_id, …)                   # what it raises is answered by `failures`
            say(_("Queued again."))                    # shown at the top of what is answered next
            return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
@@ -29,11 +29,11 @@ How a page is added
 4. Texts: English in the templates as `{{ _("…") }}`, in Python `gettext as _`. Spanish in
    `translations/es/PAGE.po`; the test of the language names what is missing or no longer used.
 5. Values of customers: `{{ ui.hidden(text, reveal_url) }}`. The view at that address is `@role("operator")`,
-   answers `page("revealed.html", text=…)`. Whatever an operator does is noted: `note(desk, "reveal", id)`.
+   answers `page("revealed.html", text=…)`. What an operator does is noted: `note(services, "reveal", id)`.
 6. Rules that the browser enforces (headers.py): no inline script, no `style=`, no `hx-on`, no `hx-vals`
    with js, no trigger filters `[…]`. Colours and sizes are classes of static/ringback.css.
 
-Never imports the workers: what it needs of them is reached through the desk.
+Never imports the workers: what it needs of them is reached through the services.
 """
 
 from integration.dashboard.blueprint import install

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from integration.dashboard.auth.roles import Access
     from integration.dashboard.auth.throttle import Rates
     from integration.domain.roles import Role
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
     View = Callable[..., ResponseReturnValue]
 
@@ -74,27 +74,27 @@ PAGES = (
 TICK_SECONDS = 5
 
 
-def install(app: Flask, desk: Desk, rates: Rates, access: Access | None = None) -> None:
-    """Add the dashboard to an application, on a desk.
+def install(app: Flask, services: Services, rates: Rates, access: Access | None = None) -> None:
+    """Add the dashboard to an application, on a services.
 
     `rates` counts tries to sign in. `access` stands in for who is signed in, for tests.
     """
-    people = People(desk)
+    people = People(services)
     access = access or people
-    _configure(app, desk)
+    _configure(app, services)
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
-    account_cache.install(app, desk)
+    account_cache.install(app, services)
     door = Door(people, Throttle(rates)).views()
     for address, view in chain(door, *(module.VIEWS for module in PAGES)):
-        _add(blueprint, desk, access, address, view)
+        _add(blueprint, services, access, address, view)
     error_pages.install(app, blueprint, access)
     app.register_blueprint(blueprint)
 
 
-def _configure(app: Flask, desk: Desk) -> None:
+def _configure(app: Flask, services: Services) -> None:
     language.install(app)
-    app.session_interface = StoredKeySessions(desk.cookie_key)
+    app.session_interface = StoredKeySessions(services.sessions.cookie_key)
     # Programs prove themselves by key and signature: only requests for pages are checked, by `_guard`.
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
@@ -161,7 +161,7 @@ def _proof() -> str:
     return "" if isinstance(session, NullSession) else str(generate_csrf())
 
 
-def _add(blueprint: Blueprint, desk: Desk, access: Access, address: str, view: View) -> None:
+def _add(blueprint: Blueprint, services: Services, access: Access, address: str, view: View) -> None:
     method, path = address.split(" ")
     least = least_role(view)
 
@@ -171,7 +171,7 @@ def _add(blueprint: Blueprint, desk: Desk, access: Access, address: str, view: V
             if g.person is None:
                 return access.entrance()
             _require(least)
-        return view(desk, **parts)
+        return view(services, **parts)
 
     blueprint.add_url_rule(path, view.__name__, answer, methods=[method])
 

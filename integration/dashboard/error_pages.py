@@ -14,10 +14,10 @@ from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, NotFound
 
-from integration.dashboard.auth.cookies import is_ours
+from integration.dashboard.addresses import is_ours
 from integration.dashboard.auth.roles import ForbiddenError
 from integration.dashboard.headers import dress
-from integration.dashboard.responses import asked_by_htmx, page
+from integration.dashboard.responses import failure
 from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
 
 if TYPE_CHECKING:
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from flask import Blueprint, Flask, Response
 
     from integration.dashboard.auth.roles import Access
-
-
-def failure(status: int, title: str, words: str, hint: str = "") -> Response:
-    """Answer with a page about what went wrong; `hint` says what to do."""
-    template = "failure_words.html" if asked_by_htmx() else "failure.html"
-    return page(template, status=status, title=title, words=words, hint=hint)
 
 
 def install(app: Flask, blueprint: Blueprint, access: Access) -> None:

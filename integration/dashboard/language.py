@@ -19,7 +19,7 @@ from babel.support import Translations
 from flask import redirect, request
 from flask_babel import Babel, Domain, get_locale
 
-from integration.dashboard.auth.client_ip import local_address
+from integration.dashboard.addresses import local_address
 
 if TYPE_CHECKING:
     from flask import Flask

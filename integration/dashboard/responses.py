@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from flask import Response, flash, g, make_response, redirect, render_template, request
 
-from integration.dashboard.auth.client_ip import client_address
+from integration.dashboard.addresses import client_address
 
 if TYPE_CHECKING:
+    from flask import Response
     from flask.typing import ResponseReturnValue
 
     from integration.domain.roles import Person
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 Kind = Literal["done", "refused", "note"]
 
@@ -25,13 +26,13 @@ def person() -> Person:
     return cast("Person", g.person)
 
 
-def note(desk: Desk, what: str, *about: str) -> None:
+def note(services: Services, what: str, *about: str) -> None:
     """Write into the audit log that the person did something about these ids. Raises StoreAwayError.
 
     `what` is one of the words of the log: reveal, retry, cancel, pause, resume, test call, remap, export,
     forget. Ids are ours, or names of the configuration: never a customer's number or id.
     """
-    desk.audit.note(person().name, what, about, address=client_address(desk.config.dashboard))
+    services.audit.note(person().name, what, about, address=client_address(services.config.dashboard))
 
 
 def asked_by_htmx() -> bool:
@@ -57,3 +58,9 @@ def back_to(address: str) -> ResponseReturnValue:
     """
     # 303: the next request is a GET, whatever this one was.
     return redirect(address, 303)
+
+
+def failure(status: int, title: str, words: str, hint: str = "") -> Response:
+    """Answer with a page about what went wrong; `hint` says what to do."""
+    template = "failure_words.html" if asked_by_htmx() else "failure.html"
+    return page(template, status=status, title=title, words=words, hint=hint)

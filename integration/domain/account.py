@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import time
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +25,10 @@ from integration.domain.field_types import (
     Zone,
     refuse,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
 
 GUARD_SECONDS = 2.0
 LATEST_WRITE_SECONDS = 5.0
@@ -118,3 +123,18 @@ class Account(Table):
     def quiet_seconds(self) -> float:
         """How long after a call was sent wolkvox may still be working on it, guard included."""
         return self.server_limit_seconds + GUARD_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """An account with its lane, as the contract's `/v1/accounts` shows it. `until` is aware, UTC."""
+
+    name: str
+    state: str
+    reason: str | None
+    until: datetime | None
+    queued: int
+    dead: int
+    pushed_today: int
+    daily_limit: int | None
+    oldest_seconds: float | None

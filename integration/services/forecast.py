@@ -15,7 +15,7 @@ from integration.domain.timestamps import epoch_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from integration.services.desk import AccountView
+    from integration.domain.account import AccountView
     from integration.store.client import Store
     from integration.store.monitoring.time_series import Pace, Series
 

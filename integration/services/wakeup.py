@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.wakeup")
 
 MOST_WAITING = 10_000
-DRAIN = "ringback.drain"
-LOOK_UP = "ringback.look_up"
 
 
 class WakeUpPublisher:
@@ -51,11 +49,11 @@ class WakeUpPublisher:
 
     def publish(self, wake_up: WakeUp) -> None:
         """Have a queue drained."""
-        self._put(DRAIN, tuple(wake_up))
+        self._put("ringback.drain", tuple(wake_up))
 
     def publish_lookup(self, source: str) -> None:
         """Have a source's lookups made."""
-        self._put(LOOK_UP, (source,))
+        self._put("ringback.look_up", (source,))
 
     def _put(self, task: str, arguments: tuple[Any, ...]) -> None:
         self._start()

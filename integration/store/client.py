@@ -19,12 +19,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from integration.domain.timestamps import from_epoch_ms
 from integration.store.batching import ScriptBatcher, as_ours
 from integration.store.epoch import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
 log = structlog.get_logger("ringback.store")
 
@@ -143,6 +145,10 @@ class Store:
             return self._clock()
         seconds, micros = self.guarded(self.client.time)
         return int(seconds) * 1000 + int(micros) // 1000
+
+    def now(self) -> datetime:
+        """Return the time by the store's clock (aware, UTC). Raise StoreAwayError."""
+        return from_epoch_ms(self.now_ms())
 
     def secret(self, name: str) -> bytes:
         """Give a random key that the store keeps under this name, made when it is first asked for."""

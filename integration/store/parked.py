@@ -1,26 +1,22 @@
-"""Parked events: grouped by why they wait, read in steps, and remapped in steps.
+"""Parked events: grouped by why they wait, read in steps.
 
-No step reads or changes more than it is told to, so that a hundred thousand hold nobody up.
+No step reads more than it is told to, so that a hundred thousand hold nobody up.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from integration.domain.errors import UnknownError
 from integration.domain.json_codec import read_json
 from integration.domain.timestamps import from_epoch_ms
-from integration.mapping.planner import Parked, plan_event
-from integration.store.deliveries import kept_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from integration.services.desk import Desk
     from integration.store.client import Store
 
 MOST_GROUPS = 500
@@ -47,30 +43,6 @@ class ParkedGroup:
     example: str
     oldest: datetime
     newest: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Which:
-    """Which parked events are meant: of a group, a source, a route; all of them when nothing is named."""
-
-    group: str | None = None
-    source: str | None = None
-    route: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remapped:
-    """What remapping came to; `next` is the cursor of what is left, None at the end.
-
-    `pending` counts events whose contacts are being looked up again.
-    """
-
-    looked_at: int
-    recalls: tuple[str, ...]
-    pending: int
-    settled: int
-    still_parked: int
-    next: str | None
 
 
 class Parking:
@@ -172,71 +144,6 @@ class Parking:
             return client.zrangebyscore(key, at, "+inf", start=skip, num=limit, withscores=True)
 
         return list(self._store.guarded(read))
-
-
-def remap_step(
-    desk: Desk, which: Which, now: datetime, *, cursor: str | None = None, limit: int = STEP
-) -> Remapped:
-    """Remap the next parked events with the configuration as it is now. Raises StoreAwayError.
-
-    Those that still cannot be mapped stay, with the reason of today.
-    """
-    records, following = desk.parking.page(group=which.group, cursor=cursor, limit=limit, oldest_first=True)
-    wanted = [record for record in records if _is_wanted(desk, record, which)]
-    outcomes = [_remap_one(desk, record, now) for record in wanted]
-    done = [one for one in outcomes if one is not None]
-    return Remapped(
-        looked_at=len(wanted),
-        recalls=tuple(recall for recalls, _ in done for recall in recalls),
-        pending=sum(pending for _, pending in done),
-        settled=len(done),
-        still_parked=len(wanted) - len(done),
-        next=following,
-    )
-
-
-def remap(desk: Desk, which: Which, now: datetime, *, cursor: str | None, seconds: float) -> Remapped:
-    """Remap step by step for about so many seconds. Return what the steps came to together."""
-    until = time.monotonic() + seconds
-    found = remap_step(desk, which, now, cursor=cursor)
-    while found.next is not None and time.monotonic() < until:
-        found = _together(found, remap_step(desk, which, now, cursor=found.next))
-    return found
-
-
-def _together(first: Remapped, then: Remapped) -> Remapped:
-    return Remapped(
-        looked_at=first.looked_at + then.looked_at,
-        recalls=(*first.recalls, *then.recalls),
-        pending=first.pending + then.pending,
-        settled=first.settled + then.settled,
-        still_parked=first.still_parked + then.still_parked,
-        next=then.next,
-    )
-
-
-def _is_wanted(desk: Desk, record: dict[str, str], which: Which) -> bool:
-    return (
-        record["source"] in desk.config.sources
-        and which.source in {None, record["source"]}
-        and which.route in {None, record["route"]}
-    )
-
-
-def _remap_one(desk: Desk, record: dict[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
-    """Map one event anew: its recalls and how many are looked up, or None when it stays parked."""
-    kept = kept_parked(record)
-    outcome = plan_event(desk.book, kept.delivery, kept.events[0], now)
-    if isinstance(outcome, Parked):
-        if (outcome.field, outcome.found, outcome.route or "") != (
-            record["field"],
-            record["found"],
-            record["route"],
-        ):
-            desk.ledger.repark(kept, outcome)
-        return None
-    admitted = desk.resolve(kept, [outcome], parked=True)
-    return ((), 0) if admitted is None else (admitted.answer.recalls, admitted.answer.pending)
 
 
 def _group(group: str, about: str, figures: Sequence[Any]) -> ParkedGroup:

@@ -76,6 +76,10 @@ class Sessions:
         """End a session, wherever its token is known. Raises StoreAwayError."""
         self._store.guarded(lambda: self._store.client.delete(self._key(token)))
 
+    def cookie_key(self) -> bytes:
+        """Return the key that signs the dashboard's cookies. Raise StoreAwayError."""
+        return self._store.secret("cookie_key")
+
     def _key(self, token: str) -> str:
         return self._store.key(f"session:{_digest(token)}")
 

@@ -20,17 +20,17 @@ from integration.web.problems import problem
 
 if TYPE_CHECKING:
     from integration.domain.errors import ConfigError
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 PROBE_SECONDS = 1.0
 AWAY = "it does not answer"
 _MOST_KEYS = 20
 
 
-def health_blueprint(desk: Desk) -> Blueprint:
+def health_blueprint(services: Services) -> Blueprint:
     """Return `/healthz` and `/readyz`, which every application has."""
     blueprint = Blueprint("health", __name__)
-    probe = StoreProbe(desk.store.client)
+    probe = StoreProbe(services.store.client)
 
     @blueprint.get("/healthz")
     def alive() -> Response:
@@ -38,20 +38,20 @@ def health_blueprint(desk: Desk) -> Blueprint:
 
     @blueprint.get("/readyz")
     def ready() -> Response:
-        desk.watch.refresh()
-        return readiness(store_why=_store_why(desk, probe), fault=desk.watch.fault)
+        services.configuration.watch.refresh()
+        return readiness(store_why=_store_why(services, probe), fault=services.configuration.watch.fault)
 
     return blueprint
 
 
-def metrics_blueprint(desk: Desk) -> Blueprint:
+def metrics_blueprint(services: Services) -> Blueprint:
     """Return `/metrics`, which the dashboard's application has."""
     blueprint = Blueprint("metrics", __name__)
-    shown = registry(desk, StoreProbe(desk.store.client).answers)
+    shown = registry(services, StoreProbe(services.store.client).answers)
 
     @blueprint.get("/metrics")
     def metrics() -> Response:
-        desk.watch.refresh()
+        services.configuration.watch.refresh()
         return Response(generate_latest(shown), content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
@@ -91,11 +91,11 @@ def readiness(*, store_why: str | None, fault: ConfigError | None) -> Response:
     return problem(503, detail=detail, headers={"Retry-After": "5"}, more=parts)
 
 
-def _store_why(desk: Desk, probe: StoreProbe) -> str | None:
+def _store_why(services: Services, probe: StoreProbe) -> str | None:
     if not probe.answers():
         return AWAY
     try:
-        desk.look_at_store()
+        services.binding.assure_store()
     except StoreAwayError:
         return AWAY
     except StoreUnsafeError:

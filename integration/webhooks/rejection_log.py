@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Delivery
     from integration.domain.errors import NotVerifiedError
     from integration.domain.rejection import Refused
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 log = structlog.get_logger("ringback.receiver")
 
@@ -96,12 +96,12 @@ class Allowance:
 
 
 class RefusalBook:
-    """Notes refusals for the desk's list. `clock` gives seconds that only grow."""
+    """Notes refusals for the services's list. `clock` gives seconds that only grow."""
 
-    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
-        self._desk = desk
+    def __init__(self, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
+        self._services = services
         self._clock = clock
-        self._config = desk.watch.current
+        self._config = services.configuration.watch.current
         self._retired: dict[str, tuple[SecretStr, ...]] = {}
         self._guard = threading.Lock()
         self._waiting: deque[_Noted] = deque()
@@ -157,9 +157,9 @@ class RefusalBook:
             log.warning("refused deliveries are not written down", count=dropped, reason="too many at a time")
         try:
             found = [self._looked_into(noted) for noted in batch]
-            days = max(1, self._desk.config.store.raw_retention_days)
+            days = max(1, self._services.config.store.raw_retention_days)
             if found:
-                self._desk.arrivals.refuse(listed(found), days=days)
+                self._services.delivery_log.refuse(listed(found), days=days)
         except StoreAwayError as error:
             log.warning("refused deliveries are not written down", count=len(batch), reason=str(error))
         except Exception:
@@ -167,7 +167,7 @@ class RefusalBook:
             log.exception("refused deliveries were not written down", count=len(batch))
 
     def _looked_into(self, noted: _Noted) -> Refused:
-        config = self._desk.config
+        config = self._services.config
         self._remember_retired(config)
         unproved = noted.unproved
         if unproved is None or noted.refused.source not in config.sources:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Delivery, Reply
     from integration.domain.errors import RingbackError
     from integration.mapping.planner import Outcome
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.deliveries import Admitted
     from integration.webhooks.rejection_log import Refusals
 
@@ -70,14 +70,14 @@ class _TooManyError(Exception):
 class Intake:
     """Receives deliveries. `refusals` is told of those that are not taken."""
 
-    def __init__(self, desk: Desk, rates: Rates, refusals: Refusals | None = None) -> None:
-        self._desk = desk
+    def __init__(self, services: Services, rates: Rates, refusals: Refusals | None = None) -> None:
+        self._services = services
         self._rates = rates
         self._refusals = refusals or NoRefusals()
 
     def source(self, name: str, url_key: str | None) -> Source | None:
         """Return a source by its name in an address, with or without a key; None: no such address."""
-        settings = self._desk.config.sources.get(name)
+        settings = self._services.config.sources.get(name)
         if settings is None or (url_key is not None and settings.url_key is None):
             return None
         return settings
@@ -89,10 +89,10 @@ class Intake:
             proof = kind.verify(delivery, settings, delivery.received_at)
             self._require_rate(settings)
             outcomes = plan_delivery(
-                self._desk.book, delivery, kind.read(delivery, settings), delivery.received_at
+                self._services.routes, delivery, kind.read(delivery, settings), delivery.received_at
             )
             kept = replace(delivery, proof=proof, headers=Headers(delivery.headers, settings).table())
-            admitted = self._desk.admit(kept, outcomes, kind.keep(delivery, settings))
+            admitted = self._services.admission.admit(kept, outcomes, kind.keep(delivery, settings))
         except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
             refusal = self._refused(settings, delivery, error)
             self._count(settings, _COUNTED_AS[refusal.status], began)
@@ -106,7 +106,7 @@ class Intake:
 
         `size` is its length in bytes as announced, None where it was not.
         """
-        self._desk.tally.delivery(delivery.source, _COUNTED_AS[status])
+        self._services.counters.delivery(delivery.source, _COUNTED_AS[status])
         self._note(delivery, status, why, size=size)
 
     def _require_rate(self, settings: Source) -> None:
@@ -117,8 +117,8 @@ class Intake:
             raise _TooManyError(wait)
 
     def _count(self, settings: Source, name: str, began: float) -> None:
-        self._desk.tally.delivery(settings.name, name)
-        self._desk.tally.observe(ADMIT, time.perf_counter() - began)
+        self._services.counters.delivery(settings.name, name)
+        self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
     def _refused(self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError) -> Refusal:
         """Log and note why a delivery is not taken; return what its sender is told."""

@@ -1,4 +1,4 @@
-"""Takes a picture of every page, on a phone and on a desk, light and dark, into docs/screenshots/.
+"""Takes a picture of every page, on a phone and on a services, light and dark, into docs/screenshots/.
 
     cd tests && python -m browser.screenshots [PART-OF-A-NAME …]     only pages with such a name
 

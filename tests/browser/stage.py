@@ -13,7 +13,7 @@ import redis
 from integration.domain.passwords import hashed
 from integration.local.sandbox import Sandbox
 from integration.local.supervisor import wait_until
-from integration.services.config_check import load_config
+from integration.services.configuration import load_config
 from integration.webhooks.providers import SOURCES
 from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
 from support.system import API_KEY, System

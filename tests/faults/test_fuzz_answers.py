@@ -100,7 +100,7 @@ def test_any_value_of_a_field_is_one_line_to_be_sent_or_unmappable(name, value, 
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory):
-    from integration.services.config_check import watch_config
+    from integration.services.configuration import watch_config
 
     path = write_config(tmp_path_factory.mktemp("accounts"), two_accounts())
     return watch_config(path, ENVIRON).current.accounts

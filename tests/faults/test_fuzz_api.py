@@ -37,11 +37,11 @@ CANARY = "canary-5d1f"
 class Web:
     """The web on a real store, with a recall, a parked event and a paused account in it."""
 
-    def __init__(self, desk):
+    def __init__(self, services):
         self.app = Flask("ringback", static_folder=None)
         install(self.app)
-        self.app.register_blueprint(receiver_blueprint(Intake(desk, NoRates())))
-        self.app.register_blueprint(api_blueprint(desk, NoRates()))
+        self.app.register_blueprint(receiver_blueprint(Intake(services, NoRates())))
+        self.app.register_blueprint(api_blueprint(services, NoRates()))
         self.client = self.app.test_client()
         asked = {
             "account": "bogota",
@@ -62,9 +62,9 @@ def web(tmp_path_factory, valkey):
     folder = tmp_path_factory.mktemp("api")
     with valkey.client(db=13) as store:
         store.flushdb()
-        desk = make_desk(folder, store, two_accounts() + SOURCES_AND_ROUTES)
-        desk.bind()
-        yield Web(desk)
+        services = make_desk(folder, store, two_accounts() + SOURCES_AND_ROUTES)
+        services.binding.bind()
+        yield Web(services)
 
 
 def drawn(data, label, mode, **fixed):

@@ -37,14 +37,14 @@ class Somebody:
 class Dashboard:
     """The dashboard on a real store that hostile webhooks were sent to."""
 
-    def __init__(self, desk):
+    def __init__(self, services):
         self.somebody = Somebody()
-        self.app = compose(desk, NoRates(), self.somebody)
+        self.app = compose(services, NoRates(), self.somebody)
         self.client = Client(self.app)
         self.recalls, self.deliveries = [], []
         for number, customer in enumerate([PLAIN, MARKUP[:250]]):
             self._send(
-                desk,
+                services,
                 {
                     "customer": customer,
                     "campaign": customer,
@@ -53,7 +53,7 @@ class Dashboard:
                 },
             )
         self._send(
-            desk, {MARKUP: MARKUP, "customer": MARKUP, "phone": MARKUP, "at": MARKUP, "campaign": MARKUP}
+            services, {MARKUP: MARKUP, "customer": MARKUP, "phone": MARKUP, "at": MARKUP, "campaign": MARKUP}
         )
         refused = as_bytes([hubspot_event(1, MARKUP)])
         self.client.post(
@@ -65,12 +65,12 @@ class Dashboard:
                 "X-HubSpot-Request-Timestamp": "1",
             },
         )
-        desk.pause("bogota", MARKUP)
-        desk.cancel(self.recalls[0], MARKUP)
+        services.accounts.pause("bogota", MARKUP)
+        services.recalls.cancel(self.recalls[0], MARKUP)
 
-    def _send(self, desk, event):
+    def _send(self, services, event):
         body = as_bytes(event)
-        headers = signed(desk, "forms", body, url="http://localhost/hooks/forms")
+        headers = signed(services, "forms", body, url="http://localhost/hooks/forms")
         answer = self.client.post("/hooks/forms", data=body, headers=headers)
         assert answer.status_code == 202, answer.text
         self.recalls += answer.json["recalls"]
@@ -100,9 +100,9 @@ class Dashboard:
 def dashboard(tmp_path_factory, valkey):
     with valkey.client(db=DATABASE) as store:
         store.flushdb()
-        desk = make_desk(tmp_path_factory.mktemp("dashboard"), store, two_accounts() + SOURCES_AND_ROUTES)
-        desk.bind()
-        yield Dashboard(desk)
+        services = make_desk(tmp_path_factory.mktemp("dashboard"), store, two_accounts() + SOURCES_AND_ROUTES)
+        services.binding.bind()
+        yield Dashboard(services)
 
 
 # --- who may do what -------------------------------------------------------------------------

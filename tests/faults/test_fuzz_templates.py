@@ -16,7 +16,7 @@ from integration.mapping.expressions.data import MAX_LIST, MAX_MADE
 from integration.mapping.expressions.filters import METHODS, TESTS
 from integration.mapping.planner import CancelWanted, Parked, RecallWanted, plan_event
 from integration.mapping.routes import RouteBook
-from integration.services.config_check import watch_config
+from integration.services.configuration import watch_config
 from support import ENVIRON, two_accounts, write_config
 from support.fuzzing import bounded, examples
 

@@ -12,9 +12,10 @@ import pytest
 from integration.alerts.lifecycle import CALM, next_steps
 from integration.alerts.monitor import KEPT, Watchman
 from integration.alerts.rules import Facts, Finding, findings
+from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
-from integration.services.config_check import watch_config
-from integration.services.desk import AccountView, Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.store.monitoring.alerts import HOLD_SECONDS, MINDED_SECONDS
@@ -50,8 +51,8 @@ class Installation:
         self.write(channel + rules)
         self.names = itertools.count()
         self.first = self.process()
-        self.desk = self.first._desk
-        self.desk.bind()
+        self.services = self.first._services
+        self.services.binding.bind()
 
     def write(self, alerts):
         write_config(self.folder, CONFIG + alerts)
@@ -59,14 +60,14 @@ class Installation:
     def process(self):
         watch = watch_config(self.folder / "ringback.toml", ENVIRON, every_seconds=0)
         store = Store(connect(url_of(self.client)), clock=lambda: round(self.now.timestamp() * 1000))
-        desk = Desk(watch, store, WakeUpPublisher.silent())
-        return Watchman(desk, f"web:{next(self.names)}", self.listening, lambda: self.now)
+        services = Services(watch, store, WakeUpPublisher.silent())
+        return Watchman(services, f"web:{next(self.names)}", self.listening, lambda: self.now)
 
     def later(self, **time):
         self.now += timedelta(**time)
 
     def stop_lane(self, account="bogota", reason="wolkvox does not take the token"):
-        self.client.hset(f"{{ringback}}:lane:{self.desk.lanes.bound()[account]}", "stopped", reason)
+        self.client.hset(f"{{ringback}}:lane:{self.services.queues.bound()[account]}", "stopped", reason)
 
     def told(self):
         return [(body["phase"], body["kind"], body["subject"]) for body in self.receiver.bodies()]
@@ -99,7 +100,7 @@ def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over(here):
         here.first.look()
         here.later(seconds=10)
     assert here.told() == [STOPPED]
-    here.desk.resume("bogota")
+    here.services.accounts.resume("bogota")
     for _ in range(10):
         here.first.look()
         here.later(seconds=10)
@@ -111,7 +112,7 @@ def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over(here):
 def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
     here.stop_lane()
     here.first.look()
-    here.desk.resume("bogota")
+    here.services.accounts.resume("bogota")
     here.first.look()
     here.later(seconds=CALM.total_seconds() - 1)
     here.stop_lane()
@@ -179,25 +180,25 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
     here.receiver.answers = [500, 503]
     here.stop_lane()
     here.first.look()
-    here.desk.resume("bogota")
+    here.services.accounts.resume("bogota")
     here.first.look()
     assert here.told() == []
     here.later(seconds=70)
     here.first.look()
     assert here.told() == []
-    (waiting,) = here.desk.alerts.waiting(["chat"]).values()
+    (waiting,) = here.services.alerts.waiting(["chat"]).values()
     assert (waiting.messages, waiting.tries, waiting.trouble) == (2, 2, "answered 503")
     here.later(seconds=11)
     here.first.look()
     assert here.told() == [STOPPED, GOES_ON]
-    assert here.desk.alerts.waiting(["chat"])["chat"].messages == 0
+    assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
 
 
 def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
     here.stop_lane()
     here.first.judge()
-    (taken,) = here.desk.alerts.take()
-    assert here.desk.alerts.take() == []
+    (taken,) = here.services.alerts.take()
+    assert here.services.alerts.take() == []
     second = here.process()
     second.deliver()
     assert here.told() == []
@@ -210,10 +211,10 @@ def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
 def test_a_channel_may_wait_for_a_moment_that_is_set(here):
     here.stop_lane()
     here.first.judge()
-    (taken,) = here.desk.alerts.take()
-    here.desk.alerts.wait(taken, 5, "for the test")
+    (taken,) = here.services.alerts.take()
+    here.services.alerts.wait(taken, 5, "for the test")
     here.later(seconds=6)
-    (again,) = here.desk.alerts.take()
+    (again,) = here.services.alerts.take()
     assert (again.text, again.tries) == (taken.text, 2)
 
 
@@ -241,7 +242,7 @@ def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, recei
     here.stop_lane()
     here.first.look()
     assert here.told() == [STOPPED]
-    assert here.desk.alerts.waiting(["gone"])["gone"].messages == 1
+    assert here.services.alerts.waiting(["gone"])["gone"].messages == 1
 
 
 def test_after_three_days_a_message_is_given_up_and_counted(here):
@@ -251,8 +252,8 @@ def test_after_three_days_a_message_is_given_up_and_counted(here):
     here.later(seconds=KEPT.total_seconds() + 60)
     here.receiver.answers = [500]
     here.first.deliver()
-    assert here.desk.alerts.waiting(["chat"])["chat"].messages == 0
-    counts = here.desk.tally.take()["counts"]
+    assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
+    counts = here.services.counters.take()["counts"]
     assert (counts["alert messages:chat:failed"], counts["alert messages:chat:given up"]) == (1, 1)
 
 
@@ -261,7 +262,7 @@ def test_messages_of_a_channel_that_is_no_longer_configured_are_dropped(here):
     here.first.judge()
     here.write("")
     here.first.look()
-    assert here.desk.alerts.waiting(["chat"])["chat"].messages == 0
+    assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
     assert here.told() == []
 
 
@@ -288,9 +289,9 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
         for n in range(30)
     }
     found = {finding.key: finding for finding in known.values()}
-    begun, _ = here.desk.alerts.settle(next_steps({}, found, here.now))
+    begun, _ = here.services.alerts.settle(next_steps({}, found, here.now))
     assert len(begun) == 30
-    again, _ = here.desk.alerts.settle(next_steps({}, found, here.now))
+    again, _ = here.services.alerts.settle(next_steps({}, found, here.now))
     assert again == []
     here.first.deliver()
     (body,) = here.receiver.bodies()
@@ -298,8 +299,8 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
     assert body["text"].startswith("a0, a1, a10,")
     assert body["text"].endswith("and 10 more.")
     for _ in range(2):
-        holding = {alert.key: alert for alert in here.desk.alerts.holding()}
-        here.desk.alerts.settle(next_steps(holding, {}, here.now))
+        holding = {alert.key: alert for alert in here.services.alerts.holding()}
+        here.services.alerts.settle(next_steps(holding, {}, here.now))
         here.later(seconds=61)
     here.first.deliver()
     assert [each["title"] for each in here.receiver.bodies()][1:] == [
@@ -312,10 +313,10 @@ def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
         return Finding(key=f"k/{n}", kind="dead-letters", subject=f"a{n}", channels=frozenset({"chat"}))
 
     first = {each.key: each for each in map(finding, range(3))}
-    here.desk.alerts.settle(next_steps({}, first, here.now))
+    here.services.alerts.settle(next_steps({}, first, here.now))
     here.first.deliver()
     all_of_them = {each.key: each for each in map(finding, range(9))}
-    begun, _ = here.desk.alerts.settle(next_steps({}, all_of_them, here.now))
+    begun, _ = here.services.alerts.settle(next_steps({}, all_of_them, here.now))
     assert {alert.key for alert in begun} == {f"k/{n}" for n in range(3, 9)}
     here.first.deliver()
     assert len(here.receiver.posts) == 4
@@ -330,10 +331,10 @@ def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):
     here.later(seconds=10)
     here.first.look()
     assert here.told() == [("begins", "no-worker", "")]
-    here.desk.processes.beat("worker:1", BEAT)
+    here.services.processes.beat("worker:1", BEAT)
     here.first.look()
     here.later(seconds=61)
-    here.desk.processes.beat("worker:1", BEAT)
+    here.services.processes.beat("worker:1", BEAT)
     here.first.look()
     assert here.told()[1:] == [("is over", "no-worker", "")]
 
@@ -347,9 +348,9 @@ BEAT = {
 def test_a_pending_alert_whose_cause_goes_is_forgotten_untold(tmp_path, store, receiver):
     here = Installation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
     here.first.look()
-    here.desk.processes.beat("worker:1", BEAT)
+    here.services.processes.beat("worker:1", BEAT)
     here.first.look()
-    assert here.desk.alerts.holding() == []
+    assert here.services.alerts.holding() == []
     assert here.told() == []
 
 
@@ -361,82 +362,84 @@ def view(name="bogota", **more):
     return AccountView(name=name, **{**fields, "daily_limit": 100, "oldest_seconds": None, **more})
 
 
-def judged(desk, rule, **facts):
-    config = desk.config.model_copy(update={"alerts": rules_of(desk, rule)})
+def judged(services, rule, **facts):
+    config = services.config.model_copy(update={"alerts": rules_of(services, rule)})
     known = {"now": BEGIN, "accounts": [], "sources": {}, "workers": 1, "due_lag_seconds": 0.0}
     return {
         finding.subject: finding.values for finding in findings(config, Facts(**{**known, **facts})).values()
     }
 
 
-def rules_of(desk, rule):
+def rules_of(services, rule):
     from integration.config.alert_models import RULE_KINDS
 
     kind = rule.pop("kind")
-    return desk.config.alerts.model_copy(update={"rules": (RULE_KINDS[kind](kind=kind, **rule),)})
+    return services.config.alerts.model_copy(update={"rules": (RULE_KINDS[kind](kind=kind, **rule),)})
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store, CONFIG)
 
 
-def test_the_oldest_queued_counts_from_the_minute_that_is_set(desk):
+def test_the_oldest_queued_counts_from_the_minute_that_is_set(services):
     views = [view(oldest_seconds=900.0, queued=1), view("lima", oldest_seconds=901.0, queued=4)]
-    assert set(judged(desk, {"kind": "oldest-queued"}, accounts=views)) == {"lima"}
-    assert judged(desk, {"kind": "oldest-queued", "accounts": "bogota"}, accounts=views) == {}
+    assert set(judged(services, {"kind": "oldest-queued"}, accounts=views)) == {"lima"}
+    assert judged(services, {"kind": "oldest-queued", "accounts": "bogota"}, accounts=views) == {}
 
 
-def test_dead_letters_count(desk):
+def test_dead_letters_count(services):
     views = [view(dead=2), view("lima", dead=3)]
-    assert set(judged(desk, {"kind": "dead-letters", "count": 3}, accounts=views)) == {"lima"}
+    assert set(judged(services, {"kind": "dead-letters", "count": 3}, accounts=views)) == {"lima"}
 
 
-def test_the_quota_is_told_at_its_percentage_and_not_where_there_is_none(desk):
+def test_the_quota_is_told_at_its_percentage_and_not_where_there_is_none(services):
     views = [
         view(pushed_today=79),
         view("lima", pushed_today=80),
         view("x", pushed_today=999, daily_limit=None),
     ]
-    assert judged(desk, {"kind": "quota-used"}, accounts=views)["lima"]["percent"] == 80
-    assert set(judged(desk, {"kind": "quota-used"}, accounts=views)) == {"lima"}
+    assert judged(services, {"kind": "quota-used"}, accounts=views)["lima"]["percent"] == 80
+    assert set(judged(services, {"kind": "quota-used"}, accounts=views)) == {"lima"}
 
 
-def test_the_due_lag(desk):
-    assert judged(desk, {"kind": "due-lag"}, due_lag_seconds=29.9) == {}
-    assert judged(desk, {"kind": "due-lag"}, due_lag_seconds=30.0)[""]["seconds"] == 30
+def test_the_due_lag(services):
+    assert judged(services, {"kind": "due-lag"}, due_lag_seconds=29.9) == {}
+    assert judged(services, {"kind": "due-lag"}, due_lag_seconds=30.0)[""]["seconds"] == 30
 
 
 def heard(**ago):
     return {"forms": Heard(taken=BEGIN - timedelta(**ago))}
 
 
-def test_a_source_is_silent_after_its_hours_and_one_never_heard_is_being_set_up(desk):
+def test_a_source_is_silent_after_its_hours_and_one_never_heard_is_being_set_up(services):
     rule = {"kind": "source-silent", "hours": 4}
-    assert judged(desk, dict(rule), sources=heard(hours=3, minutes=59)) == {}
-    assert judged(desk, dict(rule), sources=heard(hours=4))["forms"]["hours"] == 4
-    assert judged(desk, dict(rule), sources={"forms": Heard()}) == {}
+    assert judged(services, dict(rule), sources=heard(hours=3, minutes=59)) == {}
+    assert judged(services, dict(rule), sources=heard(hours=4))["forms"]["hours"] == 4
+    assert judged(services, dict(rule), sources={"forms": Heard()}) == {}
 
 
-def test_silence_outside_the_calling_hours_does_not_count(desk):
+def test_silence_outside_the_calling_hours_does_not_count(services):
     rule = {"kind": "source-silent", "hours": 4, "hours_of": "bogota"}
-    assert judged(desk, dict(rule), sources=heard(hours=16)) == {}, "10:00, open since 08:00"
-    assert judged(desk, dict(rule), sources=heard(hours=18))["forms"]["hours"] == 4, "and from 16:00 to 18:00"
+    assert judged(services, dict(rule), sources=heard(hours=16)) == {}, "10:00, open since 08:00"
+    assert judged(services, dict(rule), sources=heard(hours=18))["forms"]["hours"] == 4, (
+        "and from 16:00 to 18:00"
+    )
     monday = datetime(2026, 11, 16, 20, 0, tzinfo=UTC)  # a holiday of Colombia
     silent = {"forms": Heard(taken=datetime(2026, 11, 13, 22, 0, tzinfo=UTC))}
-    assert judged(desk, dict(rule), sources=silent, now=monday) == {}
+    assert judged(services, dict(rule), sources=silent, now=monday) == {}
 
 
-def test_nothing_verified(desk):
+def test_nothing_verified(services):
     rule = {"kind": "nothing-verified", "minutes": 15}
     since = BEGIN - timedelta(minutes=20)
     lately = Heard(refusing_since=since, refused=BEGIN - timedelta(minutes=1), refusals=4)
-    assert judged(desk, dict(rule), sources={"forms": lately})["forms"]["refusals"] == 4
+    assert judged(services, dict(rule), sources={"forms": lately})["forms"]["refusals"] == 4
     short = Heard(refusing_since=BEGIN - timedelta(minutes=14), refused=BEGIN, refusals=4)
-    assert judged(desk, dict(rule), sources={"forms": short}) == {}
+    assert judged(services, dict(rule), sources={"forms": short}) == {}
     long_ago = Heard(refusing_since=BEGIN - timedelta(days=3), refused=BEGIN - timedelta(days=2), refusals=4)
-    assert judged(desk, dict(rule), sources={"forms": long_ago}) == {}
-    assert judged(desk, dict(rule), sources={"forms": Heard(taken=BEGIN, refused=BEGIN)}) == {}
+    assert judged(services, dict(rule), sources={"forms": long_ago}) == {}
+    assert judged(services, dict(rule), sources={"forms": Heard(taken=BEGIN, refused=BEGIN)}) == {}
 
 
 # --- the command -------------------------------------------------------------------------------

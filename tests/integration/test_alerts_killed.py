@@ -29,13 +29,14 @@ import os, signal, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from datetime import timedelta
 from pathlib import Path
-from integration.config import ConfigWatch
+from integration.services.configuration import watch_config
 from support import ENVIRON
-from workers import alerts, watchman
-from integration.services.desk import Desk
+from integration.alerts import lifecycle, monitor
+from integration.store.monitoring import alerts
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-alerts.MINDED_SECONDS, alerts.HOLD_SECONDS, alerts.CALM = 0.4, 0.6, timedelta(seconds=0.5)
+alerts.MINDED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CALM = 0.4, 0.6, timedelta(seconds=0.5)
 
 class Nobody:
     def alert_begins(self, *told): pass
@@ -43,8 +44,8 @@ class Nobody:
 
 def mind():
     store = Store(connect({url!r}), kind="web")
-    desk = Desk(watch_config(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
-    minder = watchman.Watchman(desk, store.who, Nobody())
+    services = Services(watch_config(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
+    minder = monitor.Watchman(services, store.who, Nobody())
     while True:
         minder.look()
         time.sleep(0.02)
@@ -98,9 +99,9 @@ def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, re
     dice = random.Random(seed)
     channel = f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{receiver.url}"\n'
     rule = '[[alerts.rules]]\nkind = "lane-stopped"\n'
-    desk = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
-    desk.bind()
-    lane = f"{{ringback}}:lane:{desk.lanes.bound()['bogota']}"
+    services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
+    services.binding.bind()
+    lane = f"{{ringback}}:lane:{services.queues.bound()['bogota']}"
     minders = Minders(tmp_path, store, dice)
     try:
         for _ in range(3):

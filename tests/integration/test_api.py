@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from integration.api import api_blueprint
 from integration.api.recalls import NO_ACCOUNT
-from integration.services.config_check import watch_config
-from integration.services.desk import Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.web.health import health_blueprint
@@ -78,15 +78,15 @@ recall_date = "{{ event.at }}"
 
 
 class Web:
-    """The web on a desk, spoken to with a key."""
+    """The web on a services, spoken to with a key."""
 
-    def __init__(self, desk):
-        self.desk = desk
+    def __init__(self, services):
+        self.services = services
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(Intake(desk, Rates(desk.store.client))))
-        app.register_blueprint(api_blueprint(desk, Rates(desk.store.client)))
-        app.register_blueprint(health_blueprint(desk))
+        app.register_blueprint(receiver_blueprint(Intake(services, Rates(services.store.client))))
+        app.register_blueprint(api_blueprint(services, Rates(services.store.client)))
+        app.register_blueprint(health_blueprint(services))
         app.after_request(self._remember_rule)
         self.app = app
         self.client = app.test_client()
@@ -121,7 +121,7 @@ class Web:
 
     def send_form(self, event):
         body = as_bytes(event)
-        headers = signed(self.desk, "forms", body, url="http://localhost/hooks/forms")
+        headers = signed(self.services, "forms", body, url="http://localhost/hooks/forms")
         headers = {name.lower(): value for name, value in headers.items()}
         return self.client.post("/hooks/forms", data=body, headers=headers)
 
@@ -207,7 +207,7 @@ def test_me_names_the_key_and_the_accounts_it_sees(web):
 def test_a_key_that_leaves_the_configuration_is_refused(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
     watch = watch_config(path, ENVIRON, every_seconds=0)
-    web = Web(Desk(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
+    web = Web(Services(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
     assert web.get("/v1/me").status_code == 200
     path.write_text((two_accounts() + CONFIG).replace('zapier = "env:ZAPIER_KEY"\n', ""))
     assert web.get("/v1/me").status_code == 401
@@ -533,7 +533,7 @@ def test_recalls_are_found_by_telephone_campaign_source_and_times(web):
     assert found(telephone="+57 300 999 8877") == [three]
     assert found(telephone="5678") == found(telephone="0051 912345678") == [two]
     assert found(campaign_id="20") == [one]
-    assert found(source=web.desk.recalls.get(one).source) == [three, two, one]
+    assert found(source=web.services.recalls.records.get(one).source) == [three, two, one]
     assert found(source="api:other") == []
     assert found(recall_from=later) == [three]
     assert found(recall_until=later) == [two, one]
@@ -732,7 +732,7 @@ def test_what_a_key_does_is_in_the_audit_log_and_what_it_fails_at_is_not(web):
     recall = web.asked_id()
     assert web.post(f"/v1/recalls/{recall}/retry").status_code == 409
     web.post(f"/v1/recalls/{recall}/cancel")
-    done = [(entry.who, entry.what, *entry.about) for entry in reversed(web.desk.audit.page()[0])]
+    done = [(entry.who, entry.what, *entry.about) for entry in reversed(web.services.audit.page()[0])]
     assert done == [
         ("api:zapier", "pause", "bogota"),
         ("api:zapier", "resume", "bogota"),
@@ -818,7 +818,7 @@ def test_pages_of_parked_events_hold_each_once_newest_first(web, monkeypatch):
 def test_parked_events_of_one_millisecond_are_neither_missed_nor_given_twice(web, store):
     for n in range(5):
         web.send_form(form("bogota", n=n))
-    key = web.desk.store.key("parked")
+    key = web.services.store.key("parked")
     for parked in store.zrange(key, 0, -1):
         store.zadd(key, {parked: 1_700_000_000_000})
     found, cursor = [], None
@@ -847,7 +847,7 @@ def test_a_limited_key_sees_only_parked_events_of_its_accounts(web):
 def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
     watch = watch_config(path, ENVIRON, every_seconds=0)
-    web = Web(Desk(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
+    web = Web(Services(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
     web.send_form(form("bogota"))
     web.send_form(form("lima"))
     assert web.post("/v1/parked/remap").json == {
@@ -887,7 +887,7 @@ def lonely(tmp_path, start_valkey):
     server = start_valkey()
     path = write_config(tmp_path, two_accounts() + CONFIG)
     store = Store(connect(server.url, timeout_seconds=1.2, connect_seconds=0.4))
-    web = Web(Desk(watch_config(path, ENVIRON), store, WakeUpPublisher.silent()))
+    web = Web(Services(watch_config(path, ENVIRON), store, WakeUpPublisher.silent()))
     recall = web.asked_id()
     return web, server, recall
 

@@ -8,6 +8,7 @@ import pytest
 
 from integration.domain.errors import UnknownError
 from integration.domain.rejection import Refused
+from integration.services.parked import ParkedFilter
 from integration.store import delivery_log
 from integration.store.client import Store, connect
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
@@ -20,7 +21,7 @@ def web(tmp_path, store):
 
 
 def listed(web, **which):
-    return web.desk.arrivals.page(web.desk.config.sources, **which).items
+    return web.services.delivery_log.page(web.services.config.sources, **which).items
 
 
 def refused(source="hubspot", status=401, **more):
@@ -54,9 +55,9 @@ HOUR_MS = 3600 * 1000
 
 @pytest.mark.parametrize("off_ms", [-2 * HOUR_MS, HOUR_MS, None], ids=["short", "long", "for ever"])
 def test_a_list_lives_on_from_its_latest_delivery(web, off_ms):
-    client, key = web.desk.store.client, "{ringback}:arrivals:forms"
+    client, key = web.services.store.client, "{ringback}:arrivals:forms"
     web.post("forms", {"customer": "c1", "phone": "3001112233", "at": AT})
-    whole = web.desk.keeping("forms").listed_days * 24 * HOUR_MS
+    whole = web.services.admission.keeping("forms").listed_days * 24 * HOUR_MS
     assert whole - 60_000 < client.pttl(key) <= whole
     client.persist(key) if off_ms is None else client.pexpire(key, whole + off_ms)
     web.post("forms", {"customer": "c2", "phone": "3001112233", "at": AT})
@@ -78,7 +79,7 @@ def test_an_ignored_delivery_is_listed_under_the_id_that_its_sender_was_told(web
 
 
 def test_a_request_by_the_api_is_no_delivery(web):
-    account = web.desk.config.accounts["bogota"]
+    account = web.services.config.accounts["bogota"]
     from integration.mapping.planner import request_from_fields
 
     request = request_from_fields(
@@ -90,19 +91,21 @@ def test_a_request_by_the_api_is_no_delivery(web):
         now=datetime.now(UTC),
         source="api:zapier",
     )
-    web.desk.admit_one(request, expired=None, key="", fingerprint="")
-    assert web.desk.store.client.keys("*arrivals*") == []
+    web.services.admission.admit_one(request, expired=None, key="", fingerprint="")
+    assert web.services.store.client.keys("*arrivals*") == []
 
 
 def test_what_was_refused_stands_in_the_list_at_its_time(web):
     web.post("hubspot", [hubspot_event(1, AT)])
-    web.desk.arrivals.refuse([refused(findings=(("stale", {"seconds": "400"}),), proved=True)], days=7)
+    web.services.delivery_log.refuse(
+        [refused(findings=(("stale", {"seconds": "400"}),), proved=True)], days=7
+    )
     web.post("forms", {"customer": "c", "phone": "3001112233", "at": AT})
     assert [one.delivery is None for one in listed(web)] == [False, True, False]
     told = listed(web, result="refused")[0]
     assert told.refused.findings == (("stale", {"seconds": "400"}),)
-    assert web.desk.arrivals.refusal(told.place).refused == told.refused
-    assert web.desk.store.client.ttl("{ringback}:refused:hubspot") > 6 * 24 * 3600
+    assert web.services.delivery_log.refusal(told.place).refused == told.refused
+    assert web.services.store.client.ttl("{ringback}:refused:hubspot") > 6 * 24 * 3600
 
 
 @pytest.mark.parametrize(
@@ -110,16 +113,16 @@ def test_what_was_refused_stands_in_the_list_at_its_time(web):
 )
 def test_a_place_where_nothing_was_refused_is_unknown(web, place):
     with pytest.raises(UnknownError):
-        web.desk.arrivals.refusal(place)
+        web.services.delivery_log.refusal(place)
 
 
 def test_pages_give_every_line_once_in_order(web):
     for number in range(7):
         web.post(("hubspot", "forms")[number % 2], _one(number))
-        web.desk.arrivals.refuse([refused(("forms", "hubspot")[number % 2])], days=1)
+        web.services.delivery_log.refuse([refused(("forms", "hubspot")[number % 2])], days=1)
     seen, cursor = [], None
     while True:
-        page = web.desk.arrivals.page(web.desk.config.sources, limit=3, cursor=cursor)
+        page = web.services.delivery_log.page(web.services.config.sources, limit=3, cursor=cursor)
         seen += page.items
         cursor = page.next
         if cursor is None:
@@ -135,7 +138,7 @@ def _one(number):
 
 
 def test_lines_of_the_same_moment_in_two_lists_are_given_once(web):
-    client = web.desk.store.client
+    client = web.services.store.client
     for source in ("forms", "hubspot", "salesforce"):
         for number in range(3):
             client.xadd(
@@ -145,7 +148,7 @@ def test_lines_of_the_same_moment_in_two_lists_are_given_once(web):
             )
     seen, cursor = [], None
     for _ in range(9):
-        page = web.desk.arrivals.page(web.desk.config.sources, limit=1, cursor=cursor)
+        page = web.services.delivery_log.page(web.services.config.sources, limit=1, cursor=cursor)
         seen += [one.delivery for one in page.items]
         cursor = page.next
     assert cursor is None
@@ -156,10 +159,10 @@ def test_a_filter_that_fits_nothing_stops_after_a_bounded_look(web, monkeypatch)
     monkeypatch.setattr(delivery_log, "MOST_LOOKED_AT", 3)
     for number in range(6):
         web.post("hubspot", [hubspot_event(number, AT)])
-    page = web.desk.arrivals.page(["hubspot"], result="parked")
+    page = web.services.delivery_log.page(["hubspot"], result="parked")
     assert page.items == ()
     assert page.looked_back_to is not None
-    rest = web.desk.arrivals.page(["hubspot"], result="parked", cursor=page.next)
+    rest = web.services.delivery_log.page(["hubspot"], result="parked", cursor=page.next)
     assert rest.next is None
 
 
@@ -172,21 +175,21 @@ def test_until_leaves_out_what_came_later(web):
 def test_old_lines_go_and_the_newest_are_kept_in_bounds(web):
     web.post("hubspot", [hubspot_event(1, AT)])
     for _ in range(delivery_log.REFUSED_KEPT + 300):
-        web.desk.arrivals.refuse([refused()], days=1)
-    assert web.desk.store.client.xlen("{ringback}:refused:hubspot") <= delivery_log.REFUSED_KEPT + 100
-    web.desk.arrivals.trim(["hubspot"], before=datetime.now(UTC) + timedelta(minutes=1))
-    assert web.desk.store.client.xlen("{ringback}:refused:hubspot") < 200
+        web.services.delivery_log.refuse([refused()], days=1)
+    assert web.services.store.client.xlen("{ringback}:refused:hubspot") <= delivery_log.REFUSED_KEPT + 100
+    web.services.delivery_log.trim(["hubspot"], before=datetime.now(UTC) + timedelta(minutes=1))
+    assert web.services.store.client.xlen("{ringback}:refused:hubspot") < 200
 
 
 def test_a_kept_delivery_tells_what_became_of_each_event(web):
     events = [hubspot_event(1, AT), hubspot_event(2, "x", name="email"), hubspot_event(3, "soon")]
     told = web.post("hubspot", events).json
-    kept = web.desk.arrivals.delivery(told["delivery"])
+    kept = web.services.delivery_log.delivery(told["delivery"])
     assert kept.body == as_bytes(events)
     recall, ignored, parked = kept.became
     assert (recall, ignored) == (told["recalls"][0], "ignored")
-    assert parked == parked_events(web.desk)[0]["id"]
-    assert [one.id for one in web.desk.arrivals.kept_of("hubspot", limit=5)] == [kept.id]
+    assert parked == parked_events(web.services)[0]["id"]
+    assert [one.id for one in web.services.delivery_log.kept_of("hubspot", limit=5)] == [kept.id]
 
 
 def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, store):
@@ -197,15 +200,15 @@ def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, s
     mended = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}").replace(
         "event.phone !=", "event.telephone !="
     )
-    desk = make_desk(tmp_path, store, two_accounts() + mended)
-    remapped = desk.remap(source=None, route=None, now=datetime.now(UTC))
-    assert desk.arrivals.delivery(told["delivery"]).became == remapped.recalls
+    services = make_desk(tmp_path, store, two_accounts() + mended)
+    remapped = services.parked.remap(ParkedFilter(source=None, route=None), datetime.now(UTC))
+    assert services.delivery_log.delivery(told["delivery"]).became == remapped.recalls
     assert len(remapped.recalls) == 1
 
 
 def test_a_delivery_that_is_not_kept_is_unknown(web):
     with pytest.raises(UnknownError):
-        web.desk.arrivals.delivery("dl_0000000000000000")
+        web.services.delivery_log.delivery("dl_0000000000000000")
 
 
 def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_path, start_valkey):

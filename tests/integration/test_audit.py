@@ -55,21 +55,21 @@ def test_a_filter_that_finds_little_goes_on_where_it_stopped(audit, monkeypatch)
 
 
 def test_entries_are_purged_with_the_recalls(tmp_path, store):
-    desk = make_desk(tmp_path, store)
+    services = make_desk(tmp_path, store)
     store.xadd("{ringback}:audit", {"who": "x", "what": "y", "about": "", "address": ""}, id="1000-0")
-    desk.audit.note("ana", "retry")
-    assert desk.purge(datetime.now(UTC)) == 1
-    assert [entry.who for entry in desk.audit.page()[0]] == ["ana"]
-    assert desk.purge(datetime.now(UTC) + timedelta(days=31)) == 1
+    services.audit.note("ana", "retry")
+    assert services.purge(datetime.now(UTC)) == 1
+    assert [entry.who for entry in services.audit.page()[0]] == ["ana"]
+    assert services.purge(datetime.now(UTC) + timedelta(days=31)) == 1
 
 
 def test_a_full_store_still_takes_a_note_and_a_sign_in(tmp_path, start_valkey):
     server = start_valkey("--maxmemory-policy", "noeviction", "--maxmemory", "20mb")
     with server.client() as client:
-        desk = make_desk(tmp_path, client)
-        desk.audit.note("ana", "before")
+        services = make_desk(tmp_path, client)
+        services.audit.note("ana", "before")
         client.config_set("maxmemory", 1)
-        desk.audit.note("ana", "while full")
-        token = desk.sessions.open(name="ana", role="", mark="m", idle=timedelta(minutes=1))
-        assert desk.sessions.read(token).name == "ana"
-        assert [entry.what for entry in desk.audit.page()[0]] == ["while full", "before"]
+        services.audit.note("ana", "while full")
+        token = services.sessions.open(name="ana", role="", mark="m", idle=timedelta(minutes=1))
+        assert services.sessions.read(token).name == "ana"
+        assert [entry.what for entry in services.audit.page()[0]] == ["while full", "before"]

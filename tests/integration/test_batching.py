@@ -198,23 +198,25 @@ def runs_of_the_script(client):
     return client.info("commandstats")["cmdstat_evalsha"]["calls"]
 
 
-def admit(desk, number):
+def admit(services, number):
     """Acts that admit so many deliveries of one event each."""
-    taken = [form_delivery(desk, f"C{place}", message_id=f"m{place}") for place in range(number)]
-    return [lambda one=one: desk.admit(*one) for one in taken]
+    taken = [form_delivery(services, f"C{place}", message_id=f"m{place}") for place in range(number)]
+    return [lambda one=one: services.admission.admit(*one) for one in taken]
 
 
 @pytest.fixture
-def desk(tmp_path, store):
-    desk = make_desk(tmp_path, store)
-    desk.bind()
-    return desk
+def services(tmp_path, store):
+    services = make_desk(tmp_path, store)
+    services.binding.bind()
+    return services
 
 
-def test_small_deliveries_of_the_same_moment_share_a_run_of_the_script(desk, store, held):
-    held.freely(lambda: desk.admit(*form_delivery(desk, "the one by which the script is loaded")))
+def test_small_deliveries_of_the_same_moment_share_a_run_of_the_script(services, store, held):
+    held.freely(
+        lambda: services.admission.admit(*form_delivery(services, "the one by which the script is loaded"))
+    )
     before = runs_of_the_script(store)
-    admitted = held.behind_one(desk.store, admit(desk, 20))
+    admitted = held.behind_one(services.store, admit(services, 20))
     assert runs_of_the_script(store) == before + 2
     ids = [one.answer.recalls[0] for one in admitted]
     assert len({each[:11] for each in ids}) == 20, "each has a number of its own"
@@ -224,18 +226,18 @@ def test_small_deliveries_of_the_same_moment_share_a_run_of_the_script(desk, sto
     assert store.zcard("{ringback}:in:queued") == 21
 
 
-def test_the_same_delivery_twice_at_the_same_moment_is_one(desk, held):
-    one = admit(desk, 1)[0]
-    told = held.behind_one(desk.store, [one, one])
+def test_the_same_delivery_twice_at_the_same_moment_is_one(services, held):
+    one = admit(services, 1)[0]
+    told = held.behind_one(services.store, [one, one])
     assert told[0].answer == told[1].answer
     assert sorted(each.again for each in told) == [False, True]
 
 
-def test_a_fault_of_one_harms_none_in_its_run(desk, store, held):
-    delivery, outcomes, body = form_delivery(desk, "C9")
-    _, raw, headers = admission_args(delivery, outcomes, desk.keeping("forms"), body)
-    bad = lambda: desk.store.call("admit", b"{ no JSON", raw, headers)  # noqa: E731
-    told = held.behind_one(desk.store, [*admit(desk, 2), bad, admit(desk, 3)[2]])
+def test_a_fault_of_one_harms_none_in_its_run(services, store, held):
+    delivery, outcomes, body = form_delivery(services, "C9")
+    _, raw, headers = admission_args(delivery, outcomes, services.admission.keeping("forms"), body)
+    bad = lambda: services.store.call("admit", b"{ no JSON", raw, headers)  # noqa: E731
+    told = held.behind_one(services.store, [*admit(services, 2), bad, admit(services, 3)[2]])
     assert isinstance(told[2], redis.ResponseError)
     assert [len(told[place].answer.recalls) for place in (0, 1, 3)] == [1, 1, 1]
     assert store.zcard("{ringback}:in:queued") == 3
@@ -243,14 +245,14 @@ def test_a_fault_of_one_harms_none_in_its_run(desk, store, held):
 
 def test_what_a_full_store_refuses_is_refused_to_each_of_a_run(tmp_path, start_valkey, held):
     with start_valkey().client() as client:
-        desk = make_desk(tmp_path, client)
-        held.freely(desk.bind)
+        services = make_desk(tmp_path, client)
+        held.freely(services.binding.bind)
         client.config_set("maxmemory", "1")
-        told = held.behind_one(desk.store, admit(desk, 3))
+        told = held.behind_one(services.store, admit(services, 3))
         assert all(isinstance(one, StoreAwayError) for one in told)
         assert client.keys("*recall*") == []
         client.config_set("maxmemory", "0")
-        assert all(act().answer.recalls for act in admit(desk, 3))
+        assert all(act().answer.recalls for act in admit(services, 3))
 
 
 def call_of(command, size=1):

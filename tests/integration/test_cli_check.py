@@ -24,10 +24,10 @@ def sandbox():
 
 
 @pytest.fixture
-def desk(tmp_path, store, sandbox):
-    desk = make_desk(tmp_path, store, two_accounts(sandbox.url) + SOURCES_AND_ROUTES)
-    desk.bind()
-    return desk
+def services(tmp_path, store, sandbox):
+    services = make_desk(tmp_path, store, two_accounts(sandbox.url) + SOURCES_AND_ROUTES)
+    services.binding.bind()
+    return services
 
 
 @pytest.fixture
@@ -177,26 +177,26 @@ def test_nobody_is_called_with_a_faulty_configuration(run, sandbox, tmp_path):
 # --- the lane ----------------------------------------------------------------------------------
 
 
-def state(desk, name="bogota"):
-    return desk.account(name).state
+def state(services, name="bogota"):
+    return services.accounts.get(name).state
 
 
-def claim(desk, name="bogota"):
+def claim(services, name="bogota"):
     """Begin a push, as a worker does; gives what ends it."""
-    lane, account = desk.lanes.bound()[name], desk.config.accounts[name]
+    lane, account = services.queues.bound()[name], services.config.accounts[name]
     terms = terms_of(account, utc_now())
-    claimed = desk.lanes.acquire(lane, secrets.token_hex(8), terms).claim
+    claimed = services.queues.acquire(lane, secrets.token_hex(8), terms).claim
     assert isinstance(claimed, Claim)
 
     def finish(**outcome):
         told = Outcome(kind="ended", state="accepted", passed=True, **outcome)
-        desk.lanes.finish(lane, claimed, 1, told, more=False, terms=terms)
+        services.queues.finish(lane, claimed, 1, told, more=False, terms=terms)
 
     return finish
 
 
 @pytest.fixture
-def queued(desk, tmp_path, store):
+def queued(services, tmp_path, store):
     from integration.domain.delivery import Delivery, Event
     from integration.mapping.planner import plan_delivery
 
@@ -205,25 +205,25 @@ def queued(desk, tmp_path, store):
         id="dl_1", source="forms", method="POST", url="", headers={}, body=b"{}", received_at=now
     )
     event = Event(data={"customer": "1", "phone": "3001112233", "at": "2030-01-01T10:00:00"}, dedup_key="1")
-    desk.admit(delivery, plan_delivery(desk.book, delivery, [event], now), b"{}")
+    services.admission.admit(delivery, plan_delivery(services.routes, delivery, [event], now), b"{}")
 
 
-def test_a_lane_with_a_call_under_way_is_left_alone(desk, queued, run, sandbox):
-    claim(desk)
+def test_a_lane_with_a_call_under_way_is_left_alone(services, queued, run, sandbox):
+    claim(services)
     report = run.json("check", "--online", status=1)
     assert "a call is under way on this token" in report["online"][0]["told"]
     assert report["online"][1]["good"] is True
     assert len(sandbox.calls()) == 1
-    assert state(desk) == "busy"
+    assert state(services) == "busy"
 
 
-def test_a_store_that_no_worker_has_seen_needs_no_holding(desk, store):
+def test_a_store_that_no_worker_has_seen_needs_no_holding(services, store):
     store.flushall()
-    assert [asked.good for asked in ask_lanes(desk.config, desk.store)] == [True, True]
+    assert [asked.good for asked in ask_lanes(services.config, services.store)] == [True, True]
     assert store.keys() == []
 
 
-def test_a_check_of_another_configuration_changes_no_lane(desk, queued, run, tmp_path, store):
+def test_a_check_of_another_configuration_changes_no_lane(services, queued, run, tmp_path, store):
     other = tmp_path / "other.toml"
     other.write_text((tmp_path / "ringback.toml").read_text().replace("accounts.lima]", "accounts.quito]"))
     other.write_text(other.read_text().replace('"lima"', '"quito"'))

@@ -20,17 +20,17 @@ PHONE = "3001112233"
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store)
 
 
 @pytest.fixture
-def run(desk, tmp_path, store):
+def run(services, tmp_path, store):
     return Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)})
 
 
 @pytest.fixture
-def admit(desk):
+def admit(services):
     def admit(customer="1", *, account="bogota", expired=None):
         now = datetime.now(UTC)
         date = now + timedelta(hours=2)
@@ -45,21 +45,21 @@ def admit(desk):
             source="forms",
             route="form",
         )
-        admitted = desk.admit_one(request, expired=expired, key="", fingerprint="")
+        admitted = services.admission.admit_one(request, expired=expired, key="", fingerprint="")
         return admitted.answer.recalls[0]
 
     return admit
 
 
 @pytest.fixture
-def push(desk):
+def push(services):
     """Push the next recall of an account, as a worker would, with wolkvox's answer as given."""
 
     def push(account="bogota", **outcome):
-        desk.bind()
-        lane = desk.lanes.bound()[account]
-        terms = terms_of(desk.config.accounts[account], datetime.now(UTC))
-        claim = desk.lanes.acquire(lane, "nonce", terms).claim
+        services.binding.bind()
+        lane = services.queues.bound()[account]
+        terms = terms_of(services.config.accounts[account], datetime.now(UTC))
+        claim = services.queues.acquire(lane, "nonce", terms).claim
         assert isinstance(claim, Claim)
         attempt = Attempt(
             started_at=datetime.now(UTC),
@@ -70,8 +70,8 @@ def push(desk):
             outcome="refused",
         )
         told = Outcome(kind="ended", attempt=attempt_line(attempt), **outcome)
-        a_second_later = desk.store.now_ms() + 1000
-        lanes = Lanes(Store(desk.store.client, clock=lambda: a_second_later))
+        a_second_later = services.store.now_ms() + 1000
+        lanes = Lanes(Store(services.store.client, clock=lambda: a_second_later))
         lanes.finish(lane, claim, 1, told, more=False, terms=terms)
         return claim.recall_id
 
@@ -284,7 +284,7 @@ def test_what_wolkvox_has_cannot_be_cancelled(run, dead):
 
 
 @pytest.fixture
-def park(desk):
+def park(services):
     def park(**fields):
         now = datetime.now(UTC)
         delivery = Delivery(
@@ -297,7 +297,7 @@ def park(desk):
             received_at=now,
         )
         event = Event(data=fields, dedup_key=fields["customer"])
-        desk.admit(delivery, plan_delivery(desk.book, delivery, [event], now), b"{}")
+        services.admission.admit(delivery, plan_delivery(services.routes, delivery, [event], now), b"{}")
 
     return park
 
@@ -378,7 +378,7 @@ def test_a_pause_for_some_minutes_says_until_when(run):
     assert run("pause", "bogota", "--minutes", "0").exit_code == 2
 
 
-def test_what_is_done_on_the_command_line_is_in_the_audit_log(run, admit, desk):
+def test_what_is_done_on_the_command_line_is_in_the_audit_log(run, admit, services):
     admit()
     recall = run.json("recalls")["items"][0]["id"]
     run("pause", "bogota")
@@ -386,7 +386,7 @@ def test_what_is_done_on_the_command_line_is_in_the_audit_log(run, admit, desk):
     run("retry", recall)
     run("cancel", recall)
     run("remap")
-    done = [(entry.who, entry.what, *entry.about) for entry in reversed(desk.audit.page()[0])]
+    done = [(entry.who, entry.what, *entry.about) for entry in reversed(services.audit.page()[0])]
     assert {who for who, *_ in done} == {"command line"}
     assert [tuple(what) for _, *what in done] == [
         ("pause", "bogota"), ("resume", "bogota"), ("cancel", recall), ("remap", "every-source"),

@@ -25,7 +25,7 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store)
 
 
@@ -43,7 +43,7 @@ def with_view(monkeypatch):
 
 def raising(error, least="viewer"):
     @roles.role(least)
-    def attempt(desk):
+    def attempt(services):
         raise error
 
     return attempt
@@ -54,8 +54,8 @@ ADDRESSES = ["/", "/recalls", "/jobs", "/calendar", "/accounts", "/deliveries", 
 
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_every_page_is_drawn_whole_for_a_browser_and_in_part_for_htmx(desk, address, language):
-    pages = Pages(desk, "admin", language=language)
+def test_every_page_is_drawn_whole_for_a_browser_and_in_part_for_htmx(services, address, language):
+    pages = Pages(services, "admin", language=language)
     whole = pages.get(address)
     assert whole.status_code == 200
     assert f'<html lang="{language}"' in whole.text
@@ -66,16 +66,16 @@ def test_every_page_is_drawn_whole_for_a_browser_and_in_part_for_htmx(desk, addr
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_no_page_needs_what_its_policy_forbids(desk, address):
-    answer = Pages(desk, "admin").get(address)
+def test_no_page_needs_what_its_policy_forbids(services, address):
+    answer = Pages(services, "admin").get(address)
     assert answer.headers["Content-Security-Policy"] == CONTENT_POLICY
     assert not re.search(r"<script(?![^>]*\ssrc=)", answer.text)
     assert not re.search(r"\sstyle=|\son[a-z]+=|javascript:|<style|hx-on|hx-vals=.js:", answer.text)
     assert not re.search(r'(?:src|href)="(?:https?:)?//', answer.text)
 
 
-def test_a_page_is_not_kept_and_a_file_of_the_package_is(desk):
-    pages = Pages(desk)
+def test_a_page_is_not_kept_and_a_file_of_the_package_is(services):
+    pages = Pages(services)
     page = pages.get("/")
     assert page.headers["Cache-Control"] == "no-store"
     for address in re.findall(r'(?:src|href)="(/static/[^"#]+)"', page.text):
@@ -84,21 +84,21 @@ def test_a_page_is_not_kept_and_a_file_of_the_package_is(desk):
         assert "Set-Cookie" not in file.headers
 
 
-def test_a_view_without_a_mark_does_not_start(desk, with_view):
+def test_a_view_without_a_mark_does_not_start(services, with_view):
     with_view(lambda _: "everybody")
     with pytest.raises(TypeError, match="says not who may see it"):
-        Pages(desk)
+        Pages(services)
 
 
-def test_no_page_is_shown_in_a_frame_of_others(desk):
-    headers = Pages(desk, "viewer").get("/").headers
+def test_no_page_is_shown_in_a_frame_of_others(services):
+    headers = Pages(services, "viewer").get("/").headers
     assert headers["X-Frame-Options"] == "DENY"
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
-def test_a_role_that_is_not_enough_is_told_which_would_be(desk, with_view):
+def test_a_role_that_is_not_enough_is_told_which_would_be(services, with_view):
     with_view(raising(AssertionError, least="admin"))
-    answer = Pages(desk, "operator").get("/try")
+    answer = Pages(services, "operator").get("/try")
     assert answer.status_code == 403
     assert "It takes the role admin." in answer.text
 
@@ -111,9 +111,9 @@ def test_a_role_that_is_not_enough_is_told_which_would_be(desk, with_view):
         (StoreAwayError("x"), 503, "The store is away"),
     ],
 )
-def test_what_a_view_raises_becomes_a_page_that_says_what_to_do(desk, with_view, error, status, words):
+def test_what_a_view_raises_becomes_a_page_that_says_what_to_do(services, with_view, error, status, words):
     with_view(raising(error))
-    pages = Pages(desk)
+    pages = Pages(services)
     whole, part = pages.get("/try"), pages.get("/try", headers={"HX-Request": "true"})
     assert (whole.status_code, part.status_code) == (status, status)
     assert words in whole.text
@@ -122,32 +122,32 @@ def test_what_a_view_raises_becomes_a_page_that_says_what_to_do(desk, with_view,
     assert part.text.startswith('<div id="said">')
 
 
-def test_an_error_of_our_own_shows_no_trace(desk, with_view):
+def test_an_error_of_our_own_shows_no_trace(services, with_view):
     with_view(raising(RuntimeError("3001112233")))
-    answer = Pages(desk).get("/try")
+    answer = Pages(services).get("/try")
     assert answer.status_code == 500
     assert "3001112233" not in answer.text
     assert "Traceback" not in answer.text
 
 
-def test_an_unknown_address_is_a_page_for_a_browser_and_a_problem_for_a_program(desk):
-    pages = Pages(desk)
+def test_an_unknown_address_is_a_page_for_a_browser_and_a_problem_for_a_program(services):
+    pages = Pages(services)
     assert "There is no page at this address." in pages.get("/nothing", headers=HTML).text
     assert pages.get("/nothing", headers={"Accept": "*/*"}).content_type == "application/problem+json"
     for address in ("/v1/nothing", "/hooks/nothing/a/b"):
         assert pages.get(address, headers=HTML).content_type == "application/problem+json"
 
 
-def test_a_form_that_is_not_ours_does_nothing(desk, with_view):
+def test_a_form_that_is_not_ours_does_nothing(services, with_view):
     done = []
 
     @roles.signed_in
-    def attempt(desk):
+    def attempt(services):
         done.append(1)
         return "done"
 
     with_view(attempt, "POST")
-    pages = Pages(desk)
+    pages = Pages(services)
     assert pages.client.post("/try").status_code == 400
     assert pages.client.post("/try", headers={"X-CSRFToken": "made up"}).status_code == 400
     assert not done
@@ -156,13 +156,13 @@ def test_a_form_that_is_not_ours_does_nothing(desk, with_view):
 
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize(("spare", "status"), [(100, 200), (-1, 413)])
-def test_a_form_is_read_up_to_a_mebibyte(desk, with_view, announced, spare, status):
+def test_a_form_is_read_up_to_a_mebibyte(services, with_view, announced, spare, status):
     @roles.signed_in
-    def attempt(desk):
+    def attempt(services):
         return str(len(request.form["text"]))
 
     with_view(attempt, "POST")
-    pages = Pages(desk)
+    pages = Pages(services)
     proof = re.search(r'"X-CSRFToken": "([^"]+)"', pages.get("/").text)[1]
     body = b"text=".ljust(MAX_BODY_BYTES - spare, b"x")
     length = {"CONTENT_LENGTH": str(len(body))} if announced else {"wsgi.input_terminated": True}
@@ -176,8 +176,8 @@ def test_a_form_is_read_up_to_a_mebibyte(desk, with_view, announced, spare, stat
     assert answer.status_code == status
 
 
-def test_programs_need_no_proof_and_get_no_cookie(desk):
-    client = Client(compose(desk, NoRates()))
+def test_programs_need_no_proof_and_get_no_cookie(services):
+    client = Client(compose(services, NoRates()))
     for address in ("/v1/recalls", "/hooks/forms"):
         answer = client.post(address, json={})
         assert answer.status_code == 401
@@ -185,8 +185,8 @@ def test_programs_need_no_proof_and_get_no_cookie(desk):
     assert "Set-Cookie" not in client.get("/healthz").headers
 
 
-def test_a_request_of_a_program_opens_no_session(desk):
-    app = compose(desk, NoRates())
+def test_a_request_of_a_program_opens_no_session(services):
+    app = compose(services, NoRates())
     read = []
     app.dashboard.session_interface = StoredKeySessions(lambda: read.append(1) or b"key")
     client = Client(app)
@@ -200,24 +200,24 @@ def test_a_request_of_a_program_opens_no_session(desk):
 def test_without_a_store_a_page_says_so(tmp_path, start_valkey):
     server = start_valkey()
     with server.client() as client:
-        desk = make_desk(tmp_path, client)
+        services = make_desk(tmp_path, client)
     server.kill()
-    answer = Pages(desk).get("/accounts")
+    answer = Pages(services).get("/accounts")
     assert answer.status_code == 503
     assert "The store is away" in answer.text
     assert answer.headers["Retry-After"]
 
 
-def test_the_key_of_the_cookie_is_the_stores_and_is_read_anew(desk, store):
-    first, second = Pages(desk), Pages(desk)
+def test_the_key_of_the_cookie_is_the_stores_and_is_read_anew(services, store):
+    first, second = Pages(services), Pages(services)
     cookie = first.get("/").headers["Set-Cookie"]
     second.client.set_cookie("ringback", re.match(r"ringback=([^;]+)", cookie)[1])
     assert "Set-Cookie" not in second.get("/").headers
     assert len(bytes.fromhex(store.hget("{ringback}:meta", "cookie_key"))) == 32
 
 
-def test_nobody_sees_a_page_before_there_is_a_user(desk):
-    client = Client(compose(desk, NoRates()))
+def test_nobody_sees_a_page_before_there_is_a_user(services):
+    client = Client(compose(services, NoRates()))
     for address in ADDRESSES:
         answer = client.get(address)
         assert "ringback user" in answer.text
@@ -225,18 +225,18 @@ def test_nobody_sees_a_page_before_there_is_a_user(desk):
         assert "<nav" not in answer.text
 
 
-def test_hostile_words_are_shown_as_text(desk, with_view):
+def test_hostile_words_are_shown_as_text(services, with_view):
     from integration.dashboard.responses import page, say
 
     nasty = "<script>alert(1)</script>\"'\u202e\x00" + "A" * 10_000
 
     @roles.signed_in
-    def attempt(desk):
+    def attempt(services):
         say(nasty)
         return page("failure.html", title=nasty, words=nasty, hint=nasty)
 
     with_view(attempt)
-    text = Pages(desk).get("/try").text
+    text = Pages(services).get("/try").text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
 
@@ -258,8 +258,8 @@ def test_a_plot_is_broken_where_nothing_is_known():
 # --- three applications -----------------------------------------------------------------------
 
 
-def test_each_application_has_its_own_addresses_and_no_others(desk):
-    web = compose(desk, NoRates())
+def test_each_application_has_its_own_addresses_and_no_others(services):
+    web = compose(services, NoRates())
     hooks = {str(rule) for rule in web.receiver.url_map.iter_rules()}
     assert hooks == {"/hooks/<source>", "/hooks/<source>/<url_key>", "/healthz", "/readyz"}
     api = {str(rule) for rule in web.api.url_map.iter_rules()} - {"/healthz", "/readyz", "/openapi.json"}
@@ -277,13 +277,13 @@ def test_each_application_has_its_own_addresses_and_no_others(desk):
         ("/", "dashboard"), ("/metrics", "dashboard"), ("/hooksandmore", "dashboard"), ("", "dashboard"),
     ],
 )  # fmt: skip
-def test_the_first_part_of_a_path_chooses_the_application(desk, path, name):
-    web = compose(desk, NoRates())
+def test_the_first_part_of_a_path_chooses_the_application(services, path, name):
+    web = compose(services, NoRates())
     assert web.application_for(path) is getattr(web, name)
 
 
-def test_receiver_and_api_have_no_sessions_and_know_nothing_of_pages(desk):
-    web = compose(desk, NoRates())
+def test_receiver_and_api_have_no_sessions_and_know_nothing_of_pages(services):
+    web = compose(services, NoRates())
     for app in (web.receiver, web.api):
         assert "csrf" not in app.extensions
         assert "babel" not in app.extensions

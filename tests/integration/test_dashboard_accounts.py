@@ -17,10 +17,10 @@ from integration.dashboard.presenting.account_cache import (
     Standings,
 )
 from integration.dashboard.presenting.account_overview import Quota, needs_a_look, overview
+from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import RecallRequest
 from integration.local.sandbox import Sandbox
-from integration.services.desk import AccountView
 from integration.store.token_queue import Claim, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
@@ -36,14 +36,14 @@ def sandbox():
 
 
 @pytest.fixture
-def desk(tmp_path, store, sandbox):
+def services(tmp_path, store, sandbox):
     text = two_accounts(sandbox.url, "daily_limit = 10\nserver_limit_seconds = 1") + SOURCES_AND_ROUTES
-    desk = make_desk(tmp_path, store, text)
-    desk.bind()
-    return desk
+    services = make_desk(tmp_path, store, text)
+    services.binding.bind()
+    return services
 
 
-def ask(desk, account="bogota", customer="80123456", due=timedelta(hours=3)):
+def ask(services, account="bogota", customer="80123456", due=timedelta(hours=3)):
     now = datetime.now(UTC)
     request = RecallRequest(
         account=account,
@@ -55,20 +55,20 @@ def ask(desk, account="bogota", customer="80123456", due=timedelta(hours=3)):
         version=now,
         source="api:zapier",
     )
-    return desk.admit_one(request, expired=None, key="", fingerprint="")
+    return services.admission.admit_one(request, expired=None, key="", fingerprint="")
 
 
-def push(desk, outcome, account="bogota"):
-    lane, settings = desk.lanes.bound()[account], desk.config.accounts[account]
+def push(services, outcome, account="bogota"):
+    lane, settings = services.queues.bound()[account], services.config.accounts[account]
     terms = terms_of(settings, datetime.now(UTC))
-    claim = desk.lanes.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms).claim
+    claim = services.queues.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms).claim
     assert isinstance(claim, Claim)
-    desk.lanes.finish(lane, claim, 1, outcome, more=False, terms=terms)
+    services.queues.finish(lane, claim, 1, outcome, more=False, terms=terms)
 
 
-def beat(desk, kind="worker"):
+def beat(services, kind="worker"):
     told = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_doorbell": 0, "by_sweep": 0}
-    desk.processes.beat(f"{kind}:1", {**told, "started": 1000, "doorbells": 0, "sweeps": 0})
+    services.processes.beat(f"{kind}:1", {**told, "started": 1000, "doorbells": 0, "sweeps": 0})
 
 
 def tile(text, title):
@@ -80,28 +80,28 @@ def tile(text, title):
 # --- now ----------------------------------------------------------------------------------------
 
 
-def test_all_quiet_is_said_when_there_is_nothing_to_do(desk):
-    beat(desk)
-    text = Pages(desk).get("/").text
+def test_all_quiet_is_said_when_there_is_nothing_to_do(services):
+    beat(services)
+    text = Pages(services).get("/").text
     assert "All quiet." in text
     assert tile(text, "Oldest waiting") == "– nothing waits"
     assert tile(text, "Lanes held") == "0 all of them may push"
 
 
-def test_it_is_not_quiet_without_a_worker(desk):
-    text = Pages(desk).get("/").text
+def test_it_is_not_quiet_without_a_worker(services):
+    text = Pages(services).get("/").text
     assert "All quiet." not in text
     assert "No worker is seen." in text
 
 
-def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(desk):
-    beat(desk)
+def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services):
+    beat(services)
     for customer in ("1", "2", "3"):
-        ask(desk, customer=customer)
-    push(desk, Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
-    push(desk, Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
-    desk.pause("lima", "a break", datetime.now(UTC) + timedelta(hours=1))
-    text = Pages(desk).get("/").text
+        ask(services, customer=customer)
+    push(services, Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
+    push(services, Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+    services.accounts.pause("lima", "a break", datetime.now(UTC) + timedelta(hours=1))
+    text = Pages(services).get("/").text
     assert "All quiet." not in text
     assert tile(text, "Queued").startswith("2")
     assert tile(text, "Dead") == "1 refused by wolkvox"
@@ -112,42 +112,42 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(desk):
     assert re.search(r"a break.*until.*<time datetime=", rows[1], re.DOTALL)
 
 
-def test_a_stopped_lane_that_is_overdue_has_dates_at_risk(desk):
-    ask(desk, due=timedelta(minutes=-5))
-    desk.pause("bogota", "x")
-    assert tile(Pages(desk).get("/").text, "Dates at risk").startswith("1")
+def test_a_stopped_lane_that_is_overdue_has_dates_at_risk(services):
+    ask(services, due=timedelta(minutes=-5))
+    services.accounts.pause("bogota", "x")
+    assert tile(Pages(services).get("/").text, "Dates at risk").startswith("1")
 
 
-def test_the_calls_of_the_day_are_told_with_their_forecast(desk):
+def test_the_calls_of_the_day_are_told_with_their_forecast(services):
     for customer in "123456789":
-        ask(desk, customer=customer)
-        push(desk, Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
-    text = Pages(desk).get("/").text
+        ask(services, customer=customer)
+        push(services, Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
+    text = Pages(services).get("/").text
     assert tile(text, "Calls of the day").startswith("90% bogota:")
     assert "9 of 10 calls used" in text
 
 
-def test_a_store_that_fills_up_is_seen(desk, store):
-    text = Pages(desk).get("/").text
+def test_a_store_that_fills_up_is_seen(services, store):
+    text = Pages(services).get("/").text
     assert re.search(r"\d+ MiB used, no limit is set", tile(text, "Store"))
     store.config_set("maxmemory", round(store.info("memory")["used_memory"] * 1.1))
     try:
-        full = Pages(desk).get("/").text
+        full = Pages(services).get("/").text
     finally:
         store.config_set("maxmemory", 0)
     assert re.search(r"\d\d% of its memory", tile(full, "Store"))
     assert re.search(r'<div class="tile (warn|bad)">\s*<dt>Store', full)
 
 
-def test_the_plot_is_empty_and_sound_before_anything_was_counted(desk):
-    text = Pages(desk).get("/").text
+def test_the_plot_is_empty_and_sound_before_anything_was_counted(services):
+    text = Pages(services).get("/").text
     assert "Webhooks taken: 0, calls to wolkvox: 0, webhooks refused: 0 in the last hour." in text
 
 
-def test_no_number_of_a_customer_is_on_these_pages(desk):
-    ask(desk)
+def test_no_number_of_a_customer_is_on_these_pages(services):
+    ask(services)
     for address in ("/", "/accounts", "/accounts/bogota"):
-        text = Pages(desk).get(address).text
+        text = Pages(services).get(address).text
         assert "80123456" not in text
         assert "3001112233" not in text
 
@@ -198,9 +198,9 @@ def names(text):
     return re.findall(r'data-name="Account"><a href="/accounts/([^"]+)"', text)
 
 
-def test_those_that_need_a_look_come_first_and_are_found_by_name_and_state(desk):
-    desk.pause("lima", "x")
-    pages = Pages(desk)
+def test_those_that_need_a_look_come_first_and_are_found_by_name_and_state(services):
+    services.accounts.pause("lima", "x")
+    pages = Pages(services)
     assert names(pages.get("/accounts").text) == ["lima", "bogota"]
     assert names(pages.get("/accounts?q=OGO").text) == ["bogota"]
     assert names(pages.get("/accounts?state=paused").text) == ["lima"]
@@ -211,9 +211,9 @@ def test_many_accounts_come_by_pages_whose_filters_stay(tmp_path, store):
     from support import account
 
     text = "".join(account(f"a{number:03}", token=f"token-{number:03}") for number in range(120))
-    desk = make_desk(tmp_path, store, text)
-    desk.bind()
-    pages = Pages(desk)
+    services = make_desk(tmp_path, store, text)
+    services.binding.bind()
+    pages = Pages(services)
     seen, address = [], "/accounts?q=a"
     while address:
         shown = pages.get(address).text
@@ -225,126 +225,126 @@ def test_many_accounts_come_by_pages_whose_filters_stay(tmp_path, store):
 
 
 @pytest.mark.parametrize("start", ["-1", "x", "9" * 30, "٣", ""])
-def test_a_made_up_start_is_the_first_page(desk, start):
-    assert names(Pages(desk).get(f"/accounts?start={start}").text) == ["bogota", "lima"]
+def test_a_made_up_start_is_the_first_page(services, start):
+    assert names(Pages(services).get(f"/accounts?start={start}").text) == ["bogota", "lima"]
 
 
 # --- one account --------------------------------------------------------------------------------
 
 
-def test_an_account_shows_its_rules_by_its_own_clock(desk):
-    text = Pages(desk).get("/accounts/lima").text
+def test_an_account_shows_its_rules_by_its_own_clock(services):
+    text = Pages(services).get("/accounts/lima").text
     assert "America/Lima" in text
     assert "salesforce lead" in text
     assert "TOKEN" not in text
     assert "token-of-lima" not in text
 
 
-def test_an_account_that_there_is_not_says_so(desk):
-    answer = Pages(desk).get("/accounts/medellin")
+def test_an_account_that_there_is_not_says_so(services):
+    answer = Pages(services).get("/accounts/medellin")
     assert answer.status_code == 404
     assert "There is nothing under this name" in answer.text
 
 
 def test_accounts_on_one_token_name_each_other(tmp_path, store):
     text = two_accounts().replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA") + SOURCES_AND_ROUTES
-    desk = make_desk(tmp_path, store, text)
-    desk.bind()
+    services = make_desk(tmp_path, store, text)
+    services.binding.bind()
     assert re.search(
-        r"On the same token.*/accounts/lima", Pages(desk).get("/accounts/bogota").text, re.DOTALL
+        r"On the same token.*/accounts/lima", Pages(services).get("/accounts/bogota").text, re.DOTALL
     )
 
 
-def test_pausing_says_until_when_and_is_written_down(desk):
-    pages = Pages(desk)
+def test_pausing_says_until_when_and_is_written_down(services):
+    pages = Pages(services)
     done = pages.post("/accounts/bogota/pause", {"reason": "  the\ncampaign changes ", "for": "60"})
     assert "Paused until" in done.text
-    view = desk.account("bogota")
+    view = services.accounts.get("bogota")
     assert (view.state, view.reason) == ("paused", "the campaign changes")
     assert timedelta(minutes=58) < view.until - datetime.now(UTC) < timedelta(minutes=62)
-    entry = desk.audit.page()[0][0]
+    entry = services.audit.page()[0][0]
     assert (entry.who, entry.what, entry.about) == ("ana", "pause", ("bogota",))
 
 
-def test_a_pause_ends_at_the_time_given_by_the_accounts_clock(desk):
+def test_a_pause_ends_at_the_time_given_by_the_accounts_clock(services):
     local = (datetime.now(BOGOTA) + timedelta(days=1)).replace(second=0, microsecond=0)
-    Pages(desk).post("/accounts/bogota/pause", {"for": "at", "until": local.strftime("%Y-%m-%dT%H:%M")})
-    assert desk.account("bogota").until == local
+    Pages(services).post("/accounts/bogota/pause", {"for": "at", "until": local.strftime("%Y-%m-%dT%H:%M")})
+    assert services.accounts.get("bogota").until == local
 
 
-def test_a_pause_until_the_morning_ends_at_eight_by_the_accounts_clock(desk):
-    Pages(desk).post("/accounts/bogota/pause", {"for": "morning"})
-    until = desk.account("bogota").until.astimezone(BOGOTA)
+def test_a_pause_until_the_morning_ends_at_eight_by_the_accounts_clock(services):
+    Pages(services).post("/accounts/bogota/pause", {"for": "morning"})
+    until = services.accounts.get("bogota").until.astimezone(BOGOTA)
     assert (until.hour, until.minute) == (8, 0)
     assert timedelta(0) < until - datetime.now(UTC) <= timedelta(days=1)
 
 
-def test_a_pause_without_an_end_waits_for_somebody(desk):
-    assert "Paused. What arrives is queued." in Pages(desk).post("/accounts/bogota/pause").text
-    assert desk.account("bogota").until is None
+def test_a_pause_without_an_end_waits_for_somebody(services):
+    assert "Paused. What arrives is queued." in Pages(services).post("/accounts/bogota/pause").text
+    assert services.accounts.get("bogota").until is None
 
 
 @pytest.mark.parametrize("until", ["", "yesterday", "2020-01-01T10:00", "2200-01-01T10:00"])
-def test_an_end_that_cannot_be_pauses_nothing_and_says_why(desk, until):
-    done = Pages(desk).post("/accounts/bogota/pause", {"for": "at", "until": until})
+def test_an_end_that_cannot_be_pauses_nothing_and_says_why(services, until):
+    done = Pages(services).post("/accounts/bogota/pause", {"for": "at", "until": until})
     assert "Not paused" in done.text
-    assert desk.account("bogota").state == "idle"
-    assert desk.audit.page()[0] == []
+    assert services.accounts.get("bogota").state == "idle"
+    assert services.audit.page()[0] == []
 
 
-def test_resuming_says_what_came_of_it(desk):
-    pages = Pages(desk)
-    desk.pause("bogota", "x")
+def test_resuming_says_what_came_of_it(services):
+    pages = Pages(services)
+    services.accounts.pause("bogota", "x")
     assert "Resumed." in pages.post("/accounts/bogota/resume").text
     assert "nothing changed" in pages.post("/accounts/bogota/resume").text
-    assert [entry.what for entry in desk.audit.page()[0]] == ["resume", "resume"]
+    assert [entry.what for entry in services.audit.page()[0]] == ["resume", "resume"]
 
 
-def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(desk):
-    ask(desk)
-    push(desk, Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
-    done = Pages(desk).post("/accounts/bogota/resume").text
+def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services):
+    ask(services)
+    push(services, Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
+    done = Pages(services).post("/accounts/bogota/resume").text
     assert "Resumed, but it is waiting" in done
-    assert desk.account("bogota").state == "waiting"
+    assert services.accounts.get("bogota").state == "waiting"
 
 
-def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(desk, sandbox):
-    done = Pages(desk).post("/accounts/bogota/test")
+def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(services, sandbox):
+    done = Pages(services).post("/accounts/bogota/test")
     assert "wolkvox takes the token, and names 2 campaigns" in done.text
     assert len(sandbox.calls()) == 1
-    assert desk.audit.page()[0][0].what == "test call"
+    assert services.audit.page()[0][0].what == "test call"
 
 
-def test_a_test_call_is_told_in_the_readers_language(desk):
-    pages = Pages(desk, language="es")
+def test_a_test_call_is_told_in_the_readers_language(services):
+    pages = Pages(services, language="es")
     assert "wolkvox acepta el token y nombra 2 campañas" in pages.post("/accounts/bogota/test").text
-    ask(desk)
-    push(desk, Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
+    ask(services)
+    push(services, Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
     told = pages.post("/accounts/bogota/test").text
     assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
 
 
-def test_a_test_call_on_a_lane_in_use_is_not_made(desk, sandbox):
-    ask(desk)
-    lane = desk.lanes.bound()["bogota"]
-    desk.lanes.acquire(lane, "n", terms_of(desk.config.accounts["bogota"], datetime.now(UTC)))
-    done = Pages(desk).post("/accounts/bogota/test")
+def test_a_test_call_on_a_lane_in_use_is_not_made(services, sandbox):
+    ask(services)
+    lane = services.queues.bound()["bogota"]
+    services.queues.acquire(lane, "n", terms_of(services.config.accounts["bogota"], datetime.now(UTC)))
+    done = Pages(services).post("/accounts/bogota/test")
     assert "not asked: a call is under way" in done.text
     assert sandbox.calls() == []
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "test"])
-def test_a_viewer_acts_on_nothing_and_sees_no_button(desk, act, sandbox):
-    desk.pause("lima", "x")
-    pages = Pages(desk, "viewer")
+def test_a_viewer_acts_on_nothing_and_sees_no_button(services, act, sandbox):
+    services.accounts.pause("lima", "x")
+    pages = Pages(services, "viewer")
     assert pages.post(f"/accounts/bogota/{act}").status_code == 403
-    assert desk.account("bogota").state == "idle"
+    assert services.accounts.get("bogota").state == "idle"
     assert sandbox.calls() == []
     assert f"/{act}" not in pages.get("/accounts/lima").text
 
 
-def test_an_act_by_htmx_is_answered_by_the_new_state(desk):
-    done = Pages(desk).post("/accounts/bogota/pause", {"reason": "x"}, htmx=True)
+def test_an_act_by_htmx_is_answered_by_the_new_state(services):
+    done = Pages(services).post("/accounts/bogota/pause", {"reason": "x"}, htmx=True)
     assert done.status_code == 200
     assert 'id="said"' in done.text
     assert "paused" in done.text
@@ -354,16 +354,16 @@ def test_an_act_by_htmx_is_answered_by_the_new_state(desk):
 # --- the audit log ------------------------------------------------------------------------------
 
 
-def test_only_an_admin_sees_the_audit_log(desk):
-    assert Pages(desk, "operator").get("/audit").status_code == 403
-    assert 'href="/audit"' not in Pages(desk, "operator").get("/").text
-    assert 'href="/audit"' in Pages(desk, "admin").get("/").text
+def test_only_an_admin_sees_the_audit_log(services):
+    assert Pages(services, "operator").get("/audit").status_code == 403
+    assert 'href="/audit"' not in Pages(services, "operator").get("/").text
+    assert 'href="/audit"' in Pages(services, "admin").get("/").text
 
 
-def test_the_audit_log_shows_and_finds_what_was_done(desk):
-    desk.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"], address="192.0.2.5")
-    desk.audit.note("ana", "pause", ["bogota"])
-    pages = Pages(desk, "admin")
+def test_the_audit_log_shows_and_finds_what_was_done(services):
+    services.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"], address="192.0.2.5")
+    services.audit.note("ana", "pause", ["bogota"])
+    pages = Pages(services, "admin")
     text = pages.get("/audit").text
     assert text.index("pause") < text.index("reveal telephone")
     assert 'href="/recalls/rc_00000001a1b2"' in text
@@ -374,21 +374,21 @@ def test_the_audit_log_shows_and_finds_what_was_done(desk):
     assert "192.0.2.5" not in pages.get("/audit?who=ana").text
 
 
-def test_what_was_done_is_said_in_the_readers_language(desk):
-    desk.audit.note("luis", "failed sign-in")
-    desk.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"])
-    desk.audit.note("luis", "something new")
-    text = Pages(desk, "admin", language="es").get("/audit").text
+def test_what_was_done_is_said_in_the_readers_language(services):
+    services.audit.note("luis", "failed sign-in")
+    services.audit.note("luis", "reveal telephone", ["rc_00000001a1b2"])
+    services.audit.note("luis", "something new")
+    text = Pages(services, "admin", language="es").get("/audit").text
     assert "inicio de sesión fallido" in text
     assert "mostrar telephone" in text
     assert "something new" in text
-    assert "mostrar telephone" in Pages(desk, "admin", language="es").get("/audit?what=reveal").text
+    assert "mostrar telephone" in Pages(services, "admin", language="es").get("/audit?what=reveal").text
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "9" * 40 + "-1", "$", "+"])
-def test_a_made_up_cursor_is_the_first_page(desk, cursor):
-    desk.audit.note("ana", "pause", ["bogota"])
-    assert ">bogota</a>" in Pages(desk, "admin").get("/audit", query_string={"cursor": cursor}).text
+def test_a_made_up_cursor_is_the_first_page(services, cursor):
+    services.audit.note("ana", "pause", ["bogota"])
+    assert ">bogota</a>" in Pages(services, "admin").get("/audit", query_string={"cursor": cursor}).text
 
 
 # --- many accounts ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.dashboard.presenting.display_text import LONGEST, body, cut, visible
+from integration.services.parked import ParkedService
 from integration.telemetry.redaction import mask_data
 from support import (
     SOURCES_AND_ROUTES,
@@ -26,38 +27,40 @@ HOSTILE = "<script>alert(1)</script>\u202e\x07" + "🙂" * 3000
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store)
 
 
-def post_form(desk, **fields):
-    answer = Web(desk).post("forms", {"customer": "cliente-4711", "phone": PHONE, "at": AT} | fields)
+def post_form(services, **fields):
+    answer = Web(services).post("forms", {"customer": "cliente-4711", "phone": PHONE, "at": AT} | fields)
     assert answer.status_code == 202
     return answer.json
 
 
-def refuse_a_stale_one(desk):
-    web = Receiving(desk)
+def refuse_a_stale_one(services):
+    web = Receiving(services)
     data = as_bytes([hubspot_event(1, AT)])
     late = datetime.now(UTC) - timedelta(minutes=10)
     web.post(
-        "hubspot", data, headers=signed(desk, "hubspot", data, url="http://localhost/hooks/hubspot", now=late)
+        "hubspot",
+        data,
+        headers=signed(services, "hubspot", data, url="http://localhost/hooks/hubspot", now=late),
     )
     web.book.write()
 
 
-def test_the_list_shows_what_came_and_what_was_refused_with_the_reason(desk):
-    told = post_form(desk)
-    refuse_a_stale_one(desk)
-    page = Pages(desk).get("/deliveries")
+def test_the_list_shows_what_came_and_what_was_refused_with_the_reason(services):
+    told = post_form(services)
+    refuse_a_stale_one(services)
+    page = Pages(services).get("/deliveries")
     assert told["delivery"] in page.text
     assert "s before it arrived; 300 s are allowed." in text_of(page)
 
 
-def test_filters_are_in_the_address(desk):
-    told = post_form(desk)
-    refuse_a_stale_one(desk)
-    pages = Pages(desk)
+def test_filters_are_in_the_address(services):
+    told = post_form(services)
+    refuse_a_stale_one(services)
+    pages = Pages(services)
     only_refused = pages.get("/deliveries?result=refused").text
     assert told["delivery"] not in only_refused
     assert "401" in only_refused
@@ -68,16 +71,16 @@ def test_filters_are_in_the_address(desk):
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "1-1.seen:x", "x-y.arrivals:forms"])
-def test_a_cursor_that_is_none_is_not_an_error_of_ours(desk, cursor):
-    assert Pages(desk).get(f"/deliveries?cursor={cursor}").status_code == 400
+def test_a_cursor_that_is_none_is_not_an_error_of_ours(services, cursor):
+    assert Pages(services).get(f"/deliveries?cursor={cursor}").status_code == 400
 
 
-def test_pages_of_the_list_follow_each_other(desk, monkeypatch):
+def test_pages_of_the_list_follow_each_other(services, monkeypatch):
     from integration.dashboard.views import deliveries
 
     monkeypatch.setattr(deliveries, "PAGE_SIZE", 2)
-    ids = [post_form(desk, customer=f"c{number}")["delivery"] for number in range(3)]
-    pages = Pages(desk)
+    ids = [post_form(services, customer=f"c{number}")["delivery"] for number in range(3)]
+    pages = Pages(services)
     first = pages.get("/deliveries?result=recalls")
     older = re.search(r'rel="next" href="([^"]+)"', first.text)[1].replace("&amp;", "&")
     assert "result=recalls" in older
@@ -86,26 +89,26 @@ def test_pages_of_the_list_follow_each_other(desk, monkeypatch):
     assert [one in second.text for one in ids] == [True, False, False]
 
 
-def test_a_refused_delivery_says_what_to_change(desk):
-    refuse_a_stale_one(desk)
-    pages = Pages(desk)
+def test_a_refused_delivery_says_what_to_change(services):
+    refuse_a_stale_one(services)
+    pages = Pages(services)
     place = re.search(r"/deliveries/refused/[^\"]+", pages.get("/deliveries").text)[0]
     told = text_of(pages.get(place))
     assert "set the clocks" in told
     assert "With this mended it would have been taken." in told
     assert "x-hubspot-signature-v3" in told
-    spanish = text_of(Pages(desk, language="es").get(place))
+    spanish = text_of(Pages(services, language="es").get(place))
     assert "set the clocks" not in spanish
 
 
 @pytest.mark.parametrize("place", ["nonsense", "1-1.refused:hubspot", "1-1.refused:nowhere"])
-def test_a_refused_delivery_that_is_gone_says_so(desk, place):
-    assert Pages(desk).get(f"/deliveries/refused/{place}").status_code == 404
+def test_a_refused_delivery_that_is_gone_says_so(services, place):
+    assert Pages(services).get(f"/deliveries/refused/{place}").status_code == 404
 
 
-def test_a_delivery_shows_its_events_masked_and_where_they_went(desk):
-    told = post_form(desk)
-    page = Pages(desk, "viewer").get(f"/deliveries/{told['delivery']}")
+def test_a_delivery_shows_its_events_masked_and_where_they_went(services):
+    told = post_form(services)
+    page = Pages(services, "viewer").get(f"/deliveries/{told['delivery']}")
     assert f"/recalls/{told['recalls'][0]}" in page.text
     assert PHONE not in page.text
     assert "cliente-4711" not in page.text
@@ -113,25 +116,25 @@ def test_a_delivery_shows_its_events_masked_and_where_they_went(desk):
     assert "/reveal" not in page.text
 
 
-def test_a_reveal_shows_it_in_full_and_is_written_to_the_audit_log(desk):
-    told = post_form(desk)
+def test_a_reveal_shows_it_in_full_and_is_written_to_the_audit_log(services):
+    told = post_form(services)
     address = f"/deliveries/{told['delivery']}/reveal"
-    revealed = Pages(desk, "operator", "ana").post(address)
+    revealed = Pages(services, "operator", "ana").post(address)
     assert PHONE in revealed.text
-    (entry,), _ = desk.audit.page()
+    (entry,), _ = services.audit.page()
     assert (entry.who, entry.what, entry.about) == ("ana", "reveal delivery", (told["delivery"],))
-    assert Pages(desk, "viewer").post(address).status_code == 403
+    assert Pages(services, "viewer").post(address).status_code == 403
 
 
-def test_a_delivery_that_is_no_longer_kept_says_so(desk):
-    assert Pages(desk).get("/deliveries/dl_0000000000000000").status_code == 404
+def test_a_delivery_that_is_no_longer_kept_says_so(services):
+    assert Pages(services).get("/deliveries/dl_0000000000000000").status_code == 404
 
 
-def test_hostile_text_in_every_field_is_shown_harmlessly(desk):
-    Web(desk).post("forms", {"customer": HOSTILE, "phone": HOSTILE, "at": HOSTILE, HOSTILE: HOSTILE})
-    pages = Pages(desk, "admin")
+def test_hostile_text_in_every_field_is_shown_harmlessly(services):
+    Web(services).post("forms", {"customer": HOSTILE, "phone": HOSTILE, "at": HOSTILE, HOSTILE: HOSTILE})
+    pages = Pages(services, "admin")
     told = re.search(r"dl_[0-9a-f]{16}", pages.get("/deliveries").text)[0]
-    parked = parked_events(desk)[0]["id"]
+    parked = parked_events(services)[0]["id"]
     shown = [
         pages.get("/deliveries"),
         pages.get(f"/deliveries/{told}"),
@@ -178,15 +181,15 @@ def mended(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + text)
 
 
-def park(desk, count=3):
+def park(services, count=3):
     for number in range(count):
         body = {"customer": f"cliente-{number}", "telephone": PHONE, "at": AT}
-        assert Web(desk).post("forms", body).json["parked"] == 1
+        assert Web(services).post("forms", body).json["parked"] == 1
 
 
-def test_groups_are_shown_with_their_counts_and_a_masked_example(desk):
-    park(desk)
-    page = Pages(desk, "viewer").get("/parked")
+def test_groups_are_shown_with_their_counts_and_a_masked_example(services):
+    park(services)
+    page = Pages(services, "viewer").get("/parked")
     told = text_of(page)
     assert "recall_telephone" in told
     assert "3 events" in told
@@ -195,26 +198,25 @@ def test_groups_are_shown_with_their_counts_and_a_masked_example(desk):
     assert "Map again" not in told, "a viewer may not"
 
 
-def test_remap_tells_how_many_and_what_is_left(desk, tmp_path, store):
-    park(desk)
-    Web(desk).post("forms", {"customer": "c9", "telephone": PHONE, "at": "soon"})
+def test_remap_tells_how_many_and_what_is_left(services, tmp_path, store):
+    park(services)
+    Web(services).post("forms", {"customer": "c9", "telephone": PHONE, "at": "soon"})
     pages = Pages(mended(tmp_path, store), "operator", "ana")
     told = text_of(pages.post("/parked/remap", {"group": ""}))
     assert "4 events looked at" in told
     assert "3 settled" in told
     assert "1 still parked" in told
     assert "recall_date" in told
-    (entry,), _ = desk.audit.page()
+    (entry,), _ = services.audit.page()
     assert (entry.who, entry.what) == ("ana", "remap")
 
 
-def test_remap_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeypatch):
+def test_remap_goes_on_step_by_step_by_itself(services, tmp_path, store, monkeypatch):
     from integration.dashboard.views import parked
-    from integration.store import parked as parking
 
-    park(desk, 5)
+    park(services, 5)
     monkeypatch.setattr(parked, "_STEP_SECONDS", 0)
-    monkeypatch.setattr(parking.remap_step, "__kwdefaults__", {"cursor": None, "limit": 2})
+    monkeypatch.setattr(ParkedService.remap_step, "__kwdefaults__", {"cursor": None, "limit": 2})
     pages = Pages(mended(tmp_path, store))
     answer = pages.post("/parked/remap", {"group": ""})
     steps = 1
@@ -226,25 +228,25 @@ def test_remap_goes_on_step_by_step_by_itself(desk, tmp_path, store, monkeypatch
     assert steps >= 3
     assert "5 events looked at" in text_of(answer)
     assert "5 settled" in text_of(answer)
-    assert len(desk.audit.page()[0]) == 1, "one act is one entry"
+    assert len(services.audit.page()[0]) == 1, "one act is one entry"
 
 
 @pytest.mark.parametrize(("cursor", "status"), [("0", 404), ("x.y", 404), ("9" * 20 + ".", 404), ("0.", 200)])
-def test_a_step_that_nobody_was_sent_to_is_an_act_of_its_own_or_refused(desk, cursor, status):
+def test_a_step_that_nobody_was_sent_to_is_an_act_of_its_own_or_refused(services, cursor, status):
     """So nobody keeps what they do out of the audit log by pretending to go on."""
-    park(desk, 1)
-    pages = Pages(desk)
+    park(services, 1)
+    pages = Pages(services)
     for _ in range(2):
         assert pages.post("/parked/remap", {"group": "", "cursor": cursor}).status_code == status
-    assert len(desk.audit.page()[0]) == 2
+    assert len(services.audit.page()[0]) == 2
 
 
-def test_only_an_operator_maps_again_or_reveals(desk):
-    park(desk, 1)
-    parked = parked_events(desk)[0]["id"]
-    viewer = Pages(desk, "viewer")
+def test_only_an_operator_maps_again_or_reveals(services):
+    park(services, 1)
+    parked = parked_events(services)[0]["id"]
+    viewer = Pages(services, "viewer")
     assert viewer.post("/parked/remap").status_code == 403
     assert viewer.post(f"/parked/{parked}/reveal").status_code == 403
-    revealed = Pages(desk).post(f"/parked/{parked}/reveal", htmx=True)
+    revealed = Pages(services).post(f"/parked/{parked}/reveal", htmx=True)
     assert PHONE in revealed.text
-    assert desk.audit.page()[0][0].what == "reveal parked event"
+    assert services.audit.page()[0][0].what == "reveal parked event"

@@ -33,29 +33,29 @@ TERMS = Terms(
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + ROUTE)
 
 
 class World:
-    def __init__(self, desk):
-        self.desk = desk
-        self.pages = Pages(desk)
+    def __init__(self, services):
+        self.services = services
+        self.pages = Pages(services)
 
     def form(self, customer=CUSTOMER, at=SOON, phone=NUMBER, **more):
         body = as_bytes({"customer": customer, "phone": phone, "at": at.isoformat(), **more})
-        headers = signed(self.desk, "forms", body, url="http://localhost/hooks/forms")
-        app = compose(self.desk, NoRates(), SignedIn())
+        headers = signed(self.services, "forms", body, url="http://localhost/hooks/forms")
+        app = compose(self.services, NoRates(), SignedIn())
         answer = Client(app).post("/hooks/forms", data=body, headers=headers)
         assert answer.status_code == 202, answer.text
         assert answer.json["recalls"], answer.json
         return answer.json["recalls"][0]
 
     def push(self, *outcomes):
-        lane = self.desk.lanes.bound()["bogota"]
-        claim = self.desk.lanes.acquire(lane, f"n{len(outcomes)}", TERMS).claim
+        lane = self.services.queues.bound()["bogota"]
+        claim = self.services.queues.acquire(lane, f"n{len(outcomes)}", TERMS).claim
         for step, outcome in enumerate(outcomes, start=1):
-            self.desk.lanes.finish(lane, claim, step, outcome, more=False, terms=TERMS)
+            self.services.queues.finish(lane, claim, step, outcome, more=False, terms=TERMS)
 
     def dead(self, **more):
         recall = self.form(**more)
@@ -85,12 +85,12 @@ class World:
         return unescape(answer.text)
 
     def audited(self):
-        return [(entry.who, entry.what, entry.about) for entry in self.desk.audit.page()[0]]
+        return [(entry.who, entry.what, entry.about) for entry in self.services.audit.page()[0]]
 
 
 @pytest.fixture
-def world(desk):
-    return World(desk)
+def world(services):
+    return World(services)
 
 
 def ids_in(text):
@@ -111,19 +111,19 @@ def test_a_recall_is_found_by_whatever_people_know_of_it(world, typed):
     assert ids_in(world.get("/recalls?q=" + typed.replace("+", "%2B"))) == [recall]
 
 
-def test_the_crms_record_id_finds_its_recall(world, desk):
+def test_the_crms_record_id_finds_its_recall(world, services):
     body = as_bytes({"customer": CUSTOMER, "phone": NUMBER, "at": SOON.isoformat()})
-    headers = signed(desk, "forms", body, url="http://localhost/hooks/forms", message_id="lead-4711")
-    Client(compose(desk, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
+    headers = signed(services, "forms", body, url="http://localhost/hooks/forms", message_id="lead-4711")
+    Client(compose(services, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
     assert len(ids_in(world.get("/recalls?q=lead-4711"))) == 1
 
 
 def test_filters_live_in_the_address_and_combine(world):
-    fill(world.desk.store, 500, states=(State.DEAD, State.ACCEPTED))
+    fill(world.services.store, 500, states=(State.DEAD, State.ACCEPTED))
     text = world.get("/recalls?state=dead&account=bogota&campaign=10&source=forms")
     found = ids_in(text)
     assert found
-    for recall in world.desk.recalls.read(found):
+    for recall in world.services.recalls.records.read(found):
         assert (recall.state, recall.account, recall.campaign_id, recall.source) == (
             *(State.DEAD, "bogota", "10", "forms"),
         )
@@ -132,7 +132,7 @@ def test_filters_live_in_the_address_and_combine(world):
 
 
 def test_pages_go_on_with_their_filters(world):
-    fill(world.desk.store, 200, states=(State.DEAD,))
+    fill(world.services.store, 200, states=(State.DEAD,))
     first = world.get("/recalls?state=dead")
     older = re.search(r'rel="next" href="([^"]+)"', first)[1]
     assert "state=dead" in older
@@ -194,9 +194,9 @@ def test_what_is_not_there_is_not_revealed(world, what):
     assert world.audited() == []
 
 
-def test_a_viewer_reveals_and_changes_nothing(world, desk):
+def test_a_viewer_reveals_and_changes_nothing(world, services):
     recall = world.dead()
-    viewer = Pages(desk, "viewer")
+    viewer = Pages(services, "viewer")
     for address in ("reveal/telephone", "retry", "cancel"):
         assert viewer.post(f"/recalls/{recall}/{address}").status_code == 403
     assert viewer.get("/recalls/bulk?kind=retry").status_code == 403
@@ -218,7 +218,7 @@ def test_a_date_that_was_moved_says_why(world):
 def test_a_queued_recall_says_what_it_waits_for(world):
     world.form(customer="1", at=SOON)
     second = world.form(customer="2", at=SOON + timedelta(hours=1))
-    world.desk.pause("bogota", "the campaign is being changed")
+    world.services.accounts.pause("bogota", "the campaign is being changed")
     text = world.get(f"/recalls/{second}")
     assert "the campaign is being changed" in text
     assert re.search(r"Before it in the queue</dt><dd>1<", text)
@@ -235,15 +235,15 @@ def test_superseded_and_superseding_lead_to_each_other(world):
 def test_retry_and_cancel_do_it_and_say_so(world):
     recall = world.dead()
     assert "Queued again." in world.pages.post(f"/recalls/{recall}/retry").text
-    assert world.desk.recalls.get(recall).reason == "retried by ana"
+    assert world.services.recalls.records.get(recall).reason == "retried by ana"
     assert "Taken back" in world.pages.post(f"/recalls/{recall}/cancel").text
-    assert world.desk.recalls.get(recall).state is State.CANCELLED
+    assert world.services.recalls.records.get(recall).state is State.CANCELLED
     assert [what for _, what, _ in world.audited()] == ["cancel", "retry"]
 
 
 def test_an_action_on_what_changed_meanwhile_says_what_it_is_now(world):
     recall = world.dead()
-    world.desk.retry(recall, "by somebody else", NOW)
+    world.services.recalls.retry(recall, "by somebody else", NOW)
     answer = world.pages.post(f"/recalls/{recall}/retry")
     assert answer.status_code == 409
     assert "queued" in answer.text
@@ -252,7 +252,7 @@ def test_an_action_on_what_changed_meanwhile_says_what_it_is_now(world):
 
 def test_a_purged_recalls_page_says_so(world):
     recall = world.dead()
-    world.desk.ledger.purge(before=datetime(2100, 1, 1, tzinfo=UTC))
+    world.services.deliveries.purge(before=datetime(2100, 1, 1, tzinfo=UTC))
     answer = world.pages.get(f"/recalls/{recall}")
     assert answer.status_code == 404
     assert "purged" in answer.text
@@ -306,15 +306,15 @@ def test_hostile_customers_and_campaigns_are_shown_harmlessly(world):
 
 
 def test_many_are_counted_then_retried_with_progress(world):
-    fill(world.desk.store, 300, states=(State.DEAD,))
+    fill(world.services.store, 300, states=(State.DEAD,))
     counted = world.get("/recalls/bulk?kind=retry&campaign=10")
-    number = world.desk.recalls.search.count(Filter(campaign_id="10"), budget_seconds=None).number
+    number = world.services.recalls.records.search.count(Filter(campaign_id="10"), budget_seconds=None).number
     assert f"<b>{number}</b>" in counted
     page = world.pages.post("/recalls/bulk", {"kind": "retry", "campaign": "10", "total": number})
     assert page.status_code == 200
-    (job,) = world.desk.jobs.latest()
+    (job,) = world.services.bulk_jobs.latest()
     assert (job.who, job.total, job.which.campaign_id) == ("ana", number, "10")
-    while world.desk.jobs.advance(job.id, "w1", world.desk.config.accounts, NOW):
+    while world.services.bulk_jobs.advance(job.id, "w1", world.services.config.accounts, NOW):
         pass
     text = world.get(f"/jobs/{job.id}")
     assert f"<b>{number}</b>" in text
@@ -325,9 +325,9 @@ def test_many_are_counted_then_retried_with_progress(world):
 def test_counting_goes_on_where_it_stopped(world, monkeypatch):
     from integration.store import search
 
-    fill(world.desk.store, 300, states=(State.DEAD,))
+    fill(world.services.store, 300, states=(State.DEAD,))
     monkeypatch.setattr(search, "STEP", 50)
-    search_ = world.desk.recalls.search
+    search_ = world.services.recalls.records.search
     seconds = SimpleNamespace(now=0.0)
     monkeypatch.setattr(
         search_, "_clock", lambda: seconds.__setattr__("now", seconds.now + 0.1) or seconds.now
@@ -342,11 +342,11 @@ def test_counting_goes_on_where_it_stopped(world, monkeypatch):
 
 
 def test_a_running_job_can_be_stopped(world):
-    fill(world.desk.store, 50, states=(State.DEAD,))
+    fill(world.services.store, 50, states=(State.DEAD,))
     world.pages.post("/recalls/bulk", {"kind": "retry", "total": "50"})
-    (job,) = world.desk.jobs.latest()
+    (job,) = world.services.bulk_jobs.latest()
     assert "Stopped" in world.pages.post(f"/jobs/{job.id}/stop").text
-    assert world.desk.jobs.get(job.id).state == "stopped"
+    assert world.services.bulk_jobs.get(job.id).state == "stopped"
     assert "had ended already" in world.pages.post(f"/jobs/{job.id}/stop").text
 
 
@@ -362,7 +362,7 @@ def test_the_calendar_counts_by_hour_and_campaign_and_leads_to_the_recalls(world
     at = (NOW + timedelta(days=1)).replace(minute=10, second=0, microsecond=0)
     mine = {world.form(customer=f"c{n}", at=at, campaign="20") for n in range(3)}
     world.form(customer="other", at=at + timedelta(hours=1), campaign="30")
-    zone = world.desk.config.accounts["bogota"].timezone
+    zone = world.services.config.accounts["bogota"].timezone
     day = at.astimezone(zone).date()
     text = world.get(f"/calendar?account=bogota&day={day}")
     cell = re.search(r'<a href="(/recalls\?[^"]*campaign=20[^"]*)"[^>]*>3</a>', text)
@@ -375,6 +375,6 @@ def test_past_due_and_out_of_hours_are_marked(tmp_path, store):
     world.form(at=NOW + timedelta(hours=2))
     shut = World(make_desk(tmp_path, store, two_accounts(more=hours) + ROUTE))
     assert "closed" in re.search(r'<td class="heat heat-[1-5] ([^"]*)"', shut.get("/calendar"))[1]
-    fill(world.desk.store, 30, states=(State.QUEUED,), ending=NOW - timedelta(days=20), days=1)
+    fill(world.services.store, 30, states=(State.QUEUED,), ending=NOW - timedelta(days=20), days=1)
     text = world.get("/calendar")
     assert re.search(r"Past due</a></dt>\s*<dd><b>\d+</b>", text)

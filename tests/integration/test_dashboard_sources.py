@@ -29,13 +29,13 @@ TEXT = two_accounts() + SOURCES_AND_ROUTES
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store, TEXT + SITE)
 
 
-def heard(desk, source, result):
-    desk.tally.delivery(source, result)
-    desk.tallies.flush()
+def heard(services, source, result):
+    services.counters.delivery(source, result)
+    services.counter_flusher.flush()
 
 
 def words(answer):
@@ -46,10 +46,10 @@ def words(answer):
 # --- the list ----------------------------------------------------------------------------------
 
 
-def test_each_source_shows_whether_it_is_heard(desk):
-    heard(desk, "forms", "admitted")
-    heard(desk, "hubspot", "not verified")
-    text = words(Pages(desk).get("/sources"))
+def test_each_source_shows_whether_it_is_heard(services):
+    heard(services, "forms", "admitted")
+    heard(services, "hubspot", "not verified")
+    text = words(Pages(services).get("/sources"))
     assert text.index("hubspot") < text.index("salesforce") < text.index("forms"), (
         "who needs a look comes first"
     )
@@ -58,44 +58,44 @@ def test_each_source_shows_whether_it_is_heard(desk):
     assert " heard " in text
 
 
-def test_a_source_that_waits_turns_live_when_its_first_event_comes(desk):
-    pages = Pages(desk)
+def test_a_source_that_waits_turns_live_when_its_first_event_comes(services):
+    pages = Pages(services)
     assert "Waiting for the first event" in words(pages.get("/sources/forms"))
-    heard(desk, "forms", "admitted")
+    heard(services, "forms", "admitted")
     text = words(pages.get("/sources/forms"))
     assert "Waiting for the first event" not in text
     assert "1 taken" not in text or "heard" in text
     assert 'id="heard"' in pages.get("/sources/forms").text, "it is asked for again while it is seen"
 
 
-def test_refusals_are_counted_and_lead_to_their_reasons(desk):
+def test_refusals_are_counted_and_lead_to_their_reasons(services):
     for _ in range(3):
-        heard(desk, "hubspot", "not verified")
-    page = Pages(desk).get("/sources/hubspot")
+        heard(services, "hubspot", "not verified")
+    page = Pages(services).get("/sources/hubspot")
     assert "3 deliveries were refused and none taken since" in words(page)
     assert "/deliveries?source=hubspot&amp;result=refused" in page.text
 
 
-def test_an_unknown_source_is_a_page_that_says_so(desk):
-    assert Pages(desk).get("/sources/nobody").status_code == 404
+def test_an_unknown_source_is_a_page_that_says_so(services):
+    assert Pages(services).get("/sources/nobody").status_code == 404
 
 
 # --- address -----------------------------------------------------------------------------------
 
 
-def test_the_key_of_an_address_is_masked_until_an_operator_reveals_it_and_that_is_noted(desk):
-    pages = Pages(desk)
+def test_the_key_of_an_address_is_masked_until_an_operator_reveals_it_and_that_is_noted(services):
+    pages = Pages(services)
     page = pages.get("/sources/salesforce")
     assert ENVIRON["URL_KEY"] not in page.text
     assert "https://ringback.example.com/hooks/salesforce/••••" in page.text
     revealed = pages.post("/sources/salesforce/reveal", htmx=True)
     assert f"https://ringback.example.com/hooks/salesforce/{ENVIRON['URL_KEY']}" in revealed.text
-    (entry,), _ = desk.audit.page()
+    (entry,), _ = services.audit.page()
     assert (entry.who, entry.what, entry.about) == ("ana", "reveal", ("source:salesforce",))
 
 
-def test_a_viewer_reveals_nothing(desk):
-    pages = Pages(desk, "viewer")
+def test_a_viewer_reveals_nothing(services):
+    pages = Pages(services, "viewer")
     assert "Reveal" not in words(pages.get("/sources/salesforce"))
     assert pages.post("/sources/salesforce/reveal").status_code == 403
 
@@ -112,8 +112,8 @@ def test_the_address_is_the_one_that_hubspot_signs_where_it_is_configured(tmp_pa
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
 @pytest.mark.parametrize("name", ["hubspot", "salesforce", "forms"])
-def test_no_page_holds_a_secret(desk, role, name):
-    text = Pages(desk, role).get(f"/sources/{name}").text
+def test_no_page_holds_a_secret(services, role, name):
+    text = Pages(services, role).get(f"/sources/{name}").text
     for secret in ENVIRON.values():
         assert secret not in text
 
@@ -121,22 +121,22 @@ def test_no_page_holds_a_secret(desk, role, name):
 # --- how it is set up --------------------------------------------------------------------------
 
 
-def test_hubspots_steps_name_the_properties_and_fields_of_the_routes(desk):
-    text = words(Pages(desk).get("/sources/hubspot"))
+def test_hubspots_steps_name_the_properties_and_fields_of_the_routes(services):
+    text = words(Pages(services).get("/sources/hubspot"))
     assert "property callback_at" in text
     assert "signatures must name v2" in text
     assert "add a lookup" in text
 
 
-def test_salesforces_steps_name_fields_and_organization(desk):
-    text = words(Pages(desk).get("/sources/salesforce"))
+def test_salesforces_steps_name_fields_and_organization(services):
+    text = words(Pages(services).get("/sources/salesforce"))
     assert "Wolkvox_Campaign__c , Id , MobilePhone , Callback_At__c" in text
     assert "00Dxx0000000000EAA" in text
 
 
 @pytest.mark.parametrize("name", ["hubspot", "salesforce", "forms"])
-def test_both_languages_have_every_step(desk, name):
-    spanish = Pages(desk, language="es").get(f"/sources/{name}")
+def test_both_languages_have_every_step(services, name):
+    spanish = Pages(services, language="es").get(f"/sources/{name}")
     assert "Cómo configurarlo" in spanish.text
     assert "How to set it up" not in spanish.text
 
@@ -144,7 +144,7 @@ def test_both_languages_have_every_step(desk, name):
 def test_a_sample_has_the_fields_of_the_first_route():
 
     tomorrow = datetime(2030, 6, 4, 20, 30, tzinfo=UTC)
-    config = _config(load, 'events = "body.data.items"\n', "event.kind == 'callback' and event.lead.phone")
+    config = _config('events = "body.data.items"\n', "event.kind == 'callback' and event.lead.phone")
     sample = setup.sample_of(config, config.sources["x"], tomorrow)
     assert tomllib.loads(f"a = {sample.replace(': ', ' = ')}")["a"] == {
         "data": {
@@ -155,7 +155,7 @@ def test_a_sample_has_the_fields_of_the_first_route():
     }
 
 
-def _config(load, more, when, folder=None):
+def _config(more, when, folder=None):
     import tempfile
     from pathlib import Path
 
@@ -167,6 +167,8 @@ def _config(load, more, when, folder=None):
     )
     with tempfile.TemporaryDirectory() as path:
         (Path(path) / "ringback.toml").write_text(text)
+        from integration.services.configuration import load_config
+
         return load_config(Path(path) / "ringback.toml", ENVIRON)
 
 
@@ -193,14 +195,14 @@ def test_the_command_that_is_shown_is_taken(tmp_path, store, shape):
     lines = "\n".join(f"{key} = {_toml(value)}" for key, value in shape.items())
     forms = re.search(r"\[sources\.forms\].*?\n\n", SOURCES_AND_ROUTES, re.DOTALL)[0]
     text = two_accounts() + SOURCES_AND_ROUTES.replace(forms, f'[sources.forms]\nkind = "json"\n{lines}\n\n')
-    desk = make_desk(tmp_path, store, text)
-    source = desk.config.sources["forms"]
-    server = make_server("127.0.0.1", 0, compose(desk, NoRates()), threaded=True)
+    services = make_desk(tmp_path, store, text)
+    source = services.config.sources["forms"]
+    server = make_server("127.0.0.1", 0, compose(services, NoRates()), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         address = setup.address_of(source, f"http://127.0.0.1:{server.server_port}", revealed=True).text
-        sample = setup.sample_of(desk.config, source, datetime.now(UTC) + timedelta(days=1))
+        sample = setup.sample_of(services.config, source, datetime.now(UTC) + timedelta(days=1))
         command = setup.command_of(source, address, sample)
         secret = shape.get("secrets", ("",))[0]
         done = subprocess.run(
@@ -242,38 +244,38 @@ class Nobody:
     alert_is_over = alert_begins
 
 
-def test_a_source_without_a_rule_says_how_to_add_one(desk):
-    assert "kind = &#34;source-silent&#34;" in Pages(desk).get("/sources/forms").text
+def test_a_source_without_a_rule_says_how_to_add_one(services):
+    assert "kind = &#34;source-silent&#34;" in Pages(services).get("/sources/forms").text
 
 
 def test_a_silent_source_shows_its_alarm(tmp_path, store):
-    desk = make_desk(tmp_path, store, TEXT + SITE + RULES)
-    heard(desk, "forms", "admitted")
+    services = make_desk(tmp_path, store, TEXT + SITE + RULES)
+    heard(services, "forms", "admitted")
     later = datetime.now(UTC) + timedelta(hours=5)
-    Watchman(desk, "web:1", Nobody(), lambda: later).judge()
-    pages = Pages(desk)
+    Watchman(services, "web:1", Nobody(), lambda: later).judge()
+    pages = Pages(services)
     assert "silent" in words(pages.get("/sources"))
     assert "source-silent 4 hours" in words(pages.get("/sources/forms"))
     assert "Source forms has been silent for 5 hours" in words(pages.get("/alerts"))
-    assert "La fuente forms calla desde hace 5 horas" in words(Pages(desk, language="es").get("/alerts"))
+    assert "La fuente forms calla desde hace 5 horas" in words(Pages(services, language="es").get("/alerts"))
     much_later = later + timedelta(minutes=2)
-    heard(desk, "forms", "admitted")
+    heard(services, "forms", "admitted")
     for moment in (later, much_later):
-        known = {alert.key: alert for alert in desk.alerts.holding()}
-        desk.alerts.settle(next_steps(known, {}, moment))
+        known = {alert.key: alert for alert in services.alerts.holding()}
+        services.alerts.settle(next_steps(known, {}, moment))
     text = words(pages.get("/alerts"))
     assert "No rule holds." in text
     assert "Over" in text
 
 
 def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
-    desk = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "lane-stopped"\n')
-    desk.bind()
+    services = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "lane-stopped"\n')
+    services.binding.bind()
     reason = "wolkvox does not take the token: check the account's token and server, then resume"
-    store.hset(f"{{ringback}}:lane:{desk.lanes.bound()['bogota']}", "stopped", reason)
-    Watchman(desk, "web:1", Nobody()).judge()
-    assert reason in html.unescape(words(Pages(desk).get("/alerts")))
-    spanish = html.unescape(words(Pages(desk, language="es").get("/alerts")))
+    store.hset(f"{{ringback}}:lane:{services.queues.bound()['bogota']}", "stopped", reason)
+    Watchman(services, "web:1", Nobody()).judge()
+    assert reason in html.unescape(words(Pages(services).get("/alerts")))
+    spanish = html.unescape(words(Pages(services, language="es").get("/alerts")))
     assert "La cuenta bogota está detenida" in spanish
     assert "does not take" not in spanish
 
@@ -281,12 +283,12 @@ def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
 def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
     with running(HttpReceiver()) as receiver:
         channel = f'[alerts.channels.chat]\nkind = "slack"\nurl = "{receiver.url}"\n'
-        desk = make_desk(tmp_path, store, TEXT + SITE + channel)
-        assert "secretpart" not in Pages(desk).get("/alerts").text
-        assert "Sent to chat. Has it arrived?" in words(Pages(desk).post("/alerts/chat/test"))
+        services = make_desk(tmp_path, store, TEXT + SITE + channel)
+        assert "secretpart" not in Pages(services).get("/alerts").text
+        assert "Sent to chat. Has it arrived?" in words(Pages(services).post("/alerts/chat/test"))
         receiver.answers = [500]
-        assert "chat did not take the test: answered 500" in words(Pages(desk).post("/alerts/chat/test"))
+        assert "chat did not take the test: answered 500" in words(Pages(services).post("/alerts/chat/test"))
         assert len(receiver.posts) == 1
-        assert Pages(desk, "viewer").post("/alerts/chat/test").status_code == 403
-        assert Pages(desk).post("/alerts/nobody/test").status_code == 404
-    assert {entry.what for entry in desk.audit.page()[0]} == {"test alert"}
+        assert Pages(services, "viewer").post("/alerts/chat/test").status_code == 403
+        assert Pages(services).post("/alerts/nobody/test").status_code == 404
+    assert {entry.what for entry in services.audit.page()[0]} == {"test alert"}

@@ -1,4 +1,4 @@
-"""The desk: what the web and the command line ask of the ledger, over a configuration and a real store."""
+"""The services: what the web and the command line ask of the ledger, over a configuration and a real store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
 from integration.domain.recall import State
 from integration.mapping.planner import Parked, plan_delivery, request_from_fields
-from integration.services.config_check import watch_config
+from integration.services.binding import accounts_by_lane
+from integration.services.configuration import watch_config
 from integration.services.consumer_health import DEAF_DRAINS, DEAF_SECONDS
-from integration.services.desk import Desk, accounts_by_lane
+from integration.services.container import Services
 from integration.services.heartbeat import Pulse
+from integration.services.parked import ParkedFilter
 from integration.store.client import Store, connect
 from integration.store.monitoring.process_registry import Processes
 from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome, terms_of
@@ -40,7 +42,7 @@ class WakeUps:
 
 
 class Office:
-    """A desk, its wake-ups, and a clock that moves only when told."""
+    """A services, its wake-ups, and a clock that moves only when told."""
 
     def __init__(self, folder, client, text=None):
         self.now = datetime.now(UTC).replace(microsecond=0)
@@ -48,23 +50,23 @@ class Office:
         self.wake_ups = WakeUps()
         self.path = write_config(folder, text)
         self.client = connect(url_of(client))
-        self.desk = self.another_desk()
+        self.services = self.another_desk()
 
     def another_desk(self):
         store = Store(self.client, clock=lambda: round(self.now.timestamp() * 1000))
-        return Desk(watch_config(self.path, ENVIRON), store, self.wake_ups)
+        return Services(watch_config(self.path, ENVIRON), store, self.wake_ups)
 
     def reconfigure(self, text):
-        """Another process' desk, which reads the file as it is now."""
+        """Another process' services, which reads the file as it is now."""
         write_config(self.folder, text)
-        self.desk = self.another_desk()
+        self.services = self.another_desk()
 
     def pass_time(self, seconds):
         self.now += timedelta(seconds=seconds)
 
     def ask(self, customer="c1", *, hours=24, name="bogota"):
         asked = request_from_fields(
-            self.desk.config.accounts[name],
+            self.services.config.accounts[name],
             campaign_id="10",
             customer_id=customer,
             recall_telephone="300 111 2233" if name == "bogota" else "987 654 321",
@@ -72,36 +74,38 @@ class Office:
             now=self.now,
             source="api:test",
         )
-        return self.desk.admit_one(asked, expired=None, key="", fingerprint="").answer.recalls[0]
+        return self.services.admission.admit_one(asked, expired=None, key="", fingerprint="").answer.recalls[
+            0
+        ]
 
     @property
     def lane(self):
-        return self.desk.lanes.bound()["bogota"]
+        return self.services.queues.bound()["bogota"]
 
     @property
     def terms(self):
-        return terms_of(self.desk.config.accounts["bogota"], self.now)
+        return terms_of(self.services.config.accounts["bogota"], self.now)
 
     def claim(self):
         self.claims = getattr(self, "claims", 0) + 1
-        return self.desk.lanes.acquire(self.lane, f"n{self.claims}", self.terms)[0]
+        return self.services.queues.acquire(self.lane, f"n{self.claims}", self.terms)[0]
 
     def push(self, outcome):
         claim = self.claim()
         assert isinstance(claim, Claim)
-        self.desk.lanes.finish(self.lane, claim, 1, outcome, more=False, terms=self.terms)
+        self.services.queues.finish(self.lane, claim, 1, outcome, more=False, terms=self.terms)
         return claim.recall_id
 
     def recall(self, recall_id):
-        return self.desk.recalls.get(recall_id)
+        return self.services.recalls.records.get(recall_id)
 
     def form(self, body, source="forms"):
         delivery = Delivery(
             id="dl_1", source=source, method="POST", url="", headers={}, body=b"{}", received_at=self.now
         )
         event = Event(data=body, dedup_key=str(body))
-        outcomes = plan_delivery(self.desk.book, delivery, [event], self.now)
-        return self.desk.admit(delivery, outcomes, b"{}")
+        outcomes = plan_delivery(self.services.routes, delivery, [event], self.now)
+        return self.services.admission.admit(delivery, outcomes, b"{}")
 
 
 @pytest.fixture
@@ -114,14 +118,14 @@ def office(tmp_path, store):
 
 def test_an_admission_binds_the_accounts_and_rings_the_lane(office):
     office.ask()
-    assert set(office.desk.lanes.bound()) == {"bogota", "lima"}
+    assert set(office.services.queues.bound()) == {"bogota", "lima"}
     assert office.wake_ups.lanes == [office.lane]
 
 
 def test_a_configuration_is_bound_once(office, store):
-    assert office.desk.bind() == 0
+    assert office.services.binding.bind() == 0
     store.delete("{ringback}:accounts")
-    assert office.desk.bind() == 0
+    assert office.services.binding.bind() == 0
     assert not store.exists("{ringback}:accounts")
 
 
@@ -136,7 +140,7 @@ def test_an_account_that_no_binding_knows_is_an_error(office):
         raise UnboundError("not bound")
 
     with pytest.raises(UnboundError):
-        office.desk._bound_first(refused)
+        office.services._bound_first(refused)
 
 
 def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(office):
@@ -144,11 +148,11 @@ def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(of
     old = office.lane
     office.push(UNKNOWN)
     office.reconfigure(account("bogota", token="another-token") + LIMA + SOURCES_AND_ROUTES)
-    later = office.desk.bind()
+    later = office.services.binding.bind()
     assert later == round((office.now + timedelta(seconds=62)).timestamp() * 1000)
     assert office.lane == old
     office.pass_time(62)
-    assert office.desk.bind() == 0
+    assert office.services.binding.bind() == 0
     assert office.lane != old
     assert office.claim().recall_id == recall
 
@@ -156,10 +160,10 @@ def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(of
 def test_accounts_with_one_token_share_a_lane(tmp_path, store):
     twin = account("cali", token="env:TOKEN_BOGOTA")
     office = Office(tmp_path, store, two_accounts() + twin + SOURCES_AND_ROUTES)
-    office.desk.bind()
-    lanes = accounts_by_lane(office.desk.config, office.desk.lanes.id_key())
+    office.services.binding.bind()
+    lanes = accounts_by_lane(office.services.config, office.services.queues.id_key())
     assert [a.name for a in lanes[office.lane]] == ["bogota", "cali"]
-    assert office.desk.lanes.bound()["cali"] == office.lane
+    assert office.services.queues.bound()["cali"] == office.lane
 
 
 def test_a_store_that_forgets_is_bound_to_nothing(tmp_path, start_valkey):
@@ -167,7 +171,7 @@ def test_a_store_that_forgets_is_bound_to_nothing(tmp_path, start_valkey):
     with server.client() as client:
         office = Office(tmp_path, client)
         with pytest.raises(StoreAwayError):
-            office.desk.bind()
+            office.services.binding.bind()
         assert client.keys("*") == []
 
 
@@ -179,7 +183,7 @@ def test_a_retry_of_one_whose_date_is_to_come_keeps_its_date(office):
     before = office.recall(recall).recall_date
     office.push(DEAD)
     office.wake_ups.lanes.clear()
-    office.desk.retry(recall, "again", office.now)
+    office.services.recalls.retry(recall, "again", office.now)
     assert (office.recall(recall).state, office.recall(recall).recall_date) == (State.QUEUED, before)
     assert office.wake_ups.lanes == [office.lane]
 
@@ -188,11 +192,11 @@ def test_a_retry_of_one_whose_date_has_passed_goes_as_soon_as_may_be(office):
     recall = office.ask(hours=1)
     office.push(DEAD)
     office.pass_time(7200)
-    office.desk.retry(recall, "again", office.now)
+    office.services.recalls.retry(recall, "again", office.now)
     found = office.recall(recall)
     assert found.recall_date == office.now + timedelta(minutes=30)
     assert found.requested_date < office.now
-    score = office.client.zscore(office.desk.store.key(f"lane:{office.lane}:queue"), recall)
+    score = office.client.zscore(office.services.store.key(f"lane:{office.lane}:queue"), recall)
     assert score == found.recall_date.timestamp() * 1000
 
 
@@ -201,7 +205,7 @@ def test_a_retry_by_hand_is_meant_also_where_late_ones_are_dropped(tmp_path, sto
     recall = office.ask(hours=1)
     office.push(DEAD)
     office.pass_time(7200)
-    office.desk.retry(recall, "again", office.now)
+    office.services.recalls.retry(recall, "again", office.now)
     assert office.recall(recall).recall_date >= office.now
 
 
@@ -209,30 +213,30 @@ def test_a_retry_of_an_account_that_is_gone_waits_for_it(office):
     recall = office.ask(hours=1)
     office.push(DEAD)
     office.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    office.desk.bind()
+    office.services.binding.bind()
     office.pass_time(7200)
     office.wake_ups.lanes.clear()
-    office.desk.retry(recall, "again", office.now)
+    office.services.recalls.retry(recall, "again", office.now)
     assert office.recall(recall).state is State.QUEUED
     assert office.wake_ups.lanes == []
-    assert office.desk.account("bogota").state == "stopped"
+    assert office.services.accounts.get("bogota").state == "stopped"
 
 
 def test_what_is_not_there_can_be_neither_retried_nor_cancelled(office):
     with pytest.raises(UnknownError):
-        office.desk.retry("rc_nothing", "again", office.now)
+        office.services.recalls.retry("rc_nothing", "again", office.now)
     with pytest.raises(UnknownError):
-        office.desk.cancel("rc_nothing", "by hand")
+        office.services.recalls.cancel("rc_nothing", "by hand")
 
 
 def test_only_what_waits_can_be_cancelled_and_only_what_failed_be_retried(office):
     recall = office.ask()
     with pytest.raises(ConflictError) as caught:
-        office.desk.retry(recall, "again", office.now)
+        office.services.recalls.retry(recall, "again", office.now)
     assert caught.value.state == "queued"
-    office.desk.cancel(recall, "by hand")
+    office.services.recalls.cancel(recall, "by hand")
     with pytest.raises(ConflictError) as caught:
-        office.desk.cancel(recall, "by hand")
+        office.services.recalls.cancel(recall, "by hand")
     assert caught.value.state == "cancelled"
     assert office.recall(recall).history[-1].reason == "by hand"
 
@@ -245,10 +249,10 @@ def test_an_account_shows_its_queue_its_dead_and_its_calls(office):
     office.ask("c2", hours=2)
     office.pass_time(90)
     office.push(DEAD)
-    view = office.desk.account("bogota")
+    view = office.services.accounts.get("bogota")
     assert (view.state, view.queued, view.dead, view.pushed_today) == ("idle", 1, 1, 1)
     assert (view.oldest_seconds, view.daily_limit) == (90.0, None)
-    assert office.desk.account("lima").oldest_seconds is None
+    assert office.services.accounts.get("lima").oldest_seconds is None
 
 
 def test_the_oldest_is_the_one_that_arrived_first_also_while_it_is_pushed(office):
@@ -256,59 +260,63 @@ def test_the_oldest_is_the_one_that_arrived_first_also_while_it_is_pushed(office
     office.pass_time(5)
     office.ask("c2", hours=1)
     office.claim()
-    view = office.desk.account("bogota")
+    view = office.services.accounts.get("bogota")
     assert (view.state, view.queued, view.oldest_seconds) == ("busy", 2, 5.0)
 
 
 def test_an_account_tells_until_when_its_lane_waits_and_why(office):
     office.ask()
     office.push(UNKNOWN)
-    view = office.desk.account("bogota")
+    view = office.services.accounts.get("bogota")
     assert (view.state, view.until) == ("waiting", office.now + timedelta(seconds=62))
     assert view.reason == "no answer"
     office.pass_time(2)
-    assert office.desk.account("bogota").reason == QUIET
+    assert office.services.accounts.get("bogota").reason == QUIET
     office.pass_time(60)
-    assert office.desk.account("bogota").state == "idle"
+    assert office.services.accounts.get("bogota").state == "idle"
 
 
 def test_the_calls_of_yesterday_are_not_todays(office):
     office.ask()
     office.push(DEAD)
     office.pass_time(86400)
-    assert office.desk.account("bogota").pushed_today == 0
+    assert office.services.accounts.get("bogota").pushed_today == 0
 
 
 def test_accounts_are_those_of_the_configuration_and_those_left_behind(office):
     office.ask()
-    assert [view.name for view in office.desk.accounts()] == ["bogota", "lima"]
+    assert [view.name for view in office.services.accounts.all()] == ["bogota", "lima"]
     office.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    office.desk.bind()
-    assert [(view.name, view.state) for view in office.desk.accounts()] == [
+    office.services.binding.bind()
+    assert [(view.name, view.state) for view in office.services.accounts.all()] == [
         ("bogota", "stopped"),
         ("lima", "idle"),
     ]
-    assert [view.name for view in office.desk.accounts(["lima"])] == ["lima"]
+    assert [view.name for view in office.services.accounts.all(["lima"])] == ["lima"]
 
 
 def test_an_account_that_nobody_knows_is_unknown(office):
-    for ask in (office.desk.account, office.desk.resume, lambda name: office.desk.pause(name, "x")):
+    for ask in (
+        office.services.accounts.get,
+        office.services.accounts.resume,
+        lambda name: office.services.accounts.pause(name, "x"),
+    ):
         with pytest.raises(UnknownError):
             ask("cali")
 
 
 def test_an_account_not_bound_yet_is_shown_idle(office):
-    assert office.desk.account("bogota").state == "idle"
+    assert office.services.accounts.get("bogota").state == "idle"
 
 
 def test_pause_and_resume_act_on_the_lane(office):
     office.ask()
     office.wake_ups.lanes.clear()
-    office.desk.pause("bogota", "maintenance")
-    view = office.desk.account("bogota")
+    office.services.accounts.pause("bogota", "maintenance")
+    view = office.services.accounts.get("bogota")
     assert (view.state, view.reason) == ("paused", "maintenance")
-    office.desk.resume("bogota")
-    assert office.desk.account("bogota").state == "idle"
+    office.services.accounts.resume("bogota")
+    assert office.services.accounts.get("bogota").state == "idle"
     assert office.wake_ups.lanes == [office.lane]
 
 
@@ -321,15 +329,15 @@ def bad_form(customer):
 
 def test_remap_leaves_parked_what_still_cannot_be_mapped(office):
     office.form(bad_form("c1"))
-    told = office.desk.remap(source=None, route=None, now=office.now)
+    told = office.services.parked.remap(ParkedFilter(source=None, route=None), office.now)
     assert (told.looked_at, told.recalls, told.still_parked) == (1, (), 1)
 
 
 def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(office):
     office.form(bad_form("c1"))
-    assert office.desk.remap(source="hubspot", route=None, now=office.now).looked_at == 0
-    assert office.desk.remap(source=None, route="other", now=office.now).looked_at == 0
-    assert office.desk.remap(source="forms", route="form", now=office.now).looked_at == 1
+    assert office.services.parked.remap(ParkedFilter(source="hubspot", route=None), office.now).looked_at == 0
+    assert office.services.parked.remap(ParkedFilter(source=None, route="other"), office.now).looked_at == 0
+    assert office.services.parked.remap(ParkedFilter(source="forms", route="form"), office.now).looked_at == 1
 
 
 def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
@@ -337,25 +345,25 @@ def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
     office.wake_ups.lanes.clear()
     mended = SOURCES_AND_ROUTES.replace('"{{ event.at }}"', '"{{ now }}"')
     office.reconfigure(two_accounts() + mended)
-    told = office.desk.remap(source="forms", route=None, now=office.now)
+    told = office.services.parked.remap(ParkedFilter(source="forms", route=None), office.now)
     assert (told.looked_at, len(told.recalls), told.still_parked) == (1, 1, 0)
     assert office.recall(told.recalls[0]).customer_id == "c1"
     assert office.wake_ups.lanes == [office.lane]
-    assert parked_events(office.desk) == []
+    assert parked_events(office.services) == []
 
 
 def test_remap_leaves_alone_what_came_from_a_source_that_is_gone(office):
     office.form(bad_form("c1"))
     office.reconfigure(two_accounts() + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    assert office.desk.remap(source=None, route=None, now=office.now).looked_at == 0
-    assert len(parked_events(office.desk)) == 1
+    assert office.services.parked.remap(ParkedFilter(source=None, route=None), office.now).looked_at == 0
+    assert len(parked_events(office.services)) == 1
 
 
 def test_an_event_that_cannot_be_mapped_is_parked(office):
     assert office.form(bad_form("c1")).answer.parked == 1
     assert isinstance(
         plan_delivery(
-            office.desk.book,
+            office.services.routes,
             Delivery(
                 id="d", source="forms", method="POST", url="", headers={}, body=b"", received_at=office.now
             ),
@@ -373,7 +381,7 @@ def test_counts_tell_what_happened(office):
     office.ask()
     office.push(DEAD)
     office.form(bad_form("c1"))
-    counts = office.desk.counts()
+    counts = office.services.counts()
     assert counts["ended:dead"] == counts["events:forms:parked:form"] == counts["events:api:test:recall"] == 1
 
 
@@ -383,9 +391,9 @@ def test_purge_goes_by_the_configured_days(tmp_path, store):
     office.ask()
     office.push(DEAD)
     office.pass_time(2 * 86400)
-    assert office.desk.purge(office.now) == 0
+    assert office.services.purge(office.now) == 0
     office.pass_time(1)
-    assert office.desk.purge(office.now) == 1
+    assert office.services.purge(office.now) == 1
 
 
 # --- work that no worker takes -------------------------------------------------------------------
@@ -423,19 +431,25 @@ def goes_deaf(office, worker):
 
 def test_a_lane_with_work_that_no_worker_takes_says_so(office):
     office.ask()
-    assert (office.desk.account("bogota").state, office.desk.account("bogota").reason) == ("idle", None)
+    assert (office.services.accounts.get("bogota").state, office.services.accounts.get("bogota").reason) == (
+        "idle",
+        None,
+    )
     office.pass_time(61)
-    assert (office.desk.account("bogota").state, office.desk.account("bogota").reason) == ("idle", UNTAKEN)
+    assert (office.services.accounts.get("bogota").state, office.services.accounts.get("bogota").reason) == (
+        "idle",
+        UNTAKEN,
+    )
     office.claim()
-    assert office.desk.account("bogota").reason == "a recall is being pushed"
+    assert office.services.accounts.get("bogota").reason == "a recall is being pushed"
 
 
 def test_a_lane_whose_wake_up_was_published_again_and_again_says_so(office):
     office.ask()
     for _ in range(4):
         office.pass_time(10)
-        office.desk.lanes.sweep(9)
-    assert office.desk.account("bogota").reason == UNTAKEN
+        office.services.queues.sweep(9)
+    assert office.services.accounts.get("bogota").reason == UNTAKEN
 
 
 def test_accounts_with_work_say_that_the_workers_are_deaf_until_one_hears(office):
@@ -443,20 +457,20 @@ def test_accounts_with_work_say_that_the_workers_are_deaf_until_one_hears(office
     office.ask()
     goes_deaf(office, first)
     second.beat()
-    assert office.desk.account("bogota").reason is None
+    assert office.services.accounts.get("bogota").reason is None
     goes_deaf(office, second)
-    view = office.desk.account("bogota")
+    view = office.services.accounts.get("bogota")
     assert (view.state, view.reason[:32]) == ("idle", "workers take no doorbells since ")
-    assert office.desk.account("lima").reason is None
+    assert office.services.accounts.get("lima").reason is None
     with second.hearing.taking():
         pass
     second.beat()
-    assert office.desk.account("bogota").reason is None
+    assert office.services.accounts.get("bogota").reason is None
 
 
 def test_what_an_account_waits_for_comes_before_the_deafness_of_workers(office):
     worker = a_worker(office)
     office.ask()
     goes_deaf(office, worker)
-    office.desk.pause("bogota", "for the test")
-    assert office.desk.account("bogota").reason == "for the test"
+    office.services.accounts.pause("bogota", "for the test")
+    assert office.services.accounts.get("bogota").reason == "for the test"

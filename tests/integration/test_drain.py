@@ -47,18 +47,18 @@ class Shop:
     def __init__(self, folder, store, sandbox, more=SHORT):
         lima = account("lima", sandbox.url, zone="Lima", country="PE")
         text = account("bogota", sandbox.url, more=more) + lima + SOURCES_AND_ROUTES
-        self.desk = make_desk(folder, store, text)
+        self.services = make_desk(folder, store, text)
         self.sandbox = sandbox
         self.notes = Notes()
         self.stopping = False
         self.opened = []
         self.sleeps = []
-        self.desk.bind()
-        self.lane = self.desk.lanes.bound()["bogota"]
+        self.services.binding.bind()
+        self.lane = self.services.queues.bound()["bogota"]
 
     def ask(self, customer="c1", *, hours=24, account="bogota"):
         request = request_from_fields(
-            self.desk.config.accounts[account],
+            self.services.config.accounts[account],
             campaign_id="10",
             customer_id=customer,
             recall_telephone="+57 300 111 2233" if account == "bogota" else "+51 911 112 233",
@@ -66,7 +66,7 @@ class Shop:
             now=datetime.now(UTC),
             source="api:test",
         )
-        admitted = self.desk.admit_one(request, expired=None, key="", fingerprint="")
+        admitted = self.services.admission.admit_one(request, expired=None, key="", fingerprint="")
         return admitted.answer.recalls[0]
 
     def open_line(self, endpoint):
@@ -75,7 +75,7 @@ class Shop:
 
     def tools(self, **more):
         tools = {
-            "lanes": self.desk.lanes,
+            "lanes": self.services.queues,
             "open_line": self.open_line,
             "judge": judge,
             "reporter": self.notes,
@@ -90,17 +90,17 @@ class Shop:
 
     def drain(self, **more):
         """Drain bogota's lane; True: work is left, and its wake-up is to be published."""
-        accounts = {"bogota": self.desk.config.accounts["bogota"]}
+        accounts = {"bogota": self.services.config.accounts["bogota"]}
         return Drain(self.tools(**more), self.lane, accounts).run() is not None
 
     def recall(self, recall_id):
-        return self.desk.recalls.get(recall_id)
+        return self.services.recalls.records.get(recall_id)
 
     def calls(self):
         return [call for call in self.sandbox.calls() if call["method"] == "PUT"]
 
     def state(self):
-        return self.desk.account("bogota").state
+        return self.services.accounts.get("bogota").state
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever(shop):
 
 
 def test_a_drain_ends_where_a_look_up_waits(shop):
-    shop.desk.store.client.zadd(shop.desk.store.key("lookups"), {"lu_1": 1})
+    shop.services.store.client.zadd(shop.services.store.key("lookups"), {"lu_1": 1})
     for n in range(DRAIN_CALLS + 1):
         shop.ask(f"c{n}")
     assert shop.drain() is True
@@ -184,7 +184,7 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
     shop.ask("c1")
     shop.ask("c2")
     asked_at, claimed_at, sent_at = [], [], []
-    real = shop.desk.lanes
+    real = shop.services.queues
 
     class Noted:
         def acquire(self, *args, **kwargs):
@@ -220,7 +220,7 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
             return super().push(call, **more)
 
     shop.drain(open_line=NotedLine, tally=tally)
-    first, second = (shop.desk.recalls.page(Filter(), limit=2)[0][n].id for n in (1, 0))
+    first, second = (shop.services.recalls.records.page(Filter(), limit=2)[0][n].id for n in (1, 0))
     assert told == ["asked", "asked", first, second]
     assert {name.partition(":")[0] for name in tally.take()["counts"]} == {"push seconds", "gap seconds"}
 
@@ -275,7 +275,7 @@ def test_a_token_that_is_refused_stops_the_lane_and_burns_nothing(shop):
     assert shop.state() == "stopped"
     assert shop.recall(recall).state is State.QUEUED
     assert len(shop.notes.stops) == 1
-    shop.desk.resume("bogota")
+    shop.services.accounts.resume("bogota")
     shop.drain()
     assert shop.recall(recall).state is State.ACCEPTED
 
@@ -286,7 +286,7 @@ def test_a_server_error_makes_the_lane_wait_then_the_same_recall_goes_first(shop
     shop.drain()
     assert shop.state() == "waiting"
     shop.ask("c2", hours=1)
-    shop.desk.resume("bogota")
+    shop.services.accounts.resume("bogota")
     shop.drain()
     assert [call["body"]["customer_id"] for call in shop.calls()] == ["c1", "c1", "c2"]
     assert [a.outcome for a in shop.recall(first).attempts] == ["unknown", "accepted"]
@@ -296,10 +296,10 @@ def test_a_time_out_makes_the_lane_quiet_even_for_the_operator(shop):
     shop.sandbox.add_rule(action="hang", times=1)
     recall = shop.ask("c1")
     shop.drain()
-    shop.desk.resume("bogota")
+    shop.services.accounts.resume("bogota")
     assert shop.drain() is False
     assert len(shop.calls()) == 1
-    view = shop.desk.account("bogota")
+    view = shop.services.accounts.get("bogota")
     assert view.state == "waiting"
     assert shop.recall(recall).state is State.QUEUED
 
@@ -311,7 +311,7 @@ def test_a_dead_server_needs_no_quiet_time(tmp_path, store):
     sandbox.stop()
     recall = shop.ask("c1")
     shop.drain()
-    lane = shop.desk.store.client.hgetall(shop.desk.store.key(f"lane:{shop.lane}"))
+    lane = shop.services.store.client.hgetall(shop.services.store.key(f"lane:{shop.lane}"))
     assert int(lane.get("quiet") or 0) == 0
     assert shop.recall(recall).attempts[0].outcome == "not_sent"
     assert lane["pushed"] == "0"
@@ -354,11 +354,11 @@ def test_a_claim_that_took_too_long_is_not_sent(shop):
 def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
     shop.ask("c1")
     shop.ask("c2")
-    real = shop.desk.lanes.finish
+    real = shop.services.queues.finish
     lost = []
 
     class Flaky:
-        acquire = shop.desk.lanes.acquire
+        acquire = shop.services.queues.acquire
 
         def finish(self, *args, **kwargs):
             reply = real(*args, **kwargs)
@@ -374,7 +374,7 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
 
 def test_an_account_this_worker_does_not_know_yet_is_left_for_another(shop):
     recall = shop.ask("c1")
-    foreign = {"cali": shop.desk.config.accounts["bogota"]}
+    foreign = {"cali": shop.services.config.accounts["bogota"]}
     Drain(shop.tools(), shop.lane, foreign).run()
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
@@ -383,8 +383,8 @@ def test_an_account_this_worker_does_not_know_yet_is_left_for_another(shop):
 def test_the_token_is_in_no_key_and_no_value_of_the_store(shop):
     shop.ask("c1")
     shop.drain()
-    token = shop.desk.config.accounts["bogota"].token.get_secret_value()
-    client = shop.desk.store.client
+    token = shop.services.config.accounts["bogota"].token.get_secret_value()
+    client = shop.services.store.client
     for key in client.keys("*"):
         assert token not in key
         if client.type(key) == "hash":
@@ -396,7 +396,9 @@ def test_the_whole_answer_is_kept_with_the_latest_attempt_until_one_is_accepted(
     recall = shop.ask("c1")
     shop.drain()
     assert "This is not JSON" in shop.recall(recall).attempts[-1].answer
-    shop.desk.store.client.hset(shop.desk.store.key(f"lane:{shop.lane}"), mapping={"quiet": 0, "wait": 0})
+    shop.services.store.client.hset(
+        shop.services.store.key(f"lane:{shop.lane}"), mapping={"quiet": 0, "wait": 0}
+    )
     shop.drain()
     found = shop.recall(recall)
     assert found.state is State.ACCEPTED

@@ -12,14 +12,15 @@ from integration.domain.errors import StoreAwayError
 from integration.domain.recall import State
 from integration.local.sandbox import Sandbox
 from integration.mapping.planner import Pending, request_from_fields
-from integration.services.config_check import watch_config
+from integration.services.configuration import watch_config
 from integration.store.client import Store, connect
 from integration.store.token_queue import WakeUp
 from support import ENVIRON, SOURCES_AND_ROUTES, account, url_of, write_config
 from support.waiting import wait_until
-from workers import worker as engine_module
+from workers import sweeper
 from workers.drain import DRAIN_CALLS
-from workers.worker import SWEEP_DRAINS, Engine
+from workers.sweeper import SWEEP_DRAINS
+from workers.worker import Engine
 
 
 class WakeUps:
@@ -75,15 +76,15 @@ class Works:
         watch = watch_config(write_config(folder, text + SOURCES_AND_ROUTES), ENVIRON)
         self.store = Store(connect(url_of(client)), clock=self.ms)
         self.engine = Engine(watch, self.store, self.wake_ups, Deaf())
-        self.desk = self.engine.desk
-        self.desk.bind()
+        self.services = self.engine.services
+        self.services.binding.bind()
 
     def ms(self):
         return round((datetime.now(UTC) + self.ahead).timestamp() * 1000)
 
     def ask(self, customer="c1", *, account="bogota"):
         request = request_from_fields(
-            self.desk.config.accounts[account],
+            self.services.config.accounts[account],
             campaign_id="10",
             customer_id=customer,
             recall_telephone="+57 300 111 2233",
@@ -91,11 +92,13 @@ class Works:
             now=datetime.now(UTC),
             source="api:test",
         )
-        return self.desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
+        return self.services.admission.admit_one(
+            request, expired=None, key="", fingerprint=""
+        ).answer.recalls[0]
 
     @property
     def lane(self):
-        return self.desk.lanes.bound()["bogota"]
+        return self.services.queues.bound()["bogota"]
 
     @property
     def wake_up(self):
@@ -103,7 +106,7 @@ class Works:
         return self.wake_ups.published[-1]
 
     def state(self, recall):
-        return self.desk.recalls.get(recall).state
+        return self.services.recalls.records.get(recall).state
 
     def later(self, seconds):
         self.ahead += timedelta(seconds=seconds)
@@ -130,7 +133,7 @@ def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
     works.engine.take(works.wake_up)
     works.ask("c2")
     works.later(2)
-    works.engine._sweep_lanes()
+    works.engine.sweeper._sweep_lanes()
     hearing = works.engine.pulse.hearing
     wait_until(lambda: (hearing.taken, hearing.swept) == (1, 1))
 
@@ -139,7 +142,7 @@ def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
     works.engine.start()
 
     def seen():
-        return [process.swept_at is not None for process in works.desk.processes.all()] == [True]
+        return [process.swept_at is not None for process in works.services.processes.all()] == [True]
 
     wait_until(seen)
 
@@ -159,7 +162,7 @@ def test_a_drain_that_leaves_work_behind_publishes_a_wake_up(works):
 
 def test_a_lane_that_this_configuration_does_not_have_is_left_alone(works):
     recall = works.ask()
-    works.desk.lanes.bind({"bogota": "another lane", "lima": "L2"})
+    works.services.queues.bind({"bogota": "another lane", "lima": "L2"})
     works.engine.drain(WakeUp("another lane", 1))
     assert works.state(recall) is State.QUEUED
     assert not works.store.client.hexists(works.store.key("lane:another lane"), "owner")
@@ -175,8 +178,8 @@ def test_lanes_are_known_again_after_the_store_was_emptied(works):
     after = works.ask("c2")
     assert works.lane != old
     # Nothing is known of calls that may still be running.
-    works.later(works.desk.config.accounts["bogota"].lease_seconds)
-    works.engine._sweep_lanes()
+    works.later(works.services.config.accounts["bogota"].lease_seconds)
+    works.engine.sweeper._sweep_lanes()
     assert works.wake_up.lane == works.lane
     works.engine.drain(works.wake_up)
     # By this thread or by one of the sweep: whichever took the wake-up first.
@@ -187,15 +190,15 @@ def test_the_sweep_publishes_the_wake_up_of_a_lane_whose_time_has_come(works):
     works.ask()
     works.store.client.hset(works.store.key(f"lane:{works.lane}"), "rung", "0")
     works.later(2)
-    works.engine._sweep_lanes()
+    works.engine.sweeper._sweep_lanes()
     assert works.wake_ups.lanes == [works.lane] * 2
-    assert works.engine._draining == []
+    assert works.engine.sweeper._draining == []
 
 
 def test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself(works):
     recall = works.ask()
     works.later(2)
-    works.engine._sweep_lanes()
+    works.engine.sweeper._sweep_lanes()
     wait_until(lambda: works.state(recall) is State.ACCEPTED)
     # And publishes it again: whether that is taken says how the consumers are.
     assert works.wake_ups.lanes == [works.lane] * 2
@@ -203,13 +206,13 @@ def test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself(works):
 
 def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
     recall = works.ask()
-    works.engine.threads = 1
+    works.engine.sweeper.threads = 1
     works.later(2)
     with works.engine.pulse.hearing.taking():
-        works.engine._sweep_lanes()
+        works.engine.sweeper._sweep_lanes()
     assert works.wake_ups.lanes == [works.lane]
     assert works.state(recall) is State.QUEUED
-    works.engine._sweep_lanes()
+    works.engine.sweeper._sweep_lanes()
     wait_until(lambda: works.state(recall) is State.ACCEPTED)
 
 
@@ -223,11 +226,11 @@ def test_the_sweep_drains_a_few_lanes_at_a_time(works, monkeypatch):
         pipe.execute()
     monkeypatch.setattr(works.engine, "drain", lambda _: going.wait(30))
     for _ in range(2):
-        works.engine._sweep_lanes()
+        works.engine.sweeper._sweep_lanes()
         assert len(works.wake_ups.published) == SWEEP_DRAINS
     going.set()
-    wait_until(lambda: all(each.done() for each in works.engine._draining))
-    works.engine._sweep_lanes()
+    wait_until(lambda: all(each.done() for each in works.engine.sweeper._draining))
+    works.engine.sweeper._sweep_lanes()
     assert set(works.wake_ups.lanes) == set(lanes)
 
 
@@ -238,8 +241,8 @@ def test_a_thread_of_the_sweep_is_free_again_whatever_became_of_its_drain(works,
     monkeypatch.setattr(works.engine, "drain", fails)
     works.ask()
     works.later(2)
-    works.engine._sweep_lanes()
-    wait_until(lambda: works.engine._room() == SWEEP_DRAINS)
+    works.engine.sweeper._sweep_lanes()
+    wait_until(lambda: works.engine.sweeper._room() == SWEEP_DRAINS)
 
 
 def test_one_sweep_finds_every_lane_that_is_due(works):
@@ -250,7 +253,7 @@ def test_one_sweep_finds_every_lane_that_is_due(works):
             pipe.zadd(key(f"lane:{lane}:queue"), {"rc_1": 1})
             pipe.zadd(key("due"), {lane: 1})
         pipe.execute()
-    works.engine._sweep_lanes()
+    works.engine.sweeper._sweep_lanes()
     assert set(works.wake_ups.lanes) == set(lanes)
 
 
@@ -260,9 +263,9 @@ def test_the_sweep_publishes_wake_ups_of_sources_whose_lookups_are_due(works):
         id="dl_1", source="hubspot", method="POST", url="", headers={}, body=b"", received_at=now
     )
     pending = Pending(event=Event(data={}, dedup_key="k1", lookup_id="77"))
-    works.desk.admit(delivery, [pending], b"")
+    works.services.admission.admit(delivery, [pending], b"")
     works.wake_ups.sources.clear()
-    works.engine._sweep_lookups()
+    works.engine.sweeper._sweep_lookups()
     assert works.wake_ups.sources == ["hubspot"]
 
 
@@ -275,9 +278,10 @@ def test_a_worker_that_is_stopping_begins_no_drain(works):
 
 def test_a_stopped_sweep_ends(works):
     works.engine.start()
+    (sweep,) = (thread for thread in threading.enumerate() if thread.name == "sweep")
     works.engine.stop()
-    works.engine._sweeper.join(10)
-    assert not works.engine._sweeper.is_alive()
+    sweep.join(10)
+    assert not sweep.is_alive()
 
 
 def test_a_fault_of_one_step_does_not_end_the_sweep(works):
@@ -290,7 +294,7 @@ def test_a_fault_of_one_step_does_not_end_the_sweep(works):
         raise ValueError("a mistake of ours")
 
     for step in (store_away, broken, ended.set):
-        works.engine._tolerantly(step)
+        works.engine.sweeper._tolerantly(step)
     assert ended.is_set()
 
 
@@ -302,7 +306,7 @@ def test_the_sweep_takes_up_work_by_itself(works):
 
 
 def test_what_is_old_is_purged_until_nothing_old_is_left(works, monkeypatch):
-    monkeypatch.setattr(engine_module, "utc_now", lambda: datetime.now(UTC) + timedelta(days=60))
+    monkeypatch.setattr(sweeper, "utc_now", lambda: datetime.now(UTC) + timedelta(days=60))
     key = works.store.key
     with works.store.client.pipeline() as pipe:
         for n in range(450):
@@ -310,13 +314,13 @@ def test_what_is_old_is_purged_until_nothing_old_is_left(works, monkeypatch):
         pipe.execute()
 
     def purged():
-        works.engine._purge()
+        works.engine.sweeper._purge()
         return works.store.client.zcard(key("parked")) == 0
 
     wait_until(purged)
 
 
 def test_purging_rests_for_a_minute(works, monkeypatch):
-    works.engine._purge()
-    monkeypatch.setattr(works.desk, "purge", lambda _: pytest.fail("too soon"))
-    works.engine._purge()
+    works.engine.sweeper._purge()
+    monkeypatch.setattr(works.services, "purge", lambda _: pytest.fail("too soon"))
+    works.engine.sweeper._purge()

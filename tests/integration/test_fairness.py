@@ -47,7 +47,11 @@ def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(p
         if max(seen.values()) < EACH:
             assert max(seen.values()) - min(seen.values()) <= 2 * DRAIN_CALLS, seen
     accepted = Filter(state=State.ACCEPTED)
-    wait_until(lambda: sum(1 for _ in plant.desk.recalls.every(accepted)) == total, 60, what="all accepted")
+    wait_until(
+        lambda: sum(1 for _ in plant.services.recalls.records.every(accepted)) == total,
+        60,
+        what="all accepted",
+    )
 
 
 def test_where_no_wake_up_was_published_every_queue_is_drained_though_few_threads_are_there(plant):

@@ -15,7 +15,7 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.domain.recall import Filter, State
-from integration.services.person_matcher import Person
+from integration.services.personal_data.matcher import Person
 from integration.store.token_queue import Outcome, Terms
 from support import (
     SOURCES_AND_ROUTES,
@@ -43,20 +43,20 @@ TERMS = Terms(
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + LISTED)
 
 
 class World:
-    def __init__(self, desk, run):
-        self.desk = desk
+    def __init__(self, services, run):
+        self.services = services
         self.run = run
-        self.client = Client(compose(desk, NoRates(), SignedIn()))
+        self.client = Client(compose(services, NoRates(), SignedIn()))
         self.sent = 0
 
     def send(self, *items, source="forms"):
         body = as_bytes({"items": list(items)})
-        headers = signed(self.desk, source, body, url=f"http://localhost/hooks/{source}")
+        headers = signed(self.services, source, body, url=f"http://localhost/hooks/{source}")
         answer = self.client.post(f"/hooks/{source}", data=body, headers=headers)
         assert answer.status_code == 202, answer.text
         return answer.json
@@ -66,20 +66,20 @@ class World:
         return {"id": f"e{self.sent}", "customer": customer, "phone": phone, "at": at, **more}
 
     def acquire(self):
-        return self.desk.lanes.acquire(self.desk.lanes.bound()["bogota"], "n1", TERMS)[0]
+        return self.services.queues.acquire(self.services.queues.bound()["bogota"], "n1", TERMS)[0]
 
     def finish(self, claim, **outcome):
-        lane = self.desk.lanes.bound()["bogota"]
-        self.desk.lanes.finish(lane, claim, 1, Outcome(**outcome), more=False, terms=TERMS)
+        lane = self.services.queues.bound()["bogota"]
+        self.services.queues.finish(lane, claim, 1, Outcome(**outcome), more=False, terms=TERMS)
 
     def recalls(self, **which):
-        return list(self.desk.recalls.every(Filter(**which)))
+        return list(self.services.recalls.records.every(Filter(**which)))
 
     def everything(self) -> str:
         """All that the store holds, as text, bodies unpacked; a second way of looking beside the product's."""
         import zlib
 
-        client, told = self.desk.store.client, []
+        client, told = self.services.store.client, []
         for key in client.scan_iter("*"):
             told.append(key)
             kind = client.type(key)
@@ -100,9 +100,9 @@ class World:
 
 
 @pytest.fixture
-def world(desk, tmp_path, store):
-    desk.bind()
-    return World(desk, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
+def world(services, tmp_path, store):
+    services.binding.bind()
+    return World(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
 
 
 def leave_traces_everywhere(world):
@@ -128,7 +128,7 @@ def is_told(text, *, customer=True):
 def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(world, how):
     leave_traces_everywhere(world)
     named = {"customer_id": CUSTOMER} if how[0] == "--customer" else {"telephones": (NUMBER,)}
-    world.desk.jobs.begin("cancel", Filter(**named), who="ana", reason="no")
+    world.services.bulk_jobs.begin("cancel", Filter(**named), who="ana", reason="no")
     assert is_told(world.everything())
     others = {recall.id: recall.state for recall in world.recalls(customer_id=OTHER)}
     assert others
@@ -138,16 +138,16 @@ def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(world, how):
     text = world.everything()
     assert [line for line in text.split("\n") if is_told(line)] == []
     assert {recall.id: recall.state for recall in world.recalls()} == others
-    parked = parked_events(world.desk)
+    parked = parked_events(world.services)
     assert [OTHER in record["event"] for record in parked] == [True]
-    (entry, *_) = world.desk.audit.page()[0]
+    (entry, *_) = world.services.audit.page()[0]
     assert (entry.who, entry.what) == ("command line", "forget")
     assert not is_told(" ".join(entry.about))
 
 
 def test_the_search_afterwards_finds_what_was_overlooked(world, monkeypatch):
     leave_traces_everywhere(world)
-    store = world.desk.store
+    store = world.services.store
     for key, write in (
         ("overlooked:text", lambda key: store.client.set(key, f"about {NUMBER}")),
         ("overlooked:list", lambda key: store.client.zadd(key, {f"x\0{CUSTOMER}": 1})),
@@ -173,9 +173,9 @@ def test_an_event_sent_again_after_its_customer_was_forgotten_is_still_the_same(
 
 def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed(tmp_path, store):
     text = LISTED.replace('kind = "json"', 'kind = "json"\nevent_time = "{{ event.said }}"')
-    desk = make_desk(tmp_path, store, two_accounts() + text)
-    desk.bind()
-    world = World(desk, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
+    services = make_desk(tmp_path, store, two_accounts() + text)
+    services.binding.bind()
+    world = World(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
 
     def said(minutes):
         return (NOW - timedelta(minutes=minutes)).isoformat()
@@ -192,11 +192,11 @@ def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed
 def test_the_trace_of_a_forgotten_customer_fades(world):
     world.send(world.item())
     world.run.json("forget", "--customer", CUSTOMER, "--yes")
-    lane = world.desk.lanes.bound()["bogota"]
-    newest = world.desk.store.key(f"lane:{lane}:newest")
-    assert world.desk.store.client.hlen(newest) == 1
-    world.desk.ledger.purge(before=NOW + timedelta(days=99))
-    assert world.desk.store.client.hlen(newest) == 0
+    lane = world.services.queues.bound()["bogota"]
+    newest = world.services.store.key(f"lane:{lane}:newest")
+    assert world.services.store.client.hlen(newest) == 1
+    world.services.deliveries.purge(before=NOW + timedelta(days=99))
+    assert world.services.store.client.hlen(newest) == 0
 
 
 def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(world, monkeypatch):
@@ -252,7 +252,7 @@ def test_a_short_id_harms_nobody_elses_events(world):
     done = world.run("forget", "--customer", "10", "--yes")
     assert done.exit_code == 0, done.output
     assert "shorter than 5 characters" in done.output
-    assert len(parked_events(world.desk)) == 1
+    assert len(parked_events(world.services)) == 1
 
 
 # --- giving out --------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_a_persons_history_is_whole_and_holds_nobody_else(world):
     assert len(history["recalls"]) == 2
     assert [event["customer"] for one in history["deliveries"] for event in one["events"]] == [CUSTOMER] * 4
     assert [one["event"]["customer"] for one in history["parked"]] == [CUSTOMER]
-    assert world.desk.audit.page()[0][0].what == "export"
+    assert world.services.audit.page()[0][0].what == "export"
 
 
 def test_a_history_as_csv_holds_no_formula(world):
@@ -318,9 +318,9 @@ def test_an_id_is_seen_as_a_whole_word_only(text):
 # --- on the dashboard --------------------------------------------------------------------------
 
 
-def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, desk):
+def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, services):
     leave_traces_everywhere(world)
-    admin = Pages(desk, "admin")
+    admin = Pages(services, "admin")
     given_out = admin.post("/person/export", {"customer": CUSTOMER})
     assert given_out.headers["Content-Disposition"] == 'attachment; filename="history.json"'
     assert len(given_out.json["recalls"]) == 2
@@ -329,7 +329,7 @@ def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, desk):
     assert "nothing is left" in done.text
     assert not is_told(done.text)
     assert [recall.customer_id for recall in world.recalls()] == [OTHER] * 3
-    assert [(entry.who, entry.what) for entry in desk.audit.page()[0]] == [
+    assert [(entry.who, entry.what) for entry in services.audit.page()[0]] == [
         ("ana", "forget"),
         ("ana", "export"),
     ]
@@ -337,13 +337,13 @@ def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, desk):
 
 @pytest.mark.parametrize("who", [{}, {"customer": "1", "telephone": NUMBER}, {"telephone": "2233"}])
 @pytest.mark.parametrize("what", ["export", "forget"])
-def test_on_the_dashboard_too_it_must_be_said_who_is_meant(world, desk, who, what):
-    assert Pages(desk, "admin").post(f"/person/{what}", who).status_code == 422
-    assert desk.audit.page()[0] == []
+def test_on_the_dashboard_too_it_must_be_said_who_is_meant(world, services, who, what):
+    assert Pages(services, "admin").post(f"/person/{what}", who).status_code == 422
+    assert services.audit.page()[0] == []
 
 
-def test_only_admins_give_out_or_forget(world, desk):
-    operator = Pages(desk, "operator")
+def test_only_admins_give_out_or_forget(world, services):
+    operator = Pages(services, "operator")
     assert operator.get("/person").status_code == 403
     for what in ("export", "forget"):
         assert operator.post(f"/person/{what}", {"customer": CUSTOMER}).status_code == 403

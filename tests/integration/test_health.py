@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from integration.domain.delivery import Delivery
 from integration.mapping.planner import plan_delivery, request_from_fields
-from integration.services.config_check import watch_config
-from integration.services.desk import Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.heartbeat import Pulse
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
@@ -31,24 +31,24 @@ GOOD = two_accounts() + SOURCES_AND_ROUTES
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
-def client_of(desk):
+def client_of(services):
     app = Flask("ringback", static_folder=None)
     install(app)
-    app.register_blueprint(health_blueprint(desk))
-    app.register_blueprint(metrics_blueprint(desk))
+    app.register_blueprint(health_blueprint(services))
+    app.register_blueprint(metrics_blueprint(services))
     return app.test_client()
 
 
 def desk_at(folder, url, *, text=GOOD):
     watch = watch_config(write_config(folder, text), ENVIRON, every_seconds=0)
     store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
-    return Desk(watch, store, WakeUpPublisher.silent())
+    return Services(watch, store, WakeUpPublisher.silent())
 
 
-def ask(desk, account, customer="c1", phone="3001112233"):
+def ask(services, account, customer="c1", phone="3001112233"):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     request = request_from_fields(
-        desk.config.accounts[account],
+        services.config.accounts[account],
         campaign_id="10",
         customer_id=customer,
         recall_telephone=phone,
@@ -56,18 +56,18 @@ def ask(desk, account, customer="c1", phone="3001112233"):
         now=datetime.now(UTC),
         source="api:zapier",
     )
-    return desk.admit_one(request, expired=None, key="", fingerprint="")
+    return services.admission.admit_one(request, expired=None, key="", fingerprint="")
 
 
-def planned(desk, event):
+def planned(services, event):
     """A delivery of the source `forms` and what is to become of it."""
     now = datetime.now(UTC)
     delivery = Delivery(
         id="dl_1", source="forms", method="POST", url="", received_at=now, body=as_bytes(event),
         headers={"content-type": "application/json"},
     )  # fmt: skip
-    events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
-    return delivery, plan_delivery(desk.book, delivery, events, now)
+    events = SOURCES["json"].read(delivery, services.config.sources["forms"])
+    return delivery, plan_delivery(services.routes, delivery, events, now)
 
 
 def figures(client):
@@ -83,7 +83,7 @@ def figures(client):
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store)
 
 
@@ -99,8 +99,8 @@ def test_alive_asks_nobody(tmp_path, start_valkey):
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
 
-def test_ready_with_a_store_and_a_good_configuration(desk):
-    answer = client_of(desk).get("/readyz")
+def test_ready_with_a_store_and_a_good_configuration(services):
+    answer = client_of(services).get("/readyz")
     assert answer.status_code == 200
     assert answer.json == {"status": "ready", "store": {"ready": True}, "configuration": {"ready": True}}
 
@@ -163,8 +163,8 @@ def test_a_store_on_a_unix_socket_is_asked_too(valkey):
 # --- metrics -----------------------------------------------------------------------------------
 
 
-def test_an_empty_store_has_figures_for_every_account(desk):
-    found = figures(client_of(desk))
+def test_an_empty_store_has_figures_for_every_account(services):
+    found = figures(client_of(services))
     assert found["ringback_store_up{}"] == 1
     assert found["ringback_config_faults{}"] == 0
     assert found["ringback_recalls_queued{account=bogota}"] == 0
@@ -173,10 +173,10 @@ def test_an_empty_store_has_figures_for_every_account(desk):
     assert found["ringback_due_lag_seconds{}"] == 0
 
 
-def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, desk, valkey):
-    ask(desk, "bogota")
-    ask(desk, "bogota", "c2")
-    desk.cancel(ask(desk, "lima", phone="+51 912 345 678").answer.recalls[0], "for the test")
+def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, services, valkey):
+    ask(services, "bogota")
+    ask(services, "bogota", "c2")
+    services.recalls.cancel(ask(services, "lima", phone="+51 912 345 678").answer.recalls[0], "for the test")
     found = figures(client_of(desk_at(tmp_path, valkey.url)))
     assert found["ringback_recalls_queued{account=bogota}"] == 2
     assert found["ringback_recalls_queued{account=lima}"] == 0
@@ -187,32 +187,32 @@ def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, desk, val
     assert "ringback_oldest_queued_seconds{account=lima}" not in found
 
 
-def test_a_lane_is_in_one_state(desk):
-    desk.bind()
-    desk.pause("bogota", "for the test")
-    found = figures(client_of(desk))
+def test_a_lane_is_in_one_state(services):
+    services.binding.bind()
+    services.accounts.pause("bogota", "for the test")
+    found = figures(client_of(services))
     states = {
         state: found[f"ringback_lane_state{{account=bogota,state={state}}}"] for state in metrics.LANE_STATES
     }
     assert states == {"idle": 0, "busy": 0, "waiting": 0, "paused": 1, "stopped": 0}
 
 
-def test_a_lane_that_waits_for_a_worker_lags(desk, store):
-    ask(desk, "bogota")
+def test_a_lane_that_waits_for_a_worker_lags(services, store):
+    ask(services, "bogota")
     (lane,) = store.zrange("{ringback}:due", 0, -1)
     store.zadd("{ringback}:due", {lane: (time.time() - 100) * 1000})
-    assert figures(client_of(desk))["ringback_due_lag_seconds{}"] == pytest.approx(100, abs=20)
+    assert figures(client_of(services))["ringback_due_lag_seconds{}"] == pytest.approx(100, abs=20)
 
 
 def test_the_daily_limit_is_shown_where_there_is_one(tmp_path, store):
-    desk = make_desk(tmp_path, store, two_accounts(more="daily_limit = 3000") + SOURCES_AND_ROUTES)
-    assert figures(client_of(desk))["ringback_daily_limit{account=lima}"] == 3000
+    services = make_desk(tmp_path, store, two_accounts(more="daily_limit = 3000") + SOURCES_AND_ROUTES)
+    assert figures(client_of(services))["ringback_daily_limit{account=lima}"] == 3000
 
 
-def test_counts_of_the_store_become_counters(desk, store):
+def test_counts_of_the_store_become_counters(services, store):
     counts = {"pushes:accepted": 4, "pushes:worker lost": 1, "cancel too late": 2, "events:forms:parked": 3}
     store.hset("{ringback}:counts", mapping={**counts, "of tomorrow:x": 1})
-    found = figures(client_of(desk))
+    found = figures(client_of(services))
     assert found["ringback_pushes_total{verdict=accepted}"] == 4
     assert found["ringback_pushes_total{verdict=worker lost}"] == 1
     assert found["ringback_cancels_too_late_total{}"] == 2
@@ -220,11 +220,11 @@ def test_counts_of_the_store_become_counters(desk, store):
     assert not [name for name in found if "tomorrow" in name]
 
 
-def test_processes_and_the_deaf_among_them_are_counted(desk, store):
-    first, second = (Pulse(desk.processes, f"worker:{n}") for n in range(2))
-    for each in (first, second, Pulse(desk.processes, "web:1")):
+def test_processes_and_the_deaf_among_them_are_counted(services, store):
+    first, second = (Pulse(services.processes, f"worker:{n}") for n in range(2))
+    for each in (first, second, Pulse(services.processes, "web:1")):
         each.beat()
-    found = figures(client_of(desk))
+    found = figures(client_of(services))
     assert found["ringback_processes{kind=web}"] == 1
     assert found["ringback_processes{kind=worker}"] == 2
     assert found["ringback_workers_deaf{}"] == 0
@@ -234,7 +234,7 @@ def test_processes_and_the_deaf_among_them_are_counted(desk, store):
         pass
     for each in (first, second):
         each.beat()
-    found = figures(client_of(desk))
+    found = figures(client_of(services))
     assert found["ringback_workers_deaf{}"] == 1
     assert found["ringback_turns_total{by=sweep}"] == 1
     assert found["ringback_turns_total{by=doorbell}"] == 1
@@ -257,13 +257,13 @@ def test_a_faulty_configuration_is_counted(tmp_path, valkey, store):
     assert figures(client)["ringback_config_faults{}"] == 1
 
 
-def test_what_one_process_counted_another_shows(tmp_path, desk, valkey):
-    desk.tally.delivery("forms", "not verified")
-    desk.tally.delivery("forms", "admitted")
+def test_what_one_process_counted_another_shows(tmp_path, services, valkey):
+    services.counters.delivery("forms", "not verified")
+    services.counters.delivery("forms", "admitted")
     for seconds in (0.002, 0.003, 9.0):
-        desk.tally.observe(ADMIT, seconds)
-    desk.tally.pushed("bogota", 0.2)
-    desk.tallies.flush()
+        services.counters.observe(ADMIT, seconds)
+    services.counters.pushed("bogota", 0.2)
+    services.counter_flusher.flush()
     client = client_of(desk_at(tmp_path, valkey.url))
     found = figures(client)
     assert found["ringback_deliveries_total{result=not verified,source=forms}"] == 1
@@ -279,7 +279,7 @@ def test_what_one_process_counted_another_shows(tmp_path, desk, valkey):
     assert "process=" not in client.get("/metrics").text
 
 
-def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, store):
+def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(services, store):
     counts = {
         "events:forms:ignored": 1,
         "events:forms:recall:form: new: one": 2,
@@ -290,7 +290,7 @@ def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, s
         "admitted:forms": 7,
     }
     store.hset("{ringback}:counts", mapping=counts)
-    found = figures(client_of(desk))
+    found = figures(client_of(services))
     assert found["ringback_events_total{route=,source=forms,what=ignored}"] == 1
     assert found["ringback_events_total{route=form: new: one,source=forms,what=recall}"] == 2
     assert found["ringback_events_total{route=recall,source=recall,what=parked}"] == 3
@@ -304,37 +304,37 @@ def test_events_are_shown_by_route_also_of_routes_and_keys_with_any_name(desk, s
     }
 
 
-def test_the_route_of_an_event_is_counted_when_it_is_admitted(desk):
-    delivery, outcomes = planned(desk, {"customer": "7", "phone": "3001112233", "at": TOMORROW})
-    desk.admit(delivery, outcomes, b"")
-    assert figures(client_of(desk))["ringback_events_total{route=form,source=forms,what=recall}"] == 1
+def test_the_route_of_an_event_is_counted_when_it_is_admitted(services):
+    delivery, outcomes = planned(services, {"customer": "7", "phone": "3001112233", "at": TOMORROW})
+    services.admission.admit(delivery, outcomes, b"")
+    assert figures(client_of(services))["ringback_events_total{route=form,source=forms,what=recall}"] == 1
 
 
-def test_lanes_and_recalls_are_counted_whatever_their_number(desk, monkeypatch):
+def test_lanes_and_recalls_are_counted_whatever_their_number(services, monkeypatch):
     monkeypatch.setattr(states, "MOST_ACCOUNTS", 1)
-    ask(desk, "lima", phone="+51 912 345 678")
-    desk.pause("lima", "for the test")
-    found = figures(client_of(desk))
+    ask(services, "lima", phone="+51 912 345 678")
+    services.accounts.pause("lima", "for the test")
+    found = figures(client_of(services))
     assert (found["ringback_lanes{state=paused}"], found["ringback_lanes{state=idle}"]) == (1, 1)
     assert found["ringback_recalls{state=queued}"] == 1
     assert found["ringback_recalls_queued{account=lima}"] == 1
     assert "ringback_recalls_queued{account=bogota}" not in found, "bogota needs no look"
 
 
-def test_dates_that_a_paused_lane_cannot_keep_are_at_risk(desk):
-    ask(desk, "bogota")
-    assert figures(client_of(desk))["ringback_dates_at_risk{}"] == 0
-    desk.pause("bogota", "for the test")
-    found = figures(client_of(desk))
+def test_dates_that_a_paused_lane_cannot_keep_are_at_risk(services):
+    ask(services, "bogota")
+    assert figures(client_of(services))["ringback_dates_at_risk{}"] == 0
+    services.accounts.pause("bogota", "for the test")
+    found = figures(client_of(services))
     assert found["ringback_dates_at_risk{}"] == 1
     assert found["ringback_account_dates_at_risk{account=bogota}"] == 1
 
 
-def test_memory_versions_and_the_last_delivery_of_a_source_are_shown(desk):
-    desk.tally.delivery("forms", "admitted")
-    desk.tally.delivery("hubspot", "not verified")
-    desk.tallies.flush()
-    found = figures(client_of(desk))
+def test_memory_versions_and_the_last_delivery_of_a_source_are_shown(services):
+    services.counters.delivery("forms", "admitted")
+    services.counters.delivery("hubspot", "not verified")
+    services.counter_flusher.flush()
+    found = figures(client_of(services))
     assert found["ringback_store_memory_bytes{}"] > 100_000
     assert found["ringback_store_memory_limit_bytes{}"] == 0
     assert [name for name in found if name.startswith("ringback_build_info{python=3.")]
@@ -343,9 +343,9 @@ def test_memory_versions_and_the_last_delivery_of_a_source_are_shown(desk):
     assert "ringback_source_last_taken_timestamp_seconds{source=hubspot}" not in found
 
 
-def test_no_label_holds_a_token_a_customer_or_a_number(desk):
-    ask(desk, "bogota", "customer-8123")
-    desk.pause("bogota", "for customer-8123 at 3001112233")
-    text = client_of(desk).get("/metrics").text
-    for secret in ("customer-8123", "3001112233", *ENVIRON.values(), *desk.lanes.bound().values()):
+def test_no_label_holds_a_token_a_customer_or_a_number(services):
+    ask(services, "bogota", "customer-8123")
+    services.accounts.pause("bogota", "for customer-8123 at 3001112233")
+    text = client_of(services).get("/metrics").text
+    for secret in ("customer-8123", "3001112233", *ENVIRON.values(), *services.queues.bound().values()):
         assert secret not in text

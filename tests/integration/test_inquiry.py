@@ -25,155 +25,155 @@ def sandbox():
 
 
 @pytest.fixture
-def desk(tmp_path, store, sandbox):
-    desk = make_desk(tmp_path, store, two_accounts(sandbox.url, QUICK) + SOURCES_AND_ROUTES)
-    desk.bind()
-    return desk
+def services(tmp_path, store, sandbox):
+    services = make_desk(tmp_path, store, two_accounts(sandbox.url, QUICK) + SOURCES_AND_ROUTES)
+    services.binding.bind()
+    return services
 
 
 @pytest.fixture
-def lane(desk):
-    return desk.lanes.bound()["bogota"]
+def lane(services):
+    return services.queues.bound()["bogota"]
 
 
 @pytest.fixture
-def queued(desk):
+def queued(services):
     now = utc_now()
     delivery = Delivery(
         id="dl_1", source="forms", method="POST", url="", headers={}, body=b"{}", received_at=now
     )
     event = Event(data={"customer": "1", "phone": "3001112233", "at": "2030-01-01T10:00:00"}, dedup_key="1")
-    desk.admit(delivery, plan_delivery(desk.book, delivery, [event], now), b"{}")
+    services.admission.admit(delivery, plan_delivery(services.routes, delivery, [event], now), b"{}")
 
 
-def account(desk):
-    return desk.config.accounts["bogota"]
+def account(services):
+    return services.config.accounts["bogota"]
 
 
-def terms(desk):
-    return terms_of(account(desk), utc_now())
+def terms(services):
+    return terms_of(account(services), utc_now())
 
 
 @pytest.fixture
-def pass_lease(desk):
+def pass_lease(services):
     """The clock of the store stands still until this is called; then a lease is over."""
     now = [round(utc_now().timestamp() * 1000)]
-    desk.store._clock = lambda: now[0]
+    services.store._clock = lambda: now[0]
 
     def passed():
-        now[0] += round((account(desk).lease_seconds + 0.1) * 1000)
+        now[0] += round((account(services).lease_seconds + 0.1) * 1000)
 
     return passed
 
 
-def lend(desk, lane):
-    return desk.lanes.lend(lane, "loan", terms(desk))
+def lend(services, lane):
+    return services.queues.lend(lane, "loan", terms(services))
 
 
-def acquire(desk, lane, nonce="worker"):
-    return desk.lanes.acquire(lane, nonce, terms(desk))[0]
+def acquire(services, lane, nonce="worker"):
+    return services.queues.acquire(lane, nonce, terms(services))[0]
 
 
-def ask(desk, lane):
-    return ask_in_lane(desk.lanes, lane, account(desk), lambda _: None)
+def ask(services, lane):
+    return ask_in_lane(services.queues, lane, account(services), lambda _: None)
 
 
-def test_no_push_begins_while_the_lane_is_lent_and_one_does_after(desk, lane, queued):
-    fence = lend(desk, lane)
-    assert acquire(desk, lane).kind == "busy"
-    assert (desk.account("bogota").state, desk.account("bogota").reason) == (
+def test_no_push_begins_while_the_lane_is_lent_and_one_does_after(services, lane, queued):
+    fence = lend(services, lane)
+    assert acquire(services, lane).kind == "busy"
+    assert (services.accounts.get("bogota").state, services.accounts.get("bogota").reason) == (
         "busy",
         "a test call is being made",
     )
-    assert desk.lanes.give_back(lane, fence, sent_ms=5, quiet=False).lane == lane
-    assert isinstance(acquire(desk, lane), Claim)
+    assert services.queues.give_back(lane, fence, sent_ms=5, quiet=False).lane == lane
+    assert isinstance(acquire(services, lane), Claim)
 
 
-def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(desk, lane, queued):
-    fence = lend(desk, lane)
-    desk.pause("bogota", "a break")
-    desk.resume("bogota")
-    assert acquire(desk, lane).kind == "busy"
-    desk.lanes.give_back(lane, fence, sent_ms=5, quiet=True)
-    assert acquire(desk, lane).kind == "wait"
+def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, lane, queued):
+    fence = lend(services, lane)
+    services.accounts.pause("bogota", "a break")
+    services.accounts.resume("bogota")
+    assert acquire(services, lane).kind == "busy"
+    services.queues.give_back(lane, fence, sent_ms=5, quiet=True)
+    assert acquire(services, lane).kind == "wait"
 
 
-def test_a_lane_that_pushes_or_is_quiet_is_not_lent(desk, lane, queued):
-    claim = acquire(desk, lane)
-    assert lend(desk, lane).kind == "busy"
+def test_a_lane_that_pushes_or_is_quiet_is_not_lent(services, lane, queued):
+    claim = acquire(services, lane)
+    assert lend(services, lane).kind == "busy"
     outcome = Outcome(kind="ended", state="accepted", quiet=True, sent_ms=0)
-    desk.lanes.finish(lane, claim, 1, outcome, more=False, terms=terms(desk))
-    refused = lend(desk, lane)
+    services.queues.finish(lane, claim, 1, outcome, more=False, terms=terms(services))
+    refused = lend(services, lane)
     assert (refused.kind, refused.reason) == ("wait", "quiet")
 
 
-def test_a_lane_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays_so(desk, lane, queued):
-    claim = acquire(desk, lane)
+def test_a_lane_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays_so(services, lane, queued):
+    claim = acquire(services, lane)
     stop = Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=0)
-    desk.lanes.finish(lane, claim, 1, stop, more=False, terms=terms(desk))
-    desk.pause("bogota", "a break")
-    assert ask(desk, lane).good
-    assert desk.account("bogota").state == "stopped"
-    desk.resume("bogota")
-    claim = acquire(desk, lane, "again")
+    services.queues.finish(lane, claim, 1, stop, more=False, terms=terms(services))
+    services.accounts.pause("bogota", "a break")
+    assert ask(services, lane).good
+    assert services.accounts.get("bogota").state == "stopped"
+    services.accounts.resume("bogota")
+    claim = acquire(services, lane, "again")
     waits = Outcome(kind="again", reason="no answer", wait_ms=60_000)
-    desk.lanes.finish(lane, claim, 1, waits, more=False, terms=terms(desk))
+    services.queues.finish(lane, claim, 1, waits, more=False, terms=terms(services))
     with pytest.raises(LaneInUseError, match="the lane waits: no answer"):
-        ask(desk, lane)
+        ask(services, lane)
 
 
 def test_a_test_call_counts_for_the_day_and_is_not_made_beyond_its_limit(tmp_path, store, sandbox):
     text = two_accounts(sandbox.url, QUICK + "\ndaily_limit = 1") + SOURCES_AND_ROUTES
-    desk = make_desk(tmp_path, store, text)
-    desk.bind()
-    lane = desk.lanes.bound()["bogota"]
-    assert ask(desk, lane).good
-    assert desk.account("bogota").pushed_today == 1
+    services = make_desk(tmp_path, store, text)
+    services.binding.bind()
+    lane = services.queues.bound()["bogota"]
+    assert ask(services, lane).good
+    assert services.accounts.get("bogota").pushed_today == 1
     with pytest.raises(LaneInUseError, match="the daily limit is used up"):
-        ask(desk, lane)
+        ask(services, lane)
     assert len(sandbox.calls()) == 1
 
 
-def test_who_dies_with_the_lane_keeps_it_only_as_long_as_its_call_may_run(desk, lane, queued, pass_lease):
-    assert isinstance(lend(desk, lane), int)
-    assert acquire(desk, lane).kind == "busy"
+def test_who_dies_with_the_lane_keeps_it_only_as_long_as_its_call_may_run(services, lane, queued, pass_lease):
+    assert isinstance(lend(services, lane), int)
+    assert acquire(services, lane).kind == "busy"
     pass_lease()
-    claim = acquire(desk, lane, "next")
+    claim = acquire(services, lane, "next")
     assert isinstance(claim, Claim)
     # It may have been sent.
-    assert desk.account("bogota").pushed_today == 1
+    assert services.accounts.get("bogota").pushed_today == 1
 
 
-def test_a_late_return_changes_nothing(desk, lane, queued, pass_lease):
-    fence = lend(desk, lane)
+def test_a_late_return_changes_nothing(services, lane, queued, pass_lease):
+    fence = lend(services, lane)
     pass_lease()
-    claim = acquire(desk, lane, "next")
-    desk.lanes.give_back(lane, fence, sent_ms=1, quiet=True)
-    assert desk.account("bogota").state == "busy"
-    done = desk.lanes.finish(
-        lane, claim, 1, Outcome(kind="ended", state="accepted"), more=False, terms=terms(desk)
+    claim = acquire(services, lane, "next")
+    services.queues.give_back(lane, fence, sent_ms=1, quiet=True)
+    assert services.accounts.get("bogota").state == "busy"
+    done = services.queues.finish(
+        lane, claim, 1, Outcome(kind="ended", state="accepted"), more=False, terms=terms(services)
     )
     assert done[0] == NoClaim("released", "", 0)
 
 
-def test_an_unknown_outcome_leaves_the_lane_quiet_and_says_so(desk, lane, sandbox):
+def test_an_unknown_outcome_leaves_the_lane_quiet_and_says_so(services, lane, sandbox):
     sandbox.add_rule(action="hang", seconds=5)
-    answer = ask(desk, lane)
+    answer = ask(services, lane)
     assert not answer.good
     assert "may still be working on the call" in answer.told
-    assert desk.account("bogota").state == "waiting"
+    assert services.accounts.get("bogota").state == "waiting"
 
 
 def test_a_call_that_was_never_sent_leaves_no_quiet_time(tmp_path, store, queued):
-    desk = make_desk(tmp_path, store, two_accounts("http://127.0.0.1:9", QUICK) + SOURCES_AND_ROUTES)
-    desk.bind()
-    answer = ask(desk, desk.lanes.bound()["bogota"])
+    services = make_desk(tmp_path, store, two_accounts("http://127.0.0.1:9", QUICK) + SOURCES_AND_ROUTES)
+    services.binding.bind()
+    answer = ask(services, services.queues.bound()["bogota"])
     assert not answer.good
-    assert desk.account("bogota").pushed_today == 0
-    assert desk.account("bogota").state == "idle"
+    assert services.accounts.get("bogota").pushed_today == 0
+    assert services.accounts.get("bogota").state == "idle"
 
 
-def test_test_calls_and_turns_at_once_never_overlap(desk, lane, queued, sandbox):
+def test_test_calls_and_turns_at_once_never_overlap(services, lane, queued, sandbox):
     """Two who ask and one who pushes, all as often as they can: the sandbox sees one call at a time."""
     end = time.monotonic() + 60
 
@@ -183,7 +183,7 @@ def test_test_calls_and_turns_at_once_never_overlap(desk, lane, queued, sandbox)
     def asking():
         while goes_on():
             try:
-                ask(desk, lane)
+                ask(services, lane)
             except LaneInUseError:
                 time.sleep(0.001)
 
@@ -191,16 +191,16 @@ def test_test_calls_and_turns_at_once_never_overlap(desk, lane, queued, sandbox)
     for thread in threads:
         thread.start()
     while goes_on():
-        desk.resume("bogota")
+        services.accounts.resume("bogota")
     for thread in threads:
         thread.join()
     assert len(sandbox.calls()) >= 12
     assert not sandbox.stats()["overlaps"]
 
 
-def test_a_late_return_leaves_what_was_lent_to_another(desk, lane, queued, pass_lease):
-    late = lend(desk, lane)
+def test_a_late_return_leaves_what_was_lent_to_another(services, lane, queued, pass_lease):
+    late = lend(services, lane)
     pass_lease()
-    desk.lanes.lend(lane, "another loan", terms(desk))
-    desk.lanes.give_back(lane, late, sent_ms=1, quiet=False)
-    assert acquire(desk, lane).kind == "busy"
+    services.queues.lend(lane, "another loan", terms(services))
+    services.queues.give_back(lane, late, sent_ms=1, quiet=False)
+    assert acquire(services, lane).kind == "busy"

@@ -179,24 +179,26 @@ def test_a_stopped_job_stays_where_it_is(world, monkeypatch):
 
 
 def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
-    desk = make_desk(tmp_path, store)
-    fill(desk.store, 20, states=(State.EXPIRED,), ending=NOW - timedelta(days=20), days=1)
-    job = desk.jobs.begin(Kind.RETRY, Filter(accounts=frozenset({"bogota"})), who="ana", reason="again")
-    while desk.jobs.advance(job.id, "w1", desk.config.accounts, NOW):
+    services = make_desk(tmp_path, store)
+    fill(services.store, 20, states=(State.EXPIRED,), ending=NOW - timedelta(days=20), days=1)
+    job = services.bulk_jobs.begin(
+        Kind.RETRY, Filter(accounts=frozenset({"bogota"})), who="ana", reason="again"
+    )
+    while services.bulk_jobs.advance(job.id, "w1", services.config.accounts, NOW):
         pass
-    queued = list(desk.recalls.every(Filter(state=State.QUEUED)))
+    queued = list(services.recalls.records.every(Filter(state=State.QUEUED)))
     assert queued
     assert all(recall.recall_date >= NOW + timedelta(minutes=30) for recall in queued)
 
 
 def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
-    desk = make_desk(tmp_path, store, two_accounts())
-    fill(desk.store, 450, states=(State.DEAD,))
-    engine = Engine(desk.watch, desk.store, desk._wake_ups, SentryReporter())
-    job = desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
-    engine._go_on()
-    engine._jobs.shutdown(wait=True)
-    told = desk.jobs.get(job.id)
+    services = make_desk(tmp_path, store, two_accounts())
+    fill(services.store, 450, states=(State.DEAD,))
+    engine = Engine(services.configuration.watch, services.store, services.wake_ups, SentryReporter())
+    job = services.bulk_jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
+    engine.sweeper._go_on()
+    engine.sweeper._jobs.shutdown(wait=True)
+    told = services.bulk_jobs.get(job.id)
     assert (told.state, told.done) == ("done", 450)
     engine.stop()
 

@@ -27,10 +27,10 @@ class Shop:
         text = two_accounts() + SOURCES_AND_ROUTES.replace(
             "[sources.salesforce]", lookup + "\n[sources.salesforce]", 1
         ).replace('recall_telephone = "3001112233"', 'recall_telephone = "{{ contact.properties.phone }}"')
-        self.desk = make_desk(folder, store, text)
-        self.web = Web(self.desk)
+        self.services = make_desk(folder, store, text)
+        self.web = Web(self.services)
         self.hubspot = hubspot
-        self.lookups = LookupDesk(self.desk)
+        self.lookups = LookupDesk(self.services)
 
     def post(self, *events):
         answer = self.web.post("hubspot", as_bytes(list(events)))
@@ -41,15 +41,15 @@ class Shop:
         self.lookups.look_up("hubspot")
 
     def customers(self, state="queued"):
-        page, _ = self.desk.recalls.page(Filter(state=State(state)), limit=200)
+        page, _ = self.services.recalls.records.page(Filter(state=State(state)), limit=200)
         return {recall.customer_id: recall for recall in page}
 
     def waiting(self):
-        client, key = self.desk.store.client, self.desk.store.key("lookups:hubspot")
+        client, key = self.services.store.client, self.services.store.key("lookups:hubspot")
         return client.zrange(key, 0, -1, withscores=True)
 
     def make_due(self):
-        client, key = self.desk.store.client, self.desk.store.key("lookups:hubspot")
+        client, key = self.services.store.client, self.services.store.key("lookups:hubspot")
         for lookup, _ in self.waiting():
             client.zadd(key, {lookup: 0})
 
@@ -89,7 +89,7 @@ def test_a_contact_that_does_not_exist_parks_its_event_alone(shop):
     shop.post(hubspot_event(7, AT), hubspot_event(8, AT))
     shop.look_up()
     assert set(shop.customers()) == {"7"}
-    assert parked_events(shop.desk)[0]["field"] == "recall_telephone"
+    assert parked_events(shop.services)[0]["field"] == "recall_telephone"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_after_its_wait_a_lookup_is_made_again(shop):
 def test_a_lookup_whose_worker_died_comes_back_by_itself(shop):
     shop.hubspot.add("7", phone="300 111 2233")
     shop.post(hubspot_event(7, AT))
-    assert len(shop.desk.ledger.take_lookups("hubspot", most_events=100, lease_seconds=60)) == 1
+    assert len(shop.services.deliveries.take_lookups("hubspot", most_events=100, lease_seconds=60)) == 1
     shop.look_up()
     assert shop.customers() == {}
     shop.make_due()

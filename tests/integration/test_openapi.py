@@ -31,10 +31,10 @@ each_operation = pytest.mark.parametrize(("path", "method", "operation"), OPERAT
 
 @pytest.fixture
 def app(tmp_path, store):
-    desk = make_desk(tmp_path, store)
+    services = make_desk(tmp_path, store)
     app = Flask("ringback", static_folder=None)
-    app.register_blueprint(receiver_blueprint(Intake(desk, NoRates())))
-    app.register_blueprint(api_blueprint(desk, NoRates()))
+    app.register_blueprint(receiver_blueprint(Intake(services, NoRates())))
+    app.register_blueprint(api_blueprint(services, NoRates()))
     return app
 
 

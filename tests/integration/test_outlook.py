@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from integration.domain.account import AccountView
 from integration.mapping.planner import request_from_fields
-from integration.services.desk import AccountView
 from integration.services.forecast import HORIZONS, outlook
 from integration.store.monitoring.time_series import Pace
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
@@ -77,17 +77,17 @@ def test_the_days_calls_are_used_up_as_they_went_lately():
 
 
 def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst(tmp_path, store):
-    desk = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
-    desk.bind()
+    services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
+    services.binding.bind()
     now = datetime.now(UTC)
     request = request_from_fields(
-        desk.config.accounts["bogota"], campaign_id="10", customer_id="1", recall_telephone="3001112233",
+        services.config.accounts["bogota"], campaign_id="10", customer_id="1", recall_telephone="3001112233",
         recall_date=(now + timedelta(hours=3)).isoformat(), now=now, source="api:x",
     )  # fmt: skip
-    desk.admit_one(request, expired=None, key="", fingerprint="")
-    lane = desk.lanes.bound()["bogota"]
+    services.admission.admit_one(request, expired=None, key="", fingerprint="")
+    lane = services.queues.bound()["bogota"]
     soon = round((now + 10 * MINUTE).timestamp() * 1000)
     store.zadd(f"{{ringback}}:lane:{lane}:queue", {f"rc_{n}": soon for n in range(2000)})
-    found = desk.outlooks(desk.accounts(["bogota"]), now)["bogota"]
+    found = services.accounts.forecasts(services.accounts.all(["bogota"]), now)["bogota"]
     assert found.at_risk == 2000 - 15 * 60
     assert len(HORIZONS) == 6

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from integration.services.parked import ParkedFilter
 from integration.store import parked
-from integration.store.parked import Which, remap_step
 from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, parked_events, two_accounts
 from support.web import AT, Web
 
@@ -20,7 +20,7 @@ def web(tmp_path, store):
 
 
 def mended(tmp_path, store):
-    """The same desk with routes that read `telephone`, and the date as it is written in Colombia."""
+    """The same services with routes that read `telephone`, and the date as it is written in Colombia."""
     text = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}").replace(
         "event.phone !=", "event.telephone !="
     )
@@ -36,28 +36,28 @@ def park(web, count, **fields):
 def test_events_are_grouped_by_source_route_field_and_reason(web):
     park(web, 3)
     web.post("hubspot", [hubspot_event(1, "soon"), hubspot_event(2, "later")])
-    groups = web.desk.parking.groups()
+    groups = web.services.parked.records.groups()
     assert (groups[0].source, groups[0].field, groups[0].count) == ("forms", "recall_telephone", 3)
-    assert sum(one.count for one in groups) == web.desk.parking.count() == 5
+    assert sum(one.count for one in groups) == web.services.parked.records.count() == 5
     dates = [one for one in groups if one.field == "recall_date"]
     assert [one.count for one in dates] == [2], "lengths make no other group"
 
 
 def test_a_group_has_an_example_and_goes_with_its_last_event(web, tmp_path, store):
     park(web, 2)
-    (group,) = web.desk.parking.groups()
-    assert web.desk.parking.get(group.example)["source"] == "forms"
-    desk = mended(tmp_path, store)
-    step = remap_step(desk, Which(group=group.id), NOW)
+    (group,) = web.services.parked.records.groups()
+    assert web.services.parked.records.get(group.example)["source"] == "forms"
+    services = mended(tmp_path, store)
+    step = services.parked.remap_step(ParkedFilter(group=group.id), NOW)
     assert (step.looked_at, step.settled, step.still_parked, step.next) == (2, 2, 0, None)
-    assert desk.parking.groups() == []
+    assert services.parked.records.groups() == []
     assert store.keys("*parked*") == []
 
 
 def test_a_purged_event_leaves_its_group(web, store):
     park(web, 1)
-    web.desk.ledger.purge(before=datetime(2100, 1, 1, tzinfo=UTC))
-    assert web.desk.parking.groups() == []
+    web.services.deliveries.purge(before=datetime(2100, 1, 1, tzinfo=UTC))
+    assert web.services.parked.records.groups() == []
     assert store.keys("*parked*") == []
 
 
@@ -71,10 +71,10 @@ def test_the_same_event_sent_again_after_a_change_leaves_its_group(web, tmp_path
 
 def test_remapping_goes_in_steps_and_gives_every_event_once(web, tmp_path, store):
     park(web, 7)
-    desk = mended(tmp_path, store)
+    services = mended(tmp_path, store)
     cursor, looked_at, recalls = None, [], []
     while True:
-        step = remap_step(desk, Which(), NOW, cursor=cursor, limit=3)
+        step = services.parked.remap_step(ParkedFilter(), NOW, cursor=cursor, limit=3)
         looked_at.append(step.looked_at)
         recalls += step.recalls
         cursor = step.next
@@ -91,7 +91,7 @@ def test_events_parked_in_the_same_millisecond_are_neither_missed_nor_given_twic
     assert len({score for _, score in store.zrange("{ringback}:parked", 0, -1, withscores=True)}) == 1
     seen, cursor = [], None
     while True:
-        records, cursor = web.desk.parking.page(cursor=cursor, limit=3, oldest_first=oldest_first)
+        records, cursor = web.services.parked.records.page(cursor=cursor, limit=3, oldest_first=oldest_first)
         seen += [record["id"] for record in records]
         if cursor is None:
             break
@@ -103,37 +103,39 @@ def test_a_page_without_enough_that_fits_ends_early_and_goes_on(web, monkeypatch
     monkeypatch.setattr(parked, "STEP", 2)
     monkeypatch.setattr(parked, "MOST_LOOKED_AT", 4)
     park(web, 5)
-    oldest = web.desk.parking.page(limit=1, oldest_first=True)[0][0]["id"]
-    found, cursor = web.desk.parking.page(limit=1, fits=lambda record: record["id"] == oldest)
+    oldest = web.services.parked.records.page(limit=1, oldest_first=True)[0][0]["id"]
+    found, cursor = web.services.parked.records.page(limit=1, fits=lambda record: record["id"] == oldest)
     assert (found, cursor is None) == ([], False)
-    found, cursor = web.desk.parking.page(limit=1, fits=lambda record: record["id"] == oldest, cursor=cursor)
+    found, cursor = web.services.parked.records.page(
+        limit=1, fits=lambda record: record["id"] == oldest, cursor=cursor
+    )
     assert ([record["id"] for record in found], cursor) == ([oldest], None)
 
 
 def test_what_stays_parked_tells_the_reason_of_today(web, tmp_path, store):
     park(web, 2, at="soon")
-    assert [one.field for one in web.desk.parking.groups()] == ["recall_telephone"]
-    desk = mended(tmp_path, store)
-    step = remap_step(desk, Which(), NOW)
+    assert [one.field for one in web.services.parked.records.groups()] == ["recall_telephone"]
+    services = mended(tmp_path, store)
+    step = services.parked.remap_step(ParkedFilter(), NOW)
     assert (step.settled, step.still_parked) == (0, 2)
-    (group,) = desk.parking.groups()
+    (group,) = services.parked.records.groups()
     assert (group.field, group.count) == ("recall_date", 2)
-    assert parked_events(desk)[0]["field"] == "recall_date"
+    assert parked_events(services)[0]["field"] == "recall_date"
 
 
 def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, store):
     park(web, 2)
     web.post("hubspot", [hubspot_event(1, "soon")])
-    desk = mended(tmp_path, store)
-    assert remap_step(desk, Which(source="hubspot"), NOW).looked_at == 1
-    assert desk.remap(source="forms", route=None, now=NOW).looked_at == 2
+    services = mended(tmp_path, store)
+    assert services.parked.remap_step(ParkedFilter(source="hubspot"), NOW).looked_at == 1
+    assert services.parked.remap(ParkedFilter(source="forms", route=None), NOW).looked_at == 2
 
 
 @pytest.mark.thorough
 def test_a_hundred_thousand_parked_events_are_one_line_and_one_bounded_step(web, store):
     park(web, 1)
-    (example,) = parked_events(web.desk)
-    (group,) = web.desk.parking.groups()
+    (example,) = parked_events(web.services)
+    (group,) = web.services.parked.records.groups()
     record = {name: value for name, value in example.items() if name != "id"}
     with store.pipeline(transaction=False) as pipe:
         for number in range(100_000):
@@ -144,10 +146,10 @@ def test_a_hundred_thousand_parked_events_are_one_line_and_one_bounded_step(web,
                 pipe.hset(f"{{ringback}}:parked:{one}", mapping=record)
             if number % 10_000 == 9_999:
                 pipe.execute()
-    (found,) = web.desk.parking.groups()
+    (found,) = web.services.parked.records.groups()
     assert found.count == 100_001
     before = store.info("commandstats")["cmdstat_hgetall"]["calls"]
-    step = remap_step(web.desk, Which(group=group.id), NOW)
+    step = web.services.parked.remap_step(ParkedFilter(group=group.id), NOW)
     assert step.looked_at == parked.STEP
     assert step.next is not None
     assert store.info("commandstats")["cmdstat_hgetall"]["calls"] - before <= parked.STEP + 5

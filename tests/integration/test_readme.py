@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from integration import config as config_file
 from integration.api.models import DEFAULT_ITEMS, MOST_ITEMS
 from integration.api.operations import OPERATIONS
 from integration.cli.main import COMMANDS, main
+from integration.config import alert_models, source_models
 from integration.config import models as config
+from integration.config.warnings import warnings
+from integration.domain import account as domain_account
 from integration.domain import calling_hours
 from integration.domain.recall import State
 from integration.mapping import expressions, routes
+from integration.services.configuration import load_config
 from integration.web import metrics
 from integration.web.metrics.counts import COUNTED
 from integration.webhooks import providers
@@ -87,7 +90,7 @@ def environ_for(text):
 def load(tmp_path, text):
     path = tmp_path / "ringback.toml"
     path.write_text(text, "utf-8")
-    return config_file.load(path, environ_for(text))
+    return load_config(path, environ_for(text))
 
 
 TOML_BLOCKS = [(name, block) for name in READMES for block in blocks(name, "toml")]
@@ -106,7 +109,7 @@ def test_every_toml_block_is_a_good_configuration(tmp_path, name, block):
 
 @pytest.mark.parametrize("block", COMPLETE, ids=READMES)
 def test_the_first_configuration_is_complete_and_gives_no_warning(tmp_path, block):
-    assert config_file.warnings(load(tmp_path, block)) == ()
+    assert warnings(load(tmp_path, block)) == ()
 
 
 def test_all_blocks_of_a_readme_are_one_good_configuration_together(tmp_path):
@@ -121,8 +124,8 @@ def test_the_example_has_every_key_of_the_configuration():
     told = set(re.findall(r"(?:^|[{,])\s*#?\s*(\w+) = ", EXAMPLE, re.MULTILINE))
     told |= set(re.findall(r"^\[(?:\w+\.)*(\w+)\]", EXAMPLE, re.MULTILINE))
     models = (
-        config.Account, config.StoreSettings, config.ApiKey, config.HubspotSource, config.SalesforceSource,
-        config.JsonSource, config.Lookup, config.Route, config.User, config.DashboardSettings, config.Oidc,
+        domain_account.Account, config.StoreSettings, config.ApiKey, source_models.HubspotSource, source_models.SalesforceSource,
+        source_models.JsonSource, source_models.Lookup, config.Route, config.User, config.DashboardSettings, config.Oidc,
     )  # fmt: skip
     keys = {key for model in models for key in model.model_fields} - {"name"}
     assert keys - told - {"digest"} == set()
@@ -130,16 +133,16 @@ def test_the_example_has_every_key_of_the_configuration():
 
 def test_the_account_table_has_every_key_of_an_account_and_no_other():
     told = set(first_column(section(ENGLISH, "### Accounts")))
-    assert told == set(config.Account.model_fields) - {"name"}
+    assert told == set(domain_account.Account.model_fields) - {"name"}
 
 
 def test_the_sources_table_has_every_key_of_a_source_and_no_other():
-    fields = {key for kind in config.SOURCE_KINDS.values() for key in kind.model_fields}
+    fields = {key for kind in source_models.SOURCE_KINDS.values() for key in kind.model_fields}
     told = set(first_column(section(ENGLISH, "### Sources and keys of the API")))
     assert told == fields - {"name", "lookup"}
 
 
-@pytest.mark.parametrize("model", [config.Lookup, config.StoreSettings])
+@pytest.mark.parametrize("model", [source_models.Lookup, config.StoreSettings])
 def test_the_keys_of_the_small_tables_are_named(model):
     text = section(ENGLISH, "### Sources and keys of the API")
     assert {key for key in model.model_fields if f"`{key}`" not in text} == set()
@@ -154,7 +157,7 @@ def test_the_keys_of_the_dashboard_are_named(model):
 def test_the_defaults_of_the_account_table_are_those_of_the_code():
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", section(ENGLISH, "### Accounts"), re.MULTILINE)
     told = {key: value.strip("`") for key, value in rows}
-    fields = config.Account.model_fields
+    fields = domain_account.Account.model_fields
     for key in ("timeout_seconds", "server_limit_seconds", "min_lead_minutes"):
         assert told[key] == str(fields[key].default)
     for key in ("country", "dial_format", "type_campaign", "late", "mode"):
@@ -207,10 +210,10 @@ def test_the_kinds_are_those_there_are():
 def test_the_rules_of_alerts_are_those_there_are_with_their_defaults():
     text = section(ENGLISH, "### Alerts")
     rows = re.findall(r"^\| `([a-z-]+)` \| (?:`(\w+)` (\d+))? ?\|", text, re.MULTILINE)
-    assert [kind for kind, _, _ in rows] == list(config.RULE_KINDS)
+    assert [kind for kind, _, _ in rows] == list(alert_models.RULE_KINDS)
     for kind, key, default in rows:
         if key:
-            assert config.RULE_KINDS[kind].model_fields[key].default == int(default)
+            assert alert_models.RULE_KINDS[kind].model_fields[key].default == int(default)
 
 
 def test_the_limits_are_those_of_the_code():
@@ -390,7 +393,7 @@ def test_the_store_settings_are_those_that_are_asked_for():
 
 
 def test_the_hold_on_a_lane_is_as_long_as_is_said():
-    account = config.Account(name="a", server="0003", token="t", timezone="America/Bogota")
+    account = domain_account.Account(name="a", server="0003", token="t", timezone="America/Bogota")
     assert f"{account.lease_seconds:g} s" in section(ENGLISH, "## What is guaranteed, and what is not")
 
 

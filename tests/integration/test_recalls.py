@@ -13,7 +13,7 @@ from support import make_desk
 AT = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
 
-def ask(desk, number, account="bogota"):
+def ask(services, number, account="bogota"):
     request = RecallRequest(
         account=account,
         campaign_id="10",
@@ -24,50 +24,50 @@ def ask(desk, number, account="bogota"):
         version=datetime.now(UTC),
         source="api:zapier",
     )
-    return desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
+    return services.admission.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store)
 
 
-def pages(desk, which, limit):
+def pages(services, which, limit):
     found, cursor = [], None
     while True:
-        page, cursor = desk.recalls.page(which, limit=limit, cursor=cursor)
+        page, cursor = services.recalls.records.page(which, limit=limit, cursor=cursor)
         found += [recall.id for recall in page]
         if cursor is None:
             return found
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 100])
-def test_pages_hold_every_recall_once_newest_first(desk, monkeypatch, limit):
+def test_pages_hold_every_recall_once_newest_first(services, monkeypatch, limit):
     monkeypatch.setattr(search, "STEP", 4)
-    ids = [ask(desk, number, ("bogota", "lima")[number % 2]) for number in range(11)]
+    ids = [ask(services, number, ("bogota", "lima")[number % 2]) for number in range(11)]
     for recall in ids[::3]:
-        desk.cancel(recall, "for the test")
-    assert pages(desk, Filter(), limit) == ids[::-1]
-    assert pages(desk, Filter(accounts=frozenset({"lima", "bogota"})), limit) == ids[::-1]
-    assert pages(desk, Filter(state=State.CANCELLED), limit) == ids[::3][::-1]
-    assert pages(desk, Filter(accounts=frozenset({"lima"})), limit) == ids[1::2][::-1]
+        services.recalls.cancel(recall, "for the test")
+    assert pages(services, Filter(), limit) == ids[::-1]
+    assert pages(services, Filter(accounts=frozenset({"lima", "bogota"})), limit) == ids[::-1]
+    assert pages(services, Filter(state=State.CANCELLED), limit) == ids[::3][::-1]
+    assert pages(services, Filter(accounts=frozenset({"lima"})), limit) == ids[1::2][::-1]
 
 
-def test_a_recall_between_two_states_is_listed_once(desk, store):
-    recall = ask(desk, 1)
-    store.zadd(desk.store.key("in:accepted"), {recall: 0})
-    assert [found.id for found in desk.recalls.every(Filter())] == [recall]
+def test_a_recall_between_two_states_is_listed_once(services, store):
+    recall = ask(services, 1)
+    store.zadd(services.store.key("in:accepted"), {recall: 0})
+    assert [found.id for found in services.recalls.records.every(Filter())] == [recall]
 
 
-def test_a_page_goes_on_where_it_ended_though_new_recalls_came(desk):
-    ids = [ask(desk, number) for number in range(6)]
-    first, cursor = desk.recalls.page(Filter(), limit=3)
-    ask(desk, 7)
-    second, end = desk.recalls.page(Filter(), limit=3, cursor=cursor)
+def test_a_page_goes_on_where_it_ended_though_new_recalls_came(services):
+    ids = [ask(services, number) for number in range(6)]
+    first, cursor = services.recalls.records.page(Filter(), limit=3)
+    ask(services, 7)
+    second, end = services.recalls.records.page(Filter(), limit=3, cursor=cursor)
     assert [recall.id for recall in (*first, *second)] == ids[::-1]
     assert end is None
 
 
-def test_a_filter_that_fits_no_account_finds_nothing(desk):
-    ask(desk, 1)
-    assert pages(desk, Filter(accounts=frozenset()), 10) == []
+def test_a_filter_that_fits_no_account_finds_nothing(services):
+    ask(services, 1)
+    assert pages(services, Filter(accounts=frozenset()), 10) == []

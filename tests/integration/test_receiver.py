@@ -63,7 +63,7 @@ def test_one_bad_event_among_99_good_is_parked_alone(web):
     answer = web.post("hubspot", events)
     assert answer.status_code == 202
     assert (len(answer.json["recalls"]), answer.json["parked"]) == (99, 1)
-    assert parked_events(web.desk)[0]["field"] == "recall_date"
+    assert parked_events(web.services)[0]["field"] == "recall_date"
 
 
 def test_events_without_a_route_are_ignored_and_counted(web):
@@ -118,13 +118,13 @@ def test_a_time_in_the_future_counts_as_five_minutes_from_arrival_at_most(web):
     far = hubspot_event(5, AT, occurred_at=datetime.now(UTC) + timedelta(days=400))
     web.post("hubspot", [far])
     version = int(
-        web.desk.store.client.hvals(web.desk.store.key(f"lane:{lane(web)}:newest"))[0].split("|")[0]
+        web.services.store.client.hvals(web.services.store.key(f"lane:{lane(web)}:newest"))[0].split("|")[0]
     )
     assert version <= (datetime.now(UTC) + timedelta(minutes=5, seconds=1)).timestamp() * 1000
 
 
 def lane(web, account="bogota"):
-    return web.desk.lanes.bound()[account]
+    return web.services.queues.bound()[account]
 
 
 SOAP = """<?xml version="1.0"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">
@@ -148,7 +148,7 @@ def test_a_salesforce_message_gets_its_ack(web):
     assert answer.status_code == 200
     assert "<Ack>true</Ack>" in answer.text
     assert answer.content_type.startswith("text/xml")
-    assert web.desk.accounts(["lima"])[0].queued == 1
+    assert web.services.accounts.all(["lima"])[0].queued == 1
 
 
 def test_salesforce_with_another_key_gets_a_fault(web):
@@ -159,7 +159,7 @@ def test_salesforce_with_another_key_gets_a_fault(web):
 
 def test_a_session_id_is_kept_nowhere(web, store):
     soap(web)
-    client = web.desk.store.client
+    client = web.services.store.client
     hashes = [key for key in client.keys("*") if client.type(key) == "hash"]
     values = [value.encode("utf-8", "surrogateescape") for key in hashes for value in client.hvals(key)]
     bodies = [zlib.decompress(value) for value in values if value[:1] == b"x" and value[1:2] in b"\x01\x9c"]
@@ -188,7 +188,7 @@ def test_more_than_a_mebibyte_is_413(web):
 
 def test_another_content_type_is_415(web):
     body = as_bytes({"a": 1})
-    headers = signed(web.desk, "forms", body, url="x")
+    headers = signed(web.services, "forms", body, url="x")
     headers["Content-Type"] = "image/png"
     headers.pop("content-type", None)
     assert web.post("forms", body, headers=headers).status_code == 415
@@ -220,8 +220,8 @@ def test_over_its_rate_a_source_gets_429_with_retry_after(tmp_path, store):
 
 def test_with_the_store_away_the_sender_is_told_to_come_again(tmp_path, web):
     away = redis.Redis(port=9, socket_connect_timeout=0.2)
-    web.desk.store.client = away
-    web.desk._bound = web.desk.config
+    web.services.store.client = away
+    web.services.binding._bound = web.services.config
     answer = web.form()
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
@@ -290,7 +290,7 @@ def test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_
     assert web.form("c1", message_id="m1").json == first
     web = Web(make_desk(tmp_path, store))
     assert len(web.form("c1", message_id="m1").json["recalls"]) == 1
-    assert parked_events(web.desk) == []
+    assert parked_events(web.services) == []
 
 
 def test_the_signed_url_is_the_public_one_else_what_the_proxy_says():
@@ -307,7 +307,7 @@ def test_an_account_not_bound_yet_stores_nothing(web, store):
         def call(self, command, *args):
             return 0 if command == "bind" else super().call(command, *args)
 
-    web.desk.lanes._store = Ledgerless(store)
+    web.services.queues._store = Ledgerless(store)
     with pytest.raises(StoreAwayError):
         delivery_that_cannot_be_bound(web)
     assert store.keys("*recall*") == []
@@ -327,8 +327,8 @@ def delivery_that_cannot_be_bound(web):
         received_at=datetime.now(UTC),
     )
     event = Event(data=json.loads(json.dumps({"customer": "c", "phone": "3001112233", "at": AT})))
-    outcome = plan_event(web.desk.book, delivery, event, datetime.now(UTC))
-    return web.desk.admit(delivery, [outcome], b"")
+    outcome = plan_event(web.services.routes, delivery, event, datetime.now(UTC))
+    return web.services.admission.admit(delivery, [outcome], b"")
 
 
 def test_secrets_of_a_changed_configuration_are_masked_too(tmp_path, web, capfd):
@@ -336,7 +336,7 @@ def test_secrets_of_a_changed_configuration_are_masked_too(tmp_path, web, capfd)
     path = tmp_path / "ringback.toml"
     path.write_text(path.read_text("utf-8").replace("env:TOKEN_LIMA", "changed-token-abcdef"), "utf-8")
     os.utime(path, (time.time() + 5, time.time() + 5))
-    while web.desk.config.accounts["lima"].token.get_secret_value() != "changed-token-abcdef":
+    while web.services.config.accounts["lima"].token.get_secret_value() != "changed-token-abcdef":
         time.sleep(0.2)
     structlog.get_logger("test").info("what a library might say: changed-token-abcdef")
     assert "changed-token-abcdef" not in "".join(capfd.readouterr())
@@ -346,10 +346,10 @@ def test_a_store_that_hangs_costs_a_sender_seconds_and_never_half_a_minute(tmp_p
     server = start_valkey()
     environ = {**ENVIRON, "RINGBACK_CONFIG": str(write_config(tmp_path)), "REDIS_URL": server.url}
     client = Client(make_web(environ)[1])
-    desk = make_desk(tmp_path, server.client())
+    services = make_desk(tmp_path, server.client())
     body = as_bytes({"customer": "c1", "phone": "3001112233", "at": AT})
     headers = {
-        **signed(desk, "forms", body, url="http://localhost/hooks/forms"),
+        **signed(services, "forms", body, url="http://localhost/hooks/forms"),
         "Content-Type": "application/json",
     }
     assert client.post("/hooks/forms", data=body, headers=headers).status_code == 202

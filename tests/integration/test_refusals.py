@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from integration.domain.rejection import names_that_matter, shortened
-from integration.services.desk import Desk
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.webhooks.rejection_log import (
@@ -46,7 +46,7 @@ def web(tmp_path, store):
 def test_a_stale_delivery_is_listed_with_how_stale_it_was(web):
     body = as_bytes([hubspot_event(1, AT)])
     late = datetime.now(UTC) - timedelta(minutes=10)
-    headers = signed(web.desk, "hubspot", body, url="http://localhost/hooks/hubspot", now=late)
+    headers = signed(web.services, "hubspot", body, url="http://localhost/hooks/hubspot", now=late)
     answer = web.post("hubspot", body, headers=headers)
     assert (answer.status_code, "stale" in answer.text) == (401, False)
     (told,) = web.refusals()
@@ -59,13 +59,13 @@ def test_a_stale_delivery_is_listed_with_how_stale_it_was(web):
 def test_the_answer_is_the_same_bare_401_whatever_is_found(web):
     body = as_bytes([hubspot_event(1, AT)])
     stale = signed(
-        web.desk,
+        web.services,
         "hubspot",
         body,
         url="http://localhost/hooks/hubspot",
         now=datetime.now(UTC) - timedelta(hours=1),
     )
-    other_address = signed(web.desk, "hubspot", body, url="https://localhost/hooks/hubspot")
+    other_address = signed(web.services, "hubspot", body, url="https://localhost/hooks/hubspot")
     answers = [web.post("hubspot", body, headers=headers) for headers in (stale, other_address, {})]
     answers.append(web.forged())
     assert {(one.status_code, one.data) for one in answers} == {(401, answers[0].data)}
@@ -75,7 +75,7 @@ def test_the_answer_is_the_same_bare_401_whatever_is_found(web):
 
 def test_nothing_of_the_body_and_no_secret_is_written_down(web, store):
     body = as_bytes({"customer": "cliente-55", "phone": PHONE, "at": AT})
-    headers = signed(web.desk, "forms", body, url="", now=datetime.now(UTC) - timedelta(hours=1))
+    headers = signed(web.services, "forms", body, url="", now=datetime.now(UTC) - timedelta(hours=1))
     headers |= {
         "Authorization": "Bearer hunter2-of-somebody",
         "X-Token": "another-credential",
@@ -120,10 +120,10 @@ def test_too_many_are_listed_as_such(tmp_path, store):
 
 
 def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path, store, monkeypatch):
-    desk = make_desk(tmp_path, store)
-    web = Receiving(desk)
+    services = make_desk(tmp_path, store)
+    web = Receiving(services)
     body = as_bytes([hubspot_event(1, AT)])
-    headers = signed(desk, "hubspot", body, url="http://localhost/hooks/hubspot")
+    headers = signed(services, "hubspot", body, url="http://localhost/hooks/hubspot")
     changed = (two_accounts() + SOURCES_AND_ROUTES).replace(
         '"env:HUBSPOT_SECRET"', '"a-new-secret-of-hubspot"'
     )
@@ -133,7 +133,7 @@ def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path,
 
     os.utime(tmp_path / "ringback.toml", (later, later))
     wait_until(
-        lambda: desk.config.sources["hubspot"].secrets[0].get_secret_value() == "a-new-secret-of-hubspot"
+        lambda: services.config.sources["hubspot"].secrets[0].get_secret_value() == "a-new-secret-of-hubspot"
     )
     assert web.post("hubspot", body, headers=headers).status_code == 401
     (told,) = web.refusals()
@@ -195,9 +195,9 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
     tmp_path, store, monkeypatch
 ):
     make_desk(tmp_path, store)
-    from integration.services.config_check import watch_config
+    from integration.services.configuration import watch_config
 
-    away = Desk(
+    away = Services(
         watch_config(tmp_path / "ringback.toml", ENVIRON),
         Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2, connect_seconds=0.2)),
         WakeUpPublisher.silent(),
@@ -227,7 +227,7 @@ def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
 def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
     web = Receiving(make_desk(tmp_path, store), book=RefusalBook)
     web.forged()
-    wait_until(lambda: web.desk.arrivals.page(["hubspot"], result="refused").items)
+    wait_until(lambda: web.services.delivery_log.page(["hubspot"], result="refused").items)
 
 
 @pytest.mark.parametrize(

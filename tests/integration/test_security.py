@@ -196,7 +196,7 @@ def test_only_one_place_says_where_a_browser_is():
         if path.is_relative_to("integration/dashboard")
         if node.attr in {"remote_addr", "access_route"} or "forwarded-for" in ast.unparse(node).lower()
     }
-    assert found == {"integration/dashboard/auth/client_ip.py"}
+    assert found == {"integration/dashboard/addresses.py"}
 
 
 # --- where things go -------------------------------------------------------------------------
@@ -288,13 +288,13 @@ def everything(url):
 
 
 def test_no_secret_is_in_the_store_after_webhooks_and_calls_of_every_kind(tmp_path, store):
-    desk = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
-    desk.bind()
+    services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
+    services.binding.bind()
     app = Flask("ringback", static_folder=None)
     install(app)
-    rates = Rates(desk.store.client)
-    app.register_blueprint(receiver_blueprint(Intake(desk, rates)))
-    app.register_blueprint(api_blueprint(desk, rates))
+    rates = Rates(services.store.client)
+    app.register_blueprint(receiver_blueprint(Intake(services, rates)))
+    app.register_blueprint(api_blueprint(services, rates))
     client = app.test_client()
     session = "00D5f000000AbCd!AQcAQH0dMHZfz972Szmp"
 
@@ -306,10 +306,13 @@ def test_no_secret_is_in_the_store_after_webhooks_and_calls_of_every_kind(tmp_pa
         [hubspot_event(51201, "2060-03-04T15:30:00Z"), {"propertyName": "callback_at", "propertyValue": "x"}]
     )
     assert (
-        post("/hooks/hubspot", hub, signed(desk, "hubspot", hub, url="http://localhost/hooks/hubspot")) == 202
+        post("/hooks/hubspot", hub, signed(services, "hubspot", hub, url="http://localhost/hooks/hubspot"))
+        == 202
     )
     form = as_bytes({"customer": "c", "phone": "nobody's number", "at": "never"})
-    assert post("/hooks/forms", form, signed(desk, "forms", form, url="http://localhost/hooks/forms")) == 202
+    assert (
+        post("/hooks/forms", form, signed(services, "forms", form, url="http://localhost/hooks/forms")) == 202
+    )
     assert (
         post(
             "/hooks/forms",

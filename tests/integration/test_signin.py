@@ -18,13 +18,13 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.cli.main import main
+from integration.dashboard.addresses import local_address
 from integration.dashboard.auth import oidc
 from integration.dashboard.auth.access import mark_of_user
-from integration.dashboard.auth.client_ip import local_address
 from integration.dashboard.auth.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NOTED_A_MINUTE
 from integration.domain import passwords
 from integration.domain.passwords import BusyError, Verifier, is_sound
-from integration.services.config_check import load_config
+from integration.services.configuration import load_config
 from integration.web.rate_limit import Rates
 from support import NoRates, make_desk, two_accounts, write_config
 from support.alert_receivers import dripping
@@ -47,8 +47,8 @@ def users(more="", **roles):
 @pytest.fixture
 def make(tmp_path, store):
     def make(text=None, rates=None):
-        desk = make_desk(tmp_path, store, text or users())
-        return desk, Browser(desk, rates or NoRates())
+        services = make_desk(tmp_path, store, text or users())
+        return services, Browser(services, rates or NoRates())
 
     return make
 
@@ -56,8 +56,8 @@ def make(tmp_path, store):
 class Browser:
     """A browser with its cookies, somewhere."""
 
-    def __init__(self, desk, rates, address="192.0.2.1"):
-        self.app = compose(desk, rates)
+    def __init__(self, services, rates, address="192.0.2.1"):
+        self.app = compose(services, rates)
         self.client = Client(self.app)
         self.address = address
 
@@ -98,9 +98,9 @@ def test_somebody_who_is_not_signed_in_is_led_to_the_door_and_back(make):
 
 
 def test_signing_out_ends_every_copy_of_the_cookie(make):
-    desk, browser = make()
+    services, browser = make()
     browser.sign_in()
-    copy = Browser(desk, NoRates())
+    copy = Browser(services, NoRates())
     copy.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
     assert copy.inside
     # A second look at the door leads inside, so the proof comes from a page.
@@ -111,19 +111,19 @@ def test_signing_out_ends_every_copy_of_the_cookie(make):
 
 
 def test_the_cookie_from_before_signing_in_opens_nothing(make):
-    desk, browser = make()
+    services, browser = make()
     browser.get("/sign-in")
     before = browser.client.get_cookie("ringback").value
     browser.sign_in()
-    other = Browser(desk, NoRates())
+    other = Browser(services, NoRates())
     other.client.set_cookie("ringback", before)
     assert not other.inside
 
 
 def test_who_signs_in_as_somebody_else_leaves_the_session_before(make):
-    desk, browser = make()
+    services, browser = make()
     browser.sign_in()
-    copy = Browser(desk, NoRates())
+    copy = Browser(services, NoRates())
     copy.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
     proof = re.search(r'"X-CSRFToken": "([^"]+)"', browser.get("/accounts").text)[1]
     luis = {"name": "luis", "password": LUIS}
@@ -215,7 +215,7 @@ def test_strange_passwords_are_wrong_and_no_error(make, password):
 
 
 def test_tries_are_limited_by_name_and_by_address(make, store):
-    desk, browser = make(rates=Rates(store))
+    services, browser = make(rates=Rates(store))
     for _ in range(A_MINUTE_BY_NAME_AND_ADDRESS):
         assert browser.sign_in(password="wrong and wrong").status_code == 401
     late = browser.sign_in()
@@ -223,7 +223,7 @@ def test_tries_are_limited_by_name_and_by_address(make, store):
     assert int(late.headers["Retry-After"]) > 0
     assert "Too many tries" in late.text
     assert browser.sign_in("nobody", "wrong").status_code == 401
-    elsewhere = Browser(desk, Rates(store), address="198.51.100.7")
+    elsewhere = Browser(services, Rates(store), address="198.51.100.7")
     assert elsewhere.sign_in().status_code == 303
 
 
@@ -252,9 +252,9 @@ def test_a_forged_forwarding_does_not_make_a_new_address(make, store):
 
 def test_behind_a_proxy_of_ours_the_address_is_what_the_proxy_saw(make, store):
     more = "\n[dashboard]\nproxies = 1\n"
-    desk, browser = make(users(more))
+    services, browser = make(users(more))
     browser.sign_in(**{"X-Forwarded-For": "203.0.113.9, 198.51.100.4"})
-    assert desk.audit.page()[0][0].address == "198.51.100.4"
+    assert services.audit.page()[0][0].address == "198.51.100.4"
 
 
 def test_only_a_few_passwords_are_checked_at_once():
@@ -302,9 +302,9 @@ def test_a_changed_user_is_out_at_once_and_others_stay(make, tmp_path, store, ch
     _, luis = make()
     ana.sign_in()
     luis.sign_in("luis", LUIS)
-    desk = make_desk(tmp_path, store, changed)
+    services = make_desk(tmp_path, store, changed)
     for browser, inside in ((ana, False), (luis, True)):
-        after = Browser(desk, NoRates())
+        after = Browser(services, NoRates())
         after.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
         assert after.inside is inside
 
@@ -321,26 +321,26 @@ def test_a_user_of_one_role_has_another_mark_than_of_another(tmp_path):
 
 
 def test_signing_in_failing_and_signing_out_are_in_the_audit_log(make):
-    desk, browser = make()
+    services, browser = make()
     browser.sign_in("ana", "wrong wrong wrong")
     browser.sign_in("my password by mistake", "x")
     browser.sign_in()
     proof = re.search(r'"X-CSRFToken": "([^"]+)"', browser.get("/accounts").text)[1]
     browser.client.post("/sign-out", headers={"X-CSRFToken": proof})
-    entries = [(entry.who, entry.what) for entry in reversed(desk.audit.page()[0])]
+    entries = [(entry.who, entry.what) for entry in reversed(services.audit.page()[0])]
     assert entries == [
         ("ana", "failed sign-in"), ("unknown", "failed sign-in"), ("ana", "sign-in"), ("ana", "sign-out"),
     ]  # fmt: skip
-    assert desk.audit.page()[0][-1].address == "192.0.2.1"
+    assert services.audit.page()[0][-1].address == "192.0.2.1"
 
 
 def test_a_flood_of_failed_tries_does_not_flood_the_audit_log(make, store):
     rates = Rates(store)
-    desk, _ = make()
+    services, _ = make()
     for number in range(NOTED_A_MINUTE + 5):
-        browser = Browser(desk, rates, address=f"198.51.{number}.7")
+        browser = Browser(services, rates, address=f"198.51.{number}.7")
         assert browser.sign_in(f"nobody-{number}", "x").status_code == 401
-    assert len(desk.audit.page(limit=100)[0]) == NOTED_A_MINUTE
+    assert len(services.audit.page(limit=100)[0]) == NOTED_A_MINUTE
 
 
 # --- `ringback user` and what the configuration takes ------------------------------------------
@@ -407,14 +407,14 @@ def through(browser, wanted="/accounts"):
 
 
 def test_a_person_of_a_group_with_a_role_gets_in_and_back_to_the_page(make, provider):
-    desk, browser = make(with_provider(provider))
+    services, browser = make(with_provider(provider))
     assert "Sign in with Acme" in browser.get("/sign-in").text
     _, back = through(browser, "/accounts?state=idle")
     assert (back.status_code, back.headers["Location"]) == (303, "/accounts?state=idle")
     page = browser.get("/accounts").text
     assert "oidc:ana@example.com" in page
     assert "operator" in page
-    assert [(e.who, e.what) for e in desk.audit.page()[0]] == [("oidc:ana@example.com", "sign-in")]
+    assert [(e.who, e.what) for e in services.audit.page()[0]] == [("oidc:ana@example.com", "sign-in")]
 
 
 def test_the_highest_role_of_the_groups_counts(make, provider):
@@ -426,12 +426,12 @@ def test_the_highest_role_of_the_groups_counts(make, provider):
 
 def test_a_person_without_a_group_that_has_a_role_stays_outside(make, provider):
     provider.claims["groups"] = ["others"]
-    desk, browser = make(with_provider(provider))
+    services, browser = make(with_provider(provider))
     _, back = through(browser)
     assert back.status_code == 403
     assert "None of your groups has a role here" in back.text
     assert not browser.inside
-    assert desk.audit.page()[0][0].what == "failed sign-in"
+    assert services.audit.page()[0][0].what == "failed sign-in"
 
 
 @pytest.mark.parametrize(
@@ -490,8 +490,8 @@ def test_signing_in_needs_no_package_that_ringback_does_not_ask_for():
 def test_other_roles_for_the_groups_end_the_sessions(make, provider, tmp_path, store):
     _, browser = make(with_provider(provider))
     through(browser)
-    desk = make_desk(tmp_path, store, with_provider(provider, '{ callcentre = "viewer" }'))
-    after = Browser(desk, NoRates())
+    services = make_desk(tmp_path, store, with_provider(provider, '{ callcentre = "viewer" }'))
+    after = Browser(services, NoRates())
     after.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
     assert not after.inside
 

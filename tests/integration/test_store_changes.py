@@ -35,11 +35,11 @@ def plant(tmp_path, start_valkey, request):
 
 def a_call_that_the_copy_does_not_know(plant):
     """A copy is made with a recall in the queue; then the recall is being pushed when the store ends."""
-    plant.desk.pause("bogota", "until the copy is made")
+    plant.services.accounts.pause("bogota", "until the copy is made")
     recall = plant.ask()
     plant.copy_store()
     plant.sandbox.add_rule(action="delay", seconds=WORK, times=1)
-    plant.desk.resume("bogota")
+    plant.services.accounts.resume("bogota")
     wait_until(plant.calls, 60, what="the first call")
     return recall
 
@@ -50,11 +50,11 @@ def test_with_an_old_copy_put_back_running_workers_call_nobody_before_the_quiet_
         plant.start_worker()
     recall = a_call_that_the_copy_does_not_know(plant)
     back = plant.put_copy_back()
-    plant.desk = plant.fresh_desk()
-    plant.desk.resume("bogota")
-    view = plant.desk.account("bogota")
-    wait_until(lambda: plant.desk.account("bogota").reason == HELD, 60, what="the reason")
-    view = plant.desk.account("bogota")
+    plant.services = plant.fresh_desk()
+    plant.services.accounts.resume("bogota")
+    view = plant.services.accounts.get("bogota")
+    wait_until(lambda: plant.services.accounts.get("bogota").reason == HELD, 60, what="the reason")
+    view = plant.services.accounts.get("bogota")
     assert view.state == "waiting"
     assert back < view.until.timestamp() <= time.time() + 6
     wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
@@ -78,14 +78,14 @@ def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(plant):
     seen = {"RINGBACK_SEEN_FILE": str(plant.folder / "seen")}
     plant.start_worker(**seen)
     recall = a_call_that_the_copy_does_not_know(plant)
-    store = plant.desk.store
+    store = plant.services.store
     tick = int(store.client.hget(store.key("meta"), "tick"))
     wait_until(lambda: tick <= remembered(plant.folder / "seen"), what="the sweep that remembers the claim")
     plant.kill_workers()
     back = plant.put_copy_back()
     plant.start_worker(**seen)
-    plant.desk = plant.fresh_desk()
-    plant.desk.resume("bogota")
+    plant.services = plant.fresh_desk()
+    plant.services.accounts.resume("bogota")
     wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
     assert all(call < back or call >= back + 6 for call in plant.calls())
     assert plant.sandbox.stats()["overlaps"] == []
@@ -101,7 +101,7 @@ def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_
         recalls = [plant.ask(f"c{n}-{m}") for m in range(5)]
         plant.server.kill()
         plant.server.start()
-        plant.desk.bind()
+        plant.services.binding.bind()
         wait_until(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), 60, what="all recalls")  # noqa: B023
     plant.kill_workers()
     plant.server.kill()

@@ -9,6 +9,7 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.domain.recall import Filter
+from integration.services.parked import ParkedFilter
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
@@ -32,70 +33,70 @@ def soon():
 
 
 @pytest.fixture
-def desk(tmp_path, store):
+def services(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + ROTATING)
 
 
-def post(desk, source, value, address=None):
+def post(services, source, value, address=None):
     body = as_bytes(value) if not isinstance(value, bytes) else value
     url = f"http://localhost{address or f'/hooks/{source}'}"
-    headers = signed(desk, source, body, url=url)
-    answer = Client(compose(desk, NoRates(), SignedIn())).post(url, data=body, headers=headers)
+    headers = signed(services, source, body, url=url)
+    answer = Client(compose(services, NoRates(), SignedIn())).post(url, data=body, headers=headers)
     assert answer.status_code in {200, 202}, answer.text
     return answer
 
 
-def recalls_of(desk):
-    return list(desk.recalls.every(Filter()))[::-1]
+def recalls_of(services):
+    return list(services.recalls.records.every(Filter()))[::-1]
 
 
-def test_a_recall_knows_its_delivery_place_proof_record_and_configuration(desk):
+def test_a_recall_knows_its_delivery_place_proof_record_and_configuration(services):
     events = [hubspot_event(7, ""), hubspot_event(77, soon()), hubspot_event(78, soon())]
-    told = post(desk, "hubspot", events).json
-    first, second = recalls_of(desk)
+    told = post(services, "hubspot", events).json
+    first, second = recalls_of(services)
     assert (first.delivery, first.place, second.place) == (told["delivery"], 1, 2)
     assert first.proof == "signature v3, secret 1 of 2"
-    assert desk.config.digest.startswith(first.digest)
+    assert services.config.digest.startswith(first.digest)
     assert len(first.digest) == 8
     assert first.notes == ("earlier than min_lead_minutes allows: moved to 30 minutes from now",)
     # The record is the customer here, and need not be kept twice.
     assert first.record is None
-    assert desk.recalls.search.find(Filter(customer_id="77"), limit=5).ids == (first.id,)
+    assert services.recalls.records.search.find(Filter(customer_id="77"), limit=5).ids == (first.id,)
 
 
-def test_which_of_several_secrets_signed_is_told_and_no_secret(desk, monkeypatch):
-    settings = desk.config.sources["hubspot"]
+def test_which_of_several_secrets_signed_is_told_and_no_secret(services, monkeypatch):
+    settings = services.config.sources["hubspot"]
     older = settings.model_copy(update={"secrets": settings.secrets[::-1]})
-    monkeypatch.setitem(desk.config.sources, "hubspot", older)
+    monkeypatch.setitem(services.config.sources, "hubspot", older)
     body = as_bytes([hubspot_event(77, soon())])
     url = "http://localhost/hooks/hubspot"
-    headers = signed(desk, "hubspot", body, url=url)
-    monkeypatch.setitem(desk.config.sources, "hubspot", settings)
-    Client(compose(desk, NoRates(), SignedIn())).post(url, data=body, headers=headers)
-    (recall,) = recalls_of(desk)
+    headers = signed(services, "hubspot", body, url=url)
+    monkeypatch.setitem(services.config.sources, "hubspot", settings)
+    Client(compose(services, NoRates(), SignedIn())).post(url, data=body, headers=headers)
+    (recall,) = recalls_of(services)
     assert recall.proof == "signature v3, secret 2 of 2"
     assert ENVIRON["HUBSPOT_SECRET"] not in str(
-        desk.store.client.hgetall(desk.store.key(f"recall:{recall.id}"))
+        services.store.client.hgetall(services.store.key(f"recall:{recall.id}"))
     )
 
 
-def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(desk):
+def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(services):
     event = {"customer": "80123456", "phone": "3001112233", "at": soon()}
     body = as_bytes(event)
-    headers = signed(desk, "forms", body, url="http://localhost/hooks/forms", message_id="msg_lead-4711")
-    Client(compose(desk, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
-    (recall,) = recalls_of(desk)
+    headers = signed(services, "forms", body, url="http://localhost/hooks/forms", message_id="msg_lead-4711")
+    Client(compose(services, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
+    (recall,) = recalls_of(services)
     assert (recall.record, recall.customer_id) == ("msg_lead-4711", "80123456")
-    assert desk.recalls.search.find(Filter(record="msg_lead-4711"), limit=5).ids == (recall.id,)
+    assert services.recalls.records.search.find(Filter(record="msg_lead-4711"), limit=5).ids == (recall.id,)
 
 
-def test_a_parked_event_keeps_its_place_and_proof_until_it_is_mapped(desk, tmp_path):
+def test_a_parked_event_keeps_its_place_and_proof_until_it_is_mapped(services, tmp_path):
     bad = {**hubspot_event(77, "next week"), "objectId": 77}
-    post(desk, "hubspot", [hubspot_event(5, soon()), bad])
+    post(services, "hubspot", [hubspot_event(5, soon()), bad])
     mended = two_accounts() + ROTATING.replace(
         'recall_date = "{{ event.propertyValue }}"', f'recall_date = "{soon()}"'
     )
-    desk = make_desk(tmp_path, desk.store.client, mended)
-    assert desk.remap(source=None, route=None, now=datetime.now(UTC)).recalls
-    mapped = recalls_of(desk)[-1]
+    services = make_desk(tmp_path, services.store.client, mended)
+    assert services.parked.remap(ParkedFilter(source=None, route=None), datetime.now(UTC)).recalls
+    mapped = recalls_of(services)[-1]
     assert (mapped.customer_id, mapped.place, mapped.proof) == ("77", 1, "signature v3, secret 1 of 2")

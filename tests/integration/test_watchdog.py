@@ -90,7 +90,7 @@ def worked_off(plant, celery, customer):
 
 
 def only_process(plant):
-    (process,) = plant.desk.processes.all()
+    (process,) = plant.services.processes.all()
     return process
 
 
@@ -110,13 +110,15 @@ def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_a
     process = only_process(plant)
     assert process.turns_by_sweep >= 3
     assert process.deaf_since > process.doorbell_at
-    assert read_figures(plant.desk).counts["turns:sweep"] >= 3
+    assert read_figures(plant.services).counts["turns:sweep"] >= 3
     # A lane with work, while the call is under way.
     plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
     plant.ask("slow")
     plant.ask("behind it")
     wait_until(
-        lambda: "take no doorbells" in (plant.desk.account("bogota").reason or ""), 60, what="the reason"
+        lambda: "take no doorbells" in (plant.services.accounts.get("bogota").reason or ""),
+        60,
+        what="the reason",
     )
     wait_until(lambda: len(sentry.told("takes no doorbells")) == 1, 60, what="the report")
 
@@ -124,7 +126,7 @@ def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_a
     worked_off(plant, celery, "after")
     wait_until(lambda: only_process(plant).deaf_since is None, 60, what="the end of it")
     wait_until(lambda: len(sentry.told("takes doorbells again")) == 1, 60, what="the report of its end")
-    assert "take no doorbells" not in (plant.desk.account("bogota").reason or "")
+    assert "take no doorbells" not in (plant.services.accounts.get("bogota").reason or "")
     assert len(sentry.told("takes no doorbells")) == 1
     assert plant.sandbox.stats()["overlaps"] == []
 

@@ -1,4 +1,4 @@
-"""What several test files need: a configuration, a desk on a real store, signed deliveries."""
+"""What several test files need: a configuration, a services on a real store, signed deliveries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from integration.domain.delivery import Delivery
 from integration.mapping.planner import plan_delivery
-from integration.services.config_check import watch_config
-from integration.services.desk import Desk
+from integration.services.configuration import watch_config
+from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.webhooks.providers import SOURCES
@@ -116,16 +116,16 @@ def write_config(folder: Path, text: str | None = None) -> Path:
     return path
 
 
-def make_desk(folder: Path, client, text: str | None = None) -> Desk:
-    """A desk on the store of a test, over a connection as the web has it."""
+def make_desk(folder: Path, client, text: str | None = None) -> Services:
+    """A services on the store of a test, over a connection as the web has it."""
     store = Store(connect(url_of(client)))
     watch = watch_config(write_config(folder, text), ENVIRON)
-    return Desk(watch, store, WakeUpPublisher.silent())
+    return Services(watch, store, WakeUpPublisher.silent())
 
 
-def parked_events(desk: Desk):
-    """The parked events of a desk's store, newest first."""
-    found, following = desk.parking.page(limit=1000)
+def parked_events(services: Services):
+    """The parked events of a services's store, newest first."""
+    found, following = services.parked.records.page(limit=1000)
     assert following is None
     return found
 
@@ -142,9 +142,9 @@ class NoRates:
         return None
 
 
-def signed(desk, source, body, *, url, message_id=None, now=None):
+def signed(services, source, body, *, url, message_id=None, now=None):
     """The headers with which the source's sender would send this body."""
-    settings = desk.config.sources[source]
+    settings = services.config.sources[source]
     return SOURCES[settings.kind].sign(
         body,
         settings,
@@ -155,10 +155,10 @@ def signed(desk, source, body, *, url, message_id=None, now=None):
     )
 
 
-def form_delivery(desk, customer, *, message_id=None):
+def form_delivery(services, customer, *, message_id=None):
     """A signed form of one customer as it is delivered: the delivery, what follows from it, and its body."""
     body = as_bytes({"customer": customer, "phone": "3001112233", "at": "2030-01-01T10:00:00-05:00"})
-    headers = signed(desk, "forms", body, url="u", message_id=message_id)
+    headers = signed(services, "forms", body, url="u", message_id=message_id)
     now = datetime.now(UTC)
     delivery = Delivery(
         id=f"dl_{customer}",
@@ -169,8 +169,8 @@ def form_delivery(desk, customer, *, message_id=None):
         body=body,
         received_at=now,
     )
-    events = SOURCES["json"].read(delivery, desk.config.sources["forms"])
-    return delivery, plan_delivery(desk.book, delivery, events, now), body
+    events = SOURCES["json"].read(delivery, services.config.sources["forms"])
+    return delivery, plan_delivery(services.routes, delivery, events, now), body
 
 
 def hubspot_event(customer, value, *, occurred_at=None, event_id=None, name="callback_at"):

@@ -27,8 +27,8 @@ class SignedIn:
 class Pages:
     """What a browser sees of the dashboard: `get`, `post` (with the proof against forged requests)."""
 
-    def __init__(self, desk, role="operator", name="ana", language="en"):
-        self.client = Client(compose(desk, NoRates(), SignedIn(role, name)))
+    def __init__(self, services, role="operator", name="ana", language="en"):
+        self.client = Client(compose(services, NoRates(), SignedIn(role, name)))
         self._headers = {"Accept-Language": language}
 
     def get(self, address, **options):

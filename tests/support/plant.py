@@ -25,13 +25,13 @@ class Plant:
         self.sandbox = sandbox
         self.copy_folder = folder / "copy"
         self.text = "".join(account(name, sandbox.url, token=f"token-of-{name}", more=more) for name in names)
-        self.desk = self.fresh_desk()
-        self.desk.bind()
+        self.services = self.fresh_desk()
+        self.services.binding.bind()
         self.logs = []
         self.workers = []
 
     def fresh_desk(self):
-        """A desk of a process that has seen nothing yet."""
+        """A services of a process that has seen nothing yet."""
         return make_desk(self.folder, self.server.client(), self.text)
 
     def start_worker(self, **more):
@@ -61,7 +61,7 @@ class Plant:
 
     def ask(self, customer="c1", *, account="bogota"):
         request = request_from_fields(
-            self.desk.config.accounts[account],
+            self.services.config.accounts[account],
             campaign_id="10",
             customer_id=customer,
             recall_telephone="300 111 2233",
@@ -69,15 +69,17 @@ class Plant:
             now=datetime.now(UTC),
             source="api:test",
         )
-        return self.desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
+        return self.services.admission.admit_one(
+            request, expired=None, key="", fingerprint=""
+        ).answer.recalls[0]
 
     def wake_up(self, account="bogota"):
         """Return the arguments of the task that drains an account's lane."""
-        lane = self.desk.lanes.bound()[account]
-        return lane, int(self.desk.store.client.hget(self.desk.store.key(f"lane:{lane}"), "rung"))
+        lane = self.services.queues.bound()[account]
+        return lane, int(self.services.store.client.hget(self.services.store.key(f"lane:{lane}"), "rung"))
 
     def state(self, recall):
-        return self.desk.recalls.get(recall).state
+        return self.services.recalls.records.get(recall).state
 
     def copy_store(self):
         """Keep a copy of the store's folder as it is now."""
@@ -87,7 +89,7 @@ class Plant:
         wait_until(self._reaches_the_store, what="the store")
 
     def _reaches_the_store(self):
-        self.desk.bind()
+        self.services.binding.bind()
         return True
 
     def put_copy_back(self):

@@ -17,7 +17,7 @@ import redis
 
 from integration.local.sandbox import Sandbox
 from integration.local.supervisor import answers, free_port, wait_until
-from integration.services.config_check import load_config
+from integration.services.configuration import load_config
 from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, account
 from support.procfile import ROOT, procfile_line

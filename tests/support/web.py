@@ -1,4 +1,4 @@
-"""The receiver on a desk, spoken to as the senders of the tests' configuration speak to it."""
+"""The receiver on a services, spoken to as the senders of the tests' configuration speak to it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ AT = TOMORROW.isoformat()
 
 
 class Web:
-    def __init__(self, desk, rates=None):
-        self.desk = desk
+    def __init__(self, services, rates=None):
+        self.services = services
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates())))
+        app.register_blueprint(receiver_blueprint(Intake(services, rates or NoRates())))
         self.client = app.test_client()
 
     def post(self, source, body, *, path=None, headers=None, message_id=None, **more):
         path = path or f"/hooks/{source}"
         body = body if isinstance(body, bytes) else as_bytes(body)
         if headers is None:
-            headers = signed(self.desk, source, body, url=f"http://localhost{path}", message_id=message_id)
+            headers = signed(
+                self.services, source, body, url=f"http://localhost{path}", message_id=message_id
+            )
             headers = {name.lower(): value for name, value in headers.items()}
             headers["content-type"] = "application/json"
         return self.client.post(path, data=body, headers=headers, **more)
@@ -37,7 +39,7 @@ class Web:
         return self.post("forms", {"customer": customer, "phone": phone, "at": at}, **more)
 
     def recall(self, recall_id):
-        return self.desk.recalls.get(recall_id)
+        return self.services.recalls.records.get(recall_id)
 
 
 class Still(RefusalBook):
@@ -48,18 +50,19 @@ class Still(RefusalBook):
 
 
 class Receiving(Web):
-    def __init__(self, desk, rates=None, book=Still):
-        self.desk = desk
-        self.book = book(desk)
+    def __init__(self, services, rates=None, book=Still):
+        self.services = services
+        self.book = book(services)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(Intake(desk, rates or NoRates(), self.book)))
+        app.register_blueprint(receiver_blueprint(Intake(services, rates or NoRates(), self.book)))
         self.client = app.test_client()
 
     def refusals(self):
         self.book.write()
         return [
-            one.refused for one in self.desk.arrivals.page(self.desk.config.sources, result="refused").items
+            one.refused
+            for one in self.services.delivery_log.page(self.services.config.sources, result="refused").items
         ]
 
     def forged(self, source="hubspot", body=None, **more):

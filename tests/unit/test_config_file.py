@@ -30,7 +30,7 @@ from integration.config.warnings import warnings
 from integration.domain.account import Account
 from integration.domain.calling_hours import PRESETS
 from integration.domain.errors import ConfigError
-from integration.services.config_check import load_config, watch_config
+from integration.services.configuration import load_config, watch_config
 
 EXAMPLE = Path(__file__).parent.parent.parent / "ringback.example.toml"
 EXAMPLE_ENVIRON = {

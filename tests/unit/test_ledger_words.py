@@ -15,7 +15,7 @@ from integration.dashboard import language
 from integration.dashboard.presenting.labels import KNOWN, VERDICTS, in_words, verdict_word
 
 ROOT = Path(__file__).parent.parent.parent
-LUA = "\n".join(path.read_text() for path in sorted((ROOT / "workers" / "lua").glob("*.lua")))
+LUA = "\n".join(path.read_text() for path in sorted((ROOT / "integration" / "store" / "lua").glob("*.lua")))
 
 
 @pytest.fixture

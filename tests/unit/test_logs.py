@@ -187,7 +187,7 @@ def test_no_line_can_steer_a_terminal_or_turn_its_text_around(as_json):
 
 
 def test_json_is_chosen_where_standard_error_is_no_terminal():
-    code = "import structlog; from integration import logs; logs.configure(); structlog.get_logger('x').info('said')"
+    code = "import structlog; from integration.telemetry import logging as logs; logs.configure(); structlog.get_logger('x').info('said')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stderr)["event"] == "said"
     assert done.stdout == ""
@@ -293,7 +293,7 @@ def test_bound_and_context_facts_are_masked_too():
 
 UNCAUGHT = """
 import sys, threading
-from integration import logs
+from integration.telemetry import logging as logs
 logs.configure("INFO", json=True)
 def fail():
     raise ValueError("call " + "300" + "1112233")

@@ -398,7 +398,13 @@ def test_matching_takes_the_same_time_however_many_letters_are_right():
 
 
 # Whatever a sender proves itself by. Elsewhere secrets are compared with secrets of the same configuration.
-PROVING = ("signature.py", "api/keys.py", "sources/hubspot.py", "sources/salesforce.py", "sources/schemes.py")
+PROVING = (
+    "webhooks/signature.py",
+    "api/keys.py",
+    "webhooks/providers/hubspot.py",
+    "webhooks/providers/salesforce.py",
+    "webhooks/providers/schemes.py",
+)
 SECRET = re.compile(r"\b(?:given|expected|secret|secrets|digest|signature)\b")
 
 

@@ -21,7 +21,7 @@ from integration.mapping.route_draft import (
     route_of,
 )
 from integration.mapping.routes import RouteBook
-from integration.services.config_check import watch_config
+from integration.services.configuration import watch_config
 from support import ENVIRON, SOURCES_AND_ROUTES, two_accounts, write_config
 
 NOW = datetime(2026, 6, 1, 15, tzinfo=UTC)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 from flask import Response, redirect, request, session, url_for
 
-from integration.dashboard.auth.client_ip import local_address
+from integration.dashboard.addresses import local_address
 from integration.dashboard.responses import asked_by_htmx, page
 from integration.domain.roles import Person, Role
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.config.models import Config, DashboardSettings, Oidc, User
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.sessions import Session
 
 _IN_COOKIE: Final = "session"
@@ -30,30 +30,30 @@ _KEEP_EVERY: Final = timedelta(seconds=60)
 
 
 class People:
-    """The access of the dashboard, on a desk."""
+    """The access of the dashboard, on a services."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def present(self) -> Person | None:
         """Give who is signed in, None when nobody is. Raises StoreAwayError."""
         token = _token()
-        kept = self._desk.sessions.read(token) if token else None
+        kept = self._services.sessions.read(token) if token else None
         if kept is None:
             return None
-        config = self._desk.config
+        config = self._services.config
         person = person_of(kept, config)
         if person is None or datetime.now(UTC) - kept.began_at > _longest(config.dashboard):
-            self._desk.sessions.end(token)
+            self._services.sessions.end(token)
             return None
         idle = _idle(config.dashboard)
         if "X-Tick" not in request.headers and kept.left < idle - min(_KEEP_EVERY, idle / 4):
-            self._desk.sessions.keep(token, idle)
+            self._services.sessions.keep(token, idle)
         return person
 
     def entrance(self) -> ResponseReturnValue:
         """Lead somebody who is not signed in to the sign-in page; without users say how to make one."""
-        if not self._desk.config.can_sign_in:
+        if not self._services.config.can_sign_in:
             return page("nobody.html")
         if asked_by_htmx():
             answer = Response(status=204)
@@ -67,14 +67,14 @@ class People:
     def admit(self, name: str, *, role: str, mark: str) -> None:
         """Open a session for somebody who proved to be this one. Raises StoreAwayError."""
         self.leave()
-        idle = _idle(self._desk.config.dashboard)
-        session[_IN_COOKIE] = self._desk.sessions.open(name=name, role=role, mark=mark, idle=idle)
+        idle = _idle(self._services.config.dashboard)
+        session[_IN_COOKIE] = self._services.sessions.open(name=name, role=role, mark=mark, idle=idle)
 
     def leave(self) -> None:
         """End the present session, for every copy of its cookie, and forget all that the cookie held."""
         token = _token()
         if token:
-            self._desk.sessions.end(token)
+            self._services.sessions.end(token)
         session.clear()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from flask import request as current
 from flask.sessions import SecureCookieSessionInterface
 
+from integration.dashboard.addresses import is_ours
 from integration.domain.errors import StoreAwayError
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from flask.sessions import SecureCookieSession
 
 _KEY_SECONDS: Final = 10.0
-_NOT_OURS: Final = ("/v1", "/hooks", "/static", "/healthz", "/readyz", "/metrics", "/openapi.json")
-
-
-def is_ours(path: str) -> bool:
-    """Tell whether an address belongs to the dashboard and not to programs."""
-    return not any(path == each or path.startswith(f"{each}/") for each in _NOT_OURS)
 
 
 class StoredKeySessions(SecureCookieSessionInterface):

@@ -23,10 +23,10 @@ from flask_babel import gettext as _
 from joserfc.errors import JoseError
 
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
+from integration.dashboard.addresses import client_address, local_address
 from integration.dashboard.auth.access import mark_of_provider
-from integration.dashboard.auth.client_ip import client_address, local_address
 from integration.dashboard.auth.roles import anybody
-from integration.dashboard.error_pages import failure
+from integration.dashboard.responses import failure
 from integration.domain.errors import UnknownError
 from integration.domain.roles import Role
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Oidc
     from integration.dashboard.auth.access import People
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 log = structlog.get_logger("ringback.dashboard")
 
@@ -59,24 +59,26 @@ class Provider:
         """Give the addresses with their views."""
 
         @anybody
-        def sign_in_elsewhere(desk: Desk) -> ResponseReturnValue:
-            return self._guarded(desk, self._lead)
+        def sign_in_elsewhere(services: Services) -> ResponseReturnValue:
+            return self._guarded(services, self._lead)
 
         @anybody
-        def back_from_provider(desk: Desk) -> ResponseReturnValue:
-            return self._guarded(desk, self._take)
+        def back_from_provider(services: Services) -> ResponseReturnValue:
+            return self._guarded(services, self._take)
 
         return (
             ("GET /sign-in/oidc", sign_in_elsewhere),
             ("GET /sign-in/oidc/back", back_from_provider),
         )
 
-    def _guarded(self, desk: Desk, step: Callable[[Desk, Oidc], ResponseReturnValue]) -> ResponseReturnValue:
-        oidc = desk.config.oidc
+    def _guarded(
+        self, services: Services, step: Callable[[Services, Oidc], ResponseReturnValue]
+    ) -> ResponseReturnValue:
+        oidc = services.config.oidc
         if oidc is None:
             raise UnknownError("there is no identity provider")
         try:
-            return step(desk, oidc)
+            return step(services, oidc)
         except (OAuthError, JoseError) as error:
             log.warning("the identity provider's answer is refused", error=type(error).__name__)
             return _refused(_("What the provider sent does not fit, or came too late."))
@@ -84,27 +86,27 @@ class Provider:
             log.error("the identity provider cannot be asked", error=type(error).__name__)
             return _refused(_("It cannot be reached, or answers in a way that is not understood."), 502)
 
-    def _lead(self, desk: Desk, oidc: Oidc) -> ResponseReturnValue:
+    def _lead(self, services: Services, oidc: Oidc) -> ResponseReturnValue:
         for key in [key for key in session if key.startswith("_state_")]:
             session.pop(key)
         session[_NEXT] = local_address(request.args.get("next"))
         client = self._client(oidc)
         _require_issuer(client, oidc)
-        back = f"{desk.config.dashboard.public_url}{url_for('dashboard.back_from_provider')}"
+        back = f"{services.config.dashboard.public_url}{url_for('dashboard.back_from_provider')}"
         return redirect(client.sign_in_url(back))
 
-    def _take(self, desk: Desk, oidc: Oidc) -> ResponseReturnValue:
+    def _take(self, services: Services, oidc: Oidc) -> ResponseReturnValue:
         client = self._client(oidc)
         _require_issuer(client, oidc)
         claims = client.claims()
         name, role = name_of(claims, oidc), role_of(claims, oidc)
-        address = client_address(desk.config.dashboard)
+        address = client_address(services.config.dashboard)
         if role is None:
-            desk.audit.note(name, "failed sign-in", address=address)
+            services.audit.note(name, "failed sign-in", address=address)
             return _refused(_("None of your groups has a role here. Ask whoever runs Ringback."))
         wanted = local_address(session.get(_NEXT))
         self._people.admit(name, role=role, mark=mark_of_provider(oidc))
-        desk.audit.note(name, "sign-in", address=address)
+        services.audit.note(name, "sign-in", address=address)
         return redirect(wanted, 303)
 
     def _client(self, oidc: Oidc) -> _Client:

@@ -11,8 +11,8 @@ import structlog
 from flask import redirect, request, url_for
 from flask_babel import gettext as _
 
+from integration.dashboard.addresses import client_address, local_address
 from integration.dashboard.auth.access import mark_of_user
-from integration.dashboard.auth.client_ip import client_address, local_address
 from integration.dashboard.auth.oidc import Provider
 from integration.dashboard.auth.roles import anybody
 from integration.dashboard.responses import page
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from integration.config.models import User
     from integration.dashboard.auth.access import People
     from integration.dashboard.auth.throttle import Throttle
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 log = structlog.get_logger("ringback.dashboard")
 
@@ -47,16 +47,16 @@ class Door:
         """Give the addresses with their views."""
 
         @anybody
-        def sign_in(desk: Desk) -> ResponseReturnValue:
-            return self._show(desk)
+        def sign_in(services: Services) -> ResponseReturnValue:
+            return self._show(services)
 
         @anybody
-        def try_to_sign_in(desk: Desk) -> ResponseReturnValue:
-            return self._try(desk)
+        def try_to_sign_in(services: Services) -> ResponseReturnValue:
+            return self._try(services)
 
         @anybody
-        def sign_out(desk: Desk) -> ResponseReturnValue:
-            return self._leave(desk)
+        def sign_out(services: Services) -> ResponseReturnValue:
+            return self._leave(services)
 
         return (
             ("GET /sign-in", sign_in),
@@ -65,54 +65,56 @@ class Door:
             *self._provider.views(),
         )
 
-    def _show(self, desk: Desk) -> ResponseReturnValue:
-        if not desk.config.can_sign_in:
+    def _show(self, services: Services) -> ResponseReturnValue:
+        if not services.config.can_sign_in:
             return page("nobody.html")
         if self._people.present() is not None:
             return redirect(local_address(request.args.get("next")), 303)
-        return form(desk)
+        return form(services)
 
-    def _try(self, desk: Desk) -> ResponseReturnValue:
+    def _try(self, services: Services) -> ResponseReturnValue:
         name, password = request.form.get("name", "").strip(), request.form.get("password", "")
-        address = client_address(desk.config.dashboard)
+        address = client_address(services.config.dashboard)
         wait = self._throttle.wait(name, address)
         if wait is not None:
-            return form(desk, 429, _("Too many tries. Try again in %(seconds)s s.", seconds=wait), wait)
+            return form(services, 429, _("Too many tries. Try again in %(seconds)s s.", seconds=wait), wait)
         try:
-            user = self._user(desk, name, password)
+            user = self._user(services, name, password)
         except BusyError:
-            return form(desk, 503, _("Too many people are signing in. Try again in a moment."), BUSY_SECONDS)
+            return form(
+                services, 503, _("Too many people are signing in. Try again in a moment."), BUSY_SECONDS
+            )
         if user is None:
-            self._note_failure(desk, name, address)
-            return form(desk, 401, _("Name and password do not fit."))
+            self._note_failure(services, name, address)
+            return form(services, 401, _("Name and password do not fit."))
         self._people.admit(user.name, role="", mark=mark_of_user(user))
-        desk.audit.note(user.name, "sign-in", address=address)
+        services.audit.note(user.name, "sign-in", address=address)
         return redirect(local_address(request.form.get("next")), 303)
 
-    def _user(self, desk: Desk, name: str, password: str) -> User | None:
-        users = desk.config.users
+    def _user(self, services: Services, name: str, password: str) -> User | None:
+        users = services.config.users
         user = users.get(name)
         hash_ = None if user is None else user.password.get_secret_value()
         others = [each.password.get_secret_value() for each in users.values()]
         return user if self._verifier.right(password, hash_, others) else None
 
-    def _note_failure(self, desk: Desk, name: str, address: str) -> None:
+    def _note_failure(self, services: Services, name: str, address: str) -> None:
         # What is no user's name may be a password in the wrong field.
-        known = name if name in desk.config.users else NOBODY_KNOWN
+        known = name if name in services.config.users else NOBODY_KNOWN
         log.warning("sign-in refused", user=known, address=address)
         if self._throttle.may_note():
-            desk.audit.note(known, "failed sign-in", address=address)
+            services.audit.note(known, "failed sign-in", address=address)
 
-    def _leave(self, desk: Desk) -> ResponseReturnValue:
+    def _leave(self, services: Services) -> ResponseReturnValue:
         person = self._people.present()
         self._people.leave()
         if person is not None:
-            desk.audit.note(person.name, "sign-out", address=client_address(desk.config.dashboard))
+            services.audit.note(person.name, "sign-out", address=client_address(services.config.dashboard))
         return redirect(url_for("dashboard.sign_in"), 303)
 
 
 def form(
-    desk: Desk, status: int = 200, words: str = "", retry_after_seconds: int | None = None
+    services: Services, status: int = 200, words: str = "", retry_after_seconds: int | None = None
 ) -> ResponseReturnValue:
     """Show the sign-in page, with words about what went wrong."""
     wanted = request.form.get("next") or request.args.get("next")
@@ -122,8 +124,8 @@ def form(
         words=words,
         wanted=local_address(wanted),
         name=request.form.get("name", ""),
-        with_password=bool(desk.config.users),
-        provider=desk.config.oidc,
+        with_password=bool(services.config.users),
+        provider=services.config.oidc,
     )
     if retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(retry_after_seconds)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from integration.dashboard.presenting.account_overview import Overview
-    from integration.services.desk import AccountView, Desk
+    from integration.domain.account import AccountView
+    from integration.services.container import Services
 
 MOST_AT_ONCE: Final = 500
 FRESH_SECONDS: Final = 4.0
@@ -84,9 +85,9 @@ class Standings:
         return standing
 
 
-def install(app: Flask, desk: Desk) -> None:
-    """Keep the standings of an application's desk."""
-    app.extensions[_NAME] = Standings(lambda: read(desk))
+def install(app: Flask, services: Services) -> None:
+    """Keep the standings of an application's services."""
+    app.extensions[_NAME] = Standings(lambda: read(services))
 
 
 def standing() -> Standing:
@@ -95,11 +96,15 @@ def standing() -> Standing:
     return standings.now()
 
 
-def read(desk: Desk) -> Standing:
+def read(services: Services) -> Standing:
     """Read all accounts, with the forecasts of those that have work or a limit. Raises StoreAwayError."""
-    moment = desk.now()
-    views = desk.accounts()
-    outlooks = desk.outlooks([view for view in views if view.queued or view.daily_limit], moment)
+    moment = services.store.now()
+    views = services.accounts.all()
+    outlooks = services.accounts.forecasts(
+        [view for view in views if view.queued or view.daily_limit], moment
+    )
     return Standing(
-        views, overview(views, outlooks, desk.quota_resets((view.name for view in views), moment)), moment
+        views,
+        overview(views, outlooks, services.accounts.quota_resets((view.name for view in views), moment)),
+        moment,
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from integration.services.desk import AccountView
+    from integration.domain.account import AccountView
     from integration.services.forecast import Outlook
 
 OLD_SECONDS: Final = 15 * 60

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.dashboard.presenting.account_overview import Quota
-    from integration.domain.account import Account
-    from integration.services.desk import AccountView, Desk
+    from integration.domain.account import Account, AccountView
+    from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
 LONGEST_REASON: Final = 200
@@ -36,14 +36,14 @@ _MINUTES: Final = {"15": 15, "60": 60, "240": 240}
 
 
 @signed_in
-def accounts(desk: Desk) -> Response:
+def accounts(services: Services) -> Response:
     """List the accounts that the filters find, those that need a look first."""
     text, state = request.args.get("q", "").strip(), request.args.get("state", "")
     every = standing().views
     found = [view for view in every if _fits(view, text, state)]
     start = _start()
     names = [view.name for view in in_need_first(found)[start : start + PAGE_SIZE]]
-    shown = desk.accounts(names)
+    shown = services.accounts.all(names)
     return page(
         "accounts.html",
         accounts=shown,
@@ -54,8 +54,8 @@ def accounts(desk: Desk) -> Response:
         state_options=state_options(),
         first=_address(text, state),
         next=_address(text, state, start + PAGE_SIZE) if start + PAGE_SIZE < len(found) else None,
-        zones={view.name: zone_of(desk.config, view.name) for view in shown},
-        **_outlook(desk, shown),
+        zones={view.name: zone_of(services.config, view.name) for view in shown},
+        **_outlook(services, shown),
     )
 
 
@@ -73,33 +73,33 @@ def _address(text: str, state: str, start: int = 0) -> str:
     return url_for("dashboard.accounts", **{name: value for name, value in asked.items() if value})
 
 
-def _outlook(desk: Desk, views: Sequence[AccountView]) -> dict[str, Any]:
-    moment = desk.now()
-    outlooks = desk.outlooks(views, moment)
-    resets = desk.quota_resets((view.name for view in views), moment)
+def _outlook(services: Services, views: Sequence[AccountView]) -> dict[str, Any]:
+    moment = services.store.now()
+    outlooks = services.accounts.forecasts(views, moment)
+    resets = services.accounts.quota_resets((view.name for view in views), moment)
     quotas: dict[str, Quota] = {quota.account: quota for quota in overview(views, outlooks, resets).quotas}
     return {"outlooks": outlooks, "quotas": quotas, "moment": moment}
 
 
 @signed_in
-def account(desk: Desk, name: str) -> Response:
+def account(services: Services, name: str) -> Response:
     """Show one account: its lane, its forecast, its rules."""
-    view = desk.account(name)
-    settings = desk.config.accounts.get(name)
-    zone = zone_of(desk.config, name)
+    view = services.accounts.get(name)
+    settings = services.config.accounts.get(name)
+    zone = zone_of(services.config, name)
     return page(
         "account.html",
         account=view,
         settings=settings,
         zone=zone,
-        sharing=desk.sharing(name),
+        sharing=services.accounts.sharing_token(name),
         endpoint=None if settings is None else settings.endpoint,
         hours=None if settings is None else _hours(settings),
-        routes=[route for route in desk.config.routes if route.account == name],
-        ends=_ends(desk, name),
+        routes=[route for route in services.config.routes if route.account == name],
+        ends=_ends(services, name),
         weekdays=weekdays(),
         quota_words=quota_words,
-        **_outlook(desk, [view]),
+        **_outlook(services, [view]),
     )
 
 
@@ -113,10 +113,10 @@ def _hours(settings: Account) -> list[tuple[int, str]] | None:
     ]
 
 
-def _ends(desk: Desk, name: str) -> list[tuple[str, str]]:
+def _ends(services: Services, name: str) -> list[tuple[str, str]]:
     """Give what a pause may last, each as a value and its words."""
-    zone = zone_of(desk.config, name)
-    morning = clock_or_day(_morning(desk, name), zone)
+    zone = zone_of(services.config, name)
+    morning = clock_or_day(_morning(services, name), zone)
     return [
         ("15", _("for 15 minutes")),
         ("60", _("for 1 hour")),
@@ -126,9 +126,9 @@ def _ends(desk: Desk, name: str) -> list[tuple[str, str]]:
     ]
 
 
-def _morning(desk: Desk, name: str) -> datetime:
+def _morning(services: Services, name: str) -> datetime:
     """Give the next morning by the account's clock."""
-    local = desk.now().astimezone(zone_of(desk.config, name))
+    local = services.store.now().astimezone(zone_of(services.config, name))
     morning = datetime.combine(local.date(), MORNING, local.tzinfo)
     return (
         morning
@@ -138,45 +138,45 @@ def _morning(desk: Desk, name: str) -> datetime:
 
 
 @role("operator")
-def pause_account(desk: Desk, name: str) -> ResponseReturnValue:
+def pause_account(services: Services, name: str) -> ResponseReturnValue:
     """Pause an account, for a reason and until a moment if they are given."""
     reason = " ".join(request.form.get("reason", "").split())
     reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
     chosen = request.form.get("for", "")
-    until = _until(desk, name, chosen)
+    until = _until(services, name, chosen)
     back = url_for("dashboard.account", name=name)
     if chosen and until is None:
         say(_("Not paused: the end must be a time in the future, within a year."), "refused")
         return back_to(back)
-    desk.pause(name, reason, until)
-    note(desk, "pause", name)
+    services.accounts.pause(name, reason, until)
+    note(services, "pause", name)
     words = _("Paused. What arrives is queued.")
     if until is not None:
-        at = clock_or_day(until, zone_of(desk.config, name))
+        at = clock_or_day(until, zone_of(services.config, name))
         words = _("Paused until %(time)s; it then goes on by itself. What arrives is queued.", time=at)
     say(words)
     return back_to(back)
 
 
-def _until(desk: Desk, name: str, chosen: str) -> datetime | None:
+def _until(services: Services, name: str, chosen: str) -> datetime | None:
     """Give the end that the form chose; None for no end, or for one that cannot be."""
-    moment = desk.now()
+    moment = services.store.now()
     if chosen in _MINUTES:
         return moment + timedelta(minutes=_MINUTES[chosen])
     if chosen == "morning":
-        return _morning(desk, name)
-    until = read_iso(request.form.get("until", ""), zone_of(desk.config, name))
+        return _morning(services, name)
+    until = read_iso(request.form.get("until", ""), zone_of(services.config, name))
     is_possible = until is not None and is_pause_end(until, moment)
     return until if chosen == "at" and is_possible else None
 
 
 @role("operator")
-def resume_account(desk: Desk, name: str) -> ResponseReturnValue:
+def resume_account(services: Services, name: str) -> ResponseReturnValue:
     """End pause, stop and waits of an account's lane."""
-    before = desk.account(name)
-    desk.resume(name)
-    note(desk, "resume", name)
-    after = desk.account(name)
+    before = services.accounts.get(name)
+    services.accounts.resume(name)
+    note(services, "resume", name)
+    after = services.accounts.get(name)
     if after.state in {"stopped", "waiting"}:
         say(
             _(
@@ -194,10 +194,10 @@ def resume_account(desk: Desk, name: str) -> ResponseReturnValue:
 
 
 @role("operator")
-def test_account(desk: Desk, name: str) -> ResponseReturnValue:
+def test_account(services: Services, name: str) -> ResponseReturnValue:
     """Ask wolkvox for the account's campaigns, to see whether it takes the token."""
-    answer = desk.test_call(name)
-    note(desk, "test call", name)
+    answer = services.accounts.test_call(name)
+    note(services, "test call", name)
     say(_("Test call: %(told)s.", told=in_words(answer.told)), "done" if answer.good else "refused")
     return back_to(url_for("dashboard.account", name=name))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.config.alert_models import Rule
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.monitoring.alerts import Alert
 
 
@@ -49,18 +49,18 @@ class RuleShown:
 
 
 @signed_in
-def alerts(desk: Desk) -> Response:
+def alerts(services: Services) -> Response:
     """Show the rules, what holds, and the channels."""
-    settings = desk.config.alerts
-    holding = [_told(alert) for alert in desk.alerts.holding() if alert.on]
+    settings = services.config.alerts
+    holding = [_told(alert) for alert in services.alerts.holding() if alert.on]
     return page(
         "alerts.html",
         rules=[_rule(rule, tuple(settings.channels), holding) for rule in settings.rules],
         holding=holding,
-        past=[_told(alert) for alert in desk.alerts.past()],
+        past=[_told(alert) for alert in services.alerts.past()],
         channels=sorted(settings.channels.values(), key=lambda channel: channel.name),
-        waiting=desk.alerts.waiting(settings.channels),
-        zone=zone_of(desk.config),
+        waiting=services.alerts.waiting(settings.channels),
+        zone=zone_of(services.config),
     )
 
 
@@ -75,18 +75,18 @@ def _told(alert: Alert) -> Told:
 
 
 @role("operator")
-def try_channel(desk: Desk, name: str) -> ResponseReturnValue:
+def try_channel(services: Services, name: str) -> ResponseReturnValue:
     """Send a test message through a channel."""
-    channel = desk.config.alerts.channels.get(name)
+    channel = services.config.alerts.channels.get(name)
     if channel is None:
         raise UnknownError("no such channel")
     now = datetime.now(UTC)
     message = Message(
         id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now
     )
-    note(desk, "test alert", f"channel:{name}")
+    note(services, "test alert", f"channel:{name}")
     try:
-        send(channel, message, desk.config, now)
+        send(channel, message, services.config, now)
     except ChannelError as error:
         say(_("%(channel)s did not take the test: %(why)s", channel=name, why=str(error)), "refused")
     else:

@@ -15,7 +15,7 @@ from integration.dashboard.responses import page
 if TYPE_CHECKING:
     from flask import Response
 
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
 # The first words of what is noted, which a filter takes, with the reader's.
@@ -41,10 +41,10 @@ ACTS: Final = {
 
 
 @role("admin")
-def audit(desk: Desk) -> Response:
+def audit(services: Services) -> Response:
     """List what was done, newest first."""
     who, what = request.args.get("who", "").strip(), request.args.get("what", "")
-    found, following = desk.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
+    found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
     asked: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
     return page(
         "audit.html",
@@ -55,9 +55,9 @@ def audit(desk: Desk) -> Response:
         in_words=act_words,
         first=url_for("dashboard.audit", **asked),
         next=url_for("dashboard.audit", **asked, cursor=following) if following else None,
-        zone=zone_of(desk.config),
-        days=desk.config.store.retention_days,
-        addresses={each: _address(desk, each) for entry in found for each in entry.about},
+        zone=zone_of(services.config),
+        days=services.config.store.retention_days,
+        addresses={each: _address(services, each) for entry in found for each in entry.about},
     )
 
 
@@ -72,11 +72,11 @@ def _cursor() -> str | None:
     return told if re.fullmatch(r"\d{1,15}-\d{1,10}", told, re.ASCII) else None
 
 
-def _address(desk: Desk, about: str) -> str | None:
+def _address(services: Services, about: str) -> str | None:
     """Give the page of what an entry is about, where it has one."""
     if re.fullmatch(r"rc_[0-9a-z]{12}", about):
         return url_for("dashboard.recall", recall_id=about)
-    if about in desk.config.accounts:
+    if about in services.config.accounts:
         return url_for("dashboard.account", name=about)
     return None
 

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
     from integration.dashboard.charts.heat_map import Cell
     from integration.domain.account import CallingHours
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 DAYS: Final = 7
 MOST_ROWS: Final = 40
 
 
 @signed_in
-def calendar(desk: Desk) -> Response:
+def calendar(services: Services) -> Response:
     """Show what is queued: seven days by the hour, and one day of them by campaign."""
-    config, now = desk.config, datetime.now(UTC)
+    config, now = services.config, datetime.now(UTC)
     account = request.args.get("account", "")
     names = [account] if account in config.accounts else sorted(config.accounts)
     chosen = account if account in config.accounts else ""
-    heat = Heat(desk.agenda.of(names), zone_of(config, chosen or None), _hours(desk), now)
+    heat = Heat(services.schedule.of(names), zone_of(config, chosen or None), _hours(services), now)
     day = _day(request.args.get("day", ""), heat.today)
     week, campaigns = heat.by_day(DAYS), heat.by_campaign(day)
     return page(
@@ -52,8 +52,8 @@ def calendar(desk: Desk) -> Response:
     )
 
 
-def _hours(desk: Desk) -> dict[str, CallingHours]:
-    accounts = desk.config.accounts.items()
+def _hours(services: Services) -> dict[str, CallingHours]:
+    accounts = services.config.accounts.items()
     return {name: account.calling_hours for name, account in accounts if account.calling_hours is not None}
 
 

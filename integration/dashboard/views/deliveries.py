@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from integration.domain.delivery import Event
     from integration.domain.rejection import Refused
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.delivery_log import Arrival, KeptDelivery
 
 PAGE_SIZE: Final = 50
@@ -44,13 +44,13 @@ MOST_EVENTS: Final = 100
 
 
 @signed_in
-def deliveries(desk: Desk) -> Response:
+def deliveries(services: Services) -> Response:
     """List deliveries, newest first, those that were refused among them."""
-    asked = _asked(desk)
-    sources = [asked["source"]] if asked["source"] else list(desk.config.sources)
-    zone = zone_of(desk.config)
+    asked = _asked(services)
+    sources = [asked["source"]] if asked["source"] else list(services.config.sources)
+    zone = zone_of(services.config)
     try:
-        found = desk.arrivals.page(
+        found = services.delivery_log.page(
             sources,
             result=asked["result"] or None,
             until=read_iso(asked["until"], zone),
@@ -63,7 +63,7 @@ def deliveries(desk: Desk) -> Response:
         "deliveries.html",
         found=found,
         asked=asked,
-        sources=[(name, name) for name in sorted(desk.config.sources)],
+        sources=[(name, name) for name in sorted(services.config.sources)],
         results=RESULTS,
         zone=zone,
         told=_told,
@@ -72,11 +72,11 @@ def deliveries(desk: Desk) -> Response:
     )
 
 
-def _asked(desk: Desk) -> dict[str, str]:
+def _asked(services: Services) -> dict[str, str]:
     """Give the filters of the address; what is no source or result is left out."""
     source, result = request.args.get("source", ""), request.args.get("result", "")
     return {
-        "source": source if source in desk.config.sources else "",
+        "source": source if source in services.config.sources else "",
         "result": result if result in {name for name, _words in RESULTS} else "",
         "until": request.args.get("until", ""),
     }
@@ -104,18 +104,18 @@ def _words(refused: Refused) -> list[reason_labels.Words]:
 
 
 @signed_in
-def refused_delivery(desk: Desk, place: str) -> Response:
+def refused_delivery(services: Services, place: str) -> Response:
     """Show one delivery that was refused: what is known of it, why, and what to change."""
-    arrival = desk.arrivals.refusal(place)
-    if arrival.refused is None or arrival.source not in desk.config.sources:
+    arrival = services.delivery_log.refusal(place)
+    if arrival.refused is None or arrival.source not in services.config.sources:
         raise UnknownError("no such delivery")
     return page(
         "refused_delivery.html",
         arrival=arrival,
         refused=arrival.refused,
         words=_words(arrival.refused),
-        settings=desk.config.sources[arrival.source],
-        zone=zone_of(desk.config),
+        settings=services.config.sources[arrival.source],
+        zone=zone_of(services.config),
     )
 
 
@@ -130,35 +130,35 @@ class _Became:
 
 
 @signed_in
-def delivery(desk: Desk, delivery_id: str) -> Response:
+def delivery(services: Services, delivery_id: str) -> Response:
     """Show one delivery: its headers and events, masked, and what became of each."""
-    return _whole(desk, desk.arrivals.delivery(delivery_id), revealed=False)
+    return _whole(services, services.delivery_log.delivery(delivery_id), revealed=False)
 
 
 @role("operator")
-def reveal_delivery(desk: Desk, delivery_id: str) -> Response:
+def reveal_delivery(services: Services, delivery_id: str) -> Response:
     """Show a delivery with everything readable, and write that to the audit log."""
-    kept = desk.arrivals.delivery(delivery_id)
-    note(desk, "reveal delivery", delivery_id)
-    return _whole(desk, kept, revealed=True)
+    kept = services.delivery_log.delivery(delivery_id)
+    note(services, "reveal delivery", delivery_id)
+    return _whole(services, kept, revealed=True)
 
 
-def _whole(desk: Desk, kept: KeptDelivery, *, revealed: bool) -> Response:
+def _whole(services: Services, kept: KeptDelivery, *, revealed: bool) -> Response:
     return page(
         "delivery.html",
         kept=kept,
         revealed=revealed,
         headers=display_text.headers(kept.headers, revealed=revealed),
         body=display_text.body(kept.body) if revealed else "",
-        events=_events(desk, kept, revealed=revealed),
+        events=_events(services, kept, revealed=revealed),
         more=max(0, len(kept.became) - MOST_EVENTS),
-        zone=zone_of(desk.config),
+        zone=zone_of(services.config),
         recall_address=recall_address,
     )
 
 
-def _events(desk: Desk, kept: KeptDelivery, *, revealed: bool) -> list[_Became]:
-    read = events_of(desk, kept)
+def _events(services: Services, kept: KeptDelivery, *, revealed: bool) -> list[_Became]:
+    read = events_of(services, kept)
     # A version before this one kept no word of what became of each event.
     words = kept.became or ("unknown",) * len(read)
     rows = []
@@ -173,9 +173,9 @@ def _kind(word: str) -> str:
     return {"rc": "recall", "pk": "parked"}.get(word.partition("_")[0], word)
 
 
-def events_of(desk: Desk, kept: KeptDelivery) -> tuple[Event, ...]:
+def events_of(services: Services, kept: KeptDelivery) -> tuple[Event, ...]:
     """Read a kept delivery's events anew; none where its source is gone or reads otherwise now."""
-    settings = desk.config.sources.get(kept.source)
+    settings = services.config.sources.get(kept.source)
     if settings is None:
         return ()
     try:

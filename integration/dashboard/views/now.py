@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from integration.dashboard.presenting.account_overview import Overview
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.monitoring.process_registry import Process
     from integration.store.monitoring.time_series import Minute
 
@@ -32,15 +32,15 @@ _MIB: Final = 1024 * 1024
 
 
 @signed_in
-def now(desk: Desk) -> Response:
+def now(services: Services) -> Response:
     """Show how things stand."""
     seen = standing()
     stand, moment = seen.together, seen.moment
     # The minute that runs is not whole yet, and would look like a fall.
-    minutes = desk.series.minutes(moment, MINUTES + 1)[:-1]
-    processes = desk.processes.all()
-    alerts = [alert for alert in desk.alerts.holding() if alert.on]
-    parked = desk.parking.count()
+    minutes = services.time_series.minutes(moment, MINUTES + 1)[:-1]
+    processes = services.processes.all()
+    alerts = [alert for alert in services.alerts.holding() if alert.on]
+    parked = services.parked.records.count()
     workers = [process for process in processes if process.kind == "worker"]
     return page(
         "now.html",
@@ -51,17 +51,17 @@ def now(desk: Desk) -> Response:
         workers=workers,
         deaf=[worker for worker in workers if worker.deaf_since is not None],
         webs=len(processes) - len(workers),
-        memory=_memory(desk),
+        memory=_memory(services),
         quiet=is_quiet(stand, parked, alerts, workers),
         moment=moment,
-        zone=zone_of(desk.config),
-        zone_of=lambda name: zone_of(desk.config, name),
+        zone=zone_of(services.config),
+        zone_of=lambda name: zone_of(services.config, name),
         most_in_need=MOST_IN_NEED,
         most_quotas=MOST_QUOTAS,
         alert_words=alert_words,
         lanes_words=lanes_words,
         quota_words=quota_words,
-        **_rates(minutes, desk),
+        **_rates(minutes, services),
     )
 
 
@@ -71,20 +71,20 @@ def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Se
     return not trouble and any(worker.deaf_since is None for worker in workers)
 
 
-def _memory(desk: Desk) -> tuple[float, float | None] | None:
+def _memory(services: Services) -> tuple[float, float | None] | None:
     """Give the store's memory in MiB, and its share of the limit; None where the store does not tell."""
-    told = memory_of(desk)
+    told = memory_of(services)
     if "used_memory" not in told:
         return None
     limit = told.get("maxmemory", 0)
     return told["used_memory"] / _MIB, told["used_memory"] / limit if limit else None
 
 
-def _rates(minutes: Sequence[Minute], desk: Desk) -> dict[str, Any]:
+def _rates(minutes: Sequence[Minute], services: Services) -> dict[str, Any]:
     taken = [sum(number for name, number in each.deliveries.items() if name in TAKEN) for each in minutes]
     refused = [sum(each.deliveries.values()) - took for each, took in zip(minutes, taken, strict=True)]
     pushed = [sum(each.pushes.values()) for each in minutes]
-    zone = zone_of(desk.config)
+    zone = zone_of(services.config)
     return {
         "rates": _plot(taken, refused, pushed),
         "taken": taken,

@@ -13,12 +13,13 @@ from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import note, page
 from integration.domain.json_codec import read_json
+from integration.services.parked import ParkedFilter
 from integration.telemetry.redaction import mask_data
 
 if TYPE_CHECKING:
     from flask import Response
 
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.parked import ParkedGroup
 
 MOST_GROUPS = 100
@@ -47,23 +48,23 @@ class _Example:
 
 
 @signed_in
-def parked(desk: Desk) -> Response:
+def parked(services: Services) -> Response:
     """Show the groups."""
-    return _page(desk, None)
+    return _page(services, None)
 
 
-def _page(desk: Desk, progress: _Progress | None) -> Response:
-    groups = desk.parking.groups()
+def _page(services: Services, progress: _Progress | None) -> Response:
+    groups = services.parked.records.groups()
     shown_ones = groups[:MOST_GROUPS]
-    records = desk.parking.many([group.example for group in shown_ones])
+    records = services.parked.records.many([group.example for group in shown_ones])
     return page(
         "parked.html",
         groups=shown_ones,
         examples={group.id: _example(group, records.get(group.example)) for group in shown_ones},
-        total=desk.parking.count(),
+        total=services.parked.records.count(),
         grouped=sum(group.count for group in groups),
         progress=progress,
-        zone=zone_of(desk.config),
+        zone=zone_of(services.config),
     )
 
 
@@ -74,23 +75,23 @@ def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
 
 
 @role("operator")
-def reveal_parked(desk: Desk, parked_id: str) -> Response:
+def reveal_parked(services: Services, parked_id: str) -> Response:
     """Show a parked event in full, and write that to the audit log."""
-    record = desk.parking.get(parked_id)
-    note(desk, "reveal parked event", parked_id)
+    record = services.parked.records.get(parked_id)
+    note(services, "reveal parked event", parked_id)
     return page("revealed_event.html", text=display_text.as_text(read_json(record["event"])["data"]))
 
 
 @role("operator")
-def remap(desk: Desk) -> Response:
+def remap(services: Services) -> Response:
     """Remap the next parked events of a group or of all; the page goes on by itself."""
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
     # Going on is what the last step said; anything else is a new act, whatever its form holds.
     if not cursor or session.get(_GOING_ON) != cursor:
-        note(desk, "remap", *filter(None, [group]))
-    step = desk.remap(
-        group=group or None, cursor=cursor or None, seconds=_STEP_SECONDS, now=datetime.now(UTC)
+        note(services, "remap", *filter(None, [group]))
+    step = services.parked.remap(
+        ParkedFilter(group=group or None), datetime.now(UTC), cursor=cursor or None, seconds=_STEP_SECONDS
     )
     session[_GOING_ON] = step.next
     looked_at, settled, pending, still = (
@@ -104,7 +105,7 @@ def remap(desk: Desk) -> Response:
         still=still + step.still_parked,
         next=step.next or "",
     )
-    return _page(desk, progress)
+    return _page(services, progress)
 
 
 def _number(text: str) -> int:

@@ -11,36 +11,36 @@ from flask_babel import gettext as _
 from integration.api.models import RecallShown
 from integration.dashboard.auth.roles import role
 from integration.dashboard.responses import note, page, say
-from integration.services.data_export import exported
-from integration.services.person_matcher import Person
+from integration.services.personal_data.export import exported
+from integration.services.personal_data.matcher import Person
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 LONGEST: Final = 256
 
 
 @role("admin")
-def one_person(desk: Desk) -> Response:  # noqa: ARG001  (as every view)
+def one_person(services: Services) -> Response:  # noqa: ARG001  (as every view)
     """Ask who is meant."""
     return _asked()
 
 
 @role("admin")
-def export_person(desk: Desk) -> ResponseReturnValue:
+def export_person(services: Services) -> ResponseReturnValue:
     """Give out everything that is held of a person, as a file."""
-    who = _person(desk)
+    who = _person(services)
     if who is None:
         return _asked(status=422)
-    held = desk.people.held(who)
-    note(desk, "export", *(f"{name}={count}" for name, count in held.counts.items()))
+    held = services.personal_data.held(who)
+    note(services, "export", *(f"{name}={count}" for name, count in held.counts.items()))
     recalls = [RecallShown.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     records = {
-        "deliveries": desk.people.records("delivery", held.deliveries),
-        "parked": desk.people.records("parked", held.parked),
-        "lookups": desk.people.records("lookup", held.lookups),
+        "deliveries": services.personal_data.records("delivery", held.deliveries),
+        "parked": services.personal_data.records("parked", held.parked),
+        "lookups": services.personal_data.records("lookup", held.lookups),
     }
     told = orjson.dumps(exported(who, held, recalls, records), option=orjson.OPT_INDENT_2)
     attached = {"Content-Disposition": 'attachment; filename="history.json"'}
@@ -48,13 +48,13 @@ def export_person(desk: Desk) -> ResponseReturnValue:
 
 
 @role("admin")
-def forget_person(desk: Desk) -> ResponseReturnValue:
+def forget_person(services: Services) -> ResponseReturnValue:
     """Remove a person everywhere, and show what was removed and what is left."""
-    who = _person(desk)
+    who = _person(services)
     if who is None:
         return _asked(status=422)
-    done = desk.people.forget(who, keep_days=desk.config.store.longest_days)
-    note(desk, "forget", *(f"{name}={count}" for name, count in done.removed.items()))
+    done = services.personal_data.forget(who, keep_days=services.config.store.longest_days)
+    note(services, "forget", *(f"{name}={count}" for name, count in done.removed.items()))
     return page("one_person.html", done=done, short=who.is_short)
 
 
@@ -62,7 +62,7 @@ def _asked(status: int = 200) -> Response:
     return page("one_person.html", status=status, done=None, short=False)
 
 
-def _person(desk: Desk) -> Person | None:
+def _person(services: Services) -> Person | None:
     """Read who is meant; None where that cannot be told, which is said."""
     customer = request.form.get("customer", "").strip()[:LONGEST]
     telephone = request.form.get("telephone", "").strip()[:LONGEST]
@@ -71,7 +71,7 @@ def _person(desk: Desk) -> Person | None:
         return None
     if customer:
         return Person(customer=customer)
-    found = Person.of_telephone(telephone, desk.config.accounts.values())
+    found = Person.of_telephone(telephone, services.config.accounts.values())
     if found is None:
         say(_("That is no whole telephone number."), "refused")
     return found

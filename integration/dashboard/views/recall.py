@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from integration.domain.delivery import Event
     from integration.domain.recall import Attempt, Recall
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.delivery_log import KeptDelivery
 
 OTHERS: Final = 20
@@ -48,22 +48,24 @@ class _Seen:
     event: Event | None
 
     @classmethod
-    def of(cls, desk: Desk, recall_id: str) -> _Seen:
-        recall = desk.recalls.get(recall_id)
+    def of(cls, services: Services, recall_id: str) -> _Seen:
+        recall = services.recalls.records.get(recall_id)
         try:
-            kept = desk.arrivals.delivery(recall.delivery or "")
+            kept = services.delivery_log.delivery(recall.delivery or "")
         except UnknownError:
             return cls(recall, None, None)
-        events = events_of(desk, kept)
+        events = events_of(services, kept)
         return cls(recall, kept, events[recall.place] if recall.place < len(events) else None)
 
 
 @signed_in
-def recall(desk: Desk, recall_id: str) -> Response:
+def recall(services: Services, recall_id: str) -> Response:
     """Show the whole story of a recall."""
-    seen = _Seen.of(desk, recall_id)
-    found = desk.recalls.search.find(Filter(customer_id=seen.recall.customer_id), limit=OTHERS + 1)
-    others = [other for other in desk.recalls.read(found.ids) if other.id != recall_id]
+    seen = _Seen.of(services, recall_id)
+    found = services.recalls.records.search.find(
+        Filter(customer_id=seen.recall.customer_id), limit=OTHERS + 1
+    )
+    others = [other for other in services.recalls.records.read(found.ids) if other.id != recall_id]
     return page(
         "recall.html",
         recall=seen.recall,
@@ -71,16 +73,16 @@ def recall(desk: Desk, recall_id: str) -> Response:
         event=seen.event,
         headers=display_text.headers(seen.kept.headers, revealed=False) if seen.kept else [],
         event_text=display_text.as_text(mask_data(seen.event.data)) if seen.event else "",
-        mapped=_mapped(desk, seen),
+        mapped=_mapped(services, seen),
         open_fields=OPEN_FIELDS,
         happened=_happened(seen),
-        waits=_waits(desk, seen.recall),
-        calls=_calls(desk, seen.recall),
+        waits=_waits(services, seen.recall),
+        calls=_calls(services, seen.recall),
         others=others,
         superseded_by=timeline.superseded_by(seen.recall),
         supersedes=timeline.supersedes(seen.recall, others),
-        zone=zone_of(desk.config, seen.recall.account),
-        zones=_One(zone_of(desk.config, seen.recall.account)),
+        zone=zone_of(services.config, seen.recall.account),
+        zones=_One(zone_of(services.config, seen.recall.account)),
         without_names=display_text.without_names,
     )
 
@@ -95,10 +97,10 @@ class _One:
         return self.zone
 
 
-def _mapped(desk: Desk, seen: _Seen) -> timeline.Mapped | None:
-    if seen.kept is None or seen.event is None or seen.kept.source not in desk.config.sources:
+def _mapped(services: Services, seen: _Seen) -> timeline.Mapped | None:
+    if seen.kept is None or seen.event is None or seen.kept.source not in services.config.sources:
         return None
-    return timeline.mapped(desk.book, as_delivery(seen.kept), seen.event, seen.recall)
+    return timeline.mapped(services.routes, as_delivery(seen.kept), seen.event, seen.recall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +136,17 @@ class Waits:
     until: datetime | None
 
 
-def _waits(desk: Desk, recall: Recall) -> Waits | None:
+def _waits(services: Services, recall: Recall) -> Waits | None:
     if recall.state is not State.QUEUED:
         return None
-    view = desk.account(recall.account)
-    ahead = desk.recalls.ahead_of(recall.id, desk.lanes.bound().get(recall.account, ""))
+    view = services.accounts.get(recall.account)
+    ahead = services.recalls.records.ahead_of(recall.id, services.queues.bound().get(recall.account, ""))
     return Waits(ahead, view.state, view.reason, view.until)
 
 
-def _calls(desk: Desk, recall: Recall) -> dict[int, str]:
+def _calls(services: Services, recall: Recall) -> dict[int, str]:
     """Give the masked call of each attempt; none where the account left the configuration."""
-    account = desk.config.accounts.get(recall.account)
+    account = services.config.accounts.get(recall.account)
     if account is None:
         return {}
     calls = {0: timeline.call_of(account, recall)}
@@ -170,34 +172,34 @@ def _open_or_masked(name: str, value: Any) -> Any:
 
 
 @role("operator")
-def retry_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
+def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
     """Queue a dead or expired recall again."""
-    desk.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
-    note(desk, "retry", recall_id)
+    services.recalls.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
+    note(services, "retry", recall_id)
     say(_("Queued again."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
 
 @role("operator")
-def cancel_recall(desk: Desk, recall_id: str) -> ResponseReturnValue:
+def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
     """Take a queued recall back."""
-    desk.cancel(recall_id, f"cancelled by {person().name}")
-    note(desk, "cancel", recall_id)
+    services.recalls.cancel(recall_id, f"cancelled by {person().name}")
+    note(services, "cancel", recall_id)
     say(_("Taken back; it will not be sent."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
 
 @role("operator")
-def reveal_recall(desk: Desk, recall_id: str, what: str) -> Response:
+def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
     """Show one thing about a recall in full, and write that to the audit log."""
     reveal = _REVEALS.get(what.partition("-")[0])
     if reveal is None:
         abort(404)
-    seen = _Seen.of(desk, recall_id)
-    text = reveal(desk, seen, what)
+    seen = _Seen.of(services, recall_id)
+    text = reveal(services, seen, what)
     if text is None:
         raise UnknownError("not kept any more")
-    note(desk, f"reveal {what}", recall_id)
+    note(services, f"reveal {what}", recall_id)
     line = what in {"telephone", "customer", "record"}
     return page(
         "revealed.html" if line else "revealed_block.html", text=display_text.visible(display_text.cut(text))
@@ -211,13 +213,13 @@ def _attempt_of(recall: Recall, what: str) -> Attempt | None:
     return recall.attempts[int(number) - 1]
 
 
-def _curl(desk: Desk, seen: _Seen, _what: str) -> str | None:
-    account = desk.config.accounts.get(seen.recall.account)
+def _curl(services: Services, seen: _Seen, _what: str) -> str | None:
+    account = services.config.accounts.get(seen.recall.account)
     return None if account is None else timeline.as_curl(timeline.call_of(account, seen.recall))
 
 
-def _request(desk: Desk, seen: _Seen, what: str) -> str | None:
-    account = desk.config.accounts.get(seen.recall.account)
+def _request(services: Services, seen: _Seen, what: str) -> str | None:
+    account = services.config.accounts.get(seen.recall.account)
     attempt = _attempt_of(seen.recall, what)
     return (
         None
@@ -226,12 +228,12 @@ def _request(desk: Desk, seen: _Seen, what: str) -> str | None:
     )
 
 
-def _answer(_desk: Desk, seen: _Seen, what: str) -> str | None:
+def _answer(_services: Services, seen: _Seen, what: str) -> str | None:
     attempt = _attempt_of(seen.recall, what)
     return None if attempt is None else attempt.answer or attempt.msg
 
 
-def _headers(_desk: Desk, seen: _Seen, _what: str) -> str | None:
+def _headers(_services: Services, seen: _Seen, _what: str) -> str | None:
     if seen.kept is None:
         return None
     return "\n".join(
@@ -239,13 +241,13 @@ def _headers(_desk: Desk, seen: _Seen, _what: str) -> str | None:
     )
 
 
-_REVEALS: Final[dict[str, Callable[[Desk, _Seen, str], str | None]]] = {
-    "telephone": lambda _desk, seen, _what: seen.recall.recall_telephone,
-    "customer": lambda _desk, seen, _what: seen.recall.customer_id,
-    "record": lambda _desk, seen, _what: seen.recall.record,
+_REVEALS: Final[dict[str, Callable[[Services, _Seen, str], str | None]]] = {
+    "telephone": lambda _services, seen, _what: seen.recall.recall_telephone,
+    "customer": lambda _services, seen, _what: seen.recall.customer_id,
+    "record": lambda _services, seen, _what: seen.recall.record,
     "headers": _headers,
-    "body": lambda _desk, seen, _what: display_text.body(seen.kept.body) if seen.kept else None,
-    "event": lambda _desk, seen, _what: display_text.as_text(seen.event.data) if seen.event else None,
+    "body": lambda _services, seen, _what: display_text.body(seen.kept.body) if seen.kept else None,
+    "event": lambda _services, seen, _what: display_text.as_text(seen.event.data) if seen.event else None,
     "curl": _curl,
     "request": _request,
     "answer": _answer,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.domain.recall_filters import Asked
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
 BUDGET_SECONDS: Final = 0.1
@@ -31,38 +31,38 @@ KINDS: Final = ("retry", "cancel")
 
 
 @signed_in
-def recalls(desk: Desk) -> Response:
+def recalls(services: Services) -> Response:
     """List the recalls that the filters of the address find, newest first."""
-    asked = _asked(desk)
-    found = desk.recalls.search.find(
+    asked = _asked(services)
+    found = services.recalls.records.search.find(
         asked.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
     )
     return page(
         "recalls.html",
         asked=asked,
-        found=desk.recalls.read(found.ids),
+        found=services.recalls.records.read(found.ids),
         back_to=found.back_to,
         older=_address("recalls", asked, cursor=found.next) if found.next else None,
         newest=_address("recalls", asked),
-        zones=_Zones(desk),
+        zones=_Zones(services),
         without_names=display_text.without_names,
-        **_choices(desk),
+        **_choices(services),
     )
 
 
 class _Zones:
     """The zone of each account's clock."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._config = desk.config
+    def __init__(self, services: Services) -> None:
+        self._config = services.config
 
     def of(self, account: str | None = None) -> Any:
         return zone_of(self._config, account)
 
 
-def _asked(desk: Desk) -> Asked:
+def _asked(services: Services) -> Asked:
     account = request.values.get("account") or None
-    return read_filters(request.values, desk.config.accounts.values(), zone_of(desk.config, account))
+    return read_filters(request.values, services.config.accounts.values(), zone_of(services.config, account))
 
 
 def _address(view: str, asked: Asked, **more: Any) -> str:
@@ -78,9 +78,9 @@ def _cursor() -> str | None:
     return cursor or None
 
 
-def _choices(desk: Desk) -> dict[str, Any]:
+def _choices(services: Services) -> dict[str, Any]:
     """Give what the filters offer, each as a pair of value and words."""
-    config = desk.config
+    config = services.config
     sources = [*sorted(config.sources), *(f"api:{name}" for name in sorted(config.api_keys))]
     return {
         "states": [(state.value, state_word(state)) for state in State],
@@ -113,14 +113,14 @@ def state_word(state: State) -> str:
 
 
 @role("operator")
-def recalls_bulk(desk: Desk) -> Response:
+def recalls_bulk(services: Services) -> Response:
     """Count the recalls that a retry or cancel would act on, and ask; counting goes on while it is seen."""
-    kind, asked = _kind(), _asked(desk)
-    which = desk.jobs.acted_on(kind, asked.which)
+    kind, asked = _kind(), _asked(services)
+    which = services.bulk_jobs.acted_on(kind, asked.which)
     before = request.args.get("counted", "0")
-    counted = desk.recalls.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
+    counted = services.recalls.records.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
     number = counted.number + (int(before) if before.isdecimal() and len(before) <= MOST_COUNTED else 0)
-    sample = desk.recalls.search.find(which, limit=SAMPLE, budget_seconds=BUDGET_SECONDS)
+    sample = services.recalls.records.search.find(which, limit=SAMPLE, budget_seconds=BUDGET_SECONDS)
     going_on = _address("recalls_bulk", asked, kind=kind, counted=number, cursor=counted.next)
     return page(
         "recalls_bulk.html",
@@ -129,25 +129,25 @@ def recalls_bulk(desk: Desk) -> Response:
         number=number,
         exact=counted.next is None,
         going_on=going_on,
-        sample=desk.recalls.read(sample.ids),
-        zones=_Zones(desk),
+        sample=services.recalls.records.read(sample.ids),
+        zones=_Zones(services),
         without_names=display_text.without_names,
     )
 
 
 @role("operator")
-def begin_job(desk: Desk) -> ResponseReturnValue:
+def begin_job(services: Services) -> ResponseReturnValue:
     """Begin a retry or cancel of all that the filters find."""
-    kind, asked = _kind(), _asked(desk)
+    kind, asked = _kind(), _asked(services)
     total = request.form.get("total", "")
-    job = desk.jobs.begin(
+    job = services.bulk_jobs.begin(
         kind,
         asked.which,
         who=person().name,
         reason=_reason(kind),
         total=int(total) if total.isdecimal() and len(total) <= MOST_COUNTED else None,
     )
-    note(desk, f"begin {kind} of many", job.id)
+    note(services, f"begin {kind} of many", job.id)
     return back_to(url_for("dashboard.job", job_id=job.id))
 
 
@@ -163,25 +163,25 @@ def _reason(kind: str) -> str:
 
 
 @signed_in
-def jobs(desk: Desk) -> Response:
+def jobs(services: Services) -> Response:
     """List the latest retries and cancels of many."""
-    return page("jobs.html", jobs=desk.jobs.latest(), zone=zone_of(desk.config))
+    return page("jobs.html", jobs=services.bulk_jobs.latest(), zone=zone_of(services.config))
 
 
 @signed_in
-def job(desk: Desk, job_id: str) -> Response:
+def job(services: Services, job_id: str) -> Response:
     """Show how far a retry or cancel of many is."""
-    answer = page("job.html", job=desk.jobs.get(job_id), zone=zone_of(desk.config))
+    answer = page("job.html", job=services.bulk_jobs.get(job_id), zone=zone_of(services.config))
     # Begun by htmx, the address is still that of the count: loading it again must show the progress.
     answer.headers["HX-Push-Url"] = "false" if "X-Tick" in request.headers else request.path
     return answer
 
 
 @role("operator")
-def stop_job(desk: Desk, job_id: str) -> ResponseReturnValue:
+def stop_job(services: Services, job_id: str) -> ResponseReturnValue:
     """Stop a retry or cancel of many where it is."""
-    if desk.jobs.stop(job_id):
-        note(desk, "stop job", job_id)
+    if services.bulk_jobs.stop(job_id):
+        note(services, "stop job", job_id)
         say(_("Stopped. What was done stays done."))
     else:
         say(_("It had ended already."), "note")

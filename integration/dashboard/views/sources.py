@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Config
     from integration.config.source_models import Source
-    from integration.services.desk import Desk
+    from integration.services.container import Services
     from integration.store.monitoring.alerts import Alert
     from integration.store.monitoring.source_status import Heard, Hour
 
@@ -49,20 +49,20 @@ class Shown:
 
 
 @signed_in
-def sources(desk: Desk) -> Response:
+def sources(services: Services) -> Response:
     """List the sources, those that need a look first."""
-    shown = _shown(desk, list(desk.config.sources))
+    shown = _shown(services, list(services.config.sources))
     order = {"refused": 0, "waiting": 1, "heard": 2}
     rows = sorted(shown.values(), key=lambda row: (not row.alerts, order[row.state], row.source.name))
-    return page("sources.html", rows=rows, zone=zone_of(desk.config))
+    return page("sources.html", rows=rows, zone=zone_of(services.config))
 
 
 @signed_in
-def source(desk: Desk, name: str) -> Response:
+def source(services: Services, name: str) -> Response:
     """Show one source: whether it is heard, and how it is set up."""
-    settings = source_of(desk, name)
-    config, routes = desk.config, desk.config.routes_by_source[name]
-    row = _shown(desk, [name])[name]
+    settings = source_of(services, name)
+    config, routes = services.config, services.config.routes_by_source[name]
+    row = _shown(services, [name])[name]
     fields = setup.fields_of(routes)
     sample = setup.sample_of(config, settings, datetime.now(UTC) + timedelta(days=1))
     command = ""
@@ -85,16 +85,16 @@ def source(desk: Desk, name: str) -> Response:
 
 
 @role("operator")
-def reveal_source(desk: Desk, name: str) -> Response:
+def reveal_source(services: Services, name: str) -> Response:
     """Show the whole address of a source, and write that to the audit log."""
-    settings = source_of(desk, name)
-    note(desk, "reveal", f"source:{name}")
-    return page("revealed.html", text=setup.address_of(settings, _root(desk.config), revealed=True).text)
+    settings = source_of(services, name)
+    note(services, "reveal", f"source:{name}")
+    return page("revealed.html", text=setup.address_of(settings, _root(services.config), revealed=True).text)
 
 
-def source_of(desk: Desk, name: str) -> Source:
+def source_of(services: Services, name: str) -> Source:
     """Return a source of the configuration. Raises UnknownError."""
-    found = desk.config.sources.get(name)
+    found = services.config.sources.get(name)
     if found is None:
         raise UnknownError("no such source")
     return found
@@ -105,10 +105,10 @@ def _root(config: Config) -> str:
     return config.dashboard.public_url or request.url_root
 
 
-def _shown(desk: Desk, names: Sequence[str]) -> dict[str, Shown]:
-    now, config = datetime.now(UTC), desk.config
-    heard, days = desk.senders.heard(names), desk.senders.day(names, now)
-    holding = [alert for alert in desk.alerts.holding() if alert.on]
+def _shown(services: Services, names: Sequence[str]) -> dict[str, Shown]:
+    now, config = datetime.now(UTC), services.config
+    heard, days = services.source_status.heard(names), services.source_status.day(names, now)
+    holding = [alert for alert in services.alerts.holding() if alert.on]
     root = _root(config)
     return {
         name: Shown(

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Event
     from integration.mapping.route_draft import FieldFault
     from integration.mapping.routes import RouteBook
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 LONGEST_SAMPLE: Final = 100_000
 MOST_PICKS: Final = 20
@@ -83,16 +83,16 @@ class _Run:
 
 
 @signed_in
-def studio(desk: Desk) -> Response:
+def studio(services: Services) -> Response:
     """Show a route with its fields, and what it makes of the event that was picked."""
-    config = desk.config
+    config = services.config
     source = _source(config)
     if source is None:
         return page("studio.html", source=None, faults=())
     place = _place(config, source.name, request.args.get("route", ""))
     values = _values_of(config, source.name, place)
     may = person().may("operator")
-    picked, words = _opened(desk, source, request.args, may=may)
+    picked, words = _opened(services, source, request.args, may=may)
     return page(
         "studio.html",
         source=source,
@@ -103,35 +103,37 @@ def studio(desk: Desk) -> Response:
         values=values,
         stored="" if picked is None else picked.stored,
         missing=words,
-        picks=list(_picks(desk, source)) if may else [],
+        picks=list(_picks(services, source)) if may else [],
         may=may,
         looks_up=isinstance(source, HubspotSource) and source.lookup is not None,
         zone=zone_of(config),
-        **_tried(desk, Draft(source.name, place, values), picked, ""),
+        **_tried(services, Draft(source.name, place, values), picked, ""),
     )
 
 
 @signed_in
-def try_route(desk: Desk) -> Response:
+def try_route(services: Services) -> Response:
     """Work out what the fields as they stand now make of the sample or the event."""
     sent = request.form
-    source = source_of(desk, sent.get("source", ""))
-    draft = _draft(desk.config, source, sent)
-    picked, words = _opened(desk, source, sent, may=person().may("operator"))
+    source = source_of(services, sent.get("source", ""))
+    draft = _draft(services.config, source, sent)
+    picked, words = _opened(services, source, sent, may=person().may("operator"))
     if picked is None and not words:
         picked, words = _sample(source, sent.get("sample", ""))
-    return page("studio_result.html", missing=words, **_tried(desk, draft, picked, sent.get("contact", "")))
+    return page(
+        "studio_result.html", missing=words, **_tried(services, draft, picked, sent.get("contact", ""))
+    )
 
 
 @role("operator")
-def run_route(desk: Desk) -> Response:
+def run_route(services: Services) -> Response:
     """Tell what the fields as they stand now would change for the latest events of the source."""
     sent = request.form
-    source = source_of(desk, sent.get("source", ""))
-    draft = _draft(desk.config, source, sent)
-    note(desk, "try a route on what came", source.name)
+    source = source_of(services, sent.get("source", ""))
+    draft = _draft(services.config, source, sent)
+    note(services, "try a route on what came", source.name)
     try:
-        run = _over_what_came(desk, source, book_of(desk.config, draft))
+        run = _over_what_came(services, source, book_of(services.config, draft))
     except DraftError as error:
         return page("studio_run.html", run=None, faults=error.faults)
     return page("studio_run.html", run=run, faults=())
@@ -172,7 +174,9 @@ def _draft(config: Config, source: Source, sent: Mapping[str, str]) -> Draft:
     return Draft(source.name, _place(config, source.name, sent.get("route", "")), values)
 
 
-def _opened(desk: Desk, source: Source, asked: Mapping[str, str], *, may: bool) -> tuple[_Picked | None, str]:
+def _opened(
+    services: Services, source: Source, asked: Mapping[str, str], *, may: bool
+) -> tuple[_Picked | None, str]:
     """Open the stored event that is asked for; nothing where none is. The word says why it is not there."""
     stored = _stored_name(asked)
     if not stored:
@@ -180,10 +184,10 @@ def _opened(desk: Desk, source: Source, asked: Mapping[str, str], *, may: bool) 
     if not may:
         return None, "operator"
     try:
-        picked = _read_stored(desk, source, stored)
+        picked = _read_stored(services, source, stored)
     except UnknownError:
         return None, "gone"
-    _note_once(desk, stored)
+    _note_once(services, stored)
     return picked, ""
 
 
@@ -195,34 +199,34 @@ def _stored_name(asked: Mapping[str, str]) -> str:
     return f"{asked['delivery']}.{asked.get('event', '1')}" if asked.get("delivery") else ""
 
 
-def _read_stored(desk: Desk, source: Source, stored: str) -> _Picked:
+def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
     """Read a parked event, or one event of a kept delivery. Raises UnknownError."""
     if stored.startswith("pk_"):
-        kept = desk.parked_event(stored)
+        kept = services.parked.event(stored)
         if kept.delivery.source != source.name:
             raise UnknownError("no such event of this source")
         return _Picked(kept.delivery, kept.events, stored)
     delivery_id, _dot, number = stored.partition(".")
-    came = desk.arrivals.delivery(delivery_id)
-    events = events_of(desk, came)
+    came = services.delivery_log.delivery(delivery_id)
+    events = events_of(services, came)
     if came.source != source.name or not number.isdecimal() or not 1 <= int(number) <= len(events):
         raise UnknownError("no such event of this source")
     return _Picked(as_delivery(came), (events[int(number) - 1],), stored)
 
 
-def _note_once(desk: Desk, stored: str) -> None:
+def _note_once(services: Services, stored: str) -> None:
     """Write to the audit log that a stored event was opened, once in a session."""
     opened = list(session.get("studio", ()))
     if stored not in opened:
-        note(desk, "open event in the studio", stored.partition(".")[0])
+        note(services, "open event in the studio", stored.partition(".")[0])
         session["studio"] = [*opened, stored][-_MOST_OPENED:]
 
 
-def _picks(desk: Desk, source: Source) -> Iterator[tuple[str, str, datetime]]:
+def _picks(services: Services, source: Source) -> Iterator[tuple[str, str, datetime]]:
     """Give the latest deliveries of a source and a parked event of each reason: name, place and time."""
-    for came in desk.arrivals.kept_of(source.name, limit=MOST_PICKS):
+    for came in services.delivery_log.kept_of(source.name, limit=MOST_PICKS):
         yield f"{came.id}.1", came.id, came.received_at
-    groups = [group for group in desk.parking.groups() if group.source == source.name]
+    groups = [group for group in services.parked.records.groups() if group.source == source.name]
     for group in groups[:MOST_PICKS]:
         yield group.example, group.example, group.newest
 
@@ -257,12 +261,12 @@ def _sample_type(source: Source, text: str) -> str:
 # --- what comes of it ------------------------------------------------------------------------------
 
 
-def _tried(desk: Desk, draft: Draft, picked: _Picked | None, contact: str) -> dict[str, Any]:
+def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: str) -> dict[str, Any]:
     """Give what a template shows: the faults of the fields, each event's way, and the TOML."""
     faults: tuple[FieldFault, ...] = ()
     ways: list[dict[str, Any]] = []
     try:
-        book = book_of(desk.config, draft)
+        book = book_of(services.config, draft)
     except DraftError as error:
         faults = error.faults
     else:
@@ -292,13 +296,13 @@ def _contact(text: str) -> object:
         return NOT_LOOKED_UP
 
 
-def _over_what_came(desk: Desk, source: Source, tried: RouteBook) -> _Run:
+def _over_what_came(services: Services, source: Source, tried: RouteBook) -> _Run:
     """Compare both routes over the latest events, for a bounded time."""
-    present, now = desk.book, datetime.now(UTC)
+    present, now = services.routes, datetime.now(UTC)
     until = time.monotonic() + RUN_SECONDS
     found: list[Comparison] = []
     in_time = True
-    for delivery, event in _what_came(desk, source):
+    for delivery, event in _what_came(services, source):
         if time.monotonic() > until:
             in_time = False
             break
@@ -307,11 +311,11 @@ def _over_what_came(desk: Desk, source: Source, tried: RouteBook) -> _Run:
     return _Run(len(found), counted(found), changed[:MOST_SHOWN], in_time)
 
 
-def _what_came(desk: Desk, source: Source) -> Iterator[tuple[Delivery, Event]]:
+def _what_came(services: Services, source: Source) -> Iterator[tuple[Delivery, Event]]:
     """Give the latest events of a source that are still kept, at most MOST_TRIED."""
     given = 0
-    for came in desk.arrivals.kept_of(source.name, limit=MOST_TRIED):
-        for event in events_of(desk, came):
+    for came in services.delivery_log.kept_of(source.name, limit=MOST_TRIED):
+        for event in events_of(services, came):
             if given == MOST_TRIED:
                 return
             given += 1

@@ -15,7 +15,7 @@ from integration.local.demo.contacts import Contacts
 from integration.local.embedded_store import EmbeddedStore
 from integration.local.stack import web_command, worker_command
 from integration.local.supervisor import Program, free_port, wait_until
-from integration.services.config_check import load_config
+from integration.services.configuration import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -96,7 +96,7 @@ if asked_for('tally') then
   function COMMANDS.tally(process, number, told) return tally(process, tonumber(number), cjson.decode(told)) end
 end
 
--- How accounts stand, many in one step: what integration/services/desk.py makes its views of.
+-- How accounts stand, many in one step: what services/accounts.py makes its views of.
 if asked_for('stand') then
   local STOOD = {
     'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',

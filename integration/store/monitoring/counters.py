@@ -32,6 +32,12 @@ EVERY_SECONDS = 1.0
 IDLE_SECONDS = 10.0
 
 
+def totals(store: Store) -> dict[str, int]:
+    """Return how often each thing happened since the store was made. Raise StoreAwayError."""
+    counts = store.guarded(lambda: store.client.hgetall(store.key("counts")))
+    return {name: int(value) for name, value in counts.items()}
+
+
 class Tallies:
     """One process's way of counting into the store."""
 

@@ -18,7 +18,7 @@ from integration.web.metrics.states import gauge, of_figures
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from integration.services.desk import Desk
+    from integration.services.container import Services
 
 # When a counter was made says nothing to an operator, and doubles the page.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -27,8 +27,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class StoreCollector(Collector):
     """Reads the store when it is asked."""
 
-    def __init__(self, desk: Desk, store_answers: Callable[[], bool]) -> None:
-        self._desk = desk
+    def __init__(self, services: Services, store_answers: Callable[[], bool]) -> None:
+        self._services = services
         self._store_answers = store_answers
 
     def describe(self) -> Iterable[Metric]:
@@ -37,7 +37,7 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give what the store holds now, and whether it answers and the configuration is good."""
-        fault = self._desk.watch.fault
+        fault = self._services.configuration.watch.fault
         faults = 0 if fault is None else len(fault.faults)
         yield gauge("ringback_config_faults", "Faults of the configuration as the files are now.", faults)
         yield _build()
@@ -51,7 +51,7 @@ class StoreCollector(Collector):
         if not self._store_answers():
             return None
         try:
-            return read_figures(self._desk)
+            return read_figures(self._services)
         except StoreAwayError:
             return None
 
@@ -63,8 +63,8 @@ def _build() -> Metric:
     return info
 
 
-def registry(desk: Desk, store_answers: Callable[[], bool]) -> CollectorRegistry:
+def registry(services: Services, store_answers: Callable[[], bool]) -> CollectorRegistry:
     """Compose what `/metrics` shows."""
     shown = CollectorRegistry(auto_describe=False)
-    shown.register(StoreCollector(desk, store_answers))
+    shown.register(StoreCollector(services, store_answers))
     return shown

@@ -9,11 +9,13 @@ from redis.exceptions import RedisError
 
 from integration.domain.recall import State
 from integration.domain.timestamps import from_epoch_ms
+from integration.store.monitoring.counters import totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from integration.services.desk import AccountView, Desk
+    from integration.domain.account import AccountView
+    from integration.services.container import Services
     from integration.services.forecast import Outlook
     from integration.store.monitoring.alerts import Alert
     from integration.store.monitoring.process_registry import Process
@@ -37,9 +39,9 @@ class Figures:
     alerts: Sequence[Alert]
 
 
-def read_figures(desk: Desk) -> Figures:
+def read_figures(services: Services) -> Figures:
     """Ask the store for everything that is shown. Raises StoreAwayError."""
-    store = desk.store
+    store = services.store
 
     def queue(pipe: Any) -> None:
         pipe.zcard(store.key("parked"))
@@ -49,26 +51,26 @@ def read_figures(desk: Desk) -> Figures:
 
     parked, lookups, *recalls = store.pipelined(queue)
     now_ms = store.now_ms()
-    views = desk.accounts()
+    views = services.accounts.all()
     return Figures(
-        counts=desk.counts(),
+        counts=totals(services.store),
         accounts=views,
-        outlooks=desk.outlooks([v for v in views if v.queued], from_epoch_ms(now_ms)),
-        sources=desk.senders.heard(desk.config.sources),
+        outlooks=services.accounts.forecasts([v for v in views if v.queued], from_epoch_ms(now_ms)),
+        sources=services.source_status.heard(services.config.sources),
         recalls=dict(zip(map(str, State), recalls, strict=True)),
         parked=parked,
         lookups_waiting=lookups,
-        due_lag_seconds=desk.due_lag_seconds(),
-        alerts=[alert for alert in desk.alerts.holding() if alert.on],
-        memory=memory_of(desk),
-        processes=desk.processes.all(),
+        due_lag_seconds=services.accounts.due_lag_seconds(),
+        alerts=[alert for alert in services.alerts.holding() if alert.on],
+        memory=memory_of(services),
+        processes=services.processes.all(),
     )
 
 
-def memory_of(desk: Desk) -> dict[str, int]:
+def memory_of(services: Services) -> dict[str, int]:
     """Ask for the store's memory; nothing where the store does not tell."""
     try:
-        told = desk.store.client.info("memory")
+        told = services.store.client.info("memory")
     except (RedisError, OSError):
         return {}
     return {name: int(told[name]) for name in ("used_memory", "maxmemory") if name in told}

@@ -18,7 +18,7 @@ from integration.domain.timestamps import epoch_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from integration.services.desk import AccountView
+    from integration.domain.account import AccountView
     from integration.services.forecast import Outlook
     from integration.store.monitoring.process_registry import Process
     from integration.web.metrics.figures import Figures

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from integration.local.supervisor import write_line
-from integration.services.config_check import load_config
+from integration.services.configuration import load_config
 
 from . import plan
 from .calm import calm_down

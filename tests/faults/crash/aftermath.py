@@ -20,8 +20,8 @@ ENDS = frozenset(State) - {State.QUEUED, State.PUSHING}
 
 def is_calm(world: World) -> bool:
     """Tell whether all has come to an end; what stands still is resumed, as an operator would."""
-    client, key = world.client, world.desk.store.key
-    state = world.desk.account("bogota").state
+    client, key = world.client, world.services.store.key
+    state = world.services.accounts.get("bogota").state
     world.stood.add(state)
     if state in {"stopped", "paused"}:
         world.send(world.api("/v1/accounts/bogota/resume"))
@@ -51,14 +51,14 @@ def _kept(scenario: Scenario, world: World, recalls: list[Recall]) -> Iterator[s
     became = {customer: tuple(sorted(states)) for customer, states in found.items()}
     if became not in ({**scenario.ends}, {**scenario.or_ends}):
         yield f"ended as {became}, not as {dict(scenario.ends)}"
-    parked = world.desk.parking.count()
+    parked = world.services.parked.records.count()
     if parked != scenario.parked:
         yield f"{parked} parked, not {scenario.parked}"
 
 
 def _once(world: World, recalls: list[Recall]) -> Iterator[str]:
     """Every recall is listed under one state, and ended once."""
-    client, key = world.client, world.desk.store.key
+    client, key = world.client, world.services.store.key
     listed = {state: set(client.zrange(key(f"in:{state}"), 0, -1)) for state in State}
     for recall in recalls:
         under = [str(state) for state in State if recall.id in listed[state]]

@@ -26,8 +26,8 @@ import workers.tasks
 import workers.worker
 from integration import app as web
 from integration import asgi
-from integration.celery_app import use_broker
-from integration.services.wakeup import DRAIN, LOOK_UP, WakeUpPublisher
+from integration.celery_app import DRAIN, LOOK_UP, use_broker
+from integration.services.wakeup import WakeUpPublisher
 from integration.store.token_queue import WakeUp
 
 from .steps import CRASHED, Steps
@@ -155,7 +155,7 @@ def _start_web(steps: Steps, told: Connection) -> None:
 
 def _start_worker(steps: Steps, told: Connection) -> None:
     steps.arm()
-    workers.tasks.make_engine(os.environ).desk.bind()
+    workers.tasks.make_engine(os.environ).services.binding.bind()
 
 
 def _engine() -> Engine:
@@ -167,9 +167,9 @@ def _engine() -> Engine:
 def _turn(steps: Steps, told: Connection) -> None:
     """Drain the lane, as Celery does when it takes its wake-up."""
     wake_ups, engine = _WakeUps(), _engine()
-    engine.desk.bind()
-    lane = engine.desk.lanes.bound()["bogota"]
-    number = engine.desk.store.client.hget(engine.desk.store.key(f"lane:{lane}"), "rung")
+    engine.services.binding.bind()
+    lane = engine.services.queues.bound()["bogota"]
+    number = engine.services.store.client.hget(engine.services.store.key(f"lane:{lane}"), "rung")
     steps.arm()
     workers.tasks.drain(lane, int(number))
     wake_ups.wait()
@@ -182,7 +182,7 @@ def _short_turn(steps: Steps, told: Connection) -> None:
 
 def _look_up(steps: Steps, told: Connection) -> None:
     wake_ups, engine = _WakeUps(), _engine()
-    engine.desk.bind()
+    engine.services.binding.bind()
     steps.arm()
     workers.tasks.look_up("hubspot")
     wake_ups.wait()
@@ -193,18 +193,18 @@ def _sweep(steps: Steps, told: Connection) -> None:
     wake_ups, engine = _WakeUps(), _engine()
     engine.stopping = _Once()
     steps.arm()
-    engine._sweep_on()
-    engine._drainers.shutdown(wait=True)
+    engine.sweeper._sweep_on()
+    engine.sweeper._drainers.shutdown(wait=True)
     wake_ups.wait()
 
 
 def _job(steps: Steps, told: Connection) -> None:
     """Go on with the jobs there are, one recall in each step."""
     wake_ups, engine = _WakeUps(), _engine()
-    engine.desk.bind()
+    engine.services.binding.bind()
     integration.services.bulk_jobs.STEP = 1
     steps.arm()
-    engine._take_job_steps()
+    engine.sweeper._take_job_steps()
     wake_ups.wait()
 
 
@@ -220,10 +220,10 @@ class _Once(threading.Event):
 def _count(steps: Steps, told: Connection) -> None:
     """Give a sign of life, and take what was counted to the store: what threads of their own do."""
     engine = _engine()
-    engine.desk.tally.delivery("forms", "admitted")
+    engine.services.counters.delivery("forms", "admitted")
     steps.arm()
     engine.pulse.beat()
-    engine.desk.tallies.flush()
+    engine.services.counter_flusher.flush()
 
 
 class _WakeUps:
@@ -232,20 +232,18 @@ class _WakeUps:
     def __init__(self) -> None:
         self.published = 0
         self.publishers: list[WakeUpPublisher] = []
-        make, publish = workers.tasks.wake_up_publisher, workers.tasks._publish
 
-        def kept(*args: object) -> WakeUpPublisher:
-            self.publishers.append(make(*args))
+        def kept(publish: Callable[..., None], **options: object) -> WakeUpPublisher:
+            def counted(*args: object) -> None:
+                try:
+                    publish(*args)
+                finally:
+                    self.published += 1
+
+            self.publishers.append(WakeUpPublisher(counted, **options))
             return self.publishers[-1]
 
-        def counted(*args: object) -> None:
-            try:
-                publish(*args)
-            finally:
-                self.published += 1
-
-        workers.tasks.wake_up_publisher = web.wake_up_publisher = kept
-        workers.tasks._publish = counted
+        workers.tasks.WakeUpPublisher = web.WakeUpPublisher = kept
 
     def wait(self) -> None:
         end = time.monotonic() + PUBLISH_SECONDS
@@ -282,7 +280,7 @@ def successor(environ: Mapping[str, str], told: Connection) -> None:
     def send(task: str, arguments: tuple, _: dict) -> None:
         {DRAIN: lambda *wake_up: engine.take(WakeUp(*wake_up)), LOOK_UP: engine.look_up}[task](*arguments)
 
-    workers.tasks.wake_up_publisher = lambda tally: WakeUpPublisher(send, tally=tally)
+    workers.tasks.WakeUpPublisher = lambda _publish, tally, **_trace: WakeUpPublisher(send, tally=tally)
     engine = workers.tasks.make_engine(os.environ)
     if first == "work":
         engine.start()

@@ -92,7 +92,7 @@ def _before_batch(world: World) -> None:
 
 def _with_lookup(world: World) -> None:
     world.configure(world.config_text(lookup=True))
-    world.desk.bind()
+    world.services.binding.bind()
     for customer in ("71", "72"):
         world.hubspot.add(customer, phone="300 111 2233")
 
@@ -126,15 +126,15 @@ def _direct(world: World) -> Request:
 
 
 def _claimed(world: World, *, lease_seconds: float | None = None) -> tuple[Claim, Terms]:
-    terms = terms_of(world.desk.config.accounts["bogota"], datetime.now(UTC))
+    terms = terms_of(world.services.config.accounts["bogota"], datetime.now(UTC))
     terms = terms if lease_seconds is None else replace(terms, lease_seconds=lease_seconds)
-    claim = world.desk.lanes.acquire(world.lane, secrets.token_hex(4), terms).claim
+    claim = world.services.queues.acquire(world.lane, secrets.token_hex(4), terms).claim
     return claim, terms
 
 
 def _push_once(world: World, outcome: Outcome) -> None:
     claim, terms = _claimed(world)
-    world.desk.lanes.finish(world.lane, claim, 1, outcome, more=False, terms=terms)
+    world.services.queues.finish(world.lane, claim, 1, outcome, more=False, terms=terms)
 
 
 def _dead(world: World) -> None:
@@ -147,7 +147,7 @@ def _two_dead_and_a_job(world: World) -> None:
     for customer in ("c1", "c2"):
         world.recall = world.ask(customer)
         _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
-    world.desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again")
+    world.services.bulk_jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again")
 
 
 def _queued(world: World) -> None:
@@ -157,7 +157,7 @@ def _queued(world: World) -> None:
 def _unmappable(world: World) -> None:
     """An event is parked, and the configuration is mended."""
     world.configure(world.config_text().replace("event.customer", "event.cliente"))
-    world.desk.bind()
+    world.services.binding.bind()
     _store(world, _form(world))
     world.configure(world.config_text())
 
@@ -167,7 +167,7 @@ def _store(world: World, request: Request) -> None:
     from support.web import Web
 
     source = request.path.split("/")[2]
-    answer = Web(world.desk).post(
+    answer = Web(world.services).post(
         source, request.body, path=request.path, headers=request.headers, base_url=f"http://{HOST}"
     )
     assert answer.status_code == 202, answer.text
@@ -175,7 +175,7 @@ def _store(world: World, request: Request) -> None:
 
 def _paused(world: World) -> None:
     world.ask("c1")
-    world.desk.pause("bogota", "a break")
+    world.services.accounts.pause("bogota", "a break")
 
 
 def _another_token(world: World) -> None:

@@ -114,7 +114,7 @@ class World:
         self.token, self.other_token = f"token-of-trial-{number}-one", f"token-of-trial-{number}-two"
         store_url, broker_url = (f"redis://127.0.0.1:{s.port}/{number}" for s in (stage.store, stage.broker))
         self.client = self._open.enter_context(connect(store_url))
-        self.desk = make_desk(self.folder, self.client, self.config_text())
+        self.services = make_desk(self.folder, self.client, self.config_text())
         self.environ = {
             **ENVIRON,
             "RINGBACK_CONFIG": str(self.folder / "ringback.toml"),
@@ -159,8 +159,8 @@ class World:
         return text + routes
 
     def configure(self, text: str) -> None:
-        """Let a configuration count from now on, for this world's own desk too."""
-        self.desk = make_desk(self.folder, self.client, text)
+        """Let a configuration count from now on, for this world's own services too."""
+        self.services = make_desk(self.folder, self.client, text)
 
     def rule(self, **rule: Any) -> None:
         """Let wolkvox do otherwise with calls of the account; the first rule that fits counts."""
@@ -171,13 +171,15 @@ class World:
             self.sandbox.add_rule(action="delay", seconds=WORK_SECONDS, token=token)
 
     def ask(self, customer: str, *, hours: int = 24) -> str:
-        self.desk.bind()
+        self.services.binding.bind()
         wanted = self.wanted(customer, hours=hours)
-        return self.desk.admit_one(wanted, expired=None, key="", fingerprint="").answer.recalls[0]
+        return self.services.admission.admit_one(wanted, expired=None, key="", fingerprint="").answer.recalls[
+            0
+        ]
 
     def wanted(self, customer: str, *, hours: int = 24) -> RecallRequest:
         return request_from_fields(
-            self.desk.config.accounts["bogota"],
+            self.services.config.accounts["bogota"],
             campaign_id="10",
             customer_id=customer,
             recall_telephone="300 111 2233",
@@ -188,7 +190,7 @@ class World:
 
     @property
     def lane(self) -> str:
-        return self.desk.lanes.bound()["bogota"]
+        return self.services.queues.bound()["bogota"]
 
     # --- what is sent ---
 
@@ -196,7 +198,7 @@ class World:
         """A delivery as the source's sender would send it, for the address that the configuration names."""
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         path = path or f"/hooks/{source}"
-        headers = signed(self.desk, source, body, url=f"http://{HOST}{path}")
+        headers = signed(self.services, source, body, url=f"http://{HOST}{path}")
         return Request(
             path=path,
             body=body,
@@ -224,7 +226,7 @@ class World:
     # --- what is left ---
 
     def recalls(self) -> list[Recall]:
-        return list(self.desk.recalls.every(Filter()))
+        return list(self.services.recalls.records.every(Filter()))
 
     def calls(self) -> list[dict[str, Any]]:
         marks = {fingerprint(token) for token in (self.token, self.other_token, f"{self.token}-lima")}

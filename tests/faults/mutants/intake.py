@@ -7,7 +7,7 @@ from .mutant import mutant
 
 _APP = Code("integration/app.py")
 _BATCHING = Code("integration/store/batching.py")
-_DESK = Code("integration/services/desk.py")
+_BINDING = Code("integration/services/binding.py")
 _EMBEDDED = Code("integration/local/embedded_store.py")
 _INTAKE = Code("integration/webhooks/service.py")
 _LEDGER = Code("integration/store/deliveries.py")
@@ -99,7 +99,7 @@ GUARDS = (
     mutant(
         "a lookup that fails waits",
         "it is tried again at once",
-        _LOOKUP.argument("_read", "self._desk.ledger.postpone_lookup", 1, to="{it} * 0"),
+        _LOOKUP.argument("_read", "self._services.deliveries.postpone_lookup", 1, to="{it} * 0"),
         "test_lookup.py::test_a_lookup_that_fails_waits_and_loses_nothing",
     ),
     mutant(
@@ -177,7 +177,7 @@ GUARDS = (
     mutant(
         "the web looks at the store before it takes anything",
         "it admits into any store",
-        _DESK.argument("look_at_store", "self.store.guarded", 0, to="lambda: accept_loss"),
+        _BINDING.argument("assure_store", "self._store.guarded", 0, to="lambda: accept_loss"),
         "test_desk.py::test_a_store_that_forgets_is_bound_to_nothing",
     ),
     mutant(

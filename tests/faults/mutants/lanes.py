@@ -5,7 +5,7 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
-_ENGINE = Code("workers/worker.py")
+_SWEEPER = Code("workers/sweeper.py")
 _LUA = Code("integration/store/lua/*.lua")
 _PULSE = Code("integration/services/heartbeat.py")
 _WITNESS = Code("integration/store/epoch.py")
@@ -194,7 +194,7 @@ GUARDS = (
     mutant(
         "the sweep",
         "nobody looks for lanes whose doorbell was lost",
-        _ENGINE.element("Engine.__init__", "_sweep_lanes"),
+        _SWEEPER.element("Sweeper.__init__", "_sweep_lanes"),
         "test_engine.py::test_the_sweep_takes_up_work_by_itself",
     ),
     mutant(
@@ -212,13 +212,13 @@ GUARDS = (
     mutant(
         "the sweep drains by itself",
         "where wake-ups stay untaken, they are published again and again",
-        _ENGINE.condition("_sweep_lanes", "times"),
+        _SWEEPER.condition("_sweep_lanes", "times"),
         "test_engine.py::test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself",
     ),
     mutant(
         "no fault ends the sweep",
         "a mistake of ours in one step ends the sweep's thread",
-        _ENGINE.caught("_tolerantly", "Exception"),
+        _SWEEPER.caught("_tolerantly", "Exception"),
         "test_engine.py::test_a_fault_of_one_step_does_not_end_the_sweep",
     ),
     mutant(

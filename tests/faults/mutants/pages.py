@@ -7,7 +7,7 @@ from .mutant import mutant
 
 _DASHBOARD_BLUEPRINT = Code("integration/dashboard/blueprint.py")
 _DASHBOARD_HEADERS = Code("integration/dashboard/headers.py")
-_DASHBOARD_ORIGIN = Code("integration/dashboard/auth/client_ip.py")
+_DASHBOARD_ORIGIN = Code("integration/dashboard/addresses.py")
 _DASHBOARD_SIGNIN = Code("integration/dashboard/auth/signin.py")
 _HEARING = Code("integration/services/consumer_health.py")
 _LUA = Code("integration/store/lua/*.lua")

@@ -11,7 +11,7 @@ _LOGS = Code("integration/telemetry/logging.py")
 _REDACTION = Code("integration/telemetry/redaction.py")
 _REPORTING = Code("integration/telemetry/sentry.py")
 _FILTER = Code("integration/telemetry/sentry_filter.py")
-_TASKS = Code("workers/tasks.py")
+_CELERY = Code("integration/celery_app.py")
 _WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
 GUARDS = (
@@ -112,8 +112,8 @@ GUARDS = (
     mutant(
         "a wake-up holds a lane's id and a number and nothing else",
         "what was asked for travels in the broker",
-        _TASKS.call(
-            "_publish",
+        _CELERY.call(
+            "publish",
             "app.send_task",
             to='app.send_task(task, args=arguments, kwargs={"telephone": "3001112233"}, retry=False, ignore_result=True, headers=headers)',
         ),

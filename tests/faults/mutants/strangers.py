@@ -8,7 +8,8 @@ from .mutant import mutant
 _ANSWER_HEADERS = Code("integration/web/security_headers.py")
 _API_REQUESTS = Code("integration/api/requests.py")
 _ASGI = Code("integration/asgi.py")
-_COMMANDS_UP = Code("integration/cli/up.py")
+_STACK = Code("integration/local/stack.py")
+_LOGGING = Code("integration/telemetry/logging.py")
 _DASHBOARD_LANGUAGE = Code("integration/dashboard/language.py")
 _DASHBOARD_PARKED = Code("integration/dashboard/views/parked.py")
 _LOGS = Code("integration/telemetry/logging.py")
@@ -64,7 +65,7 @@ GUARDS = (
     mutant(
         "what a head may hold before it is complete",
         "8192 connections hold 3 GiB",
-        _COMMANDS_UP.element("web_command", "--http1-buffer-size", "32768"),
+        _STACK.element("web_command", "--http1-buffer-size", "32768"),
         "test_deploy.py::test_heads_that_never_end_cannot_fill_the_memory",
     ),
     mutant(
@@ -82,7 +83,7 @@ GUARDS = (
     mutant(
         "lines that ringback up relays",
         "a stranger's text steers the terminal",
-        _COMMANDS_UP.argument(
+        _LOGGING.argument(
             "readable",
             "' '.join",
             0,

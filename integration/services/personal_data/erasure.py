@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from integration.domain.recall import Recall
-    from integration.services.person_matcher import Person
+    from integration.services.personal_data.matcher import Person
     from integration.store.client import Store
     from integration.store.recalls import Recalls
 

@@ -1,13 +1,11 @@
-"""Where a request comes from: the browser's address, and the address that browsers have of us."""
+"""Addresses: of the browser that asks, and of pages that belong to the dashboard."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from flask import request
-
-from integration.dashboard.auth.cookies import is_ours
 
 if TYPE_CHECKING:
     from integration.config.models import DashboardSettings
@@ -32,3 +30,11 @@ def local_address(text: str | None) -> str:
     if parts.scheme or parts.netloc or "\\" in text or not is_ours(parts.path):
         return "/"
     return text
+
+
+_NOT_OURS: Final = ("/v1", "/hooks", "/static", "/healthz", "/readyz", "/metrics", "/openapi.json")
+
+
+def is_ours(path: str) -> bool:
+    """Tell whether an address belongs to the dashboard and not to programs."""
+    return not any(path == each or path.startswith(f"{each}/") for each in _NOT_OURS)

@@ -1,4 +1,4 @@
-"""Loads the configuration with every check, the compilation of its templates included."""
+"""The configuration that counts now, and its compiled routes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from integration.config.descriptions import described, masked
 from integration.config.loader import read
 from integration.config.watcher import ConfigWatch
 from integration.mapping import routes
+from integration.mapping.routes import RouteBook
+from integration.telemetry.redaction import remember_secrets, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +20,33 @@ if TYPE_CHECKING:
     from integration.config.descriptions import Place
     from integration.config.models import Config
     from integration.config.reading import Reading
+
+
+class Configuration:
+    """Reads a changed file when it is asked for the configuration."""
+
+    def __init__(self, watch: ConfigWatch) -> None:
+        self.watch = watch
+        self._routes: RouteBook | None = None
+        self._masked: Config | None = None
+
+    @property
+    def current(self) -> Config:
+        """The configuration that counts now. Its secrets are masked in logs from here on."""
+        self.watch.refresh()
+        config = self.watch.current
+        if config is not self._masked:
+            remember_secrets(secrets_of(config))
+            self._masked = config
+        return config
+
+    @property
+    def routes(self) -> RouteBook:
+        """The compiled routes of the current configuration."""
+        config = self.current
+        if self._routes is None or self._routes.config is not config:
+            self._routes = RouteBook.of(config)
+        return self._routes
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:

@@ -11,7 +11,7 @@ from integration.domain.json_codec import read_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from integration.services.person_matcher import Person
+    from integration.services.personal_data.matcher import Person
 
 EXPORT_COLUMNS: Final = (
     *("id", "state", "account", "campaign_id", "customer_id", "recall_telephone", "requested_date"),

@@ -1,0 +1,204 @@
+"""Accounts with the state of their queues: listed, forecast, paused, resumed, tested."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from integration.domain.account import AccountView
+from integration.domain.errors import UnknownError
+from integration.domain.quota import next_reset, quota_day
+from integration.domain.timestamps import from_epoch_ms
+from integration.services.connection_probe import Answer, LaneInUseError, ask_in_lane
+from integration.services.forecast import Outlook, Outlooks
+from integration.store.token_queue import UNTAKEN, held_until, lane_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from integration.domain.account import Account
+    from integration.services.binding import QueueBinding
+    from integration.services.configuration import Configuration
+    from integration.services.wakeup import WakeUpPublisher
+    from integration.store.client import Store
+    from integration.store.monitoring.process_registry import Processes
+    from integration.store.monitoring.time_series import Series
+    from integration.store.token_queue import Lanes
+
+ACCOUNTS_AT_ONCE = 500
+# Each keeps a thread of the web for as long as wolkvox takes to answer.
+TEST_CALLS_AT_ONCE = 4
+STOOD = (
+    *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
+    *("inflight", "rung", "rings", "day", "pushed"),
+)
+"""The fields of a lane that `stand` gives, as in lua/monitoring.lua."""
+
+
+class AccountService:
+    """The accounts of the configuration and of the store. Every method raises StoreAwayError."""
+
+    def __init__(  # noqa: PLR0913  (one argument per subject it works on)
+        self,
+        *,
+        configuration: Configuration,
+        store: Store,
+        queues: Lanes,
+        binding: QueueBinding,
+        processes: Processes,
+        time_series: Series,
+        wake_ups: WakeUpPublisher,
+    ) -> None:
+        self._configuration = configuration
+        self._store = store
+        self._queues = queues
+        self._binding = binding
+        self._processes = processes
+        self._forecasts = Outlooks(store, time_series)
+        self._wake_ups = wake_ups
+        self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
+
+    def all(self, names: Sequence[str] | None = None) -> list[AccountView]:
+        """Return accounts with their queues, by name; with None all that the store or the file knows."""
+        if names is None:
+            names = sorted(set(self._queues.bound()) | set(self._configuration.current.accounts))
+        views: list[AccountView] = []
+        for start in range(0, len(names), ACCOUNTS_AT_ONCE):
+            views += self._accounts(names[start : start + ACCOUNTS_AT_ONCE])
+        return views
+
+    def get(self, name: str) -> AccountView:
+        """Return one account with its queue. Raise UnknownError."""
+        if name not in self._queues.bound() and name not in self._configuration.current.accounts:
+            raise UnknownError("no such account")
+        return self._accounts([name])[0]
+
+    def sharing_token(self, name: str) -> tuple[str, ...]:
+        """Return the names of the other accounts on an account's queue."""
+        bound = self._queues.bound()
+        queue = bound.get(name)
+        return tuple(sorted(other for other, its in bound.items() if its == queue and other != name))
+
+    def pause(self, name: str, reason: str, until: datetime | None = None) -> None:
+        """Pause an account's queue, until it is resumed or until a moment (aware). Raise UnknownError."""
+        self._queues.pause(self._binding.queue_of(name), reason, until)
+
+    def resume(self, name: str) -> None:
+        """Resume an account's queue. Raise UnknownError."""
+        wake_up = self._queues.resume(self._binding.queue_of(name))
+        if wake_up is not None:
+            self._wake_ups.publish(wake_up)
+
+    def test_call(self, name: str) -> Answer:
+        """Ask wolkvox for an account's campaigns while its queue is held. It takes as long as a push may.
+
+        Raise UnknownError for an account that is not in the configuration.
+        """
+        account = self._configuration.current.accounts.get(name)
+        if account is None:
+            raise UnknownError("no such account in the configuration")
+        if not self._test_calls.acquire(blocking=False):
+            return Answer(good=False, told="not asked: too many test calls are under way here")
+        try:
+            queue = self._binding.queue_of(name)
+            return ask_in_lane(self._queues, queue, account, self._wake_ups.publish)
+        except LaneInUseError as error:
+            return Answer(good=False, told=f"not asked: {error}")
+        finally:
+            self._test_calls.release()
+
+    def forecasts(self, views: Sequence[AccountView], now: datetime) -> dict[str, Outlook]:
+        """Return forecasts by account: rate, time to drain, dates at risk, when the quota is used up.
+
+        Accounts that have no queue yet are left out.
+        """
+        accounts = self._configuration.current.accounts
+        limited = {name for name, account in accounts.items() if account.daily_limit}
+        return self._forecasts.of(
+            views,
+            self._queues.bound(),
+            now,
+            lambda name: next_reset(accounts[name], now) if name in limited else None,
+        )
+
+    def quota_resets(self, names: Iterable[str], now: datetime) -> dict[str, datetime]:
+        """Return when the day's calls start anew, for each of these accounts that has a limit (aware)."""
+        days, known = _Days(now), self._configuration.current.accounts
+        limited = (name for name in names if name in known and known[name].daily_limit is not None)
+        return {name: days.ends(known[name]) for name in limited}
+
+    def due_lag_seconds(self) -> float:
+        """Return for how many seconds the queue that is due longest has waited for a worker."""
+        key = self._store.key("due")
+        due = self._store.guarded(lambda: self._store.client.zrange(key, 0, 0, withscores=True))
+        return max(0.0, (self._store.now_ms() - due[0][1]) / 1000) if due else 0.0
+
+    def _accounts(self, names: Sequence[str]) -> list[AccountView]:
+        """Return a bounded number of accounts, in one round trip."""
+        now_ms, held, found = self._store.call("stand", orjson.dumps(list(names)))
+        days = _Days(from_epoch_ms(now_ms))
+        views = [
+            self._view(name, told, held and str(held), now_ms, days)
+            for name, told in zip(names, found, strict=True)
+        ]
+        return self._with_deafness(views)
+
+    def _with_deafness(self, views: list[AccountView]) -> list[AccountView]:
+        """Say of lanes with work that no worker hears their doorbells, where that is so."""
+        if not any(_lacks_reason(view) for view in views):
+            return views
+        workers = [process for process in self._processes.all() if process.kind == "worker"]
+        deaf = [worker.deaf_since for worker in workers if worker.deaf_since is not None]
+        if not deaf or len(deaf) < len(workers):
+            return views
+        reason = f"workers take no doorbells since {min(deaf):%Y-%m-%d %H:%M:%S} UTC: the sweep takes turns"
+        return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
+
+    def _view(
+        self, name: str, told: Sequence[Any], held: str | None, now_ms: int, days: _Days
+    ) -> AccountView:
+        *values, queued, dead, arrived = told
+        fields = dict(zip(STOOD, values, strict=True))
+        account = self._configuration.current.accounts.get(name)
+        lease = float(fields["lease_ms"] or 0) / 1000 if account is None else account.lease_seconds
+        today = None if account is None else days.of(account)
+        state = lane_state(fields, now_ms=now_ms, today=today, held_ms=held_until(held, lease))
+        return AccountView(
+            name=name,
+            state=state.state,
+            reason=state.reason,
+            until=state.until,
+            queued=queued,
+            dead=dead,
+            pushed_today=state.pushed_today,
+            daily_limit=None if account is None else account.daily_limit,
+            oldest_seconds=max(0.0, (now_ms - int(arrived)) / 1000) if arrived else None,
+        )
+
+
+class _Days:
+    """The quota's day of accounts at one moment: thousands of them have the same clock."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._known: dict[tuple[Any, Any], datetime] = {}
+
+    def ends(self, account: Account) -> datetime:
+        clock = account.timezone, account.quota_resets_at
+        if clock not in self._known:
+            self._known[clock] = next_reset(account, self._now)
+        return self._known[clock]
+
+    def of(self, account: Account) -> str:
+        return quota_day(self.ends(account))
+
+
+def _lacks_reason(view: AccountView) -> bool:
+    """Tell whether nothing but its workers' hearing says why the account's recalls wait."""
+    return view.queued > 0 and (
+        view.state == "busy" or (view.state == "idle" and view.reason in {None, UNTAKEN})
+    )

@@ -1,0 +1,90 @@
+"""Binds the accounts of the configuration to their token queues, in a store that keeps what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from integration.domain.errors import StoreAwayError, StoreUnsafeError, UnknownError
+from integration.store.durability import assure
+from integration.store.token_queue import lane_id
+
+if TYPE_CHECKING:
+    from integration.config.models import Config
+    from integration.domain.account import Account
+    from integration.services.configuration import Configuration
+    from integration.store.client import Store
+    from integration.store.token_queue import Lanes
+
+log = structlog.get_logger("ringback.binding")
+
+
+class QueueBinding:
+    """Which account has which queue, in the store and in the configuration."""
+
+    def __init__(self, configuration: Configuration, store: Store, queues: Lanes) -> None:
+        self._configuration = configuration
+        self._store = store
+        self._queues = queues
+        self._bound: Config | None = None
+        self._bound_in = ""
+        self._assured = False
+
+    def assure_store(self) -> None:
+        """Check, once, that the store keeps what it acknowledges.
+
+        Raise StoreUnsafeError if it does not, and StoreAwayError when it cannot be asked now.
+        """
+        if not self._assured:
+            accept_loss = self._configuration.current.store.accept_loss
+            self._store.guarded(lambda: assure(self._store.client, accept_loss=accept_loss))
+            self._assured = True
+
+    def bind(self) -> int:
+        """Bind the accounts of the current configuration to their queues, once per configuration.
+
+        Return 0, or the epoch milliseconds at which it is to be called again (a call may still be running
+        on an old token). Raise StoreAwayError.
+        """
+        config = self._configuration.current
+        if self._bound is config and self._bound_in == self._store.witness.history:
+            return 0
+        if self._bound_in != self._store.witness.history:
+            # Another store than before, or an older state of it: nothing that was known of it holds.
+            self._assured = False
+        try:
+            self.assure_store()
+        except StoreUnsafeError as error:
+            log.error("the store may lose what it takes, so nothing is taken", why=str(error))
+            raise StoreAwayError("the store may lose what it takes") from error
+        key = self._queues.id_key()
+        later = self._queues.bind(lane_ids(config, key))
+        if later == 0:
+            self._bound, self._bound_in = config, self._store.witness.history
+        return later
+
+    def forget(self) -> None:
+        """Have the next `bind` write the binding again."""
+        self._bound = None
+
+    def queue_of(self, account: str) -> str:
+        """Return the id of an account's queue. Raise UnknownError, StoreAwayError."""
+        self.bind()
+        queue = self._queues.bound().get(account)
+        if queue is None:
+            raise UnknownError("no such account")
+        return queue
+
+
+def lane_ids(config: Config, key: bytes) -> dict[str, str]:
+    """Return the queue id of every account, by its name."""
+    return {name: lane_id(key, account.token.get_secret_value()) for name, account in config.accounts.items()}
+
+
+def accounts_by_lane(config: Config, key: bytes) -> dict[str, tuple[Account, ...]]:
+    """Return the accounts that share each queue, by its id."""
+    lanes: dict[str, list[Account]] = {}
+    for name, lane in lane_ids(config, key).items():
+        lanes.setdefault(lane, []).append(config.accounts[name])
+    return {lane: tuple(accounts) for lane, accounts in lanes.items()}

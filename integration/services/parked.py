@@ -1,0 +1,132 @@
+"""Maps parked events again, with the configuration as it is now, step by step."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from integration.mapping.planner import Parked, plan_event
+from integration.store.deliveries import kept_parked
+from integration.store.parked import STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from integration.services.admission import Admission
+    from integration.services.configuration import Configuration
+    from integration.store.deliveries import Kept, Ledger
+    from integration.store.parked import Parking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedFilter:
+    """Which parked events are meant: of a group, a source, a route; all of them when nothing is named."""
+
+    group: str | None = None
+    source: str | None = None
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remapped:
+    """What remapping came to; `next` is the cursor of what is left, None at the end.
+
+    `pending` counts events whose contacts are being looked up again.
+    """
+
+    looked_at: int
+    recalls: tuple[str, ...]
+    pending: int
+    settled: int
+    still_parked: int
+    next: str | None
+
+
+class ParkedService:
+    """Acts on parked events; `records` reads them. Every method raises StoreAwayError."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        records: Parking,
+        deliveries: Ledger,
+        admission: Admission,
+    ) -> None:
+        self.records = records
+        self._configuration = configuration
+        self._deliveries = deliveries
+        self._admission = admission
+
+    def event(self, parked: str) -> Kept:
+        """Return one parked event as it came. Raise UnknownError."""
+        return kept_parked(self.records.get(parked))
+
+    def remap(
+        self,
+        which: ParkedFilter,
+        now: datetime,
+        *,
+        cursor: str | None = None,
+        seconds: float = math.inf,
+    ) -> Remapped:
+        """Remap parked events step by step for about so many seconds. Return the sum of the steps.
+
+        An event that is parked meanwhile is not remapped twice. Raise UnknownError for a bad cursor.
+        """
+        until = time.monotonic() + seconds
+        found = self.remap_step(which, now, cursor=cursor)
+        while found.next is not None and time.monotonic() < until:
+            found = _sum(found, self.remap_step(which, now, cursor=found.next))
+        return found
+
+    def remap_step(
+        self, which: ParkedFilter, now: datetime, *, cursor: str | None = None, limit: int = STEP
+    ) -> Remapped:
+        """Remap the next `limit` events. Those that still cannot be mapped stay, with today's reason."""
+        records, following = self.records.page(
+            group=which.group, cursor=cursor, limit=limit, oldest_first=True
+        )
+        wanted = [record for record in records if self._is_wanted(record, which)]
+        outcomes = [self._remap_one(record, now) for record in wanted]
+        done = [one for one in outcomes if one is not None]
+        return Remapped(
+            looked_at=len(wanted),
+            recalls=tuple(recall for recalls, _ in done for recall in recalls),
+            pending=sum(pending for _, pending in done),
+            settled=len(done),
+            still_parked=len(wanted) - len(done),
+            next=following,
+        )
+
+    def _is_wanted(self, record: Mapping[str, str], which: ParkedFilter) -> bool:
+        return (
+            record["source"] in self._configuration.current.sources
+            and which.source in {None, record["source"]}
+            and which.route in {None, record["route"]}
+        )
+
+    def _remap_one(self, record: Mapping[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
+        """Return the recalls of an event and how many are looked up; None when it stays parked."""
+        kept = kept_parked(record)
+        outcome = plan_event(self._configuration.routes, kept.delivery, kept.events[0], now)
+        if isinstance(outcome, Parked):
+            before = (record["field"], record["found"], record["route"])
+            if (outcome.field, outcome.found, outcome.route or "") != before:
+                self._deliveries.repark(kept, outcome)
+            return None
+        admitted = self._admission.resolve(kept, [outcome], parked=True)
+        return ((), 0) if admitted is None else (admitted.answer.recalls, admitted.answer.pending)
+
+
+def _sum(first: Remapped, then: Remapped) -> Remapped:
+    return Remapped(
+        looked_at=first.looked_at + then.looked_at,
+        recalls=(*first.recalls, *then.recalls),
+        pending=first.pending + then.pending,
+        settled=first.settled + then.settled,
+        still_parked=first.still_parked + then.still_parked,
+        next=then.next,
+    )

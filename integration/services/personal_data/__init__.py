@@ -1,0 +1,1 @@
+"""Personal data: what is held of a person, given out or removed."""

@@ -1,0 +1,181 @@
+"""The sweep: finds due queues, look-ups, bulk jobs and old records, about twice a second.
+
+It publishes wake-ups for what is due. Where a wake-up stays untaken though threads are free, the sweep
+drains the queue by itself: a lost wake-up, or consumers that are stalled after an outage of the broker,
+delay work by seconds only.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from integration.domain.errors import StoreAwayError
+from integration.store.deliveries import PURGED
+from integration.telemetry.counters import SWEEP, SWEEP_LAG
+from workers.drain import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from integration.services.container import Services
+    from integration.services.heartbeat import Pulse
+    from integration.services.wakeup import WakeUpPublisher
+    from integration.store.token_queue import WakeUp
+    from integration.telemetry.reporter import Reporter
+
+log = structlog.get_logger("ringback.sweeper")
+
+SWEEP_SECONDS = 0.5
+PURGE_SECONDS = 60.0
+PURGE_SLICE_SECONDS = 0.1
+CHECK_IN_SECONDS = 60.0
+# Celery's consumers may be stalled for 16 s after the broker was away; until then these carry the work.
+SWEEP_DRAINS = 16
+
+
+def purge(services: Services, now: datetime) -> int:
+    """Remove a bounded number of records that are older than the configuration keeps them.
+
+    The audit log goes with the last recalls. Return how many were removed. Raise StoreAwayError.
+    """
+    config = services.config
+    listed = timedelta(days=max(1, config.store.raw_retention_days))
+    services.delivery_log.trim(config.sources, before=now - listed)
+    before = {kind: now - timedelta(days=config.store.days_of(kind)) for kind in PURGED}
+    return services.deliveries.purge(before=before) + services.audit.purge(before=min(before.values()))
+
+
+class Sweeper:
+    """The sweep of one worker process. `drain` drains a queue by its wake-up."""
+
+    def __init__(
+        self,
+        services: Services,
+        wake_ups: WakeUpPublisher,
+        heartbeat: Pulse,
+        reporter: Reporter,
+        drain: Callable[[WakeUp], None],
+        stopping: threading.Event,
+    ) -> None:
+        # How many wake-ups are worked on at once; Celery says so when it is ready.
+        self.threads = 0
+        self._services = services
+        self._wake_ups = wake_ups
+        self._heartbeat = heartbeat
+        self._reporter = reporter
+        self._drain = drain
+        self._stopping = stopping
+        self._drainers = ThreadPoolExecutor(SWEEP_DRAINS, thread_name_prefix="sweep-drain")
+        self._draining: list[Future[None]] = []
+        self._purged_at = -PURGE_SECONDS
+        self._steps = (
+            *(services.binding.bind, self._sweep_lanes, self._sweep_lookups),
+            *(self._go_on, self._purge),
+        )
+        self._name = secrets.token_hex(8)
+        self._jobs = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._job_free = threading.Semaphore(1)
+        self._checked_in_at = -CHECK_IN_SECONDS
+
+    def start(self) -> None:
+        """Start the sweep in a thread, which ends when `stopping` is set."""
+        threading.Thread(target=self._sweep_on, name="sweep", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no drain and no step of a bulk job any more."""
+        self._drainers.shutdown(wait=False, cancel_futures=True)
+        self._jobs.shutdown(wait=False, cancel_futures=True)
+
+    def _sweep_on(self) -> None:
+        planned = time.monotonic() + SWEEP_SECONDS
+        while not self._stopping.wait(SWEEP_SECONDS):
+            began = time.monotonic()
+            self._services.counters.observe(SWEEP_LAG, max(0.0, began - planned))
+            for step in self._steps:
+                self._tolerantly(step)
+            self._heartbeat.swept()
+            self._services.store.witness.keep()
+            took = time.monotonic() - began
+            self._services.counters.observe(SWEEP, took)
+            self._tolerantly(lambda: self._check_in(took))  # noqa: B023  (called at once)
+            planned = began + SWEEP_SECONDS
+
+    def _tolerantly(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except StoreAwayError as error:
+            log.warning("the store is away", during=getattr(step, "__name__", "sweep"), error=str(error))
+        except Exception:
+            # The sweep is what finds work that was lost; no fault of one step may end it.
+            log.exception("the sweep goes on after a fault", during=getattr(step, "__name__", "sweep"))
+
+    def _check_in(self, seconds: float) -> None:
+        """Say once a minute, over all workers, that there is a sweep and how long it took."""
+        now = time.monotonic()
+        if now - self._checked_in_at < CHECK_IN_SECONDS:
+            return
+        self._checked_in_at = now
+        if self._services.alerts.first_this_minute("sweep"):
+            self._reporter.swept(seconds)
+
+    def _sweep_lanes(self) -> None:
+        for wake_up, times in self._services.queues.sweep(self._room()):
+            self._wake_ups.publish(wake_up)
+            if times > 1 and len(self._draining) < SWEEP_DRAINS:
+                self._heartbeat.hearing.untaken()
+                self._draining.append(self._drainers.submit(self._drain_tolerantly, wake_up))
+
+    def _room(self) -> int:
+        """Return for how many untaken wake-ups there is a thread, of Celery or of the sweep."""
+        self._draining = [each for each in self._draining if not each.done()]
+        if self._crowded():
+            return 0
+        return max(SWEEP_DRAINS - len(self._draining), self.threads - self._heartbeat.hearing.active)
+
+    def _crowded(self) -> bool:
+        """Return whether all threads are busy but for those that Celery is about to use."""
+        return 0 < self.threads <= self._heartbeat.hearing.active + self.threads // 8
+
+    def _drain_tolerantly(self, wake_up: WakeUp) -> None:
+        self._tolerantly(lambda: self._drain(wake_up))
+
+    def _sweep_lookups(self) -> None:
+        for source in self._services.deliveries.due_lookups(self._services.config.sources):
+            self._wake_ups.publish_lookup(source)
+
+    def _purge(self) -> None:
+        """Remove what is old, for a moment in each sweep, until nothing is left; then rest for a minute."""
+        if time.monotonic() - self._purged_at < PURGE_SECONDS:
+            return
+        ends_at = time.monotonic() + PURGE_SLICE_SECONDS
+        while not self._stopping.is_set() and time.monotonic() < ends_at:
+            if purge(self._services, utc_now()) == 0:
+                self._purged_at = time.monotonic()
+                return
+
+    def _go_on(self) -> None:
+        """Let a thread go on with the jobs there are; one that runs already finds the new ones too."""
+        if self._services.bulk_jobs.running() and self._job_free.acquire(blocking=False):
+            self._jobs.submit(self._work_off_jobs)
+
+    def _work_off_jobs(self) -> None:
+        try:
+            self._tolerantly(self._take_job_steps)
+        finally:
+            self._job_free.release()
+
+    def _take_job_steps(self) -> None:
+        for job in self._services.bulk_jobs.running():
+            while not self._stopping.is_set():
+                if not self._services.bulk_jobs.advance(
+                    job, self._name, self._services.config.accounts, utc_now()
+                ):
+                    break
