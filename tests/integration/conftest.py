@@ -14,7 +14,9 @@ import sentry_sdk
 
 from integration.config import Config
 from integration.reporting import start_sentry
-from support import ENVIRON
+from integration.sandbox import Sandbox
+from support import ENVIRON, make_desk
+from support.hook_client import HookClient
 from support.sentry_sink import SentrySink, sentry_sink
 
 if TYPE_CHECKING:
@@ -53,3 +55,22 @@ def sentry_in_half_of_the_modules(
         sentry_sdk.get_client().close(timeout=5)
         sentry_sdk.get_global_scope().set_client(None)
         sink.require_clean(ENVIRON.values(), since=before)
+
+
+@pytest.fixture
+def desk(tmp_path, store):
+    """A desk with the tests' own configuration, on an empty store. Not yet bound."""
+    return make_desk(tmp_path, store)
+
+
+@pytest.fixture
+def web(desk):
+    """The receiver on `desk`."""
+    return HookClient(desk)
+
+
+@pytest.fixture
+def sandbox():
+    """wolkvox, simulated on loopback."""
+    with Sandbox() as running:
+        yield running

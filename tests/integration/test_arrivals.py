@@ -9,14 +9,9 @@ import pytest
 from integration.errors import UnknownError
 from integration.refused import Refused
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
-from support.web import AT, Web
+from support.hook_client import AT, HookClient
 from workers import arrivals
 from workers.store import Store, connect
-
-
-@pytest.fixture
-def web(tmp_path, store):
-    return Web(make_desk(tmp_path, store))
 
 
 def listed(web, **which):
@@ -213,7 +208,7 @@ def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_p
         "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"
     )
     with server.client() as client:
-        web = Web(make_desk(tmp_path, client), NoRates())
+        web = HookClient(make_desk(tmp_path, client), NoRates())
         events = [hubspot_event(1, AT)]
         first = web.post("hubspot", events)
         client.config_set("maxmemory", "1mb")

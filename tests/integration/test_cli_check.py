@@ -7,7 +7,6 @@ import secrets
 import pytest
 
 from integration.commands.online import ask_lanes
-from integration.sandbox import Sandbox
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from support.hubspot_stub import TOKEN, HubspotStub
@@ -16,12 +15,6 @@ from workers.lane import Claim, Outcome
 from workers.quota import terms_of
 
 QUICK = "timeout_seconds = 0.3\nserver_limit_seconds = 0.2"
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

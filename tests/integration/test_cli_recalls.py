@@ -10,7 +10,7 @@ import pytest
 from integration.delivery import Delivery, Event
 from integration.plan import plan_delivery
 from integration.recall import Attempt, RecallRequest
-from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
+from support import SOURCES_AND_ROUTES, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from workers.lane import Claim, Lanes, Outcome
 from workers.quota import terms_of
@@ -18,11 +18,6 @@ from workers.recalls import attempt_line
 from workers.store import Store
 
 PHONE = "3001112233"
-
-
-@pytest.fixture
-def desk(tmp_path, store):
-    return make_desk(tmp_path, store)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from integration.dashboard.standings import (
 )
 from integration.errors import StoreAwayError
 from integration.recall import RecallRequest
-from integration.sandbox import Sandbox
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
 from workers.desk import AccountView
@@ -28,12 +27,6 @@ from workers.quota import terms_of
 
 BOGOTA = ZoneInfo("America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

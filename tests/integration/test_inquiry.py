@@ -9,7 +9,6 @@ import pytest
 
 from integration.delivery import Delivery, Event
 from integration.plan import plan_delivery
-from integration.sandbox import Sandbox
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from workers.drain import utc_now
 from workers.inquiry import LaneInUseError, ask_in_lane
@@ -17,12 +16,6 @@ from workers.lane import Claim, NoClaim, Outcome
 from workers.quota import terms_of
 
 QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.recall import Filter, RecallRequest, State
-from support import make_desk
 from workers import search
 
 AT = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
@@ -25,11 +24,6 @@ def ask(desk, number, account="bogota"):
         source="api:zapier",
     )
     return desk.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
-
-
-@pytest.fixture
-def desk(tmp_path, store):
-    return make_desk(tmp_path, store)
 
 
 def pages(desk, which, limit):
