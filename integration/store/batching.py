@@ -14,8 +14,10 @@ twice is guarded inside the script.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -117,7 +119,12 @@ class ScriptBatcher:
         self._read = read
         self._answer_seconds = answer_seconds
         self._clock = clock
-        self._connection = _Connection(client.connection_pool.make_connection())
+        self._connect = client.connection_pool.make_connection
+        self._start()
+        _BATCHERS.add(self)
+
+    def _start(self) -> None:
+        self._connection = _Connection(self._connect())
         self._idle = True
         self._waiting: deque[_Call] = deque()
         self._lock = threading.Lock()
@@ -240,6 +247,18 @@ class ScriptBatcher:
             usable = False
         if not usable:
             connection.close()
+
+
+_BATCHERS: weakref.WeakSet[ScriptBatcher] = weakref.WeakSet()
+
+
+def _start_anew() -> None:
+    """Give each batcher of a forked process a connection of its own: the old one is the parent's."""
+    for batcher in _BATCHERS:
+        batcher._start()  # noqa: SLF001  (of this module)
+
+
+os.register_at_fork(after_in_child=_start_anew)
 
 
 def _runs(calls: Sequence[_Call]) -> Iterator[list[_Call]]:

@@ -177,14 +177,18 @@ _CRUMB = _table(
     message=_text,
     data=_table(**_FACTS, **_HTTP, **_STORE),
 )
+# A transaction's own span stands in its trace, the others in a list.
+_ANY_SPAN = {
+    "trace_id": _hex,
+    "span_id": _hex,
+    "parent_span_id": _hex,
+    "op": _word,
+    "origin": _word,
+    "status": _word,
+}
 _SPAN = _table(
-    span_id=_hex,
-    parent_span_id=_hex,
-    trace_id=_hex,
+    **_ANY_SPAN,
     same_process_as_parent=_flag,
-    op=_word,
-    origin=_word,
-    status=_word,
     start_timestamp=_moment,
     timestamp=_moment,
     description=_text,
@@ -221,12 +225,7 @@ def _own_organisation(value: object) -> str | None:
 
 
 _TRACE = _table(
-    trace_id=_hex,
-    span_id=_hex,
-    parent_span_id=_hex,
-    op=_word,
-    origin=_word,
-    status=_word,
+    **_ANY_SPAN,
     data=_table(**_HTTP, **_QUEUE),
     # Goes into the envelope's head. It may come from outside, with a caller's words in it.
     dynamic_sampling_context=_table(
@@ -240,19 +239,22 @@ _TRACE = _table(
         sampled=_rate,
     ),
 )
+_ANY_EVENT = {
+    "event_id": _hex,
+    "type": _word,
+    "timestamp": _moment,
+    "platform": _word,
+    "release": _release,
+    "environment": _text,
+}
 _EVENT = _table(
-    event_id=_hex,
-    type=_word,
-    timestamp=_moment,
+    **_ANY_EVENT,
     start_timestamp=_moment,
-    platform=_word,
     level=_word,
     logger=_text,
     transaction=_text,
     transaction_info=_table(source=_word),
-    release=_release,
     dist=_text,
-    environment=_text,
     server_name=_text,
     message=_text,
     logentry=_table(message=_text, formatted=_text),
@@ -277,16 +279,11 @@ _EVENT = _table(
     ),
 )
 _CHECK_IN = _table(
-    type=_word,
+    **_ANY_EVENT,
     check_in_id=_hex,
     monitor_slug=_word,
     status=_word,
     duration=_small,
-    environment=_text,
-    release=_release,
-    timestamp=_moment,
-    platform=_word,
-    event_id=_hex,
     monitor_config=_table(
         schedule=_table(type=_word, value=_small, unit=_word),
         checkin_margin=_small,

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import pytest
 import schemathesis
-from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from integration.api import api_blueprint
-from integration.web.problems import PROBLEM_TYPE, install
+from integration.web.problems import PROBLEM_TYPE
 from integration.web.security_headers import ANSWER_HEADERS
-from integration.webhooks.service import Intake
-from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
+from support.api_client import ApiClient
 from support.fuzzing import examples
 from support.openapi_check import DOCUMENT
 
@@ -34,29 +31,6 @@ SAYS_NO_MORE = {"POST /v1/recalls", "GET /v1/recalls", "POST /v1/accounts/{name}
 CANARY = "canary-5d1f"
 
 
-class Web:
-    """The web on a real store, with a recall, a parked event and a paused account in it."""
-
-    def __init__(self, services):
-        self.app = Flask("ringback", static_folder=None)
-        install(self.app)
-        self.app.register_blueprint(receiver_blueprint(Intake(services, NoRates())))
-        self.app.register_blueprint(api_blueprint(services, NoRates()))
-        self.client = self.app.test_client()
-        asked = {
-            "account": "bogota",
-            "campaign_id": "10",
-            "customer_id": "c-1",
-            "recall_telephone": "3001112233",
-            "recall_date": "2060-03-04T15:30:00-05:00",
-        }
-        made = self.client.post("/v1/recalls", json=asked, headers=PROOF)
-        self.there = {"recall_id": made.json["id"], "name": "bogota", "source": "forms"}
-
-    def call(self, case, **more):
-        return case.call(app=self.app, **more)
-
-
 @pytest.fixture(scope="module")
 def web(tmp_path_factory, valkey):
     folder = tmp_path_factory.mktemp("api")
@@ -64,7 +38,13 @@ def web(tmp_path_factory, valkey):
         store.flushdb()
         services = make_desk(folder, store, two_accounts() + SOURCES_AND_ROUTES)
         services.binding.bind()
-        yield Web(services)
+        yield ApiClient(services, NoRates())
+
+
+@pytest.fixture(scope="module")
+def there(web):
+    """What a path may name: a recall, an account and a source that there are."""
+    return {"recall_id": web.asked_id("c-1"), "name": "bogota", "source": "forms"}
 
 
 def drawn(data, label, mode, **fixed):
@@ -75,13 +55,13 @@ def drawn(data, label, mode, **fixed):
 @pytest.mark.parametrize("label", V1)
 @examples(30)
 @given(data=st.data())
-def test_v1_answers_as_its_document_says(web, label, mode, data):
+def test_v1_answers_as_its_document_says(web, there, label, mode, data):
     known = data.draw(st.booleans())
-    there = {name: value for name, value in web.there.items() if f"{{{name}}}" in label}
-    bad_only_in_the_path = mode == GenerationMode.NEGATIVE and there and "{" in label
-    fixed = {"path_parameters": there} if known and there and not bad_only_in_the_path else {}
+    named = {name: value for name, value in there.items() if f"{{{name}}}" in label}
+    bad_only_in_the_path = mode == GenerationMode.NEGATIVE and named and "{" in label
+    fixed = {"path_parameters": named} if known and named and not bad_only_in_the_path else {}
     case = drawn(data, label, mode, **fixed)
-    answer = web.call(case, headers=PROOF)
+    answer = case.call(app=web.app, headers=PROOF)
     # Whether a key is asked for is tried below, with all kinds of wrong ones.
     unsaid = [positive_data_acceptance] if label in SAYS_NO_MORE else []
     case.validate_response(answer, headers=PROOF, excluded_checks=[ignored_auth, *unsaid])
@@ -99,7 +79,7 @@ def test_v1_tells_nothing_to_who_has_no_key(web, label, data):
         | st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40).map("Bearer {}".format)
     )
     case = drawn(data, label, GenerationMode.POSITIVE, headers={} if key is None else {"Authorization": key})
-    answer = web.call(case)
+    answer = case.call(app=web.app)
     assert answer.status_code == 401
     assert answer.headers["content-type"] == [PROBLEM_TYPE]
     assert answer.headers["www-authenticate"]
@@ -114,6 +94,6 @@ def test_hooks_answer_as_their_document_says(web, label, data):
     source = data.draw(st.sampled_from(["forms", "hubspot", "salesforce", "nobody"]))
     fixed = {"source": source} | ({"url_key": ENVIRON["URL_KEY"]} if "url_key" in label else {})
     case = drawn(data, label, GenerationMode.POSITIVE, path_parameters=fixed)
-    answer = web.call(case)
+    answer = case.call(app=web.app)
     case.validate_response(answer, excluded_checks=[ignored_auth, positive_data_acceptance])
     assert answer.status_code in {400, 401, 404, 415}

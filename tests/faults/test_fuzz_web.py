@@ -12,14 +12,12 @@ import re
 import socket
 
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.web.security_headers import ANSWER_HEADERS
-from support import account
 from support.fuzzing import examples, gone_bad
-from support.real_web import RealWeb
+from support.real_web import running_web
 
 DATABASE = 12
 CANARY = "canary-9b1e"
@@ -91,14 +89,9 @@ REQUESTS = (
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory, valkey):
-    url = f"{valkey.url.rsplit('/', 1)[0]}/{DATABASE}"
-    redis.Redis.from_url(url).flushdb()
-    started = RealWeb(
-        tmp_path_factory.mktemp("fuzz"), url, account("bogota", token="token-of-bogota-1") + SETTINGS
-    )
-    yield started
-    said = started.log.read_text("utf-8", "replace")
-    started.stop()
+    with running_web(tmp_path_factory.mktemp("fuzz"), valkey, DATABASE, SETTINGS) as started:
+        yield started
+        said = started.log.read_text("utf-8", "replace")
     assert "Traceback" not in said
     assert '"level": "error"' not in said
     for secret in (CANARY, KEY, API_KEY, "3001112233", "another-secret"):

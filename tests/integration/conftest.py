@@ -13,8 +13,10 @@ import pytest
 import sentry_sdk
 
 from integration.config.models import Config
+from integration.local.sandbox import Sandbox
 from integration.telemetry.sentry import start_sentry
-from support import ENVIRON
+from support import ENVIRON, make_desk
+from support.hook_client import HookClient
 from support.sentry_sink import SentrySink, sentry_sink
 
 if TYPE_CHECKING:
@@ -53,3 +55,22 @@ def sentry_in_half_of_the_modules(
         sentry_sdk.get_client().close(timeout=5)
         sentry_sdk.get_global_scope().set_client(None)
         sink.require_clean(ENVIRON.values(), since=before)
+
+
+@pytest.fixture
+def services(tmp_path, store):
+    """A services with the tests' own configuration, on an empty store. Not yet bound."""
+    return make_desk(tmp_path, store)
+
+
+@pytest.fixture
+def web(services):
+    """The receiver on `services`."""
+    return HookClient(services)
+
+
+@pytest.fixture
+def sandbox():
+    """wolkvox, simulated on loopback."""
+    with Sandbox() as running:
+        yield running

@@ -10,29 +10,22 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from flask import Flask, request
 from structlog.testing import capture_logs
 
-from integration.api import api_blueprint
 from integration.api.recalls import NO_ACCOUNT
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-from integration.web.health import health_blueprint
-from integration.web.problems import MAX_BODY_BYTES, install
+from integration.web.problems import MAX_BODY_BYTES
 from integration.web.rate_limit import Rates
 from integration.web.security_headers import ANSWER_HEADERS
-from integration.webhooks.service import Intake
-from integration.webhooks.views import receiver_blueprint
-from support import ENVIRON, as_bytes, make_desk, signed, two_accounts, write_config
-from support.openapi_check import check_answer
+from support import ENVIRON, as_bytes, make_desk, two_accounts, write_config
+from support.api_client import FULL, TOMORROW, ApiClient, asked
 from support.waiting import AT_ONCE_SECONDS
 
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 YESTERDAY = TOMORROW - timedelta(days=2)
 PHONE = "300 111 2233"
-FULL = ENVIRON["ZAPIER_KEY"]
 LIMITED = ENVIRON["PARTNER_KEY"]
 CONFIG = """
 [api_keys]
@@ -77,66 +70,6 @@ recall_date = "{{ event.at }}"
 """
 
 
-class Web:
-    """The web on a services, spoken to with a key."""
-
-    def __init__(self, services):
-        self.services = services
-        app = Flask("ringback", static_folder=None)
-        install(app)
-        app.register_blueprint(receiver_blueprint(Intake(services, Rates(services.store.client))))
-        app.register_blueprint(api_blueprint(services, Rates(services.store.client)))
-        app.register_blueprint(health_blueprint(services))
-        app.after_request(self._remember_rule)
-        self.app = app
-        self.client = app.test_client()
-        self.rule = None
-
-    def _remember_rule(self, response):
-        self.rule = None if request.url_rule is None else request.url_rule.rule
-        return response
-
-    def open(self, method, path, *, key=FULL, headers=(), **more):
-        proof = {} if key is None else {"Authorization": f"Bearer {key}"}
-        answer = self.client.open(path, method=method, headers={**proof, **dict(headers)}, **more)
-        if self.rule is not None and self.rule.startswith("/v1/"):
-            check_answer(self.rule, method, answer)
-        return answer
-
-    def get(self, path, **more):
-        return self.open("GET", path, **more)
-
-    def post(self, path, value=None, **more):
-        more = more if value is None else {"json": value, **more}
-        return self.open("POST", path, **more)
-
-    def ask(self, customer="c1", *, key=FULL, once=None, **fields):
-        headers = {} if once is None else {"Idempotency-Key": once}
-        return self.post("/v1/recalls", asked(customer, **fields), key=key, headers=headers)
-
-    def asked_id(self, customer="c1", **fields):
-        answer = self.ask(customer, **fields)
-        assert answer.status_code == 202, answer.text
-        return answer.json["id"]
-
-    def send_form(self, event):
-        body = as_bytes(event)
-        headers = signed(self.services, "forms", body, url="http://localhost/hooks/forms")
-        headers = {name.lower(): value for name, value in headers.items()}
-        return self.client.post("/hooks/forms", data=body, headers=headers)
-
-
-def asked(customer="c1", **fields):
-    plain = {
-        "account": "bogota",
-        "campaign_id": "10",
-        "customer_id": customer,
-        "recall_telephone": PHONE,
-        "recall_date": TOMORROW.isoformat(),
-    }
-    return {name: value for name, value in {**plain, **fields}.items() if value is not None}
-
-
 def pointers(answer):
     assert answer.status_code == 422, answer.text
     return {error["pointer"] for error in answer.json["errors"]}
@@ -149,13 +82,13 @@ def parameters(answer):
 
 @pytest.fixture
 def web(tmp_path, store):
-    return Web(make_desk(tmp_path, store, two_accounts() + CONFIG))
+    return ApiClient(make_desk(tmp_path, store, two_accounts() + CONFIG))
 
 
 @pytest.fixture
 def dropping(tmp_path, store):
     """As `web`, with accounts that drop what is late."""
-    return Web(make_desk(tmp_path, store, two_accounts(more='late = "drop"') + CONFIG))
+    return ApiClient(make_desk(tmp_path, store, two_accounts(more='late = "drop"') + CONFIG))
 
 
 # --- the key -----------------------------------------------------------------------------------
@@ -207,7 +140,7 @@ def test_me_names_the_key_and_the_accounts_it_sees(web):
 def test_a_key_that_leaves_the_configuration_is_refused(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
     watch = watch_config(path, ENVIRON, every_seconds=0)
-    web = Web(Services(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
+    web = ApiClient(Services(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
     assert web.get("/v1/me").status_code == 200
     path.write_text((two_accounts() + CONFIG).replace('zapier = "env:ZAPIER_KEY"\n', ""))
     assert web.get("/v1/me").status_code == 401
@@ -847,7 +780,7 @@ def test_a_limited_key_sees_only_parked_events_of_its_accounts(web):
 def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
     watch = watch_config(path, ENVIRON, every_seconds=0)
-    web = Web(Services(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
+    web = ApiClient(Services(watch, Store(connect(url(store))), WakeUpPublisher.silent()))
     web.send_form(form("bogota"))
     web.send_form(form("lima"))
     assert web.post("/v1/parked/remap").json == {
@@ -887,7 +820,7 @@ def lonely(tmp_path, start_valkey):
     server = start_valkey()
     path = write_config(tmp_path, two_accounts() + CONFIG)
     store = Store(connect(server.url, timeout_seconds=1.2, connect_seconds=0.4))
-    web = Web(Services(watch_config(path, ENVIRON), store, WakeUpPublisher.silent()))
+    web = ApiClient(Services(watch_config(path, ENVIRON), store, WakeUpPublisher.silent()))
     recall = web.asked_id()
     return web, server, recall
 

@@ -12,12 +12,7 @@ from integration.services.parked import ParkedFilter
 from integration.store import delivery_log
 from integration.store.client import Store, connect
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
-from support.web import AT, Web
-
-
-@pytest.fixture
-def web(tmp_path, store):
-    return Web(make_desk(tmp_path, store))
+from support.hook_client import AT, HookClient
 
 
 def listed(web, **which):
@@ -216,7 +211,7 @@ def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_p
         "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"
     )
     with server.client() as client:
-        web = Web(make_desk(tmp_path, client), NoRates())
+        web = HookClient(make_desk(tmp_path, client), NoRates())
         events = [hubspot_event(1, AT)]
         first = web.post("hubspot", events)
         client.config_set("maxmemory", "1mb")

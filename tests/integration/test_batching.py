@@ -185,6 +185,27 @@ def test_a_connection_that_was_idle_is_checked_before_it_is_used(store, monkeypa
     assert ours.call("take_messages", 1) == []
 
 
+def test_a_forked_process_shares_neither_the_connection_nor_a_trip_under_way(store, held):
+    ours = store_at(url_of(store))
+    held.freely(lambda: ours.call("take_messages", 1))
+    under_way = AtOnce(lambda: ours.call("take_messages", 1))
+    assert held.began.wait(30)
+    connections = store.info("stats")["total_connections_received"]
+    child = os.fork()
+    if child == 0:
+        held.go.set()
+        os._exit(0 if ours.call("pause", "lane", "forked")[0] == "" else 1)
+    try:
+        wait_until(lambda: store.hget("{ringback}:lane:lane", "paused") == "forked")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        held.go.set()
+    assert store.info("stats")["total_connections_received"] == connections + 1
+    assert under_way.result() == [[]]
+    assert ours.call("take_messages", 1) == []
+
+
 def test_replies_are_read_as_the_pools_connections_read_them(store):
     ours = store_at(url_of(store))
     ours.call("pause", "lane", "ñ")

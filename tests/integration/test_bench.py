@@ -17,7 +17,7 @@ from bench.goals import verdicts
 from bench.plan import TRIAL
 from bench.profile import shares_of
 from bench.results import QUEUES, RINGBACK, Results
-from bench.stage import ROOT
+from bench.stage import ROOT, Stage
 from integration.local.supervisor import free_port, spawn, wait_until
 
 
@@ -38,6 +38,14 @@ def test_it_measures_ringback_and_writes_the_page(tmp_path):
     assert "| single, 2 connections | Ringback |" in page
     assert "| 2 lanes, 50 ms | Ringback |" in page
     assert json.loads((tmp_path / "benchmarks" / "figures.json").read_text())["figures"]
+
+
+def test_what_is_measured_keeps_its_bytecode(tmp_path, monkeypatch):
+    """As in an installation; else each start compiles all modules."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    stage = Stage(tmp_path)
+    stage.run("probe", [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"], {})
+    wait_until(lambda: stage.log_of("probe") == "False\n", 30)
 
 
 def test_what_was_noted_stays_when_the_page_is_written_anew(tmp_path):

@@ -7,7 +7,6 @@ import secrets
 import pytest
 
 from integration.cli.online import ask_lanes
-from integration.local.sandbox import Sandbox
 from integration.store.token_queue import Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
@@ -15,12 +14,6 @@ from support.hubspot_stub import TOKEN, HubspotStub
 from workers.drain import utc_now
 
 QUICK = "timeout_seconds = 0.3\nserver_limit_seconds = 0.2"
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -13,15 +13,10 @@ from integration.mapping.planner import plan_delivery
 from integration.store.client import Store
 from integration.store.recalls import attempt_line
 from integration.store.token_queue import Claim, Lanes, Outcome, terms_of
-from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
+from support import SOURCES_AND_ROUTES, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 
 PHONE = "3001112233"
-
-
-@pytest.fixture
-def services(tmp_path, store):
-    return make_desk(tmp_path, store)
 
 
 @pytest.fixture

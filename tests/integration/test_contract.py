@@ -13,10 +13,8 @@ import time
 
 import httpx
 import pytest
-import redis
 
-from support import account
-from support.real_web import RealWeb
+from support.real_web import running_web
 from support.waiting import AT_ONCE_SECONDS
 
 DATABASE = 14
@@ -50,23 +48,15 @@ HEAD = (
 )
 
 
-class Web(RealWeb):
-    """The web with the settings above."""
-
-    def post(self, body, **headers):
-        named = {"Zapier-Key": SECRET, "Content-Type": "application/json", **headers}
-        return httpx.post(f"{self.url}/hooks/named", content=body, headers=named, trust_env=False, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def web(tmp_path_factory, valkey):
-    url = f"{valkey.url.rsplit('/', 1)[0]}/{DATABASE}"
-    redis.Redis.from_url(url).flushdb()
-    started = Web(
-        tmp_path_factory.mktemp("contract"), url, account("bogota", token="token-of-bogota-1") + SETTINGS
-    )
-    yield started
-    started.stop()
+    with running_web(tmp_path_factory.mktemp("contract"), valkey, DATABASE, SETTINGS) as started:
+        yield started
+
+
+def post(web, body, **headers):
+    named = {"Zapier-Key": SECRET, "Content-Type": "application/json", **headers}
+    return httpx.post(f"{web.url}/hooks/named", content=body, headers=named, trust_env=False, timeout=60)
 
 
 def event(customer):
@@ -88,7 +78,7 @@ def test_a_thousand_bodies_that_dribble_in_keep_nobody_else_waiting(web, many_fi
             slow.sendall(HEAD + b"\r\nContent-Length: 500\r\n\r\n{")
         for number in range(5):
             started = time.monotonic()
-            assert web.post(event(f"quick-{number}")).status_code == 202
+            assert post(web, event(f"quick-{number}")).status_code == 202
             assert time.monotonic() - started < AT_ONCE_SECONDS
 
 
@@ -100,7 +90,8 @@ def test_a_form_cut_off_in_its_last_number_is_not_stored(web):
         sock.shutdown(socket.SHUT_WR)
         answer = sock.recv(65536)
     assert b" 400 " in answer.splitlines()[0]
-    whole = web.post(
+    whole = post(
+        web,
         b"customer=cut&at=20600304153000&phone=3001112233",
         **{"Content-Type": "application/x-www-form-urlencoded"},
     )
@@ -108,7 +99,7 @@ def test_a_form_cut_off_in_its_last_number_is_not_stored(web):
 
 
 def test_a_packed_body_is_415(web):
-    answer = web.post(base64.b64decode("H4sIAAAAAAAAA6uuBQBDv6ajAgAAAA=="), **{"Content-Encoding": "gzip"})
+    answer = post(web, base64.b64decode("H4sIAAAAAAAAA6uuBQBDv6ajAgAAAA=="), **{"Content-Encoding": "gzip"})
     assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json")
 
 

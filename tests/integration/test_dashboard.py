@@ -25,11 +25,6 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.fixture
-def services(tmp_path, store):
-    return make_desk(tmp_path, store)
-
-
-@pytest.fixture
 def with_view(monkeypatch):
     """Add a view of the test's own at /try."""
 

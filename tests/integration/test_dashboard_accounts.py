@@ -20,19 +20,12 @@ from integration.dashboard.presenting.account_overview import Quota, needs_a_loo
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import RecallRequest
-from integration.local.sandbox import Sandbox
 from integration.store.token_queue import Claim, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
 
 BOGOTA = ZoneInfo("America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -20,25 +20,22 @@ from support import (
     two_accounts,
 )
 from support.dashboard_client import Pages, text_of
-from support.web import AT, Receiving, Web
+from support.hook_client import AT, HookClient
 
 PHONE = "3001112233"
 HOSTILE = "<script>alert(1)</script>\u202e\x07" + "🙂" * 3000
 
 
-@pytest.fixture
-def services(tmp_path, store):
-    return make_desk(tmp_path, store)
-
-
 def post_form(services, **fields):
-    answer = Web(services).post("forms", {"customer": "cliente-4711", "phone": PHONE, "at": AT} | fields)
+    answer = HookClient(services).post(
+        "forms", {"customer": "cliente-4711", "phone": PHONE, "at": AT} | fields
+    )
     assert answer.status_code == 202
     return answer.json
 
 
 def refuse_a_stale_one(services):
-    web = Receiving(services)
+    web = HookClient(services)
     data = as_bytes([hubspot_event(1, AT)])
     late = datetime.now(UTC) - timedelta(minutes=10)
     web.post(
@@ -131,7 +128,9 @@ def test_a_delivery_that_is_no_longer_kept_says_so(services):
 
 
 def test_hostile_text_in_every_field_is_shown_harmlessly(services):
-    Web(services).post("forms", {"customer": HOSTILE, "phone": HOSTILE, "at": HOSTILE, HOSTILE: HOSTILE})
+    HookClient(services).post(
+        "forms", {"customer": HOSTILE, "phone": HOSTILE, "at": HOSTILE, HOSTILE: HOSTILE}
+    )
     pages = Pages(services, "admin")
     told = re.search(r"dl_[0-9a-f]{16}", pages.get("/deliveries").text)[0]
     parked = parked_events(services)[0]["id"]
@@ -184,7 +183,7 @@ def mended(tmp_path, store):
 def park(services, count=3):
     for number in range(count):
         body = {"customer": f"cliente-{number}", "telephone": PHONE, "at": AT}
-        assert Web(services).post("forms", body).json["parked"] == 1
+        assert HookClient(services).post("forms", body).json["parked"] == 1
 
 
 def test_groups_are_shown_with_their_counts_and_a_masked_example(services):
@@ -200,7 +199,7 @@ def test_groups_are_shown_with_their_counts_and_a_masked_example(services):
 
 def test_remap_tells_how_many_and_what_is_left(services, tmp_path, store):
     park(services)
-    Web(services).post("forms", {"customer": "c9", "telephone": PHONE, "at": "soon"})
+    HookClient(services).post("forms", {"customer": "c9", "telephone": PHONE, "at": "soon"})
     pages = Pages(mended(tmp_path, store), "operator", "ana")
     told = text_of(pages.post("/parked/remap", {"group": ""}))
     assert "4 events looked at" in told

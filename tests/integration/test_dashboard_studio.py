@@ -12,7 +12,7 @@ import pytest
 from integration.dashboard.views import studio
 from support import hubspot_event, make_desk, parked_events
 from support.dashboard_client import Pages, text_of
-from support.web import AT, Web
+from support.hook_client import AT, HookClient
 
 PHONE = "3001112233"
 SAMPLE = json.dumps({"customer": "cliente-4711", "phone": PHONE, "at": AT})
@@ -29,11 +29,6 @@ FORM = {
     "recall_date": "{{ event.at }}",
     "sample": SAMPLE,
 }
-
-
-@pytest.fixture
-def services(tmp_path, store):
-    return make_desk(tmp_path, store)
 
 
 def tried(services, role="operator", **changes):
@@ -105,7 +100,7 @@ def test_an_unknown_source_is_not_found(services):
 
 
 def test_trying_writes_nothing_and_sends_nothing(services):
-    Web(services).form()
+    HookClient(services).form()
     pages = Pages(services)
     pages.get("/studio?source=forms")
     before = keys_of(services)
@@ -115,7 +110,7 @@ def test_trying_writes_nothing_and_sends_nothing(services):
 
 
 def test_a_stored_event_is_opened_by_an_operator_and_that_is_audited_once(services):
-    told = Web(services).post("forms", json.loads(SAMPLE)).json
+    told = HookClient(services).post("forms", json.loads(SAMPLE)).json
     pages = Pages(services, "operator", "ana")
     address = f"/studio?source=forms&delivery={told['delivery']}&event=1"
     page = pages.get(address)
@@ -126,7 +121,7 @@ def test_a_stored_event_is_opened_by_an_operator_and_that_is_audited_once(servic
 
 
 def test_a_viewer_sees_no_stored_event_whatever_is_asked(services):
-    told = Web(services).post("forms", json.loads(SAMPLE)).json
+    told = HookClient(services).post("forms", json.loads(SAMPLE)).json
     stored = f"{told['delivery']}.1"
     page = Pages(services, "viewer").get(f"/studio?source=forms&stored={stored}")
     assert page.status_code == 200
@@ -140,7 +135,7 @@ def test_a_viewer_sees_no_stored_event_whatever_is_asked(services):
 
 
 def test_a_parked_event_is_tried_until_it_maps(services):
-    Web(services).post("forms", {"customer": "c1", "telephone": PHONE, "at": AT})
+    HookClient(services).post("forms", {"customer": "c1", "telephone": PHONE, "at": AT})
     parked = parked_events(services)[0]["id"]
     page = Pages(services).get(f"/studio?source=forms&parked={parked}")
     assert "would be parked" in text_of(page)
@@ -155,7 +150,7 @@ def test_a_stored_event_that_is_gone_says_so(services, stored):
 
 
 def test_an_event_of_another_source_is_not_opened(services):
-    told = Web(services).post("hubspot", [hubspot_event(5, AT)]).json
+    told = HookClient(services).post("hubspot", [hubspot_event(5, AT)]).json
     assert "no longer kept" in text_of(
         Pages(services).get(f"/studio?source=forms&delivery={told['delivery']}")
     )
@@ -163,8 +158,8 @@ def test_an_event_of_another_source_is_not_opened(services):
 
 def test_a_run_tells_what_would_change_for_what_came(services):
     for number in range(3):
-        Web(services).post("forms", {"customer": f"c{number}", "phone": PHONE, "at": AT})
-    Web(services).post("forms", {"customer": "c9", "phone": PHONE, "at": "02/06/2030 10:00"})
+        HookClient(services).post("forms", {"customer": f"c{number}", "phone": PHONE, "at": AT})
+    HookClient(services).post("forms", {"customer": "c9", "phone": PHONE, "at": "02/06/2030 10:00"})
     changed = FORM | {
         "recall_date": '{{ event.at | date("%d/%m/%Y %H:%M") if "/" in event.at else event.at }}'
     }
@@ -178,10 +173,10 @@ def test_a_run_tells_what_would_change_for_what_came(services):
 
 def test_a_run_is_bounded_in_events_and_in_time(services, monkeypatch):
     for number in range(6):
-        Web(services).post("forms", {"customer": f"c{number}", "phone": PHONE, "at": AT})
+        HookClient(services).post("forms", {"customer": f"c{number}", "phone": PHONE, "at": AT})
     monkeypatch.setattr(studio, "MOST_TRIED", 4)
     assert "4 events looked at" in text_of(Pages(services).post("/studio/run", FORM, htmx=True))
-    Web(services).post("hubspot", [hubspot_event(number, AT) for number in range(9)])
+    HookClient(services).post("hubspot", [hubspot_event(number, AT) for number in range(9)])
     of_hubspot = FORM | {"source": "hubspot", "route": "0", "name": "callback date on a contact"}
     assert "4 events looked at" in text_of(Pages(services).post("/studio/run", of_hubspot, htmx=True))
     monkeypatch.setattr(studio, "RUN_SECONDS", -1)

@@ -104,12 +104,6 @@ class Shop:
 
 
 @pytest.fixture
-def sandbox():
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
 def shop(tmp_path, store, sandbox):
     return Shop(tmp_path, store, sandbox)
 

@@ -82,11 +82,6 @@ def figures(client):
     return samples
 
 
-@pytest.fixture
-def services(tmp_path, store):
-    return make_desk(tmp_path, store)
-
-
 # --- alive and ready ---------------------------------------------------------------------------
 
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from integration.domain.delivery import Delivery, Event
-from integration.local.sandbox import Sandbox
 from integration.mapping.planner import plan_delivery
 from integration.services.connection_probe import LaneInUseError, ask_in_lane
 from integration.store.token_queue import Claim, NoClaim, Outcome, terms_of
@@ -16,12 +15,6 @@ from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from workers.drain import utc_now
 
 QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

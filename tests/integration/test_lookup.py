@@ -8,8 +8,8 @@ import pytest
 
 from integration.domain.recall import Filter, State
 from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
+from support.hook_client import HookClient
 from support.hubspot_stub import TOKEN, Fault, HubspotStub, rate_limited
-from support.web import Web
 from workers.lookups import LookupDesk, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
@@ -28,7 +28,7 @@ class Shop:
             "[sources.salesforce]", lookup + "\n[sources.salesforce]", 1
         ).replace('recall_telephone = "3001112233"', 'recall_telephone = "{{ contact.properties.phone }}"')
         self.services = make_desk(folder, store, text)
-        self.web = Web(self.services)
+        self.web = HookClient(self.services)
         self.hubspot = hubspot
         self.lookups = LookupDesk(self.services)
 

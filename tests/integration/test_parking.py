@@ -9,14 +9,9 @@ import pytest
 from integration.services.parked import ParkedFilter
 from integration.store import parked
 from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, parked_events, two_accounts
-from support.web import AT, Web
+from support.hook_client import AT, HookClient
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def web(tmp_path, store):
-    return Web(make_desk(tmp_path, store))
 
 
 def mended(tmp_path, store):
@@ -64,7 +59,7 @@ def test_a_purged_event_leaves_its_group(web, store):
 def test_the_same_event_sent_again_after_a_change_leaves_its_group(web, tmp_path, store):
     body = {"customer": "c1", "telephone": "3001112233", "at": AT}
     web.post("forms", body, message_id="m1")
-    again = Web(mended(tmp_path, store)).post("forms", body, message_id="m1")
+    again = HookClient(mended(tmp_path, store)).post("forms", body, message_id="m1")
     assert len(again.json["recalls"]) == 1
     assert store.keys("*parked*") == []
 

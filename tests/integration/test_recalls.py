@@ -8,7 +8,6 @@ import pytest
 
 from integration.domain.recall import Filter, RecallRequest, State
 from integration.store import search
-from support import make_desk
 
 AT = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
@@ -25,11 +24,6 @@ def ask(services, number, account="bogota"):
         source="api:zapier",
     )
     return services.admission.admit_one(request, expired=None, key="", fingerprint="").answer.recalls[0]
-
-
-@pytest.fixture
-def services(tmp_path, store):
-    return make_desk(tmp_path, store)
 
 
 def pages(services, which, limit):

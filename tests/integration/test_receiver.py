@@ -30,13 +30,8 @@ from support import (
     two_accounts,
     write_config,
 )
+from support.hook_client import AT, TOMORROW, HookClient
 from support.waiting import AT_ONCE_SECONDS
-from support.web import AT, TOMORROW, Web
-
-
-@pytest.fixture
-def web(tmp_path, store):
-    return Web(make_desk(tmp_path, store))
 
 
 def test_a_verified_event_becomes_a_queued_recall(web):
@@ -211,7 +206,7 @@ def test_over_its_rate_a_source_gets_429_with_retry_after(tmp_path, store):
     text = two_accounts() + SOURCES_AND_ROUTES.replace(
         'secrets = ["env:FORMS_SECRET"]', 'secrets = ["env:FORMS_SECRET"]\nrate_per_minute = 5'
     )
-    web = Web(make_desk(tmp_path, store, text), Full())
+    web = HookClient(make_desk(tmp_path, store, text), Full())
     answer = web.form()
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "7"
@@ -230,7 +225,7 @@ def test_with_the_store_away_the_sender_is_told_to_come_again(tmp_path, web):
 def test_a_store_that_may_lose_what_it_takes_is_given_nothing(tmp_path, store):
     store.config_set("appendfsync", "everysec")
     try:
-        assert Web(make_desk(tmp_path, store)).form().status_code == 503
+        assert HookClient(make_desk(tmp_path, store)).form().status_code == 503
     finally:
         store.config_set("appendfsync", "always")
 
@@ -274,7 +269,7 @@ def test_no_secret_and_no_number_is_in_any_log_line(web, capfd, caplog):
 
 def test_remap_turns_parked_events_into_recalls_once_the_configuration_is_mended(tmp_path, store):
     broken = two_accounts() + SOURCES_AND_ROUTES.replace("{{ event.at }}", "{{ event.when }}")
-    web = Web(make_desk(tmp_path, store, broken))
+    web = HookClient(make_desk(tmp_path, store, broken))
     assert web.form("c1").json["parked"] == 1
     mended = make_desk(tmp_path, store)
     result = mended.remap(source="forms", route=None, now=datetime.now(UTC))
@@ -285,10 +280,10 @@ def test_remap_turns_parked_events_into_recalls_once_the_configuration_is_mended
 
 def test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_anew(tmp_path, store):
     broken = two_accounts() + SOURCES_AND_ROUTES.replace("{{ event.at }}", "{{ event.when }}")
-    web = Web(make_desk(tmp_path, store, broken))
+    web = HookClient(make_desk(tmp_path, store, broken))
     first = web.form("c1", message_id="m1").json
     assert web.form("c1", message_id="m1").json == first
-    web = Web(make_desk(tmp_path, store))
+    web = HookClient(make_desk(tmp_path, store))
     assert len(web.form("c1", message_id="m1").json["recalls"]) == 1
     assert parked_events(web.services) == []
 

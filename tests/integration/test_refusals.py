@@ -32,15 +32,10 @@ from support import (
     two_accounts,
     write_config,
 )
+from support.hook_client import AT, HookClient
 from support.waiting import wait_until
-from support.web import AT, Receiving
 
 PHONE = "3001112233"
-
-
-@pytest.fixture
-def web(tmp_path, store):
-    return Receiving(make_desk(tmp_path, store))
 
 
 def test_a_stale_delivery_is_listed_with_how_stale_it_was(web):
@@ -113,7 +108,7 @@ def test_too_many_are_listed_as_such(tmp_path, store):
     text = two_accounts() + SOURCES_AND_ROUTES.replace(
         'kind = "hubspot"', 'kind = "hubspot"\nrate_per_minute = 5'
     )
-    web = Receiving(make_desk(tmp_path, store, text), Over())
+    web = HookClient(make_desk(tmp_path, store, text), Over())
     assert web.post("hubspot", [hubspot_event(1, AT)]).status_code == 429
     (told,) = web.refusals()
     assert (told.status, told.why, told.findings) == (429, "more than 5 a minute", ())
@@ -121,7 +116,7 @@ def test_too_many_are_listed_as_such(tmp_path, store):
 
 def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path, store, monkeypatch):
     services = make_desk(tmp_path, store)
-    web = Receiving(services)
+    web = HookClient(services)
     body = as_bytes([hubspot_event(1, AT)])
     headers = signed(services, "hubspot", body, url="http://localhost/hooks/hubspot")
     changed = (two_accounts() + SOURCES_AND_ROUTES).replace(
@@ -202,7 +197,7 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
         Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2, connect_seconds=0.2)),
         WakeUpPublisher.silent(),
     )
-    web = Receiving(away)
+    web = HookClient(away)
     monkeypatch.setattr(web.book, "_start", lambda: None)
     assert web.forged().status_code == 401
     with capture_logs() as logged:
@@ -225,7 +220,7 @@ def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
 
 
 def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
-    web = Receiving(make_desk(tmp_path, store), book=RefusalBook)
+    web = HookClient(make_desk(tmp_path, store), book=RefusalBook)
     web.forged()
     wait_until(lambda: web.services.delivery_log.page(["hubspot"], result="refused").items)
 

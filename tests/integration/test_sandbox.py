@@ -17,7 +17,7 @@ from integration.local.sandbox import Sandbox, Settings, fingerprint
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 # A new connection for every call, as many workers would have.
 HTTP = httpx.Client(trust_env=False, timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
@@ -25,12 +25,6 @@ HTTP = httpx.Client(trust_env=False, timeout=10, limits=httpx.Limits(max_keepali
 TOKEN = "tok-5f1d0c2e77"
 RECALL = {"recall_date": "20260426160000", "recall_telephone": "93242567400", "customer_id": "100000000"}
 PATH = "/api/v2/campaign.php?api=recall&type_campaign=predictive&campaign_id=555"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 def put(

@@ -7,9 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import redis
+
 from integration.local.supervisor import free_port, wait_until
+from support import account
 from support.procfile import ROOT, procfile_line
 
 
@@ -48,3 +52,15 @@ class RealWeb:
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+
+@contextmanager
+def running_web(folder, valkey, database, settings):
+    """Run a web with one account and these settings, on an empty database of its own."""
+    url = f"{valkey.url.rsplit('/', 1)[0]}/{database}"
+    redis.Redis.from_url(url).flushdb()
+    web = RealWeb(folder, url, account("bogota", token="token-of-bogota-1") + settings)
+    try:
+        yield web
+    finally:
+        web.stop()

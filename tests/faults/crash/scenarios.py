@@ -164,10 +164,10 @@ def _unmappable(world: World) -> None:
 
 def _store(world: World, request: Request) -> None:
     """Take a delivery in this process."""
-    from support.web import Web
+    from support.hook_client import HookClient
 
     source = request.path.split("/")[2]
-    answer = Web(world.services).post(
+    answer = HookClient(world.services).post(
         source, request.body, path=request.path, headers=request.headers, base_url=f"http://{HOST}"
     )
     assert answer.status_code == 202, answer.text

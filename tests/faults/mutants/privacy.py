@@ -63,7 +63,7 @@ GUARDS = (
         _REPORTING.argument(
             "start_sentry", "sentry_sdk.init", "before_send", to="lambda event, _hint: event"
         ),
-        "test_reporting.py::test_nothing_planted_in_any_field_leaves_through_the_sdk",
+        "test_sentry_filter.py::test_nothing_planted_in_any_field_leaves_through_the_sdk",
     ),
     mutant(
         "scrubber of Sentry's transactions",
@@ -71,37 +71,37 @@ GUARDS = (
         _REPORTING.argument(
             "start_sentry", "sentry_sdk.init", "before_send_transaction", to="lambda event, _hint: event"
         ),
-        "test_reporting.py::test_nothing_planted_in_any_field_leaves_through_the_sdk",
+        "test_sentry_filter.py::test_nothing_planted_in_any_field_leaves_through_the_sdk",
     ),
     mutant(
         "scrubber of Sentry's breadcrumbs",
         "keys that name a customer are kept",
         _FILTER.result("_crumb", to="value"),
-        "test_reporting.py::test_a_breadcrumb_is_harmless_when_it_leaves_with_an_event",
+        "test_sentry_filter.py::test_a_breadcrumb_is_harmless_when_it_leaves_with_an_event",
     ),
     mutant(
         "what an error quotes stays here",
         "other people's errors leave with what they were given",
         _FILTER.argument("_exception_value", "_text", 0, "_QUOTED", to='error.get("value")'),
-        "test_reporting.py::test_what_a_strangers_error_quotes_does_not_leave",
+        "test_sentry_filter.py::test_what_a_strangers_error_quotes_does_not_leave",
     ),
     mutant(
         "no local variables in Sentry",
         "frames are sent with them",
         _REPORTING.argument("start_sentry", "sentry_sdk.init", "include_local_variables", to="True"),
-        "test_reporting.py::test_the_sdk_is_told_to_collect_nothing_personal",
+        "test_sentry_start.py::test_the_sdk_is_told_to_collect_nothing_personal",
     ),
     mutant(
         "Sentry is not flooded",
         "ten thousand dead recalls are ten thousand reports",
         _REPORTING.result("passes", to="True"),
-        "test_reporting.py::test_a_flood_of_one_kind_is_cut_and_hides_no_other",
+        "test_sentry_reports.py::test_a_flood_of_one_kind_is_cut_and_hides_no_other",
     ),
     mutant(
         "a sender's trace is not ours",
         "a stranger decides what is traced here",
         _REPORTING.call("call", "environ.pop", to="environ.get(header)"),
-        "test_reporting.py::test_a_senders_trace_headers_decide_nothing_and_travel_nowhere",
+        "test_sentry_traces.py::test_a_senders_trace_headers_decide_nothing_and_travel_nowhere",
     ),
     mutant(
         "no token in a key",

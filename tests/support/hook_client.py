@@ -1,4 +1,4 @@
-"""The receiver on a services, spoken to as the senders of the tests' configuration speak to it."""
+"""Posts to the receiver on a services as the senders of the tests' configuration do, without a server."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 AT = TOMORROW.isoformat()
 
 
-class Web:
-    def __init__(self, services, rates=None):
+class ManualRefusalBook(RefusalBook):
+    """A book without a thread: it is written when the test says so."""
+
+    def _start(self):
+        pass
+
+
+class HookClient:
+    """`post` signs as the source's sender does, unless headers are given."""
+
+    def __init__(self, services, rates=None, book=ManualRefusalBook):
         self.services = services
+        self.book = book(services)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(Intake(services, rates or NoRates())))
+        app.register_blueprint(receiver_blueprint(Intake(services, rates or NoRates(), self.book)))
         self.client = app.test_client()
 
     def post(self, source, body, *, path=None, headers=None, message_id=None, **more):
@@ -38,25 +48,13 @@ class Web:
     def form(self, customer="c1", at=AT, phone="3001112233", **more):
         return self.post("forms", {"customer": customer, "phone": phone, "at": at}, **more)
 
+    def forged(self, source="hubspot", body=None, **more):
+        return self.post(
+            source, body or [hubspot_event(1, AT)], headers={"X-HubSpot-Signature-v3": "AAAA"}, **more
+        )
+
     def recall(self, recall_id):
         return self.services.recalls.records.get(recall_id)
-
-
-class Still(RefusalBook):
-    """A book that is written when the test says so."""
-
-    def _start(self):
-        pass
-
-
-class Receiving(Web):
-    def __init__(self, services, rates=None, book=Still):
-        self.services = services
-        self.book = book(services)
-        app = Flask("ringback", static_folder=None)
-        install(app)
-        app.register_blueprint(receiver_blueprint(Intake(services, rates or NoRates(), self.book)))
-        self.client = app.test_client()
 
     def refusals(self):
         self.book.write()
@@ -64,8 +62,3 @@ class Receiving(Web):
             one.refused
             for one in self.services.delivery_log.page(self.services.config.sources, result="refused").items
         ]
-
-    def forged(self, source="hubspot", body=None, **more):
-        return self.post(
-            source, body or [hubspot_event(1, AT)], headers={"X-HubSpot-Signature-v3": "AAAA"}, **more
-        )
