@@ -196,7 +196,7 @@ def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, s
         "event.phone !=", "event.telephone !="
     )
     services = make_desk(tmp_path, store, two_accounts() + mended)
-    remapped = services.parked.remap(ParkedFilter(source=None, route=None), datetime.now(UTC))
+    remapped = services.parked.remap(ParkedFilter(), datetime.now(UTC))
     assert services.delivery_log.delivery(told["delivery"]).became == remapped.recalls
     assert len(remapped.recalls) == 1
 

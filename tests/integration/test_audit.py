@@ -10,6 +10,7 @@ from integration.store import audit as audit_module
 from integration.store.audit import Audit
 from integration.store.client import Store
 from support import make_desk
+from workers.sweeper import purge
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ def test_entries_are_purged_with_the_recalls(tmp_path, store):
     services = make_desk(tmp_path, store)
     store.xadd("{ringback}:audit", {"who": "x", "what": "y", "about": "", "address": ""}, id="1000-0")
     services.audit.note("ana", "retry")
-    assert services.purge(datetime.now(UTC)) == 1
+    assert purge(services, datetime.now(UTC)) == 1
     assert [entry.who for entry in services.audit.page()[0]] == ["ana"]
-    assert services.purge(datetime.now(UTC) + timedelta(days=31)) == 1
+    assert purge(services, datetime.now(UTC) + timedelta(days=31)) == 1
 
 
 def test_a_full_store_still_takes_a_note_and_a_sign_in(tmp_path, start_valkey):

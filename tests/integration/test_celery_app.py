@@ -14,13 +14,12 @@ import redis
 from kombu import Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
-from integration.celery_app import app
+from integration.celery_app import app, publish
 from integration.local.supervisor import free_port, spawn
 from integration.store.token_queue import WakeUp
 from support import ENVIRON, write_config
 from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
-from workers import tasks
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_a_doorbell_in_hand_leaves_nothing_in_the_broker(broker, raw):
 
 def test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else(valkey, raw, monkeypatch):
     monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
-    tasks._publish("ringback.drain", WakeUp("3f9a77c1", 7), {})
+    publish("ringback.drain", WakeUp("3f9a77c1", 7), {})
     (message,) = raw.lrange("{ringback}:celery:ringback", 0, -1)
     words, named, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
     assert (words, named) == (["3f9a77c1", 7], {})
@@ -113,8 +112,8 @@ def test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else(val
 def test_a_look_up_does_not_wait_behind_the_wake_ups_of_busy_queues(valkey, broker, raw, monkeypatch):
     monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
     for number in range(20):
-        tasks._publish("ringback.drain", WakeUp("3f9a77c1", number), {})
-    tasks._publish("ringback.look_up", ("hubspot",), {})
+        publish("ringback.drain", WakeUp("3f9a77c1", number), {})
+    publish("ringback.look_up", ("hubspot",), {})
     taken = []
 
     def take(message):

@@ -17,9 +17,11 @@ from integration.services.container import Services
 from integration.services.heartbeat import Pulse
 from integration.services.parked import ParkedFilter
 from integration.store.client import Store, connect
+from integration.store.monitoring.counters import totals
 from integration.store.monitoring.process_registry import Processes
 from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
+from workers.sweeper import purge
 
 DEAD = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=5)
 UNKNOWN = Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=1000)
@@ -140,7 +142,7 @@ def test_an_account_that_no_binding_knows_is_an_error(office):
         raise UnboundError("not bound")
 
     with pytest.raises(UnboundError):
-        office.services._bound_first(refused)
+        office.services.admission._bound_first(refused)
 
 
 def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(office):
@@ -329,14 +331,14 @@ def bad_form(customer):
 
 def test_remap_leaves_parked_what_still_cannot_be_mapped(office):
     office.form(bad_form("c1"))
-    told = office.services.parked.remap(ParkedFilter(source=None, route=None), office.now)
+    told = office.services.parked.remap(ParkedFilter(), office.now)
     assert (told.looked_at, told.recalls, told.still_parked) == (1, (), 1)
 
 
 def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(office):
     office.form(bad_form("c1"))
-    assert office.services.parked.remap(ParkedFilter(source="hubspot", route=None), office.now).looked_at == 0
-    assert office.services.parked.remap(ParkedFilter(source=None, route="other"), office.now).looked_at == 0
+    assert office.services.parked.remap(ParkedFilter(source="hubspot"), office.now).looked_at == 0
+    assert office.services.parked.remap(ParkedFilter(route="other"), office.now).looked_at == 0
     assert office.services.parked.remap(ParkedFilter(source="forms", route="form"), office.now).looked_at == 1
 
 
@@ -345,7 +347,7 @@ def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
     office.wake_ups.lanes.clear()
     mended = SOURCES_AND_ROUTES.replace('"{{ event.at }}"', '"{{ now }}"')
     office.reconfigure(two_accounts() + mended)
-    told = office.services.parked.remap(ParkedFilter(source="forms", route=None), office.now)
+    told = office.services.parked.remap(ParkedFilter(source="forms"), office.now)
     assert (told.looked_at, len(told.recalls), told.still_parked) == (1, 1, 0)
     assert office.recall(told.recalls[0]).customer_id == "c1"
     assert office.wake_ups.lanes == [office.lane]
@@ -355,7 +357,7 @@ def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
 def test_remap_leaves_alone_what_came_from_a_source_that_is_gone(office):
     office.form(bad_form("c1"))
     office.reconfigure(two_accounts() + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    assert office.services.parked.remap(ParkedFilter(source=None, route=None), office.now).looked_at == 0
+    assert office.services.parked.remap(ParkedFilter(), office.now).looked_at == 0
     assert len(parked_events(office.services)) == 1
 
 
@@ -381,7 +383,7 @@ def test_counts_tell_what_happened(office):
     office.ask()
     office.push(DEAD)
     office.form(bad_form("c1"))
-    counts = office.services.counts()
+    counts = totals(office.services.store)
     assert counts["ended:dead"] == counts["events:forms:parked:form"] == counts["events:api:test:recall"] == 1
 
 
@@ -391,9 +393,9 @@ def test_purge_goes_by_the_configured_days(tmp_path, store):
     office.ask()
     office.push(DEAD)
     office.pass_time(2 * 86400)
-    assert office.services.purge(office.now) == 0
+    assert purge(office.services, office.now) == 0
     office.pass_time(1)
-    assert office.services.purge(office.now) == 1
+    assert purge(office.services, office.now) == 1
 
 
 # --- work that no worker takes -------------------------------------------------------------------

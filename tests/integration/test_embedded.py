@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils.url import url_to_parts
 
+from integration.config import environment
 from integration.config.environment import broker_url_for, running_url, socket_path
 from integration.local import embedded_store
 from integration.local.embedded_store import EmbeddedBusyError, EmbeddedError, EmbeddedStore, find_server
@@ -308,7 +309,7 @@ def test_a_short_folder_that_is_a_link_is_refused(data_dir, tmp_path):
 
 
 def test_the_longest_path_that_fits_stays_in_the_folder(tmp_path):
-    room = embedded_store.LONGEST_SOCKET_PATH - len(str(tmp_path)) - len("/") - len("/store.sock")
+    room = environment.LONGEST_SOCKET_PATH - len(str(tmp_path)) - len("/") - len("/store.sock")
     folder = tmp_path / ("x" * room)
     assert socket_path(folder).parent == folder
     with EmbeddedStore(folder) as store, client_of(store) as client:

@@ -224,7 +224,7 @@ def test_the_sweep_drains_a_few_lanes_at_a_time(works, monkeypatch):
             pipe.hset(key(f"lane:{lane}"), mapping={"rung": works.ms(), "rings": 1})
             pipe.zadd(key("due"), {lane: 1})
         pipe.execute()
-    monkeypatch.setattr(works.engine, "drain", lambda _: going.wait(30))
+    monkeypatch.setattr(works.engine.sweeper, "_drain", lambda _: going.wait(30))
     for _ in range(2):
         works.engine.sweeper._sweep_lanes()
         assert len(works.wake_ups.published) == SWEEP_DRAINS
@@ -238,7 +238,7 @@ def test_a_thread_of_the_sweep_is_free_again_whatever_became_of_its_drain(works,
     def fails(_):
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(works.engine, "drain", fails)
+    monkeypatch.setattr(works.engine.sweeper, "_drain", fails)
     works.ask()
     works.later(2)
     works.engine.sweeper._sweep_lanes()
@@ -322,5 +322,5 @@ def test_what_is_old_is_purged_until_nothing_old_is_left(works, monkeypatch):
 
 def test_purging_rests_for_a_minute(works, monkeypatch):
     works.engine.sweeper._purge()
-    monkeypatch.setattr(works.services, "purge", lambda _: pytest.fail("too soon"))
+    monkeypatch.setattr(sweeper, "purge", lambda *_: pytest.fail("too soon"))
     works.engine.sweeper._purge()

@@ -11,7 +11,7 @@ from integration.local.sandbox import Sandbox
 from support.plant import Plant
 from support.waiting import wait_until
 from workers.drain import DRAIN_CALLS
-from workers.worker import SWEEP_DRAINS
+from workers.sweeper import SWEEP_DRAINS
 
 pytestmark = pytest.mark.thorough
 

@@ -12,6 +12,7 @@ from integration.domain.errors import UnknownError
 from integration.domain.recall import Filter, State
 from integration.services import bulk_jobs as working
 from integration.services.bulk_jobs import Jobs, Kind
+from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store
 from integration.store.recalls import Recalls
 from integration.telemetry.sentry import SentryReporter
@@ -194,7 +195,7 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
 def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     services = make_desk(tmp_path, store, two_accounts())
     fill(services.store, 450, states=(State.DEAD,))
-    engine = Engine(services.configuration.watch, services.store, services.wake_ups, SentryReporter())
+    engine = Engine(services.configuration.watch, services.store, WakeUpPublisher.silent(), SentryReporter())
     job = services.bulk_jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     engine.sweeper._go_on()
     engine.sweeper._jobs.shutdown(wait=True)

@@ -123,7 +123,7 @@ def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, sto
     web.post("hubspot", [hubspot_event(1, "soon")])
     services = mended(tmp_path, store)
     assert services.parked.remap_step(ParkedFilter(source="hubspot"), NOW).looked_at == 1
-    assert services.parked.remap(ParkedFilter(source="forms", route=None), NOW).looked_at == 2
+    assert services.parked.remap(ParkedFilter(source="forms"), NOW).looked_at == 2
 
 
 @pytest.mark.thorough

@@ -17,6 +17,7 @@ from werkzeug.test import Client
 from integration.app import make_web
 from integration.domain.delivery import signed_url
 from integration.domain.errors import StoreAwayError
+from integration.services.parked import ParkedFilter
 from integration.store.client import Store
 from integration.telemetry import logging
 from support import (
@@ -272,9 +273,9 @@ def test_remap_turns_parked_events_into_recalls_once_the_configuration_is_mended
     web = HookClient(make_desk(tmp_path, store, broken))
     assert web.form("c1").json["parked"] == 1
     mended = make_desk(tmp_path, store)
-    result = mended.remap(source="forms", route=None, now=datetime.now(UTC))
+    result = mended.parked.remap(ParkedFilter(source="forms"), datetime.now(UTC))
     assert (result.looked_at, len(result.recalls), result.still_parked) == (1, 1, 0)
-    assert mended.recalls.get(result.recalls[0]).customer_id == "c1"
+    assert mended.recalls.records.get(result.recalls[0]).customer_id == "c1"
     assert parked_events(mended) == []
 
 

@@ -97,6 +97,6 @@ def test_a_parked_event_keeps_its_place_and_proof_until_it_is_mapped(services, t
         'recall_date = "{{ event.propertyValue }}"', f'recall_date = "{soon()}"'
     )
     services = make_desk(tmp_path, services.store.client, mended)
-    assert services.parked.remap(ParkedFilter(source=None, route=None), datetime.now(UTC)).recalls
+    assert services.parked.remap(ParkedFilter(), datetime.now(UTC)).recalls
     mapped = recalls_of(services)[-1]
     assert (mapped.customer_id, mapped.place, mapped.proof) == ("77", 1, "signature v3, secret 1 of 2")
