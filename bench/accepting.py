@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import load
 from bench.machine import cpu_seconds
-from bench.results import QUEUES, RINGBACK, SENTRY
+from bench.results import DEDICATED_QUEUES, RINGBACK, SENTRY
 from bench.samples import BATCH, Sender
 from bench.stage import ROOT, Stage, token
 
@@ -42,9 +42,9 @@ def measure(results: Results, plan: Plan) -> None:
             stage.configure(1)
             results.add("start", name, {"web_seconds": stage.start_web()})
         sender = Sender(stages[RINGBACK].services().config, random.Random(7))  # noqa: S311  (a load, no secret)
-        if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
-            stages[QUEUES] = opened.enter_context(Stage.open())
-            _start_best(results, stages[QUEUES], sender)
+        if plan.baseline_queues and importlib.util.find_spec("gunicorn"):
+            stages[DEDICATED_QUEUES] = opened.enter_context(Stage.open())
+            _start_best(results, stages[DEDICATED_QUEUES], sender)
         _in_turns(results, plan, stages, sender)
 
 
@@ -74,7 +74,7 @@ def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Se
             for connections in plan.connections if kind.single else plan.batch_connections:
                 most = round(kind.most * seconds / (4 if connections == 1 else 1))
                 for system, stage in stages.items():
-                    if system != QUEUES or kind.baseline:
+                    if system != DEDICATED_QUEUES or kind.baseline:
                         thing = f"accept {kind.name}, {connections} connections"
                         _try(results, thing, system, stage, partial(kind.write, most), connections, seconds)
 
@@ -163,12 +163,12 @@ def measure_idle(results: Results, plan: Plan) -> None:
                 stage.start_web()
                 stage.start_workers(1)
                 _note_idle(results, name, stage, plan)
-        if plan.baseline_lanes and importlib.util.find_spec("gunicorn"):
+        if plan.baseline_queues and importlib.util.find_spec("gunicorn"):
             with Stage.open() as stage:
                 stage.start_baseline_web(WORKER_CLASSES["gthread, 32 threads"])
                 stage.start_baseline_workers([token(0)])
                 stage.configure(1)
-                _note_idle(results, QUEUES, stage, plan)
+                _note_idle(results, DEDICATED_QUEUES, stage, plan)
 
 
 def _note_idle(results: Results, system: str, stage: Stage, plan: Plan) -> None:

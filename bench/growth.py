@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.results import Results
 
 FEW = 1000
-LANES = 16
+QUEUES = 16
 IDLE_SECONDS = 5.0
 SECONDS = 3.0
 FILL_SECONDS = 240.0
@@ -37,13 +37,13 @@ def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> No
 
 
 def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) -> None:
-    stage.configure(LANES)
+    stage.configure(QUEUES)
     services, client = stage.services(), stage.client()
     before = client.info("memory")["used_memory"]
     # Filling is not measured, so it need not wait for the disk each time; what is measured does.
     client.config_set("appendfsync", "everysec")
     started = time.monotonic()
-    total = pushing.fill(services, LANES, max(1, queued // LANES), FILL_SECONDS)
+    total = pushing.fill(services, QUEUES, max(1, queued // QUEUES), FILL_SECONDS)
     if total < 0.99 * queued:
         results.lacks(f"{queued:,} queued", f"only {total:,} could be queued within {FILL_SECONDS:g} s")
     filled_seconds = time.monotonic() - started
@@ -55,7 +55,7 @@ def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) 
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
     stage.wolkvox("begin?ms=0")
     stage.start_workers()
-    seen = pushing.watch(stage, 0, replace(plan, lane_seconds=SECONDS))
+    seen = pushing.watch(stage, 0, replace(plan, queue_seconds=SECONDS))
     results.add(
         f"{queued if total >= 0.99 * queued else total:,} queued",
         name,

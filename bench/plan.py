@@ -19,12 +19,12 @@ class Plan:
     batch_connections: tuple[int, ...]
     batches: bool
     idle_events: int
-    lanes: tuple[int, ...]
-    baseline_lanes: tuple[int, ...]
+    queues: tuple[int, ...]
+    baseline_queues: tuple[int, ...]
     speeds_ms: tuple[int, ...]
     warm_seconds: float
-    lane_seconds: float
-    many_lanes_seconds: float
+    queue_seconds: float
+    many_queues_seconds: float
     many: int
     accounts: int
 
@@ -37,12 +37,12 @@ WHOLE = Plan(
     batch_connections=(8, 32),
     batches=True,
     idle_events=50,
-    lanes=(1, 16, 256, 1000),
-    baseline_lanes=(1, 16),
+    queues=(1, 16, 256, 1000),
+    baseline_queues=(1, 16),
     speeds_ms=(50, 0),
     warm_seconds=2.0,
-    lane_seconds=6.0,
-    many_lanes_seconds=40.0,
+    queue_seconds=6.0,
+    many_queues_seconds=40.0,
     many=1_000_000,
     accounts=5000,
 )
@@ -54,12 +54,12 @@ QUICK = Plan(
     batch_connections=(8,),
     batches=True,
     idle_events=20,
-    lanes=(1, 16, 256),
-    baseline_lanes=(1,),
+    queues=(1, 16, 256),
+    baseline_queues=(1,),
     speeds_ms=(50, 0),
     warm_seconds=1.0,
-    lane_seconds=2.5,
-    many_lanes_seconds=2.5,
+    queue_seconds=2.5,
+    many_queues_seconds=2.5,
     many=20_000,
     accounts=1000,
 )
@@ -72,12 +72,12 @@ TRIAL = Plan(
     batch_connections=(),
     batches=False,
     idle_events=3,
-    lanes=(2,),
-    baseline_lanes=(),
+    queues=(2,),
+    baseline_queues=(),
     speeds_ms=(50,),
     warm_seconds=0.1,
-    lane_seconds=0.4,
-    many_lanes_seconds=0.4,
+    queue_seconds=0.4,
+    many_queues_seconds=0.4,
     many=0,
     accounts=0,
 )

@@ -1,4 +1,4 @@
-"""Throughput and latency over the number of lanes, and of connections, as SVG."""
+"""Throughput and latency over the number of queues, and of connections, as SVG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
+from bench.results import BARE, DEDICATED_QUEUES, LOCKS, RINGBACK, SENTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
     from bench.results import Results
 
-_COLOURS = {RINGBACK: "#1b7f5c", SENTRY: "#6c5ce7", QUEUES: "#c0392b", LOCKS: "#d68910", BARE: "#7f8c8d"}
-_LANES = re.compile(r"push, (\d+) lanes?, (\d+) ms")
+_COLOURS = {
+    RINGBACK: "#1b7f5c",
+    SENTRY: "#6c5ce7",
+    DEDICATED_QUEUES: "#c0392b",
+    LOCKS: "#d68910",
+    BARE: "#7f8c8d",
+}
+_QUEUES = re.compile(r"push, (\d+) queues?, (\d+) ms")
 _CONNECTIONS = re.compile(r"accept single, (\d+) connections")
 
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """A figure over lanes or connections; `ms` is how long wolkvox takes, where that matters."""
+    """A figure over queues or connections; `ms` is how long wolkvox takes, where that matters."""
 
     name: str
     title: str
@@ -33,20 +39,25 @@ class _Plot:
 
 _PLOTS = (
     _Plot(
-        "lanes-throughput.svg",
-        "Pushes over busy lanes, wolkvox at 50 ms",
-        _LANES,
+        "queues-throughput.svg",
+        "Pushes over busy queues, wolkvox at 50 ms",
+        _QUEUES,
         "per_second",
         "a second",
         50,
     ),
     _Plot(
-        "lanes-gap.svg", "Gap until a lane's next call, p50, wolkvox at 50 ms", _LANES, "gap_p50_ms", "ms", 50
+        "queues-gap.svg",
+        "Gap until a queue's next call, p50, wolkvox at 50 ms",
+        _QUEUES,
+        "gap_p50_ms",
+        "ms",
+        50,
     ),
     _Plot(
-        "lanes-throughput-0ms.svg",
-        "Pushes over busy lanes, wolkvox at 0 ms",
-        _LANES,
+        "queues-throughput-0ms.svg",
+        "Pushes over busy queues, wolkvox at 0 ms",
+        _QUEUES,
         "per_second",
         "a second",
         0,
@@ -70,7 +81,7 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     for plot in _PLOTS:
         lines = _lines(results, plot.pattern, plot.figure, plot.ms)
         if lines:
-            over = "lanes" if plot.pattern is _LANES else "connections"
+            over = "queues" if plot.pattern is _QUEUES else "connections"
             _draw(folder / plot.name, plot, lines, over)
             drawn.append((plot.name, plot.title))
     return drawn

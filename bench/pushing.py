@@ -1,4 +1,4 @@
-"""How fast queued recalls reach wolkvox: how busy lanes are kept, how long each rests between calls."""
+"""How fast queued recalls reach wolkvox: how busy queues are kept, how long each rests between calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.machine import cpu_seconds, memory_mb
-from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
+from bench.results import BARE, DEDICATED_QUEUES, LOCKS, RINGBACK, SENTRY
 from bench.stage import THREADS, WORKER_PROCESSES, Stage, token
 from integration.domain.delivery import Delivery, Event
 from integration.domain.recall import RecallRequest
@@ -36,28 +36,28 @@ FILL_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many lanes with enough queued to be busy while they are measured, on a wolkvox of so many ms."""
+    """So many queues with enough queued to be busy while they are measured, on a wolkvox of so many ms."""
 
-    lanes: int
+    queues: int
     ms: int
 
     @property
     def thing(self) -> str:
         """Name it."""
-        return f"push, {self.lanes} {'lane' if self.lanes == 1 else 'lanes'}, {self.ms} ms"
+        return f"push, {self.queues} {'queue' if self.queues == 1 else 'queues'}, {self.ms} ms"
 
-    def per_lane(self, seconds: float) -> int:
-        """Tell how many recalls a lane needs to be busy so long, whatever the system."""
-        by_machine = MOST_PER_SECOND / self.lanes
-        by_lane = 1000 / self.ms if self.ms else by_machine
-        return math.ceil(min(by_machine, by_lane) * seconds * 1.2) + 2
+    def per_queue(self, seconds: float) -> int:
+        """Tell how many recalls a queue needs to be busy so long, whatever the system."""
+        by_machine = MOST_PER_SECOND / self.queues
+        by_queue = 1000 / self.ms if self.ms else by_machine
+        return math.ceil(min(by_machine, by_queue) * seconds * 1.2) + 2
 
 
 def measure(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
-    """Measure all numbers of lanes, on a wolkvox that takes its time and on one that does not."""
+    """Measure all numbers of queues, on a wolkvox that takes its time and on one that does not."""
     for ms in plan.speeds_ms:
-        for lanes in plan.lanes:
-            each = Load(lanes, ms)
+        for queues in plan.queues:
+            each = Load(queues, ms)
             for system, run in _SYSTEMS.items():
                 if not _meant(system, each, plan):
                     continue
@@ -70,18 +70,18 @@ def measure(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
 
 
 def _for(system: str, each: Load, plan: Plan) -> Plan:
-    """Look on for longer where lanes take turns: each is to have had several."""
-    if system in plan.ours and each.ms and each.lanes > THREADS * WORKER_PROCESSES * 2:
-        return replace(plan, lane_seconds=plan.many_lanes_seconds)
+    """Look on for longer where queues take turns: each is to have had several."""
+    if system in plan.ours and each.ms and each.queues > THREADS * WORKER_PROCESSES * 2:
+        return replace(plan, queue_seconds=plan.many_queues_seconds)
     return plan
 
 
 def _meant(system: str, each: Load, plan: Plan) -> bool:
-    if system == QUEUES:
-        return each.lanes in plan.baseline_lanes and each.ms > 0
+    if system == DEDICATED_QUEUES:
+        return each.queues in plan.baseline_queues and each.ms > 0
     if system == LOCKS:
-        return bool(plan.baseline_lanes) and each.ms > 0
-    return system in plan.ours or (system == BARE and each.lanes == max(plan.lanes))
+        return bool(plan.baseline_queues) and each.ms > 0
+    return system in plan.ours or (system == BARE and each.queues == max(plan.queues))
 
 
 def _try(results: Results, what: str, run: Callable[[], None]) -> None:
@@ -94,8 +94,8 @@ def _try(results: Results, what: str, run: Callable[[], None]) -> None:
 # --- what is queued --------------------------------------------------------------------------
 
 
-def fill(services: Services, lanes: int, per_lane: int, most_seconds: float = FILL_SECONDS) -> int:
-    """Queue recalls for lanes, the lanes in turns; gives how many, fewer where the time was over before."""
+def fill(services: Services, queues: int, per_queue: int, most_seconds: float = FILL_SECONDS) -> int:
+    """Queue recalls for queues, the queues in turns; gives how many, fewer where the time was over before."""
     end = time.monotonic() + most_seconds
 
     def admit(delivery: Delivery, wanted: list[RecallWanted]) -> int:
@@ -105,44 +105,44 @@ def fill(services: Services, lanes: int, per_lane: int, most_seconds: float = FI
         return len(wanted)
 
     with ThreadPoolExecutor(FILL_THREADS) as pool:
-        return sum(pool.map(lambda each: admit(*each), _deliveries(lanes, per_lane)))
+        return sum(pool.map(lambda each: admit(*each), _deliveries(queues, per_queue)))
 
 
-def _deliveries(lanes: int, per_lane: int) -> Iterator[tuple[Delivery, list[RecallWanted]]]:
+def _deliveries(queues: int, per_queue: int) -> Iterator[tuple[Delivery, list[RecallWanted]]]:
     now = datetime.now(UTC)
     wanted: list[RecallWanted] = []
-    for place in range(per_lane):
-        for lane in range(lanes):
-            wanted.append(_wanted(lane, place, now))
+    for place in range(per_queue):
+        for queue in range(queues):
+            wanted.append(_wanted(queue, place, now))
             if len(wanted) == DELIVERY:
-                yield _delivery(place, lane, now), wanted
+                yield _delivery(place, queue, now), wanted
                 wanted = []
     if wanted:
-        yield _delivery(per_lane, 0, now), wanted
+        yield _delivery(per_queue, 0, now), wanted
 
 
-def _delivery(place: int, lane: int, now: datetime) -> Delivery:
-    name = f"dl_{place:08x}{lane:08x}"
+def _delivery(place: int, queue: int, now: datetime) -> Delivery:
+    name = f"dl_{place:08x}{queue:08x}"
     return Delivery(
         id=name, source="forms", method="POST", url="", headers={"host": "bench"}, body=b"", received_at=now
     )
 
 
-def _wanted(lane: int, place: int, now: datetime) -> RecallWanted:
+def _wanted(queue: int, place: int, now: datetime) -> RecallWanted:
     # Later ones are queued for later, as they mostly are, so that the queue is not fed at one end alone.
     date = now + timedelta(hours=24 + place % 240)
     request = RecallRequest(
-        account=f"a{lane}",
+        account=f"a{queue}",
         campaign_id="10",
-        customer_id=f"C{lane}-{place}",
-        recall_telephone=f"300{(lane * 7919 + place) % 10**7:07d}",
+        customer_id=f"C{queue}-{place}",
+        recall_telephone=f"300{(queue * 7919 + place) % 10**7:07d}",
         recall_date=date,
         requested_date=date,
         version=now,
         source="forms",
         route="form",
     )
-    return RecallWanted(event=Event(data={}, dedup_key=f"{lane}-{place}"), request=request)
+    return RecallWanted(event=Event(data={}, dedup_key=f"{queue}-{place}"), request=request)
 
 
 # --- the systems -----------------------------------------------------------------------------
@@ -150,65 +150,69 @@ def _wanted(lane: int, place: int, now: datetime) -> RecallWanted:
 
 def _ringback(results: Results, each: Load, plan: Plan, *, name: str = RINGBACK) -> None:
     with Stage.open(sentry=name == SENTRY) as stage:
-        stage.configure(each.lanes)
+        stage.configure(each.queues)
         services = stage.services()
-        fill(services, each.lanes, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3))
+        fill(services, each.queues, each.per_queue(plan.warm_seconds + plan.queue_seconds + 3))
         stage.start_web()
         stage.wolkvox(f"begin?ms={each.ms}")
         stage.start_workers()
-        if each.lanes == max(plan.lanes) and each.ms:
+        if each.queues == max(plan.queues) and each.ms:
             _taken_up(results, name, stage, each)
         _note(results, name, stage, each, plan)
 
 
 def _taken_up(results: Results, name: str, stage: Stage, each: Load) -> None:
-    """Note how long after its start a worker has made the first call, and one on every lane."""
+    """Note how long after its start a worker has made the first call, and one on every queue."""
     started, first = time.monotonic(), 0.0
     while time.monotonic() - started < TAKEN_UP_SECONDS:
         seen = stage.wolkvox("seen")
         passed = time.monotonic() - started
         first = first or (passed if seen["calls"] else 0.0)
-        if seen["lanes"] == each.lanes:
-            told = {"lanes": each.lanes, "first_seconds": first, "all_seconds": passed}
+        if seen["queues"] == each.queues:
+            told = {"queues": each.queues, "first_seconds": first, "all_seconds": passed}
             results.add("restart with a full backlog", name, told)
             return
         time.sleep(0.05)
-    why = f"{seen['lanes']} of {each.lanes} lanes taken up within {TAKEN_UP_SECONDS:g} s"
+    why = f"{seen['queues']} of {each.queues} queues taken up within {TAKEN_UP_SECONDS:g} s"
     results.lacks("restart with a full backlog", why)
 
 
-def _queues(results: Results, each: Load, plan: Plan) -> None:
+def _queue_per_token(results: Results, each: Load, plan: Plan) -> None:
     with Stage.open() as stage:
-        tokens = [token(lane) for lane in range(each.lanes)]
-        _publish(stage, "push", tokens, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3), own=True)
+        tokens = [token(queue) for queue in range(each.queues)]
+        _publish(stage, "push", tokens, each.per_queue(plan.warm_seconds + plan.queue_seconds + 3), own=True)
         stage.wolkvox(f"begin?ms={each.ms}")
         stage.start_baseline_workers(tokens)
-        _note(results, QUEUES, stage, each, plan)
+        _note(results, DEDICATED_QUEUES, stage, each, plan)
 
 
 def _locks(results: Results, each: Load, plan: Plan) -> None:
     with Stage.open() as stage:
-        tokens = [token(lane) for lane in range(each.lanes)]
+        tokens = [token(queue) for queue in range(each.queues)]
         _publish(
-            stage, "push_locked", tokens, each.per_lane(plan.warm_seconds + plan.lane_seconds + 3), own=False
+            stage,
+            "push_locked",
+            tokens,
+            each.per_queue(plan.warm_seconds + plan.queue_seconds + 3),
+            own=False,
         )
         stage.wolkvox(f"begin?ms={each.ms}")
         stage.start_shared_workers()
         _note(results, LOCKS, stage, each, plan)
 
 
-def _publish(stage: Stage, task: str, tokens: list[str], per_lane: int, *, own: bool) -> None:
+def _publish(stage: Stage, task: str, tokens: list[str], per_queue: int, *, own: bool) -> None:
     """Send the baseline's tasks, as its receiver would."""
     from celery import Celery  # noqa: PLC0415
 
     with Celery("fill", broker=stage.store_url, set_as_current=False) as app:
         app.conf.broker_transport_options = {"global_keyprefix": "{baseline}:"}
         with app.producer_or_acquire() as producer:
-            for place in range(per_lane):
-                for lane, each in enumerate(tokens):
+            for place in range(per_queue):
+                for queue, each in enumerate(tokens):
                     call = {
                         "campaign_id": "10",
-                        "customer_id": f"C{lane}-{place}",
+                        "customer_id": f"C{queue}-{place}",
                         "recall_telephone": "3001112233",
                         "recall_date": "20300101100000",
                     }
@@ -223,9 +227,9 @@ def _publish(stage: Stage, task: str, tokens: list[str], per_lane: int, *, own: 
 def _bare(results: Results, each: Load, plan: Plan) -> None:
     with Stage.open() as stage:
         stage.wolkvox(f"begin?ms={each.ms}")
-        threads = max(1, min(THREADS, each.lanes // WORKER_PROCESSES))
+        threads = max(1, min(THREADS, each.queues // WORKER_PROCESSES))
         for _ in range(WORKER_PROCESSES):
-            words = [str(stage.wolkvox_port), str(threads), str(plan.warm_seconds + plan.lane_seconds + 5)]
+            words = [str(stage.wolkvox_port), str(threads), str(plan.warm_seconds + plan.queue_seconds + 5)]
             stage.run("workers", [sys.executable, "-m", "bench.bare", *words], {})
         _note(results, BARE, stage, each, plan)
 
@@ -233,7 +237,7 @@ def _bare(results: Results, each: Load, plan: Plan) -> None:
 _SYSTEMS = {
     RINGBACK: _ringback,
     SENTRY: partial(_ringback, name=SENTRY),
-    QUEUES: _queues,
+    DEDICATED_QUEUES: _queue_per_token,
     LOCKS: _locks,
     BARE: _bare,
 }
@@ -253,7 +257,7 @@ def watch(stage: Stage, ms: int, plan: Plan) -> dict[str, float]:
     stage.wolkvox(f"begin?ms={ms}")
     workers, store = stage.pids("workers"), stage.pids("store")
     before = cpu_seconds(workers), cpu_seconds(store)
-    time.sleep(plan.lane_seconds)
+    time.sleep(plan.queue_seconds)
     seen: dict[str, float] = stage.wolkvox("seen")
     calls = max(1, seen["calls"])
     seen["worker_us"] = (cpu_seconds(workers) - before[0]) / calls * 1e6

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bench.goals import verdicts
-from bench.results import BARE, LOCKS, QUEUES, RINGBACK, SENTRY
+from bench.results import BARE, DEDICATED_QUEUES, LOCKS, RINGBACK, SENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ NOTES_END = "<!-- end of the notes -->"
 NO_NOTES = "\nNothing was noted.\n"
 _NOTES = re.compile(f"{re.escape(NOTES_BEGIN)}(.*?){re.escape(NOTES_END)}", re.DOTALL)
 IDLE = "POST to PUT, idle"
-_SYSTEMS = (RINGBACK, SENTRY, QUEUES, LOCKS, BARE)
+_SYSTEMS = (RINGBACK, SENTRY, DEDICATED_QUEUES, LOCKS, BARE)
 
 _INTRODUCTION = f"""# Benchmarks
 
@@ -29,7 +29,8 @@ loopback on the machine described below: a Valkey that has each write on disk be
 instead, on a store of the same kind, under the same load, in turns. All of it, load and wolkvox too, shares
 the processors.
 
-- **{QUEUES}** ("the baseline"): Flask under gunicorn, the signature checked, the fields mapped by hand,
+- **{DEDICATED_QUEUES}** ("the baseline"): Flask under gunicorn, the signature checked, the fields mapped by
+  hand,
   `apply_async(queue=token)` with `acks_late`, a `celery worker` with one slot for each token, kept-alive
   connections. It keeps no memory of what it has seen, no body, no history, and knows no supersede.
 - **{LOCKS}**: the same receiver, one queue, two processes of 64 threads, a Redis lock per token without
@@ -113,12 +114,13 @@ def _pushing(results: Results) -> str:
         for system in _of(results, thing)
     ]
     head = (
-        *("lanes", "system", "a second", "used", "gap p50 ms", "gap p99 ms", "calls of a lane", "overlaps"),
+        *("queues", "system", "a second", "used", "gap p50 ms", "gap p99 ms", "calls of a queue", "overlaps"),
         *("memory MB", "worker µs", "store µs"),
     )
     words = (
-        "Used: the share of the time in which a lane had its call under way. Gap: from an answer to the next "
-        "call of the same lane. Overlaps: calls that began while another of the same token was under way. "
+        "Used: the share of the time in which a queue had its call under way. Gap: from an answer to "
+        "the next "
+        "call of the same queue. Overlaps: calls that began while another of the same token was under way. "
         "Memory: PSS of web and workers, without the store.\n\n"
     )
     return "## Pushing to wolkvox\n\n" + words + _table(head, rows)
@@ -188,9 +190,9 @@ _GROWTH: tuple[tuple[str, str, tuple[tuple[str, str, int], ...]], ...] = (
         "Start with a full backlog",
         "full backlog",
         (
-            ("lanes", "lanes", 0),
+            ("queues", "queues", 0),
             ("first_seconds", "first call after s", 1),
-            ("all_seconds", "a call on every lane after s", 1),
+            ("all_seconds", "a call on every queue after s", 1),
         ),
     ),
 )
@@ -225,7 +227,7 @@ def _of(results: Results, thing: str) -> list[str]:
 
 
 def _short(system: str) -> str:
-    return {QUEUES: "queue per token", LOCKS: "lock and retry"}.get(system, system)
+    return {DEDICATED_QUEUES: "queue per token", LOCKS: "lock and retry"}.get(system, system)
 
 
 def _shown(spread: Spread | None, digits: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 RINGBACK = "Ringback"
 SENTRY = "Ringback, Sentry on"
-QUEUES = "Celery, a queue and a process per token"
+DEDICATED_QUEUES = "Celery, a queue and a process per token"
 LOCKS = "Celery, a shared pool with a lock and retry"
 BARE = "bare httpx"
 

@@ -110,7 +110,7 @@ def token(number: int) -> str:
 
 
 def configuration(accounts: int, wolkvox_port: int) -> str:
-    """Write a configuration of so many accounts, a lane each; all webhooks are for the first."""
+    """Write a configuration of so many accounts, a queue each; all webhooks are for the first."""
     told = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in range(accounts))
     return "".join(told) + _SOURCES
 

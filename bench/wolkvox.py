@@ -28,7 +28,7 @@ def _answer(body: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Queue:
     """What is known of one token: calls in flight, when the last answer left, what the gaps were."""
 
     calls: int = 0
@@ -48,7 +48,7 @@ class Book:
     def begin(self, seconds: float) -> None:
         """Forget everything, and answer after so long from now on."""
         self.seconds = seconds
-        self._lanes: dict[bytes, _Lane] = {}
+        self._queues: dict[bytes, _Queue] = {}
         self._customers: dict[str, float] = {}
         self._overlaps = 0
         self._first = self._last = 0.0
@@ -56,14 +56,14 @@ class Book:
     def came(self, token: bytes, body: bytes) -> float:
         """Take note of a call; gives the moment."""
         now = time.monotonic()
-        lane = self._lanes.get(token)
-        if lane is None:
-            lane = self._lanes[token] = _Lane()
-        self._overlaps += lane.in_flight > 0
-        lane.in_flight += 1
-        lane.calls += 1
-        if lane.answered_at:
-            lane.gaps.append(now - lane.answered_at)
+        queue = self._queues.get(token)
+        if queue is None:
+            queue = self._queues[token] = _Queue()
+        self._overlaps += queue.in_flight > 0
+        queue.in_flight += 1
+        queue.calls += 1
+        if queue.answered_at:
+            queue.gaps.append(now - queue.answered_at)
         self._first = self._first or now
         if len(self._customers) < 5000:
             self._customers[json.loads(body)["customer_id"]] = now
@@ -72,25 +72,25 @@ class Book:
     def answers(self, token: bytes, came_at: float) -> None:
         """Take note of an answer."""
         now = time.monotonic()
-        lane = self._lanes.get(token)
-        if lane is None:
+        queue = self._queues.get(token)
+        if queue is None:
             return  # it came before the last beginning
-        lane.in_flight -= 1
-        lane.answered_at = now
-        lane.busy += now - came_at
+        queue.in_flight -= 1
+        queue.answered_at = now
+        queue.busy += now - came_at
         self._last = now
 
     def told(self) -> dict[str, Any]:
         """Give what was seen; gaps in milliseconds."""
-        gaps = sorted(gap for lane in self._lanes.values() for gap in lane.gaps)
-        counts = [lane.calls for lane in self._lanes.values()]
+        gaps = sorted(gap for queue in self._queues.values() for gap in queue.gaps)
+        counts = [queue.calls for queue in self._queues.values()]
         seconds = self._last - self._first
         return {
             "calls": sum(counts),
-            "lanes": len(counts),
+            "queues": len(counts),
             "seconds": seconds,
             "per_second": sum(counts) / seconds if seconds > 0 else 0.0,
-            "utilisation": sum(lane.busy for lane in self._lanes.values()) / (seconds * len(counts))
+            "utilisation": sum(queue.busy for queue in self._queues.values()) / (seconds * len(counts))
             if seconds > 0
             else 0.0,
             "gap_p50_ms": quantile(gaps, 0.50) * 1000,

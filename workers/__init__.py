@@ -1,1 +1,1 @@
-"""The lanes, and the Celery workers that push what lies in them."""
+"""The queues, and the Celery workers that push what lies in them."""

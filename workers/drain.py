@@ -26,12 +26,12 @@ from integration.store.token_queue import Claim, NoClaim, Outcome, Told, terms_o
 from integration.telemetry.counters import GAP, Tally
 from workers.retry import (
     Accept,
-    LaneHistory,
+    QueueHistory,
     RecallHistory,
     Refuse,
     RetryIn,
     SetAside,
-    StopLane,
+    StopQueue,
     WaitUntil,
     decide,
 )
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from integration.clients.wolkvox import Exchange, Line
     from integration.clients.wolkvox_protocol import Verdict
     from integration.domain.account import Account
-    from integration.store.token_queue import Lanes, Terms, WakeUp
+    from integration.store.token_queue import Terms, TokenQueues, WakeUp
     from integration.telemetry.reporter import Reporter
     from workers.retry import Decision
 
@@ -61,7 +61,7 @@ LATE_WAIT_MS = 200
 class Tools:
     """What a drain works with. Time and chance are handed in."""
 
-    lanes: Lanes
+    queues: TokenQueues
     open_line: Callable[[str], Line]
     judge: Callable[[Exchange, datetime], Verdict]
     reporter: Reporter
@@ -80,11 +80,11 @@ def utc_now() -> datetime:
 
 
 class Drain:
-    """One drain of one lane. `accounts` are those that share its token, by name."""
+    """One drain of one queue. `accounts` are those that share its token, by name."""
 
-    def __init__(self, tools: Tools, lane: str, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, tools: Tools, queue: str, accounts: Mapping[str, Account]) -> None:
         self._tools = tools
-        self._lane = lane
+        self._queue = queue
         self._accounts = accounts
         self._account = next(iter(accounts.values()))
         self._started = tools.boottime()
@@ -95,7 +95,7 @@ class Drain:
         self._kept: tuple[datetime, Terms | None] = tools.now(), None
 
     def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
-        """Push until the lane is empty or must wait, or the time is up; return the wake-up to publish then.
+        """Push until the queue is empty or must wait, or the time is up; return the wake-up to publish then.
 
         With a `wake_up` that was taken before nothing is done.
         """
@@ -124,14 +124,16 @@ class Drain:
         nonce = secrets.token_hex(8)
         self._claimed_at = self._tools.boottime()
         return self._persist(
-            lambda: self._tools.lanes.acquire(self._lane, nonce, self._terms(), wake_up=wake_up)
+            lambda: self._tools.queues.acquire(self._queue, nonce, self._terms(), wake_up=wake_up)
         )
 
     def _finish(self, claim: Claim, step: int, outcome: Outcome) -> Told:
         more = self._goes_on()
         self._claimed_at = self._tools.boottime()
         return self._persist(
-            lambda: self._tools.lanes.finish(self._lane, claim, step, outcome, more=more, terms=self._terms())
+            lambda: self._tools.queues.finish(
+                self._queue, claim, step, outcome, more=more, terms=self._terms()
+            )
         )
 
     def _goes_on(self) -> bool | Literal["alone"]:
@@ -156,7 +158,7 @@ class Drain:
         self._pushed += 1
         account = self._accounts.get(claim.account)
         if account is None:
-            # A worker whose configuration is newer will come; one that left the configuration left the lane.
+            # A worker whose configuration is newer will come; one that left the configuration left the queue.
             reason = "this worker does not know the account yet"
             return Outcome(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
         wanted = from_iso(claim.date)
@@ -240,17 +242,17 @@ class Drain:
     def _tell(self) -> None:
         """Log and count what became of a push: while the next answer is awaited, or when the drain is over.
 
-        Until the next request is written every moment is one in which the lane rests.
+        Until the next request is written every moment is one in which the queue rests.
         """
         untold, self._untold = self._untold, []
         for tell in untold:
             tell()
 
-    def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, LaneHistory]:
+    def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, QueueHistory]:
         now = self._tools.now()
         return decide(
             verdict,
-            LaneHistory.from_json(claim.history),
+            QueueHistory.from_json(claim.history),
             RecallHistory(strikes=claim.strikes, rounds=claim.rounds, crashes=claim.crashes),
             jitter=self._tools.jitter(),
             now=now,
@@ -263,7 +265,7 @@ class Drain:
         if outcome.get("state") == "dead":
             self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
         if outcome.get("stop"):
-            log.error("lane stopped", account=claim.account, reason=outcome["stop"])
+            log.error("queue stopped", account=claim.account, reason=outcome["stop"])
             self._tools.reporter.stopped(claim.account, outcome["stop"])
 
 
@@ -272,7 +274,7 @@ def _text(body: bytes) -> str | None:
 
 
 def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
-    """Translate a decision into what the lane is told; `date` is the recall_date as sent."""
+    """Translate a decision into what the queue is told; `date` is the recall_date as sent."""
     told = _ending(decision, date)
     told["quiet"] = getattr(decision, "quiet", False)
     seconds = getattr(decision, "seconds", 0.0)
@@ -287,7 +289,7 @@ def _ending(decision: Decision, date: str) -> dict[str, Any]:
             reason = "wolkvox answered 202: recorded, not yet called"
             return {"kind": "ended", "state": "accepted", "reason": reason, "passed": True, "date": date}
         case Refuse():
-            # A poisoned recall got no clear answer: it says nothing good of the lane.
+            # A poisoned recall got no clear answer: it says nothing good of the queue.
             passed = decision.seconds == 0
             return {
                 "kind": "ended",
@@ -303,8 +305,8 @@ def _ending(decision: Decision, date: str) -> dict[str, Any]:
         case WaitUntil():
             until = epoch_ms(decision.moment)
             return {"kind": "again", "reason": decision.reason, "wait_until": until}
-        case StopLane(recall_dead=True):
+        case StopQueue(recall_dead=True):
             dead = {"kind": "ended", "state": "dead", "reason": decision.reason, "passed": True}
             return {**dead, "date": date, "stop": decision.reason}
-        case StopLane():
+        case StopQueue():
             return {"kind": "again", "reason": decision.reason, "stop": decision.reason}

@@ -32,8 +32,8 @@ RETRY_AFTER_LIMIT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneHistory:
-    """What a lane remembers of its faults; the ledger keeps it as text and does not look inside.
+class QueueHistory:
+    """What a queue remembers of its faults; the ledger keeps it as text and does not look inside.
 
     `faults` and `concurrency` count what came since the last clear answer (accepted or refused),
     `quota_refusals` likewise. `words` is a mark of the last refusal's words (not the words: they may
@@ -48,10 +48,10 @@ class LaneHistory:
 
     def to_json(self) -> str:
         """Encode it; a history without faults is an empty text."""
-        return "" if self == LaneHistory() else json.dumps(asdict(self), separators=(",", ":"))
+        return "" if self == QueueHistory() else json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str | bytes | None) -> LaneHistory:
+    def from_json(cls, text: str | bytes | None) -> QueueHistory:
         """Decode it. What cannot be read counts as no history: that only makes waits shorter."""
         if not text:
             return cls()
@@ -98,7 +98,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """The recall is dead; the lane goes on after `seconds`, and keeps the quiet time if `quiet`."""
+    """The recall is dead; the queue goes on after `seconds`, and keeps the quiet time if `quiet`."""
 
     reason: str
     seconds: float = 0.0
@@ -107,7 +107,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryIn:
-    """The lane waits `seconds`, then the same recall goes first. `convicts`: it has one strike more."""
+    """The queue waits `seconds`, then the same recall goes first. `convicts`: it has one strike more."""
 
     seconds: float
     reason: str
@@ -117,7 +117,7 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """The lane waits `seconds`, then another recall is tried in place of this one, if there is one."""
+    """The queue waits `seconds`, then another recall is tried in place of this one, if there is one."""
 
     seconds: float
     reason: str
@@ -126,7 +126,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitUntil:
-    """The lane waits until `moment` (aware), then the same recall goes first."""
+    """The queue waits until `moment` (aware), then the same recall goes first."""
 
     moment: datetime
     reason: str
@@ -134,7 +134,7 @@ class WaitUntil:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopLane:
+class StopQueue:
     """Nothing passes until the operator has acted. `recall_dead`: the recall was refused beside that."""
 
     reason: str
@@ -142,7 +142,7 @@ class StopLane:
     quiet: bool = False
 
 
-Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopLane
+Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopQueue
 
 
 # --- how long --------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class _Case:
     """All that a decision goes by."""
 
     verdict: Verdict
-    lane: LaneHistory
+    queue: QueueHistory
     recall: RecallHistory
     jitter: float
     now: datetime
@@ -182,14 +182,14 @@ class _Case:
 
 def decide(
     verdict: Verdict,
-    lane: LaneHistory,
+    queue: QueueHistory,
     recall: RecallHistory,
     *,
     jitter: float,
     now: datetime,
     quota_resets_at: datetime,
-) -> tuple[Decision, LaneHistory]:
-    """Say what follows from a verdict, and what the lane shall remember.
+) -> tuple[Decision, QueueHistory]:
+    """Say what follows from a verdict, and what the queue shall remember.
 
     `jitter` is a random number from 0 up to but not including 1; `now` and `quota_resets_at` (the
     next reset after now) are aware. Raises ValueError for another jitter or a date without a zone.
@@ -198,35 +198,35 @@ def decide(
         raise ValueError(f"jitter: found {jitter}; allowed: 0 up to but not including 1")
     if now.utcoffset() is None or quota_resets_at.utcoffset() is None:
         raise ValueError("now, quota_resets_at: found a date without a zone; allowed: aware datetimes")
-    case = _Case(verdict, lane, recall, jitter, now, quota_resets_at)
+    case = _Case(verdict, queue, recall, jitter, now, quota_resets_at)
     return _BY_KIND[verdict.kind](case)
 
 
-def _accepted(_: _Case) -> tuple[Decision, LaneHistory]:
-    return Accept(), LaneHistory()
+def _accepted(_: _Case) -> tuple[Decision, QueueHistory]:
+    return Accept(), QueueHistory()
 
 
-def _refused(case: _Case) -> tuple[Decision, LaneHistory]:
+def _refused(case: _Case) -> tuple[Decision, QueueHistory]:
     verdict = case.verdict
-    if not verdict.may_stop_lane:
-        return Refuse(reason=verdict.reason, quiet=verdict.quiet), LaneHistory()
+    if not verdict.may_stop_queue:
+        return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory()
     mark = hashlib.sha256(verdict.words.encode("utf-8", "replace")).hexdigest()[:16]
-    times = case.lane.same_words + 1 if mark == case.lane.words else 1
+    times = case.queue.same_words + 1 if mark == case.queue.words else 1
     if times >= SAME_WORDS_LIMIT:
         reason = f"{times} refusals in a row with the same words: look at the last answer, then resume"
-        return StopLane(reason=reason, recall_dead=True, quiet=verdict.quiet), LaneHistory()
-    return Refuse(reason=verdict.reason, quiet=verdict.quiet), LaneHistory(words=mark, same_words=times)
+        return StopQueue(reason=reason, recall_dead=True, quiet=verdict.quiet), QueueHistory()
+    return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory(words=mark, same_words=times)
 
 
-def _concurrency(case: _Case) -> tuple[Decision, LaneHistory]:
-    lane = replace(case.lane, concurrency=case.lane.concurrency + 1)
-    seconds = _concurrency_seconds(lane.concurrency, case)
-    return RetryIn(seconds=seconds, reason=case.verdict.reason, quiet=case.verdict.quiet), lane
+def _concurrency(case: _Case) -> tuple[Decision, QueueHistory]:
+    queue = replace(case.queue, concurrency=case.queue.concurrency + 1)
+    seconds = _concurrency_seconds(queue.concurrency, case)
+    return RetryIn(seconds=seconds, reason=case.verdict.reason, quiet=case.verdict.quiet), queue
 
 
-def _quota(case: _Case) -> tuple[Decision, LaneHistory]:
-    lane = replace(case.lane, quota_refusals=case.lane.quota_refusals + 1)
-    return WaitUntil(moment=_next_probe(case), reason=case.verdict.reason, quiet=case.verdict.quiet), lane
+def _quota(case: _Case) -> tuple[Decision, QueueHistory]:
+    queue = replace(case.queue, quota_refusals=case.queue.quota_refusals + 1)
+    return WaitUntil(moment=_next_probe(case), reason=case.verdict.reason, quiet=case.verdict.quiet), queue
 
 
 def _next_probe(case: _Case) -> datetime:
@@ -234,29 +234,29 @@ def _next_probe(case: _Case) -> datetime:
     probe, reset = case.now + PROBE_EVERY, case.quota_resets_at
     if reset <= case.now:
         return probe
-    return reset if case.lane.quota_refusals == 0 else min(probe, reset)
+    return reset if case.queue.quota_refusals == 0 else min(probe, reset)
 
 
-def _stopped(case: _Case) -> tuple[Decision, LaneHistory]:
-    return StopLane(reason=case.verdict.reason, quiet=case.verdict.quiet), case.lane
+def _stopped(case: _Case) -> tuple[Decision, QueueHistory]:
+    return StopQueue(reason=case.verdict.reason, quiet=case.verdict.quiet), case.queue
 
 
-def _fault(case: _Case) -> tuple[Decision, LaneHistory]:
+def _fault(case: _Case) -> tuple[Decision, QueueHistory]:
     verdict, recall = case.verdict, case.recall
-    lane = replace(case.lane, faults=case.lane.faults + 1)
-    seconds = _fault_seconds(lane.faults, case)
+    queue = replace(case.queue, faults=case.queue.faults + 1)
+    seconds = _fault_seconds(queue.faults, case)
     if not verdict.convicts or recall.strikes + recall.crashes + 1 < STRIKES_LIMIT:
         retry = RetryIn(
             seconds=seconds, reason=verdict.reason, quiet=verdict.quiet, convicts=verdict.convicts
         )
-        return retry, lane
+        return retry, queue
     if recall.rounds < ROUNDS_LIMIT:
-        return SetAside(seconds=seconds, reason=verdict.reason, quiet=verdict.quiet), lane
+        return SetAside(seconds=seconds, reason=verdict.reason, quiet=verdict.quiet), queue
     reason = f"poison: it failed again and again while others passed; last: {verdict.reason}"
-    return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), lane
+    return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), queue
 
 
-_BY_KIND: dict[Kind, Callable[[_Case], tuple[Decision, LaneHistory]]] = {
+_BY_KIND: dict[Kind, Callable[[_Case], tuple[Decision, QueueHistory]]] = {
     Kind.ACCEPTED: _accepted,
     Kind.REFUSED: _refused,
     Kind.CONCURRENCY: _concurrency,

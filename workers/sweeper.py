@@ -77,7 +77,7 @@ class Sweeper:
         self._draining: list[Future[None]] = []
         self._purged_at = -PURGE_SECONDS
         self._steps = (
-            *(services.binding.bind, self._sweep_lanes, self._sweep_lookups),
+            *(services.binding.bind, self._sweep_queues, self._sweep_lookups),
             *(self._go_on, self._purge),
         )
         self._name = secrets.token_hex(8)
@@ -126,7 +126,7 @@ class Sweeper:
         if self._services.alerts.first_this_minute("sweep"):
             self._reporter.swept(seconds)
 
-    def _sweep_lanes(self) -> None:
+    def _sweep_queues(self) -> None:
         for wake_up, times in self._services.queues.sweep(self._room()):
             self._wake_ups.publish(wake_up)
             if times > 1 and len(self._draining) < SWEEP_DRAINS:

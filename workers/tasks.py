@@ -34,10 +34,10 @@ _engine: Engine | None = None
 
 
 @shared_task(name=DRAIN, ignore_result=True)
-def drain(lane: str, number: int) -> None:
-    """Drain a lane that has work."""
+def drain(queue: str, number: int) -> None:
+    """Drain a queue that has work."""
     if _engine is not None:
-        _engine.take(WakeUp(lane, number))
+        _engine.take(WakeUp(queue, number))
 
 
 @shared_task(name=LOOK_UP, ignore_result=True)

@@ -13,7 +13,7 @@ from integration.clients.deadline_transport import boottime
 from integration.clients.wolkvox import Line, judge
 from integration.domain.errors import StoreAwayError
 from integration.domain.schedule import apply
-from integration.services.binding import accounts_by_lane
+from integration.services.binding import accounts_by_queue
 from integration.services.container import Services
 from integration.services.heartbeat import Pulse
 from integration.store.client import Store, connect
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The accounts of each lane, as one configuration and the key of one store have them."""
+    """The accounts of each queue, as one configuration and the key of one store have them."""
 
     config: Config
     key: bytes
-    lanes: dict[str, dict[str, Account]]
+    queues: dict[str, dict[str, Account]]
 
 
 class Engine:
@@ -59,7 +59,7 @@ class Engine:
         self._known: _Known | None = None
         self._knowing = threading.Lock()
         self._tools = Tools(
-            lanes=self.services.queues,
+            queues=self.services.queues,
             open_line=Line,
             judge=judge,
             reporter=reporter,
@@ -77,7 +77,7 @@ class Engine:
         self.sweeper = Sweeper(self.services, wake_ups, self.pulse, reporter, self.drain, self.stopping)
 
     def take(self, wake_up: WakeUp) -> None:
-        """Drain a lane whose wake-up Celery handed over. Never raises StoreAwayError."""
+        """Drain a queue whose wake-up Celery handed over. Never raises StoreAwayError."""
         with self.pulse.hearing.taking():
             self.drain(wake_up)
 
@@ -87,24 +87,24 @@ class Engine:
             self.lookups.look_up(source)
 
     def drain(self, wake_up: WakeUp) -> None:
-        """Drain a lane for a bounded time, then publish its next wake-up if work is left."""
-        accounts = None if self.stopping.is_set() else self._accounts(wake_up.lane)
+        """Drain a queue for a bounded time, then publish its next wake-up if work is left."""
+        accounts = None if self.stopping.is_set() else self._accounts(wake_up.queue)
         if accounts is None:
             return
-        again = Drain(self._tools, wake_up.lane, accounts).run(wake_up)
+        again = Drain(self._tools, wake_up.queue, accounts).run(wake_up)
         if again is not None:
             self._wake_ups.publish(again)
 
-    def _accounts(self, lane: str) -> dict[str, Account] | None:
-        """Give the accounts of a lane; None when this configuration does not have it."""
+    def _accounts(self, queue: str) -> dict[str, Account] | None:
+        """Give the accounts of a queue; None when this configuration does not have it."""
         config = self.services.config
         known = self._known
-        if known is None or known.config is not config or lane not in known.lanes:
+        if known is None or known.config is not config or queue not in known.queues:
             known = self._learn(config)
-        return None if known is None else known.lanes.get(lane)
+        return None if known is None else known.queues.get(queue)
 
     def _learn(self, config: Config) -> _Known | None:
-        """Name the lanes anew; None when that cannot be done now."""
+        """Name the queues anew; None when that cannot be done now."""
         with self._knowing:
             known = self._known
             try:
@@ -115,9 +115,9 @@ class Engine:
                     return None
                 key = known.key
             if known is None or known.config is not config or known.key != key:
-                lanes = accounts_by_lane(config, key)
+                queues = accounts_by_queue(config, key)
                 known = _Known(
-                    config, key, {lane: {a.name: a for a in found} for lane, found in lanes.items()}
+                    config, key, {queue: {a.name: a for a in found} for queue, found in queues.items()}
                 )
                 self._known = known
             return known

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _PAGES: Final = {
-    "lane-stopped": "/accounts/{}",
+    "queue-stopped": "/accounts/{}",
     "oldest-queued": "/accounts/{}",
     "quota-used": "/accounts/{}",
     "dead-letters": "/recalls?state=dead&account={}",
@@ -27,10 +27,10 @@ _PAGES: Final = {
 
 _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "en": {
-        "lane-stopped": ("Account {subject} is stopped", "{reason}. {queued} recalls wait."),
+        "queue-stopped": ("Account {subject} is stopped", "{reason}. {queued} recalls wait."),
         "oldest-queued": (
             "Account {subject}: a recall has waited for {minutes} minutes",
-            "{queued} recalls wait; the lane is {state}. {reason}",
+            "{queued} recalls wait; the queue is {state}. {reason}",
         ),
         "dead-letters": (
             "Account {subject}: {dead} dead recalls",
@@ -51,15 +51,15 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "no-worker": ("No worker is running", "{queued} recalls wait."),
         "due-lag": (
             "Work waits for workers",
-            "A lane with work has waited for {seconds} s; {workers} workers are seen.",
+            "A queue with work has waited for {seconds} s; {workers} workers are seen.",
         ),
         "test": ("A test", "Somebody tried this channel. Nothing is wrong."),
     },
     "es": {
-        "lane-stopped": ("La cuenta {subject} está detenida", "{reason}. Esperan {queued} recalls."),
+        "queue-stopped": ("La cuenta {subject} está detenida", "{reason}. Esperan {queued} recalls."),
         "oldest-queued": (
             "Cuenta {subject}: un recall espera desde hace {minutes} minutos",
-            "Esperan {queued} recalls; el carril está en «{state}». {reason}",
+            "Esperan {queued} recalls; la cola está en «{state}». {reason}",
         ),
         "dead-letters": (
             "Cuenta {subject}: {dead} recalls muertos",
@@ -80,7 +80,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "no-worker": ("No hay ningún worker en marcha", "Esperan {queued} recalls."),
         "due-lag": (
             "Hay trabajo que espera a un worker",
-            "Un carril con trabajo espera desde hace {seconds} s; se ven {workers} workers.",
+            "Una cola con trabajo espera desde hace {seconds} s; se ven {workers} workers.",
         ),
         "test": ("Una prueba", "Alguien probó este canal. No pasa nada malo."),
     },

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from integration.config.alert_models import (
     DeadLetters,
     DueLag,
-    LaneStopped,
     NothingVerified,
     NoWorker,
     OldestQueued,
+    QueueStopped,
     QuotaUsed,
     SourceSilent,
 )
@@ -109,12 +109,12 @@ NOW: Final = timedelta(0)
 
 
 def _accounts(
-    rule: LaneStopped | OldestQueued | DeadLetters | QuotaUsed, facts: Facts
+    rule: QueueStopped | OldestQueued | DeadLetters | QuotaUsed, facts: Facts
 ) -> Iterator[AccountView]:
     return (view for view in facts.accounts if rule.accounts is None or view.name in rule.accounts)
 
 
-def _lane_stopped(rule: LaneStopped, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _queue_stopped(rule: QueueStopped, _config: Config, facts: Facts) -> Iterator[Judged]:
     for view in _accounts(rule, facts):
         if view.state == "stopped":
             yield view.name, {"reason": view.reason or "", "queued": view.queued}, NOW
@@ -197,7 +197,7 @@ def _shown(moment: datetime) -> str:
 
 
 _JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
-    LaneStopped: _lane_stopped,
+    QueueStopped: _queue_stopped,
     OldestQueued: _oldest_queued,
     DeadLetters: _dead_letters,
     QuotaUsed: _quota_used,

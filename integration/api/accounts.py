@@ -1,4 +1,4 @@
-"""`/v1/accounts`: accounts with their lanes, pause and resume."""
+"""`/v1/accounts`: accounts with their queues, pause and resume."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def one(services: Services, caller: ApiKey, name: str) -> AccountShown:
 
 
 def pause(services: Services, caller: ApiKey, name: str) -> AccountShown:
-    """Pause an account's lane, for the reason and until the moment in the body, if any. Raises UnknownError.
+    """Pause an account's queue, for the reason and until the moment in the body, if any. Raises UnknownError.
 
     Raises ProblemError (422) for a moment that has passed or lies too far ahead.
     """
@@ -59,7 +59,7 @@ def is_pause_end(until: datetime, now: datetime) -> bool:
 
 
 def resume(services: Services, caller: ApiKey, name: str) -> AccountShown:
-    """Resume an account's lane. Raises UnknownError."""
+    """Resume an account's queue. Raises UnknownError."""
     one(services, caller, name)
     services.accounts.resume(name)
     note(services, caller, "resume", name)

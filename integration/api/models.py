@@ -252,7 +252,7 @@ class PauseAsked(Asked):
 
 
 class AccountShown(Shown):
-    """An account with its lane. Accounts with one token share a lane: its state is theirs."""
+    """An account with its queue. Accounts with one token share a queue: its state is theirs."""
 
     name: str
     state: Literal["idle", "busy", "waiting", "paused", "stopped"]

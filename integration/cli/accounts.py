@@ -1,6 +1,6 @@
-"""`ringback accounts`, `pause`, `resume`: the accounts with their lanes.
+"""`ringback accounts`, `pause`, `resume`: the accounts with their queues.
 
-Pause and resume act on the lane, and so on every account with the same token; neither cuts a call in
+Pause and resume act on the queue, and so on every account with the same token; neither cuts a call in
 flight or a quiet time short.
 """
 
@@ -28,7 +28,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 @json_option
 @pass_session
 def accounts(session: Session, *, as_json: bool) -> None:
-    """List accounts with their lanes.
+    """List accounts with their queues.
 
     idle     nothing to do                    busy     a recall is being pushed
     waiting  goes on by itself at `until`     paused   somebody paused it: `ringback resume`
@@ -122,6 +122,6 @@ def _report(session: Session, account: str, *, as_json: bool) -> None:
     until = f" until {output.moment(view.until)}" if view.until else ""
     output.line(f"{account} is {output.coloured(view.state)}{until}{reason}")
     bound = session.services.queues.bound()
-    others = sorted(name for name, lane in bound.items() if lane == bound.get(account) and name != account)
+    others = sorted(name for name, queue in bound.items() if queue == bound.get(account) and name != account)
     if others:
         output.line(f"so are, on the same token: {', '.join(others)}")

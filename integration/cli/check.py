@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from integration.cli import output
-from integration.cli.online import Asked, ask_lanes, ask_lookups
+from integration.cli.online import Asked, ask_lookups, ask_queues
 from integration.cli.session import (
     AsWritten,
     Session,
@@ -123,13 +123,13 @@ def _asked(session: Session, config: Config | None, store: dict[str, Any]) -> li
     if config is None:
         return [Asked(who=(), good=False, told="nobody was asked: the configuration comes first")]
     if store["state"] in {"away", "refused"}:
-        return [Asked(who=(), good=False, told="nobody was asked: without the store no lane can be held")]
+        return [Asked(who=(), good=False, told="nobody was asked: without the store no queue can be held")]
     if store["state"] == "none":
         output.problem(
-            "no store is here to hold the lanes in: make sure that no worker elsewhere uses these tokens now"
+            "no store is here to hold the queues in: make sure that no worker elsewhere uses these tokens now"
         )
-    lanes = ask_lanes(config, None if store["state"] == "none" else session.store)
-    return [*lanes, *ask_lookups(config)]
+    queues = ask_queues(config, None if store["state"] == "none" else session.store)
+    return [*queues, *ask_lookups(config)]
 
 
 # --- telling -----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""`ringback check --online`: one real call that only reads, per lane, and one lookup per HubSpot source.
+"""`ringback check --online`: one real call that only reads, per queue, and one lookup per HubSpot source.
 
-Never a second call on a token: a lane that is pushing or waiting is left alone, and a free one is held by
+Never a second call on a token: a queue that is pushing or waiting is left alone, and a free one is held by
 a lease for the call. Where no store can be seen, nobody can tell, and the operator is told so.
 """
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from integration.clients.hubspot import ContactsAway, read_contacts
 from integration.config.source_models import HubspotSource
-from integration.services.connection_probe import LaneInUseError, ask_campaigns, ask_in_lane
-from integration.store.token_queue import Lanes, lane_id
+from integration.services.connection_probe import QueueInUseError, ask_campaigns, ask_in_queue
+from integration.store.token_queue import TokenQueues, queue_id
 
 if TYPE_CHECKING:
     from integration.config.models import Config
@@ -34,12 +34,12 @@ class Asked:
         return {"who": list(self.who), "good": self.good, "told": self.told}
 
 
-def ask_lanes(config: Config, store: Store | None) -> list[Asked]:
-    """Ask wolkvox for the campaigns of every token; `store` None: no store is there to hold a lane in."""
-    lanes: dict[str, list[Account]] = {}
+def ask_queues(config: Config, store: Store | None) -> list[Asked]:
+    """Ask wolkvox for the campaigns of every token; `store` None: no store is there to hold a queue in."""
+    queues: dict[str, list[Account]] = {}
     for account in config.accounts.values():
-        lanes.setdefault(account.token.get_secret_value(), []).append(account)
-    return [_ask_lane(accounts, store) for accounts in lanes.values()]
+        queues.setdefault(account.token.get_secret_value(), []).append(account)
+    return [_ask_queue(accounts, store) for accounts in queues.values()]
 
 
 def ask_lookups(config: Config) -> list[Asked]:
@@ -57,25 +57,25 @@ def ask_lookups(config: Config) -> list[Asked]:
     return asked
 
 
-def _ask_lane(accounts: list[Account], store: Store | None) -> Asked:
+def _ask_queue(accounts: list[Account], store: Store | None) -> Asked:
     account, names = accounts[0], tuple(account.name for account in accounts)
     try:
         answer = _ask(account, store)
-    except LaneInUseError as error:
+    except QueueInUseError as error:
         return Asked(who=names, good=False, told=f"not asked: {error}")
     return Asked(who=names, good=answer.good, told=answer.told)
 
 
 def _ask(account: Account, store: Store | None) -> Answer:
-    key = None if store is None else _lane_key(store)
+    key = None if store is None else _queue_key(store)
     if store is None or key is None:
         return ask_campaigns(account)
-    lane = lane_id(key, account.token.get_secret_value())
-    # Nobody is rung: the workers' sweep finds what the lane has to do.
-    return ask_in_lane(Lanes(store), lane, account, lambda _: None)
+    queue = queue_id(key, account.token.get_secret_value())
+    # Nobody is rung: the workers' sweep finds what the queue has to do.
+    return ask_in_queue(TokenQueues(store), queue, account, lambda _: None)
 
 
-def _lane_key(store: Store) -> bytes | None:
-    """Give the key of lane ids; None in a store that no worker has ever seen."""
-    key: Any = store.guarded(lambda: store.client.hget(store.key("meta"), "lane_key"))
+def _queue_key(store: Store) -> bytes | None:
+    """Give the key of queue ids; None in a store that no worker has ever seen."""
+    key: Any = store.guarded(lambda: store.client.hget(store.key("meta"), "queue_key"))
     return None if key is None else bytes.fromhex(key)

@@ -22,7 +22,7 @@ from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-from integration.store.token_queue import Lanes
+from integration.store.token_queue import TokenQueues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ class Session:
     def require_account(self, name: str) -> None:
         """Raise UnknownError for an account that neither the configuration nor the store knows."""
         config = self.config_if_good
-        known = set(Lanes(self.store).bound()) | set(config.accounts if config else ())
+        known = set(TokenQueues(self.store).bound()) | set(config.accounts if config else ())
         if name not in known:
             raise UnknownError(unknown("account", name, known))
 

@@ -107,7 +107,7 @@ def _headers(account: Account) -> dict[str, str]:
 
 
 class Kind(StrEnum):
-    """What an answer means for the recall and its lane."""
+    """What an answer means for the recall and its queue."""
 
     ACCEPTED = "accepted"
     """wolkvox has recorded the callback."""
@@ -135,7 +135,7 @@ class Verdict:
     `msg` repeats customer and telephone: customer data. `words` is, unless it was accepted, `msg` without
     what differs from customer to customer, so that two refusals for the same cause compare equal. `quiet`
     says that wolkvox may still be working on the call, `convicts` that the recall itself may be the cause,
-    `may_stop_lane` that five such refusals in a row mean a cause outside the recalls.
+    `may_stop_queue` that five such refusals in a row mean a cause outside the recalls.
     """
 
     kind: Kind
@@ -147,14 +147,14 @@ class Verdict:
     retry_after_seconds: float | None = None
     quiet: bool = False
     convicts: bool = False
-    may_stop_lane: bool = False
+    may_stop_queue: bool = False
 
 
 class _Meaning(NamedTuple):
     kind: Kind
     reason: str
     convicts: bool = False
-    may_stop_lane: bool = False
+    may_stop_queue: bool = False
 
 
 _ACCEPTED = _Meaning(Kind.ACCEPTED, "accepted")
@@ -200,7 +200,7 @@ _NEVER_CONVICT = frozenset({403, 429})
 _BY_HUNDREDS: dict[int, _Meaning] = {
     2: _Meaning(Kind.UNKNOWN, "a success that is not the one documented", convicts=True),
     3: _Meaning(Kind.WAIT, "wolkvox points to another address", convicts=True),
-    4: _Meaning(Kind.REFUSED, "wolkvox refuses this recall", may_stop_lane=True),
+    4: _Meaning(Kind.REFUSED, "wolkvox refuses this recall", may_stop_queue=True),
     5: _Meaning(Kind.UNKNOWN, "wolkvox reports a fault of its own", convicts=True),
 }
 
@@ -225,7 +225,7 @@ def decipher_response(
         kind=meaning.kind,
         reason=meaning.reason,
         convicts=meaning.convicts and _NEVER_CONVICT.isdisjoint((status, number)),
-        may_stop_lane=meaning.may_stop_lane,
+        may_stop_queue=meaning.may_stop_queue,
         status=status,
         code=code,
         msg=msg[:MSG_LIMIT] if answer is not _UNREADABLE else None,
@@ -334,7 +334,7 @@ def _meaning(status: int, code: str | None, answer: Any, msg: str) -> _Meaning:
 def _unreadable(status: int) -> _Meaning:
     """Judge by the status alone an answer that is not JSON, as proxies and firewalls give it.
 
-    It is not wolkvox's word, so it refuses no recall and stops no lane.
+    It is not wolkvox's word, so it refuses no recall and stops no queue.
     """
     if status in {403, 408, 429}:
         return _BY_CODE[status]

@@ -99,10 +99,10 @@ class _OfSources(AlertRule):
     )
 
 
-class LaneStopped(_OfAccounts):
+class QueueStopped(_OfAccounts):
     """wolkvox does not take an account's token, or refuses everything: nothing is pushed."""
 
-    kind: Literal["lane-stopped"] = Field(description='"lane-stopped"')
+    kind: Literal["queue-stopped"] = Field(description='"queue-stopped"')
 
 
 class OldestQueued(_OfAccounts):
@@ -152,17 +152,17 @@ class NoWorker(AlertRule):
 
 
 class DueLag(AlertRule):
-    """A lane with work has waited so long for a worker."""
+    """A queue with work has waited so long for a worker."""
 
     kind: Literal["due-lag"] = Field(description='"due-lag"')
     seconds: Number = Field(default=30, gt=0, le=86400, description="a number of seconds, at most 86400")
 
 
 Rule = (
-    LaneStopped | OldestQueued | DeadLetters | QuotaUsed | SourceSilent | NothingVerified | NoWorker | DueLag
+    QueueStopped | OldestQueued | DeadLetters | QuotaUsed | SourceSilent | NothingVerified | NoWorker | DueLag
 )
 RULE_KINDS: Final[dict[str, type[Rule]]] = {
-    "lane-stopped": LaneStopped,
+    "queue-stopped": QueueStopped,
     "oldest-queued": OldestQueued,
     "dead-letters": DeadLetters,
     "quota-used": QuotaUsed,

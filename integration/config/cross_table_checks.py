@@ -1,4 +1,4 @@
-"""What the tables say of each other: names that must exist, texts and lanes that are shared.
+"""What the tables say of each other: names that must exist, texts and queues that are shared.
 
 Never quotes a text that is shared; it tells where the other one stands.
 """
@@ -27,7 +27,7 @@ def check_across_tables(reading: Reading, config: Config) -> None:
     """Note where tables do not fit each other."""
     _check_names(reading, config)
     _check_shared_texts(reading, config)
-    _check_shared_lanes(reading, config)
+    _check_shared_queues(reading, config)
     if config.oidc is not None and config.dashboard.public_url is None:
         found = "nothing" if reading.value(("dashboard", "public_url")) is None else None
         reading.report(("dashboard", "public_url"), f"{SITE_WORDS}; [oidc] leads people back there", found)
@@ -94,7 +94,7 @@ def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
 def _check_shared_texts(reading: Reading, config: Config) -> None:
     """Refuse one text for two callers, or for two uses: who knows it for one could act as the other.
 
-    Accounts may share a token (one lane), and sources a secret (one app at two addresses).
+    Accounts may share a token (one queue), and sources a secret (one app at two addresses).
     """
     first: dict[str, tuple[str, Place]] = {}
     for use, place, secret in _secret_texts(config):
@@ -104,11 +104,11 @@ def _check_shared_texts(reading: Reading, config: Config) -> None:
             reading.report(place, "a text that stands nowhere else", found)
 
 
-def _check_shared_lanes(reading: Reading, config: Config) -> None:
+def _check_shared_queues(reading: Reading, config: Config) -> None:
     first: dict[str, Account] = {}
     for account in config.accounts.values():
         other = first.setdefault(account.token.get_secret_value(), account)
-        for key, mine, theirs in _lane_settings(account, other):
+        for key, mine, theirs in _queue_settings(account, other):
             if mine != theirs and not any(reading.at_fault(("accounts", other.name, k)) for k in _twins(key)):
                 place = ("accounts", account.name, key)
                 default = "nothing" if mine is None else f"nothing, that is {mine}"
@@ -120,8 +120,8 @@ def _twins(key: str) -> tuple[str, ...]:
     return ("server", "base_url") if key in {"server", "base_url"} else (key,)
 
 
-def _lane_settings(account: Account, other: Account) -> Iterator[tuple[str, Any, Any]]:
-    """Give the keys that belong to the lane of two accounts, with the value of each."""
+def _queue_settings(account: Account, other: Account) -> Iterator[tuple[str, Any, Any]]:
+    """Give the keys that belong to the queue of two accounts, with the value of each."""
     yield ("server" if account.server else "base_url"), account.endpoint, other.endpoint
     for key in ("timeout_seconds", "server_limit_seconds", "daily_limit", "quota_resets_at"):
         yield key, getattr(account, key), getattr(other, key)

@@ -25,7 +25,7 @@ def warnings(config: Config) -> tuple[str, ...]:
     """Say what is allowed but is likely not what was meant, one plain sentence each."""
     return (
         *_idle_tables(config),
-        *_lane_warnings(config),
+        *_queue_warnings(config),
         *_weak_checks(config),
         *_keys_without_effect(config),
         *_route_warnings(config),
@@ -49,7 +49,7 @@ def _idle_tables(config: Config) -> Iterator[str]:
             yield f"accounts.{name} has no route and no API key: nothing can reach it."
 
 
-def _lane_warnings(config: Config) -> Iterator[str]:
+def _queue_warnings(config: Config) -> Iterator[str]:
     first: dict[str, Account] = {}
     for name, account in config.accounts.items():
         if account.server_limit_seconds < _WOLKVOX_CALL_SECONDS and account.base_url is None:

@@ -115,7 +115,7 @@ class Account(Table):
 
     @property
     def lease_seconds(self) -> float:
-        """L: how long a claim holds the lane, derived so that no call can outlive it."""
+        """L: how long a claim holds the queue, derived so that no call can outlive it."""
         longest = max(self.latest_write_seconds + self.server_limit_seconds, self.timeout_seconds)
         return longest + GUARD_SECONDS
 
@@ -127,7 +127,7 @@ class Account(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """An account with its lane, as the contract's `/v1/accounts` shows it. `until` is aware, UTC."""
+    """An account with its queue, as the contract's `/v1/accounts` shows it. `until` is aware, UTC."""
 
     name: str
     state: str

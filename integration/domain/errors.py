@@ -108,4 +108,4 @@ class StoreAwayError(RingbackError):
 
 
 class UnboundError(StoreAwayError):
-    """The store does not know the lane of an account of the configuration yet."""
+    """The store does not know the queue of an account of the configuration yet."""

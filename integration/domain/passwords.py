@@ -29,7 +29,7 @@ HASH_WORDS: Final = (
 )
 _MOST_KIB: Final = 256 * 1024
 _MOST_ROUNDS: Final = 10
-_MOST_LANES: Final = 16
+_MOST_QUEUES: Final = 16
 # OWASP's first choice for argon2id: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -52,7 +52,7 @@ def is_sound(text: str) -> bool:
     except InvalidHashError:
         return False
     bounded = found.memory_cost <= _MOST_KIB and found.time_cost <= _MOST_ROUNDS
-    return found.type is Type.ID and bounded and found.parallelism <= _MOST_LANES
+    return found.type is Type.ID and bounded and found.parallelism <= _MOST_QUEUES
 
 
 class Verifier:

@@ -32,7 +32,7 @@ class RecallRequest:
 
     `recall_date` is what wolkvox would get, after the schedule's rules; `requested_date` what was
     asked. Both are aware and in the account's zone. `version` is the CRM's time of the wish, aware:
-    per lane, campaign and customer the newest wins. `recall_telephone` is as the operation dials.
+    per queue, campaign and customer the newest wins. `recall_telephone` is as the operation dials.
     `notes` says why `recall_date` is not the asked one.
     """
 

@@ -12,9 +12,9 @@ from integration.domain.account import AccountView
 from integration.domain.errors import UnknownError
 from integration.domain.quota import next_reset, quota_day
 from integration.domain.timestamps import from_epoch_ms
-from integration.services.connection_probe import Answer, LaneInUseError, ask_in_lane
+from integration.services.connection_probe import Answer, QueueInUseError, ask_in_queue
 from integration.services.forecast import Outlook, Outlooks
-from integration.store.token_queue import UNTAKEN, held_until, lane_state
+from integration.store.token_queue import UNTAKEN, held_until, queue_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from integration.store.client import Store
     from integration.store.monitoring.process_registry import Processes
     from integration.store.monitoring.time_series import Series
-    from integration.store.token_queue import Lanes
+    from integration.store.token_queue import TokenQueues
 
 ACCOUNTS_AT_ONCE = 500
 # Each keeps a thread of the web for as long as wolkvox takes to answer.
@@ -36,7 +36,7 @@ STOOD = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
     *("inflight", "rung", "rings", "day", "pushed"),
 )
-"""The fields of a lane that `stand` gives, as in lua/monitoring.lua."""
+"""The fields of a queue that `stand` gives, as in lua/monitoring.lua."""
 
 
 class AccountService:
@@ -47,7 +47,7 @@ class AccountService:
         *,
         configuration: Configuration,
         store: Store,
-        queues: Lanes,
+        queues: TokenQueues,
         binding: QueueBinding,
         processes: Processes,
         time_series: Series,
@@ -105,8 +105,8 @@ class AccountService:
             return Answer(good=False, told="not asked: too many test calls are under way here")
         try:
             queue = self._binding.queue_of(name)
-            return ask_in_lane(self._queues, queue, account, self._wake_ups.publish)
-        except LaneInUseError as error:
+            return ask_in_queue(self._queues, queue, account, self._wake_ups.publish)
+        except QueueInUseError as error:
             return Answer(good=False, told=f"not asked: {error}")
         finally:
             self._test_calls.release()
@@ -148,7 +148,7 @@ class AccountService:
         return self._with_deafness(views)
 
     def _with_deafness(self, views: list[AccountView]) -> list[AccountView]:
-        """Say of lanes with work that no worker hears their doorbells, where that is so."""
+        """Say of queues with work that no worker hears their doorbells, where that is so."""
         if not any(_lacks_reason(view) for view in views):
             return views
         workers = [process for process in self._processes.all() if process.kind == "worker"]
@@ -166,7 +166,7 @@ class AccountService:
         account = self._configuration.current.accounts.get(name)
         lease = float(fields["lease_ms"] or 0) / 1000 if account is None else account.lease_seconds
         today = None if account is None else days.of(account)
-        state = lane_state(fields, now_ms=now_ms, today=today, held_ms=held_until(held, lease))
+        state = queue_state(fields, now_ms=now_ms, today=today, held_ms=held_until(held, lease))
         return AccountView(
             name=name,
             state=state.state,

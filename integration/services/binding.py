@@ -8,14 +8,14 @@ import structlog
 
 from integration.domain.errors import StoreAwayError, StoreUnsafeError, UnknownError
 from integration.store.durability import assure
-from integration.store.token_queue import lane_id
+from integration.store.token_queue import queue_id
 
 if TYPE_CHECKING:
     from integration.config.models import Config
     from integration.domain.account import Account
     from integration.services.configuration import Configuration
     from integration.store.client import Store
-    from integration.store.token_queue import Lanes
+    from integration.store.token_queue import TokenQueues
 
 log = structlog.get_logger("ringback.binding")
 
@@ -23,7 +23,7 @@ log = structlog.get_logger("ringback.binding")
 class QueueBinding:
     """Which account has which queue, in the store and in the configuration."""
 
-    def __init__(self, configuration: Configuration, store: Store, queues: Lanes) -> None:
+    def __init__(self, configuration: Configuration, store: Store, queues: TokenQueues) -> None:
         self._configuration = configuration
         self._store = store
         self._queues = queues
@@ -59,7 +59,7 @@ class QueueBinding:
             log.error("the store may lose what it takes, so nothing is taken", why=str(error))
             raise StoreAwayError("the store may lose what it takes") from error
         key = self._queues.id_key()
-        later = self._queues.bind(lane_ids(config, key))
+        later = self._queues.bind(queue_ids(config, key))
         if later == 0:
             self._bound, self._bound_in = config, self._store.witness.history
         return later
@@ -77,14 +77,16 @@ class QueueBinding:
         return queue
 
 
-def lane_ids(config: Config, key: bytes) -> dict[str, str]:
+def queue_ids(config: Config, key: bytes) -> dict[str, str]:
     """Return the queue id of every account, by its name."""
-    return {name: lane_id(key, account.token.get_secret_value()) for name, account in config.accounts.items()}
+    return {
+        name: queue_id(key, account.token.get_secret_value()) for name, account in config.accounts.items()
+    }
 
 
-def accounts_by_lane(config: Config, key: bytes) -> dict[str, tuple[Account, ...]]:
+def accounts_by_queue(config: Config, key: bytes) -> dict[str, tuple[Account, ...]]:
     """Return the accounts that share each queue, by its id."""
-    lanes: dict[str, list[Account]] = {}
-    for name, lane in lane_ids(config, key).items():
-        lanes.setdefault(lane, []).append(config.accounts[name])
-    return {lane: tuple(accounts) for lane, accounts in lanes.items()}
+    queues: dict[str, list[Account]] = {}
+    for name, queue in queue_ids(config, key).items():
+        queues.setdefault(queue, []).append(config.accounts[name])
+    return {queue: tuple(accounts) for queue, accounts in queues.items()}

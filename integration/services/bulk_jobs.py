@@ -74,7 +74,7 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a store. `wake` publishes the wake-ups of lanes that have work again."""
+    """The jobs of a store. `wake` publishes the wake-ups of queues that have work again."""
 
     def __init__(self, store: Store, recalls: Recalls, wake: Callable[[WakeUp], None]) -> None:
         self._store = store

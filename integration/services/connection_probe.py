@@ -1,6 +1,6 @@
 """A test call: wolkvox is asked for the campaigns of a token, which changes nothing there.
 
-It has the token's lane as a push has it, under a lease, so that it never meets another call, whatever
+It has the token's queue as a push has it, under a lease, so that it never meets another call, whatever
 operators and workers do meanwhile. It counts for the day's calls, as every call does.
 """
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from integration.clients.wolkvox import Exchange
     from integration.domain.account import Account
-    from integration.store.token_queue import Lanes, WakeUp
+    from integration.store.token_queue import TokenQueues, WakeUp
 
 _HTTP_OK, _HTTP_NOTHING = 200, 404
 
 
-class LaneInUseError(RingbackError):
-    """The lane may have a call under way, or waits, so no other call is made on it."""
+class QueueInUseError(RingbackError):
+    """The queue may have a call under way, or waits, so no other call is made on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,19 @@ class Answer:
 
 
 def ask_campaigns(account: Account) -> Answer:
-    """Ask where nobody else can be calling: no lane is held. Calls wolkvox."""
+    """Ask where nobody else can be calling: no queue is held. Calls wolkvox."""
     return _judged(_call(account, boottime()))
 
 
-def ask_in_lane(lanes: Lanes, lane: str, account: Account, wake: Callable[[WakeUp], None]) -> Answer:
-    """Ask while the account's lane is held; `wake` publishes its wake-up when it has work afterwards.
+def ask_in_queue(queues: TokenQueues, queue: str, account: Account, wake: Callable[[WakeUp], None]) -> Answer:
+    """Ask while the account's queue is held; `wake` publishes its wake-up when it has work afterwards.
 
-    Raises LaneInUseError, StoreAwayError.
+    Raises QueueInUseError, StoreAwayError.
     """
     claimed_at = boottime()
-    fence = lanes.lend(lane, secrets.token_hex(8), terms_of(account, datetime.now(UTC)))
+    fence = queues.lend(queue, secrets.token_hex(8), terms_of(account, datetime.now(UTC)))
     if isinstance(fence, NoClaim):
-        raise LaneInUseError(_why_not(fence))
+        raise QueueInUseError(_why_not(fence))
     sent_ms, quiet = None, True
     try:
         exchange = _call(account, claimed_at)
@@ -63,7 +63,7 @@ def ask_in_lane(lanes: Lanes, lane: str, account: Account, wake: Callable[[WakeU
             sent_ms = round((boottime() - exchange.sent_at) * 1000)
     finally:
         # If this does not get through, the lease ends by itself.
-        wake_up = lanes.give_back(lane, fence, sent_ms=sent_ms, quiet=quiet)
+        wake_up = queues.give_back(queue, fence, sent_ms=sent_ms, quiet=quiet)
         if wake_up is not None:
             wake(wake_up)
     return _judged(exchange)
@@ -72,7 +72,7 @@ def ask_in_lane(lanes: Lanes, lane: str, account: Account, wake: Callable[[WakeU
 def _why_not(refused: NoClaim) -> str:
     if refused.kind == "busy" or refused.reason == "quiet":
         return "a call is under way on this token, or may be; try again in a moment"
-    return f"the lane waits: {refused.reason}"
+    return f"the queue waits: {refused.reason}"
 
 
 def _call(account: Account, claimed_at: float) -> Exchange:

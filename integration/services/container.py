@@ -24,7 +24,7 @@ from integration.store.monitoring.time_series import Series
 from integration.store.parked import Parking
 from integration.store.recalls import Recalls
 from integration.store.sessions import Sessions
-from integration.store.token_queue import Lanes
+from integration.store.token_queue import TokenQueues
 from integration.telemetry.counters import Tally
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Services:
         self.counters = Tally() if counters is None else counters
         self.counter_flusher = Tallies(store, self.counters)
         # One kind of record each.
-        self.queues = Lanes(store)
+        self.queues = TokenQueues(store)
         self.deliveries = Ledger(store)
         self.delivery_log = Arrivals(store)
         self.audit = Audit(store)

@@ -1,6 +1,6 @@
 """What is to be expected of an account: how fast it goes, when it is through, which dates it cannot keep.
 
-A lane with work goes on at the rate of its own calls, within what is left of the day's; one that made no
+A queue with work goes on at the rate of its own calls, within what is left of the day's; one that made no
 call lately is taken to make one a second. A stopped or paused one makes none. All of it is a forecast.
 """
 
@@ -30,7 +30,7 @@ _ENDS: Final = (HORIZONS[0], HORIZONS[-1])
 class Outlook:
     """The forecast for an account; moments are aware.
 
-    `per_minute`: the calls that its lane can make. `drained_at`, `quota_out_at`: when the queue is empty,
+    `per_minute`: the calls that its queue can make. `drained_at`, `quota_out_at`: when the queue is empty,
     and when the day's calls are used up as the last quarter of an hour went; None: never, or unknown.
     `at_risk`: queued recalls whose date will be over before their push, at least; past ones included.
     """
@@ -44,7 +44,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class _Going:
-    """How an account's lane goes on: calls a minute, not before `starts`, and the day's calls."""
+    """How an account's queue goes on: calls a minute, not before `starts`, and the day's calls."""
 
     now: datetime
     rate: float
@@ -107,33 +107,33 @@ class Outlooks:
     def of(
         self,
         views: Sequence[AccountView],
-        lanes: Mapping[str, str],
+        queues: Mapping[str, str],
         now: datetime,
         resets: Callable[[str], datetime | None],
     ) -> dict[str, Outlook]:
-        """Forecast these accounts, whose lanes are given by name. Raises StoreAwayError.
+        """Forecast these accounts, whose queues are given by name. Raises StoreAwayError.
 
         `resets` tells when an account's quota starts anew. Accounts on one token share a queue, so that
         each is at the risk of all of it.
         """
-        known = {view.name: view for view in views if view.name in lanes}
+        known = {view.name: view for view in views if view.name in queues}
         paces = self._series.paces(known, now, PACE_MINUTES)
         goings = {name: _going(view, paces[name], now, resets(name)) for name, view in known.items()}
         queued = [name for name, view in known.items() if view.queued]
-        due = self._due({name: lanes[name] for name in queued}, goings, now)
+        due = self._due({name: queues[name] for name in queued}, goings, now)
         return {
             name: outlook(view, paces[name], due.get(name, {}), now, goings[name].resets)
             for name, view in known.items()
         }
 
     def _due(
-        self, lanes: Mapping[str, str], goings: Mapping[str, _Going], now: datetime
+        self, queues: Mapping[str, str], goings: Mapping[str, _Going], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
         """Count what is due; between the ends only where that may be worse: few queues are so long."""
-        due = self._counted(lanes, _ENDS, now)
+        due = self._counted(queues, _ENDS, now)
         between = {
-            name: lane
-            for name, lane in lanes.items()
+            name: queue
+            for name, queue in queues.items()
             if goings[name].rate and due[name][HORIZONS[-1]] > goings[name].capacity(HORIZONS[1])
         }
         for name, more in self._counted(between, HORIZONS[1:-1], now).items():
@@ -141,14 +141,14 @@ class Outlooks:
         return due
 
     def _counted(
-        self, lanes: Mapping[str, str], horizons: Sequence[timedelta], now: datetime
+        self, queues: Mapping[str, str], horizons: Sequence[timedelta], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
         ends = [epoch_ms(now + horizon) for horizon in horizons]
 
-        def queue(pipe: Any) -> None:
-            for lane in lanes.values():
+        def commands(pipe: Any) -> None:
+            for queue in queues.values():
                 for end in ends:
-                    pipe.zcount(self._store.key(f"lane:{lane}:queue"), "-inf", end)
+                    pipe.zcount(self._store.key(f"queue:{queue}:recalls"), "-inf", end)
 
-        flat = iter(self._store.pipelined(queue))
-        return {name: {horizon: next(flat) for horizon in horizons} for name in lanes}
+        flat = iter(self._store.pipelined(commands))
+        return {name: {horizon: next(flat) for horizon in horizons} for name in queues}

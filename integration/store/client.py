@@ -64,7 +64,7 @@ def connect(
 class Loss:
     """What a store lost: it "went back", "was emptied", or "was exchanged" for another one.
 
-    `missing` is how many changes of lanes and recalls it lacks at least, where that can be told.
+    `missing` is how many changes of queues and recalls it lacks at least, where that can be told.
     """
 
     how: str
@@ -135,7 +135,7 @@ class Store:
     def _report(self, news: str, seen: int) -> None:
         how, _, found = news.partition("|")
         loss = Loss(how=how, missing=seen - int(found) if how == "went back" else None)
-        reason = "all lanes wait for a quiet time; what was acknowledged since may be missing"
+        reason = "all queues wait for a quiet time; what was acknowledged since may be missing"
         log.error("the store lost some of its history", how=how, missing=loss.missing, reason=reason)
         self.on_loss(loss)
 
@@ -164,15 +164,15 @@ class Store:
 
         return bytes.fromhex(self.guarded(read))
 
-    def pipelined(self, queue: Callable[[Any], None]) -> list[Any]:
-        """Return the replies to the commands that `queue` puts into a pipeline, in one round trip.
+    def pipelined(self, commands: Callable[[Any], None]) -> list[Any]:
+        """Return the replies to the commands that `commands` puts into a pipeline, in one round trip.
 
         Raise StoreAwayError.
         """
 
         def run() -> list[Any]:
             with self.client.pipeline(transaction=False) as pipe:
-                queue(pipe)
+                commands(pipe)
                 return list(pipe.execute())
 
         return list(self.guarded(run))
@@ -183,11 +183,11 @@ class Store:
         Raise StoreAwayError.
         """
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for name in names:
                 pipe.hgetall(self.key(name))
 
-        return self.pipelined(queue)
+        return self.pipelined(commands)
 
     def guarded(self, act: Callable[[], Any]) -> Any:
         """Do something with the client; what passes with time becomes StoreAwayError."""

@@ -210,7 +210,7 @@ def _answer(line: str) -> Answer:
 def _admitted(reply: Sequence[Any]) -> Admitted:
     what, line, wake_ups, lookup = reply
     if what == "unbound":
-        raise UnboundError("an account of the configuration is not bound to its lane yet")
+        raise UnboundError("an account of the configuration is not bound to its queue yet")
     return Admitted(
         answer=_answer(line) if line else Answer(delivery=""),
         again=what == "again",
@@ -278,7 +278,7 @@ class Ledger:
         """Store what follows from a delivery. `raw` is the body as it may be kept.
 
         Raises StoreAwayError: nothing or all of it is stored, and the same again is safe. Raises
-        UnboundError: an account of it has no lane yet, and nothing is stored.
+        UnboundError: an account of it has no queue yet, and nothing is stored.
         """
         return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, keeping, raw)))
 
@@ -347,11 +347,11 @@ class Ledger:
         """Tell which of these sources have lookups whose time has come."""
         names, now = list(sources), self._store.now_ms()
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for source in names:
                 pipe.zcount(self._store.key(f"lookups:{source}"), "-inf", now)
 
-        return {source for source, due in zip(names, self._store.pipelined(queue), strict=True) if due}
+        return {source for source, due in zip(names, self._store.pipelined(commands), strict=True) if due}
 
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
         """Remove what is older than `before`, at most `limit`; gives how many went.

@@ -91,7 +91,7 @@ class Arrivals:
     def refuse(self, batch: Sequence[Refused], *, days: int) -> None:
         """List deliveries that were refused, for so many days. Raises StoreAwayError."""
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for one in batch:
                 pipe.xadd(
                     self._refused(one.source), {"doc": _doc(one)}, maxlen=REFUSED_KEPT, approximate=True
@@ -99,7 +99,7 @@ class Arrivals:
             for source in {one.source for one in batch}:
                 pipe.expire(self._refused(source), days * 24 * 3600)
 
-        self._store.pipelined(queue)
+        self._store.pipelined(commands)
 
     def page(
         self,
@@ -172,12 +172,12 @@ class Arrivals:
         """Take what came before a moment off the lists. Raises StoreAwayError."""
         oldest = str(epoch_ms(before))
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for source in sources:
                 for stream in _streams(source):
                     pipe.xtrim(self._store.key(stream), minid=oldest, approximate=True)
 
-        self._store.pipelined(queue)
+        self._store.pipelined(commands)
 
     def _refused(self, source: str) -> str:
         return self._store.key(f"refused:{source}")

@@ -54,11 +54,11 @@ class Content:
     def many(self, command: str, keys: Sequence[str]) -> list[Any]:
         """Run one reading command on each of some keys, in one round trip."""
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for key in keys:
                 getattr(pipe, command)(self._store.key(key))
 
-        return self._store.pipelined(queue)
+        return self._store.pipelined(commands)
 
     def texts(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
         """Give each of some keys with the texts that it holds."""

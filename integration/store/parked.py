@@ -60,14 +60,14 @@ class Parking:
         about = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("parked_groups")))
         ids = list(about)
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for group in ids:
                 key = self._store.key(f"parked_in:{group}")
                 pipe.zcard(key)
                 pipe.zrange(key, 0, 0, withscores=True)
                 pipe.zrange(key, -1, -1, withscores=True)
 
-        flat = self._store.pipelined(queue)
+        flat = self._store.pipelined(commands)
         found = [
             _group(group, about[group], flat[place : place + 3])
             for group, place in zip(ids, range(0, len(flat), 3), strict=True)

@@ -142,10 +142,10 @@ class Recalls:
         records = self._store.hashes(f"recall:{recall_id}" for recall_id in ids)
         return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
-    def ahead_of(self, recall_id: str, lane: str) -> int | None:
-        """Tell how many recalls of its lane's queue go before one; None when it is not in the queue."""
+    def ahead_of(self, recall_id: str, queue: str) -> int | None:
+        """Tell how many recalls of its queue go before one; None when it is not in the queue."""
         rank = self._store.guarded(
-            lambda: self._store.client.zrank(self._store.key(f"lane:{lane}:queue"), recall_id)
+            lambda: self._store.client.zrank(self._store.key(f"queue:{queue}:recalls"), recall_id)
         )
         return None if rank is None else int(rank)
 

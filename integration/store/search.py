@@ -1,6 +1,6 @@
 """Search: recalls by any filter, newest first, within a budget of time.
 
-The store looks at a bounded number of recalls in each step, so no search holds up a lane. A search whose
+The store looks at a bounded number of recalls in each step, so no search holds up a queue. A search whose
 budget is used up says how far it got, and goes on from there when asked.
 """
 

@@ -52,11 +52,11 @@ class Sessions:
         """Give the session of a token, None when it is over. Raises StoreAwayError."""
         key = self._key(token)
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             pipe.get(key)
             pipe.pttl(key)
 
-        text, left_ms = self._store.pipelined(queue)
+        text, left_ms = self._store.pipelined(commands)
         if text is None:
             return None
         fields = read_json(text)

@@ -1,10 +1,10 @@
-"""The Python face of the lane: acquire, finish, pause, resume, bind, sweep.
+"""The Python face of the queue: acquire, finish, pause, resume, bind, sweep.
 
 Sharp edges, before somebody is cut:
-- A lane is held only while a recall is being pushed; `finish` ends that and, with `more`, claims the next.
+- A queue is held only while a recall is being pushed; `finish` ends that and, with `more`, claims the next.
 - A reply lost on the way is asked for again with the same (fence, step): nothing happens twice.
-- `Lost` means that another drain has the lane. Whatever this one still knows changes nothing any more.
-- The token is in no key: a lane's id is an HMAC of it under a random key that the store keeps.
+- `Lost` means that another drain has the queue. Whatever this one still knows changes nothing any more.
+- The token is in no key: a queue's id is an HMAC of it under a random key that the store keeps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 LOAN = "a test call"
-"""What is in flight on a lane that is lent; as LOAN in lua/keys.lua."""
+"""What is in flight on a queue that is lent; as LOAN in lua/keys.lua."""
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "quiet time: the store lost some of its history, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
@@ -42,7 +42,7 @@ UNTAKEN_RINGS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a lane's account asks for: lease and quiet time, and the calls of a day.
+    """What a queue's account asks for: lease and quiet time, and the calls of a day.
 
     `day` names the quota's day, which ends at `day_ends` (aware).
     """
@@ -68,7 +68,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A recall to be pushed now, by this turn and nobody else, and what is known of its lane."""
+    """A recall to be pushed now, by this turn and nobody else, and what is known of its queue."""
 
     fence: int
     recall_id: str
@@ -94,7 +94,7 @@ class NoClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a turn tells of the recall it claimed; the fields as in lua/drain.lua at `Lane.apply`."""
+    """What a turn tells of the recall it claimed; the fields as in lua/drain.lua at `Queue.apply`."""
 
     kind: str
     reason: str = ""
@@ -120,9 +120,9 @@ class Outcome:
 
 
 class WakeUp(NamedTuple):
-    """Says that a lane has work. `number` tells it from those before: each is worth one drain at most."""
+    """Says that a queue has work. `number` tells it from those before: each is worth one drain at most."""
 
-    lane: str
+    queue: str
     number: int
 
 
@@ -134,12 +134,12 @@ class Told(NamedTuple):
 
 
 def wake_ups_of(flat: Sequence[Any]) -> tuple[WakeUp, ...]:
-    """Return the wake-ups of a list of lane, number, lane, number …, each once."""
+    """Return the wake-ups of a list of queue, number, queue, number …, each once."""
     return tuple(dict.fromkeys(map(WakeUp, flat[::2], map(int, flat[1::2]))))
 
 
-def _wake_up(lane: str, number: int) -> WakeUp | None:
-    return WakeUp(lane, int(number)) if number else None
+def _wake_up(queue: str, number: int) -> WakeUp | None:
+    return WakeUp(queue, int(number)) if number else None
 
 
 def _claimed(text: str) -> Claim | NoClaim:
@@ -162,25 +162,25 @@ def _claimed(text: str) -> Claim | NoClaim:
     )
 
 
-class Lanes:
-    """All lanes of a store."""
+class TokenQueues:
+    """All queues of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def id_key(self) -> bytes:
-        """Give the random key under which tokens become lane ids; made once, kept in the store."""
-        return self._store.secret("lane_key")
+        """Give the random key under which tokens become queue ids; made once, kept in the store."""
+        return self._store.secret("queue_key")
 
-    def acquire(self, lane: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> Told:
-        """Take the lane and claim its next recall; with a `wake_up`, only if that was not taken before."""
+    def acquire(self, queue: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> Told:
+        """Take the queue and claim its next recall; with a `wake_up`, only if that was not taken before."""
         number = "" if wake_up is None else wake_up.number
-        text, new = self._store.call("acquire", lane, nonce, terms.to_json(), number)
-        return Told(_claimed(text), _wake_up(lane, new))
+        text, new = self._store.call("acquire", queue, nonce, terms.to_json(), number)
+        return Told(_claimed(text), _wake_up(queue, new))
 
     def finish(
         self,
-        lane: str,
+        queue: str,
         claim: Claim,
         step: int,
         outcome: Outcome,
@@ -190,15 +190,15 @@ class Lanes:
     ) -> Told:
         """Record what became of the claimed recall and, with `more`, claim the next in the same step.
 
-        "alone": only if no other lane waits to be drained.
+        "alone": only if no other queue waits to be drained.
         """
         goes_on = more if more == "alone" else str(int(more))
         words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
-        text, new = self._store.call("finish", lane, *words)
-        return Told(_claimed(text), _wake_up(lane, new))
+        text, new = self._store.call("finish", queue, *words)
+        return Told(_claimed(text), _wake_up(queue, new))
 
     def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
-        """Return the wake-ups to publish for lanes that are due, each with how often it was published by now.
+        """Return the wake-ups to publish for due queues, each with how often it was published by now.
 
         Those that were published before and not taken come at most `room` at a time, the oldest first.
         """
@@ -214,58 +214,58 @@ class Lanes:
             skip = int(left)
         return found
 
-    def pause(self, lane: str, reason: str, until: datetime | None = None) -> None:
+    def pause(self, queue: str, reason: str, until: datetime | None = None) -> None:
         """Let nothing more be pushed until `resume`, or until a moment; the call in flight ends as it will.
 
-        No worker needs to be told that the moment (aware) has come: the lane's own record holds it.
+        No worker needs to be told that the moment (aware) has come: the queue's own record holds it.
         """
         until_ms = "" if until is None else epoch_ms(until)
-        self._store.call("pause", lane, reason or "paused by the operator", until_ms)
+        self._store.call("pause", queue, reason or "paused by the operator", until_ms)
 
-    def lend(self, lane: str, nonce: str, terms: Terms) -> int | NoClaim:
-        """Take the lane for one call that is none of its recalls', under a lease; gives its fence.
+    def lend(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
+        """Take the queue for one call that is none of its recalls', under a lease; gives its fence.
 
-        A paused or stopped lane is lent too; one that pushes, waits or is quiet is not (busy, wait).
+        A paused or stopped queue is lent too; one that pushes, waits or is quiet is not (busy, wait).
         """
-        reply = read_json(self._store.call("lend", lane, nonce, terms.to_json())[0])
+        reply = read_json(self._store.call("lend", queue, nonce, terms.to_json())[0])
         if reply["kind"] == "lent":
             return int(reply["fence"])
         return NoClaim(reply["kind"], reply["reason"], int(reply["until"]))
 
-    def give_back(self, lane: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
-        """Give a lent lane back; return its wake-up, if it needs one. `sent_ms`, `quiet`: see `Outcome`."""
+    def give_back(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
+        """Give a lent queue back; return its wake-up, if it needs one. `sent_ms`, `quiet`: see `Outcome`."""
         sent = "" if sent_ms is None else sent_ms
-        return _wake_up(lane, self._store.call("give_back", lane, fence, sent, int(quiet))[1])
+        return _wake_up(queue, self._store.call("give_back", queue, fence, sent, int(quiet))[1])
 
-    def resume(self, lane: str) -> WakeUp | None:
+    def resume(self, queue: str) -> WakeUp | None:
         """End pause, stop, backoff and quota wait; never a lease or a quiet time.
 
         Return the wake-up to publish, if any.
         """
-        return _wake_up(lane, self._store.call("resume", lane)[1])
+        return _wake_up(queue, self._store.call("resume", queue)[1])
 
-    def bind(self, lanes: Mapping[str, str]) -> int:
-        """Give every account of the configuration its lane.
+    def bind(self, queues: Mapping[str, str]) -> int:
+        """Give every account of the configuration its queue.
 
-        Gives 0, or the epoch milliseconds until which an account must stay on its lane, although its
+        Gives 0, or the epoch milliseconds until which an account must stay on its queue, although its
         token changed or it left the configuration, because a call may be running; call again then.
         """
-        return int(self._store.call("bind", orjson.dumps(dict(lanes))))
+        return int(self._store.call("bind", orjson.dumps(dict(queues))))
 
     def bound(self) -> dict[str, str]:
-        """Give the lane id of every account known to the store."""
+        """Give the queue id of every account known to the store."""
         bound = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("accounts")))
         return dict(bound)
 
 
-def lane_id(key: bytes, token: str) -> str:
-    """Name the lane of a token without giving the token away."""
+def queue_id(key: bytes, token: str) -> str:
+    """Name the queue of a token without giving the token away."""
     return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneState:
-    """How a lane stands: the contract's `state`, why, and until when (aware, UTC) if that is known."""
+class QueueState:
+    """How a queue stands: the contract's `state`, why, and until when (aware, UTC) if that is known."""
 
     state: str
     reason: str | None
@@ -274,24 +274,24 @@ class LaneState:
 
 
 def held_until(held: str | None, lease_seconds: float) -> int:
-    """Tell until which epoch milliseconds a lane waits because the store lost some of its history.
+    """Tell until which epoch milliseconds a queue waits because the store lost some of its history.
 
     `held` is what the store's meta says of it; 0 means never.
     """
     return int(float(held)) + round(lease_seconds * 1000) if held else 0
 
 
-def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, held_ms: int = 0) -> LaneState:
-    """Tell the state of a lane from its hash.
+def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, held_ms: int = 0) -> QueueState:
+    """Tell the state of a queue from its hash.
 
     Stopped before paused before waiting before busy before idle. `today` names the quota's day, `held_ms`
-    is until when all lanes are held, as `held_until` gives it.
+    is until when all queues are held, as `held_until` gives it.
     """
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
-    def stand(state: str, reason: str | None = None, until_ms: int | None = None) -> LaneState:
+    def stand(state: str, reason: str | None = None, until_ms: int | None = None) -> QueueState:
         until = None if until_ms is None else from_epoch_ms(until_ms)
-        return LaneState(state=state, reason=reason or None, until=until, pushed_today=pushed)
+        return QueueState(state=state, reason=reason or None, until=until, pushed_today=pushed)
 
     quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))
     if stopped := fields.get("stopped") or fields.get("gone"):
@@ -312,7 +312,7 @@ def lane_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, hel
 
 
 def terms_of(account: Account, now: datetime) -> Terms:
-    """Give what the lane of an account goes by."""
+    """Give what the queue of an account goes by."""
     ends = next_reset(account, now)
     return Terms(
         lease_seconds=account.lease_seconds,

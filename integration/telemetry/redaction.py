@@ -46,7 +46,7 @@ _NUMBER_KEYS = re.compile(
     r"(?:.*_)?(?:ms|seconds|bytes|pid|port|line|lineno|count|generation|size|fence|step|seq)"
 )
 _ID_KEYS = frozenset(
-    {"id", "ids", "recall", "recalls", "recall_id", "delivery", "delivery_id", "lane", "lane_id", "by"}
+    {"id", "ids", "recall", "recalls", "recall_id", "delivery", "delivery_id", "queue", "queue_id", "by"}
     | {"parked_id", "task", "task_id", "event_id", "trace_id", "span_id", "request_id", "digest", "nonce"}
 )
 # As we make them: rc_…, dl_…, and 16 to 64 hex digits of which one at least is a letter.

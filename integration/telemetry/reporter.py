@@ -48,7 +48,7 @@ class Reporter(Protocol):
         """Take note of a recall that is dead."""
 
     def stopped(self, account: str, reason: str) -> None:
-        """Take note of a lane that stopped."""
+        """Take note of a queue that stopped."""
 
     def alert_begins(self, kind: str, subject: str) -> None:
         """Take note of an alert that begins."""
@@ -57,7 +57,7 @@ class Reporter(Protocol):
         """Take note of an alert that is over."""
 
     def swept(self, seconds: float) -> None:
-        """Take note, once a minute over all workers, that due lanes are looked for; `seconds` it took."""
+        """Take note, once a minute over all workers, that due queues are looked for; `seconds` it took."""
 
     def deaf(self, worker: str, seconds: float) -> None:
         """Take note of a worker that has taken no wake-up for so many seconds, though some are published."""

@@ -1,4 +1,4 @@
-"""Reports to Sentry what an operator should know: errors, dead recalls, stopped lanes, traces.
+"""Reports to Sentry what an operator should know: errors, dead recalls, stopped queues, traces.
 
 Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides what may leave.
 """
@@ -244,7 +244,7 @@ class _Flood:
 
 
 class SentryReporter:
-    """Tells Sentry of dead recalls, stopped lanes and deaf workers; without Sentry it does nothing.
+    """Tells Sentry of dead recalls, stopped queues and deaf workers; without Sentry it does nothing.
 
     Reports are grouped by verdict and account, and name the recall by its id: no customer's data. At
     most 20 of a kind leave a process in a minute. `clock` gives seconds.
@@ -261,8 +261,8 @@ class SentryReporter:
         self._report(f"recall dead: {recall.account}", kind, tags, mask_names(reason, private))
 
     def stopped(self, account: str, reason: str) -> None:
-        """Report that an account's lane stopped."""
-        self._report(f"lane stopped: {account}", ("lane-stopped", account), {"account": account}, reason)
+        """Report that an account's queue stopped."""
+        self._report(f"queue stopped: {account}", ("queue-stopped", account), {"account": account}, reason)
 
     def alert_begins(self, kind: str, subject: str) -> None:
         """Report an alert of the operator's rules that begins."""
@@ -298,7 +298,7 @@ class SentryReporter:
     def store_lost(self, loss: StoreLoss) -> None:
         """Report that the store lost some of its history."""
         lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
-        reason = f"{lacks}all lanes wait for a quiet time; what was acknowledged since may be missing"
+        reason = f"{lacks}all queues wait for a quiet time; what was acknowledged since may be missing"
         self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)
 
     def _report(

@@ -28,7 +28,7 @@ def prepared(stage):
             campaign=("10", "20")[number % 2],
         )
     stage.many_expired(1000)
-    # A lane that is paused, so that something waits.
+    # A queue that is paused, so that something waits.
     stage.api("POST", "/v1/accounts/lima/pause", json={"reason": "the campaign is being changed"})
     for number in range(400):
         hours = (number * 7) % 60 + number % 3

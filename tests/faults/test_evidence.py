@@ -10,7 +10,7 @@ import pytest
 from faults.chaos.evidence import leaks_in, message_text
 from faults.chaos.settings import SECRETS
 
-LEAK = '[["lane-1"], {"customer": "cust-s1", "phone": "3001112233"}, {}]'
+LEAK = '[["queue-1"], {"customer": "cust-s1", "phone": "3001112233"}, {}]'
 
 
 def message(body, **properties):

@@ -113,7 +113,7 @@ GOOD = History(
     told=(told("d1", [OLD], taken("rc_1")), told("d2", [NEW], taken("rc_2", at=110.0))),
     kept=(kept("rc_1", OLD.phone, "queued", "accepted"), kept("rc_2", NEW.phone, "queued", "accepted")),
     calls=(call(1, OLD.phone), call(2, NEW.phone, at=111.0)),
-    lanes={"a0": "t0"},
+    queues={"a0": "t0"},
 )
 
 
@@ -229,8 +229,8 @@ def test_a_delivery_answered_with_another_recall_the_second_time_is_found():
     assert broken(told=(twice, GOOD.told[1])) == {"P5"}
 
 
-def test_a_lane_that_nobody_takes_is_found():
-    spell = Spell(lane="l", began=1, seconds=TAKEN_UP_SECONDS + 1)
+def test_a_queue_that_nobody_takes_is_found():
+    spell = Spell(queue="l", began=1, seconds=TAKEN_UP_SECONDS + 1)
     assert broken(spells=(spell,)) == {"P6"}
 
 
@@ -271,7 +271,7 @@ def test_an_answer_that_fits_nothing_is_found(status):
         ({"settle": "11000"}, 1, False),
     ],
 )
-def test_a_lane_is_due_when_it_has_work_and_no_reason_to_wait(fields, queued, due):
+def test_a_queue_is_due_when_it_has_work_and_no_reason_to_wait(fields, queued, due):
     assert is_due(fields, queued, 10.0) is due
 
 

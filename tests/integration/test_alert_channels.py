@@ -29,7 +29,7 @@ ENGLISH = Config(dashboard=DashboardSettings(public_url="https://ringback.exampl
 SPANISH = Config(alerts=AlertSettings(language="es"))
 
 
-def message(phase="begins", kind="lane-stopped", subject="bogota", **values):
+def message(phase="begins", kind="queue-stopped", subject="bogota", **values):
     told = {"reason": "wolkvox does not take the token", "queued": 7, **values}
     return Message(
         id="alert_1",
@@ -79,7 +79,7 @@ def test_no_number_of_a_customer_and_no_line_end_is_in_a_message(value):
     text = harmless(value)
     assert not [part for part in text.split() if sum(map(str.isdigit, part)) > 4]
     assert "\n" not in text
-    assert text in words_of("lane-stopped", "bogota", {"reason": value, "queued": 1}, "en")[1]
+    assert text in words_of("queue-stopped", "bogota", {"reason": value, "queued": 1}, "en")[1]
 
 
 def test_a_message_comes_back_from_the_store_as_it_was():
@@ -105,7 +105,7 @@ def test_a_webhook_is_signed_so_that_the_library_of_standard_webhooks_takes_it()
         send(channel, message(), ENGLISH, now)
     ((headers, body),) = receiver.posts
     verified = Webhook(SECRET).verify(body, {name.lower(): value for name, value in headers.items()})
-    assert (verified["phase"], verified["kind"], verified["subject"]) == ("begins", "lane-stopped", "bogota")
+    assert (verified["phase"], verified["kind"], verified["subject"]) == ("begins", "queue-stopped", "bogota")
     assert verified["values"]["queued"] == 7
     assert verified["since"] == "2026-11-25T14:15:00+00:00"
     assert verified["title"] == "Ringback: Account bogota is stopped"

@@ -66,16 +66,16 @@ class Installation:
     def later(self, **time):
         self.now += timedelta(**time)
 
-    def stop_lane(self, account="bogota", reason="wolkvox does not take the token"):
-        self.client.hset(f"{{ringback}}:lane:{self.services.queues.bound()[account]}", "stopped", reason)
+    def stop_queue(self, account="bogota", reason="wolkvox does not take the token"):
+        self.client.hset(f"{{ringback}}:queue:{self.services.queues.bound()[account]}", "stopped", reason)
 
     def told(self):
         return [(body["phase"], body["kind"], body["subject"]) for body in self.receiver.bodies()]
 
 
-LANE = '[[alerts.rules]]\nkind = "lane-stopped"\n'
-STOPPED = ("begins", "lane-stopped", "bogota")
-GOES_ON = ("is over", "lane-stopped", "bogota")
+QUEUE = '[[alerts.rules]]\nkind = "queue-stopped"\n'
+STOPPED = ("begins", "queue-stopped", "bogota")
+GOES_ON = ("is over", "queue-stopped", "bogota")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def receiver():
 
 @pytest.fixture
 def here(tmp_path, store, receiver):
-    return Installation(tmp_path, store, receiver, LANE)
+    return Installation(tmp_path, store, receiver, QUEUE)
 
 
 # --- once --------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def here(tmp_path, store, receiver):
 def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over(here):
     here.first.look()
     assert here.told() == []
-    here.stop_lane()
+    here.stop_queue()
     for _ in range(3):
         here.first.look()
         here.later(seconds=10)
@@ -110,12 +110,12 @@ def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over(here):
 
 
 def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     here.services.accounts.resume("bogota")
     here.first.look()
     here.later(seconds=CALM.total_seconds() - 1)
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     here.later(minutes=10)
     here.first.look()
@@ -123,7 +123,7 @@ def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
 
 
 def test_a_restart_tells_nothing_again(here):
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     here.later(seconds=MINDED_SECONDS + 1)
     here.process().look()
@@ -133,7 +133,7 @@ def test_a_restart_tells_nothing_again(here):
 def test_of_many_processes_one_judges_and_another_takes_over_when_it_is_gone(here):
     second = here.process()
     here.first.look()
-    here.stop_lane()
+    here.stop_queue()
     second.look()
     assert here.told() == [], "the first one has the word"
     here.later(seconds=MINDED_SECONDS + 1)
@@ -144,7 +144,7 @@ def test_of_many_processes_one_judges_and_another_takes_over_when_it_is_gone(her
 
 
 def test_processes_that_judge_at_the_same_moment_tell_once(here):
-    here.stop_lane()
+    here.stop_queue()
     watchmen = [here.process() for _ in range(8)]
     together = threading.Barrier(len(watchmen))
 
@@ -163,7 +163,7 @@ def test_processes_that_judge_at_the_same_moment_tell_once(here):
 
 
 def test_a_rule_that_is_taken_out_is_over(here):
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     here.write(f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{here.receiver.url}"\n')
     for _ in range(2):
@@ -178,7 +178,7 @@ def test_a_rule_that_is_taken_out_is_over(here):
 
 def test_a_message_that_fails_is_sent_later_and_in_order(here):
     here.receiver.answers = [500, 503]
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     here.services.accounts.resume("bogota")
     here.first.look()
@@ -195,7 +195,7 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
 
 
 def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
-    here.stop_lane()
+    here.stop_queue()
     here.first.judge()
     (taken,) = here.services.alerts.take()
     assert here.services.alerts.take() == []
@@ -209,7 +209,7 @@ def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
 
 
 def test_a_channel_may_wait_for_a_moment_that_is_set(here):
-    here.stop_lane()
+    here.stop_queue()
     here.first.judge()
     (taken,) = here.services.alerts.take()
     here.services.alerts.wait(taken, 5, "for the test")
@@ -221,8 +221,8 @@ def test_a_channel_may_wait_for_a_moment_that_is_set(here):
 def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
     server = start_valkey()
     with server.client() as client:
-        here = Installation(tmp_path, client, receiver, LANE)
-        here.stop_lane()
+        here = Installation(tmp_path, client, receiver, QUEUE)
+        here.stop_queue()
         here.first.judge()
         server.kill()
         with pytest.raises(StoreAwayError):
@@ -237,9 +237,9 @@ def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, recei
         tmp_path,
         store,
         receiver,
-        LANE + '[alerts.channels.gone]\nkind = "slack"\nurl = "http://127.0.0.1:9"\n',
+        QUEUE + '[alerts.channels.gone]\nkind = "slack"\nurl = "http://127.0.0.1:9"\n',
     )
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     assert here.told() == [STOPPED]
     assert here.services.alerts.waiting(["gone"])["gone"].messages == 1
@@ -247,7 +247,7 @@ def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, recei
 
 def test_after_three_days_a_message_is_given_up_and_counted(here):
     here.receiver.answers = [500]
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     here.later(seconds=KEPT.total_seconds() + 60)
     here.receiver.answers = [500]
@@ -258,7 +258,7 @@ def test_after_three_days_a_message_is_given_up_and_counted(here):
 
 
 def test_messages_of_a_channel_that_is_no_longer_configured_are_dropped(here):
-    here.stop_lane()
+    here.stop_queue()
     here.first.judge()
     here.write("")
     here.first.look()
@@ -272,8 +272,8 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
             f'[alerts.channels.mail]\nkind = "email"\nhost = "127.0.0.1"\nport = {mails.port}\n'
             'security = "none"\nsender = "r@example.com"\nto = "o@example.com"\n'
         )
-        here = Installation(tmp_path, store, receiver, more + LANE + 'channels = "mail"\n')
-        here.stop_lane()
+        here = Installation(tmp_path, store, receiver, more + QUEUE + 'channels = "mail"\n')
+        here.stop_queue()
         here.first.look()
         assert here.told() == []
         ((to, mail, _),) = mails.mails
@@ -281,10 +281,10 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
 
 
 def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, LANE)
+    here = Installation(tmp_path, store, receiver, QUEUE)
     known = {
         f"a{n}": Finding(
-            key=f"lane-stopped//a{n}", kind="lane-stopped", subject=f"a{n}", channels=frozenset({"chat"})
+            key=f"queue-stopped//a{n}", kind="queue-stopped", subject=f"a{n}", channels=frozenset({"chat"})
         )
         for n in range(30)
     }
@@ -295,7 +295,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
     assert again == []
     here.first.deliver()
     (body,) = here.receiver.bodies()
-    assert body["title"] == "Ringback: 30 at once: lane-stopped"
+    assert body["title"] == "Ringback: 30 at once: queue-stopped"
     assert body["text"].startswith("a0, a1, a10,")
     assert body["text"].endswith("and 10 more.")
     for _ in range(2):
@@ -304,7 +304,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
         here.later(seconds=61)
     here.first.deliver()
     assert [each["title"] for each in here.receiver.bodies()][1:] == [
-        "Ringback: Over: 30 at once: lane-stopped"
+        "Ringback: Over: 30 at once: queue-stopped"
     ]
 
 
@@ -453,14 +453,14 @@ def ringback(here):
 def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     assert "Nothing holds. 1 rule looked at." in ringback("alerts").stdout
     here.receiver.answers = [500]
-    here.stop_lane()
+    here.stop_queue()
     here.first.look()
     shown = ringback("alerts").stdout
     assert "Account bogota is stopped. wolkvox does not take the token. 0 recalls wait." in shown
     assert "channel chat: 1 message not sent yet: answered 500" in shown
     told = ringback.json("alerts")
     assert [(item["kind"], item["subject"], item["told"]) for item in told["items"]] == [
-        ("lane-stopped", "bogota", True)
+        ("queue-stopped", "bogota", True)
     ]
 
 
@@ -477,7 +477,7 @@ def test_the_command_tries_channels(here, ringback):
 
 
 def test_a_message_holds_no_customers_data(here):
-    here.stop_lane(reason="refused: customer 80123456 at +57 300 111 2233")
+    here.stop_queue(reason="refused: customer 80123456 at +57 300 111 2233")
     here.first.look()
     text = json.dumps(here.receiver.bodies())
     for part in ("80123456", "3001112233", "300 111 2233", *ENVIRON.values()):

@@ -98,17 +98,17 @@ def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, re
     sys.stdout.write(f"SEED={seed}\n")
     dice = random.Random(seed)
     channel = f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{receiver.url}"\n'
-    rule = '[[alerts.rules]]\nkind = "lane-stopped"\n'
+    rule = '[[alerts.rules]]\nkind = "queue-stopped"\n'
     services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
     services.binding.bind()
-    lane = f"{{ringback}}:lane:{services.queues.bound()['bogota']}"
+    queue = f"{{ringback}}:queue:{services.queues.bound()['bogota']}"
     minders = Minders(tmp_path, store, dice)
     try:
         for _ in range(3):
             minders.start()
         for number in range(1, ROUNDS + 1):
             for phase, stopped in (("begins", "for the test"), ("is over", "")):
-                store.hset(lane, "stopped", stopped)
+                store.hset(queue, "stopped", stopped)
                 for _ in range(KILLS):
                     time.sleep(dice.random() * 0.5)
                     receiver.answers = [500] * dice.randrange(2)

@@ -592,7 +592,7 @@ def test_a_recall_overtaken_by_a_newer_one_cannot_be_tried_again(dropping):
 # --- accounts ----------------------------------------------------------------------------------
 
 
-def test_accounts_are_listed_with_their_lanes(web):
+def test_accounts_are_listed_with_their_queues(web):
     web.asked_id()
     web.post("/v1/accounts/lima/pause")
     bogota, lima = web.get("/v1/accounts").json["items"]

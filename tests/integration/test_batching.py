@@ -87,11 +87,11 @@ def held(monkeypatch):
 
 
 def test_those_who_wait_share_a_round_trip_and_each_gets_its_own_reply(store, held):
-    acts = [lambda n=n: ours.call("pause", f"lane{n}", f"why {n}") for n in range(20)]
+    acts = [lambda n=n: ours.call("pause", f"queue{n}", f"why {n}") for n in range(20)]
     ours = store_at(url_of(store))
     assert [reply[0] for reply in held.behind_one(ours, acts)] == [""] * 20
     assert held.sizes == [1, 20]
-    assert [store.hget(f"{{ringback}}:lane:lane{n}", "paused") for n in range(20)] == [
+    assert [store.hget(f"{{ringback}}:queue:queue{n}", "paused") for n in range(20)] == [
         f"why {n}" for n in range(20)
     ]
 
@@ -120,14 +120,14 @@ def test_a_trip_has_a_bounded_number_of_calls_and_the_next_one_takes_the_rest(st
 def test_a_trip_has_a_bounded_number_of_bytes(store, held, monkeypatch):
     monkeypatch.setattr(batching, "MOST_BYTES", 100)
     ours = store_at(url_of(store))
-    acts = [lambda n=n: ours.call("pause", f"lane{n}", "w" * 60) for n in range(4)]
+    acts = [lambda n=n: ours.call("pause", f"queue{n}", "w" * 60) for n in range(4)]
     assert len(held.behind_one(ours, acts)) == 4
     assert held.sizes == [1, 2, 2]
 
 
 def test_one_that_is_refused_harms_none_beside_it(store, held):
     ours = store_at(url_of(store))
-    asked = [("take_messages", 1), ("pause", "lane", "why"), ("no such command",), ("take_messages", 1)]
+    asked = [("take_messages", 1), ("pause", "queue", "why"), ("no such command",), ("take_messages", 1)]
     first, paused, refused, last = held.behind_one(ours, [lambda a=a: ours.call(*a) for a in asked])
     assert (first, last) == ([], [])
     assert paused[0] == ""
@@ -194,9 +194,9 @@ def test_a_forked_process_shares_neither_the_connection_nor_a_trip_under_way(sto
     child = os.fork()
     if child == 0:
         held.go.set()
-        os._exit(0 if ours.call("pause", "lane", "forked")[0] == "" else 1)
+        os._exit(0 if ours.call("pause", "queue", "forked")[0] == "" else 1)
     try:
-        wait_until(lambda: store.hget("{ringback}:lane:lane", "paused") == "forked")
+        wait_until(lambda: store.hget("{ringback}:queue:queue", "paused") == "forked")
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -208,8 +208,8 @@ def test_a_forked_process_shares_neither_the_connection_nor_a_trip_under_way(sto
 
 def test_replies_are_read_as_the_pools_connections_read_them(store):
     ours = store_at(url_of(store))
-    ours.call("pause", "lane", "ñ")
-    assert ours.client.hget(ours.key("lane:lane"), "paused") == "ñ"
+    ours.call("pause", "queue", "ñ")
+    assert ours.client.hget(ours.key("queue:queue"), "paused") == "ñ"
 
 
 # --- runs of the script --------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_a_fault_of_ours_in_a_trip_leaves_nobody_waiting(store, monkeypatch, hel
 
 @pytest.mark.parametrize(
     "ask",
-    [lambda store: store.call("take_messages", 1), lambda store: store.secret("lane_key")],
+    [lambda store: store.call("take_messages", 1), lambda store: store.secret("queue_key")],
     ids=["the script", "a command"],
 )
 def test_the_store_is_asked_once_whatever_comes_of_it(ask):

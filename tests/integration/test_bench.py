@@ -29,14 +29,14 @@ def test_it_measures_ringback_and_writes_the_page(tmp_path):
     accepted = results.figures["accept single, 2 connections"][RINGBACK][0]
     assert accepted["per_second"] > 0
     assert accepted["web_us"] > 0
-    pushed = results.figures["push, 2 lanes, 50 ms"][RINGBACK][0]
+    pushed = results.figures["push, 2 queues, 50 ms"][RINGBACK][0]
     assert pushed["calls"] > 0
-    assert pushed["lanes"] == 2
+    assert pushed["queues"] == 2
     assert pushed["overlaps"] == 0
     publish(results, tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| single, 2 connections | Ringback |" in page
-    assert "| 2 lanes, 50 ms | Ringback |" in page
+    assert "| 2 queues, 50 ms | Ringback |" in page
     assert json.loads((tmp_path / "benchmarks" / "figures.json").read_text())["figures"]
 
 
@@ -123,7 +123,7 @@ def test_it_sees_two_calls_of_one_token_at_once(wolkvox):
     for connection in connections:
         assert connection.received() == 200
     seen = tell(wolkvox, "seen")
-    assert (seen["calls"], seen["lanes"], seen["overlaps"]) == (3, 2, 1)
+    assert (seen["calls"], seen["queues"], seen["overlaps"]) == (3, 2, 1)
 
 
 def test_it_tells_the_gap_between_an_answer_and_the_next_call_and_who_came_when(wolkvox):

@@ -63,7 +63,7 @@ def take_one(connection):
     taken = []
     queue = Queue("bells", Exchange("bells"), "bells")
     connection.Producer().publish(
-        {"lane": "l"}, exchange=queue.exchange, routing_key="bells", declare=[queue]
+        {"queue": "l"}, exchange=queue.exchange, routing_key="bells", declare=[queue]
     )
     consumer = Consumer(connection, [queue], callbacks=[lambda _, message: taken.append(message)])
     consumer.consume()
@@ -101,7 +101,7 @@ def test_a_doorbell_in_hand_leaves_nothing_in_the_broker(broker, raw):
     assert [key for key in raw.keys("*") if "unacked" in key] == []
 
 
-def test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else(valkey, raw, monkeypatch):
+def test_a_wake_up_in_the_broker_is_a_queues_id_and_a_number_and_nothing_else(valkey, raw, monkeypatch):
     monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
     publish("ringback.drain", WakeUp("3f9a77c1", 7), {})
     (message,) = raw.lrange("{ringback}:celery:ringback", 0, -1)

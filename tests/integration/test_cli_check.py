@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from integration.cli.online import ask_lanes
+from integration.cli.online import ask_queues
 from integration.store.token_queue import Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
@@ -157,7 +157,7 @@ def test_without_a_store_the_operator_is_warned_before_the_call(run, sandbox):
 
 def test_nobody_is_called_when_the_store_is_away(run, sandbox):
     report = run.json("check", "--online", status=1, REDIS_URL="redis://127.0.0.1:1/0")
-    assert "no lane can be held" in report["online"][0]["told"]
+    assert "no queue can be held" in report["online"][0]["told"]
     assert sandbox.calls() == []
 
 
@@ -167,7 +167,7 @@ def test_nobody_is_called_with_a_faulty_configuration(run, sandbox, tmp_path):
     assert sandbox.calls() == []
 
 
-# --- the lane ----------------------------------------------------------------------------------
+# --- the queue ----------------------------------------------------------------------------------
 
 
 def state(services, name="bogota"):
@@ -176,14 +176,14 @@ def state(services, name="bogota"):
 
 def claim(services, name="bogota"):
     """Begin a push, as a worker does; gives what ends it."""
-    lane, account = services.queues.bound()[name], services.config.accounts[name]
+    queue, account = services.queues.bound()[name], services.config.accounts[name]
     terms = terms_of(account, utc_now())
-    claimed = services.queues.acquire(lane, secrets.token_hex(8), terms).claim
+    claimed = services.queues.acquire(queue, secrets.token_hex(8), terms).claim
     assert isinstance(claimed, Claim)
 
     def finish(**outcome):
         told = Outcome(kind="ended", state="accepted", passed=True, **outcome)
-        services.queues.finish(lane, claimed, 1, told, more=False, terms=terms)
+        services.queues.finish(queue, claimed, 1, told, more=False, terms=terms)
 
     return finish
 
@@ -201,7 +201,7 @@ def queued(services, tmp_path, store):
     services.admission.admit(delivery, plan_delivery(services.routes, delivery, [event], now), b"{}")
 
 
-def test_a_lane_with_a_call_under_way_is_left_alone(services, queued, run, sandbox):
+def test_a_queue_with_a_call_under_way_is_left_alone(services, queued, run, sandbox):
     claim(services)
     report = run.json("check", "--online", status=1)
     assert "a call is under way on this token" in report["online"][0]["told"]
@@ -212,20 +212,20 @@ def test_a_lane_with_a_call_under_way_is_left_alone(services, queued, run, sandb
 
 def test_a_store_that_no_worker_has_seen_needs_no_holding(services, store):
     store.flushall()
-    assert [asked.good for asked in ask_lanes(services.config, services.store)] == [True, True]
+    assert [asked.good for asked in ask_queues(services.config, services.store)] == [True, True]
     assert store.keys() == []
 
 
-def test_a_check_of_another_configuration_changes_no_lane(services, queued, run, tmp_path, store):
+def test_a_check_of_another_configuration_changes_no_queue(services, queued, run, tmp_path, store):
     other = tmp_path / "other.toml"
     other.write_text((tmp_path / "ringback.toml").read_text().replace("accounts.lima]", "accounts.quito]"))
     other.write_text(other.read_text().replace('"lima"', '"quito"'))
     before = {
-        key: store.hgetall(key) for key in store.keys("*lane:*") if not key.endswith((":queue", ":newest"))
+        key: store.hgetall(key) for key in store.keys("*queue:*") if not key.endswith((":recalls", ":newest"))
     }
     assert run("check", "--config", str(other)).exit_code == 0
     after = {
-        key: store.hgetall(key) for key in store.keys("*lane:*") if not key.endswith((":queue", ":newest"))
+        key: store.hgetall(key) for key in store.keys("*queue:*") if not key.endswith((":recalls", ":newest"))
     }
     assert before == after
 

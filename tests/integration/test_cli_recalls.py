@@ -12,7 +12,7 @@ from integration.domain.recall import Attempt, RecallRequest
 from integration.mapping.planner import plan_delivery
 from integration.store.client import Store
 from integration.store.recalls import attempt_line
-from integration.store.token_queue import Claim, Lanes, Outcome, terms_of
+from integration.store.token_queue import Claim, Outcome, TokenQueues, terms_of
 from support import SOURCES_AND_ROUTES, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 
@@ -52,9 +52,9 @@ def push(services):
 
     def push(account="bogota", **outcome):
         services.binding.bind()
-        lane = services.queues.bound()[account]
+        queue = services.queues.bound()[account]
         terms = terms_of(services.config.accounts[account], datetime.now(UTC))
-        claim = services.queues.acquire(lane, "nonce", terms).claim
+        claim = services.queues.acquire(queue, "nonce", terms).claim
         assert isinstance(claim, Claim)
         attempt = Attempt(
             started_at=datetime.now(UTC),
@@ -66,8 +66,8 @@ def push(services):
         )
         told = Outcome(kind="ended", attempt=attempt_line(attempt), **outcome)
         a_second_later = services.store.now_ms() + 1000
-        lanes = Lanes(Store(services.store.client, clock=lambda: a_second_later))
-        lanes.finish(lane, claim, 1, told, more=False, terms=terms)
+        queues = TokenQueues(Store(services.store.client, clock=lambda: a_second_later))
+        queues.finish(queue, claim, 1, told, more=False, terms=terms)
         return claim.recall_id
 
     return push
@@ -348,7 +348,7 @@ def test_remap_of_an_unknown_source_is_status_1(run):
 # --- accounts ----------------------------------------------------------------------------------
 
 
-def test_accounts_are_listed_with_their_lanes(run, admit):
+def test_accounts_are_listed_with_their_queues(run, admit):
     admit()
     items = {item["name"]: item for item in run.json("accounts")["items"]}
     assert items.keys() == {"bogota", "lima"}
@@ -357,7 +357,7 @@ def test_accounts_are_listed_with_their_lanes(run, admit):
     assert run("accounts").stdout.splitlines()[1].split("\t")[:4] == ["bogota", "idle", "1", "0"]
 
 
-def test_pause_and_resume_change_the_lane(run):
+def test_pause_and_resume_change_the_queue(run):
     assert run.json("pause", "bogota", "--reason", "a break")["reason"] == "a break"
     assert run.json("accounts")["items"][0]["state"] == "paused"
     assert "bogota is idle" in run("resume", "bogota").stdout

@@ -52,11 +52,11 @@ def ask(services, account="bogota", customer="80123456", due=timedelta(hours=3))
 
 
 def push(services, outcome, account="bogota"):
-    lane, settings = services.queues.bound()[account], services.config.accounts[account]
+    queue, settings = services.queues.bound()[account], services.config.accounts[account]
     terms = terms_of(settings, datetime.now(UTC))
-    claim = services.queues.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms).claim
+    claim = services.queues.acquire(queue, f"n{datetime.now(UTC).timestamp()}", terms).claim
     assert isinstance(claim, Claim)
-    services.queues.finish(lane, claim, 1, outcome, more=False, terms=terms)
+    services.queues.finish(queue, claim, 1, outcome, more=False, terms=terms)
 
 
 def beat(services, kind="worker"):
@@ -78,7 +78,7 @@ def test_all_quiet_is_said_when_there_is_nothing_to_do(services):
     text = Pages(services).get("/").text
     assert "All quiet." in text
     assert tile(text, "Oldest waiting") == "– nothing waits"
-    assert tile(text, "Lanes held") == "0 all of them may push"
+    assert tile(text, "Queues held") == "0 all of them may push"
 
 
 def test_it_is_not_quiet_without_a_worker(services):
@@ -98,14 +98,14 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services):
     assert "All quiet." not in text
     assert tile(text, "Queued").startswith("2")
     assert tile(text, "Dead") == "1 refused by wolkvox"
-    assert tile(text, "Lanes held") == "2 1 stopped, 1 paused"
+    assert tile(text, "Queues held") == "2 1 stopped, 1 paused"
     rows = re.findall(r"<tr>\s*<th scope=\"row\" data-name=\"Account\">(.*?)</tr>", text, re.DOTALL)
     assert [re.search(r">(\w+)</a>", row)[1] for row in rows] == ["bogota", "lima"]
     assert "the token is refused" in rows[0]
     assert re.search(r"a break.*until.*<time datetime=", rows[1], re.DOTALL)
 
 
-def test_a_stopped_lane_that_is_overdue_has_dates_at_risk(services):
+def test_a_stopped_queue_that_is_overdue_has_dates_at_risk(services):
     ask(services, due=timedelta(minutes=-5))
     services.accounts.pause("bogota", "x")
     assert tile(Pages(services).get("/").text, "Dates at risk").startswith("1")
@@ -317,10 +317,10 @@ def test_a_test_call_is_told_in_the_readers_language(services):
     assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
 
 
-def test_a_test_call_on_a_lane_in_use_is_not_made(services, sandbox):
+def test_a_test_call_on_a_queue_in_use_is_not_made(services, sandbox):
     ask(services)
-    lane = services.queues.bound()["bogota"]
-    services.queues.acquire(lane, "n", terms_of(services.config.accounts["bogota"], datetime.now(UTC)))
+    queue = services.queues.bound()["bogota"]
+    services.queues.acquire(queue, "n", terms_of(services.config.accounts["bogota"], datetime.now(UTC)))
     done = Pages(services).post("/accounts/bogota/test")
     assert "not asked: a call is under way" in done.text
     assert sandbox.calls() == []

@@ -52,10 +52,10 @@ class World:
         return answer.json["recalls"][0]
 
     def push(self, *outcomes):
-        lane = self.services.queues.bound()["bogota"]
-        claim = self.services.queues.acquire(lane, f"n{len(outcomes)}", TERMS).claim
+        queue = self.services.queues.bound()["bogota"]
+        claim = self.services.queues.acquire(queue, f"n{len(outcomes)}", TERMS).claim
         for step, outcome in enumerate(outcomes, start=1):
-            self.services.queues.finish(lane, claim, step, outcome, more=False, terms=TERMS)
+            self.services.queues.finish(queue, claim, step, outcome, more=False, terms=TERMS)
 
     def dead(self, **more):
         recall = self.form(**more)

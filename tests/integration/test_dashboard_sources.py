@@ -269,10 +269,10 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
 
 
 def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
-    services = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "lane-stopped"\n')
+    services = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "queue-stopped"\n')
     services.binding.bind()
     reason = "wolkvox does not take the token: check the account's token and server, then resume"
-    store.hset(f"{{ringback}}:lane:{services.queues.bound()['bogota']}", "stopped", reason)
+    store.hset(f"{{ringback}}:queue:{services.queues.bound()['bogota']}", "stopped", reason)
     Watchman(services, "web:1", Nobody()).judge()
     assert reason in html.unescape(words(Pages(services).get("/alerts")))
     spanish = html.unescape(words(Pages(services, language="es").get("/alerts")))

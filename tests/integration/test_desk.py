@@ -10,7 +10,7 @@ from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
 from integration.domain.recall import State
 from integration.mapping.planner import Parked, plan_delivery, request_from_fields
-from integration.services.binding import accounts_by_lane
+from integration.services.binding import accounts_by_queue
 from integration.services.configuration import watch_config
 from integration.services.consumer_health import DEAF_DRAINS, DEAF_SECONDS
 from integration.services.container import Services
@@ -33,11 +33,11 @@ class WakeUps:
     """Notes what is published."""
 
     def __init__(self):
-        self.lanes = []
+        self.queues = []
         self.sources = []
 
     def publish(self, wake_up):
-        self.lanes.append(wake_up.lane)
+        self.queues.append(wake_up.queue)
 
     def publish_lookup(self, source):
         self.sources.append(source)
@@ -81,7 +81,7 @@ class Office:
         ]
 
     @property
-    def lane(self):
+    def queue(self):
         return self.services.queues.bound()["bogota"]
 
     @property
@@ -90,12 +90,12 @@ class Office:
 
     def claim(self):
         self.claims = getattr(self, "claims", 0) + 1
-        return self.services.queues.acquire(self.lane, f"n{self.claims}", self.terms)[0]
+        return self.services.queues.acquire(self.queue, f"n{self.claims}", self.terms)[0]
 
     def push(self, outcome):
         claim = self.claim()
         assert isinstance(claim, Claim)
-        self.services.queues.finish(self.lane, claim, 1, outcome, more=False, terms=self.terms)
+        self.services.queues.finish(self.queue, claim, 1, outcome, more=False, terms=self.terms)
         return claim.recall_id
 
     def recall(self, recall_id):
@@ -115,13 +115,13 @@ def office(tmp_path, store):
     return Office(tmp_path, store)
 
 
-# --- lanes and the configuration ---------------------------------------------------------------
+# --- queues and the configuration ---------------------------------------------------------------
 
 
-def test_an_admission_binds_the_accounts_and_rings_the_lane(office):
+def test_an_admission_binds_the_accounts_and_rings_the_queue(office):
     office.ask()
     assert set(office.services.queues.bound()) == {"bogota", "lima"}
-    assert office.wake_ups.lanes == [office.lane]
+    assert office.wake_ups.queues == [office.queue]
 
 
 def test_a_configuration_is_bound_once(office, store):
@@ -147,25 +147,25 @@ def test_an_account_that_no_binding_knows_is_an_error(office):
 
 def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(office):
     recall = office.ask()
-    old = office.lane
+    old = office.queue
     office.push(UNKNOWN)
     office.reconfigure(account("bogota", token="another-token") + LIMA + SOURCES_AND_ROUTES)
     later = office.services.binding.bind()
     assert later == round((office.now + timedelta(seconds=62)).timestamp() * 1000)
-    assert office.lane == old
+    assert office.queue == old
     office.pass_time(62)
     assert office.services.binding.bind() == 0
-    assert office.lane != old
+    assert office.queue != old
     assert office.claim().recall_id == recall
 
 
-def test_accounts_with_one_token_share_a_lane(tmp_path, store):
+def test_accounts_with_one_token_share_a_queue(tmp_path, store):
     twin = account("cali", token="env:TOKEN_BOGOTA")
     office = Office(tmp_path, store, two_accounts() + twin + SOURCES_AND_ROUTES)
     office.services.binding.bind()
-    lanes = accounts_by_lane(office.services.config, office.services.queues.id_key())
-    assert [a.name for a in lanes[office.lane]] == ["bogota", "cali"]
-    assert office.services.queues.bound()["cali"] == office.lane
+    queues = accounts_by_queue(office.services.config, office.services.queues.id_key())
+    assert [a.name for a in queues[office.queue]] == ["bogota", "cali"]
+    assert office.services.queues.bound()["cali"] == office.queue
 
 
 def test_a_store_that_forgets_is_bound_to_nothing(tmp_path, start_valkey):
@@ -184,10 +184,10 @@ def test_a_retry_of_one_whose_date_is_to_come_keeps_its_date(office):
     recall = office.ask(hours=24)
     before = office.recall(recall).recall_date
     office.push(DEAD)
-    office.wake_ups.lanes.clear()
+    office.wake_ups.queues.clear()
     office.services.recalls.retry(recall, "again", office.now)
     assert (office.recall(recall).state, office.recall(recall).recall_date) == (State.QUEUED, before)
-    assert office.wake_ups.lanes == [office.lane]
+    assert office.wake_ups.queues == [office.queue]
 
 
 def test_a_retry_of_one_whose_date_has_passed_goes_as_soon_as_may_be(office):
@@ -198,7 +198,7 @@ def test_a_retry_of_one_whose_date_has_passed_goes_as_soon_as_may_be(office):
     found = office.recall(recall)
     assert found.recall_date == office.now + timedelta(minutes=30)
     assert found.requested_date < office.now
-    score = office.client.zscore(office.services.store.key(f"lane:{office.lane}:queue"), recall)
+    score = office.client.zscore(office.services.store.key(f"queue:{office.queue}:recalls"), recall)
     assert score == found.recall_date.timestamp() * 1000
 
 
@@ -217,10 +217,10 @@ def test_a_retry_of_an_account_that_is_gone_waits_for_it(office):
     office.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
     office.services.binding.bind()
     office.pass_time(7200)
-    office.wake_ups.lanes.clear()
+    office.wake_ups.queues.clear()
     office.services.recalls.retry(recall, "again", office.now)
     assert office.recall(recall).state is State.QUEUED
-    assert office.wake_ups.lanes == []
+    assert office.wake_ups.queues == []
     assert office.services.accounts.get("bogota").state == "stopped"
 
 
@@ -266,7 +266,7 @@ def test_the_oldest_is_the_one_that_arrived_first_also_while_it_is_pushed(office
     assert (view.state, view.queued, view.oldest_seconds) == ("busy", 2, 5.0)
 
 
-def test_an_account_tells_until_when_its_lane_waits_and_why(office):
+def test_an_account_tells_until_when_its_queue_waits_and_why(office):
     office.ask()
     office.push(UNKNOWN)
     view = office.services.accounts.get("bogota")
@@ -311,15 +311,15 @@ def test_an_account_not_bound_yet_is_shown_idle(office):
     assert office.services.accounts.get("bogota").state == "idle"
 
 
-def test_pause_and_resume_act_on_the_lane(office):
+def test_pause_and_resume_act_on_the_queue(office):
     office.ask()
-    office.wake_ups.lanes.clear()
+    office.wake_ups.queues.clear()
     office.services.accounts.pause("bogota", "maintenance")
     view = office.services.accounts.get("bogota")
     assert (view.state, view.reason) == ("paused", "maintenance")
     office.services.accounts.resume("bogota")
     assert office.services.accounts.get("bogota").state == "idle"
-    assert office.wake_ups.lanes == [office.lane]
+    assert office.wake_ups.queues == [office.queue]
 
 
 # --- parked events -----------------------------------------------------------------------------
@@ -344,13 +344,13 @@ def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(office):
 
 def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
     office.form(bad_form("c1"))
-    office.wake_ups.lanes.clear()
+    office.wake_ups.queues.clear()
     mended = SOURCES_AND_ROUTES.replace('"{{ event.at }}"', '"{{ now }}"')
     office.reconfigure(two_accounts() + mended)
     told = office.services.parked.remap(ParkedFilter(source="forms"), office.now)
     assert (told.looked_at, len(told.recalls), told.still_parked) == (1, 1, 0)
     assert office.recall(told.recalls[0]).customer_id == "c1"
-    assert office.wake_ups.lanes == [office.lane]
+    assert office.wake_ups.queues == [office.queue]
     assert parked_events(office.services) == []
 
 
@@ -431,7 +431,7 @@ def goes_deaf(office, worker):
     worker.beat()
 
 
-def test_a_lane_with_work_that_no_worker_takes_says_so(office):
+def test_a_queue_with_work_that_no_worker_takes_says_so(office):
     office.ask()
     assert (office.services.accounts.get("bogota").state, office.services.accounts.get("bogota").reason) == (
         "idle",
@@ -446,7 +446,7 @@ def test_a_lane_with_work_that_no_worker_takes_says_so(office):
     assert office.services.accounts.get("bogota").reason == "a recall is being pushed"
 
 
-def test_a_lane_whose_wake_up_was_published_again_and_again_says_so(office):
+def test_a_queue_whose_wake_up_was_published_again_and_again_says_so(office):
     office.ask()
     for _ in range(4):
         office.pass_time(10)

@@ -1,4 +1,4 @@
-"""A drain of a real lane, against the wolkvox simulator over loopback HTTP."""
+"""A drain of a real queue, against the wolkvox simulator over loopback HTTP."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Shop:
         self.opened = []
         self.sleeps = []
         self.services.binding.bind()
-        self.lane = self.services.queues.bound()["bogota"]
+        self.queue = self.services.queues.bound()["bogota"]
 
     def ask(self, customer="c1", *, hours=24, account="bogota"):
         request = request_from_fields(
@@ -75,7 +75,7 @@ class Shop:
 
     def tools(self, **more):
         tools = {
-            "lanes": self.services.queues,
+            "queues": self.services.queues,
             "open_line": self.open_line,
             "judge": judge,
             "reporter": self.notes,
@@ -89,9 +89,9 @@ class Shop:
         return Tools(**{**tools, **more})
 
     def drain(self, **more):
-        """Drain bogota's lane; True: work is left, and its wake-up is to be published."""
+        """Drain bogota's queue; True: work is left, and its wake-up is to be published."""
         accounts = {"bogota": self.services.config.accounts["bogota"]}
-        return Drain(self.tools(**more), self.lane, accounts).run() is not None
+        return Drain(self.tools(**more), self.queue, accounts).run() is not None
 
     def recall(self, recall_id):
         return self.services.recalls.records.get(recall_id)
@@ -108,7 +108,7 @@ def shop(tmp_path, store, sandbox):
     return Shop(tmp_path, store, sandbox)
 
 
-def test_a_drain_pushes_until_the_lane_is_empty_over_one_connection(shop):
+def test_a_drain_pushes_until_the_queue_is_empty_over_one_connection(shop):
     ids = [shop.ask(f"c{n}") for n in range(5)]
     assert shop.drain() is False
     assert {shop.recall(i).state for i in ids} == {State.ACCEPTED}
@@ -137,7 +137,7 @@ def test_a_drain_ends_after_so_many_calls_where_another_queue_waits(shop):
     assert len(shop.calls()) == DRAIN_CALLS + 1
 
 
-def test_a_drain_of_a_slow_lane_ends_after_so_long_where_another_waits(shop):
+def test_a_drain_of_a_slow_queue_ends_after_so_long_where_another_waits(shop):
     shop.ask("the other", account="lima")
     for n in range(3):
         shop.ask(f"c{n}")
@@ -195,7 +195,7 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
             sent_at.append(boottime())
             return super().push(call, **times)
 
-    shop.drain(lanes=Noted(), open_line=NotedLine)
+    shop.drain(queues=Noted(), open_line=NotedLine)
     assert claimed_at[0] <= asked_at[0] < sent_at[0] < claimed_at[1] <= asked_at[1] < sent_at[1]
 
 
@@ -260,7 +260,7 @@ def test_a_refused_recall_is_dead_with_the_whole_answer_and_the_next_goes_on(sho
     assert shop.notes.deaths == [(dead, "refused")]
 
 
-def test_a_token_that_is_refused_stops_the_lane_and_burns_nothing(shop):
+def test_a_token_that_is_refused_stops_the_queue_and_burns_nothing(shop):
     shop.sandbox.add_rule(
         action="answer", times=1, status=401, code="401", msg="PLEASE ENTER THE WOLKVOX-TOKEN"
     )
@@ -274,7 +274,7 @@ def test_a_token_that_is_refused_stops_the_lane_and_burns_nothing(shop):
     assert shop.recall(recall).state is State.ACCEPTED
 
 
-def test_a_server_error_makes_the_lane_wait_then_the_same_recall_goes_first(shop):
+def test_a_server_error_makes_the_queue_wait_then_the_same_recall_goes_first(shop):
     shop.sandbox.add_rule(action="answer", times=1, status=500, code="500", msg="ERROR")
     first = shop.ask("c1", hours=2)
     shop.drain()
@@ -286,7 +286,7 @@ def test_a_server_error_makes_the_lane_wait_then_the_same_recall_goes_first(shop
     assert [a.outcome for a in shop.recall(first).attempts] == ["unknown", "accepted"]
 
 
-def test_a_time_out_makes_the_lane_quiet_even_for_the_operator(shop):
+def test_a_time_out_makes_the_queue_quiet_even_for_the_operator(shop):
     shop.sandbox.add_rule(action="hang", times=1)
     recall = shop.ask("c1")
     shop.drain()
@@ -305,10 +305,10 @@ def test_a_dead_server_needs_no_quiet_time(tmp_path, store):
     sandbox.stop()
     recall = shop.ask("c1")
     shop.drain()
-    lane = shop.services.store.client.hgetall(shop.services.store.key(f"lane:{shop.lane}"))
-    assert int(lane.get("quiet") or 0) == 0
+    queue = shop.services.store.client.hgetall(shop.services.store.key(f"queue:{shop.queue}"))
+    assert int(queue.get("quiet") or 0) == 0
     assert shop.recall(recall).attempts[0].outcome == "not_sent"
-    assert lane["pushed"] == "0"
+    assert queue["pushed"] == "0"
 
 
 def test_a_dry_run_does_everything_but_the_call(tmp_path, store, sandbox):
@@ -361,7 +361,7 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
                 raise StoreAwayError("TimeoutError")
             return reply
 
-    shop.drain(lanes=Flaky())
+    shop.drain(queues=Flaky())
     assert [call["body"]["customer_id"] for call in shop.calls()] == ["c1", "c2"]
     assert len(shop.sleeps) == 1
 
@@ -369,7 +369,7 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(shop):
 def test_an_account_this_worker_does_not_know_yet_is_left_for_another(shop):
     recall = shop.ask("c1")
     foreign = {"cali": shop.services.config.accounts["bogota"]}
-    Drain(shop.tools(), shop.lane, foreign).run()
+    Drain(shop.tools(), shop.queue, foreign).run()
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
 
@@ -391,7 +391,7 @@ def test_the_whole_answer_is_kept_with_the_latest_attempt_until_one_is_accepted(
     shop.drain()
     assert "This is not JSON" in shop.recall(recall).attempts[-1].answer
     shop.services.store.client.hset(
-        shop.services.store.key(f"lane:{shop.lane}"), mapping={"quiet": 0, "wait": 0}
+        shop.services.store.key(f"queue:{shop.queue}"), mapping={"quiet": 0, "wait": 0}
     )
     shop.drain()
     found = shop.recall(recall)

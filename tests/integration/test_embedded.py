@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_redis_py_and_celery_reach_it_by_their_addresses(tmp_path, name):
     with EmbeddedStore(tmp_path / name) as store, client_of(store) as client:
         with kombu.Connection(broker_url_for(store.url)) as connection:
-            connection.SimpleQueue("bell").put("lane")
+            connection.SimpleQueue("bell").put("queue")
         assert client.llen("bell") == 1
 
 

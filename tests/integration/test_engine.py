@@ -29,8 +29,8 @@ class WakeUps:
         self.sources = []
 
     @property
-    def lanes(self):
-        return [wake_up.lane for wake_up in self.published]
+    def queues(self):
+        return [wake_up.queue for wake_up in self.published]
 
     def publish(self, wake_up):
         self.published.append(wake_up)
@@ -97,7 +97,7 @@ class Works:
         ).answer.recalls[0]
 
     @property
-    def lane(self):
+    def queue(self):
         return self.services.queues.bound()["bogota"]
 
     @property
@@ -120,12 +120,12 @@ def works(tmp_path, store):
         works.engine.stop()
 
 
-def test_a_wake_up_has_its_lane_drained(works):
+def test_a_wake_up_has_its_queue_drained(works):
     recall = works.ask()
-    assert works.wake_ups.lanes == [works.lane]
+    assert works.wake_ups.queues == [works.queue]
     works.engine.take(works.wake_up)
     assert works.state(recall) is State.ACCEPTED
-    assert works.wake_ups.lanes == [works.lane]
+    assert works.wake_ups.queues == [works.queue]
 
 
 def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
@@ -133,7 +133,7 @@ def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
     works.engine.take(works.wake_up)
     works.ask("c2")
     works.later(2)
-    works.engine.sweeper._sweep_lanes()
+    works.engine.sweeper._sweep_queues()
     hearing = works.engine.pulse.hearing
     wait_until(lambda: (hearing.taken, hearing.swept) == (1, 1))
 
@@ -154,54 +154,54 @@ def test_a_drain_that_leaves_work_behind_publishes_a_wake_up(works):
         works.ask(f"c{n}")
     works.engine.drain(works.wake_up)
     assert len(works.sandbox.calls()) == DRAIN_CALLS
-    assert works.wake_ups.lanes == [works.lane, works.lane]
+    assert works.wake_ups.queues == [works.queue, works.queue]
     works.engine.drain(works.wake_up)
     assert len(works.sandbox.calls()) == DRAIN_CALLS + 1
-    assert works.wake_ups.lanes == [works.lane, works.lane]
+    assert works.wake_ups.queues == [works.queue, works.queue]
 
 
-def test_a_lane_that_this_configuration_does_not_have_is_left_alone(works):
+def test_a_queue_that_this_configuration_does_not_have_is_left_alone(works):
     recall = works.ask()
-    works.services.queues.bind({"bogota": "another lane", "lima": "L2"})
-    works.engine.drain(WakeUp("another lane", 1))
+    works.services.queues.bind({"bogota": "another queue", "lima": "L2"})
+    works.engine.drain(WakeUp("another queue", 1))
     assert works.state(recall) is State.QUEUED
-    assert not works.store.client.hexists(works.store.key("lane:another lane"), "owner")
+    assert not works.store.client.hexists(works.store.key("queue:another queue"), "owner")
 
 
-def test_lanes_are_known_again_after_the_store_was_emptied(works):
+def test_queues_are_known_again_after_the_store_was_emptied(works):
     before = works.ask()
     works.engine.drain(works.wake_up)
     assert works.state(before) is State.ACCEPTED
-    old = works.lane
+    old = works.queue
     works.store.client.flushdb()
-    # Unbound for the one who admits, who binds again; the worker finds out by the unknown lane.
+    # Unbound for the one who admits, who binds again; the worker finds out by the unknown queue.
     after = works.ask("c2")
-    assert works.lane != old
+    assert works.queue != old
     # Nothing is known of calls that may still be running.
     works.later(works.services.config.accounts["bogota"].lease_seconds)
-    works.engine.sweeper._sweep_lanes()
-    assert works.wake_up.lane == works.lane
+    works.engine.sweeper._sweep_queues()
+    assert works.wake_up.queue == works.queue
     works.engine.drain(works.wake_up)
     # By this thread or by one of the sweep: whichever took the wake-up first.
     wait_until(lambda: works.state(after) is State.ACCEPTED)
 
 
-def test_the_sweep_publishes_the_wake_up_of_a_lane_whose_time_has_come(works):
+def test_the_sweep_publishes_the_wake_up_of_a_queue_whose_time_has_come(works):
     works.ask()
-    works.store.client.hset(works.store.key(f"lane:{works.lane}"), "rung", "0")
+    works.store.client.hset(works.store.key(f"queue:{works.queue}"), "rung", "0")
     works.later(2)
-    works.engine.sweeper._sweep_lanes()
-    assert works.wake_ups.lanes == [works.lane] * 2
+    works.engine.sweeper._sweep_queues()
+    assert works.wake_ups.queues == [works.queue] * 2
     assert works.engine.sweeper._draining == []
 
 
-def test_where_a_wake_up_stays_untaken_the_sweep_drains_the_lane_itself(works):
+def test_where_a_wake_up_stays_untaken_the_sweep_drains_the_queue_itself(works):
     recall = works.ask()
     works.later(2)
-    works.engine.sweeper._sweep_lanes()
+    works.engine.sweeper._sweep_queues()
     wait_until(lambda: works.state(recall) is State.ACCEPTED)
     # And publishes it again: whether that is taken says how the consumers are.
-    assert works.wake_ups.lanes == [works.lane] * 2
+    assert works.wake_ups.queues == [works.queue] * 2
 
 
 def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
@@ -209,29 +209,29 @@ def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
     works.engine.sweeper.threads = 1
     works.later(2)
     with works.engine.pulse.hearing.taking():
-        works.engine.sweeper._sweep_lanes()
-    assert works.wake_ups.lanes == [works.lane]
+        works.engine.sweeper._sweep_queues()
+    assert works.wake_ups.queues == [works.queue]
     assert works.state(recall) is State.QUEUED
-    works.engine.sweeper._sweep_lanes()
+    works.engine.sweeper._sweep_queues()
     wait_until(lambda: works.state(recall) is State.ACCEPTED)
 
 
-def test_the_sweep_drains_a_few_lanes_at_a_time(works, monkeypatch):
-    key, lanes, going = works.store.key, [f"lane {n}" for n in range(SWEEP_DRAINS + 5)], threading.Event()
+def test_the_sweep_drains_a_few_queues_at_a_time(works, monkeypatch):
+    key, queues, going = works.store.key, [f"queue {n}" for n in range(SWEEP_DRAINS + 5)], threading.Event()
     with works.store.client.pipeline() as pipe:
-        for lane in lanes:
-            pipe.zadd(key(f"lane:{lane}:queue"), {"rc_1": 1})
-            pipe.hset(key(f"lane:{lane}"), mapping={"rung": works.ms(), "rings": 1})
-            pipe.zadd(key("due"), {lane: 1})
+        for queue in queues:
+            pipe.zadd(key(f"queue:{queue}:recalls"), {"rc_1": 1})
+            pipe.hset(key(f"queue:{queue}"), mapping={"rung": works.ms(), "rings": 1})
+            pipe.zadd(key("due"), {queue: 1})
         pipe.execute()
     monkeypatch.setattr(works.engine.sweeper, "_drain", lambda _: going.wait(30))
     for _ in range(2):
-        works.engine.sweeper._sweep_lanes()
+        works.engine.sweeper._sweep_queues()
         assert len(works.wake_ups.published) == SWEEP_DRAINS
     going.set()
     wait_until(lambda: all(each.done() for each in works.engine.sweeper._draining))
-    works.engine.sweeper._sweep_lanes()
-    assert set(works.wake_ups.lanes) == set(lanes)
+    works.engine.sweeper._sweep_queues()
+    assert set(works.wake_ups.queues) == set(queues)
 
 
 def test_a_thread_of_the_sweep_is_free_again_whatever_became_of_its_drain(works, monkeypatch):
@@ -241,20 +241,20 @@ def test_a_thread_of_the_sweep_is_free_again_whatever_became_of_its_drain(works,
     monkeypatch.setattr(works.engine.sweeper, "_drain", fails)
     works.ask()
     works.later(2)
-    works.engine.sweeper._sweep_lanes()
+    works.engine.sweeper._sweep_queues()
     wait_until(lambda: works.engine.sweeper._room() == SWEEP_DRAINS)
 
 
-def test_one_sweep_finds_every_lane_that_is_due(works):
+def test_one_sweep_finds_every_queue_that_is_due(works):
     key = works.store.key
-    lanes = [f"lane {n}" for n in range(205)]
+    queues = [f"queue {n}" for n in range(205)]
     with works.store.client.pipeline() as pipe:
-        for lane in lanes:
-            pipe.zadd(key(f"lane:{lane}:queue"), {"rc_1": 1})
-            pipe.zadd(key("due"), {lane: 1})
+        for queue in queues:
+            pipe.zadd(key(f"queue:{queue}:recalls"), {"rc_1": 1})
+            pipe.zadd(key("due"), {queue: 1})
         pipe.execute()
-    works.engine.sweeper._sweep_lanes()
-    assert set(works.wake_ups.lanes) == set(lanes)
+    works.engine.sweeper._sweep_queues()
+    assert set(works.wake_ups.queues) == set(queues)
 
 
 def test_the_sweep_publishes_wake_ups_of_sources_whose_lookups_are_due(works):

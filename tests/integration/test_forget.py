@@ -69,8 +69,8 @@ class World:
         return self.services.queues.acquire(self.services.queues.bound()["bogota"], "n1", TERMS)[0]
 
     def finish(self, claim, **outcome):
-        lane = self.services.queues.bound()["bogota"]
-        self.services.queues.finish(lane, claim, 1, Outcome(**outcome), more=False, terms=TERMS)
+        queue = self.services.queues.bound()["bogota"]
+        self.services.queues.finish(queue, claim, 1, Outcome(**outcome), more=False, terms=TERMS)
 
     def recalls(self, **which):
         return list(self.services.recalls.records.every(Filter(**which)))
@@ -192,8 +192,8 @@ def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed
 def test_the_trace_of_a_forgotten_customer_fades(world):
     world.send(world.item())
     world.run.json("forget", "--customer", CUSTOMER, "--yes")
-    lane = world.services.queues.bound()["bogota"]
-    newest = world.services.store.key(f"lane:{lane}:newest")
+    queue = world.services.queues.bound()["bogota"]
+    newest = world.services.store.key(f"queue:{queue}:newest")
     assert world.services.store.client.hlen(newest) == 1
     world.services.deliveries.purge(before=NOW + timedelta(days=99))
     assert world.services.store.client.hlen(newest) == 0

@@ -182,20 +182,21 @@ def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, services,
     assert "ringback_oldest_queued_seconds{account=lima}" not in found
 
 
-def test_a_lane_is_in_one_state(services):
+def test_a_queue_is_in_one_state(services):
     services.binding.bind()
     services.accounts.pause("bogota", "for the test")
     found = figures(client_of(services))
     states = {
-        state: found[f"ringback_lane_state{{account=bogota,state={state}}}"] for state in metrics.LANE_STATES
+        state: found[f"ringback_queue_state{{account=bogota,state={state}}}"]
+        for state in metrics.QUEUE_STATES
     }
     assert states == {"idle": 0, "busy": 0, "waiting": 0, "paused": 1, "stopped": 0}
 
 
-def test_a_lane_that_waits_for_a_worker_lags(services, store):
+def test_a_queue_that_waits_for_a_worker_lags(services, store):
     ask(services, "bogota")
-    (lane,) = store.zrange("{ringback}:due", 0, -1)
-    store.zadd("{ringback}:due", {lane: (time.time() - 100) * 1000})
+    (queue,) = store.zrange("{ringback}:due", 0, -1)
+    store.zadd("{ringback}:due", {queue: (time.time() - 100) * 1000})
     assert figures(client_of(services))["ringback_due_lag_seconds{}"] == pytest.approx(100, abs=20)
 
 
@@ -305,18 +306,18 @@ def test_the_route_of_an_event_is_counted_when_it_is_admitted(services):
     assert figures(client_of(services))["ringback_events_total{route=form,source=forms,what=recall}"] == 1
 
 
-def test_lanes_and_recalls_are_counted_whatever_their_number(services, monkeypatch):
+def test_queues_and_recalls_are_counted_whatever_their_number(services, monkeypatch):
     monkeypatch.setattr(states, "MOST_ACCOUNTS", 1)
     ask(services, "lima", phone="+51 912 345 678")
     services.accounts.pause("lima", "for the test")
     found = figures(client_of(services))
-    assert (found["ringback_lanes{state=paused}"], found["ringback_lanes{state=idle}"]) == (1, 1)
+    assert (found["ringback_queues{state=paused}"], found["ringback_queues{state=idle}"]) == (1, 1)
     assert found["ringback_recalls{state=queued}"] == 1
     assert found["ringback_recalls_queued{account=lima}"] == 1
     assert "ringback_recalls_queued{account=bogota}" not in found, "bogota needs no look"
 
 
-def test_dates_that_a_paused_lane_cannot_keep_are_at_risk(services):
+def test_dates_that_a_paused_queue_cannot_keep_are_at_risk(services):
     ask(services, "bogota")
     assert figures(client_of(services))["ringback_dates_at_risk{}"] == 0
     services.accounts.pause("bogota", "for the test")

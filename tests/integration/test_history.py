@@ -12,7 +12,7 @@ import pytest
 
 from integration.store.client import Loss
 from integration.store.epoch import Witness
-from integration.store.token_queue import HELD, Claim, NoClaim, Outcome, held_until, lane_state
+from integration.store.token_queue import HELD, Claim, NoClaim, Outcome, held_until, queue_state
 from support.members import LEASE, NOON, Member, World
 
 
@@ -26,7 +26,7 @@ def world(valkey, store):
 @pytest.fixture
 def worker(world):
     worker = Member(world)
-    worker.lanes.bind({"bogota": "L1", "lima": "L2"})
+    worker.queues.bind({"bogota": "L1", "lima": "L2"})
     return worker
 
 
@@ -73,8 +73,8 @@ def test_every_change_is_counted(world, worker, change):
         "finish": lambda: worker.finish(claim),
         "cancel": lambda: worker.recalls.cancel(first, "by hand"),
         "retry": lambda: worker.recalls.retry(claim.recall_id, "by hand"),
-        "pause": lambda: worker.lanes.pause("L2", "for the test"),
-        "resume": lambda: worker.lanes.resume("L2"),
+        "pause": lambda: worker.queues.pause("L2", "for the test"),
+        "resume": lambda: worker.queues.resume("L2"),
     }
     acts[change]()
     assert worker.witness.seen().tick == before + 1
@@ -84,15 +84,15 @@ def test_every_change_is_counted(world, worker, change):
 # --- gone back -----------------------------------------------------------------------------------
 
 
-def test_after_the_store_went_back_no_lane_gives_a_claim_before_the_longest_call_has_ended(world, worker):
+def test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended(world, worker):
     worker.ask("c1")
     worker.ask("c2", "lima")
     copy = world.copy()
     lost = worker.acquire()
     assert isinstance(lost, Claim)
     world.put_back(copy)
-    for lane in ("L1", "L2"):
-        refused = worker.acquire(lane)
+    for queue in ("L1", "L2"):
+        refused = worker.acquire(queue)
         assert refused.kind == "wait"
         assert until(refused) == NOON + timedelta(seconds=LEASE)
     world.passes(LEASE - 0.001)
@@ -172,7 +172,7 @@ def test_it_costs_one_quiet_time_however_many_find_out(world, worker):
     assert isinstance(worker.acquire(), Claim)
 
 
-def test_one_that_went_on_with_the_lost_history_for_longer_holds_the_lanes_for_longer(world, worker):
+def test_one_that_went_on_with_the_lost_history_for_longer_holds_the_queues_for_longer(world, worker):
     """As in a failover whose old primary still answers some."""
     behind = Member(world)
     worker.ask("c1")
@@ -296,7 +296,7 @@ def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(w
 
 
 @pytest.mark.parametrize("first", ["worker", "web"])
-def test_lanes_are_held_from_the_latest_loss_that_is_found(world, worker, first):
+def test_queues_are_held_from_the_latest_loss_that_is_found(world, worker, first):
     web, lost = lost_again_before_all_have_heard(world, worker)
     for member in (worker, web) if first == "worker" else (web, worker):
         world.passes(10)
@@ -341,11 +341,11 @@ def test_who_was_away_for_several_losses_finds_them_told(world, worker):
 # --- emptied, exchanged ------------------------------------------------------------------------
 
 
-def test_an_emptied_store_holds_the_lanes(world, worker):
+def test_an_emptied_store_holds_the_queues(world, worker):
     worker.ask("c1")
     worker.acquire()
     world.client.flushall()
-    worker.lanes.bind({"bogota": "L9"})
+    worker.queues.bind({"bogota": "L9"})
     worker.ask("c2")
     assert worker.acquire("L9").kind == "wait"
     assert worker.losses == [Loss(how="was emptied", missing=None)]
@@ -353,12 +353,12 @@ def test_an_emptied_store_holds_the_lanes(world, worker):
     assert isinstance(worker.acquire("L9"), Claim)
 
 
-def test_another_store_holds_the_lanes(world, worker):
+def test_another_store_holds_the_queues(world, worker):
     worker.ask("c1")
     mine = worker.witness
     world.client.flushall()
     other = Member(world)
-    other.lanes.bind({"bogota": "L1"})
+    other.queues.bind({"bogota": "L1"})
     other.ask("c1")
     worker.sweep()
     assert worker.losses == [Loss(how="was exchanged", missing=None)]
@@ -374,27 +374,27 @@ def test_a_new_store_holds_nobody(world, worker):
 # --- what operators see --------------------------------------------------------------------------
 
 
-def test_a_held_lane_says_why_and_until_when():
+def test_a_held_queue_says_why_and_until_when():
     now_ms = round(NOON.timestamp() * 1000)
     held_ms = held_until(str(now_ms), LEASE)
-    state = lane_state({}, now_ms=now_ms + 1, today=None, held_ms=held_ms)
+    state = queue_state({}, now_ms=now_ms + 1, today=None, held_ms=held_ms)
     assert (state.state, state.reason, state.until) == ("waiting", HELD, NOON + timedelta(seconds=LEASE))
-    assert lane_state({}, now_ms=held_ms, today=None, held_ms=held_ms).state == "idle"
+    assert queue_state({}, now_ms=held_ms, today=None, held_ms=held_ms).state == "idle"
     later = {"wait": str(held_ms + 1), "wait_reason": "503"}
-    assert lane_state(later, now_ms=now_ms, today=None, held_ms=held_ms).reason == "503"
-    assert lane_state({"paused": "p"}, now_ms=now_ms, today=None, held_ms=held_ms).state == "paused"
+    assert queue_state(later, now_ms=now_ms, today=None, held_ms=held_ms).reason == "503"
+    assert queue_state({"paused": "p"}, now_ms=now_ms, today=None, held_ms=held_ms).state == "paused"
 
 
 def test_resume_does_not_cut_it_short(world, worker):
     worker.ask("c1")
     world.client.flushall()
-    worker.lanes.bind({"bogota": "L1"})
+    worker.queues.bind({"bogota": "L1"})
     worker.ask("c1")
-    worker.lanes.resume("L1")
+    worker.queues.resume("L1")
     assert worker.acquire().kind == "wait"
 
 
-def test_a_held_lane_is_rung_for_when_it_is_over(world, worker):
+def test_a_held_queue_is_rung_for_when_it_is_over(world, worker):
     worker.ask("c1")
     copy = world.copy()
     worker.ask("c2")
@@ -405,10 +405,10 @@ def test_a_held_lane_is_rung_for_when_it_is_over(world, worker):
         world.passes(20)
         assert worker.sweep() == []
     world.passes(7.1)
-    assert [lane for lane, _ in worker.sweep()] == ["L1"]
+    assert [queue for queue, _ in worker.sweep()] == ["L1"]
 
 
-def test_a_clock_that_goes_back_does_not_hold_the_lanes_for_ever(world, worker):
+def test_a_clock_that_goes_back_does_not_hold_the_queues_for_ever(world, worker):
     worker.ask("c1")
     copy = world.copy()
     worker.ask("c2")
@@ -420,7 +420,7 @@ def test_a_clock_that_goes_back_does_not_hold_the_lanes_for_ever(world, worker):
     assert isinstance(worker.acquire(), Claim)
 
 
-def test_a_full_store_that_went_back_holds_its_lanes_too(world, worker):
+def test_a_full_store_that_went_back_holds_its_queues_too(world, worker):
     worker.ask("c1")
     copy = world.copy()
     worker.acquire()
@@ -518,7 +518,7 @@ def test_a_worker_that_does_not_come_back_is_waited_for_two_seconds(world, worke
     assert isinstance(worker.acquire(), Claim)
 
 
-def test_a_lane_goes_on_by_itself_when_the_workers_have_been_heard(world, worker):
+def test_a_queue_goes_on_by_itself_when_the_workers_have_been_heard(world, worker):
     other = Member(world)
     other.beat()
     worker.ask("c1")
@@ -526,7 +526,7 @@ def test_a_lane_goes_on_by_itself_when_the_workers_have_been_heard(world, worker
     assert worker.acquire().kind == "wait"
     other.sweep()
     world.passes(0.5)
-    assert [lane for lane, _ in worker.sweep()] == ["L1"]
+    assert [queue for queue, _ in worker.sweep()] == ["L1"]
     assert isinstance(worker.acquire(), Claim)
 
 
@@ -536,7 +536,7 @@ def test_a_lane_goes_on_by_itself_when_the_workers_have_been_heard(world, worker
 def test_a_file_remembers_while_everything_is_down(tmp_path, world):
     path = tmp_path / "seen"
     before = Member(world, path=path)
-    before.lanes.bind({"bogota": "L1"})
+    before.queues.bind({"bogota": "L1"})
     before.ask("c1")
     before.witness.keep()
     copy = world.copy()
@@ -552,7 +552,7 @@ def test_a_file_remembers_while_everything_is_down(tmp_path, world):
 def test_a_file_of_the_same_history_costs_nothing(tmp_path, world):
     path = tmp_path / "seen"
     before = Member(world, path=path)
-    before.lanes.bind({"bogota": "L1"})
+    before.queues.bind({"bogota": "L1"})
     before.ask("c1")
     before.witness.keep()
     after = Member(world, path=path)

@@ -1,4 +1,4 @@
-"""A test call has the lane for itself: no push meets it, whatever operators and workers do meanwhile."""
+"""A test call has the queue for itself: no push meets it, whatever operators and workers do meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from integration.domain.delivery import Delivery, Event
 from integration.mapping.planner import plan_delivery
-from integration.services.connection_probe import LaneInUseError, ask_in_lane
+from integration.services.connection_probe import QueueInUseError, ask_in_queue
 from integration.store.token_queue import Claim, NoClaim, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from workers.drain import utc_now
@@ -25,7 +25,7 @@ def services(tmp_path, store, sandbox):
 
 
 @pytest.fixture
-def lane(services):
+def queue(services):
     return services.queues.bound()["bogota"]
 
 
@@ -59,99 +59,101 @@ def pass_lease(services):
     return passed
 
 
-def lend(services, lane):
-    return services.queues.lend(lane, "loan", terms(services))
+def lend(services, queue):
+    return services.queues.lend(queue, "loan", terms(services))
 
 
-def acquire(services, lane, nonce="worker"):
-    return services.queues.acquire(lane, nonce, terms(services))[0]
+def acquire(services, queue, nonce="worker"):
+    return services.queues.acquire(queue, nonce, terms(services))[0]
 
 
-def ask(services, lane):
-    return ask_in_lane(services.queues, lane, account(services), lambda _: None)
+def ask(services, queue):
+    return ask_in_queue(services.queues, queue, account(services), lambda _: None)
 
 
-def test_no_push_begins_while_the_lane_is_lent_and_one_does_after(services, lane, queued):
-    fence = lend(services, lane)
-    assert acquire(services, lane).kind == "busy"
+def test_no_push_begins_while_the_queue_is_lent_and_one_does_after(services, queue, queued):
+    fence = lend(services, queue)
+    assert acquire(services, queue).kind == "busy"
     assert (services.accounts.get("bogota").state, services.accounts.get("bogota").reason) == (
         "busy",
         "a test call is being made",
     )
-    assert services.queues.give_back(lane, fence, sent_ms=5, quiet=False).lane == lane
-    assert isinstance(acquire(services, lane), Claim)
+    assert services.queues.give_back(queue, fence, sent_ms=5, quiet=False).queue == queue
+    assert isinstance(acquire(services, queue), Claim)
 
 
-def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, lane, queued):
-    fence = lend(services, lane)
+def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, queue, queued):
+    fence = lend(services, queue)
     services.accounts.pause("bogota", "a break")
     services.accounts.resume("bogota")
-    assert acquire(services, lane).kind == "busy"
-    services.queues.give_back(lane, fence, sent_ms=5, quiet=True)
-    assert acquire(services, lane).kind == "wait"
+    assert acquire(services, queue).kind == "busy"
+    services.queues.give_back(queue, fence, sent_ms=5, quiet=True)
+    assert acquire(services, queue).kind == "wait"
 
 
-def test_a_lane_that_pushes_or_is_quiet_is_not_lent(services, lane, queued):
-    claim = acquire(services, lane)
-    assert lend(services, lane).kind == "busy"
+def test_a_queue_that_pushes_or_is_quiet_is_not_lent(services, queue, queued):
+    claim = acquire(services, queue)
+    assert lend(services, queue).kind == "busy"
     outcome = Outcome(kind="ended", state="accepted", quiet=True, sent_ms=0)
-    services.queues.finish(lane, claim, 1, outcome, more=False, terms=terms(services))
-    refused = lend(services, lane)
+    services.queues.finish(queue, claim, 1, outcome, more=False, terms=terms(services))
+    refused = lend(services, queue)
     assert (refused.kind, refused.reason) == ("wait", "quiet")
 
 
-def test_a_lane_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays_so(services, lane, queued):
-    claim = acquire(services, lane)
+def test_a_queue_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays_so(services, queue, queued):
+    claim = acquire(services, queue)
     stop = Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=0)
-    services.queues.finish(lane, claim, 1, stop, more=False, terms=terms(services))
+    services.queues.finish(queue, claim, 1, stop, more=False, terms=terms(services))
     services.accounts.pause("bogota", "a break")
-    assert ask(services, lane).good
+    assert ask(services, queue).good
     assert services.accounts.get("bogota").state == "stopped"
     services.accounts.resume("bogota")
-    claim = acquire(services, lane, "again")
+    claim = acquire(services, queue, "again")
     waits = Outcome(kind="again", reason="no answer", wait_ms=60_000)
-    services.queues.finish(lane, claim, 1, waits, more=False, terms=terms(services))
-    with pytest.raises(LaneInUseError, match="the lane waits: no answer"):
-        ask(services, lane)
+    services.queues.finish(queue, claim, 1, waits, more=False, terms=terms(services))
+    with pytest.raises(QueueInUseError, match="the queue waits: no answer"):
+        ask(services, queue)
 
 
 def test_a_test_call_counts_for_the_day_and_is_not_made_beyond_its_limit(tmp_path, store, sandbox):
     text = two_accounts(sandbox.url, QUICK + "\ndaily_limit = 1") + SOURCES_AND_ROUTES
     services = make_desk(tmp_path, store, text)
     services.binding.bind()
-    lane = services.queues.bound()["bogota"]
-    assert ask(services, lane).good
+    queue = services.queues.bound()["bogota"]
+    assert ask(services, queue).good
     assert services.accounts.get("bogota").pushed_today == 1
-    with pytest.raises(LaneInUseError, match="the daily limit is used up"):
-        ask(services, lane)
+    with pytest.raises(QueueInUseError, match="the daily limit is used up"):
+        ask(services, queue)
     assert len(sandbox.calls()) == 1
 
 
-def test_who_dies_with_the_lane_keeps_it_only_as_long_as_its_call_may_run(services, lane, queued, pass_lease):
-    assert isinstance(lend(services, lane), int)
-    assert acquire(services, lane).kind == "busy"
+def test_who_dies_with_the_queue_keeps_it_only_as_long_as_its_call_may_run(
+    services, queue, queued, pass_lease
+):
+    assert isinstance(lend(services, queue), int)
+    assert acquire(services, queue).kind == "busy"
     pass_lease()
-    claim = acquire(services, lane, "next")
+    claim = acquire(services, queue, "next")
     assert isinstance(claim, Claim)
     # It may have been sent.
     assert services.accounts.get("bogota").pushed_today == 1
 
 
-def test_a_late_return_changes_nothing(services, lane, queued, pass_lease):
-    fence = lend(services, lane)
+def test_a_late_return_changes_nothing(services, queue, queued, pass_lease):
+    fence = lend(services, queue)
     pass_lease()
-    claim = acquire(services, lane, "next")
-    services.queues.give_back(lane, fence, sent_ms=1, quiet=True)
+    claim = acquire(services, queue, "next")
+    services.queues.give_back(queue, fence, sent_ms=1, quiet=True)
     assert services.accounts.get("bogota").state == "busy"
     done = services.queues.finish(
-        lane, claim, 1, Outcome(kind="ended", state="accepted"), more=False, terms=terms(services)
+        queue, claim, 1, Outcome(kind="ended", state="accepted"), more=False, terms=terms(services)
     )
     assert done[0] == NoClaim("released", "", 0)
 
 
-def test_an_unknown_outcome_leaves_the_lane_quiet_and_says_so(services, lane, sandbox):
+def test_an_unknown_outcome_leaves_the_queue_quiet_and_says_so(services, queue, sandbox):
     sandbox.add_rule(action="hang", seconds=5)
-    answer = ask(services, lane)
+    answer = ask(services, queue)
     assert not answer.good
     assert "may still be working on the call" in answer.told
     assert services.accounts.get("bogota").state == "waiting"
@@ -166,7 +168,7 @@ def test_a_call_that_was_never_sent_leaves_no_quiet_time(tmp_path, store, queued
     assert services.accounts.get("bogota").state == "idle"
 
 
-def test_test_calls_and_turns_at_once_never_overlap(services, lane, queued, sandbox):
+def test_test_calls_and_turns_at_once_never_overlap(services, queue, queued, sandbox):
     """Two who ask and one who pushes, all as often as they can: the sandbox sees one call at a time."""
     end = time.monotonic() + 60
 
@@ -176,8 +178,8 @@ def test_test_calls_and_turns_at_once_never_overlap(services, lane, queued, sand
     def asking():
         while goes_on():
             try:
-                ask(services, lane)
-            except LaneInUseError:
+                ask(services, queue)
+            except QueueInUseError:
                 time.sleep(0.001)
 
     threads = [threading.Thread(target=asking) for _ in range(3)]
@@ -191,9 +193,9 @@ def test_test_calls_and_turns_at_once_never_overlap(services, lane, queued, sand
     assert not sandbox.stats()["overlaps"]
 
 
-def test_a_late_return_leaves_what_was_lent_to_another(services, lane, queued, pass_lease):
-    late = lend(services, lane)
+def test_a_late_return_leaves_what_was_lent_to_another(services, queue, queued, pass_lease):
+    late = lend(services, queue)
     pass_lease()
-    services.queues.lend(lane, "another loan", terms(services))
-    services.queues.give_back(lane, late, sent_ms=1, quiet=False)
-    assert acquire(services, lane).kind == "busy"
+    services.queues.lend(queue, "another loan", terms(services))
+    services.queues.give_back(queue, late, sent_ms=1, quiet=False)
+    assert acquire(services, queue).kind == "busy"

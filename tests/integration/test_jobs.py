@@ -66,7 +66,7 @@ def test_a_job_retries_what_its_filter_finds_and_nothing_else(world):
     told = world.jobs.get(job.id)
     assert (told.state, told.done, told.skipped, told.who) == ("done", len(meant), {}, "ana")
     assert world.recalls.get(next(iter(meant))).history[-1].reason == "retried by ana"
-    assert {wake_up.lane for wake_up in world.rung} <= {"seeded0", "seeded1", "seeded2"}
+    assert {wake_up.queue for wake_up in world.rung} <= {"seeded0", "seeded1", "seeded2"}
     assert world.jobs.running() == []
 
 

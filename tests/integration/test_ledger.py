@@ -17,7 +17,7 @@ from integration.store.client import Store
 from integration.store.deliveries import Keeping, Ledger, digest_of, event_keys, kept_parked
 from integration.store.parked import Parking
 from integration.store.recalls import Recalls
-from integration.store.token_queue import Lanes
+from integration.store.token_queue import TokenQueues
 from support import url_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -36,7 +36,7 @@ class World:
         self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
         self.ledger = Ledger(self.store)
         self.recalls = Recalls(self.store)
-        Lanes(self.store).bind({"bogota": "L1"})
+        TokenQueues(self.store).bind({"bogota": "L1"})
 
     def pass_time(self, seconds):
         self.now += timedelta(seconds=seconds)
@@ -265,7 +265,7 @@ def test_a_recall_that_is_too_late_is_recorded_and_queued_nowhere(world):
     found = world.recalls.get(admitted.answer.recalls[0])
     assert (found.state, found.reason) == (State.EXPIRED, "the date has passed")
     assert admitted.wake_ups == ()
-    assert world.client.zcard(world.store.key("lane:L1:queue")) == 0
+    assert world.client.zcard(world.store.key("queue:L1:queue")) == 0
     world.pass_time(1)
     assert world.ledger.purge(before=world.now) == 1
 
@@ -456,7 +456,7 @@ def test_what_was_looked_up_takes_the_place_of_what_waited(world):
     world.wait("77")
     (kept,) = world.ledger.take_lookups("crm")
     admitted = world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
-    assert [wake_up.lane for wake_up in admitted.wake_ups] == ["L1"]
+    assert [wake_up.queue for wake_up in admitted.wake_ups] == ["L1"]
     again = world.wait("77")
     assert again.answer.pending == 1
     seen = world.admit(wanted(key="k77"), Ignored(event=event("x")), source="crm").answer

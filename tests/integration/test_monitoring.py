@@ -192,6 +192,7 @@ def test_the_parser_of_these_tests_sees_names_and_labels():
 def exposed(stack):
     """Every name that the stack exposes, with its labels; of a family without samples those it is to have."""
     stack.api("POST", "/v1/accounts/lima/pause")
+    assert deliver(stack, "exposed").status_code == 202
     waiting = {
         "account": "lima",
         "campaign_id": "1",

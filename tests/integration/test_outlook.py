@@ -30,7 +30,7 @@ def due(**numbers):
     return {timedelta(minutes=int(name[1:])): number for name, number in numbers.items()}
 
 
-def test_a_lane_goes_on_at_the_rate_of_its_calls():
+def test_a_queue_goes_on_at_the_rate_of_its_calls():
     found = outlook(view(queued=60), pace(), {}, NOW)
     assert found.per_minute == 30
     assert found.drained_at == NOW + 2 * MINUTE
@@ -41,7 +41,7 @@ def test_without_a_call_lately_one_a_second_is_taken():
 
 
 @pytest.mark.parametrize("state", ["stopped", "paused"])
-def test_a_lane_that_stands_still_is_never_through_and_keeps_no_date(state):
+def test_a_queue_that_stands_still_is_never_through_and_keeps_no_date(state):
     found = outlook(view(state=state), pace(), due(m0=1, m1440=7), NOW)
     assert (found.drained_at, found.at_risk) == (None, 7)
 
@@ -52,7 +52,7 @@ def test_what_is_due_before_its_turn_is_at_risk():
     assert outlook(view(), pace(), due(m0=3, m15=453, m60=1810), NOW).at_risk == 10
 
 
-def test_a_lane_that_waits_starts_late():
+def test_a_queue_that_waits_starts_late():
     waiting = view(state="waiting", until=NOW + 10 * MINUTE, queued=30)
     found = outlook(waiting, pace(), due(m0=0, m15=200), NOW)
     assert found.at_risk == 50
@@ -85,9 +85,9 @@ def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst
         recall_date=(now + timedelta(hours=3)).isoformat(), now=now, source="api:x",
     )  # fmt: skip
     services.admission.admit_one(request, expired=None, key="", fingerprint="")
-    lane = services.queues.bound()["bogota"]
+    queue = services.queues.bound()["bogota"]
     soon = round((now + 10 * MINUTE).timestamp() * 1000)
-    store.zadd(f"{{ringback}}:lane:{lane}:queue", {f"rc_{n}": soon for n in range(2000)})
+    store.zadd(f"{{ringback}}:queue:{queue}:recalls", {f"rc_{n}": soon for n in range(2000)})
     found = services.accounts.forecasts(services.accounts.all(["bogota"]), now)["bogota"]
     assert found.at_risk == 2000 - 15 * 60
     assert len(HORIZONS) == 6

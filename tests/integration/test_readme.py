@@ -261,9 +261,9 @@ def test_the_states_of_a_recall_are_those_there_are_in_their_order():
         assert first_column(section(name, heading))[: len(State)] == [str(state) for state in State]
 
 
-def test_the_lane_states_are_those_there_are():
+def test_the_queue_states_are_those_there_are():
     told = first_column(section(ENGLISH, "## What becomes of an event"))[len(State) :]
-    assert tuple(told) == metrics.LANE_STATES
+    assert tuple(told) == metrics.QUEUE_STATES
 
 
 def run(args, folder, text, standard_input=None):
@@ -392,7 +392,7 @@ def test_the_store_settings_are_those_that_are_asked_for():
     assert f"Redis {'.'.join(map(str, OLDEST))} or later" in TEXTS[ENGLISH]
 
 
-def test_the_hold_on_a_lane_is_as_long_as_is_said():
+def test_the_hold_on_a_queue_is_as_long_as_is_said():
     account = domain_account.Account(name="a", server="0003", token="t", timezone="America/Bogota")
     assert f"{account.lease_seconds:g} s" in section(ENGLISH, "## What is guaranteed, and what is not")
 

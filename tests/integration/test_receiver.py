@@ -114,12 +114,12 @@ def test_a_time_in_the_future_counts_as_five_minutes_from_arrival_at_most(web):
     far = hubspot_event(5, AT, occurred_at=datetime.now(UTC) + timedelta(days=400))
     web.post("hubspot", [far])
     version = int(
-        web.services.store.client.hvals(web.services.store.key(f"lane:{lane(web)}:newest"))[0].split("|")[0]
+        web.services.store.client.hvals(web.services.store.key(f"queue:{queue(web)}:newest"))[0].split("|")[0]
     )
     assert version <= (datetime.now(UTC) + timedelta(minutes=5, seconds=1)).timestamp() * 1000
 
 
-def lane(web, account="bogota"):
+def queue(web, account="bogota"):
     return web.services.queues.bound()[account]
 
 

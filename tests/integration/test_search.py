@@ -28,7 +28,7 @@ def seeded(tmp_path_factory):
     with server.client() as client:
         store = Store(client)
         fill(store, COUNT, ending=ENDING)
-        # One that is being pushed is no longer in its lane's queue, and in no index but one.
+        # One that is being pushed is no longer in its queue, and in no index but one.
         recalls = Recalls(store)
         queued = next(recall for recall in recalls.every(Filter(state=State.QUEUED)))
         client.hset(store.key(f"recall:{queued.id}"), "state", "pushing")

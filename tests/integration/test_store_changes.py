@@ -156,7 +156,7 @@ def lag_behind(pair):
 
 
 def working(pair, *members):
-    members[0].lanes.bind({"bogota": "L1", "lima": "L2"})
+    members[0].queues.bind({"bogota": "L1", "lima": "L2"})
     for each in members:
         each.beat()
         each.sweep()
@@ -174,7 +174,7 @@ def test_a_failover_without_lag_costs_no_quiet_time(pair):
     assert one.losses == two.losses == []
 
 
-def test_a_failover_to_a_replica_that_lagged_holds_the_lanes(pair):
+def test_a_failover_to_a_replica_that_lagged_holds_the_queues(pair):
     one, two = Member(pair), Member(pair)
     working(pair, one, two)
     one.ask("c1")

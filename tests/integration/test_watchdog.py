@@ -1,4 +1,4 @@
-"""A worker that is there but takes no doorbells: its lanes are worked off, it shows, and it is told once.
+"""A worker that is there but takes no doorbells: its queues are worked off, it shows, and it is told once.
 
 The consumer of a real Celery worker is cancelled: it stays connected, answers pings, and takes nothing.
 """
@@ -95,7 +95,7 @@ def only_process(plant):
 
 
 @pytest.mark.timeout(240)
-def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_again(plant, sentry):
+def test_the_queues_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_again(plant, sentry):
     plant.start_worker(SENTRY_DSN=sentry.dsn)
     celery = as_an_operator(plant)
     worked_off(plant, celery, "before")
@@ -111,7 +111,7 @@ def test_the_lanes_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_a
     assert process.turns_by_sweep >= 3
     assert process.deaf_since > process.doorbell_at
     assert read_figures(plant.services).counts["turns:sweep"] >= 3
-    # A lane with work, while the call is under way.
+    # A queue with work, while the call is under way.
     plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
     plant.ask("slow")
     plant.ask("behind it")

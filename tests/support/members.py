@@ -13,7 +13,7 @@ from integration.store.deliveries import Keeping, Ledger
 from integration.store.epoch import Witness
 from integration.store.monitoring.process_registry import Processes
 from integration.store.recalls import Recalls
-from integration.store.token_queue import Lanes, Outcome, Terms
+from integration.store.token_queue import Outcome, Terms, TokenQueues
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 LEASE, QUIET = 67.0, 62.0
@@ -36,7 +36,7 @@ class Member:
         world.members.append(self)
         self.witness = Witness(path, clock=lambda: world.steady, wall=lambda: world.steady)
         self.store = Store(world.client, clock=world.ms, kind=kind, witness=self.witness)
-        self.lanes = Lanes(self.store)
+        self.queues = TokenQueues(self.store)
         self.ledger = Ledger(self.store)
         self.recalls = Recalls(self.store)
         self.losses = []
@@ -44,14 +44,14 @@ class Member:
         self.acquired = 0
 
     def sweep(self):
-        return [(wake_up.lane, times) for wake_up, times in self.lanes.sweep(9)]
+        return [(wake_up.queue, times) for wake_up, times in self.queues.sweep(9)]
 
-    def acquire(self, lane="L1"):
+    def acquire(self, queue="L1"):
         self.acquired += 1
-        return self.lanes.acquire(lane, f"{self.store.who}-{self.acquired}", TERMS)[0]
+        return self.queues.acquire(queue, f"{self.store.who}-{self.acquired}", TERMS)[0]
 
     def finish(self, claim, outcome=ACCEPTED, *, more=False):
-        return self.lanes.finish("L1", claim, 1, outcome, more=more, terms=TERMS)[0]
+        return self.queues.finish("L1", claim, 1, outcome, more=more, terms=TERMS)[0]
 
     def beat(self):
         Pulse(Processes(self.store), self.store.who).beat()

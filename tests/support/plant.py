@@ -74,9 +74,9 @@ class Plant:
         ).answer.recalls[0]
 
     def wake_up(self, account="bogota"):
-        """Return the arguments of the task that drains an account's lane."""
-        lane = self.services.queues.bound()[account]
-        return lane, int(self.services.store.client.hget(self.services.store.key(f"lane:{lane}"), "rung"))
+        """Return the arguments of the task that drains an account's queue."""
+        queue = self.services.queues.bound()[account]
+        return queue, int(self.services.store.client.hget(self.services.store.key(f"queue:{queue}"), "rung"))
 
     def state(self, recall):
         return self.services.recalls.records.get(recall).state

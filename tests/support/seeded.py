@@ -21,7 +21,7 @@ from integration.mapping.planner import RecallWanted
 from integration.store import deliveries as intake
 from integration.store.client import Store, connect
 from integration.store.deliveries import Keeping
-from integration.store.token_queue import Lanes
+from integration.store.token_queue import TokenQueues
 
 if TYPE_CHECKING:
     pass
@@ -54,7 +54,7 @@ def fill(
     """
     chance = random.Random(seed)
     ending = ending or datetime.now(UTC)
-    Lanes(store).bind({name: f"seeded{number}" for number, name in enumerate(ACCOUNTS)})
+    TokenQueues(store).bind({name: f"seeded{number}" for number, name in enumerate(ACCOUNTS)})
     for start in range(0, count, BATCH):
         at = ending - timedelta(days=days) * (1 - start / count)
         size = min(BATCH, count - start)

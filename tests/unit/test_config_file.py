@@ -1116,10 +1116,10 @@ ALERT_FAULTS = [
     ),
     ("[alerts]\nchannels = 1\n", "alerts.channels", "[alerts.channels.NAME]"),
     ("[alerts]\nrules = 1\n", "alerts.rules", "[[alerts.rules]]"),
-    ('[[alerts.rules]]\nkind = "lane-stoped"\n', "alerts.rules[1].kind", 'perhaps "lane-stopped"'),
-    ('[[alerts.rules]]\nkind = "lane-stopped"\nminutes = 1\n', "alerts.rules[1].minutes", "the keys are"),
+    ('[[alerts.rules]]\nkind = "queue-stoped"\n', "alerts.rules[1].kind", 'perhaps "queue-stopped"'),
+    ('[[alerts.rules]]\nkind = "queue-stopped"\nminutes = 1\n', "alerts.rules[1].minutes", "the keys are"),
     ('[[alerts.rules]]\nkind = "quota-used"\npercent = 101\n', "alerts.rules[1].percent", "1 to 100"),
-    ('[[alerts.rules]]\nkind = "lane-stopped"\naccounts = ["b"]\n', "alerts.rules[1].accounts[1]", '"a"'),
+    ('[[alerts.rules]]\nkind = "queue-stopped"\naccounts = ["b"]\n', "alerts.rules[1].accounts[1]", '"a"'),
     ('[[alerts.rules]]\nkind = "source-silent"\nsources = "b"\n', "alerts.rules[1].sources", '"s"'),
     (
         CHAT + '[[alerts.rules]]\nkind = "no-worker"\nchannels = ["x"]\n',

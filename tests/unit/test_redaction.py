@@ -145,7 +145,7 @@ def test_what_an_operator_needs_stays_readable(text):
     [
         ("recall", "rc_3f1234567890"),
         ("delivery", "dl_0123456789abcdef"),
-        ("lane", "12345678901234567890abcdef012345"),
+        ("queue", "12345678901234567890abcdef012345"),
         ("duration_ms", 12_345_678),
         ("size_bytes", 10_485_760),
         ("seconds", 0.0312345678),
@@ -159,7 +159,7 @@ def test_our_own_ids_and_measures_stay_readable(key, value):
     assert mask_value(value, key) == value
 
 
-@pytest.mark.parametrize("key", ["recall", "lane", "id"])
+@pytest.mark.parametrize("key", ["recall", "queue", "id"])
 @pytest.mark.parametrize("value", ["3001112233", "1234567890123456", "+57 300 111 2233", "tel_300 1112233"])
 def test_a_number_that_takes_an_ids_place_is_masked(key, value):
     assert not shows(value, mask_value(value, key))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from integration.clients.wolkvox_protocol import Kind, Verdict, broken_off, decipher_response, not_sent
 from workers.retry import (
     Accept,
-    LaneHistory,
+    QueueHistory,
     RecallHistory,
     Refuse,
     RetryIn,
     SetAside,
-    StopLane,
+    StopQueue,
     WaitUntil,
     decide,
 )
@@ -25,7 +25,7 @@ NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 RESET = datetime(2026, 3, 3, 5, 0, tzinfo=UTC)
 
 ACCEPTED = Verdict(kind=Kind.ACCEPTED, reason="accepted")
-REFUSED = Verdict(kind=Kind.REFUSED, reason="refused", words="NO SUCH CUSTOMER", may_stop_lane=True)
+REFUSED = Verdict(kind=Kind.REFUSED, reason="refused", words="NO SUCH CUSTOMER", may_stop_queue=True)
 PARAMETERS = Verdict(kind=Kind.REFUSED, reason="parameters", words="SOME PARAMETERS ARE REQUIRED")
 CONCURRENCY = Verdict(kind=Kind.CONCURRENCY, reason="in use")
 QUOTA = Verdict(kind=Kind.QUOTA, reason="used up")
@@ -34,55 +34,56 @@ UNSENT = not_sent("connect: Connection refused")
 TIMEOUT = broken_off(None, "no complete answer within 20 s")
 
 
-def decided(verdict, lane=None, recall=None, *, jitter=0.5, now=NOW, reset=RESET):
-    lane, recall = lane or LaneHistory(), recall or RecallHistory()
-    return decide(verdict, lane, recall, jitter=jitter, now=now, quota_resets_at=reset)
+def decided(verdict, queue=None, recall=None, *, jitter=0.5, now=NOW, reset=RESET):
+    queue, recall = queue or QueueHistory(), recall or RecallHistory()
+    return decide(verdict, queue, recall, jitter=jitter, now=now, quota_resets_at=reset)
 
 
-def run(verdicts, lane=None):
+def run(verdicts, queue=None):
     """Decide one after the other; give the last decision and history."""
     decision = None
     for verdict in verdicts:
-        decision, lane = decided(verdict, lane)
-    return decision, lane
+        decision, queue = decided(verdict, queue)
+    return decision, queue
 
 
 # --- the clear answers ---
 
 
 def test_an_accepted_recall_clears_every_count():
-    lane = LaneHistory(faults=4, concurrency=2, quota_refusals=3, words="x", same_words=4)
-    assert decided(ACCEPTED, lane) == (Accept(), LaneHistory())
+    queue = QueueHistory(faults=4, concurrency=2, quota_refusals=3, words="x", same_words=4)
+    assert decided(ACCEPTED, queue) == (Accept(), QueueHistory())
 
 
 def test_a_refused_recall_is_dead_at_once_and_clears_the_faults():
-    decision, lane = decided(REFUSED, LaneHistory(faults=4, concurrency=2, quota_refusals=1))
+    decision, queue = decided(REFUSED, QueueHistory(faults=4, concurrency=2, quota_refusals=1))
     assert decision == Refuse(reason="refused")
-    assert (lane.faults, lane.concurrency, lane.quota_refusals, lane.same_words) == (0, 0, 0, 1)
+    assert (queue.faults, queue.concurrency, queue.quota_refusals, queue.same_words) == (0, 0, 0, 1)
 
 
-def test_five_refusals_in_a_row_with_the_same_words_stop_the_lane_and_not_four():
+def test_five_refusals_in_a_row_with_the_same_words_stop_the_queue_and_not_four():
     assert isinstance(run([REFUSED] * 4)[0], Refuse)
-    decision, lane = run([REFUSED] * 5)
-    assert isinstance(decision, StopLane)
+    decision, queue = run([REFUSED] * 5)
+    assert isinstance(decision, StopQueue)
     assert decision.recall_dead
-    assert lane == LaneHistory()
+    assert queue == QueueHistory()
 
 
 def test_faults_between_them_do_not_break_the_row():
     assert isinstance(
-        run([REFUSED, UNSENT, REFUSED, TIMEOUT, REFUSED, REFUSED, CONCURRENCY, REFUSED])[0], StopLane
+        run([REFUSED, UNSENT, REFUSED, TIMEOUT, REFUSED, REFUSED, CONCURRENCY, REFUSED])[0], StopQueue
     )
 
 
 @pytest.mark.parametrize(
-    "other", [ACCEPTED, PARAMETERS, Verdict(kind=Kind.REFUSED, reason="r", words="OTHER", may_stop_lane=True)]
+    "other",
+    [ACCEPTED, PARAMETERS, Verdict(kind=Kind.REFUSED, reason="r", words="OTHER", may_stop_queue=True)],
 )
 def test_another_clear_answer_breaks_the_row(other):
-    lane = LaneHistory()
+    queue = QueueHistory()
     for verdict in [*[REFUSED] * 4, other, *[REFUSED] * 4]:
-        decision, lane = decided(verdict, lane)
-        assert not isinstance(decision, StopLane)
+        decision, queue = decided(verdict, queue)
+        assert not isinstance(decision, StopQueue)
 
 
 def test_any_number_of_parameter_refusals_stop_nothing():
@@ -93,34 +94,37 @@ def test_the_history_keeps_a_mark_of_the_words_and_not_the_words():
     assert "CUSTOMER" not in run([REFUSED])[1].to_json()
 
 
-def test_a_wrong_configuration_stops_the_lane_and_burns_nothing():
-    lane = LaneHistory(faults=3)
-    assert decided(STOPPED, lane, RecallHistory(strikes=9, rounds=9)) == (StopLane(reason="bad token"), lane)
+def test_a_wrong_configuration_stops_the_queue_and_burns_nothing():
+    queue = QueueHistory(faults=3)
+    assert decided(STOPPED, queue, RecallHistory(strikes=9, rounds=9)) == (
+        StopQueue(reason="bad token"),
+        queue,
+    )
 
 
 # --- waits ---
 
 
 def test_faults_wait_about_a_second_doubling_to_five_minutes():
-    lane, waits = LaneHistory(), []
+    queue, waits = QueueHistory(), []
     for _ in range(12):
-        decision, lane = decided(UNSENT, lane)
+        decision, queue = decided(UNSENT, queue)
         waits.append(decision.seconds)
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 240, 240, 240, 240]
 
 
 def test_a_busy_token_waits_five_seconds_doubling_to_two_minutes():
-    lane, waits = LaneHistory(), []
+    queue, waits = QueueHistory(), []
     for _ in range(7):
-        decision, lane = decided(CONCURRENCY, lane, jitter=0)
+        decision, queue = decided(CONCURRENCY, queue, jitter=0)
         waits.append(decision.seconds)
     assert waits == [5, 10, 20, 40, 80, 96, 96]
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))
 def test_every_wait_is_bounded_and_never_nearly_nothing(count, jitter):
-    fault, _ = decided(UNSENT, LaneHistory(faults=count), jitter=jitter)
-    busy, _ = decided(CONCURRENCY, LaneHistory(concurrency=count), jitter=jitter)
+    fault, _ = decided(UNSENT, QueueHistory(faults=count), jitter=jitter)
+    busy, _ = decided(CONCURRENCY, QueueHistory(concurrency=count), jitter=jitter)
     assert 0.75 <= fault.seconds <= 300
     assert 5 <= busy.seconds <= 120
 
@@ -128,13 +132,13 @@ def test_every_wait_is_bounded_and_never_nearly_nothing(count, jitter):
 @given(st.integers(0, 40), st.floats(0, 1, exclude_max=True))
 def test_a_further_fault_never_waits_less(count, jitter):
     for verdict, field in ((UNSENT, "faults"), (CONCURRENCY, "concurrency")):
-        first, _ = decided(verdict, LaneHistory(**{field: count}), jitter=jitter)
-        second, _ = decided(verdict, LaneHistory(**{field: count + 1}), jitter=jitter)
+        first, _ = decided(verdict, QueueHistory(**{field: count}), jitter=jitter)
+        second, _ = decided(verdict, QueueHistory(**{field: count + 1}), jitter=jitter)
         assert first.seconds <= second.seconds
 
 
 @given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
-def test_jitter_spreads_the_lanes(one, other):
+def test_jitter_spreads_the_queues(one, other):
     first, second = decided(UNSENT, jitter=one)[0], decided(UNSENT, jitter=other)[0]
     assert (first.seconds < second.seconds) <= (one < other)
     assert decided(UNSENT, jitter=0)[0].seconds == 0.75
@@ -151,17 +155,17 @@ def test_retry_after_is_honoured_up_to_an_hour_and_never_shortens_a_wait(asked, 
 
 
 def test_a_used_up_quota_waits_for_the_reset_then_looks_hourly():
-    first, lane = decided(QUOTA)
+    first, queue = decided(QUOTA)
     assert first == WaitUntil(moment=RESET, reason="used up")
     after = RESET + timedelta(seconds=1)
     for n in range(3):
         now = after + timedelta(hours=n)
-        probe, lane = decided(QUOTA, lane, now=now, reset=RESET + timedelta(days=1))
+        probe, queue = decided(QUOTA, queue, now=now, reset=RESET + timedelta(days=1))
         assert probe.moment == now + timedelta(hours=1)
 
 
 def test_an_hourly_probe_never_sleeps_past_the_reset():
-    probe, _ = decided(QUOTA, LaneHistory(quota_refusals=2), now=RESET - timedelta(minutes=10))
+    probe, _ = decided(QUOTA, QueueHistory(quota_refusals=2), now=RESET - timedelta(minutes=10))
     assert probe.moment == RESET
 
 
@@ -170,8 +174,8 @@ def test_a_reset_that_is_past_is_no_moment_to_wait_for():
 
 
 def test_a_fault_of_the_probe_does_not_start_the_wait_for_the_reset_anew():
-    _, lane = run([QUOTA, UNSENT])
-    assert decided(QUOTA, lane)[0].moment == NOW + timedelta(hours=1)
+    _, queue = run([QUOTA, UNSENT])
+    assert decided(QUOTA, queue)[0].moment == NOW + timedelta(hours=1)
 
 
 # --- whose fault ---
@@ -179,9 +183,9 @@ def test_a_fault_of_the_probe_does_not_start_the_wait_for_the_reset_anew():
 
 def test_three_faults_that_may_be_its_own_set_a_recall_aside():
     assert isinstance(decided(TIMEOUT, recall=RecallHistory(strikes=1))[0], RetryIn)
-    decision, lane = decided(TIMEOUT, LaneHistory(faults=2), RecallHistory(strikes=2))
+    decision, queue = decided(TIMEOUT, QueueHistory(faults=2), RecallHistory(strikes=2))
     assert decision == SetAside(seconds=4, reason=TIMEOUT.reason, quiet=True)
-    assert lane.faults == 3
+    assert queue.faults == 3
 
 
 def test_workers_that_die_under_a_recall_count_as_its_faults():
@@ -191,11 +195,11 @@ def test_workers_that_die_under_a_recall_count_as_its_faults():
 
 def test_a_recall_is_dead_only_when_others_passed_twice_where_it_failed():
     assert isinstance(decided(TIMEOUT, recall=RecallHistory(strikes=2, rounds=1))[0], SetAside)
-    decision, lane = decided(TIMEOUT, recall=RecallHistory(strikes=2, rounds=2))
+    decision, queue = decided(TIMEOUT, recall=RecallHistory(strikes=2, rounds=2))
     assert isinstance(decision, Refuse)
     assert decision.quiet
     assert decision.seconds == 1
-    assert lane.faults == 1
+    assert queue.faults == 1
 
 
 def test_a_retry_says_whether_it_counts_against_the_recall():
@@ -210,7 +214,7 @@ def test_every_decision_but_accepted_keeps_the_quiet_time(kind):
 
 
 HISTORIES = st.builds(
-    LaneHistory,
+    QueueHistory,
     faults=st.integers(0, 10**6),
     concurrency=st.integers(0, 10**6),
     quota_refusals=st.integers(0, 10**6),
@@ -237,8 +241,8 @@ INNOCENT = st.one_of(
 
 
 @given(INNOCENT, HISTORIES, RECALLS, st.floats(0, 1, exclude_max=True))
-def test_no_connect_error_and_no_403_burns_a_recall_whatever_went_before(verdict, lane, recall, jitter):
-    decision, _ = decided(verdict, lane, recall, jitter=jitter)
+def test_no_connect_error_and_no_403_burns_a_recall_whatever_went_before(verdict, queue, recall, jitter):
+    decision, _ = decided(verdict, queue, recall, jitter=jitter)
     assert isinstance(decision, RetryIn | WaitUntil)
     assert not getattr(decision, "convicts", False)
 
@@ -247,12 +251,12 @@ def test_no_connect_error_and_no_403_burns_a_recall_whatever_went_before(verdict
 
 
 @given(HISTORIES)
-def test_a_history_reads_back_as_it_was_written(lane):
-    assert LaneHistory.from_json(lane.to_json()) == lane
+def test_a_history_reads_back_as_it_was_written(queue):
+    assert QueueHistory.from_json(queue.to_json()) == queue
 
 
 def test_a_clean_history_is_an_empty_text():
-    assert LaneHistory().to_json() == ""
+    assert QueueHistory().to_json() == ""
 
 
 @pytest.mark.parametrize(
@@ -260,7 +264,7 @@ def test_a_clean_history_is_an_empty_text():
     [None, "", b"", "{", "[]", "7", b"\xff", '{"faults":"x","words":3,"same_words":-5}', '{"other":1}'],
 )
 def test_a_history_that_cannot_be_read_counts_as_none(text):
-    assert LaneHistory.from_json(text) == LaneHistory()
+    assert QueueHistory.from_json(text) == QueueHistory()
 
 
 # --- what is handed in ---

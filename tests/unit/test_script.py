@@ -67,7 +67,7 @@ def test_what_a_command_may_call_is_made_for_it(command):
 
 def test_a_function_that_is_not_made_is_noticed(monkeypatch):
     narrowed = [
-        Function(f.name, f.text, frozenset({"finish"})) if f.name == "Lane.acquire" else f for f in FUNCTIONS
+        Function(f.name, f.text, frozenset({"finish"})) if f.name == "Queue.acquire" else f for f in FUNCTIONS
     ]
     monkeypatch.setattr(__name__ + ".FUNCTIONS", narrowed)
-    assert missing("acquire") == {"Lane.acquire"}
+    assert missing("acquire") == {"Queue.acquire"}

@@ -192,7 +192,7 @@ def test_a_code_that_is_no_status_leaves_the_http_status_to_decide():
 
 @pytest.mark.parametrize("body", [b"", b"<html>502</html>", b'{"code":202', b"\xff\xfe", b"[" * 5000])
 @pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 403, 404, 408, 429, 500, 502])
-def test_an_answer_that_is_not_json_refuses_no_recall_and_stops_no_lane(body, status):
+def test_an_answer_that_is_not_json_refuses_no_recall_and_stops_no_queue(body, status):
     verdict = decipher_response(status, {}, body)
     assert verdict.kind in {Kind.WAIT, Kind.UNKNOWN}
     assert verdict.msg is None
@@ -289,9 +289,9 @@ def test_refusals_without_words_compare_by_code():
     assert answer(404).words == answer(404, status=200).words
 
 
-def test_only_parameter_refusals_cannot_stop_a_lane():
-    assert not answer(400, "SOME PARAMETERS ARE REQUIRED").may_stop_lane
-    assert answer(400, "anything else").may_stop_lane
+def test_only_parameter_refusals_cannot_stop_a_queue():
+    assert not answer(400, "SOME PARAMETERS ARE REQUIRED").may_stop_queue
+    assert answer(400, "anything else").may_stop_queue
 
 
 def test_neither_repr_nor_reason_holds_what_wolkvox_wrote():

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from integration.dashboard.presenting.account_overview import Quota
     from integration.store.monitoring.alerts import Alert
 
-LANE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
+QUEUE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
 
 
 def state_word(state: str) -> str:
-    """Name a lane's state."""
+    """Name a queue's state."""
     words = {
         "stopped": _("stopped"),
         "paused": _("paused"),
@@ -37,15 +37,15 @@ def state_word(state: str) -> str:
 
 def state_options() -> list[tuple[str, str]]:
     """Give the states that a filter offers, each with its word."""
-    return [(state, state_word(state)) for state in LANE_STATES]
+    return [(state, state_word(state)) for state in QUEUE_STATES]
 
 
-def lanes_words(lanes: Mapping[str, int]) -> str:
-    """Say how many lanes are held, and how."""
+def queue_counts_text(queues: Mapping[str, int]) -> str:
+    """Say how many queues are held, and how."""
     told = (
-        ngettext("%(num)d stopped", "%(num)d stopped", lanes["stopped"]) if lanes["stopped"] else "",
-        ngettext("%(num)d paused", "%(num)d paused", lanes["paused"]) if lanes["paused"] else "",
-        ngettext("%(num)d waiting", "%(num)d waiting", lanes["waiting"]) if lanes["waiting"] else "",
+        ngettext("%(num)d stopped", "%(num)d stopped", queues["stopped"]) if queues["stopped"] else "",
+        ngettext("%(num)d paused", "%(num)d paused", queues["paused"]) if queues["paused"] else "",
+        ngettext("%(num)d waiting", "%(num)d waiting", queues["waiting"]) if queues["waiting"] else "",
     )
     return ", ".join(words for words in told if words) or _("all of them may push")
 

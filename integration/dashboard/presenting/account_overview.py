@@ -42,7 +42,7 @@ class Quota:
 class Overview:
     """All accounts together. `need` are those that need a look, worst first."""
 
-    lanes: Mapping[str, int]
+    queues: Mapping[str, int]
     queued: int
     dead: int
     oldest: AccountView | None
@@ -62,7 +62,7 @@ class Overview:
     @property
     def held(self) -> int:
         """How many accounts are stopped, paused or waiting."""
-        return sum(self.lanes[state] for state in _HELD)
+        return sum(self.queues[state] for state in _HELD)
 
 
 def overview(
@@ -72,7 +72,7 @@ def overview(
     waiting = [view for view in views if view.oldest_seconds is not None]
     drained = [outlook.drained_at for outlook in outlooks.values() if outlook.drained_at]
     return Overview(
-        lanes=Counter(view.state for view in views),
+        queues=Counter(view.state for view in views),
         queued=sum(view.queued for view in views),
         dead=sum(view.dead for view in views),
         oldest=max(waiting, key=lambda view: view.oldest_seconds or 0.0, default=None),

@@ -1,4 +1,4 @@
-"""What the ledger says of recalls, lanes and parked events, in the reader's language.
+"""What the ledger says of recalls, queues and parked events, in the reader's language.
 
 The ledger keeps its reasons in English, as the log and `/v1` tell them. A text that is not known here, such
 as what an operator wrote, is shown as it is. Pure.
@@ -45,8 +45,8 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("no agreement with the server (%(why)s)"),
 )
 
-# workers/retry.py, turn.py, lane.py, desk.py and the Lua.
-_OF_LANES: Final[Sequence[str]] = (
+# workers/retry.py, turn.py, queue.py, desk.py and the Lua.
+_OF_QUEUES: Final[Sequence[str]] = (
     _("%(number)s refusals in a row with the same words: look at the last answer, then resume"),
     _("poison: it failed again and again while others passed; last: %(words)s"),
     _("workers died while pushing it, and others passed"),
@@ -72,7 +72,7 @@ _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("%(words)s; it may still be working on the call"),
     _("not asked: %(words)s"),
     _("a call is under way on this token, or may be; try again in a moment"),
-    _("the lane waits: %(words)s"),
+    _("the queue waits: %(words)s"),
     _("too many test calls are under way here"),
 )
 
@@ -154,7 +154,7 @@ VERDICTS: Final[Mapping[str, str]] = {
 
 _HOLE: Final = re.compile(r"%\((\w+)\)s")
 
-KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_LANES, *_OF_TEST_CALLS, *_OF_RECALLS, *_OF_EVENTS)
+KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_QUEUES, *_OF_TEST_CALLS, *_OF_RECALLS, *_OF_EVENTS)
 
 
 def in_words(text: str | None) -> str:

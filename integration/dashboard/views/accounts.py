@@ -1,4 +1,4 @@
-"""Accounts: each with its lane; what keeps it, what is to be expected, what an operator can do about it."""
+"""Accounts: each with its queue; what keeps it, what is to be expected, what an operator can do about it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _outlook(services: Services, views: Sequence[AccountView]) -> dict[str, Any]
 
 @signed_in
 def account(services: Services, name: str) -> Response:
-    """Show one account: its lane, its forecast, its rules."""
+    """Show one account: its queue, its forecast, its rules."""
     view = services.accounts.get(name)
     settings = services.config.accounts.get(name)
     zone = zone_of(services.config, name)
@@ -172,7 +172,7 @@ def _until(services: Services, name: str, chosen: str) -> datetime | None:
 
 @role("operator")
 def resume_account(services: Services, name: str) -> ResponseReturnValue:
-    """End pause, stop and waits of an account's lane."""
+    """End pause, stop and waits of an account's queue."""
     before = services.accounts.get(name)
     services.accounts.resume(name)
     note(services, "resume", name)

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from integration.dashboard.auth.roles import signed_in
 from integration.dashboard.charts.plots import Plot, Series, plot
 from integration.dashboard.presenting.account_cache import standing
-from integration.dashboard.presenting.account_labels import alert_words, lanes_words, quota_words
+from integration.dashboard.presenting.account_labels import alert_words, queue_counts_text, quota_words
 from integration.dashboard.presenting.times import hour_and_minute, zone_of
 from integration.dashboard.responses import page
 from integration.telemetry.counters import TAKEN
@@ -59,7 +59,7 @@ def now(services: Services) -> Response:
         most_in_need=MOST_IN_NEED,
         most_quotas=MOST_QUOTAS,
         alert_words=alert_words,
-        lanes_words=lanes_words,
+        queue_counts_text=queue_counts_text,
         quota_words=quota_words,
         **_rates(minutes, services),
     )

@@ -128,7 +128,7 @@ def _happened(seen: _Seen) -> list[Happened]:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What a queued recall waits for: how many go before it, and how its lane stands."""
+    """What a queued recall waits for: how many go before it, and how its queue stands."""
 
     ahead: int | None
     state: str

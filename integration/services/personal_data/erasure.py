@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Held:
     """What the store holds of a person: recalls, and the ids of what else mentions them.
 
-    `wishes` are pairs of lane and field, pointers of wishes that were taken back.
+    `wishes` are pairs of queue and field, pointers of wishes that were taken back.
     """
 
     recalls: tuple[Recall, ...]
@@ -102,8 +102,8 @@ class People:
             for recall in held.recalls
             if self._store.call("forget_recall", recall.id, keep_ms) == "pushing"
         ]
-        for lane, text in held.wishes:
-            self._store.call("forget_cancel", lane, text, keep_ms)
+        for queue, text in held.wishes:
+            self._store.call("forget_cancel", queue, text, keep_ms)
         for parked in held.parked:
             self._store.call("forget_parked", parked)
         for job in held.jobs:
@@ -140,7 +140,7 @@ class People:
     def _wishes(self, person: Person, told: Callable[[int], None]) -> Iterator[tuple[str, str]]:
         if person.customer is None:
             return
-        for keys in self._content.keys("lane:*:newest", told):
+        for keys in self._content.keys("queue:*:newest", told):
             for key in keys:
                 for name, value in self._store.client.hscan_iter(self._store.key(key), count=CHUNK):
                     if str(value).endswith("|c") and str(name).partition("\0")[2] == person.customer:

@@ -57,23 +57,23 @@ if asked_for('admit', 'resolve', 'bind') then
     if state ~= 'queued' then Recall.set_ended(id, state) end
   end
 
-  function Admit.recall(e, id, delivery, lanes)
-    local lane, ends = lane_of(e.account), e.state and e.state ~= 'queued'
+  function Admit.recall(e, id, delivery, queues)
+    local queue, ends = queue_of(e.account), e.state and e.state ~= 'queued'
     create(id, e, delivery)
     count('admitted')
-    local newest = Newest.get(lane, e.campaign, e.customer)
+    local newest = Newest.get(queue, e.campaign, e.customer)
     if newest and newest.version > e.version then
       if ends then return end
       return Recall.become(id, Newest.verdict_on_older(newest))
     end
-    if newest then Admit.overtake(lane, newest.id, 'superseded', 'a newer request: ' .. id) end
-    Newest.set(lane, e.campaign, e.customer, e.version, id, 'r')
+    if newest then Admit.overtake(queue, newest.id, 'superseded', 'a newer request: ' .. id) end
+    Newest.set(queue, e.campaign, e.customer, e.version, id, 'r')
     if ends then
-      lanes[lane] = 'less'
+      queues[queue] = 'less'
       return
     end
-    redis.call('ZADD', P .. 'lane:' .. lane .. ':queue', e.score, id)
-    lanes[lane] = lanes[lane] or 'more'
+    redis.call('ZADD', P .. 'queue:' .. queue .. ':recalls', e.score, id)
+    queues[queue] = queues[queue] or 'more'
   end
 
   -- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil; and the answer to its delivery,
@@ -115,7 +115,7 @@ if asked_for('admit', 'resolve', 'bind') then
     return true
   end
 
-  local function admit_event(e, done, delivery, lanes)
+  local function admit_event(e, done, delivery, queues)
     if taken_before(e, done, delivery) then return end
     local routed = e.route and e.route ~= '' and ':' .. e.route or ''
     count('events:' .. delivery.source .. ':' .. e.what .. routed)
@@ -123,9 +123,9 @@ if asked_for('admit', 'resolve', 'bind') then
     local id = next_arrival(delivery)
     if e.what == 'recall' then
       id = 'rc_' .. id
-      Admit.recall(e, id, delivery, lanes)
+      Admit.recall(e, id, delivery, queues)
     elseif e.what == 'cancel' then
-      Admit.cancel(e, done, lanes)
+      Admit.cancel(e, done, queues)
     elseif e.what == 'parked' then
       id = 'pk_' .. id
       Parked.keep(e, id, delivery)
@@ -145,18 +145,18 @@ if asked_for('admit', 'resolve', 'bind') then
     return delivery.id .. ';' .. join(done.recalls) .. ';' .. done.counts .. ';' .. join(done.cancelled) .. ';' .. join(done.too_late)
   end
 
-  -- Whether a lane that was only given more to do is looked at anyway: by whom its wake-up reaches, or by the sweep.
-  -- Whoever changes a lane leaves it in `due` as long as it has work.
-  local function looked_at(lane)
-    local at = tonumber(redis.call('ZSCORE', P .. 'due', lane))
-    return at and (at > now or (tonumber(redis.call('HGET', P .. 'lane:' .. lane, 'rung')) or 0) > 0)
+  -- Whether a queue that was only given more to do is looked at anyway: by whom its wake-up reaches, or by the sweep.
+  -- Whoever changes a queue leaves it in `due` as long as it has work.
+  local function looked_at(queue)
+    local at = tonumber(redis.call('ZSCORE', P .. 'due', queue))
+    return at and (at > now or (tonumber(redis.call('HGET', P .. 'queue:' .. queue, 'rung')) or 0) > 0)
   end
 
-  -- The wake-ups that the caller is to publish. lanes: lane -> "more" to do, or "less"
-  local function wake_ups(lanes)
+  -- The wake-ups that the caller is to publish. queues: queue -> "more" to do, or "less"
+  local function wake_ups(queues)
     local out = {}
-    for id, change in pairs(lanes) do
-      if change == 'less' or not looked_at(id) then Lane.wake(Lane.load(id), out) end
+    for id, change in pairs(queues) do
+      if change == 'less' or not looked_at(id) then Queue.wake(Queue.load(id), out) end
     end
     return out
   end
@@ -174,10 +174,10 @@ if asked_for('admit', 'resolve', 'bind') then
       repeated = 0, cancel = false, became = {}}
   end
 
-  -- An account whose lane is not known yet: nothing has been written, the sender tries again.
+  -- An account whose queue is not known yet: nothing has been written, the sender tries again.
   local function unbound(events)
     for _, e in ipairs(events) do
-      if (e.what == 'recall' or e.what == 'cancel') and not lane_of(e.account) then return true end
+      if (e.what == 'recall' or e.what == 'cancel') and not queue_of(e.account) then return true end
     end
     return false
   end
@@ -245,8 +245,8 @@ if asked_for('admit', 'resolve', 'bind') then
     end
     if clash(delivery.events) then return {'clash', '', {}, ''} end
     if unbound(delivery.events) then return {'unbound', '', {}, ''} end
-    local done, lanes = new_done(), {}
-    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+    local done, queues = new_done(), {}
+    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues) end
     local stored, repeated = done.ignored < #delivery.events, done.repeated == #delivery.events
     -- Of one that is ignored nothing is stored, so the same delivery has to get the same name by itself.
     if not stored and delivery.silent then delivery.id = delivery.silent end
@@ -259,7 +259,7 @@ if asked_for('admit', 'resolve', 'bind') then
       Admit.list(delivery, delivery.id, what .. ';' .. #done.recalls .. ';' .. done.counts .. ';' .. #done.cancelled .. ';' .. #done.too_late)
     end
     if stored and what == 'new' and not delivery.last then number_events(delivery) end
-    return {what, answer, wake_ups(lanes), lookup}
+    return {what, answer, wake_ups(queues), lookup}
   end
 
   -- --- what was taken before, taken back or overtaken ----------------------------------------------
@@ -281,22 +281,22 @@ if asked_for('admit', 'resolve', 'bind') then
   end
 
   -- Takes an older recall out of the queue. True when it was still there.
-  function Admit.overtake(lane, id, state, reason)
-    if redis.call('ZREM', P .. 'lane:' .. lane .. ':queue', id) == 0 then return false end
+  function Admit.overtake(queue, id, state, reason)
+    if redis.call('ZREM', P .. 'queue:' .. queue .. ':recalls', id) == 0 then return false end
     Recall.become(id, state, reason)
     return true
   end
 
   -- A wish taken back. What wolkvox already has, or is being given, cannot be: that is recorded.
-  function Admit.cancel(e, done, lanes)
-    local lane = lane_of(e.account)
-    local newest = Newest.get(lane, e.campaign, e.customer)
+  function Admit.cancel(e, done, queues)
+    local queue = queue_of(e.account)
+    local newest = Newest.get(queue, e.campaign, e.customer)
     if newest and newest.version > e.version then return end
-    Newest.set(lane, e.campaign, e.customer, e.version, e.account, 'c')
+    Newest.set(queue, e.campaign, e.customer, e.version, e.account, 'c')
     redis.call('ZADD', P .. 'fading', now, e.account .. '\0' .. Newest.field(e.campaign, e.customer))
-    lanes[lane] = 'less'
+    queues[queue] = 'less'
     if not newest or newest.kind ~= 'r' then return end
-    if Admit.overtake(lane, newest.id, 'cancelled', 'taken back by the CRM') then
+    if Admit.overtake(queue, newest.id, 'cancelled', 'taken back by the CRM') then
       done.cancelled[#done.cancelled + 1] = newest.id
       return
     end
@@ -348,13 +348,13 @@ if asked_for('admit', 'resolve', 'bind') then
         redis.call('DEL', P .. 'seen:' .. e.k)
       end
     end
-    local done, lanes = new_done(), {}
-    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, lanes) end
+    local done, queues = new_done(), {}
+    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues) end
     if not delivery.last then number_events(delivery) end
     if from.lookup then Lookups.forget(from.lookup) end
     if from.parked then Parked.forget(from.parked) end
     retell(delivery.id, from, done)
-    return {'new', answer_line(delivery, done), wake_ups(lanes), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
+    return {'new', answer_line(delivery, done), wake_ups(queues), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
   end
 
   function COMMANDS.resolve(delivery, from, headers)

@@ -1,9 +1,9 @@
 -- The history of what the store holds: has it gone on from what somebody saw of it, or back to before that?
 --
 -- A restored copy, a replica that lagged behind, a log cut short: such a store knows nothing of the latest
--- claims, and their calls may still be running. Every change of lanes and recalls counts `tick` up. Whoever
+-- claims, and their calls may still be running. Every change of queues and recalls counts `tick` up. Whoever
 -- calls hands in which history it knows, the highest tick it saw of it and on which server, and is given
--- all three back. Where the store has less, or is another one, a new history begins: no lane gives a claim
+-- all three back. Where the store has less, or is another one, a new history begins: no queue gives a claim
 -- until the longest call that may be running has ended, and no fence of the lost history comes again.
 --
 -- A server that takes the data over (a restart, a failover) notes the tick that it found: who saw a higher
@@ -32,14 +32,14 @@ function History.meet(known)
   return History.look_closer(known)
 end
 
-local LOOK_AGAIN = 300      -- how soon the lanes ask again whether all have spoken
+local LOOK_AGAIN = 300      -- how soon the queues ask again whether all have spoken
 
 function History.grow()
   History.tick = redis.call('HINCRBY', P .. 'meta', 'tick', 1)
   return History.tick
 end
 
--- ms until which a lane gives no claim because a history was lost; 0 when it may.
+-- ms until which a queue gives no claim because a history was lost; 0 when it may.
 function History.held_until(lease_ms)
   return History.held > 0 and History.held + lease_ms or 0
 end
@@ -93,7 +93,7 @@ function History.compare(known)
   return History.catch_up(known)
 end
 
--- A clock that went back must not hold the lanes for longer than they were ever to be held.
+-- A clock that went back must not hold the queues for longer than they were ever to be held.
 function History.clamp()
   if History.held > now then History.keep({held = now}) end
   if History.settle > now + SETTLE then History.keep({settle = now + SETTLE}) end
@@ -120,7 +120,7 @@ function History.broken(how, known, found)
 end
 
 -- One who knows a history that has been found lost already. If it went on with that for longer than was
--- thought (it reached the old primary still), the lanes are held for longer.
+-- thought (it reached the old primary still), the queues are held for longer.
 function History.catch_up(known)
   if now - known.ago > History.held then History.keep({held = now - known.ago}) end
   local teller = redis.call('HMGET', P .. 'meta', 'teller', 'news')

@@ -9,7 +9,7 @@
 -- P meta                     HASH    fields below                                         for ever
 -- P histories                HASH    history that was lost -> ms when that was found       for ever
 -- P awaited                  SET     workers that a new server waits to hear from          2 s, then of no meaning
--- P accounts                 HASH    account -> lane id                                    for ever
+-- P accounts                 HASH    account -> queue id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
 -- P tallied:<process>        STRING  number of the last counts that a process sent          an hour
 -- P series:<hour>            HASH    minute -> totals of some counts when it began, JSON   26 hours
@@ -23,10 +23,10 @@
 -- P outbox                   ZSET    channel -> ms at which its next message is due        while there are messages
 -- P outbox:<channel>         LIST    messages that wait for it, JSON, oldest first         until sent, 3 days at most
 -- P outbox:tries, outbox:trouble  HASH  channel -> tries of its oldest message, what went wrong  until sent
--- P due                      ZSET    lane id -> ms of the sweep's next look, PATIENCE off at most  while there is work
--- P lane:<id>                HASH    the lane itself, fields below                         for ever
--- P lane:<id>:queue          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
--- P lane:<id>:newest         HASH    campaign NUL customer -> version|id|kind              as long as its recall
+-- P due                      ZSET    queue id -> ms of the sweep's next look, PATIENCE off at most  while there is work
+-- P queue:<id>                HASH    the queue itself, fields below                         for ever
+-- P queue:<id>:recalls          ZSET    recall id -> recall_date in ms; ids sort by arrival   while queued
+-- P queue:<id>:newest         HASH    campaign NUL customer -> version|id|kind              as long as its recall
 -- P recall:<id>              HASH    one recall, fields in recalls.lua                     retention_days after its end
 -- P in:<state>               ZSET    recall ids in that state (0, by name = by arrival)    as the recall
 -- P of:<account>:<state>     ZSET    the same per account; one being pushed stays "queued" as the recall
@@ -63,14 +63,14 @@
 -- fields of P meta
 --   seq      arrivals so far, from which ids are made
 --   taken    the number of the latest wake-up that was taken
---   lane_key the HMAC key of lane ids; cookie_key signs the dashboard's cookies
---   history  the name of this history; tick: changes of lanes and recalls so far, it only grows
---   held     ms when a history was found lost: each lane gives no claim until its lease's length later
+--   queue_key the HMAC key of queue ids; cookie_key signs the dashboard's cookies
+--   history  the name of this history; tick: changes of queues and recalls so far, it only grows
+--   held     ms when a history was found lost: each queue gives no claim until its lease's length later
 --   teller, news             the process that is to report that, and what
 --   server   of the replication id of the server that holds this data; base: the tick that it found
 --   settle   ms until which a new server waits for its workers' word before it gives a claim
 --
--- fields of P lane:<id> (ms are epoch milliseconds by the store's clock)
+-- fields of P queue:<id> (ms are epoch milliseconds by the store's clock)
 --   fence    the tick of the latest acquire, never the same again; a call with another one changes nothing
 --   owner    the nonce of the latest turn, so that it may ask again for a reply that was lost
 --   step     number of the last call of that turn; the same number again gets the last reply again
@@ -78,13 +78,13 @@
 --   inflight the recall being pushed, LOAN for a test call; "" when none. Only then is there a lease
 --   lease    ms until which a claim holds; lease_ms its length
 --   quiet    ms until which wolkvox may still be working on a call; quiet_ms its length
---   wait, wait_reason        ms until which the lane waits after a fault, and why; wait_ms its length
+--   wait, wait_reason        ms until which the queue waits after a fault, and why; wait_ms its length
 --   paused, stopped          the reason, "" when not
 --   paused_until, paused_ms  ms at which a pause ends by itself, and its length; "" when somebody must end it
 --   gone     the same when the configuration no longer has its account; only the configuration ends that
---   first    the recall that goes before all others: it made the lane wait
---   aside    the recall set aside while another one probes the lane; probing = "1" while that is pushed
---   history  the worker's memory of the lane's faults, opaque here
+--   first    the recall that goes before all others: it made the queue wait
+--   aside    the recall set aside while another one probes the queue; probing = "1" while that is pushed
+--   history  the worker's memory of the queue's faults, opaque here
 --   rung, rings              ms and number of the wake-up that is under way, and how often it was published; 0 when none is
 --   day, day_ends, pushed    the quota's day, ms of its end, and the calls made in it
 --
@@ -108,16 +108,16 @@ end
 local GRACE = 1500          -- how long a wake-up may be under way before the sweep looks again
 local OVERTAKEN = 15000     -- how much later than a wake-up one must be whose taking shows that the first was lost: a
                             -- process publishes some hundred a second, so they do not leave in their order
-local TRIES = 3             -- times it looks again as soon: who takes a lane may die at once, and the next one too
+local TRIES = 3             -- times it looks again as soon: who takes a queue may die at once, and the next one too
 local PATIENCE = 30000      -- the longest the sweep waits between two looks
 local CRASHES = 3           -- workers that may die under one recall before it is set aside
 local ROUNDS = 2            -- times another recall passed where this one failed: then it is dead
 local ATTEMPTS = 100        -- attempts kept per recall, the latest ones
 local ARRIVALS = 200000     -- deliveries listed per source, the latest ones
-local SKEW = 1000           -- the shortest a lane waits for a moment by a worker's clock
-local LONGEST = 26 * 3600000  -- the longest a lane waits: a quota's day, with an hour for a change of clocks
+local SKEW = 1000           -- the shortest a queue waits for a moment by a worker's clock
+local LONGEST = 26 * 3600000  -- the longest a queue waits: a quota's day, with an hour for a change of clocks
 
-local LOAN = 'a test call'  -- what is in flight on a lane that is lent, in the place of a recall's id
+local LOAN = 'a test call'  -- what is in flight on a queue that is lent, in the place of a recall's id
 
 -- Whether this run is for one of these commands. The server makes a script's functions anew with every run, so what
 -- few commands need is made for those alone.

@@ -103,13 +103,13 @@ if asked_for('stand') then
     'rung', 'rings', 'day', 'pushed',
   }
 
-  -- Gives of each account: the fields above of its lane, how many are queued and dead, ms of the oldest queued one's
+  -- Gives of each account: the fields above of its queue, how many are queued and dead, ms of the oldest queued one's
   -- arrival; what is not there is "".
   local function stand(names)
     local out = {}
     for i, name in ipairs(names) do
-      local lane, queued = redis.call('HGET', P .. 'accounts', name), P .. 'of:' .. name .. ':queued'
-      local told = redis.call('HMGET', P .. 'lane:' .. (lane or ''), unpack(STOOD))
+      local queue, queued = redis.call('HGET', P .. 'accounts', name), P .. 'of:' .. name .. ':queued'
+      local told = redis.call('HMGET', P .. 'queue:' .. (queue or ''), unpack(STOOD))
       for place = 1, #STOOD do told[place] = told[place] or '' end
       local oldest = redis.call('ZRANGE', queued, 0, 0)[1]
       told[#STOOD + 1] = redis.call('ZCARD', queued)

@@ -1,4 +1,4 @@
--- What operators and the configuration do: cancel and retry recalls, one or many, and bind accounts to lanes.
+-- What operators and the configuration do: cancel and retry recalls, one or many, and bind accounts to queues.
 
 local Operate, Job = {}, {}
 
@@ -7,11 +7,11 @@ if asked_for('cancel', 'retry', 'job_step') then
     local r = redis.call('HMGET', recall_key(id), 'state', 'account')
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'queued' then return {'conflict', r[1], {}} end
-    local l = Lane.load(lane_of(r[2]))
-    redis.call('ZREM', l.queue, id)
+    local l = Queue.load(queue_of(r[2]))
+    redis.call('ZREM', l.recalls, id)
     Recall.become(id, 'cancelled', reason)
     History.grow()
-    return {'done', 'cancelled', Lane.wake(l, {})}
+    return {'done', 'cancelled', Queue.wake(l, {})}
   end
 
   -- A dead or expired recall once more, unless somebody newer has overtaken it. date and score may be
@@ -20,14 +20,14 @@ if asked_for('cancel', 'retry', 'job_step') then
     local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'score')
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'dead' and r[1] ~= 'expired' then return {'conflict', r[1], {}} end
-    local l = Lane.load(lane_of(r[2]))
+    local l = Queue.load(queue_of(r[2]))
     if Newest.overtaken(l.id, id) then return {'overtaken', r[1], {}} end
     redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
     if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
     Recall.become(id, 'queued', reason)
     History.grow()
-    redis.call('ZADD', l.queue, Recall.field(id, 'score'), id)
-    return {'done', 'queued', Lane.wake(l, {})}
+    redis.call('ZADD', l.recalls, Recall.field(id, 'score'), id)
+    return {'done', 'queued', Queue.wake(l, {})}
   end
 
   function COMMANDS.cancel(id, reason) return Operate.cancel_recall(id, reason) end
@@ -44,21 +44,21 @@ if asked_for('bind') then
   end
 
   -- Gives the recalls that moved, as a set.
-  local function move_queue(account, from, to)
+  local function move_recalls(account, from, to)
     local moved = {}
     in_chunks(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1), function(ids)
       local flat = {}
-      for i, score in ipairs(redis.call('ZMSCORE', from.queue, unpack(ids))) do
+      for i, score in ipairs(redis.call('ZMSCORE', from.recalls, unpack(ids))) do
         flat[2 * i - 1], flat[2 * i] = score, ids[i]
         moved[ids[i]] = true
       end
-      redis.call('ZADD', to.queue, unpack(flat))
-      redis.call('ZREM', from.queue, unpack(ids))
+      redis.call('ZADD', to.recalls, unpack(flat))
+      redis.call('ZREM', from.recalls, unpack(ids))
     end)
     return moved
   end
 
-  -- Two lanes become one: of the newest requests that a customer has on each, the newer one wins.
+  -- Two queues become one: of the newest requests that a customer has on each, the newer one wins.
   local function newer(to, ours, there)
     local winner, loser, text = Newest.read(ours), Newest.read(there), ours
     if loser.version > winner.version then winner, loser, text = loser, winner, there end
@@ -84,97 +84,97 @@ if asked_for('bind') then
     end)
   end
 
-  -- Moves one account's share of a lane to another lane: its queue, its newest pointers.
+  -- Moves one account's share of a queue to another queue: its queue, its newest pointers.
   local function move_share(account, from, to)
-    move_newest(account, from, to, move_queue(account, from, to))
+    move_newest(account, from, to, move_recalls(account, from, to))
   end
 
-  -- The whole lane goes over when nobody else uses it: two renames, however long the queue is.
+  -- The whole queue goes over when nobody else uses it: two renames, however long the queue is.
   local function move_all(from, to)
-    for _, part in ipairs({':queue', ':newest'}) do
+    for _, part in ipairs({':recalls', ':newest'}) do
       if redis.call('EXISTS', from.key .. part) == 1 then redis.call('RENAME', from.key .. part, to.key .. part) end
     end
   end
 
-  local function empty(lane)
-    return redis.call('EXISTS', lane.queue, Newest.key(lane.id)) == 0
+  local function empty(queue)
+    return redis.call('EXISTS', queue.recalls, Newest.key(queue.id)) == 0
   end
 
   -- What a token has made itself is kept; and its day is, since a call in flight on it is counted when it ends.
   local function move_day(from, to)
-    if Lane.num(to, 'pushed') > 0 or Lane.get(from, 'day') < Lane.get(to, 'day') then return end
-    for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Lane.set(to, field, Lane.get(from, field)) end
+    if Queue.num(to, 'pushed') > 0 or Queue.get(from, 'day') < Queue.get(to, 'day') then return end
+    for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Queue.set(to, field, Queue.get(from, field)) end
   end
 
-  -- Gives the account its new lane, or the ms until which the old one is still in use.
-  -- users: lane -> how many accounts are bound to it
-  local function rebind(account, old, lane, users)
-    local from, to = Lane.load(old), Lane.load(lane)
-    Lane.clamp(from)
-    local busy = math.max(Lane.num(from, 'quiet'), Lane.get(from, 'inflight') ~= '' and Lane.num(from, 'lease') or 0)
+  -- Gives the account its new queue, or the ms until which the old one is still in use.
+  -- users: queue -> how many accounts are bound to it
+  local function rebind(account, old, queue, users)
+    local from, to = Queue.load(old), Queue.load(queue)
+    Queue.clamp(from)
+    local busy = math.max(Queue.num(from, 'quiet'), Queue.get(from, 'inflight') ~= '' and Queue.num(from, 'lease') or 0)
     if busy > now then return busy end
-    Lane.recover(from)
-    Lane.set(from, 'fence', History.grow())
-    if Lane.paused_until(from) ~= 0 then
-      for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Lane.set(to, field, Lane.get(from, field)) end
+    Queue.recover(from)
+    Queue.set(from, 'fence', History.grow())
+    if Queue.paused_until(from) ~= 0 then
+      for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Queue.set(to, field, Queue.get(from, field)) end
     end
     move_day(from, to)
     if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end
-    redis.call('HSET', P .. 'accounts', account, lane)
-    users[old], users[lane] = users[old] - 1, (users[lane] or 0) + 1
-    if users[old] == 0 then Lane.set(from, 'stopped', '') end
-    Lane.rest(from)
-    Lane.rest(to)
+    redis.call('HSET', P .. 'accounts', account, queue)
+    users[old], users[queue] = users[old] - 1, (users[queue] or 0) + 1
+    if users[old] == 0 then Queue.set(from, 'stopped', '') end
+    Queue.rest(from)
+    Queue.rest(to)
     return 0
   end
 
   local GONE = 'the account is no longer in the configuration'
 
-  local function take_up(account, old, lane, users)
+  local function take_up(account, old, queue, users)
     local busy = 0
     if not old then
-      redis.call('HSET', P .. 'accounts', account, lane)
-      users[lane] = (users[lane] or 0) + 1
-    elseif old ~= lane then
-      busy = rebind(account, old, lane, users)
+      redis.call('HSET', P .. 'accounts', account, queue)
+      users[queue] = (users[queue] or 0) + 1
+    elseif old ~= queue then
+      busy = rebind(account, old, queue, users)
     end
-    local l = Lane.load(lane)
-    if Lane.get(l, 'gone') ~= '' then
-      Lane.set(l, 'gone', '')
-      Lane.rest(l)
+    local l = Queue.load(queue)
+    if Queue.get(l, 'gone') ~= '' then
+      Queue.set(l, 'gone', '')
+      Queue.rest(l)
     end
     return busy
   end
 
   -- The account has left the configuration. Where others still use its token, what it has queued must not
-  -- hold them up: it gets a lane of its own, once no call is running.
-  local function leave_behind(account, lane, used, users)
+  -- hold them up: it gets a queue of its own, once no call is running.
+  local function leave_behind(account, queue, used, users)
     local busy = 0
-    if used[lane] then
+    if used[queue] then
       local own = 'gone-' .. account
-      busy = rebind(account, lane, own, users)
-      lane = own
+      busy = rebind(account, queue, own, users)
+      queue = own
     end
-    local l = Lane.load(lane)
-    Lane.set(l, 'gone', GONE)
-    Lane.rest(l)
+    local l = Queue.load(queue)
+    Queue.set(l, 'gone', GONE)
+    Queue.rest(l)
     return busy
   end
 
-  -- accounts: {account = lane, …}, all of the configuration. Gives the ms until which an account must stay
-  -- on a lane because of a call on it; 0 when all is bound.
+  -- accounts: {account = queue, …}, all of the configuration. Gives the ms until which an account must stay
+  -- on a queue because of a call on it; 0 when all is bound.
   local function bind(accounts)
     open_full_store()
     local bound, later, used, users = hash(P .. 'accounts'), 0, {}, {}
-    for _, lane in pairs(accounts) do used[lane] = true end
-    for _, lane in pairs(bound) do users[lane] = (users[lane] or 0) + 1 end
-    for account, lane in pairs(accounts) do
-      local busy = take_up(account, bound[account], lane, users)
+    for _, queue in pairs(accounts) do used[queue] = true end
+    for _, queue in pairs(bound) do users[queue] = (users[queue] or 0) + 1 end
+    for account, queue in pairs(accounts) do
+      local busy = take_up(account, bound[account], queue, users)
       if busy > 0 then used[bound[account]] = true end
       later = math.max(later, busy)
     end
-    for account, lane in pairs(bound) do
-      if not accounts[account] then later = math.max(later, leave_behind(account, lane, used, users)) end
+    for account, queue in pairs(bound) do
+      if not accounts[account] then later = math.max(later, leave_behind(account, queue, used, users)) end
     end
     return later
   end

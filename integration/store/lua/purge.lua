@@ -16,24 +16,24 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
 
   local function purge_recall(id)
     local r = Recall.fields(id, {'account', 'campaign', 'customer'})
-    local lane = lane_of(r.account)
-    local newest = lane and Newest.get(lane, r.campaign, r.customer)
-    if newest and newest.id == id then redis.call('HDEL', Newest.key(lane), Newest.field(r.campaign, r.customer)) end
+    local queue = queue_of(r.account)
+    local newest = queue and Newest.get(queue, r.campaign, r.customer)
+    if newest and newest.id == id then redis.call('HDEL', Newest.key(queue), Newest.field(r.campaign, r.customer)) end
     Recall.remove(id)
   end
 
   -- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
   local function fade(member)
     local account, field = string.match(member, '^(%Z*)%z(.*)$')
-    local lane = lane_of(account)
-    local text = lane and redis.call('HGET', Newest.key(lane), field)
+    local queue = queue_of(account)
+    local text = queue and redis.call('HGET', Newest.key(queue), field)
     local newest = text and Newest.read(text)
-    if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(lane), field) end
+    if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(queue), field) end
     redis.call('ZREM', P .. 'fading', member)
   end
 
   -- Removes what is older than `before` says, which has a ms for each of "parked", "fading", "jobs" and the states
-  -- that are ends. At most `limit` in all, so that no lane is held up for long.
+  -- that are ends. At most `limit` in all, so that no queue is held up for long.
   local function purge(before, limit)
     local removers, gone = {parked = Parked.forget, fading = fade, jobs = Job.forget}, 0
     for kind, ms in pairs(before) do
@@ -51,23 +51,23 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
 
   local Forget = {}
 
-  function Forget.trace(lane, account, campaign, customer, version, keep_ms)
+  function Forget.trace(queue, account, campaign, customer, version, keep_ms)
     local field = Newest.trace(campaign, customer)
-    local text = redis.call('HGET', Newest.key(lane), field)
+    local text = redis.call('HGET', Newest.key(queue), field)
     if text and Newest.read(text).version >= version then return end
-    redis.call('HSET', Newest.key(lane), field, version .. '|' .. account .. '|c')
+    redis.call('HSET', Newest.key(queue), field, version .. '|' .. account .. '|c')
     redis.call('ZADD', P .. 'fading', now, account .. '\0' .. field)
     redis.call('SET', P .. 'traces', 1, 'PX', keep_ms)
   end
 
   -- The pointer to the newest wish of a customer, if it is this one's.
-  function Forget.newest(lane, account, campaign, customer, id, keep_ms)
+  function Forget.newest(queue, account, campaign, customer, id, keep_ms)
     local field = Newest.field(campaign, customer)
-    local text = redis.call('HGET', Newest.key(lane), field)
+    local text = redis.call('HGET', Newest.key(queue), field)
     local newest = text and Newest.read(text)
     if not newest or newest.id ~= id then return end
-    redis.call('HDEL', Newest.key(lane), field)
-    Forget.trace(lane, account, campaign, customer, newest.version, keep_ms)
+    redis.call('HDEL', Newest.key(queue), field)
+    Forget.trace(queue, account, campaign, customer, newest.version, keep_ms)
   end
 
   -- A recall, its indexes, its delivery and its newest pointer. "pushing": nothing was done.
@@ -76,26 +76,26 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     if not r.state then return 'gone' end
     if r.state == 'pushing' then return 'pushing' end
     open_full_store()
-    local l = Lane.load(lane_of(r.account))
-    redis.call('ZREM', l.queue, id)
+    local l = Queue.load(queue_of(r.account))
+    redis.call('ZREM', l.recalls, id)
     Forget.newest(l.id, r.account, r.campaign, r.customer, id, keep_ms)
     Recall.remove(id)
     History.grow()
     if r.delivery then redis.call('DEL', P .. 'delivery:' .. r.delivery) end
-    Lane.rest(l)
+    Queue.rest(l)
     return 'done'
   end
 
   -- A wish taken back, of which only the pointer is left. field: campaign NUL customer
-  function Forget.cancel(lane, field, keep_ms)
-    local text = redis.call('HGET', Newest.key(lane), field)
+  function Forget.cancel(queue, field, keep_ms)
+    local text = redis.call('HGET', Newest.key(queue), field)
     if not text then return 0 end
     local newest = Newest.read(text)
     if newest.kind ~= 'c' then return 0 end
     local campaign, customer = string.match(field, '^(%Z*)%z(.*)$')
-    redis.call('HDEL', Newest.key(lane), field)
+    redis.call('HDEL', Newest.key(queue), field)
     redis.call('ZREM', P .. 'fading', newest.id .. '\0' .. field)
-    Forget.trace(lane, newest.id, campaign, customer, newest.version, keep_ms)
+    Forget.trace(queue, newest.id, campaign, customer, newest.version, keep_ms)
     return 1
   end
 
@@ -109,9 +109,9 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
 
   function COMMANDS.forget_recall(id, keep_ms) return Forget.recall(id, keep_ms) end
 
-  function COMMANDS.forget_cancel(lane, field, keep_ms)
+  function COMMANDS.forget_cancel(queue, field, keep_ms)
     open_full_store()
-    return Forget.cancel(lane, field, keep_ms)
+    return Forget.cancel(queue, field, keep_ms)
   end
 
   function COMMANDS.forget_lookup(id, events) return Forget.lookup(id, events) end

@@ -38,7 +38,7 @@ local Newest = {}
 
 function Newest.field(campaign, customer) return campaign .. '\0' .. customer end
 
-function Newest.key(lane) return P .. 'lane:' .. lane .. ':newest' end
+function Newest.key(queue) return P .. 'queue:' .. queue .. ':newest' end
 
 local traced
 
@@ -50,10 +50,10 @@ end
 
 -- The newest request of a customer: {version, id, kind} or nil. kind is "r" for a recall, whose id it is,
 -- and "c" for a cancel, where id is the account that it came from.
-function Newest.get(lane, campaign, customer)
-  local text = redis.call('HGET', Newest.key(lane), Newest.field(campaign, customer))
+function Newest.get(queue, campaign, customer)
+  local text = redis.call('HGET', Newest.key(queue), Newest.field(campaign, customer))
   if not text and has_traces() then
-    text = redis.call('HGET', Newest.key(lane), Newest.trace(campaign, customer))
+    text = redis.call('HGET', Newest.key(queue), Newest.trace(campaign, customer))
   end
   return text and Newest.read(text) or nil
 end
@@ -63,8 +63,8 @@ function Newest.read(text)
   return {version = tonumber(version), id = id, kind = kind}
 end
 
-function Newest.set(lane, campaign, customer, version, id, kind)
-  redis.call('HSET', Newest.key(lane), Newest.field(campaign, customer), version .. '|' .. id .. '|' .. kind)
+function Newest.set(queue, campaign, customer, version, id, kind)
+  redis.call('HSET', Newest.key(queue), Newest.field(campaign, customer), version .. '|' .. id .. '|' .. kind)
 end
 
 -- --- their state --------------------------------------------------------------------------------
@@ -113,16 +113,16 @@ function Recall.become(id, state, reason)
 end
 
 -- Why a recall is no longer to be pushed: a state and a reason, or nil while it is the newest.
-function Newest.overtaken(lane, id)
+function Newest.overtaken(queue, id)
   local r = redis.call('HMGET', recall_key(id), 'campaign', 'customer')
-  local newest = Newest.get(lane, r[1], r[2])
+  local newest = Newest.get(queue, r[1], r[2])
   if not newest or newest.id == id then return nil end
   return Newest.verdict_on_older(newest)
 end
 
 -- Stands for a customer who was forgotten: only this store can tell that it was him, and only when he is named.
 function Newest.trace(campaign, customer)
-  local key = redis.call('HGET', P .. 'meta', 'lane_key') or ''
+  local key = redis.call('HGET', P .. 'meta', 'queue_key') or ''
   return campaign .. '\0\1' .. string.sub(redis.sha1hex(key .. customer), 1, 20)
 end
 
@@ -171,7 +171,7 @@ function Find.each(id, r, act)
   act(key, prefix .. '|' .. id)
 end
 
--- --- their ids and their lanes ------------------------------------------------------------------
+-- --- their ids and their queues ------------------------------------------------------------------
 
 local LETTERS = '0123456789abcdefghjkmnpqrstvwxyz'
 
@@ -186,10 +186,10 @@ local function letters(number)
   return string.sub('00000000' .. text, -8)
 end
 
-local known_lanes = {}
+local known_queues = {}
 
--- The lane of an account, asked for once; false where it is not bound.
-local function lane_of(account)
-  if known_lanes[account] == nil then known_lanes[account] = redis.call('HGET', P .. 'accounts', account) end
-  return known_lanes[account]
+-- The queue of an account, asked for once; false where it is not bound.
+local function queue_of(account)
+  if known_queues[account] == nil then known_queues[account] = redis.call('HGET', P .. 'accounts', account) end
+  return known_queues[account]
 end

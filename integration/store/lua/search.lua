@@ -12,7 +12,7 @@ if asked_for('search', 'count') then
   local Search = {}
 
   local GATHERED = 5000   -- so many ids at most are gathered and sorted, where an index is in another order
-  local QUEUES = 500      -- so many lanes at most are asked for their queues
+  local MOST_QUEUES = 500      -- so many queues at most are asked for their queues
 
   local STATES = {'queued', 'accepted', 'dead', 'superseded', 'cancelled', 'expired', 'simulated'}
 
@@ -181,24 +181,24 @@ if asked_for('search', 'count') then
     return ids_of(set)
   end
 
-  local function lanes_of(accounts)
-    local bound, lanes = hash(P .. 'accounts'), {}
+  local function queues_of(accounts)
+    local bound, queues = hash(P .. 'accounts'), {}
     local wanted = accounts and as_set(accounts)
-    for account, lane in pairs(bound) do
-      if not wanted or wanted[account] then lanes[lane] = true end
+    for account, queue in pairs(bound) do
+      if not wanted or wanted[account] then queues[queue] = true end
     end
-    return lanes
+    return queues
   end
 
   -- All ids queued for a range of dates; nil when there are too many.
   local function queued_between(spec)
     local from, till = spec.score_from or '-inf', spec.score_until and '(' .. spec.score_until or '+inf'
     local ids, asked = {}, 0
-    for lane in pairs(lanes_of(spec.accounts)) do
-      local queue = P .. 'lane:' .. lane .. ':queue'
+    for queue in pairs(queues_of(spec.accounts)) do
+      local waiting = P .. 'queue:' .. queue .. ':recalls'
       asked = asked + 1
-      if asked > QUEUES or #ids + redis.call('ZCOUNT', queue, from, till) > GATHERED then return nil end
-      for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, from, till)) do ids[#ids + 1] = id end
+      if asked > MOST_QUEUES or #ids + redis.call('ZCOUNT', waiting, from, till) > GATHERED then return nil end
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, from, till)) do ids[#ids + 1] = id end
     end
     return sorted(ids)
   end

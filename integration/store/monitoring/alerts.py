@@ -231,13 +231,13 @@ class Alerts:
         """Tell what waits for each of these channels."""
         names = list(channels)
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for name in names:
                 pipe.llen(self._store.key(f"outbox:{name}"))
                 pipe.hget(self._store.key("outbox:tries"), name)
                 pipe.hget(self._store.key("outbox:trouble"), name)
 
-        flat = self._store.pipelined(queue)
+        flat = self._store.pipelined(commands)
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return {
             name: Waiting(messages=int(number), tries=int(tries or 0), trouble=trouble or "")

@@ -61,11 +61,11 @@ class Senders:
         hours = range(last - HOURS + 1, last + 1)
         fields = [f"{what}:{name}" for name in wanted for what in ("taken", "refused")]
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for hour in hours:
                 pipe.hmget(self._store.key(f"heard:{hour}"), fields)
 
-        rows = self._store.pipelined(queue) if fields else []
+        rows = self._store.pipelined(commands) if fields else []
         found: dict[str, list[Hour]] = {name: [] for name in wanted}
         for hour, row in zip(hours, rows, strict=False):
             at = from_epoch_seconds(hour * 3600)

@@ -59,7 +59,7 @@ class Pace:
 
     @property
     def capacity_per_minute(self) -> float | None:
-        """Calls a minute if the lane never rested; None when there was no call to go by."""
+        """Calls a minute if the queue never rested; None when there was no call to go by."""
         return 60 * self.pushes / self.busy_seconds if self.pushes and self.busy_seconds else None
 
 
@@ -83,12 +83,12 @@ class Series:
         return list(_differences(notes, begin, end))
 
     def _read(self, hours: Sequence[int]) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for hour in hours:
                 pipe.hgetall(self._store.key(f"series:{hour}"))
             pipe.hmget(self._store.key("counts"), list(TOTALS))
 
-        *found, values = self._store.pipelined(queue)
+        *found, values = self._store.pipelined(commands)
         notes = {
             int(minute): {name: int(value) for name, value in read_json(text).items()}
             for hour in found
@@ -106,11 +106,11 @@ class Series:
         if not names:
             return {}
 
-        def queue(pipe: Any) -> None:
+        def commands(pipe: Any) -> None:
             for minute in range(_minute(now) - minutes + 1, _minute(now) + 1):
                 pipe.hmget(self._store.key(f"pushed:{minute}"), names)
 
-        columns = zip(*self._store.pipelined(queue), strict=True)
+        columns = zip(*self._store.pipelined(commands), strict=True)
         return {name: _pace(minutes, column) for name, column in zip(names, columns, strict=True)}
 
 

@@ -5,6 +5,6 @@ unverified sender chose. With very many accounts only those are shown by name th
 """
 
 from integration.web.metrics.collector import StoreCollector, registry
-from integration.web.metrics.states import LANE_STATES, MOST_ACCOUNTS
+from integration.web.metrics.states import MOST_ACCOUNTS, QUEUE_STATES
 
-__all__ = ["LANE_STATES", "MOST_ACCOUNTS", "StoreCollector", "registry"]
+__all__ = ["MOST_ACCOUNTS", "QUEUE_STATES", "StoreCollector", "registry"]

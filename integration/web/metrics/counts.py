@@ -57,10 +57,10 @@ TIMED: Final = {
     counters.ADMIT: ("ringback_admit_seconds", "From the arrival of a delivery to its answer."),
     counters.PUSH: ("ringback_push_seconds", "How long a call to wolkvox took."),
     counters.GAP: (
-        "ringback_lane_gap_seconds",
-        "From an answer of wolkvox to the next call of the same lane, within a turn.",
+        "ringback_queue_gap_seconds",
+        "From an answer of wolkvox to the next call of the same queue, within a turn.",
     ),
-    counters.SWEEP: ("ringback_sweep_seconds", "How long a sweep for due lanes and lookups took."),
+    counters.SWEEP: ("ringback_sweep_seconds", "How long a sweep for due queues and lookups took."),
     counters.SWEEP_LAG: ("ringback_sweep_lag_seconds", "How much later than planned a sweep began."),
 }
 

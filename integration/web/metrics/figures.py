@@ -43,13 +43,13 @@ def read_figures(services: Services) -> Figures:
     """Ask the store for everything that is shown. Raises StoreAwayError."""
     store = services.store
 
-    def queue(pipe: Any) -> None:
+    def commands(pipe: Any) -> None:
         pipe.zcard(store.key("parked"))
         pipe.zcard(store.key("lookups"))
         for state in State:
             pipe.zcard(store.key(f"in:{state}"))
 
-    parked, lookups, *recalls = store.pipelined(queue)
+    parked, lookups, *recalls = store.pipelined(commands)
     now_ms = store.now_ms()
     views = services.accounts.all()
     return Figures(

@@ -1,8 +1,8 @@
-"""How recalls, lanes, accounts and sources stand, as gauges.
+"""How recalls, queues, accounts and sources stand, as gauges.
 
 Up to MOST_ACCOUNTS accounts have series of their own. Where there are more, those have that need a look
 first: stopped, paused, waiting, with the oldest recalls, with dead ones, with the least left of their
-quota; `ringback_lanes` and `ringback_recalls` count all of them whatever their number.
+quota; `ringback_queues` and `ringback_recalls` count all of them whatever their number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from integration.store.monitoring.process_registry import Process
     from integration.web.metrics.figures import Figures
 
-LANE_STATES: Final = ("idle", "busy", "waiting", "paused", "stopped")
+QUEUE_STATES: Final = ("idle", "busy", "waiting", "paused", "stopped")
 MOST_ACCOUNTS: Final = 500
 
 
@@ -33,7 +33,7 @@ def of_figures(figures: Figures) -> Iterator[Metric]:
     yield gauge("ringback_lookups_waiting", "Deliveries that wait for a lookup.", figures.lookups_waiting)
     yield gauge(
         "ringback_due_lag_seconds",
-        "For how long the lane that is due longest has been waiting for a worker.",
+        "For how long the queue that is due longest has been waiting for a worker.",
         figures.due_lag_seconds,
     )
     recalls = GaugeMetricFamily("ringback_recalls", "Recalls in the store, by state.", labels=("state",))
@@ -71,12 +71,12 @@ def _of_memory(memory: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def of_accounts(views: Sequence[AccountView], outlooks: Mapping[str, Outlook]) -> Iterator[Metric]:
-    """Give how the lanes stand: all as numbers, and those that need a look by name."""
+    """Give how the queues stand: all as numbers, and those that need a look by name."""
     states = Counter(view.state for view in views)
-    lanes = GaugeMetricFamily("ringback_lanes", "Accounts whose lane is in a state.", labels=("state",))
-    for state in LANE_STATES:
-        lanes.add_metric((state,), states[state])
-    yield lanes
+    queues = GaugeMetricFamily("ringback_queues", "Accounts whose queue is in a state.", labels=("state",))
+    for state in QUEUE_STATES:
+        queues.add_metric((state,), states[state])
+    yield queues
     at_risk = sum(outlook.at_risk for outlook in outlooks.values())
     yield gauge("ringback_dates_at_risk", "Queued recalls whose date cannot be kept as things go.", at_risk)
     shown = in_need_first(views)[:MOST_ACCOUNTS]
@@ -94,12 +94,12 @@ def in_need_first(views: Iterable[AccountView]) -> list[AccountView]:
 
 def _need(view: AccountView) -> tuple[float, ...]:
     used = view.pushed_today / view.daily_limit if view.daily_limit else 0.0
-    return LANE_STATES.index(view.state), view.oldest_seconds or 0.0, view.dead, used, view.queued
+    return QUEUE_STATES.index(view.state), view.oldest_seconds or 0.0, view.dead, used, view.queued
 
 
 def _of_shown(views: Iterable[AccountView]) -> Iterator[Metric]:
     state = GaugeMetricFamily(
-        "ringback_lane_state", "1 for the state that an account's lane is in.", labels=("account", "state")
+        "ringback_queue_state", "1 for the state that an account's queue is in.", labels=("account", "state")
     )
     gauges = {
         "queued": _by_name("ringback_recalls_queued", "Recalls that wait for their push.", "account"),
@@ -111,7 +111,7 @@ def _of_shown(views: Iterable[AccountView]) -> Iterator[Metric]:
         ),
     }
     for view in views:
-        for name in LANE_STATES:
+        for name in QUEUE_STATES:
             state.add_metric((view.name, name), int(view.state == name))
         for attribute, metric in gauges.items():
             value = getattr(view, attribute)

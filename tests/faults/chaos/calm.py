@@ -1,6 +1,6 @@
 """The end of a run: all faults are over, all is sent, and everything that can still happen happens.
 
-Waits for as long as every lane with work is taken up or has a reason to wait.
+Waits for as long as every queue with work is taken up or has a reason to wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .load import Sender
     from .system import System
-    from .watch import LaneWatch
+    from .watch import QueueWatch
 
 SENDERS_SECONDS = 90.0
 STALL_SECONDS = 40.0
@@ -27,7 +27,7 @@ DRAIN_SECONDS = 600.0
 
 
 def calm_down(
-    system: System, senders: list[Sender], watch: LaneWatch, say: Callable[[str], None]
+    system: System, senders: list[Sender], watch: QueueWatch, say: Callable[[str], None]
 ) -> tuple[bool, float]:
     """Wait until all is well, all is sent and all is done. Tell whether it came to that, and how long it took."""
     began = time.monotonic()
@@ -44,8 +44,8 @@ def calm_down(
     return drained, time.monotonic() - began
 
 
-def _drained(admin: redis.Redis, watch: LaneWatch) -> bool:
-    """Wait until everything has ended; not when a lane that should be taken is not."""
+def _drained(admin: redis.Redis, watch: QueueWatch) -> bool:
+    """Wait until everything has ended; not when a queue that should be taken is not."""
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end and watch.longest_now < STALL_SECONDS:
         if admin.zcard(f"{PREFIX}in:queued") + admin.zcard(f"{PREFIX}in:pushing") == 0:

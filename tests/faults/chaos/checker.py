@@ -174,7 +174,7 @@ def _p3(view: _View) -> Iterator[Broken]:
 def _p4(view: _View) -> Iterator[Broken]:
     yield from _taken_back(view)
     for (account, customer), known in view.wishes.items():
-        theirs = view.calls.get((view.history.lanes[account], customer), [])
+        theirs = view.calls.get((view.history.queues[account], customer), [])
         yield from _as_asked(view, theirs)
         yield from _in_order(view, theirs)
         yield from _not_after(view, known, theirs)
@@ -271,7 +271,7 @@ def _p6(view: _View) -> Iterator[Broken]:
         yield Broken("P6", "a process ended by itself", name)
     for spell in view.history.spells:
         if spell.seconds > TAKEN_UP_SECONDS:
-            yield Broken("P6", f"lane {spell.lane} had work for {spell.seconds:.1f} s and nobody took it")
+            yield Broken("P6", f"queue {spell.queue} had work for {spell.seconds:.1f} s and nobody took it")
 
 
 def _p8(view: _View) -> Iterator[Broken]:

@@ -185,6 +185,6 @@ class Director:
         token = token_of(number, self._system.settings.accounts)
         sandbox = self._system.sandbox
         rule = sandbox.add_rule(token=token, **fault.rule)
-        # One that befell nobody meanwhile is taken away: faults must not pile up before a lane that waits.
+        # One that befell nobody meanwhile is taken away: faults must not pile up before a queue that waits.
         self._later(fault.seconds, lambda: sandbox.book.remove(rule))
         self.done[f"wolkvox: {fault.rule['action']}"] += 1

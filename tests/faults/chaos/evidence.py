@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from .director import Director
     from .load import Sender
     from .system import System
-    from .watch import LaneWatch
+    from .watch import QueueWatch
 
 
 def collect(
-    system: System, senders: list[Sender], watch: LaneWatch, director: Director, *, drained: bool
+    system: System, senders: list[Sender], watch: QueueWatch, director: Director, *, drained: bool
 ) -> History:
     accounts = range(system.settings.accounts)
     return History(
         told=tuple(job.told() for sender in senders for job in sender.jobs),
         kept=_kept(system),
         calls=tuple(map(_call, system.sandbox.calls())),
-        lanes={f"a{n}": fingerprint(token_of(n, system.settings.accounts)) for n in accounts},
+        queues={f"a{n}": fingerprint(token_of(n, system.settings.accounts)) for n in accounts},
         overlaps=tuple(system.sandbox.stats()["overlaps"]),
         outages=tuple(outage for actor in system.actors.values() for outage in actor.outages),
         spells=tuple(watch.spells.values()),
@@ -92,7 +92,7 @@ def _losses_in(actor: Actor) -> int:
 _PRIVATE = {
     "a telephone": re.compile(r"(?<![\d.])300\d{7}(?!\d)"),
     "a customer": re.compile(r"cust-s\d"),
-    "a token": re.compile(r"token-of-lane-"),
+    "a token": re.compile(r"token-of-queue-"),
     **{f"the secret {name}": re.compile(re.escape(secret)) for name, secret in SECRETS.items()},
 }
 

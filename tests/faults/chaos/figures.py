@@ -12,10 +12,10 @@ from .watch import in_seconds
 if TYPE_CHECKING:
     from .director import Director
     from .history import History
-    from .watch import LaneWatch
+    from .watch import QueueWatch
 
 
-def figures(history: History, director: Director, watch: LaneWatch, calm: float) -> dict[str, Any]:
+def figures(history: History, director: Director, watch: QueueWatch, calm: float) -> dict[str, Any]:
     tries = [each for told in history.told for each in told.tries]
     seconds = sorted(each.seconds for each in tries if each.status)
     work = max((call.ended - call.began for call in history.calls), default=0.0)
@@ -41,7 +41,7 @@ def figures(history: History, director: Director, watch: LaneWatch, calm: float)
         "envelopes to Sentry": history.envelopes,
         "kills": f"{sum(kills.values())}: {kills}",
         "other faults": others,
-        "longest lane untaken, calm": f"{in_seconds(watch.spells):.2f} s",
+        "longest queue untaken, calm": f"{in_seconds(watch.spells):.2f} s",
         "longest untaken, under faults": "{:.2f} s ({})".format(*watch.longest_under_faults),
         "… while what it needs was well": "{:.2f} s ({})".format(*watch.longest_while_well),
         "seconds until all was done": f"{calm:.1f}",

@@ -109,9 +109,9 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spell:
-    """How long a lane had work, no reason to wait, and nobody who took it, after all faults were over."""
+    """How long a queue had work, no reason to wait, and nobody who took it, after all faults were over."""
 
-    lane: str
+    queue: str
     began: float
     seconds: float
 
@@ -127,7 +127,7 @@ class Leak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything a run left behind. `lanes` is account -> the mark of its token at wolkvox.
+    """Everything a run left behind. `queues` is account -> the mark of its token at wolkvox.
 
     `restores`: how often an old copy of the store was put back; `losses_told`: how often that was reported.
     """
@@ -135,7 +135,7 @@ class History:
     told: tuple[Told, ...]
     kept: tuple[Kept, ...]
     calls: tuple[Call, ...]
-    lanes: dict[str, str]
+    queues: dict[str, str]
     overlaps: tuple[dict, ...] = ()
     outages: tuple[Outage, ...] = ()
     spells: tuple[Spell, ...] = ()

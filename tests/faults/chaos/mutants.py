@@ -72,7 +72,7 @@ MUTANTS = {
     "no quiet time": Mutant(breaks="P2", edits=_without("quiet time after an unknown outcome")),
     "no lease": Mutant(
         breaks="P2",
-        edits=(Code(_LUA).argument("Lane.claim", "Lane.set", 2, "now", "lease_ms", to="now + 300"),),
+        edits=(Code(_LUA).argument("Queue.claim", "Queue.set", 2, "now", "lease_ms", to="now + 300"),),
     ),
     "a store that forgets": Mutant(
         breaks="P1",
@@ -81,7 +81,7 @@ MUTANTS = {
     ),
     "no quiet time after a restore": Mutant(
         breaks="P2",
-        edits=_without("lanes held after a lost history", "a new server waits for its workers' word"),
+        edits=_without("queues held after a lost history", "a new server waits for its workers' word"),
         restores=True,
     ),
     "no deduplication": Mutant(
@@ -98,7 +98,7 @@ MUTANTS = {
     ),
     "no sweep": Mutant(
         breaks="P6",
-        python="import workers.worker as engine\nengine.Engine._sweep_lanes = lambda self: None\n",
+        python="import workers.worker as engine\nengine.Engine._sweep_queues = lambda self: None\n",
     ),
     "the log tells all": Mutant(
         breaks="P8",

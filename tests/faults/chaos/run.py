@@ -18,7 +18,7 @@ from .figures import figures
 from .load import Sender, Stage
 from .settings import API_KEY, LONGEST_WORK
 from .system import on_stage
-from .watch import LaneWatch
+from .watch import QueueWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_lin
     with on_stage(settings, folder) as system:
         say(f"seed {settings.seed}: {settings.seconds:g} s of faults, logs in {folder}")
         senders = _senders(system)
-        watch = LaneWatch(system.store.server.url, system.well_since)
+        watch = QueueWatch(system.store.server.url, system.well_since)
         director = Director(system)
         try:
             for thread in (watch, *senders):
@@ -80,7 +80,7 @@ def _senders(system: System) -> list[Sender]:
     return [Sender(f"s{n}", settings.seed, stage, rate=rate, most=most) for n in range(settings.senders)]
 
 
-def _end(senders: list[Sender], watch: LaneWatch) -> None:
+def _end(senders: list[Sender], watch: QueueWatch) -> None:
     for sender in senders:
         sender.abandon.set()
     for sender in senders:

@@ -36,8 +36,8 @@ class Settings:
 
 
 def token_of(n: int, accounts: int) -> str:
-    """Name an account's token; the last two accounts share one, and so a lane."""
-    return f"token-of-lane-{min(n, accounts - 2)}-xyz"
+    """Name an account's token; the last two accounts share one, and so a queue."""
+    return f"token-of-queue-{min(n, accounts - 2)}-xyz"
 
 
 def config_text(settings: Settings, wolkvox: str) -> str:

@@ -37,7 +37,7 @@ def faults(scenario: Scenario, world: World, first: Answer | None) -> Iterator[s
     recalls = world.recalls()
     yield from _kept(scenario, world, recalls)
     if not scenario.stood <= world.stood:
-        yield f"the lane was {sorted(world.stood)}, never {sorted(scenario.stood - world.stood)}"
+        yield f"the queue was {sorted(world.stood)}, never {sorted(scenario.stood - world.stood)}"
     yield from _once(world, recalls)
     yield from _at_wolkvox(world, recalls)
     if first is not None and first.taken and not set(world.acknowledged) <= {recall.id for recall in recalls}:

@@ -165,13 +165,13 @@ def _engine() -> Engine:
 
 
 def _turn(steps: Steps, told: Connection) -> None:
-    """Drain the lane, as Celery does when it takes its wake-up."""
+    """Drain the queue, as Celery does when it takes its wake-up."""
     wake_ups, engine = _WakeUps(), _engine()
     engine.services.binding.bind()
-    lane = engine.services.queues.bound()["bogota"]
-    number = engine.services.store.client.hget(engine.services.store.key(f"lane:{lane}"), "rung")
+    queue = engine.services.queues.bound()["bogota"]
+    number = engine.services.store.client.hget(engine.services.store.key(f"queue:{queue}"), "rung")
     steps.arm()
-    workers.tasks.drain(lane, int(number))
+    workers.tasks.drain(queue, int(number))
     wake_ups.wait()
 
 
@@ -189,7 +189,7 @@ def _look_up(steps: Steps, told: Connection) -> None:
 
 
 def _sweep(steps: Steps, told: Connection) -> None:
-    """Go round the sweep once: bind, lanes, look-ups, purge; and let its drains end."""
+    """Go round the sweep once: bind, queues, look-ups, purge; and let its drains end."""
     wake_ups, engine = _WakeUps(), _engine()
     engine.stopping = _Once()
     steps.arm()

@@ -38,7 +38,7 @@ class Scenario:
     """`ends`: the states of all recalls of each customer when all is done. `then`: what is sent afterwards,
     left out what was sent before once more; `done_before`: how that may be answered beside 2xx.
     `or_ends`: what may be as well, where wolkvox saw the first call and nobody its answer.
-    `stood`: states in which the lane has to be seen.
+    `stood`: states in which the queue has to be seen.
     """
 
     name: str
@@ -128,13 +128,13 @@ def _direct(world: World) -> Request:
 def _claimed(world: World, *, lease_seconds: float | None = None) -> tuple[Claim, Terms]:
     terms = terms_of(world.services.config.accounts["bogota"], datetime.now(UTC))
     terms = terms if lease_seconds is None else replace(terms, lease_seconds=lease_seconds)
-    claim = world.services.queues.acquire(world.lane, secrets.token_hex(4), terms).claim
+    claim = world.services.queues.acquire(world.queue, secrets.token_hex(4), terms).claim
     return claim, terms
 
 
 def _push_once(world: World, outcome: Outcome) -> None:
     claim, terms = _claimed(world)
-    world.services.queues.finish(world.lane, claim, 1, outcome, more=False, terms=terms)
+    world.services.queues.finish(world.queue, claim, 1, outcome, more=False, terms=terms)
 
 
 def _dead(world: World) -> None:
@@ -230,7 +230,7 @@ def _no_such_contact(world: World) -> None:
 
 
 def _much_to_sweep(world: World) -> None:
-    """A lane whose wake-up was lost, contacts to be read, and a recall that ended long ago."""
+    """A queue whose wake-up was lost, contacts to be read, and a recall that ended long ago."""
     _waits_for_contact(world)
     long_ago = round((datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000)
     old = Ledger(Store(world.client, clock=lambda: long_ago))
@@ -326,7 +326,7 @@ OPERATING = (
         steps=(*_OPERATED, *_round_trip("resolve")),
     ),
     Scenario(
-        name="a lane is paused",
+        name="a queue is paused",
         act="receive",
         prepare=_queued,
         request=lambda world: world.api("/v1/accounts/bogota/pause"),
@@ -335,7 +335,7 @@ OPERATING = (
         steps=(*ANSWERED, *_round_trip("pause")),
     ),
     Scenario(
-        name="a lane is resumed",
+        name="a queue is resumed",
         act="receive",
         prepare=_paused,
         request=lambda world: world.api("/v1/accounts/bogota/resume"),

@@ -189,7 +189,7 @@ class World:
         )
 
     @property
-    def lane(self) -> str:
+    def queue(self) -> str:
         return self.services.queues.bound()["bogota"]
 
     # --- what is sent ---

@@ -7,10 +7,10 @@ fault run, for which everything is started and killed, are in `faults.mutants`.
 
 from __future__ import annotations
 
-from . import bodies, intake, lanes, line, pages, privacy, senders, strangers, turns
+from . import bodies, intake, line, pages, privacy, queues, senders, strangers, turns
 
 MUTANTS = (
-    *lanes.GUARDS,
+    *queues.GUARDS,
     *intake.GUARDS,
     *turns.GUARDS,
     *line.GUARDS,

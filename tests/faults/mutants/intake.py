@@ -115,8 +115,8 @@ GUARDS = (
         "test_ledger.py::test_a_full_store_still_takes_and_postpones_lookups_and_resolves_none",
     ),
     mutant(
-        "an account without a lane",
-        "a recall is stored where no lane will push it",
+        "an account without a queue",
+        "a recall is stored where no queue will push it",
         _LUA.condition("admit", "unbound"),
         "test_ledger.py::test_of_a_delivery_for_an_unknown_account_nothing_is_stored",
     ),

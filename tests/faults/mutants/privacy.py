@@ -6,7 +6,7 @@ from .code import Code
 from .mutant import mutant
 
 _WAKE_UP = Code("integration/services/wakeup.py")
-_LANE = Code("integration/store/token_queue.py")
+_QUEUE = Code("integration/store/token_queue.py")
 _LOGS = Code("integration/telemetry/logging.py")
 _REDACTION = Code("integration/telemetry/redaction.py")
 _REPORTING = Code("integration/telemetry/sentry.py")
@@ -105,19 +105,19 @@ GUARDS = (
     ),
     mutant(
         "no token in a key",
-        "a lane is named by its token, in the store and in every doorbell",
-        _LANE.result("lane_id", to="token"),
-        "test_lane.py::test_a_lane_id_does_not_give_the_token_away",
+        "a queue is named by its token, in the store and in every doorbell",
+        _QUEUE.result("queue_id", to="token"),
+        "test_token_queue.py::test_a_queue_id_does_not_give_the_token_away",
     ),
     mutant(
-        "a wake-up holds a lane's id and a number and nothing else",
+        "a wake-up holds a queue's id and a number and nothing else",
         "what was asked for travels in the broker",
         _CELERY.call(
             "publish",
             "app.send_task",
             to='app.send_task(task, args=arguments, kwargs={"telephone": "3001112233"}, retry=False, ignore_result=True, headers=headers)',
         ),
-        "test_celery_app.py::test_a_wake_up_in_the_broker_is_a_lanes_id_and_a_number_and_nothing_else",
+        "test_celery_app.py::test_a_wake_up_in_the_broker_is_a_queues_id_and_a_number_and_nothing_else",
     ),
     mutant(
         "publishing a wake-up holds nobody up",
@@ -134,7 +134,7 @@ GUARDS = (
     mutant(
         "repr of a claim",
         "it shows the telephone",
-        _LANE.value("Claim", "telephone", to="field(repr=True)"),
-        "test_lane.py::test_a_claim_shows_no_telephone",
+        _QUEUE.value("Claim", "telephone", to="field(repr=True)"),
+        "test_token_queue.py::test_a_claim_shows_no_telephone",
     ),
 )

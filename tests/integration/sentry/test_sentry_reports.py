@@ -1,4 +1,4 @@
-"""What is reported: exceptions that are logged, log lines beside them, dead recalls, stopped lanes, alerts."""
+"""What is reported: exceptions that are logged, log lines beside them, dead recalls, stopped queues, alerts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_what_the_sdk_logs_of_itself_is_not_reported(sentry):
 
 
 def test_an_error_line_without_an_exception_is_no_event(log_set_up, sentry):
-    structlog.get_logger("ringback.drain").error("lane stopped", account="bogota")
+    structlog.get_logger("ringback.drain").error("queue stopped", account="bogota")
     try:
         raise OSError("handled")
     except OSError:
@@ -78,7 +78,7 @@ def test_log_lines_become_breadcrumbs_with_their_harmless_facts_only(log_set_up,
     assert_clean(sentry.everything())
 
 
-# --- dead recalls and stopped lanes ------------------------------------------------------------
+# --- dead recalls and stopped queues ------------------------------------------------------------
 
 
 @dataclass
@@ -103,10 +103,10 @@ def test_a_dead_recall_is_grouped_by_verdict_and_account_and_names_no_customer(s
         assert private not in sentry.everything()
 
 
-def test_a_stopped_lane_is_grouped_by_account(sentry):
+def test_a_stopped_queue_is_grouped_by_account(sentry):
     SentryReporter().stopped("bogota", "PLEASE VALIDATE TOKEN")
     [event] = sentry.events()
-    assert event["fingerprint"] == ["lane-stopped", "bogota"]
+    assert event["fingerprint"] == ["queue-stopped", "bogota"]
     assert event["level"] == "error"
     assert "PLEASE VALIDATE TOKEN" in event["message"]
 
@@ -125,9 +125,9 @@ def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):
     SentryReporter().store_lost(Loss(how="went back", missing=12))
     SentryReporter().store_lost(Loss(how="was emptied", missing=None))
     back, emptied = sentry.events()
-    assert back["message"].startswith("the store went back: it lacks at least 12 changes; all lanes wait")
+    assert back["message"].startswith("the store went back: it lacks at least 12 changes; all queues wait")
     assert (back["level"], back["fingerprint"]) == ("error", ["store-lost", "went back"])
-    assert emptied["message"].startswith("the store was emptied: all lanes wait")
+    assert emptied["message"].startswith("the store was emptied: all queues wait")
 
 
 def test_an_alert_is_an_issue_when_it_begins_and_an_information_when_it_is_over(sentry):

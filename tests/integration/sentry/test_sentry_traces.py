@@ -107,7 +107,7 @@ def test_calls_to_others_carry_no_trace_headers_and_leave_only_their_host(sink, 
 def test_of_what_is_said_to_the_store_only_the_command_leaves(store, sentry):
     with sentry_sdk.start_transaction(name="turn"):
         store.hset(f"{{ringback}}:customer:{CUSTOMER}:{NAME}", mapping={"telephone": TELEPHONE})
-        store.get(f"lane:{SECRETS['account']}:C-99")
+        store.get(f"queue:{SECRETS['account']}:C-99")
         with store.pipeline() as pipe:
             pipe.get(f"customer:{CUSTOMER}:{NAME}")
             pipe.execute()
@@ -185,11 +185,11 @@ def test_without_sentry_a_doorbell_carries_no_trace():
 
 
 def test_a_task_belongs_to_the_trace_of_its_doorbell_and_leaves_without_its_arguments(sentry, celery_app):
-    lane = "lane-" + CUSTOMER
+    queue = "queue-" + CUSTOMER
     with sentry_sdk.start_transaction(name="web") as web_transaction:
         headers = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
 
-    def take_turn(_lane: str) -> None:
+    def take_turn(_queue: str) -> None:
         raise OSError("no network")
 
     from celery.app import trace
@@ -197,13 +197,13 @@ def test_a_task_belongs_to_the_trace_of_its_doorbell_and_leaves_without_its_argu
     task = celery_app.task(name="ringback.drain")(take_turn)
     task.bind(celery_app)
     tracer = trace.build_tracer(task.name, task, app=celery_app)
-    tracer("0c2a3b4d-0000-4000-8000-0123456789ab", (lane,), {}, {"headers": headers, "is_eager": False})
+    tracer("0c2a3b4d-0000-4000-8000-0123456789ab", (queue,), {}, {"headers": headers, "is_eager": False})
     of_the_task = next(t for t in sentry.transactions() if t["transaction"] == "ringback.drain")
     assert of_the_task["contexts"]["trace"]["trace_id"] == web_transaction.trace_id
     [event] = sentry.events()
     assert event["extra"] == {"celery-job": {"task_name": "ringback.drain"}}
     assert event["tags"]["celery_task_id"] == "0c2a3b4d-0000-4000-8000-0123456789ab"
-    assert lane not in sentry.everything()
+    assert queue not in sentry.everything()
     assert_clean(sentry.everything())
 
 

@@ -1,4 +1,4 @@
-"""Everything that may befall the lanes, in any order, over the real script on a real store.
+"""Everything that may befall the queues, in any order, over the real script on a real store.
 
 Workers acquire, push, tell, die, hang and come back; replies are lost; events come late, doubled and out of
 order; operators pause, resume, cancel and retry; tokens change; clocks go back; the store fills up, and goes
@@ -28,7 +28,7 @@ from integration.store.client import Loss, Store, connect
 from integration.store.deliveries import Keeping, Ledger
 from integration.store.monitoring.process_registry import Processes
 from integration.store.recalls import Recalls
-from integration.store.token_queue import Claim, Lanes, NoClaim, Outcome, Terms
+from integration.store.token_queue import Claim, NoClaim, Outcome, Terms, TokenQueues
 from support import url_of
 
 TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
@@ -42,7 +42,7 @@ DAILY_LIMIT = 6
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 ACCOUNTS = {"bogota": "L1", "cali": "L1", "lima": "L2"}
-LANES = ("L1", "L2", "L3", "L4")
+QUEUES = ("L1", "L2", "L3", "L4")
 CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")
 ENDS = frozenset(State) - {State.QUEUED, State.PUSHING}
 
@@ -94,7 +94,7 @@ class Wish:
 class Owner:
     """A worker in its turn: what it asked, and what it holds."""
 
-    lane: str
+    queue: str
     nonce: str
     clock: timedelta
     asked_at: datetime
@@ -107,27 +107,27 @@ class Owner:
 
 
 @dataclass
-class Lane:
-    """A lane as the store holds it."""
+class Queue:
+    """A queue as the store holds it."""
 
     fields: dict[str, str]
-    queue: dict[str, float]
+    waiting: dict[str, float]
     newest: dict[str, str]
 
     def has_work(self) -> bool:
-        return bool(self.queue or self.fields.get("inflight"))
+        return bool(self.waiting or self.fields.get("inflight"))
 
     def without_doorbell(self) -> tuple:
         fields = {name: text for name, text in self.fields.items() if name not in {"rung", "rings"}}
-        return fields, self.queue, self.newest
+        return fields, self.waiting, self.newest
 
 
 @dataclass
 class View:
-    """All that the store holds of lanes and recalls, at one moment."""
+    """All that the store holds of queues and recalls, at one moment."""
 
     recalls: dict[str, dict[str, str]]
-    lanes: dict[str, Lane]
+    queues: dict[str, Queue]
     by_state: dict[str, list[str]]
     by_account: dict[tuple[str, str], list[str]]
     due: dict[str, float]
@@ -143,8 +143,8 @@ class View:
             other.ended,
             other.calendar,
         ) and all(
-            lane.without_doorbell() == other.lanes[name].without_doorbell()
-            for name, lane in self.lanes.items()
+            queue.without_doorbell() == other.queues[name].without_doorbell()
+            for name, queue in self.queues.items()
         )
 
 
@@ -178,7 +178,7 @@ class Copy:
     owners: list[tuple]
 
 
-class LaneMachine(RuleBasedStateMachine):
+class QueueMachine(RuleBasedStateMachine):
     """See the head of the file."""
 
     def __init__(self, client) -> None:
@@ -197,7 +197,7 @@ class LaneMachine(RuleBasedStateMachine):
             for kind in ("worker", "worker", "web")
         ]
         self.store = self.stores[2]
-        self.workers = [Lanes(store) for store in self.stores[:2]]
+        self.workers = [TokenQueues(store) for store in self.stores[:2]]
         self.used = 0
         self.ledger = Ledger(self.store)
         self.recalls = Recalls(self.store)
@@ -212,17 +212,17 @@ class LaneMachine(RuleBasedStateMachine):
 
     @initialize(account=st.sampled_from(sorted(ACCOUNTS)), due=st.integers(-2, 5))
     def the_first_recalls_are_asked_for(self, account, due):
-        assert self.lanes.bind(self.world.bound) == 0
+        assert self.queues.bind(self.world.bound) == 0
         for customer in CUSTOMERS[:3]:
             self.ask(account, "1", customer, 1, due)
 
     @property
-    def lanes(self) -> Lanes:
-        """The lanes as one worker or the other has them, in turn: each has a memory of its own."""
+    def queues(self) -> TokenQueues:
+        """The queues as one worker or the other has them, in turn: each has a memory of its own."""
         self.used += 1
         return self.workers[self.used % 2]
 
-    def lanes_of(self, owner: Owner) -> Lanes:
+    def queues_of(self, owner: Owner) -> TokenQueues:
         return self.workers[owner.process]
 
     def forget(self, key: tuple[str, str, str]) -> None:
@@ -256,10 +256,10 @@ class LaneMachine(RuleBasedStateMachine):
         with self.client.pipeline(transaction=False) as pipe:
             for recall in ids:
                 pipe.hgetall(key(f"recall:{recall}"))
-            for lane in LANES:
-                pipe.hgetall(key(f"lane:{lane}"))
-                pipe.zrange(key(f"lane:{lane}:queue"), 0, -1, withscores=True)
-                pipe.hgetall(key(f"lane:{lane}:newest"))
+            for queue in QUEUES:
+                pipe.hgetall(key(f"queue:{queue}"))
+                pipe.zrange(key(f"queue:{queue}:recalls"), 0, -1, withscores=True)
+                pipe.hgetall(key(f"queue:{queue}:newest"))
             for state in State:
                 pipe.zrange(key(f"in:{state}"), 0, -1)
             for account, state in pairs:
@@ -272,7 +272,7 @@ class LaneMachine(RuleBasedStateMachine):
             found = iter(pipe.execute())
         return View(
             recalls={recall: fields for recall in ids if (fields := next(found))},
-            lanes={lane: Lane(next(found), dict(next(found)), next(found)) for lane in LANES},
+            queues={queue: Queue(next(found), dict(next(found)), next(found)) for queue in QUEUES},
             by_state={state: next(found) for state in State},
             by_account={pair: next(found) for pair in pairs},
             due=dict(next(found)),
@@ -288,9 +288,9 @@ class LaneMachine(RuleBasedStateMachine):
         account, campaign, customer = self.world.recalls[recall]
         return self.world.bound[account], campaign, customer
 
-    def is_newest(self, recall: str, wishes: dict | None = None, lane: str | None = None) -> bool:
+    def is_newest(self, recall: str, wishes: dict | None = None, queue: str | None = None) -> bool:
         own, campaign, customer = self.key_of(recall)
-        wish = (wishes or self.world.wishes).get((lane or own, campaign, customer))
+        wish = (wishes or self.world.wishes).get((queue or own, campaign, customer))
         return wish is None or wish.recall == recall
 
     # --- events ----------------------------------------------------------------------------------
@@ -419,53 +419,53 @@ class LaneMachine(RuleBasedStateMachine):
             self.time += timedelta(seconds=LEASE)
 
     def owner(self, which: int, skew: int) -> Owner:
-        """A new worker at a lane, at one that has work if there is one."""
-        busy = [name for name, lane in self.view().lanes.items() if lane.has_work()] or LANES
+        """A new worker at a queue, at one that has work if there is one."""
+        busy = [name for name, queue in self.view().queues.items() if queue.has_work()] or QUEUES
         self.asked += 1
-        lane, clock = busy[which % len(busy)], timedelta(seconds=skew)
-        return Owner(lane, f"n{self.asked}", clock, self.time, process=self.asked % 2)
+        queue, clock = busy[which % len(busy)], timedelta(seconds=skew)
+        return Owner(queue, f"n{self.asked}", clock, self.time, process=self.asked % 2)
 
     def acquire(self, owner: Owner, *, lost: bool) -> None:
         before, terms = self.view(), self.terms(owner.clock)
-        reply = self.lanes_of(owner).acquire(owner.lane, owner.nonce, terms)[0]
+        reply = self.queues_of(owner).acquire(owner.queue, owner.nonce, terms)[0]
         after = self.view()
-        lane = before.lanes[owner.lane]
+        queue = before.queues[owner.queue]
         if reply == NoClaim("busy", until_ms=getattr(reply, "until_ms", 0)):
-            assert lane.fields["inflight"]
+            assert queue.fields["inflight"]
             assert self.view().same_as(before) or self.clock
             return
-        if stranded := lane.fields.get("inflight"):
+        if stranded := queue.fields.get("inflight"):
             # Its turn is gone; nothing of its call may be running any more.
-            assert (self.time - self.world.claimed_at[owner.lane]).total_seconds() >= LEASE
+            assert (self.time - self.world.claimed_at[owner.queue]).total_seconds() >= LEASE
             crashes = int(before.recalls[stranded].get("crashes", 0)) + 1
             if isinstance(reply, Claim) and crashes < 3 and self.is_newest(stranded):
                 assert reply.recall_id == stranded
         elif isinstance(reply, Claim):
-            assert reply.recall_id == self.next_of(lane)
-        self.world.holder[owner.lane] = owner
-        self.check_claim(owner.lane, reply, after)
+            assert reply.recall_id == self.next_of(queue)
+        self.world.holder[owner.queue] = owner
+        self.check_claim(owner.queue, reply, after)
         self.take(owner, reply, lost=lost, again=("acquire", reply, terms))
 
-    def next_of(self, lane: Lane) -> str:
-        first, aside = lane.fields.get("first"), lane.fields.get("aside")
-        if first in lane.queue:
+    def next_of(self, queue: Queue) -> str:
+        first, aside = queue.fields.get("first"), queue.fields.get("aside")
+        if first in queue.waiting:
             return first
-        order = sorted(lane.queue, key=lambda recall: (recall == aside, lane.queue[recall], recall))
+        order = sorted(queue.waiting, key=lambda recall: (recall == aside, queue.waiting[recall], recall))
         return order[0]
 
     def check_claim(self, name: str, reply: Claim | NoClaim, after: View) -> None:
-        lane = after.lanes[name]
+        queue = after.queues[name]
         if not isinstance(reply, Claim):
-            assert not lane.fields.get("inflight")
-            assert reply.kind != "empty" or not lane.queue
+            assert not queue.fields.get("inflight")
+            assert reply.kind != "empty" or not queue.waiting
             return
         self.world.claimed_at[name] = self.time
-        assert lane.fields["inflight"] == reply.recall_id
-        assert not lane.fields.get("first")
-        assert lane.fields.get("aside", "") in {"", *lane.queue}
+        assert queue.fields["inflight"] == reply.recall_id
+        assert not queue.fields.get("first")
+        assert queue.fields.get("aside", "") in {"", *queue.waiting}
         assert self.is_newest(reply.recall_id)
-        assert not any(lane.fields.get(name) for name in ("stopped", "gone"))
-        assert not self.is_paused(lane.fields)
+        assert not any(queue.fields.get(name) for name in ("stopped", "gone"))
+        assert not self.is_paused(queue.fields)
 
     def take(self, owner: Owner, reply: Claim | NoClaim, *, lost: bool, again: tuple) -> None:
         """A worker learns what it was told, or does not."""
@@ -487,7 +487,7 @@ class LaneMachine(RuleBasedStateMachine):
     def a_worker_asks_again_for_a_lost_reply(self, which, lost):
         owner = self.pick(which, unanswered=True)
         verb, reply, *asked = owner.unanswered
-        if self.world.holder.get(owner.lane) is not owner:
+        if self.world.holder.get(owner.queue) is not owner:
             if verb == "acquire":
                 self.owners.remove(owner)
                 self.acquire(owner, lost=lost)
@@ -496,10 +496,10 @@ class LaneMachine(RuleBasedStateMachine):
             return
         before = self.view()
         if verb == "acquire":
-            again = self.lanes_of(owner).acquire(owner.lane, owner.nonce, asked[0])[0]
+            again = self.queues_of(owner).acquire(owner.queue, owner.nonce, asked[0])[0]
         else:
-            again = self.lanes_of(owner).finish(
-                owner.lane, owner.claim, owner.step, asked[0], more=asked[1], terms=asked[2]
+            again = self.queues_of(owner).finish(
+                owner.queue, owner.claim, owner.step, asked[0], more=asked[1], terms=asked[2]
             )[0]
         assert again == reply
         assert self.view().same_as(before) or self.clock
@@ -513,8 +513,8 @@ class LaneMachine(RuleBasedStateMachine):
         self.owners.remove(owner)
 
     def told(self, owner: Owner, outcome: Outcome, more: bool, terms: Terms) -> Claim | NoClaim:
-        lanes = self.lanes_of(owner)
-        return lanes.finish(owner.lane, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
+        queues = self.queues_of(owner)
+        return queues.finish(owner.queue, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
 
     @precondition(lambda self: self.pick(0))
     @rule(which=st.integers(0, 5))
@@ -525,21 +525,21 @@ class LaneMachine(RuleBasedStateMachine):
         late = (self.time - owner.asked_at).total_seconds() > LATEST_WRITE
         if owner.claim is None or owner.unanswered or owner.sent_at is not None or late:
             return
-        running = self.world.until.get(owner.lane)
+        running = self.world.until.get(owner.queue)
         assert running is None or running <= self.time, "two calls at once on a token"
         owner.sent_at = self.time
-        self.world.until[owner.lane] = self.time + timedelta(seconds=SERVER_LIMIT)
+        self.world.until[owner.queue] = self.time + timedelta(seconds=SERVER_LIMIT)
         if owner.stale:
             # What the lost history had pushed, and how often, is known to nobody.
             return
         recall = owner.claim.recall_id
         _, campaign, customer = self.world.recalls[recall]
-        key = (owner.lane, campaign, customer)
+        key = (owner.queue, campaign, customer)
         assert self.world.last.get(key, 0) <= self.world.versions[recall], "an older wish came last"
         self.world.last[key] = self.world.versions[recall]
         self.world.sent.setdefault(key, []).append(recall)
-        day = self.client.hget(self.store.key(f"lane:{owner.lane}"), "day")
-        made = self.world.calls[owner.lane, day] = self.world.calls.get((owner.lane, day), 0) + 1
+        day = self.client.hget(self.store.key(f"queue:{owner.queue}"), "day")
+        made = self.world.calls[owner.queue, day] = self.world.calls.get((owner.queue, day), 0) + 1
         assert made <= DAILY_LIMIT, "more calls than the day allows"
 
     @precondition(lambda self: self.pick(0))
@@ -584,23 +584,23 @@ class LaneMachine(RuleBasedStateMachine):
         which=st.integers(0, 3),
         pushes=st.lists(st.tuples(HOW, st.booleans()), min_size=3, max_size=12),
     )
-    def a_lane_is_tried_again_and_again(self, which, pushes):
-        """One push a turn, each as soon as the lane's wait is over; an operator who cannot wait resumes it."""
-        lane = self.owner(which, 0).lane
+    def a_queue_is_tried_again_and_again(self, which, pushes):
+        """One push a turn, each as soon as the queue's wait is over; an operator who cannot wait resumes it."""
+        queue = self.owner(which, 0).queue
         for how, patient in pushes:
             if not patient:
-                self.lanes.resume(lane)
-                self.push_once(lane, how)
-            fields = self.view().lanes[lane].fields
+                self.queues.resume(queue)
+                self.push_once(queue, how)
+            fields = self.view().queues[queue].fields
             if fields.get("stopped") or self.is_paused(fields):
-                self.lanes.resume(lane)
+                self.queues.resume(queue)
             ready = max(float(fields.get(name) or 0) for name in ("wait", "quiet", "lease"))
             self.time += timedelta(milliseconds=max(0, ready - self.store_ms()))
-            self.push_once(lane, how)
+            self.push_once(queue, how)
 
-    def push_once(self, lane: str, how: int) -> None:
+    def push_once(self, queue: str, how: int) -> None:
         self.asked += 1
-        owner = Owner(lane, f"n{self.asked}", timedelta(), self.time)
+        owner = Owner(queue, f"n{self.asked}", timedelta(), self.time)
         self.acquire(owner, lost=False)
         if owner in self.owners:
             self.send(owner)
@@ -619,7 +619,7 @@ class LaneMachine(RuleBasedStateMachine):
         if sends:
             self.send(frozen)
         self.time += timedelta(seconds=LEASE)
-        other = Owner(frozen.lane, f"{frozen.nonce}, the other", timedelta(), self.time)
+        other = Owner(frozen.queue, f"{frozen.nonce}, the other", timedelta(), self.time)
         self.acquire(other, lost=False)
         if other in self.owners:
             self.send(other)
@@ -630,7 +630,7 @@ class LaneMachine(RuleBasedStateMachine):
     def a_full_store_goes_on_working(self, which, hows, seconds):
         self.fill(full=True)
         for how in hows:
-            self.push_once(self.owner(which, 0).lane, how)
+            self.push_once(self.owner(which, 0).queue, how)
             self.time += timedelta(seconds=seconds)
             self.a_worker_sweeps()
         self.fill(full=False)
@@ -640,14 +640,14 @@ class LaneMachine(RuleBasedStateMachine):
             return list(UNSENT.values())[how % len(UNSENT)]
         since = (self.time - owner.sent_at).total_seconds()
         table = UNKNOWN if since > TIMEOUT or how > len(CLEAR) else CLEAR
-        if table is CLEAR and self.world.holder.get(owner.lane) is owner:
-            self.world.until[owner.lane] = self.time
+        if table is CLEAR and self.world.holder.get(owner.queue) is owner:
+            self.world.until[owner.queue] = self.time
         return changed(list(table.values())[how % len(table)], sent_ms=round(since * 1000))
 
     def finish(self, owner: Owner, outcome: Outcome, *, more: bool, lost: bool) -> None:
         owner.step += 1
         terms = self.terms(owner.clock)
-        if self.world.holder.get(owner.lane) is not owner:
+        if self.world.holder.get(owner.queue) is not owner:
             self.finish_in_vain(owner, outcome, more, terms)
             return
         reply = self.told(owner, outcome, more, terms)
@@ -659,7 +659,7 @@ class LaneMachine(RuleBasedStateMachine):
         else:
             assert after.recalls[told]["state"] in {State.QUEUED, State.PUSHING} or not self.is_newest(told)
         owner.asked_at = self.time
-        self.check_claim(owner.lane, reply, after)
+        self.check_claim(owner.queue, reply, after)
         self.take(owner, reply, lost=lost, again=("finish", reply, outcome, more, terms))
 
     @precondition(lambda self: self.owners)
@@ -669,15 +669,15 @@ class LaneMachine(RuleBasedStateMachine):
 
     # --- operators -------------------------------------------------------------------------------
 
-    @rule(lane=st.sampled_from(LANES), pause=st.booleans(), minutes=st.sampled_from([None, 1, 60]))
-    def an_operator_pauses_or_resumes(self, lane, pause, minutes):
-        before = self.view().lanes[lane].fields
+    @rule(queue=st.sampled_from(QUEUES), pause=st.booleans(), minutes=st.sampled_from([None, 1, 60]))
+    def an_operator_pauses_or_resumes(self, queue, pause, minutes):
+        before = self.view().queues[queue].fields
         if pause:
             now = datetime.fromtimestamp(self.store_ms() / 1000, UTC)
-            self.lanes.pause(lane, "maintenance", minutes and now + timedelta(minutes=minutes))
+            self.queues.pause(queue, "maintenance", minutes and now + timedelta(minutes=minutes))
         else:
-            self.lanes.resume(lane)
-        after = self.view().lanes[lane].fields
+            self.queues.resume(queue)
+        after = self.view().queues[queue].fields
         assert [before.get(f) for f in ("quiet", "lease", "inflight")] == [
             after.get(f) for f in ("quiet", "lease", "inflight")
         ]
@@ -709,35 +709,35 @@ class LaneMachine(RuleBasedStateMachine):
             return "away"
         return None
 
-    @rule(account=st.sampled_from(sorted(ACCOUNTS)), lane=st.sampled_from(LANES))
-    def an_account_gets_another_token(self, account, lane):
+    @rule(account=st.sampled_from(sorted(ACCOUNTS)), queue=st.sampled_from(QUEUES))
+    def an_account_gets_another_token(self, account, queue):
         before = self.view()
         old = self.world.bound[account]
-        later = self.lanes.bind({**self.world.bound, account: lane})
+        later = self.queues.bind({**self.world.bound, account: queue})
         if later:
-            fields = before.lanes[old].fields
+            fields = before.queues[old].fields
             assert fields.get("inflight") or float(fields.get("quiet") or 0) > self.store_ms()
-            assert self.lanes.bound() == self.world.bound
+            assert self.queues.bound() == self.world.bound
             return
-        # While all lanes are held, a call that the store knows nothing of may be running.
+        # While all queues are held, a call that the store knows nothing of may be running.
         running = self.world.until.get(old)
-        assert running is None or old == lane or running <= self.time or self.held_for(LEASE)
-        if old != lane:
+        assert running is None or old == queue or running <= self.time or self.held_for(LEASE)
+        if old != queue:
             wishes = dict(self.world.wishes)
-            self.move(account, old, lane)
+            self.move(account, old, queue)
             self.note_the_overtaken(account, old, wishes)
-        assert self.lanes.bound() == self.world.bound
+        assert self.queues.bound() == self.world.bound
 
     def note_the_overtaken(self, account: str, old: str, wishes: dict) -> None:
-        """What was in flight on the lane of the old token may have been overtaken there already."""
+        """What was in flight on the queue of the old token may have been overtaken there already."""
         for recall, fields in self.view().recalls.items():
             owner = self.world.recalls[recall][0]
             was_there = owner == account or self.world.bound[owner] == old
             if was_there and fields["state"] in ENDS and not self.is_newest(recall, wishes, old):
                 self.states[recall] = State(fields["state"])
 
-    def move(self, account: str, old: str, lane: str) -> None:
-        self.world.bound[account] = lane
+    def move(self, account: str, old: str, queue: str) -> None:
+        self.world.bound[account] = queue
         self.world.holder[old] = None
         for key, wish in list(self.world.wishes.items()):
             if key[0] == old and wish.account == account:
@@ -746,24 +746,24 @@ class LaneMachine(RuleBasedStateMachine):
 
     @rule(account=st.sampled_from(sorted(ACCOUNTS)))
     def an_account_leaves_and_comes_back(self, account):
-        rest = {name: lane for name, lane in self.world.bound.items() if name != account}
-        later = self.lanes.bind(rest)
-        lane = self.world.bound[account]
-        if lane in rest.values():
-            self.world.holder[lane] = self.world.holder.get(lane) if later else None
-            assert bool(later) == self.call_may_run(lane)
+        rest = {name: queue for name, queue in self.world.bound.items() if name != account}
+        later = self.queues.bind(rest)
+        queue = self.world.bound[account]
+        if queue in rest.values():
+            self.world.holder[queue] = self.world.holder.get(queue) if later else None
+            assert bool(later) == self.call_may_run(queue)
         else:
             assert later == 0
-            self.lanes.resume(lane)
-            kind = self.lanes.acquire(lane, "a stranger", self.terms(timedelta())).claim.kind
+            self.queues.resume(queue)
+            kind = self.queues.acquire(queue, "a stranger", self.terms(timedelta())).claim.kind
             assert kind in {"stopped", "busy"}
             if kind == "stopped":
-                # Whoever's lease was over has lost the lane to the stranger.
-                self.world.holder[lane] = None
-        assert self.lanes.bind(self.world.bound) == 0
+                # Whoever's lease was over has lost the queue to the stranger.
+                self.world.holder[queue] = None
+        assert self.queues.bind(self.world.bound) == 0
 
-    def call_may_run(self, lane: str) -> bool:
-        fields = self.view().lanes[lane].fields
+    def call_may_run(self, queue: str) -> bool:
+        fields = self.view().queues[queue].fields
         lease = fields["lease"] if fields.get("inflight") else 0
         return max(float(fields.get("quiet") or 0), float(lease)) > self.store_ms()
 
@@ -785,13 +785,13 @@ class LaneMachine(RuleBasedStateMachine):
     @rule()
     def a_worker_sweeps(self):
         before = self.view()
-        woken = {wake_up.lane for wake_up, _ in self.lanes.sweep(SWEEP_ROOM)}
+        woken = {wake_up.queue for wake_up, _ in self.queues.sweep(SWEEP_ROOM)}
         self.clock_went_back = False
         after = self.view()
         now = self.store_ms()
         assert all(now < score <= now + PATIENCE * 1000 for score in after.due.values())
-        for name, lane in before.lanes.items():
-            if name in before.due and before.due[name] <= now and self.may_go_on(lane):
+        for name, queue in before.queues.items():
+            if name in before.due and before.due[name] <= now and self.may_go_on(queue):
                 assert name in woken
         assert before.recalls == after.recalls
 
@@ -799,13 +799,13 @@ class LaneMachine(RuleBasedStateMachine):
         ends = float(fields.get("paused_until") or 0)
         return bool(fields.get("paused")) and (not ends or ends > self.store_ms())
 
-    def may_go_on(self, lane: Lane) -> bool:
-        fields = lane.fields
-        if self.held(lane):
+    def may_go_on(self, queue: Queue) -> bool:
+        fields = queue.fields
+        if self.held(queue):
             return False
         if fields.get("inflight"):
             return float(fields["lease"]) <= self.store_ms()
-        if fields.get("stopped") or self.is_paused(fields) or not lane.queue:
+        if fields.get("stopped") or self.is_paused(fields) or not queue.waiting:
             return False
         return all(float(fields.get(name) or 0) <= self.store_ms() for name in ("wait", "quiet"))
 
@@ -828,7 +828,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     def forget_faded(self, after: View) -> None:
         for key, wish in list(self.world.wishes.items()):
-            if wish.recall is None and "\0".join(key[1:]) not in after.lanes[key[0]].newest:
+            if wish.recall is None and "\0".join(key[1:]) not in after.queues[key[0]].newest:
                 self.forget(key)
 
     @rule()
@@ -851,7 +851,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.put_back(self.copy)
         lost = self.lost_histories()
         told = len(self.reports)
-        for name in LANES if acquires else ():
+        for name in QUEUES if acquires else ():
             self.asked += 1
             reply = self.workers[first].acquire(name, f"n{self.asked}", self.terms(timedelta()))[0]
             assert isinstance(reply, NoClaim), "a claim before the other worker was heard"
@@ -882,8 +882,8 @@ class LaneMachine(RuleBasedStateMachine):
 
     def all_hear_of_it(self) -> None:
         told = len(self.reports)
-        for lanes in self.workers:
-            lanes.sweep(SWEEP_ROOM)
+        for queues in self.workers:
+            queues.sweep(SWEEP_ROOM)
         assert len(self.reports) == told
         there = self.client.hget(self.store.key("meta"), "history")
         assert {store.witness.history for store in self.stores} == {there}
@@ -901,7 +901,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.states = dict(self.copy_states)
         for owner in list(self.owners):
             self.go_back(owner, copy)
-        holders = {lane: owner for lane, owner in copy.holder.items() if owner and not owner.stale}
+        holders = {queue: owner for queue, owner in copy.holder.items() if owner and not owner.stale}
         self.world.holder = {**dict.fromkeys(copy.holder), **holders}
 
     def go_back(self, owner: Owner, copy: Copy) -> None:
@@ -919,9 +919,9 @@ class LaneMachine(RuleBasedStateMachine):
             if fields["state"] in ENDS and self.states[recall] not in ENDS:
                 self.states[recall] = State(fields["state"])
 
-    def held(self, lane: Lane) -> bool:
-        """Tell whether a lane waits, by its latest claim, for what a lost history may have running."""
-        return self.held_for(float(lane.fields.get("lease_ms") or 0) / 1000)
+    def held(self, queue: Queue) -> bool:
+        """Tell whether a queue waits, by its latest claim, for what a lost history may have running."""
+        return self.held_for(float(queue.fields.get("lease_ms") or 0) / 1000)
 
     def held_for(self, seconds: float) -> bool:
         """Tell whether claims with such a lease wait for that, or for the other worker to be heard."""
@@ -962,11 +962,11 @@ class LaneMachine(RuleBasedStateMachine):
             account, _, _ = self.world.recalls[recall]
             state = fields["state"]
             listed = State.QUEUED if state == State.PUSHING else state
-            queues = [name for name, lane in view.lanes.items() if recall in lane.queue]
-            flying = [name for name, lane in view.lanes.items() if lane.fields.get("inflight") == recall]
-            lane = self.world.bound[account]
-            assert queues == ([lane] if state == State.QUEUED else [])
-            assert flying == ([lane] if state == State.PUSHING else [])
+            queues = [name for name, queue in view.queues.items() if recall in queue.waiting]
+            flying = [name for name, queue in view.queues.items() if queue.fields.get("inflight") == recall]
+            queue = self.world.bound[account]
+            assert queues == ([queue] if state == State.QUEUED else [])
+            assert flying == ([queue] if state == State.PUSHING else [])
             assert (recall in view.ended) == (state in ENDS)
             assert [s for s in State if recall in view.by_state[s] and s != State.PUSHING] == [listed]
             assert (recall in view.by_state[State.PUSHING]) == (state == State.PUSHING)
@@ -977,24 +977,24 @@ class LaneMachine(RuleBasedStateMachine):
     def check_newest(self, view: View) -> None:
         held = {
             (name, *customer.split("\0")): text
-            for name, lane in view.lanes.items()
-            for customer, text in lane.newest.items()
+            for name, queue in view.queues.items()
+            for customer, text in queue.newest.items()
         }
         base = round(START.timestamp())
         assert held == {
             key: f"{(base + wish.version) * 1000}|{wish.recall or wish.account}|{'r' if wish.recall else 'c'}"
             for key, wish in self.world.wishes.items()
         }
-        for lane in view.lanes.values():
-            assert all(self.is_newest(recall) for recall in lane.queue)
+        for queue in view.queues.values():
+            assert all(self.is_newest(recall) for recall in queue.waiting)
 
     def check_due(self, view: View) -> None:
         now = self.store_ms()
-        for name, lane in view.lanes.items():
-            held_up = (lane.fields.get("stopped") or self.is_paused(lane.fields)) and not lane.fields.get(
+        for name, queue in view.queues.items():
+            held_up = (queue.fields.get("stopped") or self.is_paused(queue.fields)) and not queue.fields.get(
                 "inflight"
             )
-            if not lane.has_work() or held_up:
+            if not queue.has_work() or held_up:
                 continue
             assert name in view.due
             assert self.clock_went_back or view.due[name] <= now + PATIENCE * 1000
@@ -1022,46 +1022,46 @@ class LaneMachine(RuleBasedStateMachine):
 
     def drain(self) -> None:
         self.fill(full=False)
-        self.lanes.bind(self.world.bound)
-        for name, lane in self.view().lanes.items():
-            if self.is_paused(lane.fields) or lane.fields.get("stopped"):
-                self.lanes.resume(name)
+        self.queues.bind(self.world.bound)
+        for name, queue in self.view().queues.items():
+            if self.is_paused(queue.fields) or queue.fields.get("stopped"):
+                self.queues.resume(name)
         for _ in range(400):
-            if not any(lane.has_work() for lane in self.view().lanes.values()):
+            if not any(queue.has_work() for queue in self.view().queues.values()):
                 break
-            for wake_up, _ in self.lanes.sweep(SWEEP_ROOM):
-                self.turn(wake_up.lane)
+            for wake_up, _ in self.queues.sweep(SWEEP_ROOM):
+                self.turn(wake_up.queue)
             self.clock_went_back = False
             self.every_promise_holds()
-            self.time += timedelta(seconds=PATIENCE if self.lanes_wait_briefly() else 7200)
+            self.time += timedelta(seconds=PATIENCE if self.queues_wait_briefly() else 7200)
         else:
             pytest.fail("a recall waits for ever")
         self.check_the_end()
 
-    def lanes_wait_briefly(self) -> bool:
+    def queues_wait_briefly(self) -> bool:
         soon = self.store_ms() + 120_000
-        lanes = [lane for lane in self.view().lanes.values() if lane.has_work()]
-        return any(float(lane.fields.get("wait") or 0) < soon for lane in lanes)
+        queues = [queue for queue in self.view().queues.values() if queue.has_work()]
+        return any(float(queue.fields.get("wait") or 0) < soon for queue in queues)
 
-    def turn(self, lane: str) -> None:
+    def turn(self, queue: str) -> None:
         self.asked += 1
-        owner = Owner(lane, f"n{self.asked}", timedelta(), self.time)
+        owner = Owner(queue, f"n{self.asked}", timedelta(), self.time)
         self.acquire(owner, lost=False)
         while owner in self.owners:
             self.send(owner)
             if owner.sent_at is None:
                 self.finish(owner, UNSENT["too late"], more=True, lost=False)
                 continue
-            self.world.until[lane] = self.time
+            self.world.until[queue] = self.time
             self.finish(owner, changed(CLEAR["accepted"], sent_ms=0), more=True, lost=False)
 
     def check_the_end(self) -> None:
         view = self.view()
         assert all(fields["state"] in ENDS for fields in view.recalls.values())
         assert not view.due
-        for (lane, campaign, customer), wish in self.world.wishes.items():
+        for (queue, campaign, customer), wish in self.world.wishes.items():
             if wish.recall is None or view.recalls[wish.recall]["state"] != State.ACCEPTED:
                 continue
-            told = self.world.sent.get((lane, campaign, customer), [])
+            told = self.world.sent.get((queue, campaign, customer), [])
             elsewhere = any(wish.recall in other for other in self.world.sent.values() if other is not told)
             assert told[-1:] == [wish.recall] or elsewhere

@@ -1,4 +1,4 @@
-"""The lane's protocol, on a real store, with the time handed in."""
+"""The queue's protocol, on a real store, with the time handed in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from integration.mapping.planner import CancelWanted, Expired, RecallWanted
 from integration.store.client import Store
 from integration.store.deliveries import Keeping, Ledger
 from integration.store.recalls import Recalls
-from integration.store.token_queue import Claim, Lanes, NoClaim, Outcome, Terms, lane_id, lane_state
+from integration.store.token_queue import Claim, NoClaim, Outcome, Terms, TokenQueues, queue_id, queue_state
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
@@ -32,12 +32,12 @@ def again(**more):
 
 
 class World:
-    """A store with lanes and a clock that moves only when told."""
+    """A store with queues and a clock that moves only when told."""
 
     def __init__(self, client):
         self.now = NOON
         self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
-        self.lanes = Lanes(self.store)
+        self.queues = TokenQueues(self.store)
         self.ledger = Ledger(self.store)
         self.recalls = Recalls(self.store)
         self.client = client
@@ -45,8 +45,8 @@ class World:
         self.nonces = 0
         self.steps = {}
 
-    def bind(self, **lanes):
-        return self.lanes.bind(lanes)
+    def bind(self, **queues):
+        return self.queues.bind(queues)
 
     def pass_time(self, seconds):
         self.now += timedelta(seconds=seconds)
@@ -87,21 +87,21 @@ class World:
         )
         return self.admit(CancelWanted(event=self.event(), request=request))
 
-    def acquire(self, lane="L1", terms=TERMS):
+    def acquire(self, queue="L1", terms=TERMS):
         self.nonces += 1
-        return self.lanes.acquire(lane, f"n{self.nonces}", terms)[0]
+        return self.queues.acquire(queue, f"n{self.nonces}", terms)[0]
 
-    def finish(self, claim, outcome=ACCEPTED, *, lane="L1", more=False, step=None, terms=TERMS):
+    def finish(self, claim, outcome=ACCEPTED, *, queue="L1", more=False, step=None, terms=TERMS):
         if step is None:
-            step = self.steps.get((lane, claim.fence), 0) + 1
-            self.steps[lane, claim.fence] = step
-        return self.lanes.finish(lane, claim, step, outcome, more=more, terms=terms)[0]
+            step = self.steps.get((queue, claim.fence), 0) + 1
+            self.steps[queue, claim.fence] = step
+        return self.queues.finish(queue, claim, step, outcome, more=more, terms=terms)[0]
 
     def ms(self):
         return round(self.now.timestamp() * 1000)
 
     def sweep(self, room=9):
-        return [(wake_up.lane, times) for wake_up, times in self.lanes.sweep(room)]
+        return [(wake_up.queue, times) for wake_up, times in self.queues.sweep(room)]
 
     def due(self):
         return self.client.zscore(self.store.key("due"), "L1")
@@ -109,13 +109,13 @@ class World:
     def state(self, recall_id):
         return self.recalls.get(recall_id).state
 
-    def lane(self, lane="L1"):
-        fields = self.client.hgetall(self.store.key(f"lane:{lane}"))
-        return lane_state(fields, now_ms=round(self.now.timestamp() * 1000), today=TERMS.day)
+    def queue(self, queue="L1"):
+        fields = self.client.hgetall(self.store.key(f"queue:{queue}"))
+        return queue_state(fields, now_ms=round(self.now.timestamp() * 1000), today=TERMS.day)
 
 
 def woken(admitted):
-    return tuple(wake_up.lane for wake_up in admitted.wake_ups)
+    return tuple(wake_up.queue for wake_up in admitted.wake_ups)
 
 
 @pytest.fixture
@@ -140,10 +140,10 @@ def test_the_doorbell_is_rung_once_while_it_is_on_its_way(world):
     assert woken(world.ask("c2")) == ()
 
 
-def test_what_arrives_when_a_lanes_time_has_come_and_nobody_has_rung_yet_rings(world):
+def test_what_arrives_when_a_queues_time_has_come_and_nobody_has_rung_yet_rings(world):
     world.ask("c1")
     world.finish(world.acquire(), again(), more=False)
-    assert woken(world.ask("c2")) == (), "the lane waits for a second"
+    assert woken(world.ask("c2")) == (), "the queue waits for a second"
     world.pass_time(1.5)
     assert woken(world.ask("c3")) == ("L1",)
     assert woken(world.ask("c4")) == ()
@@ -235,29 +235,29 @@ def test_a_finish_whose_reply_was_lost_gives_the_same_claim_again(world):
     second = world.finish(claim, more=True, step=1)
     assert world.finish(claim, more=True, step=1) == second
     assert world.state(second.recall_id) is State.PUSHING
-    assert world.client.hget(world.store.key("lane:L1"), "pushed") == "1"
+    assert world.client.hget(world.store.key("queue:L1"), "pushed") == "1"
 
 
 def test_an_acquire_whose_reply_was_lost_gives_the_same_claim_again(world):
     world.ask("c1")
-    one = world.lanes.acquire("L1", "nonce", TERMS)[0]
-    assert world.lanes.acquire("L1", "nonce", TERMS)[0] == one
+    one = world.queues.acquire("L1", "nonce", TERMS)[0]
+    assert world.queues.acquire("L1", "nonce", TERMS)[0] == one
 
 
 def test_only_the_first_claim_of_a_turn_is_asked_for_again_by_acquiring(world):
     world.ask("c1")
     world.ask("c2")
-    claim = world.lanes.acquire("L1", "nonce", TERMS)[0]
+    claim = world.queues.acquire("L1", "nonce", TERMS)[0]
     world.finish(claim, more=True)
-    assert world.lanes.acquire("L1", "nonce", TERMS)[0].kind == "busy"
+    assert world.queues.acquire("L1", "nonce", TERMS)[0].kind == "busy"
 
 
-def test_after_an_unknown_outcome_the_lane_is_quiet_then_the_same_recall_goes_first(world):
+def test_after_an_unknown_outcome_the_queue_is_quiet_then_the_same_recall_goes_first(world):
     first = world.ask_id("c1", due_minutes=60)
     claim = world.acquire()
     world.finish(claim, again(quiet=True, sent_ms=20_000, convicts=True))
     world.ask("c2", due_minutes=1)
-    assert world.lane().state == "waiting"
+    assert world.queue().state == "waiting"
     world.pass_time(41.9)
     waiting = world.acquire()
     assert (waiting.kind, waiting.reason) == ("wait", "quiet")
@@ -277,10 +277,10 @@ def test_a_recall_that_was_not_sent_waits_only_for_the_backoff(world):
 def test_resume_never_cuts_a_quiet_time_or_a_lease_short(world):
     world.ask("c1")
     claim = world.acquire()
-    world.lanes.resume("L1")
+    world.queues.resume("L1")
     assert world.acquire().kind == "busy"
     world.finish(claim, again(quiet=True, sent_ms=0))
-    world.lanes.resume("L1")
+    world.queues.resume("L1")
     assert world.acquire().reason == "quiet"
 
 
@@ -347,7 +347,7 @@ def test_a_retry_of_one_that_is_no_longer_the_newest_is_refused(world):
 def test_a_dead_recall_is_retried(world):
     recall = world.ask_id("c1")
     world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused", passed=True))
-    assert [wake_up.lane for wake_up in world.recalls.retry(recall, "again")] == ["L1"]
+    assert [wake_up.queue for wake_up in world.recalls.retry(recall, "again")] == ["L1"]
     assert world.acquire().recall_id == recall
     assert [change.state for change in world.recalls.get(recall).history] == ["queued", "dead", "queued"]
 
@@ -374,7 +374,7 @@ def test_a_cancel_event_takes_back_what_is_queued(world):
     assert world.acquire() == NoClaim("empty")
 
 
-def test_a_cancel_by_hand_leaves_an_empty_lane_in_no_index(world):
+def test_a_cancel_by_hand_leaves_an_empty_queue_in_no_index(world):
     world.recalls.cancel(world.ask_id("c1"), "by hand")
     assert world.due() is None
 
@@ -390,7 +390,7 @@ def test_a_turn_that_leaves_work_behind_is_told_to_ring(world):
     world.ask("c1")
     world.ask("c2")
     claim = world.acquire()
-    assert world.lanes.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS).wake_up.lane == "L1"
+    assert world.queues.finish("L1", claim, 1, ACCEPTED, more=False, terms=TERMS).wake_up.queue == "L1"
 
 
 def test_a_cancel_event_too_late_is_recorded(world):
@@ -432,38 +432,38 @@ def test_an_event_seen_before_contributes_its_old_id_and_changes_nothing(world):
 
 def test_pause_lets_nothing_go_and_resume_rings(world):
     world.ask("c1")
-    world.lanes.pause("L1", "maintenance")
+    world.queues.pause("L1", "maintenance")
     assert world.acquire() == NoClaim("paused", "maintenance")
-    assert world.lane().state == "paused"
+    assert world.queue().state == "paused"
     assert world.due() is None
-    assert world.lanes.resume("L1").lane == "L1"
+    assert world.queues.resume("L1").queue == "L1"
     assert isinstance(world.acquire(), Claim)
 
 
 def test_a_pause_with_an_end_is_over_by_itself(world):
     world.ask("c1")
     ends = world.now + timedelta(minutes=10)
-    world.lanes.pause("L1", "lunch", ends)
+    world.queues.pause("L1", "lunch", ends)
     assert world.acquire().kind == "paused"
-    assert (world.lane().state, world.lane().reason, world.lane().until) == ("paused", "lunch", ends)
+    assert (world.queue().state, world.queue().reason, world.queue().until) == ("paused", "lunch", ends)
     world.pass_time(601)
-    # Nobody has touched the lane, and it stands as if it had been resumed.
-    assert world.lane().state == "idle"
-    assert [lane for lane, _ in world.sweep()] == ["L1"]
+    # Nobody has touched the queue, and it stands as if it had been resumed.
+    assert world.queue().state == "idle"
+    assert [queue for queue, _ in world.sweep()] == ["L1"]
     assert isinstance(world.acquire(), Claim)
 
 
-def test_a_lane_whose_pause_ends_is_looked_at_when_it_does(world):
+def test_a_queue_whose_pause_ends_is_looked_at_when_it_does(world):
     world.ask("c1")
-    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    world.queues.pause("L1", "lunch", world.now + timedelta(seconds=20))
     assert world.sweep() == []
     assert world.due() is not None
     world.pass_time(21)
-    assert [lane for lane, _ in world.sweep()] == ["L1"]
+    assert [queue for queue, _ in world.sweep()] == ["L1"]
 
 
 def test_what_arrives_after_a_pause_ended_rings_at_once(world):
-    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    world.queues.pause("L1", "lunch", world.now + timedelta(seconds=20))
     assert woken(world.ask("c1")) == ()
     world.pass_time(21)
     assert woken(world.ask("c2")) == ("L1",)
@@ -471,18 +471,18 @@ def test_what_arrives_after_a_pause_ended_rings_at_once(world):
 
 def test_a_pause_without_an_end_takes_the_place_of_one_with_and_the_other_way_round(world):
     world.ask("c1")
-    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
-    world.lanes.pause("L1", "for good")
+    world.queues.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    world.queues.pause("L1", "for good")
     world.pass_time(3600)
-    assert (world.lane().state, world.lane().until) == ("paused", None)
-    world.lanes.pause("L1", "lunch", world.now + timedelta(seconds=20))
-    world.lanes.resume("L1")
+    assert (world.queue().state, world.queue().until) == ("paused", None)
+    world.queues.pause("L1", "lunch", world.now + timedelta(seconds=20))
+    world.queues.resume("L1")
     assert isinstance(world.acquire(), Claim)
 
 
 def test_a_clock_that_goes_back_makes_no_pause_longer_than_it_was_to_be(world):
     world.ask("c1")
-    world.lanes.pause("L1", "lunch", world.now + timedelta(minutes=10))
+    world.queues.pause("L1", "lunch", world.now + timedelta(minutes=10))
     world.pass_time(-24 * 3600)
     world.acquire()
     world.pass_time(601)
@@ -491,20 +491,20 @@ def test_a_clock_that_goes_back_makes_no_pause_longer_than_it_was_to_be(world):
 
 def test_the_end_of_a_pause_goes_along_to_a_new_token(world):
     ends = world.now + timedelta(minutes=10)
-    world.lanes.pause("L1", "lunch", ends)
+    world.queues.pause("L1", "lunch", ends)
     world.bind(bogota="L9", lima="L2")
-    assert (world.lane("L9").state, world.lane("L9").until) == ("paused", ends)
+    assert (world.queue("L9").state, world.queue("L9").until) == ("paused", ends)
 
 
-def test_a_stopped_lane_keeps_its_recall_until_resume(world):
+def test_a_stopped_queue_keeps_its_recall_until_resume(world):
     recall = world.ask_id("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
-    assert (world.lane().state, world.lane().reason) == ("stopped", "the token is refused")
+    assert (world.queue().state, world.queue().reason) == ("stopped", "the token is refused")
     assert world.acquire().kind == "stopped"
     assert world.state(recall) is State.QUEUED
-    world.lanes.pause("L1", "x")
-    assert world.lane().state == "stopped"
-    world.lanes.resume("L1")
+    world.queues.pause("L1", "x")
+    assert world.queue().state == "stopped"
+    world.queues.resume("L1")
     assert world.acquire().recall_id == recall
 
 
@@ -533,7 +533,7 @@ def test_the_daily_limit_holds_until_the_day_ends(world):
     assert isinstance(world.acquire(terms=tomorrow), Claim)
 
 
-def test_the_sweep_finds_a_lane_whose_doorbell_was_lost(world):
+def test_the_sweep_finds_a_queue_whose_doorbell_was_lost(world):
     world.ask("c1")
     assert world.sweep() == []
     world.pass_time(1.5)
@@ -545,14 +545,14 @@ def test_the_sweep_finds_a_lane_whose_doorbell_was_lost(world):
     assert world.sweep() == [("L1", 3)]
 
 
-def test_a_lane_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon(world):
+def test_a_queue_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon(world):
     world.ask()
     for _ in range(3):
         world.pass_time(1.5)
-        assert [lane for lane, _ in world.sweep()] == ["L1"]
+        assert [queue for queue, _ in world.sweep()] == ["L1"]
 
 
-def test_a_lane_that_nobody_ever_takes_is_looked_at_ever_less(world):
+def test_a_queue_that_nobody_ever_takes_is_looked_at_ever_less(world):
     world.ask()
     looks = 0
     for _ in range(400):
@@ -561,7 +561,7 @@ def test_a_lane_that_nobody_ever_takes_is_looked_at_ever_less(world):
     assert 8 <= looks <= 12
 
 
-def test_the_sweep_finds_a_lane_whose_wait_is_over(world):
+def test_the_sweep_finds_a_queue_whose_wait_is_over(world):
     world.ask("c1")
     world.finish(world.acquire(), again())
     assert world.sweep() == []
@@ -569,7 +569,7 @@ def test_the_sweep_finds_a_lane_whose_wait_is_over(world):
     assert world.sweep() == [("L1", 1)]
 
 
-def test_the_sweep_leaves_a_lane_alone_during_its_quiet_time(world):
+def test_the_sweep_leaves_a_queue_alone_during_its_quiet_time(world):
     world.ask("c1")
     world.finish(world.acquire(), again(quiet=True, sent_ms=0))
     for _ in range(2):
@@ -579,21 +579,21 @@ def test_the_sweep_leaves_a_lane_alone_during_its_quiet_time(world):
     assert world.sweep() == [("L1", 1)]
 
 
-def test_the_sweep_finds_a_lane_whose_worker_died(world):
+def test_the_sweep_finds_a_queue_whose_worker_died(world):
     world.ask("c1")
     world.acquire()
     world.pass_time(67)
     assert world.sweep() == [("L1", 1)]
 
 
-def test_a_lane_at_rest_is_in_no_index(world):
+def test_a_queue_at_rest_is_in_no_index(world):
     world.ask("c1")
     world.finish(world.acquire())
     world.pass_time(1000)
     assert world.sweep() == []
 
 
-def test_a_store_clock_that_jumps_back_locks_no_lane(world):
+def test_a_store_clock_that_jumps_back_locks_no_queue(world):
     world.ask("c1")
     world.finish(world.acquire(), again(quiet=True, sent_ms=0))
     world.now -= timedelta(days=2)
@@ -683,9 +683,9 @@ def test_a_new_token_takes_the_queue_along(world):
     assert world.acquire("L1") == NoClaim("empty")
     claim = world.acquire("L9")
     assert claim.recall_id == recall
-    assert world.client.hget(world.store.key("lane:L9"), "pushed") == "1"
+    assert world.client.hget(world.store.key("queue:L9"), "pushed") == "1"
     newer = world.ask_id("c1")
-    world.finish(claim, again(), lane="L9")
+    world.finish(claim, again(), queue="L9")
     assert (world.state(recall), world.state(newer)) == (State.SUPERSEDED, State.QUEUED)
 
 
@@ -693,7 +693,7 @@ def test_a_new_token_waits_for_the_call_on_the_old_one(world):
     world.ask("c1")
     claim = world.acquire()
     assert world.bind(bogota="L9", lima="L2") > 0
-    assert world.lanes.bound()["bogota"] == "L1"
+    assert world.queues.bound()["bogota"] == "L1"
     world.finish(claim, again(quiet=True, sent_ms=0))
     assert world.bind(bogota="L9", lima="L2") > 0
     world.pass_time(62)
@@ -717,10 +717,10 @@ def test_of_two_accounts_on_a_token_only_the_changed_one_moves(world):
     assert world.acquire("L9").recall_id == moves
 
 
-def test_an_account_that_leaves_the_configuration_leaves_a_stopped_lane_behind(world):
+def test_an_account_that_leaves_the_configuration_leaves_a_stopped_queue_behind(world):
     recall = world.ask_id("c1")
-    world.lanes.bind({"lima": "L2"})
-    assert world.lane().state == "stopped"
+    world.queues.bind({"lima": "L2"})
+    assert world.queue().state == "stopped"
     assert world.acquire().kind == "stopped"
     world.bind(bogota="L1", lima="L2")
     assert world.acquire().recall_id == recall
@@ -750,7 +750,7 @@ def full(world):
     world.client.config_set("maxmemory", "0")
 
 
-def test_a_full_store_still_tells_a_second_turn_that_the_lane_is_busy(world, full):
+def test_a_full_store_still_tells_a_second_turn_that_the_queue_is_busy(world, full):
     world.ask("c1")
     world.acquire()
     full()
@@ -761,11 +761,11 @@ def test_a_full_store_can_still_be_paused_during_a_push(world, full):
     world.ask("c1")
     claim = world.acquire()
     full()
-    world.lanes.pause("L1", "maintenance")
+    world.queues.pause("L1", "maintenance")
     assert world.finish(claim, more=True).kind == "paused"
 
 
-def test_a_full_store_tells_a_stale_turn_that_it_lost_the_lane(world, full):
+def test_a_full_store_tells_a_stale_turn_that_it_lost_the_queue(world, full):
     world.ask("c1")
     stale = world.acquire()
     world.pass_time(67)
@@ -783,10 +783,10 @@ def test_a_full_store_is_still_swept(world, full):
 
 
 def test_a_full_store_still_lets_a_worker_start(world, full):
-    key = world.lanes.id_key()
+    key = world.queues.id_key()
     world.ask("c1")
     full()
-    assert world.lanes.id_key() == key
+    assert world.queues.id_key() == key
     assert world.bind(bogota="L9", lima="L2") == 0
     assert isinstance(world.acquire("L9"), Claim)
 
@@ -794,7 +794,7 @@ def test_a_full_store_still_lets_a_worker_start(world, full):
 def test_a_full_store_still_takes_a_new_account(world, full):
     full()
     assert world.bind(bogota="L1", lima="L2", cali="L3") == 0
-    assert world.lanes.bound()["cali"] == "L3"
+    assert world.queues.bound()["cali"] == "L3"
 
 
 def test_a_full_store_takes_nothing_from_an_operator_who_retries(world, full):
@@ -806,7 +806,7 @@ def test_a_full_store_takes_nothing_from_an_operator_who_retries(world, full):
     assert world.state(recall) is State.DEAD
 
 
-def test_the_sweep_finds_a_lane_that_was_due_before_the_clock_jumped_back(world):
+def test_the_sweep_finds_a_queue_that_was_due_before_the_clock_jumped_back(world):
     world.ask("c1")
     world.now -= timedelta(days=2)
     assert world.sweep() == [("L1", 2)]
@@ -825,7 +825,7 @@ def test_the_sweep_cuts_a_wait_to_its_length_after_the_clock_jumped_back(world):
     assert rung == [("L1", 1)]
 
 
-def test_the_sweep_looks_at_a_waiting_lane_now_and_then(world):
+def test_the_sweep_looks_at_a_waiting_queue_now_and_then(world):
     world.ask("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="asked to", wait_ms=3_600_000))
     assert world.due() == world.ms() + 30_000
@@ -842,10 +842,10 @@ def test_a_step_that_is_neither_the_next_nor_the_last_changes_nothing(world):
     first = world.acquire()
     second = world.finish(first, more=True, step=1)
     third = world.finish(second, more=True, step=2)
-    before = world.client.hgetall(world.store.key("lane:L1"))
+    before = world.client.hgetall(world.store.key("queue:L1"))
     assert world.finish(first, step=1).kind == "lost"
     assert world.finish(third, step=4).kind == "lost"
-    assert world.client.hgetall(world.store.key("lane:L1")) == before
+    assert world.client.hgetall(world.store.key("queue:L1")) == before
 
 
 def test_an_outcome_for_another_recall_than_the_one_in_flight_changes_nothing(world):
@@ -874,9 +874,9 @@ def test_a_worker_whose_clock_is_behind_does_not_begin_the_count_of_yesterday_an
     for n in range(3):
         world.ask(f"c{n}")
     push_until_the_limit(world, today)
-    world.lanes.resume("L1")
+    world.queues.resume("L1")
     assert world.acquire(terms=yesterday).kind == "wait"
-    world.lanes.resume("L1")
+    world.queues.resume("L1")
     assert world.acquire(terms=today).kind == "wait"
 
 
@@ -884,7 +884,7 @@ def test_a_worker_whose_clock_was_days_ahead_does_not_use_up_the_days_to_come(wo
     for n in range(3):
         world.ask(f"c{n}")
     push_until_the_limit(world, terms_of_day("2027-01-01"))
-    world.lanes.resume("L1")
+    world.queues.resume("L1")
     assert isinstance(world.acquire(terms=terms_of_day("2026-03-02")), Claim)
 
 
@@ -906,7 +906,7 @@ def test_a_wait_until_a_moment_that_is_over_already_lasts_a_second(world):
     assert isinstance(world.acquire(), Claim)
 
 
-def test_no_worker_can_make_a_lane_wait_for_longer_than_a_day_and_a_bit(world):
+def test_no_worker_can_make_a_queue_wait_for_longer_than_a_day_and_a_bit(world):
     world.ask("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="quota", wait_until=world.ms() + 10**11))
     world.pass_time(26 * 3600)
@@ -924,7 +924,7 @@ def test_a_push_under_which_a_worker_died_counts_as_a_call_of_the_day(world):
 def test_a_call_that_was_not_sent_is_not_counted(world):
     world.ask("c1")
     world.finish(world.acquire(), again())
-    assert world.lane().pushed_today == 0
+    assert world.queue().pushed_today == 0
 
 
 def test_a_recall_set_aside_and_then_cancelled_leaves_nothing_behind(world):
@@ -984,11 +984,11 @@ def test_a_dead_recall_that_is_retried_waits_for_its_turn_like_the_others(world)
     for _ in range(3):
         world.acquire()
         world.pass_time(67)
-    world.lanes.pause("L1", "x")
+    world.queues.pause("L1", "x")
     world.acquire()
     assert world.state(poison) is State.DEAD
     world.recalls.retry(poison, "again", date=NOON + timedelta(days=9))
-    world.lanes.resume("L1")
+    world.queues.resume("L1")
     assert world.acquire().recall_id == others[2]
 
 
@@ -1003,12 +1003,12 @@ def test_an_attempt_list_keeps_its_latest_hundred(world):
     assert attempts[-1].started_at.timestamp() == pytest.approx(0.102)
 
 
-def test_a_turn_on_a_token_that_was_changed_meanwhile_has_lost_its_lane(world):
+def test_a_turn_on_a_token_that_was_changed_meanwhile_has_lost_its_queue(world):
     world.ask("c1")
-    claim = world.lanes.acquire("L1", "nonce", TERMS)[0]
+    claim = world.queues.acquire("L1", "nonce", TERMS)[0]
     world.pass_time(67)
     world.bind(bogota="L9", lima="L2")
-    assert world.lanes.acquire("L1", "nonce", TERMS)[0].kind == "lost"
+    assert world.queues.acquire("L1", "nonce", TERMS)[0].kind == "lost"
     assert world.finish(claim).kind == "lost"
     assert isinstance(world.acquire("L9"), Claim)
 
@@ -1023,24 +1023,24 @@ def test_a_turn_on_a_token_that_was_changed_cannot_finish_what_came_after(world)
     assert world.finish(claim, again(), step=1).kind == "lost"
 
 
-def test_a_new_token_does_not_resume_a_lane_that_an_operator_paused(world):
+def test_a_new_token_does_not_resume_a_queue_that_an_operator_paused(world):
     world.bind(bogota="L1", lima="L2", cali="L3")
-    world.lanes.pause("L2", "maintenance")
+    world.queues.pause("L2", "maintenance")
     world.bind(bogota="L2", lima="L2", cali="L3")
-    assert world.lane("L2").state == "paused"
+    assert world.queue("L2").state == "paused"
 
 
 def test_a_pause_goes_along_to_a_new_token(world):
-    world.lanes.pause("L1", "maintenance")
+    world.queues.pause("L1", "maintenance")
     world.bind(bogota="L9", lima="L2")
-    assert world.lane("L9").state == "paused"
+    assert world.queue("L9").state == "paused"
 
 
 def test_a_stop_does_not_go_along_to_a_new_token(world):
     recall = world.ask_id("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
     world.bind(bogota="L9", lima="L2")
-    assert world.lane("L1").state == "idle"
+    assert world.queue("L1").state == "idle"
     assert world.acquire("L9").recall_id == recall
 
 
@@ -1066,7 +1066,7 @@ def test_the_trace_of_a_cancel_fades_after_the_token_changed(world, shared):
     world.bind(bogota="L9", lima="L2", **({"cali": "L1"} if shared else {}))
     world.pass_time(10)
     world.ledger.purge(before=world.now)
-    assert not world.client.exists(world.store.key("lane:L1:newest"), world.store.key("lane:L9:newest"))
+    assert not world.client.exists(world.store.key("queue:L1:newest"), world.store.key("queue:L9:newest"))
     assert not world.client.exists(world.store.key("fading"))
 
 
@@ -1135,7 +1135,7 @@ def test_the_calls_of_the_day_that_a_token_has_made_itself_are_kept(world):
     terms = terms_of_day("2026-03-02", limit=1)
     for n in range(2):
         world.ask(f"c{n}", account="lima")
-    world.finish(world.acquire("L2", terms), lane="L2", terms=terms)
+    world.finish(world.acquire("L2", terms), queue="L2", terms=terms)
     world.bind(bogota="L2", lima="L2")
     assert world.acquire("L2", terms).reason == "the daily limit is used up"
 
@@ -1155,7 +1155,7 @@ def test_the_sweep_finds_what_a_new_token_took_along(world):
     world.bind(bogota="L9", lima="L2")
     assert world.due() is None
     world.pass_time(1.5)
-    assert [lane for lane, _ in world.sweep()] == ["L9"]
+    assert [queue for queue, _ in world.sweep()] == ["L9"]
 
 
 def test_a_token_that_is_being_changed_is_not_stopped_because_another_account_left(world):
@@ -1163,29 +1163,29 @@ def test_a_token_that_is_being_changed_is_not_stopped_because_another_account_le
     world.ask("c1")
     world.acquire()
     assert world.bind(bogota="L9", lima="L2") > 0
-    assert world.lane().state == "busy"
+    assert world.queue().state == "busy"
 
 
-def test_resume_of_a_lane_that_had_stopped_before_its_account_left_wakes_nobody(world):
+def test_resume_of_a_queue_that_had_stopped_before_its_account_left_wakes_nobody(world):
     world.ask("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
-    world.lanes.bind({"lima": "L2"})
-    assert world.lanes.resume("L1") is None
+    world.queues.bind({"lima": "L2"})
+    assert world.queues.resume("L1") is None
     assert world.acquire().kind == "stopped"
-    assert "configuration" in world.lane().reason
+    assert "configuration" in world.queue().reason
 
 
-def test_resume_does_not_wake_a_lane_that_no_account_uses(world):
+def test_resume_does_not_wake_a_queue_that_no_account_uses(world):
     world.ask("c1")
-    world.lanes.bind({"lima": "L2"})
-    assert world.lanes.resume("L1") is None
-    assert world.lane().state == "stopped"
+    world.queues.bind({"lima": "L2"})
+    assert world.queues.resume("L1") is None
+    assert world.queue().state == "stopped"
 
 
 def test_what_was_being_pushed_for_an_account_that_is_gone_waits_in_its_queue(world):
     recall = world.ask_id("c1")
     world.acquire()
-    world.lanes.bind({"lima": "L2"})
+    world.queues.bind({"lima": "L2"})
     world.pass_time(66)
     world.sweep()
     assert world.state(recall) is State.PUSHING
@@ -1197,7 +1197,7 @@ def test_what_was_being_pushed_for_an_account_that_is_gone_waits_in_its_queue(wo
 
 def test_an_account_that_comes_back_with_another_token_takes_its_queue_along(world):
     recall = world.ask_id("c1")
-    world.lanes.bind({"lima": "L2"})
+    world.queues.bind({"lima": "L2"})
     world.bind(bogota="L9", lima="L2")
     assert world.acquire("L9").recall_id == recall
 
@@ -1205,15 +1205,15 @@ def test_an_account_that_comes_back_with_another_token_takes_its_queue_along(wor
 def test_an_account_that_leaves_a_shared_token_stops_nobody(world):
     world.bind(bogota="L1", lima="L2", cali="L1")
     world.bind(bogota="L1", lima="L2")
-    assert world.lane().state == "idle"
+    assert world.queue().state == "idle"
 
 
-def test_a_lane_that_stopped_before_its_account_left_stays_stopped_for_its_reason(world):
+def test_a_queue_that_stopped_before_its_account_left_stays_stopped_for_its_reason(world):
     world.ask("c1")
     world.finish(world.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
-    world.lanes.bind({"lima": "L2"})
+    world.queues.bind({"lima": "L2"})
     world.bind(bogota="L1", lima="L2")
-    assert world.lane().reason == "the token is refused"
+    assert world.queue().reason == "the token is refused"
 
 
 def test_a_page_is_newest_first_and_its_cursor_goes_on(world):
@@ -1290,13 +1290,18 @@ def test_what_a_recall_leaves_is_gone_when_it_is_purged(world):
     left = {key.removeprefix("{ringback}:") for key in world.client.keys("*")}
     # What remembers deliveries goes by itself.
     by_itself = ("seen:", "answer:", "arrivals:")
-    assert {key for key in left if not key.startswith(by_itself)} == {"accounts", "counts", "meta", "lane:L1"}
+    assert {key for key in left if not key.startswith(by_itself)} == {
+        "accounts",
+        "counts",
+        "meta",
+        "queue:L1",
+    }
     assert all(world.client.pttl(key) > 0 for key in world.client.keys("*arrivals:*"))
 
 
-def test_a_lane_id_does_not_give_the_token_away():
-    assert lane_id(b"k" * 32, "token") != lane_id(b"j" * 32, "token")
-    assert "token" not in lane_id(b"k" * 32, "token")
+def test_a_queue_id_does_not_give_the_token_away():
+    assert queue_id(b"k" * 32, "token") != queue_id(b"j" * 32, "token")
+    assert "token" not in queue_id(b"k" * 32, "token")
 
 
 @pytest.mark.parametrize("dies", [False, True])
@@ -1323,7 +1328,7 @@ def test_an_account_that_leaves_a_shared_token_does_not_hold_up_the_others(world
     stays = world.ask_id("c2", account="bogota", due_minutes=2)
     world.bind(bogota="L1", lima="L2")
     assert world.acquire("L1").recall_id == stays
-    assert world.lane("gone-cali").state == "stopped"
+    assert world.queue("gone-cali").state == "stopped"
     world.bind(bogota="L1", lima="L2", cali="L7")
     assert world.acquire("L7").recall_id == left
 
@@ -1356,30 +1361,30 @@ def one(wake_ups):
 def test_a_wake_up_is_worth_one_drain_however_often_it_is_published(world):
     wake_up = one(world.ask("c1").wake_ups)
     world.pass_time(1.6)
-    copy, times = one(world.lanes.sweep(1))
+    copy, times = one(world.queues.sweep(1))
     assert (copy, times) == (wake_up, 2)
     world.ask("c2")
-    told = world.lanes.acquire("L1", "n1", TERMS, wake_up=wake_up)
+    told = world.queues.acquire("L1", "n1", TERMS, wake_up=wake_up)
     world.pass_time(1)
-    told = world.lanes.finish("L1", told.claim, 1, ACCEPTED, more=False, terms=TERMS)
+    told = world.queues.finish("L1", told.claim, 1, ACCEPTED, more=False, terms=TERMS)
     assert told.claim.kind == "released"
-    assert world.lanes.acquire("L1", "n2", TERMS, wake_up=copy) == (NoClaim("taken"), None)
-    assert isinstance(world.lanes.acquire("L1", "n3", TERMS, wake_up=told.wake_up).claim, Claim)
+    assert world.queues.acquire("L1", "n2", TERMS, wake_up=copy) == (NoClaim("taken"), None)
+    assert isinstance(world.queues.acquire("L1", "n3", TERMS, wake_up=told.wake_up).claim, Claim)
 
 
 def test_who_asks_again_for_a_lost_claim_gets_it_though_its_wake_up_is_taken(world):
     wake_up = one(world.ask("c1").wake_ups)
-    claim = world.lanes.acquire("L1", "n1", TERMS, wake_up=wake_up).claim
-    assert world.lanes.acquire("L1", "n1", TERMS, wake_up=wake_up).claim == claim
+    claim = world.queues.acquire("L1", "n1", TERMS, wake_up=wake_up).claim
+    assert world.queues.acquire("L1", "n1", TERMS, wake_up=wake_up).claim == claim
 
 
-def test_a_lane_that_was_paused_and_resumed_has_another_wake_up(world):
+def test_a_queue_that_was_paused_and_resumed_has_another_wake_up(world):
     old = one(world.ask().wake_ups)
-    world.lanes.pause("L1", "maintenance")
+    world.queues.pause("L1", "maintenance")
     world.pass_time(1)
-    new = world.lanes.resume("L1")
-    assert world.lanes.acquire("L1", "n1", TERMS, wake_up=old).claim == NoClaim("taken")
-    assert isinstance(world.lanes.acquire("L1", "n2", TERMS, wake_up=new).claim, Claim)
+    new = world.queues.resume("L1")
+    assert world.queues.acquire("L1", "n1", TERMS, wake_up=old).claim == NoClaim("taken")
+    assert isinstance(world.queues.acquire("L1", "n2", TERMS, wake_up=new).claim, Claim)
 
 
 def test_where_the_sweep_has_no_room_an_untaken_wake_up_keeps_its_place(world):
@@ -1398,21 +1403,21 @@ def test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_roo
     world.ask(account="lima")
     world.pass_time(14)
     early = one(world.ask().wake_ups)
-    world.lanes.acquire("L1", "n1", TERMS, wake_up=early)
+    world.queues.acquire("L1", "n1", TERMS, wake_up=early)
     world.pass_time(2)
     assert world.sweep(0) == []
     world.bind(bogota="L1", lima="L2", cali="L3")
     late = one(world.ask(account="cali").wake_ups)
-    world.lanes.acquire("L3", "n2", TERMS, wake_up=late)
+    world.queues.acquire("L3", "n2", TERMS, wake_up=late)
     assert world.sweep(0) == [("L2", 2)]
 
 
-def test_lanes_whose_time_has_come_are_not_hidden_by_untaken_wake_ups(world):
+def test_queues_whose_time_has_come_are_not_hidden_by_untaken_wake_ups(world):
     world.bind(bogota="L1", lima="L2", cali="L3", quito="L4")
     for account in ("lima", "cali", "quito"):
         world.ask(account=account)
     world.ask()
     world.finish(world.acquire(), again())
     world.pass_time(5)
-    found = world.lanes.sweep(0, limit=2, batches=9)
-    assert [(wake_up.lane, times) for wake_up, times in found] == [("L1", 1)]
+    found = world.queues.sweep(0, limit=2, batches=9)
+    assert [(wake_up.queue, times) for wake_up, times in found] == [("L1", 1)]

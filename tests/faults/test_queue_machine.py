@@ -1,4 +1,4 @@
-"""The lanes under everything that may befall them; `lane_machine.py` says what that is.
+"""The queues under everything that may befall them; `queue_machine.py` says what that is.
 
 RINGBACK_EXAMPLES and RINGBACK_STEPS make a longer run of it. A failure prints the steps that lead to it.
 """
@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from faults.lane_machine import LaneMachine
+from faults.queue_machine import QueueMachine
 
 EXAMPLES = int(os.environ.get("RINGBACK_EXAMPLES", "40"))
 STEPS = int(os.environ.get("RINGBACK_STEPS", "30"))
 
 
 @pytest.mark.timeout(120 + 2 * EXAMPLES)
-def test_no_order_of_faults_breaks_a_promise_of_the_lanes(store):
+def test_no_order_of_faults_breaks_a_promise_of_the_queues(store):
     run_state_machine_as_test(
-        lambda: LaneMachine(store),
+        lambda: QueueMachine(store),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
@@ -34,7 +34,7 @@ def test_no_order_of_faults_breaks_a_promise_of_the_lanes(store):
 @pytest.mark.parametrize("all_hear", [False, True])
 def test_a_copy_put_back_again_before_all_have_heard_of_the_loss(store, all_hear):
     """Found by a long run. Only the web saw more than the copy holds, and the workers go on with it."""
-    machine = LaneMachine(store)
+    machine = QueueMachine(store)
     machine.the_first_recalls_are_asked_for(account="bogota", due=3)
     machine.the_store_is_copied()
     machine.an_event_is_sent_again(alone=False, which=2)
@@ -51,13 +51,13 @@ def test_a_copy_put_back_again_before_all_have_heard_of_the_loss(store, all_hear
 
 
 def test_a_token_that_changes_after_a_copy_that_knows_of_no_claim_was_put_back(store):
-    """Found by a long run. The store holds all lanes for the lease of whoever asks, also one that has none yet."""
-    machine = LaneMachine(store)
+    """Found by a long run. The store holds all queues for the lease of whoever asks, also one that has none yet."""
+    machine = QueueMachine(store)
     machine.the_first_recalls_are_asked_for(account="bogota", due=0)
     machine.the_store_is_copied()
     machine.a_worker_is_frozen_while_another_takes_over(how=0, sends=False, steps=0, which=0)
     machine.the_store_goes_back(acquires=False, first=0, all_hear=False)
-    machine.an_account_gets_another_token(account="bogota", lane="L3")
+    machine.an_account_gets_another_token(account="bogota", queue="L3")
     machine.every_promise_holds()
     machine.a_worker_acquires(which=0, skew=0, lost=False, sends=True)
     machine.teardown()
