@@ -71,7 +71,7 @@ def _ask(account: Account, store: Store | None) -> Answer:
     if store is None or key is None:
         return ask_campaigns(account)
     queue = queue_id(key, account.token.get_secret_value())
-    # Nobody is rung: the workers' sweep finds what the queue has to do.
+    # No wake-up is published: the workers' sweep finds what the queue has to do.
     return ask_in_queue(TokenQueues(store), queue, account, lambda _: None)
 
 

@@ -87,7 +87,7 @@ class Session:
 
     @cached_property
     def services(self) -> Services:
-        """The ledger as the configuration sees it; nobody is rung, the workers' sweep looks for itself."""
+        """The services on the store; no wake-up is published, the sweep of the workers finds the work."""
         return Services(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:

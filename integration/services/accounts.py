@@ -34,7 +34,7 @@ ACCOUNTS_AT_ONCE = 500
 TEST_CALLS_AT_ONCE = 4
 STOOD = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
-    *("inflight", "rung", "rings", "day", "pushed"),
+    *("inflight", "wake_up_at", "publications", "day", "pushed"),
 )
 """The fields of a queue that `stand` gives, as in lua/monitoring.lua."""
 
@@ -148,14 +148,14 @@ class AccountService:
         return self._with_deafness(views)
 
     def _with_deafness(self, views: list[AccountView]) -> list[AccountView]:
-        """Say of queues with work that no worker hears their doorbells, where that is so."""
+        """Say of queues with work that no worker hears their wake-ups, where that is so."""
         if not any(_lacks_reason(view) for view in views):
             return views
         workers = [process for process in self._processes.all() if process.kind == "worker"]
         deaf = [worker.deaf_since for worker in workers if worker.deaf_since is not None]
         if not deaf or len(deaf) < len(workers):
             return views
-        reason = f"workers take no doorbells since {min(deaf):%Y-%m-%d %H:%M:%S} UTC: the sweep takes turns"
+        reason = f"workers take no wake-ups since {min(deaf):%Y-%m-%d %H:%M:%S} UTC: the sweep takes turns"
         return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
 
     def _view(

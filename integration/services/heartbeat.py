@@ -69,18 +69,18 @@ class Pulse:
     def beat(self) -> None:
         """Give one sign of life now, and find out whether this worker hears. Raises StoreAwayError."""
         hearing = self.hearing
-        doorbells, sweeps = hearing.taken, hearing.swept
-        new = {"doorbells": doorbells - self._told[0], "sweeps": sweeps - self._told[1]}
-        taken = self._processes.beat(self._who, {**self._facts(doorbells, sweeps), **new})
-        self._told = (doorbells, sweeps)
-        if self._watcher is not None and (heard := hearing.judge(taken - doorbells)) is not None:
+        wake_ups, sweeps = hearing.taken, hearing.swept
+        new = {"wake_ups": wake_ups - self._told[0], "sweeps": sweeps - self._told[1]}
+        taken = self._processes.beat(self._who, {**self._facts(wake_ups, sweeps), **new})
+        self._told = (wake_ups, sweeps)
+        if self._watcher is not None and (heard := hearing.judge(taken - wake_ups)) is not None:
             self._tell(heard, self._watcher)
 
-    def _facts(self, doorbells: int, sweeps: int) -> dict[str, Any]:
+    def _facts(self, wake_ups: int, sweeps: int) -> dict[str, Any]:
         moments = {
             "started": self._started,
             "swept": self._swept,
-            "doorbell": self.hearing.taken_at,
+            "wake_up": self.hearing.taken_at,
             "deaf": self.hearing.deaf_since,
         }
         now = self._clock()
@@ -89,7 +89,7 @@ class Pulse:
             "host": platform.node(),
             "pid": os.getpid(),
             "version": metadata.version("ringback"),
-            "by_doorbell": doorbells,
+            "by_wake_up": wake_ups,
             "by_sweep": sweeps,
             **{name: round((now - at) * 1000) for name, at in moments.items() if at is not None},
         }

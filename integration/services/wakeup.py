@@ -72,11 +72,11 @@ class WakeUpPublisher:
             task, arguments, headers = self._waiting.get()
             try:
                 self._send(task, arguments, headers)
-                self._count("rung")
+                self._count("published")
             except Exception as error:  # noqa: BLE001  (whatever the broker's client raises: the sweep finds it)
                 log.warning("wake-up not published, the sweep will", task=task, error=type(error).__name__)
-                self._count("not rung")
+                self._count("failed")
 
     def _count(self, what: str) -> None:
         if self._tally is not None:
-            self._tally.count(f"doorbells:{what}")
+            self._tally.count(f"wake_ups:{what}")

@@ -36,7 +36,7 @@ HELD = "quiet time: the store lost some of its history, and calls that it does n
 UNTAKEN = "due, but no worker takes it"
 UNTAKEN_MS = 60_000
 """How long a wake-up may wait in the broker while all threads of all workers are busy with others."""
-UNTAKEN_RINGS = 4
+UNTAKEN_PUBLICATIONS = 4
 """How often a wake-up may be published in vain, beside idle threads: after 1.5, 3, 4.5 and 7.5 s."""
 
 
@@ -306,8 +306,8 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
     if fields.get("inflight"):
         loan = fields["inflight"] == LOAN
         return stand("busy", "a test call is being made" if loan else "a recall is being pushed", lease)
-    rung, rings = (int(fields.get(name) or 0) for name in ("rung", "rings"))
-    untaken = rung and (rings > UNTAKEN_RINGS or now_ms - rung > UNTAKEN_MS)
+    wake_up, publications = (int(fields.get(name) or 0) for name in ("wake_up_at", "publications"))
+    untaken = wake_up and (publications > UNTAKEN_PUBLICATIONS or now_ms - wake_up > UNTAKEN_MS)
     return stand("idle", UNTAKEN if untaken else None)
 
 

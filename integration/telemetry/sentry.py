@@ -286,13 +286,13 @@ class SentryReporter:
             )
 
     def deaf(self, worker: str, seconds: float) -> None:
-        """Report a worker, by its machine and process, that has taken no doorbell for so many seconds."""
+        """Report a worker, by its machine and process, that has taken no wake-up for so many seconds."""
         reason = f"for {seconds:.0f} s; its turns are taken by the sweep"
-        self._report(f"worker takes no doorbells: {worker}", ("worker-deaf",), {}, reason)
+        self._report(f"worker takes no wake_ups: {worker}", ("worker-deaf",), {}, reason)
 
     def hears(self, worker: str, seconds: float) -> None:
-        """Report that it takes doorbells again, after so many seconds."""
-        what = f"worker takes doorbells again: {worker}"
+        """Report that it takes wake-ups again, after so many seconds."""
+        what = f"worker takes wake-ups again: {worker}"
         self._report(what, ("worker-hears",), {}, f"after {seconds:.0f} s", level="info")
 
     def store_lost(self, loss: StoreLoss) -> None:

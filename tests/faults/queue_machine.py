@@ -117,8 +117,10 @@ class Queue:
     def has_work(self) -> bool:
         return bool(self.waiting or self.fields.get("inflight"))
 
-    def without_doorbell(self) -> tuple:
-        fields = {name: text for name, text in self.fields.items() if name not in {"rung", "rings"}}
+    def without_wake_up(self) -> tuple:
+        fields = {
+            name: text for name, text in self.fields.items() if name not in {"wake_up_at", "publications"}
+        }
         return fields, self.waiting, self.newest
 
 
@@ -135,7 +137,7 @@ class View:
     calendar: dict[tuple[str, str, str], int]
 
     def same_as(self, other: View) -> bool:
-        """Tell whether nothing but doorbells differs."""
+        """Tell whether nothing but wake-ups differs."""
         return (self.recalls, self.by_state, self.by_account, self.ended, self.calendar) == (
             other.recalls,
             other.by_state,
@@ -143,7 +145,7 @@ class View:
             other.ended,
             other.calendar,
         ) and all(
-            queue.without_doorbell() == other.queues[name].without_doorbell()
+            queue.without_wake_up() == other.queues[name].without_wake_up()
             for name, queue in self.queues.items()
         )
 

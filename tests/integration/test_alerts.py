@@ -340,8 +340,8 @@ def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):
 
 
 BEAT = {
-    "kind": "worker", "host": "h", "pid": 1, "version": "0", "by_doorbell": 0, "by_sweep": 0, "started": 0,
-    "doorbells": 0, "sweeps": 0,
+    "kind": "worker", "host": "h", "pid": 1, "version": "0", "by_wake_up": 0, "by_sweep": 0, "started": 0,
+    "wake_ups": 0, "sweeps": 0,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How Celery is set: a doorbell on its way must never cost a worker its life."""
+"""How Celery is set: a wake-up on its way must never cost a worker its life."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_worker_logs_in_its_form_from_the_first_line_on(tmp_path):
 
 
 def take_one(connection):
-    """Take a doorbell as a worker does, and stop before it is acknowledged."""
+    """Take a wake-up as a worker does, and stop before it is acknowledged."""
     taken = []
     queue = Queue("bells", Exchange("bells"), "bells")
     connection.Producer().publish(
@@ -86,7 +86,7 @@ def _lose(connection, raw):
             raw.client_kill_filter(_id=client["id"])
 
 
-def test_a_broker_lost_with_a_doorbell_in_hand_does_not_end_the_worker(broker, raw, caplog):
+def test_a_broker_lost_with_a_wake_up_in_hand_does_not_end_the_worker(broker, raw, caplog):
     take_one(broker)
     lose_the_broker(broker, raw)
     # As Celery does it (`on_connection_error_after_connected`): what else is raised here ends the worker.
@@ -96,7 +96,7 @@ def test_a_broker_lost_with_a_doorbell_in_hand_does_not_end_the_worker(broker, r
     assert [line for line in caplog.messages if "RESTORE" in line or "DUMP" in line] == []
 
 
-def test_a_doorbell_in_hand_leaves_nothing_in_the_broker(broker, raw):
+def test_a_wake_up_in_hand_leaves_nothing_in_the_broker(broker, raw):
     take_one(broker)
     assert [key for key in raw.keys("*") if "unacked" in key] == []
 

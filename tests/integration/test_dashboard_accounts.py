@@ -60,8 +60,8 @@ def push(services, outcome, account="bogota"):
 
 
 def beat(services, kind="worker"):
-    told = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_doorbell": 0, "by_sweep": 0}
-    services.processes.beat(f"{kind}:1", {**told, "started": 1000, "doorbells": 0, "sweeps": 0})
+    told = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_wake_up": 0, "by_sweep": 0}
+    services.processes.beat(f"{kind}:1", {**told, "started": 1000, "wake_ups": 0, "sweeps": 0})
 
 
 def tile(text, title):

@@ -462,7 +462,7 @@ def test_accounts_with_work_say_that_the_workers_are_deaf_until_one_hears(office
     assert office.services.accounts.get("bogota").reason is None
     goes_deaf(office, second)
     view = office.services.accounts.get("bogota")
-    assert (view.state, view.reason[:32]) == ("idle", "workers take no doorbells since ")
+    assert (view.state, view.reason[:32]) == ("idle", "workers take no wake-ups since ")
     assert office.services.accounts.get("lima").reason is None
     with second.hearing.taking():
         pass

@@ -188,7 +188,7 @@ def test_queues_are_known_again_after_the_store_was_emptied(works):
 
 def test_the_sweep_publishes_the_wake_up_of_a_queue_whose_time_has_come(works):
     works.ask()
-    works.store.client.hset(works.store.key(f"queue:{works.queue}"), "rung", "0")
+    works.store.client.hset(works.store.key(f"queue:{works.queue}"), "wake_up_at", "0")
     works.later(2)
     works.engine.sweeper._sweep_queues()
     assert works.wake_ups.queues == [works.queue] * 2
@@ -221,7 +221,7 @@ def test_the_sweep_drains_a_few_queues_at_a_time(works, monkeypatch):
     with works.store.client.pipeline() as pipe:
         for queue in queues:
             pipe.zadd(key(f"queue:{queue}:recalls"), {"rc_1": 1})
-            pipe.hset(key(f"queue:{queue}"), mapping={"rung": works.ms(), "rings": 1})
+            pipe.hset(key(f"queue:{queue}"), mapping={"wake_up_at": works.ms(), "publications": 1})
             pipe.zadd(key("due"), {queue: 1})
         pipe.execute()
     monkeypatch.setattr(works.engine.sweeper, "_drain", lambda _: going.wait(30))

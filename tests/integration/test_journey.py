@@ -59,11 +59,11 @@ def test_a_worker_killed_in_a_call_loses_nothing_and_overlaps_nothing(tmp_path, 
         system.no_overlap()
 
 
-def test_a_lost_doorbell_delays_work_and_loses_none(tmp_path, valkey):
+def test_a_lost_wake_up_delays_work_and_loses_none(tmp_path, valkey):
     with running(tmp_path, valkey, "web") as system:
         recall = system.ask("bell")
         client = redis.Redis.from_url(system.environ["REDIS_URL"])
-        wait_until(lambda: client.keys("*celery:ringback*"), 30, what="the doorbell in the broker")
+        wait_until(lambda: client.keys("*celery:ringback*"), 30, what="the wake-up in the broker")
         client.delete(*client.keys("*celery*"))
         system.start("worker")
         system.await_state(recall, "accepted")

@@ -1,4 +1,4 @@
-"""Signs of life: what is told of each web and worker, and whether a worker hears its doorbells."""
+"""Signs of life: what is told of each web and worker, and whether a worker hears its wake_ups."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def test_each_process_says_who_it_is(life):
     assert len({process.id for process in shown}) == 2
 
 
-def test_the_latest_sweep_and_doorbell_are_told_by_the_stores_clock(life):
+def test_the_latest_sweep_and_wake_up_are_told_by_the_stores_clock(life):
     worker = life.process()
     worker.beat()
     (shown,) = life.processes.all()
-    assert (shown.swept_at, shown.doorbell_at, shown.deaf_since) == (None, None, None)
+    assert (shown.swept_at, shown.wake_up_at, shown.deaf_since) == (None, None, None)
     worker.swept()
     life.passes(1)
     with worker.hearing.taking():
@@ -100,8 +100,8 @@ def test_the_latest_sweep_and_doorbell_are_told_by_the_stores_clock(life):
     worker.hearing.untaken()
     worker.beat()
     (shown,) = life.processes.all()
-    assert (shown.swept_at, shown.doorbell_at) == (life.began, life.began + timedelta(seconds=1))
-    assert (shown.turns_by_doorbell, shown.turns_by_sweep) == (1, 1)
+    assert (shown.swept_at, shown.wake_up_at) == (life.began, life.began + timedelta(seconds=1))
+    assert (shown.turns_by_wake_up, shown.turns_by_sweep) == (1, 1)
 
 
 def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
@@ -118,15 +118,15 @@ def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
 
 def test_turns_are_counted_over_all_workers_and_each_once(life, store):
     first, second = life.process(), life.process()
-    for worker, doorbells in ((first, 3), (second, 2)):
-        for _ in range(doorbells):
+    for worker, wake_ups in ((first, 3), (second, 2)):
+        for _ in range(wake_ups):
             with worker.hearing.taking():
                 pass
         worker.hearing.untaken()
         worker.beat()
         worker.beat()
     counts = store.hgetall("{ringback}:counts")
-    assert (counts["turns:doorbell"], counts["turns:sweep"]) == ("5", "2")
+    assert (counts["turns:wake-up"], counts["turns:sweep"]) == ("5", "2")
 
 
 def test_a_full_store_still_takes_signs_of_life(life, store):
@@ -163,7 +163,7 @@ def test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once(life):
     assert life.processes.all()[0].deaf_since == life.began
 
 
-def test_a_deaf_worker_that_takes_a_doorbell_hears_again_and_that_is_told_once(life):
+def test_a_deaf_worker_that_takes_a_wake_up_hears_again_and_that_is_told_once(life):
     worker = life.process()
     deafened(life, worker)
     worker.beat()
@@ -194,8 +194,8 @@ def test_a_few_turns_of_the_sweep_in_a_short_time_are_no_deafness(life):
     assert life.watcher.told == []
 
 
-def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_doorbells(life):
-    """As when somebody asks without ringing: which worker takes the doorbell of the sweep is chance."""
+def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_wake_ups(life):
+    """As when somebody asks without ringing: which worker takes the wake-up of the sweep is chance."""
     worker, other = life.process(), life.process()
     for _ in range(10):
         worker.hearing.untaken()
@@ -208,7 +208,7 @@ def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_doorbells(life
     assert life.watcher.told == []
 
 
-def test_one_lost_doorbell_in_a_quiet_time_is_no_deafness(life):
+def test_one_lost_wake_up_in_a_quiet_time_is_no_deafness(life):
     worker = life.process()
     worker.hearing.untaken()
     life.passes(3600)
@@ -217,7 +217,7 @@ def test_one_lost_doorbell_in_a_quiet_time_is_no_deafness(life):
     assert life.watcher.told == []
 
 
-def test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf(life):
+def test_a_worker_that_is_answering_a_wake_up_is_busy_not_deaf(life):
     worker = life.process()
     with worker.hearing.taking():
         deafened(life, worker)
@@ -269,7 +269,7 @@ def test_a_store_that_was_emptied_makes_nobody_hear():
     assert hearing.deaf_since == 0.0
 
 
-def test_a_web_takes_no_doorbells_and_is_not_deaf(life):
+def test_a_web_takes_no_wake_ups_and_is_not_deaf(life):
     web, worker = life.process("web"), life.process()
     web.beat()
     for _ in range(ELSEWHERE_WAKE_UPS):

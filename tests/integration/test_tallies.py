@@ -26,10 +26,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_counts_are_sums_by_name_and_are_given_once():
     tally = Tally()
-    tally.count("doorbells:rung")
+    tally.count("wake_ups:published")
     for _ in range(2):
-        tally.count("doorbells:rung")
-    assert tally.take() == {"counts": {"doorbells:rung": 3}}
+        tally.count("wake_ups:published")
+    assert tally.take() == {"counts": {"wake_ups:published": 3}}
     assert tally.take() == {}
 
 
@@ -98,9 +98,9 @@ def test_two_processes_count_into_one_sum(store):
     for by in (2, 3):
         process = counting(store)
         for _ in range(by):
-            process.tally.count("doorbells:rung")
+            process.tally.count("wake_ups:published")
         process.tallies.flush()
-    assert counts(store) == {"doorbells:rung": 5}
+    assert counts(store) == {"wake_ups:published": 5}
 
 
 def test_counts_are_there_within_seconds_without_anybody_asking(store):

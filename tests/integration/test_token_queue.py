@@ -135,7 +135,7 @@ def test_an_admitted_recall_is_claimed_and_accepted(world):
     assert world.due() is None
 
 
-def test_the_doorbell_is_rung_once_while_it_is_on_its_way(world):
+def test_the_wake_up_is_rung_once_while_it_is_on_its_way(world):
     assert woken(world.ask("c1")) == ("L1",)
     assert woken(world.ask("c2")) == ()
 
@@ -149,7 +149,7 @@ def test_what_arrives_when_a_queues_time_has_come_and_nobody_has_rung_yet_rings(
     assert woken(world.ask("c4")) == ()
 
 
-def test_a_doorbell_that_the_sweep_has_to_look_after_is_not_rung_by_what_arrives(world):
+def test_a_wake_up_that_the_sweep_has_to_look_after_is_not_rung_by_what_arrives(world):
     world.ask("c1")
     world.pass_time(5)
     assert woken(world.ask("c2")) == ()
@@ -172,7 +172,7 @@ def test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_no
     assert world.due() is None
 
 
-def test_no_doorbell_while_a_turn_is_under_way(world):
+def test_no_wake_up_while_a_turn_is_under_way(world):
     world.ask("c1")
     world.acquire()
     assert woken(world.ask("c2")) == ()
@@ -533,7 +533,7 @@ def test_the_daily_limit_holds_until_the_day_ends(world):
     assert isinstance(world.acquire(terms=tomorrow), Claim)
 
 
-def test_the_sweep_finds_a_queue_whose_doorbell_was_lost(world):
+def test_the_sweep_finds_a_queue_whose_wake_up_was_lost(world):
     world.ask("c1")
     assert world.sweep() == []
     world.pass_time(1.5)

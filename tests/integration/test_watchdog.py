@@ -1,4 +1,4 @@
-"""A worker that is there but takes no doorbells: its queues are worked off, it shows, and it is told once.
+"""A worker that is there but takes no wake_ups: its queues are worked off, it shows, and it is told once.
 
 The consumer of a real Celery worker is cancelled: it stays connected, answers pings, and takes nothing.
 """
@@ -109,25 +109,25 @@ def test_the_queues_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_
     wait_until(deaf, 120, what="the deafness")
     process = only_process(plant)
     assert process.turns_by_sweep >= 3
-    assert process.deaf_since > process.doorbell_at
+    assert process.deaf_since > process.wake_up_at
     assert read_figures(plant.services).counts["turns:sweep"] >= 3
     # A queue with work, while the call is under way.
     plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
     plant.ask("slow")
     plant.ask("behind it")
     wait_until(
-        lambda: "take no doorbells" in (plant.services.accounts.get("bogota").reason or ""),
+        lambda: "take no wake-ups" in (plant.services.accounts.get("bogota").reason or ""),
         60,
         what="the reason",
     )
-    wait_until(lambda: len(sentry.told("takes no doorbells")) == 1, 60, what="the report")
+    wait_until(lambda: len(sentry.told("takes no wake-ups")) == 1, 60, what="the report")
 
     assert celery.control.add_consumer("ringback", reply=True, timeout=60, limit=1)
     worked_off(plant, celery, "after")
     wait_until(lambda: only_process(plant).deaf_since is None, 60, what="the end of it")
-    wait_until(lambda: len(sentry.told("takes doorbells again")) == 1, 60, what="the report of its end")
-    assert "take no doorbells" not in (plant.services.accounts.get("bogota").reason or "")
-    assert len(sentry.told("takes no doorbells")) == 1
+    wait_until(lambda: len(sentry.told("takes wake-ups again")) == 1, 60, what="the report of its end")
+    assert "take no wake-ups" not in (plant.services.accounts.get("bogota").reason or "")
+    assert len(sentry.told("takes no wake-ups")) == 1
     assert plant.sandbox.stats()["overlaps"] == []
 
 

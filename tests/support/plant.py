@@ -76,7 +76,9 @@ class Plant:
     def wake_up(self, account="bogota"):
         """Return the arguments of the task that drains an account's queue."""
         queue = self.services.queues.bound()[account]
-        return queue, int(self.services.store.client.hget(self.services.store.key(f"queue:{queue}"), "rung"))
+        return queue, int(
+            self.services.store.client.hget(self.services.store.key(f"queue:{queue}"), "wake_up_at")
+        )
 
     def state(self, recall):
         return self.services.recalls.records.get(recall).state

@@ -58,7 +58,7 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("due, but no worker takes it"),
     _("a recall is being pushed"),
     _("a test call is being made"),
-    _("workers take no doorbells since %(time)s UTC: the sweep takes turns"),
+    _("workers take no wake-ups since %(time)s UTC: the sweep takes turns"),
     _("paused by the operator"),
     _("paused by %(name)s"),
     _("the account is no longer in the configuration"),

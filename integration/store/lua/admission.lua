@@ -149,7 +149,7 @@ if asked_for('admit', 'resolve', 'bind') then
   -- Whoever changes a queue leaves it in `due` as long as it has work.
   local function looked_at(queue)
     local at = tonumber(redis.call('ZSCORE', P .. 'due', queue))
-    return at and (at > now or (tonumber(redis.call('HGET', P .. 'queue:' .. queue, 'rung')) or 0) > 0)
+    return at and (at > now or (tonumber(redis.call('HGET', P .. 'queue:' .. queue, 'wake_up_at')) or 0) > 0)
   end
 
   -- The wake-ups that the caller is to publish. queues: queue -> "more" to do, or "less"

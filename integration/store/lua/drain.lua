@@ -120,7 +120,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.clamp(l)
     if Queue.get(l, 'owner') == nonce and Queue.num(l, 'step') == 0 then return Queue.last_reply(l) end
     -- One of several copies was taken before: each wake-up is worth one turn, or those of busy queues would add up.
-    if wake_up ~= '' and wake_up ~= Queue.get(l, 'rung') then return cjson.encode({kind = 'taken'}) end
+    if wake_up ~= '' and wake_up ~= Queue.get(l, 'wake_up_at') then return cjson.encode({kind = 'taken'}) end
     Queue.note_taken(tonumber(wake_up))
     if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then
       return cjson.encode({kind = 'busy', ['until'] = Queue.num(l, 'lease')})

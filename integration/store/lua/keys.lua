@@ -85,7 +85,7 @@
 --   first    the recall that goes before all others: it made the queue wait
 --   aside    the recall set aside while another one probes the queue; probing = "1" while that is pushed
 --   history  the worker's memory of the queue's faults, opaque here
---   rung, rings              ms and number of the wake-up that is under way, and how often it was published; 0 when none is
+--   wake_up_at, publications          ms and number of the wake-up that is under way, and how often it was published; 0 when none is
 --   day, day_ends, pushed    the quota's day, ms of its end, and the calls made in it
 --
 -- fields of P source:<name> (ms)

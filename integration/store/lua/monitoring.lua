@@ -4,16 +4,16 @@
 --
 -- fields of P process:<id> (ms are epoch milliseconds by the store's clock, "" where there is none)
 --   kind, host, pid, version   as it says        started, seen   ms of its start, of this sign of life
---   swept, doorbell            ms of its latest sweep, of the latest doorbell that it took
---   by_doorbell, by_sweep      turns that it took when rung for, and by its sweep alone
---   deaf                       ms since when it takes no doorbells, though they are rung
+--   swept, wake-up            ms of its latest sweep, of the latest wake-up that it took
+--   by_wake_up, by_sweep      turns that it took after a wake-up, and by its sweep alone
+--   deaf                       ms since when it takes no wake-ups, though they are published
 if asked_for('beat') then
   local LIVES = 15000         -- how long a process is believed to be there after its latest sign of life
 
-  local MOMENTS = {'started', 'swept', 'doorbell', 'deaf'}
-  local FACTS = {'kind', 'host', 'pid', 'version', 'by_doorbell', 'by_sweep'}
+  local MOMENTS = {'started', 'swept', 'wake_up', 'deaf'}
+  local FACTS = {'kind', 'host', 'pid', 'version', 'by_wake_up', 'by_sweep'}
 
-  -- told: the facts; the moments as ms ago; doorbells, sweeps: turns that no sign of life has told of yet.
+  -- told: the facts; the moments as ms ago; wake_ups, sweeps: turns that no sign of life has told of yet.
   -- Gives how many wake-ups all workers took since the store was made.
   local function beat(id, told)
     open_full_store()
@@ -29,8 +29,8 @@ if asked_for('beat') then
     redis.call('ZADD', P .. 'processes', now, id)
     redis.call('ZREMRANGEBYSCORE', P .. 'processes', '-inf', now - LIVES)
     if told.sweeps > 0 then count('turns:sweep', told.sweeps) end
-    if told.doorbells > 0 then count('turns:doorbell', told.doorbells) end
-    return (tonumber(redis.call('HGET', P .. 'counts', 'turns:doorbell')) or 0) + told.doorbells
+    if told.wake-ups > 0 then count('turns:wake-up', told.wake_ups) end
+    return (tonumber(redis.call('HGET', P .. 'counts', 'turns:wake-up')) or 0) + told.wake-ups
   end
 
   function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
@@ -100,7 +100,7 @@ end
 if asked_for('stand') then
   local STOOD = {
     'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
-    'rung', 'rings', 'day', 'pushed',
+    'wake_up_at', 'publications', 'day', 'pushed',
   }
 
   -- Gives of each account: the fields above of its queue, how many are queued and dead, ms of the oldest queued one's

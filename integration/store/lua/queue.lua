@@ -74,11 +74,11 @@ function Queue.rest(l)
   local at, number = Queue.ready_at(l), nil
   if not at or at > now then
     if at then Queue.look_at(l, at) else redis.call('ZREM', P .. 'due', l.id) end
-    Queue.set(l, 'rung', 0)
-  elseif Queue.num(l, 'rung') == 0 then
+    Queue.set(l, 'wake_up_at', 0)
+  elseif Queue.num(l, 'wake_up_at') == 0 then
     number = now
-    Queue.set(l, 'rung', number)
-    Queue.set(l, 'rings', 1)
+    Queue.set(l, 'wake_up_at', number)
+    Queue.set(l, 'publications', 1)
     Queue.look_at(l, now + GRACE)
   end
   Queue.save(l)
@@ -100,23 +100,23 @@ if asked_for('sweep') then
     Queue.clamp(l)
     -- No worker will come to a queue whose account is gone.
     if Queue.get(l, 'gone') ~= '' and Queue.num(l, 'lease') <= now then Queue.recover(l) end
-    local untaken = Queue.num(l, 'rung') ~= 0
+    local untaken = Queue.num(l, 'wake_up_at') ~= 0
     local number = Queue.rest(l)
-    if not number and Queue.num(l, 'rung') ~= 0 then
-      number = Queue.num(l, 'rung')
-      local rings = Queue.num(l, 'rings') + 1
-      Queue.set(l, 'rings', rings)
-      Queue.look_at(l, now + GRACE * 2 ^ math.max(0, rings - TRIES))
+    if not number and Queue.num(l, 'wake_up_at') ~= 0 then
+      number = Queue.num(l, 'wake_up_at')
+      local publications = Queue.num(l, 'publications') + 1
+      Queue.set(l, 'publications', publications)
+      Queue.look_at(l, now + GRACE * 2 ^ math.max(0, publications - TRIES))
       Queue.save(l)
     end
     if not number then return false end
-    out[#out + 1], out[#out + 2], out[#out + 3] = id, number, Queue.num(l, 'rings')
+    out[#out + 1], out[#out + 2], out[#out + 3] = id, number, Queue.num(l, 'publications')
     return untaken
   end
 
   -- A wake-up that waits while older ones are taken is not lost: all threads are busy.
   local function may_wait(id)
-    local since = tonumber(redis.call('HGET', P .. 'queue:' .. id, 'rung')) or 0
+    local since = tonumber(redis.call('HGET', P .. 'queue:' .. id, 'wake_up_at')) or 0
     local taken = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
     return since > 0 and since <= now and (since + OVERTAKEN > taken or taken > now)
   end

@@ -26,8 +26,8 @@ LIVES_SECONDS = 15.0
 class Process:
     """A web or a worker. Moments are aware, UTC, by the store's clock.
 
-    `kind` is "web" or "worker". `swept_at`, `doorbell_at`: its latest sweep, and the latest doorbell that it
-    took. `deaf_since`: since when it takes no doorbells, though they are rung; None while it does.
+    `kind` is "web" or "worker". `swept_at`, `wake_up_at`: its latest sweep, and the latest wake-up that it
+    took. `deaf_since`: since when it takes no wake-ups, though they are published; None while it does.
     """
 
     id: str
@@ -38,8 +38,8 @@ class Process:
     started_at: datetime
     seen_at: datetime
     swept_at: datetime | None
-    doorbell_at: datetime | None
-    turns_by_doorbell: int
+    wake_up_at: datetime | None
+    turns_by_wake_up: int
     turns_by_sweep: int
     deaf_since: datetime | None
 
@@ -53,7 +53,7 @@ class Processes:
     def beat(self, who: str, told: Mapping[str, Any]) -> int:
         """Give a sign of life, with what lua/monitoring.lua lists at `beat`.
 
-        Gives how many doorbells all workers took since the store was made. Raises StoreAwayError.
+        Gives how many wake-ups all workers took since the store was made. Raises StoreAwayError.
         """
         return int(self._store.call("beat", who, orjson.dumps(dict(told))))
 
@@ -77,8 +77,8 @@ def _process(who: str, record: Mapping[str, str]) -> Process:
         started_at=from_epoch_ms(record["started"]),
         seen_at=from_epoch_ms(record["seen"]),
         swept_at=_moment_if_any(record["swept"]),
-        doorbell_at=_moment_if_any(record["doorbell"]),
-        turns_by_doorbell=int(record["by_doorbell"]),
+        wake_up_at=_moment_if_any(record["wake_up"]),
+        turns_by_wake_up=int(record["by_wake_up"]),
         turns_by_sweep=int(record["by_sweep"]),
         deaf_since=_moment_if_any(record["deaf"]),
     )

@@ -38,11 +38,13 @@ COUNTED: Final = {
     "ended": Counted("ringback_recalls_ended", "Recalls that came to an end.", ("state",)),
     "pushes": Counted("ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)),
     "cancel too late": Counted("ringback_cancels_too_late", "Wishes taken back when wolkvox had them."),
-    "doorbells": Counted(
-        "ringback_doorbells", "Doorbells rung, and not rung because the broker was away.", ("what",)
+    "wake_ups": Counted(
+        "ringback_wake_ups",
+        "Wake-ups published, and those that failed because the broker was away.",
+        ("what",),
     ),
     "turns": Counted(
-        "ringback_turns", "Doorbells taken, and turns that the sweep took because theirs was not.", ("by",)
+        "ringback_turns", "Wake-ups taken, and turns that the sweep took because theirs was not.", ("by",)
     ),
     "histories": Counted(
         "ringback_store_histories_lost",

@@ -142,4 +142,4 @@ def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
         seen.add_metric((kind,), kinds[kind])
     yield seen
     deaf = sum(process.deaf_since is not None for process in processes)
-    yield gauge("ringback_workers_deaf", "Workers that take no doorbells, though they are rung.", deaf)
+    yield gauge("ringback_workers_deaf", "Workers that take no wake-ups, though they are published.", deaf)

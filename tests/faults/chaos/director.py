@@ -153,7 +153,7 @@ class Director:
         try:
             self.bells += self._system.admin.lrange(QUEUE, 0, 50)
             self._system.admin.delete(QUEUE)
-            self.done["doorbells dropped"] += 1
+            self.done["wake-ups dropped"] += 1
         except redis.RedisError:
             self.done["skipped: the store was away"] += 1
 

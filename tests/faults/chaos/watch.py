@@ -72,7 +72,7 @@ class QueueWatch(threading.Thread):
             return
         if self.calm_at is None:
             if now - since > self.longest_under_faults[0]:
-                self.longest_under_faults = (now - since, f"rung {fields.get('rings')} times")
+                self.longest_under_faults = (now - since, f"published {fields.get('publications')} times")
             self._note_while_well(queue, fields, since, now)
             return
         began = max(since, self.calm_at)
@@ -84,7 +84,7 @@ class QueueWatch(threading.Thread):
         well = self._well_since()
         seconds = 0.0 if well is None else now - max(since, well)
         if seconds > self.longest_while_well[0]:
-            self.longest_while_well = (seconds, f"rung {fields.get('rings')} times")
+            self.longest_while_well = (seconds, f"published {fields.get('publications')} times")
 
 
 def is_due(fields: dict[str, str], queued: int, now: float) -> bool:

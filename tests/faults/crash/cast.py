@@ -169,7 +169,7 @@ def _turn(steps: Steps, told: Connection) -> None:
     wake_ups, engine = _WakeUps(), _engine()
     engine.services.binding.bind()
     queue = engine.services.queues.bound()["bogota"]
-    number = engine.services.store.client.hget(engine.services.store.key(f"queue:{queue}"), "rung")
+    number = engine.services.store.client.hget(engine.services.store.key(f"queue:{queue}"), "wake_up_at")
     steps.arm()
     workers.tasks.drain(queue, int(number))
     wake_ups.wait()

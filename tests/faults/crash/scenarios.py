@@ -25,7 +25,7 @@ from .world import AT, HOST, LONGEST_WORK, WORK_SECONDS, Request, World
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DOORBELL_SECONDS = 1.6
+WAKE_UP_SECONDS = 1.6
 """After this the sweep takes a wake-up for lost."""
 
 
@@ -236,7 +236,7 @@ def _much_to_sweep(world: World) -> None:
     old = Ledger(Store(world.client, clock=lambda: long_ago))
     old.admit_one(world.wanted("c0"), expired="too late")
     world.ask("c1")
-    time.sleep(DOORBELL_SECONDS)
+    time.sleep(WAKE_UP_SECONDS)
 
 
 # --- all of them ------------------------------------------------------------------------------

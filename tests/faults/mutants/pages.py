@@ -71,7 +71,7 @@ GUARDS = (
         "test_jobs.py::test_a_step_whose_reply_was_lost_is_not_taken_again",
     ),
     mutant(
-        "a worker that takes no doorbells is reported",
+        "a worker that takes no wake-ups is reported",
         "its turns are taken by the sweep, and nobody is told",
         _PULSE.call("beat", "self._tell", to="None"),
         "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
@@ -80,6 +80,6 @@ GUARDS = (
         "a worker that answers a long turn is not deaf",
         "it is reported while it works",
         _HEARING.condition("judge", "active", to="True"),
-        "test_pulse.py::test_a_worker_that_is_answering_a_doorbell_is_busy_not_deaf",
+        "test_pulse.py::test_a_worker_that_is_answering_a_wake_up_is_busy_not_deaf",
     ),
 )

@@ -105,7 +105,7 @@ GUARDS = (
     ),
     mutant(
         "no token in a key",
-        "a queue is named by its token, in the store and in every doorbell",
+        "a queue is named by its token, in the store and in every wake-up",
         _QUEUE.result("queue_id", to="token"),
         "test_token_queue.py::test_a_queue_id_does_not_give_the_token_away",
     ),

@@ -193,18 +193,18 @@ GUARDS = (
     ),
     mutant(
         "the sweep",
-        "nobody looks for queues whose doorbell was lost",
+        "nobody looks for queues whose wake-up was lost",
         _SWEEPER.element("Sweeper.__init__", "_sweep_queues"),
         "test_engine.py::test_the_sweep_takes_up_work_by_itself",
     ),
     mutant(
         "the sweep looks again as soon",
         "workers that die one after the other keep a queue waiting ever longer",
-        _LUA.argument("Queue.look", "Queue.look_at", 1, "GRACE", to="now + GRACE * 2 ^ (rings - 1)"),
+        _LUA.argument("Queue.look", "Queue.look_at", 1, "GRACE", to="now + GRACE * 2 ^ (publications - 1)"),
         "test_token_queue.py::test_a_queue_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon",
     ),
     mutant(
-        "a worker that takes no doorbells is noticed",
+        "a worker that takes no wake-ups is noticed",
         "it is alive, takes nothing, and nobody is told",
         _PULSE.condition("beat", "_watcher", to="self._watcher is None"),
         "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
@@ -222,10 +222,10 @@ GUARDS = (
         "test_engine.py::test_a_fault_of_one_step_does_not_end_the_sweep",
     ),
     mutant(
-        "a doorbell that is repeated",
+        "a wake-up that is repeated",
         "the sweep takes a ring for answered",
         _LUA.call("Queue.look", "Queue.look_at", "GRACE", to="redis.call('ZREM', P .. 'due', l.id)"),
-        "test_token_queue.py::test_the_sweep_finds_a_queue_whose_doorbell_was_lost",
+        "test_token_queue.py::test_the_sweep_finds_a_queue_whose_wake_up_was_lost",
     ),
     mutant(
         "what arrives rings where nobody has",

@@ -70,7 +70,7 @@ GUARDS = (
     mutant(
         "a wake-up is worth one drain",
         "copies of wake-ups add up, and some queues are drained more often than others",
-        _LUA.condition("Queue.acquire", "wake_up", "rung"),
+        _LUA.condition("Queue.acquire", "wake_up", "wake_up_at"),
         "test_token_queue.py::test_a_wake_up_is_worth_one_drain_however_often_it_is_published",
     ),
     mutant(

@@ -115,9 +115,9 @@ def test_a_deaf_worker_is_reported_and_that_it_hears_again(sentry):
     SentryReporter().deaf("host-1:4711", 21.4)
     SentryReporter().hears("host-1:4711", 80.0)
     deaf, hears = sentry.events()
-    assert deaf["message"].startswith("worker takes no doorbells: host-1:4711: for 21 s")
+    assert deaf["message"].startswith("worker takes no wake_ups: host-1:4711: for 21 s")
     assert (deaf["level"], deaf["fingerprint"]) == ("error", ["worker-deaf"])
-    assert hears["message"] == "worker takes doorbells again: host-1:4711: after 80 s"
+    assert hears["message"] == "worker takes wake-ups again: host-1:4711: after 80 s"
     assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-hears"])
 
 

@@ -145,7 +145,7 @@ def test_the_script_s_calls_of_a_delivery_are_spans_that_name_their_command_alon
 
 @pytest.fixture
 def celery_app():
-    app = Celery("doorbells", broker="memory://", set_as_current=False)
+    app = Celery("wake_ups", broker="memory://", set_as_current=False)
     app.conf.update(task_ignore_result=True, task_default_queue="ringback", worker_pool="solo")
     return app
 
@@ -157,7 +157,7 @@ def take_message(app: Celery) -> dict:
         return message.headers
 
 
-def test_a_doorbell_carries_the_trace_of_the_request_that_rang(sentry, celery_app):
+def test_a_wake_up_carries_the_trace_of_the_request_that_rang(sentry, celery_app):
     with sentry_sdk.start_transaction(name="web") as web_transaction:
         celery_app.send_task("ringback.drain", args=("L1",))
     headers = take_message(celery_app)
@@ -165,7 +165,7 @@ def test_a_doorbell_carries_the_trace_of_the_request_that_rang(sentry, celery_ap
     assert_clean(json.dumps(headers, default=str))
 
 
-def test_a_doorbell_that_another_thread_rings_later_carries_the_trace_all_the_same(sentry, celery_app):
+def test_a_wake_up_that_another_thread_rings_later_carries_the_trace_all_the_same(sentry, celery_app):
     with sentry_sdk.isolation_scope(), sentry_sdk.start_transaction(name="web") as web_transaction:
         headers = trace_headers()
 
@@ -180,11 +180,11 @@ def test_a_doorbell_that_another_thread_rings_later_carries_the_trace_all_the_sa
     assert sent["headers"]["sentry-trace"].startswith(web_transaction.trace_id)
 
 
-def test_without_sentry_a_doorbell_carries_no_trace():
+def test_without_sentry_a_wake_up_carries_no_trace():
     assert trace_headers() == {}
 
 
-def test_a_task_belongs_to_the_trace_of_its_doorbell_and_leaves_without_its_arguments(sentry, celery_app):
+def test_a_task_belongs_to_the_trace_of_its_wake_up_and_leaves_without_its_arguments(sentry, celery_app):
     queue = "queue-" + CUSTOMER
     with sentry_sdk.start_transaction(name="web") as web_transaction:
         headers = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
