@@ -11,7 +11,7 @@ import structlog
 from flask import Blueprint, Flask
 
 from integration import dashboard
-from integration.alerts.monitor import Watchman
+from integration.alerts.monitor import AlertMonitor
 from integration.api import api_blueprint
 from integration.celery_app import publish
 from integration.config.environment import config_path, seen_file, store_url
@@ -81,7 +81,7 @@ def create_app() -> Web:
         sys.stderr.flush()
         raise SystemExit(1) from None
     Pulse(services.processes, services.store.who).start()
-    Watchman(services, services.store.who, SentryReporter()).start()
+    AlertMonitor(services, services.store.who, SentryReporter()).start()
     services.counter_flusher.switch_on()
     return web
 

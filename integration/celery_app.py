@@ -34,7 +34,7 @@ app.conf.update(
     task_ignore_result=True,
     task_acks_late=False,
     task_default_queue=QUEUE,
-    # A worker takes from both by turns: a look-up does not wait behind the wake-ups of many busy queues.
+    # A worker takes from both alternately: a look-up does not wait behind the wake-ups of many busy queues.
     task_queues={name: {"exchange": name, "routing_key": name} for name in (QUEUE, LOOKUPS_QUEUE)},
     task_routes={LOOK_UP: {"queue": LOOKUPS_QUEUE}},
     task_store_errors_even_if_ignored=False,

@@ -63,7 +63,7 @@ class Tools:
 
     queues: TokenQueues
     open_line: Callable[[str], Line]
-    judge: Callable[[Exchange, datetime], Verdict]
+    verdict_of: Callable[[Exchange, datetime], Verdict]
     reporter: Reporter
     boottime: Callable[[], float]
     now: Callable[[], datetime]
@@ -190,7 +190,7 @@ class Drain:
         self._tell()
         if exchange.too_late:
             return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
-        verdict = self._tools.judge(exchange, self._tools.now())
+        verdict = self._tools.verdict_of(exchange, self._tools.now())
         decision, history = self._decide(claim, account, verdict)
         outcome = outcome_of(decision, iso_seconds(date))
         if outcome.get("date") == claim.date:

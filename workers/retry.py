@@ -2,7 +2,7 @@
 
 Promises: every wait is bounded and never nearly nothing, faults that cannot be a recall's own burn no
 recall however often they come, and no reason holds a customer's data. Never sleeps, never reads a clock.
-Decisions are values; the turn acts on them.
+Decisions are values; the drain acts on them.
 """
 
 from __future__ import annotations

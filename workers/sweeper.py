@@ -130,7 +130,7 @@ class Sweeper:
         for wake_up, times in self._services.queues.sweep(self._room()):
             self._wake_ups.publish(wake_up)
             if times > 1 and len(self._draining) < SWEEP_DRAINS:
-                self._heartbeat.hearing.untaken()
+                self._heartbeat.consumer_health.untaken()
                 self._draining.append(self._drainers.submit(self._drain_tolerantly, wake_up))
 
     def _room(self) -> int:
@@ -138,11 +138,11 @@ class Sweeper:
         self._draining = [each for each in self._draining if not each.done()]
         if self._crowded():
             return 0
-        return max(SWEEP_DRAINS - len(self._draining), self.threads - self._heartbeat.hearing.active)
+        return max(SWEEP_DRAINS - len(self._draining), self.threads - self._heartbeat.consumer_health.active)
 
     def _crowded(self) -> bool:
         """Return whether all threads are busy but for those that Celery is about to use."""
-        return 0 < self.threads <= self._heartbeat.hearing.active + self.threads // 8
+        return 0 < self.threads <= self._heartbeat.consumer_health.active + self.threads // 8
 
     def _drain_tolerantly(self, wake_up: WakeUp) -> None:
         self._tolerantly(lambda: self._drain(wake_up))

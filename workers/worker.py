@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from integration.alerts.monitor import Watchman
+from integration.alerts.monitor import AlertMonitor
 from integration.clients.deadline_transport import boottime
-from integration.clients.wolkvox import Line, judge
+from integration.clients.wolkvox import Line, verdict_of
 from integration.domain.errors import StoreAwayError
 from integration.domain.schedule import apply
 from integration.services.binding import accounts_by_queue
@@ -61,7 +61,7 @@ class Engine:
         self._tools = Tools(
             queues=self.services.queues,
             open_line=Line,
-            judge=judge,
+            verdict_of=verdict_of,
             reporter=reporter,
             boottime=boottime,
             now=utc_now,
@@ -72,18 +72,18 @@ class Engine:
             tally=self.services.counters,
         )
         self.lookups = LookupDesk(self.services)
-        self.watchman = Watchman(self.services, store.who, reporter)
+        self.alert_monitor = AlertMonitor(self.services, store.who, reporter)
         self.pulse = Pulse(self.services.processes, store.who, reporter)
         self.sweeper = Sweeper(self.services, wake_ups, self.pulse, reporter, self.drain, self.stopping)
 
     def take(self, wake_up: WakeUp) -> None:
         """Drain a queue whose wake-up Celery handed over. Never raises StoreAwayError."""
-        with self.pulse.hearing.taking():
+        with self.pulse.consumer_health.taking():
             self.drain(wake_up)
 
     def look_up(self, source: str) -> None:
         """Make the lookups of a source whose wake-up Celery handed over. Raises StoreAwayError."""
-        with self.pulse.hearing.taking():
+        with self.pulse.consumer_health.taking():
             self.lookups.look_up(source)
 
     def drain(self, wake_up: WakeUp) -> None:
@@ -125,7 +125,7 @@ class Engine:
     def start(self) -> None:
         """Start the sweep, the pulse, and the counting into the store."""
         self.pulse.start()
-        self.watchman.start()
+        self.alert_monitor.start()
         self.services.counter_flusher.switch_on(always=True)
         self.sweeper.start()
 
@@ -133,7 +133,7 @@ class Engine:
         """Let drains end after the call in flight, and no new one begin."""
         self.stopping.set()
         self.pulse.stop()
-        self.watchman.stop()
+        self.alert_monitor.stop()
         self.services.counter_flusher.let_end()
         self.sweeper.stop()
 

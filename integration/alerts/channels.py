@@ -1,4 +1,4 @@
-"""Sends alerts: by e-mail, to Slack, to any webhook. One try each; who calls minds what failed.
+"""Sends alerts: by e-mail, to Slack, to any webhook. One try each; the caller handles failures.
 
 Nothing here waits longer than SEND_SECONDS, follows a redirect, or tells in an error what an address or
 a password is.

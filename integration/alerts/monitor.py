@@ -1,6 +1,6 @@
-"""The watchman: a thread of every web and worker that judges the alerts and sends what is to be told.
+"""The alert monitor: a thread of every web and worker that evaluates the alert rules and sends messages.
 
-One process at a time judges, by the store's word; any of them sends. A channel that does not take a
+One process at a time evaluates, elected by the store; any of them sends. A channel that does not take a
 message has it again later, with growing patience, and holds up neither the others nor the sweep.
 """
 
@@ -42,7 +42,7 @@ class Listener(Protocol):
         """Take note of an alert that is over."""
 
 
-class Watchman:
+class AlertMonitor:
     """Minds the alerts of a store."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Watchman:
         """Begin, in a thread that ends with the process; once is enough."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="watchman", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="alert monitor", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
@@ -76,16 +76,18 @@ class Watchman:
                 log.debug("the alerts wait for the store", error=str(error))
             except Exception:
                 # Nobody starts this thread again.
-                log.exception("the watchman goes on after a fault")
+                log.exception("the alert monitor goes on after a fault")
 
     def look(self) -> None:
-        """Judge, if it is this process' turn, and send what is due. Raises StoreAwayError."""
+        """Evaluate the rules, if this process is elected, and send what is due. Raise StoreAwayError."""
         config = self._services.config
-        if (config.alerts.rules or self._services.alerts.holding()) and self._services.alerts.mind(self._who):
-            self.judge()
+        if (config.alerts.rules or self._services.alerts.holding()) and self._services.alerts.elect(
+            self._who
+        ):
+            self.evaluate()
         self.deliver()
 
-    def judge(self) -> None:
+    def evaluate(self) -> None:
         """Find out which alerts hold, and note which begin and are over. Raises StoreAwayError."""
         now = self._now()
         known = {alert.key: alert for alert in self._services.alerts.holding()}

@@ -20,7 +20,7 @@ from integration.webhooks.hook_urls import shown_path
 
 READY_SECONDS = 60.0
 WEB_STOP_SECONDS = 12.0
-# A turn ends after the call in flight, which may take as long as an account's timeout_seconds.
+# A drain ends after the call in flight, which may take as long as an account's timeout_seconds.
 WORKER_STOP_SECONDS = 30.0
 
 

@@ -60,7 +60,7 @@ class Exchange:
     too_late: bool = False
 
 
-def judge(exchange: Exchange, now: datetime | None = None) -> Verdict:
+def verdict_of(exchange: Exchange, now: datetime | None = None) -> Verdict:
     """Return the verdict on an exchange, faults of the network included.
 
     `now` (aware) is what a dated `Retry-After` counts from.

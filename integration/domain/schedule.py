@@ -79,7 +79,7 @@ def apply(account: Account, wanted: datetime, now: datetime) -> Scheduled | Drop
     asked = in_zone(wanted, account.timezone)
     past = asked < now.replace(microsecond=0)
     if past and account.late == "drop":
-        return Drop("the date was past when its turn came, and the account has late = drop")
+        return Drop("the date was past when its time comes, and the account has late = drop")
     date_, notes = asked, []
     earliest = _next_whole_second(now + timedelta(minutes=account.min_lead_minutes))
     if asked.astimezone(UTC) < earliest:

@@ -145,17 +145,18 @@ class AccountService:
             self._view(name, told, held and str(held), now_ms, days)
             for name, told in zip(names, found, strict=True)
         ]
-        return self._with_deafness(views)
+        return self._with_stalled_workers(views)
 
-    def _with_deafness(self, views: list[AccountView]) -> list[AccountView]:
-        """Say of queues with work that no worker hears their wake-ups, where that is so."""
+    def _with_stalled_workers(self, views: list[AccountView]) -> list[AccountView]:
+        """Give queues with work a reason if the consumers of all workers are stalled."""
         if not any(_lacks_reason(view) for view in views):
             return views
         workers = [process for process in self._processes.all() if process.kind == "worker"]
-        deaf = [worker.deaf_since for worker in workers if worker.deaf_since is not None]
-        if not deaf or len(deaf) < len(workers):
+        stalled = [worker.stalled_since for worker in workers if worker.stalled_since is not None]
+        if not stalled or len(stalled) < len(workers):
             return views
-        reason = f"workers take no wake-ups since {min(deaf):%Y-%m-%d %H:%M:%S} UTC: the sweep takes turns"
+        since = f"{min(stalled):%Y-%m-%d %H:%M:%S} UTC"
+        reason = f"workers take no wake-ups since {since}: the sweep drains the queues"
         return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
 
     def _view(
@@ -198,7 +199,7 @@ class _Days:
 
 
 def _lacks_reason(view: AccountView) -> bool:
-    """Tell whether nothing but its workers' hearing says why the account's recalls wait."""
+    """Return whether only stalled workers can explain why the account's recalls wait."""
     return view.queued > 0 and (
         view.state == "busy" or (view.state == "idle" and view.reason in {None, UNTAKEN})
     )

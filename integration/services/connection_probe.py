@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from integration.clients.deadline_transport import boottime
-from integration.clients.wolkvox import Line, judge
+from integration.clients.wolkvox import Line, verdict_of
 from integration.clients.wolkvox_protocol import build_campaigns_call
 from integration.domain.errors import RingbackError
 from integration.store.token_queue import NoClaim, terms_of
@@ -58,7 +58,7 @@ def ask_in_queue(queues: TokenQueues, queue: str, account: Account, wake: Callab
     sent_ms, quiet = None, True
     try:
         exchange = _call(account, claimed_at)
-        quiet = judge(exchange).quiet
+        quiet = verdict_of(exchange).quiet
         if exchange.sent_at is not None:
             sent_ms = round((boottime() - exchange.sent_at) * 1000)
     finally:
@@ -89,7 +89,7 @@ def _judged(exchange: Exchange) -> Answer:
     rows = _rows(exchange)
     if rows is not None:
         return Answer(good=True, told=f"wolkvox takes the token, and names {rows} campaigns")
-    verdict = judge(exchange)
+    verdict = verdict_of(exchange)
     told = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
     return Answer(good=False, told=told)
 

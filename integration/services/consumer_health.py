@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEAF_SECONDS = 20.0
+STALLED_SECONDS = 20.0
 """Celery needs up to 16 s to consume again after its broker was away."""
-DEAF_DRAINS = 3
+STALLED_DRAINS = 3
 ELSEWHERE_SECONDS = 30.0
 ELSEWHERE_WAKE_UPS = 50
 """So many go to others by chance alone hardly ever: a broker serves first who has waited longest."""
@@ -26,11 +26,11 @@ ELSEWHERE_WAKE_UPS = 50
 class Heard:
     """What changed: the worker takes no wake-ups since so many seconds, or takes them again after so many."""
 
-    deaf: bool
+    stalled: bool
     seconds: float
 
 
-class Hearing:
+class ConsumerHealth:
     """Counts the wake-ups that a worker takes and the drains of its sweep. `clock` returns steady seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -40,23 +40,23 @@ class Hearing:
         self._untaken: list[float] = []
         self._elsewhere: int | None = None
         self._missed = 0
-        self._told_deaf_since: float | None = None
+        self._told_stalled_since: float | None = None
         self.active = 0
-        self.deaf_since: float | None = None
+        self.stalled_since: float | None = None
         self.taken_at: float | None = None
         self.taken = 0
         self.swept = 0
 
     @contextmanager
     def taking(self) -> Iterator[None]:
-        """Count a wake-up that was taken; while one is being worked on, the worker is not deaf."""
+        """Count a wake-up that was taken; while one is being worked on, the worker is not stalled."""
         with self._lock:
             self.taken_at = self._clock()
             self.taken += 1
             self.active += 1
             self._untaken.clear()
             self._missed = 0
-            self.deaf_since = None
+            self.stalled_since = None
         try:
             yield
         finally:
@@ -69,20 +69,20 @@ class Hearing:
         with self._lock:
             self.swept += 1
             self._untaken.append(self._clock())
-            del self._untaken[1:-DEAF_DRAINS]
+            del self._untaken[1:-STALLED_DRAINS]
 
-    def judge(self, elsewhere: int) -> Heard | None:
+    def evaluate(self, elsewhere: int) -> Heard | None:
         """Return what changed since the last call. `elsewhere`: wake-ups that all others took so far."""
         with self._lock:
             now = self._clock()
             self._note_others(elsewhere)
-            if self.deaf_since is None and not self.active:
-                self.deaf_since = self._found_deaf(now)
-            was, self._told_deaf_since = self._told_deaf_since, self.deaf_since
-        if was is None and self._told_deaf_since is not None:
-            return Heard(deaf=True, seconds=now - self._told_deaf_since)
-        if was is not None and self._told_deaf_since is None:
-            return Heard(deaf=False, seconds=now - was)
+            if self.stalled_since is None and not self.active:
+                self.stalled_since = self._found_stalled(now)
+            was, self._told_stalled_since = self._told_stalled_since, self.stalled_since
+        if was is None and self._told_stalled_since is not None:
+            return Heard(stalled=True, seconds=now - self._told_stalled_since)
+        if was is not None and self._told_stalled_since is None:
+            return Heard(stalled=False, seconds=now - was)
         return None
 
     def _note_others(self, elsewhere: int) -> None:
@@ -93,8 +93,8 @@ class Hearing:
             # The wake-ups are taken, if not here: what the sweep drained had been lost.
             self._untaken.clear()
 
-    def _found_deaf(self, now: float) -> float | None:
-        if len(self._untaken) >= DEAF_DRAINS and now - self._untaken[0] >= DEAF_SECONDS:
+    def _found_stalled(self, now: float) -> float | None:
+        if len(self._untaken) >= STALLED_DRAINS and now - self._untaken[0] >= STALLED_SECONDS:
             return self._untaken[0]
         if self._missed >= ELSEWHERE_WAKE_UPS and now - self._idle_since >= ELSEWHERE_SECONDS:
             return self._idle_since

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from integration.domain.errors import StoreAwayError
-from integration.services.consumer_health import Hearing
+from integration.services.consumer_health import ConsumerHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Pulse:
         self._told = (0, 0)
         self._stopped = threading.Event()
         self.name = f"{platform.node()}:{os.getpid()}"
-        self.hearing = Hearing(clock)
+        self.consumer_health = ConsumerHealth(clock)
 
     def start(self) -> None:
         """Begin, in a thread that ends with the process."""
@@ -67,21 +67,21 @@ class Pulse:
         self._swept = self._clock()
 
     def beat(self) -> None:
-        """Give one sign of life now, and find out whether this worker hears. Raises StoreAwayError."""
-        hearing = self.hearing
-        wake_ups, sweeps = hearing.taken, hearing.swept
+        """Send one heartbeat, and find out whether this worker's consumers are stalled. Raise StoreAwayError."""
+        health = self.consumer_health
+        wake_ups, sweeps = health.taken, health.swept
         new = {"wake_ups": wake_ups - self._told[0], "sweeps": sweeps - self._told[1]}
         taken = self._processes.beat(self._who, {**self._facts(wake_ups, sweeps), **new})
         self._told = (wake_ups, sweeps)
-        if self._watcher is not None and (heard := hearing.judge(taken - wake_ups)) is not None:
+        if self._watcher is not None and (heard := health.evaluate(taken - wake_ups)) is not None:
             self._tell(heard, self._watcher)
 
     def _facts(self, wake_ups: int, sweeps: int) -> dict[str, Any]:
         moments = {
             "started": self._started,
             "swept": self._swept,
-            "wake_up": self.hearing.taken_at,
-            "deaf": self.hearing.deaf_since,
+            "wake_up": self.consumer_health.taken_at,
+            "stalled": self.consumer_health.stalled_since,
         }
         now = self._clock()
         return {
@@ -95,13 +95,13 @@ class Pulse:
         }
 
     def _tell(self, heard: Heard, watcher: Reporter) -> None:
-        if heard.deaf:
+        if heard.stalled:
             reason = "the sweep drains its queues, seconds later; restart it if this goes on"
             log.error("this worker takes no wake-ups", seconds=round(heard.seconds), reason=reason)
-            watcher.deaf(self.name, heard.seconds)
+            watcher.consumers_stalled(self.name, heard.seconds)
         else:
             log.warning("this worker takes wake-ups again", seconds=round(heard.seconds))
-            watcher.hears(self.name, heard.seconds)
+            watcher.consumers_recovered(self.name, heard.seconds)
 
     def _run(self) -> None:
         while True:

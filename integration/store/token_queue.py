@@ -68,7 +68,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A recall to be pushed now, by this turn and nobody else, and what is known of its queue."""
+    """A recall to be pushed now, by this drain and nobody else, and what is known of its queue."""
 
     fence: int
     recall_id: str
@@ -94,7 +94,7 @@ class NoClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a turn tells of the recall it claimed; the fields as in lua/drain.lua at `Queue.apply`."""
+    """What a drain tells of the recall it claimed; the fields as in lua/drain.lua at `Queue.apply`."""
 
     kind: str
     reason: str = ""

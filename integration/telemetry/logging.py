@@ -37,7 +37,7 @@ _ADOPTED: Final = (
 # httpx writes URLs at INFO and httpcore headers at DEBUG; neither says what is not in our own lines.
 _QUIET: Final = (
     *("httpx", "httpcore", "urllib3", "redis", "asyncio"),
-    # A line or two per wake-up, on the hot path; what a turn did is logged by the turn.
+    # A line or two per wake-up, on the hot path; what a drain did is logged by the drain.
     *("celery.worker.strategy", "celery.app.trace"),
 )
 

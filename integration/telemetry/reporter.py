@@ -59,10 +59,10 @@ class Reporter(Protocol):
     def swept(self, seconds: float) -> None:
         """Take note, once a minute over all workers, that due queues are looked for; `seconds` it took."""
 
-    def deaf(self, worker: str, seconds: float) -> None:
+    def consumers_stalled(self, worker: str, seconds: float) -> None:
         """Take note of a worker that has taken no wake-up for so many seconds, though some are published."""
 
-    def hears(self, worker: str, seconds: float) -> None:
+    def consumers_recovered(self, worker: str, seconds: float) -> None:
         """Take note of a worker that takes wake-ups again, after so many seconds."""
 
     def store_lost(self, loss: StoreLoss) -> None:

@@ -244,7 +244,7 @@ class _Flood:
 
 
 class SentryReporter:
-    """Tells Sentry of dead recalls, stopped queues and deaf workers; without Sentry it does nothing.
+    """Tells Sentry of dead recalls, stopped queues and stalled workers; without Sentry it does nothing.
 
     Reports are grouped by verdict and account, and name the recall by its id: no customer's data. At
     most 20 of a kind leave a process in a minute. `clock` gives seconds.
@@ -285,15 +285,15 @@ class SentryReporter:
                 monitor_config=SWEEP_MONITOR_CONFIG,
             )
 
-    def deaf(self, worker: str, seconds: float) -> None:
+    def consumers_stalled(self, worker: str, seconds: float) -> None:
         """Report a worker, by its machine and process, that has taken no wake-up for so many seconds."""
-        reason = f"for {seconds:.0f} s; its turns are taken by the sweep"
-        self._report(f"worker takes no wake_ups: {worker}", ("worker-deaf",), {}, reason)
+        reason = f"for {seconds:.0f} s; the sweep drains its queues"
+        self._report(f"worker takes no wake_ups: {worker}", ("worker-stalled",), {}, reason)
 
-    def hears(self, worker: str, seconds: float) -> None:
+    def consumers_recovered(self, worker: str, seconds: float) -> None:
         """Report that it takes wake-ups again, after so many seconds."""
         what = f"worker takes wake-ups again: {worker}"
-        self._report(what, ("worker-hears",), {}, f"after {seconds:.0f} s", level="info")
+        self._report(what, ("worker-recovered",), {}, f"after {seconds:.0f} s", level="info")
 
     def store_lost(self, loss: StoreLoss) -> None:
         """Report that the store lost some of its history."""

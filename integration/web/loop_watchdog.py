@@ -1,4 +1,4 @@
-"""Ends a process whose event loop no longer turns; the server starts another in its place.
+"""Ends a process whose event loop stops; the server starts another in its place.
 
 All limits count what this process really ran, not what the clock says. So a process that was suspended,
 stopped or short of processor time is not ended for it.

@@ -565,7 +565,7 @@ class QueueMachine(RuleBasedStateMachine):
         more=OFTEN,
         skew=st.sampled_from([0, -3, 3]),
     )
-    def a_worker_takes_a_turn(self, which, pushes, more, skew):
+    def a_worker_takes_a_drain(self, which, pushes, more, skew):
         """Push after push; with `more` the last claim is left for what comes next."""
         owner = self.owner(which, skew)
         self.acquire(owner, lost=False)
@@ -587,7 +587,7 @@ class QueueMachine(RuleBasedStateMachine):
         pushes=st.lists(st.tuples(HOW, st.booleans()), min_size=3, max_size=12),
     )
     def a_queue_is_tried_again_and_again(self, which, pushes):
-        """One push a turn, each as soon as the queue's wait is over; an operator who cannot wait resumes it."""
+        """One push a drain, each as soon as the queue's wait is over; an operator who cannot wait resumes it."""
         queue = self.owner(which, 0).queue
         for how, patient in pushes:
             if not patient:

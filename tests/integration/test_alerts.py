@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.alerts.lifecycle import CALM, next_steps
-from integration.alerts.monitor import KEPT, Watchman
+from integration.alerts.monitor import KEPT, AlertMonitor
 from integration.alerts.rules import Facts, Finding, findings
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
@@ -18,7 +18,7 @@ from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-from integration.store.monitoring.alerts import HOLD_SECONDS, MINDED_SECONDS
+from integration.store.monitoring.alerts import ELECTED_SECONDS, HOLD_SECONDS
 from integration.store.monitoring.source_status import Heard
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.alert_receivers import HttpReceiver, MailServer, running
@@ -61,7 +61,7 @@ class Installation:
         watch = watch_config(self.folder / "ringback.toml", ENVIRON, every_seconds=0)
         store = Store(connect(url_of(self.client)), clock=lambda: round(self.now.timestamp() * 1000))
         services = Services(watch, store, WakeUpPublisher.silent())
-        return Watchman(services, f"web:{next(self.names)}", self.listening, lambda: self.now)
+        return AlertMonitor(services, f"web:{next(self.names)}", self.listening, lambda: self.now)
 
     def later(self, **time):
         self.now += timedelta(**time)
@@ -125,7 +125,7 @@ def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
 def test_a_restart_tells_nothing_again(here):
     here.stop_queue()
     here.first.look()
-    here.later(seconds=MINDED_SECONDS + 1)
+    here.later(seconds=ELECTED_SECONDS + 1)
     here.process().look()
     assert here.told() == [STOPPED]
 
@@ -136,7 +136,7 @@ def test_of_many_processes_one_judges_and_another_takes_over_when_it_is_gone(her
     here.stop_queue()
     second.look()
     assert here.told() == [], "the first one has the word"
-    here.later(seconds=MINDED_SECONDS + 1)
+    here.later(seconds=ELECTED_SECONDS + 1)
     second.look()
     assert here.told() == [STOPPED]
     here.first.look()
@@ -145,15 +145,15 @@ def test_of_many_processes_one_judges_and_another_takes_over_when_it_is_gone(her
 
 def test_processes_that_judge_at_the_same_moment_tell_once(here):
     here.stop_queue()
-    watchmen = [here.process() for _ in range(8)]
-    together = threading.Barrier(len(watchmen))
+    monitors = [here.process() for _ in range(8)]
+    together = threading.Barrier(len(monitors))
 
-    def judge(watchman):
+    def evaluate(monitor):
         together.wait()
-        watchman.judge()
-        watchman.deliver()
+        monitor.evaluate()
+        monitor.deliver()
 
-    threads = [threading.Thread(target=judge, args=(each,)) for each in watchmen]
+    threads = [threading.Thread(target=evaluate, args=(each,)) for each in monitors]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -196,7 +196,7 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
 
 def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
     here.stop_queue()
-    here.first.judge()
+    here.first.evaluate()
     (taken,) = here.services.alerts.take()
     assert here.services.alerts.take() == []
     second = here.process()
@@ -210,7 +210,7 @@ def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
 
 def test_a_channel_may_wait_for_a_moment_that_is_set(here):
     here.stop_queue()
-    here.first.judge()
+    here.first.evaluate()
     (taken,) = here.services.alerts.take()
     here.services.alerts.wait(taken, 5, "for the test")
     here.later(seconds=6)
@@ -223,7 +223,7 @@ def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
     with server.client() as client:
         here = Installation(tmp_path, client, receiver, QUEUE)
         here.stop_queue()
-        here.first.judge()
+        here.first.evaluate()
         server.kill()
         with pytest.raises(StoreAwayError):
             here.first.look()
@@ -259,7 +259,7 @@ def test_after_three_days_a_message_is_given_up_and_counted(here):
 
 def test_messages_of_a_channel_that_is_no_longer_configured_are_dropped(here):
     here.stop_queue()
-    here.first.judge()
+    here.first.evaluate()
     here.write("")
     here.first.look()
     assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
@@ -362,7 +362,7 @@ def view(name="bogota", **more):
     return AccountView(name=name, **{**fields, "daily_limit": 100, "oldest_seconds": None, **more})
 
 
-def judged(services, rule, **facts):
+def evaluated(services, rule, **facts):
     config = services.config.model_copy(update={"alerts": rules_of(services, rule)})
     known = {"now": BEGIN, "accounts": [], "sources": {}, "workers": 1, "due_lag_seconds": 0.0}
     return {
@@ -384,13 +384,13 @@ def services(tmp_path, store):
 
 def test_the_oldest_queued_counts_from_the_minute_that_is_set(services):
     views = [view(oldest_seconds=900.0, queued=1), view("lima", oldest_seconds=901.0, queued=4)]
-    assert set(judged(services, {"kind": "oldest-queued"}, accounts=views)) == {"lima"}
-    assert judged(services, {"kind": "oldest-queued", "accounts": "bogota"}, accounts=views) == {}
+    assert set(evaluated(services, {"kind": "oldest-queued"}, accounts=views)) == {"lima"}
+    assert evaluated(services, {"kind": "oldest-queued", "accounts": "bogota"}, accounts=views) == {}
 
 
 def test_dead_letters_count(services):
     views = [view(dead=2), view("lima", dead=3)]
-    assert set(judged(services, {"kind": "dead-letters", "count": 3}, accounts=views)) == {"lima"}
+    assert set(evaluated(services, {"kind": "dead-letters", "count": 3}, accounts=views)) == {"lima"}
 
 
 def test_the_quota_is_told_at_its_percentage_and_not_where_there_is_none(services):
@@ -399,13 +399,13 @@ def test_the_quota_is_told_at_its_percentage_and_not_where_there_is_none(service
         view("lima", pushed_today=80),
         view("x", pushed_today=999, daily_limit=None),
     ]
-    assert judged(services, {"kind": "quota-used"}, accounts=views)["lima"]["percent"] == 80
-    assert set(judged(services, {"kind": "quota-used"}, accounts=views)) == {"lima"}
+    assert evaluated(services, {"kind": "quota-used"}, accounts=views)["lima"]["percent"] == 80
+    assert set(evaluated(services, {"kind": "quota-used"}, accounts=views)) == {"lima"}
 
 
 def test_the_due_lag(services):
-    assert judged(services, {"kind": "due-lag"}, due_lag_seconds=29.9) == {}
-    assert judged(services, {"kind": "due-lag"}, due_lag_seconds=30.0)[""]["seconds"] == 30
+    assert evaluated(services, {"kind": "due-lag"}, due_lag_seconds=29.9) == {}
+    assert evaluated(services, {"kind": "due-lag"}, due_lag_seconds=30.0)[""]["seconds"] == 30
 
 
 def heard(**ago):
@@ -414,32 +414,32 @@ def heard(**ago):
 
 def test_a_source_is_silent_after_its_hours_and_one_never_heard_is_being_set_up(services):
     rule = {"kind": "source-silent", "hours": 4}
-    assert judged(services, dict(rule), sources=heard(hours=3, minutes=59)) == {}
-    assert judged(services, dict(rule), sources=heard(hours=4))["forms"]["hours"] == 4
-    assert judged(services, dict(rule), sources={"forms": Heard()}) == {}
+    assert evaluated(services, dict(rule), sources=heard(hours=3, minutes=59)) == {}
+    assert evaluated(services, dict(rule), sources=heard(hours=4))["forms"]["hours"] == 4
+    assert evaluated(services, dict(rule), sources={"forms": Heard()}) == {}
 
 
 def test_silence_outside_the_calling_hours_does_not_count(services):
     rule = {"kind": "source-silent", "hours": 4, "hours_of": "bogota"}
-    assert judged(services, dict(rule), sources=heard(hours=16)) == {}, "10:00, open since 08:00"
-    assert judged(services, dict(rule), sources=heard(hours=18))["forms"]["hours"] == 4, (
+    assert evaluated(services, dict(rule), sources=heard(hours=16)) == {}, "10:00, open since 08:00"
+    assert evaluated(services, dict(rule), sources=heard(hours=18))["forms"]["hours"] == 4, (
         "and from 16:00 to 18:00"
     )
     monday = datetime(2026, 11, 16, 20, 0, tzinfo=UTC)  # a holiday of Colombia
     silent = {"forms": Heard(taken=datetime(2026, 11, 13, 22, 0, tzinfo=UTC))}
-    assert judged(services, dict(rule), sources=silent, now=monday) == {}
+    assert evaluated(services, dict(rule), sources=silent, now=monday) == {}
 
 
 def test_nothing_verified(services):
     rule = {"kind": "nothing-verified", "minutes": 15}
     since = BEGIN - timedelta(minutes=20)
     lately = Heard(refusing_since=since, refused=BEGIN - timedelta(minutes=1), refusals=4)
-    assert judged(services, dict(rule), sources={"forms": lately})["forms"]["refusals"] == 4
+    assert evaluated(services, dict(rule), sources={"forms": lately})["forms"]["refusals"] == 4
     short = Heard(refusing_since=BEGIN - timedelta(minutes=14), refused=BEGIN, refusals=4)
-    assert judged(services, dict(rule), sources={"forms": short}) == {}
+    assert evaluated(services, dict(rule), sources={"forms": short}) == {}
     long_ago = Heard(refusing_since=BEGIN - timedelta(days=3), refused=BEGIN - timedelta(days=2), refusals=4)
-    assert judged(services, dict(rule), sources={"forms": long_ago}) == {}
-    assert judged(services, dict(rule), sources={"forms": Heard(taken=BEGIN, refused=BEGIN)}) == {}
+    assert evaluated(services, dict(rule), sources={"forms": long_ago}) == {}
+    assert evaluated(services, dict(rule), sources={"forms": Heard(taken=BEGIN, refused=BEGIN)}) == {}
 
 
 # --- the command -------------------------------------------------------------------------------

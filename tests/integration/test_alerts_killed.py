@@ -36,7 +36,7 @@ from integration.store.monitoring import alerts
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-alerts.MINDED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CALM = 0.4, 0.6, timedelta(seconds=0.5)
+alerts.ELECTED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CALM = 0.4, 0.6, timedelta(seconds=0.5)
 
 class Nobody:
     def alert_begins(self, *told): pass
@@ -45,7 +45,7 @@ class Nobody:
 def mind():
     store = Store(connect({url!r}), kind="web")
     services = Services(watch_config(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
-    minder = monitor.Watchman(services, store.who, Nobody())
+    minder = monitor.AlertMonitor(services, store.who, Nobody())
     while True:
         minder.look()
         time.sleep(0.02)

@@ -15,7 +15,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from integration.alerts.lifecycle import next_steps
-from integration.alerts.monitor import Watchman
+from integration.alerts.monitor import AlertMonitor
 from integration.app import compose
 from integration.config.source_models import JsonSource
 from integration.dashboard.views import setup
@@ -58,7 +58,7 @@ def test_each_source_shows_whether_it_is_heard(services):
     assert " heard " in text
 
 
-def test_a_source_that_waits_turns_live_when_its_first_event_comes(services):
+def test_a_source_that_waits_drains_live_when_its_first_event_comes(services):
     pages = Pages(services)
     assert "Waiting for the first event" in words(pages.get("/sources/forms"))
     heard(services, "forms", "admitted")
@@ -252,7 +252,7 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
     services = make_desk(tmp_path, store, TEXT + SITE + RULES)
     heard(services, "forms", "admitted")
     later = datetime.now(UTC) + timedelta(hours=5)
-    Watchman(services, "web:1", Nobody(), lambda: later).judge()
+    AlertMonitor(services, "web:1", Nobody(), lambda: later).evaluate()
     pages = Pages(services)
     assert "silent" in words(pages.get("/sources"))
     assert "source-silent 4 hours" in words(pages.get("/sources/forms"))
@@ -273,7 +273,7 @@ def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
     services.binding.bind()
     reason = "wolkvox does not take the token: check the account's token and server, then resume"
     store.hset(f"{{ringback}}:queue:{services.queues.bound()['bogota']}", "stopped", reason)
-    Watchman(services, "web:1", Nobody()).judge()
+    AlertMonitor(services, "web:1", Nobody()).evaluate()
     assert reason in html.unescape(words(Pages(services).get("/alerts")))
     spanish = html.unescape(words(Pages(services, language="es").get("/alerts")))
     assert "La cuenta bogota está detenida" in spanish

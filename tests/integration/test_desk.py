@@ -12,7 +12,7 @@ from integration.domain.recall import State
 from integration.mapping.planner import Parked, plan_delivery, request_from_fields
 from integration.services.binding import accounts_by_queue
 from integration.services.configuration import watch_config
-from integration.services.consumer_health import DEAF_DRAINS, DEAF_SECONDS
+from integration.services.consumer_health import STALLED_DRAINS, STALLED_SECONDS
 from integration.services.container import Services
 from integration.services.heartbeat import Pulse
 from integration.services.parked import ParkedFilter
@@ -402,7 +402,7 @@ def test_purge_goes_by_the_configured_days(tmp_path, store):
 
 
 class Ears:
-    def deaf(self, *told):
+    def consumers_stalled(self, *told):
         """Nobody listens."""
 
     def alert_begins(self, *told):
@@ -414,7 +414,7 @@ class Ears:
     def swept(self, *told):
         """Nobody listens."""
 
-    def hears(self, *told):
+    def consumers_recovered(self, *told):
         """Nobody listens."""
 
 
@@ -423,10 +423,10 @@ def a_worker(office):
     return Pulse(Processes(store), store.who, Ears(), lambda: office.now.timestamp())  # noqa: PLW0108  (the office has another `now` each time)
 
 
-def goes_deaf(office, worker):
-    for _ in range(DEAF_DRAINS):
-        worker.hearing.untaken()
-        office.pass_time(DEAF_SECONDS / DEAF_DRAINS + 0.1)
+def stalls(office, worker):
+    for _ in range(STALLED_DRAINS):
+        worker.consumer_health.untaken()
+        office.pass_time(STALLED_SECONDS / STALLED_DRAINS + 0.1)
     worker.beat()
     worker.beat()
 
@@ -454,25 +454,25 @@ def test_a_queue_whose_wake_up_was_published_again_and_again_says_so(office):
     assert office.services.accounts.get("bogota").reason == UNTAKEN
 
 
-def test_accounts_with_work_say_that_the_workers_are_deaf_until_one_hears(office):
+def test_accounts_with_work_say_that_the_workers_are_stalled_until_one_recovers(office):
     first, second = a_worker(office), a_worker(office)
     office.ask()
-    goes_deaf(office, first)
+    stalls(office, first)
     second.beat()
     assert office.services.accounts.get("bogota").reason is None
-    goes_deaf(office, second)
+    stalls(office, second)
     view = office.services.accounts.get("bogota")
     assert (view.state, view.reason[:32]) == ("idle", "workers take no wake-ups since ")
     assert office.services.accounts.get("lima").reason is None
-    with second.hearing.taking():
+    with second.consumer_health.taking():
         pass
     second.beat()
     assert office.services.accounts.get("bogota").reason is None
 
 
-def test_what_an_account_waits_for_comes_before_the_deafness_of_workers(office):
+def test_what_an_account_waits_for_comes_before_the_stall_of_workers(office):
     worker = a_worker(office)
     office.ask()
-    goes_deaf(office, worker)
+    stalls(office, worker)
     office.services.accounts.pause("bogota", "for the test")
     assert office.services.accounts.get("bogota").reason == "for the test"

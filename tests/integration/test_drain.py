@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.clients.wolkvox import Line, boottime, judge
+from integration.clients.wolkvox import Line, boottime, verdict_of
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import Filter, State
 from integration.domain.schedule import apply
@@ -33,14 +33,14 @@ class Notes:
     def stopped(self, account, reason):
         self.stops.append((account, reason))
 
-    def deaf(self, worker, seconds):
-        """Not of a turn."""
+    def consumers_stalled(self, worker, seconds):
+        """Not of a drain."""
 
-    def hears(self, worker, seconds):
-        """Not of a turn."""
+    def consumers_recovered(self, worker, seconds):
+        """Not of a drain."""
 
     def store_lost(self, loss):
-        """Not of a turn."""
+        """Not of a drain."""
 
 
 class Shop:
@@ -77,7 +77,7 @@ class Shop:
         tools = {
             "queues": self.services.queues,
             "open_line": self.open_line,
-            "judge": judge,
+            "verdict_of": verdict_of,
             "reporter": self.notes,
             "boottime": boottime,
             "now": utc_now,
@@ -239,7 +239,7 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, mon
     assert told == ["accepted"]
 
 
-def test_on_shutdown_a_turn_ends_after_the_call_in_flight(shop):
+def test_on_shutdown_a_drain_ends_after_the_call_in_flight(shop):
     shop.ask("c1")
     shop.ask("c2")
     shop.stopping = True

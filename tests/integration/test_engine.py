@@ -39,14 +39,14 @@ class WakeUps:
         self.sources.append(source)
 
 
-class Deaf:
+class SilentReporter:
     def dead(self, *told):
         """Nobody listens."""
 
     def stopped(self, *told):
         """Nobody listens."""
 
-    def deaf(self, *told):
+    def consumers_stalled(self, *told):
         """Nobody listens."""
 
     def alert_begins(self, *told):
@@ -58,7 +58,7 @@ class Deaf:
     def swept(self, *told):
         """Nobody listens."""
 
-    def hears(self, *told):
+    def consumers_recovered(self, *told):
         """Nobody listens."""
 
     def store_lost(self, loss):
@@ -75,7 +75,7 @@ class Works:
         self.wake_ups = WakeUps()
         watch = watch_config(write_config(folder, text + SOURCES_AND_ROUTES), ENVIRON)
         self.store = Store(connect(url_of(client)), clock=self.ms)
-        self.engine = Engine(watch, self.store, self.wake_ups, Deaf())
+        self.engine = Engine(watch, self.store, self.wake_ups, SilentReporter())
         self.services = self.engine.services
         self.services.binding.bind()
 
@@ -134,8 +134,8 @@ def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
     works.ask("c2")
     works.later(2)
     works.engine.sweeper._sweep_queues()
-    hearing = works.engine.pulse.hearing
-    wait_until(lambda: (hearing.taken, hearing.swept) == (1, 1))
+    health = works.engine.pulse.consumer_health
+    wait_until(lambda: (health.taken, health.swept) == (1, 1))
 
 
 def test_a_worker_that_runs_is_seen_and_so_are_its_sweeps(works):
@@ -208,7 +208,7 @@ def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
     recall = works.ask()
     works.engine.sweeper.threads = 1
     works.later(2)
-    with works.engine.pulse.hearing.taking():
+    with works.engine.pulse.consumer_health.taking():
         works.engine.sweeper._sweep_queues()
     assert works.wake_ups.queues == [works.queue]
     assert works.state(recall) is State.QUEUED

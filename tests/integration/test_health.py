@@ -216,24 +216,24 @@ def test_counts_of_the_store_become_counters(services, store):
     assert not [name for name in found if "tomorrow" in name]
 
 
-def test_processes_and_the_deaf_among_them_are_counted(services, store):
+def test_processes_and_the_stalled_among_them_are_counted(services, store):
     first, second = (Pulse(services.processes, f"worker:{n}") for n in range(2))
     for each in (first, second, Pulse(services.processes, "web:1")):
         each.beat()
     found = figures(client_of(services))
     assert found["ringback_processes{kind=web}"] == 1
     assert found["ringback_processes{kind=worker}"] == 2
-    assert found["ringback_workers_deaf{}"] == 0
-    first.hearing.deaf_since = time.monotonic()
-    first.hearing.untaken()
-    with second.hearing.taking():
+    assert found["ringback_workers_stalled{}"] == 0
+    first.consumer_health.stalled_since = time.monotonic()
+    first.consumer_health.untaken()
+    with second.consumer_health.taking():
         pass
     for each in (first, second):
         each.beat()
     found = figures(client_of(services))
-    assert found["ringback_workers_deaf{}"] == 1
-    assert found["ringback_turns_total{by=sweep}"] == 1
-    assert found["ringback_turns_total{by=wake-up}"] == 1
+    assert found["ringback_workers_stalled{}"] == 1
+    assert found["ringback_drains_total{by=sweep}"] == 1
+    assert found["ringback_drains_total{by=wake-up}"] == 1
 
 
 def test_with_the_store_away_the_metrics_say_so(tmp_path, start_valkey):

@@ -212,7 +212,7 @@ def test_no_fence_of_the_lost_history_comes_again(world, worker):
     assert worker.finish(again).kind == "released"
 
 
-def test_a_turn_that_the_copy_knows_may_finish_and_claims_nothing_more(world, worker):
+def test_a_drain_that_the_copy_knows_may_finish_and_claims_nothing_more(world, worker):
     worker.ask("c1")
     worker.ask("c2")
     claim = worker.acquire()

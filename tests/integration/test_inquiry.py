@@ -168,7 +168,7 @@ def test_a_call_that_was_never_sent_leaves_no_quiet_time(tmp_path, store, queued
     assert services.accounts.get("bogota").state == "idle"
 
 
-def test_test_calls_and_turns_at_once_never_overlap(services, queue, queued, sandbox):
+def test_test_calls_and_drains_at_once_never_overlap(services, queue, queued, sandbox):
     """Two who ask and one who pushes, all as often as they can: the sandbox sees one call at a time."""
     end = time.monotonic() + 60
 

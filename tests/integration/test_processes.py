@@ -40,7 +40,7 @@ def python(code: str) -> list[str]:
 
 
 SLEEP = python("import time; time.sleep(600)")
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('stalled', flush=True); time.sleep(600)"
 # A child with a child of its own: prints the grandchild's id.
 PARENT = (
     "import subprocess, sys, time; "
@@ -110,7 +110,7 @@ def test_a_child_that_ends_when_asked_is_not_killed(children):
 
 def test_a_child_that_does_not_end_when_asked_is_killed(children):
     children.append(spawn(python(DEAF), output=subprocess.PIPE))
-    assert children[0].output.readline() == b"deaf\n"
+    assert children[0].output.readline() == b"stalled\n"
     assert children[0].stop(0.05) == -signal.SIGKILL
 
 
@@ -133,7 +133,7 @@ def test_a_child_lives_on_when_the_thread_that_started_it_ends(children):
     def start() -> None:
         children.append(spawn(python(DEAF), output=subprocess.PIPE))
         # Only from here on would the end of this thread be its parent's death.
-        assert children[0].output.readline() == b"deaf\n"
+        assert children[0].output.readline() == b"stalled\n"
 
     thread = threading.Thread(target=start)
     thread.start()
@@ -196,7 +196,7 @@ def guardian_of(pid: int, others: list[int]) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_a_child_ends_with_its_supervisor_even_without_the_guardian():
-    with another_supervisor(DEAF.replace("'deaf'", "1")) as (process, children, _):
+    with another_supervisor(DEAF.replace("'stalled'", "1")) as (process, children, _):
         os.kill(guardian_of(process.pid, children), signal.SIGKILL)
         process.kill()
         eventually(lambda: is_gone(children[0]))
@@ -225,8 +225,8 @@ def test_a_signal_stops_everything_in_good_order(number):
 
 
 def test_a_second_signal_kills_what_does_not_end():
-    deaf = DEAF.replace("'deaf'", "1")
-    with another_supervisor(deaf) as (process, children, _):
+    stalled = DEAF.replace("'stalled'", "1")
+    with another_supervisor(stalled) as (process, children, _):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         # The first asks, and would wait ten minutes; only the second ends the wait.

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.services.consumer_health import (
-    DEAF_DRAINS,
-    DEAF_SECONDS,
     ELSEWHERE_SECONDS,
     ELSEWHERE_WAKE_UPS,
+    STALLED_DRAINS,
+    STALLED_SECONDS,
+    ConsumerHealth,
     Heard,
-    Hearing,
 )
 from integration.services.heartbeat import Pulse
 from integration.store.client import Store
@@ -24,8 +24,8 @@ class Watcher:
     def __init__(self):
         self.told = []
 
-    def deaf(self, worker, seconds):
-        self.told.append(("deaf", round(seconds)))
+    def consumers_stalled(self, worker, seconds):
+        self.told.append(("stalled", round(seconds)))
 
     def alert_begins(self, *told):
         """Nobody listens."""
@@ -36,7 +36,7 @@ class Watcher:
     def swept(self, *told):
         """Nobody listens."""
 
-    def hears(self, worker, seconds):
+    def consumers_recovered(self, worker, seconds):
         self.told.append(("hears", round(seconds)))
 
 
@@ -92,16 +92,16 @@ def test_the_latest_sweep_and_wake_up_are_told_by_the_stores_clock(life):
     worker = life.process()
     worker.beat()
     (shown,) = life.processes.all()
-    assert (shown.swept_at, shown.wake_up_at, shown.deaf_since) == (None, None, None)
+    assert (shown.swept_at, shown.wake_up_at, shown.stalled_since) == (None, None, None)
     worker.swept()
     life.passes(1)
-    with worker.hearing.taking():
+    with worker.consumer_health.taking():
         life.passes(3)
-    worker.hearing.untaken()
+    worker.consumer_health.untaken()
     worker.beat()
     (shown,) = life.processes.all()
     assert (shown.swept_at, shown.wake_up_at) == (life.began, life.began + timedelta(seconds=1))
-    assert (shown.turns_by_wake_up, shown.turns_by_sweep) == (1, 1)
+    assert (shown.drains_by_wake_up, shown.drains_by_sweep) == (1, 1)
 
 
 def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
@@ -116,17 +116,17 @@ def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
     assert store.zcard("{ringback}:processes") == 1
 
 
-def test_turns_are_counted_over_all_workers_and_each_once(life, store):
+def test_drains_are_counted_over_all_workers_and_each_once(life, store):
     first, second = life.process(), life.process()
     for worker, wake_ups in ((first, 3), (second, 2)):
         for _ in range(wake_ups):
-            with worker.hearing.taking():
+            with worker.consumer_health.taking():
                 pass
-        worker.hearing.untaken()
+        worker.consumer_health.untaken()
         worker.beat()
         worker.beat()
     counts = store.hgetall("{ringback}:counts")
-    assert (counts["turns:wake-up"], counts["turns:sweep"]) == ("5", "2")
+    assert (counts["turns:wake-up"], counts["drains:sweep"]) == ("5", "2")
 
 
 def test_a_full_store_still_takes_signs_of_life(life, store):
@@ -144,138 +144,138 @@ def test_a_full_store_still_takes_signs_of_life(life, store):
 SWEPT_EACH_SECONDS = 5.0
 
 
-def deafened(life, worker, seconds=DEAF_SECONDS):
-    for _ in range(DEAF_DRAINS):
-        worker.hearing.untaken()
+def stalled_on_purpose(life, worker, seconds=STALLED_SECONDS):
+    for _ in range(STALLED_DRAINS):
+        worker.consumer_health.untaken()
         life.passes(SWEPT_EACH_SECONDS)
-    life.passes(seconds - DEAF_DRAINS * SWEPT_EACH_SECONDS)
+    life.passes(seconds - STALLED_DRAINS * SWEPT_EACH_SECONDS)
 
 
-def test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once(life):
+def test_a_worker_whose_drains_the_sweep_takes_is_stalled_and_it_is_told_once(life):
     worker = life.process()
-    deafened(life, worker)
+    stalled_on_purpose(life, worker)
     for _ in range(3):
         worker.beat()
-        worker.hearing.untaken()
+        worker.consumer_health.untaken()
         life.passes(3)
-    assert life.watcher.told == [("deaf", round(DEAF_SECONDS))]
+    assert life.watcher.told == [("stalled", round(STALLED_SECONDS))]
     worker.beat()
-    assert life.processes.all()[0].deaf_since == life.began
+    assert life.processes.all()[0].stalled_since == life.began
 
 
-def test_a_deaf_worker_that_takes_a_wake_up_hears_again_and_that_is_told_once(life):
+def test_a_stalled_worker_that_takes_a_wake_up_recovers_and_that_is_told_once(life):
     worker = life.process()
-    deafened(life, worker)
+    stalled_on_purpose(life, worker)
     worker.beat()
     life.passes(10)
-    with worker.hearing.taking():
+    with worker.consumer_health.taking():
         pass
     worker.beat()
     worker.beat()
-    assert life.watcher.told[1:] == [("hears", round(DEAF_SECONDS) + 10)]
-    assert life.processes.all()[0].deaf_since is None
+    assert life.watcher.told[1:] == [("hears", round(STALLED_SECONDS) + 10)]
+    assert life.processes.all()[0].stalled_since is None
 
 
-def test_a_deaf_worker_is_told_of_again_when_it_is_deaf_again(life):
+def test_a_stalled_worker_is_told_of_again_when_it_is_stalled_again(life):
     worker = life.process()
     for _ in range(2):
-        deafened(life, worker)
+        stalled_on_purpose(life, worker)
         worker.beat()
-        with worker.hearing.taking():
+        with worker.consumer_health.taking():
             pass
         worker.beat()
-    assert [what for what, _ in life.watcher.told] == ["deaf", "hears", "deaf", "hears"]
+    assert [what for what, _ in life.watcher.told] == ["stalled", "hears", "stalled", "hears"]
 
 
-def test_a_few_turns_of_the_sweep_in_a_short_time_are_no_deafness(life):
+def test_a_few_drains_of_the_sweep_in_a_short_time_are_no_stall(life):
     worker = life.process()
-    deafened(life, worker, DEAF_SECONDS - 1)
+    stalled_on_purpose(life, worker, STALLED_SECONDS - 1)
     worker.beat()
     assert life.watcher.told == []
 
 
-def test_turns_of_the_sweep_are_no_deafness_where_others_take_the_wake_ups(life):
+def test_drains_of_the_sweep_are_no_stall_where_others_take_the_wake_ups(life):
     """As when somebody asks without ringing: which worker takes the wake-up of the sweep is chance."""
     worker, other = life.process(), life.process()
     for _ in range(10):
-        worker.hearing.untaken()
+        worker.consumer_health.untaken()
         life.passes(SWEPT_EACH_SECONDS)
         worker.beat()
-        with other.hearing.taking():
+        with other.consumer_health.taking():
             pass
         other.beat()
         worker.beat()
     assert life.watcher.told == []
 
 
-def test_one_lost_wake_up_in_a_quiet_time_is_no_deafness(life):
+def test_one_lost_wake_up_in_a_quiet_time_is_no_stall(life):
     worker = life.process()
-    worker.hearing.untaken()
+    worker.consumer_health.untaken()
     life.passes(3600)
-    worker.hearing.untaken()
+    worker.consumer_health.untaken()
     worker.beat()
     assert life.watcher.told == []
 
 
-def test_a_worker_that_is_answering_a_wake_up_is_busy_not_deaf(life):
+def test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled(life):
     worker = life.process()
-    with worker.hearing.taking():
-        deafened(life, worker)
+    with worker.consumer_health.taking():
+        stalled_on_purpose(life, worker)
         worker.beat()
         assert life.watcher.told == []
 
 
-def test_a_worker_that_takes_none_while_others_take_many_is_deaf(life):
-    deaf, good = life.process(), life.process()
+def test_a_worker_that_takes_none_while_others_take_many_is_stalled(life):
+    stalled, good = life.process(), life.process()
     for _ in range(ELSEWHERE_WAKE_UPS * 2):
-        with good.hearing.taking():
+        with good.consumer_health.taking():
             pass
     good.beat()
-    deaf.beat()
+    stalled.beat()
     life.passes(ELSEWHERE_SECONDS)
     for _ in range(ELSEWHERE_WAKE_UPS - 1):
-        with good.hearing.taking():
+        with good.consumer_health.taking():
             pass
-    for each in (good, deaf):
+    for each in (good, stalled):
         each.beat()
     # What others took before it was there says nothing of it.
     assert life.watcher.told == []
-    with good.hearing.taking():
+    with good.consumer_health.taking():
         pass
-    for each in (good, deaf):
+    for each in (good, stalled):
         each.beat()
-    assert life.watcher.told == [("deaf", round(ELSEWHERE_SECONDS))]
+    assert life.watcher.told == [("stalled", round(ELSEWHERE_SECONDS))]
 
 
-def test_a_worker_that_has_just_begun_is_not_deaf(life):
-    deaf, good = life.process(), life.process()
-    deaf.beat()
+def test_a_worker_that_has_just_begun_is_not_stalled(life):
+    stalled, good = life.process(), life.process()
+    stalled.beat()
     for _ in range(ELSEWHERE_WAKE_UPS):
-        with good.hearing.taking():
+        with good.consumer_health.taking():
             pass
     life.passes(ELSEWHERE_SECONDS - 1)
-    for each in (good, deaf):
+    for each in (good, stalled):
         each.beat()
     assert life.watcher.told == []
 
 
 def test_a_store_that_was_emptied_makes_nobody_hear():
     now = [0.0]
-    hearing = Hearing(lambda: now[0])
-    hearing.judge(1000)
+    health = ConsumerHealth(lambda: now[0])
+    health.evaluate(1000)
     now[0] = ELSEWHERE_SECONDS
-    assert hearing.judge(1000 + ELSEWHERE_WAKE_UPS) == Heard(deaf=True, seconds=ELSEWHERE_SECONDS)
-    assert hearing.judge(0) is None
-    assert hearing.deaf_since == 0.0
+    assert health.evaluate(1000 + ELSEWHERE_WAKE_UPS) == Heard(stalled=True, seconds=ELSEWHERE_SECONDS)
+    assert health.evaluate(0) is None
+    assert health.stalled_since == 0.0
 
 
-def test_a_web_takes_no_wake_ups_and_is_not_deaf(life):
+def test_a_web_takes_no_wake_ups_and_is_not_stalled(life):
     web, worker = life.process("web"), life.process()
     web.beat()
     for _ in range(ELSEWHERE_WAKE_UPS):
-        with worker.hearing.taking():
+        with worker.consumer_health.taking():
             pass
     life.passes(ELSEWHERE_SECONDS)
     for each in (worker, web):
         each.beat()
-    assert [process.deaf_since for process in life.processes.all()] == [None, None]
+    assert [process.stalled_since for process in life.processes.all()] == [None, None]

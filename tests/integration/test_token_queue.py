@@ -172,7 +172,7 @@ def test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_no
     assert world.due() is None
 
 
-def test_no_wake_up_while_a_turn_is_under_way(world):
+def test_no_wake_up_while_a_drain_is_under_way(world):
     world.ask("c1")
     world.acquire()
     assert woken(world.ask("c2")) == ()
@@ -190,7 +190,7 @@ def test_the_earliest_date_goes_first_then_arrival(world):
     assert claim == NoClaim("empty")
 
 
-def test_a_second_turn_is_refused_while_the_lease_holds(world):
+def test_a_second_drain_is_refused_while_the_lease_holds(world):
     world.ask("c1")
     world.ask("c2")
     world.acquire()
@@ -244,7 +244,7 @@ def test_an_acquire_whose_reply_was_lost_gives_the_same_claim_again(world):
     assert world.queues.acquire("L1", "nonce", TERMS)[0] == one
 
 
-def test_only_the_first_claim_of_a_turn_is_asked_for_again_by_acquiring(world):
+def test_only_the_first_claim_of_a_drain_is_asked_for_again_by_acquiring(world):
     world.ask("c1")
     world.ask("c2")
     claim = world.queues.acquire("L1", "nonce", TERMS)[0]
@@ -386,7 +386,7 @@ def test_a_cancel_event_for_what_wolkvox_never_took_is_not_too_late(world):
     assert len(world.recalls.get(recall).history) == 2
 
 
-def test_a_turn_that_leaves_work_behind_is_told_to_ring(world):
+def test_a_drain_that_leaves_work_behind_is_told_to_ring(world):
     world.ask("c1")
     world.ask("c2")
     claim = world.acquire()
@@ -750,7 +750,7 @@ def full(world):
     world.client.config_set("maxmemory", "0")
 
 
-def test_a_full_store_still_tells_a_second_turn_that_the_queue_is_busy(world, full):
+def test_a_full_store_still_tells_a_second_drain_that_the_queue_is_busy(world, full):
     world.ask("c1")
     world.acquire()
     full()
@@ -765,7 +765,7 @@ def test_a_full_store_can_still_be_paused_during_a_push(world, full):
     assert world.finish(claim, more=True).kind == "paused"
 
 
-def test_a_full_store_tells_a_stale_turn_that_it_lost_the_queue(world, full):
+def test_a_full_store_tells_a_stale_drain_that_it_lost_the_queue(world, full):
     world.ask("c1")
     stale = world.acquire()
     world.pass_time(67)
@@ -973,7 +973,7 @@ def test_a_retry_begins_with_a_clean_sheet(world):
     assert (claim.recall_id, claim.rounds, claim.strikes, claim.crashes) == (poison, 0, 0, 0)
 
 
-def test_a_dead_recall_that_is_retried_waits_for_its_turn_like_the_others(world):
+def test_a_dead_recall_that_is_retried_waits_for_its_drain_like_the_others(world):
     poison = world.ask_id("c0", due_minutes=100)
     others = [world.ask_id(f"c{n}", due_minutes=200 + n) for n in range(1, 4)]
     for _ in range(2):
@@ -1003,7 +1003,7 @@ def test_an_attempt_list_keeps_its_latest_hundred(world):
     assert attempts[-1].started_at.timestamp() == pytest.approx(0.102)
 
 
-def test_a_turn_on_a_token_that_was_changed_meanwhile_has_lost_its_queue(world):
+def test_a_drain_on_a_token_that_was_changed_meanwhile_has_lost_its_queue(world):
     world.ask("c1")
     claim = world.queues.acquire("L1", "nonce", TERMS)[0]
     world.pass_time(67)
@@ -1013,7 +1013,7 @@ def test_a_turn_on_a_token_that_was_changed_meanwhile_has_lost_its_queue(world):
     assert isinstance(world.acquire("L9"), Claim)
 
 
-def test_a_turn_on_a_token_that_was_changed_cannot_finish_what_came_after(world):
+def test_a_drain_on_a_token_that_was_changed_cannot_finish_what_came_after(world):
     world.bind(bogota="L1", lima="L2", cali="L1")
     world.ask("c1")
     claim = world.acquire()

@@ -95,22 +95,22 @@ def only_process(plant):
 
 
 @pytest.mark.timeout(240)
-def test_the_queues_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_again(plant, sentry):
+def test_the_queues_of_a_stalled_worker_are_worked_off_and_it_shows_until_it_recovers(plant, sentry):
     plant.start_worker(SENTRY_DSN=sentry.dsn)
     celery = as_an_operator(plant)
     worked_off(plant, celery, "before")
     assert celery.control.cancel_consumer("ringback", reply=True, timeout=60, limit=1)
     assert celery.control.broadcast("ping", reply=True, timeout=60, limit=1)
 
-    def deaf():
+    def stalled():
         worked_off(plant, celery, f"c{time.monotonic_ns()}")
-        return only_process(plant).deaf_since is not None
+        return only_process(plant).stalled_since is not None
 
-    wait_until(deaf, 120, what="the deafness")
+    wait_until(stalled, 120, what="the stalled consumers")
     process = only_process(plant)
-    assert process.turns_by_sweep >= 3
-    assert process.deaf_since > process.wake_up_at
-    assert read_figures(plant.services).counts["turns:sweep"] >= 3
+    assert process.drains_by_sweep >= 3
+    assert process.stalled_since > process.wake_up_at
+    assert read_figures(plant.services).counts["drains:sweep"] >= 3
     # A queue with work, while the call is under way.
     plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
     plant.ask("slow")
@@ -124,7 +124,7 @@ def test_the_queues_of_a_deaf_worker_are_worked_off_and_it_shows_until_it_hears_
 
     assert celery.control.add_consumer("ringback", reply=True, timeout=60, limit=1)
     worked_off(plant, celery, "after")
-    wait_until(lambda: only_process(plant).deaf_since is None, 60, what="the end of it")
+    wait_until(lambda: only_process(plant).stalled_since is None, 60, what="the end of it")
     wait_until(lambda: len(sentry.told("takes wake-ups again")) == 1, 60, what="the report of its end")
     assert "take no wake-ups" not in (plant.services.accounts.get("bogota").reason or "")
     assert len(sentry.told("takes no wake-ups")) == 1

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from integration.clients.deadline_transport import BODY_LIMIT, boottime, shared_ssl_context
-from integration.clients.wolkvox import Exchange, Line, judge
+from integration.clients.wolkvox import Exchange, Line, verdict_of
 from integration.clients.wolkvox_protocol import Call, Kind, build_call, build_campaigns_call
 from integration.domain.account import GUARD_SECONDS, Account
 from integration.local.sandbox import Sandbox
@@ -167,7 +167,7 @@ def test_a_call_is_written_exactly_and_its_answer_read(peer):
     assert exchange.body == b'{"code":202}'
     assert exchange.headers["x-odd"] == "a, b"
     assert before <= exchange.sent_at <= boottime()
-    assert judge(exchange).kind is Kind.ACCEPTED
+    assert verdict_of(exchange).kind is Kind.ACCEPTED
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(
         b"PUT /api/v2/campaign.php?api=recall&type_campaign=predictive&campaign_id=12345 HTTP/1.1"
@@ -205,11 +205,11 @@ def test_what_is_done_meanwhile_is_done_after_the_request_is_written_and_before_
     assert seen == [1]
 
 
-def test_a_turn_keeps_one_connection(peer):
+def test_a_drain_keeps_one_connection(peer):
     server = peer(answering(OK))
     with Line(server.url) as line:
         for _ in range(5):
-            assert judge(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
@@ -229,17 +229,17 @@ def test_the_campaigns_are_read_over_the_same_line():
 
 def test_a_chunked_answer_and_one_that_ends_with_the_connection_are_read(peer):
     chunked = b'HTTP/1.1 202 A\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{"code\r\n6\r\n":202}\r\n0\r\n\r\n'
-    assert judge(one(peer(answering(chunked)).url)).kind is Kind.ACCEPTED
+    assert verdict_of(one(peer(answering(chunked)).url)).kind is Kind.ACCEPTED
 
     def until_close(self, connection, number):
         self.read(connection)
         connection.sendall(b'HTTP/1.1 202 A\r\n\r\n{"code":202}')
 
-    assert judge(one(peer(until_close).url)).kind is Kind.ACCEPTED
+    assert verdict_of(one(peer(until_close).url)).kind is Kind.ACCEPTED
 
 
 def test_an_interim_answer_is_passed_over(peer):
-    assert judge(one(peer(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)).url)).kind is Kind.ACCEPTED
+    assert verdict_of(one(peer(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)).url)).kind is Kind.ACCEPTED
 
 
 # --- the time on the wall clock ---
@@ -293,7 +293,7 @@ def test_a_slow_server_is_cut_off_in_time_and_the_outcome_is_unknown(peer, scrip
     assert SHORT - 0.05 <= took < SHORT + 1
     assert (exchange.sent, exchange.complete) == (True, False)
     assert exchange.error == "no complete answer within 0.4 s"
-    verdict = judge(exchange)
+    verdict = verdict_of(exchange)
     assert (verdict.kind, verdict.quiet, verdict.convicts) == (Kind.UNKNOWN, True, True)
 
 
@@ -347,7 +347,7 @@ def test_a_server_that_is_not_there_is_not_sent():
     exchange = one(f"http://127.0.0.1:{port}")
     assert (exchange.sent, exchange.sent_at, exchange.too_late) == (False, None, False)
     assert exchange.not_sent_reason == "connect: Connection refused"
-    verdict = judge(exchange)
+    verdict = verdict_of(exchange)
     assert (verdict.kind, verdict.quiet, verdict.convicts) == (Kind.NOT_SENT, False, False)
 
 
@@ -420,7 +420,7 @@ def test_a_token_that_no_header_can_hold_is_not_sent_and_not_told(peer):
         for token in (f"{TOKEN}\r\nX: y", f"{TOKEN}ñ"):
             exchange = push(line, server.url, token=token)
             assert not exchange.sent
-            assert TOKEN not in f"{exchange!r}{exchange.error}{judge(exchange)!r}"
+            assert TOKEN not in f"{exchange!r}{exchange.error}{verdict_of(exchange)!r}"
         call = call_to(server.url)
         broken = Call(method=call.method, url=f"{call.url}\x7f", headers=call.headers, body=call.body)
         assert not line.push(broken, claimed_at=boottime(), latest_write_seconds=5, timeout_seconds=10).sent
@@ -474,7 +474,7 @@ def test_a_name_that_is_not_found_is_not_sent(peer, fault):
     with Line("http://wolkvox.test", resolver=resolver) as line:
         exchange = push(line, "http://wolkvox.test")
     assert exchange.not_sent_reason == "DNS: the server's name was not found"
-    assert not judge(exchange).quiet
+    assert not verdict_of(exchange).quiet
 
 
 def test_a_slow_look_up_is_cut_off_in_time_and_shared_by_all_who_ask():
@@ -529,7 +529,7 @@ def test_an_answer_that_breaks_off_is_unknown(peer, data, status, reset):
     exchange = one(peer(breaking(data, reset=reset)).url)
     assert (exchange.status, exchange.sent, exchange.complete) == (status, True, False)
     assert exchange.error
-    assert (judge(exchange).kind, judge(exchange).quiet) == (Kind.UNKNOWN, True)
+    assert (verdict_of(exchange).kind, verdict_of(exchange).quiet) == (Kind.UNKNOWN, True)
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_an_answer_that_breaks_off_is_unknown(peer, data, status, reset):
 def test_an_answer_that_is_not_http_is_unknown(peer, data):
     exchange = one(peer(answering(data)).url)
     assert (exchange.sent, exchange.complete) == (True, False)
-    assert judge(exchange).quiet
+    assert verdict_of(exchange).quiet
 
 
 def test_an_answer_over_64_kib_is_cut_there_and_is_unknown(peer):
@@ -552,13 +552,13 @@ def test_an_answer_over_64_kib_is_cut_there_and_is_unknown(peer):
     exchange = one(peer(answering(b"HTTP/1.1 202 A\r\nContent-Length: %d\r\n\r\n" % len(body) + body)).url)
     assert (exchange.body, exchange.complete) == (body[:BODY_LIMIT], False)
     assert exchange.error == "the answer is longer than 64 KiB"
-    assert judge(exchange).kind is Kind.UNKNOWN
+    assert verdict_of(exchange).kind is Kind.UNKNOWN
 
 
 def test_an_answer_of_just_64_kib_is_whole(peer):
     body = b'{"code":202,"msg":"' + b"x" * (BODY_LIMIT - 21) + b'"}'
     exchange = one(peer(answering(b"HTTP/1.1 202 A\r\nContent-Length: %d\r\n\r\n" % len(body) + body)).url)
-    assert (len(exchange.body), judge(exchange).kind) == (BODY_LIMIT, Kind.ACCEPTED)
+    assert (len(exchange.body), verdict_of(exchange).kind) == (BODY_LIMIT, Kind.ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -589,7 +589,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(peer):
     server = peer(once)
     with Line(server.url) as line:
         for _ in range(3):
-            assert judge(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
             end = time.monotonic() + 1
             while not line._transport.has_expired() and time.monotonic() < end:
                 time.sleep(0.005)
@@ -603,7 +603,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(peer, surplus):
     server = peer(answering(OK + surplus))
     with Line(server.url) as line:
         for _ in range(3):
-            assert judge(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
     assert len(server.requests) == 3
 
 
@@ -615,7 +615,7 @@ def test_after_a_call_given_up_the_next_has_a_new_connection(peer, first):
     server = peer(script)
     with Line(server.url) as line:
         assert not push(line, server.url, seconds=0.2).complete
-        assert judge(push(line, server.url)).kind is Kind.ACCEPTED
+        assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
     assert server.connections == 2
 
 
@@ -624,7 +624,7 @@ def test_an_answer_that_closes_the_connection_is_complete(peer):
     server = peer(answering(closing))
     with Line(server.url) as line:
         for _ in range(2):
-            assert judge(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
     assert server.connections == 2
 
 
@@ -633,7 +633,7 @@ def test_a_redirect_is_not_followed(peer):
         server = peer(answering(b"HTTP/1.1 302 F\r\nLocation: " + where + b"\r\nContent-Length: 0\r\n\r\n"))
         exchange = one(server.url)
         assert (exchange.status, exchange.complete, len(server.requests)) == (302, True, 1)
-        assert judge(exchange).kind is Kind.WAIT
+        assert verdict_of(exchange).kind is Kind.WAIT
 
 
 def test_a_cookie_is_not_kept(peer):
@@ -648,7 +648,7 @@ def test_a_packed_answer_is_not_unpacked(peer):
     bomb = b"\x1f\x8b\x08\x00" + b"\x00" * 60
     server = peer(answering(b"HTTP/1.1 202 A\r\nContent-Encoding: gzip\r\nContent-Length: 64\r\n\r\n" + bomb))
     exchange = one(server.url)
-    assert (exchange.body, judge(exchange).kind) == (bomb, Kind.UNKNOWN)
+    assert (exchange.body, verdict_of(exchange).kind) == (bomb, Kind.UNKNOWN)
 
 
 def test_proxies_of_the_environment_are_not_used(peer, monkeypatch):
@@ -660,7 +660,7 @@ def test_proxies_of_the_environment_are_not_used(peer, monkeypatch):
 def test_a_dated_retry_after_counts_from_now_as_handed_in():
     headers = {"retry-after": "Mon, 02 Mar 2026 15:01:00 GMT"}
     exchange = Exchange(status=429, headers=headers, body=b"{}", sent=True, sent_at=1.0, complete=True)
-    assert judge(exchange, datetime(2026, 3, 2, 15, 0, tzinfo=UTC)).retry_after_seconds == 60
+    assert verdict_of(exchange, datetime(2026, 3, 2, 15, 0, tzinfo=UTC)).retry_after_seconds == 60
 
 
 def test_repr_of_an_exchange_shows_nothing_of_the_answer(peer):
@@ -709,7 +709,7 @@ def test_several_calls_go_over_one_tls_connection(peer, certificate):
     trusted = ssl.create_default_context(cafile=certificate)
     with Line(endpoint, resolver=local, ssl_context=trusted) as line:
         for _ in range(4):
-            assert judge(push(line, endpoint)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, endpoint)).kind is Kind.ACCEPTED
     assert server.connections == 1
 
 

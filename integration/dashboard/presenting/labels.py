@@ -45,7 +45,7 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("no agreement with the server (%(why)s)"),
 )
 
-# workers/retry.py, turn.py, queue.py, desk.py and the Lua.
+# workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua script.
 _OF_QUEUES: Final[Sequence[str]] = (
     _("%(number)s refusals in a row with the same words: look at the last answer, then resume"),
     _("poison: it failed again and again while others passed; last: %(words)s"),
@@ -58,7 +58,7 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("due, but no worker takes it"),
     _("a recall is being pushed"),
     _("a test call is being made"),
-    _("workers take no wake-ups since %(time)s UTC: the sweep takes turns"),
+    _("workers take no wake-ups since %(time)s UTC: the sweep drains the queues"),
     _("paused by the operator"),
     _("paused by %(name)s"),
     _("the account is no longer in the configuration"),
@@ -76,14 +76,14 @@ _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("too many test calls are under way here"),
 )
 
-# integration/store/lua (admit, cancel, changes, turn), domain/schedule.py, the pages and the command line.
+# integration/store/lua (admit, cancel, changes, drain), domain/schedule.py, the pages and the command line.
 _OF_RECALLS: Final[Sequence[str]] = (
     _("admitted"),
     _("a newer request: %(recall)s"),
     _("taken back by the CRM"),
     _("taken back by the CRM, too late: wolkvox already has it"),
     _("the customer no longer wants the call"),
-    _("the date was past when its turn came, and the account has late = drop"),
+    _("the date was past when its time comes, and the account has late = drop"),
     _("the date was past, late = asap: moved to %(minutes)s minutes from now"),
     _("earlier than min_lead_minutes allows: moved to %(minutes)s minutes from now"),
     _("moved to the next opening of the calling hours"),

@@ -49,7 +49,7 @@ def now(services: Services) -> Response:
         alerts=alerts,
         processes=processes,
         workers=workers,
-        deaf=[worker for worker in workers if worker.deaf_since is not None],
+        stalled=[worker for worker in workers if worker.stalled_since is not None],
         webs=len(processes) - len(workers),
         memory=_memory(services),
         quiet=is_quiet(stand, parked, alerts, workers),
@@ -68,7 +68,7 @@ def now(services: Services) -> Response:
 def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Sequence[Process]) -> bool:
     """Tell whether there is nothing for an operator to do."""
     trouble = stand.need or stand.dead or parked or alerts or stand.at_risk
-    return not trouble and any(worker.deaf_since is None for worker in workers)
+    return not trouble and any(worker.stalled_since is None for worker in workers)
 
 
 def _memory(services: Services) -> tuple[float, float | None] | None:

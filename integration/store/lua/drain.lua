@@ -119,7 +119,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
   function Queue.acquire(l, nonce, terms, wake_up)
     Queue.clamp(l)
     if Queue.get(l, 'owner') == nonce and Queue.num(l, 'step') == 0 then return Queue.last_reply(l) end
-    -- One of several copies was taken before: each wake-up is worth one turn, or those of busy queues would add up.
+    -- One of several copies was taken before: each wake-up is worth one drain, or those of busy queues would add up.
     if wake_up ~= '' and wake_up ~= Queue.get(l, 'wake_up_at') then return cjson.encode({kind = 'taken'}) end
     Queue.note_taken(tonumber(wake_up))
     if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then
@@ -231,7 +231,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(l, 'first', '')
   end
 
-  -- The turn that held the queue is gone: its call can no longer be running (the lease is that long).
+  -- The drain that held the queue is gone: its call can no longer be running (the lease is that long).
   function Queue.recover(l)
     local id = Queue.get(l, 'inflight')
     if id == '' then return end

@@ -18,7 +18,7 @@
 -- P source:<name>            HASH    fields below                                          for ever
 -- P alerts                   HASH    alert -> record, JSON: of those that hold              while it holds
 -- P alerts:past              LIST    records of those that are over, newest first         the last 100
--- P alerts:minded            HASH    by: the process that judges them; until: ms            for ever
+-- P alerts:monitor            HASH    by: the process that evaluates them; until: ms            for ever
 -- P once:<what>              STRING  somebody has done it this minute                      55 s
 -- P outbox                   ZSET    channel -> ms at which its next message is due        while there are messages
 -- P outbox:<channel>         LIST    messages that wait for it, JSON, oldest first         until sent, 3 days at most
@@ -72,8 +72,8 @@
 --
 -- fields of P queue:<id> (ms are epoch milliseconds by the store's clock)
 --   fence    the tick of the latest acquire, never the same again; a call with another one changes nothing
---   owner    the nonce of the latest turn, so that it may ask again for a reply that was lost
---   step     number of the last call of that turn; the same number again gets the last reply again
+--   owner    the nonce of the latest drain, so that it may ask again for a reply that was lost
+--   step     number of the last call of that drain; the same number again gets the last reply again
 --   reply    that last reply
 --   inflight the recall being pushed, LOAN for a test call; "" when none. Only then is there a lease
 --   lease    ms until which a claim holds; lease_ms its length

@@ -5,15 +5,15 @@
 -- fields of P process:<id> (ms are epoch milliseconds by the store's clock, "" where there is none)
 --   kind, host, pid, version   as it says        started, seen   ms of its start, of this sign of life
 --   swept, wake-up            ms of its latest sweep, of the latest wake-up that it took
---   by_wake_up, by_sweep      turns that it took after a wake-up, and by its sweep alone
---   deaf                       ms since when it takes no wake-ups, though they are published
+--   by_wake_up, by_sweep      drains that wake-ups began, and that its sweep began
+--   stalled                       ms since when it takes no wake-ups, though they are published
 if asked_for('beat') then
   local LIVES = 15000         -- how long a process is believed to be there after its latest sign of life
 
-  local MOMENTS = {'started', 'swept', 'wake_up', 'deaf'}
+  local MOMENTS = {'started', 'swept', 'wake_up', 'stalled'}
   local FACTS = {'kind', 'host', 'pid', 'version', 'by_wake_up', 'by_sweep'}
 
-  -- told: the facts; the moments as ms ago; wake_ups, sweeps: turns that no sign of life has told of yet.
+  -- told: the facts; the moments as ms ago; wake_ups, sweeps: drains that no sign of life has told of yet.
   -- Gives how many wake-ups all workers took since the store was made.
   local function beat(id, told)
     open_full_store()
@@ -28,9 +28,9 @@ if asked_for('beat') then
     redis.call('PEXPIRE', key, LIVES)
     redis.call('ZADD', P .. 'processes', now, id)
     redis.call('ZREMRANGEBYSCORE', P .. 'processes', '-inf', now - LIVES)
-    if told.sweeps > 0 then count('turns:sweep', told.sweeps) end
-    if told.wake-ups > 0 then count('turns:wake-up', told.wake_ups) end
-    return (tonumber(redis.call('HGET', P .. 'counts', 'turns:wake-up')) or 0) + told.wake-ups
+    if told.sweeps > 0 then count('drains:sweep', told.sweeps) end
+    if told.wake_ups > 0 then count('drains:wake_up', told.wake_ups) end
+    return (tonumber(redis.call('HGET', P .. 'counts', 'drains:wake_up')) or 0) + told.wake_ups
   end
 
   function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
@@ -123,17 +123,17 @@ if asked_for('stand') then
   function COMMANDS.stand(names) return stand(cjson.decode(names)) end
 end
 
--- Alerts: which hold, who minds them, and the messages that wait to be sent.
+-- Alerts: which hold, which process evaluates them, and the messages that wait to be sent.
 --
 -- A message is kept until its channel took it; a channel's messages go one after the other, in order, and
 -- only whoever has taken the channel sends. A sender that dies loses its hold when that is over.
-if asked_for('mind_alerts', 'settle_alerts', 'take_messages', 'message_done', 'message_waits') then
+if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_done', 'message_waits') then
   local ALERTS_PAST = 100      -- alerts that are over and still shown
   local MESSAGES_MOST = 1000   -- messages that wait for one channel; the oldest go first
 
-  -- One process at a time judges; the others ask again and again.
-  local function mind_alerts(who, ms)
-    local key = P .. 'alerts:minded'
+  -- One process at a time evaluates; the others ask again and again.
+  local function elect_alert_monitor(who, ms)
+    local key = P .. 'alerts:monitor'
     local held = redis.call('HMGET', key, 'by', 'until')
     -- A hold further ahead than any is ever set is from before the clock went back.
     local left = (tonumber(held[2]) or 0) - now
@@ -219,7 +219,7 @@ if asked_for('mind_alerts', 'settle_alerts', 'take_messages', 'message_done', 'm
     redis.call('HSET', P .. 'outbox:trouble', channel, reason)
   end
 
-  function COMMANDS.mind_alerts(who, ms) return mind_alerts(who, tonumber(ms)) end
+  function COMMANDS.elect_alert_monitor(who, ms) return elect_alert_monitor(who, tonumber(ms)) end
 
   function COMMANDS.settle_alerts(told) return settle_alerts(cjson.decode(told)) end
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from integration.store.client import Store
 
-MINDED_SECONDS: Final = 30.0
+ELECTED_SECONDS: Final = 30.0
 HOLD_SECONDS: Final = 60.0
 
 
@@ -165,9 +165,9 @@ class Alerts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def mind(self, who: str) -> bool:
-        """Tell whether this process is the one that judges, for the next 30 seconds."""
-        return bool(self._store.call("mind_alerts", who, round(MINDED_SECONDS * 1000)))
+    def elect(self, who: str) -> bool:
+        """Return whether this process evaluates the rules for the next 30 seconds."""
+        return bool(self._store.call("elect_alert_monitor", who, round(ELECTED_SECONDS * 1000)))
 
     def first_this_minute(self, what: str) -> bool:
         """Tell whether nobody else has asked this in the last minute."""

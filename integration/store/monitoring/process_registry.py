@@ -27,7 +27,7 @@ class Process:
     """A web or a worker. Moments are aware, UTC, by the store's clock.
 
     `kind` is "web" or "worker". `swept_at`, `wake_up_at`: its latest sweep, and the latest wake-up that it
-    took. `deaf_since`: since when it takes no wake-ups, though they are published; None while it does.
+    took. `stalled_since`: since when it takes no wake-ups, though they are published; None while it does.
     """
 
     id: str
@@ -39,9 +39,9 @@ class Process:
     seen_at: datetime
     swept_at: datetime | None
     wake_up_at: datetime | None
-    turns_by_wake_up: int
-    turns_by_sweep: int
-    deaf_since: datetime | None
+    drains_by_wake_up: int
+    drains_by_sweep: int
+    stalled_since: datetime | None
 
 
 class Processes:
@@ -78,9 +78,9 @@ def _process(who: str, record: Mapping[str, str]) -> Process:
         seen_at=from_epoch_ms(record["seen"]),
         swept_at=_moment_if_any(record["swept"]),
         wake_up_at=_moment_if_any(record["wake_up"]),
-        turns_by_wake_up=int(record["by_wake_up"]),
-        turns_by_sweep=int(record["by_sweep"]),
-        deaf_since=_moment_if_any(record["deaf"]),
+        drains_by_wake_up=int(record["by_wake_up"]),
+        drains_by_sweep=int(record["by_sweep"]),
+        stalled_since=_moment_if_any(record["stalled"]),
     )
 
 

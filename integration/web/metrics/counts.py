@@ -43,8 +43,10 @@ COUNTED: Final = {
         "Wake-ups published, and those that failed because the broker was away.",
         ("what",),
     ),
-    "turns": Counted(
-        "ringback_turns", "Wake-ups taken, and turns that the sweep took because theirs was not.", ("by",)
+    "drains": Counted(
+        "ringback_drains",
+        "Drains that a wake-up began, and drains that the sweep began because a wake-up was not taken.",
+        ("by",),
     ),
     "histories": Counted(
         "ringback_store_histories_lost",
@@ -60,7 +62,7 @@ TIMED: Final = {
     counters.PUSH: ("ringback_push_seconds", "How long a call to wolkvox took."),
     counters.GAP: (
         "ringback_queue_gap_seconds",
-        "From an answer of wolkvox to the next call of the same queue, within a turn.",
+        "From an answer of wolkvox to the next call of the same queue, within a drain.",
     ),
     counters.SWEEP: ("ringback_sweep_seconds", "How long a sweep for due queues and lookups took."),
     counters.SWEEP_LAG: ("ringback_sweep_lag_seconds", "How much later than planned a sweep began."),

@@ -141,5 +141,7 @@ def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
     for kind in ("web", "worker"):
         seen.add_metric((kind,), kinds[kind])
     yield seen
-    deaf = sum(process.deaf_since is not None for process in processes)
-    yield gauge("ringback_workers_deaf", "Workers that take no wake-ups, though they are published.", deaf)
+    stalled = sum(process.stalled_since is not None for process in processes)
+    yield gauge(
+        "ringback_workers_stalled", "Workers that take no wake-ups, though they are published.", stalled
+    )

@@ -164,7 +164,7 @@ def _engine() -> Engine:
     return engine
 
 
-def _turn(steps: Steps, told: Connection) -> None:
+def _drain_queue(steps: Steps, told: Connection) -> None:
     """Drain the queue, as Celery does when it takes its wake-up."""
     wake_ups, engine = _WakeUps(), _engine()
     engine.services.binding.bind()
@@ -175,9 +175,9 @@ def _turn(steps: Steps, told: Connection) -> None:
     wake_ups.wait()
 
 
-def _short_turn(steps: Steps, told: Connection) -> None:
+def _short_drain(steps: Steps, told: Connection) -> None:
     workers.drain.ALONE_SECONDS = 0.0
-    _turn(steps, told)
+    _drain_queue(steps, told)
 
 
 def _look_up(steps: Steps, told: Connection) -> None:
@@ -256,8 +256,8 @@ ACTS: dict[str, Callable[[Steps, Connection], None]] = {
     "receive": _receive,
     "start a web": _start_web,
     "start a worker": _start_worker,
-    "turn": _turn,
-    "short turn": _short_turn,
+    "drain": _drain_queue,
+    "short drain": _short_drain,
     "look up": _look_up,
     "sweep": _sweep,
     "job": _job,

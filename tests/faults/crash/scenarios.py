@@ -369,17 +369,17 @@ STARTING = (
 )
 
 TURNS = (
-    Scenario(name="two recalls are pushed", act="turn", prepare=_two_wait, ends=TWO, steps=_BOTH),
+    Scenario(name="two recalls are pushed", act="drain", prepare=_two_wait, ends=TWO, steps=_BOTH),
     Scenario(
-        name="a turn leaves work behind",
-        act="short turn",
+        name="a drain leaves work behind",
+        act="short drain",
         prepare=_two_wait,
         ends=TWO,
         steps=(*_TURN, *PUBLISHED),
     ),
     Scenario(
         name="a recall is refused",
-        act="turn",
+        act="drain",
         prepare=_first_call(action="answer", status=400, code="400", msg="ERROR", seconds=WORK_SECONDS),
         ends={"c1": ("dead",), "c2": ("accepted",)},
         or_ends=TWO,
@@ -387,34 +387,34 @@ TURNS = (
     ),
     Scenario(
         name="wolkvox does not answer in time",
-        act="turn",
+        act="drain",
         prepare=_first_call(action="hang", seconds=LONGEST_WORK),
         ends=TWO,
         steps=(*_UNANSWERED, *_round_trip("finish")),
     ),
     Scenario(
         name="wolkvox has a fault",
-        act="turn",
+        act="drain",
         prepare=_first_call(action="answer", status=500, code="500", msg="ERROR", seconds=WORK_SECONDS),
         ends=TWO,
         steps=_TURN,
     ),
     Scenario(
         name="wolkvox refuses the token",
-        act="turn",
+        act="drain",
         prepare=_first_call(action="answer", status=401, code="401", msg="PLEASE ENTER THE WOLKVOX-TOKEN"),
         ends=TWO,
         steps=_TURN,
     ),
     Scenario(
         name="a dry run",
-        act="turn",
+        act="drain",
         prepare=_drill,
         ends={"c1": ("simulated",), "c2": ("simulated",)},
         steps=(*_round_trip("acquire"), *_round_trip("finish"), *_round_trip("finish 2")),
     ),
     Scenario(
-        name="what a dead worker left is taken over", act="turn", prepare=_left_behind, ends=TWO, steps=_BOTH
+        name="what a dead worker left is taken over", act="drain", prepare=_left_behind, ends=TWO, steps=_BOTH
     ),
 )
 

@@ -72,14 +72,14 @@ GUARDS = (
     ),
     mutant(
         "a worker that takes no wake-ups is reported",
-        "its turns are taken by the sweep, and nobody is told",
+        "the sweep drains its queues, and nobody is told",
         _PULSE.call("beat", "self._tell", to="None"),
-        "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
+        "test_pulse.py::test_a_worker_whose_drains_the_sweep_takes_is_stalled_and_it_is_told_once",
     ),
     mutant(
-        "a worker that answers a long turn is not deaf",
+        "a worker that answers a long drain is not stalled",
         "it is reported while it works",
-        _HEARING.condition("judge", "active", to="True"),
-        "test_pulse.py::test_a_worker_that_is_answering_a_wake_up_is_busy_not_deaf",
+        _HEARING.condition("evaluate", "active", to="True"),
+        "test_pulse.py::test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled",
     ),
 )

@@ -19,7 +19,7 @@ GUARDS = (
     ),
     mutant(
         "fence on finish",
-        "a turn that lost its queue may still tell how its call ended",
+        "a drain that lost its queue may still tell how its call ended",
         _LUA.condition("Queue.finish", "fence"),
         "test_token_queue.py::test_a_stale_fence_changes_nothing",
     ),
@@ -51,7 +51,7 @@ GUARDS = (
         "lease on acquire",
         "a queue is given away while a call is running on it",
         _LUA.condition("Queue.acquire", "lease"),
-        "test_token_queue.py::test_a_second_turn_is_refused_while_the_lease_holds",
+        "test_token_queue.py::test_a_second_drain_is_refused_while_the_lease_holds",
     ),
     mutant(
         "quiet time",
@@ -145,7 +145,7 @@ GUARDS = (
     ),
     mutant(
         "no fence of a lost history comes again",
-        "the late word of a lost turn is taken for that of a new one",
+        "the late word of a lost drain is taken for that of a new one",
         _LUA.value("History.broken", "tick", "JUMP", to="History.tick"),
         "test_history.py::test_no_fence_of_the_lost_history_comes_again",
     ),
@@ -207,7 +207,7 @@ GUARDS = (
         "a worker that takes no wake-ups is noticed",
         "it is alive, takes nothing, and nobody is told",
         _PULSE.condition("beat", "_watcher", to="self._watcher is None"),
-        "test_pulse.py::test_a_worker_whose_turns_the_sweep_takes_is_deaf_and_it_is_told_once",
+        "test_pulse.py::test_a_worker_whose_drains_the_sweep_takes_is_stalled_and_it_is_told_once",
     ),
     mutant(
         "the sweep drains by itself",

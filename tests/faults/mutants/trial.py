@@ -89,7 +89,7 @@ class Copy:
             for edit in mutant.edits:
                 edit.apply(self.root)
             _forget_compiled(files)
-            verdict = self._in_turn(mutant)
+            verdict = self._in_drain(mutant)
         finally:
             for path, text in kept.items():
                 path.write_text(text, "utf-8")
@@ -101,7 +101,7 @@ class Copy:
             seconds=time.monotonic() - began,
         )
 
-    def _in_turn(self, mutant: Mutant) -> Verdict:
+    def _in_drain(self, mutant: Mutant) -> Verdict:
         """Try the named tests, and if they pass the whole files that hold them."""
         files = tuple(dict.fromkeys(test.partition("::")[0] for test in mutant.tests))
         verdict = self._judge(mutant, mutant.tests)

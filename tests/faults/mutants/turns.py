@@ -1,4 +1,4 @@
-"""Guards of a turn: what is pushed when, what an answer means, what follows from it."""
+"""Guards of a drain: what is pushed when, what an answer means, what follows from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 GUARDS = (
     mutant(
         "the time of a claim counts from before it is asked for",
-        "after the first recall of a turn it counts from the turn's begin",
+        "after the first recall of a drain it counts from the turn's begin",
         _DRAIN.statement("_finish", "_claimed_at"),
         "test_drain.py::test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for",
     ),
@@ -89,7 +89,7 @@ GUARDS = (
         "on shutdown a drain ends",
         "it goes on to the next recall",
         _DRAIN.condition("_goes_on", "stopping", to="False"),
-        "test_drain.py::test_on_shutdown_a_turn_ends_after_the_call_in_flight",
+        "test_drain.py::test_on_shutdown_a_drain_ends_after_the_call_in_flight",
     ),
     mutant(
         "an account that this worker does not know",

@@ -111,14 +111,14 @@ def test_a_stopped_queue_is_grouped_by_account(sentry):
     assert "PLEASE VALIDATE TOKEN" in event["message"]
 
 
-def test_a_deaf_worker_is_reported_and_that_it_hears_again(sentry):
-    SentryReporter().deaf("host-1:4711", 21.4)
+def test_a_stalled_worker_is_reported_and_that_it_recovers(sentry):
+    SentryReporter().stalled("host-1:4711", 21.4)
     SentryReporter().hears("host-1:4711", 80.0)
-    deaf, hears = sentry.events()
-    assert deaf["message"].startswith("worker takes no wake_ups: host-1:4711: for 21 s")
-    assert (deaf["level"], deaf["fingerprint"]) == ("error", ["worker-deaf"])
+    stalled, hears = sentry.events()
+    assert stalled["message"].startswith("worker takes no wake_ups: host-1:4711: for 21 s")
+    assert (stalled["level"], stalled["fingerprint"]) == ("error", ["worker-stalled"])
     assert hears["message"] == "worker takes wake-ups again: host-1:4711: after 80 s"
-    assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-hears"])
+    assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-recovered"])
 
 
 def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):

@@ -91,7 +91,7 @@ def test_calls_to_others_carry_no_trace_headers_and_leave_only_their_host(sink, 
         return httpx.Response(200)
 
     with (
-        sentry_sdk.start_transaction(name="turn"),
+        sentry_sdk.start_transaction(name="drain"),
         httpx.Client(transport=httpx.MockTransport(answer)) as client,
     ):
         client.put(f"https://wv0003.wolkvox.com/api/{SECRETS['url']}?customer_id=C-99&x={DIGITS}", json=ANY)
@@ -105,7 +105,7 @@ def test_calls_to_others_carry_no_trace_headers_and_leave_only_their_host(sink, 
 
 
 def test_of_what_is_said_to_the_store_only_the_command_leaves(store, sentry):
-    with sentry_sdk.start_transaction(name="turn"):
+    with sentry_sdk.start_transaction(name="drain"):
         store.hset(f"{{ringback}}:customer:{CUSTOMER}:{NAME}", mapping={"telephone": TELEPHONE})
         store.get(f"queue:{SECRETS['account']}:C-99")
         with store.pipeline() as pipe:
@@ -189,12 +189,12 @@ def test_a_task_belongs_to_the_trace_of_its_wake_up_and_leaves_without_its_argum
     with sentry_sdk.start_transaction(name="web") as web_transaction:
         headers = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
 
-    def take_turn(_queue: str) -> None:
+    def take_drain(_queue: str) -> None:
         raise OSError("no network")
 
     from celery.app import trace
 
-    task = celery_app.task(name="ringback.drain")(take_turn)
+    task = celery_app.task(name="ringback.drain")(take_drain)
     task.bind(celery_app)
     tracer = trace.build_tracer(task.name, task, app=celery_app)
     tracer("0c2a3b4d-0000-4000-8000-0123456789ab", (queue,), {}, {"headers": headers, "is_eager": False})
