@@ -240,7 +240,7 @@ class Stage:
         }
 
     def services(self) -> Services:
-        """Give a way to the ledger that rings nobody."""
+        """Give a way to the store that rings nobody."""
         watch = watch_config(self.folder / "ringback.toml", {**os.environ, **self.environ})
         services = Services(
             watch, Store(connect(self.store_url, timeout_seconds=60)), WakeUpPublisher.silent()

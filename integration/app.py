@@ -14,22 +14,22 @@ from integration import dashboard
 from integration.alerts.monitor import AlertMonitor
 from integration.api import api_blueprint
 from integration.celery_app import publish
-from integration.config.environment import config_path, seen_file, store_url
+from integration.config.environment import config_path, epoch_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
-from integration.services.heartbeat import Pulse
+from integration.services.heartbeat import Heartbeat
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-from integration.store.epoch import Witness
+from integration.store.epoch import StoreEpoch
 from integration.telemetry import logging
-from integration.telemetry.counters import Tally
+from integration.telemetry.counters import Counters
 from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
 from integration.web.health import health_blueprint, metrics_blueprint
 from integration.web.problems import install
-from integration.web.rate_limit import Rates
-from integration.webhooks.rejection_log import RefusalBook
-from integration.webhooks.service import Intake
+from integration.web.rate_limit import RateLimit
+from integration.webhooks.rejection_log import RejectionLog
+from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def create_app() -> Web:
         sys.stderr.write(f"Ringback cannot start:\n{error}\n")
         sys.stderr.flush()
         raise SystemExit(1) from None
-    Pulse(services.processes, services.store.who).start()
+    Heartbeat(services.processes, services.store.who).start()
     AlertMonitor(services, services.store.who, SentryReporter()).start()
     services.counter_flusher.switch_on()
     return web
@@ -97,18 +97,22 @@ def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
     client = connect(
         store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS
     )
-    store = Store(client, kind="web", witness=Witness(seen_file(environ)))
+    store = Store(client, kind="web", epoch=StoreEpoch(epoch_file(environ)))
     store.on_loss = SentryReporter().store_lost
     store.span = store_span
-    tally = Tally()
-    services = Services(watch, store, WakeUpPublisher(publish, trace=trace_headers, tally=tally), tally)
+    counters = Counters()
+    services = Services(
+        watch, store, WakeUpPublisher(publish, trace=trace_headers, counters=counters), counters
+    )
     _look_at_store(services)
-    return services, compose(services, Rates(client))
+    return services, compose(services, RateLimit(client))
 
 
-def compose(services: Services, rates: Rates, access: Access | None = None) -> Web:
+def compose(services: Services, rates: RateLimit, access: Access | None = None) -> Web:
     """Return the three applications on a services. `access` stands in for who is signed in, for tests."""
-    receiver = _application("receiver", receiver_blueprint(Intake(services, rates, RefusalBook(services))))
+    receiver = _application(
+        "receiver", receiver_blueprint(WebhookService(services, rates, RejectionLog(services)))
+    )
     api = _application("api", api_blueprint(services, rates))
     pages = _application("dashboard", metrics_blueprint(services))
     dashboard.install(pages, services, rates, access)

@@ -50,12 +50,12 @@ RETRY_AFTER_SECONDS = 5
 YOUNG_OBJECTS = 20_000
 
 
-def create_app() -> Gate:
+def create_app() -> WsgiBridge:
     """Return what the server calls. Exit with 1 where `integration.app.create_app` does."""
     _allow_many_connections()
     app = web.create_app()
     _settle()
-    return Gate(app)
+    return WsgiBridge(app)
 
 
 def _allow_many_connections() -> None:
@@ -90,7 +90,7 @@ class _Answer:
     body: bytes
 
 
-class Gate:
+class WsgiBridge:
     """An ASGI application around a WSGI one.
 
     A body may take `body_seconds`. `threads` requests run at a time. Of those beyond, `most_waiting` wait:

@@ -22,8 +22,8 @@ from integration.domain.recall import Attempt
 from integration.domain.schedule import Drop
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.store.recalls import attempt_line
-from integration.store.token_queue import Claim, NoClaim, Outcome, Told, terms_of
-from integration.telemetry.counters import GAP, Tally
+from integration.store.token_queue import Claim, NoClaim, Outcome, QueueReply, terms_of
+from integration.telemetry.counters import GAP, Counters
 from workers.retry import (
     Accept,
     QueueHistory,
@@ -39,7 +39,7 @@ from workers.retry import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from integration.clients.wolkvox import Exchange, Line
+    from integration.clients.wolkvox import Exchange, WolkvoxConnection
     from integration.clients.wolkvox_protocol import Verdict
     from integration.domain.account import Account
     from integration.store.token_queue import Terms, TokenQueues, WakeUp
@@ -62,7 +62,7 @@ class Tools:
     """What a drain works with. Time and chance are handed in."""
 
     queues: TokenQueues
-    open_line: Callable[[str], Line]
+    open_line: Callable[[str], WolkvoxConnection]
     verdict_of: Callable[[Exchange, datetime], Verdict]
     reporter: Reporter
     boottime: Callable[[], float]
@@ -71,7 +71,7 @@ class Tools:
     sleep: Callable[[float], None]
     stopping: Callable[[], bool]
     reschedule: Callable[[Account, datetime, datetime], Any]
-    tally: Tally = field(default_factory=Tally)
+    counters: Counters = field(default_factory=Counters)
 
 
 def utc_now() -> datetime:
@@ -120,14 +120,14 @@ class Drain:
             self._kept = now, kept
         return kept
 
-    def _acquire(self, wake_up: WakeUp | None) -> Told:
+    def _acquire(self, wake_up: WakeUp | None) -> QueueReply:
         nonce = secrets.token_hex(8)
         self._claimed_at = self._tools.boottime()
         return self._persist(
             lambda: self._tools.queues.acquire(self._queue, nonce, self._terms(), wake_up=wake_up)
         )
 
-    def _finish(self, claim: Claim, step: int, outcome: Outcome) -> Told:
+    def _finish(self, claim: Claim, step: int, outcome: Outcome) -> QueueReply:
         more = self._goes_on()
         self._claimed_at = self._tools.boottime()
         return self._persist(
@@ -142,7 +142,7 @@ class Drain:
             return False
         return True if self._pushed < DRAIN_CALLS and seconds < DRAIN_SECONDS else "alone"
 
-    def _persist(self, ask: Callable[[], Told]) -> Told:
+    def _persist(self, ask: Callable[[], QueueReply]) -> QueueReply:
         pause = 0.05
         give_up = self._tools.boottime() + self._account.lease_seconds
         while True:
@@ -150,11 +150,11 @@ class Drain:
                 return ask()
             except StoreAwayError:
                 if self._tools.boottime() + pause > give_up:
-                    return Told(NoClaim("lost"))
+                    return QueueReply(NoClaim("lost"))
             self._tools.sleep(pause)
             pause = min(1.0, pause * 2)
 
-    def _push(self, line: Line, claim: Claim) -> Outcome:
+    def _push(self, line: WolkvoxConnection, claim: Claim) -> Outcome:
         self._pushed += 1
         account = self._accounts.get(claim.account)
         if account is None:
@@ -171,7 +171,7 @@ class Drain:
             return Outcome(kind="ended", state="simulated", reason=reason, date=iso_seconds(date))
         return self._call(line, claim, account, date)
 
-    def _call(self, line: Line, claim: Claim, account: Account, date: datetime) -> Outcome:
+    def _call(self, line: WolkvoxConnection, claim: Claim, account: Account, date: datetime) -> Outcome:
         started_at = self._tools.now()
         call = build_call(
             account,
@@ -233,9 +233,9 @@ class Drain:
         answered_at, self._answered_at = self._answered_at, self._tools.boottime()
 
         def count() -> None:
-            self._tools.tally.pushed(claim.account, seconds)
+            self._tools.counters.pushed(claim.account, seconds)
             if answered_at is not None:
-                self._tools.tally.observe(GAP, max(0.0, sent_at - answered_at))
+                self._tools.counters.observe(GAP, max(0.0, sent_at - answered_at))
 
         return count
 

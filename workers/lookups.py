@@ -1,6 +1,6 @@
 """Lookups: a source whose events carry an id only has its records read before they are mapped.
 
-What waits lies in the ledger with its own due time; a Celery message only says that some do. A lookup
+What waits lies in the store with its own due time; a Celery message only says that some do. A lookup
 that fails waits and is tried again, whoever dies in between.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from integration.config.source_models import Lookup
     from integration.services.container import Services
-    from integration.store.deliveries import Kept
+    from integration.store.deliveries import StoredEvents
 
 log = structlog.get_logger("ringback.lookup")
 
@@ -40,7 +40,7 @@ def wait_after(tries: int, asked_seconds: float | None) -> float:
     return max(backoff, min(asked_seconds or 0.0, MOST_ASKED_SECONDS))
 
 
-class LookupDesk:
+class LookupRunner:
     """Looks up what waits, one batch at a time per source and process."""
 
     def __init__(self, services: Services) -> None:
@@ -81,7 +81,9 @@ class LookupDesk:
             self._admit(kept, contacts)
         return True
 
-    def _read(self, lookup: Lookup, ids: tuple[str, ...], waiting: list[Kept]) -> Mapping[str, Any] | None:
+    def _read(
+        self, lookup: Lookup, ids: tuple[str, ...], waiting: list[StoredEvents]
+    ) -> Mapping[str, Any] | None:
         try:
             return read_contacts(lookup, ids)
         except ContactsAway as away:
@@ -91,7 +93,7 @@ class LookupDesk:
                 self._services.deliveries.postpone_lookup(kept.id, wait, away.reason)
             return None
 
-    def _admit(self, kept: Kept, contacts: Mapping[str, Any]) -> None:
+    def _admit(self, kept: StoredEvents, contacts: Mapping[str, Any]) -> None:
         now = utc_now()
         outcomes: list[Outcome] = [
             plan_event(

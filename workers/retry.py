@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from integration.clients.backoff import backoff_seconds
-from integration.clients.wolkvox_protocol import Kind
+from integration.clients.wolkvox_protocol import VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ RETRY_AFTER_LIMIT_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueHistory:
-    """What a queue remembers of its faults; the ledger keeps it as text and does not look inside.
+    """What a queue remembers of its faults; the store keeps it as text and does not look inside.
 
     `faults` and `concurrency` count what came since the last clear answer (accepted or refused),
     `quota_refusals` likewise. `words` is a mark of the last refusal's words (not the words: they may
@@ -151,13 +151,13 @@ Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopQueue
 # The maxima leave room for the jitter.
 
 
-def _fault_seconds(attempt: int, case: _Case) -> float:
+def _fault_seconds(attempt: int, case: _Situation) -> float:
     """Return about 1 s, doubling to 5 minutes."""
     jitter = 0.5 * case.jitter - 0.25
     return _at_least(backoff_seconds(attempt, base=1.0, maximum=240.0, jitter=jitter), case.verdict)
 
 
-def _concurrency_seconds(attempt: int, case: _Case) -> float:
+def _concurrency_seconds(attempt: int, case: _Situation) -> float:
     """Return 5 s, doubling to 2 minutes."""
     jitter = 0.25 * case.jitter
     return _at_least(backoff_seconds(attempt, base=5.0, maximum=96.0, jitter=jitter), case.verdict)
@@ -169,7 +169,7 @@ def _at_least(seconds: float, verdict: Verdict) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _Situation:
     """All that a decision goes by."""
 
     verdict: Verdict
@@ -198,15 +198,15 @@ def decide(
         raise ValueError(f"jitter: found {jitter}; allowed: 0 up to but not including 1")
     if now.utcoffset() is None or quota_resets_at.utcoffset() is None:
         raise ValueError("now, quota_resets_at: found a date without a zone; allowed: aware datetimes")
-    case = _Case(verdict, queue, recall, jitter, now, quota_resets_at)
+    case = _Situation(verdict, queue, recall, jitter, now, quota_resets_at)
     return _BY_KIND[verdict.kind](case)
 
 
-def _accepted(_: _Case) -> tuple[Decision, QueueHistory]:
+def _accepted(_: _Situation) -> tuple[Decision, QueueHistory]:
     return Accept(), QueueHistory()
 
 
-def _refused(case: _Case) -> tuple[Decision, QueueHistory]:
+def _refused(case: _Situation) -> tuple[Decision, QueueHistory]:
     verdict = case.verdict
     if not verdict.may_stop_queue:
         return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory()
@@ -218,18 +218,18 @@ def _refused(case: _Case) -> tuple[Decision, QueueHistory]:
     return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory(words=mark, same_words=times)
 
 
-def _concurrency(case: _Case) -> tuple[Decision, QueueHistory]:
+def _concurrency(case: _Situation) -> tuple[Decision, QueueHistory]:
     queue = replace(case.queue, concurrency=case.queue.concurrency + 1)
     seconds = _concurrency_seconds(queue.concurrency, case)
     return RetryIn(seconds=seconds, reason=case.verdict.reason, quiet=case.verdict.quiet), queue
 
 
-def _quota(case: _Case) -> tuple[Decision, QueueHistory]:
+def _quota(case: _Situation) -> tuple[Decision, QueueHistory]:
     queue = replace(case.queue, quota_refusals=case.queue.quota_refusals + 1)
     return WaitUntil(moment=_next_probe(case), reason=case.verdict.reason, quiet=case.verdict.quiet), queue
 
 
-def _next_probe(case: _Case) -> datetime:
+def _next_probe(case: _Situation) -> datetime:
     """Give the reset at first; the hour of it is not documented, so after that look once an hour too."""
     probe, reset = case.now + PROBE_EVERY, case.quota_resets_at
     if reset <= case.now:
@@ -237,11 +237,11 @@ def _next_probe(case: _Case) -> datetime:
     return reset if case.queue.quota_refusals == 0 else min(probe, reset)
 
 
-def _stopped(case: _Case) -> tuple[Decision, QueueHistory]:
+def _stopped(case: _Situation) -> tuple[Decision, QueueHistory]:
     return StopQueue(reason=case.verdict.reason, quiet=case.verdict.quiet), case.queue
 
 
-def _fault(case: _Case) -> tuple[Decision, QueueHistory]:
+def _fault(case: _Situation) -> tuple[Decision, QueueHistory]:
     verdict, recall = case.verdict, case.recall
     queue = replace(case.queue, faults=case.queue.faults + 1)
     seconds = _fault_seconds(queue.faults, case)
@@ -256,13 +256,13 @@ def _fault(case: _Case) -> tuple[Decision, QueueHistory]:
     return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), queue
 
 
-_BY_KIND: dict[Kind, Callable[[_Case], tuple[Decision, QueueHistory]]] = {
-    Kind.ACCEPTED: _accepted,
-    Kind.REFUSED: _refused,
-    Kind.CONCURRENCY: _concurrency,
-    Kind.QUOTA: _quota,
-    Kind.STOPPED: _stopped,
-    Kind.WAIT: _fault,
-    Kind.NOT_SENT: _fault,
-    Kind.UNKNOWN: _fault,
+_BY_KIND: dict[VerdictKind, Callable[[_Situation], tuple[Decision, QueueHistory]]] = {
+    VerdictKind.ACCEPTED: _accepted,
+    VerdictKind.REFUSED: _refused,
+    VerdictKind.CONCURRENCY: _concurrency,
+    VerdictKind.QUOTA: _quota,
+    VerdictKind.STOPPED: _stopped,
+    VerdictKind.WAIT: _fault,
+    VerdictKind.NOT_SENT: _fault,
+    VerdictKind.UNKNOWN: _fault,
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.services.container import Services
-    from integration.services.heartbeat import Pulse
+    from integration.services.heartbeat import Heartbeat
     from integration.services.wakeup import WakeUpPublisher
     from integration.store.token_queue import WakeUp
     from integration.telemetry.reporter import Reporter
@@ -60,7 +60,7 @@ class Sweeper:
         self,
         services: Services,
         wake_ups: WakeUpPublisher,
-        heartbeat: Pulse,
+        heartbeat: Heartbeat,
         reporter: Reporter,
         drain: Callable[[WakeUp], None],
         stopping: threading.Event,
@@ -102,7 +102,7 @@ class Sweeper:
             for step in self._steps:
                 self._tolerantly(step)
             self._heartbeat.swept()
-            self._services.store.witness.keep()
+            self._services.store.epoch.keep()
             took = time.monotonic() - began
             self._services.counters.observe(SWEEP, took)
             self._tolerantly(lambda: self._check_in(took))  # noqa: B023  (called at once)

@@ -12,16 +12,16 @@ from celery import shared_task
 from celery.signals import celeryd_init, setup_logging, worker_ready, worker_shutting_down
 
 from integration.celery_app import DRAIN, LOOK_UP, publish, use_broker
-from integration.config.environment import config_path, seen_file, store_url
+from integration.config.environment import config_path, epoch_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
 from integration.services.configuration import watch_config
 from integration.services.wakeup import WakeUpPublisher
-from integration.store.epoch import Witness
+from integration.store.epoch import StoreEpoch
 from integration.store.token_queue import WakeUp
 from integration.telemetry import logging
-from integration.telemetry.counters import Tally
+from integration.telemetry.counters import Counters
 from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
-from workers.worker import Engine, worker_store
+from workers.worker import Worker, worker_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ log = structlog.get_logger("ringback.worker")
 
 STORE_WAIT_SECONDS = 2.0
 
-_engine: Engine | None = None
+_engine: Worker | None = None
 
 
 @shared_task(name=DRAIN, ignore_result=True)
@@ -64,7 +64,7 @@ def _prepare(**_: Any) -> None:
         # Celery asks for it later, and the first lines come before.
         _set_up_logging()
         use_broker(os.environ)
-        _engine = make_engine(os.environ)
+        _engine = make_worker(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
@@ -78,21 +78,25 @@ def _start(sender: Any = None, **_: Any) -> None:
         _engine.start()
 
 
-def make_engine(environ: Mapping[str, str]) -> Engine:
+def make_worker(environ: Mapping[str, str]) -> Worker:
     """Compose a worker's engine. Raises ConfigError, StoreUnsafeError, StoreAwayError."""
     watch = watch_config(config_path(environ), environ)
     start_sentry(environ, watch.current)
-    tally = Tally()
-    store = worker_store(store_url(environ), Witness(seen_file(environ)))
+    counters = Counters()
+    store = worker_store(store_url(environ), StoreEpoch(epoch_file(environ)))
     store.span = store_span
-    engine = Engine(
-        watch, store, WakeUpPublisher(publish, trace=trace_headers, tally=tally), SentryReporter(), tally
+    engine = Worker(
+        watch,
+        store,
+        WakeUpPublisher(publish, trace=trace_headers, counters=counters),
+        SentryReporter(),
+        counters,
     )
     _wait_for_store(engine)
     return engine
 
 
-def _wait_for_store(engine: Engine) -> None:
+def _wait_for_store(engine: Worker) -> None:
     """Wait until the store answers, however long it takes. Raises StoreUnsafeError."""
     while True:
         try:

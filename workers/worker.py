@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from integration.alerts.monitor import AlertMonitor
 from integration.clients.deadline_transport import boottime
-from integration.clients.wolkvox import Line, verdict_of
+from integration.clients.wolkvox import WolkvoxConnection, verdict_of
 from integration.domain.errors import StoreAwayError
 from integration.domain.schedule import apply
 from integration.services.binding import accounts_by_queue
 from integration.services.container import Services
-from integration.services.heartbeat import Pulse
+from integration.services.heartbeat import Heartbeat
 from integration.store.client import Store, connect
 from workers.drain import Drain, Tools, utc_now
-from workers.lookups import LookupDesk
+from workers.lookups import LookupRunner
 from workers.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from integration.config.watcher import ConfigWatch
     from integration.domain.account import Account
     from integration.services.wakeup import WakeUpPublisher
-    from integration.store.epoch import Witness
+    from integration.store.epoch import StoreEpoch
     from integration.store.token_queue import WakeUp
-    from integration.telemetry.counters import Tally
+    from integration.telemetry.counters import Counters
     from integration.telemetry.reporter import Reporter
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _QueueAccounts:
     """The accounts of each queue, as one configuration and the key of one store have them."""
 
     config: Config
@@ -41,7 +41,7 @@ class _Known:
     queues: dict[str, dict[str, Account]]
 
 
-class Engine:
+class Worker:
     """Everything a worker process shares between its threads."""
 
     def __init__(
@@ -50,17 +50,17 @@ class Engine:
         store: Store,
         wake_ups: WakeUpPublisher,
         reporter: Reporter,
-        tally: Tally | None = None,
+        counters: Counters | None = None,
     ) -> None:
         store.on_loss = reporter.store_lost
-        self.services = Services(watch, store, wake_ups, tally)
+        self.services = Services(watch, store, wake_ups, counters)
         self.stopping = threading.Event()
         self._wake_ups = wake_ups
-        self._known: _Known | None = None
+        self._known: _QueueAccounts | None = None
         self._knowing = threading.Lock()
         self._tools = Tools(
             queues=self.services.queues,
-            open_line=Line,
+            open_line=WolkvoxConnection,
             verdict_of=verdict_of,
             reporter=reporter,
             boottime=boottime,
@@ -69,21 +69,21 @@ class Engine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             reschedule=apply,
-            tally=self.services.counters,
+            counters=self.services.counters,
         )
-        self.lookups = LookupDesk(self.services)
+        self.lookups = LookupRunner(self.services)
         self.alert_monitor = AlertMonitor(self.services, store.who, reporter)
-        self.pulse = Pulse(self.services.processes, store.who, reporter)
-        self.sweeper = Sweeper(self.services, wake_ups, self.pulse, reporter, self.drain, self.stopping)
+        self.heartbeat = Heartbeat(self.services.processes, store.who, reporter)
+        self.sweeper = Sweeper(self.services, wake_ups, self.heartbeat, reporter, self.drain, self.stopping)
 
     def take(self, wake_up: WakeUp) -> None:
         """Drain a queue whose wake-up Celery handed over. Never raises StoreAwayError."""
-        with self.pulse.consumer_health.taking():
+        with self.heartbeat.consumer_health.taking():
             self.drain(wake_up)
 
     def look_up(self, source: str) -> None:
         """Make the lookups of a source whose wake-up Celery handed over. Raises StoreAwayError."""
-        with self.pulse.consumer_health.taking():
+        with self.heartbeat.consumer_health.taking():
             self.lookups.look_up(source)
 
     def drain(self, wake_up: WakeUp) -> None:
@@ -103,7 +103,7 @@ class Engine:
             known = self._learn(config)
         return None if known is None else known.queues.get(queue)
 
-    def _learn(self, config: Config) -> _Known | None:
+    def _learn(self, config: Config) -> _QueueAccounts | None:
         """Name the queues anew; None when that cannot be done now."""
         with self._knowing:
             known = self._known
@@ -116,15 +116,15 @@ class Engine:
                 key = known.key
             if known is None or known.config is not config or known.key != key:
                 queues = accounts_by_queue(config, key)
-                known = _Known(
+                known = _QueueAccounts(
                     config, key, {queue: {a.name: a for a in found} for queue, found in queues.items()}
                 )
                 self._known = known
             return known
 
     def start(self) -> None:
-        """Start the sweep, the pulse, and the counting into the store."""
-        self.pulse.start()
+        """Start the sweep, the heartbeat, and the counting into the store."""
+        self.heartbeat.start()
         self.alert_monitor.start()
         self.services.counter_flusher.switch_on(always=True)
         self.sweeper.start()
@@ -132,12 +132,12 @@ class Engine:
     def stop(self) -> None:
         """Let drains end after the call in flight, and no new one begin."""
         self.stopping.set()
-        self.pulse.stop()
+        self.heartbeat.stop()
         self.alert_monitor.stop()
         self.services.counter_flusher.let_end()
         self.sweeper.stop()
 
 
-def worker_store(url: str, witness: Witness) -> Store:
+def worker_store(url: str, epoch: StoreEpoch) -> Store:
     """Connect a worker: it may wait longer for the store than a sender may."""
-    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", witness=witness)
+    return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", epoch=epoch)

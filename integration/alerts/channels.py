@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from integration.alerts.messages import Words
+    from integration.alerts.messages import MessageText
     from integration.config.alert_models import Channel
     from integration.config.models import Config
     from integration.store.monitoring.alerts import Message
@@ -63,11 +63,11 @@ def send(channel: Channel, message: Message, config: Config, now: datetime) -> N
 # --- HTTP ------------------------------------------------------------------------------------
 
 
-def _shown(words: Words) -> dict[str, Any]:
+def _shown(words: MessageText) -> dict[str, Any]:
     return {"title": words.title, "text": words.text, "link": words.link}
 
 
-def _slack(words: Words) -> dict[str, Any]:
+def _slack(words: MessageText) -> dict[str, Any]:
     """Give what an incoming webhook takes; Slack reads & < > as its own signs."""
     title, text = (_escaped(part) for part in (words.title, words.text))
     link = f"\n<{words.link}>" if words.link else ""
@@ -100,7 +100,7 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
 # --- e-mail ----------------------------------------------------------------------------------
 
 
-def _email(channel: EmailChannel, message: Message, words: Words, now: datetime) -> None:
+def _email(channel: EmailChannel, message: Message, words: MessageText, now: datetime) -> None:
     mail = EmailMessage()
     mail["Subject"] = words.title
     mail["From"] = channel.sender

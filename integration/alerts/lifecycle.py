@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.store.monitoring.alerts import Alert, Message, Phase, QueuedMessage, Steps
+from integration.store.monitoring.alerts import Alert, AlertChanges, Message, Phase, QueuedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from integration.alerts.rules import Finding
+    from integration.alerts.rules import RuleMatch
 
 # When wolkvox is away, thousands of accounts may have the same to tell: that is one message.
 MOST_SINGLE: Final = 5
@@ -20,7 +20,7 @@ MOST_NAMED: Final = 20
 CALM: Final = timedelta(seconds=60)
 
 
-def next_steps(known: Mapping[str, Alert], found: Mapping[str, Finding], now: datetime) -> Steps:
+def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: datetime) -> AlertChanges:
     """Decide from what is known and what holds now. Pure."""
     keep: list[Alert] = []
     begin: list[Alert] = []
@@ -38,7 +38,7 @@ def next_steps(known: Mapping[str, Alert], found: Mapping[str, Finding], now: da
         else:
             keep.append(_changed(alert, calm_since=calm_since))
     begin = [_changed(alert, on=True) for alert in begin]
-    return Steps(
+    return AlertChanges(
         keep=tuple(keep),
         forget=tuple(forget),
         begin=tuple(begin),
@@ -47,7 +47,7 @@ def next_steps(known: Mapping[str, Alert], found: Mapping[str, Finding], now: da
     )
 
 
-def _seen(alert: Alert | None, finding: Finding, now: datetime) -> Alert:
+def _seen(alert: Alert | None, finding: RuleMatch, now: datetime) -> Alert:
     return Alert(
         key=finding.key,
         kind=finding.kind,

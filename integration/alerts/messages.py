@@ -93,7 +93,7 @@ _OVER: Final = {"en": ("Over: {title}", "It lasted {lasted}."), "es": ("Resuelto
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class MessageText:
     """A message in words: a title of one line, a text, and the dashboard's page, if its address is known."""
 
     title: str
@@ -106,7 +106,7 @@ class Words:
         return self.text if self.link is None else f"{self.text}\n{self.link}"
 
 
-def worded(message: Message, config: Config) -> Words:
+def worded(message: Message, config: Config) -> MessageText:
     """Put a message into the operator's words."""
     language = config.alerts.language
     title, text = words_of(message.kind, message.subject, message.values, language)
@@ -116,7 +116,7 @@ def worded(message: Message, config: Config) -> Words:
         title, names = over.format(title=title), text
         text = lasted.format(lasted=_duration(duration.total_seconds()))
         text = names if "number" in message.values else text
-    return Words(
+    return MessageText(
         title=f"Ringback: {title}",
         text=text,
         link=link_to(message.kind, message.subject, config.dashboard.public_url),
@@ -128,7 +128,7 @@ def words_of(
 ) -> tuple[str, str]:
     """Give title and text of an alert that holds, or of many of its kind that came at once.
 
-    `say` puts a reason of the ledger, which is in English, into the language, where somebody can.
+    `say` puts a reason of the store, which is in English, into the language, where somebody can.
     """
     if "number" in values:
         title, all_of_them, some = _MANY[language]

@@ -14,7 +14,7 @@ import structlog
 
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.lifecycle import next_steps
-from integration.alerts.rules import Facts, findings
+from integration.alerts.rules import RuleFacts, matching_rules
 from integration.clients.backoff import backoff_seconds
 from integration.domain.errors import RingbackError, StoreAwayError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.services.container import Services
-    from integration.store.monitoring.alerts import Alert, Taken
+    from integration.store.monitoring.alerts import Alert, DueMessage
 
 log = structlog.get_logger("ringback.alerts")
 
@@ -91,7 +91,7 @@ class AlertMonitor:
         """Find out which alerts hold, and note which begin and are over. Raises StoreAwayError."""
         now = self._now()
         known = {alert.key: alert for alert in self._services.alerts.holding()}
-        found = findings(self._services.config, self._facts(now))
+        found = matching_rules(self._services.config, self._facts(now))
         begun, over = self._services.alerts.settle(next_steps(known, found, now))
         for alert in begun:
             self._note(alert, "alert begins", self._listener.alert_begins)
@@ -102,9 +102,9 @@ class AlertMonitor:
         log.warning(event, kind=alert.kind, subject=alert.subject)
         tell(alert.kind, alert.subject)
 
-    def _facts(self, now: datetime) -> Facts:
+    def _facts(self, now: datetime) -> RuleFacts:
         workers = [process for process in self._services.processes.all() if process.kind == "worker"]
-        return Facts(
+        return RuleFacts(
             now=now,
             accounts=[
                 view for view in self._services.accounts.all() if view.name in self._services.config.accounts
@@ -125,7 +125,7 @@ class AlertMonitor:
         for thread in threads:
             thread.join()
 
-    def _deliver(self, taken: Taken) -> None:
+    def _deliver(self, taken: DueMessage) -> None:
         """Send one channel's messages, until none is left or one fails."""
         try:
             while self._send(taken):
@@ -138,7 +138,7 @@ class AlertMonitor:
         except Exception:
             log.exception("a message waits after a fault", channel=taken.channel)
 
-    def _send(self, taken: Taken) -> bool:
+    def _send(self, taken: DueMessage) -> bool:
         config = self._services.config
         channel = config.alerts.channels.get(taken.channel)
         told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id}
@@ -157,7 +157,7 @@ class AlertMonitor:
         self._services.alerts.done(taken)
         return True
 
-    def _failed(self, taken: Taken, error: RingbackError) -> bool:
+    def _failed(self, taken: DueMessage, error: RingbackError) -> bool:
         told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id, "why": str(error)}
         if self._now() - taken.message.at > KEPT:
             self._count(taken, "given up")
@@ -170,5 +170,5 @@ class AlertMonitor:
         self._services.alerts.wait(taken, seconds, str(error))
         return False
 
-    def _count(self, taken: Taken, result: str) -> None:
+    def _count(self, taken: DueMessage, result: str) -> None:
         self._services.counters.count(f"alert messages:{taken.channel}:{result}")

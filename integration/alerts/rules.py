@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from integration.config.alert_models import Rule
     from integration.config.models import Config
     from integration.domain.account import AccountView
-    from integration.store.monitoring.source_status import Heard
+    from integration.store.monitoring.source_status import SourceActivity
 
     Value = str | int | float
 
@@ -37,18 +37,18 @@ REFUSED_LATELY: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RuleFacts:
     """The figures that rules go by, at `now` (aware). `due_lag_seconds`: the longest wait for a worker."""
 
     now: datetime
     accounts: Sequence[AccountView]
-    sources: Mapping[str, Heard]
+    sources: Mapping[str, SourceActivity]
     workers: int
     due_lag_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class RuleMatch:
     """An alert that holds. `subject` is an account's or a source's name, or "" for the installation.
 
     `values` are figures and reasons for the message; `hold`: it counts only when it held for so long.
@@ -62,15 +62,15 @@ class Finding:
     hold: timedelta = timedelta(0)
 
 
-def findings(config: Config, facts: Facts) -> dict[str, Finding]:
+def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
     """Give what holds now, by key. Two rules that say the same tell all their channels."""
-    found: dict[str, Finding] = {}
+    found: dict[str, RuleMatch] = {}
     for rule in config.alerts.rules:
         channels = frozenset(rule.channels or config.alerts.channels)
         for subject, values, hold in _JUDGES[type(rule)](rule, config, facts):
             key = _start(rule) + subject
             before = found[key].channels if key in found else frozenset()
-            found[key] = Finding(
+            found[key] = RuleMatch(
                 key=key,
                 kind=rule.kind,
                 subject=subject,
@@ -109,18 +109,18 @@ NOW: Final = timedelta(0)
 
 
 def _accounts(
-    rule: QueueStopped | OldestQueued | DeadLetters | QuotaUsed, facts: Facts
+    rule: QueueStopped | OldestQueued | DeadLetters | QuotaUsed, facts: RuleFacts
 ) -> Iterator[AccountView]:
     return (view for view in facts.accounts if rule.accounts is None or view.name in rule.accounts)
 
 
-def _queue_stopped(rule: QueueStopped, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _queue_stopped(rule: QueueStopped, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for view in _accounts(rule, facts):
         if view.state == "stopped":
             yield view.name, {"reason": view.reason or "", "queued": view.queued}, NOW
 
 
-def _oldest_queued(rule: OldestQueued, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _oldest_queued(rule: OldestQueued, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for view in _accounts(rule, facts):
         if view.oldest_seconds is not None and view.oldest_seconds > rule.minutes * 60:
             values: dict[str, Value] = {
@@ -132,13 +132,13 @@ def _oldest_queued(rule: OldestQueued, _config: Config, facts: Facts) -> Iterato
             yield view.name, values, NOW
 
 
-def _dead_letters(rule: DeadLetters, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _dead_letters(rule: DeadLetters, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for view in _accounts(rule, facts):
         if view.dead >= rule.count:
             yield view.name, {"dead": view.dead}, NOW
 
 
-def _quota_used(rule: QuotaUsed, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _quota_used(rule: QuotaUsed, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for view in _accounts(rule, facts):
         if view.daily_limit and 100 * view.pushed_today >= rule.percent * view.daily_limit:
             values: dict[str, Value] = {
@@ -149,13 +149,13 @@ def _quota_used(rule: QuotaUsed, _config: Config, facts: Facts) -> Iterator[Judg
             yield view.name, values, NOW
 
 
-def _sources(rule: SourceSilent | NothingVerified, facts: Facts) -> Iterator[tuple[str, Heard]]:
+def _sources(rule: SourceSilent | NothingVerified, facts: RuleFacts) -> Iterator[tuple[str, SourceActivity]]:
     return (
         (name, heard) for name, heard in facts.sources.items() if rule.sources is None or name in rule.sources
     )
 
 
-def _source_silent(rule: SourceSilent, config: Config, facts: Facts) -> Iterator[Judged]:
+def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for name, heard in _sources(rule, facts):
         # One that was never heard is being set up.
         if heard.taken is None:
@@ -172,7 +172,7 @@ def _counted(rule: SourceSilent, config: Config, begin: datetime, end: datetime)
     return open_time(account.calling_hours, account.timezone, begin, end)
 
 
-def _nothing_verified(rule: NothingVerified, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for name, heard in _sources(rule, facts):
         since, last = heard.refusing_since, heard.refused
         if since is None or last is None or facts.now - last > REFUSED_LATELY:
@@ -181,13 +181,13 @@ def _nothing_verified(rule: NothingVerified, _config: Config, facts: Facts) -> I
             yield name, {"refusals": heard.refusals, "since": _shown(since)}, NOW
 
 
-def _no_worker(rule: NoWorker, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     if facts.workers == 0:
         queued = sum(view.queued for view in facts.accounts)
         yield "", {"queued": queued}, timedelta(minutes=rule.minutes)
 
 
-def _due_lag(rule: DueLag, _config: Config, facts: Facts) -> Iterator[Judged]:
+def _due_lag(rule: DueLag, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     if facts.due_lag_seconds >= rule.seconds:
         yield "", {"seconds": int(facts.due_lag_seconds), "workers": facts.workers}, NOW
 

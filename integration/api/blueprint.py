@@ -18,10 +18,10 @@ from integration.api.operations import OPERATIONS
 if TYPE_CHECKING:
     from integration.api.operations import Operation, View
     from integration.services.container import Services
-    from integration.web.rate_limit import Rates
+    from integration.web.rate_limit import RateLimit
 
 
-def api_blueprint(services: Services, rates: Rates) -> Blueprint:
+def api_blueprint(services: Services, rates: RateLimit) -> Blueprint:
     """Return the routes of `/v1`, and their description."""
     blueprint = Blueprint("api", __name__)
     blueprint.add_url_rule("/openapi.json", "openapi", _openapi, methods=["GET"])
@@ -33,7 +33,7 @@ def _openapi() -> Response:
     return Response(document_json(datetime.now(UTC).date()), content_type="application/json")
 
 
-def _v1(services: Services, rates: Rates) -> Blueprint:
+def _v1(services: Services, rates: RateLimit) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
 
     @blueprint.before_request

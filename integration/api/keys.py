@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import ApiKey
     from integration.services.container import Services
-    from integration.web.rate_limit import Rates
+    from integration.web.rate_limit import RateLimit
 
 log = structlog.get_logger("ringback.api")
 
@@ -43,7 +43,7 @@ def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
     return caller
 
 
-def require_rate(caller: ApiKey, rates: Rates) -> None:
+def require_rate(caller: ApiKey, rates: RateLimit) -> None:
     """Count one request of a caller. Raises ProblemError (429, with Retry-After), StoreAwayError."""
     if caller.rate_per_minute is None:
         return

@@ -80,13 +80,13 @@ Limit = Annotated[
 ]
 
 
-class Asked(BaseModel):
+class RequestModel(BaseModel):
     """Something that a caller sends: nothing beyond the fields named, and no value turned into another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class Shown(BaseModel):
+class ResponseModel(BaseModel):
     """Something that is answered."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -95,7 +95,7 @@ class Shown(BaseModel):
 # --- recalls -----------------------------------------------------------------------------------
 
 
-class RecallAsked(Asked):
+class RecallAsked(RequestModel):
     """A callback to be made. Numbers are accepted where text is meant."""
 
     model_config = ConfigDict(
@@ -126,7 +126,7 @@ class RecallAsked(Asked):
     )
 
 
-class RecallsQuery(Asked):
+class RecallsQuery(RequestModel):
     """Which recalls to list."""
 
     # Read from text, and the words of `state` are no State yet.
@@ -160,7 +160,7 @@ class RecallsQuery(Asked):
     )
 
 
-class AttemptShown(Shown):
+class AttemptShown(ResponseModel):
     """One call to wolkvox. `http_status`, `code` and `msg` are null where no answer came.
 
     `answer` is the whole body, at most 64 KiB of it; the latest attempt has it unless it was accepted.
@@ -175,7 +175,7 @@ class AttemptShown(Shown):
     answer: str | None = None
 
 
-class ChangeShown(Shown):
+class ChangeShown(ResponseModel):
     """One change of a recall's state."""
 
     at: Milliseconds
@@ -183,7 +183,7 @@ class ChangeShown(Shown):
     reason: str
 
 
-class RecallShown(Shown):
+class RecallShown(ResponseModel):
     """A recall, and all that became of it.
 
     `recall_date` is as sent, after the rules of the schedule; `requested_date` as asked. `source` is
@@ -206,7 +206,7 @@ class RecallShown(Shown):
     reason: str | None
 
 
-class RecallPage(Shown):
+class RecallPage(ResponseModel):
     """A page of recalls, newest first. `next` is the cursor of the next page, null on the last."""
 
     items: tuple[RecallShown, ...]
@@ -216,7 +216,7 @@ class RecallPage(Shown):
 # --- accounts ----------------------------------------------------------------------------------
 
 
-class Me(Shown):
+class Me(ResponseModel):
     """The caller's key: its name, and the accounts that it sees."""
 
     name: str
@@ -232,7 +232,7 @@ def _aware_moment(value: object) -> object:
     return from_iso(value)
 
 
-class PauseAsked(Asked):
+class PauseAsked(RequestModel):
     """Why an account is paused, and until when; both may be left out."""
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)] | None = Field(
@@ -251,7 +251,7 @@ class PauseAsked(Asked):
     )
 
 
-class AccountShown(Shown):
+class AccountShown(ResponseModel):
     """An account with its queue. Accounts with one token share a queue: its state is theirs."""
 
     name: str
@@ -265,7 +265,7 @@ class AccountShown(Shown):
     oldest_seconds: float | None
 
 
-class AccountList(Shown):
+class AccountList(ResponseModel):
     """All accounts that the caller sees."""
 
     items: tuple[AccountShown, ...]
@@ -274,7 +274,7 @@ class AccountList(Shown):
 # --- parked events -----------------------------------------------------------------------------
 
 
-class ParkedQuery(Asked):
+class ParkedQuery(RequestModel):
     """Which parked events to list."""
 
     model_config = ConfigDict(strict=False)
@@ -291,7 +291,7 @@ class ParkedQuery(Asked):
     )
 
 
-class ParkedReason(Shown):
+class ParkedReason(ResponseModel):
     """Why an event could not be mapped: in which field, what was there, what is allowed."""
 
     field: str
@@ -299,7 +299,7 @@ class ParkedReason(Shown):
     allowed: str
 
 
-class ParkedShown(Shown):
+class ParkedShown(ResponseModel):
     """An event that waits for a mended configuration, as the sender sent it."""
 
     id: str
@@ -327,14 +327,14 @@ class ParkedShown(Shown):
         )
 
 
-class ParkedPage(Shown):
+class ParkedPage(ResponseModel):
     """Parked events, newest first. `next` is the cursor of the next page, null on the last."""
 
     items: tuple[ParkedShown, ...]
     next: Annotated[str, Field(pattern=PARKED_CURSOR)] | None
 
 
-class RemapAsked(Asked):
+class RemapAsked(RequestModel):
     """Which parked events to remap; all of them when nothing is named."""
 
     source: Annotated[str, Field(pattern=NAME)] | None = Field(
@@ -345,7 +345,7 @@ class RemapAsked(Asked):
     )
 
 
-class RemapShown(Shown):
+class RemapShown(ResponseModel):
     """What remapping came to."""
 
     looked_at: int
@@ -357,7 +357,7 @@ class RemapShown(Shown):
 # --- the webhooks' answers and errors ----------------------------------------------------------
 
 
-class DeliveryShown(Shown):
+class DeliveryShown(ResponseModel):
     """What followed from a webhook.
 
     `pending` counts events whose contact is being looked up; `cancelled` and `too_late` name recalls
@@ -373,7 +373,7 @@ class DeliveryShown(Shown):
     too_late: tuple[str, ...] = ()
 
 
-class ActionFields(Shown):
+class ActionFields(ResponseModel):
     """What a HubSpot workflow may go on with."""
 
     delivery: str
@@ -382,13 +382,13 @@ class ActionFields(Shown):
     hs_execution_state: Literal["SUCCESS", "FAIL_CONTINUE"]
 
 
-class ActionShown(Shown):
+class ActionShown(ResponseModel):
     """The answer to a HubSpot custom workflow action."""
 
     outputFields: ActionFields  # noqa: N815  (HubSpot's word)
 
 
-class FaultShown(Shown):
+class FaultShown(ResponseModel):
     """One thing that is wrong, and where: a JSON pointer into the body, a parameter or a header."""
 
     pointer: str | None = None
@@ -397,7 +397,7 @@ class FaultShown(Shown):
     detail: str
 
 
-class Problem(Shown):
+class Problem(ResponseModel):
     """An error (RFC 9457). `state` is the recall's, where an action does not fit it."""
 
     type: Literal["about:blank"]

@@ -26,7 +26,7 @@ from integration.api.operations import (
     PATH_SCHEMAS,
     PATH_WORDS,
     XML,
-    Given,
+    DocumentedResponse,
 )
 from integration.web.problems import PROBLEM_TYPE
 
@@ -118,14 +118,14 @@ def _responses(operation: Operation) -> Schema:
     every = {**operation.answers} if operation.tag == "hooks" else {**operation.answers, **errors, **always}
     told = {str(status): _response(given) for status, given in sorted(every.items())}
     # What nobody plans for (500) is a problem too.
-    return {**told, "default": _response(Given("Any other error.", {PROBLEM_TYPE: Problem}))}
+    return {**told, "default": _response(DocumentedResponse("Any other error.", {PROBLEM_TYPE: Problem}))}
 
 
-def _error(status: int) -> Given:
-    return Given(ERROR_WORDS[status], {PROBLEM_TYPE: Problem}, ERROR_HEADERS.get(status, ()))
+def _error(status: int) -> DocumentedResponse:
+    return DocumentedResponse(ERROR_WORDS[status], {PROBLEM_TYPE: Problem}, ERROR_HEADERS.get(status, ()))
 
 
-def _response(given: Given) -> Schema:
+def _response(given: DocumentedResponse) -> Schema:
     told: Schema = {"description": given.words, "content": _content(given.content)}
     if given.headers:
         told["headers"] = {name: HEADERS[name] for name in given.headers}

@@ -31,7 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class DocumentedResponse:
     """One answer: what it means, and the model of its body for each media type (None: text)."""
 
     words: str
@@ -47,7 +47,7 @@ class Operation:
     path: str
     name: str
     summary: str
-    answers: Mapping[int, Given]
+    answers: Mapping[int, DocumentedResponse]
     view: View | None = None
     errors: tuple[int, ...] = ()
     description: str = ""
@@ -111,24 +111,26 @@ PATH_WORDS = {
 }
 
 
-def _ok(model: Model, words: str, *headers: str) -> Given:
-    return Given(words, {JSON: model}, headers)
+def _ok(model: Model, words: str, *headers: str) -> DocumentedResponse:
+    return DocumentedResponse(words, {JSON: model}, headers)
 
 
-def _refused(status: int) -> Given:
+def _refused(status: int) -> DocumentedResponse:
     # The sender of an outbound message reads a SOAP fault.
-    return Given(ERROR_WORDS[status], {PROBLEM_TYPE: m.Problem, XML: None}, ERROR_HEADERS.get(status, ()))
+    return DocumentedResponse(
+        ERROR_WORDS[status], {PROBLEM_TYPE: m.Problem, XML: None}, ERROR_HEADERS.get(status, ())
+    )
 
 
 _HOOK_ANSWERS = {
-    200: Given(
+    200: DocumentedResponse(
         "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`.",
         {XML: None, JSON: m.ActionShown},
     ),
     202: _ok(m.DeliveryShown, "Stored durably, or stored before: then the old answer."),
     # RFC 9110 asks for a challenge with 401, but a signature is no scheme that could be challenged.
-    401: Given("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
-    404: Given("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
+    401: DocumentedResponse("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
+    404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
     **{status: _refused(status) for status in (400, 413, 415, 429, 503)},
 }
 _HOOK_BODIES: Mapping[str, Model | None] = {JSON: None, FORM: None, XML: None}

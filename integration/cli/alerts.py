@@ -18,7 +18,7 @@ from integration.domain.timestamps import iso_seconds
 from integration.store.monitoring.alerts import Message
 
 if TYPE_CHECKING:
-    from integration.store.monitoring.alerts import Alert, Waiting
+    from integration.store.monitoring.alerts import Alert, Backlog
 
 COLUMNS = ("kind", "subject", "since", "told", "what")
 ALL = "all channels"
@@ -92,7 +92,7 @@ def _fields(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _waiting_fields(found: Waiting) -> dict[str, Any]:
+def _waiting_fields(found: Backlog) -> dict[str, Any]:
     return {"messages": found.messages, "tries": found.tries, "trouble": found.trouble}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from integration.cli import output
-from integration.cli.online import Asked, ask_lookups, ask_queues
+from integration.cli.online import OnlineCheck, ask_lookups, ask_queues
 from integration.cli.session import (
     AsWritten,
     Session,
@@ -23,7 +23,7 @@ from integration.cli.session import (
 )
 from integration.config import environment
 from integration.config.environment import running_url
-from integration.config.warnings import warnings
+from integration.config.warnings import config_warnings
 from integration.domain.errors import ConfigError, Fault, StoreAwayError
 from integration.store.durability import inspect
 
@@ -68,7 +68,7 @@ def _report(session: Session, *, online: bool) -> dict[str, Any]:
         "good": not faults and store_good and all(one.good for one in asked),
         "file": str(session.config_path),
         "faults": [{"file": f.file, "key": f.key, "found": f.found, "allowed": f.allowed} for f in faults],
-        "warnings": [] if config is None else list(warnings(config)),
+        "warnings": [] if config is None else list(config_warnings(config)),
         "has": {} if config is None else _contents(config),
         "store": store,
         "online": [one.shown() for one in asked],
@@ -119,11 +119,13 @@ def _store(session: Session, *, accept_loss: bool) -> dict[str, Any]:
     return {"state": state, "address": address, "told": str(found), "problems": list(found.problems)}
 
 
-def _asked(session: Session, config: Config | None, store: dict[str, Any]) -> list[Asked]:
+def _asked(session: Session, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
     if config is None:
-        return [Asked(who=(), good=False, told="nobody was asked: the configuration comes first")]
+        return [OnlineCheck(who=(), good=False, told="nobody was asked: the configuration comes first")]
     if store["state"] in {"away", "refused"}:
-        return [Asked(who=(), good=False, told="nobody was asked: without the store no queue can be held")]
+        return [
+            OnlineCheck(who=(), good=False, told="nobody was asked: without the store no queue can be held")
+        ]
     if store["state"] == "none":
         output.problem(
             "no store is here to hold the queues in: make sure that no worker elsewhere uses these tokens now"

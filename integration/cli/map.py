@@ -25,7 +25,7 @@ from integration.cli.session import (
 from integration.domain.delivery import headers_of
 from integration.domain.errors import UnmappableError
 from integration.domain.schedule import parse_moment
-from integration.mapping.routes import RouteBook
+from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
 from integration.web.problems import MAX_BODY_BYTES
 from integration.webhooks.hook_urls import hook_path, signed_address
@@ -82,7 +82,7 @@ def map_sample(session: Session, /, source: str, file: IO[bytes], *, as_json: bo
       ringback map hubspot body.json --contact contact.json
     """
     sample = _sample(session, session.source(source), file, given)
-    way = whole_way(RouteBook.of(session.config), sample)
+    way = whole_way(CompiledRoutes.of(session.config), sample)
     if as_json:
         output.as_json(way)
     else:

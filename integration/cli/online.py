@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from integration.clients.hubspot import ContactsAway, read_contacts
 from integration.config.source_models import HubspotSource
-from integration.services.connection_probe import QueueInUseError, ask_campaigns, ask_in_queue
+from integration.services.connection_probe import QueueInUseError, probe_campaigns, probe_in_queue
 from integration.store.token_queue import TokenQueues, queue_id
 
 if TYPE_CHECKING:
     from integration.config.models import Config
     from integration.domain.account import Account
-    from integration.services.connection_probe import Answer
+    from integration.services.connection_probe import ProbeResult
     from integration.store.client import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class OnlineCheck:
     """What a real call came to. `who` names accounts or a source."""
 
     who: tuple[str, ...]
@@ -34,7 +34,7 @@ class Asked:
         return {"who": list(self.who), "good": self.good, "told": self.told}
 
 
-def ask_queues(config: Config, store: Store | None) -> list[Asked]:
+def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
     """Ask wolkvox for the campaigns of every token; `store` None: no store is there to hold a queue in."""
     queues: dict[str, list[Account]] = {}
     for account in config.accounts.values():
@@ -42,7 +42,7 @@ def ask_queues(config: Config, store: Store | None) -> list[Asked]:
     return [_ask_queue(accounts, store) for accounts in queues.values()]
 
 
-def ask_lookups(config: Config) -> list[Asked]:
+def ask_lookups(config: Config) -> list[OnlineCheck]:
     """Read one contact, whether it exists or not, for every source that looks contacts up."""
     asked = []
     for name, source in config.sources.items():
@@ -51,28 +51,28 @@ def ask_lookups(config: Config) -> list[Asked]:
         try:
             read_contacts(source.lookup, ("1",))
         except ContactsAway as away:
-            asked.append(Asked(who=(name,), good=False, told=away.reason))
+            asked.append(OnlineCheck(who=(name,), good=False, told=away.reason))
         else:
-            asked.append(Asked(who=(name,), good=True, told="HubSpot takes the lookup's token"))
+            asked.append(OnlineCheck(who=(name,), good=True, told="HubSpot takes the lookup's token"))
     return asked
 
 
-def _ask_queue(accounts: list[Account], store: Store | None) -> Asked:
+def _ask_queue(accounts: list[Account], store: Store | None) -> OnlineCheck:
     account, names = accounts[0], tuple(account.name for account in accounts)
     try:
         answer = _ask(account, store)
     except QueueInUseError as error:
-        return Asked(who=names, good=False, told=f"not asked: {error}")
-    return Asked(who=names, good=answer.good, told=answer.told)
+        return OnlineCheck(who=names, good=False, told=f"not asked: {error}")
+    return OnlineCheck(who=names, good=answer.good, told=answer.told)
 
 
-def _ask(account: Account, store: Store | None) -> Answer:
+def _ask(account: Account, store: Store | None) -> ProbeResult:
     key = None if store is None else _queue_key(store)
     if store is None or key is None:
-        return ask_campaigns(account)
+        return probe_campaigns(account)
     queue = queue_id(key, account.token.get_secret_value())
     # No wake-up is published: the workers' sweep finds what the queue has to do.
-    return ask_in_queue(TokenQueues(store), queue, account, lambda _: None)
+    return probe_in_queue(TokenQueues(store), queue, account, lambda _: None)
 
 
 def _queue_key(store: Store) -> bytes | None:

@@ -14,7 +14,7 @@ from integration.api.models import ParkedShown, RemapShown
 from integration.cli import output
 from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
 from integration.services.parked import ParkedFilter
-from integration.store.parked import Parking
+from integration.store.parked import ParkedStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +38,14 @@ def parked(session: Session, source: str | None, route: str | None, limit: int, 
       ringback parked --source hubspot
       ringback parked --json       (with the events themselves)
     """
-    found = [ParkedShown.of(record) for record in _newest(Parking(session.store), source, route, limit)]
+    found = [ParkedShown.of(record) for record in _newest(ParkedStore(session.store), source, route, limit)]
     if as_json:
         output.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
         return
     output.table(COLUMNS, ((one.id, output.moment(one.parked_at), *_told(one)) for one in found))
 
 
-def _newest(parking: Parking, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:
+def _newest(parking: ParkedStore, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:
     def fits(record: Mapping[str, str]) -> bool:
         return source in {None, record["source"]} and route in {None, record["route"]}
 

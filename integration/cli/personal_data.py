@@ -17,14 +17,14 @@ from integration.api.models import RecallShown
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session
 from integration.services.personal_data.export import EXPORT_COLUMNS, exported, rows
-from integration.services.personal_data.matcher import SHORTEST_NUMBER, SHORTEST_WORD, Person
+from integration.services.personal_data.matcher import SHORTEST_NUMBER, SHORTEST_WORD, PersonMatcher
 from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.config.models import Config
-    from integration.services.personal_data.erasure import Forgotten, Held
+    from integration.services.personal_data.erasure import Erasure, HeldData
 
 WAIT_SECONDS = 90
 PAUSE_SECONDS = 2.0
@@ -41,13 +41,13 @@ _customer = click.option("--customer", metavar="ID", help="The customer's id, as
 _telephone = click.option("--telephone", metavar="NUMBER", help="A telephone number, written in any way.")
 
 
-def person_of(config: Config, customer: str | None, telephone: str | None) -> Person:
+def person_of(config: Config, customer: str | None, telephone: str | None) -> PersonMatcher:
     """Say who is meant. Raises click.UsageError."""
     if (customer is None) == (telephone is None):
         raise click.UsageError("give either --customer or --telephone")
     if telephone is None:
-        return Person(customer=customer)
-    found = Person.of_telephone(telephone, config.accounts.values())
+        return PersonMatcher(customer=customer)
+    found = PersonMatcher.of_telephone(telephone, config.accounts.values())
     if found is None:
         raise click.BadParameter(
             f"a whole number, with {SHORTEST_NUMBER} digits at least", param_hint="--telephone"
@@ -92,7 +92,7 @@ def forget(
         raise SystemExit(1)
 
 
-def _ask(held: Held) -> None:
+def _ask(held: HeldData) -> None:
     for name, count in held.counts.items():
         output.line(f"{count:>8}  {WORDS[name]}")
     if not held.counts:
@@ -100,7 +100,7 @@ def _ask(held: Held) -> None:
     click.confirm("Remove all of it? It cannot be brought back.", abort=True)
 
 
-def _until_free(session: Session, person: Person) -> Forgotten:
+def _until_free(session: Session, person: PersonMatcher) -> Erasure:
     """Forget, and again while a recall is being pushed, adding up what was removed."""
     ends_at = monotonic() + WAIT_SECONDS
     kept = session.config.store.longest_days
@@ -124,7 +124,7 @@ def _rewrite_log(session: Session) -> None:
         output.problem(f"the store's log could not be written anew now ({reason}): run BGREWRITEAOF")
 
 
-def _tell(done: Forgotten, person: Person) -> None:
+def _tell(done: Erasure, person: PersonMatcher) -> None:
     for name, count in done.removed.items():
         output.line(f"{count:>8}  {WORDS[name]} removed")
     for recall in done.pushing:
@@ -177,7 +177,7 @@ def export(session: Session, customer: str | None, telephone: str | None, *, as_
     output.as_json(exported(person, held, recalls, _records(session, held)))
 
 
-def _records(session: Session, held: Held) -> dict[str, list[dict[str, Any]]]:
+def _records(session: Session, held: HeldData) -> dict[str, list[dict[str, Any]]]:
     people = session.services.personal_data
     return {
         "deliveries": people.records("delivery", held.deliveries),

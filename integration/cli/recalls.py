@@ -21,8 +21,8 @@ from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_opt
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Attempt, Filter, Recall, State
-from integration.store.audit import Audit
-from integration.store.recalls import Recalls
+from integration.store.audit import AuditLog
+from integration.store.recalls import RecallStore
 from integration.telemetry.logging import printable
 from integration.telemetry.redaction import mask_but_end, mask_numbers
 
@@ -79,16 +79,16 @@ def recalls(
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
+class _RecallPage:
     items: Iterable[Recall]
     next: str | None
 
 
-def _listed(session: Session, which: Filter, limit: int | None) -> _Listed:
-    known = Recalls(session.store)
+def _listed(session: Session, which: Filter, limit: int | None) -> _RecallPage:
+    known = RecallStore(session.store)
     if limit is None:
-        return _Listed(known.every(which), None)
-    return _Listed(*known.page(which, limit=limit))
+        return _RecallPage(known.every(which), None)
+    return _RecallPage(*known.page(which, limit=limit))
 
 
 def _filter(session: Session, **given: str | None) -> Filter:
@@ -148,7 +148,7 @@ def show(session: Session, recall_id: str, *, reveal: bool, as_json: bool) -> No
     Example:
       ringback show rc_00000001a1b2
     """
-    recall = Recalls(session.store).get(recall_id)
+    recall = RecallStore(session.store).get(recall_id)
     if as_json:
         output.as_json(_shown(recall))
         return
@@ -230,7 +230,7 @@ def retry(
     services = session.services
     if dead:
         which = _filter(session, state=State.DEAD, account=account)
-        recall_ids = tuple(recall.id for recall in Recalls(session.store).every(which))
+        recall_ids = tuple(recall.id for recall in RecallStore(session.store).every(which))
     reason = "retried on the command line"
     done = _each(recall_ids, lambda one: services.recalls.retry(one, reason, datetime.now(UTC)))
     services.audit.note_done(COMMAND_LINE, "retry", done.ids)
@@ -248,29 +248,29 @@ def cancel(session: Session, recall_ids: tuple[str, ...], *, as_json: bool) -> N
     Example:
       ringback cancel rc_00000001a1b2
     """
-    known = Recalls(session.store)
+    known = RecallStore(session.store)
     done = _each(recall_ids, lambda one: known.cancel(one, "cancelled on the command line"))
-    Audit(session.store).note_done(COMMAND_LINE, "cancel", done.ids)
+    AuditLog(session.store).note_done(COMMAND_LINE, "cancel", done.ids)
     _report(done, "cancelled", as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failure:
     id: str
     state: str | None
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class _Success:
     ids: tuple[str, ...]
-    failed: tuple[_Failed, ...]
+    failed: tuple[_Failure, ...]
 
 
-def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Done:
+def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
     """Act on each recall once, in order; one that does not allow it keeps no other from its turn."""
     done: list[str] = []
-    failed: list[_Failed] = []
+    failed: list[_Failure] = []
     screen = Console(stderr=True)
     unique = tuple(dict.fromkeys(recall_ids))
     hidden = not screen.is_terminal or len(unique) < PAGE
@@ -278,15 +278,15 @@ def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Done:
         try:
             act(one)
         except ConflictError as error:
-            failed.append(_Failed(one, error.state, str(error)))
+            failed.append(_Failure(one, error.state, str(error)))
         except UnknownError as error:
-            failed.append(_Failed(one, None, str(error)))
+            failed.append(_Failure(one, None, str(error)))
         else:
             done.append(one)
-    return _Done(tuple(done), tuple(failed))
+    return _Success(tuple(done), tuple(failed))
 
 
-def _report(done: _Done, verb: str, *, as_json: bool) -> None:
+def _report(done: _Success, verb: str, *, as_json: bool) -> None:
     """Tell what was done and what was not; status 1 when anything was not."""
     if as_json:
         failed = [{"id": f.id, "state": f.state, "message": f.message} for f in done.failed]

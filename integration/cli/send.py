@@ -30,7 +30,7 @@ _TERSE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Letter:
+class _SignedRequest:
     """Where a sample goes, and the address that its signature covers."""
 
     url: str
@@ -77,12 +77,12 @@ def send(session: Session, /, source: str, file: IO[bytes], *, as_json: bool, **
 
 def _letter(
     session: Session, source: Source, *, url: str | None, public: bool, message_id: str | None
-) -> _Letter:
+) -> _SignedRequest:
     known = public_url(source)
     if public and (known is None or url is not None):
         raise click.UsageError("--public needs a source with public_url, and no --url")
     target = known if public and known else url or web_address(session.environ) + secret_path(source)
-    return _Letter(
+    return _SignedRequest(
         url=target,
         # With a public_url the receiver takes that for what was signed, wherever this is posted.
         signed_url=known or target,
@@ -90,7 +90,7 @@ def _letter(
     )
 
 
-def _post(source: Source, letter: _Letter, body: bytes) -> httpx.Response:
+def _post(source: Source, letter: _SignedRequest, body: bytes) -> httpx.Response:
     headers = SOURCES[source.kind].sign(
         body,
         source,
@@ -117,7 +117,7 @@ def _post(source: Source, letter: _Letter, body: bytes) -> httpx.Response:
         ) from error
 
 
-def _where(letter: _Letter) -> str:
+def _where(letter: _SignedRequest) -> str:
     url = httpx.URL(letter.url)
     return f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
 

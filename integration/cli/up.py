@@ -11,7 +11,7 @@ import click
 from integration.cli import output
 from integration.cli.session import AsWritten, Session, config_option, open_store, pass_session, shown_address
 from integration.config import environment
-from integration.config.warnings import warnings
+from integration.config.warnings import config_warnings
 from integration.local.embedded_store import EmbeddedStore
 from integration.local.stack import child_environment, relay, require_free, web_command, worker_command
 from integration.local.supervisor import Backoff, Ended, Program, Supervisor, wait_until
@@ -40,7 +40,7 @@ def up(session: Session, port: int | None) -> None:
     """
     port = environment.port(session.environ) if port is None else port
     config = session.config
-    for warning in warnings(config):
+    for warning in config_warnings(config):
         output.problem(f"warning: {warning}")
     require_free(port)
     try:
@@ -61,8 +61,8 @@ def _start(session: Session, supervisor: Supervisor, port: int) -> None:
     assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
     environ = child_environment(session.environ, redis_url=url, port=port)
     environ["RINGBACK_CONFIG"] = str(session.config_path.resolve())
-    if seen := environment.seen_file(session.environ):
-        environ["RINGBACK_SEEN_FILE"] = str(seen)
+    if seen := environment.epoch_file(session.environ):
+        environ["RINGBACK_EPOCH_FILE"] = str(seen)
     web = Program("web", web_command(port, environ), env=environ, stop_seconds=WEB_STOP_SECONDS, relay=relay)
     worker = Program(
         "worker", worker_command(environ), env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay

@@ -201,7 +201,7 @@ def _interval_seconds(headers: httpx.Headers) -> float:
 # --- the limits of a token -------------------------------------------------------------------
 
 
-class _Gate:
+class _RateLimit:
     """Keeps one token's calls back while HubSpot would answer 429. Times are of the monotonic clock."""
 
     def __init__(self) -> None:
@@ -225,20 +225,20 @@ class _Gate:
         self._shut = max(self._shut, (now + min(wait, DAILY_WAIT_SECONDS), why))
 
 
-class _Gates:
+class _RateLimits:
     """The gates of this process; a token is known by its hash."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gates: dict[bytes, _Gate] = {}
+        self._gates: dict[bytes, _RateLimit] = {}
 
-    def of(self, url: str, token: str) -> _Gate:
+    def of(self, url: str, token: str) -> _RateLimit:
         key = hashlib.sha256(f"{url} {token}".encode()).digest()
         with self._lock:
-            return self._gates.setdefault(key, _Gate())
+            return self._gates.setdefault(key, _RateLimit())
 
 
-_GATES = _Gates()
+_GATES = _RateLimits()
 
 
 # --- one request within its time -------------------------------------------------------------

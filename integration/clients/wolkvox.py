@@ -72,7 +72,7 @@ def verdict_of(exchange: Exchange, now: datetime | None = None) -> Verdict:
     return decipher_response(exchange.status, exchange.headers, exchange.body, now=now or datetime.now(UTC))
 
 
-class Line:
+class WolkvoxConnection:
     """A client of one wolkvox server: one call at a time, over one kept-alive connection.
 
     A context manager, cheap to make, for one thread. `endpoint` is an account's; `clock` counts as

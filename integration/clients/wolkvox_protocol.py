@@ -106,7 +106,7 @@ def _headers(account: Account) -> dict[str, str]:
 # --- the verdict -----------------------------------------------------------------------------
 
 
-class Kind(StrEnum):
+class VerdictKind(StrEnum):
     """What an answer means for the recall and its queue."""
 
     ACCEPTED = "accepted"
@@ -138,7 +138,7 @@ class Verdict:
     `may_stop_queue` that five such refusals in a row mean a cause outside the recalls.
     """
 
-    kind: Kind
+    kind: VerdictKind
     reason: str
     status: int | None = None
     code: str | None = None
@@ -151,16 +151,16 @@ class Verdict:
 
 
 class _Meaning(NamedTuple):
-    kind: Kind
+    kind: VerdictKind
     reason: str
     convicts: bool = False
     may_stop_queue: bool = False
 
 
-_ACCEPTED = _Meaning(Kind.ACCEPTED, "accepted")
+_ACCEPTED = _Meaning(VerdictKind.ACCEPTED, "accepted")
 
 _BAD_TOKEN = _Meaning(
-    Kind.STOPPED, "wolkvox does not take the token: check the account's token and server, then resume"
+    VerdictKind.STOPPED, "wolkvox does not take the token: check the account's token and server, then resume"
 )
 
 # On the left wolkvox's own words (the error table of its API), as `_letters` leaves them: capitals, no
@@ -169,43 +169,43 @@ _BY_WORDS: tuple[tuple[int, str, _Meaning], ...] = (
     (
         400,
         "THE API YOU WANT TO CONSULT DOES NOT EXIST",
-        _Meaning(Kind.STOPPED, "wolkvox knows no such API: check the account's server, then resume"),
+        _Meaning(VerdictKind.STOPPED, "wolkvox knows no such API: check the account's server, then resume"),
     ),
     (
         400,
         "SOME PARAMETERS ARE REQUIRED",
-        _Meaning(Kind.REFUSED, "wolkvox misses parameters or cannot read them"),
+        _Meaning(VerdictKind.REFUSED, "wolkvox misses parameters or cannot read them"),
     ),
     (401, "PLEASE ENTER THE WOLKVOX TOKEN", _BAD_TOKEN),
     (403, "PLEASE VALIDATE TOKEN", _BAD_TOKEN),
-    (403, "TOKEN LIMIT EXCEEDED", _Meaning(Kind.QUOTA, "the token's calls of the day are used up")),
+    (403, "TOKEN LIMIT EXCEEDED", _Meaning(VerdictKind.QUOTA, "the token's calls of the day are used up")),
     (
         403,
         "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN",
-        _Meaning(Kind.CONCURRENCY, "somebody else uses the token at this moment"),
+        _Meaning(VerdictKind.CONCURRENCY, "somebody else uses the token at this moment"),
     ),
 )
 
 # Where the words say nothing, the code's number does. Of these only 401 and 403 are documented.
 _BY_CODE: dict[int, _Meaning] = {
     401: _BAD_TOKEN,
-    403: _Meaning(Kind.WAIT, "wolkvox forbids calls for now, as in maintenance"),
-    408: _Meaning(Kind.WAIT, "wolkvox gave up waiting for the request", convicts=True),
-    429: _Meaning(Kind.WAIT, "wolkvox asks for fewer calls"),
+    403: _Meaning(VerdictKind.WAIT, "wolkvox forbids calls for now, as in maintenance"),
+    408: _Meaning(VerdictKind.WAIT, "wolkvox gave up waiting for the request", convicts=True),
+    429: _Meaning(VerdictKind.WAIT, "wolkvox asks for fewer calls"),
 }
 
 # These are about the token and its rate, whichever recall they meet.
 _NEVER_CONVICT = frozenset({403, 429})
 
 _BY_HUNDREDS: dict[int, _Meaning] = {
-    2: _Meaning(Kind.UNKNOWN, "a success that is not the one documented", convicts=True),
-    3: _Meaning(Kind.WAIT, "wolkvox points to another address", convicts=True),
-    4: _Meaning(Kind.REFUSED, "wolkvox refuses this recall", may_stop_queue=True),
-    5: _Meaning(Kind.UNKNOWN, "wolkvox reports a fault of its own", convicts=True),
+    2: _Meaning(VerdictKind.UNKNOWN, "a success that is not the one documented", convicts=True),
+    3: _Meaning(VerdictKind.WAIT, "wolkvox points to another address", convicts=True),
+    4: _Meaning(VerdictKind.REFUSED, "wolkvox refuses this recall", may_stop_queue=True),
+    5: _Meaning(VerdictKind.UNKNOWN, "wolkvox reports a fault of its own", convicts=True),
 }
 
-_UNCLEAR = _Meaning(Kind.UNKNOWN, "an answer that says neither yes nor no", convicts=True)
-_NOT_JSON = _Meaning(Kind.UNKNOWN, "an answer that is not JSON", convicts=True)
+_UNCLEAR = _Meaning(VerdictKind.UNKNOWN, "an answer that says neither yes nor no", convicts=True)
+_NOT_JSON = _Meaning(VerdictKind.UNKNOWN, "an answer that is not JSON", convicts=True)
 
 
 def decipher_response(
@@ -241,12 +241,12 @@ def broken_off(status: int | None, reason: str) -> Verdict:
     `status` is the answer's when its head came, else None.
     """
     convicts = status not in _NEVER_CONVICT
-    return Verdict(kind=Kind.UNKNOWN, reason=reason, status=status, quiet=True, convicts=convicts)
+    return Verdict(kind=VerdictKind.UNKNOWN, reason=reason, status=status, quiet=True, convicts=convicts)
 
 
 def not_sent(reason: str) -> Verdict:
     """Judge a call of which no byte has left."""
-    return Verdict(kind=Kind.NOT_SENT, reason=reason)
+    return Verdict(kind=VerdictKind.NOT_SENT, reason=reason)
 
 
 def is_gateway(status: int) -> bool:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from integration.config.descriptions import Place
     from integration.config.models import Config
-    from integration.config.reading import Reading
+    from integration.config.reading import ConfigReading
     from integration.domain.account import Account
 
 
-def check_across_tables(reading: Reading, config: Config) -> None:
+def check_across_tables(reading: ConfigReading, config: Config) -> None:
     """Note where tables do not fit each other."""
     _check_names(reading, config)
     _check_shared_texts(reading, config)
@@ -33,7 +33,7 @@ def check_across_tables(reading: Reading, config: Config) -> None:
         reading.report(("dashboard", "public_url"), f"{SITE_WORDS}; [oidc] leads people back there", found)
 
 
-def _check_names(reading: Reading, config: Config) -> None:
+def _check_names(reading: ConfigReading, config: Config) -> None:
     accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
     for index, route in enumerate(config.routes):
         if route.source not in sources:
@@ -47,7 +47,7 @@ def _check_names(reading: Reading, config: Config) -> None:
         _check_rule(reading, ("alerts", "rules", index), config)
 
 
-def _check_rule(reading: Reading, place: Place, config: Config) -> None:
+def _check_rule(reading: ConfigReading, place: Place, config: Config) -> None:
     accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
     channels = table_of(reading, "alerts").get("channels")
     named = channels.keys() if isinstance(channels, dict) else ()
@@ -61,7 +61,7 @@ def _check_rule(reading: Reading, place: Place, config: Config) -> None:
             reading.report((*place, "hours_of"), nearest(name, timed, "the accounts with calling_hours are"))
 
 
-def _check_listed(reading: Reading, place: Place, known: Collection[str], words: str) -> None:
+def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], words: str) -> None:
     listed = reading.value(place)
     for index, name in enumerate(listed if isinstance(listed, list) else [listed]):
         if isinstance(name, str) and name not in known:
@@ -91,7 +91,7 @@ def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
         yield "client_secret", ("oidc", "client_secret"), config.oidc.client_secret
 
 
-def _check_shared_texts(reading: Reading, config: Config) -> None:
+def _check_shared_texts(reading: ConfigReading, config: Config) -> None:
     """Refuse one text for two callers, or for two uses: who knows it for one could act as the other.
 
     Accounts may share a token (one queue), and sources a secret (one app at two addresses).
@@ -104,7 +104,7 @@ def _check_shared_texts(reading: Reading, config: Config) -> None:
             reading.report(place, "a text that stands nowhere else", found)
 
 
-def _check_shared_queues(reading: Reading, config: Config) -> None:
+def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
     first: dict[str, Account] = {}
     for account in config.accounts.values():
         other = first.setdefault(account.token.get_secret_value(), account)

@@ -32,12 +32,12 @@ def data_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("RINGBACK_DATA_DIR") or ".ringback")
 
 
-def seen_file(environ: Mapping[str, str]) -> Path | None:
-    """RINGBACK_SEEN_FILE, else beside the embedded store's folder where that is used, else None.
+def epoch_file(environ: Mapping[str, str]) -> Path | None:
+    """RINGBACK_EPOCH_FILE, else beside the embedded store's folder where that is used, else None.
 
     Never in that folder: an old copy that is put back must not bring its own memory along.
     """
-    if named := environ.get("RINGBACK_SEEN_FILE"):
+    if named := environ.get("RINGBACK_EPOCH_FILE"):
         return Path(named)
     return None if environ.get("REDIS_URL") else beside(data_dir(environ))
 
@@ -45,7 +45,7 @@ def seen_file(environ: Mapping[str, str]) -> Path | None:
 def beside(folder: Path) -> Path:
     """Give the place of what was seen of the store in a folder."""
     folder = folder.resolve()
-    return folder.with_name(f"{folder.name}.seen")
+    return folder.with_name(f"{folder.name}.epoch")
 
 
 def store_url(environ: Mapping[str, str]) -> str:

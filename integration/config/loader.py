@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from integration.config.cross_table_checks import check_across_tables
 from integration.config.digest import digest
-from integration.config.reading import Reading
+from integration.config.reading import ConfigReading
 from integration.config.references import resolved
 from integration.config.table_checks import check_each_table
 from integration.config.tables import config_of
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 _CONFIG_BYTES: Final = 16 * 1024 * 1024
 
 
-def read(path: Path, environ: Mapping[str, str], check: Callable[[Reading, Config], None]) -> Reading:
+def read(
+    path: Path, environ: Mapping[str, str], check: Callable[[ConfigReading, Config], None]
+) -> ConfigReading:
     """Read the file once, as far as its errors allow, with `env:NAME` taken from `environ`.
 
     A relative `file:` path counts from the folder that `path` lies in. `check` reports further errors of a
     configuration to the reading.
     """
-    reading = Reading(path, environ)
+    reading = ConfigReading(path, environ)
     try:
         document = _document(reading)
         if document is not None:
@@ -43,7 +45,7 @@ def read(path: Path, environ: Mapping[str, str], check: Callable[[Reading, Confi
     return reading
 
 
-def _document(reading: Reading) -> dict[str, Any] | None:
+def _document(reading: ConfigReading) -> dict[str, Any] | None:
     try:
         return tomllib.loads(reading.text_of(reading.path, _CONFIG_BYTES))
     except UnreadableFileError as error:
@@ -60,7 +62,7 @@ def _document(reading: Reading) -> dict[str, Any] | None:
     return None
 
 
-def _checked(reading: Reading, check: Callable[[Reading, Config], None]) -> Config:
+def _checked(reading: ConfigReading, check: Callable[[ConfigReading, Config], None]) -> Config:
     config = config_of(reading)
     check_each_table(reading, config)
     check_across_tables(reading, config)

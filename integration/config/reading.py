@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from integration.config.descriptions import Place
     from integration.config.models import Config
     from integration.config.text_files import Stamp
-    from integration.domain.field_types import Misfit
+    from integration.domain.field_types import ValidationIssue
 
 _LAST: Final = 1 << 62
 _OWN_NAME: Final = "the table's own name"
 
 
 @dataclass(slots=True, eq=False)
-class Reading:
+class ConfigReading:
     """What one look at the file brought: the faults so far, and which files it depends on.
 
     A key is reported once, for the first reason found: whatever else follows from it is noise.
@@ -80,7 +80,7 @@ class Reading:
             str(self.path), self.spelled(table), f"the name {found}", NAME_WORDS
         )
 
-    def report_all(self, table: Place, misfits: Iterable[Misfit]) -> None:
+    def report_all(self, table: Place, misfits: Iterable[ValidationIssue]) -> None:
         """Note the misfits of one table."""
         for misfit in misfits:
             self.report((*table, *misfit.place), misfit.allowed, misfit.found)

@@ -12,12 +12,12 @@ from integration.config.text_files import UnreadableFileError
 
 if TYPE_CHECKING:
     from integration.config.descriptions import Place
-    from integration.config.reading import Reading
+    from integration.config.reading import ConfigReading
 
 _SECRET_BYTES: Final = 64 * 1024
 
 
-def resolved(reading: Reading, place: Place, value: Any) -> Any:
+def resolved(reading: ConfigReading, place: Place, value: Any) -> Any:
     """Give what stands at `place`, with every reference in it replaced; None for one that is at fault."""
     if isinstance(value, dict):
         return {key: resolved(reading, (*place, key), part) for key, part in value.items()}
@@ -30,7 +30,7 @@ def resolved(reading: Reading, place: Place, value: Any) -> Any:
     return value
 
 
-def _from_environment(reading: Reading, place: Place, name: str) -> str | None:
+def _from_environment(reading: ConfigReading, place: Place, name: str) -> str | None:
     allowed = "env: and the name of a variable that is set, such as env:WOLKVOX_TOKEN"
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         reading.report(place, allowed, "env: with something behind it that is not a variable's name")
@@ -54,7 +54,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _from_file(reading: Reading, place: Place, target: str) -> str | None:
+def _from_file(reading: ConfigReading, place: Place, target: str) -> str | None:
     allowed = (
         "file: and the path of a readable text file; a relative path counts from the configuration's folder"
     )

@@ -15,14 +15,14 @@ from phonenumbers import SUPPORTED_REGIONS
 from integration.config.descriptions import masked
 from integration.config.source_models import JsonSource
 from integration.domain.account import DIAL_FORMAT_WORDS
-from integration.domain.field_types import HEADER_TEXT_WORDS, URL_KEY_WORDS, Misfit
+from integration.domain.field_types import HEADER_TEXT_WORDS, URL_KEY_WORDS, ValidationIssue
 from integration.domain.phone_numbers import dial_format_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from integration.config.models import Config, Route
-    from integration.config.reading import Reading
+    from integration.config.reading import ConfigReading
     from integration.domain.account import Account
 
 NEEDS_SECRETS: Final = frozenset({"standard-webhooks", "hmac-sha256", "bearer", "basic", "header"})
@@ -40,7 +40,7 @@ _WEBHOOK_KEY_WORDS: Final = (
 )
 
 
-def check_each_table(reading: Reading, config: Config) -> None:
+def check_each_table(reading: ConfigReading, config: Config) -> None:
     """Note what is wrong within each table, unless the key that decides about it is at fault itself."""
     for name, account in config.accounts.items():
         reading.report_all(("accounts", name), _account_misfits(account))
@@ -53,26 +53,26 @@ def check_each_table(reading: Reading, config: Config) -> None:
             reading.report_all(("routes", index), _route_misfits(route))
 
 
-def _account_misfits(account: Account) -> Iterator[Misfit]:
+def _account_misfits(account: Account) -> Iterator[ValidationIssue]:
     if account.country not in SUPPORTED_REGIONS:
-        yield Misfit(("country",), 'the code of a country with telephones, such as "CO"')
+        yield ValidationIssue(("country",), 'the code of a country with telephones, such as "CO"')
     found = dial_format_fault(account.dial_format)
     if found:
-        yield Misfit(("dial_format",), DIAL_FORMAT_WORDS, masked(found, account.dial_format))
+        yield ValidationIssue(("dial_format",), DIAL_FORMAT_WORDS, masked(found, account.dial_format))
 
 
-def _json_misfits(source: JsonSource) -> Iterator[Misfit]:
+def _json_misfits(source: JsonSource) -> Iterator[ValidationIssue]:
     needs = f'as verify = "{source.verify}" needs one'
     if source.verify in NEEDS_SECRETS and not source.secrets:
-        yield Misfit(("secrets",), f"a secret or a list of them, {needs}")
+        yield ValidationIssue(("secrets",), f"a secret or a list of them, {needs}")
     if source.verify in NEEDS_HEADER and source.header is None:
-        yield Misfit(("header",), f'the name of a header such as "X-Signature", {needs}')
+        yield ValidationIssue(("header",), f'the name of a header such as "X-Signature", {needs}')
     if source.verify == "url-key" and source.url_key is None:
-        yield Misfit(("url_key",), f"{URL_KEY_WORDS}, {needs}")
+        yield ValidationIssue(("url_key",), f"{URL_KEY_WORDS}, {needs}")
     for index, secret in enumerate(source.secrets):
         allowed = _secret_shape(source.verify, secret.get_secret_value())
         if allowed:
-            yield Misfit(("secrets", index), allowed)
+            yield ValidationIssue(("secrets", index), allowed)
 
 
 def _secret_shape(verify: str, secret: str) -> str | None:
@@ -95,9 +95,11 @@ def _is_webhook_secret(secret: str) -> bool:
         return False
 
 
-def _route_misfits(route: Route) -> Iterator[Misfit]:
+def _route_misfits(route: Route) -> Iterator[ValidationIssue]:
     for key, value in (("recall_telephone", route.recall_telephone), ("recall_date", route.recall_date)):
         if route.action == "recall" and value is None:
-            yield Misfit((key,), 'a template, as action = "recall" needs one')
+            yield ValidationIssue((key,), 'a template, as action = "recall" needs one')
         if route.action == "cancel" and value is not None:
-            yield Misfit((key,), 'no such key: action = "cancel" goes by campaign and customer alone')
+            yield ValidationIssue(
+                (key,), 'no such key: action = "cancel" goes by campaign and customer alone'
+            )

@@ -23,7 +23,7 @@ from integration.config.models import (
 )
 from integration.config.source_models import SOURCE_KINDS, Lookup, Source
 from integration.domain.account import Account
-from integration.domain.calling_hours import HoursError, read_hours
+from integration.domain.calling_hours import CallingHoursError, read_hours
 from integration.domain.field_types import Table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from integration.config.descriptions import Place
-    from integration.config.reading import Reading
+    from integration.config.reading import ConfigReading
 
 _TABLES: Final = (
     "accounts",
@@ -51,7 +51,7 @@ _SINGLE: Final = frozenset({"vars", "store", "alerts", "dashboard", "oidc"})
 _Model = TypeVar("_Model", bound=Table)
 
 
-def config_of(reading: Reading) -> Config:
+def config_of(reading: ConfigReading) -> Config:
     """Build what can be built, noting every fault; worth something only when there is none."""
     for key in reading.tree.keys() - set(_TABLES):
         reading.report((key,), nearest(key, _TABLES, "the tables are"), "an unknown key")
@@ -70,7 +70,7 @@ def config_of(reading: Reading) -> Config:
     )
 
 
-def table_of(reading: Reading, key: str) -> dict[str, Any]:
+def table_of(reading: ConfigReading, key: str) -> dict[str, Any]:
     """Give one of the file's tables; an empty one where there is none, or something else."""
     value = reading.tree.get(key, {})
     if isinstance(value, dict):
@@ -79,7 +79,7 @@ def table_of(reading: Reading, key: str) -> dict[str, Any]:
     return {}
 
 
-def _tables(reading: Reading, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tables(reading: ConfigReading, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, value in table_of(reading, key).items():
         if isinstance(value, dict):
             yield name, value
@@ -87,7 +87,7 @@ def _tables(reading: Reading, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             reading.report((key, name), f"a table, [{key}.{name}]")
 
 
-def _accounts(reading: Reading) -> dict[str, Account]:
+def _accounts(reading: ConfigReading) -> dict[str, Account]:
     built = {
         name: _built(reading, Account, ("accounts", name), _with_hours(reading, name, table), name=name)
         for name, table in _tables(reading, "accounts")
@@ -95,18 +95,18 @@ def _accounts(reading: Reading) -> dict[str, Account]:
     return {name: account for name, account in built.items() if account}
 
 
-def _with_hours(reading: Reading, name: str, table: dict[str, Any]) -> dict[str, Any]:
+def _with_hours(reading: ConfigReading, name: str, table: dict[str, Any]) -> dict[str, Any]:
     if table.get("calling_hours") is None:
         return table
     try:
         hours = read_hours(table["calling_hours"])
-    except HoursError as error:
+    except CallingHoursError as error:
         reading.report_all(("accounts", name, "calling_hours"), error.misfits)
         hours = None
     return {**table, "calling_hours": hours}
 
 
-def _api_keys(reading: Reading) -> dict[str, ApiKey]:
+def _api_keys(reading: ConfigReading) -> dict[str, ApiKey]:
     tables: dict[str, ApiKey] = {}
     for name, value in table_of(reading, "api_keys").items():
         place = ("api_keys", name)
@@ -119,7 +119,7 @@ def _api_keys(reading: Reading) -> dict[str, ApiKey]:
     return tables
 
 
-def _users(reading: Reading) -> dict[str, User]:
+def _users(reading: ConfigReading) -> dict[str, User]:
     built = {
         name: _built(reading, User, ("users", name), table, name=name)
         for name, table in _tables(reading, "users")
@@ -127,12 +127,12 @@ def _users(reading: Reading) -> dict[str, User]:
     return {name: user for name, user in built.items() if user}
 
 
-def _oidc(reading: Reading) -> Oidc | None:
+def _oidc(reading: ConfigReading) -> Oidc | None:
     table = table_of(reading, "oidc")
     return _built(reading, Oidc, ("oidc",), table) if "oidc" in reading.tree else None
 
 
-def _alerts(reading: Reading) -> AlertSettings:
+def _alerts(reading: ConfigReading) -> AlertSettings:
     table = table_of(reading, "alerts")
     channels, rules = table.get("channels", {}), table.get("rules", [])
     if not isinstance(channels, dict):
@@ -153,7 +153,7 @@ def _alerts(reading: Reading) -> AlertSettings:
     )
 
 
-def _channel(reading: Reading, name: str, table: object) -> Channel | None:
+def _channel(reading: ConfigReading, name: str, table: object) -> Channel | None:
     place = ("alerts", "channels", name)
     if not isinstance(table, dict):
         reading.report(place, f"a table, [alerts.channels.{name}]")
@@ -161,7 +161,7 @@ def _channel(reading: Reading, name: str, table: object) -> Channel | None:
     return _built_by_kind(reading, CHANNEL_KINDS, place, table, name=name)
 
 
-def _rule(reading: Reading, index: int, table: object) -> Rule | None:
+def _rule(reading: ConfigReading, index: int, table: object) -> Rule | None:
     place = ("alerts", "rules", index)
     if not isinstance(table, dict):
         reading.report(place, "a table, headed [[alerts.rules]]")
@@ -169,7 +169,7 @@ def _rule(reading: Reading, index: int, table: object) -> Rule | None:
     return _built_by_kind(reading, RULE_KINDS, place, table)
 
 
-def _sources(reading: Reading) -> dict[str, Source]:
+def _sources(reading: ConfigReading) -> dict[str, Source]:
     built = {
         name: _built_by_kind(reading, SOURCE_KINDS, ("sources", name), table, name=name)
         for name, table in _tables(reading, "sources")
@@ -177,7 +177,7 @@ def _sources(reading: Reading) -> dict[str, Source]:
     return {name: source for name, source in built.items() if source}
 
 
-def _routes(reading: Reading) -> tuple[Route, ...]:
+def _routes(reading: ConfigReading) -> tuple[Route, ...]:
     """Build the routes, one for each in the file, so that their numbers stay."""
     tables = reading.tree.get("routes", [])
     if not isinstance(tables, list):
@@ -187,14 +187,18 @@ def _routes(reading: Reading) -> tuple[Route, ...]:
     return tuple(route for route in routes if route)
 
 
-def _route(reading: Reading, place: Place, table: Any) -> Route | None:
+def _route(reading: ConfigReading, place: Place, table: Any) -> Route | None:
     if not isinstance(table, dict):
         reading.report(place, "a table, headed [[routes]]")
     return _built(reading, Route, place, table if isinstance(table, dict) else {})
 
 
 def _built_by_kind(
-    reading: Reading, kinds: Mapping[str, type[_Model]], place: Place, table: dict[str, Any], **given: str
+    reading: ConfigReading,
+    kinds: Mapping[str, type[_Model]],
+    place: Place,
+    table: dict[str, Any],
+    **given: str,
 ) -> _Model | None:
     """Build the model of one table that its key `kind` names."""
     kind = table.get("kind")
@@ -206,7 +210,7 @@ def _built_by_kind(
 
 
 def _built(
-    reading: Reading, model: type[_Model], place: Place, table: dict[str, Any], **given: str
+    reading: ConfigReading, model: type[_Model], place: Place, table: dict[str, Any], **given: str
 ) -> _Model | None:
     """Build one table's model; where keys are at fault, with stand-ins, so that the rest is checked too."""
     if given.keys() & table.keys():
@@ -251,7 +255,9 @@ def _stand_ins(number: int) -> dict[str, Any]:
     }
 
 
-def _report_errors(reading: Reading, model: type[Table], place: Place, errors: list[ErrorDetails]) -> None:
+def _report_errors(
+    reading: ConfigReading, model: type[Table], place: Place, errors: list[ErrorDetails]
+) -> None:
     for error in errors:
         context = error.get("ctx", {})
         loc = error["loc"] or (context.get("key", ""),)

@@ -21,7 +21,7 @@ _SHORT_KEY: Final = 16
 _WOLKVOX_CALL_SECONDS: Final = 60
 
 
-def warnings(config: Config) -> tuple[str, ...]:
+def config_warnings(config: Config) -> tuple[str, ...]:
     """Say what is allowed but is likely not what was meant, one plain sentence each."""
     return (
         *_idle_tables(config),

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from integration.config.models import Config
-    from integration.config.reading import Reading
+    from integration.config.reading import ConfigReading
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class _Loaded:
     config: Config
     generation: int
 
@@ -44,7 +44,7 @@ class ConfigWatch:
         self,
         path: Path,
         environ: Mapping[str, str],
-        check: Callable[[Reading, Config], None],
+        check: Callable[[ConfigReading, Config], None],
         *,
         every_seconds: float = 2.0,
         clock: Callable[[], float] = monotonic,
@@ -54,7 +54,7 @@ class ConfigWatch:
         self._lock = threading.Lock()
         self._looked_at = clock()
         reading = read(path, environ, check)
-        self._taken = _Taken(reading.outcome(), 1)
+        self._taken = _Loaded(reading.outcome(), 1)
         self._stamps = reading.stamps
         self._look_twice = True
         self._fault: ConfigError | None = None
@@ -99,7 +99,7 @@ class ConfigWatch:
         again, self._look_twice = self._look_twice, changed
         return changed or again
 
-    def _take(self, reading: Reading) -> bool:
+    def _take(self, reading: ConfigReading) -> bool:
         self._stamps = reading.stamps
         try:
             config = reading.outcome()
@@ -115,6 +115,6 @@ class ConfigWatch:
         self._fault = None
         if config == self.current:
             return False
-        self._taken = _Taken(config, self.generation + 1)
+        self._taken = _Loaded(config, self.generation + 1)
         _log.info("configuration taken up", generation=self.generation, digest=config.digest)
         return True

@@ -14,10 +14,10 @@ from jinja2 import StrictUndefined
 
 from integration.dashboard import error_pages, language, navigation
 from integration.dashboard.assets import FOLDER, asset
-from integration.dashboard.auth.access import People
+from integration.dashboard.auth.access import SessionAccess
 from integration.dashboard.auth.cookies import StoredKeySessions
 from integration.dashboard.auth.roles import ForbiddenError, least_role
-from integration.dashboard.auth.signin import Door
+from integration.dashboard.auth.signin import SignIn
 from integration.dashboard.auth.throttle import Throttle
 from integration.dashboard.headers import dress
 from integration.dashboard.presenting import account_cache, times
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.dashboard.auth.roles import Access
-    from integration.dashboard.auth.throttle import Rates
+    from integration.dashboard.auth.throttle import RateStore
     from integration.domain.roles import Role
     from integration.services.container import Services
 
@@ -74,18 +74,18 @@ PAGES = (
 TICK_SECONDS = 5
 
 
-def install(app: Flask, services: Services, rates: Rates, access: Access | None = None) -> None:
+def install(app: Flask, services: Services, rates: RateStore, access: Access | None = None) -> None:
     """Add the dashboard to an application, on a services.
 
     `rates` counts tries to sign in. `access` stands in for who is signed in, for tests.
     """
-    people = People(services)
+    people = SessionAccess(services)
     access = access or people
     _configure(app, services)
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
     account_cache.install(app, services)
-    door = Door(people, Throttle(rates)).views()
+    door = SignIn(people, Throttle(rates)).views()
     for address, view in chain(door, *(module.VIEWS for module in PAGES)):
         _add(blueprint, services, access, address, view)
     error_pages.install(app, blueprint, access)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from flask import current_app
 from flask_babel import lazy_gettext as _l
 
-from integration.domain.roles import Person, Role
+from integration.domain.roles import Role, SignedInUser
 
 if TYPE_CHECKING:
     from flask_babel.speaklater import LazyString
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NavigationEntry:
     """A page of the navigation. `page` names its view and its icon; a phone shows what is `main` at once."""
 
     page: str
@@ -25,21 +25,21 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("now", _l("Now"), main=True),
-    Entry("recalls", _l("Recalls"), main=True),
-    Entry("deliveries", _l("Deliveries")),
-    Entry("parked", _l("Parked"), main=True),
-    Entry("calendar", _l("Calendar")),
-    Entry("accounts", _l("Accounts"), main=True),
-    Entry("sources", _l("Sources")),
-    Entry("studio", _l("Mapping studio")),
-    Entry("alerts", _l("Alerts")),
-    Entry("one_person", _l("One person"), least=Role.ADMIN),
-    Entry("audit", _l("Audit log"), least=Role.ADMIN),
+    NavigationEntry("now", _l("Now"), main=True),
+    NavigationEntry("recalls", _l("Recalls"), main=True),
+    NavigationEntry("deliveries", _l("Deliveries")),
+    NavigationEntry("parked", _l("Parked"), main=True),
+    NavigationEntry("calendar", _l("Calendar")),
+    NavigationEntry("accounts", _l("Accounts"), main=True),
+    NavigationEntry("sources", _l("Sources")),
+    NavigationEntry("studio", _l("Mapping studio")),
+    NavigationEntry("alerts", _l("Alerts")),
+    NavigationEntry("one_person", _l("One person"), least=Role.ADMIN),
+    NavigationEntry("audit", _l("Audit log"), least=Role.ADMIN),
 )
 
 
-def entries_for(person: Person | None) -> tuple[Entry, ...]:
+def entries_for(person: SignedInUser | None) -> tuple[NavigationEntry, ...]:
     """Give the entries that a person may see."""
     if person is None:
         return ()

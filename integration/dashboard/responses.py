@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
-    from integration.domain.roles import Person
+    from integration.domain.roles import SignedInUser
     from integration.services.container import Services
 
-Kind = Literal["done", "refused", "note"]
+FlashKind = Literal["done", "refused", "note"]
 
 
-def person() -> Person:
+def person() -> SignedInUser:
     """Give who is signed in; only in a view that is not for anybody."""
-    return cast("Person", g.person)
+    return cast("SignedInUser", g.person)
 
 
 def note(services: Services, what: str, *about: str) -> None:
@@ -46,7 +46,7 @@ def page(template: str, *, status: int = 200, **values: Any) -> Response:
     return make_response(render_template(template, layout=layout, **values), status)
 
 
-def say(words: str, kind: Kind = "done") -> None:
+def say(words: str, kind: FlashKind = "done") -> None:
     """Tell the person something with the next page or part: what was done, or what was not and why."""
     flash(words, kind)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import holidays
 
 from integration.domain.account import CallingHours
-from integration.domain.field_types import Misfit, Window
+from integration.domain.field_types import ValidationIssue, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,10 +40,10 @@ _MINUTES_OF_A_DAY = 24 * 60
 _Minutes = tuple[int, int]
 
 
-class HoursError(ValueError):
+class CallingHoursError(ValueError):
     """The calling hours cannot be used; `misfits` names every reason."""
 
-    def __init__(self, misfits: tuple[Misfit, ...]) -> None:
+    def __init__(self, misfits: tuple[ValidationIssue, ...]) -> None:
         super().__init__("; ".join(misfit.allowed for misfit in misfits))
         self.misfits = misfits
 
@@ -105,10 +105,10 @@ def read_hours(value: object) -> CallingHours:
     if isinstance(value, str):
         return _preset(value)
     if not isinstance(value, dict):
-        raise HoursError((Misfit((), HOURS_WORDS),))
+        raise CallingHoursError((ValidationIssue((), HOURS_WORDS),))
     misfits = tuple(_misfits(value))
     if misfits:
-        raise HoursError(misfits)
+        raise CallingHoursError(misfits)
     week = _week(value)
     return CallingHours(
         windows=tuple(tuple(map(_as_times, _joined(day))) for day in week), holidays=value.get("holidays")
@@ -119,10 +119,12 @@ def _preset(name: str) -> CallingHours:
     if name in PRESETS:
         return PRESETS[name]
     close = get_close_matches(name, PRESETS, n=1)
-    raise HoursError((Misfit((), f'perhaps "{close[0]}"; {HOURS_WORDS}' if close else HOURS_WORDS),))
+    raise CallingHoursError(
+        (ValidationIssue((), f'perhaps "{close[0]}"; {HOURS_WORDS}' if close else HOURS_WORDS),)
+    )
 
 
-def _misfits(table: dict[str, object]) -> Iterator[Misfit]:
+def _misfits(table: dict[str, object]) -> Iterator[ValidationIssue]:
     for key, value in table.items():
         if key == "holidays":
             yield from _holiday_misfits(value)
@@ -132,23 +134,23 @@ def _misfits(table: dict[str, object]) -> Iterator[Misfit]:
             yield _unknown(key)
     days = [value for key, value in table.items() if key != "holidays" and key in _KEYS]
     if not any(days):
-        yield Misfit((), "at least one day with a window", "no window on any day")
+        yield ValidationIssue((), "at least one day with a window", "no window on any day")
 
 
-def _unknown(key: str) -> Misfit:
+def _unknown(key: str) -> ValidationIssue:
     close = get_close_matches(key, _KEYS, n=1)
     known = "one of " + ", ".join(_KEYS)
-    return Misfit((key,), f'perhaps "{close[0]}"; {known}' if close else known, "an unknown key")
+    return ValidationIssue((key,), f'perhaps "{close[0]}"; {known}' if close else known, "an unknown key")
 
 
-def _holiday_misfits(value: object) -> Iterator[Misfit]:
+def _holiday_misfits(value: object) -> Iterator[ValidationIssue]:
     if not isinstance(value, str) or value not in holidays.list_supported_countries(include_aliases=False):
-        yield Misfit(("holidays",), _HOLIDAYS_WORDS)
+        yield ValidationIssue(("holidays",), _HOLIDAYS_WORDS)
 
 
-def _day_misfits(key: str, value: object) -> Iterator[Misfit]:
+def _day_misfits(key: str, value: object) -> Iterator[ValidationIssue]:
     if not isinstance(value, str | list):
-        yield Misfit((key,), _WINDOWS_WORDS)
+        yield ValidationIssue((key,), _WINDOWS_WORDS)
         return
     good: list[_Minutes] = []
     for index, text in enumerate(_texts(value)):
@@ -156,10 +158,10 @@ def _day_misfits(key: str, value: object) -> Iterator[Misfit]:
         try:
             window = _window(text if isinstance(text, str) else "")
         except ValueError:
-            yield Misfit(place, _WINDOW_WORDS)
+            yield ValidationIssue(place, _WINDOW_WORDS)
             continue
         if any(window[0] < end and start < window[1] for start, end in good):
-            yield Misfit(
+            yield ValidationIssue(
                 place, "windows that do not overlap", "a window that overlaps an earlier one of the day"
             )
         good.append(window)

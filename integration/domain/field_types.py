@@ -42,7 +42,7 @@ Role = Literal["viewer", "operator", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class ValidationIssue:
     """A value that is not what its key takes.
 
     `place` leads to it from the table at hand (texts are keys, numbers count from 0), `allowed` says

@@ -1,4 +1,4 @@
-"""JSON as the ledger keeps it, read back. Pure, so that both ends of the ledger can share it."""
+"""JSON as the store keeps it, read back. Pure, so that both ends of the store can share it."""
 
 from __future__ import annotations
 

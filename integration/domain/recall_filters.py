@@ -34,7 +34,7 @@ _RECALL_ID: Final = re.compile(r"rc_[0-9a-z]{0,12}")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FilterQuery:
     """What an address asks for: the filter, its texts as they were given, and which could not be read."""
 
     which: Filter
@@ -47,7 +47,7 @@ class Asked:
         return all(getattr(self.which, each.name) is None for each in fields(self.which))
 
 
-def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> Asked:
+def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> FilterQuery:
     """Read the filters of an address; times without a zone are on the clock of `zone`.
 
     A filter that cannot be read finds nothing, rather than everything: it is named in `unread`.
@@ -68,7 +68,7 @@ def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tz
         read |= typed(texts["q"], accounts)
     if unread:
         read["accounts"] = frozenset()
-    return Asked(Filter(**read), texts, tuple(unread))
+    return FilterQuery(Filter(**read), texts, tuple(unread))
 
 
 def typed(text: str, accounts: Iterable[Account]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _NOT_METHOD = re.compile(r"[^A-Z]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Rejection:
     """A delivery that was not taken.
 
     `at` is aware. `sender` is a shortened address; `headers` names those that matter, without values.
@@ -46,13 +46,13 @@ class Refused:
     more: int = 0
 
 
-def refused(  # noqa: PLR0913  (a request has these parts)
+def rejection_of(  # noqa: PLR0913  (a request has these parts)
     *, at: datetime, source: str, status: int, method: str, size: int | None,
     headers: Mapping[str, str], address: str,
-) -> Refused:  # fmt: skip
+) -> Rejection:  # fmt: skip
     """Make it of a request. `headers` have names as `header_name` gives them; `address` is the peer's."""
     kind = headers.get("content-type", "").split(";", 1)[0].lower()
-    return Refused(
+    return Rejection(
         at=at,
         source=source,
         status=status,

@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SignedInUser:
     """Who is signed in."""
 
     name: str

@@ -15,7 +15,7 @@ from integration.domain import schedule
 from integration.domain.errors import UnmappableError
 from integration.domain.recall import CancelRequest, RecallRequest
 from integration.mapping import routes
-from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, Told, kind
+from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, TemplateContext, kind
 from integration.mapping.routes import Considered
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
-    from integration.mapping.routes import CompiledRoute, Field, RouteBook
+    from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field
 
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # a version is never later than arrival and this
 _UNREACHED = "not reached: an earlier route decided"
@@ -107,10 +107,10 @@ class _Origin:
     version: datetime
 
 
-class _Scene:
+class _PlanContext:
     """What all events of one delivery share; what templates are told is worked out once per account."""
 
-    def __init__(self, book: RouteBook, delivery: Delivery, now: datetime) -> None:
+    def __init__(self, book: CompiledRoutes, delivery: Delivery, now: datetime) -> None:
         self.book = book
         self.delivery = delivery
         self.now = now
@@ -125,13 +125,13 @@ class _Scene:
             self._told[account.name] = told
         return {**told, "event": event.data, "contact": contact}
 
-    def told_for(self, event: Event, contact: object) -> Callable[[Account], Told]:
+    def told_for(self, event: Event, contact: object) -> Callable[[Account], TemplateContext]:
         """Give what makes those names ready for an account, for each account once."""
-        ready: dict[str, Told] = {}
+        ready: dict[str, TemplateContext] = {}
 
-        def told(account: Account) -> Told:
+        def told(account: Account) -> TemplateContext:
             if account.name not in ready:
-                ready[account.name] = Told(self.names(event, contact, account))
+                ready[account.name] = TemplateContext(self.names(event, contact, account))
             return ready[account.name]
 
         return told
@@ -146,15 +146,15 @@ class BadFieldsError(UnmappableError):
 
 
 def plan_delivery(
-    book: RouteBook, delivery: Delivery, events: Iterable[Event], now: datetime
+    book: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
 ) -> tuple[Outcome, ...]:
     """Decide what follows from each event of a delivery, in their order. `now` is aware."""
-    scene = _Scene(book, delivery, now)
+    scene = _PlanContext(book, delivery, now)
     return tuple(_explain(scene, event, NOT_LOOKED_UP).outcome for event in events)
 
 
 def plan_event(
-    book: RouteBook, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+    book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> Outcome:
     """Decide what follows from one event.
 
@@ -165,13 +165,13 @@ def plan_event(
 
 
 def explain_event(
-    book: RouteBook, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+    book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> Explained:
     """Decide what follows from one event, and show why, for every route of its source.
 
     Arguments as for `plan_event`.
     """
-    explained = _explain(_Scene(book, delivery, now), event, contact)
+    explained = _explain(_PlanContext(book, delivery, now), event, contact)
     if not explained.considered:
         return explained
     later = book.routes[delivery.source][len(explained.considered) :]
@@ -214,7 +214,7 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     return request
 
 
-def _explain(scene: _Scene, event: Event, contact: object) -> Explained:
+def _explain(scene: _PlanContext, event: Event, contact: object) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
@@ -234,7 +234,7 @@ def _explain(scene: _Scene, event: Event, contact: object) -> Explained:
 
 
 def _outcome(
-    scene: _Scene, event: Event, taken: CompiledRoute, fields: tuple[Field, ...], told: Told
+    scene: _PlanContext, event: Event, taken: CompiledRoute, fields: tuple[Field, ...], told: TemplateContext
 ) -> tuple[Outcome, tuple[str, ...]]:
     for field in fields:
         if field.fault is not None:
@@ -292,14 +292,14 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
     )
 
 
-def _version(scene: _Scene, event: Event, account: Account, told: Told) -> datetime:
+def _version(scene: _PlanContext, event: Event, account: Account, told: TemplateContext) -> datetime:
     """Give the CRM's time of the wish, in UTC; a clock that runs ahead must not win for ever."""
     arrival = scene.delivery.received_at
     happened = event.occurred_at or _told_time(scene, account, told) or arrival
     return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)
 
 
-def _told_time(scene: _Scene, account: Account, told: Told) -> datetime | None:
+def _told_time(scene: _PlanContext, account: Account, told: TemplateContext) -> datetime | None:
     """Read the source's `event_time`, to the microsecond; None where it says nothing that can be read."""
     text = scene.book.event_times.get(scene.delivery.source)
     if text is None:

@@ -24,7 +24,7 @@ from integration.mapping.planner import (
     RecallWanted,
     plan_event,
 )
-from integration.mapping.routes import RouteBook
+from integration.mapping.routes import CompiledRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -109,7 +109,7 @@ def _fault(place: tuple[int | str, ...], given: Mapping[str, Any]) -> FieldFault
     return FieldFault(name, "nothing" if not given.get(name) else "something else", words)
 
 
-def book_of(config: Config, draft: Draft) -> RouteBook:
+def book_of(config: Config, draft: Draft) -> CompiledRoutes:
     """Compile the routes of the draft's source, the draft in its place. Raises DraftError."""
     route = route_of(draft)
     if route.account not in config.accounts:
@@ -126,7 +126,7 @@ def book_of(config: Config, draft: Draft) -> RouteBook:
     # A copy keeps what the original has worked out.
     changed.__dict__.pop("routes_by_source", None)
     try:
-        return RouteBook.of(changed)
+        return CompiledRoutes.of(changed)
     except ConfigError as error:
         raise DraftError(
             tuple(
@@ -139,7 +139,7 @@ def book_of(config: Config, draft: Draft) -> RouteBook:
 
 
 def compare(
-    present: RouteBook, tried: RouteBook, delivery: Delivery, event: Event, now: datetime
+    present: CompiledRoutes, tried: CompiledRoutes, delivery: Delivery, event: Event, now: datetime
 ) -> Comparison:
     """Tell what would be other for an event with the tried routes. `now` is aware, for both the same."""
     before = plan_event(present, delivery, event, now, NOT_LOOKED_UP)

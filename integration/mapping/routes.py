@@ -127,7 +127,7 @@ class Headers(Mapping[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
-class RouteBook:
+class CompiledRoutes:
     """Every route and source template of a configuration, compiled."""
 
     config: Config
@@ -135,7 +135,7 @@ class RouteBook:
     event_times: Mapping[str, expressions.Text]
 
     @classmethod
-    def of(cls, config: Config) -> RouteBook:
+    def of(cls, config: Config) -> CompiledRoutes:
         """Compile a configuration's templates; raises ConfigError naming each one that does not compile."""
         found = faults(config, "ringback.toml")
         if found:
@@ -160,7 +160,9 @@ def faults(config: Config, file: str) -> tuple[Fault, ...]:
     return (*_source_faults(config, file), *_route_faults(config, file))
 
 
-def match(book: RouteBook, source: str, told_for: Callable[[Account], expressions.Told]) -> Match:
+def match(
+    book: CompiledRoutes, source: str, told_for: Callable[[Account], expressions.TemplateContext]
+) -> Match:
     """Find the first route of `source` that takes the event.
 
     `told_for` gives the names that templates see, by the account on whose clock they are told. A `when`
@@ -182,7 +184,7 @@ def match(book: RouteBook, source: str, told_for: Callable[[Account], expression
     return Match(None, tuple(considered))
 
 
-def fill(compiled: CompiledRoute, told: expressions.Told) -> tuple[Field, ...]:
+def fill(compiled: CompiledRoute, told: expressions.TemplateContext) -> tuple[Field, ...]:
     """Render and read every field that the route's action needs; a field that fails holds its fault.
 
     Raises LookupNeeded when a field reads a contact that is not looked up yet.
@@ -218,7 +220,7 @@ def told_names(
     }
 
 
-def _filled(name: str, text: expressions.Text, account: Account, told: expressions.Told) -> Field:
+def _filled(name: str, text: expressions.Text, account: Account, told: expressions.TemplateContext) -> Field:
     rendered = None
     try:
         made = text.value(told)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
     from integration.domain.recall import Attempt, Recall
-    from integration.mapping.routes import RouteBook
+    from integration.mapping.routes import CompiledRoutes
 
 NEWER = "a newer request: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mapped:
+class MappedFields:
     """How an event is mapped.
 
     `changed`: by another configuration than then. `lacks_contact`: it cannot be, since it needs the contact
@@ -39,10 +39,10 @@ class Mapped:
     lacks_contact: bool
 
 
-def mapped(book: RouteBook, delivery: Delivery, event: Event, recall: Recall) -> Mapped:
+def mapped(book: CompiledRoutes, delivery: Delivery, event: Event, recall: Recall) -> MappedFields:
     """Work out anew how an event became a recall, at the moment at which it came."""
     explained = explain_event(book, delivery, event, delivery.received_at)
-    return Mapped(
+    return MappedFields(
         explained=explained,
         changed=recall.digest is None or not book.config.digest.startswith(recall.digest),
         lacks_contact=isinstance(explained.outcome, Pending),

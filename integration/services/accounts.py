@@ -12,8 +12,8 @@ from integration.domain.account import AccountView
 from integration.domain.errors import UnknownError
 from integration.domain.quota import next_reset, quota_day
 from integration.domain.timestamps import from_epoch_ms
-from integration.services.connection_probe import Answer, QueueInUseError, ask_in_queue
-from integration.services.forecast import Outlook, Outlooks
+from integration.services.connection_probe import ProbeResult, QueueInUseError, probe_in_queue
+from integration.services.forecast import Forecast, Forecasts
 from integration.store.token_queue import UNTAKEN, held_until, queue_state
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
     from integration.store.client import Store
-    from integration.store.monitoring.process_registry import Processes
-    from integration.store.monitoring.time_series import Series
+    from integration.store.monitoring.process_registry import ProcessRegistry
+    from integration.store.monitoring.time_series import TimeSeries
     from integration.store.token_queue import TokenQueues
 
 ACCOUNTS_AT_ONCE = 500
@@ -49,8 +49,8 @@ class AccountService:
         store: Store,
         queues: TokenQueues,
         binding: QueueBinding,
-        processes: Processes,
-        time_series: Series,
+        processes: ProcessRegistry,
+        time_series: TimeSeries,
         wake_ups: WakeUpPublisher,
     ) -> None:
         self._configuration = configuration
@@ -58,7 +58,7 @@ class AccountService:
         self._queues = queues
         self._binding = binding
         self._processes = processes
-        self._forecasts = Outlooks(store, time_series)
+        self._forecasts = Forecasts(store, time_series)
         self._wake_ups = wake_ups
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
 
@@ -93,7 +93,7 @@ class AccountService:
         if wake_up is not None:
             self._wake_ups.publish(wake_up)
 
-    def test_call(self, name: str) -> Answer:
+    def test_call(self, name: str) -> ProbeResult:
         """Ask wolkvox for an account's campaigns while its queue is held. It takes as long as a push may.
 
         Raise UnknownError for an account that is not in the configuration.
@@ -102,16 +102,16 @@ class AccountService:
         if account is None:
             raise UnknownError("no such account in the configuration")
         if not self._test_calls.acquire(blocking=False):
-            return Answer(good=False, told="not asked: too many test calls are under way here")
+            return ProbeResult(good=False, told="not asked: too many test calls are under way here")
         try:
             queue = self._binding.queue_of(name)
-            return ask_in_queue(self._queues, queue, account, self._wake_ups.publish)
+            return probe_in_queue(self._queues, queue, account, self._wake_ups.publish)
         except QueueInUseError as error:
-            return Answer(good=False, told=f"not asked: {error}")
+            return ProbeResult(good=False, told=f"not asked: {error}")
         finally:
             self._test_calls.release()
 
-    def forecasts(self, views: Sequence[AccountView], now: datetime) -> dict[str, Outlook]:
+    def forecasts(self, views: Sequence[AccountView], now: datetime) -> dict[str, Forecast]:
         """Return forecasts by account: rate, time to drain, dates at risk, when the quota is used up.
 
         Accounts that have no queue yet are left out.

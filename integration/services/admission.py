@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integration.domain.errors import UnboundError
-from integration.store.deliveries import Keeping
+from integration.store.deliveries import RetentionTerms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from integration.services.binding import QueueBinding
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
-    from integration.store.deliveries import Admitted, Kept, Ledger
+    from integration.store.deliveries import Admitted, DeliveryStore, StoredEvents
 
 
 class Admission:
@@ -26,7 +26,7 @@ class Admission:
         self,
         configuration: Configuration,
         binding: QueueBinding,
-        deliveries: Ledger,
+        deliveries: DeliveryStore,
         wake_ups: WakeUpPublisher,
     ) -> None:
         self._configuration = configuration
@@ -34,10 +34,10 @@ class Admission:
         self._deliveries = deliveries
         self._wake_ups = wake_ups
 
-    def keeping(self, source: str) -> Keeping:
+    def keeping(self, source: str) -> RetentionTerms:
         """Return how events of a source are remembered."""
         config = self._configuration.current
-        return Keeping(
+        return RetentionTerms(
             dedup_hours=config.sources[source].dedup_hours,
             raw_retention_days=config.store.raw_retention_days,
             config_digest=config.digest,
@@ -60,7 +60,7 @@ class Admission:
         self._wake(admitted)
         return admitted
 
-    def resolve(self, kept: Kept, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
+    def resolve(self, kept: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Store what kept events turned out to be, in their place, and publish wake-ups.
 
         Return None if another process did so first.

@@ -48,9 +48,9 @@ class QueueBinding:
         on an old token). Raise StoreAwayError.
         """
         config = self._configuration.current
-        if self._bound is config and self._bound_in == self._store.witness.history:
+        if self._bound is config and self._bound_in == self._store.epoch.name:
             return 0
-        if self._bound_in != self._store.witness.history:
+        if self._bound_in != self._store.epoch.name:
             # Another store than before, or an older state of it: nothing that was known of it holds.
             self._assured = False
         try:
@@ -61,7 +61,7 @@ class QueueBinding:
         key = self._queues.id_key()
         later = self._queues.bind(queue_ids(config, key))
         if later == 0:
-            self._bound, self._bound_in = config, self._store.witness.history
+            self._bound, self._bound_in = config, self._store.epoch.name
         return later
 
     def forget(self) -> None:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
     from integration.domain.recall import Recall
     from integration.store.client import Store
-    from integration.store.recalls import Recalls
+    from integration.store.recalls import RecallStore
     from integration.store.token_queue import WakeUp
 
 STEP = 50
 LISTED = 20
 
 
-class Kind(StrEnum):
+class BulkAction(StrEnum):
     """What a job does to each recall."""
 
     RETRY = "retry"
@@ -42,11 +42,14 @@ class Kind(StrEnum):
 
 
 # Of others a job would only note that they are in another state.
-ACTS_ON = {Kind.RETRY: frozenset({State.DEAD, State.EXPIRED}), Kind.CANCEL: frozenset({State.QUEUED})}
+ACTS_ON = {
+    BulkAction.RETRY: frozenset({State.DEAD, State.EXPIRED}),
+    BulkAction.CANCEL: frozenset({State.QUEUED}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class BulkJob:
     """A job and how far it is. Moments are aware, UTC.
 
     `total` is how many recalls there were at the start, None when that was not counted to the end.
@@ -54,7 +57,7 @@ class Job:
     """
 
     id: str
-    kind: Kind
+    kind: BulkAction
     which: Filter
     who: str
     reason: str
@@ -73,15 +76,15 @@ class Job:
         return self.done + sum(self.skipped.values())
 
 
-class Jobs:
+class BulkJobs:
     """The jobs of a store. `wake` publishes the wake-ups of queues that have work again."""
 
-    def __init__(self, store: Store, recalls: Recalls, wake: Callable[[WakeUp], None]) -> None:
+    def __init__(self, store: Store, recalls: RecallStore, wake: Callable[[WakeUp], None]) -> None:
         self._store = store
         self._recalls = recalls
         self._wake = wake
 
-    def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> Job:
+    def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> BulkJob:
         """Begin a job; workers take it up by themselves. Raises StoreAwayError.
 
         `reason` is written to each recall. Of what the filter finds only those that can be acted on count.
@@ -99,16 +102,16 @@ class Jobs:
 
     def acted_on(self, kind: str, which: Filter) -> Filter:
         """Narrow a filter to the recalls that a job would act on."""
-        return acted_on(Kind(kind), which)
+        return acted_on(BulkAction(kind), which)
 
-    def get(self, job: str) -> Job:
+    def get(self, job: str) -> BulkJob:
         """Give a job. Raises UnknownError."""
         record = self._store.guarded(lambda: self._store.client.hgetall(self._store.key(f"job:{job}")))
         if not record:
             raise UnknownError("no such job")
         return _job(job, record)
 
-    def latest(self, limit: int = LISTED) -> list[Job]:
+    def latest(self, limit: int = LISTED) -> list[BulkJob]:
         """Give the latest jobs, newest first."""
         read = self._store.client.zrevrange
         ids = self._store.guarded(lambda: read(self._store.key("jobs"), 0, limit - 1))
@@ -146,7 +149,7 @@ class Jobs:
         return found.next is not None
 
 
-def acted_on(kind: Kind, which: Filter) -> Filter:
+def acted_on(kind: BulkAction, which: Filter) -> Filter:
     """Narrow a filter to the states in which recalls can be acted on."""
     allowed = ACTS_ON[kind]
     return replace(which, states=allowed if which.states is None else allowed & which.states)
@@ -160,8 +163,8 @@ def retry_date(account: Account | None, recall: Recall, now: datetime) -> dateti
     return None if isinstance(scheduled, Drop) else scheduled.date
 
 
-def _act(kind: Kind, recall: Recall, accounts: Mapping[str, Account], now: datetime) -> dict[str, str]:
-    date = retry_date(accounts.get(recall.account), recall, now) if kind is Kind.RETRY else None
+def _act(kind: BulkAction, recall: Recall, accounts: Mapping[str, Account], now: datetime) -> dict[str, str]:
+    date = retry_date(accounts.get(recall.account), recall, now) if kind is BulkAction.RETRY else None
     if date is None:
         return {"id": recall.id}
     score = str(epoch_ms(date))
@@ -194,10 +197,10 @@ def _read_filter(text: str) -> Filter:
     return Filter(**told)
 
 
-def _job(id_: str, record: Mapping[str, str]) -> Job:
-    return Job(
+def _job(id_: str, record: Mapping[str, str]) -> BulkJob:
+    return BulkJob(
         id=id_,
-        kind=Kind(record["kind"]),
+        kind=BulkAction(record["kind"]),
         which=_read_filter(record["filter"]),
         who=record["who"],
         reason=record["reason"],

@@ -10,7 +10,7 @@ from integration.config.descriptions import described, masked
 from integration.config.loader import read
 from integration.config.watcher import ConfigWatch
 from integration.mapping import routes
-from integration.mapping.routes import RouteBook
+from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.redaction import remember_secrets, secrets_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from integration.config.descriptions import Place
     from integration.config.models import Config
-    from integration.config.reading import Reading
+    from integration.config.reading import ConfigReading
 
 
 class Configuration:
@@ -27,7 +27,7 @@ class Configuration:
 
     def __init__(self, watch: ConfigWatch) -> None:
         self.watch = watch
-        self._routes: RouteBook | None = None
+        self._routes: CompiledRoutes | None = None
         self._masked: Config | None = None
 
     @property
@@ -41,11 +41,11 @@ class Configuration:
         return config
 
     @property
-    def routes(self) -> RouteBook:
+    def routes(self) -> CompiledRoutes:
         """The compiled routes of the current configuration."""
         config = self.current
         if self._routes is None or self._routes.config is not config:
-            self._routes = RouteBook.of(config)
+            self._routes = CompiledRoutes.of(config)
         return self._routes
 
 
@@ -69,7 +69,7 @@ def watch_config(
     return ConfigWatch(path, environ, check_templates, every_seconds=every_seconds, clock=clock)
 
 
-def check_templates(reading: Reading, config: Config) -> None:
+def check_templates(reading: ConfigReading, config: Config) -> None:
     """Report every template of the configuration that does not compile."""
     for fault in routes.faults(config, str(reading.path)):
         place = _template_place(fault.key)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from integration.clients.deadline_transport import boottime
-from integration.clients.wolkvox import Line, verdict_of
+from integration.clients.wolkvox import WolkvoxConnection, verdict_of
 from integration.clients.wolkvox_protocol import build_campaigns_call
 from integration.domain.errors import RingbackError
 from integration.store.token_queue import NoClaim, terms_of
@@ -34,19 +34,21 @@ class QueueInUseError(RingbackError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResult:
     """What a test call came to, in words for the operator."""
 
     good: bool
     told: str
 
 
-def ask_campaigns(account: Account) -> Answer:
+def probe_campaigns(account: Account) -> ProbeResult:
     """Ask where nobody else can be calling: no queue is held. Calls wolkvox."""
     return _judged(_call(account, boottime()))
 
 
-def ask_in_queue(queues: TokenQueues, queue: str, account: Account, wake: Callable[[WakeUp], None]) -> Answer:
+def probe_in_queue(
+    queues: TokenQueues, queue: str, account: Account, wake: Callable[[WakeUp], None]
+) -> ProbeResult:
     """Ask while the account's queue is held; `wake` publishes its wake-up when it has work afterwards.
 
     Raises QueueInUseError, StoreAwayError.
@@ -76,7 +78,7 @@ def _why_not(refused: NoClaim) -> str:
 
 
 def _call(account: Account, claimed_at: float) -> Exchange:
-    with Line(account.endpoint) as line:
+    with WolkvoxConnection(account.endpoint) as line:
         return line.push(
             build_campaigns_call(account),
             claimed_at=claimed_at,
@@ -85,13 +87,13 @@ def _call(account: Account, claimed_at: float) -> Exchange:
         )
 
 
-def _judged(exchange: Exchange) -> Answer:
+def _judged(exchange: Exchange) -> ProbeResult:
     rows = _rows(exchange)
     if rows is not None:
-        return Answer(good=True, told=f"wolkvox takes the token, and names {rows} campaigns")
+        return ProbeResult(good=True, told=f"wolkvox takes the token, and names {rows} campaigns")
     verdict = verdict_of(exchange)
     told = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
-    return Answer(good=False, told=told)
+    return ProbeResult(good=False, told=told)
 
 
 def _rows(exchange: Exchange) -> int | None:

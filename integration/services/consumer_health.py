@@ -23,7 +23,7 @@ ELSEWHERE_WAKE_UPS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HealthChange:
     """What changed: the worker takes no wake-ups since so many seconds, or takes them again after so many."""
 
     stalled: bool
@@ -71,7 +71,7 @@ class ConsumerHealth:
             self._untaken.append(self._clock())
             del self._untaken[1:-STALLED_DRAINS]
 
-    def evaluate(self, elsewhere: int) -> Heard | None:
+    def evaluate(self, elsewhere: int) -> HealthChange | None:
         """Return what changed since the last call. `elsewhere`: wake-ups that all others took so far."""
         with self._lock:
             now = self._clock()
@@ -80,9 +80,9 @@ class ConsumerHealth:
                 self.stalled_since = self._found_stalled(now)
             was, self._told_stalled_since = self._told_stalled_since, self.stalled_since
         if was is None and self._told_stalled_since is not None:
-            return Heard(stalled=True, seconds=now - self._told_stalled_since)
+            return HealthChange(stalled=True, seconds=now - self._told_stalled_since)
         if was is not None and self._told_stalled_since is None:
-            return Heard(stalled=False, seconds=now - was)
+            return HealthChange(stalled=False, seconds=now - was)
         return None
 
     def _note_others(self, elsewhere: int) -> None:

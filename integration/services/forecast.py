@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from integration.domain.account import AccountView
     from integration.store.client import Store
-    from integration.store.monitoring.time_series import Pace, Series
+    from integration.store.monitoring.time_series import Pace, TimeSeries
 
 PACE_MINUTES: Final = 15
 UNKNOWN_PER_MINUTE: Final = 60.0
@@ -27,7 +27,7 @@ _ENDS: Final = (HORIZONS[0], HORIZONS[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Forecast:
     """The forecast for an account; moments are aware.
 
     `per_minute`: the calls that its queue can make. `drained_at`, `quota_out_at`: when the queue is empty,
@@ -43,7 +43,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class _Going:
+class _Progress:
     """How an account's queue goes on: calls a minute, not before `starts`, and the day's calls."""
 
     now: datetime
@@ -65,25 +65,25 @@ class _Going:
         return self.rate * max(0.0, (end - begin).total_seconds()) / 60
 
 
-def _going(view: AccountView, pace: Pace, now: datetime, resets: datetime | None) -> _Going:
+def _progress(view: AccountView, pace: Pace, now: datetime, resets: datetime | None) -> _Progress:
     rate = 0.0
     if view.state not in {"stopped", "paused"}:
         rate = pace.capacity_per_minute or UNKNOWN_PER_MINUTE
     starts = view.until if view.state == "waiting" and view.until else now
     left = None if view.daily_limit is None else max(0, view.daily_limit - view.pushed_today)
-    return _Going(now, rate, max(now, starts), left, view.daily_limit, resets)
+    return _Progress(now, rate, max(now, starts), left, view.daily_limit, resets)
 
 
-def outlook(
+def forecast(
     view: AccountView, pace: Pace, due: Mapping[timedelta, int], now: datetime, resets: datetime | None = None
-) -> Outlook:
+) -> Forecast:
     """Forecast an account.
 
     `due`: how many of its queued recalls have their date within each of some horizons; `resets`: when the
     day's calls start anew, where they are limited.
     """
-    going = _going(view, pace, now, resets)
-    return Outlook(
+    going = _progress(view, pace, now, resets)
+    return Forecast(
         pace=pace,
         per_minute=going.rate,
         drained_at=_after(view.queued, going.rate, going.starts) if view.queued else None,
@@ -97,10 +97,10 @@ def _after(number: float, rate: float, now: datetime) -> datetime | None:
     return None if minutes is None or minutes > 10**6 else now + timedelta(minutes=minutes)
 
 
-class Outlooks:
+class Forecasts:
     """Forecasts from a store."""
 
-    def __init__(self, store: Store, series: Series) -> None:
+    def __init__(self, store: Store, series: TimeSeries) -> None:
         self._store = store
         self._series = series
 
@@ -110,7 +110,7 @@ class Outlooks:
         queues: Mapping[str, str],
         now: datetime,
         resets: Callable[[str], datetime | None],
-    ) -> dict[str, Outlook]:
+    ) -> dict[str, Forecast]:
         """Forecast these accounts, whose queues are given by name. Raises StoreAwayError.
 
         `resets` tells when an account's quota starts anew. Accounts on one token share a queue, so that
@@ -118,16 +118,16 @@ class Outlooks:
         """
         known = {view.name: view for view in views if view.name in queues}
         paces = self._series.paces(known, now, PACE_MINUTES)
-        goings = {name: _going(view, paces[name], now, resets(name)) for name, view in known.items()}
+        goings = {name: _progress(view, paces[name], now, resets(name)) for name, view in known.items()}
         queued = [name for name, view in known.items() if view.queued]
         due = self._due({name: queues[name] for name in queued}, goings, now)
         return {
-            name: outlook(view, paces[name], due.get(name, {}), now, goings[name].resets)
+            name: forecast(view, paces[name], due.get(name, {}), now, goings[name].resets)
             for name, view in known.items()
         }
 
     def _due(
-        self, queues: Mapping[str, str], goings: Mapping[str, _Going], now: datetime
+        self, queues: Mapping[str, str], goings: Mapping[str, _Progress], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
         """Count what is due; between the ends only where that may be worse: few queues are so long."""
         due = self._counted(queues, _ENDS, now)

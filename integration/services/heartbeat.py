@@ -1,4 +1,4 @@
-"""The pulse: a thread of every web and worker that says every few seconds that the process is there.
+"""The heartbeat: a thread of every web and worker that says every few seconds that the process is there.
 
 It runs beside the sweep and beside Celery, so that it tells when either of them stands still.
 """
@@ -20,21 +20,21 @@ from integration.services.consumer_health import ConsumerHealth
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from integration.services.consumer_health import Heard
-    from integration.store.monitoring.process_registry import Processes
+    from integration.services.consumer_health import HealthChange
+    from integration.store.monitoring.process_registry import ProcessRegistry
     from integration.telemetry.reporter import Reporter
 
-log = structlog.get_logger("ringback.pulse")
+log = structlog.get_logger("ringback.heartbeat")
 
-BEAT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 3.0
 
 
-class Pulse:
-    """The signs of life of one process. `clock` gives steady seconds."""
+class Heartbeat:
+    """The heartbeat of one process. `clock` gives steady seconds."""
 
     def __init__(
         self,
-        processes: Processes,
+        processes: ProcessRegistry,
         who: str,
         watcher: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -56,22 +56,22 @@ class Pulse:
 
     def start(self) -> None:
         """Begin, in a thread that ends with the process."""
-        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """Give no sign of life any more."""
+        """Give no heartbeat any more."""
         self._stopped.set()
 
     def swept(self) -> None:
         """Note that a sweep was made."""
         self._swept = self._clock()
 
-    def beat(self) -> None:
-        """Send one heartbeat, and find out whether this worker's consumers are stalled. Raise StoreAwayError."""
+    def send(self) -> None:
+        """Send a heartbeat, and find out whether the consumers are stalled. Raise StoreAwayError."""
         health = self.consumer_health
         wake_ups, sweeps = health.taken, health.swept
         new = {"wake_ups": wake_ups - self._told[0], "sweeps": sweeps - self._told[1]}
-        taken = self._processes.beat(self._who, {**self._facts(wake_ups, sweeps), **new})
+        taken = self._processes.heartbeat(self._who, {**self._facts(wake_ups, sweeps), **new})
         self._told = (wake_ups, sweeps)
         if self._watcher is not None and (heard := health.evaluate(taken - wake_ups)) is not None:
             self._tell(heard, self._watcher)
@@ -94,7 +94,7 @@ class Pulse:
             **{name: round((now - at) * 1000) for name, at in moments.items() if at is not None},
         }
 
-    def _tell(self, heard: Heard, watcher: Reporter) -> None:
+    def _tell(self, heard: HealthChange, watcher: Reporter) -> None:
         if heard.stalled:
             reason = "the sweep drains its queues, seconds later; restart it if this goes on"
             log.error("this worker takes no wake-ups", seconds=round(heard.seconds), reason=reason)
@@ -106,11 +106,11 @@ class Pulse:
     def _run(self) -> None:
         while True:
             try:
-                self.beat()
+                self.send()
             except StoreAwayError as error:
-                log.debug("no sign of life: the store is away", error=str(error))
+                log.debug("no heartbeat: the store is away", error=str(error))
             except Exception:
                 # Nobody starts this thread again.
-                log.exception("the pulse goes on after a fault")
-            if self._stopped.wait(BEAT_SECONDS):
+                log.exception("the heartbeat goes on after a fault")
+            if self._stopped.wait(HEARTBEAT_SECONDS):
                 return

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from integration.services.admission import Admission
     from integration.services.configuration import Configuration
-    from integration.store.deliveries import Kept, Ledger
-    from integration.store.parked import Parking
+    from integration.store.deliveries import DeliveryStore, StoredEvents
+    from integration.store.parked import ParkedStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,8 @@ class ParkedService:
     def __init__(
         self,
         configuration: Configuration,
-        records: Parking,
-        deliveries: Ledger,
+        records: ParkedStore,
+        deliveries: DeliveryStore,
         admission: Admission,
     ) -> None:
         self.records = records
@@ -60,7 +60,7 @@ class ParkedService:
         self._deliveries = deliveries
         self._admission = admission
 
-    def event(self, parked: str) -> Kept:
+    def event(self, parked: str) -> StoredEvents:
         """Return one parked event as it came. Raise UnknownError."""
         return kept_parked(self.records.get(parked))
 

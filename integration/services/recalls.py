@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
-    from integration.store.recalls import Recalls
+    from integration.store.recalls import RecallStore
 
 
 class RecallService:
     """Acts on recalls; `records` reads them."""
 
-    def __init__(self, configuration: Configuration, records: Recalls, wake_ups: WakeUpPublisher) -> None:
+    def __init__(self, configuration: Configuration, records: RecallStore, wake_ups: WakeUpPublisher) -> None:
         self.records = records
         self._configuration = configuration
         self._wake_ups = wake_ups

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.store.token_queue import WakeUp
-    from integration.telemetry.counters import Tally
+    from integration.telemetry.counters import Counters
 
 log = structlog.get_logger("ringback.wakeup")
 
@@ -32,12 +32,12 @@ class WakeUpPublisher:
         self,
         send: Callable[[str, tuple[Any, ...], dict[str, Any]], None],
         trace: Callable[[], dict[str, Any]] = dict,
-        tally: Tally | None = None,
+        counters: Counters | None = None,
     ) -> None:
         """`trace` returns the headers that tie a message to its cause; it is called in `publish`."""
         self._send = send
         self._trace = trace
-        self._tally = tally
+        self._counters = counters
         self._waiting: queue.Queue[tuple[str, tuple[Any, ...], dict[str, Any]]] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -78,5 +78,5 @@ class WakeUpPublisher:
                 self._count("failed")
 
     def _count(self, what: str) -> None:
-        if self._tally is not None:
-            self._tally.count(f"wake_ups:{what}")
+        if self._counters is not None:
+            self._counters.count(f"wake_ups:{what}")

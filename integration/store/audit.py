@@ -28,7 +28,7 @@ _MOST_LOOKED_AT: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """One thing that somebody did. `at` is aware, UTC, by the store's clock."""
 
     id: str
@@ -39,7 +39,7 @@ class Entry:
     address: str
 
 
-class Audit:
+class AuditLog:
     """The audit log of a store."""
 
     def __init__(self, store: Store) -> None:
@@ -65,13 +65,13 @@ class Audit:
 
     def page(
         self, *, limit: int = 50, cursor: str | None = None, who: str = "", what: str = ""
-    ) -> tuple[list[Entry], str | None]:
+    ) -> tuple[list[AuditEntry], str | None]:
         """Give entries, newest first, and the cursor of the next page; None at the end.
 
         `who` and the first words of `what` leave out all others; a page may then have fewer entries and
         still a next one.
         """
-        found: list[Entry] = []
+        found: list[AuditEntry] = []
         last = cursor
         for looked_at, entry in enumerate(self._newest_first(cursor)):
             if len(found) == limit or looked_at == _MOST_LOOKED_AT:
@@ -89,7 +89,7 @@ class Audit:
             self._store.guarded(lambda: self._store.client.xtrim(key, minid=oldest, approximate=False))
         )
 
-    def _newest_first(self, cursor: str | None) -> Iterator[Entry]:
+    def _newest_first(self, cursor: str | None) -> Iterator[AuditEntry]:
         key, newest = self._store.key("audit"), "+" if cursor is None else f"({cursor}"
         while True:
             chunk = self._chunk(key, newest)
@@ -105,8 +105,8 @@ class Audit:
         return list(found)
 
 
-def _entry(entry_id: str, fields: dict[str, str]) -> Entry:
-    return Entry(
+def _entry(entry_id: str, fields: dict[str, str]) -> AuditEntry:
+    return AuditEntry(
         id=entry_id,
         at=from_epoch_ms(entry_id.partition("-")[0]),
         who=fields["who"],

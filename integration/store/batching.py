@@ -6,7 +6,7 @@ its own, so it serves the threads of a web server and those of a worker alike. O
 one write and one read, and the store one write to disk, however many calls are in it.
 
 There is one connection, so replies are noted in the order of their calls: with two, a reply of a history
-that is lost by now could be noted after the news of the loss (witness.py).
+that is lost by now could be noted after the news of the loss (epoch.py).
 
 A call is sent once. When a trip fails, its calls may or may not have happened; whatever may not happen
 twice is guarded inside the script.

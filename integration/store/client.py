@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from integration.domain.timestamps import from_epoch_ms
 from integration.store.batching import ScriptBatcher, as_ours
-from integration.store.epoch import Witness
+from integration.store.epoch import StoreEpoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +36,7 @@ ANSWER_SECONDS = 5.0
 
 
 _PARTS = (
-    *("keys", "history", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
+    *("keys", "epoch", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
     *("monitoring", "purge", "dispatch"),
 )
 SCRIPT = "\n".join((files("integration.store") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
@@ -61,7 +61,7 @@ def connect(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class EpochLoss:
     """What a store lost: it "went back", "was emptied", or "was exchanged" for another one.
 
     `missing` is how many changes of queues and recalls it lacks at least, where that can be told.
@@ -72,10 +72,10 @@ class Loss:
 
 
 class Store:
-    """The ledger's script on one store.
+    """The store's script on one store.
 
     `clock` gives epoch milliseconds for tests; left out, the store's own clock counts. `kind` says what
-    this process is: a web, a worker or a tool. `who` names it, by its kind and a random word. `witness`
+    this process is: a web, a worker or a tool. `who` names it, by its kind and a random word. `epoch`
     remembers how far the store's history had come; `on_loss` is told when the store lost some of it, once
     over all processes. `span` is entered, with the command, for the time of each call.
     """
@@ -86,11 +86,11 @@ class Store:
         clock: Callable[[], int] | None = None,
         *,
         kind: str = "tool",
-        witness: Witness | None = None,
+        epoch: StoreEpoch | None = None,
     ) -> None:
         self.client = client
-        self.witness = Witness() if witness is None else witness
-        self.on_loss: Callable[[Loss], None] = lambda _: None
+        self.epoch = StoreEpoch() if epoch is None else epoch
+        self.on_loss: Callable[[EpochLoss], None] = lambda _: None
         self.span: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext()
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
@@ -118,23 +118,23 @@ class Store:
     def _header(self, command: str) -> tuple[str | int, ...]:
         """Return what every run of the script is given, as lua/keys.lua lists it."""
         now = "" if self._clock is None else str(self._clock())
-        seen = self.witness.seen()
-        return PREFIX, command, now, seen.history, seen.tick, seen.server, seen.ago_ms, self.who
+        seen = self.epoch.seen()
+        return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self.who
 
     def _read(self, reply: Sequence[Any]) -> list[Any]:
         """Take note of what the script says of its history; return the replies to its calls."""
-        history, tick, server, news, answers = reply
-        before = self.witness.seen()
-        changed = self.witness.note(history, int(tick), server)
+        epoch, revision, server, news, answers = reply
+        before = self.epoch.seen()
+        changed = self.epoch.note(epoch, int(revision), server)
         if news and changed:
-            self._report(news, before.tick)
-        elif changed and before.history:
+            self._report(news, before.revision)
+        elif changed and before.epoch:
             log.warning("the store has another history than before, as was found already")
         return list(answers)
 
     def _report(self, news: str, seen: int) -> None:
         how, _, found = news.partition("|")
-        loss = Loss(how=how, missing=seen - int(found) if how == "went back" else None)
+        loss = EpochLoss(how=how, missing=seen - int(found) if how == "went back" else None)
         reason = "all queues wait for a quiet time; what was acknowledged since may be missing"
         log.error("the store lost some of its history", how=how, missing=loss.missing, reason=reason)
         self.on_loss(loss)

@@ -1,4 +1,4 @@
-"""The ledger's intake: what follows from a delivery is stored here, all of it or nothing.
+"""The store's intake: what follows from a delivery is stored here, all of it or nothing.
 
 `admit` answers only once the store has it (on disk, with `appendfsync always`). What was taken before
 contributes its old ids and changes nothing. Nothing here decides what an event means: that is `plan`.
@@ -41,7 +41,7 @@ PURGED = (*ENDS, "parked", "fading", "jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class RetentionTerms:
     """How a source's events are remembered: for how long, and under which configuration."""
 
     dedup_hours: float
@@ -71,7 +71,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredEvents:
     """Events that wait in the store, for a lookup or for a mended configuration, as they came."""
 
     id: str
@@ -221,7 +221,7 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
 
 
 def admission_args(
-    delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, raw: bytes
+    delivery: Delivery, outcomes: Sequence[Outcome], keeping: RetentionTerms, raw: bytes
 ) -> tuple[bytes, bytes, bytes]:
     """Return the arguments of the script's `admit` for a delivery."""
     told = [outcome.event or Event(data=None) for outcome in outcomes]
@@ -253,7 +253,9 @@ def _headers(delivery: Delivery) -> bytes:
     return orjson.dumps(dict(delivery.headers))
 
 
-def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _whole(
+    delivery: Delivery, keeping: RetentionTerms, events: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "source": delivery.source,
@@ -266,14 +268,14 @@ def _whole(delivery: Delivery, keeping: Keeping, events: Iterable[Mapping[str, A
     }
 
 
-class Ledger:
+class DeliveryStore:
     """The intake of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def admit(
-        self, delivery: Delivery, outcomes: Sequence[Outcome], keeping: Keeping, *, raw: bytes = b""
+        self, delivery: Delivery, outcomes: Sequence[Outcome], keeping: RetentionTerms, *, raw: bytes = b""
     ) -> Admitted:
         """Store what follows from a delivery. `raw` is the body as it may be kept.
 
@@ -310,7 +312,7 @@ class Ledger:
         return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
 
     def resolve(
-        self, kept: Kept, outcomes: Sequence[Outcome], keeping: Keeping, *, parked: bool
+        self, kept: StoredEvents, outcomes: Sequence[Outcome], keeping: RetentionTerms, *, parked: bool
     ) -> Admitted | None:
         """Put what kept events turned out to be in the place where they waited.
 
@@ -327,11 +329,13 @@ class Ledger:
         reply = self._store.call("resolve", *words)
         return None if reply[0] == "gone" else _admitted(reply)
 
-    def repark(self, kept: Kept, parked: Parked) -> None:
+    def repark(self, kept: StoredEvents, parked: Parked) -> None:
         """Tell of a parked event why it cannot be mapped now. Raises StoreAwayError."""
         self._store.call("repark", orjson.dumps(_reason(parked, kept.delivery)), kept.id)
 
-    def take_lookups(self, source: str, *, most_events: int = 100, lease_seconds: float = 60) -> list[Kept]:
+    def take_lookups(
+        self, source: str, *, most_events: int = 100, lease_seconds: float = 60
+    ) -> list[StoredEvents]:
         """Take deliveries that wait for a lookup, at most about `most_events` events of them.
 
         They come back by themselves after the lease, so a worker that dies loses none.
@@ -375,7 +379,7 @@ def _event(fields: Mapping[str, Any]) -> Event:
     )
 
 
-def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> Kept:
+def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> StoredEvents:
     delivery = Delivery(
         id=record["delivery"],
         source=record["source"],
@@ -386,7 +390,7 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
         received_at=from_iso(record["received"]),
         proof=record.get("proof", ""),
     )
-    return Kept(
+    return StoredEvents(
         id=id_,
         delivery=delivery,
         events=tuple(_event(event) for event in events),
@@ -395,11 +399,11 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
     )
 
 
-def _kept_lookup(record: Mapping[str, str]) -> Kept:
+def _kept_lookup(record: Mapping[str, str]) -> StoredEvents:
     return _kept(record["id"], record, read_json(record["events"]))
 
 
-def kept_parked(record: Mapping[str, str]) -> Kept:
+def kept_parked(record: Mapping[str, str]) -> StoredEvents:
     """Read a parked event back, as `Parking` gave it."""
     event = read_json(record["event"])
     return _kept(record["id"], record, [event])

@@ -15,7 +15,7 @@ import orjson
 
 from integration.domain.errors import UnknownError
 from integration.domain.json_codec import read_json
-from integration.domain.rejection import Refused
+from integration.domain.rejection import Rejection
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_milliseconds
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "ref
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class LoggedDelivery:
     """One line of the list. `at` is aware, UTC; `delivery` is None for a refused one, `refused` for others.
 
     `place` names the line in its list, for the page's cursor and for a refused one's address.
@@ -44,7 +44,7 @@ class Arrival:
     delivery: str | None
     again: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
-    refused: Refused | None = None
+    refused: Rejection | None = None
 
     def came_to(self, result: str) -> bool:
         """Tell whether one of RESULTS fits."""
@@ -56,19 +56,19 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
+class DeliveryLogPage:
     """A page of the list; `next` is the cursor of what is older, None at the end.
 
     `looked_back_to` is set when the page ended because enough was looked through, not because it is full.
     """
 
-    items: tuple[Arrival, ...]
+    items: tuple[LoggedDelivery, ...]
     next: str | None
     looked_back_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptDelivery:
+class StoredDelivery:
     """A delivery as it is kept: its body, its headers without secrets, and what its events became.
 
     Of `became` each is a recall's or parked event's id, `ignored`, `pending` or `cancel`.
@@ -82,13 +82,13 @@ class KeptDelivery:
     became: tuple[str, ...]
 
 
-class Arrivals:
+class DeliveryLog:
     """The list of deliveries of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def refuse(self, batch: Sequence[Refused], *, days: int) -> None:
+    def refuse(self, batch: Sequence[Rejection], *, days: int) -> None:
         """List deliveries that were refused, for so many days. Raises StoreAwayError."""
 
         def commands(pipe: Any) -> None:
@@ -109,26 +109,26 @@ class Arrivals:
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Arrived:
+    ) -> DeliveryLogPage:
         """Give deliveries of these sources, newest first.
 
         `result` is one of RESULTS. A page ends early when MOST_LOOKED_AT were looked through. Raises
         StoreAwayError, ValueError for a cursor that is none.
         """
-        found: list[Arrival] = []
+        found: list[LoggedDelivery] = []
         looked_at = 0
-        last: Arrival | None = None
+        last: LoggedDelivery | None = None
         for arrival in self._newest_first(list(sources), result, until, cursor):
             if len(found) == limit:
-                return Arrived(items=tuple(found), next=found[-1].place)
+                return DeliveryLogPage(items=tuple(found), next=found[-1].place)
             if looked_at == MOST_LOOKED_AT and last is not None:
-                return Arrived(items=tuple(found), next=last.place, looked_back_to=last.at)
+                return DeliveryLogPage(items=tuple(found), next=last.place, looked_back_to=last.at)
             looked_at, last = looked_at + 1, arrival
             if result is None or arrival.came_to(result):
                 found.append(arrival)
-        return Arrived(items=tuple(found), next=None)
+        return DeliveryLogPage(items=tuple(found), next=None)
 
-    def refusal(self, place: str) -> Arrival:
+    def refusal(self, place: str) -> LoggedDelivery:
         """Give one refused delivery by its place. Raises UnknownError, StoreAwayError."""
         try:
             at, stream = _read_place(place)
@@ -140,13 +140,13 @@ class Arrivals:
             raise UnknownError("no such delivery")
         return _arrival(stream, *rows[0])
 
-    def delivery(self, delivery_id: str) -> KeptDelivery:
+    def delivery(self, delivery_id: str) -> StoredDelivery:
         """Give a delivery whose body is still kept. Raises UnknownError, StoreAwayError."""
         key = self._store.key(f"delivery:{delivery_id}")
         record = self._store.guarded(lambda: self._store.client.hgetall(key))
         if not record:
             raise UnknownError("no such delivery, or its body is no longer kept")
-        return KeptDelivery(
+        return StoredDelivery(
             id=delivery_id,
             source=record["source"],
             received_at=from_iso(record["received"]),
@@ -155,9 +155,9 @@ class Arrivals:
             became=tuple(word for word in record.get("became", "").split(",") if word),
         )
 
-    def kept_of(self, source: str, *, limit: int) -> list[KeptDelivery]:
+    def kept_of(self, source: str, *, limit: int) -> list[StoredDelivery]:
         """Give the latest deliveries of a source whose bodies are still kept, newest first."""
-        found: list[KeptDelivery] = []
+        found: list[StoredDelivery] = []
         page = self.page([source], limit=limit * 2)
         for arrival in page.items:
             if arrival.delivery is None or arrival.again or len(found) == limit:
@@ -184,7 +184,7 @@ class Arrivals:
 
     def _newest_first(
         self, sources: Sequence[str], result: str | None, until: datetime | None, cursor: str | None
-    ) -> Iterator[Arrival]:
+    ) -> Iterator[LoggedDelivery]:
         kinds = (
             ("refused",)
             if result == "refused"
@@ -198,7 +198,7 @@ class Arrivals:
         rows = [self._rows(stream, top, below) for stream in streams]
         yield from heapq.merge(*rows, key=_order, reverse=True)
 
-    def _rows(self, stream: str, top: str, below: _Place | None) -> Iterator[Arrival]:
+    def _rows(self, stream: str, top: str, below: _Place | None) -> Iterator[LoggedDelivery]:
         highest = top
         if below is not None:
             (ms, seq), name = below
@@ -232,25 +232,25 @@ def _read_place(place: str) -> _Place:
     return (int(ms), int(seq)), stream
 
 
-def _order(arrival: Arrival) -> _Place:
+def _order(arrival: LoggedDelivery) -> _Place:
     return _read_place(arrival.place)
 
 
-def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> Arrival:
+def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> LoggedDelivery:
     kind, _, source = stream.partition(":")
     moment = from_epoch_ms(at.partition("-")[0])
     place = f"{at}.{stream}"
     if kind == "refused":
         refused = _read_doc(source, fields["doc"])
-        return Arrival(place=place, at=refused.at, source=source, delivery=None, refused=refused)
+        return LoggedDelivery(place=place, at=refused.at, source=source, delivery=None, refused=refused)
     what, *numbers = fields["w"].split(";")
     counts = dict(zip(_COUNTS, map(int, numbers), strict=True))
-    return Arrival(
+    return LoggedDelivery(
         place=place, at=moment, source=source, delivery=fields["d"], again=what == "again", counts=counts
     )
 
 
-def _doc(one: Refused) -> bytes:
+def _doc(one: Rejection) -> bytes:
     told = {
         "at": iso_milliseconds(one.at),
         "status": one.status,
@@ -268,9 +268,9 @@ def _doc(one: Refused) -> bytes:
     return orjson.dumps(told)
 
 
-def _read_doc(source: str, text: str) -> Refused:
+def _read_doc(source: str, text: str) -> Rejection:
     doc: dict[str, Any] = read_json(text)
-    return Refused(
+    return Rejection(
         at=from_iso(doc["at"]),
         source=source,
         status=doc["status"],

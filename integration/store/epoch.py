@@ -1,7 +1,7 @@
 """What a process has seen of the store's history, so that a store that went back is known by it.
 
 Kept in memory; beside the embedded store also in a file, for the case that everything was down when an old
-copy was put back. The file lies outside the folder of the store: what goes back with it is no witness.
+copy was put back. The file lies outside the folder of the store: what goes back with it proves nothing.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-log = structlog.get_logger("ringback.witness")
+log = structlog.get_logger("ringback.epoch")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class KnownEpoch:
     """A history's name, the highest tick seen of it, on which server, and how long ago that was heard of."""
 
-    history: str
-    tick: int
+    epoch: str
+    revision: int
     server: str
     ago_ms: int
 
 
-class Witness:
+class StoreEpoch:
     """One process's memory of the store. `clock` gives steady seconds, `wall` epoch seconds."""
 
     def __init__(
@@ -46,39 +46,39 @@ class Witness:
         self._clock = clock
         self._wall = wall
         self._lock = threading.Lock()
-        self._history, self._tick, self._server = "", 0, ""
+        self._epoch, self._revision, self._server = "", 0, ""
         self._at = clock()
-        self._kept: _Kept | None = None
+        self._kept: _Record | None = None
         if path is not None:
             self._read(path)
 
     @property
-    def history(self) -> str:
+    def name(self) -> str:
         """Name the history that this process goes by; "" before it has seen any."""
-        return self._history
+        return self._epoch
 
-    def seen(self) -> Seen:
+    def seen(self) -> KnownEpoch:
         """Tell what was seen, for the store to hold against what it has."""
         with self._lock:
             ago_ms = max(0, round((self._clock() - self._at) * 1000))
-            return Seen(self._history, self._tick, self._server, ago_ms)
+            return KnownEpoch(self._epoch, self._revision, self._server, ago_ms)
 
-    def note(self, history: str, tick: int, server: str) -> bool:
+    def note(self, epoch: str, revision: int, server: str) -> bool:
         """Remember what the store told; return True when it is another history than before.
 
         Replies are noted in the order of their calls, each before the next call is sent.
         """
         with self._lock:
-            before = self._history
+            before = self._epoch
             self._at = self._clock()
-            self._history, self._tick, self._server = history, tick, server
-            return history != before
+            self._epoch, self._revision, self._server = epoch, revision, server
+            return epoch != before
 
     def keep(self) -> None:
         """Write down what was seen, where there is a file for it. Losing that is told, and harms nothing."""
         with self._lock:
-            seen = _Kept(self._history, self._tick, self._server)
-        if self._path is None or not seen.history or seen == self._kept:
+            seen = _Record(self._epoch, self._revision, self._server)
+        if self._path is None or not seen.epoch or seen == self._kept:
             return
         try:
             _write(self._path, seen)
@@ -91,33 +91,33 @@ class Witness:
         with contextlib.suppress(OSError):
             found = _parsed(path.read_text("ascii", errors="replace"))
             if found is not None:
-                self._history, self._tick, self._server = found
+                self._epoch, self._revision, self._server = found
                 self._at = self._clock() - max(0.0, self._wall() - path.stat().st_mtime)
 
 
-class _Kept(NamedTuple):
+class _Record(NamedTuple):
     """A line of the file."""
 
-    history: str
-    tick: int
+    epoch: str
+    revision: int
     server: str
 
 
-def _write(path: Path, seen: _Kept) -> None:
+def _write(path: Path, seen: _Record) -> None:
     # Several workers of a machine may share the file: the highest tick stays.
     with path.open("a+", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         found = _parsed(file.read(100))
-        if found is not None and found.history == seen.history and found.tick >= seen.tick:
+        if found is not None and found.epoch == seen.epoch and found.revision >= seen.revision:
             return
         file.seek(0)
         file.truncate()
-        file.write(f"{seen.history} {seen.tick} {seen.server}\n")
+        file.write(f"{seen.epoch} {seen.revision} {seen.server}\n")
 
 
-def _parsed(text: str) -> _Kept | None:
+def _parsed(text: str) -> _Record | None:
     words = text.split()
     if len(words) not in {2, 3} or not words[0].isalnum() or not words[1].isdecimal():
         return None
-    return _Kept(words[0], int(words[1]), (words[2:] or [""])[0])
+    return _Record(words[0], int(words[1]), (words[2:] or [""])[0])

@@ -25,7 +25,7 @@ _RECALL: Final = (
 _READ: Final = {"hash": "hgetall", "string": "get"}
 
 
-class Content:
+class KeyspaceScan:
     """The content of a store."""
 
     def __init__(self, store: Store) -> None:

@@ -45,7 +45,7 @@ class ParkedGroup:
     newest: datetime
 
 
-class Parking:
+class ParkedStore:
     """The parked events of a store."""
 
     def __init__(self, store: Store) -> None:

@@ -12,7 +12,7 @@ from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.json_codec import read_json
 from integration.domain.recall import Attempt, Change, Recall, State
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
-from integration.store.search import Search
+from integration.store.search import RecallSearch
 from integration.store.token_queue import wake_ups_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _attempt(line: str) -> Attempt:
 
 
 def attempt_line(attempt: Attempt) -> str:
-    """Encode an attempt as the ledger keeps it: one line of JSON."""
+    """Encode an attempt as the store keeps it: one line of JSON."""
     told: dict[str, Any] = {
         "started_at": epoch_ms(attempt.started_at),
         "seconds": round(attempt.seconds, 4),
@@ -98,12 +98,12 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
     )
 
 
-class Recalls:
+class RecallStore:
     """The recalls of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.search = Search(store)
+        self.search = RecallSearch(store)
 
     def get(self, recall_id: str) -> Recall:
         """Give one recall. Raises UnknownError."""

@@ -29,7 +29,7 @@ _INDEXED = ("state", "states", "accounts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """Ids of recalls, newest first.
 
     `next` is where a further search begins; None: all were looked at. `back_to` (aware, UTC) is the arrival
@@ -42,14 +42,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class SearchCount:
     """How many recalls match: `number` so far; `next` is where to go on counting, None when it is exact."""
 
     number: int
     next: str | None
 
 
-class Search:
+class RecallSearch:
     """Searches of a store. `clock` gives seconds that only grow."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +63,7 @@ class Search:
         limit: int,
         cursor: str | None = None,
         budget_seconds: float | None = BUDGET_SECONDS,
-    ) -> Found:
+    ) -> SearchResult:
         """Find at most `limit` recalls older than `cursor`; a budget of None looks until the end."""
         ids: list[str] = []
         spec, over = _spec(which), self._timer(budget_seconds)
@@ -72,16 +72,16 @@ class Search:
             ids += step.ids
             cursor = step.next
             if cursor is None or len(ids) == limit:
-                return Found(ids=tuple(ids), next=cursor)
+                return SearchResult(ids=tuple(ids), next=cursor)
             if over():
-                return Found(ids=tuple(ids), next=cursor, back_to=step.back_to)
+                return SearchResult(ids=tuple(ids), next=cursor, back_to=step.back_to)
 
     def count(
         self, which: Filter, *, cursor: str | None = None, budget_seconds: float | None = BUDGET_SECONDS
-    ) -> Counted:
+    ) -> SearchCount:
         """Count the recalls that match, those older than `cursor` where one is given."""
         if cursor is None and _is_indexed(which):
-            return Counted(number=int(self._store.call("count", orjson.dumps(_spec(which)))), next=None)
+            return SearchCount(number=int(self._store.call("count", orjson.dumps(_spec(which)))), next=None)
         number = 0
         spec, over = _spec(which), self._timer(budget_seconds)
         while True:
@@ -89,7 +89,7 @@ class Search:
             number += len(step.ids)
             cursor = step.next
             if cursor is None or over():
-                return Counted(number=number, next=cursor)
+                return SearchCount(number=number, next=cursor)
 
     def every(self, which: Filter) -> Iterator[str]:
         """Go through all that match, newest first, without holding them all."""
@@ -101,12 +101,12 @@ class Search:
             if cursor is None:
                 return
 
-    def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> Found:
+    def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> SearchResult:
         """Look at the next recalls, `STEP` at most, for at most `want` that fit."""
         asked = {**spec, "below": cursor or "", "want": want, "most": STEP}
         ids, last, created = self._store.call("search", orjson.dumps(asked))
         back_to = from_epoch_ms(created) if created else None
-        return Found(ids=tuple(ids), next=last or None, back_to=back_to)
+        return SearchResult(ids=tuple(ids), next=last or None, back_to=back_to)
 
     def _timer(self, budget_seconds: float | None) -> Callable[[], bool]:
         """Give what tells whether the budget is used up."""

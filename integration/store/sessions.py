@@ -32,7 +32,7 @@ class Session:
     left: timedelta
 
 
-class Sessions:
+class SessionStore:
     """The sessions of a store."""
 
     def __init__(self, store: Store) -> None:

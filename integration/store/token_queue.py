@@ -126,7 +126,7 @@ class WakeUp(NamedTuple):
     number: int
 
 
-class Told(NamedTuple):
+class QueueReply(NamedTuple):
     """The store's reply to a drain: a claim or why there is none, and the wake-up to publish, if any."""
 
     claim: Claim | NoClaim
@@ -172,11 +172,11 @@ class TokenQueues:
         """Give the random key under which tokens become queue ids; made once, kept in the store."""
         return self._store.secret("queue_key")
 
-    def acquire(self, queue: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> Told:
+    def acquire(self, queue: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> QueueReply:
         """Take the queue and claim its next recall; with a `wake_up`, only if that was not taken before."""
         number = "" if wake_up is None else wake_up.number
         text, new = self._store.call("acquire", queue, nonce, terms.to_json(), number)
-        return Told(_claimed(text), _wake_up(queue, new))
+        return QueueReply(_claimed(text), _wake_up(queue, new))
 
     def finish(
         self,
@@ -187,7 +187,7 @@ class TokenQueues:
         *,
         more: bool | Literal["alone"],
         terms: Terms,
-    ) -> Told:
+    ) -> QueueReply:
         """Record what became of the claimed recall and, with `more`, claim the next in the same step.
 
         "alone": only if no other queue waits to be drained.
@@ -195,7 +195,7 @@ class TokenQueues:
         goes_on = more if more == "alone" else str(int(more))
         words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
         text, new = self._store.call("finish", queue, *words)
-        return Told(_claimed(text), _wake_up(queue, new))
+        return QueueReply(_claimed(text), _wake_up(queue, new))
 
     def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
         """Return the wake-ups to publish for due queues, each with how often it was published by now.

@@ -47,14 +47,14 @@ def _nobody() -> None:
     """Wake nobody."""
 
 
-class Tally:
+class Counters:
     """The counts of one process. Costs its callers a lock and a few increments."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tables: Counted = defaultdict(dict)
         self._wake: Callable[[], None] = _nobody
-        _tallies.add(self)
+        _flusher.add(self)
 
     def wake_with(self, wake: Callable[[], None]) -> None:
         """Have this called when something is counted and nothing was before."""
@@ -116,12 +116,12 @@ def _observed(scale: Scale, seconds: float) -> tuple[tuple[str, str, int], ...]:
     )
 
 
-_tallies: weakref.WeakSet[Tally] = weakref.WeakSet()
+_flusher: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    for tally in _tallies:
-        tally.begin_anew()
+    for counters in _flusher:
+        counters.begin_anew()
 
 
 os.register_at_fork(after_in_child=_forked)

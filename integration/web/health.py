@@ -58,7 +58,7 @@ def metrics_blueprint(services: Services) -> Blueprint:
 
 
 class StoreProbe:
-    """Asks a store for a sign of life, over a connection of its own with short time-outs."""
+    """Checks that the store answers, over a connection of its own with short time-outs."""
 
     def __init__(self, client: redis.Redis) -> None:
         pool = client.connection_pool

@@ -19,11 +19,11 @@ from integration.domain.errors import StoreAwayError
 if TYPE_CHECKING:
     import redis
 
-# The hash tag keeps the keys with the ledger's; the library adds its own braces after it.
+# The hash tag keeps the keys with the store's; the library adds its own braces after it.
 _PREFIX = "{ringback}:rate"
 
 
-class Rates:
+class RateLimit:
     """Counts what passes, for each name on its own.
 
     `client` is the store's; its pool, time-outs and retries are used as they are.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Event
     from integration.domain.recall import RecallRequest
     from integration.mapping.planner import Explained, Outcome
-    from integration.mapping.routes import Field, RouteBook
+    from integration.mapping.routes import CompiledRoutes, Field
 
 _OUTCOMES: Mapping[type[Outcome], str] = {
     RecallWanted: "recall",
@@ -88,7 +88,7 @@ class Sample:
         return self.contacts.get(event.lookup_id, self.contacts.get("", NOT_LOOKED_UP))
 
 
-def whole_way(book: RouteBook, sample: Sample) -> dict[str, Any]:
+def whole_way(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     """Show what would become of a sample, step by step.
 
     `verified` holds `checked`, `ok`, `check`, `why`; `refused` why it cannot be read, else None;
@@ -126,13 +126,13 @@ def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
     return {"checked": True, "ok": True, "check": None, "why": None}
 
 
-def _event(book: RouteBook, sample: Sample, delivery: Delivery, event: Event) -> dict[str, Any]:
+def _event(book: CompiledRoutes, sample: Sample, delivery: Delivery, event: Event) -> dict[str, Any]:
     way = event_way(book, delivery, event, sample.now, sample.contact(event))
     return {**way, "dedup": _dedup(sample, event)}
 
 
 def event_way(
-    book: RouteBook, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+    book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> dict[str, Any]:
     """Show what becomes of one event, step by step; arguments as for `plan.explain_event`.
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from integration.config.source_models import Source
     from integration.domain.delivery import Delivery
     from integration.domain.errors import NotVerifiedError
-    from integration.domain.rejection import Refused
+    from integration.domain.rejection import Rejection
     from integration.services.container import Services
 
 log = structlog.get_logger("ringback.receiver")
@@ -45,31 +45,31 @@ _MOST_RETIRED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Unproved:
+class FailedVerification:
     """A delivery that was not verified, and the check that it failed."""
 
     delivery: Delivery = field(repr=False)
     error: NotVerifiedError
 
 
-class Refusals(Protocol):
+class Rejections(Protocol):
     """Takes note of refused deliveries. Never waits and never raises."""
 
-    def note(self, refused: Refused, unproved: Unproved | None = None) -> None:
+    def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
         """Note one; with `unproved` it is found out why it was not verified."""
 
 
-class NoRefusals:
+class NoRejections:
     """Takes note of nothing."""
 
-    def note(self, refused: Refused, unproved: Unproved | None = None) -> None:
+    def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
         """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Noted:
-    refused: Refused
-    unproved: Unproved | None = None
+class _QueuedRejection:
+    refused: Rejection
+    unproved: FailedVerification | None = None
 
     @property
     def size(self) -> int:
@@ -95,7 +95,7 @@ class Allowance:
         return True
 
 
-class RefusalBook:
+class RejectionLog:
     """Notes refusals for the services's list. `clock` gives seconds that only grow."""
 
     def __init__(self, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
@@ -104,7 +104,7 @@ class RefusalBook:
         self._config = services.configuration.watch.current
         self._retired: dict[str, tuple[SecretStr, ...]] = {}
         self._guard = threading.Lock()
-        self._waiting: deque[_Noted] = deque()
+        self._waiting: deque[_QueuedRejection] = deque()
         self._waiting_bytes = 0
         self._in_all = Allowance(IN_ALL_A_SECOND)
         self._per_source: dict[str, Allowance] = {}
@@ -112,21 +112,21 @@ class RefusalBook:
         self._runs_in: int | None = None
         self._dropped = 0
 
-    def note(self, refused: Refused, unproved: Unproved | None = None) -> None:
+    def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
         """Note a refusal, to be written within a second."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
                 return
-            noted = _Noted(refused, unproved)
+            noted = _QueuedRejection(refused, unproved)
             if unproved is not None and not self._may_look_into(noted):
-                noted = _Noted(replace(refused, findings=(("not looked into", {}),)))
+                noted = _QueuedRejection(replace(refused, findings=(("not looked into", {}),)))
             self._waiting.append(noted)
             self._waiting_bytes += noted.size
             self._start()
         self._awake.set()
 
-    def _may_look_into(self, noted: _Noted) -> bool:
+    def _may_look_into(self, noted: _QueuedRejection) -> bool:
         if self._waiting_bytes + noted.size > MOST_BODY_BYTES:
             return False
         own = self._per_source.setdefault(noted.refused.source, Allowance(PER_SOURCE_A_SECOND))
@@ -166,7 +166,7 @@ class RefusalBook:
             # What strangers send must not end the thread that tells of it.
             log.exception("refused deliveries were not written down", count=len(batch))
 
-    def _looked_into(self, noted: _Noted) -> Refused:
+    def _looked_into(self, noted: _QueuedRejection) -> Rejection:
         config = self._services.config
         self._remember_retired(config)
         unproved = noted.unproved
@@ -193,9 +193,9 @@ def secrets_of(source: Source) -> tuple[SecretStr, ...]:
     return (*getattr(source, "secrets", ()), *(() if source.url_key is None else (source.url_key,)))
 
 
-def listed(batch: Sequence[Refused]) -> list[Refused]:
+def listed(batch: Sequence[Rejection]) -> list[Rejection]:
     """Give what is listed of a batch: of each source so many, the last one with how many more there were."""
-    found: list[Refused] = []
+    found: list[Rejection] = []
     for _, same in groupby(sorted(batch, key=lambda one: one.source), key=lambda one: one.source):
         own = list(same)
         shown = own[:LISTED_PER_BATCH]

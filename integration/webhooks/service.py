@@ -16,12 +16,12 @@ import structlog
 
 from integration.domain.delivery import Refusal
 from integration.domain.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
-from integration.domain.rejection import refused
+from integration.domain.rejection import rejection_of
 from integration.mapping.planner import Parked, plan_delivery
 from integration.mapping.routes import Headers
 from integration.telemetry.counters import ADMIT
 from integration.webhooks.providers import SOURCES
-from integration.webhooks.rejection_log import NoRefusals, Unproved
+from integration.webhooks.rejection_log import FailedVerification, NoRejections
 
 if TYPE_CHECKING:
     from integration.config.source_models import Source
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from integration.mapping.planner import Outcome
     from integration.services.container import Services
     from integration.store.deliveries import Admitted
-    from integration.webhooks.rejection_log import Refusals
+    from integration.webhooks.rejection_log import Rejections
 
 log = structlog.get_logger("ringback.receiver")
 
@@ -54,7 +54,7 @@ _COUNTED_AS = {
 }
 
 
-class Rates(Protocol):
+class RateLimiter(Protocol):
     """Counts requests per name, over all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
@@ -67,13 +67,13 @@ class _TooManyError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-class Intake:
+class WebhookService:
     """Receives deliveries. `refusals` is told of those that are not taken."""
 
-    def __init__(self, services: Services, rates: Rates, refusals: Refusals | None = None) -> None:
+    def __init__(self, services: Services, rates: RateLimiter, refusals: Rejections | None = None) -> None:
         self._services = services
         self._rates = rates
-        self._refusals = refusals or NoRefusals()
+        self._refusals = refusals or NoRejections()
 
     def source(self, name: str, url_key: str | None) -> Source | None:
         """Return a source by its name in an address, with or without a key; None: no such address."""
@@ -152,7 +152,7 @@ class Intake:
         size: int | None = None,
     ) -> None:
         """Have it written down that a delivery was not taken; with an `error` its cause is searched for."""
-        known = refused(
+        known = rejection_of(
             at=datetime.now(UTC),
             source=delivery.source,
             status=status,
@@ -162,7 +162,7 @@ class Intake:
             address=delivery.client_address,
         )
         known = replace(known, check="" if error is None else error.check, why=why)
-        self._refusals.note(known, None if error is None else Unproved(delivery, error))
+        self._refusals.note(known, None if error is None else FailedVerification(delivery, error))
 
     def _log(self, source: str, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
         answer = admitted.answer

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from integration.config.source_models import Source
     from integration.domain.delivery import Reply
-    from integration.webhooks.service import Intake
+    from integration.webhooks.service import WebhookService
 
 # Some servers give these twice; without HTTP_ they are what was sent.
 _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
-def receiver_blueprint(intake: Intake) -> Blueprint:
+def receiver_blueprint(intake: WebhookService) -> Blueprint:
     """Return the routes under /hooks."""
     blueprint = Blueprint("receiver", __name__)
 

@@ -23,11 +23,11 @@ from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import ConflictError, StoreAwayError
 from integration.domain.recall import CancelRequest, RecallRequest, State
 from integration.mapping.planner import CancelWanted, Ignored, RecallWanted
-from integration.services.heartbeat import Pulse
-from integration.store.client import Loss, Store, connect
-from integration.store.deliveries import Keeping, Ledger
-from integration.store.monitoring.process_registry import Processes
-from integration.store.recalls import Recalls
+from integration.services.heartbeat import Heartbeat
+from integration.store.client import EpochLoss, Store, connect
+from integration.store.deliveries import DeliveryStore, RetentionTerms
+from integration.store.monitoring.process_registry import ProcessRegistry
+from integration.store.recalls import RecallStore
 from integration.store.token_queue import Claim, NoClaim, Outcome, Terms, TokenQueues
 from support import url_of
 
@@ -40,7 +40,7 @@ HALF_HOUR_MS = 1_800_000
 DAILY_LIMIT = 6
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
+KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 ACCOUNTS = {"bogota": "L1", "cali": "L1", "lima": "L2"}
 QUEUES = ("L1", "L2", "L3", "L4")
 CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")
@@ -201,9 +201,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.store = self.stores[2]
         self.workers = [TokenQueues(store) for store in self.stores[:2]]
         self.used = 0
-        self.ledger = Ledger(self.store)
-        self.recalls = Recalls(self.store)
-        self.reports: list[Loss] = []
+        self.deliveries = DeliveryStore(self.store)
+        self.recalls = RecallStore(self.store)
+        self.reports: list[EpochLoss] = []
         for store in self.stores:
             store.on_loss = self.reports.append
         self.copy: Copy | None = None
@@ -303,7 +303,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         before = self.view()
         try:
-            return self.ledger.admit(delivery, outcomes, KEEPING).answer
+            return self.deliveries.admit(delivery, outcomes, KEEPING).answer
         except StoreAwayError:
             assert self.full
             assert self.view().same_as(before)
@@ -815,7 +815,7 @@ class QueueMachine(RuleBasedStateMachine):
     def what_is_old_goes(self, hours):
         limit = datetime.fromtimestamp(self.store_ms() / 1000, UTC) - timedelta(hours=hours)
         before = self.view()
-        self.ledger.purge(before=limit)
+        self.deliveries.purge(before=limit)
         after = self.view()
         limit_ms = round(limit.timestamp() * 1000)
         gone = set(before.recalls) - set(after.recalls)
@@ -836,7 +836,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def the_store_is_copied(self):
         for store in self.stores[:2]:
-            Pulse(Processes(store), store.who).beat()
+            Heartbeat(ProcessRegistry(store), store.who).send()
         owners = [(owner, owner.claim, owner.step, owner.unanswered) for owner in self.owners]
         self.copy = Copy(self.dump(), deepcopy(self.world.without_owners()), dict(self.world.holder), owners)
         self.copy_states = dict(self.states)
@@ -862,7 +862,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.note_the_recovered()
         self.workers[1 - first].sweep(SWEEP_ROOM)
         self.workers[first].sweep(SWEEP_ROOM)
-        Pulse(Processes(self.store), self.store.who).beat()
+        Heartbeat(ProcessRegistry(self.store), self.store.who).send()
         assert bool(lost) <= len(self.reports) - told <= len(lost)
         if all_hear:
             self.all_hear_of_it()
@@ -873,13 +873,13 @@ class QueueMachine(RuleBasedStateMachine):
         They are several where a loss was not heard of by all before the next one. The store cannot tell that
         one is the continuation of another, so each may be reported.
         """
-        history, tick = self.client.hmget(self.store.key("meta"), "history", "tick")
-        known_to_be_lost = self.client.hkeys(self.store.key("histories"))
-        seen = [store.witness.seen() for store in self.stores]
+        epoch, revision = self.client.hmget(self.store.key("meta"), "epoch", "revision")
+        known_to_be_lost = self.client.hkeys(self.store.key("epochs"))
+        seen = [store.epoch.seen() for store in self.stores]
         return {
-            one.history
+            one.epoch
             for one in seen
-            if (one.tick > int(tick) if one.history == history else one.history not in known_to_be_lost)
+            if (one.revision > int(revision) if one.epoch == epoch else one.epoch not in known_to_be_lost)
         }
 
     def all_hear_of_it(self) -> None:
@@ -888,7 +888,7 @@ class QueueMachine(RuleBasedStateMachine):
             queues.sweep(SWEEP_ROOM)
         assert len(self.reports) == told
         there = self.client.hget(self.store.key("meta"), "history")
-        assert {store.witness.history for store in self.stores} == {there}
+        assert {store.epoch.name for store in self.stores} == {there}
 
     def put_back(self, copy: Copy) -> None:
         self.raw.flushall()
@@ -896,7 +896,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.raw.restore(key, ttl, value)
         self.client.hset(self.store.key("meta"), "server", "another")
         for store in self.stores:
-            store.witness._server = "another"
+            store.epoch._server = "another"
         until = self.world.until
         self.world = deepcopy(copy.world)
         self.world.until = until

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from integration.clients import hubspot
 from integration.clients.hubspot import ContactsAway
-from integration.clients.wolkvox_protocol import Kind, decipher_response
+from integration.clients.wolkvox_protocol import VerdictKind, decipher_response
 from integration.domain import phone_numbers
 from integration.domain.calling_hours import PRESETS
 from integration.domain.errors import UnmappableError
@@ -150,9 +150,9 @@ def test_any_answer_of_wolkvox_makes_a_verdict(data):
         verdict = decipher_response(
             status, data.draw(HEADERS), body, now=data.draw(st.sampled_from([NOW, None]))
         )
-    assert verdict.kind in Kind
+    assert verdict.kind in VerdictKind
     assert verdict.retry_after_seconds is None or 0 <= verdict.retry_after_seconds <= 3600
-    if verdict.kind == Kind.ACCEPTED:
+    if verdict.kind == VerdictKind.ACCEPTED:
         assert 200 <= status <= 299
         code = json.loads(body.removeprefix(b"\xef\xbb\xbf").decode("latin-1"))["code"]
         assert str(code).strip() in {"202", "202.0"}
@@ -201,7 +201,7 @@ def test_any_answer_of_hubspot_is_contacts_or_a_reason_to_ask_again_later(data):
     ))  # fmt: skip
     answer = httpx.Response(data.draw(st.integers(100, 599)), headers=data.draw(LIMIT_HEADERS), content=body)
     with bounded(2.0):
-        gate = hubspot._Gate()
+        gate = hubspot._RateLimit()
         gate.learn(answer, 0.0, NOW)
         assert gate._shut[0] <= hubspot.DAILY_WAIT_SECONDS
         for read in (hubspot._refuse_unless_read, hubspot._page):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.domain.roles import Person, Role
+from integration.domain.roles import Role, SignedInUser
 from support import SOURCES_AND_ROUTES, NoRates, as_bytes, hubspot_event, make_desk, signed, two_accounts
 from support.fuzzing import examples
 
@@ -28,7 +28,7 @@ class Somebody:
     role = None
 
     def present(self):
-        return None if self.role is None else Person("ana", Role(self.role))
+        return None if self.role is None else SignedInUser("ana", Role(self.role))
 
     def entrance(self):
         return "led to the door", 401

@@ -15,7 +15,7 @@ from integration.mapping.expressions import FILTERS, MAX_TEXT, TemplateFaultErro
 from integration.mapping.expressions.data import MAX_LIST, MAX_MADE
 from integration.mapping.expressions.filters import METHODS, TESTS
 from integration.mapping.planner import CancelWanted, Parked, RecallWanted, plan_event
-from integration.mapping.routes import RouteBook
+from integration.mapping.routes import CompiledRoutes
 from integration.services.configuration import watch_config
 from support import ENVIRON, two_accounts, write_config
 from support.fuzzing import bounded, examples
@@ -336,7 +336,7 @@ recall_date = "{{ event.at | default(now) }}"
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
-    return RouteBook.of(watch_config(write_config(folder, two_accounts() + ROUTES), ENVIRON).current)
+    return CompiledRoutes.of(watch_config(write_config(folder, two_accounts() + ROUTES), ENVIRON).current)
 
 
 def planned(book, data):

@@ -11,7 +11,7 @@ import pytest
 
 from integration.alerts.lifecycle import CALM, next_steps
 from integration.alerts.monitor import KEPT, AlertMonitor
-from integration.alerts.rules import Facts, Finding, findings
+from integration.alerts.rules import RuleFacts, RuleMatch, matching_rules
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.services.configuration import watch_config
@@ -19,7 +19,7 @@ from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.store.monitoring.alerts import ELECTED_SECONDS, HOLD_SECONDS
-from integration.store.monitoring.source_status import Heard
+from integration.store.monitoring.source_status import SourceActivity
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.alert_receivers import HttpReceiver, MailServer, running
 from support.cli_runner import Ringback
@@ -283,7 +283,7 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
 def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver):
     here = Installation(tmp_path, store, receiver, QUEUE)
     known = {
-        f"a{n}": Finding(
+        f"a{n}": RuleMatch(
             key=f"queue-stopped//a{n}", kind="queue-stopped", subject=f"a{n}", channels=frozenset({"chat"})
         )
         for n in range(30)
@@ -310,7 +310,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
 
 def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
     def finding(n):
-        return Finding(key=f"k/{n}", kind="dead-letters", subject=f"a{n}", channels=frozenset({"chat"}))
+        return RuleMatch(key=f"k/{n}", kind="dead-letters", subject=f"a{n}", channels=frozenset({"chat"}))
 
     first = {each.key: each for each in map(finding, range(3))}
     here.services.alerts.settle(next_steps({}, first, here.now))
@@ -331,10 +331,10 @@ def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):
     here.later(seconds=10)
     here.first.look()
     assert here.told() == [("begins", "no-worker", "")]
-    here.services.processes.beat("worker:1", BEAT)
+    here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()
     here.later(seconds=61)
-    here.services.processes.beat("worker:1", BEAT)
+    here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()
     assert here.told()[1:] == [("is over", "no-worker", "")]
 
@@ -348,7 +348,7 @@ BEAT = {
 def test_a_pending_alert_whose_cause_goes_is_forgotten_untold(tmp_path, store, receiver):
     here = Installation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
     here.first.look()
-    here.services.processes.beat("worker:1", BEAT)
+    here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()
     assert here.services.alerts.holding() == []
     assert here.told() == []
@@ -366,7 +366,8 @@ def evaluated(services, rule, **facts):
     config = services.config.model_copy(update={"alerts": rules_of(services, rule)})
     known = {"now": BEGIN, "accounts": [], "sources": {}, "workers": 1, "due_lag_seconds": 0.0}
     return {
-        finding.subject: finding.values for finding in findings(config, Facts(**{**known, **facts})).values()
+        finding.subject: finding.values
+        for finding in matching_rules(config, RuleFacts(**{**known, **facts})).values()
     }
 
 
@@ -409,14 +410,14 @@ def test_the_due_lag(services):
 
 
 def heard(**ago):
-    return {"forms": Heard(taken=BEGIN - timedelta(**ago))}
+    return {"forms": SourceActivity(taken=BEGIN - timedelta(**ago))}
 
 
 def test_a_source_is_silent_after_its_hours_and_one_never_heard_is_being_set_up(services):
     rule = {"kind": "source-silent", "hours": 4}
     assert evaluated(services, dict(rule), sources=heard(hours=3, minutes=59)) == {}
     assert evaluated(services, dict(rule), sources=heard(hours=4))["forms"]["hours"] == 4
-    assert evaluated(services, dict(rule), sources={"forms": Heard()}) == {}
+    assert evaluated(services, dict(rule), sources={"forms": SourceActivity()}) == {}
 
 
 def test_silence_outside_the_calling_hours_does_not_count(services):
@@ -426,20 +427,24 @@ def test_silence_outside_the_calling_hours_does_not_count(services):
         "and from 16:00 to 18:00"
     )
     monday = datetime(2026, 11, 16, 20, 0, tzinfo=UTC)  # a holiday of Colombia
-    silent = {"forms": Heard(taken=datetime(2026, 11, 13, 22, 0, tzinfo=UTC))}
+    silent = {"forms": SourceActivity(taken=datetime(2026, 11, 13, 22, 0, tzinfo=UTC))}
     assert evaluated(services, dict(rule), sources=silent, now=monday) == {}
 
 
 def test_nothing_verified(services):
     rule = {"kind": "nothing-verified", "minutes": 15}
     since = BEGIN - timedelta(minutes=20)
-    lately = Heard(refusing_since=since, refused=BEGIN - timedelta(minutes=1), refusals=4)
+    lately = SourceActivity(refusing_since=since, refused=BEGIN - timedelta(minutes=1), refusals=4)
     assert evaluated(services, dict(rule), sources={"forms": lately})["forms"]["refusals"] == 4
-    short = Heard(refusing_since=BEGIN - timedelta(minutes=14), refused=BEGIN, refusals=4)
+    short = SourceActivity(refusing_since=BEGIN - timedelta(minutes=14), refused=BEGIN, refusals=4)
     assert evaluated(services, dict(rule), sources={"forms": short}) == {}
-    long_ago = Heard(refusing_since=BEGIN - timedelta(days=3), refused=BEGIN - timedelta(days=2), refusals=4)
+    long_ago = SourceActivity(
+        refusing_since=BEGIN - timedelta(days=3), refused=BEGIN - timedelta(days=2), refusals=4
+    )
     assert evaluated(services, dict(rule), sources={"forms": long_ago}) == {}
-    assert evaluated(services, dict(rule), sources={"forms": Heard(taken=BEGIN, refused=BEGIN)}) == {}
+    assert (
+        evaluated(services, dict(rule), sources={"forms": SourceActivity(taken=BEGIN, refused=BEGIN)}) == {}
+    )
 
 
 # --- the command -------------------------------------------------------------------------------

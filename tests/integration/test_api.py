@@ -18,7 +18,7 @@ from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.web.problems import MAX_BODY_BYTES
-from integration.web.rate_limit import Rates
+from integration.web.rate_limit import RateLimit
 from integration.web.security_headers import ANSWER_HEADERS
 from support import ENVIRON, as_bytes, make_desk, two_accounts, write_config
 from support.api_client import FULL, TOMORROW, ApiClient, asked
@@ -156,7 +156,7 @@ def test_over_its_rate_a_key_waits_and_the_others_do_not(web):
 
 
 def test_rates_hold_over_processes(web, store):
-    other = Rates(connect(url(store)))
+    other = RateLimit(connect(url(store)))
     assert [other.over("api:slow", 3) for _ in range(3)] == [None] * 3
     assert web.get("/v1/me", key="a-key-that-may-ask-little").status_code == 429
 

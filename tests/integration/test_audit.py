@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.store import audit as audit_module
-from integration.store.audit import Audit
+from integration.store.audit import AuditLog
 from integration.store.client import Store
 from support import make_desk
 from workers.sweeper import purge
@@ -15,7 +15,7 @@ from workers.sweeper import purge
 
 @pytest.fixture
 def audit(store):
-    return Audit(Store(store))
+    return AuditLog(Store(store))
 
 
 def test_what_was_done_is_given_newest_first_with_who_about_what_and_from_where(audit):

@@ -102,7 +102,7 @@ def test_a_call_tells_the_store_all_that_was_heard_before_it(store, held, monkey
     known, header = [], ours._batcher._header
 
     def watched(command):
-        known.append(ours.witness.history)
+        known.append(ours.epoch.name)
         return header(command)
 
     monkeypatch.setattr(ours._batcher, "_header", watched)

@@ -14,7 +14,7 @@ from integration.app import compose
 from integration.dashboard import blueprint
 from integration.dashboard.auth import roles
 from integration.dashboard.auth.cookies import StoredKeySessions
-from integration.dashboard.charts.plots import Series, ceiling, plot
+from integration.dashboard.charts.plots import PlotSeries, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
 from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
 from integration.web.problems import MAX_BODY_BYTES
@@ -245,9 +245,9 @@ def test_the_scale_of_a_plot_ends_at_a_round_number(value, top):
 
 
 def test_a_plot_is_broken_where_nothing_is_known():
-    drawn = plot(Series("pushes", [0, 10, None, 5]))
+    drawn = plot(PlotSeries("pushes", [0, 10, None, 5]))
     assert drawn.lines[0].path == "M0 100L33.33 0M100 50"
-    assert plot(Series("pushes", [])).empty
+    assert plot(PlotSeries("pushes", [])).empty
 
 
 # --- three applications -----------------------------------------------------------------------

@@ -13,10 +13,10 @@ from integration.dashboard.presenting.account_cache import (
     FRESH_SECONDS,
     MOST_AT_ONCE,
     OLDEST_SECONDS,
-    Standing,
-    Standings,
+    AccountCache,
+    AccountSnapshot,
 )
-from integration.dashboard.presenting.account_overview import Quota, needs_a_look, overview
+from integration.dashboard.presenting.account_overview import QuotaUse, needs_a_look, overview
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import RecallRequest
@@ -61,7 +61,7 @@ def push(services, outcome, account="bogota"):
 
 def beat(services, kind="worker"):
     told = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_wake_up": 0, "by_sweep": 0}
-    services.processes.beat(f"{kind}:1", {**told, "started": 1000, "wake_ups": 0, "sweeps": 0})
+    services.processes.heartbeat(f"{kind}:1", {**told, "started": 1000, "wake_ups": 0, "sweeps": 0})
 
 
 def tile(text, title):
@@ -148,12 +148,12 @@ def test_no_number_of_a_customer_is_on_these_pages(services):
 def test_the_quota_that_runs_out_first_is_the_tightest():
     views = [_view("a", pushed_today=900, daily_limit=1000), _view("b", pushed_today=10, daily_limit=1000)]
     resets = dict.fromkeys("ab", NOW + timedelta(hours=10))
-    forecasts = {"b": _outlook(quota_out_at=NOW + timedelta(hours=2)), "a": _outlook()}
+    forecasts = {"b": _forecast(quota_out_at=NOW + timedelta(hours=2)), "a": _forecast()}
     seen = overview(views, forecasts, resets)
     assert seen.tightest.account == "b"
     assert [quota.account for quota in seen.quotas] == ["a", "b"]
-    late = {"b": _outlook(quota_out_at=NOW + timedelta(hours=11)), "a": _outlook()}
-    assert overview(views, late, resets).tightest == Quota(
+    late = {"b": _forecast(quota_out_at=NOW + timedelta(hours=11)), "a": _forecast()}
+    assert overview(views, late, resets).tightest == QuotaUse(
         account="a", used=900, limit=1000, out_at=None, resets_at=resets["a"]
     )
 
@@ -163,7 +163,7 @@ def _view(name, **more):
     return AccountView(**{"name": name, **fields, "daily_limit": None, "oldest_seconds": None, **more})
 
 
-def _outlook(**more):
+def _forecast(**more):
     return SimpleNamespace(**{"at_risk": 0, "drained_at": None, "quota_out_at": None, **more})
 
 
@@ -398,12 +398,12 @@ class Reading:
         self.times += 1
         if self.error:
             raise self.error
-        return Standing(self.views, overview(self.views, {}, {}), NOW + timedelta(seconds=self.times))
+        return AccountSnapshot(self.views, overview(self.views, {}, {}), NOW + timedelta(seconds=self.times))
 
 
 def standings(reading):
     clock = [100.0]
-    return Standings(reading, lambda: clock[0]), clock
+    return AccountCache(reading, lambda: clock[0]), clock
 
 
 def rest(standings):

@@ -38,7 +38,9 @@ def tried(services, role="operator", **changes):
 
 
 def keys_of(services):
-    return {key for key in services.store.client.keys("*") if "audit" not in key and "tally" not in key}
+    return {
+        key for key in services.store.client.keys("*") if "audit" not in key and "flush_counters" not in key
+    }
 
 
 def test_the_page_shows_the_route_as_it_is(services):

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.clients.wolkvox import Line, boottime, verdict_of
+from integration.clients.wolkvox import WolkvoxConnection, boottime, verdict_of
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import Filter, State
 from integration.domain.schedule import apply
 from integration.local.sandbox import Sandbox
 from integration.mapping.planner import request_from_fields
-from integration.telemetry.counters import Tally
+from integration.telemetry.counters import Counters
 from support import SOURCES_AND_ROUTES, account, make_desk
 from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
 
@@ -71,7 +71,7 @@ class Shop:
 
     def open_line(self, endpoint):
         self.opened.append(endpoint)
-        return Line(endpoint)
+        return WolkvoxConnection(endpoint)
 
     def tools(self, **more):
         tools = {
@@ -143,7 +143,7 @@ def test_a_drain_of_a_slow_queue_ends_after_so_long_where_another_waits(shop):
         shop.ask(f"c{n}")
     clock = [boottime()]
 
-    class Slow(Line):
+    class Slow(WolkvoxConnection):
         def push(self, call, **times):
             clock[0] += DRAIN_SECONDS
             return super().push(call, **{**times, "claimed_at": boottime()})
@@ -157,7 +157,7 @@ def test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever(shop):
         shop.ask(f"c{n}")
     clock = [boottime()]
 
-    class Slow(Line):
+    class Slow(WolkvoxConnection):
         def push(self, call, **times):
             clock[0] += 1.001 * ALONE_SECONDS / (DRAIN_CALLS + 2)
             return super().push(call, **{**times, "claimed_at": boottime()})
@@ -189,7 +189,7 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(shop):
             asked_at.append(boottime())
             return real.finish(*args, **kwargs)
 
-    class NotedLine(Line):
+    class NotedLine(WolkvoxConnection):
         def push(self, call, **times):
             claimed_at.append(times["claimed_at"])
             sent_at.append(boottime())
@@ -206,17 +206,17 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
     monkeypatch.setattr(
         "workers.drain.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["recall"]))
     )
-    tally = Tally()
+    counters = Counters()
 
-    class NotedLine(Line):
+    class NotedLine(WolkvoxConnection):
         def push(self, call, **more):
             told.append("asked")
             return super().push(call, **more)
 
-    shop.drain(open_line=NotedLine, tally=tally)
+    shop.drain(open_line=NotedLine, counters=counters)
     first, second = (shop.services.recalls.records.page(Filter(), limit=2)[0][n].id for n in (1, 0))
     assert told == ["asked", "asked", first, second]
-    assert {name.partition(":")[0] for name in tally.take()["counts"]} == {"push seconds", "gap seconds"}
+    assert {name.partition(":")[0] for name in counters.take()["counts"]} == {"push seconds", "gap seconds"}
 
 
 def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, monkeypatch):
@@ -227,7 +227,7 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(shop, mon
         "workers.drain.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["verdict"]))
     )
 
-    class Gone(Line):
+    class Gone(WolkvoxConnection):
         calls = 0
 
         def push(self, call, **more):
@@ -340,7 +340,7 @@ def test_a_date_that_passed_while_it_waited_becomes_as_soon_as_may_be(shop):
 def test_a_claim_that_took_too_long_is_not_sent(shop):
     recall = shop.ask("c1")
     times = iter([0.0] * 4 + [100.0] * 100)
-    shop.drain(boottime=lambda: next(times), open_line=lambda e: Line(e, clock=lambda: 100.0))
+    shop.drain(boottime=lambda: next(times), open_line=lambda e: WolkvoxConnection(e, clock=lambda: 100.0))
     assert shop.calls() == []
     assert shop.recall(recall).state is State.QUEUED
 

@@ -15,7 +15,7 @@ from integration.domain.delivery import Delivery
 from integration.mapping.planner import plan_delivery, request_from_fields
 from integration.services.configuration import watch_config
 from integration.services.container import Services
-from integration.services.heartbeat import Pulse
+from integration.services.heartbeat import Heartbeat
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.telemetry.counters import ADMIT
@@ -217,9 +217,9 @@ def test_counts_of_the_store_become_counters(services, store):
 
 
 def test_processes_and_the_stalled_among_them_are_counted(services, store):
-    first, second = (Pulse(services.processes, f"worker:{n}") for n in range(2))
-    for each in (first, second, Pulse(services.processes, "web:1")):
-        each.beat()
+    first, second = (Heartbeat(services.processes, f"worker:{n}") for n in range(2))
+    for each in (first, second, Heartbeat(services.processes, "web:1")):
+        each.send()
     found = figures(client_of(services))
     assert found["ringback_processes{kind=web}"] == 1
     assert found["ringback_processes{kind=worker}"] == 2
@@ -229,7 +229,7 @@ def test_processes_and_the_stalled_among_them_are_counted(services, store):
     with second.consumer_health.taking():
         pass
     for each in (first, second):
-        each.beat()
+        each.send()
     found = figures(client_of(services))
     assert found["ringback_workers_stalled{}"] == 1
     assert found["ringback_drains_total{by=sweep}"] == 1

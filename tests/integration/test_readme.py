@@ -17,7 +17,7 @@ from integration.api.operations import OPERATIONS
 from integration.cli.main import COMMANDS, main
 from integration.config import alert_models, source_models
 from integration.config import models as config
-from integration.config.warnings import warnings
+from integration.config.warnings import config_warnings
 from integration.domain import account as domain_account
 from integration.domain import calling_hours
 from integration.domain.recall import State
@@ -104,12 +104,12 @@ COMPLETE = [next(block for block in blocks(name, "toml") if "[accounts.bogota]" 
 def test_every_toml_block_is_a_good_configuration(tmp_path, name, block):
     loaded = load(tmp_path, whole(block))
     # Compiles every template, and raises for one that does not.
-    routes.RouteBook.of(loaded)
+    routes.CompiledRoutes.of(loaded)
 
 
 @pytest.mark.parametrize("block", COMPLETE, ids=READMES)
 def test_the_first_configuration_is_complete_and_gives_no_warning(tmp_path, block):
-    assert warnings(load(tmp_path, block)) == ()
+    assert config_warnings(load(tmp_path, block)) == ()
 
 
 def test_all_blocks_of_a_readme_are_one_good_configuration_together(tmp_path):

@@ -299,11 +299,11 @@ def test_the_signed_url_is_the_public_one_else_what_the_proxy_says():
 
 
 def test_an_account_not_bound_yet_stores_nothing(web, store):
-    class Ledgerless(Store):
+    class Storeless(Store):
         def call(self, command, *args):
             return 0 if command == "bind" else super().call(command, *args)
 
-    web.services.queues._store = Ledgerless(store)
+    web.services.queues._store = Storeless(store)
     with pytest.raises(StoreAwayError):
         delivery_that_cannot_be_bound(web)
     assert store.keys("*recall*") == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from integration.domain.recall import Filter, State
 from integration.store import search as searching
 from integration.store.client import Store
-from integration.store.recalls import Recalls
+from integration.store.recalls import RecallStore
 from support.seeded import ACCOUNTS, CAMPAIGNS, SOURCES, fill
 from support.valkey import ValkeyServer
 
@@ -29,7 +29,7 @@ def seeded(tmp_path_factory):
         store = Store(client)
         fill(store, COUNT, ending=ENDING)
         # One that is being pushed is no longer in its queue, and in no index but one.
-        recalls = Recalls(store)
+        recalls = RecallStore(store)
         queued = next(recall for recall in recalls.every(Filter(state=State.QUEUED)))
         client.hset(store.key(f"recall:{queued.id}"), "state", "pushing")
         client.zadd(store.key("in:pushing"), {queued.id: 0})
@@ -109,7 +109,7 @@ def test_pages_hold_what_fits_once_and_newest_first(seeded, data, step, limit):
             cursor = page.next
             if cursor is None:
                 break
-        assert seeded.search.count(which, budget_seconds=None) == searching.Counted(
+        assert seeded.search.count(which, budget_seconds=None) == searching.SearchCount(
             number=len(expected), next=None
         )
     assert found == expected
@@ -117,7 +117,7 @@ def test_pages_hold_what_fits_once_and_newest_first(seeded, data, step, limit):
 
 def test_the_end_of_a_number_that_very_many_have_is_found_all_the_same(store):
     fill(Store(store), 50, states=(State.DEAD,))
-    recalls = Recalls(Store(store))
+    recalls = RecallStore(Store(store))
     for recall in recalls.every(Filter()):
         store.zadd("{ringback}:find:t:0000", {f"{n}|{recall.id}": 0 for n in range(101)})
     ends = {recall.recall_telephone[-4:] for recall in recalls.every(Filter())} | {"0000"}
@@ -127,7 +127,7 @@ def test_the_end_of_a_number_that_very_many_have_is_found_all_the_same(store):
 def test_a_search_whose_budget_is_used_up_says_how_far_it_got_and_goes_on(seeded, monkeypatch):
     monkeypatch.setattr(searching, "STEP", 50)
     seconds = iter(range(1000))
-    search = searching.Search(seeded.store, clock=lambda: float(next(seconds)))
+    search = searching.RecallSearch(seeded.store, clock=lambda: float(next(seconds)))
     rare = Filter(route="no route")
     first = search.find(rare, limit=10, budget_seconds=2)
     assert (first.ids, first.next, first.back_to) == ((), seeded.all[99].id, seeded.all[99].created_at)
@@ -141,7 +141,7 @@ def test_a_search_whose_budget_is_used_up_says_how_far_it_got_and_goes_on(seeded
 def test_a_count_whose_budget_is_used_up_goes_on_and_is_exact_at_the_end(seeded, monkeypatch):
     monkeypatch.setattr(searching, "STEP", 50)
     seconds = iter(range(1000))
-    search = searching.Search(seeded.store, clock=lambda: float(next(seconds)))
+    search = searching.RecallSearch(seeded.store, clock=lambda: float(next(seconds)))
     which = Filter(campaign_id="10")
     counted = search.count(which, budget_seconds=2)
     total, rounds = counted.number, 1
@@ -153,7 +153,7 @@ def test_a_count_whose_budget_is_used_up_goes_on_and_is_exact_at_the_end(seeded,
 
 
 def test_what_indexes_can_tell_is_counted_without_looking_at_recalls(seeded, monkeypatch):
-    monkeypatch.setattr(searching.Search, "_step", lambda *_: pytest.fail("looked at recalls"))
+    monkeypatch.setattr(searching.RecallSearch, "_step", lambda *_: pytest.fail("looked at recalls"))
     for state in (None, *State):
         for accounts in (None, frozenset({"lima"}), frozenset({"lima", "bogota"})):
             which = Filter(state=state, accounts=accounts)

@@ -27,8 +27,8 @@ from integration.config.source_models import Lookup
 from integration.local.sandbox.server import Server
 from integration.store.client import connect
 from integration.web.problems import install
-from integration.web.rate_limit import Rates
-from integration.webhooks.service import Intake
+from integration.web.rate_limit import RateLimit
+from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
 from support import (
     ENVIRON,
@@ -292,8 +292,8 @@ def test_no_secret_is_in_the_store_after_webhooks_and_calls_of_every_kind(tmp_pa
     services.binding.bind()
     app = Flask("ringback", static_folder=None)
     install(app)
-    rates = Rates(services.store.client)
-    app.register_blueprint(receiver_blueprint(Intake(services, rates)))
+    rates = RateLimit(services.store.client)
+    app.register_blueprint(receiver_blueprint(WebhookService(services, rates)))
     app.register_blueprint(api_blueprint(services, rates))
     client = app.test_client()
     session = "00D5f000000AbCd!AQcAQH0dMHZfz972Szmp"

@@ -25,7 +25,7 @@ from integration.dashboard.auth.throttle import A_MINUTE_BY_NAME_AND_ADDRESS, NO
 from integration.domain import passwords
 from integration.domain.passwords import BusyError, Verifier, is_sound
 from integration.services.configuration import load_config
-from integration.web.rate_limit import Rates
+from integration.web.rate_limit import RateLimit
 from support import NoRates, make_desk, two_accounts, write_config
 from support.alert_receivers import dripping
 from support.oidc_stub import CLIENT_ID, CLIENT_SECRET, OidcStub
@@ -215,7 +215,7 @@ def test_strange_passwords_are_wrong_and_no_error(make, password):
 
 
 def test_tries_are_limited_by_name_and_by_address(make, store):
-    services, browser = make(rates=Rates(store))
+    services, browser = make(rates=RateLimit(store))
     for _ in range(A_MINUTE_BY_NAME_AND_ADDRESS):
         assert browser.sign_in(password="wrong and wrong").status_code == 401
     late = browser.sign_in()
@@ -223,18 +223,18 @@ def test_tries_are_limited_by_name_and_by_address(make, store):
     assert int(late.headers["Retry-After"]) > 0
     assert "Too many tries" in late.text
     assert browser.sign_in("nobody", "wrong").status_code == 401
-    elsewhere = Browser(services, Rates(store), address="198.51.100.7")
+    elsewhere = Browser(services, RateLimit(store), address="198.51.100.7")
     assert elsewhere.sign_in().status_code == 303
 
 
 def test_a_name_that_there_is_not_is_limited_alike(make, store):
-    _, browser = make(rates=Rates(store))
+    _, browser = make(rates=RateLimit(store))
     statuses = [browser.sign_in("nobody").status_code for _ in range(A_MINUTE_BY_NAME_AND_ADDRESS + 1)]
     assert statuses == [401] * A_MINUTE_BY_NAME_AND_ADDRESS + [429]
 
 
 def test_many_names_from_one_address_are_limited_and_leave_few_keys(make, store):
-    _, browser = make(rates=Rates(store))
+    _, browser = make(rates=RateLimit(store))
     statuses = [browser.sign_in(f"name-{number}", "x").status_code for number in range(30)]
     assert statuses.count(401) == 20
     assert set(statuses[20:]) == {429}
@@ -243,7 +243,7 @@ def test_many_names_from_one_address_are_limited_and_leave_few_keys(make, store)
 
 
 def test_a_forged_forwarding_does_not_make_a_new_address(make, store):
-    _, browser = make(rates=Rates(store))
+    _, browser = make(rates=RateLimit(store))
     tries = [
         browser.sign_in("nobody", "x", **{"X-Forwarded-For": f"10.0.0.{n}"}).status_code for n in range(7)
     ]
@@ -335,7 +335,7 @@ def test_signing_in_failing_and_signing_out_are_in_the_audit_log(make):
 
 
 def test_a_flood_of_failed_tries_does_not_flood_the_audit_log(make, store):
-    rates = Rates(store)
+    rates = RateLimit(store)
     services, _ = make()
     for number in range(NOTED_A_MINUTE + 5):
         browser = Browser(services, rates, address=f"198.51.{number}.7")

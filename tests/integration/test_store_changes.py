@@ -75,11 +75,11 @@ def remembered(path):
 
 @pytest.mark.timeout(180)
 def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(plant):
-    seen = {"RINGBACK_SEEN_FILE": str(plant.folder / "seen")}
+    seen = {"RINGBACK_EPOCH_FILE": str(plant.folder / "seen")}
     plant.start_worker(**seen)
     recall = a_call_that_the_copy_does_not_know(plant)
     store = plant.services.store
-    tick = int(store.client.hget(store.key("meta"), "tick"))
+    tick = int(store.client.hget(store.key("meta"), "revision"))
     wait_until(lambda: tick <= remembered(plant.folder / "seen"), what="the sweep that remembers the claim")
     plant.kill_workers()
     back = plant.put_copy_back()
@@ -96,7 +96,7 @@ def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(plant):
 @pytest.mark.parametrize("plant", [LONG], indirect=True)
 def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_quiet_time(plant):
     """A quiet time would be over five minutes here: the test would not end in time."""
-    plant.start_worker(RINGBACK_SEEN_FILE=str(plant.folder / "seen"))
+    plant.start_worker(RINGBACK_EPOCH_FILE=str(plant.folder / "seen"))
     for n in range(3):
         recalls = [plant.ask(f"c{n}-{m}") for m in range(5)]
         plant.server.kill()
@@ -106,7 +106,7 @@ def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_
     plant.kill_workers()
     plant.server.kill()
     plant.server.start()
-    plant.start_worker(RINGBACK_SEEN_FILE=str(plant.folder / "seen"))
+    plant.start_worker(RINGBACK_EPOCH_FILE=str(plant.folder / "seen"))
     last = plant.ask("last")
     wait_until(lambda: plant.state(last) is State.ACCEPTED, 60, what="the last one")
     assert plant.reports() == []
@@ -158,7 +158,7 @@ def lag_behind(pair):
 def working(pair, *members):
     members[0].queues.bind({"bogota": "L1", "lima": "L2"})
     for each in members:
-        each.beat()
+        each.send()
         each.sweep()
 
 

@@ -11,12 +11,12 @@ from integration.domain.errors import ConflictError, StoreAwayError
 from integration.domain.recall import CancelRequest, Filter, RecallRequest, State
 from integration.mapping.planner import CancelWanted, Expired, RecallWanted
 from integration.store.client import Store
-from integration.store.deliveries import Keeping, Ledger
-from integration.store.recalls import Recalls
+from integration.store.deliveries import DeliveryStore, RetentionTerms
+from integration.store.recalls import RecallStore
 from integration.store.token_queue import Claim, NoClaim, Outcome, Terms, TokenQueues, queue_id, queue_state
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
+KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 TERMS = Terms(
     lease_seconds=67,
     quiet_seconds=62,
@@ -38,8 +38,8 @@ class World:
         self.now = NOON
         self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
         self.queues = TokenQueues(self.store)
-        self.ledger = Ledger(self.store)
-        self.recalls = Recalls(self.store)
+        self.deliveries = DeliveryStore(self.store)
+        self.recalls = RecallStore(self.store)
         self.client = client
         self.bind(bogota="L1", lima="L2")
         self.nonces = 0
@@ -72,7 +72,7 @@ class World:
         delivery = Delivery(
             id="dl_1", source="forms", method="POST", url="", headers={}, body=b"{}", received_at=self.now
         )
-        return self.ledger.admit(delivery, outcomes, KEEPING)
+        return self.deliveries.admit(delivery, outcomes, KEEPING)
 
     def ask_id(self, *args, **kwargs):
         return self.ask(*args, **kwargs).answer.recalls[0]
@@ -934,7 +934,7 @@ def test_a_recall_set_aside_and_then_cancelled_leaves_nothing_behind(world):
     probe = world.acquire()
     world.recalls.cancel(poison, "by hand")
     world.pass_time(1)
-    world.ledger.purge(before=world.now)
+    world.deliveries.purge(before=world.now)
     world.finish(probe)
     assert not world.client.exists(world.store.key(f"recall:{poison}"))
 
@@ -946,7 +946,7 @@ def test_a_failed_probe_of_one_that_was_cancelled_leaves_nothing_behind(world):
     probe = world.acquire()
     world.recalls.cancel(poison, "by hand")
     world.pass_time(1)
-    world.ledger.purge(before=world.now)
+    world.deliveries.purge(before=world.now)
     world.finish(probe, again(convicts=True))
     assert not world.client.exists(world.store.key(f"recall:{poison}"))
 
@@ -1065,14 +1065,14 @@ def test_the_trace_of_a_cancel_fades_after_the_token_changed(world, shared):
     world.cancel_event("c1")
     world.bind(bogota="L9", lima="L2", **({"cali": "L1"} if shared else {}))
     world.pass_time(10)
-    world.ledger.purge(before=world.now)
+    world.deliveries.purge(before=world.now)
     assert not world.client.exists(world.store.key("queue:L1:newest"), world.store.key("queue:L9:newest"))
     assert not world.client.exists(world.store.key("fading"))
 
 
 def test_the_trace_of_a_cancel_does_not_fade_before_its_time(world):
     world.cancel_event("c1", version=NOON)
-    world.ledger.purge(before=world.now - timedelta(seconds=1))
+    world.deliveries.purge(before=world.now - timedelta(seconds=1))
     older = world.ask_id("c1", version=NOON - timedelta(seconds=1))
     assert world.state(older) is State.CANCELLED
 
@@ -1082,7 +1082,7 @@ def test_a_cancel_of_one_account_outlives_the_trace_of_anothers(world):
     world.cancel_event("c1", version=NOON)
     world.pass_time(10)
     world.cancel_event("c1", version=NOON + timedelta(seconds=5), account="cali")
-    world.ledger.purge(before=world.now)
+    world.deliveries.purge(before=world.now)
     older = world.ask_id("c1", version=NOON)
     assert world.state(older) is State.CANCELLED
 
@@ -1092,7 +1092,7 @@ def test_a_request_after_a_cancel_outlives_the_cancels_trace(world):
     world.pass_time(1)
     recall = world.ask_id("c1")
     world.pass_time(1)
-    world.ledger.purge(before=world.now)
+    world.deliveries.purge(before=world.now)
     older = world.ask_id("c1", version=NOON)
     assert (world.state(recall), world.state(older)) == (State.QUEUED, State.SUPERSEDED)
 
@@ -1240,7 +1240,7 @@ def test_purge_removes_only_what_ended_before(world):
     world.finish(world.acquire())
     stays = world.ask_id("c2")
     world.pass_time(86400)
-    assert world.ledger.purge(before=world.now) == 1
+    assert world.deliveries.purge(before=world.now) == 1
     assert world.recalls.page(Filter(), limit=10)[0][0].id == stays
     assert not world.client.exists(world.store.key(f"recall:{gone}"))
     assert [found.id for found in world.recalls.every(Filter())] == [stays]
@@ -1259,7 +1259,7 @@ def test_one_that_ended_late_keeps_no_other_from_being_purged(world):
     world.finish(world.acquire())
     world.pass_time(100)
     world.finish(world.acquire())
-    assert world.ledger.purge(before=world.now, limit=1) == 1
+    assert world.deliveries.purge(before=world.now, limit=1) == 1
     assert world.state(late) is State.ACCEPTED
     assert not world.client.exists(world.store.key(f"recall:{early}"))
 
@@ -1269,7 +1269,7 @@ def test_a_retried_recall_is_not_purged(world):
     world.finish(world.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
     world.recalls.retry(recall, "again")
     world.pass_time(1)
-    assert world.ledger.purge(before=world.now) == 0
+    assert world.deliveries.purge(before=world.now) == 0
     assert world.state(recall) is State.QUEUED
 
 
@@ -1277,7 +1277,7 @@ def test_purging_an_older_request_leaves_the_newest_of_its_customer_known(world)
     world.ask("c1", version=NOON)
     newest = world.ask_id("c1", version=NOON + timedelta(seconds=2))
     world.pass_time(1)
-    assert world.ledger.purge(before=world.now) == 1
+    assert world.deliveries.purge(before=world.now) == 1
     between = world.ask_id("c1", version=NOON + timedelta(seconds=1))
     assert (world.state(newest), world.state(between)) == (State.QUEUED, State.SUPERSEDED)
 
@@ -1286,7 +1286,7 @@ def test_what_a_recall_leaves_is_gone_when_it_is_purged(world):
     world.ask("c1")
     world.finish(world.acquire())
     world.pass_time(1)
-    world.ledger.purge(before=world.now)
+    world.deliveries.purge(before=world.now)
     left = {key.removeprefix("{ringback}:") for key in world.client.keys("*")}
     # What remembers deliveries goes by itself.
     by_itself = ("seen:", "answer:", "arrivals:")

@@ -9,8 +9,8 @@ from flask import Flask, request
 from integration.api import api_blueprint
 from integration.web.health import health_blueprint
 from integration.web.problems import install
-from integration.web.rate_limit import Rates
-from integration.webhooks.service import Intake
+from integration.web.rate_limit import RateLimit
+from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, as_bytes, signed
 from support.openapi_check import check_answer
@@ -24,10 +24,10 @@ class ApiClient:
 
     def __init__(self, services, rates=None):
         self.services = services
-        rates = rates or Rates(services.store.client)
+        rates = rates or RateLimit(services.store.client)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(Intake(services, rates)))
+        app.register_blueprint(receiver_blueprint(WebhookService(services, rates)))
         app.register_blueprint(api_blueprint(services, rates))
         app.register_blueprint(health_blueprint(services))
         app.after_request(self._remember_rule)

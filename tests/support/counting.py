@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from integration.store.client import Store, connect
-from integration.store.monitoring.counters import Tallies
-from integration.telemetry.counters import Tally
+from integration.store.monitoring.counters import CounterFlusher
+from integration.telemetry.counters import Counters
 from support import url_of
 
 
@@ -13,9 +13,9 @@ class Counting:
 
     def __init__(self, url):
         self.store = Store(connect(url, timeout_seconds=1, connect_seconds=0.4))
-        self.tally = Tally()
-        self.tallies = Tallies(self.store, self.tally)
-        self.tallies.switch_on()
+        self.counters = Counters()
+        self.flusher = CounterFlusher(self.store, self.counters)
+        self.flusher.switch_on()
 
 
 def counting(client):
@@ -25,6 +25,4 @@ def counting(client):
 def counts(store):
     """What is counted, without what a thread of an earlier test may have brought late."""
     found = store.hgetall("{ringback}:counts").items()
-    return {
-        name: int(value) for name, value in found if not name.startswith(("histories:", "push ", "sweep "))
-    }
+    return {name: int(value) for name, value in found if not name.startswith(("epochs:", "push ", "sweep "))}

@@ -7,7 +7,7 @@ import re
 from werkzeug.test import Client
 
 from integration.app import compose
-from integration.domain.roles import Person, Role
+from integration.domain.roles import Role, SignedInUser
 from support import NoRates
 
 
@@ -15,7 +15,7 @@ class SignedIn:
     """Somebody is signed in, whoever asks."""
 
     def __init__(self, role="operator", name="ana"):
-        self._person = Person(name, Role(role))
+        self._person = SignedInUser(name, Role(role))
 
     def present(self):
         return self._person

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from itertools import count
 
-from integration.asgi import Gate
+from integration.asgi import WsgiBridge
 from integration.telemetry import logging
 from integration.web.loop_watchdog import LoopWatchdog
 
@@ -28,7 +28,7 @@ def answer(environ, start_response):
 
 def create_app():
     logging.configure("INFO", json=True)
-    gate = Gate(answer, watchdog=LoopWatchdog(SECONDS))
+    gate = WsgiBridge(answer, watchdog=LoopWatchdog(SECONDS))
 
     async def app(scope, receive, send):
         if scope.get("path") == "/blocks-the-loop":

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from flask import Flask
 
 from integration.web.problems import install
-from integration.webhooks.rejection_log import RefusalBook
-from integration.webhooks.service import Intake
+from integration.webhooks.rejection_log import RejectionLog
+from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
 from support import NoRates, as_bytes, hubspot_event, signed
 
@@ -16,7 +16,7 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 AT = TOMORROW.isoformat()
 
 
-class ManualRefusalBook(RefusalBook):
+class ManualRefusalBook(RejectionLog):
     """A book without a thread: it is written when the test says so."""
 
     def _start(self):
@@ -31,7 +31,7 @@ class HookClient:
         self.book = book(services)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(Intake(services, rates or NoRates(), self.book)))
+        app.register_blueprint(receiver_blueprint(WebhookService(services, rates or NoRates(), self.book)))
         self.client = app.test_client()
 
     def post(self, source, body, *, path=None, headers=None, message_id=None, **more):

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from integration.domain.delivery import Delivery, Event
 from integration.domain.recall import RecallRequest
 from integration.mapping.planner import RecallWanted
-from integration.services.heartbeat import Pulse
+from integration.services.heartbeat import Heartbeat
 from integration.store.client import Store
-from integration.store.deliveries import Keeping, Ledger
-from integration.store.epoch import Witness
-from integration.store.monitoring.process_registry import Processes
-from integration.store.recalls import Recalls
+from integration.store.deliveries import DeliveryStore, RetentionTerms
+from integration.store.epoch import StoreEpoch
+from integration.store.monitoring.process_registry import ProcessRegistry
+from integration.store.recalls import RecallStore
 from integration.store.token_queue import Outcome, Terms, TokenQueues
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -25,7 +25,7 @@ TERMS = Terms(
     day_ends=NOON + timedelta(hours=12),
 )
 ACCEPTED = Outcome(kind="ended", state="accepted", reason="202", passed=True, sent_ms=5)
-KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
+KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 
 
 class Member:
@@ -34,11 +34,11 @@ class Member:
     def __init__(self, world, kind="worker", path=None):
         self.world = world
         world.members.append(self)
-        self.witness = Witness(path, clock=lambda: world.steady, wall=lambda: world.steady)
-        self.store = Store(world.client, clock=world.ms, kind=kind, witness=self.witness)
+        self.epoch = StoreEpoch(path, clock=lambda: world.steady, wall=lambda: world.steady)
+        self.store = Store(world.client, clock=world.ms, kind=kind, epoch=self.epoch)
         self.queues = TokenQueues(self.store)
-        self.ledger = Ledger(self.store)
-        self.recalls = Recalls(self.store)
+        self.deliveries = DeliveryStore(self.store)
+        self.recalls = RecallStore(self.store)
         self.losses = []
         self.store.on_loss = self.losses.append
         self.acquired = 0
@@ -53,8 +53,8 @@ class Member:
     def finish(self, claim, outcome=ACCEPTED, *, more=False):
         return self.queues.finish("L1", claim, 1, outcome, more=more, terms=TERMS)[0]
 
-    def beat(self):
-        Pulse(Processes(self.store), self.store.who).beat()
+    def send(self):
+        Heartbeat(ProcessRegistry(self.store), self.store.who).send()
 
     def ask(self, customer="c1", account="bogota", event=None):
         request = RecallRequest(
@@ -71,7 +71,7 @@ class Member:
             id="dl_1", source="forms", method="POST", url="", headers={}, body=b"", received_at=NOON
         )
         outcome = RecallWanted(event=Event(data={}, dedup_key=event or customer), request=request)
-        return self.ledger.admit(delivery, [outcome], KEEPING).answer.recalls[0]
+        return self.deliveries.admit(delivery, [outcome], KEEPING).answer.recalls[0]
 
 
 class World:

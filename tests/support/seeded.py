@@ -1,6 +1,6 @@
 """Fills a store with recalls, quickly: `python -m support.seeded 1000000 redis://127.0.0.1:6379/0` (in tests/).
 
-Goes through the ledger's own script, a hundred events a call, so that what lies in the store afterwards is
+Goes through the store's own script, a hundred events a call, so that what lies in the store afterwards is
 what the receiver would have put there. Customers, numbers, dates and states follow from the seed alone.
 """
 
@@ -20,7 +20,7 @@ from integration.domain.recall import RecallRequest, State
 from integration.mapping.planner import RecallWanted
 from integration.store import deliveries as intake
 from integration.store.client import Store, connect
-from integration.store.deliveries import Keeping
+from integration.store.deliveries import RetentionTerms
 from integration.store.token_queue import TokenQueues
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ STATES = (
     *(State.DEAD, State.SUPERSEDED, State.CANCELLED, State.EXPIRED),
 )
 BATCH = 100
-KEEPING = Keeping(dedup_hours=1, raw_retention_days=0, config_digest="5eed")
+KEEPING = RetentionTerms(dedup_hours=1, raw_retention_days=0, config_digest="5eed")
 
 
 def fill(

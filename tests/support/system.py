@@ -154,7 +154,7 @@ databases = itertools.count(1)
 
 @contextmanager
 def running(folder, valkey, *names):
-    # Systems that run side by side must not share a ledger, so each has a database of its own.
+    # Systems that run side by side must not share a deliveries, so each has a database of its own.
     url = f"{valkey.url.rsplit('/', 1)[0]}/{next(databases)}"
     redis.Redis.from_url(url).flushdb()
     with Sandbox() as sandbox:

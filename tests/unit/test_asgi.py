@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from integration.asgi import Gate, wsgi_environ
+from integration.asgi import WsgiBridge, wsgi_environ
 from integration.web.problems import MAX_BODY_BYTES
 from integration.web.security_headers import ANSWER_HEADERS
 
@@ -65,13 +65,13 @@ def run(*args, **more):
 
 
 def test_a_body_in_pieces_reaches_the_application_whole():
-    status, headers, body = run(Gate(echo), [piece(b"ab"), piece(b"cd"), piece(b"", more=False)])
+    status, headers, body = run(WsgiBridge(echo), [piece(b"ab"), piece(b"cd"), piece(b"", more=False)])
     assert (status, headers[b"x-length"], body) == (202, b"4", b"abcd")
 
 
 def test_a_body_that_was_cut_short_reaches_nobody():
     reached = []
-    gate = Gate(lambda environ, _: reached.append(environ))
+    gate = WsgiBridge(lambda environ, _: reached.append(environ))
     status, headers, body = run(gate, [piece(b'{"a":1}')], after={"type": "http.disconnect"})
     assert status == 400
     assert headers[b"content-type"] == b"application/problem+json"
@@ -81,7 +81,7 @@ def test_a_body_that_was_cut_short_reaches_nobody():
 
 def test_a_body_that_does_not_come_is_given_up_on():
     async def wait():
-        return await asyncio.wait_for(ask(Gate(echo, body_seconds=0.05), [piece(b"a")]), 20)
+        return await asyncio.wait_for(ask(WsgiBridge(echo, body_seconds=0.05), [piece(b"a")]), 20)
 
     status, headers, _ = asyncio.run(wait())
     assert (status, headers[b"connection"]) == (408, b"close")
@@ -89,7 +89,7 @@ def test_a_body_that_does_not_come_is_given_up_on():
 
 def test_no_thread_waits_for_a_body():
     async def many():
-        gate = Gate(echo, threads=1, body_seconds=30)
+        gate = WsgiBridge(echo, threads=1, body_seconds=30)
         slow = [asyncio.create_task(ask(gate, [piece(b"a")])) for _ in range(200)]
         await asyncio.sleep(0)
         answered = await asyncio.wait_for(ask(gate, [piece(b"x", more=False)]), 10)
@@ -102,7 +102,7 @@ def test_no_thread_waits_for_a_body():
 
 def test_a_request_that_the_server_gives_up_gets_no_answer():
     async def give_up():
-        asked = asyncio.create_task(ask(Gate(echo), [piece(b"x")]))
+        asked = asyncio.create_task(ask(WsgiBridge(echo), [piece(b"x")]))
         await asyncio.sleep(0.05)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -113,19 +113,19 @@ def test_a_request_that_the_server_gives_up_gets_no_answer():
 
 def test_of_a_body_over_the_limit_one_byte_too_many_is_kept():
     endless = piece(b"x" * 65536)
-    status, headers, _ = run(Gate(echo), [], after=endless)
+    status, headers, _ = run(WsgiBridge(echo), [], after=endless)
     assert (status, int(headers[b"x-length"])) == (202, MAX_BODY_BYTES + 1)
 
 
 def test_a_body_announced_over_the_limit_is_not_read():
     asked = scope((b"content-length", str(MAX_BODY_BYTES + 1).encode()))
-    status, headers, _ = run(Gate(echo, body_seconds=0.05), [], asked)
+    status, headers, _ = run(WsgiBridge(echo, body_seconds=0.05), [], asked)
     assert (status, headers[b"x-length"]) == (202, b"0")
 
 
 def test_when_all_bodies_together_hold_too_much_the_slowest_gives_way():
     async def flood():
-        gate = Gate(echo, most_held_bytes=100, body_seconds=30)
+        gate = WsgiBridge(echo, most_held_bytes=100, body_seconds=30)
         slow = []
         for _ in range(3):
             slow.append(asyncio.create_task(ask(gate, [piece(b"x" * 40)])))
@@ -153,7 +153,7 @@ def test_requests_beyond_those_that_may_wait_are_told_to_come_back():
         return echo(environ, start_response)
 
     async def crowd():
-        gate = Gate(stuck, threads=1, most_waiting=1)
+        gate = WsgiBridge(stuck, threads=1, most_waiting=1)
         taken = [asyncio.create_task(ask(gate, [piece(b"", more=False)])) for _ in range(2)]
         await asyncio.sleep(0.01)
         refused = await ask(gate, [piece(b"", more=False)])
@@ -175,7 +175,7 @@ def test_a_request_whose_drain_does_not_come_is_told_to_come_back():
         return echo(environ, start_response)
 
     async def crowd():
-        gate = Gate(stuck, threads=1, patience_seconds=0.05)
+        gate = WsgiBridge(stuck, threads=1, patience_seconds=0.05)
         taken = asyncio.create_task(ask(gate, [piece(b"", more=False)]))
         await asyncio.sleep(0)
         refused = await ask(gate, [piece(b"", more=False)])
@@ -194,7 +194,7 @@ def test_while_answers_go_well_those_who_wait_wait_on():
         return echo(environ, start_response)
 
     async def crowd():
-        gate = Gate(slow, threads=1, patience_seconds=1.0)
+        gate = WsgiBridge(slow, threads=1, patience_seconds=1.0)
         return await asyncio.gather(*(ask(gate, [piece(b"", more=False)]) for _ in range(25)))
 
     assert {status for status, _, _ in asyncio.run(crowd())} == {202}
@@ -211,7 +211,7 @@ def test_what_the_application_gives_is_closed():
         start_response("200 OK", [])
         return Parts([b"a", b"b"])
 
-    assert run(Gate(app), [piece(b"", more=False)])[2] == b"ab"
+    assert run(WsgiBridge(app), [piece(b"", more=False)])[2] == b"ab"
     assert closed == [True]
 
 
@@ -248,7 +248,7 @@ def test_a_header_with_an_underscore_does_not_reach_the_application():
 )
 def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
     reached = []
-    gate = Gate(lambda environ, _: reached.append(environ))
+    gate = WsgiBridge(lambda environ, _: reached.append(environ))
     answered, headers, body = run(gate, [piece(b"{}", more=False)], asked)
     assert (answered, json.loads(body)["status"]) == (status, status)
     assert headers.get(b"connection") == (b"close" if status == 400 else None)
@@ -256,7 +256,7 @@ def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
 
 
 def test_what_the_gate_answers_itself_carries_the_headers_of_every_answer():
-    _, headers, _ = run(Gate(echo, body_seconds=0.05), [piece(b"a")])
+    _, headers, _ = run(WsgiBridge(echo, body_seconds=0.05), [piece(b"a")])
     assert {
         name.lower().encode(): value.encode() for name, value in ANSWER_HEADERS.items()
     }.items() <= headers.items()
@@ -268,7 +268,7 @@ def test_nothing_of_the_processs_environment_is_in_a_request(monkeypatch):
 
 
 def test_what_is_not_a_request_is_left_alone():
-    asyncio.run(Gate(echo)({"type": "websocket"}, None, None))
+    asyncio.run(WsgiBridge(echo)({"type": "websocket"}, None, None))
 
 
 def test_the_server_is_told_that_it_may_start_and_stop():
@@ -281,6 +281,6 @@ def test_the_server_is_told_that_it_may_start_and_stop():
     async def send(message):
         said.append(message["type"])
 
-    asyncio.run(Gate(echo)({"type": "lifespan"}, receive, send))
+    asyncio.run(WsgiBridge(echo)({"type": "lifespan"}, receive, send))
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -24,7 +24,7 @@ from integration.domain.errors import NotVerifiedError
 from integration.webhooks.diagnosis import diagnose
 from integration.webhooks.diagnosis.bodies import _others
 from integration.webhooks.diagnosis.findings import Cause
-from integration.webhooks.diagnosis.search import MOST_BYTES, Budget, search
+from integration.webhooks.diagnosis.search import MOST_BYTES, SearchBudget, search
 from integration.webhooks.providers import SOURCES
 from support.source_cases import CASES, NOW, SECRET, STANDARD_SECRET, URL_KEY, forms, hubspot, salesforce
 
@@ -520,7 +520,7 @@ def test_a_large_body_costs_a_bounded_number_of_digests():
 
     secrets = [Guess("a")] + [Guess(str(n), Finding("unknown")) for n in range(500)]
     body = b"x" * (1024 * 1024)
-    assert search((secrets, [Guess(body)]), digest, [b"y"], Budget()) is None
+    assert search((secrets, [Guess(body)]), digest, [b"y"], SearchBudget()) is None
     assert sum(spent) <= MOST_BYTES
 
 

@@ -12,8 +12,8 @@ from integration.domain.errors import ConfigError, UnmappableError
 from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, Told
 from integration.mapping.routes import (
     LONGEST_FIELD,
+    CompiledRoutes,
     Headers,
-    RouteBook,
     faults,
     fill,
     match,
@@ -59,7 +59,7 @@ def found(book, event, source="forms"):
 
 
 def filled(event=EVENT, **changes):
-    book = RouteBook.of(config(route(**changes)))
+    book = CompiledRoutes.of(config(route(**changes)))
     return {field.name: field for field in fill(book.routes["forms"][0], Told(names(event=event)))}
 
 
@@ -127,7 +127,7 @@ def test_a_contact_may_be_named_only_where_the_source_looks_it_up():
 
 def test_a_book_is_not_made_of_a_faulty_configuration():
     with pytest.raises(ConfigError) as caught:
-        RouteBook.of(config(route(when="nope")))
+        CompiledRoutes.of(config(route(when="nope")))
     assert len(caught.value.faults) == 1
 
 
@@ -135,13 +135,15 @@ def test_a_book_is_not_made_of_a_faulty_configuration():
 
 
 def test_the_first_route_that_matches_takes_the_event():
-    book = RouteBook.of(config(route(name="a", when="event.kind == 'a'"), route(name="b"), route(name="c")))
+    book = CompiledRoutes.of(
+        config(route(name="a", when="event.kind == 'a'"), route(name="b"), route(name="c"))
+    )
     assert found(book, {"kind": "a"}).route.route.name == "a"
     assert found(book, {"kind": "z"}).route.route.name == "b"
 
 
 def test_each_route_that_was_looked_at_says_why():
-    book = RouteBook.of(config(route(name="a", when="event.x"), route(name="b", when="not event.x")))
+    book = CompiledRoutes.of(config(route(name="a", when="event.x"), route(name="b", when="not event.x")))
     assert [(each.route, each.matched, each.why) for each in found(book, {}).considered] == [
         ("a", False, "its `when` is false"),
         ("b", True, "its `when` is true"),
@@ -149,19 +151,19 @@ def test_each_route_that_was_looked_at_says_why():
 
 
 def test_no_route_takes_an_event_that_none_wants():
-    book = RouteBook.of(config(route(when="event.x")))
+    book = CompiledRoutes.of(config(route(when="event.x")))
     assert found(book, {}).route is None
     assert found(book, {}, source="unknown").route is None
 
 
 def test_routes_of_another_source_are_not_looked_at():
     sources = {"forms": json_source(), "hubspot": hubspot(lookup=False)}
-    book = RouteBook.of(config(route(source="hubspot"), sources=sources))
+    book = CompiledRoutes.of(config(route(source="hubspot"), sources=sources))
     assert found(book, {}).considered == ()
 
 
 def test_a_when_that_fails_ends_the_search_with_its_fault():
-    book = RouteBook.of(config(route(name="a", when="event.x < 5"), route(name="b")))
+    book = CompiledRoutes.of(config(route(name="a", when="event.x < 5"), route(name="b")))
     result = found(book, {"x": "seven"})
     assert (result.route.route.name, result.fault.field) == ("a", "when")
     assert "seven" not in str(result.fault)
@@ -170,7 +172,7 @@ def test_a_when_that_fails_ends_the_search_with_its_fault():
 def test_a_when_that_reads_the_contact_asks_for_it():
     made = config(route(source="hubspot", when="contact.vip"), sources={"hubspot": hubspot(lookup=True)})
     with pytest.raises(LookupNeeded):
-        found(RouteBook.of(made), {}, source="hubspot")
+        found(CompiledRoutes.of(made), {}, source="hubspot")
 
 
 # --- fields ----------------------------------------------------------------------------------

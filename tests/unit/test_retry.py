@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.clients.wolkvox_protocol import Kind, Verdict, broken_off, decipher_response, not_sent
+from integration.clients.wolkvox_protocol import Verdict, VerdictKind, broken_off, decipher_response, not_sent
 from workers.retry import (
     Accept,
     QueueHistory,
@@ -24,12 +24,12 @@ from workers.retry import (
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 RESET = datetime(2026, 3, 3, 5, 0, tzinfo=UTC)
 
-ACCEPTED = Verdict(kind=Kind.ACCEPTED, reason="accepted")
-REFUSED = Verdict(kind=Kind.REFUSED, reason="refused", words="NO SUCH CUSTOMER", may_stop_queue=True)
-PARAMETERS = Verdict(kind=Kind.REFUSED, reason="parameters", words="SOME PARAMETERS ARE REQUIRED")
-CONCURRENCY = Verdict(kind=Kind.CONCURRENCY, reason="in use")
-QUOTA = Verdict(kind=Kind.QUOTA, reason="used up")
-STOPPED = Verdict(kind=Kind.STOPPED, reason="bad token")
+ACCEPTED = Verdict(kind=VerdictKind.ACCEPTED, reason="accepted")
+REFUSED = Verdict(kind=VerdictKind.REFUSED, reason="refused", words="NO SUCH CUSTOMER", may_stop_queue=True)
+PARAMETERS = Verdict(kind=VerdictKind.REFUSED, reason="parameters", words="SOME PARAMETERS ARE REQUIRED")
+CONCURRENCY = Verdict(kind=VerdictKind.CONCURRENCY, reason="in use")
+QUOTA = Verdict(kind=VerdictKind.QUOTA, reason="used up")
+STOPPED = Verdict(kind=VerdictKind.STOPPED, reason="bad token")
 UNSENT = not_sent("connect: Connection refused")
 TIMEOUT = broken_off(None, "no complete answer within 20 s")
 
@@ -77,7 +77,7 @@ def test_faults_between_them_do_not_break_the_row():
 
 @pytest.mark.parametrize(
     "other",
-    [ACCEPTED, PARAMETERS, Verdict(kind=Kind.REFUSED, reason="r", words="OTHER", may_stop_queue=True)],
+    [ACCEPTED, PARAMETERS, Verdict(kind=VerdictKind.REFUSED, reason="r", words="OTHER", may_stop_queue=True)],
 )
 def test_another_clear_answer_breaks_the_row(other):
     queue = QueueHistory()
@@ -146,7 +146,7 @@ def test_jitter_spreads_the_queues(one, other):
 
 @pytest.mark.parametrize(("asked", "seconds"), [(0.2, 1), (30, 30), (3600, 3600), (10**9, 3600)])
 def test_retry_after_is_honoured_up_to_an_hour_and_never_shortens_a_wait(asked, seconds):
-    for kind, least in ((Kind.WAIT, 1), (Kind.UNKNOWN, 1), (Kind.CONCURRENCY, 5.625)):
+    for kind, least in ((VerdictKind.WAIT, 1), (VerdictKind.UNKNOWN, 1), (VerdictKind.CONCURRENCY, 5.625)):
         verdict = Verdict(kind=kind, reason="later", retry_after_seconds=asked)
         assert decided(verdict)[0].seconds == max(seconds, least)
 
@@ -207,7 +207,7 @@ def test_a_retry_says_whether_it_counts_against_the_recall():
     assert not decided(UNSENT)[0].convicts
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(VerdictKind))
 def test_every_decision_but_accepted_keeps_the_quiet_time(kind):
     decision, _ = decided(Verdict(kind=kind, reason="r", quiet=True))
     assert isinstance(decision, Accept) or decision.quiet

@@ -16,7 +16,7 @@ from flask import Response, redirect, request, session, url_for
 
 from integration.dashboard.addresses import local_address
 from integration.dashboard.responses import asked_by_htmx, page
-from integration.domain.roles import Person, Role
+from integration.domain.roles import Role, SignedInUser
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -29,13 +29,13 @@ _IN_COOKIE: Final = "session"
 _KEEP_EVERY: Final = timedelta(seconds=60)
 
 
-class People:
+class SessionAccess:
     """The access of the dashboard, on a services."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def present(self) -> Person | None:
+    def present(self) -> SignedInUser | None:
         """Give who is signed in, None when nobody is. Raises StoreAwayError."""
         token = _token()
         kept = self._services.sessions.read(token) if token else None
@@ -83,14 +83,14 @@ def _token() -> str:
     return told if isinstance(told, str) else ""
 
 
-def person_of(kept: Session, config: Config) -> Person | None:
+def person_of(kept: Session, config: Config) -> SignedInUser | None:
     """Give the person of a session; None when what it was opened on is no longer in the configuration."""
     if kept.role:
         sound = config.oidc is not None and kept.mark == mark_of_provider(config.oidc)
-        return Person(kept.name, Role(kept.role)) if sound else None
+        return SignedInUser(kept.name, Role(kept.role)) if sound else None
     user = config.users.get(kept.name)
     sound = user is not None and kept.mark == mark_of_user(user)
-    return Person(kept.name, Role(user.role)) if user is not None and sound else None
+    return SignedInUser(kept.name, Role(user.role)) if user is not None and sound else None
 
 
 def mark_of_user(user: User) -> str:

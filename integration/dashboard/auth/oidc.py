@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.config.models import Oidc
-    from integration.dashboard.auth.access import People
+    from integration.dashboard.auth.access import SessionAccess
     from integration.services.container import Services
 
 log = structlog.get_logger("ringback.dashboard")
@@ -51,7 +51,7 @@ _NEXT: Final = "next"
 class Provider:
     """The views of signing in with the provider of the configuration."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: SessionAccess) -> None:
         self._people = people
         self._made: tuple[Oidc, _Client] | None = None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
-from integration.domain.roles import Person, Role
+from integration.domain.roles import Role, SignedInUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ _ANYBODY: Final = "anybody"
 class Access(Protocol):
     """Knows who sends the present request."""
 
-    def present(self) -> Person | None:
+    def present(self) -> SignedInUser | None:
         """Give the person, None when nobody is signed in. Raises StoreAwayError."""
 
     def entrance(self) -> ResponseReturnValue:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.config.models import User
-    from integration.dashboard.auth.access import People
+    from integration.dashboard.auth.access import SessionAccess
     from integration.dashboard.auth.throttle import Throttle
     from integration.services.container import Services
 
@@ -34,10 +34,10 @@ BUSY_SECONDS = 5
 NOBODY_KNOWN = "unknown"
 
 
-class Door:
+class SignIn:
     """The views of signing in and out."""
 
-    def __init__(self, people: People, throttle: Throttle) -> None:
+    def __init__(self, people: SessionAccess, throttle: Throttle) -> None:
         self._people = people
         self._throttle = throttle
         self._verifier = Verifier()

@@ -22,7 +22,7 @@ NOTED_A_MINUTE: Final = 30
 _IPV6_HOME: Final = 64
 
 
-class Rates(Protocol):
+class RateStore(Protocol):
     """Counts what passes, over all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
@@ -32,7 +32,7 @@ class Rates(Protocol):
 class Throttle:
     """Counts tries to sign in."""
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self, rates: RateStore) -> None:
         self._rates = rates
 
     def wait(self, name: str, address: str) -> int | None:

@@ -25,7 +25,7 @@ HOURS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class HeatCell:
     """An hour of a row, from `begins` to `ends` (aware): how many, how hot from 0 to 5.
 
     `past`: its time is over and something is queued for it. `closed`: some of it is outside calling hours.
@@ -40,13 +40,13 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HeatRow:
     """A row: what it stands for, how many in all, its hours."""
 
     name: str
     day: date
     total: int
-    cells: tuple[Cell, ...]
+    cells: tuple[HeatCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Local:
     at: datetime
 
 
-class Heat:
+class HeatMap:
     """What is queued, on the clock of `zone`; `hours` are the calling hours of accounts that have some."""
 
     def __init__(
@@ -91,12 +91,12 @@ class Heat:
         """Tell how many are queued for days after `last`."""
         return sum(each.slot.number for day, found in self._by_day.items() if day > last for each in found)
 
-    def by_day(self, days: int) -> list[Row]:
+    def by_day(self, days: int) -> list[HeatRow]:
         """Give a row for today and each of the days after it."""
         wanted = [self.today + timedelta(days=n) for n in range(days)]
         return self._rows([(day.isoformat(), day, self._by_day.get(day, [])) for day in wanted])
 
-    def by_campaign(self, day: date) -> list[Row]:
+    def by_campaign(self, day: date) -> list[HeatRow]:
         """Give a row for each campaign that has something queued on a day, the fullest first."""
         groups: dict[str, list[_Local]] = defaultdict(list)
         for each in self._by_day.get(day, []):
@@ -104,20 +104,20 @@ class Heat:
         rows = self._rows([(name, day, found) for name, found in groups.items()])
         return sorted(rows, key=lambda row: (-row.total, row.name))
 
-    def _rows(self, groups: Iterable[tuple[str, date, list[_Local]]]) -> list[Row]:
+    def _rows(self, groups: Iterable[tuple[str, date, list[_Local]]]) -> list[HeatRow]:
         drafts = [(name, day, _by_hour(found)) for name, day, found in groups]
         counts = (sum(each.slot.number for each in found) for *_, hours in drafts for found in hours.values())
         most = max(counts, default=0)
         return [self._row(name, day, hours, most) for name, day, hours in drafts]
 
-    def _row(self, name: str, day: date, hours: Mapping[int, list[_Local]], most: int) -> Row:
+    def _row(self, name: str, day: date, hours: Mapping[int, list[_Local]], most: int) -> HeatRow:
         cells = tuple(self._cell(day, hour, hours.get(hour, []), most) for hour in range(HOURS))
-        return Row(name, day, sum(cell.count for cell in cells), cells)
+        return HeatRow(name, day, sum(cell.count for cell in cells), cells)
 
-    def _cell(self, day: date, hour: int, found: list[_Local], most: int) -> Cell:
+    def _cell(self, day: date, hour: int, found: list[_Local], most: int) -> HeatCell:
         begins = datetime.combine(day, time(hour), self._zone)
         count = sum(each.slot.number for each in found)
-        return Cell(
+        return HeatCell(
             begins=begins,
             ends=begins + HOUR,
             count=count,

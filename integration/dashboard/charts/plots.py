@@ -17,7 +17,7 @@ _STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class PlotSeries:
     """One line: its name, what is counted at equal distances of time (None: not known), its colour's name."""
 
     name: str
@@ -31,10 +31,10 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """A series as SVG path data: the line, and the area under it."""
 
-    series: Series
+    series: PlotSeries
     path: str
     area: str
 
@@ -43,7 +43,7 @@ class Line:
 class Plot:
     """Lines over one scale from 0 to `top`; `grid` are the heights of the lines across, with their values."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[PlotLine, ...]
     top: float
     grid: tuple[tuple[float, float], ...]
 
@@ -53,11 +53,11 @@ class Plot:
         return not any(line.path for line in self.lines)
 
 
-def plot(*series: Series) -> Plot:
+def plot(*series: PlotSeries) -> Plot:
     """Draw series over one scale."""
     largest = max((v for each in series for v in each.values if v is not None), default=0.0)
     top = ceiling(largest)
-    lines = tuple(Line(each, *_paths(each.values, top)) for each in series)
+    lines = tuple(PlotLine(each, *_paths(each.values, top)) for each in series)
     return Plot(lines=lines, top=top, grid=((0.0, top), (SIDE / 2, top / 2), (SIDE, 0.0)))
 
 

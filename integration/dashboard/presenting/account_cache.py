@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from integration.dashboard.presenting.account_overview import Overview
+    from integration.dashboard.presenting.account_overview import AccountOverview
     from integration.domain.account import AccountView
     from integration.services.container import Services
 
@@ -34,25 +34,25 @@ _NAME: Final = "ringback.standings"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AccountSnapshot:
     """All accounts, and what they come to together, at one moment of the store's clock (aware)."""
 
     views: Sequence[AccountView]
-    together: Overview
+    together: AccountOverview
     moment: datetime
 
 
-class Standings:
+class AccountCache:
     """Reads how all accounts stand. `clock` gives seconds that only grow; may be used from many threads."""
 
-    def __init__(self, read: Callable[[], Standing], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, read: Callable[[], AccountSnapshot], clock: Callable[[], float] = monotonic) -> None:
         self._read = read
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: tuple[Standing, float] | None = None
+        self._kept: tuple[AccountSnapshot, float] | None = None
         self._reading: threading.Thread | None = None
 
-    def now(self) -> Standing:
+    def now(self) -> AccountSnapshot:
         """Give how they stand, or stood a few seconds ago where they are many. Raises StoreAwayError."""
         with self._lock:
             kept, age = self._kept, 0.0
@@ -76,35 +76,35 @@ class Standings:
             # Whoever asks next is told, once what is kept is too old.
             return
 
-    def _renewed(self) -> Standing:
+    def _renewed(self) -> AccountSnapshot:
         asked_at = self._clock()
-        standing = self._read()
+        account_snapshot = self._read()
         with self._lock:
-            many = len(standing.views) > MOST_AT_ONCE
-            self._kept = (standing, asked_at) if many else None
-        return standing
+            many = len(account_snapshot.views) > MOST_AT_ONCE
+            self._kept = (account_snapshot, asked_at) if many else None
+        return account_snapshot
 
 
 def install(app: Flask, services: Services) -> None:
     """Keep the standings of an application's services."""
-    app.extensions[_NAME] = Standings(lambda: read(services))
+    app.extensions[_NAME] = AccountCache(lambda: read(services))
 
 
-def standing() -> Standing:
+def account_snapshot() -> AccountSnapshot:
     """Give how all accounts stand. Raises StoreAwayError."""
-    standings: Standings = current_app.extensions[_NAME]
+    standings: AccountCache = current_app.extensions[_NAME]
     return standings.now()
 
 
-def read(services: Services) -> Standing:
+def read(services: Services) -> AccountSnapshot:
     """Read all accounts, with the forecasts of those that have work or a limit. Raises StoreAwayError."""
     moment = services.store.now()
     views = services.accounts.all()
-    outlooks = services.accounts.forecasts(
+    forecasts = services.accounts.forecasts(
         [view for view in views if view.queued or view.daily_limit], moment
     )
-    return Standing(
+    return AccountSnapshot(
         views,
-        overview(views, outlooks, services.accounts.quota_resets((view.name for view in views), moment)),
+        overview(views, forecasts, services.accounts.quota_resets((view.name for view in views), moment)),
         moment,
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from integration.dashboard.presenting.account_overview import Quota
+    from integration.dashboard.presenting.account_overview import QuotaUse
     from integration.store.monitoring.alerts import Alert
 
 QUEUE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
@@ -50,7 +50,7 @@ def queue_counts_text(queues: Mapping[str, int]) -> str:
     return ", ".join(words for words in told if words) or _("all of them may push")
 
 
-def quota_words(quota: Quota, zone: tzinfo) -> str:
+def quota_words(quota: QuotaUse, zone: tzinfo) -> str:
     """Say when the day's calls are used up, and when they begin anew."""
     anew = clock_or_day(quota.resets_at, zone)
     if quota.share >= 1:

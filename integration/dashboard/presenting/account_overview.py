@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.domain.account import AccountView
-    from integration.services.forecast import Outlook
+    from integration.services.forecast import Forecast
 
 OLD_SECONDS: Final = 15 * 60
 _HELD: Final = ("stopped", "paused", "waiting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
+class QuotaUse:
     """The day's calls of an account: used, allowed, when they are used up as it goes, when they begin anew.
 
     `out_at` is None when they last until then.
@@ -39,7 +39,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class AccountOverview:
     """All accounts together. `need` are those that need a look, worst first."""
 
     queues: Mapping[str, int]
@@ -49,10 +49,10 @@ class Overview:
     at_risk: int
     drained_at: datetime | None
     need: Sequence[AccountView]
-    quotas: Sequence[Quota]
+    quotas: Sequence[QuotaUse]
 
     @property
-    def tightest(self) -> Quota | None:
+    def tightest(self) -> QuotaUse | None:
         """The quota that runs out first, else the one that is used most."""
         out = [quota for quota in self.quotas if quota.out_at is not None]
         if out:
@@ -66,20 +66,20 @@ class Overview:
 
 
 def overview(
-    views: Sequence[AccountView], outlooks: Mapping[str, Outlook], resets: Mapping[str, datetime]
-) -> Overview:
+    views: Sequence[AccountView], forecasts: Mapping[str, Forecast], resets: Mapping[str, datetime]
+) -> AccountOverview:
     """Put accounts together. `resets`: when the quota of each account that has one begins anew."""
     waiting = [view for view in views if view.oldest_seconds is not None]
-    drained = [outlook.drained_at for outlook in outlooks.values() if outlook.drained_at]
-    return Overview(
+    drained = [forecast.drained_at for forecast in forecasts.values() if forecast.drained_at]
+    return AccountOverview(
         queues=Counter(view.state for view in views),
         queued=sum(view.queued for view in views),
         dead=sum(view.dead for view in views),
         oldest=max(waiting, key=lambda view: view.oldest_seconds or 0.0, default=None),
-        at_risk=sum(outlook.at_risk for outlook in outlooks.values()),
+        at_risk=sum(forecast.at_risk for forecast in forecasts.values()),
         drained_at=max(drained, default=None),
         need=[view for view in in_need_first(views) if needs_a_look(view)],
-        quotas=sorted(_quotas(views, outlooks, resets), key=lambda quota: (-quota.share, quota.account)),
+        quotas=sorted(_quotas(views, forecasts, resets), key=lambda quota: (-quota.share, quota.account)),
     )
 
 
@@ -90,14 +90,14 @@ def needs_a_look(view: AccountView) -> bool:
 
 
 def _quotas(
-    views: Iterable[AccountView], outlooks: Mapping[str, Outlook], resets: Mapping[str, datetime]
-) -> Iterable[Quota]:
+    views: Iterable[AccountView], forecasts: Mapping[str, Forecast], resets: Mapping[str, datetime]
+) -> Iterable[QuotaUse]:
     for view in views:
         if view.daily_limit is None or view.name not in resets:
             continue
         resets_at = resets[view.name]
-        out_at = outlooks[view.name].quota_out_at if view.name in outlooks else None
-        yield Quota(
+        out_at = forecasts[view.name].quota_out_at if view.name in forecasts else None
+        yield QuotaUse(
             account=view.name,
             used=view.pushed_today,
             limit=view.daily_limit,

@@ -1,6 +1,6 @@
-"""What the ledger says of recalls, queues and parked events, in the reader's language.
+"""What the store says of recalls, queues and parked events, in the reader's language.
 
-The ledger keeps its reasons in English, as the log and `/v1` tell them. A text that is not known here, such
+The store keeps its reasons in English, as the log and `/v1` tell them. A text that is not known here, such
 as what an operator wrote, is shown as it is. Pure.
 """
 
@@ -158,7 +158,7 @@ KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_QUEUES, *_OF_TEST_CALLS, *_OF_RE
 
 
 def in_words(text: str | None) -> str:
-    """Give a reason of the ledger in the language of the present request; None is empty."""
+    """Give a reason of the store in the language of the present request; None is empty."""
     said = text or ""
     if said in KNOWN:
         return str(gettext(said))

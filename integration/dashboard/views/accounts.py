@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from integration.api.accounts import is_pause_end
 from integration.dashboard.auth.roles import role, signed_in
-from integration.dashboard.presenting.account_cache import standing
+from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import quota_words, state_options, state_word, weekdays
 from integration.dashboard.presenting.account_overview import overview
 from integration.dashboard.presenting.labels import in_words
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
-    from integration.dashboard.presenting.account_overview import Quota
+    from integration.dashboard.presenting.account_overview import QuotaUse
     from integration.domain.account import Account, AccountView
     from integration.services.container import Services
 
@@ -39,7 +39,7 @@ _MINUTES: Final = {"15": 15, "60": 60, "240": 240}
 def accounts(services: Services) -> Response:
     """List the accounts that the filters find, those that need a look first."""
     text, state = request.args.get("q", "").strip(), request.args.get("state", "")
-    every = standing().views
+    every = account_snapshot().views
     found = [view for view in every if _fits(view, text, state)]
     start = _start()
     names = [view.name for view in in_need_first(found)[start : start + PAGE_SIZE]]
@@ -55,7 +55,7 @@ def accounts(services: Services) -> Response:
         first=_address(text, state),
         next=_address(text, state, start + PAGE_SIZE) if start + PAGE_SIZE < len(found) else None,
         zones={view.name: zone_of(services.config, view.name) for view in shown},
-        **_outlook(services, shown),
+        **_forecast(services, shown),
     )
 
 
@@ -73,12 +73,14 @@ def _address(text: str, state: str, start: int = 0) -> str:
     return url_for("dashboard.accounts", **{name: value for name, value in asked.items() if value})
 
 
-def _outlook(services: Services, views: Sequence[AccountView]) -> dict[str, Any]:
+def _forecast(services: Services, views: Sequence[AccountView]) -> dict[str, Any]:
     moment = services.store.now()
-    outlooks = services.accounts.forecasts(views, moment)
+    forecasts = services.accounts.forecasts(views, moment)
     resets = services.accounts.quota_resets((view.name for view in views), moment)
-    quotas: dict[str, Quota] = {quota.account: quota for quota in overview(views, outlooks, resets).quotas}
-    return {"outlooks": outlooks, "quotas": quotas, "moment": moment}
+    quotas: dict[str, QuotaUse] = {
+        quota.account: quota for quota in overview(views, forecasts, resets).quotas
+    }
+    return {"forecasts": forecasts, "quotas": quotas, "moment": moment}
 
 
 @signed_in
@@ -99,7 +101,7 @@ def account(services: Services, name: str) -> Response:
         ends=_ends(services, name),
         weekdays=weekdays(),
         quota_words=quota_words,
-        **_outlook(services, [view]),
+        **_forecast(services, [view]),
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlertRow:
     """An alert in the reader's words, and the page about it."""
 
     alert: Alert
@@ -45,7 +45,7 @@ class RuleShown:
 
     words: str
     channels: tuple[str, ...]
-    holding: tuple[Told, ...]
+    holding: tuple[AlertRow, ...]
 
 
 @signed_in
@@ -64,14 +64,14 @@ def alerts(services: Services) -> Response:
     )
 
 
-def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[Told]) -> RuleShown:
+def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[AlertRow]) -> RuleShown:
     held = tuple(told for told in holding if of_rule(rule, told.alert.key))
     return RuleShown(rule_words(rule), rule.channels or all_channels, held)
 
 
-def _told(alert: Alert) -> Told:
+def _told(alert: Alert) -> AlertRow:
     title, text = alert_words(alert)
-    return Told(alert, title, text, link_to(alert.kind, alert.subject, "") or "/")
+    return AlertRow(alert, title, text, link_to(alert.kind, alert.subject, "") or "/")
 
 
 @role("operator")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import request, url_for
 
 from integration.dashboard.auth.roles import signed_in
-from integration.dashboard.charts.heat_map import Heat, Row, local_text
+from integration.dashboard.charts.heat_map import HeatMap, HeatRow, local_text
 from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import page
 
 if TYPE_CHECKING:
     from flask import Response
 
-    from integration.dashboard.charts.heat_map import Cell
+    from integration.dashboard.charts.heat_map import HeatCell
     from integration.domain.account import CallingHours
     from integration.services.container import Services
 
@@ -30,7 +30,7 @@ def calendar(services: Services) -> Response:
     account = request.args.get("account", "")
     names = [account] if account in config.accounts else sorted(config.accounts)
     chosen = account if account in config.accounts else ""
-    heat = Heat(services.schedule.of(names), zone_of(config, chosen or None), _hours(services), now)
+    heat = HeatMap(services.schedule.of(names), zone_of(config, chosen or None), _hours(services), now)
     day = _day(request.args.get("day", ""), heat.today)
     week, campaigns = heat.by_day(DAYS), heat.by_campaign(day)
     return page(
@@ -72,7 +72,7 @@ def _found(account: str, **filters: str) -> str:
     return url_for("dashboard.recalls", **_named(state="queued", account=account, **filters))
 
 
-def _cell_href(account: str, cell: Cell, row: Row | None = None) -> str:
+def _cell_href(account: str, cell: HeatCell, row: HeatRow | None = None) -> str:
     return _found(
         account,
         campaign=row.name if row is not None else "",

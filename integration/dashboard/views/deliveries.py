@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from flask import Response
 
     from integration.domain.delivery import Event
-    from integration.domain.rejection import Refused
+    from integration.domain.rejection import Rejection
     from integration.services.container import Services
-    from integration.store.delivery_log import Arrival, KeptDelivery
+    from integration.store.delivery_log import LoggedDelivery, StoredDelivery
 
 PAGE_SIZE: Final = 50
 RESULTS: Final = (
@@ -87,7 +87,7 @@ def _older(asked: Mapping[str, str], cursor: str | None) -> str | None:
     return url_for("dashboard.deliveries", **filters, cursor=cursor) if cursor else None
 
 
-def _told(arrival: Arrival) -> str:
+def _told(arrival: LoggedDelivery) -> str:
     """Say in a few words why a delivery was refused; nothing for one that was taken."""
     refused = arrival.refused
     if refused is None:
@@ -95,7 +95,7 @@ def _told(arrival: Arrival) -> str:
     return " ".join(str(words.what) for words in _words(refused)) or refused.why
 
 
-def _words(refused: Refused) -> list[reason_labels.Words]:
+def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
     """Give what is known of a refusal in words: its findings, or what its status means."""
     found = [reason_labels.told(cause, facts) for cause, facts in refused.findings]
     if not found and refused.status in reason_labels.STATUS:
@@ -120,7 +120,7 @@ def refused_delivery(services: Services, place: str) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _Became:
+class _EventResult:
     """What one event of a delivery became: a word of it, and the recall or parked event behind it."""
 
     number: int
@@ -143,7 +143,7 @@ def reveal_delivery(services: Services, delivery_id: str) -> Response:
     return _whole(services, kept, revealed=True)
 
 
-def _whole(services: Services, kept: KeptDelivery, *, revealed: bool) -> Response:
+def _whole(services: Services, kept: StoredDelivery, *, revealed: bool) -> Response:
     return page(
         "delivery.html",
         kept=kept,
@@ -157,7 +157,7 @@ def _whole(services: Services, kept: KeptDelivery, *, revealed: bool) -> Respons
     )
 
 
-def _events(services: Services, kept: KeptDelivery, *, revealed: bool) -> list[_Became]:
+def _events(services: Services, kept: StoredDelivery, *, revealed: bool) -> list[_EventResult]:
     read = events_of(services, kept)
     # A version before this one kept no word of what became of each event.
     words = kept.became or ("unknown",) * len(read)
@@ -165,7 +165,7 @@ def _events(services: Services, kept: KeptDelivery, *, revealed: bool) -> list[_
     for number, word in enumerate(words[:MOST_EVENTS], start=1):
         data = read[number - 1].data if number <= len(read) else None
         text = display_text.as_text(data if revealed else mask_data(data))
-        rows.append(_Became(number, _kind(word), word, text))
+        rows.append(_EventResult(number, _kind(word), word, text))
     return rows
 
 
@@ -173,7 +173,7 @@ def _kind(word: str) -> str:
     return {"rc": "recall", "pk": "parked"}.get(word.partition("_")[0], word)
 
 
-def events_of(services: Services, kept: KeptDelivery) -> tuple[Event, ...]:
+def events_of(services: Services, kept: StoredDelivery) -> tuple[Event, ...]:
     """Read a kept delivery's events anew; none where its source is gone or reads otherwise now."""
     settings = services.config.sources.get(kept.source)
     if settings is None:
@@ -184,7 +184,7 @@ def events_of(services: Services, kept: KeptDelivery) -> tuple[Event, ...]:
         return ()
 
 
-def as_delivery(kept: KeptDelivery) -> Delivery:
+def as_delivery(kept: StoredDelivery) -> Delivery:
     """Give a kept delivery as it came, but for the headers that proved it."""
     return Delivery(
         id=kept.id,
@@ -202,7 +202,7 @@ def recall_address(recall_id: str) -> str:
     return f"/recalls/{recall_id}"
 
 
-def _came_to(arrival: Arrival) -> list[tuple[str, str]]:
+def _came_to(arrival: LoggedDelivery) -> list[tuple[str, str]]:
     """Give what a delivery came to as labels: words and their tone."""
     if arrival.refused is not None:
         return [(_("refused"), "bad")]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from flask_babel import gettext as _
 
 from integration.dashboard.auth.roles import signed_in
-from integration.dashboard.charts.plots import Plot, Series, plot
-from integration.dashboard.presenting.account_cache import standing
+from integration.dashboard.charts.plots import Plot, PlotSeries, plot
+from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import alert_words, queue_counts_text, quota_words
 from integration.dashboard.presenting.times import hour_and_minute, zone_of
 from integration.dashboard.responses import page
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flask import Response
 
-    from integration.dashboard.presenting.account_overview import Overview
+    from integration.dashboard.presenting.account_overview import AccountOverview
     from integration.services.container import Services
     from integration.store.monitoring.process_registry import Process
     from integration.store.monitoring.time_series import Minute
@@ -34,7 +34,7 @@ _MIB: Final = 1024 * 1024
 @signed_in
 def now(services: Services) -> Response:
     """Show how things stand."""
-    seen = standing()
+    seen = account_snapshot()
     stand, moment = seen.together, seen.moment
     # The minute that runs is not whole yet, and would look like a fall.
     minutes = services.time_series.minutes(moment, MINUTES + 1)[:-1]
@@ -65,7 +65,9 @@ def now(services: Services) -> Response:
     )
 
 
-def is_quiet(stand: Overview, parked: int, alerts: Sequence[object], workers: Sequence[Process]) -> bool:
+def is_quiet(
+    stand: AccountOverview, parked: int, alerts: Sequence[object], workers: Sequence[Process]
+) -> bool:
     """Tell whether there is nothing for an operator to do."""
     trouble = stand.need or stand.dead or parked or alerts or stand.at_risk
     return not trouble and any(worker.stalled_since is None for worker in workers)
@@ -95,9 +97,9 @@ def _rates(minutes: Sequence[Minute], services: Services) -> dict[str, Any]:
 
 
 def _plot(taken: Sequence[int], refused: Sequence[int], pushed: Sequence[int]) -> Plot:
-    series = [Series(_("Webhooks taken"), taken), Series(_("Calls to wolkvox"), pushed, "second")]
+    series = [PlotSeries(_("Webhooks taken"), taken), PlotSeries(_("Calls to wolkvox"), pushed, "second")]
     if any(refused):
-        series.append(Series(_("Webhooks refused"), refused, "third"))
+        series.append(PlotSeries(_("Webhooks refused"), refused, "third"))
     return plot(*series)
 
 

@@ -12,7 +12,7 @@ from integration.api.models import RecallShown
 from integration.dashboard.auth.roles import role
 from integration.dashboard.responses import note, page, say
 from integration.services.personal_data.export import exported
-from integration.services.personal_data.matcher import Person
+from integration.services.personal_data.matcher import PersonMatcher
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -62,7 +62,7 @@ def _asked(status: int = 200) -> Response:
     return page("one_person.html", status=status, done=None, short=False)
 
 
-def _person(services: Services) -> Person | None:
+def _person(services: Services) -> PersonMatcher | None:
     """Read who is meant; None where that cannot be told, which is said."""
     customer = request.form.get("customer", "").strip()[:LONGEST]
     telephone = request.form.get("telephone", "").strip()[:LONGEST]
@@ -70,8 +70,8 @@ def _person(services: Services) -> Person | None:
         say(_("Give either a customer or a telephone."), "refused")
         return None
     if customer:
-        return Person(customer=customer)
-    found = Person.of_telephone(telephone, services.config.accounts.values())
+        return PersonMatcher(customer=customer)
+    found = PersonMatcher.of_telephone(telephone, services.config.accounts.values())
     if found is None:
         say(_("That is no whole telephone number."), "refused")
     return found

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Event
     from integration.domain.recall import Attempt, Recall
     from integration.services.container import Services
-    from integration.store.delivery_log import KeptDelivery
+    from integration.store.delivery_log import StoredDelivery
 
 OTHERS: Final = 20
 # What a field of the mapping shows is a customer's, or the configuration's own words.
@@ -40,15 +40,15 @@ OPEN_FIELDS: Final = frozenset({"campaign_id", "recall_date"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _FoundRecall:
     """A recall with all that is found about it; what is not kept any more is None."""
 
     recall: Recall
-    kept: KeptDelivery | None
+    kept: StoredDelivery | None
     event: Event | None
 
     @classmethod
-    def of(cls, services: Services, recall_id: str) -> _Seen:
+    def of(cls, services: Services, recall_id: str) -> _FoundRecall:
         recall = services.recalls.records.get(recall_id)
         try:
             kept = services.delivery_log.delivery(recall.delivery or "")
@@ -61,7 +61,7 @@ class _Seen:
 @signed_in
 def recall(services: Services, recall_id: str) -> Response:
     """Show the whole story of a recall."""
-    seen = _Seen.of(services, recall_id)
+    seen = _FoundRecall.of(services, recall_id)
     found = services.recalls.records.search.find(
         Filter(customer_id=seen.recall.customer_id), limit=OTHERS + 1
     )
@@ -82,13 +82,13 @@ def recall(services: Services, recall_id: str) -> Response:
         superseded_by=timeline.superseded_by(seen.recall),
         supersedes=timeline.supersedes(seen.recall, others),
         zone=zone_of(services.config, seen.recall.account),
-        zones=_One(zone_of(services.config, seen.recall.account)),
+        zones=_OneZone(zone_of(services.config, seen.recall.account)),
         without_names=display_text.without_names,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _One:
+class _OneZone:
     """The one zone of this page's account; other recalls of a customer may belong to others."""
 
     zone: Any
@@ -97,14 +97,14 @@ class _One:
         return self.zone
 
 
-def _mapped(services: Services, seen: _Seen) -> timeline.Mapped | None:
+def _mapped(services: Services, seen: _FoundRecall) -> timeline.MappedFields | None:
     if seen.kept is None or seen.event is None or seen.kept.source not in services.config.sources:
         return None
     return timeline.mapped(services.routes, as_delivery(seen.kept), seen.event, seen.recall)
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class TimelineEntry:
     """One thing that happened to a recall: a word for what, and the change or attempt behind it."""
 
     at: datetime
@@ -114,20 +114,20 @@ class Happened:
     attempt: Attempt | None = None
 
 
-def _happened(seen: _Seen) -> list[Happened]:
+def _happened(seen: _FoundRecall) -> list[TimelineEntry]:
     """Give what happened in its order; what came first, and what was done last, is at the top."""
-    told = [Happened(change.at, change.state, change.reason) for change in seen.recall.history]
+    told = [TimelineEntry(change.at, change.state, change.reason) for change in seen.recall.history]
     told += [
-        Happened(attempt.started_at, "push", attempt.reason or "", number, attempt)
+        TimelineEntry(attempt.started_at, "push", attempt.reason or "", number, attempt)
         for number, attempt in enumerate(seen.recall.attempts, start=1)
     ]
     if seen.kept is not None:
-        told.append(Happened(seen.kept.received_at, "received"))
+        told.append(TimelineEntry(seen.kept.received_at, "received"))
     return sorted(told, key=lambda each: each.at)
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class QueuePosition:
     """What a queued recall waits for: how many go before it, and how its queue stands."""
 
     ahead: int | None
@@ -136,12 +136,12 @@ class Waits:
     until: datetime | None
 
 
-def _waits(services: Services, recall: Recall) -> Waits | None:
+def _waits(services: Services, recall: Recall) -> QueuePosition | None:
     if recall.state is not State.QUEUED:
         return None
     view = services.accounts.get(recall.account)
     ahead = services.recalls.records.ahead_of(recall.id, services.queues.bound().get(recall.account, ""))
-    return Waits(ahead, view.state, view.reason, view.until)
+    return QueuePosition(ahead, view.state, view.reason, view.until)
 
 
 def _calls(services: Services, recall: Recall) -> dict[int, str]:
@@ -195,7 +195,7 @@ def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
     reveal = _REVEALS.get(what.partition("-")[0])
     if reveal is None:
         abort(404)
-    seen = _Seen.of(services, recall_id)
+    seen = _FoundRecall.of(services, recall_id)
     text = reveal(services, seen, what)
     if text is None:
         raise UnknownError("not kept any more")
@@ -213,12 +213,12 @@ def _attempt_of(recall: Recall, what: str) -> Attempt | None:
     return recall.attempts[int(number) - 1]
 
 
-def _curl(services: Services, seen: _Seen, _what: str) -> str | None:
+def _curl(services: Services, seen: _FoundRecall, _what: str) -> str | None:
     account = services.config.accounts.get(seen.recall.account)
     return None if account is None else timeline.as_curl(timeline.call_of(account, seen.recall))
 
 
-def _request(services: Services, seen: _Seen, what: str) -> str | None:
+def _request(services: Services, seen: _FoundRecall, what: str) -> str | None:
     account = services.config.accounts.get(seen.recall.account)
     attempt = _attempt_of(seen.recall, what)
     return (
@@ -228,12 +228,12 @@ def _request(services: Services, seen: _Seen, what: str) -> str | None:
     )
 
 
-def _answer(_services: Services, seen: _Seen, what: str) -> str | None:
+def _answer(_services: Services, seen: _FoundRecall, what: str) -> str | None:
     attempt = _attempt_of(seen.recall, what)
     return None if attempt is None else attempt.answer or attempt.msg
 
 
-def _headers(_services: Services, seen: _Seen, _what: str) -> str | None:
+def _headers(_services: Services, seen: _FoundRecall, _what: str) -> str | None:
     if seen.kept is None:
         return None
     return "\n".join(
@@ -241,7 +241,7 @@ def _headers(_services: Services, seen: _Seen, _what: str) -> str | None:
     )
 
 
-_REVEALS: Final[dict[str, Callable[[Services, _Seen, str], str | None]]] = {
+_REVEALS: Final[dict[str, Callable[[Services, _FoundRecall, str], str | None]]] = {
     "telephone": lambda _services, seen, _what: seen.recall.recall_telephone,
     "customer": lambda _services, seen, _what: seen.recall.customer_id,
     "record": lambda _services, seen, _what: seen.recall.record,

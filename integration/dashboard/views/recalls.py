@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
-    from integration.domain.recall_filters import Asked
+    from integration.domain.recall_filters import FilterQuery
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
@@ -60,12 +60,12 @@ class _Zones:
         return zone_of(self._config, account)
 
 
-def _asked(services: Services) -> Asked:
+def _asked(services: Services) -> FilterQuery:
     account = request.values.get("account") or None
     return read_filters(request.values, services.config.accounts.values(), zone_of(services.config, account))
 
 
-def _address(view: str, asked: Asked, **more: Any) -> str:
+def _address(view: str, asked: FilterQuery, **more: Any) -> str:
     """Give the address of a page with the same filters."""
     values: dict[str, Any] = {**asked.given, **more}
     return url_for(f"dashboard.{view}", **values)

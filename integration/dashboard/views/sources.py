@@ -13,7 +13,7 @@ from integration.alerts.rules import rule_words
 from integration.config.alert_models import NothingVerified, SourceSilent
 from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
-from integration.dashboard.charts.plots import Plot, Series, plot
+from integration.dashboard.charts.plots import Plot, PlotSeries, plot
 from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from integration.config.source_models import Source
     from integration.services.container import Services
     from integration.store.monitoring.alerts import Alert
-    from integration.store.monitoring.source_status import Heard, Hour
+    from integration.store.monitoring.source_status import HourlyDeliveries, SourceActivity
 
 TICKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class SourceRow:
     """A source as its row and its page show it. `state`: waiting, heard, refused."""
 
     source: Source
     address: setup.Address
-    heard: Heard
+    heard: SourceActivity
     state: str
     taken: int
     refused: int
@@ -105,13 +105,13 @@ def _root(config: Config) -> str:
     return config.dashboard.public_url or request.url_root
 
 
-def _shown(services: Services, names: Sequence[str]) -> dict[str, Shown]:
+def _shown(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
     now, config = datetime.now(UTC), services.config
     heard, days = services.source_status.heard(names), services.source_status.day(names, now)
     holding = [alert for alert in services.alerts.holding() if alert.on]
     root = _root(config)
     return {
-        name: Shown(
+        name: SourceRow(
             source=config.sources[name],
             address=setup.address_of(config.sources[name], root),
             heard=heard[name],
@@ -129,20 +129,20 @@ def _shown(services: Services, names: Sequence[str]) -> dict[str, Shown]:
 _KINDS: Final = frozenset({"source-silent", "nothing-verified"})
 
 
-def _state(heard: Heard) -> str:
+def _state(heard: SourceActivity) -> str:
     if heard.refusing_since is not None:
         return "refused"
     return "waiting" if heard.taken is None else "heard"
 
 
-def _plot(day: Sequence[Hour]) -> Plot:
+def _plot(day: Sequence[HourlyDeliveries]) -> Plot:
     return plot(
-        Series(_("taken"), [hour.taken for hour in day], "first"),
-        Series(_("refused"), [hour.refused for hour in day], "second"),
+        PlotSeries(_("taken"), [hour.taken for hour in day], "first"),
+        PlotSeries(_("refused"), [hour.refused for hour in day], "second"),
     )
 
 
-def _ticks(config: Config, day: Sequence[Hour]) -> tuple[str, ...]:
+def _ticks(config: Config, day: Sequence[HourlyDeliveries]) -> tuple[str, ...]:
     zone = zone_of(config)
     step = max(1, (len(day) - 1) // (TICKS - 1))
     return tuple(f"{hour.at.astimezone(zone):%H:%M}" for hour in day[::step])

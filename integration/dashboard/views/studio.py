@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from integration.config.source_models import Source
     from integration.domain.delivery import Event
     from integration.mapping.route_draft import FieldFault
-    from integration.mapping.routes import RouteBook
+    from integration.mapping.routes import CompiledRoutes
     from integration.services.container import Services
 
 LONGEST_SAMPLE: Final = 100_000
@@ -281,7 +281,7 @@ def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: st
     }
 
 
-def _way(book: RouteBook, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
+def _way(book: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
     way = event_way(book, picked.delivery, event, datetime.now(UTC), _contact(contact))
     return {**way, "event": display_text.as_text(way["event"])}
 
@@ -296,7 +296,7 @@ def _contact(text: str) -> object:
         return NOT_LOOKED_UP
 
 
-def _over_what_came(services: Services, source: Source, tried: RouteBook) -> _Run:
+def _over_what_came(services: Services, source: Source, tried: CompiledRoutes) -> _Run:
     """Compare both routes over the latest events, for a bounded time."""
     present, now = services.routes, datetime.now(UTC)
     until = time.monotonic() + RUN_SECONDS

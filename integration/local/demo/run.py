@@ -14,8 +14,8 @@ from rich.table import Table
 
 from integration.config.environment import data_dir
 from integration.domain.errors import RingbackError
-from integration.local.demo.samples import Row, Story
-from integration.local.demo.stage import Stage, client_of, place_rules, set_stage
+from integration.local.demo.samples import SampleRow, Story
+from integration.local.demo.stage import DemoStack, client_of, place_rules, start_stack
 from integration.local.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def demo(*, once: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with Supervisor() as supervisor:
-            stage = set_stage(supervisor, folder, lambda what: console.print(f"Starting {what} …"))
+            stage = start_stack(supervisor, folder, lambda what: console.print(f"Starting {what} …"))
             good = _play(stage, console)
             _name_dashboard(stage, console)
             if not once:
@@ -51,7 +51,7 @@ def demo(*, once: bool) -> None:
     sys.exit(0 if good else 1)
 
 
-def _play(stage: Stage, console: Console) -> bool:
+def _play(stage: DemoStack, console: Console) -> bool:
     story = Story(stage, run=round(time.time()))
     place_rules(stage, story.rules())
     console.print("\nSending what a CRM would send …\n")
@@ -87,7 +87,7 @@ def _settled(story: Story) -> bool:
     return story.look()
 
 
-def _look_for_parked(story: Story, row: Row) -> None:
+def _look_for_parked(story: Story, row: SampleRow) -> None:
     key = story.stage.config.api_keys["demo"].key.get_secret_value()
     answer = story.call(
         lambda client: client.get("/v1/parked?source=hubspot", headers={"Authorization": f"Bearer {key}"})
@@ -126,7 +126,7 @@ class _Shown:
 MARKS = {None: "[yellow]…[/yellow]", True: "[green]ok[/green]", False: "[red]wrong[/red]"}
 
 
-def _story_table(rows: list[Row]) -> Table:
+def _story_table(rows: list[SampleRow]) -> Table:
     table = Table(
         title="What was sent, and what became of it", title_justify="left", box=None, pad_edge=False
     )
@@ -148,7 +148,7 @@ def _customer(call: dict[str, Any]) -> str:
     return str(body.get("customer_id", "")) if isinstance(body, dict) else ""
 
 
-def _stats(stage: Stage) -> dict[str, Any]:
+def _stats(stage: DemoStack) -> dict[str, Any]:
     with client_of(stage.sandbox) as client:
         return dict(client.get("/sandbox/stats").json())
 
@@ -186,12 +186,12 @@ def check_calls(story: Story, calls: list[dict[str, Any]], stats: dict[str, Any]
     return wrong
 
 
-def _name_dashboard(stage: Stage, console: Console) -> None:
+def _name_dashboard(stage: DemoStack, console: Console) -> None:
     console.print(f"\nDashboard  {stage.web}/")
     console.print(f"           name {stage.user.name}, password {stage.user.password} (for this run)")
 
 
-def _stay(stage: Stage, supervisor: Supervisor, console: Console) -> None:
+def _stay(stage: DemoStack, supervisor: Supervisor, console: Console) -> None:
     console.print(f"API        {stage.web}/openapi.json")
     console.print(f"Sandbox    {stage.sandbox}  (what wolkvox received, live)")
     console.print(f"Data       {stage.folder}")

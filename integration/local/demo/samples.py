@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from integration.local.demo.stage import Stage
+    from integration.local.demo.stage import DemoStack
 
 ENDED = frozenset({"accepted", "dead", "superseded", "cancelled", "expired", "simulated"})
 
@@ -46,7 +46,7 @@ SOAP = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 @dataclass
-class Row:
+class SampleRow:
     """One line of the story: what was sent, what must happen, what did."""
 
     what: str
@@ -61,9 +61,9 @@ class Row:
 class Story:
     """The samples of one run. `run` is a number of its own, so that customers are new every time."""
 
-    stage: Stage
+    stage: DemoStack
     run: int
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SampleRow] = field(default_factory=list)
     expected_calls: dict[str, int] = field(default_factory=dict)
 
     def customer(self, number: int) -> str:
@@ -107,11 +107,11 @@ class Story:
 
     def note(self, what: str, must: str, happened: str, *, ok: bool) -> None:
         """Add a line that is settled at once."""
-        self.rows.append(Row(what, must, happened, ok))
+        self.rows.append(SampleRow(what, must, happened, ok))
 
     def await_states(self, what: str, customer: str, *states: str, calls: int) -> None:
         """Add a line that is settled when the customer's recalls, newest first, have ended so."""
-        self.rows.append(Row(what, " + ".join(states), customer=customer, states=states))
+        self.rows.append(SampleRow(what, " + ".join(states), customer=customer, states=states))
         self.expected_calls[customer] = calls
 
     def look(self) -> bool:
@@ -121,7 +121,7 @@ class Story:
                 self._look_at(row)
         return all(row.ok is not None for row in self.rows)
 
-    def _look_at(self, row: Row) -> None:
+    def _look_at(self, row: SampleRow) -> None:
         found = self.recalls_of(row.customer or "")
         states = tuple(recall["state"] for recall in found)
         tries = max((len(recall["attempts"]) for recall in found), default=0)
@@ -188,7 +188,7 @@ def _hubspot(story: Story) -> None:
         "superseded",
         calls=1,
     )
-    story.rows.append(Row("  a date nobody can read", "parked", customer=None))
+    story.rows.append(SampleRow("  a date nobody can read", "parked", customer=None))
     again = story.post_signed("hubspot", body)
     same = again.status_code == 202 and again.json() == told
     happened = f"{again.status_code}, {'the old answer' if same else 'another answer'}"

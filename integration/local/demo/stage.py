@@ -118,7 +118,7 @@ class DemoUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class DemoStack:
     """What runs: addresses, the configuration, and the contacts that HubSpot's stand-in knows."""
 
     folder: Path
@@ -136,7 +136,7 @@ def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     return made
 
 
-def set_stage(supervisor: Supervisor, folder: Path, told: Callable[[str], None]) -> Stage:
+def start_stack(supervisor: Supervisor, folder: Path, told: Callable[[str], None]) -> DemoStack:
     """Start everything in `folder`. `told` hears what is being started. Raises RingbackError."""
     told("the store (Valkey, on disk)")
     store = EmbeddedStore(folder / "store")
@@ -163,7 +163,7 @@ def set_stage(supervisor: Supervisor, folder: Path, told: Callable[[str], None])
     told("the worker (Celery)")
     worker = Program("worker", worker_command(), env=environ, relay=None)
     supervisor.start(worker)
-    return Stage(
+    return DemoStack(
         folder=folder,
         web=web,
         sandbox=sandbox_url,
@@ -177,7 +177,7 @@ def _environ(ours: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR", "RINGBACK_SEEN_FILE")
+        if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR", "RINGBACK_EPOCH_FILE")
     }
     return {**inherited, **ours}
 
@@ -192,7 +192,7 @@ def _start_web(supervisor: Supervisor, environ: dict[str, str], told: Callable[[
     return address
 
 
-def place_rules(stage: Stage, rules: list[dict[str, object]]) -> None:
+def place_rules(stage: DemoStack, rules: list[dict[str, object]]) -> None:
     """Tell the sandbox which customers it shall refuse or fail."""
     with client_of(stage.sandbox) as client:
         client.post("/sandbox/rules", json=rules).raise_for_status()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SandboxAnswer:
     """An answer before it is written; `takes_effect` is run when the work is done."""
 
     status: int
@@ -23,12 +23,12 @@ class Answer:
     takes_effect: Callable[[], None] | None = None
 
 
-def json_answer(status: int, value: Any) -> Answer:
+def json_answer(status: int, value: Any) -> SandboxAnswer:
     """Make an answer of the sandbox's own, for a program."""
-    return Answer(status, orjson.dumps(value))
+    return SandboxAnswer(status, orjson.dumps(value))
 
 
-def wire(answer: Answer) -> bytes:
+def wire(answer: SandboxAnswer) -> bytes:
     """Write an answer down in one piece."""
     try:
         phrase = HTTPStatus(answer.status).phrase

@@ -20,7 +20,7 @@ def fingerprint(token: str) -> str:
 
 
 @dataclass(slots=True)
-class Received:
+class ReceivedCall:
     """One call, as it arrived and as it went on."""
 
     seq: int

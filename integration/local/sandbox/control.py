@@ -8,14 +8,14 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from integration.local.sandbox.answers import Answer, json_answer
+from integration.local.sandbox.answers import SandboxAnswer, json_answer
 from integration.local.sandbox.calls import json_value
 from integration.local.sandbox.page import page
 from integration.local.sandbox.rules import Rule
 from integration.local.sandbox.state import CALLS_KEPT
 
 if TYPE_CHECKING:
-    from integration.local.sandbox.state import Book
+    from integration.local.sandbox.state import SandboxState
     from integration.local.sandbox.wolkvox import Settings
 
 _SETTINGS_METHODS = frozenset({"GET", "PUT", "POST"})
@@ -33,15 +33,15 @@ class _Change(BaseModel):
 class Control:
     """Answers the sandbox's own addresses; `settings` are changed in place."""
 
-    def __init__(self, book: Book, settings: Settings) -> None:
+    def __init__(self, book: SandboxState, settings: Settings) -> None:
         self._book = book
         self._settings = settings
 
-    def answer(self, method: str, path: str, query: str, body: bytes) -> Answer:
+    def answer(self, method: str, path: str, query: str, body: bytes) -> SandboxAnswer:
         """Do what is asked and give the answer."""
         if method == "GET" and path == "/":
             content_type = (("Content-Type", "text/html; charset=utf-8"),)
-            return Answer(200, page(self._book).encode(), headers=content_type)
+            return SandboxAnswer(200, page(self._book).encode(), headers=content_type)
         if path == "/sandbox/rules":
             return self._rules(method, body)
         if method == "DELETE" and re.fullmatch(r"/sandbox/rules/[0-9]{1,9}", path):
@@ -51,7 +51,7 @@ class Control:
             return self._change(method, body)
         return self._lists(method, path, query)
 
-    def _lists(self, method: str, path: str, query: str) -> Answer:
+    def _lists(self, method: str, path: str, query: str) -> SandboxAnswer:
         match method, path:
             case "GET", "/sandbox/calls":
                 wanted = {name: values[-1] for name, values in parse_qs(query).items()}
@@ -66,7 +66,7 @@ class Control:
                 return json_answer(200, self._book.recalls())
         return json_answer(404, {"error": "the sandbox has no such address"})
 
-    def _rules(self, method: str, body: bytes) -> Answer:
+    def _rules(self, method: str, body: bytes) -> SandboxAnswer:
         if method == "GET":
             return json_answer(200, self._book.rules())
         if method == "DELETE":
@@ -78,7 +78,7 @@ class Control:
             return json_answer(400, {"error": _faults(error)})
         return json_answer(201, self._book.place(rules))
 
-    def _change(self, method: str, body: bytes) -> Answer:
+    def _change(self, method: str, body: bytes) -> SandboxAnswer:
         settings = self._settings
         if method != "GET":
             try:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from integration.local.sandbox.state import Book
+    from integration.local.sandbox.state import SandboxState
 
 _CALLS_SHOWN = 100
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
@@ -23,7 +23,7 @@ code{{white-space:pre-wrap;word-break:break-word}}</style></head><body>
 <h2>Rules</h2><table><tr><th>#<th>rule</tr>{rules}</table></body></html>"""
 
 
-def page(book: Book) -> str:
+def page(book: SandboxState) -> str:
     """Make the page."""
     stats = book.stats()
     calls = "".join(

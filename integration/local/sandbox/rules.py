@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from integration.local.sandbox.calls import fingerprint
 
 if TYPE_CHECKING:
-    from integration.local.sandbox.calls import Received
+    from integration.local.sandbox.calls import ReceivedCall
 
 
 class Rule(BaseModel):
@@ -51,7 +51,7 @@ class Rule(BaseModel):
     size: int = Field(default=1024 * 1024, ge=1, le=64 * 1024 * 1024)
     """huge: bytes of the answer's body."""
 
-    def matches(self, call: Received) -> bool:
+    def matches(self, call: ReceivedCall) -> bool:
         """Tell whether it could befall this call, its count left aside."""
         return (
             (self.token is None or self.token == call.token)
@@ -62,7 +62,7 @@ class Rule(BaseModel):
 
 
 @dataclass(slots=True)
-class Placed:
+class PlacedRule:
     """A rule in its place, with the calls that it has seen and befallen."""
 
     id: int
@@ -70,7 +70,7 @@ class Placed:
     seen: int = 0
     used: int = 0
 
-    def takes(self, call: Received) -> bool:
+    def takes(self, call: ReceivedCall) -> bool:
         """Count a call that matches; tell whether the rule befalls it."""
         if not self.rule.matches(call):
             return False

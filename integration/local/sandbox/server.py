@@ -17,14 +17,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from integration.local.sandbox.answers import Answer, json_answer, wire
-from integration.local.sandbox.calls import Received, fingerprint, json_value
+from integration.local.sandbox.answers import SandboxAnswer, json_answer, wire
+from integration.local.sandbox.calls import ReceivedCall, fingerprint, json_value
 from integration.local.sandbox.control import Control
 from integration.local.sandbox.wolkvox import TOKEN_BUSY
 
 if TYPE_CHECKING:
     from integration.local.sandbox.rules import Rule
-    from integration.local.sandbox.state import Book
+    from integration.local.sandbox.state import SandboxState
     from integration.local.sandbox.wolkvox import Wolkvox
 
 BODY_LIMIT = 1024 * 1024
@@ -64,7 +64,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _api(self, path: str, query: str, body: bytes) -> None:
         book = self.server.book
         token = self.headers.get("wolkvox-token", "").strip()
-        call = Received(
+        call = ReceivedCall(
             seq=0,
             received_at=datetime.now(UTC),
             token=token,
@@ -80,50 +80,52 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             book.leave(call)
 
-    def _serve(self, call: Received, rule: Rule | None) -> None:
+    def _serve(self, call: ReceivedCall, rule: Rule | None) -> None:
         answer = self.server.wolkvox.answer(call)
         if rule is None:
             self._finish(call, answer, 0.0)
         else:
             getattr(self, f"_do_{rule.action}")(call, rule, answer)
 
-    def _finish(self, call: Received, answer: Answer, seconds: float) -> None:
+    def _finish(self, call: ReceivedCall, answer: SandboxAnswer, seconds: float) -> None:
         """Do the work, then answer. The call has left before its answer's last byte can be read."""
         self._work(call, answer, seconds)
         self.server.book.leave(call)
         call.answered = self._write(wire(answer))
 
-    def _work(self, call: Received, answer: Answer, seconds: float) -> None:
+    def _work(self, call: ReceivedCall, answer: SandboxAnswer, seconds: float) -> None:
         call.status, call.code = answer.status, answer.code
         if answer is not TOKEN_BUSY:
             self.server.pause(seconds + self.server.wolkvox.settings.latency_ms / 1000)
         if answer.takes_effect is not None:
             answer.takes_effect()
 
-    def _do_delay(self, call: Received, rule: Rule, answer: Answer) -> None:
+    def _do_delay(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer) -> None:
         self._finish(call, answer, rule.seconds)
 
-    def _do_answer(self, call: Received, rule: Rule, _: Answer) -> None:
+    def _do_answer(self, call: ReceivedCall, rule: Rule, _: SandboxAnswer) -> None:
         status = rule.status or 200
         code = status if rule.code is None else rule.code
         body = orjson.dumps({"code": code, "error": rule.error, "msg": rule.msg})
-        self._finish(call, Answer(status, body, str(code), _headers("application/json", rule)), rule.seconds)
+        self._finish(
+            call, SandboxAnswer(status, body, str(code), _headers("application/json", rule)), rule.seconds
+        )
 
-    def _do_html(self, call: Received, rule: Rule, _: Answer) -> None:
+    def _do_html(self, call: ReceivedCall, rule: Rule, _: SandboxAnswer) -> None:
         page = b"<!doctype html><title>wolkvox</title><h1>This is not JSON</h1>"
-        answer = Answer(rule.status or 502, page, None, _headers("text/html", rule))
+        answer = SandboxAnswer(rule.status or 502, page, None, _headers("text/html", rule))
         self._finish(call, answer, rule.seconds)
 
-    def _do_redirect(self, call: Received, rule: Rule, _: Answer) -> None:
+    def _do_redirect(self, call: ReceivedCall, rule: Rule, _: SandboxAnswer) -> None:
         headers = (*_headers("text/html", rule), ("Location", "/elsewhere"))
-        self._finish(call, Answer(rule.status or 302, b"", None, headers), rule.seconds)
+        self._finish(call, SandboxAnswer(rule.status or 302, b"", None, headers), rule.seconds)
 
-    def _do_huge(self, call: Received, rule: Rule, _: Answer) -> None:
+    def _do_huge(self, call: ReceivedCall, rule: Rule, _: SandboxAnswer) -> None:
         fixed = b'{"code":202,"error":null,"msg":""}'
         body = fixed[:-2] + b"x" * max(0, rule.size - len(fixed)) + fixed[-2:]
-        self._finish(call, Answer(202, body, "202"), rule.seconds)
+        self._finish(call, SandboxAnswer(202, body, "202"), rule.seconds)
 
-    def _do_drip(self, call: Received, rule: Rule, answer: Answer) -> None:
+    def _do_drip(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer) -> None:
         self._work(call, answer, rule.seconds)
         written = wire(answer)
         for place in range(len(written) - 1):
@@ -133,17 +135,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.book.leave(call)
         call.answered = self._write(written[-1:])
 
-    def _do_hang(self, call: Received, rule: Rule, answer: Answer) -> None:
+    def _do_hang(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer) -> None:
         self._work(call, answer, rule.seconds or 60.0)
         self._cut(reset=False)
 
-    def _do_drop(self, call: Received, rule: Rule, answer: Answer) -> None:
+    def _do_drop(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer) -> None:
         self._break_off(call, rule, answer, reset=False)
 
-    def _do_reset(self, call: Received, rule: Rule, answer: Answer) -> None:
+    def _do_reset(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer) -> None:
         self._break_off(call, rule, answer, reset=True)
 
-    def _break_off(self, call: Received, rule: Rule, answer: Answer, *, reset: bool) -> None:
+    def _break_off(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer, *, reset: bool) -> None:
         if rule.after_bytes:
             self._write(wire(answer)[: rule.after_bytes])
         self._cut(reset=reset)
@@ -190,7 +192,7 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], book: Book, wolkvox: Wolkvox) -> None:
+    def __init__(self, address: tuple[str, int], book: SandboxState, wolkvox: Wolkvox) -> None:
         self.book = book
         self.wolkvox = wolkvox
         self.control = Control(book, wolkvox.settings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from integration.local.sandbox.rules import Rule
 from integration.local.sandbox.server import Server
-from integration.local.sandbox.state import CALLS_KEPT, Book
+from integration.local.sandbox.state import CALLS_KEPT, SandboxState
 from integration.local.sandbox.wolkvox import Settings, Wolkvox
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Sandbox:
         rules: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.settings = settings or Settings()
-        self.book = Book()
+        self.book = SandboxState()
         for rule in rules:
             self.add_rule(**rule)
         self._server = Server((host, port), self.book, Wolkvox(self.settings, self.book))

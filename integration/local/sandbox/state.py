@@ -12,26 +12,26 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from integration.local.sandbox.calls import iso
-from integration.local.sandbox.rules import Placed
+from integration.local.sandbox.rules import PlacedRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from integration.local.sandbox.calls import Received
+    from integration.local.sandbox.calls import ReceivedCall
     from integration.local.sandbox.rules import Rule
 
 CALLS_KEPT = 100_000
 OVERLAPS_KEPT = 1_000
 
 
-class Book:
+class SandboxState:
     """All of it, behind one lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: deque[Received] = deque(maxlen=CALLS_KEPT)
-        self._rules: list[Placed] = []
-        self._running: dict[str, list[Received]] = {}
+        self._calls: deque[ReceivedCall] = deque(maxlen=CALLS_KEPT)
+        self._rules: list[PlacedRule] = []
+        self._running: dict[str, list[ReceivedCall]] = {}
         self._recalls: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._used: Counter[tuple[str, date]] = Counter()
         self._next_rule = 1
@@ -58,7 +58,7 @@ class Book:
         with self._lock:
             placed = []
             for rule in rules:
-                placed.append(Placed(self._next_rule, rule))
+                placed.append(PlacedRule(self._next_rule, rule))
                 self._next_rule += 1
             self._rules.extend(placed)
             return [rule.shown() for rule in placed]
@@ -70,7 +70,7 @@ class Book:
             self._rules = [] if rule_id is None else [r for r in self._rules if r.id != rule_id]
             return before - len(self._rules)
 
-    def enter(self, call: Received) -> Rule | None:
+    def enter(self, call: ReceivedCall) -> Rule | None:
         """A call begins: it is numbered, counted and compared with those that run. Gives its rule."""
         with self._lock:
             call.seq = self._next_seq
@@ -84,7 +84,7 @@ class Book:
             call.rule = None if placed is None else placed.id
             return None if placed is None else placed.rule
 
-    def _overlap(self, call: Received) -> None:
+    def _overlap(self, call: ReceivedCall) -> None:
         running = self._running.setdefault(call.mark, [])
         if running:
             self._overlap_count += 1
@@ -96,7 +96,7 @@ class Book:
         call.in_flight = len(running)
         self._most[call.mark] = max(self._most[call.mark], call.in_flight)
 
-    def leave(self, call: Received) -> None:
+    def leave(self, call: ReceivedCall) -> None:
         """A call's work is done."""
         with self._lock:
             if call.finished_at is not None:

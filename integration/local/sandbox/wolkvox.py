@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.local.sandbox.answers import Answer
+from integration.local.sandbox.answers import SandboxAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from integration.local.sandbox.calls import Received
-    from integration.local.sandbox.state import Book
+    from integration.local.sandbox.calls import ReceivedCall
+    from integration.local.sandbox.state import SandboxState
 
 SIMULTANEOUS_LIMIT = 2
 
@@ -31,12 +31,12 @@ def _api_answer(
     error: str | None = None,
     data: Any = None,
     effect: Callable[[], None] | None = None,
-) -> Answer:
+) -> SandboxAnswer:
     # Whether wolkvox repeats `code` as the HTTP status is not documented; the sandbox does.
     fields: dict[str, Any] = {"code": code, "error": error, "msg": msg}
     if data is not None:
         fields["data"] = data
-    return Answer(code, orjson.dumps(fields), str(code), takes_effect=effect)
+    return SandboxAnswer(code, orjson.dumps(fields), str(code), takes_effect=effect)
 
 
 # wolkvox's words, from the error table of its API.
@@ -68,17 +68,17 @@ class Settings:
 class Wolkvox:
     """What wolkvox would answer, rules aside."""
 
-    def __init__(self, settings: Settings, book: Book) -> None:
+    def __init__(self, settings: Settings, book: SandboxState) -> None:
         self.settings = settings
         self._book = book
-        self._apis: dict[tuple[str, str, str], Callable[[Received], Answer]] = {
+        self._apis: dict[tuple[str, str, str], Callable[[ReceivedCall], SandboxAnswer]] = {
             ("PUT", "campaign.php", "recall"): self._recall,
             ("GET", "information.php", "campaigns"): self._campaigns,
             ("GET", "information.php", "token_info"): self._token_info,
             ("GET", "real_time.php", "recall"): self._recalls,
         }
 
-    def answer(self, call: Received) -> Answer:
+    def answer(self, call: ReceivedCall) -> SandboxAnswer:
         """Give the answer to a call that was entered in the book."""
         refusal = self._refusal(call)
         if refusal is not None:
@@ -87,7 +87,7 @@ class Wolkvox:
         api = self._apis.get((call.method, script, call.query.get("api", "")))
         return NO_SUCH_API if api is None else api(call)
 
-    def _refusal(self, call: Received) -> Answer | None:
+    def _refusal(self, call: ReceivedCall) -> SandboxAnswer | None:
         if not call.token:
             return TOKEN_MISSING
         if self.settings.tokens is not None and call.token not in self.settings.tokens:
@@ -99,7 +99,7 @@ class Wolkvox:
             return TOKEN_USED_UP
         return None
 
-    def _recall(self, call: Received) -> Answer:
+    def _recall(self, call: ReceivedCall) -> SandboxAnswer:
         campaign, customer = call.campaign_id, call.customer_id
         telephone, when = call.body_text("recall_telephone"), call.body_text("recall_date")
         # What wolkvox says of a malformed date, of an unknown campaign or customer and of a preview
@@ -122,7 +122,7 @@ class Wolkvox:
 
     # The shape around a report's rows, and the words beside them, are not documented.
 
-    def _campaigns(self, call: Received) -> Answer:
+    def _campaigns(self, call: ReceivedCall) -> SandboxAnswer:
         wanted = call.query.get("campaign")
         rows = [
             {
@@ -137,7 +137,7 @@ class Wolkvox:
         ]
         return _api_answer(200, "", data=rows)
 
-    def _token_info(self, call: Received) -> Answer:
+    def _token_info(self, call: ReceivedCall) -> SandboxAnswer:
         used = self._book.used_today(call.mark)
         limit = self.settings.daily_limit
         row = {
@@ -148,7 +148,7 @@ class Wolkvox:
         }
         return _api_answer(200, "", data=[row])
 
-    def _recalls(self, call: Received) -> Answer:
+    def _recalls(self, call: ReceivedCall) -> SandboxAnswer:
         # Callbacks asked for by API are taken as "auto"; the form of `date_recall` is not documented.
         recalls = [recall for recall in self._book.recalls() if recall["token"] == call.mark]
         rows = [

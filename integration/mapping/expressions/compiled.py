@@ -39,7 +39,7 @@ _RUN_TIME_ERRORS = (
 )
 
 
-class Told:
+class TemplateContext:
     """The values of the names that templates read, made ready once for all templates that read them."""
 
     __slots__ = ("context", "names")
@@ -69,9 +69,9 @@ class Expression:
         LookupNeeded when it touches a contact that is not looked up yet, and ValueError when a name
         that it reads is not given.
         """
-        return self.evaluated(Told(names))
+        return self.evaluated(TemplateContext(names))
 
-    def evaluated(self, told: Told) -> Any:
+    def evaluated(self, told: TemplateContext) -> Any:
         """Do as `evaluate`, with names that are ready."""
         value = _guarded("expression", self.names, self._run, told)
         return None if isinstance(value, Absent) else value
@@ -86,7 +86,7 @@ class Text:
     words: frozenset[str]
     _run: Callable[[Context], Any]
 
-    def value(self, told: Told) -> str | int | float | date:
+    def value(self, told: TemplateContext) -> str | int | float | date:
         """Give what the text makes; where it is one hole and nothing else, that value with its type.
 
         Raises as `render` does.
@@ -100,7 +100,7 @@ class Text:
         Raises UnmappableError with the field `template` when a hole is absent, null, blank, or not a
         text, number or date; LookupNeeded and ValueError as `Expression.evaluate` does.
         """
-        return as_text(self.value(Told(names)))
+        return as_text(self.value(TemplateContext(names)))
 
 
 @lru_cache(maxsize=8192)
@@ -133,7 +133,7 @@ def text(source: str, allowed: frozenset[str] = NAMES) -> Text:
         return Text(source, *read, _compile_text(HoleRewriter().visit(tree)))
 
 
-def _guarded(field: str, needed: frozenset[str], run: Callable[[Context], Any], told: Told) -> Any:
+def _guarded(field: str, needed: frozenset[str], run: Callable[[Context], Any], told: TemplateContext) -> Any:
     if not needed <= told.names.keys():
         raise ValueError(f"not given: {', '.join(sorted(needed - told.names.keys()))}")
     try:

@@ -14,19 +14,19 @@ import orjson
 from integration.domain.json_codec import read_json
 from integration.domain.recall import Filter
 from integration.store.deliveries import DAY_MS
-from integration.store.keyspace_scan import CHUNK, Content, body_of
+from integration.store.keyspace_scan import CHUNK, KeyspaceScan, body_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from integration.domain.recall import Recall
-    from integration.services.personal_data.matcher import Person
+    from integration.services.personal_data.matcher import PersonMatcher
     from integration.store.client import Store
-    from integration.store.recalls import Recalls
+    from integration.store.recalls import RecallStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldData:
     """What the store holds of a person: recalls, and the ids of what else mentions them.
 
     `wishes` are pairs of queue and field, pointers of wishes that were taken back.
@@ -54,7 +54,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class Erasure:
     """What was removed, how many of each; the recalls that are being pushed; the keys that still tell."""
 
     removed: Mapping[str, int]
@@ -67,15 +67,15 @@ class Forgotten:
         return not self.pushing and not self.left
 
 
-class People:
+class PersonalData:
     """The people of a store. `told` is called now and then with how many keys were looked at."""
 
-    def __init__(self, store: Store, recalls: Recalls) -> None:
+    def __init__(self, store: Store, recalls: RecallStore) -> None:
         self._store = store
         self._recalls = recalls
-        self._content = Content(store)
+        self._content = KeyspaceScan(store)
 
-    def held(self, person: Person, told: Callable[[int], None] = lambda _: None) -> Held:
+    def held(self, person: PersonMatcher, told: Callable[[int], None] = lambda _: None) -> HeldData:
         """Find all that the store holds of a person. Looks at everything; raises StoreAwayError."""
         found: dict[str, list[Any]] = {name: [] for name in _LOOKERS}
         for name, (prefix, looks) in _LOOKERS.items():
@@ -84,11 +84,11 @@ class People:
                     found[name] += [key.partition(":")[2]] if looks(person, record) else []
         recalls = list(self._recalls.every(_filter(person)))
         ids = {name: tuple(some) for name, some in found.items()}
-        return Held(recalls=tuple(recalls), wishes=tuple(self._wishes(person, told)), **ids)
+        return HeldData(recalls=tuple(recalls), wishes=tuple(self._wishes(person, told)), **ids)
 
     def forget(
-        self, person: Person, *, keep_days: int, told: Callable[[int], None] = lambda _: None
-    ) -> Forgotten:
+        self, person: PersonMatcher, *, keep_days: int, told: Callable[[int], None] = lambda _: None
+    ) -> Erasure:
         """Remove a person, then look through the whole store for what may be left.
 
         What is queued is no longer sent. A recall that is being pushed stays, and is named; forget again
@@ -113,7 +113,7 @@ class People:
         self._remove([f"delivery:{delivery}" for delivery in held.deliveries])
         removed = {**held.counts, "recalls": len(held.recalls) - len(pushing)}
         left = tuple(self.left(person, told)) if not pushing else ()
-        return Forgotten(
+        return Erasure(
             removed={name: number for name, number in removed.items() if number},
             pushing=tuple(pushing),
             left=left,
@@ -128,7 +128,7 @@ class People:
             if record
         ]
 
-    def left(self, person: Person, told: Callable[[int], None] = lambda _: None) -> Iterator[str]:
+    def left(self, person: PersonMatcher, told: Callable[[int], None] = lambda _: None) -> Iterator[str]:
         """Name every key that mentions a person; all contents are looked through, packed bodies too."""
         for keys in self._content.keys("*", told):
             for key, texts in self._content.texts(keys):
@@ -137,7 +137,7 @@ class People:
         if self._recalls.search.find(_filter(person), limit=1, budget_seconds=None).ids:
             yield "find"
 
-    def _wishes(self, person: Person, told: Callable[[int], None]) -> Iterator[tuple[str, str]]:
+    def _wishes(self, person: PersonMatcher, told: Callable[[int], None]) -> Iterator[tuple[str, str]]:
         if person.customer is None:
             return
         for keys in self._content.keys("queue:*:newest", told):
@@ -146,7 +146,7 @@ class People:
                     if str(value).endswith("|c") and str(name).partition("\0")[2] == person.customer:
                         yield key.split(":")[1], str(name)
 
-    def _others(self, person: Person, lookup: str) -> bytes:
+    def _others(self, person: PersonMatcher, lookup: str) -> bytes:
         (record,) = self._content.many("hgetall", [f"lookup:{lookup}"])
         events = read_json(record.get("events", "[]"))
         return orjson.dumps([event for event in events if not person.in_value(event)])
@@ -156,21 +156,21 @@ class People:
             self._store.guarded(lambda: self._store.client.delete(*map(self._store.key, names)))
 
 
-def _in_delivery(person: Person, record: Mapping[str, str]) -> bool:
+def _in_delivery(person: PersonMatcher, record: Mapping[str, str]) -> bool:
     return person.in_body(body_of(record)) or person.in_text(record.get("headers", ""))
 
 
-def _in_record(person: Person, record: Mapping[str, str]) -> bool:
+def _in_record(person: PersonMatcher, record: Mapping[str, str]) -> bool:
     event = read_json(record.get("event") or record.get("events") or "null")
     told = (record.get("headers", ""), record.get("found", ""))
     return person.in_value(event) or any(map(person.in_text, told))
 
 
-def _in_job(person: Person, record: Mapping[str, str]) -> bool:
+def _in_job(person: PersonMatcher, record: Mapping[str, str]) -> bool:
     return person.in_value(read_json(record.get("filter", "null")))
 
 
-_LOOKERS: Final[dict[str, tuple[str, Callable[[Person, Mapping[str, str]], bool]]]] = {
+_LOOKERS: Final[dict[str, tuple[str, Callable[[PersonMatcher, Mapping[str, str]], bool]]]] = {
     "deliveries": ("delivery", _in_delivery),
     "parked": ("parked", _in_record),
     "lookups": ("lookup", _in_record),
@@ -178,7 +178,7 @@ _LOOKERS: Final[dict[str, tuple[str, Callable[[Person, Mapping[str, str]], bool]
 }
 
 
-def _filter(person: Person) -> Filter:
+def _filter(person: PersonMatcher) -> Filter:
     if person.customer is not None:
         return Filter(customer_id=person.customer)
     return Filter(telephones=person.endings)

@@ -11,7 +11,7 @@ from integration.domain.json_codec import read_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from integration.services.personal_data.matcher import Person
+    from integration.services.personal_data.matcher import PersonMatcher
 
 EXPORT_COLUMNS: Final = (
     *("id", "state", "account", "campaign_id", "customer_id", "recall_telephone", "requested_date"),
@@ -22,7 +22,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def exported(
-    person: Person,
+    person: PersonMatcher,
     held: Any,
     recalls: Sequence[Mapping[str, Any]],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
@@ -66,7 +66,7 @@ def _value(body: bytes) -> Any:
         return None
 
 
-def _own(person: Person, value: Any) -> Iterator[Any]:
+def _own(person: PersonMatcher, value: Any) -> Iterator[Any]:
     """Give the smallest parts of a list, or of the lists in an object, that mention the person."""
     if isinstance(value, list):
         yield from (part for part in value if person.in_value(part))

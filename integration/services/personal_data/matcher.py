@@ -30,7 +30,7 @@ _COUNTRY_DIGITS: Final = 6  # a prefix, a country code and the like before a nat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class PersonMatcher:
     """Whom to look for: a customer's id, or the ends of a telephone's digits; never both."""
 
     customer: str | None = field(default=None, repr=False)

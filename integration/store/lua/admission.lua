@@ -9,16 +9,16 @@ if asked_for('admit', 'resolve', 'bind') then
 
   local numbers = {last = 0, left = 0}
 
-  -- What is new lets the history grow, and with the same write its events get their numbers: in one go for all of
+  -- What is new lets the revision grow, and with the same write its events get their numbers: in one go for all of
   -- a delivery, and for those that follow in this run. A number that is not used is no loss.
   local function number_events(delivery)
     local many = #delivery.events
     if numbers.left < many then
       local more = math.max(many, CALLS)
-      local tick, arrivals = History.tick + 1, History.arrivals + more
-      redis.call('HSET', P .. 'meta', 'tick', tick, 'seq', arrivals)
-      numbers.last, numbers.left = History.arrivals, more
-      History.tick, History.arrivals = tick, arrivals
+      local revision, arrivals = Epoch.revision + 1, Epoch.arrivals + more
+      redis.call('HSET', P .. 'meta', 'revision', revision, 'seq', arrivals)
+      numbers.last, numbers.left = Epoch.arrivals, more
+      Epoch.revision, Epoch.arrivals = revision, arrivals
     end
     delivery.last = numbers.last
     numbers.last, numbers.left = numbers.last + many, numbers.left - many

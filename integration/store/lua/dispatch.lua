@@ -1,9 +1,9 @@
--- The end of every script: the calls are run, and their replies given with what is known of the history.
+-- The end of every script: the calls are run, and their replies given with what is known of the epoch.
 
 local known = {
-  history = ARGV[3], tick = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
+  epoch = ARGV[3], revision = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
 }
-local news = History.meet(known)
+local news = Epoch.meet(known)
 local run = COMMANDS[ARGV[1]]
 local replies = {}
 
@@ -17,4 +17,4 @@ for i = 1, CALLS do
   replies[i] = reply
 end
 keep_counts()
-return {History.history, History.tick, History.server, news, replies}
+return {Epoch.epoch, Epoch.revision, Epoch.server, news, replies}

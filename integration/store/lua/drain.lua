@@ -82,7 +82,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     if Queue.stopped(l) ~= '' then return 'stopped', Queue.stopped(l) end
     local paused = Queue.paused_until(l)
     if paused ~= 0 then return 'paused', Queue.get(l, 'paused'), paused end
-    local held = History.held_until(terms.lease_ms)
+    local held = Epoch.held_until(terms.lease_ms)
     if held > now then return 'wait', 'the store lost its latest history', held end
     if Queue.num(l, 'quiet') > now then return 'wait', 'quiet', Queue.num(l, 'quiet') end
     if Queue.num(l, 'wait') > now then return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait') end
@@ -90,7 +90,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
       Queue.wait_until(l, Queue.bounded(terms.day_ends), 'the daily limit is used up')
       return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait')
     end
-    local settling = History.settling()
+    local settling = Epoch.settling()
     if settling > now then return 'wait', 'the store has just been started', settling end
   end
 
@@ -126,7 +126,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
       return cjson.encode({kind = 'busy', ['until'] = Queue.num(l, 'lease')})
     end
     if Queue.get(l, 'inflight') ~= '' then Queue.recover(l) end
-    Queue.set(l, 'fence', History.grow())
+    Queue.set(l, 'fence', Epoch.grow())
     Queue.set(l, 'owner', nonce)
     Queue.set(l, 'step', 0)
     return Queue.claim(l, terms)
@@ -167,7 +167,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     if Queue.num(l, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
     if Queue.num(l, 'step') == step then return Queue.last_reply(l) end
     if Queue.num(l, 'step') + 1 ~= step or Queue.get(l, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
-    History.grow()
+    Epoch.grow()
     Queue.set(l, 'step', step)
     Queue.count_day(l, terms)
     Queue.apply(l, outcome)

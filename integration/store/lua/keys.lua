@@ -1,17 +1,17 @@
--- Every key of the ledger. One hash tag, so one script may touch any of them.
+-- Every key of the store. One hash tag, so one script may touch any of them.
 --
 -- KEYS[1] is the prefix P ("{ringback}:"), ARGV[1] the command, ARGV[2] the time in ms or "" for the
--- store's own clock (tests hand one in), ARGV[3] to [7] what the caller knows (history.lua), ARGV[8] how many
--- arguments each call has; the rest are the arguments of one call after the other. The reply is {history,
--- tick, server, news, a list with the reply or the error of each call}.
+-- store's own clock (tests hand one in), ARGV[3] to [7] what the caller knows (epoch.lua), ARGV[8] how many
+-- arguments each call has; the rest are the arguments of one call after the other. The reply is {epoch,
+-- revision, server, news, a list with the reply or the error of each call}.
 --
 -- key                        type    meaning                                              lives
 -- P meta                     HASH    fields below                                         for ever
--- P histories                HASH    history that was lost -> ms when that was found       for ever
+-- P epochs                   HASH    epoch that was lost -> ms  when that was found       for ever
 -- P awaited                  SET     workers that a new server waits to hear from          2 s, then of no meaning
 -- P accounts                 HASH    account -> queue id                                    for ever
 -- P counts                   HASH    what happened how often, for metrics                  for ever
--- P tallied:<process>        STRING  number of the last counts that a process sent          an hour
+-- P flushed:<process>        STRING  number of the last counts that a process sent          an hour
 -- P series:<hour>            HASH    minute -> totals of some counts when it began, JSON   26 hours
 -- P pushed:<minute>          HASH    account -> calls * 10^7 + ms that they took           65 minutes
 -- P heard:<hour>             HASH    taken:<source>, refused:<source> -> deliveries        26 hours
@@ -57,21 +57,21 @@
 -- P jobs                     ZSET    job id -> ms it was begun                             retention_days
 -- P jobs:running             SET     jobs that are to be gone on with                      until they end
 -- P job:<id>                 HASH    one job, fields in operate.lua                        retention_days
--- P processes                ZSET    web or worker -> ms of its latest sign of life        as long as it lives
+-- P processes                ZSET    web or worker -> ms of its latest heartbeat        as long as it lives
 -- P process:<id>             HASH    what it says of itself, fields in monitoring.lua      15 s after the latest
 --
 -- fields of P meta
 --   seq      arrivals so far, from which ids are made
 --   taken    the number of the latest wake-up that was taken
 --   queue_key the HMAC key of queue ids; cookie_key signs the dashboard's cookies
---   history  the name of this history; tick: changes of queues and recalls so far, it only grows
---   held     ms when a history was found lost: each queue gives no claim until its lease's length later
+--   epoch    the name of this epoch; revision: changes of queues and recalls so far, it only grows
+--   held     ms when an epoch was found lost: each queue gives no claim until its lease's length later
 --   teller, news             the process that is to report that, and what
---   server   of the replication id of the server that holds this data; base: the tick that it found
+--   server   of the replication id of the server that holds this data; base: the revision that it found
 --   settle   ms until which a new server waits for its workers' word before it gives a claim
 --
 -- fields of P queue:<id> (ms are epoch milliseconds by the store's clock)
---   fence    the tick of the latest acquire, never the same again; a call with another one changes nothing
+--   fence    the revision of the latest acquire, never the same again; a call with another one changes nothing
 --   owner    the nonce of the latest drain, so that it may ask again for a reply that was lost
 --   step     number of the last call of that drain; the same number again gets the last reply again
 --   reply    that last reply

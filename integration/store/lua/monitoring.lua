@@ -3,19 +3,19 @@
 -- Signs of life: what each web and worker says of itself every few seconds.
 --
 -- fields of P process:<id> (ms are epoch milliseconds by the store's clock, "" where there is none)
---   kind, host, pid, version   as it says        started, seen   ms of its start, of this sign of life
+--   kind, host, pid, version   as it says        started, seen   ms of its start, of this heartbeat
 --   swept, wake-up            ms of its latest sweep, of the latest wake-up that it took
 --   by_wake_up, by_sweep      drains that wake-ups began, and that its sweep began
 --   stalled                       ms since when it takes no wake-ups, though they are published
-if asked_for('beat') then
-  local LIVES = 15000         -- how long a process is believed to be there after its latest sign of life
+if asked_for('heartbeat') then
+  local LIVES = 15000         -- how long a process is believed to be there after its latest heartbeat
 
   local MOMENTS = {'started', 'swept', 'wake_up', 'stalled'}
   local FACTS = {'kind', 'host', 'pid', 'version', 'by_wake_up', 'by_sweep'}
 
-  -- told: the facts; the moments as ms ago; wake_ups, sweeps: drains that no sign of life has told of yet.
+  -- told: the facts; the moments as ms ago; wake_ups, sweeps: drains that no heartbeat has told of yet.
   -- Gives how many wake-ups all workers took since the store was made.
-  local function beat(id, told)
+  local function heartbeat(id, told)
     open_full_store()
     local key, flat = P .. 'process:' .. id, {'seen', now}
     for _, field in ipairs(FACTS) do
@@ -33,25 +33,25 @@ if asked_for('beat') then
     return (tonumber(redis.call('HGET', P .. 'counts', 'drains:wake_up')) or 0) + told.wake_ups
   end
 
-  function COMMANDS.beat(id, told) return beat(id, cjson.decode(told)) end
+  function COMMANDS.heartbeat(id, told) return heartbeat(id, cjson.decode(told)) end
 end
 
 -- What the processes counted, added up, and what is remembered of each minute and of each source.
-if asked_for('tally') then
-  local Tally = {}
+if asked_for('flush_counters') then
+  local Counters = {}
 
   local HOUR = 3600000
   local SERIES_KEPT = 26 * HOUR
   local PUSHED_KEPT = 65 * 60000
   local TALLIED_KEPT = HOUR
 
-  function Tally.add(key, fields, ttl)
+  function Counters.add(key, fields, ttl)
     for field, by in pairs(fields) do redis.call('HINCRBY', key, field, by) end
     if ttl then redis.call('PEXPIRE', key, ttl) end
   end
 
   -- The first to come in a minute notes the totals as they stood when it began.
-  function Tally.note_totals(names)
+  function Counters.note_totals(names)
     local key, minute = P .. 'series:' .. math.floor(now / HOUR), math.floor(now / 60000)
     if redis.call('HEXISTS', key, minute) == 1 then return end
     local totals = {}
@@ -63,8 +63,8 @@ if asked_for('tally') then
   -- heard: {"taken:<source>" or "refused:<source>" = number}
   --
   -- In one second a sender may have been taken and refused; what was taken proves that it can be.
-  function Tally.hear(heard)
-    Tally.add(P .. 'heard:' .. math.floor(now / HOUR), heard, SERIES_KEPT)
+  function Counters.hear(heard)
+    Counters.add(P .. 'heard:' .. math.floor(now / HOUR), heard, SERIES_KEPT)
     for field, by in pairs(heard) do
       local what, source = string.match(field, '^(%a+):(.*)$')
       local key = P .. 'source:' .. source
@@ -81,19 +81,19 @@ if asked_for('tally') then
   -- told: counts, pushed, heard, each {name = number} or nil; totals: the names whose minutes are remembered
   --
   -- A process whose reply was lost sends the same number again, and that is added once.
-  local function tally(process, number, told)
+  local function flush_counters(process, number, told)
     open_full_store()
-    Tally.note_totals(told.totals)
-    local key = P .. 'tallied:' .. process
+    Counters.note_totals(told.totals)
+    local key = P .. 'flushed:' .. process
     if number <= (tonumber(redis.call('GET', key) or 0)) then return 0 end
-    if told.counts then Tally.add(P .. 'counts', told.counts) end
-    if told.pushed then Tally.add(P .. 'pushed:' .. math.floor(now / 60000), told.pushed, PUSHED_KEPT) end
-    if told.heard then Tally.hear(told.heard) end
+    if told.counts then Counters.add(P .. 'counts', told.counts) end
+    if told.pushed then Counters.add(P .. 'pushed:' .. math.floor(now / 60000), told.pushed, PUSHED_KEPT) end
+    if told.heard then Counters.hear(told.heard) end
     redis.call('SET', key, number, 'PX', TALLIED_KEPT)
     return 1
   end
 
-  function COMMANDS.tally(process, number, told) return tally(process, tonumber(number), cjson.decode(told)) end
+  function COMMANDS.flush_counters(process, number, told) return flush_counters(process, tonumber(number), cjson.decode(told)) end
 end
 
 -- How accounts stand, many in one step: what services/accounts.py makes its views of.
@@ -117,7 +117,7 @@ if asked_for('stand') then
       told[#STOOD + 3] = oldest and redis.call('HGET', P .. 'recall:' .. oldest, 'created') or ''
       out[i] = told
     end
-    return {now, History.held, out}
+    return {now, Epoch.held, out}
   end
 
   function COMMANDS.stand(names) return stand(cjson.decode(names)) end

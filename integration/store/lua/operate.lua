@@ -10,7 +10,7 @@ if asked_for('cancel', 'retry', 'job_step') then
     local l = Queue.load(queue_of(r[2]))
     redis.call('ZREM', l.recalls, id)
     Recall.become(id, 'cancelled', reason)
-    History.grow()
+    Epoch.grow()
     return {'done', 'cancelled', Queue.wake(l, {})}
   end
 
@@ -25,7 +25,7 @@ if asked_for('cancel', 'retry', 'job_step') then
     redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
     if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
     Recall.become(id, 'queued', reason)
-    History.grow()
+    Epoch.grow()
     redis.call('ZADD', l.recalls, Recall.field(id, 'score'), id)
     return {'done', 'queued', Queue.wake(l, {})}
   end
@@ -114,7 +114,7 @@ if asked_for('bind') then
     local busy = math.max(Queue.num(from, 'quiet'), Queue.get(from, 'inflight') ~= '' and Queue.num(from, 'lease') or 0)
     if busy > now then return busy end
     Queue.recover(from)
-    Queue.set(from, 'fence', History.grow())
+    Queue.set(from, 'fence', Epoch.grow())
     if Queue.paused_until(from) ~= 0 then
       for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Queue.set(to, field, Queue.get(from, field)) end
     end

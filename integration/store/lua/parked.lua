@@ -41,8 +41,8 @@ end
 
 -- Gives the source whose lookups need a wake-up.
 function Lookups.keep(delivery, done)
-  History.arrivals = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
-  local id = 'lk_' .. letters(History.arrivals) .. delivery.suffix
+  Epoch.arrivals = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
+  local id = 'lk_' .. letters(Epoch.arrivals) .. delivery.suffix
   redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
     '[' .. table.concat(done.waiting, ',') .. ']', 'headers', delivery.headers, 'received', delivery.received,
     'proof', delivery.proof or '', 'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)

@@ -80,7 +80,7 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     redis.call('ZREM', l.recalls, id)
     Forget.newest(l.id, r.account, r.campaign, r.customer, id, keep_ms)
     Recall.remove(id)
-    History.grow()
+    Epoch.grow()
     if r.delivery then redis.call('DEL', P .. 'delivery:' .. r.delivery) end
     Queue.rest(l)
     return 'done'

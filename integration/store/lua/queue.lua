@@ -59,8 +59,8 @@ function Queue.ready_at(l)
   local paused = Queue.paused_until(l)
   if Queue.stopped(l) ~= '' or not paused then return nil end
   if redis.call('ZCARD', l.recalls) == 0 then return nil end
-  local held = History.held_until(Queue.num(l, 'lease_ms'))
-  return math.max(now, Queue.num(l, 'wait'), Queue.num(l, 'quiet'), paused, held, History.settling())
+  local held = Epoch.held_until(Queue.num(l, 'lease_ms'))
+  return math.max(now, Queue.num(l, 'wait'), Queue.num(l, 'quiet'), paused, held, Epoch.settling())
 end
 
 -- No look lies further ahead than PATIENCE, so one that does was planned before the clock went back.
@@ -157,7 +157,7 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
   function Queue.needed(l, terms)
     if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then return 'busy', '', Queue.num(l, 'lease') end
     local longest = math.max(Queue.num(l, 'lease_ms'), terms.lease_ms)
-    local at = math.max(Queue.num(l, 'quiet'), History.held_until(longest), History.settling())
+    local at = math.max(Queue.num(l, 'quiet'), Epoch.held_until(longest), Epoch.settling())
     if at > now then return 'wait', 'quiet', at end
     if Queue.num(l, 'wait') > now then return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait') end
     if terms.daily_limit and Queue.num(l, 'pushed') >= terms.daily_limit then
@@ -172,7 +172,7 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
     local kind, reason, at = Queue.needed(l, terms)
     if kind then return cjson.encode({kind = kind, reason = reason, ['until'] = at}) end
     Queue.recover(l)
-    local fence = History.grow()
+    local fence = Epoch.grow()
     for field, value in pairs({fence = fence, owner = nonce, step = 0, reply = '', inflight = LOAN}) do
       Queue.set(l, field, value)
     end
@@ -185,7 +185,7 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
   -- sent_ms: ms since the request was written, nil when it was not; quiet: wolkvox may still be working on it
   function Queue.give_back(l, fence, sent_ms, quiet)
     if Queue.num(l, 'fence') ~= fence or Queue.get(l, 'inflight') ~= LOAN then return end
-    History.grow()
+    Epoch.grow()
     Queue.set(l, 'inflight', '')
     if sent_ms then Queue.set(l, 'pushed', Queue.num(l, 'pushed') + 1) end
     if quiet then Queue.set(l, 'quiet', now - math.max(0, sent_ms or 0) + Queue.num(l, 'quiet_ms')) end
@@ -207,14 +207,14 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
 
   function COMMANDS.pause(queue, reason, until_ms)
     return with_queue(queue, function(l)
-      History.grow()
+      Epoch.grow()
       Queue.pause(l, reason, tonumber(until_ms))
     end)
   end
 
   function COMMANDS.resume(queue)
     return with_queue(queue, function(l)
-      History.grow()
+      Epoch.grow()
       Queue.resume(l)
     end)
   end

@@ -130,7 +130,7 @@ class QueuedMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class AlertChanges:
     """What becomes of the alerts: those that go on, are forgotten unreported, begin, and are over."""
 
     keep: tuple[Alert, ...]
@@ -141,7 +141,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Backlog:
     """Messages that wait for a channel: how many, since how many tries the oldest, and what went wrong."""
 
     messages: int
@@ -150,7 +150,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class DueMessage:
     """A message taken to be sent now. `text` is how the store has it; `tries` counts this one."""
 
     channel: str
@@ -159,7 +159,7 @@ class Taken:
     tries: int
 
 
-class Alerts:
+class AlertStore:
     """The alerts of a store. Everything here raises StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
@@ -184,7 +184,7 @@ class Alerts:
         key = self._store.key("alerts:past")
         return list(map(_alert, self._store.guarded(lambda: self._store.client.lrange(key, 0, limit - 1))))
 
-    def settle(self, steps: Steps) -> tuple[list[Alert], list[Alert]]:
+    def settle(self, steps: AlertChanges) -> tuple[list[Alert], list[Alert]]:
         """Take the steps; gives the alerts that began and those that are over, by this call alone."""
         told = {
             "keep": {alert.key: alert.to_json() for alert in steps.keep},
@@ -206,11 +206,11 @@ class Alerts:
             [alert for alert in steps.finish if alert.key in done],
         )
 
-    def take(self) -> list[Taken]:
+    def take(self) -> list[DueMessage]:
         """Take what is due to be sent; who takes a channel has it for a minute."""
         flat = self._store.call("take_messages", round(HOLD_SECONDS * 1000))
         return [
-            Taken(
+            DueMessage(
                 channel=channel,
                 message=Message.from_fields(read_json(text)),
                 text=text,
@@ -219,15 +219,15 @@ class Alerts:
             for channel, text, tries in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
 
-    def done(self, taken: Taken) -> None:
+    def done(self, taken: DueMessage) -> None:
         """Note that a message needs no more sending."""
         self._store.call("message_done", taken.channel, taken.text)
 
-    def wait(self, taken: Taken, seconds: float, reason: str) -> None:
+    def wait(self, taken: DueMessage, seconds: float, reason: str) -> None:
         """Let a channel wait after a failure."""
         self._store.call("message_waits", taken.channel, round(seconds * 1000), reason)
 
-    def waiting(self, channels: Iterable[str]) -> dict[str, Waiting]:
+    def waiting(self, channels: Iterable[str]) -> dict[str, Backlog]:
         """Tell what waits for each of these channels."""
         names = list(channels)
 
@@ -240,6 +240,6 @@ class Alerts:
         flat = self._store.pipelined(commands)
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return {
-            name: Waiting(messages=int(number), tries=int(tries or 0), trouble=trouble or "")
+            name: Backlog(messages=int(number), tries=int(tries or 0), trouble=trouble or "")
             for name, (number, tries, trouble) in zip(names, rows, strict=True)
         }

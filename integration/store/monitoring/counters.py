@@ -24,9 +24,9 @@ from integration.store.monitoring.time_series import TOTALS
 
 if TYPE_CHECKING:
     from integration.store.client import Store
-    from integration.telemetry.counters import Counted, Tally
+    from integration.telemetry.counters import Counted, Counters
 
-log = structlog.get_logger("ringback.tallies")
+log = structlog.get_logger("ringback.counters")
 
 EVERY_SECONDS = 1.0
 IDLE_SECONDS = 10.0
@@ -38,12 +38,12 @@ def totals(store: Store) -> dict[str, int]:
     return {name: int(value) for name, value in counts.items()}
 
 
-class Tallies:
+class CounterFlusher:
     """One process's way of counting into the store."""
 
-    def __init__(self, store: Store, tally: Tally) -> None:
+    def __init__(self, store: Store, counters: Counters) -> None:
         self._store = store
-        self._tally = tally
+        self._counters = counters
         self._always = False
         self._begin()
 
@@ -63,7 +63,7 @@ class Tallies:
         """
         _running.add(self)
         self._always = always
-        self._tally.wake_with(self._start)
+        self._counters.wake_with(self._start)
         self._start()
 
     def let_end(self) -> None:
@@ -74,7 +74,7 @@ class Tallies:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="tallies", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -96,7 +96,7 @@ class Tallies:
                 log.exception("the counts wait after a fault")
 
     def _nothing_to_do(self) -> bool:
-        return not self._unsent and self._tally.empty()
+        return not self._unsent and self._counters.empty()
 
     def _ends(self, idle_since: float) -> bool:
         # Under the lock that `_start` takes: a count in between either is seen here or starts the next one.
@@ -117,10 +117,10 @@ class Tallies:
 
     def _send(self) -> None:
         if not self._unsent:
-            self._unsent = self._tally.take()
+            self._unsent = self._counters.take()
             self._number += bool(self._unsent)
         told = {**self._unsent, "totals": TOTALS}
-        self._store.call("tally", self._process, self._number, orjson.dumps(told))
+        self._store.call("flush_counters", self._process, self._number, orjson.dumps(told))
         self._unsent = {}
 
     def forked(self) -> None:
@@ -138,17 +138,17 @@ class Tallies:
             log.warning("the last counts of the process are lost", reason=str(error))
 
 
-_running: weakref.WeakSet[Tallies] = weakref.WeakSet()
+_running: weakref.WeakSet[CounterFlusher] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    for tallies in _running:
-        tallies.forked()
+    for flusher in _running:
+        flusher.forked()
 
 
 def _finish_all() -> None:
-    for tallies in list(_running):
-        tallies.finish()
+    for flusher in list(_running):
+        flusher.finish()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -1,4 +1,4 @@
-"""Which webs and workers are there, by the signs of life that they give every few seconds.
+"""Which webs and workers are there, by the heartbeat that they give every few seconds.
 
 A process that ends, however it ends, is gone from here within 15 seconds.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 LIVES_SECONDS = 15.0
-"""How long a process is believed to be there after a sign of life; as LIVES in lua/monitoring.lua."""
+"""How long a process is believed to be there after a heartbeat; as LIVES in lua/monitoring.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +44,18 @@ class Process:
     stalled_since: datetime | None
 
 
-class Processes:
+class ProcessRegistry:
     """The processes that work on a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def beat(self, who: str, told: Mapping[str, Any]) -> int:
-        """Give a sign of life, with what lua/monitoring.lua lists at `beat`.
+    def heartbeat(self, who: str, told: Mapping[str, Any]) -> int:
+        """Give a heartbeat, with what lua/monitoring.lua lists at `heartbeat`.
 
         Gives how many wake-ups all workers took since the store was made. Raises StoreAwayError.
         """
-        return int(self._store.call("beat", who, orjson.dumps(dict(told))))
+        return int(self._store.call("heartbeat", who, orjson.dumps(dict(told))))
 
     def all(self) -> list[Process]:
         """Give those that were seen in the last 15 seconds, by kind and start. Raises StoreAwayError."""

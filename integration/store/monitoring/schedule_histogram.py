@@ -1,4 +1,4 @@
-"""The agenda: how many callbacks are queued for when, by account and campaign.
+"""Schedule histogram: how many callbacks are queued for when, by account and campaign.
 
 The store counts them as recalls are queued and leave the queue, by the half hour of their date; nothing is
 looked through for it.
@@ -23,8 +23,8 @@ class Slot(NamedTuple):
     number: int
 
 
-class Agenda:
-    """The agenda of a store."""
+class ScheduleHistogram:
+    """The schedule histogram of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

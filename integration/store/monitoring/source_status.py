@@ -17,7 +17,7 @@ HOURS: Final = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class SourceActivity:
     """When a source was heard last; all moments aware, UTC, and None when it never was.
 
     `taken`: its latest delivery that was taken, or known already. `refused`: the latest that was not
@@ -31,7 +31,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hour:
+class HourlyDeliveries:
     """Deliveries of a source in the hour that begins at `at` (aware, UTC)."""
 
     at: datetime
@@ -39,19 +39,19 @@ class Hour:
     refused: int
 
 
-class Senders:
+class SourceStatusStore:
     """The senders of a store, by the names of their sources."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def heard(self, names: Iterable[str]) -> dict[str, Heard]:
+    def heard(self, names: Iterable[str]) -> dict[str, SourceActivity]:
         """Tell when these sources were heard last, in one round trip. Raises StoreAwayError."""
         wanted = list(names)
         found = self._store.hashes(f"source:{name}" for name in wanted)
         return {name: _heard(fields) for name, fields in zip(wanted, found, strict=True)}
 
-    def day(self, names: Iterable[str], now: datetime) -> dict[str, list[Hour]]:
+    def day(self, names: Iterable[str], now: datetime) -> dict[str, list[HourlyDeliveries]]:
         """Give the last 24 hours of these sources, oldest first, the one that runs last; one round trip.
 
         Raises StoreAwayError.
@@ -66,20 +66,20 @@ class Senders:
                 pipe.hmget(self._store.key(f"heard:{hour}"), fields)
 
         rows = self._store.pipelined(commands) if fields else []
-        found: dict[str, list[Hour]] = {name: [] for name in wanted}
+        found: dict[str, list[HourlyDeliveries]] = {name: [] for name in wanted}
         for hour, row in zip(hours, rows, strict=False):
             at = from_epoch_seconds(hour * 3600)
             for index, name in enumerate(wanted):
                 taken, refused = (int(value or 0) for value in row[2 * index : 2 * index + 2])
-                found[name].append(Hour(at=at, taken=taken, refused=refused))
+                found[name].append(HourlyDeliveries(at=at, taken=taken, refused=refused))
         return found
 
 
-def _heard(fields: Mapping[str, str]) -> Heard:
+def _heard(fields: Mapping[str, str]) -> SourceActivity:
     def moment(name: str) -> datetime | None:
         return from_epoch_ms(fields[name]) if fields.get(name) else None
 
-    return Heard(
+    return SourceActivity(
         taken=moment("taken"),
         refused=moment("refused"),
         refusing_since=moment("refusing"),

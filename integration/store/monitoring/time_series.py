@@ -1,7 +1,7 @@
 """What happened in each minute of the last day, and how fast each account goes: for plots and forecasts.
 
-`Series.minutes` gives deliveries by result, recalls admitted, pushes by verdict and recalls ended by
-state, minute by minute, over all processes; `Series.paces` the pushes of accounts. One round trip each.
+`TimeSeries.minutes` gives deliveries by result, recalls admitted, pushes by verdict and recalls ended by
+state, minute by minute, over all processes; `TimeSeries.paces` the pushes of accounts. One round trip each.
 Nobody pays for this when something happens: the counts' totals are noted down once a minute, and a
 minute is the difference of two notes.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.clients.wolkvox_protocol import Kind
+from integration.clients.wolkvox_protocol import VerdictKind
 from integration.domain.json_codec import read_json
 from integration.domain.recall import ENDS
 from integration.domain.timestamps import epoch_seconds, from_epoch_seconds
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TOTALS: Final = (
     "admitted",
     *(f"results:{name}" for name in RESULTS),
-    *(f"pushes:{name}" for name in (*Kind, "worker lost")),
+    *(f"pushes:{name}" for name in (*VerdictKind, "worker lost")),
     *(f"ended:{state}" for state in ENDS),
 )
 MOST_MINUTES: Final = 24 * 60
@@ -63,7 +63,7 @@ class Pace:
         return 60 * self.pushes / self.busy_seconds if self.pushes and self.busy_seconds else None
 
 
-class Series:
+class TimeSeries:
     """The minutes of a store."""
 
     def __init__(self, store: Store) -> None:

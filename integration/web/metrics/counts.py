@@ -17,7 +17,7 @@ WHATS: Final = ("recall", "cancel", "parked", "pending", "ignored")
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CounterShape:
     """How a family of counts is shown."""
 
     metric: str
@@ -26,34 +26,36 @@ class Counted:
 
 
 COUNTED: Final = {
-    "deliveries": Counted(
+    "deliveries": CounterShape(
         "ringback_deliveries", "Deliveries answered, by what came of them.", ("source", "result")
     ),
-    "events": Counted(
+    "events": CounterShape(
         "ringback_events",
         "Events taken, by what they turned out to be; route is empty where none took them.",
         ("source", "what", "route"),
     ),
-    "admitted": Counted("ringback_recalls_admitted", "Recalls admitted.", ("source",)),
-    "ended": Counted("ringback_recalls_ended", "Recalls that came to an end.", ("state",)),
-    "pushes": Counted("ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)),
-    "cancel too late": Counted("ringback_cancels_too_late", "Wishes taken back when wolkvox had them."),
-    "wake_ups": Counted(
+    "admitted": CounterShape("ringback_recalls_admitted", "Recalls admitted.", ("source",)),
+    "ended": CounterShape("ringback_recalls_ended", "Recalls that came to an end.", ("state",)),
+    "pushes": CounterShape(
+        "ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)
+    ),
+    "cancel too late": CounterShape("ringback_cancels_too_late", "Wishes taken back when wolkvox had them."),
+    "wake_ups": CounterShape(
         "ringback_wake_ups",
         "Wake-ups published, and those that failed because the broker was away.",
         ("what",),
     ),
-    "drains": Counted(
+    "drains": CounterShape(
         "ringback_drains",
         "Drains that a wake-up began, and drains that the sweep began because a wake-up was not taken.",
         ("by",),
     ),
-    "histories": Counted(
-        "ringback_store_histories_lost",
+    "epochs": CounterShape(
+        "ringback_store_epochs_lost",
         "Times that the store went back, was emptied or exchanged, as was found.",
         ("how",),
     ),
-    "alert messages": Counted(
+    "alert messages": CounterShape(
         "ringback_alert_messages", "Messages about alerts, by what became of them.", ("channel", "result")
     ),
 }

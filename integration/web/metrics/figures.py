@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from integration.domain.account import AccountView
     from integration.services.container import Services
-    from integration.services.forecast import Outlook
+    from integration.services.forecast import Forecast
     from integration.store.monitoring.alerts import Alert
     from integration.store.monitoring.process_registry import Process
-    from integration.store.monitoring.source_status import Heard
+    from integration.store.monitoring.source_status import SourceActivity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,8 @@ class Figures:
 
     counts: Mapping[str, int]
     accounts: list[AccountView]
-    outlooks: Mapping[str, Outlook]
-    sources: Mapping[str, Heard]
+    forecasts: Mapping[str, Forecast]
+    sources: Mapping[str, SourceActivity]
     recalls: Mapping[str, int]
     parked: int
     lookups_waiting: int
@@ -55,7 +55,7 @@ def read_figures(services: Services) -> Figures:
     return Figures(
         counts=totals(services.store),
         accounts=views,
-        outlooks=services.accounts.forecasts([v for v in views if v.queued], from_epoch_ms(now_ms)),
+        forecasts=services.accounts.forecasts([v for v in views if v.queued], from_epoch_ms(now_ms)),
         sources=services.source_status.heard(services.config.sources),
         recalls=dict(zip(map(str, State), recalls, strict=True)),
         parked=parked,

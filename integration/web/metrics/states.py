@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from integration.domain.account import AccountView
-    from integration.services.forecast import Outlook
+    from integration.services.forecast import Forecast
     from integration.store.monitoring.process_registry import Process
     from integration.web.metrics.figures import Figures
 
@@ -41,7 +41,7 @@ def of_figures(figures: Figures) -> Iterator[Metric]:
         recalls.add_metric((state,), number)
     yield recalls
     yield from _of_memory(figures.memory)
-    yield from of_accounts(figures.accounts, figures.outlooks)
+    yield from of_accounts(figures.accounts, figures.forecasts)
     yield from _of_sources(figures)
     yield from _of_processes(figures.processes)
     alerts = GaugeMetricFamily("ringback_alerts", "Alerts that hold, by the rule's kind.", labels=("kind",))
@@ -70,20 +70,20 @@ def _of_memory(memory: Mapping[str, int]) -> Iterator[Metric]:
         )
 
 
-def of_accounts(views: Sequence[AccountView], outlooks: Mapping[str, Outlook]) -> Iterator[Metric]:
+def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast]) -> Iterator[Metric]:
     """Give how the queues stand: all as numbers, and those that need a look by name."""
     states = Counter(view.state for view in views)
     queues = GaugeMetricFamily("ringback_queues", "Accounts whose queue is in a state.", labels=("state",))
     for state in QUEUE_STATES:
         queues.add_metric((state,), states[state])
     yield queues
-    at_risk = sum(outlook.at_risk for outlook in outlooks.values())
+    at_risk = sum(forecast.at_risk for forecast in forecasts.values())
     yield gauge("ringback_dates_at_risk", "Queued recalls whose date cannot be kept as things go.", at_risk)
     shown = in_need_first(views)[:MOST_ACCOUNTS]
     yield from _of_shown(shown)
     risk = _by_name("ringback_account_dates_at_risk", "The same of an account.", "account")
     for view in shown:
-        risk.add_metric((view.name,), outlooks[view.name].at_risk if view.name in outlooks else 0)
+        risk.add_metric((view.name,), forecasts[view.name].at_risk if view.name in forecasts else 0)
     yield risk
 
 

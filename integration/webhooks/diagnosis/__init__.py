@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from integration.config.source_models import SalesforceSource
 from integration.webhooks.diagnosis import hubspot, salesforce, schemes
-from integration.webhooks.diagnosis.findings import Case, Diagnosis, Finding, Guess
+from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, VerificationCase
 from integration.webhooks.diagnosis.keys import diagnose_url_key
 from integration.webhooks.providers.salesforce import ID_LENGTH
 
@@ -46,7 +46,7 @@ def diagnose(
     `retired` holds, by source, secrets and keys that earlier configurations named.
     """
     settings = config.sources[delivery.source]
-    case = Case(
+    case = VerificationCase(
         delivery=delivery,
         settings=settings,
         error=error,

@@ -74,7 +74,7 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class VerificationCase:
     """One delivery that was not verified, and what may explain it.
 
     `secrets` are those of its source first, `keys` the `url_key` of every source; `now` is aware.

@@ -13,7 +13,7 @@ from integration.domain.rejection import shown_name
 from integration.webhooks.diagnosis.addresses import addresses
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
-from integration.webhooks.diagnosis.search import Budget, read_digests, search
+from integration.webhooks.diagnosis.search import SearchBudget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings
 from integration.webhooks.providers.hubspot import signed_uri
 from integration.webhooks.signature import hmac_sha256
@@ -21,7 +21,7 @@ from integration.webhooks.signature import hmac_sha256
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from integration.webhooks.diagnosis.findings import Case
+    from integration.webhooks.diagnosis.findings import VerificationCase
 
 _V3 = "x-hubspot-signature-v3"
 _OLDER = "x-hubspot-signature"
@@ -29,7 +29,7 @@ _VERSION = "x-hubspot-signature-version"
 _TIMESTAMP = "x-hubspot-request-timestamp"
 
 
-def diagnose(case: Case) -> Diagnosis:
+def diagnose(case: VerificationCase) -> Diagnosis:
     """Say why the signature of a delivery that claims to be HubSpot's was refused."""
     headers = case.delivery.headers
     if headers.get(_V3, "").strip():
@@ -41,7 +41,7 @@ def diagnose(case: Case) -> Diagnosis:
     return Diagnosis((Finding("missing header", {"header": wanted}),), proved=False)
 
 
-def _diagnose_v3(case: Case) -> Diagnosis:
+def _diagnose_v3(case: VerificationCase) -> Diagnosis:
     timestamp = case.delivery.headers.get(_TIMESTAMP, "").strip()
     if not timestamp:
         return Diagnosis((Finding("missing header", {"header": _TIMESTAMP}),), proved=False)
@@ -60,7 +60,7 @@ def _diagnose_v3(case: Case) -> Diagnosis:
     return concluded(dated, _searched(case, _V3, digest, uris))
 
 
-def _diagnose_older(case: Case) -> Diagnosis:
+def _diagnose_older(case: VerificationCase) -> Diagnosis:
     told = case.delivery.headers.get(_VERSION, "").strip().lower()
     method = case.delivery.method
 
@@ -84,7 +84,7 @@ def _diagnose_older(case: Case) -> Diagnosis:
     return concluded(_of_version(case, told, told) if told else (), None)
 
 
-def _of_version(case: Case, version: str, told: str) -> tuple[Finding, ...]:
+def _of_version(case: VerificationCase, version: str, told: str) -> tuple[Finding, ...]:
     """Say what is wrong with the version that a signature is of; `told` is the header's word for it."""
     if not told:
         return (Finding("missing header", {"header": _VERSION}),)
@@ -93,7 +93,7 @@ def _of_version(case: Case, version: str, told: str) -> tuple[Finding, ...]:
 
 
 def _searched(
-    case: Case, header: str, digest: Callable[[str, str, bytes], bytes], uris: tuple[Guess, ...]
+    case: VerificationCase, header: str, digest: Callable[[str, str, bytes], bytes], uris: tuple[Guess, ...]
 ) -> tuple[Finding, ...] | None:
     given = [written.raw for written in read_digests(case.delivery.headers[header].strip())]
-    return search((case.secrets, uris, bodies(case.delivery.body)), digest, given, Budget())
+    return search((case.secrets, uris, bodies(case.delivery.body)), digest, given, SearchBudget())

@@ -10,12 +10,12 @@ from integration.webhooks.signature import matches_any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from integration.webhooks.diagnosis.findings import Case, Guess
+    from integration.webhooks.diagnosis.findings import Guess, VerificationCase
 
 _LEAST_CUT = 8  # a shorter beginning of a key could be anybody's
 
 
-def diagnose_url_key(case: Case) -> Diagnosis:
+def diagnose_url_key(case: VerificationCase) -> Diagnosis:
     """Say what is wrong with the key at the end of the path."""
     if case.settings.url_key is None:
         return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)

@@ -11,12 +11,12 @@ from integration.webhooks.diagnosis.findings import Diagnosis, Finding
 from integration.webhooks.providers.salesforce import ID_LENGTH, organization_of
 
 if TYPE_CHECKING:
-    from integration.webhooks.diagnosis.findings import Case
+    from integration.webhooks.diagnosis.findings import VerificationCase
 
 _ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
 
-def diagnose(case: Case) -> Diagnosis:
+def diagnose(case: VerificationCase) -> Diagnosis:
     """Say whose message it is. The `url_key` in its address was right."""
     try:
         given = organization_of(case.delivery)
@@ -35,5 +35,5 @@ def diagnose(case: Case) -> Diagnosis:
     return Diagnosis((Finding("organization", facts),), proved=True)
 
 
-def _expected(case: Case) -> str:
+def _expected(case: VerificationCase) -> str:
     return case.settings.organization_id if isinstance(case.settings, SalesforceSource) else ""

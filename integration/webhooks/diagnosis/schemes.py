@@ -17,7 +17,7 @@ from integration.domain.rejection import shown_name
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
 from integration.webhooks.diagnosis.keys import known_credential
-from integration.webhooks.diagnosis.search import Budget, read_digests, search
+from integration.webhooks.diagnosis.search import SearchBudget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings
 from integration.webhooks.providers.schemes import standard_key
 from integration.webhooks.signature import hmac_sha256, matches_any
@@ -25,8 +25,8 @@ from integration.webhooks.signature import hmac_sha256, matches_any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from integration.webhooks.diagnosis.findings import Case
-    from integration.webhooks.diagnosis.search import Written
+    from integration.webhooks.diagnosis.findings import VerificationCase
+    from integration.webhooks.diagnosis.search import SentDigest
 
 _STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _PROOF_WORDS = ("signature", "hmac", "digest", "token", "api-key", "apikey", "secret", "authorization")
@@ -34,7 +34,7 @@ _MOST_HEADERS = 5
 _LONGEST_TIME = 20
 
 
-def diagnose(case: Case) -> Diagnosis:
+def diagnose(case: VerificationCase) -> Diagnosis:
     """Say why a `json` source's sender was refused."""
     settings = case.settings
     if not isinstance(settings, JsonSource) or (not settings.secrets and settings.verify != "url-key"):
@@ -42,7 +42,7 @@ def diagnose(case: Case) -> Diagnosis:
     return _SCHEMES[settings.verify](case, settings)
 
 
-def _missing(case: Case, header: str) -> Diagnosis:
+def _missing(case: VerificationCase, header: str) -> Diagnosis:
     """Say that a header is missing, and which of those that came may be meant instead."""
     wanted = header_name(header)
     alike = [
@@ -56,14 +56,14 @@ def _missing(case: Case, header: str) -> Diagnosis:
     return Diagnosis((Finding("other header", facts),), proved=False)
 
 
-def _header(case: Case, name: str) -> str:
+def _header(case: VerificationCase, name: str) -> str:
     return case.delivery.headers.get(header_name(name), "").strip()
 
 
 # --- Standard Webhooks -----------------------------------------------------------------------------
 
 
-def _standard(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
+def _standard(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
     for name in _STANDARD:
         if not _header(case, name):
             return _missing(case, name)
@@ -79,7 +79,7 @@ def _standard(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (
         return hmac_sha256(key, f"{message_id}.{timestamp}.".encode(errors="replace") + body)
 
     keys = tuple(key for guess in case.secrets for key in _standard_keys(guess))
-    found = search((keys, bodies(case.delivery.body)), digest, given, Budget())
+    found = search((keys, bodies(case.delivery.body)), digest, given, SearchBudget())
     return concluded(time_findings(timestamp, "seconds", case.now), found)
 
 
@@ -97,7 +97,7 @@ def _standard_keys(guess: Guess) -> list[Guess]:
 _ALGORITHMS = {20: ("sha1",), 32: ("sha256", "sha3_256"), 48: ("sha384",), 64: ("sha512",), 16: ("md5",)}
 
 
-def _hmac(case: Case, settings: JsonSource) -> Diagnosis:
+def _hmac(case: VerificationCase, settings: JsonSource) -> Diagnosis:
     if not settings.header:
         return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
     text = _header(case, settings.header)
@@ -113,7 +113,7 @@ def _hmac(case: Case, settings: JsonSource) -> Diagnosis:
     return Diagnosis((*_spelling(settings, text, matched), *findings), proved=True)
 
 
-def _listed(text: str) -> tuple[Written, ...]:
+def _listed(text: str) -> tuple[SentDigest, ...]:
     """Read `t=…,v1=…`, as Stripe and Calendly write it."""
     parts = [part.strip() for part in text.split(",")]
     if not any(part.startswith("t=") for part in parts):
@@ -126,8 +126,10 @@ def _listed(text: str) -> tuple[Written, ...]:
     )
 
 
-def _hmac_search(case: Case, written: tuple[Written, ...]) -> tuple[Written, tuple[Finding, ...]] | None:
-    budget, secrets, written_bodies = Budget(), case.secrets, bodies(case.delivery.body)
+def _hmac_search(
+    case: VerificationCase, written: tuple[SentDigest, ...]
+) -> tuple[SentDigest, tuple[Finding, ...]] | None:
+    budget, secrets, written_bodies = SearchBudget(), case.secrets, bodies(case.delivery.body)
     tries = [
         *((one, algorithm, secrets, written_bodies) for one in written for algorithm in _of_length(one)),
         *((one, algorithm, secrets, _timed(case)) for one in written for algorithm in _of_length(one)),
@@ -140,7 +142,7 @@ def _hmac_search(case: Case, written: tuple[Written, ...]) -> tuple[Written, tup
     return None
 
 
-def _of_length(written: Written) -> tuple[str, ...]:
+def _of_length(written: SentDigest) -> tuple[str, ...]:
     return _ALGORITHMS.get(len(written.raw), ())
 
 
@@ -148,7 +150,7 @@ def _digest_by(algorithm: str) -> Callable[[str, bytes], bytes]:
     return lambda secret, body: hmac.new(secret.encode(), body, getattr(hashlib, algorithm)).digest()
 
 
-def _timed(case: Case) -> tuple[Guess, ...]:
+def _timed(case: VerificationCase) -> tuple[Guess, ...]:
     """Give the body with a time before it, as some senders sign it to keep it from being replayed."""
     made = []
     for name, value in case.delivery.headers.items():
@@ -166,7 +168,7 @@ def _stamps(name: str, value: str) -> list[str]:
     return [stamp for stamp in listed if len(stamp) <= _LONGEST_TIME]
 
 
-def _spelling(settings: JsonSource, text: str, written: Written) -> tuple[Finding, ...]:
+def _spelling(settings: JsonSource, text: str, written: SentDigest) -> tuple[Finding, ...]:
     findings = []
     if written.encoding != settings.encoding:
         findings.append(Finding("encoding", {"found": written.encoding, "expected": settings.encoding}))
@@ -180,12 +182,12 @@ def _spelling(settings: JsonSource, text: str, written: Written) -> tuple[Findin
 # --- a secret sent as it is ------------------------------------------------------------------------
 
 
-def _credential(case: Case, text: str) -> Diagnosis:
+def _credential(case: VerificationCase, text: str) -> Diagnosis:
     found = known_credential(text, case.secrets)
     return Diagnosis((found or Finding("unknown"),), proved=found is not None)
 
 
-def _of_word(case: Case, word: str) -> Diagnosis:
+def _of_word(case: VerificationCase, word: str) -> Diagnosis:
     text = _header(case, "Authorization")
     if not text:
         return _missing(case, "Authorization")
@@ -197,7 +199,7 @@ def _of_word(case: Case, word: str) -> Diagnosis:
     return _basic_credential(case, rest.strip())
 
 
-def _other_scheme(case: Case, word: str, scheme: str, rest: str) -> Diagnosis:
+def _other_scheme(case: VerificationCase, word: str, scheme: str, rest: str) -> Diagnosis:
     """Say that the secret came under another word than the expected one, or under none."""
     facts = {"found": shown_name(scheme), "expected": word}
     scheme_finding = Finding("scheme", facts)
@@ -207,13 +209,13 @@ def _other_scheme(case: Case, word: str, scheme: str, rest: str) -> Diagnosis:
     return Diagnosis((scheme_finding, *((known,) if known else ())), proved=known is not None)
 
 
-def _is_ours(case: Case, text: str) -> bool:
+def _is_ours(case: VerificationCase, text: str) -> bool:
     ours = [guess.value.encode() for guess in case.secrets if guess.finding is None]
     given = [text.encode(errors="replace"), _base64(text) or b""]
     return any([matches_any(one, ours) for one in given])  # noqa: C419  (look at all: constant time)
 
 
-def _basic_credential(case: Case, text: str) -> Diagnosis:
+def _basic_credential(case: VerificationCase, text: str) -> Diagnosis:
     decoded = _base64(text)
     if decoded is not None:
         return _credential(case, decoded.decode(errors="replace"))
@@ -228,27 +230,27 @@ def _base64(text: str) -> bytes | None:
         return None
 
 
-def _in_header(case: Case, settings: JsonSource) -> Diagnosis:
+def _in_header(case: VerificationCase, settings: JsonSource) -> Diagnosis:
     if not settings.header:
         return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
     text = _header(case, settings.header)
     return _credential(case, text) if text else _missing(case, settings.header)
 
 
-def _bearer(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
+def _bearer(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
     return _of_word(case, "bearer")
 
 
-def _basic(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
+def _basic(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
     return _of_word(case, "basic")
 
 
-def _url_key(case: Case, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
+def _url_key(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
     # A wrong key is looked into before the scheme is.
     return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
 
 
-_SCHEMES: dict[str, Callable[[Case, JsonSource], Diagnosis]] = {
+_SCHEMES: dict[str, Callable[[VerificationCase, JsonSource], Diagnosis]] = {
     "standard-webhooks": _standard,
     "hmac-sha256": _hmac,
     "bearer": _bearer,

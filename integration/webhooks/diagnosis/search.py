@@ -27,7 +27,7 @@ _HEX = re.compile(r"[0-9a-fA-F]{32,128}")
 _PREFIX = re.compile(r"\A(?:(?:sha1|sha256|sha512|hmac|v\d+)[=,: ]\s*|\"|')", re.IGNORECASE)
 
 
-class Budget:
+class SearchBudget:
     """How much may still be hashed for one diagnosis."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class SentDigest:
     """A digest as it was sent: its bytes, and how they were written."""
 
     raw: bytes
@@ -54,7 +54,7 @@ def search(
     dimensions: Sequence[Sequence[Guess]],
     digest: Callable[..., bytes],
     given: Sequence[bytes],
-    budget: Budget,
+    budget: SearchBudget,
 ) -> tuple[Finding, ...] | None:
     """Find the fewest changes under which `digest` gives one of `given`; None when none is found.
 
@@ -85,13 +85,13 @@ def _size(value: Any) -> int:
     return len(value) if isinstance(value, bytes | str) else 0
 
 
-def read_digests(text: str) -> tuple[Written, ...]:
+def read_digests(text: str) -> tuple[SentDigest, ...]:
     """Read what may be a digest: in hex or base64, with a prefix or quotes around it or without."""
     found = []
     prefix = _PREFIX.match(text)
     bare = text[prefix.end() :] if prefix else text
     for part, before in ((text, ""), (bare, prefix[0] if prefix else "")):
-        found += [Written(raw, encoding, before) for raw, encoding in _decoded(part.strip("\"' "))]
+        found += [SentDigest(raw, encoding, before) for raw, encoding in _decoded(part.strip("\"' "))]
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""Gathers what a run left behind: what the senders sent, what wolkvox got, what the ledger and the logs hold."""
+"""Gathers what a run left behind: what the senders sent, what wolkvox got, what the store and the logs hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from integration.domain.recall import Filter
 from integration.local.sandbox import fingerprint
 from integration.store.client import PREFIX, Store, connect
-from integration.store.recalls import Recalls
+from integration.store.recalls import RecallStore
 
 from .history import Call, History, Kept, Leak
 from .settings import SECRETS, token_of
@@ -53,7 +53,7 @@ def _kept(system: System) -> tuple[Kept, ...]:
     for key in client.keys(f"{PREFIX}in:*"):
         for recall in client.zrange(key, 0, -1):
             listed.setdefault(recall, []).append(key.rpartition(":")[2])
-    recalls = Recalls(Store(client))
+    recalls = RecallStore(Store(client))
     return tuple(
         Kept(
             id=recall.id,

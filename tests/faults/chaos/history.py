@@ -1,4 +1,4 @@
-"""What both ends saw, as frozen values: what was sent and answered, what wolkvox got, what the ledger holds.
+"""What both ends saw, as frozen values: what was sent and answered, what wolkvox got, what the store holds.
 
 Moments are epoch seconds by this machine's clock. Judges nothing: that is `checker`.
 """
@@ -72,7 +72,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One recall as the ledger holds it; `listed` are the states under which its indexes name it."""
+    """One recall as the store holds it; `listed` are the states under which its indexes name it."""
 
     id: str
     state: str

@@ -103,11 +103,11 @@ MUTANTS = {
     "the log tells all": Mutant(
         breaks="P8",
         python=(
-            "import sys, integration.store.deliveries as ledger\nreal = ledger._recall_fields\n"
+            "import sys, integration.store.deliveries as store\nreal = store._recall_fields\n"
             "def told(request, **more):\n"
             "    sys.stderr.write(f'recall for {request.recall_telephone}\\n')\n"
             "    return real(request, **more)\n"
-            "ledger._recall_fields = told\n"
+            "store._recall_fields = told\n"
         ),
     ),
     "waits for the store": Mutant(

@@ -63,7 +63,7 @@ class System:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "WEB_CONCURRENCY": "1",
             "WORKER_CONCURRENCY": "8",
-            "RINGBACK_SEEN_FILE": str(self.folder / "seen"),
+            "RINGBACK_EPOCH_FILE": str(self.folder / "seen"),
         }
         environ.pop("SENTRY_DSN", None)
         if self.settings.sentry:

@@ -82,7 +82,7 @@ def _at_wolkvox(world: World, recalls: list[Recall]) -> Iterator[str]:
 
 
 def _as_recorded(recall: Recall, dates: list[str]) -> Iterator[str]:
-    """Every call is on record, whoever died; wolkvox accepted once, and its last word is what the ledger says."""
+    """Every call is on record, whoever died; wolkvox accepted once, and its last word is what the store says."""
     outcomes = [str(attempt.outcome) for attempt in recall.attempts]
     sent = [outcome for outcome in outcomes if outcome not in {"not_sent", "worker lost"}]
     if recall.state is State.SUPERSEDED:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
-    from workers.worker import Engine
+    from workers.worker import Worker
 
 LOOKUP_LEASE_SECONDS = 2.0
 SWEEP_SECONDS = 0.1
@@ -155,11 +155,11 @@ def _start_web(steps: Steps, told: Connection) -> None:
 
 def _start_worker(steps: Steps, told: Connection) -> None:
     steps.arm()
-    workers.tasks.make_engine(os.environ).services.binding.bind()
+    workers.tasks.make_worker(os.environ).services.binding.bind()
 
 
-def _engine() -> Engine:
-    engine = workers.tasks.make_engine(os.environ)
+def _engine() -> Worker:
+    engine = workers.tasks.make_worker(os.environ)
     workers.tasks._engine = engine
     return engine
 
@@ -218,11 +218,11 @@ class _Once(threading.Event):
 
 
 def _count(steps: Steps, told: Connection) -> None:
-    """Give a sign of life, and take what was counted to the store: what threads of their own do."""
+    """Give a heartbeat, and take what was counted to the store: what threads of their own do."""
     engine = _engine()
     engine.services.counters.delivery("forms", "admitted")
     steps.arm()
-    engine.pulse.beat()
+    engine.heartbeat.send()
     engine.services.counter_flusher.flush()
 
 
@@ -280,8 +280,10 @@ def successor(environ: Mapping[str, str], told: Connection) -> None:
     def send(task: str, arguments: tuple, _: dict) -> None:
         {DRAIN: lambda *wake_up: engine.take(WakeUp(*wake_up)), LOOK_UP: engine.look_up}[task](*arguments)
 
-    workers.tasks.WakeUpPublisher = lambda _publish, tally, **_trace: WakeUpPublisher(send, tally=tally)
-    engine = workers.tasks.make_engine(os.environ)
+    workers.tasks.WakeUpPublisher = lambda _publish, counters, **_trace: WakeUpPublisher(
+        send, counters=counters
+    )
+    engine = workers.tasks.make_worker(os.environ)
     if first == "work":
         engine.start()
 

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from integration.domain.recall import Filter, State
-from integration.services.bulk_jobs import Kind
+from integration.services.bulk_jobs import BulkAction
 from integration.store.client import Store
-from integration.store.deliveries import Ledger
+from integration.store.deliveries import DeliveryStore
 from integration.store.token_queue import Claim, Outcome, Terms, terms_of
 from support import hubspot_event
 from support.hubspot_stub import Fault
@@ -147,7 +147,9 @@ def _two_dead_and_a_job(world: World) -> None:
     for customer in ("c1", "c2"):
         world.recall = world.ask(customer)
         _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
-    world.services.bulk_jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again")
+    world.services.bulk_jobs.begin(
+        BulkAction.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again"
+    )
 
 
 def _queued(world: World) -> None:
@@ -233,7 +235,7 @@ def _much_to_sweep(world: World) -> None:
     """A queue whose wake-up was lost, contacts to be read, and a recall that ended long ago."""
     _waits_for_contact(world)
     long_ago = round((datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000)
-    old = Ledger(Store(world.client, clock=lambda: long_ago))
+    old = DeliveryStore(Store(world.client, clock=lambda: long_ago))
     old.admit_one(world.wanted("c0"), expired="too late")
     world.ask("c1")
     time.sleep(WAKE_UP_SECONDS)
@@ -447,11 +449,11 @@ LOOKUPS = (
 
 SWEEPING = (
     Scenario(
-        name="a worker counts and gives a sign of life",
+        name="a worker counts and gives a heartbeat",
         act="count",
         then=_form,
         ends=ONE,
-        steps=(*_round_trip("beat"), *_round_trip("tally")),
+        steps=(*_round_trip("heartbeat"), *_round_trip("flush_counters")),
     ),
     Scenario(
         name="the sweep goes round",

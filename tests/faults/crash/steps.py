@@ -22,15 +22,15 @@ from redis.client import Pipeline
 
 import workers.lookups
 import workers.tasks
-from integration.clients.wolkvox import Line
+from integration.clients.wolkvox import WolkvoxConnection
 from integration.store.client import PREFIX, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 CRASHED = 137
-ASIDE = frozenset({"pulse", "tallies"})
-"""Threads that count and give signs of life by the clock. What they do is a scenario of its own."""
+ASIDE = frozenset({"pulse", "flusher"})
+"""Threads that count and give heartbeat by the clock. What they do is a scenario of its own."""
 QUESTIONS = ("hget", "hmget", "zc", "zr", "get", "exists", "smembers", "xr", "time", "info", "config get")
 
 
@@ -152,7 +152,7 @@ def _watch_work(steps: Steps) -> None:
         (Store, "call", lambda _self, command, *_: command),
         (redis.Redis, "execute_command", lambda _self, *args, **_: _asked(args)),
         (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
-        (Line, "push", lambda *_, **__: "wolkvox"),
+        (WolkvoxConnection, "push", lambda *_, **__: "wolkvox"),
         (workers.lookups, "read_contacts", lambda *_, **__: "contacts"),
         (workers.tasks, "_publish", lambda *_, **__: "wake-up"),
     ]

@@ -10,7 +10,7 @@ _BATCHING = Code("integration/store/batching.py")
 _BINDING = Code("integration/services/binding.py")
 _EMBEDDED = Code("integration/local/embedded_store.py")
 _INTAKE = Code("integration/webhooks/service.py")
-_LEDGER = Code("integration/store/deliveries.py")
+_DELIVERIES = Code("integration/store/deliveries.py")
 _LOOKUP = Code("workers/lookups.py")
 _LUA = Code("integration/store/lua/*.lua")
 _PLAN = Code("integration/mapping/planner.py")
@@ -28,25 +28,25 @@ GUARDS = (
         "the old answer to the delivery of one event",
         "a delivery that was taken before is answered anew",
         _LUA.condition("answered", "answer", "parked"),
-        "test_ledger.py::test_what_was_looked_up_takes_the_place_of_what_waited",
+        "test_deliveries.py::test_what_was_looked_up_takes_the_place_of_what_waited",
     ),
     mutant(
         "the answer to one event that is still parked",
         "after a change of the configuration it is not looked at anew",
         _LUA.condition("answered", "parked", to="true"),
-        "test_ledger.py::test_a_parked_event_sent_again_alone_is_answered_as_before_only_under_its_configuration",
+        "test_deliveries.py::test_a_parked_event_sent_again_alone_is_answered_as_before_only_under_its_configuration",
     ),
     mutant(
         "the answer goes with what was looked up",
         "a delivery whose event was looked up meanwhile is answered anew",
         _LUA.statement("resolve", "answer"),
-        "test_ledger.py::test_what_was_looked_up_takes_the_place_of_what_waited",
+        "test_deliveries.py::test_what_was_looked_up_takes_the_place_of_what_waited",
     ),
     mutant(
         "the old answer to a whole delivery",
         "a delivery that was taken before is answered anew",
         _LUA.value("answered", "old", to="false"),
-        "test_ledger.py::test_a_delivery_sent_again_gets_its_first_answer",
+        "test_deliveries.py::test_a_delivery_sent_again_gets_its_first_answer",
     ),
     mutant(
         "Idempotency-Key for another body",
@@ -69,56 +69,58 @@ GUARDS = (
     mutant(
         "the body's hash counts for ten minutes only",
         "the same words tomorrow are taken for a repetition",
-        _LEDGER.value("admission_args", "seconds", "BODY_HASH_SECONDS", to="float(seconds)"),
-        "test_ledger.py::test_an_event_without_a_key_is_remembered_for_ten_minutes",
+        _DELIVERIES.value("admission_args", "seconds", "BODY_HASH_SECONDS", to="float(seconds)"),
+        "test_deliveries.py::test_an_event_without_a_key_is_remembered_for_ten_minutes",
     ),
     mutant(
         "dedup is per source",
         "two sources that use the same key share it",
-        _LEDGER.argument("event_keys", "keys.append", 0, "dedup_key", to='digest_of("key", event.dedup_key)'),
-        "test_ledger.py::test_one_key_from_two_sources_is_two_events",
+        _DELIVERIES.argument(
+            "event_keys", "keys.append", 0, "dedup_key", to='digest_of("key", event.dedup_key)'
+        ),
+        "test_deliveries.py::test_one_key_from_two_sources_is_two_events",
     ),
     mutant(
         "a looked-up event is put in its place once",
         "two workers that looked it up make two of it",
         _LUA.condition("resolve", "lookup:"),
-        "test_ledger.py::test_a_lookup_is_resolved_once",
+        "test_deliveries.py::test_a_lookup_is_resolved_once",
     ),
     mutant(
         "a remapped event is put in its place once",
         "two remaps at once make two of it",
         _LUA.condition("resolve", "parked:"),
-        "test_ledger.py::test_an_event_is_resolved_once",
+        "test_deliveries.py::test_an_event_is_resolved_once",
     ),
     mutant(
         "a lookup is leased",
         "every worker looks up the same contacts at once",
         _LUA.argument("take_lookups", "Lookups.due", 2, to="now"),
-        "test_lookup.py::test_a_lookup_whose_worker_died_comes_back_by_itself",
+        "test_lookups.py::test_a_lookup_whose_worker_died_comes_back_by_itself",
     ),
     mutant(
         "a lookup that fails waits",
         "it is tried again at once",
         _LOOKUP.argument("_read", "self._services.deliveries.postpone_lookup", 1, to="{it} * 0"),
-        "test_lookup.py::test_a_lookup_that_fails_waits_and_loses_nothing",
+        "test_lookups.py::test_a_lookup_that_fails_waits_and_loses_nothing",
     ),
     mutant(
         "a clock that runs ahead does not win for ever",
         "a wish of next year beats all of this year's",
         _PLAN.call("_version", "min", to="{0}"),
-        "test_plan.py::test_a_version_is_never_later_than_arrival_and_five_minutes",
+        "test_planner.py::test_a_version_is_never_later_than_arrival_and_five_minutes",
     ),
     mutant(
         "a full store refuses a delivery whole",
         "the first write of a resolve passes where later ones do not",
         _LUA.statement("Admit.refuse_when_full", "HINCRBY"),
-        "test_ledger.py::test_a_full_store_still_takes_and_postpones_lookups_and_resolves_none",
+        "test_deliveries.py::test_a_full_store_still_takes_and_postpones_lookups_and_resolves_none",
     ),
     mutant(
         "an account without a queue",
         "a recall is stored where no queue will push it",
         _LUA.condition("admit", "unbound"),
-        "test_ledger.py::test_of_a_delivery_for_an_unknown_account_nothing_is_stored",
+        "test_deliveries.py::test_of_a_delivery_for_an_unknown_account_nothing_is_stored",
     ),
     mutant(
         "503 while the store is away",
@@ -154,36 +156,36 @@ GUARDS = (
         "appendonly",
         "a store without a log is taken",
         _STORE_CHECK.element("_risks", "appendonly", of="rows"),
-        "test_store_check.py::test_a_server_that_may_forget_is_refused_unless_loss_is_accepted",
+        "test_durability.py::test_a_server_that_may_forget_is_refused_unless_loss_is_accepted",
     ),
     mutant(
         "appendfsync",
         "a store that does not sync is taken",
         _STORE_CHECK.element("_risks", "appendfsync", of="rows"),
-        "test_store_check.py::test_a_server_that_may_forget_is_refused_unless_loss_is_accepted",
+        "test_durability.py::test_a_server_that_may_forget_is_refused_unless_loss_is_accepted",
     ),
     mutant(
         "maxmemory-policy",
         "a store that evicts is taken",
         _STORE_CHECK.element("_risks", "maxmemory-policy", of="rows"),
-        "test_store_check.py::test_a_server_that_may_forget_is_refused_unless_loss_is_accepted",
+        "test_durability.py::test_a_server_that_may_forget_is_refused_unless_loss_is_accepted",
     ),
     mutant(
         "a replica",
         "a store that cannot be written to is taken",
         _STORE_CHECK.condition("_faults", "master"),
-        "test_store_check.py::test_a_replica_is_refused_even_when_loss_is_accepted",
+        "test_durability.py::test_a_replica_is_refused_even_when_loss_is_accepted",
     ),
     mutant(
         "the web looks at the store before it takes anything",
         "it admits into any store",
         _BINDING.argument("assure_store", "self._store.guarded", 0, to="lambda: accept_loss"),
-        "test_desk.py::test_a_store_that_forgets_is_bound_to_nothing",
+        "test_services.py::test_a_store_that_forgets_is_bound_to_nothing",
     ),
     mutant(
         "one server on an embedded store's folder",
         "a second one starts there and ruins it",
         _EMBEDDED.argument("_lock", "fcntl.flock", 1, to="fcntl.LOCK_UN"),
-        "test_embedded.py::test_a_second_server_on_the_folder_is_refused_and_the_first_is_named",
+        "test_embedded_store.py::test_a_second_server_on_the_folder_is_refused_and_the_first_is_named",
     ),
 )

@@ -9,9 +9,9 @@ _DASHBOARD_BLUEPRINT = Code("integration/dashboard/blueprint.py")
 _DASHBOARD_HEADERS = Code("integration/dashboard/headers.py")
 _DASHBOARD_ORIGIN = Code("integration/dashboard/addresses.py")
 _DASHBOARD_SIGNIN = Code("integration/dashboard/auth/signin.py")
-_HEARING = Code("integration/services/consumer_health.py")
+_HEALTH = Code("integration/services/consumer_health.py")
 _LUA = Code("integration/store/lua/*.lua")
-_PULSE = Code("integration/services/heartbeat.py")
+_HEARTBEAT = Code("integration/services/heartbeat.py")
 
 GUARDS = (
     mutant(
@@ -62,24 +62,24 @@ GUARDS = (
         "one worker per job",
         "two go on with the same job at once",
         _LUA.condition("Job.take", "owner", "LEASE"),
-        "test_jobs.py::test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice",
+        "test_bulk_jobs.py::test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice",
     ),
     mutant(
         "a job's step happens once",
         "a step that is asked for again acts again",
         _LUA.condition("Job.step", "cursor"),
-        "test_jobs.py::test_a_step_whose_reply_was_lost_is_not_taken_again",
+        "test_bulk_jobs.py::test_a_step_whose_reply_was_lost_is_not_taken_again",
     ),
     mutant(
         "a worker that takes no wake-ups is reported",
         "the sweep drains its queues, and nobody is told",
-        _PULSE.call("beat", "self._tell", to="None"),
-        "test_pulse.py::test_a_worker_whose_drains_the_sweep_takes_is_stalled_and_it_is_told_once",
+        _HEARTBEAT.call("send", "self._tell", to="None"),
+        "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once",
     ),
     mutant(
         "a worker that answers a long drain is not stalled",
         "it is reported while it works",
-        _HEARING.condition("evaluate", "active", to="True"),
-        "test_pulse.py::test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled",
+        _HEALTH.condition("evaluate", "active", to="True"),
+        "test_heartbeat.py::test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled",
     ),
 )

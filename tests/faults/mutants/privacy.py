@@ -19,7 +19,7 @@ GUARDS = (
         "scrubber of log lines",
         "they are written as they are",
         _LOGS.element("_processors", "_mask"),
-        "test_logs.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
+        "test_logging.py::test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback",
     ),
     mutant(
         "mask of configured secrets",
@@ -37,7 +37,7 @@ GUARDS = (
         "mask by the key's name",
         "what stands beside `token` or `customer` is written",
         _REDACTION.condition("_mask_under", "PRIVATE"),
-        "test_logs.py::test_nothing_is_shown_under_a_key_that_sounds_secret",
+        "test_logging.py::test_nothing_is_shown_under_a_key_that_sounds_secret",
     ),
     mutant(
         "mask of what looks like a credential",
@@ -49,13 +49,13 @@ GUARDS = (
         "no forged log lines",
         "a stranger's line break begins a new line",
         _LOGS.call("_escape_controls", "pattern.sub", to="{1}"),
-        "test_logs.py::test_a_line_for_people_is_key_value_on_one_line_whatever_strangers_sent",
+        "test_logging.py::test_a_line_for_people_is_key_value_on_one_line_whatever_strangers_sent",
     ),
     mutant(
         "a log line that cannot be written is not shown",
         "its arguments are printed",
         _LOGS.value("LibraryLines.emit", "lost", to='f"{record.msg} {record.args}"'),
-        "test_logs.py::test_a_line_that_cannot_be_formatted_is_reported_without_its_arguments",
+        "test_logging.py::test_a_line_that_cannot_be_formatted_is_reported_without_its_arguments",
     ),
     mutant(
         "scrubber of Sentry's events",
@@ -129,7 +129,7 @@ GUARDS = (
         "repr of a call to wolkvox",
         "it shows the token",
         _WOLKVOX.value("Call", "headers", to="field(repr=True)"),
-        "test_wolkvox.py::test_repr_and_public_headers_show_neither_token_nor_customer",
+        "test_wolkvox_protocol.py::test_repr_and_public_headers_show_neither_token_nor_customer",
     ),
     mutant(
         "repr of a claim",

@@ -7,8 +7,8 @@ from .mutant import mutant
 
 _SWEEPER = Code("workers/sweeper.py")
 _LUA = Code("integration/store/lua/*.lua")
-_PULSE = Code("integration/services/heartbeat.py")
-_WITNESS = Code("integration/store/epoch.py")
+_HEARTBEAT = Code("integration/services/heartbeat.py")
+_EPOCH = Code("integration/store/epoch.py")
 
 GUARDS = (
     mutant(
@@ -75,19 +75,19 @@ GUARDS = (
         "a test call waits for the call that runs",
         "it takes the queue from a push",
         _LUA.condition("Queue.needed", "lease"),
-        "test_inquiry.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
+        "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
     ),
     mutant(
         "a test call waits for the quiet time",
         "it is made while wolkvox may still be working",
         _LUA.condition("Queue.needed", "at"),
-        "test_inquiry.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
+        "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
     ),
     mutant(
         "fence of a test call",
         "one that lost the queue gives back what another holds",
         _LUA.condition("Queue.give_back", "fence"),
-        "test_inquiry.py::test_a_late_return_leaves_what_was_lent_to_another",
+        "test_connection_probe.py::test_a_late_return_leaves_what_was_lent_to_another",
     ),
     mutant(
         "rebinding waits",
@@ -98,80 +98,80 @@ GUARDS = (
     mutant(
         "a history that went back",
         "a store that knows less than its workers saw is taken for whole",
-        _LUA.condition("History.compare", "tick", "found"),
-        "test_history.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
+        _LUA.condition("Epoch.compare", "revision", "found"),
+        "test_epoch.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
     ),
     mutant(
         "what is known of the history is compared",
         "a store with the right name of its history is taken for whole",
-        _LUA.condition("History.meet", "tick", to="true"),
-        "test_history.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
+        _LUA.condition("Epoch.meet", "revision", to="true"),
+        "test_epoch.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
     ),
     mutant(
         "a server that is new to the data is looked at",
         "who knew the history on another server is not asked what it saw",
-        _LUA.condition("History.meet", "server_now", to="true"),
-        "test_history.py::test_a_new_server_hears_its_workers_first",
+        _LUA.condition("Epoch.meet", "server_now", to="true"),
+        "test_epoch.py::test_a_new_server_hears_its_workers_first",
     ),
     mutant(
         "a store that was emptied",
         "an empty store is taken for the one that was there",
-        _LUA.result("History.compare", "was emptied", to="''"),
-        "test_history.py::test_an_emptied_store_holds_the_queues",
+        _LUA.result("Epoch.compare", "was emptied", to="''"),
+        "test_epoch.py::test_an_emptied_store_holds_the_queues",
     ),
     mutant(
         "a store that was exchanged",
         "another store is taken for the one that was there",
-        _LUA.condition("History.compare", "HEXISTS"),
-        "test_history.py::test_a_store_that_goes_back_twice_is_found_twice",
+        _LUA.condition("Epoch.compare", "HEXISTS"),
+        "test_epoch.py::test_a_store_that_goes_back_twice_is_found_twice",
     ),
     mutant(
         "queues held after a lost history",
         "claims are given at once, while lost ones may be running",
         _LUA.condition("Queue.hindrance", "held"),
-        "test_history.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
+        "test_epoch.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
     ),
     mutant(
         "a new server waits for its workers' word",
         "claims are given before anybody could say that the store went back",
         _LUA.condition("Queue.hindrance", "settling"),
-        "test_history.py::test_a_new_server_hears_its_workers_first",
+        "test_epoch.py::test_a_new_server_hears_its_workers_first",
     ),
     mutant(
         "what a new server found at first",
         "what it counted since hides what it lacks",
-        _LUA.value("History.compare", "found", to="History.tick"),
-        "test_history.py::test_a_worker_that_comes_later_is_found_to_have_seen_more",
+        _LUA.value("Epoch.compare", "found", to="Epoch.revision"),
+        "test_epoch.py::test_a_worker_that_comes_later_is_found_to_have_seen_more",
     ),
     mutant(
         "no fence of a lost history comes again",
         "the late word of a lost drain is taken for that of a new one",
-        _LUA.value("History.broken", "tick", "JUMP", to="History.tick"),
-        "test_history.py::test_no_fence_of_the_lost_history_comes_again",
+        _LUA.value("Epoch.broken", "revision", "JUMP", to="Epoch.revision"),
+        "test_epoch.py::test_no_fence_of_the_lost_history_comes_again",
     ),
     mutant(
         "who went on with a lost history",
         "its latest calls are not waited for",
-        _LUA.condition("History.catch_up", "ago"),
-        "test_history.py::test_one_that_went_on_with_the_lost_history_for_longer_holds_the_queues_for_longer",
+        _LUA.condition("Epoch.catch_up", "ago"),
+        "test_epoch.py::test_one_that_went_on_with_the_lost_history_for_longer_holds_the_queues_for_longer",
     ),
     mutant(
         "the report of a loss whose reply was lost",
         "nobody is told that the store lost something",
-        _LUA.result("History.catch_up", "teller", to="''"),
-        "test_history.py::test_the_report_is_given_again_where_the_reply_was_lost",
+        _LUA.result("Epoch.catch_up", "teller", to="''"),
+        "test_epoch.py::test_the_report_is_given_again_where_the_reply_was_lost",
     ),
     mutant(
         "one process reports a loss",
         "every process reports it",
-        _LUA.condition("History.catch_up", "who", to="true"),
-        "test_history.py::test_it_is_reported_once_with_what_is_missing",
+        _LUA.condition("Epoch.catch_up", "who", to="true"),
+        "test_epoch.py::test_it_is_reported_once_with_what_is_missing",
     ),
     mutant(
         "what was seen is kept in a file",
         "an old copy that is put back while everything is down is not noticed",
-        _WITNESS.statement("Witness.__init__", "_read"),
-        "test_history.py::test_a_file_remembers_while_everything_is_down",
+        _EPOCH.statement("StoreEpoch.__init__", "_read"),
+        "test_epoch.py::test_a_file_remembers_while_everything_is_down",
     ),
     mutant(
         "clamp",
@@ -195,7 +195,7 @@ GUARDS = (
         "the sweep",
         "nobody looks for queues whose wake-up was lost",
         _SWEEPER.element("Sweeper.__init__", "_sweep_queues"),
-        "test_engine.py::test_the_sweep_takes_up_work_by_itself",
+        "test_worker.py::test_the_sweep_takes_up_work_by_itself",
     ),
     mutant(
         "the sweep looks again as soon",
@@ -206,20 +206,20 @@ GUARDS = (
     mutant(
         "a worker that takes no wake-ups is noticed",
         "it is alive, takes nothing, and nobody is told",
-        _PULSE.condition("beat", "_watcher", to="self._watcher is None"),
-        "test_pulse.py::test_a_worker_whose_drains_the_sweep_takes_is_stalled_and_it_is_told_once",
+        _HEARTBEAT.condition("send", "_watcher", to="self._watcher is None"),
+        "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once",
     ),
     mutant(
         "the sweep drains by itself",
         "where wake-ups stay untaken, they are published again and again",
         _SWEEPER.condition("_sweep_queues", "times"),
-        "test_engine.py::test_where_a_wake_up_stays_untaken_the_sweep_drains_the_queue_itself",
+        "test_worker.py::test_where_a_wake_up_stays_untaken_the_sweep_drains_the_queue_itself",
     ),
     mutant(
         "no fault ends the sweep",
         "a mistake of ours in one step ends the sweep's thread",
         _SWEEPER.caught("_tolerantly", "Exception"),
-        "test_engine.py::test_a_fault_of_one_step_does_not_end_the_sweep",
+        "test_worker.py::test_a_fault_of_one_step_does_not_end_the_sweep",
     ),
     mutant(
         "a wake-up that is repeated",
@@ -362,6 +362,6 @@ GUARDS = (
         "purge is bounded",
         "everything old goes in one step, however much it is",
         _LUA.argument("purge", "redis.call", 6, to="1000000"),
-        "test_ledger.py::test_no_more_goes_in_one_step_than_was_allowed",
+        "test_deliveries.py::test_no_more_goes_in_one_step_than_was_allowed",
     ),
 )

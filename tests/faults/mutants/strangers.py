@@ -42,7 +42,7 @@ GUARDS = (
         "an answer of wolkvox nested too deep",
         "it makes no verdict, and the turn dies of it",
         _WOLKVOX.caught("_text"),
-        "test_wolkvox.py::test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict",
+        "test_wolkvox_protocol.py::test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict",
     ),
     mutant(
         "an address has one spelling",
@@ -78,7 +78,7 @@ GUARDS = (
         "signs that turn text around, in log lines",
         "a stranger's text reads otherwise than it is",
         _LOGS.value("", "_CONTROL", to='re.compile(r"[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")'),
-        "test_logs.py::test_no_line_can_steer_a_terminal_or_drain_its_text_around",
+        "test_logging.py::test_no_line_can_steer_a_terminal_or_drain_its_text_around",
     ),
     mutant(
         "lines that ringback up relays",
@@ -95,7 +95,7 @@ GUARDS = (
         "the store's files are for one user",
         "they can be read once their folder is opened",
         _PROCESSES.argument("spawn", "subprocess.Popen", "umask", to="-1"),
-        "test_embedded.py::test_what_the_server_writes_is_for_this_user_alone_also_without_its_folder",
+        "test_embedded_store.py::test_what_the_server_writes_is_for_this_user_alone_also_without_its_folder",
     ),
     mutant(
         "the language switch stays here",

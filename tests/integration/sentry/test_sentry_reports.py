@@ -10,7 +10,7 @@ import pytest
 import sentry_sdk
 import structlog
 
-from integration.store.client import Loss
+from integration.store.client import EpochLoss
 from integration.telemetry import logging as logs
 from integration.telemetry.sentry import MOST_A_MINUTE, SentryReporter
 from support.planted import NAME, PLANTED, TELEPHONE, assert_clean
@@ -122,8 +122,8 @@ def test_a_stalled_worker_is_reported_and_that_it_recovers(sentry):
 
 
 def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):
-    SentryReporter().store_lost(Loss(how="went back", missing=12))
-    SentryReporter().store_lost(Loss(how="was emptied", missing=None))
+    SentryReporter().store_lost(EpochLoss(how="went back", missing=12))
+    SentryReporter().store_lost(EpochLoss(how="was emptied", missing=None))
     back, emptied = sentry.events()
     assert back["message"].startswith("the store went back: it lacks at least 12 changes; all queues wait")
     assert (back["level"], back["fingerprint"]) == ("error", ["store-lost", "went back"])

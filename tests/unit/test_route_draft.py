@@ -20,7 +20,7 @@ from integration.mapping.route_draft import (
     compare,
     route_of,
 )
-from integration.mapping.routes import RouteBook
+from integration.mapping.routes import CompiledRoutes
 from integration.services.configuration import watch_config
 from support import ENVIRON, SOURCES_AND_ROUTES, two_accounts, write_config
 
@@ -55,7 +55,7 @@ def came(**data):
 
 
 def verdict(config, tried, **data):
-    return compare(RouteBook.of(config), book_of(config, tried), *came(**data), NOW)
+    return compare(CompiledRoutes.of(config), book_of(config, tried), *came(**data), NOW)
 
 
 def faults(config, tried):
@@ -112,7 +112,8 @@ def test_what_is_not_looked_up_is_not_known(config):
     assert faults(config, Draft("hubspot", 0, FORM | {"customer_id": "{{ contact.id }}"}))["customer_id"]
     event = Event(data={"propertyName": "email"})
     assert (
-        compare(RouteBook.of(config), book_of(config, tried), delivery, event, NOW).verdict == "newly parked"
+        compare(CompiledRoutes.of(config), book_of(config, tried), delivery, event, NOW).verdict
+        == "newly parked"
     )
 
 

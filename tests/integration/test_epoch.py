@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.store.client import Loss
-from integration.store.epoch import Witness
+from integration.store.client import EpochLoss
+from integration.store.epoch import StoreEpoch
 from integration.store.token_queue import HELD, Claim, NoClaim, Outcome, held_until, queue_state
 from support.members import LEASE, NOON, Member, World
 
@@ -66,7 +66,7 @@ def test_every_change_is_counted(world, worker, change):
         claim = worker.acquire()
     if change == "retry":
         worker.finish(claim, Outcome(kind="ended", state="dead", reason="refused"))
-    before = worker.witness.seen().tick
+    before = worker.epoch.seen().revision
     acts = {
         "ask": lambda: worker.ask("c3"),
         "acquire": lambda: worker.acquire("L2"),
@@ -77,7 +77,7 @@ def test_every_change_is_counted(world, worker, change):
         "resume": lambda: worker.queues.resume("L2"),
     }
     acts[change]()
-    assert worker.witness.seen().tick == before + 1
+    assert worker.epoch.seen().revision == before + 1
     assert second
 
 
@@ -139,9 +139,9 @@ def test_it_is_reported_once_with_what_is_missing(world, worker):
     world.put_back(copy)
     for each in (worker, *others, worker, *others):
         each.sweep()
-    assert worker.losses == [Loss(how="went back", missing=4)]
+    assert worker.losses == [EpochLoss(how="went back", missing=4)]
     assert [each.losses for each in others] == [[], [], []]
-    assert world.client.hget("{ringback}:counts", "histories:went back") == "1"
+    assert world.client.hget("{ringback}:counts", "epochs:went back") == "1"
 
 
 def test_the_report_is_given_again_where_the_reply_was_lost(world, worker):
@@ -281,10 +281,10 @@ def test_who_knew_different_histories_of_what_is_lost_reports_each_of_them(world
     """The store cannot tell that one is the continuation of another, so neither may go unreported."""
     web, _ = lost_again_before_all_have_heard(world, worker)
     worker.sweep()
-    assert worker.losses == [Loss(how="went back", missing=1)]
+    assert worker.losses == [EpochLoss(how="went back", missing=1)]
     web.sweep()
-    assert web.losses[1:] == [Loss(how="was exchanged", missing=None)]
-    assert world.client.hget("{ringback}:counts", "histories:was exchanged") == "1"
+    assert web.losses[1:] == [EpochLoss(how="was exchanged", missing=None)]
+    assert world.client.hget("{ringback}:counts", "epochs:was exchanged") == "1"
 
 
 def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(world, worker):
@@ -319,8 +319,8 @@ def test_after_each_has_spoken_twice_all_go_by_one_history(world, worker, first)
     for member in (*members, *members):
         member.sweep()
     assert [member.losses for member in members] == told
-    there = world.client.hget("{ringback}:meta", "history")
-    assert {member.witness.history for member in members} == {there}
+    there = world.client.hget("{ringback}:meta", "epoch")
+    assert {member.epoch.name for member in members} == {there}
 
 
 def test_who_was_away_for_several_losses_finds_them_told(world, worker):
@@ -335,7 +335,7 @@ def test_who_was_away_for_several_losses_finds_them_told(world, worker):
     away.sweep()
     assert [loss.how for loss in worker.losses] == ["went back", "went back"]
     assert away.losses == []
-    assert away.witness.history == worker.witness.history
+    assert away.epoch.name == worker.epoch.name
 
 
 # --- emptied, exchanged ------------------------------------------------------------------------
@@ -348,22 +348,22 @@ def test_an_emptied_store_holds_the_queues(world, worker):
     worker.queues.bind({"bogota": "L9"})
     worker.ask("c2")
     assert worker.acquire("L9").kind == "wait"
-    assert worker.losses == [Loss(how="was emptied", missing=None)]
+    assert worker.losses == [EpochLoss(how="was emptied", missing=None)]
     world.passes(LEASE)
     assert isinstance(worker.acquire("L9"), Claim)
 
 
 def test_another_store_holds_the_queues(world, worker):
     worker.ask("c1")
-    mine = worker.witness
+    mine = worker.epoch
     world.client.flushall()
     other = Member(world)
     other.queues.bind({"bogota": "L1"})
     other.ask("c1")
     worker.sweep()
-    assert worker.losses == [Loss(how="was exchanged", missing=None)]
+    assert worker.losses == [EpochLoss(how="was exchanged", missing=None)]
     assert other.acquire().kind == "wait"
-    assert mine.history == other.witness.history
+    assert mine.name == other.epoch.name
 
 
 def test_a_new_store_holds_nobody(world, worker):
@@ -440,14 +440,14 @@ def new_server(world):
     """As after a restart or a failover: data and processes know of another server than this one."""
     world.client.hset("{ringback}:meta", "server", "before")
     for member in world.members:
-        member.witness._server = "before"
+        member.epoch._server = "before"
 
 
 def test_a_new_server_hears_its_workers_first(world, worker):
     other = Member(world)
     worker.ask("c1")
     for each in (worker, other):
-        each.beat()
+        each.send()
     worker.finish(worker.acquire())
     worker.ask("c2")
     new_server(world)
@@ -463,7 +463,7 @@ def test_a_worker_that_saw_more_is_heard_before_another_one_claims(world, worker
     ahead = Member(world)
     worker.ask("c1")
     for each in (worker, ahead):
-        each.beat()
+        each.send()
     worker.finish(worker.acquire())
     worker.ask("c2")
     copy = world.copy()
@@ -491,7 +491,7 @@ def test_a_worker_that_comes_later_is_found_to_have_seen_more(world, worker):
         worker.ask(f"d{n}")
     world.passes(60)
     ahead.sweep()
-    assert ahead.losses == [Loss(how="went back", missing=1)]
+    assert ahead.losses == [EpochLoss(how="went back", missing=1)]
 
 
 def test_who_saw_no_more_than_the_new_server_found_is_no_witness(world, worker):
@@ -507,7 +507,7 @@ def test_who_saw_no_more_than_the_new_server_found_is_no_witness(world, worker):
 def test_a_worker_that_does_not_come_back_is_waited_for_two_seconds(world, worker):
     dead = Member(world)
     for each in (worker, dead):
-        each.beat()
+        each.send()
     worker.ask("c1")
     worker.acquire("L2")
     new_server(world)
@@ -520,7 +520,7 @@ def test_a_worker_that_does_not_come_back_is_waited_for_two_seconds(world, worke
 
 def test_a_queue_goes_on_by_itself_when_the_workers_have_been_heard(world, worker):
     other = Member(world)
-    other.beat()
+    other.send()
     worker.ask("c1")
     new_server(world)
     assert worker.acquire().kind == "wait"
@@ -538,11 +538,11 @@ def test_a_file_remembers_while_everything_is_down(tmp_path, world):
     before = Member(world, path=path)
     before.queues.bind({"bogota": "L1"})
     before.ask("c1")
-    before.witness.keep()
+    before.epoch.keep()
     copy = world.copy()
     before.acquire()
     before.sweep()
-    before.witness.keep()
+    before.epoch.keep()
     world.put_back(copy)
     after = Member(world, path=path)
     assert after.acquire().kind == "wait"
@@ -554,7 +554,7 @@ def test_a_file_of_the_same_history_costs_nothing(tmp_path, world):
     before = Member(world, path=path)
     before.queues.bind({"bogota": "L1"})
     before.ask("c1")
-    before.witness.keep()
+    before.epoch.keep()
     after = Member(world, path=path)
     assert isinstance(after.acquire(), Claim)
 
@@ -562,23 +562,23 @@ def test_a_file_of_the_same_history_costs_nothing(tmp_path, world):
 @pytest.mark.parametrize("text", ["", "nonsense", "abc 12x", "a-b 12", "\x00\xff"])
 def test_a_file_that_cannot_be_read_is_no_memory(tmp_path, text):
     (tmp_path / "seen").write_bytes(text.encode())
-    assert Witness(tmp_path / "seen").history == ""
+    assert StoreEpoch(tmp_path / "seen").name == ""
 
 
 def test_workers_that_share_a_file_keep_the_highest(tmp_path):
-    first, second = (Witness(tmp_path / "seen") for _ in range(2))
+    first, second = (StoreEpoch(tmp_path / "seen") for _ in range(2))
     first.note("h1", 9, "s1")
     second.note("h1", 7, "s1")
     first.keep()
     second.keep()
-    assert Witness(tmp_path / "seen").seen().tick == 9
+    assert StoreEpoch(tmp_path / "seen").seen().revision == 9
     second.note("h2", 3, "s1")
     second.keep()
-    assert Witness(tmp_path / "seen").history == "h2"
+    assert StoreEpoch(tmp_path / "seen").name == "h2"
 
 
 def test_a_file_that_cannot_be_written_harms_nothing(tmp_path):
-    witness = Witness(tmp_path / "no folder" / "seen")
-    witness.note("h1", 9, "s1")
-    witness.keep()
-    assert witness.history == "h1"
+    epoch = StoreEpoch(tmp_path / "no folder" / "seen")
+    epoch.note("h1", 9, "s1")
+    epoch.keep()
+    assert epoch.name == "h1"

@@ -15,7 +15,7 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.domain.recall import Filter, State
-from integration.services.personal_data.matcher import Person
+from integration.services.personal_data.matcher import PersonMatcher
 from integration.store.token_queue import Outcome, Terms
 from support import (
     SOURCES_AND_ROUTES,
@@ -284,8 +284,8 @@ def test_a_history_as_csv_holds_no_formula(world):
 
 # --- mentions ----------------------------------------------------------------------------------
 
-RINGS = Person(endings=(NUMBER,))
-NAMES = Person(customer=CUSTOMER)
+RINGS = PersonMatcher(endings=(NUMBER,))
+NAMES = PersonMatcher(customer=CUSTOMER)
 
 
 @pytest.mark.parametrize(

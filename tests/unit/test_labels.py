@@ -1,4 +1,4 @@
-"""The ledger's own words are said in the reader's language; what people wrote stays as it is."""
+"""The store's own words are said in the reader's language; what people wrote stays as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask_babel import force_locale
 
-from integration.clients.wolkvox_protocol import Kind
+from integration.clients.wolkvox_protocol import VerdictKind
 from integration.dashboard import language
 from integration.dashboard.presenting.labels import KNOWN, VERDICTS, in_words, verdict_word
 
@@ -81,6 +81,6 @@ def test_what_somebody_wrote_stays_as_it_is(spanish):
 
 
 def test_every_verdict_has_a_word(spanish):
-    assert set(VERDICTS) == {str(kind) for kind in Kind} | {"worker lost"}
+    assert set(VERDICTS) == {str(kind) for kind in VerdictKind} | {"worker lost"}
     assert verdict_word("not_sent") == "sin enviar"
     assert verdict_word("of another version") == "of another version"

@@ -9,7 +9,7 @@ import pytest
 
 from integration.domain.delivery import Delivery, Event
 from integration.mapping.planner import plan_delivery
-from integration.services.connection_probe import QueueInUseError, ask_in_queue
+from integration.services.connection_probe import QueueInUseError, probe_in_queue
 from integration.store.token_queue import Claim, NoClaim, Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from workers.drain import utc_now
@@ -68,7 +68,7 @@ def acquire(services, queue, nonce="worker"):
 
 
 def ask(services, queue):
-    return ask_in_queue(services.queues, queue, account(services), lambda _: None)
+    return probe_in_queue(services.queues, queue, account(services), lambda _: None)
 
 
 def test_no_push_begins_while_the_queue_is_lent_and_one_does_after(services, queue, queued):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from integration.clients.wolkvox_protocol import (
     MSG_LIMIT,
-    Kind,
+    VerdictKind,
     broken_off,
     build_call,
     build_campaigns_call,
@@ -121,23 +121,23 @@ DOCUMENTED = "customer_id 100000000 has been updated and will be call back on 20
 @pytest.mark.parametrize("status", [200, 202])
 def test_a_2xx_with_code_202_is_accepted_however_it_is_spelled(code, error, status):
     verdict = answer(code, DOCUMENTED, status=status, error=error)
-    assert (verdict.kind, verdict.code, verdict.quiet) == (Kind.ACCEPTED, "202", False)
+    assert (verdict.kind, verdict.code, verdict.quiet) == (VerdictKind.ACCEPTED, "202", False)
 
 
 @pytest.mark.parametrize("status", [199, 301, 400, 403, 404, 500, 503])
 def test_code_202_without_a_2xx_is_not_accepted(status):
     verdict = answer(202, DOCUMENTED, status=status)
-    assert verdict.kind is Kind.UNKNOWN
+    assert verdict.kind is VerdictKind.UNKNOWN
 
 
 def test_code_202_beside_an_error_is_not_accepted():
-    assert answer(202, DOCUMENTED, error="BAD REQUEST").kind is Kind.UNKNOWN
+    assert answer(202, DOCUMENTED, error="BAD REQUEST").kind is VerdictKind.UNKNOWN
 
 
 @pytest.mark.parametrize("code", [200, "200", 201, 0, "ok", True, None, [202], 2020])
 def test_a_2xx_with_another_code_is_not_accepted(code):
     verdict = answer(code, DOCUMENTED, status=200)
-    assert (verdict.kind, verdict.convicts, verdict.quiet) == (Kind.UNKNOWN, True, False)
+    assert (verdict.kind, verdict.convicts, verdict.quiet) == (VerdictKind.UNKNOWN, True, False)
 
 
 # --- wolkvox's error table ---
@@ -147,24 +147,24 @@ def test_a_2xx_with_another_code_is_not_accepted(code):
 @pytest.mark.parametrize(
     ("code", "msg", "kind"),
     [
-        (400, "THE API YOU WANT TO CONSULT DOES NOT EXIST", Kind.STOPPED),
-        (400, "SOME PARAMETERS ARE REQUIRED", Kind.REFUSED),
-        (400, "something new", Kind.REFUSED),
-        (401, "PLEASE ENTER THE WOLKVOX-TOKEN", Kind.STOPPED),
-        (401, "something new", Kind.STOPPED),
-        (403, "TOKEN LIMIT EXCEEDED", Kind.QUOTA),
-        (403, "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)", Kind.CONCURRENCY),
-        (403, "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN(3)", Kind.CONCURRENCY),
-        (403, "PLEASE VALIDATE TOKEN", Kind.STOPPED),
-        (403, "MAINTENANCE", Kind.WAIT),
-        (403, "", Kind.WAIT),
-        (404, "no such record", Kind.REFUSED),
-        (422, "", Kind.REFUSED),
-        (408, "", Kind.WAIT),
-        (429, "", Kind.WAIT),
-        (302, "", Kind.WAIT),
-        (500, "boom", Kind.UNKNOWN),
-        (503, "", Kind.UNKNOWN),
+        (400, "THE API YOU WANT TO CONSULT DOES NOT EXIST", VerdictKind.STOPPED),
+        (400, "SOME PARAMETERS ARE REQUIRED", VerdictKind.REFUSED),
+        (400, "something new", VerdictKind.REFUSED),
+        (401, "PLEASE ENTER THE WOLKVOX-TOKEN", VerdictKind.STOPPED),
+        (401, "something new", VerdictKind.STOPPED),
+        (403, "TOKEN LIMIT EXCEEDED", VerdictKind.QUOTA),
+        (403, "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)", VerdictKind.CONCURRENCY),
+        (403, "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN(3)", VerdictKind.CONCURRENCY),
+        (403, "PLEASE VALIDATE TOKEN", VerdictKind.STOPPED),
+        (403, "MAINTENANCE", VerdictKind.WAIT),
+        (403, "", VerdictKind.WAIT),
+        (404, "no such record", VerdictKind.REFUSED),
+        (422, "", VerdictKind.REFUSED),
+        (408, "", VerdictKind.WAIT),
+        (429, "", VerdictKind.WAIT),
+        (302, "", VerdictKind.WAIT),
+        (500, "boom", VerdictKind.UNKNOWN),
+        (503, "", VerdictKind.UNKNOWN),
     ],
 )
 def test_the_bodys_code_and_words_decide_whatever_the_http_status(code, msg, kind, status):
@@ -173,34 +173,34 @@ def test_the_bodys_code_and_words_decide_whatever_the_http_status(code, msg, kin
 
 
 def test_the_words_may_stand_in_error_instead_of_msg():
-    assert answer(403, "", error="TOKEN LIMIT EXCEEDED").kind is Kind.QUOTA
+    assert answer(403, "", error="TOKEN LIMIT EXCEEDED").kind is VerdictKind.QUOTA
 
 
 def test_words_under_another_code_mean_nothing():
-    assert answer(400, "TOKEN LIMIT EXCEEDED").kind is Kind.REFUSED
+    assert answer(400, "TOKEN LIMIT EXCEEDED").kind is VerdictKind.REFUSED
 
 
 def test_without_a_code_the_http_status_decides():
-    assert decipher_response(404, {}, b'{"msg":"gone"}').kind is Kind.REFUSED
-    assert decipher_response(401, {}, b"{}").kind is Kind.STOPPED
-    assert decipher_response(200, {}, b"[]").kind is Kind.UNKNOWN
+    assert decipher_response(404, {}, b'{"msg":"gone"}').kind is VerdictKind.REFUSED
+    assert decipher_response(401, {}, b"{}").kind is VerdictKind.STOPPED
+    assert decipher_response(200, {}, b"[]").kind is VerdictKind.UNKNOWN
 
 
 def test_a_code_that_is_no_status_leaves_the_http_status_to_decide():
-    assert answer("E-17", "x", status=422).kind is Kind.REFUSED
+    assert answer("E-17", "x", status=422).kind is VerdictKind.REFUSED
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>502</html>", b'{"code":202', b"\xff\xfe", b"[" * 5000])
 @pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 403, 404, 408, 429, 500, 502])
 def test_an_answer_that_is_not_json_refuses_no_recall_and_stops_no_queue(body, status):
     verdict = decipher_response(status, {}, body)
-    assert verdict.kind in {Kind.WAIT, Kind.UNKNOWN}
+    assert verdict.kind in {VerdictKind.WAIT, VerdictKind.UNKNOWN}
     assert verdict.msg is None
 
 
 def test_a_403_408_or_429_is_read_from_the_status_even_when_the_answer_is_not_json():
     for status in (403, 408, 429):
-        assert decipher_response(status, {}, b"<html>").kind is Kind.WAIT
+        assert decipher_response(status, {}, b"<html>").kind is VerdictKind.WAIT
 
 
 def test_a_code_that_is_neither_number_nor_text_is_none():
@@ -209,7 +209,7 @@ def test_a_code_that_is_neither_number_nor_text_is_none():
 
 
 def test_a_byte_order_mark_and_latin_1_are_read():
-    assert decipher_response(202, {}, b'\xef\xbb\xbf{"code":202}').kind is Kind.ACCEPTED
+    assert decipher_response(202, {}, b'\xef\xbb\xbf{"code":202}').kind is VerdictKind.ACCEPTED
     assert decipher_response(202, {}, '{"code":202,"msg":"llamará"}'.encode("latin-1")).msg == "llamará"
 
 
@@ -229,12 +229,12 @@ def test_a_body_that_says_403_is_never_blamed_on_the_recall():
 
 def test_a_connect_error_is_neither_blamed_nor_followed_by_quiet_time():
     verdict = not_sent("connect: Connection refused")
-    assert (verdict.kind, verdict.convicts, verdict.quiet) == (Kind.NOT_SENT, False, False)
+    assert (verdict.kind, verdict.convicts, verdict.quiet) == (VerdictKind.NOT_SENT, False, False)
 
 
 def test_a_call_broken_off_is_unknown_quiet_and_blamed():
     for verdict in (broken_off(None, "time-out"), broken_off(200, "cut")):
-        assert (verdict.kind, verdict.quiet, verdict.convicts) == (Kind.UNKNOWN, True, True)
+        assert (verdict.kind, verdict.quiet, verdict.convicts) == (VerdictKind.UNKNOWN, True, True)
 
 
 @pytest.mark.parametrize("status", [502, 504, 520, 524, 529])
@@ -318,9 +318,11 @@ ODD_ANSWERS = st.fixed_dictionaries({}, optional={"code": JSON, "msg": JSON, "er
 )
 def test_any_answer_makes_a_verdict_and_only_a_2xx_with_202_is_accepted(status, headers, body):
     verdict = decipher_response(status, headers, body, now=NOW)
-    assert (verdict.kind is Kind.ACCEPTED) <= (200 <= status <= 299 and verdict.code == "202")
+    assert (verdict.kind is VerdictKind.ACCEPTED) <= (200 <= status <= 299 and verdict.code == "202")
     assert 0 <= (verdict.retry_after_seconds or 0) <= 3600
-    assert not (verdict.convicts and verdict.kind in {Kind.REFUSED, Kind.STOPPED, Kind.QUOTA})
+    assert not (
+        verdict.convicts and verdict.kind in {VerdictKind.REFUSED, VerdictKind.STOPPED, VerdictKind.QUOTA}
+    )
 
 
 @pytest.mark.parametrize("name", ["msg", "error", "code"])

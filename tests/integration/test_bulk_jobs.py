@@ -11,14 +11,14 @@ import pytest
 from integration.domain.errors import UnknownError
 from integration.domain.recall import Filter, State
 from integration.services import bulk_jobs as working
-from integration.services.bulk_jobs import Jobs, Kind
+from integration.services.bulk_jobs import BulkAction, BulkJobs
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store
-from integration.store.recalls import Recalls
+from integration.store.recalls import RecallStore
 from integration.telemetry.sentry import SentryReporter
 from support import make_desk, two_accounts
 from support.seeded import fill
-from workers.worker import Engine
+from workers.worker import Worker
 
 NOW = datetime.now(UTC)
 
@@ -26,10 +26,10 @@ NOW = datetime.now(UTC)
 @pytest.fixture
 def world(store):
     target = Store(store)
-    recalls = Recalls(target)
+    recalls = RecallStore(target)
     rung = []
     return SimpleNamespace(
-        client=store, store=target, recalls=recalls, jobs=Jobs(target, recalls, rung.append), rung=rung
+        client=store, store=target, recalls=recalls, jobs=BulkJobs(target, recalls, rung.append), rung=rung
     )
 
 
@@ -52,7 +52,7 @@ def test_a_job_retries_what_its_filter_finds_and_nothing_else(world):
     fill(world.store, 300)
     before = states(world)
     job = world.jobs.begin(
-        Kind.RETRY, Filter(state=State.DEAD, campaign_id="10"), who="ana", reason="retried by ana"
+        BulkAction.RETRY, Filter(state=State.DEAD, campaign_id="10"), who="ana", reason="retried by ana"
     )
     meant = {
         recall.id
@@ -73,7 +73,7 @@ def test_a_job_retries_what_its_filter_finds_and_nothing_else(world):
 def test_without_a_state_only_those_that_can_be_acted_on_are_meant(world):
     fill(world.store, 200)
     queued = count(world, State.QUEUED)
-    job = world.jobs.begin(Kind.CANCEL, Filter(), who="ana", reason="cancelled by ana")
+    job = world.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="cancelled by ana")
     run(world, job)
     told = world.jobs.get(job.id)
     assert (told.done, told.skipped) == (queued, {})
@@ -82,7 +82,7 @@ def test_without_a_state_only_those_that_can_be_acted_on_are_meant(world):
 
 def test_what_comes_after_a_job_began_is_not_touched(world):
     fill(world.store, 50, states=(State.QUEUED,))
-    job = world.jobs.begin(Kind.CANCEL, Filter(state=State.QUEUED), who="ana", reason="no")
+    job = world.jobs.begin(BulkAction.CANCEL, Filter(state=State.QUEUED), who="ana", reason="no")
     fill(world.store, 50, seed=2, states=(State.QUEUED,), first=1000)
     run(world, job)
     assert (count(world, State.CANCELLED), count(world, State.QUEUED)) == (50, 50)
@@ -94,8 +94,8 @@ def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(w
     clock = [0]
     start = world.store.now_ms()
     store = Store(world.client, clock=lambda: start + clock[0])
-    jobs = Jobs(store, world.recalls, world.rung.append)
-    job = jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
+    jobs = BulkJobs(store, world.recalls, world.rung.append)
+    job = jobs.begin(BulkAction.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     for _ in range(3):
         assert jobs.advance(job.id, "dies", {}, NOW)
     assert jobs.get(job.id).done == 21
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(w
 def test_a_step_whose_reply_was_lost_is_not_taken_again(world, monkeypatch):
     monkeypatch.setattr(working, "STEP", 10)
     fill(world.store, 30, states=(State.DEAD,))
-    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
+    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
     ids = [recall.id for recall in world.recalls.every(Filter())]
     assert world.store.call("take_job", job.id, "w1") == 1
     acts = b'[{"id":"%s"}]' % ids[0].encode()
@@ -131,7 +131,7 @@ def test_a_step_whose_reply_was_lost_is_not_taken_again(world, monkeypatch):
 def test_two_workers_at_once_share_nothing_of_a_job(world, monkeypatch):
     monkeypatch.setattr(working, "STEP", 3)
     fill(world.store, 120, states=(State.DEAD,))
-    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
+    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
 
     def go(owner):
         for _ in range(200):
@@ -148,7 +148,7 @@ def test_two_workers_at_once_share_nothing_of_a_job(world, monkeypatch):
 
 def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(world, monkeypatch):
     fill(world.store, 40, states=(State.QUEUED,))
-    job = world.jobs.begin(Kind.CANCEL, Filter(), who="ana", reason="no")
+    job = world.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="no")
     ids = [recall.id for recall in world.recalls.every(Filter())]
     real = world.recalls.read
 
@@ -167,7 +167,7 @@ def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(world, m
 def test_a_stopped_job_stays_where_it_is(world, monkeypatch):
     monkeypatch.setattr(working, "STEP", 10)
     fill(world.store, 30, states=(State.DEAD,))
-    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again", total=30)
+    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again", total=30)
     world.jobs.advance(job.id, "w1", {}, NOW)
     assert world.jobs.stop(job.id)
     assert not world.jobs.advance(job.id, "w1", {}, NOW)
@@ -183,7 +183,7 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
     services = make_desk(tmp_path, store)
     fill(services.store, 20, states=(State.EXPIRED,), ending=NOW - timedelta(days=20), days=1)
     job = services.bulk_jobs.begin(
-        Kind.RETRY, Filter(accounts=frozenset({"bogota"})), who="ana", reason="again"
+        BulkAction.RETRY, Filter(accounts=frozenset({"bogota"})), who="ana", reason="again"
     )
     while services.bulk_jobs.advance(job.id, "w1", services.config.accounts, NOW):
         pass
@@ -195,8 +195,8 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
 def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     services = make_desk(tmp_path, store, two_accounts())
     fill(services.store, 450, states=(State.DEAD,))
-    engine = Engine(services.configuration.watch, services.store, WakeUpPublisher.silent(), SentryReporter())
-    job = services.bulk_jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
+    engine = Worker(services.configuration.watch, services.store, WakeUpPublisher.silent(), SentryReporter())
+    job = services.bulk_jobs.begin(BulkAction.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     engine.sweeper._go_on()
     engine.sweeper._jobs.shutdown(wait=True)
     told = services.bulk_jobs.get(job.id)
@@ -205,10 +205,10 @@ def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
 
 
 def test_a_job_grows_old(world):
-    from integration.store.deliveries import Ledger
+    from integration.store.deliveries import DeliveryStore
 
-    job = world.jobs.begin(Kind.RETRY, Filter(), who="ana", reason="again")
+    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
     run(world, job)
-    Ledger(world.store).purge(before=NOW + timedelta(days=1))
+    DeliveryStore(world.store).purge(before=NOW + timedelta(days=1))
     assert world.jobs.latest() == []
     assert not world.client.exists(world.store.key(f"job:{job.id}"))

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from integration.clients.deadline_transport import BODY_LIMIT, boottime, shared_ssl_context
-from integration.clients.wolkvox import Exchange, Line, verdict_of
-from integration.clients.wolkvox_protocol import Call, Kind, build_call, build_campaigns_call
+from integration.clients.wolkvox import Exchange, WolkvoxConnection, verdict_of
+from integration.clients.wolkvox_protocol import Call, VerdictKind, build_call, build_campaigns_call
 from integration.domain.account import GUARD_SECONDS, Account
 from integration.local.sandbox import Sandbox
 
@@ -46,7 +46,9 @@ def call_to(endpoint: str, token: str = TOKEN) -> Call:
     return Call(method=made.method, url=url, headers=headers, body=made.body)
 
 
-def push(line: Line, endpoint: str, *, seconds=10.0, write=5.0, claimed_at=None, token=TOKEN) -> Exchange:
+def push(
+    line: WolkvoxConnection, endpoint: str, *, seconds=10.0, write=5.0, claimed_at=None, token=TOKEN
+) -> Exchange:
     return line.push(
         call_to(endpoint, token),
         claimed_at=boottime() if claimed_at is None else claimed_at,
@@ -56,7 +58,7 @@ def push(line: Line, endpoint: str, *, seconds=10.0, write=5.0, claimed_at=None,
 
 
 def one(endpoint: str, **options) -> Exchange:
-    with Line(endpoint) as line:
+    with WolkvoxConnection(endpoint) as line:
         return push(line, endpoint, **options)
 
 
@@ -167,7 +169,7 @@ def test_a_call_is_written_exactly_and_its_answer_read(peer):
     assert exchange.body == b'{"code":202}'
     assert exchange.headers["x-odd"] == "a, b"
     assert before <= exchange.sent_at <= boottime()
-    assert verdict_of(exchange).kind is Kind.ACCEPTED
+    assert verdict_of(exchange).kind is VerdictKind.ACCEPTED
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(
         b"PUT /api/v2/campaign.php?api=recall&type_campaign=predictive&campaign_id=12345 HTTP/1.1"
@@ -198,7 +200,7 @@ def test_what_is_done_meanwhile_is_done_after_the_request_is_written_and_before_
             time.sleep(0.001)
         seen.append(len(server.requests))
 
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         options = {"latest_write_seconds": 5, "timeout_seconds": 10, "meanwhile": look}
         assert line.push(call_to(server.url), claimed_at=boottime(), **options).complete
         assert not line.push(call_to(server.url), claimed_at=boottime() - 6, **options).sent
@@ -207,16 +209,16 @@ def test_what_is_done_meanwhile_is_done_after_the_request_is_written_and_before_
 
 def test_a_drain_keeps_one_connection(peer):
     server = peer(answering(OK))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         for _ in range(5):
-            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is VerdictKind.ACCEPTED
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
 def test_the_campaigns_are_read_over_the_same_line():
     with Sandbox() as sandbox:
         account = Account(name="a", base_url=sandbox.url, token=TOKEN, timezone="America/Bogota")
-        with Line(account.endpoint) as line:
+        with WolkvoxConnection(account.endpoint) as line:
             exchange = line.push(
                 build_campaigns_call(account),
                 claimed_at=boottime(),
@@ -229,17 +231,20 @@ def test_the_campaigns_are_read_over_the_same_line():
 
 def test_a_chunked_answer_and_one_that_ends_with_the_connection_are_read(peer):
     chunked = b'HTTP/1.1 202 A\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{"code\r\n6\r\n":202}\r\n0\r\n\r\n'
-    assert verdict_of(one(peer(answering(chunked)).url)).kind is Kind.ACCEPTED
+    assert verdict_of(one(peer(answering(chunked)).url)).kind is VerdictKind.ACCEPTED
 
     def until_close(self, connection, number):
         self.read(connection)
         connection.sendall(b'HTTP/1.1 202 A\r\n\r\n{"code":202}')
 
-    assert verdict_of(one(peer(until_close).url)).kind is Kind.ACCEPTED
+    assert verdict_of(one(peer(until_close).url)).kind is VerdictKind.ACCEPTED
 
 
 def test_an_interim_answer_is_passed_over(peer):
-    assert verdict_of(one(peer(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)).url)).kind is Kind.ACCEPTED
+    assert (
+        verdict_of(one(peer(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)).url)).kind
+        is VerdictKind.ACCEPTED
+    )
 
 
 # --- the time on the wall clock ---
@@ -294,7 +299,7 @@ def test_a_slow_server_is_cut_off_in_time_and_the_outcome_is_unknown(peer, scrip
     assert (exchange.sent, exchange.complete) == (True, False)
     assert exchange.error == "no complete answer within 0.4 s"
     verdict = verdict_of(exchange)
-    assert (verdict.kind, verdict.quiet, verdict.convicts) == (Kind.UNKNOWN, True, True)
+    assert (verdict.kind, verdict.quiet, verdict.convicts) == (VerdictKind.UNKNOWN, True, True)
 
 
 def test_the_time_counts_from_the_claim_and_not_from_the_push(peer):
@@ -313,7 +318,7 @@ def test_an_answer_that_goes_on_arriving_does_not_prolong_the_time(peer):
         connection.sendall(OK[:-1])
 
     server = peer(script)
-    with Line(server.url, lambda: 100.0 + late[0]) as line:
+    with WolkvoxConnection(server.url, lambda: 100.0 + late[0]) as line:
         exchange = push(line, server.url, claimed_at=100.0)
     assert (exchange.sent, exchange.complete) == (True, False)
     assert exchange.error == "no complete answer within 10 s"
@@ -348,7 +353,7 @@ def test_a_server_that_is_not_there_is_not_sent():
     assert (exchange.sent, exchange.sent_at, exchange.too_late) == (False, None, False)
     assert exchange.not_sent_reason == "connect: Connection refused"
     verdict = verdict_of(exchange)
-    assert (verdict.kind, verdict.quiet, verdict.convicts) == (Kind.NOT_SENT, False, False)
+    assert (verdict.kind, verdict.quiet, verdict.convicts) == (VerdictKind.NOT_SENT, False, False)
 
 
 def test_a_server_that_never_speaks_tls_is_not_sent(peer):
@@ -380,7 +385,7 @@ def test_after_the_latest_moment_nothing_is_sent_on_a_new_connection(peer):
         asked.append(host)
         return []
 
-    with Line("http://wolkvox.test", resolver=resolver) as line:
+    with WolkvoxConnection("http://wolkvox.test", resolver=resolver) as line:
         exchange = push(line, "http://wolkvox.test", claimed_at=boottime() - 5.01)
     assert (exchange.sent, exchange.too_late) == (False, True)
     assert asked == []
@@ -388,7 +393,7 @@ def test_after_the_latest_moment_nothing_is_sent_on_a_new_connection(peer):
 
 def test_after_the_latest_moment_nothing_is_sent_on_a_kept_connection(peer):
     server = peer(answering(OK))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         assert push(line, server.url).sent
         exchange = push(line, server.url, claimed_at=boottime() - 5.01)
         assert (exchange.sent, exchange.sent_at, exchange.too_late) == (False, None, True)
@@ -407,7 +412,7 @@ def test_the_time_is_looked_at_after_connecting(peer):
             return sock
 
     endpoint = server.url.replace("http:", "https:")
-    with Line(endpoint, lambda: 100.0 + late[0], ssl_context=SlowHandshake()) as line:
+    with WolkvoxConnection(endpoint, lambda: 100.0 + late[0], ssl_context=SlowHandshake()) as line:
         exchange = push(line, endpoint, claimed_at=100.0)
     assert (exchange.sent, exchange.too_late) == (False, True)
     assert connected == [server.port]
@@ -416,7 +421,7 @@ def test_the_time_is_looked_at_after_connecting(peer):
 
 def test_a_token_that_no_header_can_hold_is_not_sent_and_not_told(peer):
     server = peer(answering(OK))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         for token in (f"{TOKEN}\r\nX: y", f"{TOKEN}ñ"):
             exchange = push(line, server.url, token=token)
             assert not exchange.sent
@@ -429,7 +434,7 @@ def test_a_token_that_no_header_can_hold_is_not_sent_and_not_told(peer):
 
 
 def test_a_call_to_another_server_is_refused():
-    with Line("http://127.0.0.1:9") as line, pytest.raises(ValueError, match="another server"):
+    with WolkvoxConnection("http://127.0.0.1:9") as line, pytest.raises(ValueError, match="another server"):
         push(line, "http://127.0.0.1:99")
 
 
@@ -448,7 +453,7 @@ def test_a_name_is_looked_up_by_the_resolver_handed_in(peer):
         asked.append((host, port))
         return [(socket.AF_INET, ("127.0.0.1", port))]
 
-    with Line(named(server), resolver=resolver) as line:
+    with WolkvoxConnection(named(server), resolver=resolver) as line:
         assert push(line, named(server)).complete
     assert asked == [("wolkvox.test", server.port)]
     assert b"Host: wolkvox.test" in server.requests[0]
@@ -462,7 +467,7 @@ def test_the_next_address_is_tried_when_one_refuses(peer):
     def resolver(host, port):
         return [(socket.AF_INET, dead), (socket.AF_INET, ("127.0.0.1", port))]
 
-    with Line(named(server), resolver=resolver) as line:
+    with WolkvoxConnection(named(server), resolver=resolver) as line:
         assert push(line, named(server)).complete
 
 
@@ -471,7 +476,7 @@ def test_a_name_that_is_not_found_is_not_sent(peer, fault):
     def resolver(host, port):
         raise fault
 
-    with Line("http://wolkvox.test", resolver=resolver) as line:
+    with WolkvoxConnection("http://wolkvox.test", resolver=resolver) as line:
         exchange = push(line, "http://wolkvox.test")
     assert exchange.not_sent_reason == "DNS: the server's name was not found"
     assert not verdict_of(exchange).quiet
@@ -487,7 +492,7 @@ def test_a_slow_look_up_is_cut_off_in_time_and_shared_by_all_who_ask():
 
     started = time.monotonic()
     for _ in range(3):
-        with Line("http://wolkvox.test", resolver=resolver) as line:
+        with WolkvoxConnection("http://wolkvox.test", resolver=resolver) as line:
             exchange = push(line, "http://wolkvox.test", write=0.2)
         assert exchange.not_sent_reason == "DNS: no answer in time"
     go_on.set()
@@ -529,7 +534,7 @@ def test_an_answer_that_breaks_off_is_unknown(peer, data, status, reset):
     exchange = one(peer(breaking(data, reset=reset)).url)
     assert (exchange.status, exchange.sent, exchange.complete) == (status, True, False)
     assert exchange.error
-    assert (verdict_of(exchange).kind, verdict_of(exchange).quiet) == (Kind.UNKNOWN, True)
+    assert (verdict_of(exchange).kind, verdict_of(exchange).quiet) == (VerdictKind.UNKNOWN, True)
 
 
 @pytest.mark.parametrize(
@@ -552,13 +557,13 @@ def test_an_answer_over_64_kib_is_cut_there_and_is_unknown(peer):
     exchange = one(peer(answering(b"HTTP/1.1 202 A\r\nContent-Length: %d\r\n\r\n" % len(body) + body)).url)
     assert (exchange.body, exchange.complete) == (body[:BODY_LIMIT], False)
     assert exchange.error == "the answer is longer than 64 KiB"
-    assert verdict_of(exchange).kind is Kind.UNKNOWN
+    assert verdict_of(exchange).kind is VerdictKind.UNKNOWN
 
 
 def test_an_answer_of_just_64_kib_is_whole(peer):
     body = b'{"code":202,"msg":"' + b"x" * (BODY_LIMIT - 21) + b'"}'
     exchange = one(peer(answering(b"HTTP/1.1 202 A\r\nContent-Length: %d\r\n\r\n" % len(body) + body)).url)
-    assert (len(exchange.body), verdict_of(exchange).kind) == (BODY_LIMIT, Kind.ACCEPTED)
+    assert (len(exchange.body), verdict_of(exchange).kind) == (BODY_LIMIT, VerdictKind.ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -587,9 +592,9 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(peer):
         connection.sendall(OK)
 
     server = peer(once)
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         for _ in range(3):
-            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is VerdictKind.ACCEPTED
             end = time.monotonic() + 1
             while not line._transport.has_expired() and time.monotonic() < end:
                 time.sleep(0.005)
@@ -601,9 +606,9 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(peer):
 )
 def test_what_follows_an_answer_is_not_taken_for_the_next_one(peer, surplus):
     server = peer(answering(OK + surplus))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         for _ in range(3):
-            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is VerdictKind.ACCEPTED
     assert len(server.requests) == 3
 
 
@@ -613,18 +618,18 @@ def test_after_a_call_given_up_the_next_has_a_new_connection(peer, first):
         (first if number == 1 else answering(OK))(self, connection, number)
 
     server = peer(script)
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         assert not push(line, server.url, seconds=0.2).complete
-        assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
+        assert verdict_of(push(line, server.url)).kind is VerdictKind.ACCEPTED
     assert server.connections == 2
 
 
 def test_an_answer_that_closes_the_connection_is_complete(peer):
     closing = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     server = peer(answering(closing))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         for _ in range(2):
-            assert verdict_of(push(line, server.url)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, server.url)).kind is VerdictKind.ACCEPTED
     assert server.connections == 2
 
 
@@ -633,12 +638,12 @@ def test_a_redirect_is_not_followed(peer):
         server = peer(answering(b"HTTP/1.1 302 F\r\nLocation: " + where + b"\r\nContent-Length: 0\r\n\r\n"))
         exchange = one(server.url)
         assert (exchange.status, exchange.complete, len(server.requests)) == (302, True, 1)
-        assert verdict_of(exchange).kind is Kind.WAIT
+        assert verdict_of(exchange).kind is VerdictKind.WAIT
 
 
 def test_a_cookie_is_not_kept(peer):
     server = peer(answering(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: PHPSESSID=1; Path=/\r\n\r\n")))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         for _ in range(2):
             assert "set-cookie" not in push(line, server.url).headers
     assert not any(b"cookie" in request.lower() for request in server.requests)
@@ -648,7 +653,7 @@ def test_a_packed_answer_is_not_unpacked(peer):
     bomb = b"\x1f\x8b\x08\x00" + b"\x00" * 60
     server = peer(answering(b"HTTP/1.1 202 A\r\nContent-Encoding: gzip\r\nContent-Length: 64\r\n\r\n" + bomb))
     exchange = one(server.url)
-    assert (exchange.body, verdict_of(exchange).kind) == (bomb, Kind.UNKNOWN)
+    assert (exchange.body, verdict_of(exchange).kind) == (bomb, VerdictKind.UNKNOWN)
 
 
 def test_proxies_of_the_environment_are_not_used(peer, monkeypatch):
@@ -707,9 +712,9 @@ def test_several_calls_go_over_one_tls_connection(peer, certificate):
     server = peer(over_tls(certificate, answering(OK)))
     endpoint = f"https://localhost:{server.port}"
     trusted = ssl.create_default_context(cafile=certificate)
-    with Line(endpoint, resolver=local, ssl_context=trusted) as line:
+    with WolkvoxConnection(endpoint, resolver=local, ssl_context=trusted) as line:
         for _ in range(4):
-            assert verdict_of(push(line, endpoint)).kind is Kind.ACCEPTED
+            assert verdict_of(push(line, endpoint)).kind is VerdictKind.ACCEPTED
     assert server.connections == 1
 
 
@@ -718,7 +723,7 @@ def test_a_drip_over_tls_is_cut_off_in_time(peer, certificate):
     endpoint = f"https://localhost:{server.port}"
     trusted = ssl.create_default_context(cafile=certificate)
     started = time.monotonic()
-    with Line(endpoint, resolver=local, ssl_context=trusted) as line:
+    with WolkvoxConnection(endpoint, resolver=local, ssl_context=trusted) as line:
         exchange = push(line, endpoint, seconds=SHORT)
     assert (exchange.sent, exchange.complete) == (True, False)
     assert time.monotonic() - started < SHORT + 1
@@ -729,7 +734,7 @@ def test_a_certificate_that_does_not_prove_the_server_is_not_sent(peer, certific
     server = peer(over_tls(certificate, answering(OK)))
     endpoint = f"https://{name}:{server.port}"
     trusted = None if name == "localhost" else ssl.create_default_context(cafile=certificate)
-    with Line(endpoint, resolver=local, ssl_context=trusted) as line:
+    with WolkvoxConnection(endpoint, resolver=local, ssl_context=trusted) as line:
         exchange = push(line, endpoint)
     assert not exchange.sent
     assert exchange.not_sent_reason.startswith("TLS: the server's certificate is not valid")
@@ -741,7 +746,7 @@ def test_the_environment_brings_no_certificate_that_is_trusted(peer, certificate
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     shared_ssl_context.cache_clear()
     try:
-        with Line(f"https://localhost:{server.port}", resolver=local) as line:
+        with WolkvoxConnection(f"https://localhost:{server.port}", resolver=local) as line:
             assert not push(line, f"https://localhost:{server.port}").sent
     finally:
         shared_ssl_context.cache_clear()
@@ -750,7 +755,7 @@ def test_the_environment_brings_no_certificate_that_is_trusted(peer, certificate
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
 def test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard(peer):
     server = peer(answering(OK))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         push(line, server.url)
         sock = line._transport._connection.socket._sock
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GUARD_SECONDS * 1000
@@ -769,7 +774,7 @@ def test_every_call_goes_by_the_send_of_httpx_and_nothing_of_its_answer_is_follo
     bomb = b"\x1f\x8b\x08\x00" + b"\x00" * 60
     packed = b"HTTP/1.1 202 A\r\nContent-Encoding: gzip\r\nContent-Length: 64\r\n\r\n" + bomb
     server = peer(answering(moved, packed, OK))
-    with Line(server.url) as line:
+    with WolkvoxConnection(server.url) as line:
         found = [push(line, server.url) for _ in range(3)]
     assert len(sent) == len(server.requests) == 3
     assert [exchange.status for exchange in found] == [302, 202, 202]

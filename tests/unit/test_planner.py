@@ -25,7 +25,7 @@ from integration.mapping.planner import (
     plan_event,
     request_from_fields,
 )
-from integration.mapping.routes import RouteBook
+from integration.mapping.routes import CompiledRoutes
 
 ACCOUNT = Account(name="bogota", server="0003", token="t", timezone="America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)  # 10:00 in Bogotá, a Monday
@@ -52,7 +52,7 @@ CANCEL = route(name="cancel", when="event.gone", action="cancel", recall_telepho
 
 def book(*routes, account=ACCOUNT, event_time=None):
     source = JsonSource(name="crm", kind="json", verify="bearer", secrets=("s" * 20,), event_time=event_time)
-    return RouteBook.of(
+    return CompiledRoutes.of(
         Config(
             accounts={"bogota": account},
             vars={"sales": "12345"},
@@ -66,7 +66,7 @@ def hubspot_book(**changes):
     lookup = Lookup(token="t" * 20, properties=("phone",))
     source = HubspotSource(name="crm", kind="hubspot", secrets=("s" * 20,), lookup=lookup)
     routes = (route(recall_telephone="{{ contact.properties.phone }}", **changes), CANCEL)
-    return RouteBook.of(
+    return CompiledRoutes.of(
         Config(accounts={"bogota": ACCOUNT}, vars={"sales": "1"}, sources={"crm": source}, routes=routes)
     )
 

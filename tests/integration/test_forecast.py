@@ -8,7 +8,7 @@ import pytest
 
 from integration.domain.account import AccountView
 from integration.mapping.planner import request_from_fields
-from integration.services.forecast import HORIZONS, outlook
+from integration.services.forecast import HORIZONS, forecast
 from integration.store.monitoring.time_series import Pace
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 
@@ -31,30 +31,30 @@ def due(**numbers):
 
 
 def test_a_queue_goes_on_at_the_rate_of_its_calls():
-    found = outlook(view(queued=60), pace(), {}, NOW)
+    found = forecast(view(queued=60), pace(), {}, NOW)
     assert found.per_minute == 30
     assert found.drained_at == NOW + 2 * MINUTE
 
 
 def test_without_a_call_lately_one_a_second_is_taken():
-    assert outlook(view(queued=120), pace(0, 0.0), {}, NOW).drained_at == NOW + 2 * MINUTE
+    assert forecast(view(queued=120), pace(0, 0.0), {}, NOW).drained_at == NOW + 2 * MINUTE
 
 
 @pytest.mark.parametrize("state", ["stopped", "paused"])
 def test_a_queue_that_stands_still_is_never_through_and_keeps_no_date(state):
-    found = outlook(view(state=state), pace(), due(m0=1, m1440=7), NOW)
+    found = forecast(view(state=state), pace(), due(m0=1, m1440=7), NOW)
     assert (found.drained_at, found.at_risk) == (None, 7)
 
 
 def test_what_is_due_before_its_drain_is_at_risk():
     # 30 a minute: 450 in 15 minutes, 1800 in an hour.
-    assert outlook(view(), pace(), due(m0=0, m15=450, m60=1800), NOW).at_risk == 0
-    assert outlook(view(), pace(), due(m0=3, m15=453, m60=1810), NOW).at_risk == 10
+    assert forecast(view(), pace(), due(m0=0, m15=450, m60=1800), NOW).at_risk == 0
+    assert forecast(view(), pace(), due(m0=3, m15=453, m60=1810), NOW).at_risk == 10
 
 
 def test_a_queue_that_waits_starts_late():
     waiting = view(state="waiting", until=NOW + 10 * MINUTE, queued=30)
-    found = outlook(waiting, pace(), due(m0=0, m15=200), NOW)
+    found = forecast(waiting, pace(), due(m0=0, m15=200), NOW)
     assert found.at_risk == 50
     assert found.drained_at == NOW + 11 * MINUTE
 
@@ -62,18 +62,18 @@ def test_a_queue_that_waits_starts_late():
 def test_the_days_calls_bound_what_can_be_kept():
     limited = view(daily_limit=100, pushed_today=90)
     resets = NOW + timedelta(hours=2)
-    assert outlook(limited, pace(), due(m60=25), NOW, resets).at_risk == 15
-    assert outlook(limited, pace(), due(m240=25), NOW, resets).at_risk == 0, (
+    assert forecast(limited, pace(), due(m60=25), NOW, resets).at_risk == 15
+    assert forecast(limited, pace(), due(m240=25), NOW, resets).at_risk == 0, (
         "after two hours there are 100 more"
     )
-    assert outlook(limited, pace(), due(m240=150), NOW, resets).at_risk == 40
+    assert forecast(limited, pace(), due(m240=150), NOW, resets).at_risk == 40
 
 
 def test_the_days_calls_are_used_up_as_they_went_lately():
-    found = outlook(view(daily_limit=100, pushed_today=40), pace(pushes=30), {}, NOW)
+    found = forecast(view(daily_limit=100, pushed_today=40), pace(pushes=30), {}, NOW)
     assert found.quota_out_at == NOW + 30 * MINUTE
-    assert outlook(view(), pace(), {}, NOW).quota_out_at is None
-    assert outlook(view(daily_limit=100), pace(0, 0.0), {}, NOW).quota_out_at is None
+    assert forecast(view(), pace(), {}, NOW).quota_out_at is None
+    assert forecast(view(daily_limit=100), pace(0, 0.0), {}, NOW).quota_out_at is None
 
 
 def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst(tmp_path, store):

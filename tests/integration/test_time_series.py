@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.clients.wolkvox_protocol import Kind
+from integration.clients.wolkvox_protocol import VerdictKind
 from integration.store.client import Store, connect
-from integration.store.monitoring.counters import Tallies
-from integration.store.monitoring.time_series import TOTALS, Series
-from integration.telemetry.counters import RESULTS, Tally
+from integration.store.monitoring.counters import CounterFlusher
+from integration.store.monitoring.time_series import TOTALS, TimeSeries
+from integration.telemetry.counters import RESULTS, Counters
 from support import url_of
 
 NOON = datetime(2026, 11, 25, 12, 0, 30, tzinfo=UTC)
@@ -21,13 +21,13 @@ class Clocked:
         self.now = NOON
         self.redis = client
         self.store = Store(connect(url_of(client)), clock=lambda: round(self.now.timestamp() * 1000))
-        self.tally = Tally()
-        self.tallies = Tallies(self.store, self.tally)
-        self.series = Series(self.store)
+        self.counters = Counters()
+        self.flusher = CounterFlusher(self.store, self.counters)
+        self.series = TimeSeries(self.store)
 
     def flush(self, **later):
         self.now += timedelta(**later)
-        self.tallies.flush()
+        self.flusher.flush()
 
     def minutes(self, last=60):
         return self.series.minutes(self.now, last)
@@ -47,7 +47,7 @@ def test_a_new_store_has_quiet_minutes_the_last_of_which_is_now(clocked):
 
 def test_each_minute_shows_what_happened_in_it_and_the_running_one_at_once(clocked):
     clocked.flush()
-    clocked.tally.delivery("forms", "admitted")
+    clocked.counters.delivery("forms", "admitted")
     clocked.redis.hset("{ringback}:counts", mapping={"pushes:accepted": 3, "ended:dead": 1, "admitted": 2})
     clocked.flush(seconds=5)
     now = clocked.minutes()[-1]
@@ -55,7 +55,7 @@ def test_each_minute_shows_what_happened_in_it_and_the_running_one_at_once(clock
         {"admitted": 1}, 2, {"accepted": 3}, {"dead": 1},
     )  # fmt: skip
     clocked.flush(minutes=1)
-    clocked.tally.delivery("forms", "not verified")
+    clocked.counters.delivery("forms", "not verified")
     clocked.flush(seconds=1)
     before, now = clocked.minutes()[-2:]
     assert before.deliveries == {"admitted": 1}
@@ -105,15 +105,15 @@ def test_reading_a_day_is_one_round_trip(clocked):
 
 def test_every_result_and_verdict_has_its_minutes():
     assert {f"results:{name}" for name in RESULTS} <= set(TOTALS)
-    assert {f"pushes:{kind}" for kind in Kind} <= set(TOTALS)
+    assert {f"pushes:{kind}" for kind in VerdictKind} <= set(TOTALS)
 
 
 def test_the_pace_of_accounts(clocked):
-    clocked.tally.pushed("bogota", 0.5)
-    clocked.tally.pushed("bogota", 1.5)
+    clocked.counters.pushed("bogota", 0.5)
+    clocked.counters.pushed("bogota", 1.5)
     clocked.flush()
-    clocked.tally.pushed("bogota", 1.0)
-    clocked.tally.pushed("lima", 2.0)
+    clocked.counters.pushed("bogota", 1.0)
+    clocked.counters.pushed("lima", 2.0)
     clocked.flush(minutes=10)
     paces = clocked.series.paces(["bogota", "lima", "quito"], clocked.now)
     assert (paces["bogota"].pushes, paces["bogota"].busy_seconds) == (3, 3.0)

@@ -1,4 +1,4 @@
-"""The ledger's intake on a real store: what is taken twice, what waits, what is kept and for how long."""
+"""The store's intake on a real store: what is taken twice, what waits, what is kept and for how long."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from integration.domain.errors import StoreAwayError, UnboundError
 from integration.domain.recall import CancelRequest, Filter, RecallRequest, State
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
 from integration.store.client import Store
-from integration.store.deliveries import Keeping, Ledger, digest_of, event_keys, kept_parked
-from integration.store.parked import Parking
-from integration.store.recalls import Recalls
+from integration.store.deliveries import DeliveryStore, RetentionTerms, digest_of, event_keys, kept_parked
+from integration.store.parked import ParkedStore
+from integration.store.recalls import RecallStore
 from integration.store.token_queue import TokenQueues
 from support import url_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = Keeping(dedup_hours=168, raw_retention_days=7, config_digest="c1")
+KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=7, config_digest="c1")
 MENDED = replace(KEEPING, config_digest="c2")
 WEEK_MS = 168 * 3600 * 1000
 TEN_MINUTES_MS = 600_000
 
 
 class World:
-    """A ledger with a clock that moves only when told. What the store itself lets go of goes by its own."""
+    """A store with a clock that moves only when told. What the store itself lets go of goes by its own."""
 
     def __init__(self, client):
         self.now = NOON
         self.client = client
         self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
-        self.ledger = Ledger(self.store)
-        self.recalls = Recalls(self.store)
+        self.deliveries = DeliveryStore(self.store)
+        self.recalls = RecallStore(self.store)
         TokenQueues(self.store).bind({"bogota": "L1"})
 
     def pass_time(self, seconds):
@@ -46,7 +46,7 @@ class World:
         return Delivery(source=source, body=body, **{**fields, **more})
 
     def admit(self, *outcomes, keeping=KEEPING, raw=b"", **more):
-        return self.ledger.admit(self.delivery(**more), outcomes, keeping, raw=raw)
+        return self.deliveries.admit(self.delivery(**more), outcomes, keeping, raw=raw)
 
     def keys(self, pattern):
         return sorted(self.client.keys(self.store.key(pattern)))
@@ -56,7 +56,7 @@ class World:
         return self.client.pttl(key)
 
     def parked(self):
-        return Parking(self.store).page(limit=1000)[0]
+        return ParkedStore(self.store).page(limit=1000)[0]
 
     def parked_ids(self):
         return [record["id"] for record in self.parked()]
@@ -238,17 +238,17 @@ def test_an_ignored_delivery_leaves_nothing_but_a_count(world):
 
 
 def test_the_same_key_and_words_give_the_same_recall(world):
-    first = world.ledger.admit_one(request(), key="key", fingerprint="f1")
-    second = world.ledger.admit_one(request(), key="key", fingerprint="f1")
+    first = world.deliveries.admit_one(request(), key="key", fingerprint="f1")
+    second = world.deliveries.admit_one(request(), key="key", fingerprint="f1")
     assert second.answer.recalls == first.answer.recalls
     assert (first.again, second.again) == (False, True)
     assert WEEK_MS - 60_000 < world.ttl("seen:*") <= WEEK_MS
 
 
 def test_the_same_key_with_other_words_is_a_clash_and_stores_nothing(world):
-    world.ledger.admit_one(request(), key="key", fingerprint="f1")
+    world.deliveries.admit_one(request(), key="key", fingerprint="f1")
     before = world.keys("*")
-    clash = world.ledger.admit_one(request("c2"), key="key", fingerprint="f2")
+    clash = world.deliveries.admit_one(request("c2"), key="key", fingerprint="f2")
     assert clash.clash
     assert clash.answer.recalls == ()
     assert world.keys("*") == before
@@ -256,18 +256,18 @@ def test_the_same_key_with_other_words_is_a_clash_and_stores_nothing(world):
 
 
 def test_without_a_key_the_same_words_are_two_recalls(world):
-    ids = [world.ledger.admit_one(request()).answer.recalls[0] for _ in range(2)]
+    ids = [world.deliveries.admit_one(request()).answer.recalls[0] for _ in range(2)]
     assert ids[0] != ids[1]
 
 
 def test_a_recall_that_is_too_late_is_recorded_and_queued_nowhere(world):
-    admitted = world.ledger.admit_one(request(), expired="the date has passed")
+    admitted = world.deliveries.admit_one(request(), expired="the date has passed")
     found = world.recalls.get(admitted.answer.recalls[0])
     assert (found.state, found.reason) == (State.EXPIRED, "the date has passed")
     assert admitted.wake_ups == ()
     assert world.client.zcard(world.store.key("queue:L1:queue")) == 0
     world.pass_time(1)
-    assert world.ledger.purge(before=world.now) == 1
+    assert world.deliveries.purge(before=world.now) == 1
 
 
 def test_a_newer_wish_that_is_too_late_takes_the_older_ones_place(world):
@@ -348,7 +348,7 @@ def test_a_parked_event_sent_again_is_looked_at_anew_after_the_configuration_cha
 def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(world):
     world.park()
     kept = kept_parked(world.parked()[0])
-    recall = world.ledger.resolve(kept, [wanted()], MENDED, parked=True).answer.recalls
+    recall = world.deliveries.resolve(kept, [wanted()], MENDED, parked=True).answer.recalls
     assert world.parked_ids() == []
     assert world.admit(parked(event("k1")), keeping=MENDED).answer.recalls == recall
 
@@ -356,15 +356,15 @@ def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(world):
 def test_a_resolved_event_is_remembered_no_longer_than_before(world):
     world.park(keeping=replace(KEEPING, dedup_hours=1))
     kept = kept_parked(world.parked()[0])
-    world.ledger.resolve(kept, [wanted()], MENDED, parked=True)
+    world.deliveries.resolve(kept, [wanted()], MENDED, parked=True)
     assert world.ttl("seen:*") <= 3_600_000
 
 
 def test_an_event_is_resolved_once(world):
     world.park()
     kept = kept_parked(world.parked()[0])
-    assert world.ledger.resolve(kept, [wanted()], MENDED, parked=True) is not None
-    assert world.ledger.resolve(kept, [wanted("c2")], MENDED, parked=True) is None
+    assert world.deliveries.resolve(kept, [wanted()], MENDED, parked=True) is not None
+    assert world.deliveries.resolve(kept, [wanted("c2")], MENDED, parked=True) is None
     assert len(world.recalls.page(Filter(), limit=10)[0]) == 1
 
 
@@ -373,16 +373,16 @@ def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(world):
     kept = kept_parked(world.parked()[0])
     unknown = RecallWanted(event=event("k1"), request=replace(request(), account="cali"))
     with pytest.raises(UnboundError):
-        world.ledger.resolve(kept, [unknown], MENDED, parked=True)
+        world.deliveries.resolve(kept, [unknown], MENDED, parked=True)
     assert world.parked_ids() == [kept.id]
 
 
 def test_no_more_goes_in_one_step_than_was_allowed(world):
     for n in range(3):
         world.park(f"k{n}")
-        world.ledger.admit_one(request(), expired="the date has passed")
+        world.deliveries.admit_one(request(), expired="the date has passed")
     world.pass_time(10)
-    assert [world.ledger.purge(before=world.now, limit=4) for _ in range(3)] == [4, 2, 0]
+    assert [world.deliveries.purge(before=world.now, limit=4) for _ in range(3)] == [4, 2, 0]
 
 
 def test_parked_events_go_when_they_are_old(world):
@@ -390,7 +390,7 @@ def test_parked_events_go_when_they_are_old(world):
     world.pass_time(10)
     world.park("k2")
     stays = world.parked_ids()[0]
-    assert world.ledger.purge(before=world.now) == 1
+    assert world.deliveries.purge(before=world.now) == 1
     assert world.parked_ids() == [stays]
     assert world.keys("parked:*") == [world.store.key(f"parked:{stays}")]
 
@@ -401,61 +401,61 @@ def test_parked_events_go_when_they_are_old(world):
 def test_events_that_wait_for_a_lookup_are_due_at_once(world):
     admitted = world.wait("77", "78")
     assert (admitted.answer.pending, admitted.lookup) == (2, "crm")
-    assert world.ledger.due_lookups(["crm", "forms"]) == {"crm"}
+    assert world.deliveries.due_lookups(["crm", "forms"]) == {"crm"}
     assert world.client.zcard(world.store.key("lookups")) == 1
-    (kept,) = world.ledger.take_lookups("crm")
+    (kept,) = world.deliveries.take_lookups("crm")
     assert [each.lookup_id for each in kept.events] == ["77", "78"]
     assert kept.tries == 1
 
 
 def test_what_was_taken_comes_back_after_its_lease(world):
     world.wait("77")
-    assert len(world.ledger.take_lookups("crm", lease_seconds=60)) == 1
-    assert world.ledger.take_lookups("crm") == []
-    assert world.ledger.due_lookups(["crm"]) == set()
+    assert len(world.deliveries.take_lookups("crm", lease_seconds=60)) == 1
+    assert world.deliveries.take_lookups("crm") == []
+    assert world.deliveries.due_lookups(["crm"]) == set()
     world.pass_time(60)
-    assert world.ledger.due_lookups(["crm"]) == {"crm"}
-    (kept,) = world.ledger.take_lookups("crm")
+    assert world.deliveries.due_lookups(["crm"]) == {"crm"}
+    (kept,) = world.deliveries.take_lookups("crm")
     assert kept.tries == 2
 
 
 def test_no_more_is_taken_than_a_batch_and_one_delivery(world):
     for n in range(4):
         world.wait(str(n), f"{n}x")
-    assert [len(kept.events) for kept in world.ledger.take_lookups("crm", most_events=3)] == [2, 2]
-    assert len(world.ledger.take_lookups("crm", most_events=100)) == 2
+    assert [len(kept.events) for kept in world.deliveries.take_lookups("crm", most_events=3)] == [2, 2]
+    assert len(world.deliveries.take_lookups("crm", most_events=100)) == 2
 
 
 def test_a_flooded_source_hides_no_other(world):
     for n in range(520):
         world.wait(str(n), source="flooded")
     world.wait("77", source="crm")
-    assert world.ledger.due_lookups(["crm", "flooded"]) == {"crm", "flooded"}
-    assert len(world.ledger.take_lookups("crm")) == 1
+    assert world.deliveries.due_lookups(["crm", "flooded"]) == {"crm", "flooded"}
+    assert len(world.deliveries.take_lookups("crm")) == 1
 
 
 def test_a_lookup_that_failed_waits(world):
     world.wait("77")
-    (kept,) = world.ledger.take_lookups("crm")
-    world.ledger.postpone_lookup(kept.id, 5, "429")
+    (kept,) = world.deliveries.take_lookups("crm")
+    world.deliveries.postpone_lookup(kept.id, 5, "429")
     world.pass_time(4.9)
-    assert world.ledger.due_lookups(["crm"]) == set()
+    assert world.deliveries.due_lookups(["crm"]) == set()
     world.pass_time(0.1)
-    assert world.ledger.due_lookups(["crm"]) == {"crm"}
+    assert world.deliveries.due_lookups(["crm"]) == {"crm"}
 
 
 def test_a_lookup_that_is_over_cannot_be_postponed_into_being(world):
     world.wait("77")
-    (kept,) = world.ledger.take_lookups("crm")
-    world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
-    world.ledger.postpone_lookup(kept.id, 5, "429")
+    (kept,) = world.deliveries.take_lookups("crm")
+    world.deliveries.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
+    world.deliveries.postpone_lookup(kept.id, 5, "429")
     assert world.keys("lookup*") == []
 
 
 def test_what_was_looked_up_takes_the_place_of_what_waited(world):
     world.wait("77")
-    (kept,) = world.ledger.take_lookups("crm")
-    admitted = world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
+    (kept,) = world.deliveries.take_lookups("crm")
+    admitted = world.deliveries.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
     assert [wake_up.queue for wake_up in admitted.wake_ups] == ["L1"]
     again = world.wait("77")
     assert again.answer.pending == 1
@@ -465,19 +465,19 @@ def test_what_was_looked_up_takes_the_place_of_what_waited(world):
 
 def test_a_lookup_is_resolved_once(world):
     world.wait("77")
-    (kept,) = world.ledger.take_lookups("crm")
-    assert world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False) is not None
-    assert world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False) is None
+    (kept,) = world.deliveries.take_lookups("crm")
+    assert world.deliveries.resolve(kept, [wanted(key="k77")], KEEPING, parked=False) is not None
+    assert world.deliveries.resolve(kept, [wanted(key="k77")], KEEPING, parked=False) is None
 
 
 def test_a_full_store_still_takes_and_postpones_lookups_and_resolves_none(world):
     world.wait("77")
     world.client.config_set("maxmemory", "1")
     try:
-        (kept,) = world.ledger.take_lookups("crm")
+        (kept,) = world.deliveries.take_lookups("crm")
         with pytest.raises(StoreAwayError):
-            world.ledger.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
-        world.ledger.postpone_lookup(kept.id, 5, "the store is full")
+            world.deliveries.resolve(kept, [wanted(key="k77")], KEEPING, parked=False)
+        world.deliveries.postpone_lookup(kept.id, 5, "the store is full")
     finally:
         world.client.config_set("maxmemory", "0")
     assert world.client.exists(world.store.key(f"lookup:{kept.id}"))

@@ -13,11 +13,11 @@ from integration.services.consumer_health import (
     STALLED_DRAINS,
     STALLED_SECONDS,
     ConsumerHealth,
-    Heard,
+    HealthChange,
 )
-from integration.services.heartbeat import Pulse
+from integration.services.heartbeat import Heartbeat
 from integration.store.client import Store
-from integration.store.monitoring.process_registry import LIVES_SECONDS, Processes
+from integration.store.monitoring.process_registry import LIVES_SECONDS, ProcessRegistry
 
 
 class Watcher:
@@ -48,7 +48,7 @@ class Life:
         self.began = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
         self.watcher = Watcher()
         self.client = client
-        self.processes = Processes(self.store("tool"))
+        self.processes = ProcessRegistry(self.store("tool"))
 
     def store(self, kind):
         return Store(self.client, clock=lambda: round(self.now.timestamp() * 1000), kind=kind)
@@ -60,7 +60,7 @@ class Life:
     def process(self, kind="worker"):
         store = self.store(kind)
         watcher = self.watcher if kind == "worker" else None
-        return Pulse(Processes(store), store.who, watcher, clock=lambda: self.seconds)
+        return Heartbeat(ProcessRegistry(store), store.who, watcher, clock=lambda: self.seconds)
 
     def passes(self, seconds):
         self.seconds += seconds
@@ -78,7 +78,7 @@ def test_each_process_says_who_it_is(life):
     worker, web = life.process(), life.process("web")
     life.passes(2)
     for each in (worker, web):
-        each.beat()
+        each.send()
     shown = life.processes.all()
     assert [process.kind for process in shown] == ["web", "worker"]
     assert {process.pid for process in shown} == {os.getpid()}
@@ -90,7 +90,7 @@ def test_each_process_says_who_it_is(life):
 
 def test_the_latest_sweep_and_wake_up_are_told_by_the_stores_clock(life):
     worker = life.process()
-    worker.beat()
+    worker.send()
     (shown,) = life.processes.all()
     assert (shown.swept_at, shown.wake_up_at, shown.stalled_since) == (None, None, None)
     worker.swept()
@@ -98,21 +98,21 @@ def test_the_latest_sweep_and_wake_up_are_told_by_the_stores_clock(life):
     with worker.consumer_health.taking():
         life.passes(3)
     worker.consumer_health.untaken()
-    worker.beat()
+    worker.send()
     (shown,) = life.processes.all()
     assert (shown.swept_at, shown.wake_up_at) == (life.began, life.began + timedelta(seconds=1))
     assert (shown.drains_by_wake_up, shown.drains_by_sweep) == (1, 1)
 
 
 def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
-    life.process().beat()
+    life.process().send()
     life.passes(LIVES_SECONDS)
     assert len(life.processes.all()) == 1
     life.passes(0.001)
     assert life.processes.all() == []
-    # What is left of it goes as well: its record by itself, its name with the next sign of life.
+    # What is left of it goes as well: its record by itself, its name with the next heartbeat.
     assert 0 < store.pttl(store.keys("*process:*")[0]) <= LIVES_SECONDS * 1000
-    life.process("web").beat()
+    life.process("web").send()
     assert store.zcard("{ringback}:processes") == 1
 
 
@@ -123,16 +123,16 @@ def test_drains_are_counted_over_all_workers_and_each_once(life, store):
             with worker.consumer_health.taking():
                 pass
         worker.consumer_health.untaken()
-        worker.beat()
-        worker.beat()
+        worker.send()
+        worker.send()
     counts = store.hgetall("{ringback}:counts")
-    assert (counts["turns:wake-up"], counts["drains:sweep"]) == ("5", "2")
+    assert (counts["drains:wake_up"], counts["drains:sweep"]) == ("5", "2")
 
 
 def test_a_full_store_still_takes_signs_of_life(life, store):
     store.config_set("maxmemory", "1")
     try:
-        life.process().beat()
+        life.process().send()
         assert len(life.processes.all()) == 1
     finally:
         store.config_set("maxmemory", "0")
@@ -151,27 +151,27 @@ def stalled_on_purpose(life, worker, seconds=STALLED_SECONDS):
     life.passes(seconds - STALLED_DRAINS * SWEPT_EACH_SECONDS)
 
 
-def test_a_worker_whose_drains_the_sweep_takes_is_stalled_and_it_is_told_once(life):
+def test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once(life):
     worker = life.process()
     stalled_on_purpose(life, worker)
     for _ in range(3):
-        worker.beat()
+        worker.send()
         worker.consumer_health.untaken()
         life.passes(3)
     assert life.watcher.told == [("stalled", round(STALLED_SECONDS))]
-    worker.beat()
+    worker.send()
     assert life.processes.all()[0].stalled_since == life.began
 
 
 def test_a_stalled_worker_that_takes_a_wake_up_recovers_and_that_is_told_once(life):
     worker = life.process()
     stalled_on_purpose(life, worker)
-    worker.beat()
+    worker.send()
     life.passes(10)
     with worker.consumer_health.taking():
         pass
-    worker.beat()
-    worker.beat()
+    worker.send()
+    worker.send()
     assert life.watcher.told[1:] == [("hears", round(STALLED_SECONDS) + 10)]
     assert life.processes.all()[0].stalled_since is None
 
@@ -180,17 +180,17 @@ def test_a_stalled_worker_is_told_of_again_when_it_is_stalled_again(life):
     worker = life.process()
     for _ in range(2):
         stalled_on_purpose(life, worker)
-        worker.beat()
+        worker.send()
         with worker.consumer_health.taking():
             pass
-        worker.beat()
+        worker.send()
     assert [what for what, _ in life.watcher.told] == ["stalled", "hears", "stalled", "hears"]
 
 
 def test_a_few_drains_of_the_sweep_in_a_short_time_are_no_stall(life):
     worker = life.process()
     stalled_on_purpose(life, worker, STALLED_SECONDS - 1)
-    worker.beat()
+    worker.send()
     assert life.watcher.told == []
 
 
@@ -200,11 +200,11 @@ def test_drains_of_the_sweep_are_no_stall_where_others_take_the_wake_ups(life):
     for _ in range(10):
         worker.consumer_health.untaken()
         life.passes(SWEPT_EACH_SECONDS)
-        worker.beat()
+        worker.send()
         with other.consumer_health.taking():
             pass
-        other.beat()
-        worker.beat()
+        other.send()
+        worker.send()
     assert life.watcher.told == []
 
 
@@ -213,7 +213,7 @@ def test_one_lost_wake_up_in_a_quiet_time_is_no_stall(life):
     worker.consumer_health.untaken()
     life.passes(3600)
     worker.consumer_health.untaken()
-    worker.beat()
+    worker.send()
     assert life.watcher.told == []
 
 
@@ -221,7 +221,7 @@ def test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled(life):
     worker = life.process()
     with worker.consumer_health.taking():
         stalled_on_purpose(life, worker)
-        worker.beat()
+        worker.send()
         assert life.watcher.told == []
 
 
@@ -230,32 +230,32 @@ def test_a_worker_that_takes_none_while_others_take_many_is_stalled(life):
     for _ in range(ELSEWHERE_WAKE_UPS * 2):
         with good.consumer_health.taking():
             pass
-    good.beat()
-    stalled.beat()
+    good.send()
+    stalled.send()
     life.passes(ELSEWHERE_SECONDS)
     for _ in range(ELSEWHERE_WAKE_UPS - 1):
         with good.consumer_health.taking():
             pass
     for each in (good, stalled):
-        each.beat()
+        each.send()
     # What others took before it was there says nothing of it.
     assert life.watcher.told == []
     with good.consumer_health.taking():
         pass
     for each in (good, stalled):
-        each.beat()
+        each.send()
     assert life.watcher.told == [("stalled", round(ELSEWHERE_SECONDS))]
 
 
 def test_a_worker_that_has_just_begun_is_not_stalled(life):
     stalled, good = life.process(), life.process()
-    stalled.beat()
+    stalled.send()
     for _ in range(ELSEWHERE_WAKE_UPS):
         with good.consumer_health.taking():
             pass
     life.passes(ELSEWHERE_SECONDS - 1)
     for each in (good, stalled):
-        each.beat()
+        each.send()
     assert life.watcher.told == []
 
 
@@ -264,18 +264,18 @@ def test_a_store_that_was_emptied_makes_nobody_hear():
     health = ConsumerHealth(lambda: now[0])
     health.evaluate(1000)
     now[0] = ELSEWHERE_SECONDS
-    assert health.evaluate(1000 + ELSEWHERE_WAKE_UPS) == Heard(stalled=True, seconds=ELSEWHERE_SECONDS)
+    assert health.evaluate(1000 + ELSEWHERE_WAKE_UPS) == HealthChange(stalled=True, seconds=ELSEWHERE_SECONDS)
     assert health.evaluate(0) is None
     assert health.stalled_since == 0.0
 
 
 def test_a_web_takes_no_wake_ups_and_is_not_stalled(life):
     web, worker = life.process("web"), life.process()
-    web.beat()
+    web.send()
     for _ in range(ELSEWHERE_WAKE_UPS):
         with worker.consumer_health.taking():
             pass
     life.passes(ELSEWHERE_SECONDS)
     for each in (worker, web):
-        each.beat()
+        each.send()
     assert [process.stalled_since for process in life.processes.all()] == [None, None]

@@ -20,7 +20,7 @@ from support.waiting import wait_until
 from workers import sweeper
 from workers.drain import DRAIN_CALLS
 from workers.sweeper import SWEEP_DRAINS
-from workers.worker import Engine
+from workers.worker import Worker
 
 
 class WakeUps:
@@ -75,7 +75,7 @@ class Works:
         self.wake_ups = WakeUps()
         watch = watch_config(write_config(folder, text + SOURCES_AND_ROUTES), ENVIRON)
         self.store = Store(connect(url_of(client)), clock=self.ms)
-        self.engine = Engine(watch, self.store, self.wake_ups, SilentReporter())
+        self.engine = Worker(watch, self.store, self.wake_ups, SilentReporter())
         self.services = self.engine.services
         self.services.binding.bind()
 
@@ -134,7 +134,7 @@ def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(works):
     works.ask("c2")
     works.later(2)
     works.engine.sweeper._sweep_queues()
-    health = works.engine.pulse.consumer_health
+    health = works.engine.heartbeat.consumer_health
     wait_until(lambda: (health.taken, health.swept) == (1, 1))
 
 
@@ -208,7 +208,7 @@ def test_while_all_threads_are_busy_the_sweep_lets_wake_ups_wait(works):
     recall = works.ask()
     works.engine.sweeper.threads = 1
     works.later(2)
-    with works.engine.pulse.consumer_health.taking():
+    with works.engine.heartbeat.consumer_health.taking():
         works.engine.sweeper._sweep_queues()
     assert works.wake_ups.queues == [works.queue]
     assert works.state(recall) is State.QUEUED

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.domain.calling_hours import DAYS, PRESETS, HoursError, read_hours
+from integration.domain.calling_hours import DAYS, PRESETS, CallingHoursError, read_hours
 
 
 def window(text: str) -> tuple[time, time]:
@@ -14,7 +14,7 @@ def window(text: str) -> tuple[time, time]:
 
 
 def misfits_of(value: object) -> dict[tuple[str | int, ...], tuple[str, str | None]]:
-    with pytest.raises(HoursError) as caught:
+    with pytest.raises(CallingHoursError) as caught:
         read_hours(value)
     return {misfit.place: (misfit.allowed, misfit.found) for misfit in caught.value.misfits}
 
@@ -166,7 +166,7 @@ def test_hours_that_are_read_are_sorted_and_neither_overlap_nor_touch(table):
     }
     try:
         hours = read_hours(texts)
-    except HoursError:
+    except CallingHoursError:
         return
     for windows in hours.windows:
         ends = [(start, end if end != time(0) else time.max) for start, end in windows]

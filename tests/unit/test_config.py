@@ -26,7 +26,7 @@ from integration.config.models import (
     User,
 )
 from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
-from integration.config.warnings import warnings
+from integration.config.warnings import config_warnings
 from integration.domain.account import Account
 from integration.domain.calling_hours import PRESETS
 from integration.domain.errors import ConfigError
@@ -84,7 +84,7 @@ def faults_of(path: Path, environ: dict[str, str] | None = None) -> dict[str, tu
 
 def test_the_example_loads_without_a_warning():
     config = load_config(EXAMPLE, EXAMPLE_ENVIRON)
-    assert warnings(config) == ()
+    assert config_warnings(config) == ()
     assert config.accounts["bogota"].token.get_secret_value() == "wolkvox-token-bogota"
     assert config.accounts["bogota"].calling_hours == PRESETS["co-ley-2300"]
     assert [bool(day) for day in config.accounts["lima"].calling_hours.windows] == [True] * 5 + [False] * 2
@@ -163,7 +163,7 @@ def test_keys_left_out_have_the_values_of_the_contract(tmp_path):
 def test_an_empty_file_is_a_configuration_that_does_nothing(tmp_path):
     config = load_config(written(tmp_path, ""), {})
     assert (config.accounts, config.routes) == ({}, ())
-    assert warnings(config) == ("There is no account, so nothing can be called back.",)
+    assert config_warnings(config) == ("There is no account, so nothing can be called back.",)
 
 
 def test_one_text_stands_for_a_list_of_one(tmp_path):
@@ -738,7 +738,7 @@ def told_about(folder: Path, place, secret: str, way: str) -> str:
     path = written(folder, placed(place, disguised(secret, way), "_x" if way == "unknown key" else ""))
     (folder / "secret").write_text(secret, encoding="utf-8")
     try:
-        return "\n".join(warnings(load_config(path, {"SECRET": secret})))
+        return "\n".join(config_warnings(load_config(path, {"SECRET": secret})))
     except ConfigError as error:
         return f"{error} {error!r} {error.faults!r}"
 
@@ -890,7 +890,7 @@ def test_the_digest_changes_with_the_meaning(tmp_path, old, new):
     ],
 )  # fmt: skip
 def test_what_is_likely_not_meant_is_a_warning_and_no_fault(tmp_path, text, words):
-    assert any(words in warning for warning in warnings(load_config(written(tmp_path, text), {})))
+    assert any(words in warning for warning in config_warnings(load_config(written(tmp_path, text), {})))
 
 
 @pytest.mark.parametrize(
@@ -906,7 +906,7 @@ def test_what_is_likely_not_meant_is_a_warning_and_no_fault(tmp_path, text, word
     ],
 )
 def test_what_is_in_order_is_not_warned_of(tmp_path, text, words):
-    assert not any(words in warning for warning in warnings(load_config(written(tmp_path, text), {})))
+    assert not any(words in warning for warning in config_warnings(load_config(written(tmp_path, text), {})))
 
 
 # --- a configuration that changes --------------------------------------------------------------
@@ -1158,6 +1158,6 @@ def test_a_fault_of_the_alerts_is_named_with_what_is_allowed(tmp_path, text, key
 )
 def test_alerts_that_can_tell_nobody_or_nothing_are_doubted(tmp_path, text, warning):
     config = load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text), {})
-    assert [each for each in warnings(config) if warning in each]
+    assert [each for each in config_warnings(config) if warning in each]
     fine = CHAT + '[[alerts.rules]]\nkind = "no-worker"\n'
-    assert warnings(load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + fine), {})) == ()
+    assert config_warnings(load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + fine), {})) == ()

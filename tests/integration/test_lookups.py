@@ -1,4 +1,4 @@
-"""Lookups: events that carry an id only wait in the ledger until their contact was read."""
+"""Lookups: events that carry an id only wait in the store until their contact was read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from integration.domain.recall import Filter, State
 from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
 from support.hook_client import HookClient
 from support.hubspot_stub import TOKEN, Fault, HubspotStub, rate_limited
-from workers.lookups import LookupDesk, wait_after
+from workers.lookups import LookupRunner, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
 LOOKUP = """
@@ -30,7 +30,7 @@ class Shop:
         self.services = make_desk(folder, store, text)
         self.web = HookClient(self.services)
         self.hubspot = hubspot
-        self.lookups = LookupDesk(self.services)
+        self.lookups = LookupRunner(self.services)
 
     def post(self, *events):
         answer = self.web.post("hubspot", as_bytes(list(events)))

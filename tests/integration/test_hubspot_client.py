@@ -28,7 +28,7 @@ def hubspot():
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    monkeypatch.setattr(hubspot_contacts, "_GATES", hubspot_contacts._Gates())
+    monkeypatch.setattr(hubspot_contacts, "_GATES", hubspot_contacts._RateLimits())
 
 
 def lookup(stub, *, token=TOKEN, base_url=None):

@@ -20,7 +20,7 @@ from integration.webhooks.rejection_log import (
     LISTED_PER_BATCH,
     MOST_WAITING,
     PER_SOURCE_A_SECOND,
-    RefusalBook,
+    RejectionLog,
 )
 from support import (
     ENVIRON,
@@ -163,11 +163,11 @@ def not_written(logged):
 
 
 def test_what_waits_is_bounded_and_the_rest_is_counted(web, monkeypatch):
-    from integration.domain.rejection import refused
+    from integration.domain.rejection import rejection_of
 
     monkeypatch.setattr(web.book, "_start", lambda: None)
 
-    one = refused(
+    one = rejection_of(
         at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""
     )
     for _ in range(MOST_WAITING + 25):
@@ -220,7 +220,7 @@ def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
 
 
 def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
-    web = HookClient(make_desk(tmp_path, store), book=RefusalBook)
+    web = HookClient(make_desk(tmp_path, store), book=RejectionLog)
     web.forged()
     wait_until(lambda: web.services.delivery_log.page(["hubspot"], result="refused").items)
 
@@ -249,10 +249,10 @@ def test_header_names_are_kept_without_values_and_without_what_a_name_cannot_hol
 
 
 def test_the_list_of_a_batch_keeps_every_source(web):
-    from integration.domain.rejection import refused
+    from integration.domain.rejection import rejection_of
     from integration.webhooks.rejection_log import listed
 
-    one = refused(
+    one = rejection_of(
         at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""
     )
     batch = [one] * 100 + [replace(one, source="forms")]

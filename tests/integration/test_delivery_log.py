@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.errors import UnknownError
-from integration.domain.rejection import Refused
+from integration.domain.rejection import Rejection
 from integration.services.parked import ParkedFilter
 from integration.store import delivery_log
 from integration.store.client import Store, connect
@@ -30,7 +30,7 @@ def refused(source="hubspot", status=401, **more):
         "headers": ("host",),
         "sender": "203.0.113.x",
     }
-    return Refused(**given | more)
+    return Rejection(**given | more)
 
 
 def test_every_delivery_is_listed_with_what_its_events_came_to(web):
@@ -224,6 +224,6 @@ def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_p
 def test_a_store_that_is_away_is_said_so(tmp_path):
     from integration.domain.errors import StoreAwayError
 
-    away = delivery_log.Arrivals(Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)))
+    away = delivery_log.DeliveryLog(Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)))
     with pytest.raises(StoreAwayError):
         away.refuse([refused()], days=1)

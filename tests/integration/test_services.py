@@ -1,4 +1,4 @@
-"""The services: what the web and the command line ask of the ledger, over a configuration and a real store."""
+"""The services: what the web and the command line ask of the deliveries, over a configuration and a real store."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from integration.services.binding import accounts_by_queue
 from integration.services.configuration import watch_config
 from integration.services.consumer_health import STALLED_DRAINS, STALLED_SECONDS
 from integration.services.container import Services
-from integration.services.heartbeat import Pulse
+from integration.services.heartbeat import Heartbeat
 from integration.services.parked import ParkedFilter
 from integration.store.client import Store, connect
 from integration.store.monitoring.counters import totals
-from integration.store.monitoring.process_registry import Processes
+from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 from workers.sweeper import purge
@@ -420,15 +420,15 @@ class Ears:
 
 def a_worker(office):
     store = Store(office.client, clock=lambda: round(office.now.timestamp() * 1000), kind="worker")
-    return Pulse(Processes(store), store.who, Ears(), lambda: office.now.timestamp())  # noqa: PLW0108  (the office has another `now` each time)
+    return Heartbeat(ProcessRegistry(store), store.who, Ears(), lambda: office.now.timestamp())  # noqa: PLW0108  (the office has another `now` each time)
 
 
 def stalls(office, worker):
     for _ in range(STALLED_DRAINS):
         worker.consumer_health.untaken()
         office.pass_time(STALLED_SECONDS / STALLED_DRAINS + 0.1)
-    worker.beat()
-    worker.beat()
+    worker.send()
+    worker.send()
 
 
 def test_a_queue_with_work_that_no_worker_takes_says_so(office):
@@ -458,7 +458,7 @@ def test_accounts_with_work_say_that_the_workers_are_stalled_until_one_recovers(
     first, second = a_worker(office), a_worker(office)
     office.ask()
     stalls(office, first)
-    second.beat()
+    second.send()
     assert office.services.accounts.get("bogota").reason is None
     stalls(office, second)
     view = office.services.accounts.get("bogota")
@@ -466,7 +466,7 @@ def test_accounts_with_work_say_that_the_workers_are_stalled_until_one_recovers(
     assert office.services.accounts.get("lima").reason is None
     with second.consumer_health.taking():
         pass
-    second.beat()
+    second.send()
     assert office.services.accounts.get("bogota").reason is None
 
 
