@@ -17,6 +17,7 @@ from integration.reporting import start_sentry
 from integration.sandbox import Sandbox
 from support import ENVIRON, make_desk
 from support.hook_client import HookClient
+from support.installation import Installation
 from support.sentry_sink import SentrySink, sentry_sink
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ def sentry_in_half_of_the_modules(
 def desk(tmp_path, store):
     """A desk with the tests' own configuration, on an empty store. Not yet bound."""
     return make_desk(tmp_path, store)
+
+
+@pytest.fixture
+def installation(desk):
+    """What is asked of `desk`, which is bound."""
+    desk.bind()
+    return Installation(desk)
 
 
 @pytest.fixture

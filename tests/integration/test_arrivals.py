@@ -10,6 +10,7 @@ from integration.errors import UnknownError
 from integration.refused import Refused
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
 from support.hook_client import AT, HookClient
+from support.installation import Installation
 from workers import arrivals
 from workers.store import Store, connect
 
@@ -73,19 +74,7 @@ def test_an_ignored_delivery_is_listed_under_the_id_that_its_sender_was_told(web
 
 
 def test_a_request_by_the_api_is_no_delivery(web):
-    account = web.desk.config.accounts["bogota"]
-    from integration.plan import request_from_fields
-
-    request = request_from_fields(
-        account,
-        campaign_id="10",
-        customer_id="c",
-        recall_telephone="3001112233",
-        recall_date=AT,
-        now=datetime.now(UTC),
-        source="api:zapier",
-    )
-    web.desk.admit_one(request, expired=None, key="", fingerprint="")
+    Installation(web.desk).ask()
     assert web.desk.store.client.keys("*arrivals*") == []
 
 

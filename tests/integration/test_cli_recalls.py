@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from integration.delivery import Delivery, Event
 from integration.plan import plan_delivery
-from integration.recall import Attempt, RecallRequest
+from integration.recall import Attempt
 from support import SOURCES_AND_ROUTES, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from workers.lane import Claim, Lanes, Outcome
@@ -26,23 +27,12 @@ def run(desk, tmp_path, store):
 
 
 @pytest.fixture
-def admit(desk):
+def admit(installation):
     def admit(customer="1", *, account="bogota", expired=None):
-        now = datetime.now(UTC)
-        date = now + timedelta(hours=2)
-        request = RecallRequest(
-            account=account,
-            campaign_id="10",
-            customer_id=customer,
-            recall_telephone=PHONE,
-            recall_date=date,
-            requested_date=date,
-            version=now,
-            source="forms",
-            route="form",
+        request = installation.request(customer, account=account, hours=2)
+        return installation.admit(
+            replace(request, recall_telephone=PHONE, source="forms", route="form"), expired
         )
-        admitted = desk.admit_one(request, expired=expired, key="", fingerprint="")
-        return admitted.answer.recalls[0]
 
     return admit
 

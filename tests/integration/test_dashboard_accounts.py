@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -18,11 +19,10 @@ from integration.dashboard.standings import (
     Standings,
 )
 from integration.errors import StoreAwayError
-from integration.recall import RecallRequest
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
 from workers.desk import AccountView
-from workers.lane import Claim, Outcome
+from workers.lane import Outcome
 from workers.quota import terms_of
 
 BOGOTA = ZoneInfo("America/Bogota")
@@ -35,29 +35,6 @@ def desk(tmp_path, store, sandbox):
     desk = make_desk(tmp_path, store, text)
     desk.bind()
     return desk
-
-
-def ask(desk, account="bogota", customer="80123456", due=timedelta(hours=3)):
-    now = datetime.now(UTC)
-    request = RecallRequest(
-        account=account,
-        campaign_id="10",
-        customer_id=customer,
-        recall_telephone="3001112233",
-        recall_date=now + due,
-        requested_date=now + due,
-        version=now,
-        source="api:zapier",
-    )
-    return desk.admit_one(request, expired=None, key="", fingerprint="")
-
-
-def push(desk, outcome, account="bogota"):
-    lane, settings = desk.lanes.bound()[account], desk.config.accounts[account]
-    terms = terms_of(settings, datetime.now(UTC))
-    claim = desk.lanes.acquire(lane, f"n{datetime.now(UTC).timestamp()}", terms).claim
-    assert isinstance(claim, Claim)
-    desk.lanes.finish(lane, claim, 1, outcome, more=False, terms=terms)
 
 
 def beat(desk, kind="worker"):
@@ -88,12 +65,12 @@ def test_it_is_not_quiet_without_a_worker(desk):
     assert "No worker is seen." in text
 
 
-def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(desk):
+def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(desk, installation):
     beat(desk)
     for customer in ("1", "2", "3"):
-        ask(desk, customer=customer)
-    push(desk, Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
-    push(desk, Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+        installation.ask(customer)
+    installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
+    installation.push(Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
     desk.pause("lima", "a break", datetime.now(UTC) + timedelta(hours=1))
     text = Pages(desk).get("/").text
     assert "All quiet." not in text
@@ -106,16 +83,17 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(desk):
     assert re.search(r"a break.*until.*<time datetime=", rows[1], re.DOTALL)
 
 
-def test_a_stopped_lane_that_is_overdue_has_dates_at_risk(desk):
-    ask(desk, due=timedelta(minutes=-5))
+def test_a_stopped_lane_that_is_overdue_has_dates_at_risk(desk, installation):
+    past = datetime.now(UTC) - timedelta(minutes=5)
+    installation.admit(replace(installation.request(), recall_date=past, requested_date=past))
     desk.pause("bogota", "x")
     assert tile(Pages(desk).get("/").text, "Dates at risk").startswith("1")
 
 
-def test_the_calls_of_the_day_are_told_with_their_forecast(desk):
+def test_the_calls_of_the_day_are_told_with_their_forecast(desk, installation):
     for customer in "123456789":
-        ask(desk, customer=customer)
-        push(desk, Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
+        installation.ask(customer)
+        installation.push(Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
     text = Pages(desk).get("/").text
     assert tile(text, "Calls of the day").startswith("90% bogota:")
     assert "9 of 10 calls used" in text
@@ -138,8 +116,8 @@ def test_the_plot_is_empty_and_sound_before_anything_was_counted(desk):
     assert "Webhooks taken: 0, calls to wolkvox: 0, webhooks refused: 0 in the last hour." in text
 
 
-def test_no_number_of_a_customer_is_on_these_pages(desk):
-    ask(desk)
+def test_no_number_of_a_customer_is_on_these_pages(desk, installation):
+    installation.ask("80123456")
     for address in ("/", "/accounts", "/accounts/bogota"):
         text = Pages(desk).get(address).text
         assert "80123456" not in text
@@ -294,9 +272,9 @@ def test_resuming_says_what_came_of_it(desk):
     assert [entry.what for entry in desk.audit.page()[0]] == ["resume", "resume"]
 
 
-def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(desk):
-    ask(desk)
-    push(desk, Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
+def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(desk, installation):
+    installation.ask("80123456")
+    installation.push(Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
     done = Pages(desk).post("/accounts/bogota/resume").text
     assert "Resumed, but it is waiting" in done
     assert desk.account("bogota").state == "waiting"
@@ -309,17 +287,17 @@ def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(desk, sandbox):
     assert desk.audit.page()[0][0].what == "test call"
 
 
-def test_a_test_call_is_told_in_the_readers_language(desk):
+def test_a_test_call_is_told_in_the_readers_language(desk, installation):
     pages = Pages(desk, language="es")
     assert "wolkvox acepta el token y nombra 2 campañas" in pages.post("/accounts/bogota/test").text
-    ask(desk)
-    push(desk, Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
+    installation.ask("80123456")
+    installation.push(Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
     told = pages.post("/accounts/bogota/test").text
     assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
 
 
-def test_a_test_call_on_a_lane_in_use_is_not_made(desk, sandbox):
-    ask(desk)
+def test_a_test_call_on_a_lane_in_use_is_not_made(desk, installation, sandbox):
+    installation.ask("80123456")
     lane = desk.lanes.bound()["bogota"]
     desk.lanes.acquire(lane, "n", terms_of(desk.config.accounts["bogota"], datetime.now(UTC)))
     done = Pages(desk).post("/accounts/bogota/test")

@@ -16,7 +16,7 @@ from integration.config_file import ConfigWatch
 from integration.delivery import Delivery
 from integration.health import StoreProbe, health_blueprint, metrics_blueprint
 from integration.metrics import states
-from integration.plan import plan_delivery, request_from_fields
+from integration.plan import plan_delivery
 from integration.problems import install
 from integration.sources import SOURCES
 from integration.tally import ADMIT
@@ -43,20 +43,6 @@ def desk_at(folder, url, *, text=GOOD):
     watch = ConfigWatch(write_config(folder, text), ENVIRON, every_seconds=0)
     store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
     return Desk(watch, store, WakeUpPublisher.silent())
-
-
-def ask(desk, account, customer="c1", phone="3001112233"):
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    request = request_from_fields(
-        desk.config.accounts[account],
-        campaign_id="10",
-        customer_id=customer,
-        recall_telephone=phone,
-        recall_date=tomorrow.isoformat(),
-        now=datetime.now(UTC),
-        source="api:zapier",
-    )
-    return desk.admit_one(request, expired=None, key="", fingerprint="")
 
 
 def planned(desk, event):
@@ -168,15 +154,15 @@ def test_an_empty_store_has_figures_for_every_account(desk):
     assert found["ringback_due_lag_seconds{}"] == 0
 
 
-def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, desk, valkey):
-    ask(desk, "bogota")
-    ask(desk, "bogota", "c2")
-    desk.cancel(ask(desk, "lima", phone="+51 912 345 678").answer.recalls[0], "for the test")
+def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, desk, installation, valkey):
+    installation.ask()
+    installation.ask("c2")
+    desk.cancel(installation.ask(account="lima"), "for the test")
     found = figures(client_of(desk_at(tmp_path, valkey.url)))
     assert found["ringback_recalls_queued{account=bogota}"] == 2
     assert found["ringback_recalls_queued{account=lima}"] == 0
-    assert found["ringback_recalls_admitted_total{source=api:zapier}"] == 3
-    assert found["ringback_events_total{route=,source=api:zapier,what=recall}"] == 3
+    assert found["ringback_recalls_admitted_total{source=api:test}"] == 3
+    assert found["ringback_events_total{route=,source=api:test,what=recall}"] == 3
     assert found["ringback_recalls_ended_total{state=cancelled}"] == 1
     assert found["ringback_oldest_queued_seconds{account=bogota}"] >= 0
     assert "ringback_oldest_queued_seconds{account=lima}" not in found
@@ -192,8 +178,8 @@ def test_a_lane_is_in_one_state(desk):
     assert states == {"idle": 0, "busy": 0, "waiting": 0, "paused": 1, "stopped": 0}
 
 
-def test_a_lane_that_waits_for_a_worker_lags(desk, store):
-    ask(desk, "bogota")
+def test_a_lane_that_waits_for_a_worker_lags(desk, installation, store):
+    installation.ask()
     (lane,) = store.zrange("{ringback}:due", 0, -1)
     store.zadd("{ringback}:due", {lane: (time.time() - 100) * 1000})
     assert figures(client_of(desk))["ringback_due_lag_seconds{}"] == pytest.approx(100, abs=20)
@@ -305,9 +291,9 @@ def test_the_route_of_an_event_is_counted_when_it_is_admitted(desk):
     assert figures(client_of(desk))["ringback_events_total{route=form,source=forms,what=recall}"] == 1
 
 
-def test_lanes_and_recalls_are_counted_whatever_their_number(desk, monkeypatch):
+def test_lanes_and_recalls_are_counted_whatever_their_number(desk, installation, monkeypatch):
     monkeypatch.setattr(states, "MOST_ACCOUNTS", 1)
-    ask(desk, "lima", phone="+51 912 345 678")
+    installation.ask(account="lima")
     desk.pause("lima", "for the test")
     found = figures(client_of(desk))
     assert (found["ringback_lanes{state=paused}"], found["ringback_lanes{state=idle}"]) == (1, 1)
@@ -316,8 +302,8 @@ def test_lanes_and_recalls_are_counted_whatever_their_number(desk, monkeypatch):
     assert "ringback_recalls_queued{account=bogota}" not in found, "bogota needs no look"
 
 
-def test_dates_that_a_paused_lane_cannot_keep_are_at_risk(desk):
-    ask(desk, "bogota")
+def test_dates_that_a_paused_lane_cannot_keep_are_at_risk(desk, installation):
+    installation.ask()
     assert figures(client_of(desk))["ringback_dates_at_risk{}"] == 0
     desk.pause("bogota", "for the test")
     found = figures(client_of(desk))
@@ -338,8 +324,8 @@ def test_memory_versions_and_the_last_delivery_of_a_source_are_shown(desk):
     assert "ringback_source_last_taken_timestamp_seconds{source=hubspot}" not in found
 
 
-def test_no_label_holds_a_token_a_customer_or_a_number(desk):
-    ask(desk, "bogota", "customer-8123")
+def test_no_label_holds_a_token_a_customer_or_a_number(desk, installation):
+    installation.ask("customer-8123")
     desk.pause("bogota", "for customer-8123 at 3001112233")
     text = client_of(desk).get("/metrics").text
     for secret in ("customer-8123", "3001112233", *ENVIRON.values(), *desk.lanes.bound().values()):

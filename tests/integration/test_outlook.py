@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.plan import request_from_fields
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from support.installation import Installation
 from workers.desk import AccountView
 from workers.outlook import HORIZONS, outlook
 from workers.series import Pace
@@ -80,11 +80,7 @@ def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst
     desk = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
     desk.bind()
     now = datetime.now(UTC)
-    request = request_from_fields(
-        desk.config.accounts["bogota"], campaign_id="10", customer_id="1", recall_telephone="3001112233",
-        recall_date=(now + timedelta(hours=3)).isoformat(), now=now, source="api:x",
-    )  # fmt: skip
-    desk.admit_one(request, expired=None, key="", fingerprint="")
+    Installation(desk).ask(hours=3)
     lane = desk.lanes.bound()["bogota"]
     soon = round((now + 10 * MINUTE).timestamp() * 1000)
     store.zadd(f"{{ringback}}:lane:{lane}:queue", {f"rc_{n}": soon for n in range(2000)})

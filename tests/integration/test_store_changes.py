@@ -11,7 +11,6 @@ import time
 import pytest
 
 from integration.recall import State
-from integration.sandbox import Sandbox
 from support.members import LEASE, Member, World
 from support.plant import Plant
 from support.waiting import wait_until
@@ -26,11 +25,10 @@ LONG = "timeout_seconds = 1\nserver_limit_seconds = 300\n"
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey, request):
-    with Sandbox() as sandbox:
-        plant = Plant(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
-        yield plant
-        plant.kill_workers()
+def plant(tmp_path, start_valkey, sandbox, request):
+    plant = Plant(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
+    yield plant
+    plant.kill_workers()
 
 
 def a_call_that_the_copy_does_not_know(plant):

@@ -17,7 +17,6 @@ from celery import Celery
 from integration.embedded import broker_url_for
 from integration.metrics.figures import read_figures
 from integration.recall import State
-from integration.sandbox import Sandbox
 from support.plant import Plant
 from support.waiting import wait_until
 from workers.celery_app import app as ours
@@ -68,11 +67,10 @@ def sentry():
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey):
-    with Sandbox() as sandbox:
-        plant = Plant(tmp_path, start_valkey(), sandbox, LIMITS)
-        yield plant
-        plant.kill_workers()
+def plant(tmp_path, start_valkey, sandbox):
+    plant = Plant(tmp_path, start_valkey(), sandbox, LIMITS)
+    yield plant
+    plant.kill_workers()
 
 
 def as_an_operator(plant):
