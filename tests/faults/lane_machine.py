@@ -19,13 +19,14 @@ import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from integration.delivery import Delivery, Event
+from integration.delivery import Event
 from integration.errors import ConflictError, StoreAwayError
 from integration.plan import CancelWanted, Ignored, RecallWanted
-from integration.recall import CancelRequest, RecallRequest, State
+from integration.recall import CancelRequest, State
 from support import url_of
+from support.store_process import KEEPING, delivery_at, recall_request
 from workers.lane import Claim, Lanes, NoClaim, Outcome, Terms
-from workers.ledger import Keeping, Ledger
+from workers.ledger import Ledger
 from workers.processes import Processes
 from workers.pulse import Pulse
 from workers.recalls import Recalls
@@ -40,7 +41,6 @@ HALF_HOUR_MS = 1_800_000
 DAILY_LIMIT = 6
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = Keeping(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 ACCOUNTS = {"bogota": "L1", "cali": "L1", "lima": "L2"}
 LANES = ("L1", "L2", "L3", "L4")
 CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")
@@ -296,12 +296,9 @@ class LaneMachine(RuleBasedStateMachine):
     # --- events ----------------------------------------------------------------------------------
 
     def admit(self, *outcomes):
-        delivery = Delivery(
-            id="dl_1", source="forms", method="POST", url="", headers={}, body=b"", received_at=self.time
-        )
         before = self.view()
         try:
-            return self.ledger.admit(delivery, outcomes, KEEPING).answer
+            return self.ledger.admit(delivery_at(self.time), outcomes, KEEPING).answer
         except StoreAwayError:
             assert self.full
             assert self.view().same_as(before)
@@ -318,16 +315,12 @@ class LaneMachine(RuleBasedStateMachine):
             self.ask(account, campaign, customer, version, due + n)
 
     def ask(self, account, campaign, customer, version, due):
-        moment = START + timedelta(hours=due)
-        request = RecallRequest(
+        request = recall_request(
+            customer,
             account=account,
-            campaign_id=campaign,
-            customer_id=customer,
-            recall_telephone="3001112233",
-            recall_date=moment,
-            requested_date=moment,
+            campaign=campaign,
+            due=START + timedelta(hours=due),
             version=START + timedelta(seconds=version),
-            source="forms",
         )
         event = self.event()
         outcome = RecallWanted(event=event, request=request)

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from integration.recall import State
-from support.members import LEASE, Member, World
 from support.plant import Plant
+from support.store_process import LEASE, Member, StoreHistory
 from support.waiting import wait_until
 from workers.lane import HELD, Claim
 
@@ -114,7 +114,7 @@ def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_
 # --- a replica ---------------------------------------------------------------------------------
 
 
-class Pair(World):
+class Pair(StoreHistory):
     """A primary and its replica, and members that are moved from one to the other."""
 
     def __init__(self, primary, replica):
@@ -187,8 +187,8 @@ def test_a_failover_to_a_replica_that_lagged_holds_the_lanes(pair):
     assert one.acquire().kind == "wait"
     two.sweep()
     assert [loss.missing for loss in two.losses] == [1]
-    pair.passes(LEASE - 0.1)
+    pair.pass_time(LEASE - 0.1)
     assert one.acquire().kind == "wait"
-    pair.passes(0.1)
+    pair.pass_time(0.1)
     assert isinstance(one.acquire(), Claim)
     assert one.losses == []
