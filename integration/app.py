@@ -81,6 +81,7 @@ def create_app() -> Web:
     Pulse(desk.processes, desk.store.who).start()
     Watchman(desk, desk.store.who, SentryReporter()).start()
     desk.tallies.switch_on()
+    desk.wake_ups.start()
     return web
 
 

@@ -109,7 +109,7 @@ class Desk:
         self._outlooks = Outlooks(store, self.series)
         self.tally = Tally() if tally is None else tally
         self.tallies = Tallies(store, self.tally)
-        self._wake_ups = wake_ups
+        self.wake_ups = wake_ups
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
         self._book: RouteBook | None = None
         self._bound: Config | None = None
@@ -210,14 +210,14 @@ class Desk:
 
     def _wake(self, admitted: Admitted) -> None:
         for wake_up in admitted.wake_ups:
-            self._wake_ups.publish(wake_up)
+            self.wake_ups.publish(wake_up)
         if admitted.lookup is not None:
-            self._wake_ups.publish_lookup(admitted.lookup)
+            self.wake_ups.publish_lookup(admitted.lookup)
 
     def cancel(self, recall_id: str, reason: str) -> None:
         """Take a queued recall back. Raises UnknownError, ConflictError, StoreAwayError."""
         for wake_up in self.recalls.cancel(recall_id, reason):
-            self._wake_ups.publish(wake_up)
+            self.wake_ups.publish(wake_up)
 
     def retry(self, recall_id: str, reason: str, now: datetime) -> None:
         """Queue a dead or expired recall again; a date that has passed becomes as soon as may be.
@@ -227,7 +227,7 @@ class Desk:
         recall = self.recalls.get(recall_id)
         date = retry_date(self.config.accounts.get(recall.account), recall, now)
         for wake_up in self.recalls.retry(recall_id, reason, date=date):
-            self._wake_ups.publish(wake_up)
+            self.wake_ups.publish(wake_up)
 
     def accounts(self, names: Sequence[str] | None = None) -> list[AccountView]:
         """Give accounts with their lanes, by name; None means all that the ledger knows."""
@@ -273,7 +273,7 @@ class Desk:
         if not self._test_calls.acquire(blocking=False):
             return Answer(good=False, told="not asked: too many test calls are under way here")
         try:
-            return ask_in_lane(self.lanes, self._lane(name), account, self._wake_ups.publish)
+            return ask_in_lane(self.lanes, self._lane(name), account, self.wake_ups.publish)
         except LaneInUseError as error:
             return Answer(good=False, told=f"not asked: {error}")
         finally:
@@ -300,7 +300,7 @@ class Desk:
         """Resume an account's lane. Raises UnknownError."""
         wake_up = self.lanes.resume(self._lane(name))
         if wake_up is not None:
-            self._wake_ups.publish(wake_up)
+            self.wake_ups.publish(wake_up)
 
     def _lane(self, name: str) -> str:
         self.bind()

@@ -53,7 +53,16 @@ def look_up(source: str) -> None:
 
 def wake_up_publisher(tally: Tally) -> WakeUpPublisher:
     """Return what publishes wake-ups through Celery, and counts them."""
-    return WakeUpPublisher(_publish, trace=trace_headers, tally=tally)
+    return WakeUpPublisher(_publish, trace=trace_headers, tally=tally, connect=_connect)
+
+
+def _connect() -> None:
+    """Do what a process's first message would wait for: 30 to 50 ms."""
+    with app.producer_or_acquire() as producer:
+        for queue in app.amqp.queues.values():
+            producer.maybe_declare(queue)
+    # Each message asks for the backend of its thread, though none keeps results.
+    _ = app.backend
 
 
 def _publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> None:

@@ -192,7 +192,7 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
 def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     desk = make_desk(tmp_path, store, two_accounts())
     fill(desk.store, 450, states=(State.DEAD,))
-    engine = Engine(desk.watch, desk.store, desk._wake_ups, SentryReporter())
+    engine = Engine(desk.watch, desk.store, desk.wake_ups, SentryReporter())
     job = desk.jobs.begin(Kind.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     engine._go_on()
     engine._jobs.shutdown(wait=True)
