@@ -82,7 +82,7 @@ def changed(outcome: Outcome, **more) -> Outcome:
 
 
 @dataclass
-class Wish:
+class NewestWish:
     """The newest thing that is known of a campaign and customer: a recall, or that none is wanted."""
 
     version: int
@@ -149,11 +149,11 @@ class View:
 
 
 @dataclass
-class World:
+class Model:
     """What the machine knows beside the store: the wishes, the calls as wolkvox sees them, the workers."""
 
     bound: dict[str, str] = field(default_factory=lambda: dict(ACCOUNTS))
-    wishes: dict[tuple[str, str, str], Wish] = field(default_factory=dict)
+    wishes: dict[tuple[str, str, str], NewestWish] = field(default_factory=dict)
     recalls: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     sent: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
@@ -164,16 +164,16 @@ class World:
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     events: list = field(default_factory=list)
 
-    def without_owners(self) -> World:
+    def without_owners(self) -> Model:
         return replace(self, holder={})
 
 
 @dataclass
-class Copy:
+class StoreCopy:
     """The store as it was, and what the machine knew then; the calls at wolkvox do not go back."""
 
     keys: dict[bytes, tuple[bytes, int]]
-    world: World
+    world: Model
     holder: dict[str, Owner | None]
     owners: list[tuple]
 
@@ -204,8 +204,8 @@ class LaneMachine(RuleBasedStateMachine):
         self.reports: list[Loss] = []
         for store in self.stores:
             store.on_loss = self.reports.append
-        self.copy: Copy | None = None
-        self.world = World()
+        self.copy: StoreCopy | None = None
+        self.world = Model()
         self.owners: list[Owner] = []
         self.asked = 0
         self.states: dict[str, str] = {}
@@ -332,7 +332,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.world.recalls[recall] = (account, campaign, customer)
         self.world.versions[recall] = version
         self.states[recall] = State.QUEUED
-        self.wish(account, campaign, customer, Wish(version, recall, account))
+        self.wish(account, campaign, customer, NewestWish(version, recall, account))
 
     def event(self) -> Event:
         self.asked += 1
@@ -376,7 +376,7 @@ class LaneMachine(RuleBasedStateMachine):
             and before.recalls.get(old.recall or "", {}).get("state") == State.QUEUED
         )
         assert answer.cancelled == ((old.recall,) if queued else ())
-        self.wish(account, campaign, customer, Wish(version, None, account))
+        self.wish(account, campaign, customer, NewestWish(version, None, account))
 
     @precondition(lambda self: self.world.events)
     @rule(which=st.integers(0, 30), alone=st.booleans())
@@ -829,7 +829,9 @@ class LaneMachine(RuleBasedStateMachine):
         for store in self.stores[:2]:
             Pulse(Processes(store), store.who).beat()
         owners = [(owner, owner.claim, owner.step, owner.unanswered) for owner in self.owners]
-        self.copy = Copy(self.dump(), deepcopy(self.world.without_owners()), dict(self.world.holder), owners)
+        self.copy = StoreCopy(
+            self.dump(), deepcopy(self.world.without_owners()), dict(self.world.holder), owners
+        )
         self.copy_states = dict(self.states)
 
     def dump(self) -> dict[bytes, tuple[bytes, int]]:
@@ -881,7 +883,7 @@ class LaneMachine(RuleBasedStateMachine):
         there = self.client.hget(self.store.key("meta"), "history")
         assert {store.witness.history for store in self.stores} == {there}
 
-    def put_back(self, copy: Copy) -> None:
+    def put_back(self, copy: StoreCopy) -> None:
         self.raw.flushall()
         for key, (value, ttl) in copy.keys.items():
             self.raw.restore(key, ttl, value)
@@ -897,7 +899,7 @@ class LaneMachine(RuleBasedStateMachine):
         holders = {lane: owner for lane, owner in copy.holder.items() if owner and not owner.stale}
         self.world.holder = {**dict.fromkeys(copy.holder), **holders}
 
-    def go_back(self, owner: Owner, copy: Copy) -> None:
+    def go_back(self, owner: Owner, copy: StoreCopy) -> None:
         """Who has gone on since the copy was made knows of a history that is lost."""
         now = (owner, owner.claim, owner.step, owner.unanswered)
         if any(then[0] is owner and then[1:] == now[1:] for then in copy.owners):

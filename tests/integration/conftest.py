@@ -16,6 +16,7 @@ from integration.config import Config
 from integration.reporting import start_sentry
 from integration.sandbox import Sandbox
 from support import ENVIRON, make_desk
+from support.alert_receivers import HttpReceiver, running
 from support.hook_client import HookClient
 from support.installation import Installation
 from support.sentry_sink import SentrySink, sentry_sink
@@ -82,3 +83,10 @@ def sandbox():
     """wolkvox, simulated on loopback."""
     with Sandbox() as running:
         yield running
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of alerts on loopback."""
+    with running(HttpReceiver()) as server:
+        yield server

@@ -13,7 +13,7 @@ from integration.alerts.rules import Facts, Finding, findings
 from integration.config_file import ConfigWatch
 from integration.errors import StoreAwayError
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
-from support.alert_receivers import HttpReceiver, MailServer, running
+from support.alert_receivers import MailServer, running
 from support.cli_runner import Ringback
 from workers.alerts import CALM, HOLD_SECONDS, MINDED_SECONDS, next_steps
 from workers.desk import AccountView, Desk
@@ -38,7 +38,7 @@ class Listening:
         self.told.append(("is over", *told))
 
 
-class Installation:
+class AlertInstallation:
     """Processes on one store, whose time is in hand; and what the operator gets."""
 
     def __init__(self, folder, client, receiver, rules):
@@ -77,14 +77,8 @@ GOES_ON = ("is over", "lane-stopped", "bogota")
 
 
 @pytest.fixture
-def receiver():
-    with running(HttpReceiver()) as server:
-        yield server
-
-
-@pytest.fixture
 def here(tmp_path, store, receiver):
-    return Installation(tmp_path, store, receiver, LANE)
+    return AlertInstallation(tmp_path, store, receiver, LANE)
 
 
 # --- once --------------------------------------------------------------------------------------
@@ -219,7 +213,7 @@ def test_a_channel_may_wait_for_a_moment_that_is_set(here):
 def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
     server = start_valkey()
     with server.client() as client:
-        here = Installation(tmp_path, client, receiver, LANE)
+        here = AlertInstallation(tmp_path, client, receiver, LANE)
         here.stop_lane()
         here.first.judge()
         server.kill()
@@ -231,7 +225,7 @@ def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
 
 
 def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, receiver):
-    here = Installation(
+    here = AlertInstallation(
         tmp_path,
         store,
         receiver,
@@ -270,7 +264,7 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
             f'[alerts.channels.mail]\nkind = "email"\nhost = "127.0.0.1"\nport = {mails.port}\n'
             'security = "none"\nsender = "r@example.com"\nto = "o@example.com"\n'
         )
-        here = Installation(tmp_path, store, receiver, more + LANE + 'channels = "mail"\n')
+        here = AlertInstallation(tmp_path, store, receiver, more + LANE + 'channels = "mail"\n')
         here.stop_lane()
         here.first.look()
         assert here.told() == []
@@ -279,7 +273,7 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
 
 
 def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, LANE)
+    here = AlertInstallation(tmp_path, store, receiver, LANE)
     known = {
         f"a{n}": Finding(
             key=f"lane-stopped//a{n}", kind="lane-stopped", subject=f"a{n}", channels=frozenset({"chat"})
@@ -321,7 +315,7 @@ def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
 
 
 def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
+    here = AlertInstallation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
     for _ in range(4):
         here.first.look()
         here.later(seconds=30)
@@ -344,7 +338,7 @@ BEAT = {
 
 
 def test_a_pending_alert_whose_cause_goes_is_forgotten_untold(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
+    here = AlertInstallation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
     here.first.look()
     here.desk.processes.beat("worker:1", BEAT)
     here.first.look()

@@ -13,6 +13,7 @@ from integration.plan import Parked, plan_delivery
 from integration.recall import State
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 from support.installation import Installation
+from support.wake_ups import WakeUps
 from workers.desk import Desk, accounts_by_lane
 from workers.hearing import DEAF_DRAINS, DEAF_SECONDS
 from workers.lane import QUIET, UNTAKEN, Outcome
@@ -24,20 +25,6 @@ DEAD = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_m
 UNKNOWN = Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=1000)
 LATE_DROPS = account("bogota", more='late = "drop"\nmin_lead_minutes = 0\n')
 LIMA = account("lima", zone="Lima", country="PE")
-
-
-class WakeUps:
-    """Notes what is published."""
-
-    def __init__(self):
-        self.lanes = []
-        self.sources = []
-
-    def publish(self, wake_up):
-        self.lanes.append(wake_up.lane)
-
-    def publish_lookup(self, source):
-        self.sources.append(source)
 
 
 class ClockedInstallation(Installation):
@@ -149,7 +136,7 @@ def test_a_retry_of_one_whose_date_is_to_come_keeps_its_date(installation):
     recall = installation.ask(hours=24)
     before = installation.recall(recall).recall_date
     installation.push(DEAD)
-    installation.wake_ups.lanes.clear()
+    installation.wake_ups.published.clear()
     installation.desk.retry(recall, "again", installation.now)
     assert (installation.recall(recall).state, installation.recall(recall).recall_date) == (
         State.QUEUED,
@@ -185,7 +172,7 @@ def test_a_retry_of_an_account_that_is_gone_waits_for_it(installation):
     installation.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
     installation.desk.bind()
     installation.pass_time(7200)
-    installation.wake_ups.lanes.clear()
+    installation.wake_ups.published.clear()
     installation.desk.retry(recall, "again", installation.now)
     assert installation.recall(recall).state is State.QUEUED
     assert installation.wake_ups.lanes == []
@@ -281,7 +268,7 @@ def test_an_account_not_bound_yet_is_shown_idle(installation):
 
 def test_pause_and_resume_act_on_the_lane(installation):
     installation.ask()
-    installation.wake_ups.lanes.clear()
+    installation.wake_ups.published.clear()
     installation.desk.pause("bogota", "maintenance")
     view = installation.desk.account("bogota")
     assert (view.state, view.reason) == ("paused", "maintenance")
@@ -312,7 +299,7 @@ def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(installation)
 
 def test_remap_makes_recalls_by_the_mended_route_and_rings(installation):
     installation.form(bad_form("c1"))
-    installation.wake_ups.lanes.clear()
+    installation.wake_ups.published.clear()
     mended = SOURCES_AND_ROUTES.replace('"{{ event.at }}"', '"{{ now }}"')
     installation.reconfigure(two_accounts() + mended)
     told = installation.desk.remap(source="forms", route=None, now=installation.now)

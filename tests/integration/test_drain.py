@@ -120,32 +120,33 @@ def test_a_drain_ends_after_so_many_calls_where_another_queue_waits(installation
     assert len(installation.calls()) == DRAIN_CALLS + 1
 
 
+def slow_line(clock, seconds):
+    """Return a line on which each call takes so long by `clock`."""
+
+    class SlowLine(Line):
+        def push(self, call, **times):
+            clock[0] += seconds
+            return super().push(call, **{**times, "claimed_at": boottime()})
+
+    return SlowLine
+
+
 def test_a_drain_of_a_slow_lane_ends_after_so_long_where_another_waits(installation):
     installation.ask("the other", account="lima")
     for n in range(3):
         installation.ask(f"c{n}")
     clock = [boottime()]
 
-    class Slow(Line):
-        def push(self, call, **times):
-            clock[0] += DRAIN_SECONDS
-            return super().push(call, **{**times, "claimed_at": boottime()})
-
-    assert installation.drain(boottime=lambda: clock[0], open_line=Slow) is True
+    assert installation.drain(boottime=lambda: clock[0], open_line=slow_line(clock, DRAIN_SECONDS)) is True
     assert [call["body"]["customer_id"] for call in installation.calls()] == ["c0"]
 
 
 def test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever(installation):
     for n in range(DRAIN_CALLS + 3):
         installation.ask(f"c{n}")
-    clock = [boottime()]
+    clock, seconds = [boottime()], 1.001 * ALONE_SECONDS / (DRAIN_CALLS + 2)
 
-    class Slow(Line):
-        def push(self, call, **times):
-            clock[0] += 1.001 * ALONE_SECONDS / (DRAIN_CALLS + 2)
-            return super().push(call, **{**times, "claimed_at": boottime()})
-
-    assert installation.drain(boottime=lambda: clock[0], open_line=Slow) is True
+    assert installation.drain(boottime=lambda: clock[0], open_line=slow_line(clock, seconds)) is True
     assert len(installation.calls()) == DRAIN_CALLS + 2
 
 
@@ -193,12 +194,12 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
     )
     tally = Tally()
 
-    class NotedLine(Line):
+    class ToldLine(Line):
         def push(self, call, **more):
             told.append("asked")
             return super().push(call, **more)
 
-    installation.drain(open_line=NotedLine, tally=tally)
+    installation.drain(open_line=ToldLine, tally=tally)
     first, second = (installation.desk.recalls.page(Filter(), limit=2)[0][n].id for n in (1, 0))
     assert told == ["asked", "asked", first, second]
     assert {name.partition(":")[0] for name in tally.take()["counts"]} == {"push seconds", "gap seconds"}

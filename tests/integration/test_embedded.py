@@ -27,6 +27,7 @@ from integration.embedded import (
     socket_path,
 )
 from integration.processes import Backoff, Supervisor, wait_until
+from support.waiting import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +39,6 @@ def client_of(store: EmbeddedStore) -> redis.Redis:
 
 def deep(folder: Path) -> Path:
     return folder.joinpath(*["a folder with a long name"] * 8)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture

@@ -15,27 +15,12 @@ from integration.recall import State
 from support import ENVIRON, SOURCES_AND_ROUTES, two_accounts, url_of, write_config
 from support.installation import Installation
 from support.waiting import wait_until
+from support.wake_ups import WakeUps
 from workers import engine as engine_module
 from workers.drain import DRAIN_CALLS
 from workers.engine import SWEEP_DRAINS, Engine
 from workers.lane import WakeUp
 from workers.store import Store, connect
-
-
-class WakeUps:
-    def __init__(self):
-        self.published = []
-        self.sources = []
-
-    @property
-    def lanes(self):
-        return [wake_up.lane for wake_up in self.published]
-
-    def publish(self, wake_up):
-        self.published.append(wake_up)
-
-    def publish_lookup(self, source):
-        self.sources.append(source)
 
 
 class Deaf:

@@ -9,7 +9,7 @@ import pytest
 from integration.recall import State
 from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
 from support.hook_client import HookClient
-from support.hubspot_stub import TOKEN, Fault, HubspotStub, rate_limited
+from support.hubspot_stub import TOKEN, HubspotFault, HubspotStub, rate_limited
 from support.installation import Installation
 from workers.lookup import LookupDesk, wait_after
 
@@ -93,7 +93,13 @@ def test_a_contact_that_does_not_exist_parks_its_event_alone(installation):
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(status=500), Fault(act="drop"), Fault(status=401, body=b"{}"), rate_limited("SECONDLY")]
+    "fault",
+    [
+        HubspotFault(status=500),
+        HubspotFault(act="drop"),
+        HubspotFault(status=401, body=b"{}"),
+        rate_limited("SECONDLY"),
+    ],
 )
 def test_a_lookup_that_fails_waits_and_loses_nothing(installation, fault):
     installation.hubspot.add("7", phone="300 111 2233")
@@ -108,7 +114,7 @@ def test_a_lookup_that_fails_waits_and_loses_nothing(installation, fault):
 def test_after_its_wait_a_lookup_is_made_again(installation):
     installation.hubspot.add("7", phone="300 111 2233")
     installation.post(hubspot_event(7, AT))
-    installation.hubspot.faults.append(Fault(status=503))
+    installation.hubspot.faults.append(HubspotFault(status=503))
     installation.look_up()
     installation.make_due()
     installation.look_up()

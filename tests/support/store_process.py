@@ -58,7 +58,7 @@ def delivery_at(received_at, *, source="forms", body=b"{}", **more):
     return Delivery(source=source, body=body, received_at=received_at, **fields)
 
 
-class Clock:
+class StoreClock:
     """Moves only when told, but for what the store itself lets go of."""
 
     def __init__(self):
@@ -126,15 +126,15 @@ class StoreProcess:
         return self.recalls.get(recall_id).state
 
 
-class ClockedProcess(Clock, StoreProcess):
+class ClockedProcess(StoreClock, StoreProcess):
     """The only process on its store, and its clock."""
 
     def __init__(self, client):
-        Clock.__init__(self)
+        StoreClock.__init__(self)
         StoreProcess.__init__(self, client, self)
 
 
-class StoreHistory(Clock):
+class StoreHistory(StoreClock):
     """A store that many processes share, its time, and copies of it."""
 
     def __init__(self, client):

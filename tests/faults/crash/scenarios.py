@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from integration.recall import Filter, State
 from support import hubspot_event
-from support.hubspot_stub import Fault
+from support.hubspot_stub import HubspotFault
 from workers.jobs import Kind
 from workers.lane import Outcome
 from workers.ledger import Ledger
@@ -208,7 +208,7 @@ def _waits_for_contact(world: World) -> None:
 
 def _hubspot_fails(world: World) -> None:
     _waits_for_contact(world)
-    world.hubspot.faults.append(Fault(status=503))
+    world.hubspot.faults.append(HubspotFault(status=503))
 
 
 def _no_such_contact(world: World) -> None:

@@ -66,7 +66,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Stage:
+class CrashStage:
     """What all worlds share: the store's server, the broker's, and wolkvox."""
 
     def __init__(self, folder: Path, store: ValkeyServer, broker: ValkeyServer, sandbox: Sandbox) -> None:
@@ -102,7 +102,7 @@ class Lag(threading.Thread):
 class World(Installation):
     """One world; a context manager."""
 
-    def __init__(self, stage: Stage, number: int) -> None:
+    def __init__(self, stage: CrashStage, number: int) -> None:
         self._open = ExitStack()
         self.number = number
         self.sandbox = stage.sandbox
