@@ -8,12 +8,11 @@ from html import unescape
 from types import SimpleNamespace
 
 import pytest
-from werkzeug.test import Client
 
-from integration.app import compose
 from integration.recall import Attempt, Filter, State
-from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, as_bytes, make_desk, signed, two_accounts
-from support.dashboard_client import Pages, SignedIn
+from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts
+from support.dashboard_client import Pages
+from support.hook_client import HookClient
 from support.installation import Installation
 from support.seeded import fill
 from workers.lane import Outcome
@@ -37,10 +36,8 @@ class RecallPages(Installation):
         self.pages = Pages(desk)
 
     def form(self, customer=CUSTOMER, at=SOON, phone=NUMBER, **more):
-        body = as_bytes({"customer": customer, "phone": phone, "at": at.isoformat(), **more})
-        headers = signed(self.desk, "forms", body, url="http://localhost/hooks/forms")
-        app = compose(self.desk, NoRates(), SignedIn())
-        answer = Client(app).post("/hooks/forms", data=body, headers=headers)
+        form = {"customer": customer, "phone": phone, "at": at.isoformat(), **more}
+        answer = HookClient(self.desk).post("forms", form)
         assert answer.status_code == 202, answer.text
         assert answer.json["recalls"], answer.json
         return answer.json["recalls"][0]
@@ -100,9 +97,7 @@ def test_a_recall_is_found_by_whatever_people_know_of_it(installation, typed):
 
 
 def test_the_crms_record_id_finds_its_recall(installation, desk):
-    body = as_bytes({"customer": CUSTOMER, "phone": NUMBER, "at": SOON.isoformat()})
-    headers = signed(desk, "forms", body, url="http://localhost/hooks/forms", message_id="lead-4711")
-    Client(compose(desk, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
+    HookClient(desk).form(CUSTOMER, SOON.isoformat(), NUMBER, message_id="lead-4711")
     assert len(ids_in(installation.get("/recalls?q=lead-4711"))) == 1
 
 

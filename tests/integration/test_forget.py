@@ -11,23 +11,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.test import Client
 
-from integration.app import compose
 from integration.mention import Person
 from integration.recall import Filter, State
 from support import (
     SOURCES_AND_ROUTES,
-    NoRates,
-    as_bytes,
     make_desk,
     parked_events,
-    signed,
     two_accounts,
     url_of,
 )
 from support.cli_runner import Ringback
-from support.dashboard_client import Pages, SignedIn
+from support.dashboard_client import Pages
+from support.hook_client import HookClient
 from support.installation import Installation
 from workers.lane import Outcome
 
@@ -49,13 +45,11 @@ class PersonalData(Installation):
     def __init__(self, desk, run):
         super().__init__(desk)
         self.run = run
-        self.client = Client(compose(desk, NoRates(), SignedIn()))
+        self.hooks = HookClient(desk)
         self.sent = 0
 
     def send(self, *items, source="forms"):
-        body = as_bytes({"items": list(items)})
-        headers = signed(self.desk, source, body, url=f"http://localhost/hooks/{source}")
-        answer = self.client.post(f"/hooks/{source}", data=body, headers=headers)
+        answer = self.hooks.post(source, {"items": list(items)})
         assert answer.status_code == 202, answer.text
         return answer.json
 

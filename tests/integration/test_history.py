@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from support.store_process import LEASE, NOON, Member, StoreHistory
+from support.store_process import LEASE, NOON, Member, StoreHistory, working
 from workers.lane import HELD, Claim, NoClaim, Outcome, held_until, lane_state
 from workers.store import Loss
 from workers.witness import Witness
@@ -443,13 +443,18 @@ def new_server(world):
         member.witness._server = "before"
 
 
-def test_a_new_server_hears_its_workers_first(world, worker):
+def after_a_call(world, worker):
+    """Return another worker; both are known to the store, `worker` has made a call, and one recall waits."""
     other = Member(world)
+    working(worker, other)
     worker.ask("c1")
-    for each in (worker, other):
-        each.beat()
     worker.finish(worker.acquire())
     worker.ask("c2")
+    return other
+
+
+def test_a_new_server_hears_its_workers_first(world, worker):
+    other = after_a_call(world, worker)
     new_server(world)
     assert worker.acquire() == NoClaim("wait", "the store has just been started", world.ms() + 300)
     worker.sweep()
@@ -460,12 +465,7 @@ def test_a_new_server_hears_its_workers_first(world, worker):
 
 def test_a_worker_that_saw_more_is_heard_before_another_one_claims(world, worker):
     """The lag of a replica is short: others soon count further than what was seen of the lost history."""
-    ahead = Member(world)
-    worker.ask("c1")
-    for each in (worker, ahead):
-        each.beat()
-    worker.finish(worker.acquire())
-    worker.ask("c2")
+    ahead = after_a_call(world, worker)
     copy = world.copy()
     lost = ahead.acquire()
     assert isinstance(lost, Claim)

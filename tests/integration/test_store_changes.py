@@ -12,7 +12,7 @@ import pytest
 
 from integration.recall import State
 from support.plant import Plant
-from support.store_process import LEASE, Member, StoreHistory
+from support.store_process import LEASE, Member, StoreHistory, working
 from support.waiting import wait_until
 from workers.lane import HELD, Claim
 
@@ -153,16 +153,17 @@ def lag_behind(pair):
     pair.replica_client.replicaof("NO", "ONE")
 
 
-def working(pair, *members):
-    members[0].lanes.bind({"bogota": "L1", "lima": "L2"})
-    for each in members:
-        each.beat()
-        each.sweep()
-
-
-def test_a_failover_without_lag_costs_no_quiet_time(pair):
+@pytest.fixture
+def workers(pair):
+    """Two workers, both known to the store."""
     one, two = Member(pair), Member(pair)
-    working(pair, one, two)
+    one.bind(bogota="L1", lima="L2")
+    working(one, two)
+    return one, two
+
+
+def test_a_failover_without_lag_costs_no_quiet_time(pair, workers):
+    one, two = workers
     one.ask("c1")
     pair.in_step()
     pair.fail_over(one, two)
@@ -172,9 +173,8 @@ def test_a_failover_without_lag_costs_no_quiet_time(pair):
     assert one.losses == two.losses == []
 
 
-def test_a_failover_to_a_replica_that_lagged_holds_the_lanes(pair):
-    one, two = Member(pair), Member(pair)
-    working(pair, one, two)
+def test_a_failover_to_a_replica_that_lagged_holds_the_lanes(pair, workers):
+    one, two = workers
     one.ask("c1")
     pair.in_step()
     lag_behind(pair)

@@ -5,21 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from werkzeug.test import Client
 
-from integration.app import compose
 from integration.recall import Filter
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
-    NoRates,
     as_bytes,
     hubspot_event,
     make_desk,
     signed,
     two_accounts,
 )
-from support.dashboard_client import SignedIn
+from support.hook_client import HookClient
 
 ROTATING = SOURCES_AND_ROUTES.replace(
     'secrets = ["env:HUBSPOT_SECRET"]', 'secrets = ["a-new-secret-of-hubspot", "env:HUBSPOT_SECRET"]'
@@ -36,22 +33,13 @@ def desk(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + ROTATING)
 
 
-def post(desk, source, value, address=None):
-    body = as_bytes(value) if not isinstance(value, bytes) else value
-    url = f"http://localhost{address or f'/hooks/{source}'}"
-    headers = signed(desk, source, body, url=url)
-    answer = Client(compose(desk, NoRates(), SignedIn())).post(url, data=body, headers=headers)
-    assert answer.status_code in {200, 202}, answer.text
-    return answer
-
-
 def recalls_of(desk):
     return list(desk.recalls.every(Filter()))[::-1]
 
 
 def test_a_recall_knows_its_delivery_place_proof_record_and_configuration(desk):
     events = [hubspot_event(7, ""), hubspot_event(77, soon()), hubspot_event(78, soon())]
-    told = post(desk, "hubspot", events).json
+    told = HookClient(desk).post("hubspot", events).json
     first, second = recalls_of(desk)
     assert (first.delivery, first.place, second.place) == (told["delivery"], 1, 2)
     assert first.proof == "signature v3, secret 1 of 2"
@@ -71,7 +59,7 @@ def test_which_of_several_secrets_signed_is_told_and_no_secret(desk, monkeypatch
     url = "http://localhost/hooks/hubspot"
     headers = signed(desk, "hubspot", body, url=url)
     monkeypatch.setitem(desk.config.sources, "hubspot", settings)
-    Client(compose(desk, NoRates(), SignedIn())).post(url, data=body, headers=headers)
+    HookClient(desk).post("hubspot", body, headers=headers)
     (recall,) = recalls_of(desk)
     assert recall.proof == "signature v3, secret 2 of 2"
     assert ENVIRON["HUBSPOT_SECRET"] not in str(
@@ -81,9 +69,7 @@ def test_which_of_several_secrets_signed_is_told_and_no_secret(desk, monkeypatch
 
 def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(desk):
     event = {"customer": "80123456", "phone": "3001112233", "at": soon()}
-    body = as_bytes(event)
-    headers = signed(desk, "forms", body, url="http://localhost/hooks/forms", message_id="msg_lead-4711")
-    Client(compose(desk, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
+    HookClient(desk).post("forms", event, message_id="msg_lead-4711")
     (recall,) = recalls_of(desk)
     assert (recall.record, recall.customer_id) == ("msg_lead-4711", "80123456")
     assert desk.recalls.search.find(Filter(record="msg_lead-4711"), limit=5).ids == (recall.id,)
@@ -91,7 +77,7 @@ def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(desk):
 
 def test_a_parked_event_keeps_its_place_and_proof_until_it_is_mapped(desk, tmp_path):
     bad = {**hubspot_event(77, "next week"), "objectId": 77}
-    post(desk, "hubspot", [hubspot_event(5, soon()), bad])
+    HookClient(desk).post("hubspot", [hubspot_event(5, soon()), bad])
     mended = two_accounts() + ROTATING.replace(
         'recall_date = "{{ event.propertyValue }}"', f'recall_date = "{soon()}"'
     )

@@ -171,3 +171,10 @@ class Member(StoreProcess):
 
     def beat(self):
         Pulse(Processes(self.store), self.store.who).beat()
+
+
+def working(*members):
+    """Let processes be known to the store as workers."""
+    for each in members:
+        each.beat()
+        each.sweep()
