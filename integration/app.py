@@ -13,6 +13,7 @@ from flask import Blueprint, Flask
 from integration import dashboard
 from integration.alerts.monitor import AlertMonitor
 from integration.api import api_blueprint
+from integration.celery_app import connect as connect_broker
 from integration.celery_app import publish
 from integration.config.environment import config_path, epoch_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
@@ -83,6 +84,7 @@ def create_app() -> Web:
     Heartbeat(services.processes, services.store.who).start()
     AlertMonitor(services, services.store.who, SentryReporter()).start()
     services.counter_flusher.switch_on()
+    services.wake_ups.start()
     return web
 
 
@@ -102,7 +104,10 @@ def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
     store.span = store_span
     counters = Counters()
     services = Services(
-        watch, store, WakeUpPublisher(publish, trace=trace_headers, counters=counters), counters
+        watch,
+        store,
+        WakeUpPublisher(publish, trace=trace_headers, counters=counters, connect=connect_broker),
+        counters,
     )
     _look_at_store(services)
     return services, compose(services, RateLimit(client))

@@ -11,11 +11,13 @@ import asyncio
 import gc
 import resource
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -26,8 +28,8 @@ from integration.web.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
 from integration.web.request_checks import fault_of_head, has_second_spelling
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-    from concurrent.futures import Future
 
     from _typeshed.wsgi import WSGIApplication
     from flask import Response
@@ -111,7 +113,11 @@ class WsgiBridge:
     ) -> None:
         self._app = app
         self._body_seconds = body_seconds
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
+        self._threads = 0
+        self._most_threads = threads
+        self._asked: SimpleQueue[tuple[Future[_Answer], dict[str, Any]]] = SimpleQueue()
+        self._answers: deque[tuple[Future[_Answer], _Answer | BaseException]] = deque()
+        self._handing_over = False
         self._most_open = threads + most_waiting
         self._open = 0
         self._most_held = most_held_bytes
@@ -120,7 +126,8 @@ class WsgiBridge:
         self._succeeded_at = -LONGEST_WAIT_SECONDS
         # The limits of incomplete bodies, oldest first.
         self._incomplete: dict[asyncio.Timeout, None] = {}
-        # The requests whose answers are awaited, and since when (by the loop's clock), oldest first.
+        # The requests that no thread has taken, and since when (by the loop's clock), oldest first. Whoever
+        # removes one decides what becomes of it: `pop` is one step for all threads.
         self._waiting: dict[Future[_Answer], float] = {}
         self._looked_after = False
         self._watchdog = watchdog or LoopWatchdog()
@@ -188,43 +195,67 @@ class WsgiBridge:
                 oldest.reschedule(0)
 
     async def _answer(self, scope: Scope, body: bytes) -> _Answer:
+        """Return the application's answer. Raise _Refused when no thread takes the request in time."""
         if self._open >= self._most_open:
             raise _busy("too many requests are waiting")
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
         self._open += 1
+        self._waiting[answered] = loop.time()
         try:
-            answer = await self._in_turn(self._pool.submit(_run, self._app, wsgi_environ(scope, body)))
+            self._asked.put((answered, wsgi_environ(scope, body)))
+            if self._threads < min(self._open, self._most_threads):
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"answer-{self._threads}", daemon=True).start()
+            if not self._looked_after:
+                self._looked_after = True
+                loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
+            answer: _Answer = await answered
         finally:
             self._open -= 1
+            self._waiting.pop(answered, None)  # the client may have gone
         if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._succeeded_at = asyncio.get_running_loop().time()
+            self._succeeded_at = loop.time()
         return answer
 
-    async def _in_turn(self, task: Future[_Answer]) -> _Answer:
-        """Return the answer. Raise _Refused when no thread took the task within the time it may wait."""
-        loop = asyncio.get_running_loop()
-        self._waiting[task] = loop.time()
-        if not self._looked_after:
-            self._looked_after = True
-            loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
-        try:
-            return await asyncio.wrap_future(task)
-        except asyncio.CancelledError:
-            if task in self._waiting:
-                raise  # the client has gone
-            raise _busy("too many requests are waiting") from None
-        finally:
-            self._waiting.pop(task, None)
+    def _work(self) -> None:
+        """Answer one request after the other, in a thread."""
+        while True:
+            answered, environ = self._asked.get()
+            if self._waiting.pop(answered, None) is None:
+                continue
+            try:
+                answer: _Answer | BaseException = _run(self._app, environ)
+            except BaseException as error:  # noqa: BLE001  (raised again where the answer is awaited)
+                answer = error
+            self._answers.append((answered, answer))
+            # One wake-up of the loop serves all who are done by then.
+            if not self._handing_over:
+                self._handing_over = True
+                answered.get_loop().call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the answers that are there to those who await them."""
+        self._handing_over = False  # first, so that what is added from here on makes a call of its own
+        while self._answers:
+            answered, answer = self._answers.popleft()
+            if answered.done():
+                continue  # the client has gone
+            if isinstance(answer, BaseException):
+                answered.set_exception(answer)
+            else:
+                answered.set_result(answer)
 
     def _refuse_overdue(self) -> None:
-        """Cancel the tasks that no thread took in time. It is called again as long as any is waited for."""
+        """Refuse the requests that no thread took in time. It is called again as long as any is open."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for task, asked_at in list(self._waiting.items()):
+        for answered, asked_at in self._waiting.copy().items():
             stuck = now - max(asked_at, self._succeeded_at) > self._patience_seconds
-            # A task that runs or is done cannot be cancelled.
-            if (stuck or now - asked_at > LONGEST_WAIT_SECONDS) and task.cancel():
-                del self._waiting[task]
-        self._looked_after = bool(self._waiting)
+            overdue = stuck or now - asked_at > LONGEST_WAIT_SECONDS
+            if overdue and self._waiting.pop(answered, None) is not None:
+                answered.set_exception(_busy("too many requests are waiting"))
+        self._looked_after = self._open > 0
         if self._looked_after:
             loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
 

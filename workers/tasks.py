@@ -12,6 +12,7 @@ from celery import shared_task
 from celery.signals import celeryd_init, setup_logging, worker_ready, worker_shutting_down
 
 from integration.celery_app import DRAIN, LOOK_UP, publish, use_broker
+from integration.celery_app import connect as connect_broker
 from integration.config.environment import config_path, epoch_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
 from integration.services.configuration import watch_config
@@ -88,7 +89,7 @@ def make_worker(environ: Mapping[str, str]) -> Worker:
     engine = Worker(
         watch,
         store,
-        WakeUpPublisher(publish, trace=trace_headers, counters=counters),
+        WakeUpPublisher(publish, trace=trace_headers, counters=counters, connect=connect_broker),
         SentryReporter(),
         counters,
     )

@@ -46,6 +46,7 @@ class Services:
         counters: Counters | None = None,
     ) -> None:
         self.store = store
+        self.wake_ups = wake_ups
         self.configuration = Configuration(watch)
         self.counters = Counters() if counters is None else counters
         self.counter_flusher = CounterFlusher(store, self.counters)

@@ -33,9 +33,14 @@ class WakeUpPublisher:
         send: Callable[[str, tuple[Any, ...], dict[str, Any]], None],
         trace: Callable[[], dict[str, Any]] = dict,
         counters: Counters | None = None,
+        connect: Callable[[], object] = dict,
     ) -> None:
-        """`trace` returns the headers that tie a message to its cause; it is called in `publish`."""
+        """`trace` returns the headers that tie a message to its cause; it is called in `publish`.
+
+        `connect` does what `send` would do once, before the first message.
+        """
         self._send = send
+        self._connect = connect
         self._trace = trace
         self._counters = counters
         self._waiting: queue.Queue[tuple[str, tuple[Any, ...], dict[str, Any]]] = queue.Queue(MOST_WAITING)
@@ -56,18 +61,23 @@ class WakeUpPublisher:
         self._put("ringback.look_up", (source,))
 
     def _put(self, task: str, arguments: tuple[Any, ...]) -> None:
-        self._start()
+        self.start()
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((task, arguments, self._trace()))
 
-    def _start(self) -> None:
-        # Started on first use, so that a server that forks after loading the app has it in every child.
+    def start(self) -> None:
+        """Connect to the broker, if that has not begun; the first wake-up then leaves without delay."""
+        # Else started on first use, so that a server that forks after loading the app has it in every child.
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
+        try:
+            self._connect()
+        except Exception as error:  # noqa: BLE001  (the first message tries again)
+            log.warning("the broker is away", error=type(error).__name__)
         while True:
             task, arguments, headers = self._waiting.get()
             try:

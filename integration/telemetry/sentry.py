@@ -5,6 +5,7 @@ Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides 
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
@@ -14,17 +15,18 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import sentry_sdk
-from flask import Flask
+from flask import Flask, got_request_exception, request, request_started
+from sentry_sdk.consts import OP
 from sentry_sdk.crons import MonitorStatus, capture_checkin
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-from sentry_sdk.integrations.flask import FlaskIntegration
 from sentry_sdk.integrations.httpx import HttpxIntegration
 from sentry_sdk.integrations.redis import RedisIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
+from sentry_sdk.tracing import TransactionSource
 from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
 
 from integration.domain.errors import ConfigError, Fault
@@ -78,26 +80,60 @@ def _sampler(rate: float) -> Callable[[SamplingContext], float]:
     return sample
 
 
-class _OwnTraces(Integration):
-    """Begins a trace of our own for every request.
+class _Requests(Integration):
+    """Gives each request of the web a scope and a trace of its own, and reports what no view caught.
 
-    A sender's trace headers would decide what is traced here, and its words would travel on in
-    Celery's messages. Listed after FlaskIntegration, so that it comes before it on the way in.
+    Sentry's own integration for Flask reads headers and addresses that do not leave, also of a request that
+    is not traced. It also lets a sender's trace headers decide what is traced, and passes their words on in
+    Celery's messages.
     """
 
-    identifier = "ringback"
+    identifier = "flask"
 
     @staticmethod
     def setup_once() -> None:
         """Patch Flask, as Sentry's own integration does."""
         inner = Flask.__call__
+        request_started.connect(_name_transaction)
+        got_request_exception.connect(_report_uncaught)
 
         def call(self: Flask, environ: dict[str, Any], start_response: Any) -> Any:
-            for header in ("HTTP_SENTRY_TRACE", "HTTP_BAGGAGE"):
-                environ.pop(header, None)
-            return inner(self, environ, start_response)
+            if not sentry_sdk.get_client().is_active():
+                return inner(self, environ, start_response)
+            with sentry_sdk.isolation_scope() as scope:
+                method = {"method": environ["REQUEST_METHOD"]}
+                scope.add_event_processor(lambda event, _hint: {**event, "request": method})
+                transaction = sentry_sdk.start_transaction(
+                    op=OP.HTTP_SERVER,
+                    name="a request",
+                    source=TransactionSource.ROUTE,
+                    origin="auto.http.flask",
+                    custom_sampling_context={"wsgi_environ": environ},
+                )
+
+                def start(status: str, *args: Any) -> Any:
+                    transaction.set_http_status(int(status[:3]))
+                    return start_response(status, *args)
+
+                with transaction:
+                    return inner(self, environ, start if transaction.sampled else start_response)
 
         Flask.__call__ = call  # type: ignore[method-assign]
+
+
+def _name_transaction(_app: Flask, **_: Any) -> None:
+    """Name it by the rule, /hooks/<source>/<url_key>, never by the path itself."""
+    if request.url_rule is not None and sentry_sdk.get_client().is_active():
+        scope = sentry_sdk.get_current_scope()
+        scope.set_transaction_name(request.url_rule.rule, source=TransactionSource.ROUTE)
+
+
+def _report_uncaught(_app: Flask, exception: BaseException, **_: Any) -> None:
+    client = sentry_sdk.get_client()
+    if client.is_active():
+        mechanism = {"type": "flask", "handled": False}
+        event, hint = event_from_exception(exception, client_options=client.options, mechanism=mechanism)
+        sentry_sdk.capture_event(event, hint=hint)
 
 
 def _observe_line(line: Mapping[str, Any]) -> None:
@@ -163,6 +199,8 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
         auto_enabling_integrations=False,
         integrations=_integrations(),
     )
+    # Without `debug` its lines are dropped, but it writes them: two for each request that is not traced.
+    logging.getLogger("sentry_sdk.errors").setLevel(logging.WARNING)
     version = ".".join(map(str, sys.version_info[:3]))
     sentry_sdk.get_global_scope().set_context("runtime", {"name": "CPython", "version": version})
     add_observer(_observe_line)
@@ -175,9 +213,7 @@ def _integrations() -> list[Integration]:
         DedupeIntegration(),
         # A thread that lives long would carry on the trace of the request that happened to start it.
         ThreadingIntegration(propagate_scope=False),
-        # By the rule, /hooks/<source>/<url_key>, never by the path itself.
-        FlaskIntegration(transaction_style="url"),
-        _OwnTraces(),
+        _Requests(),
         CeleryIntegration(propagate_traces=True, monitor_beat_tasks=False),
         RedisIntegration(),
         HttpxIntegration(),

@@ -13,8 +13,6 @@ import redis
 from integration.domain.passwords import hashed
 from integration.local.sandbox import Sandbox
 from integration.local.supervisor import wait_until
-from integration.services.configuration import load_config
-from integration.webhooks.providers import SOURCES
 from support import SOURCES_AND_ROUTES, account, as_bytes, hubspot_event
 from support.system import API_KEY, System
 
@@ -45,7 +43,7 @@ recall_date = "{{ event.at }}"
 databases = itertools.count(8)
 
 
-class Stage(System):
+class BrowserSystem(System):
     """A system with people who may sign in."""
 
     def write_config(self, more=""):
@@ -66,35 +64,8 @@ class Stage(System):
         )
         self.config_path.write_text(accounts + routes + BULK + people + more, "utf-8")
 
-    def ask(self, customer, account_name="bogota", *, at=None, campaign="10", phone="3001112233"):
-        recall = {
-            "account": account_name,
-            "campaign_id": campaign,
-            "customer_id": customer,
-            "recall_telephone": phone,
-            "recall_date": (at or soon(days=1)),
-        }
-        answer = self.api("POST", "/v1/recalls", json=recall)
-        assert answer.status_code == 202, answer.text
-        return answer.json()["id"]
-
-    def signed(self, source, body, *, url=None, now=None):
-        settings = load_config(self.config_path, self.environ).sources[source]
-        return SOURCES[settings.kind].sign(
-            body,
-            settings,
-            url=url or f"{self.url}/hooks/{source}",
-            method="POST",
-            message_id=f"msg_{datetime.now(UTC).timestamp()}",
-            now=now or datetime.now(UTC),
-        )
-
     def post(self, source, value, **signing):
-        body = as_bytes(value)
-        headers = self.signed(source, body, **signing)
-        return httpx.post(
-            f"{self.url}/hooks/{source}", content=body, headers=headers, trust_env=False, timeout=30
-        )
+        return self.post_signed(source, as_bytes(value), **signing)
 
     def refuse(self, customer):
         """Let wolkvox refuse every call for a customer; gives how that is ended."""
@@ -174,7 +145,7 @@ def staged(folder, valkey_url):
     url = f"{valkey_url.rsplit('/', 1)[0]}/{next(databases)}"
     redis.Redis.from_url(url).flushdb()
     with Sandbox() as sandbox:
-        stage = Stage(folder, url, sandbox)
+        stage = BrowserSystem(folder, url, sandbox)
         try:
             stage.start("web")
             stage.start("worker")
@@ -187,4 +158,4 @@ def json_of(value):
     return json.dumps(value)
 
 
-__all__ = ["API_KEY", "HOSTILE", "PASSWORD", "PEOPLE", "Stage", "soon", "staged", "wait_until"]
+__all__ = ["API_KEY", "HOSTILE", "PASSWORD", "PEOPLE", "BrowserSystem", "soon", "staged", "wait_until"]

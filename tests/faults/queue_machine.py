@@ -19,17 +19,18 @@ import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from integration.domain.delivery import Delivery, Event
+from integration.domain.delivery import Event
 from integration.domain.errors import ConflictError, StoreAwayError
-from integration.domain.recall import CancelRequest, RecallRequest, State
+from integration.domain.recall import CancelRequest, State
 from integration.mapping.planner import CancelWanted, Ignored, RecallWanted
 from integration.services.heartbeat import Heartbeat
 from integration.store.client import EpochLoss, Store, connect
-from integration.store.deliveries import DeliveryStore, RetentionTerms
+from integration.store.deliveries import DeliveryStore
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.recalls import RecallStore
 from integration.store.token_queue import Claim, NoClaim, Outcome, Terms, TokenQueues
 from support import url_of
+from support.store_process import KEEPING, delivery_at, recall_request
 
 TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 LEASE = max(LATEST_WRITE + SERVER_LIMIT, TIMEOUT) + GUARD
@@ -40,7 +41,6 @@ HALF_HOUR_MS = 1_800_000
 DAILY_LIMIT = 6
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 ACCOUNTS = {"bogota": "L1", "cali": "L1", "lima": "L2"}
 QUEUES = ("L1", "L2", "L3", "L4")
 CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")
@@ -82,7 +82,7 @@ def changed(outcome: Outcome, **more) -> Outcome:
 
 
 @dataclass
-class Wish:
+class NewestWish:
     """The newest thing that is known of a campaign and customer: a recall, or that none is wanted."""
 
     version: int
@@ -151,11 +151,11 @@ class View:
 
 
 @dataclass
-class World:
+class Model:
     """What the machine knows beside the store: the wishes, the calls as wolkvox sees them, the workers."""
 
     bound: dict[str, str] = field(default_factory=lambda: dict(ACCOUNTS))
-    wishes: dict[tuple[str, str, str], Wish] = field(default_factory=dict)
+    wishes: dict[tuple[str, str, str], NewestWish] = field(default_factory=dict)
     recalls: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     sent: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
@@ -166,16 +166,16 @@ class World:
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     events: list = field(default_factory=list)
 
-    def without_owners(self) -> World:
+    def without_owners(self) -> Model:
         return replace(self, holder={})
 
 
 @dataclass
-class Copy:
+class StoreCopy:
     """The store as it was, and what the machine knew then; the calls at wolkvox do not go back."""
 
     keys: dict[bytes, tuple[bytes, int]]
-    world: World
+    world: Model
     holder: dict[str, Owner | None]
     owners: list[tuple]
 
@@ -206,8 +206,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.reports: list[EpochLoss] = []
         for store in self.stores:
             store.on_loss = self.reports.append
-        self.copy: Copy | None = None
-        self.world = World()
+        self.copy: StoreCopy | None = None
+        self.world = Model()
         self.owners: list[Owner] = []
         self.asked = 0
         self.states: dict[str, str] = {}
@@ -298,12 +298,9 @@ class QueueMachine(RuleBasedStateMachine):
     # --- events ----------------------------------------------------------------------------------
 
     def admit(self, *outcomes):
-        delivery = Delivery(
-            id="dl_1", source="forms", method="POST", url="", headers={}, body=b"", received_at=self.time
-        )
         before = self.view()
         try:
-            return self.deliveries.admit(delivery, outcomes, KEEPING).answer
+            return self.deliveries.admit(delivery_at(self.time), outcomes, KEEPING).answer
         except StoreAwayError:
             assert self.full
             assert self.view().same_as(before)
@@ -320,16 +317,12 @@ class QueueMachine(RuleBasedStateMachine):
             self.ask(account, campaign, customer, version, due + n)
 
     def ask(self, account, campaign, customer, version, due):
-        moment = START + timedelta(hours=due)
-        request = RecallRequest(
+        request = recall_request(
+            customer,
             account=account,
-            campaign_id=campaign,
-            customer_id=customer,
-            recall_telephone="3001112233",
-            recall_date=moment,
-            requested_date=moment,
+            campaign=campaign,
+            due=START + timedelta(hours=due),
             version=START + timedelta(seconds=version),
-            source="forms",
         )
         event = self.event()
         outcome = RecallWanted(event=event, request=request)
@@ -341,7 +334,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.world.recalls[recall] = (account, campaign, customer)
         self.world.versions[recall] = version
         self.states[recall] = State.QUEUED
-        self.wish(account, campaign, customer, Wish(version, recall, account))
+        self.wish(account, campaign, customer, NewestWish(version, recall, account))
 
     def event(self) -> Event:
         self.asked += 1
@@ -385,7 +378,7 @@ class QueueMachine(RuleBasedStateMachine):
             and before.recalls.get(old.recall or "", {}).get("state") == State.QUEUED
         )
         assert answer.cancelled == ((old.recall,) if queued else ())
-        self.wish(account, campaign, customer, Wish(version, None, account))
+        self.wish(account, campaign, customer, NewestWish(version, None, account))
 
     @precondition(lambda self: self.world.events)
     @rule(which=st.integers(0, 30), alone=st.booleans())
@@ -838,7 +831,9 @@ class QueueMachine(RuleBasedStateMachine):
         for store in self.stores[:2]:
             Heartbeat(ProcessRegistry(store), store.who).send()
         owners = [(owner, owner.claim, owner.step, owner.unanswered) for owner in self.owners]
-        self.copy = Copy(self.dump(), deepcopy(self.world.without_owners()), dict(self.world.holder), owners)
+        self.copy = StoreCopy(
+            self.dump(), deepcopy(self.world.without_owners()), dict(self.world.holder), owners
+        )
         self.copy_states = dict(self.states)
 
     def dump(self) -> dict[bytes, tuple[bytes, int]]:
@@ -890,7 +885,7 @@ class QueueMachine(RuleBasedStateMachine):
         there = self.client.hget(self.store.key("meta"), "history")
         assert {store.epoch.name for store in self.stores} == {there}
 
-    def put_back(self, copy: Copy) -> None:
+    def put_back(self, copy: StoreCopy) -> None:
         self.raw.flushall()
         for key, (value, ttl) in copy.keys.items():
             self.raw.restore(key, ttl, value)
@@ -906,7 +901,7 @@ class QueueMachine(RuleBasedStateMachine):
         holders = {queue: owner for queue, owner in copy.holder.items() if owner and not owner.stale}
         self.world.holder = {**dict.fromkeys(copy.holder), **holders}
 
-    def go_back(self, owner: Owner, copy: Copy) -> None:
+    def go_back(self, owner: Owner, copy: StoreCopy) -> None:
         """Who has gone on since the copy was made knows of a history that is lost."""
         now = (owner, owner.claim, owner.step, owner.unanswered)
         if any(then[0] is owner and then[1:] == now[1:] for then in copy.owners):

@@ -13,7 +13,7 @@ import pytest
 from faults.crash.cast import nursery
 from faults.crash.scenarios import SCENARIOS
 from faults.crash.trial import run
-from faults.crash.world import DATABASES, Stage
+from faults.crash.world import DATABASES, CrashStage
 from integration.local.sandbox import Sandbox
 from support.valkey import DURABLE, ValkeyServer
 
@@ -56,7 +56,7 @@ def on_stage(tmp_path_factory):
             server.start()
             stack.callback(server.stop)
         sandbox, children = stack.enter_context(Sandbox()), nursery()
-        stage = Stage(tmp_path_factory.mktemp("worlds"), store, broker, sandbox)
+        stage = CrashStage(tmp_path_factory.mktemp("worlds"), store, broker, sandbox)
 
         def attempt(wanted, at_once):
             with ThreadPoolExecutor(at_once) as pool:

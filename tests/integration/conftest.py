@@ -16,7 +16,9 @@ from integration.config.models import Config
 from integration.local.sandbox import Sandbox
 from integration.telemetry.sentry import start_sentry
 from support import ENVIRON, make_desk
+from support.alert_receivers import HttpReceiver, running
 from support.hook_client import HookClient
+from support.installation import Installation
 from support.sentry_sink import SentrySink, sentry_sink
 
 if TYPE_CHECKING:
@@ -64,6 +66,13 @@ def services(tmp_path, store):
 
 
 @pytest.fixture
+def installation(services):
+    """What is asked of `services`, which is bound."""
+    services.binding.bind()
+    return Installation(services)
+
+
+@pytest.fixture
 def web(services):
     """The receiver on `services`."""
     return HookClient(services)
@@ -74,3 +83,10 @@ def sandbox():
     """wolkvox, simulated on loopback."""
     with Sandbox() as running:
         yield running
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of alerts on loopback."""
+    with running(HttpReceiver()) as server:
+        yield server

@@ -21,7 +21,7 @@ from integration.store.client import Store, connect
 from integration.store.monitoring.alerts import ELECTED_SECONDS, HOLD_SECONDS
 from integration.store.monitoring.source_status import SourceActivity
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
-from support.alert_receivers import HttpReceiver, MailServer, running
+from support.alert_receivers import MailServer, running
 from support.cli_runner import Ringback
 
 BEGIN = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Bogotá
@@ -40,7 +40,7 @@ class Listening:
         self.told.append(("is over", *told))
 
 
-class Installation:
+class AlertInstallation:
     """Processes on one store, whose time is in hand; and what the operator gets."""
 
     def __init__(self, folder, client, receiver, rules):
@@ -79,14 +79,8 @@ GOES_ON = ("is over", "queue-stopped", "bogota")
 
 
 @pytest.fixture
-def receiver():
-    with running(HttpReceiver()) as server:
-        yield server
-
-
-@pytest.fixture
 def here(tmp_path, store, receiver):
-    return Installation(tmp_path, store, receiver, QUEUE)
+    return AlertInstallation(tmp_path, store, receiver, QUEUE)
 
 
 # --- once --------------------------------------------------------------------------------------
@@ -221,7 +215,7 @@ def test_a_channel_may_wait_for_a_moment_that_is_set(here):
 def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
     server = start_valkey()
     with server.client() as client:
-        here = Installation(tmp_path, client, receiver, QUEUE)
+        here = AlertInstallation(tmp_path, client, receiver, QUEUE)
         here.stop_queue()
         here.first.evaluate()
         server.kill()
@@ -233,7 +227,7 @@ def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
 
 
 def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, receiver):
-    here = Installation(
+    here = AlertInstallation(
         tmp_path,
         store,
         receiver,
@@ -272,7 +266,7 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
             f'[alerts.channels.mail]\nkind = "email"\nhost = "127.0.0.1"\nport = {mails.port}\n'
             'security = "none"\nsender = "r@example.com"\nto = "o@example.com"\n'
         )
-        here = Installation(tmp_path, store, receiver, more + QUEUE + 'channels = "mail"\n')
+        here = AlertInstallation(tmp_path, store, receiver, more + QUEUE + 'channels = "mail"\n')
         here.stop_queue()
         here.first.look()
         assert here.told() == []
@@ -281,7 +275,7 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
 
 
 def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, QUEUE)
+    here = AlertInstallation(tmp_path, store, receiver, QUEUE)
     known = {
         f"a{n}": RuleMatch(
             key=f"queue-stopped//a{n}", kind="queue-stopped", subject=f"a{n}", channels=frozenset({"chat"})
@@ -323,7 +317,7 @@ def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
 
 
 def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
+    here = AlertInstallation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
     for _ in range(4):
         here.first.look()
         here.later(seconds=30)
@@ -346,7 +340,7 @@ BEAT = {
 
 
 def test_a_pending_alert_whose_cause_goes_is_forgotten_untold(tmp_path, store, receiver):
-    here = Installation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
+    here = AlertInstallation(tmp_path, store, receiver, '[[alerts.rules]]\nkind = "no-worker"\nminutes = 2\n')
     here.first.look()
     here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()

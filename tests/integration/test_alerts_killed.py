@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of
-from support.alert_receivers import HttpReceiver, running
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
@@ -85,12 +84,6 @@ class Minders:
             self.kill_one()
         self.nursery.stdin.close()
         self.nursery.wait(10)
-
-
-@pytest.fixture
-def receiver():
-    with running(HttpReceiver()) as server:
-        yield server
 
 
 def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, receiver):

@@ -443,9 +443,7 @@ def test_filters_pick_recalls(web):
     two = web.asked_id("c2", account="lima", recall_telephone="+51 912 345 678")
     web.post(f"/v1/recalls/{one}/cancel")
 
-    def found(**which):
-        return [recall["id"] for recall in web.get("/v1/recalls", query_string=which).json["items"]]
-
+    found = web.find
     assert found() == [two, one]
     assert found(state="cancelled") == [one]
     assert found(account="lima") == [two]
@@ -460,9 +458,7 @@ def test_recalls_are_found_by_telephone_campaign_source_and_times(web):
     later = (TOMORROW + timedelta(days=2)).isoformat()
     three = web.asked_id("c3", recall_telephone="300 999 8877", recall_date=later)
 
-    def found(**which):
-        return [recall["id"] for recall in web.get("/v1/recalls", query_string=which).json["items"]]
-
+    found = web.find
     assert found(telephone="+57 300 999 8877") == [three]
     assert found(telephone="5678") == found(telephone="0051 912345678") == [two]
     assert found(campaign_id="20") == [one]

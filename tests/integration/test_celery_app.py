@@ -38,6 +38,14 @@ def broker(valkey, raw):
         yield connection
 
 
+@pytest.fixture
+def publishing(valkey, raw, monkeypatch):
+    """Let this process publish to the broker, whatever an earlier test connected it to."""
+    monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
+    monkeypatch.setattr(app, "_pool", None)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+
+
 def test_a_worker_logs_in_its_form_from_the_first_line_on(tmp_path):
     log = tmp_path / "worker.log"
     environ = {
@@ -101,16 +109,14 @@ def test_a_wake_up_in_hand_leaves_nothing_in_the_broker(broker, raw):
     assert [key for key in raw.keys("*") if "unacked" in key] == []
 
 
-def test_a_wake_up_in_the_broker_is_a_queues_id_and_a_number_and_nothing_else(valkey, raw, monkeypatch):
-    monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
+def test_a_wake_up_in_the_broker_is_a_queues_id_and_a_number_and_nothing_else(publishing, raw):
     publish("ringback.drain", WakeUp("3f9a77c1", 7), {})
     (message,) = raw.lrange("{ringback}:celery:ringback", 0, -1)
     words, named, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
     assert (words, named) == (["3f9a77c1", 7], {})
 
 
-def test_a_look_up_does_not_wait_behind_the_wake_ups_of_busy_queues(valkey, broker, raw, monkeypatch):
-    monkeypatch.setattr(app.conf, "broker_url", f"{valkey.url.rsplit('/', 1)[0]}/9")
+def test_a_look_up_does_not_wait_behind_the_wake_ups_of_busy_queues(publishing, broker, raw):
     for number in range(20):
         publish("ringback.drain", WakeUp("3f9a77c1", number), {})
     publish("ringback.look_up", ("hubspot",), {})

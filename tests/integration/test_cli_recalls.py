@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from integration.domain.delivery import Delivery, Event
-from integration.domain.recall import Attempt, RecallRequest
+from integration.domain.recall import Attempt
 from integration.mapping.planner import plan_delivery
 from integration.store.client import Store
 from integration.store.recalls import attempt_line
@@ -25,23 +26,12 @@ def run(services, tmp_path, store):
 
 
 @pytest.fixture
-def admit(services):
+def admit(installation):
     def admit(customer="1", *, account="bogota", expired=None):
-        now = datetime.now(UTC)
-        date = now + timedelta(hours=2)
-        request = RecallRequest(
-            account=account,
-            campaign_id="10",
-            customer_id=customer,
-            recall_telephone=PHONE,
-            recall_date=date,
-            requested_date=date,
-            version=now,
-            source="forms",
-            route="form",
+        request = installation.request(customer, account=account, hours=2)
+        return installation.admit(
+            replace(request, recall_telephone=PHONE, source="forms", route="form"), expired
         )
-        admitted = services.admission.admit_one(request, expired=expired, key="", fingerprint="")
-        return admitted.answer.recalls[0]
 
     return admit
 

@@ -41,6 +41,18 @@ def test_what_is_wrong_in_the_environment_ends_the_start(tmp_path, valkey, name,
     assert value in done.stderr
 
 
+def test_it_is_connected_to_the_broker_before_the_first_webhook(tmp_path, start_valkey):
+    store = start_valkey()
+    command, environ = run(tmp_path, store.url)
+    child = spawn(command, env=environ, output=subprocess.DEVNULL)
+    try:
+        with store.client() as client:
+            queues = "{ringback}:celery:_kombu.binding.ringback"
+            wait_until(lambda: client.exists(queues), 60, what="the queues are declared")
+    finally:
+        child.stop(15)
+
+
 def test_with_the_store_away_it_starts_and_answers(tmp_path):
     command, environ = run(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
     child = spawn(command, env=environ, output=subprocess.DEVNULL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -19,8 +20,7 @@ from integration.dashboard.presenting.account_cache import (
 from integration.dashboard.presenting.account_overview import QuotaUse, needs_a_look, overview
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
-from integration.domain.recall import RecallRequest
-from integration.store.token_queue import Claim, Outcome, terms_of
+from integration.store.token_queue import Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
 from support.dashboard_client import Pages
 
@@ -34,29 +34,6 @@ def services(tmp_path, store, sandbox):
     services = make_desk(tmp_path, store, text)
     services.binding.bind()
     return services
-
-
-def ask(services, account="bogota", customer="80123456", due=timedelta(hours=3)):
-    now = datetime.now(UTC)
-    request = RecallRequest(
-        account=account,
-        campaign_id="10",
-        customer_id=customer,
-        recall_telephone="3001112233",
-        recall_date=now + due,
-        requested_date=now + due,
-        version=now,
-        source="api:zapier",
-    )
-    return services.admission.admit_one(request, expired=None, key="", fingerprint="")
-
-
-def push(services, outcome, account="bogota"):
-    queue, settings = services.queues.bound()[account], services.config.accounts[account]
-    terms = terms_of(settings, datetime.now(UTC))
-    claim = services.queues.acquire(queue, f"n{datetime.now(UTC).timestamp()}", terms).claim
-    assert isinstance(claim, Claim)
-    services.queues.finish(queue, claim, 1, outcome, more=False, terms=terms)
 
 
 def beat(services, kind="worker"):
@@ -87,12 +64,12 @@ def test_it_is_not_quiet_without_a_worker(services):
     assert "No worker is seen." in text
 
 
-def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services):
+def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services, installation):
     beat(services)
     for customer in ("1", "2", "3"):
-        ask(services, customer=customer)
-    push(services, Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
-    push(services, Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+        installation.ask(customer)
+    installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
+    installation.push(Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
     services.accounts.pause("lima", "a break", datetime.now(UTC) + timedelta(hours=1))
     text = Pages(services).get("/").text
     assert "All quiet." not in text
@@ -105,16 +82,17 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services):
     assert re.search(r"a break.*until.*<time datetime=", rows[1], re.DOTALL)
 
 
-def test_a_stopped_queue_that_is_overdue_has_dates_at_risk(services):
-    ask(services, due=timedelta(minutes=-5))
+def test_a_stopped_queue_that_is_overdue_has_dates_at_risk(services, installation):
+    past = datetime.now(UTC) - timedelta(minutes=5)
+    installation.admit(replace(installation.request(), recall_date=past, requested_date=past))
     services.accounts.pause("bogota", "x")
     assert tile(Pages(services).get("/").text, "Dates at risk").startswith("1")
 
 
-def test_the_calls_of_the_day_are_told_with_their_forecast(services):
+def test_the_calls_of_the_day_are_told_with_their_forecast(services, installation):
     for customer in "123456789":
-        ask(services, customer=customer)
-        push(services, Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
+        installation.ask(customer)
+        installation.push(Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
     text = Pages(services).get("/").text
     assert tile(text, "Calls of the day").startswith("90% bogota:")
     assert "9 of 10 calls used" in text
@@ -137,8 +115,8 @@ def test_the_plot_is_empty_and_sound_before_anything_was_counted(services):
     assert "Webhooks taken: 0, calls to wolkvox: 0, webhooks refused: 0 in the last hour." in text
 
 
-def test_no_number_of_a_customer_is_on_these_pages(services):
-    ask(services)
+def test_no_number_of_a_customer_is_on_these_pages(services, installation):
+    installation.ask("80123456")
     for address in ("/", "/accounts", "/accounts/bogota"):
         text = Pages(services).get(address).text
         assert "80123456" not in text
@@ -293,9 +271,9 @@ def test_resuming_says_what_came_of_it(services):
     assert [entry.what for entry in services.audit.page()[0]] == ["resume", "resume"]
 
 
-def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services):
-    ask(services)
-    push(services, Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
+def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installation):
+    installation.ask("80123456")
+    installation.push(Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
     done = Pages(services).post("/accounts/bogota/resume").text
     assert "Resumed, but it is waiting" in done
     assert services.accounts.get("bogota").state == "waiting"
@@ -308,17 +286,17 @@ def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(services, sandb
     assert services.audit.page()[0][0].what == "test call"
 
 
-def test_a_test_call_is_told_in_the_readers_language(services):
+def test_a_test_call_is_told_in_the_readers_language(services, installation):
     pages = Pages(services, language="es")
     assert "wolkvox acepta el token y nombra 2 campañas" in pages.post("/accounts/bogota/test").text
-    ask(services)
-    push(services, Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
+    installation.ask("80123456")
+    installation.push(Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
     told = pages.post("/accounts/bogota/test").text
     assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
 
 
-def test_a_test_call_on_a_queue_in_use_is_not_made(services, sandbox):
-    ask(services)
+def test_a_test_call_on_a_queue_in_use_is_not_made(services, installation, sandbox):
+    installation.ask("80123456")
     queue = services.queues.bound()["bogota"]
     services.queues.acquire(queue, "n", terms_of(services.config.accounts["bogota"], datetime.now(UTC)))
     done = Pages(services).post("/accounts/bogota/test")

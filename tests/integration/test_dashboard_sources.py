@@ -22,7 +22,7 @@ from integration.dashboard.views import setup
 from integration.webhooks.providers.schemes import SCHEMES
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
 from support.alert_receivers import HttpReceiver, running
-from support.dashboard_client import Pages
+from support.dashboard_client import Pages, text_of
 
 SITE = '\n[dashboard]\npublic_url = "https://ringback.example.com"\n'
 TEXT = two_accounts() + SOURCES_AND_ROUTES
@@ -38,18 +38,13 @@ def heard(services, source, result):
     services.counter_flusher.flush()
 
 
-def words(answer):
-    assert answer.status_code == 200
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
-
-
 # --- the list ----------------------------------------------------------------------------------
 
 
 def test_each_source_shows_whether_it_is_heard(services):
     heard(services, "forms", "admitted")
     heard(services, "hubspot", "not verified")
-    text = words(Pages(services).get("/sources"))
+    text = text_of(Pages(services).get("/sources"))
     assert text.index("hubspot") < text.index("salesforce") < text.index("forms"), (
         "who needs a look comes first"
     )
@@ -60,9 +55,9 @@ def test_each_source_shows_whether_it_is_heard(services):
 
 def test_a_source_that_waits_drains_live_when_its_first_event_comes(services):
     pages = Pages(services)
-    assert "Waiting for the first event" in words(pages.get("/sources/forms"))
+    assert "Waiting for the first event" in text_of(pages.get("/sources/forms"))
     heard(services, "forms", "admitted")
-    text = words(pages.get("/sources/forms"))
+    text = text_of(pages.get("/sources/forms"))
     assert "Waiting for the first event" not in text
     assert "1 taken" not in text or "heard" in text
     assert 'id="heard"' in pages.get("/sources/forms").text, "it is asked for again while it is seen"
@@ -72,7 +67,7 @@ def test_refusals_are_counted_and_lead_to_their_reasons(services):
     for _ in range(3):
         heard(services, "hubspot", "not verified")
     page = Pages(services).get("/sources/hubspot")
-    assert "3 deliveries were refused and none taken since" in words(page)
+    assert "3 deliveries were refused and none taken since" in text_of(page)
     assert "/deliveries?source=hubspot&amp;result=refused" in page.text
 
 
@@ -96,7 +91,7 @@ def test_the_key_of_an_address_is_masked_until_an_operator_reveals_it_and_that_i
 
 def test_a_viewer_reveals_nothing(services):
     pages = Pages(services, "viewer")
-    assert "Reveal" not in words(pages.get("/sources/salesforce"))
+    assert "Reveal" not in text_of(pages.get("/sources/salesforce"))
     assert pages.post("/sources/salesforce/reveal").status_code == 403
 
 
@@ -122,14 +117,14 @@ def test_no_page_holds_a_secret(services, role, name):
 
 
 def test_hubspots_steps_name_the_properties_and_fields_of_the_routes(services):
-    text = words(Pages(services).get("/sources/hubspot"))
+    text = text_of(Pages(services).get("/sources/hubspot"))
     assert "property callback_at" in text
     assert "signatures must name v2" in text
     assert "add a lookup" in text
 
 
 def test_salesforces_steps_name_fields_and_organization(services):
-    text = words(Pages(services).get("/sources/salesforce"))
+    text = text_of(Pages(services).get("/sources/salesforce"))
     assert "Wolkvox_Campaign__c , Id , MobilePhone , Callback_At__c" in text
     assert "00Dxx0000000000EAA" in text
 
@@ -254,16 +249,18 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
     later = datetime.now(UTC) + timedelta(hours=5)
     AlertMonitor(services, "web:1", Nobody(), lambda: later).evaluate()
     pages = Pages(services)
-    assert "silent" in words(pages.get("/sources"))
-    assert "source-silent 4 hours" in words(pages.get("/sources/forms"))
-    assert "Source forms has been silent for 5 hours" in words(pages.get("/alerts"))
-    assert "La fuente forms calla desde hace 5 horas" in words(Pages(services, language="es").get("/alerts"))
+    assert "silent" in text_of(pages.get("/sources"))
+    assert "source-silent 4 hours" in text_of(pages.get("/sources/forms"))
+    assert "Source forms has been silent for 5 hours" in text_of(pages.get("/alerts"))
+    assert "La fuente forms calla desde hace 5 horas" in text_of(
+        Pages(services, language="es").get("/alerts")
+    )
     much_later = later + timedelta(minutes=2)
     heard(services, "forms", "admitted")
     for moment in (later, much_later):
         known = {alert.key: alert for alert in services.alerts.holding()}
         services.alerts.settle(next_steps(known, {}, moment))
-    text = words(pages.get("/alerts"))
+    text = text_of(pages.get("/alerts"))
     assert "No rule holds." in text
     assert "Over" in text
 
@@ -274,8 +271,8 @@ def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
     reason = "wolkvox does not take the token: check the account's token and server, then resume"
     store.hset(f"{{ringback}}:queue:{services.queues.bound()['bogota']}", "stopped", reason)
     AlertMonitor(services, "web:1", Nobody()).evaluate()
-    assert reason in html.unescape(words(Pages(services).get("/alerts")))
-    spanish = html.unescape(words(Pages(services, language="es").get("/alerts")))
+    assert reason in html.unescape(text_of(Pages(services).get("/alerts")))
+    spanish = html.unescape(text_of(Pages(services, language="es").get("/alerts")))
     assert "La cuenta bogota está detenida" in spanish
     assert "does not take" not in spanish
 
@@ -285,9 +282,11 @@ def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
         channel = f'[alerts.channels.chat]\nkind = "slack"\nurl = "{receiver.url}"\n'
         services = make_desk(tmp_path, store, TEXT + SITE + channel)
         assert "secretpart" not in Pages(services).get("/alerts").text
-        assert "Sent to chat. Has it arrived?" in words(Pages(services).post("/alerts/chat/test"))
+        assert "Sent to chat. Has it arrived?" in text_of(Pages(services).post("/alerts/chat/test"))
         receiver.answers = [500]
-        assert "chat did not take the test: answered 500" in words(Pages(services).post("/alerts/chat/test"))
+        assert "chat did not take the test: answered 500" in text_of(
+            Pages(services).post("/alerts/chat/test")
+        )
         assert len(receiver.posts) == 1
         assert Pages(services, "viewer").post("/alerts/chat/test").status_code == 403
         assert Pages(services).post("/alerts/nobody/test").status_code == 404

@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import redis
 
-from integration.domain.delivery import Delivery, Event
+from integration.domain.delivery import Event
 from integration.domain.errors import StoreAwayError, UnboundError
-from integration.domain.recall import CancelRequest, Filter, RecallRequest, State
+from integration.domain.recall import CancelRequest, Filter, State
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
-from integration.store.client import Store
-from integration.store.deliveries import DeliveryStore, RetentionTerms, digest_of, event_keys, kept_parked
+from integration.store.deliveries import digest_of, event_keys, kept_parked
 from integration.store.parked import ParkedStore
-from integration.store.recalls import RecallStore
-from integration.store.token_queue import TokenQueues
-from support import url_of
+from support import store_process, url_of
+from support.store_process import NOON, ClockedProcess, delivery_at, recall_request
 
-NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=7, config_digest="c1")
+KEEPING = replace(store_process.KEEPING, raw_retention_days=7)
 MENDED = replace(KEEPING, config_digest="c2")
 WEEK_MS = 168 * 3600 * 1000
 TEN_MINUTES_MS = 600_000
 
 
-class World:
-    """A store with a clock that moves only when told. What the store itself lets go of goes by its own."""
+class LedgerProcess(ClockedProcess):
+    keeping = KEEPING
 
     def __init__(self, client):
-        self.now = NOON
-        self.client = client
-        self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
-        self.deliveries = DeliveryStore(self.store)
-        self.recalls = RecallStore(self.store)
-        TokenQueues(self.store).bind({"bogota": "L1"})
-
-    def pass_time(self, seconds):
-        self.now += timedelta(seconds=seconds)
-
-    def delivery(self, source="forms", body=b"{}", **more):
-        fields = {"id": "dl_1", "method": "POST", "url": "", "headers": {}, "received_at": self.now}
-        return Delivery(source=source, body=body, **{**fields, **more})
-
-    def admit(self, *outcomes, keeping=KEEPING, raw=b"", **more):
-        return self.deliveries.admit(self.delivery(**more), outcomes, keeping, raw=raw)
+        super().__init__(client)
+        self.bind(bogota="L1")
 
     def keys(self, pattern):
         return sorted(self.client.keys(self.store.key(pattern)))
@@ -72,28 +55,15 @@ class World:
 
 @pytest.fixture
 def world(store):
-    return World(store)
+    return LedgerProcess(store)
 
 
 def event(key=None, **more):
     return Event(data={"n": 1}, dedup_key=key, **more)
 
 
-def request(customer="c1", *, version=NOON, source="forms"):
-    return RecallRequest(
-        account="bogota",
-        campaign_id="10",
-        customer_id=customer,
-        recall_telephone="3001112233",
-        recall_date=NOON + timedelta(hours=1),
-        requested_date=NOON + timedelta(hours=1),
-        version=version,
-        source=source,
-    )
-
-
 def wanted(customer="c1", *, key="k1", version=NOON):
-    return RecallWanted(event=event(key), request=request(customer, version=version))
+    return RecallWanted(event=event(key), request=recall_request(customer, version=version))
 
 
 def parked(about, route="form"):
@@ -130,12 +100,14 @@ def test_hours_shorter_than_ten_minutes_hold_for_events_without_a_key_too(world)
 
 
 def test_events_without_a_key_in_one_body_are_told_apart_by_their_place(world):
-    keys = event_keys(world.delivery(), [event(), event()])
+    keys = event_keys(delivery_at(NOON), [event(), event()])
     assert len(set(keys)) == 2
 
 
 def test_one_key_from_two_sources_is_two_events(world):
-    assert event_keys(world.delivery("a"), [event("k")]) != event_keys(world.delivery("b"), [event("k")])
+    assert event_keys(delivery_at(NOON, source="a"), [event("k")]) != event_keys(
+        delivery_at(NOON, source="b"), [event("k")]
+    )
 
 
 def test_the_same_event_twice_in_one_delivery_is_one_recall(world):
@@ -201,7 +173,7 @@ def test_what_a_version_remembered_that_kept_each_answer_by_itself_is_answered_a
     (seen,) = world.keys("seen:*")
     digest, what, recall, fingerprint, answer = world.client.get(seen).split("|")
     world.client.set(seen, f"{digest}|{what}|{recall}|{fingerprint}", keepttl=True)
-    delivery = world.delivery()
+    delivery = delivery_at(NOON)
     key = digest_of(delivery.source, *event_keys(delivery, [event("k1")]))
     world.client.set(world.store.key(f"answer:{key}"), f"|{answer}")
     second = world.admit(wanted(), id="dl_2")
@@ -238,17 +210,17 @@ def test_an_ignored_delivery_leaves_nothing_but_a_count(world):
 
 
 def test_the_same_key_and_words_give_the_same_recall(world):
-    first = world.deliveries.admit_one(request(), key="key", fingerprint="f1")
-    second = world.deliveries.admit_one(request(), key="key", fingerprint="f1")
+    first = world.deliveries.admit_one(recall_request(), key="key", fingerprint="f1")
+    second = world.deliveries.admit_one(recall_request(), key="key", fingerprint="f1")
     assert second.answer.recalls == first.answer.recalls
     assert (first.again, second.again) == (False, True)
     assert WEEK_MS - 60_000 < world.ttl("seen:*") <= WEEK_MS
 
 
 def test_the_same_key_with_other_words_is_a_clash_and_stores_nothing(world):
-    world.deliveries.admit_one(request(), key="key", fingerprint="f1")
+    world.deliveries.admit_one(recall_request(), key="key", fingerprint="f1")
     before = world.keys("*")
-    clash = world.deliveries.admit_one(request("c2"), key="key", fingerprint="f2")
+    clash = world.deliveries.admit_one(recall_request("c2"), key="key", fingerprint="f2")
     assert clash.clash
     assert clash.answer.recalls == ()
     assert world.keys("*") == before
@@ -256,12 +228,12 @@ def test_the_same_key_with_other_words_is_a_clash_and_stores_nothing(world):
 
 
 def test_without_a_key_the_same_words_are_two_recalls(world):
-    ids = [world.deliveries.admit_one(request()).answer.recalls[0] for _ in range(2)]
+    ids = [world.deliveries.admit_one(recall_request()).answer.recalls[0] for _ in range(2)]
     assert ids[0] != ids[1]
 
 
 def test_a_recall_that_is_too_late_is_recorded_and_queued_nowhere(world):
-    admitted = world.deliveries.admit_one(request(), expired="the date has passed")
+    admitted = world.deliveries.admit_one(recall_request(), expired="the date has passed")
     found = world.recalls.get(admitted.answer.recalls[0])
     assert (found.state, found.reason) == (State.EXPIRED, "the date has passed")
     assert admitted.wake_ups == ()
@@ -272,21 +244,21 @@ def test_a_recall_that_is_too_late_is_recorded_and_queued_nowhere(world):
 
 def test_a_newer_wish_that_is_too_late_takes_the_older_ones_place(world):
     older = world.admit(wanted()).answer.recalls[0]
-    late = Expired(event=event("k2"), request=request(), reason="the date has passed")
+    late = Expired(event=event("k2"), request=recall_request(), reason="the date has passed")
     world.admit(late)
     assert world.recalls.get(older).state is State.SUPERSEDED
 
 
 def test_an_older_wish_that_is_too_late_stays_expired(world):
     world.admit(wanted())
-    older = request(version=NOON - timedelta(seconds=1))
+    older = recall_request(version=NOON - timedelta(seconds=1))
     recall = world.admit(Expired(event=event("k2"), request=older, reason="late")).answer.recalls[0]
     assert world.recalls.get(recall).state is State.EXPIRED
 
 
 def test_of_a_delivery_for_an_unknown_account_nothing_is_stored(world):
     before = world.keys("*")
-    unknown = replace(request("c2"), account="cali")
+    unknown = replace(recall_request("c2"), account="cali")
     with pytest.raises(UnboundError):
         world.admit(wanted(), RecallWanted(event=event("k2"), request=unknown))
     assert world.keys("*") == before
@@ -327,7 +299,7 @@ def test_a_parked_event_comes_back_as_it_was(world):
     world.admit(parked(about))
     kept = kept_parked(world.parked()[0])
     assert kept.events == (about,)
-    assert kept.seen == event_keys(world.delivery(), [about])
+    assert kept.seen == event_keys(delivery_at(NOON), [about])
 
 
 def test_a_parked_event_sent_again_stays_parked_while_the_configuration_is_the_same(world):
@@ -371,7 +343,7 @@ def test_an_event_is_resolved_once(world):
 def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(world):
     world.park()
     kept = kept_parked(world.parked()[0])
-    unknown = RecallWanted(event=event("k1"), request=replace(request(), account="cali"))
+    unknown = RecallWanted(event=event("k1"), request=replace(recall_request(), account="cali"))
     with pytest.raises(UnboundError):
         world.deliveries.resolve(kept, [unknown], MENDED, parked=True)
     assert world.parked_ids() == [kept.id]
@@ -380,7 +352,7 @@ def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(world):
 def test_no_more_goes_in_one_step_than_was_allowed(world):
     for n in range(3):
         world.park(f"k{n}")
-        world.deliveries.admit_one(request(), expired="the date has passed")
+        world.deliveries.admit_one(recall_request(), expired="the date has passed")
     world.pass_time(10)
     assert [world.deliveries.purge(before=world.now, limit=4) for _ in range(3)] == [4, 2, 0]
 

@@ -13,6 +13,7 @@ from integration.store import delivery_log
 from integration.store.client import Store, connect
 from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
 from support.hook_client import AT, HookClient
+from support.installation import Installation
 
 
 def listed(web, **which):
@@ -74,19 +75,7 @@ def test_an_ignored_delivery_is_listed_under_the_id_that_its_sender_was_told(web
 
 
 def test_a_request_by_the_api_is_no_delivery(web):
-    account = web.services.config.accounts["bogota"]
-    from integration.mapping.planner import request_from_fields
-
-    request = request_from_fields(
-        account,
-        campaign_id="10",
-        customer_id="c",
-        recall_telephone="3001112233",
-        recall_date=AT,
-        now=datetime.now(UTC),
-        source="api:zapier",
-    )
-    web.services.admission.admit_one(request, expired=None, key="", fingerprint="")
+    Installation(web.services).ask()
     assert web.services.store.client.keys("*arrivals*") == []
 
 

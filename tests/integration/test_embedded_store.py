@@ -21,6 +21,7 @@ from integration.config.environment import broker_url_for, running_url, socket_p
 from integration.local import embedded_store
 from integration.local.embedded_store import EmbeddedBusyError, EmbeddedError, EmbeddedStore, find_server
 from integration.local.supervisor import Backoff, Supervisor, wait_until
+from support.waiting import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +33,6 @@ def client_of(store: EmbeddedStore) -> redis.Redis:
 
 def deep(folder: Path) -> Path:
     return folder.joinpath(*["a folder with a long name"] * 8)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ import pytest
 from integration.store.client import EpochLoss
 from integration.store.epoch import StoreEpoch
 from integration.store.token_queue import HELD, Claim, NoClaim, Outcome, held_until, queue_state
-from support.members import LEASE, NOON, Member, World
+from support.store_process import LEASE, NOON, Member, StoreHistory, working
 
 
 @pytest.fixture
 def world(valkey, store):
     # DUMP gives bytes that are no text.
     with valkey.client(encoding_errors="surrogateescape") as client:
-        yield World(client)
+        yield StoreHistory(client)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_looking_costs_no_write(world, worker):
 
 @pytest.mark.parametrize("change", ["ask", "acquire", "finish", "cancel", "retry", "pause", "resume"])
 def test_every_change_is_counted(world, worker, change):
-    first, second = worker.ask("c1"), worker.ask("c2")
+    first, second = worker.ask_id("c1"), worker.ask_id("c2")
     if change != "cancel":
         claim = worker.acquire()
     if change == "retry":
@@ -95,9 +95,9 @@ def test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_cal
         refused = worker.acquire(queue)
         assert refused.kind == "wait"
         assert until(refused) == NOON + timedelta(seconds=LEASE)
-    world.passes(LEASE - 0.001)
+    world.pass_time(LEASE - 0.001)
     assert worker.acquire().kind == "wait"
-    world.passes(0.001)
+    world.pass_time(0.001)
     assert worker.acquire().recall_id == lost.recall_id
 
 
@@ -166,9 +166,9 @@ def test_it_costs_one_quiet_time_however_many_find_out(world, worker):
     late.sweep()
     world.put_back(copy)
     worker.sweep()
-    world.passes(60)
+    world.pass_time(60)
     late.sweep()
-    world.passes(LEASE - 60)
+    world.pass_time(LEASE - 60)
     assert isinstance(worker.acquire(), Claim)
 
 
@@ -183,15 +183,15 @@ def test_one_that_went_on_with_the_lost_history_for_longer_holds_the_queues_for_
     world.put_back(copy)
     worker.sweep()
     new = world.copy()
-    world.passes(30)
+    world.pass_time(30)
     world.put_back(old)
     behind.sweep()
     world.put_back(new)
-    world.passes(1)
+    world.pass_time(1)
     behind.sweep()
-    world.passes(LEASE - 2)
+    world.pass_time(LEASE - 2)
     assert worker.acquire().kind == "wait"
-    world.passes(1)
+    world.pass_time(1)
     assert isinstance(worker.acquire(), Claim)
     assert behind.losses == []
 
@@ -201,9 +201,9 @@ def test_no_fence_of_the_lost_history_comes_again(world, worker):
     copy = world.copy()
     lost = worker.acquire()
     world.put_back(copy)
-    world.passes(1)
+    world.pass_time(1)
     worker.sweep()
-    world.passes(LEASE)
+    world.pass_time(LEASE)
     again = worker.acquire()
     assert (again.recall_id, again.fence) != (lost.recall_id, lost.fence)
     # The lost turn's word comes late, of the very recall that is being pushed now.
@@ -234,7 +234,7 @@ def test_a_store_that_goes_back_twice_is_found_twice(world, worker):
             worker.ask("c4")
         world.put_back(first)
         worker.sweep()
-        world.passes(1)
+        world.pass_time(1)
     assert [loss.how for loss in worker.losses] == ["went back", "was exchanged"]
     assert worker.acquire().kind == "wait"
 
@@ -299,13 +299,13 @@ def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(w
 def test_queues_are_held_from_the_latest_loss_that_is_found(world, worker, first):
     web, lost = lost_again_before_all_have_heard(world, worker)
     for member in (worker, web) if first == "worker" else (web, worker):
-        world.passes(10)
+        world.pass_time(10)
         member.sweep()
         assert worker.acquire().kind == Member(world).acquire().kind == "wait"
     # Who is the second to speak knows another lost history only if the first did not name it.
-    world.passes(LEASE - (10 if first == "web" else 0) - 0.001)
+    world.pass_time(LEASE - (10 if first == "web" else 0) - 0.001)
     assert worker.acquire().kind == "wait"
-    world.passes(0.001)
+    world.pass_time(0.001)
     assert worker.acquire().recall_id == lost.recall_id
 
 
@@ -349,7 +349,7 @@ def test_an_emptied_store_holds_the_queues(world, worker):
     worker.ask("c2")
     assert worker.acquire("L9").kind == "wait"
     assert worker.losses == [EpochLoss(how="was emptied", missing=None)]
-    world.passes(LEASE)
+    world.pass_time(LEASE)
     assert isinstance(worker.acquire("L9"), Claim)
 
 
@@ -402,9 +402,9 @@ def test_a_held_queue_is_rung_for_when_it_is_over(world, worker):
     worker.sweep()
     worker.acquire()
     for _ in range(3):
-        world.passes(20)
+        world.pass_time(20)
         assert worker.sweep() == []
-    world.passes(7.1)
+    world.pass_time(7.1)
     assert [queue for queue, _ in worker.sweep()] == ["L1"]
 
 
@@ -416,7 +416,7 @@ def test_a_clock_that_goes_back_does_not_hold_the_queues_for_ever(world, worker)
     worker.sweep()
     world.now -= timedelta(days=1)
     worker.sweep()
-    world.passes(LEASE)
+    world.pass_time(LEASE)
     assert isinstance(worker.acquire(), Claim)
 
 
@@ -443,13 +443,18 @@ def new_server(world):
         member.epoch._server = "before"
 
 
-def test_a_new_server_hears_its_workers_first(world, worker):
+def after_a_call(world, worker):
+    """Return another worker; both are known to the store, `worker` has made a call, and one recall waits."""
     other = Member(world)
+    working(worker, other)
     worker.ask("c1")
-    for each in (worker, other):
-        each.send()
     worker.finish(worker.acquire())
     worker.ask("c2")
+    return other
+
+
+def test_a_new_server_hears_its_workers_first(world, worker):
+    other = after_a_call(world, worker)
     new_server(world)
     assert worker.acquire() == NoClaim("wait", "the store has just been started", world.ms() + 300)
     worker.sweep()
@@ -460,12 +465,7 @@ def test_a_new_server_hears_its_workers_first(world, worker):
 
 def test_a_worker_that_saw_more_is_heard_before_another_one_claims(world, worker):
     """The lag of a replica is short: others soon count further than what was seen of the lost history."""
-    ahead = Member(world)
-    worker.ask("c1")
-    for each in (worker, ahead):
-        each.send()
-    worker.finish(worker.acquire())
-    worker.ask("c2")
+    ahead = after_a_call(world, worker)
     copy = world.copy()
     lost = ahead.acquire()
     assert isinstance(lost, Claim)
@@ -474,7 +474,7 @@ def test_a_worker_that_saw_more_is_heard_before_another_one_claims(world, worker
     # The other worker saw nothing of that claim, and would have the same recall pushed again.
     assert worker.acquire().kind == "wait"
     ahead.sweep()
-    world.passes(2.5)
+    world.pass_time(2.5)
     assert worker.acquire().kind == "wait"
     assert [loss.missing for loss in ahead.losses] == [1]
 
@@ -489,7 +489,7 @@ def test_a_worker_that_comes_later_is_found_to_have_seen_more(world, worker):
     new_server(world)
     for n in range(5):
         worker.ask(f"d{n}")
-    world.passes(60)
+    world.pass_time(60)
     ahead.sweep()
     assert ahead.losses == [EpochLoss(how="went back", missing=1)]
 
@@ -512,9 +512,9 @@ def test_a_worker_that_does_not_come_back_is_waited_for_two_seconds(world, worke
     worker.acquire("L2")
     new_server(world)
     worker.acquire()
-    world.passes(1.999)
+    world.pass_time(1.999)
     assert worker.acquire().kind == "wait"
-    world.passes(0.001)
+    world.pass_time(0.001)
     assert isinstance(worker.acquire(), Claim)
 
 
@@ -525,7 +525,7 @@ def test_a_queue_goes_on_by_itself_when_the_workers_have_been_heard(world, worke
     new_server(world)
     assert worker.acquire().kind == "wait"
     other.sweep()
-    world.passes(0.5)
+    world.pass_time(0.5)
     assert [queue for queue, _ in worker.sweep()] == ["L1"]
     assert isinstance(worker.acquire(), Claim)
 

@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from integration.domain.recall import Filter, State
-from integration.local.sandbox import Sandbox
 from support.plant import Plant
 from support.waiting import wait_until
 from workers.drain import DRAIN_CALLS
@@ -21,11 +20,10 @@ EACH = 2 * DRAIN_CALLS + 5
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey):
-    with Sandbox() as sandbox:
-        plant = Plant(tmp_path, start_valkey(), sandbox, "", NAMES)
-        yield plant
-        plant.kill_workers()
+def plant(tmp_path, start_valkey, sandbox):
+    plant = Plant(tmp_path, start_valkey(), sandbox, "", NAMES)
+    yield plant
+    plant.kill_workers()
 
 
 def pushed(plant):

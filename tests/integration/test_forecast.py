@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.account import AccountView
-from integration.mapping.planner import request_from_fields
 from integration.services.forecast import HORIZONS, forecast
 from integration.store.monitoring.time_series import Pace
 from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from support.installation import Installation
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -80,11 +80,7 @@ def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst
     services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
     services.binding.bind()
     now = datetime.now(UTC)
-    request = request_from_fields(
-        services.config.accounts["bogota"], campaign_id="10", customer_id="1", recall_telephone="3001112233",
-        recall_date=(now + timedelta(hours=3)).isoformat(), now=now, source="api:x",
-    )  # fmt: skip
-    services.admission.admit_one(request, expired=None, key="", fingerprint="")
+    Installation(services).ask(hours=3)
     queue = services.queues.bound()["bogota"]
     soon = round((now + 10 * MINUTE).timestamp() * 1000)
     store.zadd(f"{{ringback}}:queue:{queue}:recalls", {f"rc_{n}": soon for n in range(2000)})

@@ -12,7 +12,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from integration.domain.delivery import Delivery
-from integration.mapping.planner import plan_delivery, request_from_fields
+from integration.mapping.planner import plan_delivery
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.heartbeat import Heartbeat
@@ -43,20 +43,6 @@ def desk_at(folder, url, *, text=GOOD):
     watch = watch_config(write_config(folder, text), ENVIRON, every_seconds=0)
     store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
     return Services(watch, store, WakeUpPublisher.silent())
-
-
-def ask(services, account, customer="c1", phone="3001112233"):
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    request = request_from_fields(
-        services.config.accounts[account],
-        campaign_id="10",
-        customer_id=customer,
-        recall_telephone=phone,
-        recall_date=tomorrow.isoformat(),
-        now=datetime.now(UTC),
-        source="api:zapier",
-    )
-    return services.admission.admit_one(request, expired=None, key="", fingerprint="")
 
 
 def planned(services, event):
@@ -168,15 +154,15 @@ def test_an_empty_store_has_figures_for_every_account(services):
     assert found["ringback_due_lag_seconds{}"] == 0
 
 
-def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, services, valkey):
-    ask(services, "bogota")
-    ask(services, "bogota", "c2")
-    services.recalls.cancel(ask(services, "lima", phone="+51 912 345 678").answer.recalls[0], "for the test")
+def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, services, installation, valkey):
+    installation.ask()
+    installation.ask("c2")
+    services.recalls.cancel(installation.ask(account="lima"), "for the test")
     found = figures(client_of(desk_at(tmp_path, valkey.url)))
     assert found["ringback_recalls_queued{account=bogota}"] == 2
     assert found["ringback_recalls_queued{account=lima}"] == 0
-    assert found["ringback_recalls_admitted_total{source=api:zapier}"] == 3
-    assert found["ringback_events_total{route=,source=api:zapier,what=recall}"] == 3
+    assert found["ringback_recalls_admitted_total{source=api:test}"] == 3
+    assert found["ringback_events_total{route=,source=api:test,what=recall}"] == 3
     assert found["ringback_recalls_ended_total{state=cancelled}"] == 1
     assert found["ringback_oldest_queued_seconds{account=bogota}"] >= 0
     assert "ringback_oldest_queued_seconds{account=lima}" not in found
@@ -193,8 +179,8 @@ def test_a_queue_is_in_one_state(services):
     assert states == {"idle": 0, "busy": 0, "waiting": 0, "paused": 1, "stopped": 0}
 
 
-def test_a_queue_that_waits_for_a_worker_lags(services, store):
-    ask(services, "bogota")
+def test_a_queue_that_waits_for_a_worker_lags(services, installation, store):
+    installation.ask()
     (queue,) = store.zrange("{ringback}:due", 0, -1)
     store.zadd("{ringback}:due", {queue: (time.time() - 100) * 1000})
     assert figures(client_of(services))["ringback_due_lag_seconds{}"] == pytest.approx(100, abs=20)
@@ -306,9 +292,9 @@ def test_the_route_of_an_event_is_counted_when_it_is_admitted(services):
     assert figures(client_of(services))["ringback_events_total{route=form,source=forms,what=recall}"] == 1
 
 
-def test_queues_and_recalls_are_counted_whatever_their_number(services, monkeypatch):
+def test_queues_and_recalls_are_counted_whatever_their_number(services, installation, monkeypatch):
     monkeypatch.setattr(states, "MOST_ACCOUNTS", 1)
-    ask(services, "lima", phone="+51 912 345 678")
+    installation.ask(account="lima")
     services.accounts.pause("lima", "for the test")
     found = figures(client_of(services))
     assert (found["ringback_queues{state=paused}"], found["ringback_queues{state=idle}"]) == (1, 1)
@@ -317,8 +303,8 @@ def test_queues_and_recalls_are_counted_whatever_their_number(services, monkeypa
     assert "ringback_recalls_queued{account=bogota}" not in found, "bogota needs no look"
 
 
-def test_dates_that_a_paused_queue_cannot_keep_are_at_risk(services):
-    ask(services, "bogota")
+def test_dates_that_a_paused_queue_cannot_keep_are_at_risk(services, installation):
+    installation.ask()
     assert figures(client_of(services))["ringback_dates_at_risk{}"] == 0
     services.accounts.pause("bogota", "for the test")
     found = figures(client_of(services))
@@ -339,8 +325,8 @@ def test_memory_versions_and_the_last_delivery_of_a_source_are_shown(services):
     assert "ringback_source_last_taken_timestamp_seconds{source=hubspot}" not in found
 
 
-def test_no_label_holds_a_token_a_customer_or_a_number(services):
-    ask(services, "bogota", "customer-8123")
+def test_no_label_holds_a_token_a_customer_or_a_number(services, installation):
+    installation.ask("customer-8123")
     services.accounts.pause("bogota", "for customer-8123 at 3001112233")
     text = client_of(services).get("/metrics").text
     for secret in ("customer-8123", "3001112233", *ENVIRON.values(), *services.queues.bound().values()):

@@ -15,7 +15,7 @@ from integration.clients import deadline_transport
 from integration.clients import hubspot as hubspot_contacts
 from integration.clients.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
 from integration.config.source_models import Lookup
-from support.hubspot_stub import PATH, TOKEN, Fault, HubspotStub, rate_limited
+from support.hubspot_stub import PATH, TOKEN, HubspotFault, HubspotStub, rate_limited
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_merged_contact_comes_beside_the_one_it_was_merged_into(hubspot):
 
 
 def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests(hubspot):
-    hubspot.faults.append(Fault(status=200, body=b'{"status":"COMPLETE","results":[]}'))
+    hubspot.faults.append(HubspotFault(status=200, body=b'{"status":"COMPLETE","results":[]}'))
     read_contacts(lookup(hubspot), tuple(str(number) for number in range(2000, 2100)))
     assert len(hubspot.asked) == 1 + hubspot_contacts.READ_ALONE
 
@@ -121,14 +121,14 @@ def test_a_refused_token_is_said_to_be_refused(hubspot):
 
 
 def test_a_token_without_the_scope_is_said_to_be_refused(hubspot):
-    hubspot.faults.append(Fault(status=403, body=b'{"category":"MISSING_SCOPES"}'))
+    hubspot.faults.append(HubspotFault(status=403, body=b'{"category":"MISSING_SCOPES"}'))
     assert "crm.objects.contacts.read" in away(hubspot).reason
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 502, 503, 302])
 def test_any_other_status_is_away_with_its_number(hubspot, status):
     headers = {"Location": hubspot.base_url + "/elsewhere"} if status == 302 else {}
-    hubspot.faults.append(Fault(status=status, headers=headers))
+    hubspot.faults.append(HubspotFault(status=status, headers=headers))
     caught = away(hubspot)
     assert str(status) in caught.reason
     assert caught.retry_after_seconds is None
@@ -136,7 +136,7 @@ def test_any_other_status_is_away_with_its_number(hubspot, status):
 
 
 def test_a_503_is_asked_again_when_it_says(hubspot):
-    hubspot.faults.append(Fault(status=503, headers={"Retry-After": "7"}))
+    hubspot.faults.append(HubspotFault(status=503, headers={"Retry-After": "7"}))
     assert away(hubspot).retry_after_seconds == 7
 
 
@@ -156,29 +156,31 @@ def test_a_503_is_asked_again_when_it_says(hubspot):
     ],
 )
 def test_an_answer_that_is_not_as_documented_is_away(hubspot, body, words):
-    hubspot.faults.append(Fault(status=200, body=body))
+    hubspot.faults.append(HubspotFault(status=200, body=body))
     assert words in away(hubspot).reason
 
 
 def test_an_error_that_is_not_a_missing_contact_never_makes_one_look_missing(hubspot):
     body = {"results": [], "errors": [{"category": "INTERNAL", "context": {"ids": ["101"]}}]}
-    hubspot.faults.append(Fault(status=207, body=json.dumps(body).encode()))
+    hubspot.faults.append(HubspotFault(status=207, body=json.dumps(body).encode()))
     assert "could not read some" in away(hubspot).reason
 
 
 def test_an_answer_of_more_than_4_mib_is_away(hubspot):
-    hubspot.faults.append(Fault(status=200, body=b" " * (4 * 1024 * 1024 + 1)))
+    hubspot.faults.append(HubspotFault(status=200, body=b" " * (4 * 1024 * 1024 + 1)))
     assert "4 MiB" in away(hubspot).reason
 
 
 def test_an_answer_is_never_unpacked(hubspot):
-    hubspot.faults.append(Fault(status=200, headers={"Content-Encoding": "gzip"}, body=b'{"results":[]}'))
+    hubspot.faults.append(
+        HubspotFault(status=200, headers={"Content-Encoding": "gzip"}, body=b'{"results":[]}')
+    )
     assert read_contacts(lookup(hubspot), ("101",)) == {}
     assert hubspot.headers[0]["accept-encoding"] == "identity"
 
 
 def test_a_connection_that_breaks_is_away(hubspot):
-    hubspot.faults.extend([Fault("drop"), Fault("cut")])
+    hubspot.faults.extend([HubspotFault("drop"), HubspotFault("cut")])
     assert "broke" in away(hubspot).reason
     assert "broke" in away(hubspot).reason
 
@@ -200,7 +202,7 @@ def test_a_name_that_is_not_known_is_away(hubspot, monkeypatch):
 @pytest.mark.parametrize("act", ["drip", "hang"])
 def test_a_server_that_drips_or_says_nothing_is_cut_off_in_time(hubspot, monkeypatch, act):
     monkeypatch.setattr(hubspot_contacts, "REQUEST_SECONDS", 0.4)
-    hubspot.faults.append(Fault(act))
+    hubspot.faults.append(HubspotFault(act))
     began = time.monotonic()
     assert "no complete answer" in away(hubspot).reason
     assert time.monotonic() - began < 3
@@ -218,7 +220,7 @@ def test_a_name_look_up_that_hangs_is_cut_off_in_time(hubspot, monkeypatch):
 
 def test_all_requests_of_a_call_together_have_an_end(hubspot, monkeypatch):
     monkeypatch.setattr(hubspot_contacts, "CALL_SECONDS", 0.4)
-    hubspot.faults.append(Fault("hang"))
+    hubspot.faults.append(HubspotFault("hang"))
     began = time.monotonic()
     away(hubspot)
     assert time.monotonic() - began < 3
@@ -259,7 +261,7 @@ def test_a_used_up_day_waits_longer(hubspot):
 
 
 def test_a_429_that_is_not_json_is_away_all_the_same(hubspot):
-    hubspot.faults.append(Fault(status=429))
+    hubspot.faults.append(HubspotFault(status=429))
     assert away(hubspot).retry_after_seconds == BURST_WAIT_SECONDS
 
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.domain.recall import Filter, State
+from integration.domain.recall import State
 from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
 from support.hook_client import HookClient
-from support.hubspot_stub import TOKEN, Fault, HubspotStub, rate_limited
+from support.hubspot_stub import TOKEN, HubspotFault, HubspotStub, rate_limited
+from support.installation import Installation
 from workers.lookups import LookupRunner, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
@@ -21,13 +22,13 @@ base_url = "{url}"
 """
 
 
-class Shop:
+class LookupInstallation(Installation):
     def __init__(self, folder, store, hubspot):
         lookup = LOOKUP.format(token=TOKEN, url=hubspot.base_url)
         text = two_accounts() + SOURCES_AND_ROUTES.replace(
             "[sources.salesforce]", lookup + "\n[sources.salesforce]", 1
         ).replace('recall_telephone = "3001112233"', 'recall_telephone = "{{ contact.properties.phone }}"')
-        self.services = make_desk(folder, store, text)
+        super().__init__(make_desk(folder, store, text))
         self.web = HookClient(self.services)
         self.hubspot = hubspot
         self.lookups = LookupRunner(self.services)
@@ -41,8 +42,7 @@ class Shop:
         self.lookups.look_up("hubspot")
 
     def customers(self, state="queued"):
-        page, _ = self.services.recalls.records.page(Filter(state=State(state)), limit=200)
-        return {recall.customer_id: recall for recall in page}
+        return {recall.customer_id: recall for recall in self.recalls(state=State(state))}
 
     def waiting(self):
         client, key = self.services.store.client, self.services.store.key("lookups:hubspot")
@@ -55,97 +55,105 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path, store):
+def installation(tmp_path, store):
     with HubspotStub() as hubspot:
-        yield Shop(tmp_path, store, hubspot)
+        yield LookupInstallation(tmp_path, store, hubspot)
 
 
-def test_an_event_waits_for_its_contact_and_is_then_mapped(shop):
-    shop.hubspot.add("7", phone="300 111 2233")
-    told = shop.post(hubspot_event(7, AT))
+def test_an_event_waits_for_its_contact_and_is_then_mapped(installation):
+    installation.hubspot.add("7", phone="300 111 2233")
+    told = installation.post(hubspot_event(7, AT))
     assert (told["pending"], told["recalls"]) == (1, [])
-    shop.look_up()
-    assert shop.customers()["7"].recall_telephone == "3001112233"
-    assert shop.waiting() == []
+    installation.look_up()
+    assert installation.customers()["7"].recall_telephone == "3001112233"
+    assert installation.waiting() == []
 
 
-def test_what_needs_no_contact_does_not_wait(shop):
-    told = shop.post(hubspot_event(7, ""), hubspot_event(8, "x", name="email"))
+def test_what_needs_no_contact_does_not_wait(installation):
+    told = installation.post(hubspot_event(7, ""), hubspot_event(8, "x", name="email"))
     assert (told["pending"], told["ignored"]) == (0, 1)
-    assert shop.waiting() == []
+    assert installation.waiting() == []
 
 
-def test_a_hundred_events_are_one_question(shop):
+def test_a_hundred_events_are_one_question(installation):
     for contact in range(100):
-        shop.hubspot.add(str(contact), phone=f"300111{contact:04d}")
-    shop.post(*(hubspot_event(contact, AT) for contact in range(100)))
-    shop.look_up()
-    assert len(shop.hubspot.asked) == 1
-    assert len(shop.customers()) == 100
+        installation.hubspot.add(str(contact), phone=f"300111{contact:04d}")
+    installation.post(*(hubspot_event(contact, AT) for contact in range(100)))
+    installation.look_up()
+    assert len(installation.hubspot.asked) == 1
+    assert len(installation.customers()) == 100
 
 
-def test_a_contact_that_does_not_exist_parks_its_event_alone(shop):
-    shop.hubspot.add("7", phone="300 111 2233")
-    shop.post(hubspot_event(7, AT), hubspot_event(8, AT))
-    shop.look_up()
-    assert set(shop.customers()) == {"7"}
-    assert parked_events(shop.services)[0]["field"] == "recall_telephone"
+def test_a_contact_that_does_not_exist_parks_its_event_alone(installation):
+    installation.hubspot.add("7", phone="300 111 2233")
+    installation.post(hubspot_event(7, AT), hubspot_event(8, AT))
+    installation.look_up()
+    assert set(installation.customers()) == {"7"}
+    assert parked_events(installation.services)[0]["field"] == "recall_telephone"
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(status=500), Fault(act="drop"), Fault(status=401, body=b"{}"), rate_limited("SECONDLY")]
+    "fault",
+    [
+        HubspotFault(status=500),
+        HubspotFault(act="drop"),
+        HubspotFault(status=401, body=b"{}"),
+        rate_limited("SECONDLY"),
+    ],
 )
-def test_a_lookup_that_fails_waits_and_loses_nothing(shop, fault):
-    shop.hubspot.add("7", phone="300 111 2233")
-    shop.post(hubspot_event(7, AT))
-    shop.hubspot.faults.append(fault)
-    shop.look_up()
-    ((_, due),) = shop.waiting()
+def test_a_lookup_that_fails_waits_and_loses_nothing(installation, fault):
+    installation.hubspot.add("7", phone="300 111 2233")
+    installation.post(hubspot_event(7, AT))
+    installation.hubspot.faults.append(fault)
+    installation.look_up()
+    ((_, due),) = installation.waiting()
     assert due > datetime.now(UTC).timestamp() * 1000
-    assert shop.customers() == {}
+    assert installation.customers() == {}
 
 
-def test_after_its_wait_a_lookup_is_made_again(shop):
-    shop.hubspot.add("7", phone="300 111 2233")
-    shop.post(hubspot_event(7, AT))
-    shop.hubspot.faults.append(Fault(status=503))
-    shop.look_up()
-    shop.make_due()
-    shop.look_up()
-    assert set(shop.customers()) == {"7"}
+def test_after_its_wait_a_lookup_is_made_again(installation):
+    installation.hubspot.add("7", phone="300 111 2233")
+    installation.post(hubspot_event(7, AT))
+    installation.hubspot.faults.append(HubspotFault(status=503))
+    installation.look_up()
+    installation.make_due()
+    installation.look_up()
+    assert set(installation.customers()) == {"7"}
 
 
-def test_a_lookup_whose_worker_died_comes_back_by_itself(shop):
-    shop.hubspot.add("7", phone="300 111 2233")
-    shop.post(hubspot_event(7, AT))
-    assert len(shop.services.deliveries.take_lookups("hubspot", most_events=100, lease_seconds=60)) == 1
-    shop.look_up()
-    assert shop.customers() == {}
-    shop.make_due()
-    shop.look_up()
-    assert set(shop.customers()) == {"7"}
+def test_a_lookup_whose_worker_died_comes_back_by_itself(installation):
+    installation.hubspot.add("7", phone="300 111 2233")
+    installation.post(hubspot_event(7, AT))
+    assert (
+        len(installation.services.deliveries.take_lookups("hubspot", most_events=100, lease_seconds=60)) == 1
+    )
+    installation.look_up()
+    assert installation.customers() == {}
+    installation.make_due()
+    installation.look_up()
+    assert set(installation.customers()) == {"7"}
 
 
-def test_the_newest_wins_also_when_it_had_to_wait_less(shop):
-    shop.hubspot.add("7", phone="300 111 2233")
+def test_the_newest_wins_also_when_it_had_to_wait_less(installation):
+    installation.hubspot.add("7", phone="300 111 2233")
     now = datetime.now(UTC)
-    shop.post(hubspot_event(7, AT, occurred_at=now - timedelta(minutes=2)))
-    shop.post(hubspot_event(7, "", occurred_at=now))
-    shop.look_up()
-    assert set(shop.customers("cancelled")) == {"7"}
+    installation.post(hubspot_event(7, AT, occurred_at=now - timedelta(minutes=2)))
+    installation.post(hubspot_event(7, "", occurred_at=now))
+    installation.look_up()
+    assert set(installation.customers("cancelled")) == {"7"}
 
 
-def test_an_event_sent_again_while_it_waits_is_one_event(shop):
-    shop.hubspot.add("7", phone="300 111 2233")
+def test_an_event_sent_again_while_it_waits_is_one_event(installation):
+    installation.hubspot.add("7", phone="300 111 2233")
     event = hubspot_event(7, AT)
-    first = shop.post(event)
-    assert shop.post(event) == first
-    assert len(shop.waiting()) == 1
-    shop.look_up()
-    assert len(shop.customers()) == 1
-    assert shop.post({**event, "attemptNumber": 1}, hubspot_event(9, "x", name="email"))["recalls"] == [
-        shop.customers()["7"].id
-    ]
+    first = installation.post(event)
+    assert installation.post(event) == first
+    assert len(installation.waiting()) == 1
+    installation.look_up()
+    assert len(installation.customers()) == 1
+    assert installation.post({**event, "attemptNumber": 1}, hubspot_event(9, "x", name="email"))[
+        "recalls"
+    ] == [installation.customers()["7"].id]
 
 
 def test_waits_grow_are_bounded_and_honour_what_the_crm_asks():

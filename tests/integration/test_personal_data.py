@@ -11,24 +11,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.test import Client
 
-from integration.app import compose
 from integration.domain.recall import Filter, State
 from integration.services.personal_data.matcher import PersonMatcher
-from integration.store.token_queue import Outcome, Terms
+from integration.store.token_queue import Outcome
 from support import (
     SOURCES_AND_ROUTES,
-    NoRates,
-    as_bytes,
     make_desk,
     parked_events,
-    signed,
     two_accounts,
     url_of,
 )
 from support.cli_runner import Ringback
-from support.dashboard_client import Pages, SignedIn
+from support.dashboard_client import Pages
+from support.hook_client import HookClient
+from support.installation import Installation
 
 NOW = datetime.now(UTC)
 SOON = (NOW + timedelta(days=1)).replace(microsecond=0).isoformat()
@@ -37,9 +34,6 @@ OTHER, OTHER_NUMBER = "90999999", "3009998877"
 LISTED = SOURCES_AND_ROUTES.replace(
     'kind = "json"', 'kind = "json"\nevents = "body.items"\ndedup_key = "{{ event.id }}"'
 )
-TERMS = Terms(
-    lease_seconds=67, quiet_seconds=62, daily_limit=None, day="2030-01-01", day_ends=datetime(2030, 1, 1, tzinfo=UTC)
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -47,33 +41,21 @@ def services(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + LISTED)
 
 
-class World:
+class PersonalData(Installation):
     def __init__(self, services, run):
-        self.services = services
+        super().__init__(services)
         self.run = run
-        self.client = Client(compose(services, NoRates(), SignedIn()))
+        self.hooks = HookClient(services)
         self.sent = 0
 
     def send(self, *items, source="forms"):
-        body = as_bytes({"items": list(items)})
-        headers = signed(self.services, source, body, url=f"http://localhost/hooks/{source}")
-        answer = self.client.post(f"/hooks/{source}", data=body, headers=headers)
+        answer = self.hooks.post(source, {"items": list(items)})
         assert answer.status_code == 202, answer.text
         return answer.json
 
     def item(self, customer=CUSTOMER, phone=NUMBER, at=SOON, **more):
         self.sent += 1
         return {"id": f"e{self.sent}", "customer": customer, "phone": phone, "at": at, **more}
-
-    def acquire(self):
-        return self.services.queues.acquire(self.services.queues.bound()["bogota"], "n1", TERMS)[0]
-
-    def finish(self, claim, **outcome):
-        queue = self.services.queues.bound()["bogota"]
-        self.services.queues.finish(queue, claim, 1, Outcome(**outcome), more=False, terms=TERMS)
-
-    def recalls(self, **which):
-        return list(self.services.recalls.records.every(Filter(**which)))
 
     def everything(self) -> str:
         """All that the store holds, as text, bodies unpacked; a second way of looking beside the product's."""
@@ -100,22 +82,26 @@ class World:
 
 
 @pytest.fixture
-def world(services, tmp_path, store):
+def installation(services, tmp_path, store):
     services.binding.bind()
-    return World(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
+    return PersonalData(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
 
 
-def leave_traces_everywhere(world):
+def leave_traces_everywhere(installation):
     """The person and somebody else, in every place where the store holds people."""
-    world.send(world.item(), world.item(OTHER, OTHER_NUMBER))
-    claim = world.acquire()
+    installation.send(installation.item(), installation.item(OTHER, OTHER_NUMBER))
+    claim = installation.claim()
     answer = f'{{"msg": "customer {CUSTOMER} at {NUMBER}"}}'
-    world.finish(claim, kind="ended", state="dead", reason=f"refused {NUMBER}", answer=answer, passed=True)
-    world.send(world.item(campaign="20"), world.item(OTHER, OTHER_NUMBER, campaign="20"))
-    world.send(world.item(at="next week"), world.item(OTHER, OTHER_NUMBER, at="next week"))
-    world.send(
+    installation.finish(
+        claim, Outcome(kind="ended", state="dead", reason=f"refused {NUMBER}", answer=answer, passed=True)
+    )
+    installation.send(installation.item(campaign="20"), installation.item(OTHER, OTHER_NUMBER, campaign="20"))
+    installation.send(
+        installation.item(at="next week"), installation.item(OTHER, OTHER_NUMBER, at="next week")
+    )
+    installation.send(
         {"id": "e-ignored", "customer": CUSTOMER, "phone": "ignore me", "note": NUMBER},
-        world.item(OTHER, OTHER_NUMBER),
+        installation.item(OTHER, OTHER_NUMBER),
     )
 
 
@@ -125,29 +111,29 @@ def is_told(text, *, customer=True):
 
 
 @pytest.mark.parametrize("how", [("--customer", CUSTOMER), ("--telephone", "+57 300 111 2233")])
-def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(world, how):
-    leave_traces_everywhere(world)
+def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(installation, how):
+    leave_traces_everywhere(installation)
     named = {"customer_id": CUSTOMER} if how[0] == "--customer" else {"telephones": (NUMBER,)}
-    world.services.bulk_jobs.begin("cancel", Filter(**named), who="ana", reason="no")
-    assert is_told(world.everything())
-    others = {recall.id: recall.state for recall in world.recalls(customer_id=OTHER)}
+    installation.services.bulk_jobs.begin("cancel", Filter(**named), who="ana", reason="no")
+    assert is_told(installation.everything())
+    others = {recall.id: recall.state for recall in installation.recalls(customer_id=OTHER)}
     assert others
-    done = world.run.json("forget", *how, "--yes")
+    done = installation.run.json("forget", *how, "--yes")
     assert (done["pushing"], done["left"]) == ([], [])
     assert done["removed"]["recalls"] == 2
-    text = world.everything()
+    text = installation.everything()
     assert [line for line in text.split("\n") if is_told(line)] == []
-    assert {recall.id: recall.state for recall in world.recalls()} == others
-    parked = parked_events(world.services)
+    assert {recall.id: recall.state for recall in installation.recalls()} == others
+    parked = parked_events(installation.services)
     assert [OTHER in record["event"] for record in parked] == [True]
-    (entry, *_) = world.services.audit.page()[0]
+    (entry, *_) = installation.services.audit.page()[0]
     assert (entry.who, entry.what) == ("command line", "forget")
     assert not is_told(" ".join(entry.about))
 
 
-def test_the_search_afterwards_finds_what_was_overlooked(world, monkeypatch):
-    leave_traces_everywhere(world)
-    store = world.services.store
+def test_the_search_afterwards_finds_what_was_overlooked(installation, monkeypatch):
+    leave_traces_everywhere(installation)
+    store = installation.services.store
     for key, write in (
         ("overlooked:text", lambda key: store.client.set(key, f"about {NUMBER}")),
         ("overlooked:list", lambda key: store.client.zadd(key, {f"x\0{CUSTOMER}": 1})),
@@ -156,111 +142,113 @@ def test_the_search_afterwards_finds_what_was_overlooked(world, monkeypatch):
         ("overlooked:set", lambda key: store.client.sadd(key, f"tel:{NUMBER}")),
     ):
         write(store.key(key))
-    by_number = world.run.json("forget", "--telephone", NUMBER, "--yes", status=1)
+    by_number = installation.run.json("forget", "--telephone", NUMBER, "--yes", status=1)
     assert sorted(by_number["left"]) == [f"overlooked:{n}" for n in ("hash", "log", "set", "text")]
-    by_customer = world.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)
+    by_customer = installation.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)
     assert by_customer["left"] == ["overlooked:list"]
 
 
-def test_an_event_sent_again_after_its_customer_was_forgotten_is_still_the_same(world):
-    item = world.item()
-    first = world.send(item)
-    world.run.json("forget", "--customer", CUSTOMER, "--yes")
-    again = world.send(item)
+def test_an_event_sent_again_after_its_customer_was_forgotten_is_still_the_same(installation):
+    item = installation.item()
+    first = installation.send(item)
+    installation.run.json("forget", "--customer", CUSTOMER, "--yes")
+    again = installation.send(item)
     assert again["recalls"] == first["recalls"]
-    assert world.recalls() == []
+    assert installation.recalls() == []
 
 
 def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed(tmp_path, store):
     text = LISTED.replace('kind = "json"', 'kind = "json"\nevent_time = "{{ event.said }}"')
     services = make_desk(tmp_path, store, two_accounts() + text)
     services.binding.bind()
-    world = World(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
+    installation = PersonalData(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
 
     def said(minutes):
         return (NOW - timedelta(minutes=minutes)).isoformat()
 
-    world.send(world.item(said=said(5)))
-    world.run.json("forget", "--customer", CUSTOMER, "--yes")
-    assert not is_told(world.everything())
-    world.send(world.item(said=said(9)))
-    assert [recall.state for recall in world.recalls()] == [State.CANCELLED]
-    world.send(world.item(said=said(1)))
-    assert [recall.state for recall in world.recalls()] == [State.QUEUED, State.CANCELLED]
+    installation.send(installation.item(said=said(5)))
+    installation.run.json("forget", "--customer", CUSTOMER, "--yes")
+    assert not is_told(installation.everything())
+    installation.send(installation.item(said=said(9)))
+    assert [recall.state for recall in installation.recalls()] == [State.CANCELLED]
+    installation.send(installation.item(said=said(1)))
+    assert [recall.state for recall in installation.recalls()] == [State.QUEUED, State.CANCELLED]
 
 
-def test_the_trace_of_a_forgotten_customer_fades(world):
-    world.send(world.item())
-    world.run.json("forget", "--customer", CUSTOMER, "--yes")
-    queue = world.services.queues.bound()["bogota"]
-    newest = world.services.store.key(f"queue:{queue}:newest")
-    assert world.services.store.client.hlen(newest) == 1
-    world.services.deliveries.purge(before=NOW + timedelta(days=99))
-    assert world.services.store.client.hlen(newest) == 0
+def test_the_trace_of_a_forgotten_customer_fades(installation):
+    installation.send(installation.item())
+    installation.run.json("forget", "--customer", CUSTOMER, "--yes")
+    queue = installation.services.queues.bound()["bogota"]
+    newest = installation.services.store.key(f"queue:{queue}:newest")
+    assert installation.services.store.client.hlen(newest) == 1
+    installation.services.deliveries.purge(before=NOW + timedelta(days=99))
+    assert installation.services.store.client.hlen(newest) == 0
 
 
-def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(world, monkeypatch):
+def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(installation, monkeypatch):
     from integration.cli import personal_data
 
-    world.send(world.item(), world.item(campaign="20"))
-    claim = world.acquire()
+    installation.send(installation.item(), installation.item(campaign="20"))
+    claim = installation.claim()
     waits = []
 
     def sleep(seconds):
         waits.append(seconds)
         if len(waits) == 2:
-            world.finish(claim, kind="ended", state="accepted", reason="202", passed=True)
+            installation.finish(claim, Outcome(kind="ended", state="accepted", reason="202", passed=True))
 
     monkeypatch.setattr(personal_data, "sleep", sleep)
-    done = world.run("forget", "--customer", CUSTOMER, "--yes")
+    done = installation.run("forget", "--customer", CUSTOMER, "--yes")
     assert done.exit_code == 0, done.output
     assert len(waits) == 2
     assert re.search(r"2  recalls removed", done.output)
-    assert world.recalls() == []
+    assert installation.recalls() == []
 
 
-def test_what_is_being_pushed_for_too_long_is_told(world, monkeypatch):
+def test_what_is_being_pushed_for_too_long_is_told(installation, monkeypatch):
     from integration.cli import personal_data
 
     monkeypatch.setattr(personal_data, "WAIT_SECONDS", 0)
-    world.send(world.item())
-    claim = world.acquire()
-    done = world.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)
+    installation.send(installation.item())
+    claim = installation.claim()
+    done = installation.run.json("forget", "--customer", CUSTOMER, "--yes", status=1)
     assert done["pushing"] == [claim.recall_id]
-    assert [recall.state for recall in world.recalls()] == [State.PUSHING]
+    assert [recall.state for recall in installation.recalls()] == [State.PUSHING]
 
 
-def test_forgetting_asks_first_and_tells_how_much_there_is(world):
-    world.send(world.item())
-    asked = world.run("forget", "--customer", CUSTOMER, standard_input=b"n\n")
+def test_forgetting_asks_first_and_tells_how_much_there_is(installation):
+    installation.send(installation.item())
+    asked = installation.run("forget", "--customer", CUSTOMER, standard_input=b"n\n")
     assert asked.exit_code == 1
     assert "1  recalls" in asked.output
     assert CUSTOMER not in asked.output
-    assert len(world.recalls()) == 1
+    assert len(installation.recalls()) == 1
 
 
 @pytest.mark.parametrize(
     "args",
     [(), ("--customer", "1", "--telephone", NUMBER), ("--telephone", "2233"), ("--telephone", "hello")],
 )
-def test_who_is_meant_must_be_said(world, args):
-    assert world.run("forget", *args, "--yes").exit_code == 2
+def test_who_is_meant_must_be_said(installation, args):
+    assert installation.run("forget", *args, "--yes").exit_code == 2
 
 
-def test_a_short_id_harms_nobody_elses_events(world):
-    world.send(world.item("10"), world.item(OTHER, OTHER_NUMBER, at="next week", campaign="10"))
-    done = world.run("forget", "--customer", "10", "--yes")
+def test_a_short_id_harms_nobody_elses_events(installation):
+    installation.send(
+        installation.item("10"), installation.item(OTHER, OTHER_NUMBER, at="next week", campaign="10")
+    )
+    done = installation.run("forget", "--customer", "10", "--yes")
     assert done.exit_code == 0, done.output
     assert "shorter than 5 characters" in done.output
-    assert len(parked_events(world.services)) == 1
+    assert len(parked_events(installation.services)) == 1
 
 
 # --- giving out --------------------------------------------------------------------------------
 
 
-def test_a_persons_history_is_whole_and_holds_nobody_else(world):
-    leave_traces_everywhere(world)
-    told = world.run("export", "--customer", CUSTOMER)
+def test_a_persons_history_is_whole_and_holds_nobody_else(installation):
+    leave_traces_everywhere(installation)
+    told = installation.run("export", "--customer", CUSTOMER)
     assert told.exit_code == 0, told.output
     assert OTHER not in told.stdout
     assert OTHER_NUMBER not in told.stdout
@@ -271,12 +259,12 @@ def test_a_persons_history_is_whole_and_holds_nobody_else(world):
     assert len(history["recalls"]) == 2
     assert [event["customer"] for one in history["deliveries"] for event in one["events"]] == [CUSTOMER] * 4
     assert [one["event"]["customer"] for one in history["parked"]] == [CUSTOMER]
-    assert world.services.audit.page()[0][0].what == "export"
+    assert installation.services.audit.page()[0][0].what == "export"
 
 
-def test_a_history_as_csv_holds_no_formula(world):
-    world.send(world.item("=1+1", NUMBER, campaign="@SUM(1)"))
-    told = world.run("export", "--telephone", NUMBER, "--csv")
+def test_a_history_as_csv_holds_no_formula(installation):
+    installation.send(installation.item("=1+1", NUMBER, campaign="@SUM(1)"))
+    told = installation.run("export", "--telephone", NUMBER, "--csv")
     (head, row) = csv.reader(io.StringIO(told.stdout))
     cells = dict(zip(head, row, strict=True))
     assert (cells["customer_id"], cells["campaign_id"]) == ("'=1+1", "'@SUM(1)")
@@ -318,8 +306,8 @@ def test_an_id_is_seen_as_a_whole_word_only(text):
 # --- on the dashboard --------------------------------------------------------------------------
 
 
-def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, services):
-    leave_traces_everywhere(world)
+def test_an_admin_gives_out_and_forgets_on_the_dashboard(installation, services):
+    leave_traces_everywhere(installation)
     admin = Pages(services, "admin")
     given_out = admin.post("/person/export", {"customer": CUSTOMER})
     assert given_out.headers["Content-Disposition"] == 'attachment; filename="history.json"'
@@ -328,7 +316,7 @@ def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, services):
     done = admin.post("/person/forget", {"telephone": "+57 300 111 2233"})
     assert "nothing is left" in done.text
     assert not is_told(done.text)
-    assert [recall.customer_id for recall in world.recalls()] == [OTHER] * 3
+    assert [recall.customer_id for recall in installation.recalls()] == [OTHER] * 3
     assert [(entry.who, entry.what) for entry in services.audit.page()[0]] == [
         ("ana", "forget"),
         ("ana", "export"),
@@ -337,12 +325,12 @@ def test_an_admin_gives_out_and_forgets_on_the_dashboard(world, services):
 
 @pytest.mark.parametrize("who", [{}, {"customer": "1", "telephone": NUMBER}, {"telephone": "2233"}])
 @pytest.mark.parametrize("what", ["export", "forget"])
-def test_on_the_dashboard_too_it_must_be_said_who_is_meant(world, services, who, what):
+def test_on_the_dashboard_too_it_must_be_said_who_is_meant(installation, services, who, what):
     assert Pages(services, "admin").post(f"/person/{what}", who).status_code == 422
     assert services.audit.page()[0] == []
 
 
-def test_only_admins_give_out_or_forget(world, services):
+def test_only_admins_give_out_or_forget(installation, services):
     operator = Pages(services, "operator")
     assert operator.get("/person").status_code == 403
     for what in ("export", "forget"):

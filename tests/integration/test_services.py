@@ -9,7 +9,7 @@ import pytest
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
 from integration.domain.recall import State
-from integration.mapping.planner import Parked, plan_delivery, request_from_fields
+from integration.mapping.planner import Parked, plan_delivery
 from integration.services.binding import accounts_by_queue
 from integration.services.configuration import watch_config
 from integration.services.consumer_health import STALLED_DRAINS, STALLED_SECONDS
@@ -19,8 +19,10 @@ from integration.services.parked import ParkedFilter
 from integration.store.client import Store, connect
 from integration.store.monitoring.counters import totals
 from integration.store.monitoring.process_registry import ProcessRegistry
-from integration.store.token_queue import QUIET, UNTAKEN, Claim, Outcome, terms_of
+from integration.store.token_queue import QUIET, UNTAKEN, Outcome
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
+from support.installation import Installation
+from support.wake_ups import WakeUps
 from workers.sweeper import purge
 
 DEAD = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=5)
@@ -29,21 +31,7 @@ LATE_DROPS = account("bogota", more='late = "drop"\nmin_lead_minutes = 0\n')
 LIMA = account("lima", zone="Lima", country="PE")
 
 
-class WakeUps:
-    """Notes what is published."""
-
-    def __init__(self):
-        self.queues = []
-        self.sources = []
-
-    def publish(self, wake_up):
-        self.queues.append(wake_up.queue)
-
-    def publish_lookup(self, source):
-        self.sources.append(source)
-
-
-class Office:
+class ClockedInstallation(Installation):
     """A services, its wake-ups, and a clock that moves only when told."""
 
     def __init__(self, folder, client, text=None):
@@ -52,7 +40,10 @@ class Office:
         self.wake_ups = WakeUps()
         self.path = write_config(folder, text)
         self.client = connect(url_of(client))
-        self.services = self.another_desk()
+        super().__init__(self.another_desk())
+
+    def time(self):
+        return self.now
 
     def another_desk(self):
         store = Store(self.client, clock=lambda: round(self.now.timestamp() * 1000))
@@ -66,41 +57,6 @@ class Office:
     def pass_time(self, seconds):
         self.now += timedelta(seconds=seconds)
 
-    def ask(self, customer="c1", *, hours=24, name="bogota"):
-        asked = request_from_fields(
-            self.services.config.accounts[name],
-            campaign_id="10",
-            customer_id=customer,
-            recall_telephone="300 111 2233" if name == "bogota" else "987 654 321",
-            recall_date=(self.now + timedelta(hours=hours)).isoformat(),
-            now=self.now,
-            source="api:test",
-        )
-        return self.services.admission.admit_one(asked, expired=None, key="", fingerprint="").answer.recalls[
-            0
-        ]
-
-    @property
-    def queue(self):
-        return self.services.queues.bound()["bogota"]
-
-    @property
-    def terms(self):
-        return terms_of(self.services.config.accounts["bogota"], self.now)
-
-    def claim(self):
-        self.claims = getattr(self, "claims", 0) + 1
-        return self.services.queues.acquire(self.queue, f"n{self.claims}", self.terms)[0]
-
-    def push(self, outcome):
-        claim = self.claim()
-        assert isinstance(claim, Claim)
-        self.services.queues.finish(self.queue, claim, 1, outcome, more=False, terms=self.terms)
-        return claim.recall_id
-
-    def recall(self, recall_id):
-        return self.services.recalls.records.get(recall_id)
-
     def form(self, body, source="forms"):
         delivery = Delivery(
             id="dl_1", source=source, method="POST", url="", headers={}, body=b"{}", received_at=self.now
@@ -111,215 +67,220 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path, store):
-    return Office(tmp_path, store)
+def installation(tmp_path, store):
+    return ClockedInstallation(tmp_path, store)
 
 
 # --- queues and the configuration ---------------------------------------------------------------
 
 
-def test_an_admission_binds_the_accounts_and_rings_the_queue(office):
-    office.ask()
-    assert set(office.services.queues.bound()) == {"bogota", "lima"}
-    assert office.wake_ups.queues == [office.queue]
+def test_an_admission_binds_the_accounts_and_rings_the_queue(installation):
+    installation.ask()
+    assert set(installation.services.queues.bound()) == {"bogota", "lima"}
+    assert installation.wake_ups.queues == [installation.queue]
 
 
-def test_a_configuration_is_bound_once(office, store):
-    assert office.services.binding.bind() == 0
+def test_a_configuration_is_bound_once(installation, store):
+    assert installation.services.binding.bind() == 0
     store.delete("{ringback}:accounts")
-    assert office.services.binding.bind() == 0
+    assert installation.services.binding.bind() == 0
     assert not store.exists("{ringback}:accounts")
 
 
-def test_a_store_that_was_emptied_is_bound_anew_by_an_admission(office, store):
-    office.ask()
+def test_a_store_that_was_emptied_is_bound_anew_by_an_admission(installation, store):
+    installation.ask()
     store.flushall()
-    assert office.recall(office.ask()).state is State.QUEUED
+    assert installation.recall(installation.ask()).state is State.QUEUED
 
 
-def test_an_account_that_no_binding_knows_is_an_error(office):
+def test_an_account_that_no_binding_knows_is_an_error(installation):
     def refused():
         raise UnboundError("not bound")
 
     with pytest.raises(UnboundError):
-        office.services.admission._bound_first(refused)
+        installation.services.admission._bound_first(refused)
 
 
-def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(office):
-    recall = office.ask()
-    old = office.queue
-    office.push(UNKNOWN)
-    office.reconfigure(account("bogota", token="another-token") + LIMA + SOURCES_AND_ROUTES)
-    later = office.services.binding.bind()
-    assert later == round((office.now + timedelta(seconds=62)).timestamp() * 1000)
-    assert office.queue == old
-    office.pass_time(62)
-    assert office.services.binding.bind() == 0
-    assert office.queue != old
-    assert office.claim().recall_id == recall
+def test_a_change_of_token_waits_for_the_call_on_the_old_one_and_is_then_done(installation):
+    recall = installation.ask()
+    old = installation.queue
+    installation.push(UNKNOWN)
+    installation.reconfigure(account("bogota", token="another-token") + LIMA + SOURCES_AND_ROUTES)
+    later = installation.services.binding.bind()
+    assert later == round((installation.now + timedelta(seconds=62)).timestamp() * 1000)
+    assert installation.queue == old
+    installation.pass_time(62)
+    assert installation.services.binding.bind() == 0
+    assert installation.queue != old
+    assert installation.claim().recall_id == recall
 
 
 def test_accounts_with_one_token_share_a_queue(tmp_path, store):
     twin = account("cali", token="env:TOKEN_BOGOTA")
-    office = Office(tmp_path, store, two_accounts() + twin + SOURCES_AND_ROUTES)
-    office.services.binding.bind()
-    queues = accounts_by_queue(office.services.config, office.services.queues.id_key())
-    assert [a.name for a in queues[office.queue]] == ["bogota", "cali"]
-    assert office.services.queues.bound()["cali"] == office.queue
+    installation = ClockedInstallation(tmp_path, store, two_accounts() + twin + SOURCES_AND_ROUTES)
+    installation.services.binding.bind()
+    queues = accounts_by_queue(installation.services.config, installation.services.queues.id_key())
+    assert [a.name for a in queues[installation.queue]] == ["bogota", "cali"]
+    assert installation.services.queues.bound()["cali"] == installation.queue
 
 
 def test_a_store_that_forgets_is_bound_to_nothing(tmp_path, start_valkey):
     server = start_valkey("--appendonly", "no")
     with server.client() as client:
-        office = Office(tmp_path, client)
+        installation = ClockedInstallation(tmp_path, client)
         with pytest.raises(StoreAwayError):
-            office.services.binding.bind()
+            installation.services.binding.bind()
         assert client.keys("*") == []
 
 
 # --- retry and cancel --------------------------------------------------------------------------
 
 
-def test_a_retry_of_one_whose_date_is_to_come_keeps_its_date(office):
-    recall = office.ask(hours=24)
-    before = office.recall(recall).recall_date
-    office.push(DEAD)
-    office.wake_ups.queues.clear()
-    office.services.recalls.retry(recall, "again", office.now)
-    assert (office.recall(recall).state, office.recall(recall).recall_date) == (State.QUEUED, before)
-    assert office.wake_ups.queues == [office.queue]
+def test_a_retry_of_one_whose_date_is_to_come_keeps_its_date(installation):
+    recall = installation.ask(hours=24)
+    before = installation.recall(recall).recall_date
+    installation.push(DEAD)
+    installation.wake_ups.published.clear()
+    installation.services.recalls.retry(recall, "again", installation.now)
+    assert (installation.recall(recall).state, installation.recall(recall).recall_date) == (
+        State.QUEUED,
+        before,
+    )
+    assert installation.wake_ups.queues == [installation.queue]
 
 
-def test_a_retry_of_one_whose_date_has_passed_goes_as_soon_as_may_be(office):
-    recall = office.ask(hours=1)
-    office.push(DEAD)
-    office.pass_time(7200)
-    office.services.recalls.retry(recall, "again", office.now)
-    found = office.recall(recall)
-    assert found.recall_date == office.now + timedelta(minutes=30)
-    assert found.requested_date < office.now
-    score = office.client.zscore(office.services.store.key(f"queue:{office.queue}:recalls"), recall)
+def test_a_retry_of_one_whose_date_has_passed_goes_as_soon_as_may_be(installation):
+    recall = installation.ask(hours=1)
+    installation.push(DEAD)
+    installation.pass_time(7200)
+    installation.services.recalls.retry(recall, "again", installation.now)
+    found = installation.recall(recall)
+    assert found.recall_date == installation.now + timedelta(minutes=30)
+    assert found.requested_date < installation.now
+    score = installation.client.zscore(
+        installation.services.store.key(f"queue:{installation.queue}:recalls"), recall
+    )
     assert score == found.recall_date.timestamp() * 1000
 
 
 def test_a_retry_by_hand_is_meant_also_where_late_ones_are_dropped(tmp_path, store):
-    office = Office(tmp_path, store, LATE_DROPS + LIMA + SOURCES_AND_ROUTES)
-    recall = office.ask(hours=1)
-    office.push(DEAD)
-    office.pass_time(7200)
-    office.services.recalls.retry(recall, "again", office.now)
-    assert office.recall(recall).recall_date >= office.now
+    installation = ClockedInstallation(tmp_path, store, LATE_DROPS + LIMA + SOURCES_AND_ROUTES)
+    recall = installation.ask(hours=1)
+    installation.push(DEAD)
+    installation.pass_time(7200)
+    installation.services.recalls.retry(recall, "again", installation.now)
+    assert installation.recall(recall).recall_date >= installation.now
 
 
-def test_a_retry_of_an_account_that_is_gone_waits_for_it(office):
-    recall = office.ask(hours=1)
-    office.push(DEAD)
-    office.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    office.services.binding.bind()
-    office.pass_time(7200)
-    office.wake_ups.queues.clear()
-    office.services.recalls.retry(recall, "again", office.now)
-    assert office.recall(recall).state is State.QUEUED
-    assert office.wake_ups.queues == []
-    assert office.services.accounts.get("bogota").state == "stopped"
+def test_a_retry_of_an_account_that_is_gone_waits_for_it(installation):
+    recall = installation.ask(hours=1)
+    installation.push(DEAD)
+    installation.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
+    installation.services.binding.bind()
+    installation.pass_time(7200)
+    installation.wake_ups.published.clear()
+    installation.services.recalls.retry(recall, "again", installation.now)
+    assert installation.recall(recall).state is State.QUEUED
+    assert installation.wake_ups.queues == []
+    assert installation.services.accounts.get("bogota").state == "stopped"
 
 
-def test_what_is_not_there_can_be_neither_retried_nor_cancelled(office):
+def test_what_is_not_there_can_be_neither_retried_nor_cancelled(installation):
     with pytest.raises(UnknownError):
-        office.services.recalls.retry("rc_nothing", "again", office.now)
+        installation.services.recalls.retry("rc_nothing", "again", installation.now)
     with pytest.raises(UnknownError):
-        office.services.recalls.cancel("rc_nothing", "by hand")
+        installation.services.recalls.cancel("rc_nothing", "by hand")
 
 
-def test_only_what_waits_can_be_cancelled_and_only_what_failed_be_retried(office):
-    recall = office.ask()
+def test_only_what_waits_can_be_cancelled_and_only_what_failed_be_retried(installation):
+    recall = installation.ask()
     with pytest.raises(ConflictError) as caught:
-        office.services.recalls.retry(recall, "again", office.now)
+        installation.services.recalls.retry(recall, "again", installation.now)
     assert caught.value.state == "queued"
-    office.services.recalls.cancel(recall, "by hand")
+    installation.services.recalls.cancel(recall, "by hand")
     with pytest.raises(ConflictError) as caught:
-        office.services.recalls.cancel(recall, "by hand")
+        installation.services.recalls.cancel(recall, "by hand")
     assert caught.value.state == "cancelled"
-    assert office.recall(recall).history[-1].reason == "by hand"
+    assert installation.recall(recall).history[-1].reason == "by hand"
 
 
 # --- accounts ----------------------------------------------------------------------------------
 
 
-def test_an_account_shows_its_queue_its_dead_and_its_calls(office):
-    office.ask("c1", hours=1)
-    office.ask("c2", hours=2)
-    office.pass_time(90)
-    office.push(DEAD)
-    view = office.services.accounts.get("bogota")
+def test_an_account_shows_its_queue_its_dead_and_its_calls(installation):
+    installation.ask("c1", hours=1)
+    installation.ask("c2", hours=2)
+    installation.pass_time(90)
+    installation.push(DEAD)
+    view = installation.services.accounts.get("bogota")
     assert (view.state, view.queued, view.dead, view.pushed_today) == ("idle", 1, 1, 1)
     assert (view.oldest_seconds, view.daily_limit) == (90.0, None)
-    assert office.services.accounts.get("lima").oldest_seconds is None
+    assert installation.services.accounts.get("lima").oldest_seconds is None
 
 
-def test_the_oldest_is_the_one_that_arrived_first_also_while_it_is_pushed(office):
-    office.ask("c1")
-    office.pass_time(5)
-    office.ask("c2", hours=1)
-    office.claim()
-    view = office.services.accounts.get("bogota")
+def test_the_oldest_is_the_one_that_arrived_first_also_while_it_is_pushed(installation):
+    installation.ask("c1")
+    installation.pass_time(5)
+    installation.ask("c2", hours=1)
+    installation.claim()
+    view = installation.services.accounts.get("bogota")
     assert (view.state, view.queued, view.oldest_seconds) == ("busy", 2, 5.0)
 
 
-def test_an_account_tells_until_when_its_queue_waits_and_why(office):
-    office.ask()
-    office.push(UNKNOWN)
-    view = office.services.accounts.get("bogota")
-    assert (view.state, view.until) == ("waiting", office.now + timedelta(seconds=62))
+def test_an_account_tells_until_when_its_queue_waits_and_why(installation):
+    installation.ask()
+    installation.push(UNKNOWN)
+    view = installation.services.accounts.get("bogota")
+    assert (view.state, view.until) == ("waiting", installation.now + timedelta(seconds=62))
     assert view.reason == "no answer"
-    office.pass_time(2)
-    assert office.services.accounts.get("bogota").reason == QUIET
-    office.pass_time(60)
-    assert office.services.accounts.get("bogota").state == "idle"
+    installation.pass_time(2)
+    assert installation.services.accounts.get("bogota").reason == QUIET
+    installation.pass_time(60)
+    assert installation.services.accounts.get("bogota").state == "idle"
 
 
-def test_the_calls_of_yesterday_are_not_todays(office):
-    office.ask()
-    office.push(DEAD)
-    office.pass_time(86400)
-    assert office.services.accounts.get("bogota").pushed_today == 0
+def test_the_calls_of_yesterday_are_not_todays(installation):
+    installation.ask()
+    installation.push(DEAD)
+    installation.pass_time(86400)
+    assert installation.services.accounts.get("bogota").pushed_today == 0
 
 
-def test_accounts_are_those_of_the_configuration_and_those_left_behind(office):
-    office.ask()
-    assert [view.name for view in office.services.accounts.all()] == ["bogota", "lima"]
-    office.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    office.services.binding.bind()
-    assert [(view.name, view.state) for view in office.services.accounts.all()] == [
+def test_accounts_are_those_of_the_configuration_and_those_left_behind(installation):
+    installation.ask()
+    assert [view.name for view in installation.services.accounts.all()] == ["bogota", "lima"]
+    installation.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
+    installation.services.binding.bind()
+    assert [(view.name, view.state) for view in installation.services.accounts.all()] == [
         ("bogota", "stopped"),
         ("lima", "idle"),
     ]
-    assert [view.name for view in office.services.accounts.all(["lima"])] == ["lima"]
+    assert [view.name for view in installation.services.accounts.all(["lima"])] == ["lima"]
 
 
-def test_an_account_that_nobody_knows_is_unknown(office):
+def test_an_account_that_nobody_knows_is_unknown(installation):
     for ask in (
-        office.services.accounts.get,
-        office.services.accounts.resume,
-        lambda name: office.services.accounts.pause(name, "x"),
+        installation.services.accounts.get,
+        installation.services.accounts.resume,
+        lambda name: installation.services.accounts.pause(name, "x"),
     ):
         with pytest.raises(UnknownError):
             ask("cali")
 
 
-def test_an_account_not_bound_yet_is_shown_idle(office):
-    assert office.services.accounts.get("bogota").state == "idle"
+def test_an_account_not_bound_yet_is_shown_idle(installation):
+    assert installation.services.accounts.get("bogota").state == "idle"
 
 
-def test_pause_and_resume_act_on_the_queue(office):
-    office.ask()
-    office.wake_ups.queues.clear()
-    office.services.accounts.pause("bogota", "maintenance")
-    view = office.services.accounts.get("bogota")
+def test_pause_and_resume_act_on_the_queue(installation):
+    installation.ask()
+    installation.wake_ups.published.clear()
+    installation.services.accounts.pause("bogota", "maintenance")
+    view = installation.services.accounts.get("bogota")
     assert (view.state, view.reason) == ("paused", "maintenance")
-    office.services.accounts.resume("bogota")
-    assert office.services.accounts.get("bogota").state == "idle"
-    assert office.wake_ups.queues == [office.queue]
+    installation.services.accounts.resume("bogota")
+    assert installation.services.accounts.get("bogota").state == "idle"
+    assert installation.wake_ups.queues == [installation.queue]
 
 
 # --- parked events -----------------------------------------------------------------------------
@@ -329,48 +290,61 @@ def bad_form(customer):
     return {"customer": customer, "phone": "3001112233", "at": "when it suits you"}
 
 
-def test_remap_leaves_parked_what_still_cannot_be_mapped(office):
-    office.form(bad_form("c1"))
-    told = office.services.parked.remap(ParkedFilter(), office.now)
+def test_remap_leaves_parked_what_still_cannot_be_mapped(installation):
+    installation.form(bad_form("c1"))
+    told = installation.services.parked.remap(ParkedFilter(), installation.now)
     assert (told.looked_at, told.recalls, told.still_parked) == (1, (), 1)
 
 
-def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(office):
-    office.form(bad_form("c1"))
-    assert office.services.parked.remap(ParkedFilter(source="hubspot"), office.now).looked_at == 0
-    assert office.services.parked.remap(ParkedFilter(route="other"), office.now).looked_at == 0
-    assert office.services.parked.remap(ParkedFilter(source="forms", route="form"), office.now).looked_at == 1
+def test_remap_looks_only_at_the_source_and_route_it_was_asked_for(installation):
+    installation.form(bad_form("c1"))
+    assert installation.services.parked.remap(ParkedFilter(source="hubspot"), installation.now).looked_at == 0
+    assert installation.services.parked.remap(ParkedFilter(route="other"), installation.now).looked_at == 0
+    assert (
+        installation.services.parked.remap(
+            ParkedFilter(source="forms", route="form"), installation.now
+        ).looked_at
+        == 1
+    )
 
 
-def test_remap_makes_recalls_by_the_mended_route_and_rings(office):
-    office.form(bad_form("c1"))
-    office.wake_ups.queues.clear()
+def test_remap_makes_recalls_by_the_mended_route_and_rings(installation):
+    installation.form(bad_form("c1"))
+    installation.wake_ups.published.clear()
     mended = SOURCES_AND_ROUTES.replace('"{{ event.at }}"', '"{{ now }}"')
-    office.reconfigure(two_accounts() + mended)
-    told = office.services.parked.remap(ParkedFilter(source="forms"), office.now)
+    installation.reconfigure(two_accounts() + mended)
+    told = installation.services.parked.remap(ParkedFilter(source="forms"), installation.now)
     assert (told.looked_at, len(told.recalls), told.still_parked) == (1, 1, 0)
-    assert office.recall(told.recalls[0]).customer_id == "c1"
-    assert office.wake_ups.queues == [office.queue]
-    assert parked_events(office.services) == []
+    assert installation.recall(told.recalls[0]).customer_id == "c1"
+    assert installation.wake_ups.queues == [installation.queue]
+    assert parked_events(installation.services) == []
 
 
-def test_remap_leaves_alone_what_came_from_a_source_that_is_gone(office):
-    office.form(bad_form("c1"))
-    office.reconfigure(two_accounts() + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
-    assert office.services.parked.remap(ParkedFilter(), office.now).looked_at == 0
-    assert len(parked_events(office.services)) == 1
+def test_remap_leaves_alone_what_came_from_a_source_that_is_gone(installation):
+    installation.form(bad_form("c1"))
+    installation.reconfigure(
+        two_accounts() + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n'
+    )
+    assert installation.services.parked.remap(ParkedFilter(), installation.now).looked_at == 0
+    assert len(parked_events(installation.services)) == 1
 
 
-def test_an_event_that_cannot_be_mapped_is_parked(office):
-    assert office.form(bad_form("c1")).answer.parked == 1
+def test_an_event_that_cannot_be_mapped_is_parked(installation):
+    assert installation.form(bad_form("c1")).answer.parked == 1
     assert isinstance(
         plan_delivery(
-            office.services.routes,
+            installation.services.routes,
             Delivery(
-                id="d", source="forms", method="POST", url="", headers={}, body=b"", received_at=office.now
+                id="d",
+                source="forms",
+                method="POST",
+                url="",
+                headers={},
+                body=b"",
+                received_at=installation.now,
             ),
             [Event(data=bad_form("c1"))],
-            office.now,
+            installation.now,
         )[0],
         Parked,
     )
@@ -379,23 +353,23 @@ def test_an_event_that_cannot_be_mapped_is_parked(office):
 # --- the rest ----------------------------------------------------------------------------------
 
 
-def test_counts_tell_what_happened(office):
-    office.ask()
-    office.push(DEAD)
-    office.form(bad_form("c1"))
-    counts = totals(office.services.store)
+def test_counts_tell_what_happened(installation):
+    installation.ask()
+    installation.push(DEAD)
+    installation.form(bad_form("c1"))
+    counts = totals(installation.services.store)
     assert counts["ended:dead"] == counts["events:forms:parked:form"] == counts["events:api:test:recall"] == 1
 
 
 def test_purge_goes_by_the_configured_days(tmp_path, store):
     text = two_accounts() + "[store]\nretention_days = 2\n" + SOURCES_AND_ROUTES
-    office = Office(tmp_path, store, text)
-    office.ask()
-    office.push(DEAD)
-    office.pass_time(2 * 86400)
-    assert purge(office.services, office.now) == 0
-    office.pass_time(1)
-    assert purge(office.services, office.now) == 1
+    installation = ClockedInstallation(tmp_path, store, text)
+    installation.ask()
+    installation.push(DEAD)
+    installation.pass_time(2 * 86400)
+    assert purge(installation.services, installation.now) == 0
+    installation.pass_time(1)
+    assert purge(installation.services, installation.now) == 1
 
 
 # --- work that no worker takes -------------------------------------------------------------------
@@ -418,61 +392,69 @@ class Ears:
         """Nobody listens."""
 
 
-def a_worker(office):
-    store = Store(office.client, clock=lambda: round(office.now.timestamp() * 1000), kind="worker")
-    return Heartbeat(ProcessRegistry(store), store.who, Ears(), lambda: office.now.timestamp())  # noqa: PLW0108  (the office has another `now` each time)
+def a_worker(installation):
+    store = Store(
+        installation.client, clock=lambda: round(installation.now.timestamp() * 1000), kind="worker"
+    )
+    return Heartbeat(ProcessRegistry(store), store.who, Ears(), lambda: installation.now.timestamp())  # noqa: PLW0108  (the installation has another `now` each time)
 
 
-def stalls(office, worker):
+def stalls(installation, worker):
     for _ in range(STALLED_DRAINS):
         worker.consumer_health.untaken()
-        office.pass_time(STALLED_SECONDS / STALLED_DRAINS + 0.1)
+        installation.pass_time(STALLED_SECONDS / STALLED_DRAINS + 0.1)
     worker.send()
     worker.send()
 
 
-def test_a_queue_with_work_that_no_worker_takes_says_so(office):
-    office.ask()
-    assert (office.services.accounts.get("bogota").state, office.services.accounts.get("bogota").reason) == (
+def test_a_queue_with_work_that_no_worker_takes_says_so(installation):
+    installation.ask()
+    assert (
+        installation.services.accounts.get("bogota").state,
+        installation.services.accounts.get("bogota").reason,
+    ) == (
         "idle",
         None,
     )
-    office.pass_time(61)
-    assert (office.services.accounts.get("bogota").state, office.services.accounts.get("bogota").reason) == (
+    installation.pass_time(61)
+    assert (
+        installation.services.accounts.get("bogota").state,
+        installation.services.accounts.get("bogota").reason,
+    ) == (
         "idle",
         UNTAKEN,
     )
-    office.claim()
-    assert office.services.accounts.get("bogota").reason == "a recall is being pushed"
+    installation.claim()
+    assert installation.services.accounts.get("bogota").reason == "a recall is being pushed"
 
 
-def test_a_queue_whose_wake_up_was_published_again_and_again_says_so(office):
-    office.ask()
+def test_a_queue_whose_wake_up_was_published_again_and_again_says_so(installation):
+    installation.ask()
     for _ in range(4):
-        office.pass_time(10)
-        office.services.queues.sweep(9)
-    assert office.services.accounts.get("bogota").reason == UNTAKEN
+        installation.pass_time(10)
+        installation.services.queues.sweep(9)
+    assert installation.services.accounts.get("bogota").reason == UNTAKEN
 
 
-def test_accounts_with_work_say_that_the_workers_are_stalled_until_one_recovers(office):
-    first, second = a_worker(office), a_worker(office)
-    office.ask()
-    stalls(office, first)
+def test_accounts_with_work_say_that_the_workers_are_stalled_until_one_recovers(installation):
+    first, second = a_worker(installation), a_worker(installation)
+    installation.ask()
+    stalls(installation, first)
     second.send()
-    assert office.services.accounts.get("bogota").reason is None
-    stalls(office, second)
-    view = office.services.accounts.get("bogota")
+    assert installation.services.accounts.get("bogota").reason is None
+    stalls(installation, second)
+    view = installation.services.accounts.get("bogota")
     assert (view.state, view.reason[:32]) == ("idle", "workers take no wake-ups since ")
-    assert office.services.accounts.get("lima").reason is None
+    assert installation.services.accounts.get("lima").reason is None
     with second.consumer_health.taking():
         pass
     second.send()
-    assert office.services.accounts.get("bogota").reason is None
+    assert installation.services.accounts.get("bogota").reason is None
 
 
-def test_what_an_account_waits_for_comes_before_the_stall_of_workers(office):
-    worker = a_worker(office)
-    office.ask()
-    stalls(office, worker)
-    office.services.accounts.pause("bogota", "for the test")
-    assert office.services.accounts.get("bogota").reason == "for the test"
+def test_what_an_account_waits_for_comes_before_the_stall_of_workers(installation):
+    worker = a_worker(installation)
+    installation.ask()
+    stalls(installation, worker)
+    installation.services.accounts.pause("bogota", "for the test")
+    assert installation.services.accounts.get("bogota").reason == "for the test"

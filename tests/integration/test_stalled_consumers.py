@@ -17,7 +17,6 @@ from celery import Celery
 from integration.celery_app import app as ours
 from integration.config.environment import broker_url_for
 from integration.domain.recall import State
-from integration.local.sandbox import Sandbox
 from integration.web.metrics.figures import read_figures
 from support.plant import Plant
 from support.waiting import wait_until
@@ -68,11 +67,10 @@ def sentry():
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey):
-    with Sandbox() as sandbox:
-        plant = Plant(tmp_path, start_valkey(), sandbox, LIMITS)
-        yield plant
-        plant.kill_workers()
+def plant(tmp_path, start_valkey, sandbox):
+    plant = Plant(tmp_path, start_valkey(), sandbox, LIMITS)
+    yield plant
+    plant.kill_workers()
 
 
 def as_an_operator(plant):

@@ -11,10 +11,9 @@ import time
 import pytest
 
 from integration.domain.recall import State
-from integration.local.sandbox import Sandbox
 from integration.store.token_queue import HELD, Claim
-from support.members import LEASE, Member, World
 from support.plant import Plant
+from support.store_process import LEASE, Member, StoreHistory, working
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
@@ -26,11 +25,10 @@ LONG = "timeout_seconds = 1\nserver_limit_seconds = 300\n"
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey, request):
-    with Sandbox() as sandbox:
-        plant = Plant(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
-        yield plant
-        plant.kill_workers()
+def plant(tmp_path, start_valkey, sandbox, request):
+    plant = Plant(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
+    yield plant
+    plant.kill_workers()
 
 
 def a_call_that_the_copy_does_not_know(plant):
@@ -116,7 +114,7 @@ def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_
 # --- a replica ---------------------------------------------------------------------------------
 
 
-class Pair(World):
+class Pair(StoreHistory):
     """A primary and its replica, and members that are moved from one to the other."""
 
     def __init__(self, primary, replica):
@@ -155,16 +153,17 @@ def lag_behind(pair):
     pair.replica_client.replicaof("NO", "ONE")
 
 
-def working(pair, *members):
-    members[0].queues.bind({"bogota": "L1", "lima": "L2"})
-    for each in members:
-        each.send()
-        each.sweep()
-
-
-def test_a_failover_without_lag_costs_no_quiet_time(pair):
+@pytest.fixture
+def workers(pair):
+    """Two workers, both known to the store."""
     one, two = Member(pair), Member(pair)
-    working(pair, one, two)
+    one.bind(bogota="L1", lima="L2")
+    working(one, two)
+    return one, two
+
+
+def test_a_failover_without_lag_costs_no_quiet_time(pair, workers):
+    one, two = workers
     one.ask("c1")
     pair.in_step()
     pair.fail_over(one, two)
@@ -174,9 +173,8 @@ def test_a_failover_without_lag_costs_no_quiet_time(pair):
     assert one.losses == two.losses == []
 
 
-def test_a_failover_to_a_replica_that_lagged_holds_the_queues(pair):
-    one, two = Member(pair), Member(pair)
-    working(pair, one, two)
+def test_a_failover_to_a_replica_that_lagged_holds_the_queues(pair, workers):
+    one, two = workers
     one.ask("c1")
     pair.in_step()
     lag_behind(pair)
@@ -189,8 +187,8 @@ def test_a_failover_to_a_replica_that_lagged_holds_the_queues(pair):
     assert one.acquire().kind == "wait"
     two.sweep()
     assert [loss.missing for loss in two.losses] == [1]
-    pair.passes(LEASE - 0.1)
+    pair.pass_time(LEASE - 0.1)
     assert one.acquire().kind == "wait"
-    pair.passes(0.1)
+    pair.pass_time(0.1)
     assert isinstance(one.acquire(), Claim)
     assert one.losses == []

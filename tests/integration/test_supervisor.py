@@ -28,6 +28,7 @@ from integration.local.supervisor import (
     spawn,
     wait_until,
 )
+from support.waiting import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,14 +48,6 @@ PARENT = (
     "print(subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)']).pid, flush=True); "
     "time.sleep(600)"
 )
-
-
-def is_gone(pid: int) -> bool:
-    """Ended, or only a zombie that its new parent has yet to reap."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
-    except FileNotFoundError:
-        return True
 
 
 def eventually(true: Callable[[], bool], what: str = "it") -> None:
@@ -421,7 +414,7 @@ def test_an_exit_is_described_in_words(status, words):
 # --- readiness and ports ----------------------------------------------------------------------
 
 
-class Answer(http.server.BaseHTTPRequestHandler):
+class HealthzHandler(http.server.BaseHTTPRequestHandler):
     status = 200
 
     def do_GET(self) -> None:
@@ -434,7 +427,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HealthzHandler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield f"http://127.0.0.1:{server.server_port}/healthz?deep=1"
         server.shutdown()
@@ -445,7 +438,7 @@ def test_a_url_is_ready_when_it_answers_2xx(web):
 
 
 def test_a_url_that_answers_503_is_not_ready(web, monkeypatch):
-    monkeypatch.setattr(Answer, "status", 503)
+    monkeypatch.setattr(HealthzHandler, "status", 503)
     with pytest.raises(NotReadyError, match="not ready after 0 s"):
         wait_until(web, 0)
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from werkzeug.test import Client
 
-from integration.app import compose
 from integration.domain.recall import Filter
 from integration.services.parked import ParkedFilter
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
-    NoRates,
     as_bytes,
     hubspot_event,
     make_desk,
     signed,
     two_accounts,
 )
-from support.dashboard_client import SignedIn
+from support.hook_client import HookClient
 
 ROTATING = SOURCES_AND_ROUTES.replace(
     'secrets = ["env:HUBSPOT_SECRET"]', 'secrets = ["a-new-secret-of-hubspot", "env:HUBSPOT_SECRET"]'
@@ -37,22 +34,13 @@ def services(tmp_path, store):
     return make_desk(tmp_path, store, two_accounts() + ROTATING)
 
 
-def post(services, source, value, address=None):
-    body = as_bytes(value) if not isinstance(value, bytes) else value
-    url = f"http://localhost{address or f'/hooks/{source}'}"
-    headers = signed(services, source, body, url=url)
-    answer = Client(compose(services, NoRates(), SignedIn())).post(url, data=body, headers=headers)
-    assert answer.status_code in {200, 202}, answer.text
-    return answer
-
-
 def recalls_of(services):
     return list(services.recalls.records.every(Filter()))[::-1]
 
 
 def test_a_recall_knows_its_delivery_place_proof_record_and_configuration(services):
     events = [hubspot_event(7, ""), hubspot_event(77, soon()), hubspot_event(78, soon())]
-    told = post(services, "hubspot", events).json
+    told = HookClient(services).post("hubspot", events).json
     first, second = recalls_of(services)
     assert (first.delivery, first.place, second.place) == (told["delivery"], 1, 2)
     assert first.proof == "signature v3, secret 1 of 2"
@@ -72,7 +60,7 @@ def test_which_of_several_secrets_signed_is_told_and_no_secret(services, monkeyp
     url = "http://localhost/hooks/hubspot"
     headers = signed(services, "hubspot", body, url=url)
     monkeypatch.setitem(services.config.sources, "hubspot", settings)
-    Client(compose(services, NoRates(), SignedIn())).post(url, data=body, headers=headers)
+    HookClient(services).post("hubspot", body, headers=headers)
     (recall,) = recalls_of(services)
     assert recall.proof == "signature v3, secret 2 of 2"
     assert ENVIRON["HUBSPOT_SECRET"] not in str(
@@ -82,9 +70,7 @@ def test_which_of_several_secrets_signed_is_told_and_no_secret(services, monkeyp
 
 def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(services):
     event = {"customer": "80123456", "phone": "3001112233", "at": soon()}
-    body = as_bytes(event)
-    headers = signed(services, "forms", body, url="http://localhost/hooks/forms", message_id="msg_lead-4711")
-    Client(compose(services, NoRates(), SignedIn())).post("/hooks/forms", data=body, headers=headers)
+    HookClient(services).post("forms", event, message_id="msg_lead-4711")
     (recall,) = recalls_of(services)
     assert (recall.record, recall.customer_id) == ("msg_lead-4711", "80123456")
     assert services.recalls.records.search.find(Filter(record="msg_lead-4711"), limit=5).ids == (recall.id,)
@@ -92,7 +78,7 @@ def test_a_record_of_the_crm_that_is_not_the_customer_finds_the_recall(services)
 
 def test_a_parked_event_keeps_its_place_and_proof_until_it_is_mapped(services, tmp_path):
     bad = {**hubspot_event(77, "next week"), "objectId": 77}
-    post(services, "hubspot", [hubspot_event(5, soon()), bad])
+    HookClient(services).post("hubspot", [hubspot_event(5, soon()), bad])
     mended = two_accounts() + ROTATING.replace(
         'recall_date = "{{ event.propertyValue }}"', f'recall_date = "{soon()}"'
     )

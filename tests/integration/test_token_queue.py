@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import ConflictError, StoreAwayError
-from integration.domain.recall import CancelRequest, Filter, RecallRequest, State
-from integration.mapping.planner import CancelWanted, Expired, RecallWanted
-from integration.store.client import Store
-from integration.store.deliveries import DeliveryStore, RetentionTerms
-from integration.store.recalls import RecallStore
-from integration.store.token_queue import Claim, NoClaim, Outcome, Terms, TokenQueues, queue_id, queue_state
-
-NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=0, config_digest="c1")
-TERMS = Terms(
-    lease_seconds=67,
-    quiet_seconds=62,
-    daily_limit=None,
-    day="2026-03-02",
-    day_ends=NOON + timedelta(hours=12),
-)
-ACCEPTED = Outcome(kind="ended", state="accepted", reason="wolkvox answered 202", passed=True, sent_ms=50)
+from integration.domain.recall import CancelRequest, Filter, State
+from integration.mapping.planner import CancelWanted, Expired
+from integration.store.token_queue import Claim, NoClaim, Outcome, queue_id, queue_state
+from support.store_process import ACCEPTED, NOON, TERMS, ClockedProcess, recall_request, terms_of_day
 
 
 def again(**more):
     return Outcome(kind="again", reason="no answer", wait_ms=1000, **more)
 
 
-class World:
-    """A store with queues and a clock that moves only when told."""
+class QueueProcess(ClockedProcess):
+    """Two accounts with a queue each."""
 
     def __init__(self, client):
-        self.now = NOON
-        self.store = Store(client, clock=lambda: round(self.now.timestamp() * 1000))
-        self.queues = TokenQueues(self.store)
-        self.deliveries = DeliveryStore(self.store)
-        self.recalls = RecallStore(self.store)
-        self.client = client
+        super().__init__(client)
         self.bind(bogota="L1", lima="L2")
-        self.nonces = 0
-        self.steps = {}
-
-    def bind(self, **queues):
-        return self.queues.bind(queues)
-
-    def pass_time(self, seconds):
-        self.now += timedelta(seconds=seconds)
-
-    def ask(self, customer="c1", *, campaign="10", account="bogota", due_minutes=60, version=None, key=None):
-        request = RecallRequest(
-            account=account,
-            campaign_id=campaign,
-            customer_id=customer,
-            recall_telephone="3001112233",
-            recall_date=NOON + timedelta(minutes=due_minutes),
-            requested_date=NOON + timedelta(minutes=due_minutes),
-            version=version or self.now,
-            source="forms",
-        )
-        return self.admit(RecallWanted(event=self.event(key), request=request))
-
-    def event(self, key=None):
-        self.keys = getattr(self, "keys", 0) + 1
-        return Event(data={"n": self.keys}, dedup_key=key or f"k{self.keys}")
-
-    def admit(self, *outcomes):
-        delivery = Delivery(
-            id="dl_1", source="forms", method="POST", url="", headers={}, body=b"{}", received_at=self.now
-        )
-        return self.deliveries.admit(delivery, outcomes, KEEPING)
-
-    def ask_id(self, *args, **kwargs):
-        return self.ask(*args, **kwargs).answer.recalls[0]
 
     def cancel_event(self, customer="c1", *, campaign="10", account="bogota", version=None):
         request = CancelRequest(
@@ -87,31 +34,12 @@ class World:
         )
         return self.admit(CancelWanted(event=self.event(), request=request))
 
-    def acquire(self, queue="L1", terms=TERMS):
-        self.nonces += 1
-        return self.queues.acquire(queue, f"n{self.nonces}", terms)[0]
-
-    def finish(self, claim, outcome=ACCEPTED, *, queue="L1", more=False, step=None, terms=TERMS):
-        if step is None:
-            step = self.steps.get((queue, claim.fence), 0) + 1
-            self.steps[queue, claim.fence] = step
-        return self.queues.finish(queue, claim, step, outcome, more=more, terms=terms)[0]
-
-    def ms(self):
-        return round(self.now.timestamp() * 1000)
-
-    def sweep(self, room=9):
-        return [(wake_up.queue, times) for wake_up, times in self.queues.sweep(room)]
-
     def due(self):
         return self.client.zscore(self.store.key("due"), "L1")
 
-    def state(self, recall_id):
-        return self.recalls.get(recall_id).state
-
     def queue(self, queue="L1"):
         fields = self.client.hgetall(self.store.key(f"queue:{queue}"))
-        return queue_state(fields, now_ms=round(self.now.timestamp() * 1000), today=TERMS.day)
+        return queue_state(fields, now_ms=self.ms(), today=TERMS.day)
 
 
 def woken(admitted):
@@ -120,7 +48,7 @@ def woken(admitted):
 
 @pytest.fixture
 def world(store):
-    return World(store)
+    return QueueProcess(store)
 
 
 def test_an_admitted_recall_is_claimed_and_accepted(world):
@@ -158,16 +86,7 @@ def test_a_wake_up_that_the_sweep_has_to_look_after_is_not_rung_by_what_arrives(
 
 def test_one_that_expired_on_arrival_and_overtakes_the_last_one_queued_leaves_nothing_to_look_at(world):
     world.ask("c1")
-    newer = RecallRequest(
-        account="bogota",
-        campaign_id="10",
-        customer_id="c1",
-        recall_telephone="3001112233",
-        recall_date=NOON,
-        requested_date=NOON,
-        version=NOON + timedelta(seconds=1),
-        source="forms",
-    )
+    newer = recall_request(due=NOON, version=NOON + timedelta(seconds=1))
     assert woken(world.admit(Expired(event=world.event(), request=newer, reason="too late"))) == ()
     assert world.due() is None
 
@@ -509,13 +428,7 @@ def test_a_stopped_queue_keeps_its_recall_until_resume(world):
 
 
 def test_the_daily_limit_holds_until_the_day_ends(world):
-    terms = Terms(
-        lease_seconds=67,
-        quiet_seconds=62,
-        daily_limit=2,
-        day="2026-03-02",
-        day_ends=NOON + timedelta(hours=12),
-    )
+    terms = terms_of_day("2026-03-02", limit=2)
     for n in range(3):
         world.ask(f"c{n}")
     claim = world.acquire(terms=terms)
@@ -523,13 +436,7 @@ def test_the_daily_limit_holds_until_the_day_ends(world):
     stopped = world.finish(claim, more=True, terms=terms)
     assert (stopped.kind, stopped.reason) == ("wait", "the daily limit is used up")
     world.pass_time(12 * 3600)
-    tomorrow = Terms(
-        lease_seconds=67,
-        quiet_seconds=62,
-        daily_limit=2,
-        day="2026-03-03",
-        day_ends=NOON + timedelta(hours=36),
-    )
+    tomorrow = terms_of_day("2026-03-03", limit=2)
     assert isinstance(world.acquire(terms=tomorrow), Claim)
 
 
@@ -857,11 +764,6 @@ def test_an_outcome_for_another_recall_than_the_one_in_flight_changes_nothing(wo
     assert world.state(second.recall_id) is State.PUSHING
 
 
-def terms_of_day(day, *, limit=2, ends=None):
-    ends = ends or datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
-    return Terms(lease_seconds=67, quiet_seconds=62, daily_limit=limit, day=day, day_ends=ends)
-
-
 def push_until_the_limit(world, terms):
     claim = world.acquire(terms=terms)
     while isinstance(claim, Claim):
@@ -870,7 +772,7 @@ def push_until_the_limit(world, terms):
 
 
 def test_a_worker_whose_clock_is_behind_does_not_begin_the_count_of_yesterday_anew(world):
-    today, yesterday = terms_of_day("2026-03-02"), terms_of_day("2026-03-01")
+    today, yesterday = terms_of_day("2026-03-02", limit=2), terms_of_day("2026-03-01", limit=2)
     for n in range(3):
         world.ask(f"c{n}")
     push_until_the_limit(world, today)
@@ -883,13 +785,13 @@ def test_a_worker_whose_clock_is_behind_does_not_begin_the_count_of_yesterday_an
 def test_a_worker_whose_clock_was_days_ahead_does_not_use_up_the_days_to_come(world):
     for n in range(3):
         world.ask(f"c{n}")
-    push_until_the_limit(world, terms_of_day("2027-01-01"))
+    push_until_the_limit(world, terms_of_day("2027-01-01", limit=2))
     world.queues.resume("L1")
-    assert isinstance(world.acquire(terms=terms_of_day("2026-03-02")), Claim)
+    assert isinstance(world.acquire(terms=terms_of_day("2026-03-02", limit=2)), Claim)
 
 
 def test_a_day_that_is_over_by_the_stores_clock_alone_makes_no_worker_ask_on_and_on(world):
-    over = terms_of_day("2026-03-02", ends=NOON)
+    over = terms_of_day("2026-03-02", limit=2, ends=NOON)
     for n in range(3):
         world.ask(f"c{n}")
     waiting = push_until_the_limit(world, over)

@@ -142,9 +142,8 @@ class NoRates:
         return None
 
 
-def signed(services, source, body, *, url, message_id=None, now=None):
-    """The headers with which the source's sender would send this body."""
-    settings = services.config.sources[source]
+def sign(settings, body, *, url, message_id=None, now=None):
+    """The headers with which the sender of a source with these settings would send this body."""
     return SOURCES[settings.kind].sign(
         body,
         settings,
@@ -153,6 +152,10 @@ def signed(services, source, body, *, url, message_id=None, now=None):
         message_id=message_id or f"msg_{secrets.token_hex(8)}",
         now=now or datetime.now(UTC),
     )
+
+
+def signed(services, source, body, **more):
+    return sign(services.config.sources[source], body, **more)
 
 
 def form_delivery(services, customer, *, message_id=None):

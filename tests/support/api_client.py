@@ -62,6 +62,10 @@ class ApiClient:
         assert answer.status_code == 202, answer.text
         return answer.json["id"]
 
+    def find(self, **which):
+        """The ids of the recalls that a filter picks."""
+        return [recall["id"] for recall in self.get("/v1/recalls", query_string=which).json["items"]]
+
     def send_form(self, event):
         body = as_bytes(event)
         headers = signed(self.services, "forms", body, url="http://localhost/hooks/forms")

@@ -18,7 +18,7 @@ TOKEN = "pat-na1-6f2c1a0e-0000-4000-8000-abcdefabcdef"
 
 
 @dataclass
-class Fault:
+class HubspotFault:
     """An answer that is not the usual one, given once.
 
     `act`: answer (status, headers, body) · drop (close without a word) · cut (half the body) · drip (a
@@ -31,7 +31,7 @@ class Fault:
     body: bytes = b"<html>oops</html>"
 
 
-def rate_limited(policy: str, **headers: str) -> Fault:
+def rate_limited(policy: str, **headers: str) -> HubspotFault:
     body = {
         "status": "error",
         "message": "You have reached your limit.",
@@ -39,7 +39,7 @@ def rate_limited(policy: str, **headers: str) -> Fault:
         "policyName": policy,
     }
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Fault(status=429, headers=named, body=json.dumps(body).encode())
+    return HubspotFault(status=429, headers=named, body=json.dumps(body).encode())
 
 
 class HubspotStub:
@@ -49,13 +49,13 @@ class HubspotStub:
         self.token = token
         self.contacts: dict[str, dict] = {}
         self.merged: dict[str, str] = {}
-        self.faults: deque[Fault] = deque()
+        self.faults: deque[HubspotFault] = deque()
         self.extra_headers: dict[str, str] = {}
         self.asked: list[dict] = []
         self.headers: list[dict[str, str]] = []
         self.connections = 0
         self._stopping = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _HubspotHandler)
         self._server.stub = self
 
     @property
@@ -119,7 +119,7 @@ class _Server(http.server.ThreadingHTTPServer):
     stub: HubspotStub
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _HubspotHandler(http.server.BaseHTTPRequestHandler):
     server: _Server
 
     protocol_version = "HTTP/1.1"
@@ -141,7 +141,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, page = self.server.stub.answer(self.headers.get("Authorization", ""), body)
             self._send(status, self.server.stub.extra_headers, json.dumps(page).encode())
 
-    def _misbehave(self, fault: Fault) -> None:
+    def _misbehave(self, fault: HubspotFault) -> None:
         self.close_connection = fault.act != "answer"
         if fault.act == "answer":
             self._send(fault.status, fault.headers, fault.body)

@@ -6,17 +6,17 @@ import os
 import shutil
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from integration.local.supervisor import spawn
-from integration.mapping.planner import request_from_fields
 from support import ENVIRON, account, make_desk
+from support.installation import Installation
 from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
 
 
-class Plant:
+class Plant(Installation):
     """A store of its own, workers, and the sandbox."""
 
     def __init__(self, folder, server, sandbox, more, names=("bogota",)):
@@ -25,7 +25,7 @@ class Plant:
         self.sandbox = sandbox
         self.copy_folder = folder / "copy"
         self.text = "".join(account(name, sandbox.url, token=f"token-of-{name}", more=more) for name in names)
-        self.services = self.fresh_desk()
+        super().__init__(self.fresh_desk())
         self.services.binding.bind()
         self.logs = []
         self.workers = []
@@ -59,29 +59,12 @@ class Plant:
             worker.kill()
         self.workers.clear()
 
-    def ask(self, customer="c1", *, account="bogota"):
-        request = request_from_fields(
-            self.services.config.accounts[account],
-            campaign_id="10",
-            customer_id=customer,
-            recall_telephone="300 111 2233",
-            recall_date=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
-            now=datetime.now(UTC),
-            source="api:test",
-        )
-        return self.services.admission.admit_one(
-            request, expired=None, key="", fingerprint=""
-        ).answer.recalls[0]
-
     def wake_up(self, account="bogota"):
         """Return the arguments of the task that drains an account's queue."""
-        queue = self.services.queues.bound()[account]
+        queue = self.queue_of(account)
         return queue, int(
             self.services.store.client.hget(self.services.store.key(f"queue:{queue}"), "wake_up_at")
         )
-
-    def state(self, recall):
-        return self.services.recalls.records.get(recall).state
 
     def copy_store(self):
         """Keep a copy of the store's folder as it is now."""

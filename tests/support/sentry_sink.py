@@ -30,7 +30,7 @@ class SentrySink(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _SentryHandler)
         self.received: list[tuple[str, bytes]] = []
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -79,7 +79,7 @@ class SentrySink(http.server.ThreadingHTTPServer):
             assert not found, f"{found} in an envelope to Sentry:\n{text[:5000]}"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _SentryHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:

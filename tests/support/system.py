@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +17,7 @@ import redis
 from integration.local.sandbox import Sandbox
 from integration.local.supervisor import answers, free_port, wait_until
 from integration.services.configuration import load_config
-from integration.webhooks.providers import SOURCES
-from support import ENVIRON, SOURCES_AND_ROUTES, account
+from support import ENVIRON, SOURCES_AND_ROUTES, account, sign
 from support.procfile import ROOT, procfile_line
 
 ACCOUNTS = 20
@@ -103,30 +101,24 @@ class System:
         headers = {"Authorization": f"Bearer {API_KEY}", **more.pop("headers", {})}
         return httpx.request(method, self.url + path, headers=headers, trust_env=False, timeout=30, **more)
 
-    def ask(self, customer, account_name="bogota"):
+    def ask(self, customer, account_name="bogota", *, at=AT, campaign="10", phone="3001112233"):
         recall = {
             "account": account_name,
-            "campaign_id": "10",
+            "campaign_id": campaign,
             "customer_id": customer,
-            "recall_telephone": "3001112233",
-            "recall_date": AT,
+            "recall_telephone": phone,
+            "recall_date": at,
         }
         answer = self.api("POST", "/v1/recalls", json=recall)
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
-    def post_signed(self, source, body, url_key=None):
+    def post_signed(self, source, body, url_key=None, *, url=None, now=None):
+        """Post as the source's sender does; `url` is another address to sign for."""
+        address = f"{self.url}/hooks/{source}" + (f"/{url_key}" if url_key else "")
         settings = load_config(self.config_path, self.environ).sources[source]
-        path = f"/hooks/{source}" + (f"/{url_key}" if url_key else "")
-        headers = SOURCES[settings.kind].sign(
-            body,
-            settings,
-            url=self.url + path,
-            method="POST",
-            message_id=f"msg_{time.time_ns()}",
-            now=datetime.now(UTC),
-        )
-        return httpx.post(self.url + path, content=body, headers=headers, trust_env=False, timeout=30)
+        headers = sign(settings, body, url=url or address, now=now)
+        return httpx.post(address, content=body, headers=headers, trust_env=False, timeout=30)
 
     def recall(self, recall_id):
         return self.api("GET", f"/v1/recalls/{recall_id}").json()

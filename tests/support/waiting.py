@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import redis
@@ -35,3 +36,11 @@ def wait_until(
         if time.monotonic() >= end:
             raise AssertionError(f"{what if isinstance(what, str) else what()}: not after {seconds:g} s")
         time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    """Ended, or only a zombie that its new parent has yet to reap."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except FileNotFoundError:
+        return True

@@ -63,7 +63,7 @@ def shows(number: str, text: str) -> bool:
 
 
 @dataclass
-class Wish:
+class NamedValue:
     note: str
 
 
@@ -84,7 +84,7 @@ def holding(leaf: Any) -> st.SearchStrategy[Any]:
             st.dictionaries(KEYS, inner, min_size=1, max_size=2),
             inner.map(lambda value: (1, value)),
             inner.map(lambda value: {"other": None, "value": value}),
-            inner.map(lambda value: Wish(str(value))),
+            inner.map(lambda value: NamedValue(str(value))),
             inner.map(lambda value: ValueError(str(value))),
         )
 

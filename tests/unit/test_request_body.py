@@ -13,7 +13,7 @@ from integration.web.problems import MAX_BODY_BYTES
 from integration.web.request_body import read_body
 
 
-class Counting(BytesIO):
+class CountingStream(BytesIO):
     """What comes in, and how much of it was taken."""
 
     taken = 0
@@ -26,7 +26,7 @@ class Counting(BytesIO):
 
 def request_of(body, announced=None, **more):
     """A request as it stands behind a server that has read the body's end off the line itself."""
-    stream = Counting(body)
+    stream = CountingStream(body)
     length = {} if announced is None else {"CONTENT_LENGTH": str(announced)}
     environ = {
         "REQUEST_METHOD": "POST",

@@ -23,6 +23,26 @@ def test_a_wake_up_is_published_by_a_thread_of_its_own_with_the_trace_of_its_cau
     assert sent == [("ringback.drain", ("L1", 7), {"sentry-trace": "of-the-request"}, "wake-ups")]
 
 
+def test_it_connects_before_the_first_wake_up_and_goes_on_when_it_cannot():
+    acts, connected, sent = [], threading.Event(), threading.Event()
+
+    def connect():
+        acts.append("connect")
+        connected.set()
+        raise ConnectionError("the broker is away")
+
+    def send(*_message):
+        acts.append("send")
+        sent.set()
+
+    wake_ups = WakeUpPublisher(send, connect=connect)
+    wake_ups.start()
+    assert connected.wait(10)
+    wake_ups.publish(WakeUp("L1", 7))
+    assert sent.wait(10)
+    assert acts == ["connect", "send"]
+
+
 def test_lookups_are_another_task():
     sent, done = [], threading.Event()
 

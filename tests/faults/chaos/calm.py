@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import redis
 
     from .load import Sender
-    from .system import System
+    from .system import ChaosSystem
     from .watch import QueueWatch
 
 SENDERS_SECONDS = 90.0
@@ -27,7 +27,7 @@ DRAIN_SECONDS = 600.0
 
 
 def calm_down(
-    system: System, senders: list[Sender], watch: QueueWatch, say: Callable[[str], None]
+    system: ChaosSystem, senders: list[Sender], watch: QueueWatch, say: Callable[[str], None]
 ) -> tuple[bool, float]:
     """Wait until all is well, all is sent and all is done. Tell whether it came to that, and how long it took."""
     began = time.monotonic()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .cast import Actor, StoreActor
     from .plan import Fault
-    from .system import System
+    from .system import ChaosSystem
 
 GIVES_UP_SECONDS = 10.0
 AGAIN_SECONDS = 0.2
@@ -30,7 +30,7 @@ QUEUE = f"{PREFIX}celery:ringback"
 class Director:
     """Makes the planned faults happen, ends them, and starts again who was killed."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: ChaosSystem) -> None:
         self._system = system
         self._ends: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()

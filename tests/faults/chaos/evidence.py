@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from .cast import Actor
     from .director import Director
     from .load import Sender
-    from .system import System
+    from .system import ChaosSystem
     from .watch import QueueWatch
 
 
 def collect(
-    system: System, senders: list[Sender], watch: QueueWatch, director: Director, *, drained: bool
+    system: ChaosSystem, senders: list[Sender], watch: QueueWatch, director: Director, *, drained: bool
 ) -> History:
     accounts = range(system.settings.accounts)
     return History(
@@ -47,7 +47,7 @@ def collect(
     )
 
 
-def _kept(system: System) -> tuple[Kept, ...]:
+def _kept(system: ChaosSystem) -> tuple[Kept, ...]:
     client = connect(system.store.server.url)
     listed: dict[str, list[str]] = {}
     for key in client.keys(f"{PREFIX}in:*"):
@@ -97,7 +97,7 @@ _PRIVATE = {
 }
 
 
-def _leaks(system: System, bells: list[bytes]) -> Iterator[Leak]:
+def _leaks(system: ChaosSystem, bells: list[bytes]) -> Iterator[Leak]:
     for actor in system.actors.values():
         yield from leaks_in(actor.name + "'s log", actor.log.read_text("utf-8", "replace").splitlines())
     yield from leaks_in("a broker message", map(message_text, bells))

@@ -80,7 +80,7 @@ class Numbers:
 class Sender(threading.Thread):
     """One CRM, with customers of its own. `rate` is how many new deliveries it makes a second."""
 
-    def __init__(self, name: str, seed: int, stage: Stage, *, rate: float, most: int) -> None:
+    def __init__(self, name: str, seed: int, stage: WebPool, *, rate: float, most: int) -> None:
         super().__init__(name=name, daemon=True)
         self._rng = Random(f"{name} {seed}")
         self._stage = stage
@@ -231,7 +231,7 @@ def _hubspot_event(wish: Wish, number: int) -> dict[str, Any]:
     }
 
 
-class Stage:
+class WebPool:
     """What all senders share: the webs they reach, and how a job becomes a request."""
 
     def __init__(

@@ -34,7 +34,7 @@ store.SHA = hashlib.sha1(store.SCRIPT.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
+class ChaosMutant:
     """What is taken out, and the promise that breaks."""
 
     breaks: str
@@ -69,22 +69,22 @@ def _patch(edits: Iterable[Edit]) -> str:
 
 
 MUTANTS = {
-    "no quiet time": Mutant(breaks="P2", edits=_without("quiet time after an unknown outcome")),
-    "no lease": Mutant(
+    "no quiet time": ChaosMutant(breaks="P2", edits=_without("quiet time after an unknown outcome")),
+    "no lease": ChaosMutant(
         breaks="P2",
         edits=(Code(_LUA).argument("Queue.claim", "Queue.set", 2, "now", "lease_ms", to="now + 300"),),
     ),
-    "a store that forgets": Mutant(
+    "a store that forgets": ChaosMutant(
         breaks="P1",
         store=("--appendonly", "no", "--maxmemory-policy", "noeviction"),
         config="[store]\naccept_loss = true\n",
     ),
-    "no quiet time after a restore": Mutant(
+    "no quiet time after a restore": ChaosMutant(
         breaks="P2",
         edits=_without("queues held after a lost history", "a new server waits for its workers' word"),
         restores=True,
     ),
-    "no deduplication": Mutant(
+    "no deduplication": ChaosMutant(
         breaks="P5",
         edits=_without(
             "dedup of events",
@@ -92,15 +92,15 @@ MUTANTS = {
             "the old answer to the delivery of one event",
         ),
     ),
-    "nothing is superseded": Mutant(
+    "nothing is superseded": ChaosMutant(
         breaks="P4",
         edits=_without("supersede on admission: an older one comes later"),
     ),
-    "no sweep": Mutant(
+    "no sweep": ChaosMutant(
         breaks="P6",
         python="import workers.worker as engine\nengine.Engine._sweep_queues = lambda self: None\n",
     ),
-    "the log tells all": Mutant(
+    "the log tells all": ChaosMutant(
         breaks="P8",
         python=(
             "import sys, integration.store.deliveries as store\nreal = store._recall_fields\n"
@@ -110,7 +110,7 @@ MUTANTS = {
             "store._recall_fields = told\n"
         ),
     ),
-    "waits for the store": Mutant(
+    "waits for the store": ChaosMutant(
         breaks="P9",
         python=(
             "import integration.app as app\napp.STORE_CONNECT_SECONDS = app.STORE_ANSWER_SECONDS = 30.0\n"

@@ -15,7 +15,7 @@ from .checker import Broken, check
 from .director import Director
 from .evidence import collect
 from .figures import figures
-from .load import Sender, Stage
+from .load import Sender, WebPool
 from .settings import API_KEY, LONGEST_WORK
 from .system import on_stage
 from .watch import QueueWatch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .history import History
     from .settings import Settings
-    from .system import System
+    from .system import ChaosSystem
 
 
 @dataclass
@@ -71,11 +71,11 @@ def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_lin
     return Report(settings, check(history), told, history, folder)
 
 
-def _senders(system: System) -> list[Sender]:
+def _senders(system: ChaosSystem) -> list[Sender]:
     settings = system.settings
     config = load_config(system.config_path, system.environ)
     accounts = tuple(f"a{n}" for n in range(settings.accounts))
-    stage = Stage(config, system.webs, accounts, API_KEY)
+    stage = WebPool(config, system.webs, accounts, API_KEY)
     rate, most = settings.rate / settings.senders, settings.most // settings.senders
     return [Sender(f"s{n}", settings.seed, stage, rate=rate, most=most) for n in range(settings.senders)]
 

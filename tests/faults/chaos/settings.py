@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .load import CAMPAIGN
 
 if TYPE_CHECKING:
-    from .mutants import Mutant
+    from .mutants import ChaosMutant
 
 TIMEOUT_SECONDS, SERVER_LIMIT_SECONDS, LONGEST_WORK = 1, 3, 2.7
 """T and S of every account, and how long wolkvox works on a call at most."""
@@ -30,7 +30,7 @@ class Settings:
     senders: int = 4
     rate: float = 12.0
     most: int = 20_000
-    mutant: Mutant | None = None
+    mutant: ChaosMutant | None = None
     restores: bool = False
     sentry: bool = False
 

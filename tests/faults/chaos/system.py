@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 90.0
 
 
-class System:
+class ChaosSystem:
     """The cast and all that lies between: proxies, the sandbox, the folder with the logs."""
 
     def __init__(self, settings: Settings, folder: Path, sandbox: Sandbox, sentry: SentrySink) -> None:
@@ -120,7 +120,7 @@ class System:
 class Looking(threading.Thread):
     """Ends the outages of webs and workers as soon as they are ready again."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: ChaosSystem) -> None:
         super().__init__(name="looking", daemon=True)
         self._system = system
         self._ended = threading.Event()
@@ -135,11 +135,11 @@ class Looking(threading.Thread):
 
 
 @contextmanager
-def on_stage(settings: Settings, folder: Path) -> Iterator[System]:
+def on_stage(settings: Settings, folder: Path) -> Iterator[ChaosSystem]:
     """Set everything up and take all of it down again, whatever happens."""
     with ExitStack() as stack:
         sandbox, sentry = stack.enter_context(Sandbox()), stack.enter_context(sentry_sink())
-        system = System(settings, folder, sandbox, sentry)
+        system = ChaosSystem(settings, folder, sandbox, sentry)
         stack.callback(system.stop)
         system.start()
         looking = Looking(system)

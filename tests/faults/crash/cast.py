@@ -280,7 +280,7 @@ def successor(environ: Mapping[str, str], told: Connection) -> None:
     def send(task: str, arguments: tuple, _: dict) -> None:
         {DRAIN: lambda *wake_up: engine.take(WakeUp(*wake_up)), LOOK_UP: engine.look_up}[task](*arguments)
 
-    workers.tasks.WakeUpPublisher = lambda _publish, counters, **_trace: WakeUpPublisher(
+    workers.tasks.WakeUpPublisher = lambda _publish, counters, **_options: WakeUpPublisher(
         send, counters=counters
     )
     engine = workers.tasks.make_worker(os.environ)

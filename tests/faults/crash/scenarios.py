@@ -6,7 +6,6 @@ watching itself would be broken. Whatever it passes is tried.
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,9 +15,9 @@ from integration.domain.recall import Filter, State
 from integration.services.bulk_jobs import BulkAction
 from integration.store.client import Store
 from integration.store.deliveries import DeliveryStore
-from integration.store.token_queue import Claim, Outcome, Terms, terms_of
+from integration.store.token_queue import Outcome
 from support import hubspot_event
-from support.hubspot_stub import Fault
+from support.hubspot_stub import HubspotFault
 
 from .world import AT, HOST, LONGEST_WORK, WORK_SECONDS, Request, World
 
@@ -125,28 +124,16 @@ def _direct(world: World) -> Request:
 # --- operators --------------------------------------------------------------------------------
 
 
-def _claimed(world: World, *, lease_seconds: float | None = None) -> tuple[Claim, Terms]:
-    terms = terms_of(world.services.config.accounts["bogota"], datetime.now(UTC))
-    terms = terms if lease_seconds is None else replace(terms, lease_seconds=lease_seconds)
-    claim = world.services.queues.acquire(world.queue, secrets.token_hex(4), terms).claim
-    return claim, terms
-
-
-def _push_once(world: World, outcome: Outcome) -> None:
-    claim, terms = _claimed(world)
-    world.services.queues.finish(world.queue, claim, 1, outcome, more=False, terms=terms)
-
-
 def _dead(world: World) -> None:
     world.recall = world.ask("c1")
-    _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    world.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
 
 
 def _two_dead_and_a_job(world: World) -> None:
     """Two recalls are dead, and a job to try them again has been begun."""
     for customer in ("c1", "c2"):
         world.recall = world.ask(customer)
-        _push_once(world, Outcome(kind="ended", state="dead", reason="refused", passed=True))
+        world.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
     world.services.bulk_jobs.begin(
         BulkAction.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again"
     )
@@ -207,7 +194,7 @@ def _first_call(**rule: object) -> Callable[[World], None]:
 def _left_behind(world: World) -> None:
     """A recall is claimed by somebody who died; the lease is over."""
     _two_wait(world)
-    _claimed(world, lease_seconds=0.2)
+    world.claim(terms=replace(world.terms(), lease_seconds=0.2))
     time.sleep(0.3)
 
 
@@ -223,7 +210,7 @@ def _waits_for_contact(world: World) -> None:
 
 def _hubspot_fails(world: World) -> None:
     _waits_for_contact(world)
-    world.hubspot.faults.append(Fault(status=503))
+    world.hubspot.faults.append(HubspotFault(status=503))
 
 
 def _no_such_contact(world: World) -> None:
@@ -236,7 +223,7 @@ def _much_to_sweep(world: World) -> None:
     _waits_for_contact(world)
     long_ago = round((datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000)
     old = DeliveryStore(Store(world.client, clock=lambda: long_ago))
-    old.admit_one(world.wanted("c0"), expired="too late")
+    old.admit_one(world.request("c0"), expired="too late")
     world.ask("c1")
     time.sleep(WAKE_UP_SECONDS)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
     from .scenarios import Scenario
-    from .world import Answer, Request, Stage, World
+    from .world import Answer, CrashStage, Request, World
 
 PROCESS_SECONDS = 60.0
 CALM_SECONDS = 60.0
@@ -45,7 +45,7 @@ class Trial:
         return f"{self.scenario}, ended at “{self.crash_at}”:\n    {lines}"
 
 
-def run(stage: Stage, nursery: ForkServerContext, scenario: Scenario, crash_at: str | None) -> Trial:
+def run(stage: CrashStage, nursery: ForkServerContext, scenario: Scenario, crash_at: str | None) -> Trial:
     began = time.monotonic()
     with stage.world() as world:
         steps, reached, faults = (), False, ()

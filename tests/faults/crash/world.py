@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from integration.domain.recall import Filter
 from integration.local.sandbox import fingerprint
-from integration.mapping.planner import request_from_fields
 from integration.store.client import connect
 from support import ENVIRON, SOURCES_AND_ROUTES, account, make_desk, signed
 from support.hubspot_stub import TOKEN, HubspotStub
+from support.installation import Installation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from integration.domain.recall import Recall, RecallRequest
     from integration.local.sandbox import Sandbox
     from support.valkey import ValkeyServer
 
@@ -68,7 +66,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Stage:
+class CrashStage:
     """What all worlds share: the store's server, the broker's, and wolkvox."""
 
     def __init__(self, folder: Path, store: ValkeyServer, broker: ValkeyServer, sandbox: Sandbox) -> None:
@@ -101,10 +99,10 @@ class Lag(threading.Thread):
         return max((late for at, late in list(self._late) if at >= began), default=0.0)
 
 
-class World:
+class World(Installation):
     """One world; a context manager."""
 
-    def __init__(self, stage: Stage, number: int) -> None:
+    def __init__(self, stage: CrashStage, number: int) -> None:
         self._open = ExitStack()
         self.number = number
         self.sandbox = stage.sandbox
@@ -114,7 +112,7 @@ class World:
         self.token, self.other_token = f"token-of-trial-{number}-one", f"token-of-trial-{number}-two"
         store_url, broker_url = (f"redis://127.0.0.1:{s.port}/{number}" for s in (stage.store, stage.broker))
         self.client = self._open.enter_context(connect(store_url))
-        self.services = make_desk(self.folder, self.client, self.config_text())
+        super().__init__(make_desk(self.folder, self.client, self.config_text()))
         self.environ = {
             **ENVIRON,
             "RINGBACK_CONFIG": str(self.folder / "ringback.toml"),
@@ -170,27 +168,9 @@ class World:
         for token in (self.token, self.other_token):
             self.sandbox.add_rule(action="delay", seconds=WORK_SECONDS, token=token)
 
-    def ask(self, customer: str, *, hours: int = 24) -> str:
+    def ask(self, customer: str = "c1", *, account: str = "bogota", hours: float = 24) -> str:
         self.services.binding.bind()
-        wanted = self.wanted(customer, hours=hours)
-        return self.services.admission.admit_one(wanted, expired=None, key="", fingerprint="").answer.recalls[
-            0
-        ]
-
-    def wanted(self, customer: str, *, hours: int = 24) -> RecallRequest:
-        return request_from_fields(
-            self.services.config.accounts["bogota"],
-            campaign_id="10",
-            customer_id=customer,
-            recall_telephone="300 111 2233",
-            recall_date=(datetime.now(UTC) + timedelta(hours=hours)).isoformat(),
-            now=datetime.now(UTC),
-            source="api:test",
-        )
-
-    @property
-    def queue(self) -> str:
-        return self.services.queues.bound()["bogota"]
+        return super().ask(customer, account=account, hours=hours)
 
     # --- what is sent ---
 
@@ -224,9 +204,6 @@ class World:
         return found
 
     # --- what is left ---
-
-    def recalls(self) -> list[Recall]:
-        return list(self.services.recalls.records.every(Filter()))
 
     def calls(self) -> list[dict[str, Any]]:
         marks = {fingerprint(token) for token in (self.token, self.other_token, f"{self.token}-lima")}

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from . import MUTANTS
 from .nursery import nursery
 from .table import write_table
-from .trial import LONGEST_SECONDS, Copy, copy_of_tree
+from .trial import LONGEST_SECONDS, TreeCopy, copy_of_tree
 
 AT_ONCE = 2
 
@@ -41,7 +41,7 @@ def main() -> int:
             say(f"{mutant.guard}: {mutant.out}")
         return 0 if chosen else 2
     with ExitStack() as stack:
-        copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+        copies: queue.SimpleQueue[TreeCopy] = queue.SimpleQueue()
         tests = nursery()
         for _ in range(asked.at_once):
             copies.put(stack.enter_context(copy_of_tree(tests)))

@@ -37,7 +37,7 @@ class _Token(NamedTuple):
 
 def nodes_of(text: str) -> list[Node]:
     """Return the pieces of a file. Raise SyntaxError."""
-    reader = _Reader(text)
+    reader = _LuaReader(text)
     reader.block()
     reader.expect("")
     return reader.nodes
@@ -55,7 +55,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     yield _Token("end", "", at, at)
 
 
-class _Reader:
+class _LuaReader:
     """Reads statements and expressions from left to right, and notes the pieces that it passes."""
 
     def __init__(self, text: str) -> None:
@@ -338,14 +338,14 @@ class _Reader:
 
 
 _COMPOUND = {
-    "if": _Reader._if,
-    "while": _Reader._while,
-    "for": _Reader._for,
-    "do": _Reader._rest_of_block,
-    "repeat": _Reader._repeat,
-    "function": _Reader._function,
-    "local": _Reader._local,
-    "return": _Reader._return,
+    "if": _LuaReader._if,
+    "while": _LuaReader._while,
+    "for": _LuaReader._for,
+    "do": _LuaReader._rest_of_block,
+    "repeat": _LuaReader._repeat,
+    "function": _LuaReader._function,
+    "local": _LuaReader._local,
+    "return": _LuaReader._return,
 }
 
 

@@ -28,7 +28,7 @@ OTHERS = (
         "hypothesis.stateful",
     ),
     *("celery", "celery.app", "celery.signals", "kombu.transport.redis", "redis", "flask", "werkzeug.test"),
-    *("sentry_sdk", "sentry_sdk.integrations.flask", "sentry_sdk.integrations.celery", "httpx", "httpcore"),
+    *("sentry_sdk", "sentry_sdk.integrations.celery", "httpx", "httpcore"),
     *("pydantic", "jinja2.sandbox", "phonenumbers", "holidays", "structlog", "orjson", "limits", "qs_codec"),
     *(
         "defusedxml.ElementTree",

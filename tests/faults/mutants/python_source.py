@@ -16,10 +16,10 @@ _OPERATORS = {ast.Not: "not", ast.Is: "is", ast.IsNot: "is not", ast.In: "in", a
 
 def nodes_of(text: str) -> list[Node]:
     """Return the pieces of a module. Raise SyntaxError."""
-    return list(_Reader(text).nodes(ast.parse(text), ""))
+    return list(_PythonReader(text).nodes(ast.parse(text), ""))
 
 
-class _Reader:
+class _PythonReader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._lines = [0]

@@ -52,7 +52,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class TreeCopy:
     """A copy of the tree that is used for one mutant after the other."""
 
     root: Path
@@ -130,7 +130,7 @@ def _forget_compiled(files: Iterable[Path]) -> None:
 
 
 @contextmanager
-def copy_of_tree(nursery: ForkServerContext) -> Iterator[Copy]:
+def copy_of_tree(nursery: ForkServerContext) -> Iterator[TreeCopy]:
     """Make a copy of what git knows, or would add; it is gone afterwards."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -144,12 +144,12 @@ def copy_of_tree(nursery: ForkServerContext) -> Iterator[Copy]:
             if (ROOT / name).is_file():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
-        copy = Copy(root, nursery)
+        copy = TreeCopy(root, nursery)
         _require_own_code(copy)
         yield copy
 
 
-def _require_own_code(copy: Copy) -> None:
+def _require_own_code(copy: TreeCopy) -> None:
     """Make sure that the tests of a copy run the copy's code, not the installed one."""
     ask = "import integration, workers; print(integration.__file__, workers.__file__)"
     environ = {**os.environ, "PYTHONPATH": str(copy.root)}

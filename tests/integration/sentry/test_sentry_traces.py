@@ -15,9 +15,9 @@ from werkzeug.test import Client
 
 from integration.app import make_web
 from integration.telemetry import sentry as reporting
-from integration.telemetry.sentry import trace_headers
+from integration.telemetry.sentry import start_sentry, trace_headers
 from support import ENVIRON, as_bytes, make_desk, signed, write_config
-from support.planted import ANY, CUSTOMER, DIGITS, NAME, PLANTED, SECRETS, TELEPHONE, assert_clean
+from support.planted import ANY, CUSTOMER, DIGITS, NAME, PLANTED, SECRETS, TELEPHONE, assert_clean, config
 
 # --- the web -----------------------------------------------------------------------------------
 
@@ -73,6 +73,23 @@ def test_a_senders_trace_headers_decide_nothing_and_travel_nowhere(sentry):
     assert len(sentry.transactions()) == 1
     assert trace not in sentry.everything()
     assert_clean(sentry.everything())
+
+
+def test_an_error_in_a_request_that_is_not_traced_is_reported_all_the_same(sink, sentry_ends):
+    start_sentry({"SENTRY_DSN": sink.dsn, "SENTRY_TRACES_SAMPLE_RATE": "0"}, config())
+    assert call(web(), f"/hooks/forms/{SECRETS['url']}") == 500
+    assert call(web(), "/hooks/forms/x") == 500
+    first, second = sink.events()
+    assert (first["transaction"], first["request"]) == ("/hooks/<source>/***", {"method": "POST"})
+    assert first["contexts"]["trace"]["trace_id"] != second["contexts"]["trace"]["trace_id"]
+    assert len(second["breadcrumbs"]["values"]) == len(first["breadcrumbs"]["values"])
+    assert sink.transactions() == []
+
+
+def test_a_trace_says_how_the_request_was_answered(sentry):
+    call(web(), "/hooks/forms/x")
+    assert sentry.transactions()[0]["contexts"]["trace"]["status"] == "internal_error"
+    assert sentry.transactions()[0]["contexts"]["response"]["status_code"] == 500
 
 
 def test_health_checks_are_not_traced(sentry):
