@@ -29,7 +29,7 @@ HUNG_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Seen:
+class LoadResult:
     """What a load saw: answers by status, and the latency of each in seconds."""
 
     seconds: float = 0.0
@@ -145,7 +145,7 @@ def _whole_length(answer: bytes) -> int:
     return end + len(_HEAD_END) + length
 
 
-def run(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> Seen:
+def run(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> LoadResult:
     """Send requests until the time is over or there are none left, and wait for the last answers."""
     return _Run(port, requests, seconds).run(connections)
 
@@ -157,11 +157,11 @@ class _Run:
         self._port = port
         self._waiting = iter(requests)
         self._seconds = seconds
-        self._seen = Seen()
+        self._seen = LoadResult()
         self._poll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
 
-    def run(self, connections: int) -> Seen:
+    def run(self, connections: int) -> LoadResult:
         seen, started, cpu = self._seen, time.perf_counter(), time.process_time()
         for request in _first(self._waiting, connections):
             connection = Connection(self._port)

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
+from integration.local.child_process import Child, spawn
 from integration.local.embedded_store import find_server
 from integration.local.stack import web_command, worker_command
-from integration.local.supervisor import Child, free_port, spawn, wait_until
+from integration.local.supervisor import free_port, wait_until
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher

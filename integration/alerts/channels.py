@@ -21,8 +21,7 @@ from integration.alerts.messages import worded
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.alert_models import EmailChannel, SlackChannel, WebhookChannel
 from integration.domain.errors import RingbackError
-from integration.webhooks.providers.schemes import Message as SignedMessage
-from integration.webhooks.providers.schemes import standard_headers
+from integration.webhooks.providers.schemes import SignedMessage, standard_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from integration.alerts.messages import MessageText
     from integration.config.alert_models import Channel
     from integration.config.models import Config
-    from integration.store.monitoring.alerts import Message
+    from integration.store.monitoring.alerts import AlertMessage
 
 SEND_SECONDS: Final = 10.0
 
@@ -47,7 +46,7 @@ class ChannelError(RingbackError):
         self.partly = partly
 
 
-def send(channel: Channel, message: Message, config: Config, now: datetime) -> None:
+def send(channel: Channel, message: AlertMessage, config: Config, now: datetime) -> None:
     """Send a message through a channel. Raises ChannelError."""
     words = worded(message, config)
     match channel:
@@ -78,7 +77,7 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _signed(channel: WebhookChannel, message: Message, body: bytes, now: datetime) -> dict[str, str]:
+def _signed(channel: WebhookChannel, message: AlertMessage, body: bytes, now: datetime) -> dict[str, str]:
     """Sign as Standard Webhooks says; the id stays the same when a message is sent again."""
     if channel.secret is None:
         return {"webhook-id": message.id}
@@ -100,13 +99,13 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
 # --- e-mail ----------------------------------------------------------------------------------
 
 
-def _email(channel: EmailChannel, message: Message, words: MessageText, now: datetime) -> None:
+def _email(channel: EmailChannel, message: AlertMessage, words: MessageText, now: datetime) -> None:
     mail = EmailMessage()
     mail["Subject"] = words.title
     mail["From"] = channel.sender
     mail["To"] = ", ".join(channel.to)
     mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = make_msgid(message.id, domain=channel.sender.partition("@")[2])
+    mail["AlertMessage-ID"] = make_msgid(message.id, domain=channel.sender.partition("@")[2])
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(words.whole + "\n")
     _in_time(lambda: _deliver(channel, mail))

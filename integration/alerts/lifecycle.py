@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.store.monitoring.alerts import Alert, AlertChanges, Message, Phase, QueuedMessage
+from integration.store.monitoring.alerts import Alert, AlertChanges, AlertMessage, Phase, QueuedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,11 +76,11 @@ def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[
             yield from (_posted([alert], alert.message(phase, now)) for alert in group)
 
 
-def _posted(alerts: Sequence[Alert], message: Message) -> QueuedMessage:
+def _posted(alerts: Sequence[Alert], message: AlertMessage) -> QueuedMessage:
     return QueuedMessage(tuple(alert.key for alert in alerts), alerts[0].channels, message)
 
 
-def _together(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Message:
+def _together(alerts: Sequence[Alert], phase: Phase, now: datetime) -> AlertMessage:
     first = min(alerts, key=lambda alert: (alert.since, alert.key))
     names = sorted(alert.subject for alert in alerts)
     more = max(0, len(names) - MOST_NAMED)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from integration.config.models import Config
-    from integration.store.monitoring.alerts import Message
+    from integration.store.monitoring.alerts import AlertMessage
 
 
 _PAGES: Final = {
@@ -106,7 +106,7 @@ class MessageText:
         return self.text if self.link is None else f"{self.text}\n{self.link}"
 
 
-def worded(message: Message, config: Config) -> MessageText:
+def worded(message: AlertMessage, config: Config) -> MessageText:
     """Put a message into the operator's words."""
     language = config.alerts.language
     title, text = words_of(message.kind, message.subject, message.values, language)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from integration.api.keys import may_see, note
-from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountShown, Me, PauseAsked
+from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountModel, Me, PauseRequestBody
 from integration.api.requests import bad_fields, checked, optional_json_body
 from integration.domain.errors import UnknownError
 
@@ -27,26 +27,26 @@ def many(services: Services, caller: ApiKey) -> AccountList:
     """Give every account that the caller sees. Raises StoreAwayError."""
     names = None if caller.accounts is None else sorted(caller.accounts)
     return AccountList(
-        items=tuple(AccountShown.model_validate(view) for view in services.accounts.all(names))
+        items=tuple(AccountModel.model_validate(view) for view in services.accounts.all(names))
     )
 
 
-def one(services: Services, caller: ApiKey, name: str) -> AccountShown:
+def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
     """Give an account. Raises UnknownError, also for one that the caller must not see."""
     if not may_see(caller, name):
         raise UnknownError("no such account")
-    return AccountShown.model_validate(services.accounts.get(name))
+    return AccountModel.model_validate(services.accounts.get(name))
 
 
-def pause(services: Services, caller: ApiKey, name: str) -> AccountShown:
+def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
     """Pause an account's queue, for the reason and until the moment in the body, if any. Raises UnknownError.
 
     Raises ProblemError (422) for a moment that has passed or lies too far ahead.
     """
-    asked = checked(PauseAsked, optional_json_body(request))
+    asked = checked(PauseRequestBody, optional_json_body(request))
     one(services, caller, name)
     if asked.until is not None and not is_pause_end(asked.until, datetime.now(UTC)):
-        allowed = PauseAsked.model_fields["until"].description or ""
+        allowed = PauseRequestBody.model_fields["until"].description or ""
         raise bad_fields([{"pointer": "/until", "detail": f"another moment; allowed: {allowed}"}])
     services.accounts.pause(name, asked.reason or f"paused by api:{caller.name}", asked.until)
     note(services, caller, "pause", name)
@@ -58,7 +58,7 @@ def is_pause_end(until: datetime, now: datetime) -> bool:
     return now < until <= now + timedelta(days=MOST_PAUSE_DAYS)
 
 
-def resume(services: Services, caller: ApiKey, name: str) -> AccountShown:
+def resume(services: Services, caller: ApiKey, name: str) -> AccountModel:
     """Resume an account's queue. Raises UnknownError."""
     one(services, caller, name)
     services.accounts.resume(name)

@@ -95,7 +95,7 @@ class ResponseModel(BaseModel):
 # --- recalls -----------------------------------------------------------------------------------
 
 
-class RecallAsked(RequestModel):
+class RecallRequestBody(RequestModel):
     """A callback to be made. Numbers are accepted where text is meant."""
 
     model_config = ConfigDict(
@@ -160,7 +160,7 @@ class RecallsQuery(RequestModel):
     )
 
 
-class AttemptShown(ResponseModel):
+class AttemptModel(ResponseModel):
     """One call to wolkvox. `http_status`, `code` and `msg` are null where no answer came.
 
     `answer` is the whole body, at most 64 KiB of it; the latest attempt has it unless it was accepted.
@@ -175,7 +175,7 @@ class AttemptShown(ResponseModel):
     answer: str | None = None
 
 
-class ChangeShown(ResponseModel):
+class StateChangeModel(ResponseModel):
     """One change of a recall's state."""
 
     at: Milliseconds
@@ -183,7 +183,7 @@ class ChangeShown(ResponseModel):
     reason: str
 
 
-class RecallShown(ResponseModel):
+class RecallModel(ResponseModel):
     """A recall, and all that became of it.
 
     `recall_date` is as sent, after the rules of the schedule; `requested_date` as asked. `source` is
@@ -201,15 +201,15 @@ class RecallShown(ResponseModel):
     source: str
     route: str | None
     created_at: Milliseconds
-    attempts: tuple[AttemptShown, ...]
-    history: tuple[ChangeShown, ...]
+    attempts: tuple[AttemptModel, ...]
+    history: tuple[StateChangeModel, ...]
     reason: str | None
 
 
 class RecallPage(ResponseModel):
     """A page of recalls, newest first. `next` is the cursor of the next page, null on the last."""
 
-    items: tuple[RecallShown, ...]
+    items: tuple[RecallModel, ...]
     next: Annotated[str, Field(pattern=CURSOR)] | None
 
 
@@ -232,7 +232,7 @@ def _aware_moment(value: object) -> object:
     return from_iso(value)
 
 
-class PauseAsked(RequestModel):
+class PauseRequestBody(RequestModel):
     """Why an account is paused, and until when; both may be left out."""
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)] | None = Field(
@@ -251,7 +251,7 @@ class PauseAsked(RequestModel):
     )
 
 
-class AccountShown(ResponseModel):
+class AccountModel(ResponseModel):
     """An account with its queue. Accounts with one token share a queue: its state is theirs."""
 
     name: str
@@ -268,7 +268,7 @@ class AccountShown(ResponseModel):
 class AccountList(ResponseModel):
     """All accounts that the caller sees."""
 
-    items: tuple[AccountShown, ...]
+    items: tuple[AccountModel, ...]
 
 
 # --- parked events -----------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class ParkedReason(ResponseModel):
     allowed: str
 
 
-class ParkedShown(ResponseModel):
+class ParkedEventModel(ResponseModel):
     """An event that waits for a mended configuration, as the sender sent it."""
 
     id: str
@@ -330,11 +330,11 @@ class ParkedShown(ResponseModel):
 class ParkedPage(ResponseModel):
     """Parked events, newest first. `next` is the cursor of the next page, null on the last."""
 
-    items: tuple[ParkedShown, ...]
+    items: tuple[ParkedEventModel, ...]
     next: Annotated[str, Field(pattern=PARKED_CURSOR)] | None
 
 
-class RemapAsked(RequestModel):
+class RemapRequestBody(RequestModel):
     """Which parked events to remap; all of them when nothing is named."""
 
     source: Annotated[str, Field(pattern=NAME)] | None = Field(
@@ -345,7 +345,7 @@ class RemapAsked(RequestModel):
     )
 
 
-class RemapShown(ResponseModel):
+class RemapModel(ResponseModel):
     """What remapping came to."""
 
     looked_at: int
@@ -357,7 +357,7 @@ class RemapShown(ResponseModel):
 # --- the webhooks' answers and errors ----------------------------------------------------------
 
 
-class DeliveryShown(ResponseModel):
+class DeliveryModel(ResponseModel):
     """What followed from a webhook.
 
     `pending` counts events whose contact is being looked up; `cancelled` and `too_late` name recalls
@@ -382,13 +382,13 @@ class ActionFields(ResponseModel):
     hs_execution_state: Literal["SUCCESS", "FAIL_CONTINUE"]
 
 
-class ActionShown(ResponseModel):
+class CustomActionModel(ResponseModel):
     """The answer to a HubSpot custom workflow action."""
 
     outputFields: ActionFields  # noqa: N815  (HubSpot's word)
 
 
-class FaultShown(ResponseModel):
+class FieldErrorModel(ResponseModel):
     """One thing that is wrong, and where: a JSON pointer into the body, a parameter or a header."""
 
     pointer: str | None = None
@@ -404,5 +404,5 @@ class Problem(ResponseModel):
     title: str
     status: int
     detail: str | None = None
-    errors: tuple[FaultShown, ...] | None = None
+    errors: tuple[FieldErrorModel, ...] | None = None
     state: State | None = None

@@ -192,6 +192,6 @@ def _schemas(today: date) -> Schema:
     schemas: Schema = defined["$defs"]
     # A pause ends in the future, but not in years: no fixed moment would be accepted for long.
     tomorrow = today + timedelta(days=1)
-    schemas["PauseAsked"]["properties"]["until"]["examples"] = [f"{tomorrow}T18:00:00-05:00"]
+    schemas["PauseRequestBody"]["properties"]["until"]["examples"] = [f"{tomorrow}T18:00:00-05:00"]
     queries = {operation.query.__name__ for operation in OPERATIONS if operation.query}
     return {name: schema for name, schema in schemas.items() if name not in queries}

@@ -125,9 +125,9 @@ def _refused(status: int) -> DocumentedResponse:
 _HOOK_ANSWERS = {
     200: DocumentedResponse(
         "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`.",
-        {XML: None, JSON: m.ActionShown},
+        {XML: None, JSON: m.CustomActionModel},
     ),
-    202: _ok(m.DeliveryShown, "Stored durably, or stored before: then the old answer."),
+    202: _ok(m.DeliveryModel, "Stored durably, or stored before: then the old answer."),
     # RFC 9110 asks for a challenge with 401, but a signature is no scheme that could be challenged.
     401: DocumentedResponse("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
     404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
@@ -158,12 +158,12 @@ OPERATIONS = (
         description="Stored durably before it is answered. Per account, campaign and customer the newest "
         "request wins; an older one that is still queued is superseded.",
         headers=(_IDEMPOTENCY,),
-        body={JSON: m.RecallAsked},
+        body={JSON: m.RecallRequestBody},
         answers={
             200: _ok(
-                m.RecallShown, "The recall of an earlier request with this Idempotency-Key.", "Location"
+                m.RecallModel, "The recall of an earlier request with this Idempotency-Key.", "Location"
             ),
-            202: _ok(m.RecallShown, "Admitted.", "Location"),
+            202: _ok(m.RecallModel, "Admitted.", "Location"),
         },
         errors=(*_BODY, 403, 409),
     ),
@@ -183,7 +183,7 @@ OPERATIONS = (
         name="getRecall",
         view=recalls.one,
         summary="A recall, with every call to wolkvox and every change of its state",
-        answers={200: _ok(m.RecallShown, "The recall.")},
+        answers={200: _ok(m.RecallModel, "The recall.")},
         errors=(404,),
     ),
     Operation(
@@ -192,7 +192,7 @@ OPERATIONS = (
         name="retryRecall",
         view=recalls.retry,
         summary="Queue a dead or expired recall again, while it is the newest of its customer",
-        answers={202: _ok(m.RecallShown, "Queued.")},
+        answers={202: _ok(m.RecallModel, "Queued.")},
         errors=(404, 409),
     ),
     Operation(
@@ -201,7 +201,7 @@ OPERATIONS = (
         name="cancelRecall",
         view=recalls.cancel,
         summary="Take a queued recall back",
-        answers={202: _ok(m.RecallShown, "Cancelled.")},
+        answers={202: _ok(m.RecallModel, "Cancelled.")},
         errors=(404, 409),
     ),
     Operation(
@@ -220,9 +220,9 @@ OPERATIONS = (
         name="remapParked",
         view=parked.remap,
         summary="Remap parked events, with the configuration as it is now",
-        body={JSON: m.RemapAsked},
+        body={JSON: m.RemapRequestBody},
         body_required=False,
-        answers={200: _ok(m.RemapShown, "What it came to.")},
+        answers={200: _ok(m.RemapModel, "What it came to.")},
         errors=(*_BODY, 403),
     ),
     Operation(
@@ -239,7 +239,7 @@ OPERATIONS = (
         name="getAccount",
         view=accounts.one,
         summary="An account with its queue",
-        answers={200: _ok(m.AccountShown, "The account.")},
+        answers={200: _ok(m.AccountModel, "The account.")},
         errors=(404,),
     ),
     Operation(
@@ -248,9 +248,9 @@ OPERATIONS = (
         name="pauseAccount",
         view=accounts.pause,
         summary="Push nothing more for an account's queue until it is resumed",
-        body={JSON: m.PauseAsked},
+        body={JSON: m.PauseRequestBody},
         body_required=False,
-        answers={200: _ok(m.AccountShown, "Paused.")},
+        answers={200: _ok(m.AccountModel, "Paused.")},
         errors=(*_BODY, 404),
     ),
     Operation(
@@ -259,7 +259,7 @@ OPERATIONS = (
         name="resumeAccount",
         view=accounts.resume,
         summary="End pause, stop and waits of an account's queue, but no lease and no quiet time",
-        answers={200: _ok(m.AccountShown, "Resumed.")},
+        answers={200: _ok(m.AccountModel, "Resumed.")},
         errors=(404,),
     ),
     Operation(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from integration.api.keys import may_see, note
-from integration.api.models import ParkedPage, ParkedQuery, ParkedShown, RemapAsked, RemapShown
+from integration.api.models import ParkedEventModel, ParkedPage, ParkedQuery, RemapModel, RemapRequestBody
 from integration.api.requests import checked, optional_json_body, query
 from integration.services.parked import ParkedFilter
 from integration.web.problems import ProblemError
@@ -34,7 +34,7 @@ def many(services: Services, caller: ApiKey) -> ParkedPage:
         cursor=None if asked.cursor is None else asked.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
     )
     return ParkedPage(
-        items=tuple(ParkedShown.of(record) for record in found),
+        items=tuple(ParkedEventModel.of(record) for record in found),
         next=None if following is None else _CURSOR + following.replace(".pk_", "_"),
     )
 
@@ -43,11 +43,11 @@ def _fits(asked: ParkedQuery, record: Mapping[str, str]) -> bool:
     return asked.source in {None, record["source"]} and asked.route in {None, record["route"]}
 
 
-def remap(services: Services, caller: ApiKey) -> RemapShown:
+def remap(services: Services, caller: ApiKey) -> RemapModel:
     """Remap parked events. Raises ProblemError (403 for a key limited to accounts, 422)."""
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
-    asked = checked(RemapAsked, optional_json_body(request))
+    asked = checked(RemapRequestBody, optional_json_body(request))
     remapped = services.parked.remap(ParkedFilter(source=asked.source, route=asked.route), datetime.now(UTC))
     note(services, caller, "remap", asked.source or "every-source")
-    return RemapShown.model_validate(remapped)
+    return RemapModel.model_validate(remapped)

@@ -10,7 +10,7 @@ import orjson
 from flask import request
 
 from integration.api.keys import may_see, note
-from integration.api.models import RecallAsked, RecallPage, RecallShown, RecallsQuery
+from integration.api.models import RecallModel, RecallPage, RecallRequestBody, RecallsQuery
 from integration.api.requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
 from integration.domain.errors import UnknownError
 from integration.domain.phone_numbers import endings
@@ -34,7 +34,7 @@ _NUMBER_WORDS = "a telephone number, or its last digits, four at least"
 BUDGET_SECONDS = 1.0
 
 
-def ask(services: Services, caller: ApiKey) -> tuple[RecallShown, int, Mapping[str, str]]:
+def ask(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[str, str]]:
     """Admit the recall of the request. Return it with status 202, or 200 if its key had been used for it.
 
     Raises ProblemError (403, 409, 422), what reading the body raises, and StoreAwayError.
@@ -58,12 +58,12 @@ def ask(services: Services, caller: ApiKey) -> tuple[RecallShown, int, Mapping[s
         raise ProblemError(409, detail) from error
     # A path, not an address: behind a proxy only the caller knows under which name we are reached.
     location = {"Location": f"/v1/recalls/{recall.id}"}
-    return RecallShown.model_validate(recall), 200 if admitted.again else 202, location
+    return RecallModel.model_validate(recall), 200 if admitted.again else 202, location
 
 
-def one(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
+def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
     """Give a recall. Raises UnknownError, also for one that the caller must not see."""
-    return RecallShown.model_validate(_seen(services, caller, recall_id))
+    return RecallModel.model_validate(_seen(services, caller, recall_id))
 
 
 def many(services: Services, caller: ApiKey) -> RecallPage:
@@ -75,7 +75,7 @@ def many(services: Services, caller: ApiKey) -> RecallPage:
         which, limit=asked.limit, cursor=cursor, budget_seconds=BUDGET_SECONDS
     )
     return RecallPage(
-        items=tuple(RecallShown.model_validate(recall) for recall in recalls),
+        items=tuple(RecallModel.model_validate(recall) for recall in recalls),
         next=None if following is None else following.replace(_ID, _CURSOR, 1),
     )
 
@@ -103,7 +103,7 @@ def _which(services: Services, caller: ApiKey, asked: RecallsQuery) -> Filter:
     )
 
 
-def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
+def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
     """Queue a dead or expired recall again. Raises UnknownError, ConflictError."""
     _seen(services, caller, recall_id)
     services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
@@ -111,7 +111,7 @@ def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
     return one(services, caller, recall_id)
 
 
-def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallShown:
+def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
     """Take a queued recall back. Raises UnknownError, ConflictError."""
     _seen(services, caller, recall_id)
     services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
@@ -134,7 +134,7 @@ def _accounts(caller: ApiKey, asked: str | None) -> frozenset[str] | None:
 
 def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | Expired:
     """Read the body's fields as a recall; every fault of every field is told at once."""
-    faults = {fault["pointer"]: fault for fault in body_faults(RecallAsked, value)}
+    faults = {fault["pointer"]: fault for fault in body_faults(RecallRequestBody, value)}
     if "" in faults:
         raise bad_fields(faults.values())
     account = None if "/account" in faults else _account(services, caller, value["account"])

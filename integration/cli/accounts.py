@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from integration.api.models import MOST_PAUSE_DAYS, AccountShown
+from integration.api.models import MOST_PAUSE_DAYS, AccountModel
 from integration.cli import output
-from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
+from integration.cli.context import (
+    COMMAND_LINE,
+    AsWritten,
+    CliContext,
+    config_option,
+    json_option,
+    pass_session,
+)
 from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 @config_option
 @json_option
 @pass_session
-def accounts(session: Session, *, as_json: bool) -> None:
+def accounts(session: CliContext, *, as_json: bool) -> None:
     """List accounts with their queues.
 
     idle     nothing to do                    busy     a recall is being pushed
@@ -42,7 +49,7 @@ def accounts(session: Session, *, as_json: bool) -> None:
 
 
 def _shown(view: AccountView) -> dict[str, Any]:
-    return AccountShown.model_validate(view).model_dump(mode="json")
+    return AccountModel.model_validate(view).model_dump(mode="json")
 
 
 def _row(view: AccountView) -> tuple[object, ...]:
@@ -80,7 +87,7 @@ def _age(seconds: float | None) -> str:
 @config_option
 @json_option
 @pass_session
-def pause(session: Session, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
+def pause(session: CliContext, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
     """Push nothing more for ACCOUNT for now.
 
     Until `ringback resume`, or for a while; what arrives is queued.
@@ -101,7 +108,7 @@ def pause(session: Session, account: str, reason: str, minutes: int | None, *, a
 @config_option
 @json_option
 @pass_session
-def resume(session: Session, account: str, *, as_json: bool) -> None:
+def resume(session: CliContext, account: str, *, as_json: bool) -> None:
     """Let ACCOUNT go on: ends a pause, a stop and a wait.
 
     Example:
@@ -113,7 +120,7 @@ def resume(session: Session, account: str, *, as_json: bool) -> None:
     _report(session, account, as_json=as_json)
 
 
-def _report(session: Session, account: str, *, as_json: bool) -> None:
+def _report(session: CliContext, account: str, *, as_json: bool) -> None:
     view = session.services.accounts.get(account)
     if as_json:
         output.as_json(_shown(view))

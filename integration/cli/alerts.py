@@ -12,10 +12,10 @@ from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import words_of
 from integration.alerts.rules import rule_words
 from integration.cli import output
-from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session, unknown
+from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_session, unknown
 from integration.domain.errors import RingbackError, UnknownError
 from integration.domain.timestamps import iso_seconds
-from integration.store.monitoring.alerts import Message
+from integration.store.monitoring.alerts import AlertMessage
 
 if TYPE_CHECKING:
     from integration.store.monitoring.alerts import Alert, Backlog
@@ -36,7 +36,7 @@ ALL = "all channels"
 @config_option
 @json_option
 @pass_session
-def alerts(session: Session, channel: str | None, *, as_json: bool) -> None:
+def alerts(session: CliContext, channel: str | None, *, as_json: bool) -> None:
     """Show which alerts hold, and try the channels.
 
     A rule is looked at every 10 seconds by one of the webs and workers. An alert is told once when it
@@ -53,7 +53,7 @@ def alerts(session: Session, channel: str | None, *, as_json: bool) -> None:
         _test(session, channel, as_json=as_json)
 
 
-def _show(session: Session, *, as_json: bool) -> None:
+def _show(session: CliContext, *, as_json: bool) -> None:
     settings = session.config.alerts
     holding = session.services.alerts.holding()
     waiting = session.services.alerts.waiting(settings.channels)
@@ -96,7 +96,7 @@ def _waiting_fields(found: Backlog) -> dict[str, Any]:
     return {"messages": found.messages, "tries": found.tries, "trouble": found.trouble}
 
 
-def _test(session: Session, name: str, *, as_json: bool) -> None:
+def _test(session: CliContext, name: str, *, as_json: bool) -> None:
     channels = session.config.alerts.channels
     if name != ALL and name not in channels:
         raise UnknownError(unknown("channel", name, channels))
@@ -113,10 +113,10 @@ def _test(session: Session, name: str, *, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _tried(session: Session, name: str) -> str | None:
+def _tried(session: CliContext, name: str) -> str | None:
     """Send a test message; gives why it failed."""
     now = datetime.now(UTC)
-    message = Message(
+    message = AlertMessage(
         id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now
     )
     try:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from integration.cli import output
-from integration.cli.online import OnlineCheck, ask_lookups, ask_queues
-from integration.cli.session import (
+from integration.cli.context import (
     AsWritten,
-    Session,
+    CliContext,
     config_option,
     json_option,
     open_store,
@@ -25,6 +24,7 @@ from integration.config import environment
 from integration.config.environment import running_url
 from integration.config.warnings import config_warnings
 from integration.domain.errors import ConfigError, Fault, StoreAwayError
+from integration.services.online_check import OnlineCheck, ask_lookups, ask_queues
 from integration.store.durability import inspect
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 @pass_session
-def check(session: Session, *, online: bool, as_json: bool) -> None:
+def check(session: CliContext, *, online: bool, as_json: bool) -> None:
     """Find what is wrong in configuration, store and tokens.
 
     Names file, key, what was found and what is allowed. Exit 0 when all is good; warnings are no fault.
@@ -59,7 +59,7 @@ def check(session: Session, *, online: bool, as_json: bool) -> None:
 # --- looking -----------------------------------------------------------------------------------
 
 
-def _report(session: Session, *, online: bool) -> dict[str, Any]:
+def _report(session: CliContext, *, online: bool) -> dict[str, Any]:
     config, faults = _configuration(session)
     store = _store(session, accept_loss=config is not None and config.store.accept_loss)
     asked = _asked(session, config, store) if online else []
@@ -75,7 +75,7 @@ def _report(session: Session, *, online: bool) -> dict[str, Any]:
     }
 
 
-def _configuration(session: Session) -> tuple[Config | None, tuple[Fault, ...]]:
+def _configuration(session: CliContext) -> tuple[Config | None, tuple[Fault, ...]]:
     faults: tuple[Fault, ...] = ()
     config = None
     try:
@@ -98,7 +98,7 @@ def _contents(config: Config) -> dict[str, int]:
     }
 
 
-def _store(session: Session, *, accept_loss: bool) -> dict[str, Any]:
+def _store(session: CliContext, *, accept_loss: bool) -> dict[str, Any]:
     """Describe the store: `state` is good, accepted, refused, away or none; `problems` in plain words."""
     folder = environment.data_dir(session.environ)
     url = session.environ.get("REDIS_URL") or running_url(folder)
@@ -119,7 +119,7 @@ def _store(session: Session, *, accept_loss: bool) -> dict[str, Any]:
     return {"state": state, "address": address, "told": str(found), "problems": list(found.problems)}
 
 
-def _asked(session: Session, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
+def _asked(session: CliContext, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
     if config is None:
         return [OnlineCheck(who=(), good=False, told="nobody was asked: the configuration comes first")]
     if store["state"] in {"away", "refused"}:

@@ -15,7 +15,7 @@ import click
 from redis.exceptions import RedisError
 
 from integration.cli import output
-from integration.cli.session import Session, config_option, write_help
+from integration.cli.context import CliContext, config_option, write_help
 from integration.domain.errors import ConfigError, RingbackError, StoreAwayError, StoreUnsafeError
 from integration.telemetry import logging
 
@@ -68,11 +68,11 @@ class Ringback(click.Group):
         try:
             return super().invoke(ctx)
         except (RingbackError, RedisError) as error:
-            output.problem(render_error(error, ctx.ensure_object(Session)))
+            output.problem(render_error(error, ctx.ensure_object(CliContext)))
             ctx.exit(1)
 
 
-def render_error(error: Exception, session: Session) -> str:
+def render_error(error: Exception, session: CliContext) -> str:
     """Say what went wrong, so that the operator knows what to do."""
     match error:
         case ConfigError():
@@ -105,5 +105,5 @@ def main(ctx: click.Context) -> None:
       ringback up                      run it here, with a store of its own
       ringback recalls --state dead    what did wolkvox refuse, and why?
     """
-    session = ctx.ensure_object(Session)
+    session = ctx.ensure_object(CliContext)
     logging.configure(session.environ.get("LOG_LEVEL") or "WARNING", json=False)

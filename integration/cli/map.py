@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import click
 
 from integration.cli import output
-from integration.cli.session import (
+from integration.cli.context import (
     AsWritten,
-    Session,
+    CliContext,
     config_option,
     json_option,
     pass_session,
@@ -68,7 +68,7 @@ _TYPES_BY_NAME = {
 @config_option
 @json_option
 @pass_session
-def map_sample(session: Session, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+def map_sample(session: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
     """Show what a sample webhook would become. Nothing is sent.
 
     FILE holds the body ("-": standard input). For each event you see which route takes it and why
@@ -94,7 +94,7 @@ def map_sample(session: Session, /, source: str, file: IO[bytes], *, as_json: bo
 # --- reading what was given --------------------------------------------------------------------
 
 
-def _sample(session: Session, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:
+def _sample(session: CliContext, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:
     body = file.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise click.BadParameter(

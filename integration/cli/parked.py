@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from integration.api.models import ParkedShown, RemapShown
+from integration.api.models import ParkedEventModel, RemapModel
 from integration.cli import output
-from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
+from integration.cli.context import (
+    COMMAND_LINE,
+    AsWritten,
+    CliContext,
+    config_option,
+    json_option,
+    pass_session,
+)
 from integration.services.parked import ParkedFilter
 from integration.store.parked import ParkedStore
 
@@ -29,7 +36,7 @@ COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "a
 @config_option
 @json_option
 @pass_session
-def parked(session: Session, source: str | None, route: str | None, limit: int, *, as_json: bool) -> None:
+def parked(session: CliContext, source: str | None, route: str | None, limit: int, *, as_json: bool) -> None:
     """List events that could not become a recall.
 
     Newest first, with the reason. They wait: mend the route in ringback.toml, then `ringback remap`.
@@ -38,7 +45,9 @@ def parked(session: Session, source: str | None, route: str | None, limit: int, 
       ringback parked --source hubspot
       ringback parked --json       (with the events themselves)
     """
-    found = [ParkedShown.of(record) for record in _newest(ParkedStore(session.store), source, route, limit)]
+    found = [
+        ParkedEventModel.of(record) for record in _newest(ParkedStore(session.store), source, route, limit)
+    ]
     if as_json:
         output.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
         return
@@ -56,7 +65,7 @@ def _newest(parking: ParkedStore, source: str | None, route: str | None, limit: 
     return found
 
 
-def _told(one: ParkedShown) -> tuple[object, ...]:
+def _told(one: ParkedEventModel) -> tuple[object, ...]:
     return one.source, one.route, one.account, one.reason.field, one.reason.found, one.reason.allowed
 
 
@@ -66,7 +75,7 @@ def _told(one: ParkedShown) -> tuple[object, ...]:
 @config_option
 @json_option
 @pass_session
-def remap(session: Session, source: str | None, route: str | None, *, as_json: bool) -> None:
+def remap(session: CliContext, source: str | None, route: str | None, *, as_json: bool) -> None:
     """Remap parked events, after the configuration was mended.
 
     Example:
@@ -77,7 +86,7 @@ def remap(session: Session, source: str | None, route: str | None, *, as_json: b
     found = session.services.parked.remap(ParkedFilter(source=source, route=route), datetime.now(UTC))
     session.services.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
     if as_json:
-        output.as_json(RemapShown.model_validate(found).model_dump())
+        output.as_json(RemapModel.model_validate(found).model_dump())
         return
     for one in found.recalls:
         output.line(one)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from redis.exceptions import RedisError
 
-from integration.api.models import RecallShown
+from integration.api.models import RecallModel
 from integration.cli import output
-from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session
+from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_session
 from integration.services.personal_data.export import EXPORT_COLUMNS, exported, rows
 from integration.services.personal_data.matcher import SHORTEST_NUMBER, SHORTEST_WORD, PersonMatcher
 from integration.telemetry.logging import printable
@@ -63,7 +63,7 @@ def person_of(config: Config, customer: str | None, telephone: str | None) -> Pe
 @json_option
 @pass_session
 def forget(
-    session: Session, customer: str | None, telephone: str | None, *, yes: bool, as_json: bool
+    session: CliContext, customer: str | None, telephone: str | None, *, yes: bool, as_json: bool
 ) -> None:
     """Remove a person everywhere, and look whether anything is left.
 
@@ -100,7 +100,7 @@ def _ask(held: HeldData) -> None:
     click.confirm("Remove all of it? It cannot be brought back.", abort=True)
 
 
-def _until_free(session: Session, person: PersonMatcher) -> Erasure:
+def _until_free(session: CliContext, person: PersonMatcher) -> Erasure:
     """Forget, and again while a recall is being pushed, adding up what was removed."""
     ends_at = monotonic() + WAIT_SECONDS
     kept = session.config.store.longest_days
@@ -115,7 +115,7 @@ def _until_free(session: Session, person: PersonMatcher) -> Erasure:
         sleep(PAUSE_SECONDS)
 
 
-def _rewrite_log(session: Session) -> None:
+def _rewrite_log(session: CliContext) -> None:
     """Let the store write its log anew: until then what was removed stands in it."""
     try:
         session.store.client.bgrewriteaof()
@@ -153,7 +153,7 @@ def _progress() -> Callable[[int], None]:
 @click.option("--csv", "as_csv", is_flag=True, help="The recalls alone, as CSV.")
 @config_option
 @pass_session
-def export(session: Session, customer: str | None, telephone: str | None, *, as_csv: bool) -> None:
+def export(session: CliContext, customer: str | None, telephone: str | None, *, as_csv: bool) -> None:
     """Give everything that is held of a person, as JSON.
 
     Recalls with all attempts, and the events that they came from or that wait.
@@ -168,7 +168,7 @@ def export(session: Session, customer: str | None, telephone: str | None, *, as_
     services = session.services
     held = services.personal_data.held(person, _progress())
     services.audit.note("command line", "export", [f"{n}={c}" for n, c in held.counts.items()])
-    recalls = [RecallShown.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
+    recalls = [RecallModel.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     if as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(EXPORT_COLUMNS)
@@ -177,7 +177,7 @@ def export(session: Session, customer: str | None, telephone: str | None, *, as_
     output.as_json(exported(person, held, recalls, _records(session, held)))
 
 
-def _records(session: Session, held: HeldData) -> dict[str, list[dict[str, Any]]]:
+def _records(session: CliContext, held: HeldData) -> dict[str, list[dict[str, Any]]]:
     people = session.services.personal_data
     return {
         "deliveries": people.records("delivery", held.deliveries),

@@ -15,9 +15,16 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from integration.api.models import RecallShown
+from integration.api.models import RecallModel
 from integration.cli import output
-from integration.cli.session import COMMAND_LINE, AsWritten, Session, config_option, json_option, pass_session
+from integration.cli.context import (
+    COMMAND_LINE,
+    AsWritten,
+    CliContext,
+    config_option,
+    json_option,
+    pass_session,
+)
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Attempt, Filter, Recall, State
@@ -54,7 +61,7 @@ PAGE = 50
 @json_option
 @pass_session
 def recalls(
-    session: Session, /, *, everything: bool, as_json: bool, reveal: bool, limit: int, **which: Any
+    session: CliContext, /, *, everything: bool, as_json: bool, reveal: bool, limit: int, **which: Any
 ) -> None:
     """List recalls, newest first.
 
@@ -84,14 +91,14 @@ class _RecallPage:
     next: str | None
 
 
-def _listed(session: Session, which: Filter, limit: int | None) -> _RecallPage:
+def _listed(session: CliContext, which: Filter, limit: int | None) -> _RecallPage:
     known = RecallStore(session.store)
     if limit is None:
         return _RecallPage(known.every(which), None)
     return _RecallPage(*known.page(which, limit=limit))
 
 
-def _filter(session: Session, **given: str | None) -> Filter:
+def _filter(session: CliContext, **given: str | None) -> Filter:
     account, telephone, state = given.get("account"), given.get("telephone"), given.get("state")
     if account is not None:
         session.require_account(account)
@@ -107,7 +114,7 @@ def _filter(session: Session, **given: str | None) -> Filter:
     )
 
 
-def _endings(session: Session, telephone: str) -> tuple[str, ...]:
+def _endings(session: CliContext, telephone: str) -> tuple[str, ...]:
     config = session.config_if_good
     found = endings(telephone, config.accounts.values() if config else ())
     if not found:
@@ -116,7 +123,7 @@ def _endings(session: Session, telephone: str) -> tuple[str, ...]:
 
 
 def _shown(recall: Recall) -> dict[str, Any]:
-    return RecallShown.model_validate(recall).model_dump(mode="json")
+    return RecallModel.model_validate(recall).model_dump(mode="json")
 
 
 def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
@@ -142,7 +149,7 @@ def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
 @config_option
 @json_option
 @pass_session
-def show(session: Session, recall_id: str, *, reveal: bool, as_json: bool) -> None:
+def show(session: CliContext, recall_id: str, *, reveal: bool, as_json: bool) -> None:
     """Show one recall, and everything that became of it.
 
     Example:
@@ -173,7 +180,7 @@ def show(session: Session, recall_id: str, *, reveal: bool, as_json: bool) -> No
         output.line(f"{output.moment(at, zone)}  {text}")
 
 
-def _zone(session: Session, recall: Recall) -> tzinfo | None:
+def _zone(session: CliContext, recall: Recall) -> tzinfo | None:
     """Give the account's zone; without a configuration the offset that its dates were sent with."""
     config = session.config_if_good
     account = config.accounts.get(recall.account) if config else None
@@ -212,7 +219,7 @@ def _attempt(attempt: Attempt, *, reveal: bool) -> str:
 @json_option
 @pass_session
 def retry(
-    session: Session, recall_ids: tuple[str, ...], *, dead: bool, account: str | None, as_json: bool
+    session: CliContext, recall_ids: tuple[str, ...], *, dead: bool, account: str | None, as_json: bool
 ) -> None:
     """Queue dead or expired recalls again.
 
@@ -242,7 +249,7 @@ def retry(
 @config_option
 @json_option
 @pass_session
-def cancel(session: Session, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
+def cancel(session: CliContext, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Take queued recalls back. What wolkvox already has cannot be taken back.
 
     Example:

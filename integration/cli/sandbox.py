@@ -8,7 +8,7 @@ import click
 from pydantic import ValidationError
 
 from integration.cli import output
-from integration.cli.session import AsWritten, read_json_file
+from integration.cli.context import AsWritten, read_json_file
 from integration.domain.errors import RingbackError
 from integration.local.sandbox import Settings, serve
 

@@ -14,7 +14,7 @@ import click
 import httpx
 
 from integration.cli import output
-from integration.cli.session import AsWritten, Session, config_option, json_option, pass_session
+from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_session
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.source_models import JsonSource
 from integration.domain.errors import RingbackError
@@ -49,7 +49,7 @@ class _SignedRequest:
 @config_option
 @json_option
 @pass_session
-def send(session: Session, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+def send(session: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
     """Post a sample webhook, signed as its CRM would sign it.
 
     FILE holds the body ("-": standard input), and goes to the web that runs on this machine.
@@ -76,7 +76,7 @@ def send(session: Session, /, source: str, file: IO[bytes], *, as_json: bool, **
 
 
 def _letter(
-    session: Session, source: Source, *, url: str | None, public: bool, message_id: str | None
+    session: CliContext, source: Source, *, url: str | None, public: bool, message_id: str | None
 ) -> _SignedRequest:
     known = public_url(source)
     if public and (known is None or url is not None):

@@ -9,7 +9,14 @@ from __future__ import annotations
 import click
 
 from integration.cli import output
-from integration.cli.session import AsWritten, Session, config_option, open_store, pass_session, shown_address
+from integration.cli.context import (
+    AsWritten,
+    CliContext,
+    config_option,
+    open_store,
+    pass_session,
+    shown_address,
+)
 from integration.config import environment
 from integration.config.warnings import config_warnings
 from integration.local.embedded_store import EmbeddedStore
@@ -28,7 +35,7 @@ WORKER_STOP_SECONDS = 30.0
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of the web. Default: PORT, else 8080.")
 @config_option
 @pass_session
-def up(session: Session, port: int | None) -> None:
+def up(session: CliContext, port: int | None) -> None:
     """Run everything on this machine: store, web and worker. Ctrl-C stops them.
 
     The store is one of Ringback's own, in RINGBACK_DATA_DIR (default .ringback), unless REDIS_URL names
@@ -55,7 +62,7 @@ def _report_end(ended: Ended) -> None:
     output.problem(str(ended))
 
 
-def _start(session: Session, supervisor: Supervisor, port: int) -> None:
+def _start(session: CliContext, supervisor: Supervisor, port: int) -> None:
     url = _start_store(session, supervisor)
     # Looked at here, so that a store that forgets is told once and not by children that end again and again.
     assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
@@ -74,7 +81,7 @@ def _start(session: Session, supervisor: Supervisor, port: int) -> None:
     _announce(session, address, url)
 
 
-def _start_store(session: Session, supervisor: Supervisor) -> str:
+def _start_store(session: CliContext, supervisor: Supervisor) -> str:
     """Give the store's address, of one that is started here unless REDIS_URL is set."""
     known = session.environ.get("REDIS_URL")
     if known:
@@ -84,13 +91,13 @@ def _start_store(session: Session, supervisor: Supervisor) -> str:
     return store.url
 
 
-def _dashboard(session: Session, address: str) -> str:
+def _dashboard(session: CliContext, address: str) -> str:
     if session.config.can_sign_in:
         return f"{address}/"
     return f"{address}/ (nobody can sign in yet: ringback user NAME --role admin)"
 
 
-def _announce(session: Session, address: str, url: str) -> None:
+def _announce(session: CliContext, address: str, url: str) -> None:
     where = shown_address(url)
     if not session.environ.get("REDIS_URL"):
         where = f"{environment.data_dir(session.environ).resolve()} (embedded)"

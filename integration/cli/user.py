@@ -8,7 +8,7 @@ import sys
 import click
 
 from integration.cli import output
-from integration.cli.session import AsWritten, json_option
+from integration.cli.context import AsWritten, json_option
 from integration.domain.field_types import NAME_WORDS
 from integration.domain.passwords import PASSWORD_WORDS, hashed, table
 from integration.domain.roles import Role

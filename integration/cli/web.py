@@ -11,7 +11,7 @@ import os
 import click
 
 from integration.cli import output
-from integration.cli.session import AsWritten, Session, config_option, open_store, pass_session
+from integration.cli.context import AsWritten, CliContext, config_option, open_store, pass_session
 from integration.config import environment
 from integration.domain.errors import StoreAwayError
 from integration.local.stack import require_free, web_command
@@ -21,7 +21,7 @@ from integration.store.durability import assure
 @click.command(cls=AsWritten)
 @config_option
 @pass_session
-def web(session: Session) -> None:
+def web(session: CliContext) -> None:
     """Run the web: webhooks and API, on PORT (default 8080). Needs REDIS_URL.
 
     LOG_LEVEL and WEB_CONCURRENCY (processes, default 2) are read from the environment. It is what the

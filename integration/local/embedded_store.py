@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from integration.config.environment import socket_path, url_of
 from integration.domain.errors import RingbackError
-from integration.local.supervisor import Child, describe_exit, spawn
+from integration.local.child_process import Child, describe_exit, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class DashboardSession:
     """A session: of whom, since when (aware, UTC), and what of the configuration it was opened on.
 
     `role` is what an identity provider said, "" for a user of the configuration. `left` is how long it lasts
@@ -48,7 +48,7 @@ class SessionStore:
         self._store.call("sign_in", _digest(token), doc, _ms(idle))
         return token
 
-    def read(self, token: str) -> Session | None:
+    def read(self, token: str) -> DashboardSession | None:
         """Give the session of a token, None when it is over. Raises StoreAwayError."""
         key = self._key(token)
 
@@ -60,7 +60,7 @@ class SessionStore:
         if text is None:
             return None
         fields = read_json(text)
-        return Session(
+        return DashboardSession(
             name=fields["name"],
             role=fields["role"],
             mark=fields["mark"],

@@ -13,7 +13,7 @@ import pytest
 
 from faults.chaos import clocks, plan
 from faults.chaos.checker import IN_FLIGHT_SECONDS, TAKEN_UP_SECONDS, check
-from faults.chaos.history import Call, History, Kept, Leak, Outage, Spell, Told, Try, Wish
+from faults.chaos.history import AnsweredWish, Call, History, Leak, Outage, Spell, StoredRecall, Try, Wish
 from faults.chaos.mutants import MUTANTS
 from faults.chaos.run import run
 from faults.chaos.settings import LONGEST_WORK, Settings
@@ -85,12 +85,12 @@ def taken(*recalls, at=100.0, status=202):
 
 
 def told(key, wishes, *tries, kind="forms", recall=""):
-    return Told(key=key, kind=kind, wishes=tuple(wishes), tries=tries, recall=recall)
+    return AnsweredWish(key=key, kind=kind, wishes=tuple(wishes), tries=tries, recall=recall)
 
 
 def kept(recall, phone, *states, customer="cust"):
     changes = tuple((100.0 + n, state, "why") for n, state in enumerate(states))
-    return Kept(
+    return StoredRecall(
         id=recall,
         state=states[-1],
         account="a0",

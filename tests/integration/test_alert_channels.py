@@ -19,7 +19,7 @@ from integration.config.alert_models import (
     WebhookChannel,
 )
 from integration.config.models import Config, DashboardSettings
-from integration.store.monitoring.alerts import Message
+from integration.store.monitoring.alerts import AlertMessage
 from integration.telemetry.redaction import harmless
 from support.alert_receivers import HttpReceiver, MailServer, dripping, running
 
@@ -31,7 +31,7 @@ SPANISH = Config(alerts=AlertSettings(language="es"))
 
 def message(phase="begins", kind="queue-stopped", subject="bogota", **values):
     told = {"reason": "wolkvox does not take the token", "queued": 7, **values}
-    return Message(
+    return AlertMessage(
         id="alert_1",
         phase=phase,
         kind=kind,
@@ -83,7 +83,7 @@ def test_no_number_of_a_customer_and_no_line_end_is_in_a_message(value):
 
 
 def test_a_message_comes_back_from_the_store_as_it_was():
-    assert Message.from_fields(message().to_fields()) == message()
+    assert AlertMessage.from_fields(message().to_fields()) == message()
 
 
 # --- HTTP --------------------------------------------------------------------------------------

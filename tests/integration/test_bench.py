@@ -18,7 +18,8 @@ from bench.plan import TRIAL
 from bench.profile import shares_of
 from bench.results import QUEUES, RINGBACK, Results
 from bench.stage import ROOT, Stage
-from integration.local.supervisor import free_port, spawn, wait_until
+from integration.local.child_process import spawn
+from integration.local.supervisor import free_port, wait_until
 
 
 @pytest.mark.thorough

@@ -15,7 +15,8 @@ from kombu import Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
 from integration.celery_app import app, publish
-from integration.local.supervisor import free_port, spawn
+from integration.local.child_process import spawn
+from integration.local.supervisor import free_port
 from integration.store.token_queue import WakeUp
 from support import ENVIRON, write_config
 from support.procfile import ROOT, procfile_line

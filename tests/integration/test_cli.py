@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from integration.cli.context import CliContext, shown_address
 from integration.cli.main import COMMANDS, main, render_error
-from integration.cli.session import Session, shown_address
 from integration.domain.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
 from integration.local.stack import child_environment, require_free, web_command, worker_command
 from integration.local.supervisor import free_port
@@ -167,12 +167,12 @@ def test_the_configuration_may_be_named_before_or_behind_the_command(run, tmp_pa
 def test_an_unsafe_store_is_told_as_such_and_not_as_one_that_is_away():
     away = StoreAwayError("the store may lose what it takes")
     away.__cause__ = StoreUnsafeError("the store is refused:\n- appendonly: found no")
-    assert render_error(away, Session({})) == "the store is refused:\n- appendonly: found no"
+    assert render_error(away, CliContext({})) == "the store is refused:\n- appendonly: found no"
 
 
 def test_one_fault_is_one_line():
     fault = Fault("ringback.toml", "accounts.x.token", "nothing", "a text")
-    told = render_error(ConfigError((fault,)), Session({}))
+    told = render_error(ConfigError((fault,)), CliContext({}))
     assert told.splitlines() == ["the configuration is refused, 1 fault:", f"- {fault}"]
 
 

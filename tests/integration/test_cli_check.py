@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from integration.cli.online import ask_queues
+from integration.services.online_check import ask_queues
 from integration.store.token_queue import Claim, Outcome, terms_of
 from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
 from support.cli_runner import Ringback

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from integration.local.supervisor import free_port, spawn, wait_until
+from integration.local.child_process import spawn
+from integration.local.supervisor import free_port, wait_until
 from support import ENVIRON, write_config
 
 

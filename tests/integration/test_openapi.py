@@ -10,7 +10,7 @@ from flask import Flask
 
 from integration.api import api_blueprint
 from integration.api.accounts import is_pause_end
-from integration.api.models import RecallAsked
+from integration.api.models import RecallRequestBody
 from integration.api.openapi import document
 from integration.api.requests import body_faults
 from integration.config.models import ApiKey
@@ -171,7 +171,7 @@ def test_there_are_examples_of_bodies_and_headers():
 
 def test_an_example_in_the_near_future_is_so_every_day():
     for today in (date(2026, 12, 31), date(2031, 1, 1)):
-        pause = document(today)["components"]["schemas"]["PauseAsked"]
+        pause = document(today)["components"]["schemas"]["PauseRequestBody"]
         until = datetime.fromisoformat(pause["properties"]["until"]["examples"][0])
         begins = datetime.combine(today, time(tzinfo=UTC))
         assert all(is_pause_end(until, now) for now in (begins, begins + timedelta(days=1)))
@@ -210,8 +210,8 @@ GOOD = {
 )
 def test_the_schema_and_the_check_agree_on_a_field(field):
     value = {**GOOD, "customer_id": field}
-    schema = {"$ref": "#/components/schemas/RecallAsked"}
-    assert fits(value, schema) == (not body_faults(RecallAsked, value))
+    schema = {"$ref": "#/components/schemas/RecallRequestBody"}
+    assert fits(value, schema) == (not body_faults(RecallRequestBody, value))
 
 
 def test_names_are_described_as_the_configuration_takes_them():
@@ -223,7 +223,7 @@ def test_names_are_described_as_the_configuration_takes_them():
     name = Account.model_json_schema()["properties"]["name"]["pattern"]
     assert ApiKey.model_json_schema()["properties"]["name"]["pattern"] == name
     assert {described[given]["pattern"] for given in ("name", "source", "account")} == {name}
-    assert DOCUMENT["components"]["schemas"]["RecallAsked"]["properties"]["account"]["pattern"] == name
+    assert DOCUMENT["components"]["schemas"]["RecallRequestBody"]["properties"]["account"]["pattern"] == name
 
 
 def test_nothing_of_the_configuration_is_in_it(app):

@@ -348,10 +348,10 @@ def test_the_answers_of_the_table_are_those_that_are_given():
 
 
 def test_the_recall_that_is_shown_has_the_fields_of_a_recall():
-    from integration.api.models import RecallShown
+    from integration.api.models import RecallModel
 
     shown = next(json.loads(block) for block in blocks(ENGLISH, "json") if '"rc_0000000wcd4d"' in block)
-    assert set(shown) == set(RecallShown.model_fields)
+    assert set(shown) == set(RecallModel.model_fields)
 
 
 # --- the environment, metrics ------------------------------------------------------------------

@@ -16,16 +16,14 @@ import pytest
 
 from integration.domain.errors import RingbackError
 from integration.local import supervisor as processes
+from integration.local.child_process import SpawnError, describe_exit, spawn
 from integration.local.supervisor import (
     Backoff,
     Ended,
     NotReadyError,
     Program,
-    SpawnError,
     Supervisor,
-    describe_exit,
     free_port,
-    spawn,
     wait_until,
 )
 from support.waiting import is_gone

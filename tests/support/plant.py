@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from integration.local.supervisor import spawn
+from integration.local.child_process import spawn
 from support import ENVIRON, account, make_desk
 from support.installation import Installation
 from support.procfile import ROOT, procfile_line

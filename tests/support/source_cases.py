@@ -36,7 +36,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Case:
+class SourceCase:
     """One delivery. `covers_body` and `covers_time`: what the sender's proof covers."""
 
     id: str
@@ -118,7 +118,7 @@ def _key(event_id: int, subscription: int, object_id: int, prop: str, at: int) -
 
 
 CASES = (
-    Case(
+    SourceCase(
         "hubspot-subscriptions",
         "subscriptions.json",
         hubspot(lookup=LOOKUP),
@@ -145,7 +145,7 @@ CASES = (
         "seen: captured deliveries and the sample of the page on validating requests",
         covers_time=True,
     ),
-    Case(
+    SourceCase(
         "hubspot-event-type",
         "event_type.json",
         hubspot(signatures=("v1",)),
@@ -158,7 +158,7 @@ CASES = (
         ),
         "documented: guide to webhooks, which names the field eventType",
     ),
-    Case(
+    SourceCase(
         "hubspot-object-types",
         "object_types.json",
         hubspot(lookup=LOOKUP, secrets=("the-new-secret-of-this-source", SECRET)),
@@ -179,7 +179,7 @@ CASES = (
         "documented: subscription types of the webhooks API's specification; the body is inferred",
         covers_time=True,
     ),
-    Case(
+    SourceCase(
         "hubspot-one-bad-element",
         "one_bad_element.json",
         hubspot(lookup=LOOKUP),
@@ -201,21 +201,21 @@ CASES = (
         "inferred: a subscription delivery that arrives damaged",
         covers_time=True,
     ),
-    Case(
+    SourceCase(
         "hubspot-workflow-customised",
         "workflow_customised.json",
         hubspot(signatures=("v2",), lookup=LOOKUP),
         (Expected({"phone": "+57 300 111 2233", "campaign_id": "12345"}),),
         "documented: knowledge base on webhooks in workflows; the flat shape is inferred",
     ),
-    Case(
+    SourceCase(
         "hubspot-workflow-full",
         "workflow_full.json",
         hubspot(signatures=("v2",)),
         (Expected({"vid": 51201}),),
         "inferred: the legacy contact object, which the legacy page says is sent",
     ),
-    Case(
+    SourceCase(
         "hubspot-custom-action",
         "custom_action.json",
         hubspot(signatures=("v2",)),
@@ -227,7 +227,7 @@ CASES = (
         ),
         "documented: page on custom workflow actions",
     ),
-    Case(
+    SourceCase(
         "salesforce-two-leads",
         "two_leads.xml",
         salesforce(),
@@ -253,7 +253,7 @@ CASES = (
         url_key=URL_KEY,
         covers_body=False,
     ),
-    Case(
+    SourceCase(
         "salesforce-deleted-record",
         "deleted_record.xml",
         salesforce(organization_id="00D5f000000AbCd"),
@@ -271,7 +271,7 @@ CASES = (
         url_key=URL_KEY,
         covers_body=False,
     ),
-    Case(
+    SourceCase(
         "json-standard-webhooks",
         "form_answer.json",
         forms("standard-webhooks"),
@@ -279,7 +279,7 @@ CASES = (
         "documented: Standard Webhooks 1.0.0; the body is our own",
         covers_time=True,
     ),
-    Case(
+    SourceCase(
         "json-list-of-events",
         "list_of_leads.json",
         forms("standard-webhooks", events="body.items", dedup_key="{{ event.id }}"),
@@ -291,7 +291,7 @@ CASES = (
         "inferred: an own script that sends leads in bundles",
         covers_time=True,
     ),
-    Case(
+    SourceCase(
         "json-pipedrive",
         "pipedrive.json",
         forms("basic", dedup_key="{{ event.meta.id }}"),
@@ -304,21 +304,21 @@ CASES = (
         "documented: Pipedrive's guide to webhooks v2",
         covers_body=False,
     ),
-    Case(
+    SourceCase(
         "json-typeform",
         "typeform.json",
         forms("hmac-sha256", header="Typeform-Signature", encoding="base64", prefix="sha256="),
         (Expected({"event_id": "01HTZ3Q9"}),),
         "documented: Typeform's page on securing webhooks; the body is inferred",
     ),
-    Case(
+    SourceCase(
         "json-hub-signature",
         "odoo.json",
         forms("hmac-sha256", header="X-Hub-Signature-256", encoding="hex", prefix="sha256="),
         (Expected({"_id": 7, "_model": "crm.lead"}),),
         "documented: the scheme is GitHub's and Meta's",
     ),
-    Case(
+    SourceCase(
         "json-odoo",
         "odoo.json",
         forms("url-key", secrets=(), url_key=URL_KEY),
@@ -327,7 +327,7 @@ CASES = (
         url_key=URL_KEY,
         covers_body=False,
     ),
-    Case(
+    SourceCase(
         "json-kommo",
         "kommo.form",
         forms("url-key", secrets=(), url_key=URL_KEY, events="body.leads.status"),
@@ -344,7 +344,7 @@ CASES = (
         url_key=URL_KEY,
         covers_body=False,
     ),
-    Case(
+    SourceCase(
         "json-bitrix24",
         "bitrix24.form",
         forms("bearer"),
@@ -352,7 +352,7 @@ CASES = (
         "documented: Bitrix24's page on events",
         covers_body=False,
     ),
-    Case(
+    SourceCase(
         "json-zapier",
         "zapier.form",
         forms("header", header="X-Api-Key"),

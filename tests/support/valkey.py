@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
+from integration.local.child_process import Child, spawn
 from integration.local.embedded_store import EmbeddedError, find_server
-from integration.local.supervisor import Child, free_port, spawn
+from integration.local.supervisor import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

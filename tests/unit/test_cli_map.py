@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.cli.session import Session
+from integration.cli.context import CliContext
 from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, hubspot_event, two_accounts, write_config
 from support.cli_runner import Ringback
@@ -39,7 +39,7 @@ def form(**more):
 
 def sign(run, source, body, *, url="http://127.0.0.1:8080/hooks/forms", at=AT):
     """The headers that the source's sender would send, by the configuration of the test."""
-    session = Session({**ENVIRON, "RINGBACK_CONFIG": str(run.config)})
+    session = CliContext({**ENVIRON, "RINGBACK_CONFIG": str(run.config)})
     settings = session.source(source)
     now = datetime.fromisoformat(at)
     raw = json.dumps(body).encode()

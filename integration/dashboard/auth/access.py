@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Config, DashboardSettings, Oidc, User
     from integration.services.container import Services
-    from integration.store.sessions import Session
+    from integration.store.sessions import DashboardSession
 
 _IN_COOKIE: Final = "session"
 _KEEP_EVERY: Final = timedelta(seconds=60)
@@ -83,7 +83,7 @@ def _token() -> str:
     return told if isinstance(told, str) else ""
 
 
-def person_of(kept: Session, config: Config) -> SignedInUser | None:
+def person_of(kept: DashboardSession, config: Config) -> SignedInUser | None:
     """Give the person of a session; None when what it was opened on is no longer in the configuration."""
     if kept.role:
         sound = config.oidc is not None and kept.mark == mark_of_provider(config.oidc)

@@ -18,7 +18,7 @@ from integration.dashboard.presenting.account_labels import alert_words
 from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import back_to, note, page, say
 from integration.domain.errors import UnknownError
-from integration.store.monitoring.alerts import Message
+from integration.store.monitoring.alerts import AlertMessage
 
 if TYPE_CHECKING:
     from flask import Response
@@ -40,7 +40,7 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleShown:
+class RuleRow:
     """A rule with what holds by it."""
 
     words: str
@@ -64,9 +64,9 @@ def alerts(services: Services) -> Response:
     )
 
 
-def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[AlertRow]) -> RuleShown:
+def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[AlertRow]) -> RuleRow:
     held = tuple(told for told in holding if of_rule(rule, told.alert.key))
-    return RuleShown(rule_words(rule), rule.channels or all_channels, held)
+    return RuleRow(rule_words(rule), rule.channels or all_channels, held)
 
 
 def _told(alert: Alert) -> AlertRow:
@@ -81,7 +81,7 @@ def try_channel(services: Services, name: str) -> ResponseReturnValue:
     if channel is None:
         raise UnknownError("no such channel")
     now = datetime.now(UTC)
-    message = Message(
+    message = AlertMessage(
         id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now
     )
     note(services, "test alert", f"channel:{name}")

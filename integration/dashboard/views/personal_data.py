@@ -8,7 +8,7 @@ import orjson
 from flask import Response, request
 from flask_babel import gettext as _
 
-from integration.api.models import RecallShown
+from integration.api.models import RecallModel
 from integration.dashboard.auth.roles import role
 from integration.dashboard.responses import note, page, say
 from integration.services.personal_data.export import exported
@@ -36,7 +36,7 @@ def export_person(services: Services) -> ResponseReturnValue:
         return _asked(status=422)
     held = services.personal_data.held(who)
     note(services, "export", *(f"{name}={count}" for name, count in held.counts.items()))
-    recalls = [RecallShown.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
+    recalls = [RecallModel.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     records = {
         "deliveries": services.personal_data.records("delivery", held.deliveries),
         "parked": services.personal_data.records("parked", held.parked),

@@ -71,7 +71,7 @@ def _play(stage: DemoStack, console: Console) -> bool:
 
 def _settle(story: Story, console: Console) -> None:
     until = time.monotonic() + SETTLE_SECONDS
-    with _Shown(story, console) as show:
+    with _PushedCall(story, console) as show:
         while not _settled(story) and time.monotonic() < until:
             show()
             time.sleep(LOOK_SECONDS)
@@ -99,7 +99,7 @@ def _look_for_parked(story: Story, row: SampleRow) -> None:
             row.happened, row.ok = f"parked: {parked['reason']['field']}", True
 
 
-class _Shown:
+class _PushedCall:
     """A table that is renewed in place on a terminal, and printed once elsewhere."""
 
     def __init__(self, story: Story, console: Console) -> None:

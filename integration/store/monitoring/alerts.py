@@ -29,7 +29,7 @@ Phase = Literal["begins", "is over", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class AlertMessage:
     """One thing to be told. `since`, `at`: when the alert began, and when this was found (aware, UTC)."""
 
     id: str
@@ -53,7 +53,7 @@ class Message:
         }
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Message:
+    def from_fields(cls, fields: Mapping[str, Any]) -> AlertMessage:
         """Read back what `to_fields` gave."""
         moments = {name: from_iso(fields[name]) for name in ("since", "at")}
         return cls(**{**fields, **moments})
@@ -92,9 +92,9 @@ class Alert:
         }
         return orjson.dumps(fields).decode()
 
-    def message(self, phase: Phase, at: datetime) -> Message:
+    def message(self, phase: Phase, at: datetime) -> AlertMessage:
         """Say that it begins, or is over. Sent again it is the same message."""
-        return Message(
+        return AlertMessage(
             id=f"alert_{phase.replace(' ', '-')}_{epoch_ms(self.since)}_{_name(self.key)}",
             phase=phase,
             kind=self.kind,
@@ -126,7 +126,7 @@ class QueuedMessage:
 
     keys: tuple[str, ...]
     channels: frozenset[str]
-    message: Message
+    message: AlertMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class DueMessage:
     """A message taken to be sent now. `text` is how the store has it; `tries` counts this one."""
 
     channel: str
-    message: Message
+    message: AlertMessage
     text: str
     tries: int
 
@@ -212,7 +212,7 @@ class AlertStore:
         return [
             DueMessage(
                 channel=channel,
-                message=Message.from_fields(read_json(text)),
+                message=AlertMessage.from_fields(read_json(text)),
                 text=text,
                 tries=int(tries),
             )

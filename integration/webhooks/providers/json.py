@@ -23,7 +23,7 @@ from integration.webhooks.providers.bodies import (
     require_json_type,
 )
 from integration.webhooks.providers.replies import problem, reply
-from integration.webhooks.providers.schemes import SCHEMES, Message
+from integration.webhooks.providers.schemes import SCHEMES, SignedMessage
 from integration.webhooks.signature import require_url_key
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def sign(
     """Give the headers that the sender would send with `body`, by the first secret."""
     looks_like_json = body.lstrip()[:1] in {b"{", b"["}
     content_type = "application/json" if looks_like_json else FORM_TYPE
-    message = Message(body=body, id=message_id, now=now)
+    message = SignedMessage(body=body, id=message_id, now=now)
     return {"Content-Type": content_type, **SCHEMES[settings.verify].sign(message, settings)}
 
 

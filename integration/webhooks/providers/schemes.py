@@ -37,7 +37,7 @@ _STANDARD_PREFIX = "whsec_"
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SignedMessage:
     """What is to be signed: the body, the sender's id for it, and the time of signing (aware)."""
 
     body: bytes
@@ -50,7 +50,7 @@ class Scheme:
     """`verify` says by what, or raises NotVerifiedError; `sign` gives headers, by the first secret."""
 
     verify: Callable[[Delivery, JsonSource, datetime], str]
-    sign: Callable[[Message, JsonSource], dict[str, str]]
+    sign: Callable[[SignedMessage, JsonSource], dict[str, str]]
 
 
 # --- Standard Webhooks 1.0.0, https://github.com/standard-webhooks/standard-webhooks ---------------
@@ -111,11 +111,11 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
     return by_secret(check, place, len(keys))
 
 
-def _sign_standard(message: Message, settings: JsonSource) -> dict[str, str]:
+def _sign_standard(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
     return standard_headers(message, settings.secrets[0])
 
 
-def standard_headers(message: Message, secret: SecretStr) -> dict[str, str]:
+def standard_headers(message: SignedMessage, secret: SecretStr) -> dict[str, str]:
     """Give the headers by which Standard Webhooks proves a message."""
     timestamp = str(int(message.now.timestamp()))
     digest = _standard_digest(standard_key(secret), message.id, timestamp, message.body)
@@ -152,7 +152,7 @@ def _verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str
     return by_secret(check, place, len(expected))
 
 
-def _sign_hmac(message: Message, settings: JsonSource) -> dict[str, str]:
+def _sign_hmac(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
     digest = _digest_text(secret_bytes(settings.secrets[0]), message.body, settings.encoding)
     return {_header_name(settings, "hmac-sha256"): settings.prefix + digest}
 
@@ -185,7 +185,7 @@ def _verify_bearer(delivery: Delivery, settings: JsonSource, now: datetime) -> s
     return _require_secret(_credentials(delivery, "bearer", "bearer").encode(), settings, "bearer")
 
 
-def _sign_bearer(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
+def _sign_bearer(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
     return {"Authorization": f"Bearer {settings.secrets[0].get_secret_value()}"}
 
 
@@ -198,7 +198,7 @@ def _verify_basic(delivery: Delivery, settings: JsonSource, now: datetime) -> st
     return _require_secret(given, settings, "basic")
 
 
-def _sign_basic(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
+def _sign_basic(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
     return {"Authorization": f"Basic {base64.b64encode(secret_bytes(settings.secrets[0])).decode()}"}
 
 
@@ -207,7 +207,7 @@ def _verify_header(delivery: Delivery, settings: JsonSource, now: datetime) -> s
     return _require_secret(value.encode(), settings, "header")
 
 
-def _sign_header(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
+def _sign_header(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
     return {_header_name(settings, "header"): settings.secrets[0].get_secret_value()}
 
 
@@ -218,7 +218,7 @@ def _verify_url_key(delivery: Delivery, settings: JsonSource, now: datetime) -> 
     return "url_key"
 
 
-def _sign_url_key(message: Message, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (it is in the address)
+def _sign_url_key(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (it is in the address)
     return {}
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integration.local.supervisor import Child, answers, spawn
+from integration.local.child_process import Child, spawn
+from integration.local.supervisor import answers
 from support.procfile import ROOT
 from support.valkey import DURABLE, ValkeyServer
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .history import Call, History, Kept, Told, Try, Wish
+    from .history import AnsweredWish, Call, History, StoredRecall, Try, Wish
 
 ENDS = frozenset({"accepted", "dead", "superseded", "cancelled", "expired", "simulated"})
 ANSWERS = frozenset({0, 200, 202, 409, 429, 503})
@@ -62,26 +62,26 @@ class _View:
         self.calls: dict[tuple[str, str], list[Call]] = _grouped(
             history.calls, lambda call: (call.token, call.customer)
         )
-        self.by_phone: dict[str, list[Kept]] = _grouped(history.kept, lambda kept: kept.phone)
-        self.wishes: dict[tuple[str, str], dict[int, _Told]] = defaultdict(dict)
+        self.by_phone: dict[str, list[StoredRecall]] = _grouped(history.kept, lambda kept: kept.phone)
+        self.wishes: dict[tuple[str, str], dict[int, _LatestWish]] = defaultdict(dict)
         self.wish_of: dict[str, Wish] = {}
         for told in self.told:
             for wish in told.wishes:
                 self._note(wish, told)
 
-    def _note(self, wish: Wish, told: Told) -> None:
+    def _note(self, wish: Wish, told: AnsweredWish) -> None:
         known = self.wishes[wish.account, wish.customer]
         at = told.acknowledged
         old = known.get(wish.version)
         # One event may come in two deliveries: the first that was acknowledged counts.
         if old is None or (at is not None and (old.at is None or at < old.at)):
-            known[wish.version] = _Told(wish, at)
+            known[wish.version] = _LatestWish(wish, at)
         if wish.is_recall:
             self.wish_of[wish.phone] = wish
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _LatestWish:
     wish: Wish
     at: float | None
 
@@ -93,7 +93,7 @@ def _grouped(items: Iterable, key) -> dict:
     return groups
 
 
-def _dated_by_arrival(told: Told) -> Told:
+def _dated_by_arrival(told: AnsweredWish) -> AnsweredWish:
     """Order what callers of the API asked for: one after the other per customer, so by the first answer."""
     if told.kind != "api" or told.acknowledged is None:
         return told
@@ -101,7 +101,7 @@ def _dated_by_arrival(told: Told) -> Told:
     return replace(told, wishes=tuple(replace(wish, version=version) for wish in told.wishes))
 
 
-def _of(told: Told) -> str:
+def _of(told: AnsweredWish) -> str:
     tries = ", ".join(
         f"{each.web} {each.status or each.why} {each.seconds:.2f} s" for each in told.tries[-6:]
     )
@@ -122,7 +122,7 @@ def _p1(view: _View) -> Iterator[Broken]:
             yield Broken("P1", "a recall that nobody asked for", recalls[0].id)
 
 
-def _missing(view: _View, told: Told) -> Iterator[Broken]:
+def _missing(view: _View, told: AnsweredWish) -> Iterator[Broken]:
     for wish in told.wishes:
         if wish.is_recall and not view.by_phone.get(wish.phone):
             yield Broken("P1", f"acknowledged and lost: {wish.customer} version {wish.version}", _of(told))
@@ -132,7 +132,7 @@ def _missing(view: _View, told: Told) -> Iterator[Broken]:
                 yield Broken("P1", f"acknowledged as {recall}, which is not there", _of(told))
 
 
-def _ids(told: Told, one: Try) -> list[str]:
+def _ids(told: AnsweredWish, one: Try) -> list[str]:
     if not one.taken or told.kind == "cancel":
         return []
     return [one.body["id"]] if told.kind == "api" else list(one.body["recalls"])
@@ -207,7 +207,7 @@ def _in_order(view: _View, calls: list[Call]) -> Iterator[Broken]:
         newest = (version, call.seq)
 
 
-def _not_after(view: _View, known: Mapping[int, _Told], calls: list[Call]) -> Iterator[Broken]:
+def _not_after(view: _View, known: Mapping[int, _LatestWish], calls: list[Call]) -> Iterator[Broken]:
     for call in calls:
         wish = view.wish_of.get(call.phone)
         newer = [told for version, told in known.items() if wish and version > wish.version and told.at]
@@ -219,7 +219,7 @@ def _not_after(view: _View, known: Mapping[int, _Told], calls: list[Call]) -> It
             yield Broken("P4", what, f"#{call.seq} {wish}, newer: {late[0].wish}")
 
 
-def _last_word(view: _View, known: Mapping[int, _Told], calls: list[Call]) -> Iterator[Broken]:
+def _last_word(view: _View, known: Mapping[int, _LatestWish], calls: list[Call]) -> Iterator[Broken]:
     newest = known[max(known)].wish
     taken_back = {told.recall for told in view.told if told.kind == "cancel"}
     if not newest.is_recall:
@@ -253,7 +253,7 @@ def _p5(view: _View) -> Iterator[Broken]:
             yield from _its_own(view, told, answer)
 
 
-def _its_own(view: _View, told: Told, answer: tuple[str, ...]) -> Iterator[Broken]:
+def _its_own(view: _View, told: AnsweredWish, answer: tuple[str, ...]) -> Iterator[Broken]:
     wanted = [wish.phone for wish in told.wishes if wish.is_recall]
     found = [view.kept[recall].phone for recall in answer if recall in view.kept]
     if told.kind != "cancel" and len(found) == len(answer) and found != wanted:

@@ -13,7 +13,7 @@ from integration.local.sandbox import fingerprint
 from integration.store.client import PREFIX, Store, connect
 from integration.store.recalls import RecallStore
 
-from .history import Call, History, Kept, Leak
+from .history import Call, History, Leak, StoredRecall
 from .settings import SECRETS, token_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def collect(
     )
 
 
-def _kept(system: ChaosSystem) -> tuple[Kept, ...]:
+def _kept(system: ChaosSystem) -> tuple[StoredRecall, ...]:
     client = connect(system.store.server.url)
     listed: dict[str, list[str]] = {}
     for key in client.keys(f"{PREFIX}in:*"):
@@ -55,7 +55,7 @@ def _kept(system: ChaosSystem) -> tuple[Kept, ...]:
             listed.setdefault(recall, []).append(key.rpartition(":")[2])
     recalls = RecallStore(Store(client))
     return tuple(
-        Kept(
+        StoredRecall(
             id=recall.id,
             state=str(recall.state),
             account=recall.account,

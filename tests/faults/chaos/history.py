@@ -48,7 +48,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class AnsweredWish:
     """One delivery, all the times it was sent. `kind`: hubspot, forms, api, or cancel (of a recall's id)."""
 
     key: str
@@ -71,7 +71,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredRecall:
     """One recall as the store holds it; `listed` are the states under which its indexes name it."""
 
     id: str
@@ -132,8 +132,8 @@ class History:
     `restores`: how often an old copy of the store was put back; `losses_told`: how often that was reported.
     """
 
-    told: tuple[Told, ...]
-    kept: tuple[Kept, ...]
+    told: tuple[AnsweredWish, ...]
+    kept: tuple[StoredRecall, ...]
     calls: tuple[Call, ...]
     queues: dict[str, str]
     overlaps: tuple[dict, ...] = ()

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from integration.webhooks.providers import SOURCES
 
-from .history import Told, Try, Wish
+from .history import AnsweredWish, Try, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,8 +53,8 @@ class Job:
     tries: list[Try] = field(default_factory=list)
     repeats: int = 0
 
-    def told(self) -> Told:
-        return Told(
+    def told(self) -> AnsweredWish:
+        return AnsweredWish(
             key=self.key, kind=self.kind, wishes=self.wishes, tries=tuple(self.tries), recall=self.recall
         )
 

@@ -100,7 +100,13 @@ GUARDS = (
     mutant(
         "a sender's trace is not ours",
         "a stranger decides what is traced here",
-        _REPORTING.call("call", "environ.pop", to="environ.get(header)"),
+        _REPORTING.call(
+            "call",
+            "sentry_sdk.start_transaction",
+            to="sentry_sdk.start_transaction(sentry_sdk.continue_trace({"
+            "name[5:].lower().replace('_', '-'): environ[name] for name in environ if name.startswith('HTTP_')}), "
+            'custom_sampling_context={"wsgi_environ": environ})',
+        ),
         "test_sentry_traces.py::test_a_senders_trace_headers_decide_nothing_and_travel_nowhere",
     ),
     mutant(

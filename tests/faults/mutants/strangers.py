@@ -14,7 +14,7 @@ _DASHBOARD_LANGUAGE = Code("integration/dashboard/language.py")
 _DASHBOARD_PARKED = Code("integration/dashboard/views/parked.py")
 _LOGS = Code("integration/telemetry/logging.py")
 _PROBLEMS = Code("integration/web/problems.py")
-_PROCESSES = Code("integration/local/supervisor.py")
+_CHILD = Code("integration/local/child_process.py")
 _SCHEDULE = Code("integration/domain/schedule.py")
 _TEMPLATES_DATA = Code("integration/mapping/expressions/data.py")
 _WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
@@ -94,7 +94,7 @@ GUARDS = (
     mutant(
         "the store's files are for one user",
         "they can be read once their folder is opened",
-        _PROCESSES.argument("spawn", "subprocess.Popen", "umask", to="-1"),
+        _CHILD.argument("spawn", "subprocess.Popen", "umask", to="-1"),
         "test_embedded_store.py::test_what_the_server_writes_is_for_this_user_alone_also_without_its_folder",
     ),
     mutant(

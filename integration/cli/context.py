@@ -39,7 +39,7 @@ COMMAND_LINE = "command line"
 """Who did it, in the audit log: whoever may run commands here."""
 
 
-class Session:
+class CliContext:
     """One call of `ringback`."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -149,12 +149,12 @@ class AsWritten(click.Command):
 
 # --- options that many commands take -----------------------------------------------------------
 
-pass_session = click.make_pass_decorator(Session, ensure=True)
+pass_session = click.make_pass_decorator(CliContext, ensure=True)
 
 
 def _use_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is not None and not context.resilient_parsing:
-        context.ensure_object(Session).use_config(value)
+        context.ensure_object(CliContext).use_config(value)
 
 
 config_option = click.option(

@@ -1,0 +1,289 @@
+"""Child processes that end with this process, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from typing import IO, TYPE_CHECKING
+
+import structlog
+
+from integration.domain.errors import RingbackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+log = structlog.get_logger("ringback.processes")
+
+WATCH_SECONDS = 0.1
+
+
+class SpawnError(RingbackError):
+    """A program cannot be started; the message names it."""
+
+
+# Linux sends PR_SET_PDEATHSIG's signal when the *thread* that forked ends (prctl(2)), and a parent
+# that died before the call is noticed only by asking who the parent is now. An exec wrapper instead
+# of preexec_fn: Python code between fork and exec can deadlock when other threads run.
+_DIE_WITH_PARENT = """
+import os, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+    if os.getppid() != int(sys.argv[1]):
+        os._exit(1)
+os.execv(sys.argv[2], sys.argv[3:])
+"""
+# The parent death signal reaches a child, never the child's own children. This process reads which
+# groups there are from a pipe, and kills them when the pipe's other end is gone.
+_GUARDIAN = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+_BARE_PYTHON = (sys.executable, "-I", "-S", "-c")
+
+
+class _Forker:
+    """One thread that forks all children and lives as long as the process does."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], Future[object]]]
+        self._jobs = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="forker", daemon=True).start()
+
+    def start(self, job: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        done: Future[subprocess.Popen[bytes]] = Future()
+        self._jobs.put((job, done))  # type: ignore[arg-type]  # a future takes what its job gives
+        return done.result()
+
+    def _work(self) -> None:
+        while True:
+            job, done = self._jobs.get()
+            try:
+                done.set_result(job())
+            except BaseException as error:  # noqa: BLE001  (handed to the thread that waits)
+                done.set_exception(error)
+            del job, done
+
+
+class _Guardian:
+    """The pipe to the process that kills the groups left behind by a killed parent."""
+
+    def __init__(self, forker: _Forker) -> None:
+        self._forker = forker
+        self._groups: set[int] = set()
+        self._pipe: IO[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def add(self, group: int) -> None:
+        with self._lock:
+            self._groups.add(group)
+            self._tell(f"+{group}\n")
+
+    def discard(self, group: int) -> None:
+        with self._lock:
+            self._groups.discard(group)
+            self._tell(f"-{group}\n")
+
+    def leave(self) -> None:
+        """Let go of the pipe in a forked copy of this process, which must not keep it open."""
+        if self._pipe is not None:
+            os.close(self._pipe.fileno())
+
+    def _tell(self, line: str) -> None:
+        try:
+            if self._pipe is not None:
+                self._pipe.write(line.encode())
+                return
+        except OSError:
+            log.warning("the guardian of the child processes is gone, starting another")
+        self._pipe = self._begin()
+        self._pipe.write("".join(f"+{group}\n" for group in self._groups).encode())
+
+    def _begin(self) -> IO[bytes]:
+        process = self._forker.start(
+            lambda: subprocess.Popen(
+                [*_BARE_PYTHON, _GUARDIAN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                bufsize=0,
+                cwd="/",
+            )
+        )
+        if process.stdin is None:
+            raise SpawnError("the guardian of the child processes has no pipe")
+        # It ends after this process does: there is nobody left who could wait for it.
+        process.returncode = 0
+        return process.stdin
+
+
+class _Nursery:
+    """The forker and the guardian of this process, made when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pair: tuple[_Forker, _Guardian] | None = None
+
+    def pair(self) -> tuple[_Forker, _Guardian]:
+        with self._lock:
+            if self._pair is None:
+                forker = _Forker()
+                self._pair = forker, _Guardian(forker)
+            return self._pair
+
+    def forget(self) -> None:
+        self._lock = threading.Lock()
+        if self._pair is not None:
+            self._pair[1].leave()
+        self._pair = None
+
+
+_nursery = _Nursery()
+os.register_at_fork(after_in_child=_nursery.forget)
+
+
+class Child:
+    """A running child in a session of its own, with all processes that it starts there."""
+
+    def __init__(self, process: subprocess.Popen[bytes], guardian: _Guardian) -> None:
+        self._process = process
+        self._guardian = guardian
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """The process id; also the id of its group."""
+        return self._process.pid
+
+    @property
+    def output(self) -> IO[bytes] | None:
+        """Its standard output, where that is a pipe."""
+        return self._process.stdout
+
+    def poll(self) -> int | None:
+        """Give the exit status (negative: the signal's number), or None while it runs.
+
+        When the child is found to have ended, what is left of its group is killed.
+        """
+        with self._lock:
+            if self._process.returncode is None and self._has_ended():
+                # Before the child is reaped, so that its group's number cannot be another's.
+                self._signal_group(signal.SIGKILL)
+                self._process.wait()
+                self._guardian.discard(self.pid)
+            return self._process.returncode
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait that long at most for its end; give what `poll` gives."""
+        end = time.monotonic() + seconds
+        pause = 0.002
+        while (status := self.poll()) is None and time.monotonic() < end:
+            time.sleep(pause)
+            pause = min(pause * 1.5, WATCH_SECONDS)
+        return status
+
+    def stop(self, seconds: float, *, hurry: Callable[[], bool] = lambda: False) -> int:
+        """Ask it to end (SIGTERM), wait, then kill its whole group. Give its exit status.
+
+        `hurry` is asked while waiting; True cuts the wait short.
+        """
+        self._signal(signal.SIGTERM)
+        end = time.monotonic() + seconds
+        while self.wait(WATCH_SECONDS) is None and time.monotonic() < end and not hurry():
+            pass
+        return self.kill()
+
+    def kill(self) -> int:
+        """Kill its whole group at once. Give its exit status."""
+        while (status := self.poll()) is None:
+            self._signal_group(signal.SIGKILL)
+            self.wait(1)
+        return status
+
+    def _has_ended(self) -> bool:
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return self._process.poll() is not None
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.pid, flags) is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        # macOS answers EPERM for a group of which only a zombie is left.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def spawn(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    output: int | IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+    private: bool = False,
+) -> Child:
+    """Start a child that cannot outlive this process, however this process ends.
+
+    `env` None means this process's own. `output` takes standard output and errors together, as
+    `subprocess` understands it; None leaves them where this process writes. The child reads nothing.
+    What a `private` one writes to files is for this user alone. Raises SpawnError when the program is not
+    found or may not be run.
+    """
+    search = (os.environ if env is None else env).get("PATH", os.defpath)
+    program = shutil.which(arguments[0], path=search)
+    if program is None:
+        raise SpawnError(f"{arguments[0]}: found no such program; allowed: one on PATH, or a full path")
+    forker, guardian = _nursery.pair()
+    command = [*_BARE_PYTHON, _DIE_WITH_PARENT, str(os.getpid()), os.path.abspath(program), *arguments]  # noqa: PTH100  (links must stay: a venv's python is one)
+    try:
+        process = forker.start(
+            lambda: subprocess.Popen(
+                command,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                pass_fds=tuple(pass_fds),
+                umask=0o077 if private else -1,
+                start_new_session=True,
+            )
+        )
+    except OSError as error:
+        raise SpawnError(f"{arguments[0]}: cannot be started: {error.strerror}") from error
+    guardian.add(process.pid)
+    return Child(process, guardian)
+
+
+def describe_exit(status: int) -> str:
+    """Say in words how a process ended: `status` negative is the signal that killed it."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
