@@ -324,7 +324,7 @@ class SentryReporter:
     def consumers_stalled(self, worker: str, seconds: float) -> None:
         """Report a worker, by its machine and process, that has taken no wake-up for so many seconds."""
         reason = f"for {seconds:.0f} s; the sweep drains its queues"
-        self._report(f"worker takes no wake_ups: {worker}", ("worker-stalled",), {}, reason)
+        self._report(f"worker takes no wake-ups: {worker}", ("worker-stalled",), {}, reason)
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
         """Report that it takes wake-ups again, after so many seconds."""

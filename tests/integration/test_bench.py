@@ -16,7 +16,7 @@ from bench.__main__ import publish, run
 from bench.goals import verdicts
 from bench.plan import TRIAL
 from bench.profile import shares_of
-from bench.results import QUEUES, RINGBACK, Results
+from bench.results import DEDICATED_QUEUES, RINGBACK, Results
 from bench.stage import ROOT, Stage
 from integration.local.child_process import spawn
 from integration.local.supervisor import free_port, wait_until
@@ -57,7 +57,7 @@ def test_what_was_noted_stays_when_the_page_is_written_anew(tmp_path):
     page.write_text(noted)
     results = Results()
     results.add("accept single, 32 connections", RINGBACK, {"per_second": 3000, "p99_ms": 5})
-    results.add("accept single, 32 connections", QUEUES, {"per_second": 1000, "p99_ms": 9})
+    results.add("accept single, 32 connections", DEDICATED_QUEUES, {"per_second": 1000, "p99_ms": 9})
     report.write(results, page)
     assert page.read_text().count("The limit is the disk: 0.2 ms for each fsync.") == 1
     assert "3,000" in page.read_text()
@@ -66,7 +66,7 @@ def test_what_was_noted_stays_when_the_page_is_written_anew(tmp_path):
 def test_a_goal_is_reached_missed_or_not_measured():
     results = Results()
     results.add("accept single, 32 connections", RINGBACK, {"per_second": 3000, "p99_ms": 5})
-    results.add("accept single, 32 connections", QUEUES, {"per_second": 1000, "p99_ms": 9})
+    results.add("accept single, 32 connections", DEDICATED_QUEUES, {"per_second": 1000, "p99_ms": 9})
     rate, latency, batch = verdicts(results)[:3]
     assert (rate.reached, latency.reached, batch.reached) == (True, False, None)
 

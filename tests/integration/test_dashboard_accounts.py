@@ -158,7 +158,7 @@ def _forecast(**more):
         ({"state": "paused"}, True),
     ],
 )
-def test_an_account_needs_a_look_when_more_than_its_drain_is_waited_for(more, needs):
+def test_an_account_needs_a_look_when_more_than_its_turn_is_waited_for(more, needs):
     assert needs_a_look(_view("a", **more)) is needs
 
 

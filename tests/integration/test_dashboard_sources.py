@@ -53,7 +53,7 @@ def test_each_source_shows_whether_it_is_heard(services):
     assert " heard " in text
 
 
-def test_a_source_that_waits_drains_live_when_its_first_event_comes(services):
+def test_a_source_that_waits_goes_live_when_its_first_event_comes(services):
     pages = Pages(services)
     assert "Waiting for the first event" in text_of(pages.get("/sources/forms"))
     heard(services, "forms", "admitted")

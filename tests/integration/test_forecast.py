@@ -46,7 +46,7 @@ def test_a_queue_that_stands_still_is_never_through_and_keeps_no_date(state):
     assert (found.drained_at, found.at_risk) == (None, 7)
 
 
-def test_what_is_due_before_its_drain_is_at_risk():
+def test_what_is_due_before_its_turn_is_at_risk():
     # 30 a minute: 450 in 15 minutes, 1800 in an hour.
     assert forecast(view(), pace(), due(m0=0, m15=450, m60=1800), NOW).at_risk == 0
     assert forecast(view(), pace(), due(m0=3, m15=453, m60=1810), NOW).at_risk == 10

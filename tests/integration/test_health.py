@@ -219,7 +219,7 @@ def test_processes_and_the_stalled_among_them_are_counted(services, store):
     found = figures(client_of(services))
     assert found["ringback_workers_stalled{}"] == 1
     assert found["ringback_drains_total{by=sweep}"] == 1
-    assert found["ringback_drains_total{by=wake-up}"] == 1
+    assert found["ringback_drains_total{by=wake_up}"] == 1
 
 
 def test_with_the_store_away_the_metrics_say_so(tmp_path, start_valkey):

@@ -1,4 +1,4 @@
-"""Signs of life: what is told of each web and worker, and whether a worker hears its wake_ups."""
+"""Signs of life: what is told of each web and worker, and whether a worker takes its wake-ups."""
 
 from __future__ import annotations
 

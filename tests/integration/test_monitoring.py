@@ -193,6 +193,11 @@ def exposed(stack):
     """Every name that the stack exposes, with its labels; of a family without samples those it is to have."""
     stack.api("POST", "/v1/accounts/lima/pause")
     assert deliver(stack, "exposed").status_code == 202
+    wait_until(
+        lambda: value(stack, "ringback_source_last_taken_timestamp_seconds", source="forms"),
+        30,
+        what="the counts",
+    )
     waiting = {
         "account": "lima",
         "campaign_id": "1",

@@ -268,7 +268,7 @@ def test_no_secret_and_no_number_is_in_any_log_line(web, capfd, caplog):
         assert word not in said
 
 
-def test_remap_drains_parked_events_into_recalls_once_the_configuration_is_mended(tmp_path, store):
+def test_remap_makes_parked_events_into_recalls_once_the_configuration_is_mended(tmp_path, store):
     broken = two_accounts() + SOURCES_AND_ROUTES.replace("{{ event.at }}", "{{ event.when }}")
     web = HookClient(make_desk(tmp_path, store, broken))
     assert web.form("c1").json["parked"] == 1

@@ -108,7 +108,7 @@ def test_no_secret_is_compared_but_in_constant_time():
     assert calls("compare_digest")
 
 
-def test_nothing_drains_the_proof_of_a_server_off():
+def test_nothing_switches_certificate_checks_off():
     words = {"verify", "check_hostname", "verify_mode", "ssl_cert_reqs", "follow_redirects", "trust_env"}
     allowed = {("follow_redirects", False), ("trust_env", False)}
     given = [

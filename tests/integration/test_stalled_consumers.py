@@ -1,4 +1,4 @@
-"""A worker that is there but takes no wake_ups: its queues are worked off, it shows, and it is told once.
+"""A worker that is there but takes no wake-ups: its queues are worked off, it shows, and it is told once.
 
 The consumer of a real Celery worker is cancelled: it stays connected, answers pings, and takes nothing.
 """

@@ -305,7 +305,7 @@ def test_a_cancel_event_for_what_wolkvox_never_took_is_not_too_late(world):
     assert len(world.recalls.get(recall).history) == 2
 
 
-def test_a_drain_that_leaves_work_behind_is_told_to_ring(world):
+def test_a_drain_that_leaves_work_behind_publishes_a_wake_up(world):
     world.ask("c1")
     world.ask("c2")
     claim = world.acquire()
@@ -875,7 +875,7 @@ def test_a_retry_begins_with_a_clean_sheet(world):
     assert (claim.recall_id, claim.rounds, claim.strikes, claim.crashes) == (poison, 0, 0, 0)
 
 
-def test_a_dead_recall_that_is_retried_waits_for_its_drain_like_the_others(world):
+def test_a_dead_recall_that_is_retried_waits_for_its_turn_like_the_others(world):
     poison = world.ask_id("c0", due_minutes=100)
     others = [world.ask_id(f"c{n}", due_minutes=200 + n) for n in range(1, 4)]
     for _ in range(2):

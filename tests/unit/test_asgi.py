@@ -165,7 +165,7 @@ def test_requests_beyond_those_that_may_wait_are_told_to_come_back():
     assert [status for status, _, _ in taken] == [202, 202]
 
 
-def test_a_request_whose_drain_does_not_come_is_told_to_come_back():
+def test_a_request_that_no_thread_takes_is_told_to_come_back():
     go = threading.Event()
     begun = []
 

@@ -15,8 +15,8 @@ from integration.mapping.expressions import (
     MAX_TEXT,
     NOT_LOOKED_UP,
     LookupNeeded,
+    TemplateContext,
     TemplateFaultError,
-    Told,
     expression,
     text,
 )
@@ -284,9 +284,11 @@ def test_a_text_that_comes_out_empty_is_unmappable():
 
 
 def test_a_text_of_one_hole_keeps_the_type_of_its_value():
-    day = text("{{ '01/03/2026' | date('%d/%m/%Y') }}").value(Told({}))
+    day = text("{{ '01/03/2026' | date('%d/%m/%Y') }}").value(TemplateContext({}))
     assert (day, type(day)) == (date(2026, 3, 1), date)
-    assert text("{{ '2026-03-01T10:00:00Z' | date }}").value(Told({})) == datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert text("{{ '2026-03-01T10:00:00Z' | date }}").value(TemplateContext({})) == datetime(
+        2026, 3, 1, 10, tzinfo=UTC
+    )
 
 
 # --- dates -----------------------------------------------------------------------------------

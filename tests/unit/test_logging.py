@@ -172,7 +172,7 @@ def test_a_line_for_people_is_key_value_on_one_line_whatever_strangers_sent():
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_no_line_can_steer_a_terminal_or_drain_its_text_around(as_json):
+def test_no_line_can_steer_a_terminal_or_reverse_its_text(as_json):
     steering = "\x1b[2J\x9b\x7f\u202e\u2066\u200f\u061c\u2028"
     with set_up(as_json=as_json) as written:
         log = structlog.get_logger("test")

@@ -9,7 +9,7 @@ from integration.config.source_models import HubspotSource, JsonSource, Lookup
 from integration.domain.account import Account
 from integration.domain.delivery import Delivery
 from integration.domain.errors import ConfigError, UnmappableError
-from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, Told
+from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, TemplateContext
 from integration.mapping.routes import (
     LONGEST_FIELD,
     CompiledRoutes,
@@ -55,12 +55,12 @@ def names(_account=None, **changes):
 
 
 def found(book, event, source="forms"):
-    return match(book, source, lambda _: Told(names(event=event)))
+    return match(book, source, lambda _: TemplateContext(names(event=event)))
 
 
 def filled(event=EVENT, **changes):
     book = CompiledRoutes.of(config(route(**changes)))
-    return {field.name: field for field in fill(book.routes["forms"][0], Told(names(event=event)))}
+    return {field.name: field for field in fill(book.routes["forms"][0], TemplateContext(names(event=event)))}
 
 
 # --- faults ----------------------------------------------------------------------------------

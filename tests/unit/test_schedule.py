@@ -448,7 +448,7 @@ def test_the_rules_applied_again_change_nothing(made_for, wanted, now):
 @given(
     made_for=accounts, wanted=moments, earlier=moments, wait=st.timedeltas(timedelta(0), timedelta(days=2))
 )
-def test_a_date_that_is_still_fine_when_its_drain_comes_is_not_moved(made_for, wanted, earlier, wait):
+def test_a_date_that_is_still_fine_when_its_time_comes_is_not_moved(made_for, wanted, earlier, wait):
     made = apply(made_for, wanted, earlier)
     now = earlier + wait
     lead = timedelta(minutes=made_for.min_lead_minutes)

@@ -78,7 +78,7 @@ GUARDS = (
         "signs that turn text around, in log lines",
         "a stranger's text reads otherwise than it is",
         _LOGS.value("", "_CONTROL", to='re.compile(r"[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")'),
-        "test_logging.py::test_no_line_can_steer_a_terminal_or_drain_its_text_around",
+        "test_logging.py::test_no_line_can_steer_a_terminal_or_reverse_its_text",
     ),
     mutant(
         "lines that ringback up relays",

@@ -112,10 +112,10 @@ def test_a_stopped_queue_is_grouped_by_account(sentry):
 
 
 def test_a_stalled_worker_is_reported_and_that_it_recovers(sentry):
-    SentryReporter().stalled("host-1:4711", 21.4)
-    SentryReporter().hears("host-1:4711", 80.0)
+    SentryReporter().consumers_stalled("host-1:4711", 21.4)
+    SentryReporter().consumers_recovered("host-1:4711", 80.0)
     stalled, hears = sentry.events()
-    assert stalled["message"].startswith("worker takes no wake_ups: host-1:4711: for 21 s")
+    assert stalled["message"].startswith("worker takes no wake-ups: host-1:4711: for 21 s")
     assert (stalled["level"], stalled["fingerprint"]) == ("error", ["worker-stalled"])
     assert hears["message"] == "worker takes wake-ups again: host-1:4711: after 80 s"
     assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-recovered"])
