@@ -82,6 +82,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/structure.py
 	@$(MAKE) --no-print-directory audit
 
 # Without a vulnerability database pip-audit passes; here it must say so, and REQUIRE_AUDIT=1 makes that a failure.

@@ -15,7 +15,13 @@ from integration.alerts.monitor import AlertMonitor
 from integration.api import api_blueprint
 from integration.celery_app import connect as connect_broker
 from integration.celery_app import publish
-from integration.config.environment import config_path, epoch_file, store_url
+from integration.config.environment import (
+    APPLICATIONS,
+    config_path,
+    epoch_file,
+    served_applications,
+    store_url,
+)
 from integration.domain.errors import RingbackError, StoreAwayError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
@@ -52,25 +58,30 @@ _API = frozenset({"v1", "openapi.json"})
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Three Flask applications as one WSGI application; the first part of the path chooses among them.
+    """Up to three Flask applications as one WSGI application; the first part of the path chooses among them.
 
-    The receiver has no session and no cookie, the API neither; both know nothing of pages.
+    The receiver has no session and no cookie, the API neither; both know nothing of pages. One that is not
+    served here is None.
     """
 
-    receiver: Flask
-    api: Flask
-    dashboard: Flask
+    receiver: Flask | None
+    api: Flask | None
+    dashboard: Flask | None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         return self.application_for(environ["PATH_INFO"])(environ, start_response)
 
     def application_for(self, path: str) -> Flask:
-        """Return the application that answers a path."""
+        """Return the application that answers a path; one that is not served here is answered by another."""
         first = path[1:].partition("/")[0]
-        if first in _RECEIVER:
-            return self.receiver
-        return self.api if first in _API else self.dashboard
+        wanted = self.receiver if first in _RECEIVER else self.api if first in _API else self.dashboard
+        return wanted or self.applications[0]
+
+    @property
+    def applications(self) -> tuple[Flask, ...]:
+        """The applications that are served, at least one."""
+        return tuple(app for app in (self.receiver, self.api, self.dashboard) if app is not None)
 
 
 def create_app() -> Web:
@@ -110,20 +121,29 @@ def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
         counters,
     )
     _look_at_store(services)
-    return services, compose(services, RateLimit(client))
+    return services, compose(services, RateLimit(client), served=served_applications(environ))
 
 
-def compose(services: Services, rates: RateLimit, access: Access | None = None) -> Web:
-    """Return the three applications on a services. `access` stands in for who is signed in, for tests."""
-    receiver = _application(
-        "receiver", receiver_blueprint(WebhookService(services, rates, RejectionLog(services)))
-    )
-    api = _application("api", api_blueprint(services, rates))
-    pages = _application("dashboard", metrics_blueprint(services))
-    dashboard.install(pages, services, rates, access)
-    for app in (receiver, api, pages):
+def compose(
+    services: Services,
+    rates: RateLimit,
+    access: Access | None = None,
+    served: frozenset[str] = APPLICATIONS,
+) -> Web:
+    """Return the applications that are `served`. `access` stands in for who is signed in, for tests."""
+    receiver = api = pages = None
+    if "hooks" in served:
+        webhooks = WebhookService(services, rates, RejectionLog(services))
+        receiver = _application("receiver", receiver_blueprint(webhooks))
+    if "api" in served:
+        api = _application("api", api_blueprint(services, rates))
+    if "dashboard" in served:
+        pages = _application("dashboard", metrics_blueprint(services))
+        dashboard.install(pages, services, rates, access)
+    web = Web(receiver, api, pages)
+    for app in web.applications:
         app.register_blueprint(health_blueprint(services))
-    return Web(receiver, api, pages)
+    return web
 
 
 def _application(name: str, blueprint: Blueprint) -> Flask:

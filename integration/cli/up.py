@@ -20,26 +20,27 @@ from integration.cli.context import (
 from integration.config import environment
 from integration.config.warnings import config_warnings
 from integration.local.embedded_store import EmbeddedStore
-from integration.local.stack import child_environment, relay, require_free, web_command, worker_command
-from integration.local.supervisor import Backoff, Ended, Program, Supervisor, wait_until
+from integration.local.stack import LOOPBACK, child_environment, relay, require_free, start_web, start_worker
+from integration.local.supervisor import Backoff, Ended, Supervisor
 from integration.store.durability import assure
 from integration.webhooks.hook_urls import shown_path
-
-READY_SECONDS = 60.0
-WEB_STOP_SECONDS = 12.0
-# A drain ends after the call in flight, which may take as long as an account's timeout_seconds.
-WORKER_STOP_SECONDS = 30.0
 
 
 @click.command(cls=AsWritten)
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of the web. Default: PORT, else 8080.")
+@click.option(
+    "--dashboard-port",
+    type=click.IntRange(1, 65535),
+    help="The port of the dashboard, on this machine only. Default: the next one after --port.",
+)
 @config_option
 @pass_session
-def up(session: CliContext, port: int | None) -> None:
-    """Run everything on this machine: store, web and worker. Ctrl-C stops them.
+def up(session: CliContext, port: int | None, dashboard_port: int | None) -> None:
+    """Run everything on this machine: store, web, dashboard and worker. Ctrl-C stops them.
 
     The store is one of Ringback's own, in RINGBACK_DATA_DIR (default .ringback), unless REDIS_URL names
-    another. What crashes is started again. A changed ringback.toml is taken up within seconds.
+    another. The dashboard has a port of its own, on this machine only. What crashes is started again. A
+    changed ringback.toml is taken up within seconds.
 
     Examples:
       ringback up
@@ -49,36 +50,36 @@ def up(session: CliContext, port: int | None) -> None:
     config = session.config
     for warning in config_warnings(config):
         output.problem(f"warning: {warning}")
+    dashboard_port = _next_to(port) if dashboard_port is None else dashboard_port
     require_free(port)
+    require_free(dashboard_port, LOOPBACK)
     try:
         with Supervisor(restart=Backoff(), on_ended=_report_end) as supervisor:
-            _start(session, supervisor, port)
+            _start(session, supervisor, port, dashboard_port)
             supervisor.run()
     except KeyboardInterrupt:
         output.line("stopped")
+
+
+def _next_to(port: int) -> int:
+    return port + 1 if port < environment.LAST_PORT else port - 1
 
 
 def _report_end(ended: Ended) -> None:
     output.problem(str(ended))
 
 
-def _start(session: CliContext, supervisor: Supervisor, port: int) -> None:
+def _start(session: CliContext, supervisor: Supervisor, port: int, dashboard_port: int) -> None:
     url = _start_store(session, supervisor)
     # Looked at here, so that a store that forgets is told once and not by children that end again and again.
     assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
-    environ = child_environment(session.environ, redis_url=url, port=port)
+    environ = child_environment(session.environ, redis_url=url)
     environ["RINGBACK_CONFIG"] = str(session.config_path.resolve())
     if seen := environment.epoch_file(session.environ):
         environ["RINGBACK_EPOCH_FILE"] = str(seen)
-    web = Program("web", web_command(port, environ), env=environ, stop_seconds=WEB_STOP_SECONDS, relay=relay)
-    worker = Program(
-        "worker", worker_command(environ), env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay
-    )
-    supervisor.start(web)
-    supervisor.start(worker)
-    address = f"http://127.0.0.1:{port}"
-    wait_until(f"{address}/healthz", READY_SECONDS, what="web", alive=lambda: web.poll() is None)
-    _announce(session, address, url)
+    start_worker(supervisor, environ, relay)
+    start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=relay)
+    _announce(session, f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{dashboard_port}", url)
 
 
 def _start_store(session: CliContext, supervisor: Supervisor) -> str:
@@ -97,7 +98,7 @@ def _dashboard(session: CliContext, address: str) -> str:
     return f"{address}/ (nobody can sign in yet: ringback user NAME --role admin)"
 
 
-def _announce(session: CliContext, address: str, url: str) -> None:
+def _announce(session: CliContext, address: str, dashboard: str, url: str) -> None:
     where = shown_address(url)
     if not session.environ.get("REDIS_URL"):
         where = f"{environment.data_dir(session.environ).resolve()} (embedded)"
@@ -105,7 +106,7 @@ def _announce(session: CliContext, address: str, url: str) -> None:
     output.line("Ringback is up. Ctrl-C stops it.")
     output.pairs(
         (
-            ("dashboard", _dashboard(session, address)),
+            ("dashboard", _dashboard(session, dashboard)),
             *(("webhook", hook) for hook in hooks),
             ("API", f"{address}/v1 (described at {address}/openapi.json)"),
             ("store", where),

@@ -19,16 +19,22 @@ from integration.store.durability import assure
 
 
 @click.command(cls=AsWritten)
+@click.option(
+    "--serve",
+    metavar="NAMES",
+    help="hooks, api, dashboard, or some of them with commas between. Default: RINGBACK_SERVE, else all.",
+)
 @config_option
 @pass_session
-def web(session: CliContext) -> None:
-    """Run the web: webhooks and API, on PORT (default 8080). Needs REDIS_URL.
+def web(session: CliContext, serve: str | None) -> None:
+    """Run the web: webhooks, API and dashboard, on PORT (default 8080). Needs REDIS_URL.
 
     LOG_LEVEL and WEB_CONCURRENCY (processes, default 2) are read from the environment. It is what the
     `web:` line of the Procfile starts; `ringback up` starts a store and a worker beside it.
 
-    Example:
+    Examples:
       REDIS_URL=redis://127.0.0.1:6379/0 PORT=9000 ringback web
+      ringback web --serve hooks,api
     """
     port = environment.port(session.environ)
     accept_loss = session.config.store.accept_loss
@@ -38,5 +44,8 @@ def web(session: CliContext) -> None:
         output.problem("warning: the store is away; senders get 503 until it is back")
     require_free(port)
     environ = {**session.environ, "RINGBACK_CONFIG": str(session.config_path)}
+    if serve is not None:
+        environ["RINGBACK_SERVE"] = serve
+    environment.served_applications(environ)
     command = web_command(port, environ)
     os.execve(command[0], command, environ)  # noqa: S606  (a fixed list of words; nothing comes from outside)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8080
 LAST_PORT = 65535
+APPLICATIONS = frozenset({"hooks", "api", "dashboard"})
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -60,6 +61,16 @@ def store_url(environ: Mapping[str, str]) -> str:
 def broker_url(environ: Mapping[str, str]) -> str:
     """BROKER_URL as Celery wants it, else the store. Raises ConfigError when there is neither."""
     return broker_url_for(environ.get("BROKER_URL") or store_url(environ))
+
+
+def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the applications that RINGBACK_SERVE names, all of them unless set. Raise ConfigError."""
+    text = environ.get("RINGBACK_SERVE") or ",".join(APPLICATIONS)
+    named = frozenset(word.strip() for word in text.split(",") if word.strip())
+    if not named or not named <= APPLICATIONS:
+        allowed = "hooks, api and dashboard, or some of them, with commas between"
+        raise ConfigError((Fault("environment", "RINGBACK_SERVE", f"{text[:60]!r}", allowed),))
+    return named
 
 
 def port(environ: Mapping[str, str]) -> int:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from integration.domain.errors import RingbackError
-from integration.local.supervisor import write_line
+from integration.local.supervisor import Program, wait_until, write_line
 from integration.telemetry.logging import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from integration.local.supervisor import Supervisor
+
+LOOPBACK = "127.0.0.1"
+READY_SECONDS = 60.0
+WEB_STOP_SECONDS = 12.0
+# A drain ends after the call in flight, which may take as long as an account's timeout_seconds.
+WORKER_STOP_SECONDS = 30.0
 ANYWHERE = "0.0.0.0"  # noqa: S104  (webhooks come from outside)
 NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 
 
-def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
-    """Give the command line of the web. It logs no requests: a path may hold a url key.
+def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES, host: str = ANYWHERE) -> list[str]:
+    """Return the command line of the web. It logs no requests: a path may hold a url key.
 
     `environ` may choose LOG_LEVEL and WEB_CONCURRENCY, its processes.
     """
@@ -34,7 +42,7 @@ def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES) -> list[str]
             "--factory",
             "integration.asgi:create_app",
         ),
-        *("--host", ANYWHERE, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
+        *("--host", host, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
         *("--http", "1", "--no-ws", "--backpressure", "8192", "--backlog", "4096"),
         # What a connection may hold of a head that is not complete: of 408 KiB each, 8192 hold 3 GiB.
         *("--http1-buffer-size", "32768"),
@@ -56,10 +64,60 @@ def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
     ]
 
 
-def child_environment(environ: Mapping[str, str], *, redis_url: str, port: int) -> dict[str, str]:
-    """Give the environment of web and worker: as ours, with the store and the port settled."""
+def child_environment(environ: Mapping[str, str], *, redis_url: str) -> dict[str, str]:
+    """Return the environment of web and worker: that of this process, with the store's address."""
     # The embedded store is named outright: while it starts again, nobody could find it by its folder.
-    return {**environ, "REDIS_URL": redis_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    return {**environ, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
+
+
+def start_web(
+    supervisor: Supervisor,
+    environ: Mapping[str, str],
+    *,
+    port: int,
+    dashboard_port: int,
+    relay: Callable[[str], None] | None,
+) -> None:
+    """Start the web in processes for programs (webhooks, API) and one for people (dashboard). Wait for them.
+
+    The dashboard listens on this machine only: it need not be public, and no page keeps a webhook waiting.
+    Raise NotReadyError.
+    """
+    public = {**environ, "RINGBACK_SERVE": "hooks,api", "PORT": str(port)}
+    pages = {**environ, "RINGBACK_SERVE": "dashboard", "PORT": str(dashboard_port), "WEB_CONCURRENCY": "1"}
+    programs = (
+        (
+            Program("web", web_command(port, public), env=public, stop_seconds=WEB_STOP_SECONDS, relay=relay),
+            port,
+        ),
+        (
+            Program(
+                "dashboard",
+                web_command(dashboard_port, pages, LOOPBACK),
+                env=pages,
+                stop_seconds=WEB_STOP_SECONDS,
+                relay=relay,
+            ),
+            dashboard_port,
+        ),
+    )
+    for program, _ in programs:
+        supervisor.start(program)
+    for program, at in programs:
+        wait_until(
+            f"http://{LOOPBACK}:{at}/healthz",
+            READY_SECONDS,
+            what=program.name,
+            alive=partial(supervisor.alive, program),
+        )
+
+
+def start_worker(
+    supervisor: Supervisor, environ: Mapping[str, str], relay: Callable[[str], None] | None
+) -> None:
+    """Start a worker."""
+    command = worker_command(environ)
+    supervisor.start(Program("worker", command, env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay))
 
 
 def relay(line: str) -> None:

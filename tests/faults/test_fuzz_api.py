@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 
 from integration.web.problems import PROBLEM_TYPE
 from integration.web.security_headers import ANSWER_HEADERS
-from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
+from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_services, two_accounts
 from support.api_client import ApiClient
 from support.fuzzing import examples
 from support.openapi_check import DOCUMENT
@@ -36,7 +36,7 @@ def web(tmp_path_factory, valkey):
     folder = tmp_path_factory.mktemp("api")
     with valkey.client(db=13) as store:
         store.flushdb()
-        services = make_desk(folder, store, two_accounts() + SOURCES_AND_ROUTES)
+        services = make_services(folder, store, two_accounts() + SOURCES_AND_ROUTES)
         services.binding.bind()
         yield ApiClient(services, NoRates())
 

@@ -12,7 +12,7 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.domain.roles import Role, SignedInUser
-from support import SOURCES_AND_ROUTES, NoRates, as_bytes, hubspot_event, make_desk, signed, two_accounts
+from support import SOURCES_AND_ROUTES, NoRates, as_bytes, hubspot_event, make_services, signed, two_accounts
 from support.fuzzing import examples
 
 DATABASE = 11
@@ -100,7 +100,9 @@ class Dashboard:
 def dashboard(tmp_path_factory, valkey):
     with valkey.client(db=DATABASE) as store:
         store.flushdb()
-        services = make_desk(tmp_path_factory.mktemp("dashboard"), store, two_accounts() + SOURCES_AND_ROUTES)
+        services = make_services(
+            tmp_path_factory.mktemp("dashboard"), store, two_accounts() + SOURCES_AND_ROUTES
+        )
         services.binding.bind()
         yield Dashboard(services)
 

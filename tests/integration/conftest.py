@@ -15,7 +15,7 @@ import sentry_sdk
 from integration.config.models import Config
 from integration.local.sandbox import Sandbox
 from integration.telemetry.sentry import start_sentry
-from support import ENVIRON, make_desk
+from support import ENVIRON, make_services
 from support.alert_receivers import HttpReceiver, running
 from support.hook_client import HookClient
 from support.installation import Installation
@@ -62,7 +62,7 @@ def sentry_in_half_of_the_modules(
 @pytest.fixture
 def services(tmp_path, store):
     """A services with the tests' own configuration, on an empty store. Not yet bound."""
-    return make_desk(tmp_path, store)
+    return make_services(tmp_path, store)
 
 
 @pytest.fixture

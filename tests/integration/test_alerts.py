@@ -20,7 +20,7 @@ from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.store.monitoring.alerts import ELECTED_SECONDS, HOLD_SECONDS
 from integration.store.monitoring.source_status import SourceActivity
-from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
+from support import ENVIRON, SOURCES_AND_ROUTES, make_services, two_accounts, url_of, write_config
 from support.alert_receivers import MailServer, running
 from support.cli_runner import Ringback
 
@@ -374,7 +374,7 @@ def rules_of(services, rule):
 
 @pytest.fixture
 def services(tmp_path, store):
-    return make_desk(tmp_path, store, CONFIG)
+    return make_services(tmp_path, store, CONFIG)
 
 
 def test_the_oldest_queued_counts_from_the_minute_that_is_set(services):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support import SOURCES_AND_ROUTES, make_desk, two_accounts, url_of
+from support import SOURCES_AND_ROUTES, make_services, two_accounts, url_of
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
@@ -92,7 +92,7 @@ def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, re
     dice = random.Random(seed)
     channel = f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{receiver.url}"\n'
     rule = '[[alerts.rules]]\nkind = "queue-stopped"\n'
-    services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
+    services = make_services(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
     services.binding.bind()
     queue = f"{{ringback}}:queue:{services.queues.bound()['bogota']}"
     minders = Minders(tmp_path, store, dice)

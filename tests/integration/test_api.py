@@ -20,7 +20,7 @@ from integration.store.client import Store, connect
 from integration.web.problems import MAX_BODY_BYTES
 from integration.web.rate_limit import RateLimit
 from integration.web.security_headers import ANSWER_HEADERS
-from support import ENVIRON, as_bytes, make_desk, two_accounts, write_config
+from support import ENVIRON, as_bytes, make_services, two_accounts, write_config
 from support.api_client import FULL, TOMORROW, ApiClient, asked
 from support.waiting import AT_ONCE_SECONDS
 
@@ -82,13 +82,13 @@ def parameters(answer):
 
 @pytest.fixture
 def web(tmp_path, store):
-    return ApiClient(make_desk(tmp_path, store, two_accounts() + CONFIG))
+    return ApiClient(make_services(tmp_path, store, two_accounts() + CONFIG))
 
 
 @pytest.fixture
 def dropping(tmp_path, store):
     """As `web`, with accounts that drop what is late."""
-    return ApiClient(make_desk(tmp_path, store, two_accounts(more='late = "drop"') + CONFIG))
+    return ApiClient(make_services(tmp_path, store, two_accounts(more='late = "drop"') + CONFIG))
 
 
 # --- the key -----------------------------------------------------------------------------------

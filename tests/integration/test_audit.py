@@ -9,7 +9,7 @@ import pytest
 from integration.store import audit as audit_module
 from integration.store.audit import AuditLog
 from integration.store.client import Store
-from support import make_desk
+from support import make_services
 from workers.sweeper import purge
 
 
@@ -56,7 +56,7 @@ def test_a_filter_that_finds_little_goes_on_where_it_stopped(audit, monkeypatch)
 
 
 def test_entries_are_purged_with_the_recalls(tmp_path, store):
-    services = make_desk(tmp_path, store)
+    services = make_services(tmp_path, store)
     store.xadd("{ringback}:audit", {"who": "x", "what": "y", "about": "", "address": ""}, id="1000-0")
     services.audit.note("ana", "retry")
     assert purge(services, datetime.now(UTC)) == 1
@@ -67,7 +67,7 @@ def test_entries_are_purged_with_the_recalls(tmp_path, store):
 def test_a_full_store_still_takes_a_note_and_a_sign_in(tmp_path, start_valkey):
     server = start_valkey("--maxmemory-policy", "noeviction", "--maxmemory", "20mb")
     with server.client() as client:
-        services = make_desk(tmp_path, client)
+        services = make_services(tmp_path, client)
         services.audit.note("ana", "before")
         client.config_set("maxmemory", 1)
         services.audit.note("ana", "while full")

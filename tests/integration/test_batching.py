@@ -24,7 +24,7 @@ from integration.store.batching import (
 )
 from integration.store.client import Store, connect
 from integration.store.deliveries import admission_args
-from support import form_delivery, make_desk, url_of
+from support import form_delivery, make_services, url_of
 from support.waiting import wait_until
 
 
@@ -227,7 +227,7 @@ def admit(services, number):
 
 @pytest.fixture
 def services(tmp_path, store):
-    services = make_desk(tmp_path, store)
+    services = make_services(tmp_path, store)
     services.binding.bind()
     return services
 
@@ -266,7 +266,7 @@ def test_a_fault_of_one_harms_none_in_its_run(services, store, held):
 
 def test_what_a_full_store_refuses_is_refused_to_each_of_a_run(tmp_path, start_valkey, held):
     with start_valkey().client() as client:
-        services = make_desk(tmp_path, client)
+        services = make_services(tmp_path, client)
         held.freely(services.binding.bind)
         client.config_set("maxmemory", "1")
         told = held.behind_one(services.store, admit(services, 3))

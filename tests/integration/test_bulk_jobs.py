@@ -16,7 +16,7 @@ from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store
 from integration.store.recalls import RecallStore
 from integration.telemetry.sentry import SentryReporter
-from support import make_desk, two_accounts
+from support import make_services, two_accounts
 from support.seeded import fill
 from workers.worker import Worker
 
@@ -180,7 +180,7 @@ def test_a_stopped_job_stays_where_it_is(world, monkeypatch):
 
 
 def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
-    services = make_desk(tmp_path, store)
+    services = make_services(tmp_path, store)
     fill(services.store, 20, states=(State.EXPIRED,), ending=NOW - timedelta(days=20), days=1)
     job = services.bulk_jobs.begin(
         BulkAction.RETRY, Filter(accounts=frozenset({"bogota"})), who="ana", reason="again"
@@ -193,7 +193,7 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
 
 
 def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
-    services = make_desk(tmp_path, store, two_accounts())
+    services = make_services(tmp_path, store, two_accounts())
     fill(services.store, 450, states=(State.DEAD,))
     engine = Worker(services.configuration.watch, services.store, WakeUpPublisher.silent(), SentryReporter())
     job = services.bulk_jobs.begin(BulkAction.RETRY, Filter(state=State.DEAD), who="ana", reason="again")

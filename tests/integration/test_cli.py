@@ -211,10 +211,9 @@ def test_the_worker_is_started_as_the_procfile_starts_it(request, chosen):
     assert worker_command(chosen)[2:] == procfile["worker"].split()
 
 
-def test_children_get_the_store_and_the_port_beside_the_environment():
-    environ = child_environment({"WOLKVOX_TOKEN": "t", "PORT": "1"}, redis_url="unix:///s?db=0", port=9)
-    assert environ["WOLKVOX_TOKEN"] == "t"
-    assert (environ["REDIS_URL"], environ["PORT"]) == ("unix:///s?db=0", "9")
+def test_children_get_the_store_beside_the_environment():
+    environ = child_environment({"WOLKVOX_TOKEN": "t"}, redis_url="unix:///s?db=0")
+    assert (environ["WOLKVOX_TOKEN"], environ["REDIS_URL"]) == ("t", "unix:///s?db=0")
 
 
 def test_a_child_s_json_line_is_put_into_words():

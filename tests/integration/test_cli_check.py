@@ -8,7 +8,7 @@ import pytest
 
 from integration.services.online_check import ask_queues
 from integration.store.token_queue import Claim, Outcome, terms_of
-from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts, url_of, write_config
+from support import ENVIRON, SOURCES_AND_ROUTES, make_services, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 from support.hubspot_stub import TOKEN, HubspotStub
 from workers.drain import utc_now
@@ -18,7 +18,7 @@ QUICK = "timeout_seconds = 0.3\nserver_limit_seconds = 0.2"
 
 @pytest.fixture
 def services(tmp_path, store, sandbox):
-    services = make_desk(tmp_path, store, two_accounts(sandbox.url) + SOURCES_AND_ROUTES)
+    services = make_services(tmp_path, store, two_accounts(sandbox.url) + SOURCES_AND_ROUTES)
     services.binding.bind()
     return services
 

@@ -9,7 +9,15 @@ import pytest
 from werkzeug.serving import make_server
 
 from integration.app import compose
-from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, hubspot_event, make_desk, two_accounts, write_config
+from support import (
+    ENVIRON,
+    SOURCES_AND_ROUTES,
+    NoRates,
+    hubspot_event,
+    make_services,
+    two_accounts,
+    write_config,
+)
 from support.cli_runner import Ringback
 
 FORM = {"customer": "80123456", "phone": "3001112233", "at": "2030-03-02T09:30:00"}
@@ -45,7 +53,7 @@ recall_date = "{{{{ event.at }}}}"
 def web(tmp_path, store):
     """A web on a real store, listening on a port of its own."""
     text = two_accounts() + SOURCES_AND_ROUTES + MORE + ROUTES
-    app = compose(make_desk(tmp_path, store, text), NoRates())
+    app = compose(make_services(tmp_path, store, text), NoRates())
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from integration.local.child_process import spawn
@@ -34,7 +35,10 @@ def test_an_unsafe_store_ends_the_start(tmp_path, start_valkey):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "eighty"), ("RINGBACK_CONFIG", "nowhere.toml")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "eighty"), ("RINGBACK_CONFIG", "nowhere.toml"), ("RINGBACK_SERVE", "hooks,pages")],
+)
 def test_what_is_wrong_in_the_environment_ends_the_start(tmp_path, valkey, name, value):
     command, environ = run(tmp_path, valkey.url, **{name: value})
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
@@ -61,3 +65,24 @@ def test_with_the_store_away_it_starts_and_answers(tmp_path):
         wait_until(f"http://127.0.0.1:{environ['PORT']}/healthz", 60, alive=lambda: child.poll() is None)
     finally:
         child.stop(15)
+
+
+def test_it_serves_what_it_is_told_to(tmp_path, start_valkey):
+    command, environ = run(tmp_path, start_valkey().url, RINGBACK_SERVE="dashboard")
+    child = spawn([*command, "--serve", "hooks"], env=environ, output=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{environ['PORT']}"
+    try:
+        wait_until(f"{address}/readyz", 60, what="the web", alive=lambda: child.poll() is None)
+        found = {
+            path: httpx.get(address + path, trust_env=False, timeout=30).status_code
+            for path in ("/healthz", "/hooks/forms", "/v1/me", "/sign-in", "/metrics")
+        }
+        assert found == {
+            "/healthz": 200,
+            "/hooks/forms": 405,
+            "/v1/me": 404,
+            "/sign-in": 404,
+            "/metrics": 404,
+        }
+    finally:
+        child.stop(10)

@@ -11,7 +11,7 @@ from integration.domain.delivery import Delivery, Event
 from integration.mapping.planner import plan_delivery
 from integration.services.connection_probe import QueueInUseError, probe_in_queue
 from integration.store.token_queue import Claim, NoClaim, Outcome, terms_of
-from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from workers.drain import utc_now
 
 QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
@@ -19,7 +19,7 @@ QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
 
 @pytest.fixture
 def services(tmp_path, store, sandbox):
-    services = make_desk(tmp_path, store, two_accounts(sandbox.url, QUICK) + SOURCES_AND_ROUTES)
+    services = make_services(tmp_path, store, two_accounts(sandbox.url, QUICK) + SOURCES_AND_ROUTES)
     services.binding.bind()
     return services
 
@@ -117,7 +117,7 @@ def test_a_queue_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays
 
 def test_a_test_call_counts_for_the_day_and_is_not_made_beyond_its_limit(tmp_path, store, sandbox):
     text = two_accounts(sandbox.url, QUICK + "\ndaily_limit = 1") + SOURCES_AND_ROUTES
-    services = make_desk(tmp_path, store, text)
+    services = make_services(tmp_path, store, text)
     services.binding.bind()
     queue = services.queues.bound()["bogota"]
     assert ask(services, queue).good
@@ -160,7 +160,7 @@ def test_an_unknown_outcome_leaves_the_queue_quiet_and_says_so(services, queue, 
 
 
 def test_a_call_that_was_never_sent_leaves_no_quiet_time(tmp_path, store, queued):
-    services = make_desk(tmp_path, store, two_accounts("http://127.0.0.1:9", QUICK) + SOURCES_AND_ROUTES)
+    services = make_services(tmp_path, store, two_accounts("http://127.0.0.1:9", QUICK) + SOURCES_AND_ROUTES)
     services.binding.bind()
     answer = ask(services, services.queues.bound()["bogota"])
     assert not answer.good

@@ -18,7 +18,7 @@ from integration.dashboard.charts.plots import PlotSeries, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
 from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
 from integration.web.problems import MAX_BODY_BYTES
-from support import NoRates, make_desk
+from support import NoRates, make_services
 from support.dashboard_client import Pages
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -195,7 +195,7 @@ def test_a_request_of_a_program_opens_no_session(services):
 def test_without_a_store_a_page_says_so(tmp_path, start_valkey):
     server = start_valkey()
     with server.client() as client:
-        services = make_desk(tmp_path, client)
+        services = make_services(tmp_path, client)
     server.kill()
     answer = Pages(services).get("/accounts")
     assert answer.status_code == 503

@@ -21,7 +21,7 @@ from integration.dashboard.presenting.account_overview import QuotaUse, needs_a_
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.store.token_queue import Outcome, terms_of
-from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
 
 BOGOTA = ZoneInfo("America/Bogota")
@@ -31,7 +31,7 @@ NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 @pytest.fixture
 def services(tmp_path, store, sandbox):
     text = two_accounts(sandbox.url, "daily_limit = 10\nserver_limit_seconds = 1") + SOURCES_AND_ROUTES
-    services = make_desk(tmp_path, store, text)
+    services = make_services(tmp_path, store, text)
     services.binding.bind()
     return services
 
@@ -182,7 +182,7 @@ def test_many_accounts_come_by_pages_whose_filters_stay(tmp_path, store):
     from support import account
 
     text = "".join(account(f"a{number:03}", token=f"token-{number:03}") for number in range(120))
-    services = make_desk(tmp_path, store, text)
+    services = make_services(tmp_path, store, text)
     services.binding.bind()
     pages = Pages(services)
     seen, address = [], "/accounts?q=a"
@@ -219,7 +219,7 @@ def test_an_account_that_there_is_not_says_so(services):
 
 def test_accounts_on_one_token_name_each_other(tmp_path, store):
     text = two_accounts().replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA") + SOURCES_AND_ROUTES
-    services = make_desk(tmp_path, store, text)
+    services = make_services(tmp_path, store, text)
     services.binding.bind()
     assert re.search(
         r"On the same token.*/accounts/lima", Pages(services).get("/accounts/bogota").text, re.DOTALL

@@ -14,7 +14,7 @@ from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
     hubspot_event,
-    make_desk,
+    make_services,
     parked_events,
     signed,
     two_accounts,
@@ -177,7 +177,7 @@ def test_a_body_that_is_no_json_is_shown_as_it_came():
 
 def mended(tmp_path, store):
     text = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}")
-    return make_desk(tmp_path, store, two_accounts() + text)
+    return make_services(tmp_path, store, two_accounts() + text)
 
 
 def park(services, count=3):

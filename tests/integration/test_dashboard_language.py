@@ -9,7 +9,7 @@ from babel.messages.extract import extract_from_dir
 
 import integration.dashboard
 from integration.dashboard.language import FOLDER, LANGUAGES, catalogue
-from support import make_desk
+from support import make_services
 from support.dashboard_client import Pages
 
 PACKAGE = Path(integration.dashboard.__file__).parent
@@ -79,12 +79,12 @@ def test_a_translation_has_the_same_holes_as_its_text(language):
     ("wish", "title"), [("es-CO,es;q=0.9,en;q=0.5", "Cuentas"), ("en", "Accounts"), ("fr", "Accounts")]
 )
 def test_the_browser_says_which_language_is_read(tmp_path, store, wish, title):
-    answer = Pages(make_desk(tmp_path, store), language=wish).get("/accounts")
+    answer = Pages(make_services(tmp_path, store), language=wish).get("/accounts")
     assert f"<h1>{title}</h1>" in answer.text
 
 
 def test_the_switch_is_remembered_and_shows_the_same_page(tmp_path, store):
-    pages = Pages(make_desk(tmp_path, store))
+    pages = Pages(make_services(tmp_path, store))
     answer = pages.get("/accounts?state=paused&language=es")
     assert answer.headers["Location"] == "/accounts?state=paused"
     assert '<html lang="es"' in pages.get("/accounts").text
@@ -92,7 +92,7 @@ def test_the_switch_is_remembered_and_shows_the_same_page(tmp_path, store):
 
 
 def test_a_language_that_there_is_not_changes_nothing(tmp_path, store):
-    answer = Pages(make_desk(tmp_path, store)).get("/accounts?language=xx")
+    answer = Pages(make_services(tmp_path, store)).get("/accounts?language=xx")
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, True)
     assert "ringback_language" not in answer.headers["Set-Cookie"]
 
@@ -102,7 +102,7 @@ def test_a_language_that_there_is_not_changes_nothing(tmp_path, store):
     ["_external=1", "_scheme=javascript", "_anchor=x", "_method=POST", "endpoint=x", "_external=1&_scheme=x"],
 )
 def test_the_switch_takes_no_parameter_as_an_order_and_leads_nowhere_else(tmp_path, store, order):
-    answer = Pages(make_desk(tmp_path, store)).get(
+    answer = Pages(make_services(tmp_path, store)).get(
         f"/accounts?{order}&language=es", headers={"Host": "evil.example"}
     )
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/accounts?{order}")

@@ -12,7 +12,7 @@ import pytest
 from integration.domain.recall import Attempt, Filter, State
 from integration.store.recalls import attempt_line
 from integration.store.token_queue import Outcome
-from support import ENVIRON, SOURCES_AND_ROUTES, make_desk, two_accounts
+from support import ENVIRON, SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
 from support.hook_client import HookClient
 from support.installation import Installation
@@ -27,7 +27,7 @@ ROUTE = SOURCES_AND_ROUTES.replace('secrets = ["env:FORMS_SECRET"]', 'secrets = 
 
 @pytest.fixture
 def services(tmp_path, store):
-    return make_desk(tmp_path, store, two_accounts() + ROUTE)
+    return make_services(tmp_path, store, two_accounts() + ROUTE)
 
 
 class RecallPages(Installation):
@@ -189,7 +189,7 @@ def test_a_viewer_reveals_and_changes_nothing(installation, services):
 def test_a_mapping_by_another_configuration_says_so(installation, tmp_path, store):
     recall = installation.form()
     assert "has changed since" not in installation.get(f"/recalls/{recall}")
-    other = RecallPages(make_desk(tmp_path, store, two_accounts(more="min_lead_minutes = 5") + ROUTE))
+    other = RecallPages(make_services(tmp_path, store, two_accounts(more="min_lead_minutes = 5") + ROUTE))
     assert "has changed since" in other.get(f"/recalls/{recall}")
 
 
@@ -356,9 +356,11 @@ def test_the_calendar_counts_by_hour_and_campaign_and_leads_to_the_recalls(insta
 
 def test_past_due_and_out_of_hours_are_marked(tmp_path, store):
     hours = 'calling_hours = { every_day = ["00:00-00:01"] }'
-    installation = RecallPages(make_desk(tmp_path, store, two_accounts(more="min_lead_minutes = 0") + ROUTE))
+    installation = RecallPages(
+        make_services(tmp_path, store, two_accounts(more="min_lead_minutes = 0") + ROUTE)
+    )
     installation.form(at=NOW + timedelta(hours=2))
-    shut = RecallPages(make_desk(tmp_path, store, two_accounts(more=hours) + ROUTE))
+    shut = RecallPages(make_services(tmp_path, store, two_accounts(more=hours) + ROUTE))
     assert "closed" in re.search(r'<td class="heat heat-[1-5] ([^"]*)"', shut.get("/calendar"))[1]
     fill(installation.services.store, 30, states=(State.QUEUED,), ending=NOW - timedelta(days=20), days=1)
     text = installation.get("/calendar")

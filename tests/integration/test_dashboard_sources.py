@@ -20,7 +20,7 @@ from integration.app import compose
 from integration.config.source_models import JsonSource
 from integration.dashboard.views import setup
 from integration.webhooks.providers.schemes import SCHEMES
-from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_desk, two_accounts
+from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_services, two_accounts
 from support.alert_receivers import HttpReceiver, running
 from support.dashboard_client import Pages, text_of
 
@@ -30,7 +30,7 @@ TEXT = two_accounts() + SOURCES_AND_ROUTES
 
 @pytest.fixture
 def services(tmp_path, store):
-    return make_desk(tmp_path, store, TEXT + SITE)
+    return make_services(tmp_path, store, TEXT + SITE)
 
 
 def heard(services, source, result):
@@ -101,7 +101,7 @@ def test_the_address_is_the_one_that_hubspot_signs_where_it_is_configured(tmp_pa
     )
     assert (
         "https://hooks.example.com/hooks/hubspot"
-        in Pages(make_desk(tmp_path, store, text)).get("/sources/hubspot").text
+        in Pages(make_services(tmp_path, store, text)).get("/sources/hubspot").text
     )
 
 
@@ -190,7 +190,7 @@ def test_the_command_that_is_shown_is_taken(tmp_path, store, shape):
     lines = "\n".join(f"{key} = {_toml(value)}" for key, value in shape.items())
     forms = re.search(r"\[sources\.forms\].*?\n\n", SOURCES_AND_ROUTES, re.DOTALL)[0]
     text = two_accounts() + SOURCES_AND_ROUTES.replace(forms, f'[sources.forms]\nkind = "json"\n{lines}\n\n')
-    services = make_desk(tmp_path, store, text)
+    services = make_services(tmp_path, store, text)
     source = services.config.sources["forms"]
     server = make_server("127.0.0.1", 0, compose(services, NoRates()), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -244,7 +244,7 @@ def test_a_source_without_a_rule_says_how_to_add_one(services):
 
 
 def test_a_silent_source_shows_its_alarm(tmp_path, store):
-    services = make_desk(tmp_path, store, TEXT + SITE + RULES)
+    services = make_services(tmp_path, store, TEXT + SITE + RULES)
     heard(services, "forms", "admitted")
     later = datetime.now(UTC) + timedelta(hours=5)
     AlertMonitor(services, "web:1", Nobody(), lambda: later).evaluate()
@@ -266,7 +266,7 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
 
 
 def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
-    services = make_desk(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "queue-stopped"\n')
+    services = make_services(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "queue-stopped"\n')
     services.binding.bind()
     reason = "wolkvox does not take the token: check the account's token and server, then resume"
     store.hset(f"{{ringback}}:queue:{services.queues.bound()['bogota']}", "stopped", reason)
@@ -280,7 +280,7 @@ def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
 def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
     with running(HttpReceiver()) as receiver:
         channel = f'[alerts.channels.chat]\nkind = "slack"\nurl = "{receiver.url}"\n'
-        services = make_desk(tmp_path, store, TEXT + SITE + channel)
+        services = make_services(tmp_path, store, TEXT + SITE + channel)
         assert "secretpart" not in Pages(services).get("/alerts").text
         assert "Sent to chat. Has it arrived?" in text_of(Pages(services).post("/alerts/chat/test"))
         receiver.answers = [500]

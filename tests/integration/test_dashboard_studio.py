@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from integration.dashboard.views import studio
-from support import hubspot_event, make_desk, parked_events
+from support import hubspot_event, make_services, parked_events
 from support.dashboard_client import Pages, text_of
 from support.hook_client import AT, HookClient
 
@@ -197,7 +197,7 @@ def test_hostile_text_in_every_field_is_shown_harmlessly(services):
 def test_a_dashboard_without_sources_says_what_to_do(tmp_path, store):
     from support import two_accounts
 
-    services = make_desk(tmp_path, store, two_accounts())
+    services = make_services(tmp_path, store, two_accounts())
     assert "Add [sources.NAME]" in text_of(Pages(services).get("/studio"))
 
 
@@ -208,7 +208,7 @@ def test_a_contact_may_stand_in_for_the_lookup(tmp_path, store):
         '\n[sources.hubspot.lookup]\ntoken = "pat-0123456789"\nproperties = ["phone"]\n[sources.salesforce]'
     )
     text = SOURCES_AND_ROUTES.replace("[sources.salesforce]", lookup.strip() and lookup, 1)
-    services = make_desk(tmp_path, store, two_accounts() + text)
+    services = make_services(tmp_path, store, two_accounts() + text)
     sent = {
         "source": "hubspot", "route": "0", "name": "callback date on a contact", "account": "bogota",
         "when": "", "action": "recall", "campaign_id": "10", "customer_id": "{{ event.objectId }}",

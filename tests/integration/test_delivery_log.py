@@ -11,7 +11,7 @@ from integration.domain.rejection import Rejection
 from integration.services.parked import ParkedFilter
 from integration.store import delivery_log
 from integration.store.client import Store, connect
-from support import NoRates, as_bytes, hubspot_event, make_desk, parked_events
+from support import NoRates, as_bytes, hubspot_event, make_services, parked_events
 from support.hook_client import AT, HookClient
 from support.installation import Installation
 
@@ -184,7 +184,7 @@ def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, s
     mended = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}").replace(
         "event.phone !=", "event.telephone !="
     )
-    services = make_desk(tmp_path, store, two_accounts() + mended)
+    services = make_services(tmp_path, store, two_accounts() + mended)
     remapped = services.parked.remap(ParkedFilter(), datetime.now(UTC))
     assert services.delivery_log.delivery(told["delivery"]).became == remapped.recalls
     assert len(remapped.recalls) == 1
@@ -200,7 +200,7 @@ def test_a_full_store_still_gives_old_answers_though_they_cannot_be_listed(tmp_p
         "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"
     )
     with server.client() as client:
-        web = HookClient(make_desk(tmp_path, client), NoRates())
+        web = HookClient(make_services(tmp_path, client), NoRates())
         events = [hubspot_event(1, AT)]
         first = web.post("hubspot", events)
         client.config_set("maxmemory", "1mb")

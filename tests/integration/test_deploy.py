@@ -272,9 +272,17 @@ def test_the_health_check_asks_healthz_on_the_port_of_the_environment():
 
 
 def test_compose_has_the_store_both_roles_and_the_sandbox(compose):
-    assert set(compose["services"]) == {"valkey", "web", "worker", "sandbox"}
+    roles = {"web", "dashboard", "worker"}
+    assert set(compose["services"]) == {"valkey", "sandbox", *roles}
     assert compose["services"]["sandbox"]["profiles"] == ["sandbox"]
-    assert all("profiles" not in compose["services"][name] for name in ("valkey", "web", "worker"))
+    assert all("profiles" not in compose["services"][name] for name in ("valkey", *roles))
+
+
+def test_compose_serves_the_dashboard_by_itself_and_to_this_machine_only(compose):
+    web, dashboard = compose["services"]["web"], compose["services"]["dashboard"]
+    assert web["environment"]["RINGBACK_SERVE"] == "hooks,api"
+    assert dashboard["environment"]["RINGBACK_SERVE"] == "dashboard"
+    assert all(port.startswith("127.0.0.1:") for port in dashboard["ports"])
 
 
 def test_the_store_forgets_nothing_and_is_open_to_nobody_outside(compose):

@@ -13,7 +13,7 @@ from integration.domain.recall import Filter, State
 from integration.domain.schedule import apply
 from integration.local.sandbox import Sandbox
 from integration.telemetry.counters import Counters
-from support import SOURCES_AND_ROUTES, account, make_desk
+from support import SOURCES_AND_ROUTES, account, make_services
 from support.installation import Installation
 from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
 
@@ -47,7 +47,7 @@ class DrainInstallation(Installation):
     def __init__(self, folder, store, sandbox, more=SHORT):
         lima = account("lima", sandbox.url, zone="Lima", country="PE")
         text = account("bogota", sandbox.url, more=more) + lima + SOURCES_AND_ROUTES
-        super().__init__(make_desk(folder, store, text))
+        super().__init__(make_services(folder, store, text))
         self.sandbox = sandbox
         self.notes = Notes()
         self.stopping = False

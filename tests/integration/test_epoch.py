@@ -494,7 +494,7 @@ def test_a_worker_that_comes_later_is_found_to_have_seen_more(world, worker):
     assert ahead.losses == [EpochLoss(how="went back", missing=1)]
 
 
-def test_who_saw_no_more_than_the_new_server_found_is_no_witness(world, worker):
+def test_who_saw_no_more_than_the_new_server_found_proves_no_loss(world, worker):
     other = Member(world)
     worker.ask("c1")
     other.sweep()

@@ -9,7 +9,7 @@ import pytest
 from integration.domain.account import AccountView
 from integration.services.forecast import HORIZONS, forecast
 from integration.store.monitoring.time_series import Pace
-from support import SOURCES_AND_ROUTES, make_desk, two_accounts
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.installation import Installation
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_the_days_calls_are_used_up_as_they_went_lately():
 
 
 def test_the_store_is_asked_for_the_horizons_between_where_they_may_be_the_worst(tmp_path, store):
-    services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
+    services = make_services(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
     services.binding.bind()
     now = datetime.now(UTC)
     Installation(services).ask(hours=3)

@@ -24,7 +24,7 @@ from integration.web.health import StoreProbe, health_blueprint, metrics_bluepri
 from integration.web.metrics import states
 from integration.web.problems import install
 from integration.webhooks.providers import SOURCES
-from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_desk, two_accounts, write_config
+from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_services, two_accounts, write_config
 from support.waiting import AT_ONCE_SECONDS
 
 GOOD = two_accounts() + SOURCES_AND_ROUTES
@@ -39,7 +39,7 @@ def client_of(services):
     return app.test_client()
 
 
-def desk_at(folder, url, *, text=GOOD):
+def services_at(folder, url, *, text=GOOD):
     watch = watch_config(write_config(folder, text), ENVIRON, every_seconds=0)
     store = Store(connect(url, timeout_seconds=1.2, connect_seconds=0.4))
     return Services(watch, store, WakeUpPublisher.silent())
@@ -73,7 +73,7 @@ def figures(client):
 
 def test_alive_asks_nobody(tmp_path, start_valkey):
     server = start_valkey()
-    client = client_of(desk_at(tmp_path, server.url))
+    client = client_of(services_at(tmp_path, server.url))
     server.kill()
     (tmp_path / "ringback.toml").write_text("not good")
     answer = client.get("/healthz")
@@ -88,7 +88,7 @@ def test_ready_with_a_store_and_a_good_configuration(services):
 
 def test_not_ready_while_the_store_is_away_and_ready_again_after(tmp_path, start_valkey):
     server = start_valkey()
-    client = client_of(desk_at(tmp_path, server.url))
+    client = client_of(services_at(tmp_path, server.url))
     server.kill()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
@@ -101,7 +101,7 @@ def test_not_ready_while_the_store_is_away_and_ready_again_after(tmp_path, start
 @pytest.mark.parametrize(("path", "status"), [("/readyz", 503), ("/metrics", 200)])
 def test_a_store_that_hangs_is_told_within_two_seconds(tmp_path, start_valkey, path, status):
     server = start_valkey()
-    client = client_of(make_desk(tmp_path, server.client()))
+    client = client_of(make_services(tmp_path, server.client()))
     assert client.get(path).status_code == 200
     os.kill(server.pid, signal.SIGSTOP)
     started = time.monotonic()
@@ -111,7 +111,7 @@ def test_a_store_that_hangs_is_told_within_two_seconds(tmp_path, start_valkey, p
 
 def test_a_store_that_may_forget_makes_it_not_ready(tmp_path, start_valkey):
     server = start_valkey("--appendonly", "no")
-    answer = client_of(desk_at(tmp_path, server.url)).get("/readyz")
+    answer = client_of(services_at(tmp_path, server.url)).get("/readyz")
     assert answer.status_code == 503
     assert "lose" in answer.json["store"]["why"]
 
@@ -119,11 +119,11 @@ def test_a_store_that_may_forget_makes_it_not_ready(tmp_path, start_valkey):
 def test_a_store_that_may_forget_is_good_enough_where_that_is_accepted(tmp_path, start_valkey):
     server = start_valkey("--appendonly", "no")
     text = GOOD + "\n[store]\naccept_loss = true\n"
-    assert client_of(desk_at(tmp_path, server.url, text=text)).get("/readyz").status_code == 200
+    assert client_of(services_at(tmp_path, server.url, text=text)).get("/readyz").status_code == 200
 
 
 def test_a_faulty_configuration_is_told_by_its_keys_and_never_its_values(tmp_path, valkey, store):
-    client = client_of(desk_at(tmp_path, valkey.url))
+    client = client_of(services_at(tmp_path, valkey.url))
     bad = GOOD.replace('country = "CO"', 'country = "no-such-value"').replace(
         "[sources.forms]", "[sources.forms]\nnope = 7"
     )
@@ -158,7 +158,7 @@ def test_what_is_admitted_by_one_process_is_shown_by_another(tmp_path, services,
     installation.ask()
     installation.ask("c2")
     services.recalls.cancel(installation.ask(account="lima"), "for the test")
-    found = figures(client_of(desk_at(tmp_path, valkey.url)))
+    found = figures(client_of(services_at(tmp_path, valkey.url)))
     assert found["ringback_recalls_queued{account=bogota}"] == 2
     assert found["ringback_recalls_queued{account=lima}"] == 0
     assert found["ringback_recalls_admitted_total{source=api:test}"] == 3
@@ -187,7 +187,7 @@ def test_a_queue_that_waits_for_a_worker_lags(services, installation, store):
 
 
 def test_the_daily_limit_is_shown_where_there_is_one(tmp_path, store):
-    services = make_desk(tmp_path, store, two_accounts(more="daily_limit = 3000") + SOURCES_AND_ROUTES)
+    services = make_services(tmp_path, store, two_accounts(more="daily_limit = 3000") + SOURCES_AND_ROUTES)
     assert figures(client_of(services))["ringback_daily_limit{account=lima}"] == 3000
 
 
@@ -224,7 +224,7 @@ def test_processes_and_the_stalled_among_them_are_counted(services, store):
 
 def test_with_the_store_away_the_metrics_say_so(tmp_path, start_valkey):
     server = start_valkey()
-    client = client_of(desk_at(tmp_path, server.url))
+    client = client_of(services_at(tmp_path, server.url))
     server.kill()
     started = time.monotonic()
     found = figures(client)
@@ -234,7 +234,7 @@ def test_with_the_store_away_the_metrics_say_so(tmp_path, start_valkey):
 
 
 def test_a_faulty_configuration_is_counted(tmp_path, valkey, store):
-    client = client_of(desk_at(tmp_path, valkey.url))
+    client = client_of(services_at(tmp_path, valkey.url))
     (tmp_path / "ringback.toml").write_text(GOOD + "\n[nonsense]\n")
     assert figures(client)["ringback_config_faults{}"] == 1
 
@@ -246,7 +246,7 @@ def test_what_one_process_counted_another_shows(tmp_path, services, valkey):
         services.counters.observe(ADMIT, seconds)
     services.counters.pushed("bogota", 0.2)
     services.counter_flusher.flush()
-    client = client_of(desk_at(tmp_path, valkey.url))
+    client = client_of(services_at(tmp_path, valkey.url))
     found = figures(client)
     assert found["ringback_deliveries_total{result=not verified,source=forms}"] == 1
     assert found["ringback_deliveries_total{result=admitted,source=forms}"] == 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.recall import State
-from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_desk, parked_events, two_accounts
+from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_services, parked_events, two_accounts
 from support.hook_client import HookClient
 from support.hubspot_stub import TOKEN, HubspotFault, HubspotStub, rate_limited
 from support.installation import Installation
@@ -28,7 +28,7 @@ class LookupInstallation(Installation):
         text = two_accounts() + SOURCES_AND_ROUTES.replace(
             "[sources.salesforce]", lookup + "\n[sources.salesforce]", 1
         ).replace('recall_telephone = "3001112233"', 'recall_telephone = "{{ contact.properties.phone }}"')
-        super().__init__(make_desk(folder, store, text))
+        super().__init__(make_services(folder, store, text))
         self.web = HookClient(self.services)
         self.hubspot = hubspot
         self.lookups = LookupRunner(self.services)

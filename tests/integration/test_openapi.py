@@ -17,7 +17,7 @@ from integration.config.models import ApiKey
 from integration.domain.account import Account
 from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
-from support import ENVIRON, NoRates, make_desk
+from support import ENVIRON, NoRates, make_services
 from support.openapi_check import DOCUMENT, check, fits, path_of
 
 OPERATIONS = [
@@ -31,7 +31,7 @@ each_operation = pytest.mark.parametrize(("path", "method", "operation"), OPERAT
 
 @pytest.fixture
 def app(tmp_path, store):
-    services = make_desk(tmp_path, store)
+    services = make_services(tmp_path, store)
     app = Flask("ringback", static_folder=None)
     app.register_blueprint(receiver_blueprint(WebhookService(services, NoRates())))
     app.register_blueprint(api_blueprint(services, NoRates()))

@@ -8,7 +8,7 @@ import pytest
 
 from integration.services.parked import ParkedFilter
 from integration.store import parked
-from support import SOURCES_AND_ROUTES, hubspot_event, make_desk, parked_events, two_accounts
+from support import SOURCES_AND_ROUTES, hubspot_event, make_services, parked_events, two_accounts
 from support.hook_client import AT, HookClient
 
 NOW = datetime.now(UTC)
@@ -19,7 +19,7 @@ def mended(tmp_path, store):
     text = SOURCES_AND_ROUTES.replace("event.phone }}", "event.telephone }}").replace(
         "event.phone !=", "event.telephone !="
     )
-    return make_desk(tmp_path, store, two_accounts() + text)
+    return make_services(tmp_path, store, two_accounts() + text)
 
 
 def park(web, count, **fields):

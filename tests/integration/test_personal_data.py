@@ -17,7 +17,7 @@ from integration.services.personal_data.matcher import PersonMatcher
 from integration.store.token_queue import Outcome
 from support import (
     SOURCES_AND_ROUTES,
-    make_desk,
+    make_services,
     parked_events,
     two_accounts,
     url_of,
@@ -38,7 +38,7 @@ LISTED = SOURCES_AND_ROUTES.replace(
 
 @pytest.fixture
 def services(tmp_path, store):
-    return make_desk(tmp_path, store, two_accounts() + LISTED)
+    return make_services(tmp_path, store, two_accounts() + LISTED)
 
 
 class PersonalData(Installation):
@@ -159,7 +159,7 @@ def test_an_event_sent_again_after_its_customer_was_forgotten_is_still_the_same(
 
 def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed(tmp_path, store):
     text = LISTED.replace('kind = "json"', 'kind = "json"\nevent_time = "{{ event.said }}"')
-    services = make_desk(tmp_path, store, two_accounts() + text)
+    services = make_services(tmp_path, store, two_accounts() + text)
     services.binding.bind()
     installation = PersonalData(services, Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)}))
 

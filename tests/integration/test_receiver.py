@@ -25,7 +25,7 @@ from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
     hubspot_event,
-    make_desk,
+    make_services,
     parked_events,
     signed,
     two_accounts,
@@ -207,7 +207,7 @@ def test_over_its_rate_a_source_gets_429_with_retry_after(tmp_path, store):
     text = two_accounts() + SOURCES_AND_ROUTES.replace(
         'secrets = ["env:FORMS_SECRET"]', 'secrets = ["env:FORMS_SECRET"]\nrate_per_minute = 5'
     )
-    web = HookClient(make_desk(tmp_path, store, text), Full())
+    web = HookClient(make_services(tmp_path, store, text), Full())
     answer = web.form()
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "7"
@@ -226,7 +226,7 @@ def test_with_the_store_away_the_sender_is_told_to_come_again(tmp_path, web):
 def test_a_store_that_may_lose_what_it_takes_is_given_nothing(tmp_path, store):
     store.config_set("appendfsync", "everysec")
     try:
-        assert HookClient(make_desk(tmp_path, store)).form().status_code == 503
+        assert HookClient(make_services(tmp_path, store)).form().status_code == 503
     finally:
         store.config_set("appendfsync", "always")
 
@@ -270,9 +270,9 @@ def test_no_secret_and_no_number_is_in_any_log_line(web, capfd, caplog):
 
 def test_remap_makes_parked_events_into_recalls_once_the_configuration_is_mended(tmp_path, store):
     broken = two_accounts() + SOURCES_AND_ROUTES.replace("{{ event.at }}", "{{ event.when }}")
-    web = HookClient(make_desk(tmp_path, store, broken))
+    web = HookClient(make_services(tmp_path, store, broken))
     assert web.form("c1").json["parked"] == 1
-    mended = make_desk(tmp_path, store)
+    mended = make_services(tmp_path, store)
     result = mended.parked.remap(ParkedFilter(source="forms"), datetime.now(UTC))
     assert (result.looked_at, len(result.recalls), result.still_parked) == (1, 1, 0)
     assert mended.recalls.records.get(result.recalls[0]).customer_id == "c1"
@@ -281,10 +281,10 @@ def test_remap_makes_parked_events_into_recalls_once_the_configuration_is_mended
 
 def test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_anew(tmp_path, store):
     broken = two_accounts() + SOURCES_AND_ROUTES.replace("{{ event.at }}", "{{ event.when }}")
-    web = HookClient(make_desk(tmp_path, store, broken))
+    web = HookClient(make_services(tmp_path, store, broken))
     first = web.form("c1", message_id="m1").json
     assert web.form("c1", message_id="m1").json == first
-    web = HookClient(make_desk(tmp_path, store))
+    web = HookClient(make_services(tmp_path, store))
     assert len(web.form("c1", message_id="m1").json["recalls"]) == 1
     assert parked_events(web.services) == []
 
@@ -342,7 +342,7 @@ def test_a_store_that_hangs_costs_a_sender_seconds_and_never_half_a_minute(tmp_p
     server = start_valkey()
     environ = {**ENVIRON, "RINGBACK_CONFIG": str(write_config(tmp_path)), "REDIS_URL": server.url}
     client = Client(make_web(environ)[1])
-    services = make_desk(tmp_path, server.client())
+    services = make_services(tmp_path, server.client())
     body = as_bytes({"customer": "c1", "phone": "3001112233", "at": AT})
     headers = {
         **signed(services, "forms", body, url="http://localhost/hooks/forms"),

@@ -27,7 +27,7 @@ from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
     hubspot_event,
-    make_desk,
+    make_services,
     signed,
     two_accounts,
     write_config,
@@ -108,14 +108,14 @@ def test_too_many_are_listed_as_such(tmp_path, store):
     text = two_accounts() + SOURCES_AND_ROUTES.replace(
         'kind = "hubspot"', 'kind = "hubspot"\nrate_per_minute = 5'
     )
-    web = HookClient(make_desk(tmp_path, store, text), Over())
+    web = HookClient(make_services(tmp_path, store, text), Over())
     assert web.post("hubspot", [hubspot_event(1, AT)]).status_code == 429
     (told,) = web.refusals()
     assert (told.status, told.why, told.findings) == (429, "more than 5 a minute", ())
 
 
 def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path, store, monkeypatch):
-    services = make_desk(tmp_path, store)
+    services = make_services(tmp_path, store)
     web = HookClient(services)
     body = as_bytes([hubspot_event(1, AT)])
     headers = signed(services, "hubspot", body, url="http://localhost/hooks/hubspot")
@@ -189,7 +189,7 @@ def test_large_bodies_do_not_pile_up(web):
 def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_same(
     tmp_path, store, monkeypatch
 ):
-    make_desk(tmp_path, store)
+    make_services(tmp_path, store)
     from integration.services.configuration import watch_config
 
     away = Services(
@@ -220,7 +220,7 @@ def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
 
 
 def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
-    web = HookClient(make_desk(tmp_path, store), book=RejectionLog)
+    web = HookClient(make_services(tmp_path, store), book=RejectionLog)
     web.forged()
     wait_until(lambda: web.services.delivery_log.page(["hubspot"], result="refused").items)
 

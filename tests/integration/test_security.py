@@ -35,7 +35,7 @@ from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
     hubspot_event,
-    make_desk,
+    make_services,
     signed,
     two_accounts,
     url_of,
@@ -288,7 +288,7 @@ def everything(url):
 
 
 def test_no_secret_is_in_the_store_after_webhooks_and_calls_of_every_kind(tmp_path, store):
-    services = make_desk(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
+    services = make_services(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
     services.binding.bind()
     app = Flask("ringback", static_folder=None)
     install(app)

@@ -40,19 +40,19 @@ class ClockedInstallation(Installation):
         self.wake_ups = WakeUps()
         self.path = write_config(folder, text)
         self.client = connect(url_of(client))
-        super().__init__(self.another_desk())
+        super().__init__(self.other_services())
 
     def time(self):
         return self.now
 
-    def another_desk(self):
+    def other_services(self):
         store = Store(self.client, clock=lambda: round(self.now.timestamp() * 1000))
         return Services(watch_config(self.path, ENVIRON), store, self.wake_ups)
 
     def reconfigure(self, text):
         """Another process' services, which reads the file as it is now."""
         write_config(self.folder, text)
-        self.services = self.another_desk()
+        self.services = self.other_services()
 
     def pass_time(self, seconds):
         self.now += timedelta(seconds=seconds)

@@ -26,7 +26,7 @@ from integration.domain import passwords
 from integration.domain.passwords import BusyError, Verifier, is_sound
 from integration.services.configuration import load_config
 from integration.web.rate_limit import RateLimit
-from support import NoRates, make_desk, two_accounts, write_config
+from support import NoRates, make_services, two_accounts, write_config
 from support.alert_receivers import dripping
 from support.oidc_stub import CLIENT_ID, CLIENT_SECRET, OidcStub
 
@@ -47,7 +47,7 @@ def users(more="", **roles):
 @pytest.fixture
 def make(tmp_path, store):
     def make(text=None, rates=None):
-        services = make_desk(tmp_path, store, text or users())
+        services = make_services(tmp_path, store, text or users())
         return services, Browser(services, rates or NoRates())
 
     return make
@@ -302,7 +302,7 @@ def test_a_changed_user_is_out_at_once_and_others_stay(make, tmp_path, store, ch
     _, luis = make()
     ana.sign_in()
     luis.sign_in("luis", LUIS)
-    services = make_desk(tmp_path, store, changed)
+    services = make_services(tmp_path, store, changed)
     for browser, inside in ((ana, False), (luis, True)):
         after = Browser(services, NoRates())
         after.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
@@ -490,7 +490,7 @@ def test_signing_in_needs_no_package_that_ringback_does_not_ask_for():
 def test_other_roles_for_the_groups_end_the_sessions(make, provider, tmp_path, store):
     _, browser = make(with_provider(provider))
     through(browser)
-    services = make_desk(tmp_path, store, with_provider(provider, '{ callcentre = "viewer" }'))
+    services = make_services(tmp_path, store, with_provider(provider, '{ callcentre = "viewer" }'))
     after = Browser(services, NoRates())
     after.client.set_cookie("ringback", browser.client.get_cookie("ringback").value)
     assert not after.inside

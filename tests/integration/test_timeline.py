@@ -13,7 +13,7 @@ from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
     hubspot_event,
-    make_desk,
+    make_services,
     signed,
     two_accounts,
 )
@@ -31,7 +31,7 @@ def soon():
 
 @pytest.fixture
 def services(tmp_path, store):
-    return make_desk(tmp_path, store, two_accounts() + ROTATING)
+    return make_services(tmp_path, store, two_accounts() + ROTATING)
 
 
 def recalls_of(services):
@@ -82,7 +82,7 @@ def test_a_parked_event_keeps_its_place_and_proof_until_it_is_mapped(services, t
     mended = two_accounts() + ROTATING.replace(
         'recall_date = "{{ event.propertyValue }}"', f'recall_date = "{soon()}"'
     )
-    services = make_desk(tmp_path, services.store.client, mended)
+    services = make_services(tmp_path, services.store.client, mended)
     assert services.parked.remap(ParkedFilter(), datetime.now(UTC)).recalls
     mapped = recalls_of(services)[-1]
     assert (mapped.customer_id, mapped.place, mapped.proof) == ("77", 1, "signature v3, secret 1 of 2")

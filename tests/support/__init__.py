@@ -116,7 +116,7 @@ def write_config(folder: Path, text: str | None = None) -> Path:
     return path
 
 
-def make_desk(folder: Path, client, text: str | None = None) -> Services:
+def make_services(folder: Path, client, text: str | None = None) -> Services:
     """A services on the store of a test, over a connection as the web has it."""
     store = Store(connect(url_of(client)))
     watch = watch_config(write_config(folder, text), ENVIRON)

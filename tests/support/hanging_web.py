@@ -7,9 +7,9 @@ import time
 from collections import deque
 from itertools import count
 
-from integration.asgi import WsgiBridge
 from integration.telemetry import logging
 from integration.web.loop_watchdog import LoopWatchdog
+from support.asgi_bridge import bridge
 
 SECONDS = 6.0  # granian gives up for good when a process dies within 5.5 s of its start
 
@@ -28,7 +28,7 @@ def answer(environ, start_response):
 
 def create_app():
     logging.configure("INFO", json=True)
-    gate = WsgiBridge(answer, watchdog=LoopWatchdog(SECONDS))
+    gate = bridge(answer, watchdog=LoopWatchdog(SECONDS))
 
     async def app(scope, receive, send):
         if scope.get("path") == "/blocks-the-loop":

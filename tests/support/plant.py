@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from integration.local.child_process import spawn
-from support import ENVIRON, account, make_desk
+from support import ENVIRON, account, make_services
 from support.installation import Installation
 from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
@@ -25,14 +25,14 @@ class Plant(Installation):
         self.sandbox = sandbox
         self.copy_folder = folder / "copy"
         self.text = "".join(account(name, sandbox.url, token=f"token-of-{name}", more=more) for name in names)
-        super().__init__(self.fresh_desk())
+        super().__init__(self.fresh_services())
         self.services.binding.bind()
         self.logs = []
         self.workers = []
 
-    def fresh_desk(self):
+    def fresh_services(self):
         """A services of a process that has seen nothing yet."""
-        return make_desk(self.folder, self.server.client(), self.text)
+        return make_services(self.folder, self.server.client(), self.text)
 
     def start_worker(self, **more):
         log = self.folder / f"worker{len(self.logs)}.log"

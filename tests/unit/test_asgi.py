@@ -9,10 +9,15 @@ import threading
 import time
 
 import pytest
+from flask import Flask
 
-from integration.asgi import WsgiBridge, wsgi_environ
+from integration.app import Web
+from integration.asgi import WsgiBridge, threads_by_application
 from integration.web.problems import MAX_BODY_BYTES
+from integration.web.request_threads import RequestThreads
 from integration.web.security_headers import ANSWER_HEADERS
+from integration.web.wsgi import wsgi_environ
+from support.asgi_bridge import bridge
 
 
 def scope(*headers, path=b"/hooks/forms", query=b"", method="POST"):
@@ -65,13 +70,13 @@ def run(*args, **more):
 
 
 def test_a_body_in_pieces_reaches_the_application_whole():
-    status, headers, body = run(WsgiBridge(echo), [piece(b"ab"), piece(b"cd"), piece(b"", more=False)])
+    status, headers, body = run(bridge(echo), [piece(b"ab"), piece(b"cd"), piece(b"", more=False)])
     assert (status, headers[b"x-length"], body) == (202, b"4", b"abcd")
 
 
 def test_a_body_that_was_cut_short_reaches_nobody():
     reached = []
-    gate = WsgiBridge(lambda environ, _: reached.append(environ))
+    gate = bridge(lambda environ, _: reached.append(environ))
     status, headers, body = run(gate, [piece(b'{"a":1}')], after={"type": "http.disconnect"})
     assert status == 400
     assert headers[b"content-type"] == b"application/problem+json"
@@ -81,7 +86,7 @@ def test_a_body_that_was_cut_short_reaches_nobody():
 
 def test_a_body_that_does_not_come_is_given_up_on():
     async def wait():
-        return await asyncio.wait_for(ask(WsgiBridge(echo, body_seconds=0.05), [piece(b"a")]), 20)
+        return await asyncio.wait_for(ask(bridge(echo, body_seconds=0.05), [piece(b"a")]), 20)
 
     status, headers, _ = asyncio.run(wait())
     assert (status, headers[b"connection"]) == (408, b"close")
@@ -89,7 +94,7 @@ def test_a_body_that_does_not_come_is_given_up_on():
 
 def test_no_thread_waits_for_a_body():
     async def many():
-        gate = WsgiBridge(echo, threads=1, body_seconds=30)
+        gate = bridge(echo, threads=1, body_seconds=30)
         slow = [asyncio.create_task(ask(gate, [piece(b"a")])) for _ in range(200)]
         await asyncio.sleep(0)
         answered = await asyncio.wait_for(ask(gate, [piece(b"x", more=False)]), 10)
@@ -102,7 +107,7 @@ def test_no_thread_waits_for_a_body():
 
 def test_a_request_that_the_server_gives_up_gets_no_answer():
     async def give_up():
-        asked = asyncio.create_task(ask(WsgiBridge(echo), [piece(b"x")]))
+        asked = asyncio.create_task(ask(bridge(echo), [piece(b"x")]))
         await asyncio.sleep(0.05)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -113,19 +118,19 @@ def test_a_request_that_the_server_gives_up_gets_no_answer():
 
 def test_of_a_body_over_the_limit_one_byte_too_many_is_kept():
     endless = piece(b"x" * 65536)
-    status, headers, _ = run(WsgiBridge(echo), [], after=endless)
+    status, headers, _ = run(bridge(echo), [], after=endless)
     assert (status, int(headers[b"x-length"])) == (202, MAX_BODY_BYTES + 1)
 
 
 def test_a_body_announced_over_the_limit_is_not_read():
     asked = scope((b"content-length", str(MAX_BODY_BYTES + 1).encode()))
-    status, headers, _ = run(WsgiBridge(echo, body_seconds=0.05), [], asked)
+    status, headers, _ = run(bridge(echo, body_seconds=0.05), [], asked)
     assert (status, headers[b"x-length"]) == (202, b"0")
 
 
 def test_when_all_bodies_together_hold_too_much_the_slowest_gives_way():
     async def flood():
-        gate = WsgiBridge(echo, most_held_bytes=100, body_seconds=30)
+        gate = bridge(echo, most_held_bytes=100, body_seconds=30)
         slow = []
         for _ in range(3):
             slow.append(asyncio.create_task(ask(gate, [piece(b"x" * 40)])))
@@ -153,7 +158,7 @@ def test_requests_beyond_those_that_may_wait_are_told_to_come_back():
         return echo(environ, start_response)
 
     async def crowd():
-        gate = WsgiBridge(stuck, threads=1, most_waiting=1)
+        gate = bridge(stuck, threads=1, most_waiting=1)
         taken = [asyncio.create_task(ask(gate, [piece(b"", more=False)])) for _ in range(2)]
         await asyncio.sleep(0.01)
         refused = await ask(gate, [piece(b"", more=False)])
@@ -175,7 +180,7 @@ def test_a_request_that_no_thread_takes_is_told_to_come_back():
         return echo(environ, start_response)
 
     async def crowd():
-        gate = WsgiBridge(stuck, threads=1, patience_seconds=0.05)
+        gate = bridge(stuck, threads=1, patience_seconds=0.05)
         taken = asyncio.create_task(ask(gate, [piece(b"", more=False)]))
         await asyncio.sleep(0)
         refused = await ask(gate, [piece(b"", more=False)])
@@ -194,7 +199,7 @@ def test_while_answers_go_well_those_who_wait_wait_on():
         return echo(environ, start_response)
 
     async def crowd():
-        gate = WsgiBridge(slow, threads=1, patience_seconds=1.0)
+        gate = bridge(slow, threads=1, patience_seconds=1.0)
         return await asyncio.gather(*(ask(gate, [piece(b"", more=False)]) for _ in range(25)))
 
     assert {status for status, _, _ in asyncio.run(crowd())} == {202}
@@ -211,7 +216,7 @@ def test_what_the_application_gives_is_closed():
         start_response("200 OK", [])
         return Parts([b"a", b"b"])
 
-    assert run(WsgiBridge(app), [piece(b"", more=False)])[2] == b"ab"
+    assert run(bridge(app), [piece(b"", more=False)])[2] == b"ab"
     assert closed == [True]
 
 
@@ -248,7 +253,7 @@ def test_a_header_with_an_underscore_does_not_reach_the_application():
 )
 def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
     reached = []
-    gate = WsgiBridge(lambda environ, _: reached.append(environ))
+    gate = bridge(lambda environ, _: reached.append(environ))
     answered, headers, body = run(gate, [piece(b"{}", more=False)], asked)
     assert (answered, json.loads(body)["status"]) == (status, status)
     assert headers.get(b"connection") == (b"close" if status == 400 else None)
@@ -256,7 +261,7 @@ def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
 
 
 def test_what_the_gate_answers_itself_carries_the_headers_of_every_answer():
-    _, headers, _ = run(WsgiBridge(echo, body_seconds=0.05), [piece(b"a")])
+    _, headers, _ = run(bridge(echo, body_seconds=0.05), [piece(b"a")])
     assert {
         name.lower().encode(): value.encode() for name, value in ANSWER_HEADERS.items()
     }.items() <= headers.items()
@@ -268,7 +273,7 @@ def test_nothing_of_the_processs_environment_is_in_a_request(monkeypatch):
 
 
 def test_what_is_not_a_request_is_left_alone():
-    asyncio.run(WsgiBridge(echo)({"type": "websocket"}, None, None))
+    asyncio.run(bridge(echo)({"type": "websocket"}, None, None))
 
 
 def test_the_server_is_told_that_it_may_start_and_stop():
@@ -281,6 +286,43 @@ def test_the_server_is_told_that_it_may_start_and_stop():
     async def send(message):
         said.append(message["type"])
 
-    asyncio.run(WsgiBridge(echo)({"type": "lifespan"}, receive, send))
+    asyncio.run(bridge(echo)({"type": "lifespan"}, receive, send))
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_slow_pages_keep_no_webhook_waiting():
+    released = threading.Event()
+
+    def slow(environ, start_response):
+        released.wait(20)
+        return echo(environ, start_response)
+
+    async def play():
+        pages = RequestThreads(slow, threads=2, most_waiting=10)
+        hooks = RequestThreads(echo, threads=2, most_waiting=10)
+        gate = WsgiBridge(lambda path: hooks if path.startswith("/hooks") else pages)
+        waiting = [
+            asyncio.create_task(ask(gate, [piece(b"", more=False)], scope(path=b"/recalls", method="GET")))
+            for _ in range(5)
+        ]
+        await asyncio.sleep(0)
+        status, _, _ = await asyncio.wait_for(ask(gate, [piece(b"x", more=False)]), 20)
+        assert not any(each.done() for each in waiting)
+        released.set()
+        return status, [(await each)[0] for each in waiting]
+
+    assert asyncio.run(play()) == (202, [202] * 5)
+
+
+def test_each_application_has_threads_of_its_own():
+    web = Web(Flask("receiver"), Flask("api"), Flask("dashboard"))
+    threads_for = threads_by_application(web)
+    assert len({threads_for(path) for path in ("/hooks/x", "/v1/me", "/recalls")}) == 3
+    assert threads_for("/") is threads_for("/recalls")
+
+
+@pytest.mark.parametrize("path", ["/hooks/x", "/v1/me", "/", "/metrics"])
+def test_what_is_not_served_here_is_answered_by_an_application_that_is(path):
+    receiver = Flask("receiver")
+    assert Web(receiver, None, None).application_for(path) is receiver

@@ -23,8 +23,8 @@ from support.source_cases import (
     NOW,
     SECRET,
     URL_KEY,
-    Case,
     Expected,
+    SourceCase,
     forms,
     hubspot,
     salesforce,
@@ -40,7 +40,7 @@ proofs = pytest.mark.parametrize(
 )
 
 
-def refused(case: Case, delivery: Delivery, now=NOW) -> NotVerifiedError:
+def refused(case: SourceCase, delivery: Delivery, now=NOW) -> NotVerifiedError:
     with pytest.raises(NotVerifiedError) as caught:
         case.kind.verify(delivery, case.settings, now)
     assert SECRET not in str(caught.value)
@@ -48,7 +48,7 @@ def refused(case: Case, delivery: Delivery, now=NOW) -> NotVerifiedError:
     return caught.value
 
 
-def with_header(case: Case, name: str, value: str | None) -> Delivery:
+def with_header(case: SourceCase, name: str, value: str | None) -> Delivery:
     delivery = case.delivery()
     headers = {key: kept for key, kept in delivery.headers.items() if key != name}
     return replace(delivery, headers=headers if value is None else {**headers, name: value})

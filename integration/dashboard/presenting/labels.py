@@ -66,7 +66,7 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("the store has just been started"),
 )
 
-# integration/services/connection_probe.py and desk.py.
+# integration/services/connection_probe.py and services/accounts.py.
 _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("wolkvox takes the token, and names %(number)s campaigns"),
     _("%(words)s; it may still be working on the call"),

@@ -187,7 +187,7 @@ def check_calls(story: Story, calls: list[dict[str, Any]], stats: dict[str, Any]
 
 
 def _name_dashboard(stage: DemoStack, console: Console) -> None:
-    console.print(f"\nDashboard  {stage.web}/")
+    console.print(f"\nDashboard  {stage.dashboard}/")
     console.print(f"           name {stage.user.name}, password {stage.user.password} (for this run)")
 
 

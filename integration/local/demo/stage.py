@@ -13,7 +13,7 @@ from integration.domain.passwords import hashed, table
 from integration.domain.roles import Role
 from integration.local.demo.contacts import Contacts
 from integration.local.embedded_store import EmbeddedStore
-from integration.local.stack import web_command, worker_command
+from integration.local.stack import LOOPBACK, start_web, start_worker
 from integration.local.supervisor import Program, free_port, wait_until
 from integration.services.configuration import load_config
 
@@ -123,6 +123,7 @@ class DemoStack:
 
     folder: Path
     web: str
+    dashboard: str
     sandbox: str
     config: Config
     contacts: Contacts
@@ -159,13 +160,15 @@ def start_stack(supervisor: Supervisor, folder: Path, told: Callable[[str], None
     path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + people, "utf-8")
     made = make_secrets(os.environ)
     environ = _environ({**made, "RINGBACK_CONFIG": str(path), "REDIS_URL": store.url})
-    web = _start_web(supervisor, environ, told)
     told("the worker (Celery)")
-    worker = Program("worker", worker_command(), env=environ, relay=None)
-    supervisor.start(worker)
+    start_worker(supervisor, environ, relay=None)
+    told("the web (webhooks and API) and the dashboard")
+    port, dashboard_port = free_port(), free_port()
+    start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=None)
     return DemoStack(
         folder=folder,
-        web=web,
+        web=f"http://{LOOPBACK}:{port}",
+        dashboard=f"http://{LOOPBACK}:{dashboard_port}",
         sandbox=sandbox_url,
         config=load_config(path, environ),
         contacts=contacts,
@@ -180,16 +183,6 @@ def _environ(ours: Mapping[str, str]) -> dict[str, str]:
         if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR", "RINGBACK_EPOCH_FILE")
     }
     return {**inherited, **ours}
-
-
-def _start_web(supervisor: Supervisor, environ: dict[str, str], told: Callable[[str], None]) -> str:
-    told("the web (webhooks and API)")
-    port = free_port()
-    web = Program("web", web_command(port), env={**environ, "PORT": str(port)}, relay=None)
-    supervisor.start(web)
-    address = f"http://127.0.0.1:{port}"
-    wait_until(f"{address}/readyz", START_SECONDS, what="web", alive=lambda: supervisor.alive(web))
-    return address
 
 
 def place_rules(stage: DemoStack, rules: list[dict[str, object]]) -> None:

@@ -18,7 +18,7 @@ import httpx
 
 from integration.local.sandbox import fingerprint
 from integration.store.client import connect
-from support import ENVIRON, SOURCES_AND_ROUTES, account, make_desk, signed
+from support import ENVIRON, SOURCES_AND_ROUTES, account, make_services, signed
 from support.hubspot_stub import TOKEN, HubspotStub
 from support.installation import Installation
 
@@ -112,7 +112,7 @@ class World(Installation):
         self.token, self.other_token = f"token-of-trial-{number}-one", f"token-of-trial-{number}-two"
         store_url, broker_url = (f"redis://127.0.0.1:{s.port}/{number}" for s in (stage.store, stage.broker))
         self.client = self._open.enter_context(connect(store_url))
-        super().__init__(make_desk(self.folder, self.client, self.config_text()))
+        super().__init__(make_services(self.folder, self.client, self.config_text()))
         self.environ = {
             **ENVIRON,
             "RINGBACK_CONFIG": str(self.folder / "ringback.toml"),
@@ -158,7 +158,7 @@ class World(Installation):
 
     def configure(self, text: str) -> None:
         """Let a configuration count from now on, for this world's own services too."""
-        self.services = make_desk(self.folder, self.client, text)
+        self.services = make_services(self.folder, self.client, text)
 
     def rule(self, **rule: Any) -> None:
         """Let wolkvox do otherwise with calls of the account; the first rule that fits counts."""

@@ -16,7 +16,7 @@ from werkzeug.test import Client
 from integration.app import make_web
 from integration.telemetry import sentry as reporting
 from integration.telemetry.sentry import start_sentry, trace_headers
-from support import ENVIRON, as_bytes, make_desk, signed, write_config
+from support import ENVIRON, as_bytes, make_services, signed, write_config
 from support.planted import ANY, CUSTOMER, DIGITS, NAME, PLANTED, SECRETS, TELEPHONE, assert_clean, config
 
 # --- the web -----------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_the_script_s_calls_of_a_delivery_are_spans_that_name_their_command_alon
     _, applications = make_web(environ)
     client = Client(applications)
     body = as_bytes({"customer": NAME, "phone": "3001112233", "at": "2030-01-01T10:00:00-05:00"})
-    headers = signed(make_desk(tmp_path, store), "forms", body, url="http://localhost/hooks/forms")
+    headers = signed(make_services(tmp_path, store), "forms", body, url="http://localhost/hooks/forms")
     answer = client.post("/hooks/forms", data=body, headers=headers, content_type="application/json")
     assert answer.status_code == 202
     spans = sink.transactions()[0]["spans"]

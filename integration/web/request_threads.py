@@ -1,0 +1,123 @@
+"""A bounded pool of threads that answers the requests of one WSGI application, called from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from http import HTTPStatus
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from integration.web import wsgi
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from _typeshed.wsgi import WSGIApplication
+
+    from integration.web.wsgi import WholeResponse
+
+# With the time that the store may take, a sender has its answer within two seconds.
+PATIENCE_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 4.0
+
+
+class BusyError(Exception):
+    """No thread took the request in time, or too many are waiting."""
+
+
+class RequestThreads:
+    """The threads of one application.
+
+    `threads` requests run at a time. Of those beyond, `most_waiting` wait: up to 4 s, or
+    `patience_seconds` while no answer succeeds (the store hangs).
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        threads: int,
+        most_waiting: int,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._app = app
+        self._threads = 0
+        self._most_threads = threads
+        self._asked: SimpleQueue[tuple[Future[WholeResponse], dict[str, Any]]] = SimpleQueue()
+        self._answers: deque[tuple[Future[WholeResponse], WholeResponse | BaseException]] = deque()
+        self._handing_over = False
+        self._most_open = threads + most_waiting
+        self._open = 0
+        self._patience_seconds = patience_seconds
+        self._succeeded_at = -LONGEST_WAIT_SECONDS
+        # The requests that no thread has taken, and since when (by the loop's clock), oldest first. Whoever
+        # removes one decides what becomes of it: `pop` is one step for all threads.
+        self._waiting: dict[Future[WholeResponse], float] = {}
+        self._looked_after = False
+
+    async def answer(self, environ: dict[str, Any]) -> WholeResponse:
+        """Return the application's response. Raise BusyError when no thread takes the request in time."""
+        if self._open >= self._most_open:
+            raise BusyError
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+        self._open += 1
+        self._waiting[answered] = loop.time()
+        try:
+            self._asked.put((answered, environ))
+            if self._threads < min(self._open, self._most_threads):
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"answer-{self._threads}", daemon=True).start()
+            if not self._looked_after:
+                self._looked_after = True
+                loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
+            answer: WholeResponse = await answered
+        finally:
+            self._open -= 1
+            self._waiting.pop(answered, None)  # the client may have gone
+        if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._succeeded_at = loop.time()
+        return answer
+
+    def _work(self) -> None:
+        """Answer one request after the other, in a thread."""
+        while True:
+            answered, environ = self._asked.get()
+            if self._waiting.pop(answered, None) is None:
+                continue
+            try:
+                answer: WholeResponse | BaseException = wsgi.run(self._app, environ)
+            except BaseException as error:  # noqa: BLE001  (raised again where the answer is awaited)
+                answer = error
+            self._answers.append((answered, answer))
+            # One wake-up of the loop serves all who are done by then.
+            if not self._handing_over:
+                self._handing_over = True
+                answered.get_loop().call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the answers that are there to those who await them."""
+        self._handing_over = False  # first, so that what is added from here on makes a call of its own
+        while self._answers:
+            answered, answer = self._answers.popleft()
+            if answered.done():
+                continue  # the client has gone
+            if isinstance(answer, BaseException):
+                answered.set_exception(answer)
+            else:
+                answered.set_result(answer)
+
+    def _refuse_overdue(self) -> None:
+        """Refuse the requests that no thread took in time. It is called again as long as any is open."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for answered, asked_at in self._waiting.copy().items():
+            stuck = now - max(asked_at, self._succeeded_at) > self._patience_seconds
+            overdue = stuck or now - asked_at > LONGEST_WAIT_SECONDS
+            if overdue and self._waiting.pop(answered, None) is not None:
+                answered.set_exception(BusyError())
+        self._looked_after = self._open > 0
+        if self._looked_after:
+            loop.call_later(self._patience_seconds / 3, self._refuse_overdue)

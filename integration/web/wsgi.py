@@ -1,0 +1,106 @@
+"""From an ASGI request to a WSGI environ (PEP 3333), and from a WSGI application to its whole response."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from integration.web import security_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, MutableMapping
+
+    from _typeshed.wsgi import WSGIApplication
+    from flask import Response
+
+    Scope = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeResponse:
+    """A response in the types of ASGI: header names in lower case, the body whole."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def raw_path(scope: Scope) -> bytes:
+    """Return the path of a request as it was sent, not decoded."""
+    path: bytes = scope["raw_path"] or scope["path"].encode()
+    return path
+
+
+def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """Return the environ of a request as PEP 3333 has it, with its undecoded path as `RAW_URI`.
+
+    The values of a header sent twice are joined by a comma (RFC 9110, 5.3). A header with `_` in its name is
+    dropped: in an environ `X_Signature` and `X-Signature` are the same, and a proxy removes or sets only
+    the latter.
+    """
+    raw = raw_path(scope)
+    query: bytes = scope["query_string"]
+    server, port = scope.get("server") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(raw).decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "RAW_URI": (raw + (b"?" + query if query else b"")).decode("latin-1"),
+        "SERVER_NAME": server,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        if b"_" in name:
+            continue
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+def run(app: WSGIApplication, environ: dict[str, Any]) -> WholeResponse:
+    """Return the response of an application. Raise what it raises."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: Any = None,  # noqa: ARG001  (PEP 3333)
+    ) -> Callable[[bytes], object]:
+        started.append((status, headers))
+        return lambda _: None
+
+    parts: Iterable[bytes] = app(environ, start_response)
+    try:
+        body = b"".join(parts)
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+    status, headers = started[-1]
+    return WholeResponse(int(status.split(" ", 1)[0]), _encoded(headers), body)
+
+
+def of_flask(response: Response) -> WholeResponse:
+    """Return a response that no application made, with the headers that every response carries."""
+    security_headers.complete(response.headers)
+    return WholeResponse(response.status_code, _encoded(response.headers.items()), response.get_data())
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
