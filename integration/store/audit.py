@@ -1,6 +1,7 @@
-"""Who did what on the dashboard, about which ids, when, and from where. Kept as long as recalls.
+"""The audit log: who did what on the dashboard, to which ids, when, and from which address.
 
-An entry holds names and ids of ours: never a customer's number or id, and no text that a stranger chose.
+Entries are kept as long as recalls. They hold user names and internal ids, never a customer's number or id,
+and no text chosen by an outsider.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ log = structlog.get_logger("ringback.audit")
 
 _CHUNK: Final = 500
 _IDS_AN_ENTRY: Final = 50
-# Of entries that a filter leaves out, so many are passed over for one page; its cursor goes on from there.
+# Entries examined for one page. If a filter excludes more, the page's cursor continues from there.
 _MOST_LOOKED_AT: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One thing that somebody did. `at` is aware, UTC, by the store's clock."""
+    """One action of a user. `at` is aware, UTC, by the store's clock."""
 
     id: str
     at: datetime
@@ -46,16 +47,16 @@ class AuditLog:
         self._store = store
 
     def note(self, who: str, what: str, about: Sequence[str] = (), *, address: str = "") -> None:
-        """Write down that somebody did something, about which ids, from which address.
+        """Log an action: its user, the ids concerned, and the user's address.
 
-        Works on a full store too. Raises StoreAwayError.
+        This works on a full store too. Raise StoreAwayError.
         """
         self._store.call("note", who, what, " ".join(about), address)
 
     def note_done(self, who: str, what: str, about: Sequence[str], *, address: str = "") -> None:
-        """Write down what has been done, in entries of a bounded length.
+        """Log an action that was carried out, in entries of a bounded length.
 
-        A store that goes away just then is logged: what was done is not undone by that.
+        If the store is away, the error is only logged, because the action cannot be undone.
         """
         try:
             for start in range(0, len(about), _IDS_AN_ENTRY):
@@ -66,10 +67,10 @@ class AuditLog:
     def page(
         self, *, limit: int = 50, cursor: str | None = None, who: str = "", what: str = ""
     ) -> tuple[list[AuditEntry], str | None]:
-        """Give entries, newest first, and the cursor of the next page; None at the end.
+        """Return entries, newest first, and the cursor of the next page (None at the end).
 
-        `who` and the first words of `what` leave out all others; a page may then have fewer entries and
-        still a next one.
+        `who` and the first words of `what` filter the entries. A filtered page may be short although a next
+        one exists. Raise StoreAwayError.
         """
         found: list[AuditEntry] = []
         last = cursor
@@ -82,7 +83,7 @@ class AuditLog:
         return found, None
 
     def purge(self, *, before: datetime) -> int:
-        """Forget what was done before a moment; gives how many entries went. Raises StoreAwayError."""
+        """Remove entries older than `before`. Return the number removed. Raise StoreAwayError."""
         oldest = str(epoch_ms(before))
         key = self._store.key("audit")
         return int(

@@ -1,15 +1,15 @@
-"""Runs commands of the Lua script; callers of the same moment share a round trip.
+"""Batches concurrent calls of the Lua script into one Redis round trip.
 
-A caller that finds the connection idle makes the round trip itself. Those who come meanwhile wait until it is
-back; then the first of them leads the next trip, with all who wait. There is no thread and no event loop of
-its own, so it serves the threads of a web server and those of a worker alike. One trip costs the process
-one write and one read, and the store one write to disk, however many calls are in it.
+A caller that finds the connection idle makes the round trip itself. Calls that arrive meanwhile wait until it
+returns; the caller of the first of them then makes the next round trip, with all waiting calls. There is no
+thread and no event loop here, so the threads of a web server and of a worker use it alike. A round trip costs
+the process one write and one read, and the store one write to disk, however many calls it carries.
 
-There is one connection, so replies are noted in the order of their calls: with two, a reply of a history
-that is lost by now could be noted after the news of the loss (epoch.py).
+There is one connection, so that replies are noted in the order of their calls. With two, a reply of a lost
+epoch could be noted after the reply that reported the loss (epoch.py).
 
-A call is sent once. When a trip fails, its calls may or may not have happened; whatever may not happen
-twice is guarded inside the script.
+A call is sent once. When a round trip fails, its calls may or may not have been executed. The script itself
+guards against running an operation twice.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 MOST_CALLS = 64
 MOST_BYTES = 512 * 1024
 PATIENCE_SECONDS = 0.4
-"""How long a call may have waited when a trip fails. With the time that a trip may take, a sender has its
-answer within two seconds."""
+"""Calls that have waited longer than this when a round trip fails, fail with it. Together with the time limit
+of a round trip, this answers a sender within two seconds."""
 IDLE_SECONDS = 0.05
-"""After this a connection is checked before it is used: the store may have been restarted. That takes longer,
-so a call after a restart that nobody noticed does not fail."""
+"""A connection idle for longer is checked before use, because the store may have been restarted. So the first
+call after an unnoticed restart does not fail."""
 RUN_CALLS = 32
 RUN_BYTES = 8 * 1024
-"""Calls of one command share a run of the script, which costs as much as a small admission itself. A call
-larger than this gains nothing by it and would hold up the others."""
+"""Calls of one command share a run of the script, because a run costs as much as a small admission. A call
+larger than this gains nothing from sharing and would delay the others."""
 
-# What a store says that cannot be written to just now. Anything else is our own mistake.
+# Error prefixes of a store that cannot be written to at the moment. Any other error reply is a bug of ours.
 _PASSING = (
     "MISCONF",
     "LOADING",
@@ -61,7 +61,7 @@ _PASSING = (
 
 
 def as_ours(error: Exception) -> Exception:
-    """Return StoreAwayError for what passes with time, the error itself for what is our own mistake."""
+    """Return StoreAwayError for a temporary fault of the store, otherwise the error itself (a bug)."""
     if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
         word = str(error).split(maxsplit=1)[0] if str(error) else ""
         return StoreAwayError(word) if str(error).startswith(_PASSING) else error
@@ -75,33 +75,33 @@ class _Call:
     size: int
     asked_at: float
     leads: bool = False
-    """Whether its caller makes the next trip."""
+    """Whether its caller makes the next round trip."""
     reply: Any = None
     woken: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A connection of redis-py and when it was used last (by the batcher's clock)."""
+    """A redis-py connection and the time of its last use (by the batcher's clock)."""
 
     raw: ConnectionInterface
     used_at: float = 0.0
 
     def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
-        """Send commands at once. It connects first where it has to. Raise RedisError."""
+        """Send the commands in one write, connecting first if necessary. Raise RedisError."""
         packed = b"".join(map(hiredis.pack_command, commands))
         self.raw.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Close it; the next command connects again."""
+        """Close the connection. The next command connects again."""
         self.raw.disconnect()  # type: ignore[no-untyped-call]
 
 
 class ScriptBatcher:
-    """Runs a script's commands over a connection of its own.
+    """Runs commands of a script over a connection of its own.
 
-    `script` is its text and SHA-1. `header` gives what goes before the arguments of every run, and `read`
-    takes the reply of a run apart, into one reply per call. `answer_seconds` bounds a round trip.
+    `script` is its text and SHA-1. `header` returns the arguments that precede those of every run. `read`
+    splits the reply of a run into one reply per call. `answer_seconds` limits a round trip.
     """
 
     def __init__(
@@ -130,9 +130,9 @@ class ScriptBatcher:
         self._lock = threading.Lock()
 
     def call(self, command: str, args: tuple[Arg, ...]) -> Any:
-        """Run one command; return its reply.
+        """Run one command and return its reply.
 
-        Raise StoreAwayError when it cannot be done now, ResponseError for a mistake of ours.
+        Raise StoreAwayError when the store is unavailable, ResponseError for an invalid command.
         """
         call = _Call(command, args, _size(args), self._clock())
         with self._lock:
@@ -142,7 +142,7 @@ class ScriptBatcher:
                 call.woken.acquire()
                 self._waiting.append(call)
         if not call.leads:
-            call.woken.acquire()  # released with the reply, or to lead
+            call.woken.acquire()  # released with the reply, or to make the next round trip
         if call.leads:
             self._lead(call)
         if isinstance(call.reply, Exception):
@@ -150,7 +150,7 @@ class ScriptBatcher:
         return call.reply
 
     def _lead(self, first: _Call) -> None:
-        """Make one round trip with all who wait, and let the next one lead."""
+        """Make one round trip with all waiting calls, then hand over to the next caller."""
         calls = [first, *self._gathered(first.size)]
         failed = True
         try:
@@ -161,11 +161,11 @@ class ScriptBatcher:
                 call.reply = as_ours(error)
         except BaseException:
             for call in calls:
-                call.reply = StoreAwayError("the trip was broken off")
+                call.reply = StoreAwayError("the round trip to the store was interrupted")
             raise
         finally:
             if failed:
-                # A reply that is still to come would be taken for that of another call.
+                # A reply that still arrives would be taken for the reply to another call.
                 self._connection.close()
             self._hand_on(failed=failed)
             for call in calls[1:]:
@@ -190,11 +190,11 @@ class ScriptBatcher:
             else:
                 self._idle = True
         for call in overdue:
-            call.reply = StoreAwayError("others waited for the store in vain")
+            call.reply = StoreAwayError("an earlier call waited for the store without an answer")
             call.woken.release()
 
     def _overdue(self) -> list[_Call]:
-        """Take those who have waited too long out of the queue."""
+        """Remove and return the calls that have waited too long."""
         latest = self._clock() - PATIENCE_SECONDS
         overdue = [call for call in self._waiting if call.asked_at < latest]
         if overdue:
@@ -207,7 +207,7 @@ class ScriptBatcher:
         answers = self._ask(runs, ends_at)
         unknown = [run for run, answer in zip(runs, answers, strict=True) if _is_unknown(answer)]
         if unknown:
-            # The store does not have the script, so nothing of these has happened.
+            # The store does not have the script, so these runs changed nothing.
             again = iter(self._ask(unknown, ends_at, load=True))
             answers = [next(again) if _is_unknown(answer) else answer for answer in answers]
         for run, answer in zip(runs, answers, strict=True):
@@ -216,7 +216,7 @@ class ScriptBatcher:
                 call.reply = as_ours(reply) if isinstance(reply, Exception) else reply
 
     def _ask(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
-        """Send runs of the script; return the reply of each, or the error that the store gave for it."""
+        """Send runs of the script. Return the reply of each, or the error that the store replied."""
         text, sha = self._script
         asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", text)] if load else []
         for run in runs:
@@ -237,7 +237,7 @@ class ScriptBatcher:
             return error
 
     def _check(self) -> None:
-        """Close an idle connection that the store has closed, or on which something came unasked."""
+        """Close an idle connection if the store has closed it or sent unexpected data."""
         connection = self._connection
         if not connection.raw.is_connected or self._clock() - connection.used_at <= IDLE_SECONDS:
             return
@@ -252,17 +252,17 @@ class ScriptBatcher:
 _BATCHERS: weakref.WeakSet[ScriptBatcher] = weakref.WeakSet()
 
 
-def _start_anew() -> None:
-    """Give each batcher of a forked process a connection of its own: the old one is the parent's."""
+def _reconnect_after_fork() -> None:
+    """Open a new connection for each batcher of a forked process; the old one belongs to the parent."""
     for batcher in _BATCHERS:
         batcher._start()  # noqa: SLF001  (of this module)
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reconnect_after_fork)
 
 
 def _runs(calls: Sequence[_Call]) -> Iterator[list[_Call]]:
-    """Put small calls of the same command together; yield the calls of each run of the script."""
+    """Group small calls of the same command. Yield the calls of each run of the script."""
     shared: dict[tuple[str, int], list[_Call]] = {}
     for call in calls:
         if call.size > RUN_BYTES:
@@ -280,5 +280,5 @@ def _is_unknown(answer: Any) -> bool:
 
 
 def _size(args: tuple[Arg, ...]) -> int:
-    """Return the bytes of a call's arguments, of texts the characters."""
+    """Return the size of a call's arguments: bytes, or characters for strings."""
     return sum(len(arg) for arg in args if not isinstance(arg, int))

@@ -1,7 +1,7 @@
-"""The connection to the store, and the one script that changes what it holds.
+"""The connection to the store, and the one script that changes its data.
 
-A call that fails raises StoreAwayError and may or may not have happened: what may not happen twice is
-guarded inside the script, never by a retry here.
+A failed call raises StoreAwayError and may or may not have been executed. The script guards against running
+an operation twice; nothing is retried here.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  (the store's own 
 def connect(
     url: str, *, timeout_seconds: float = ANSWER_SECONDS, connect_seconds: float = 1.0
 ) -> redis.Redis:
-    """Open a pool of connections. redis-py repeats commands by default; here it never does."""
+    """Return a client with a connection pool. redis-py's retries are switched off."""
     return redis.Redis.from_url(
         url,
         decode_responses=True,
         encoding_errors="surrogateescape",
         socket_timeout=timeout_seconds,
-        # A buffer of this size belongs to each connection, and so to each thread; replies are smaller.
+        # Each connection, and so each thread, has a buffer of this size. Replies are smaller.
         socket_read_size=READ_BYTES,
         socket_connect_timeout=connect_seconds,
         retry=Retry(NoBackoff(), 0),
@@ -62,9 +62,9 @@ def connect(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochLoss:
-    """What a store lost: it "went back", "was emptied", or "was exchanged" for another one.
+    """A detected loss of data: the store "went back", "was emptied", or "was exchanged" for another one.
 
-    `missing` is how many changes of queues and recalls it lacks at least, where that can be told.
+    `missing` is the least number of lost changes of queues and recalls, None when it is unknown.
     """
 
     how: str
@@ -72,12 +72,12 @@ class EpochLoss:
 
 
 class Store:
-    """The store's script on one store.
+    """Runs the script on one store.
 
-    `clock` gives epoch milliseconds for tests; left out, the store's own clock counts. `kind` says what
-    this process is: a web, a worker or a tool. `who` names it, by its kind and a random word. `epoch`
-    remembers how far the store's history had come; `on_loss` is told when the store lost some of it, once
-    over all processes. `span` is entered, with the command, for the time of each call.
+    `clock` returns epoch milliseconds, for tests; None uses the store's own clock. `kind` is the kind of this
+    process: "web", "worker" or "tool". `who` identifies the process: its kind and a random suffix. `epoch`
+    records the latest epoch and revision seen. `on_loss` is called when the store has lost data, in one
+    process only. `span` returns a context manager that is entered for each call, with the command's name.
     """
 
     def __init__(
@@ -104,43 +104,43 @@ class Store:
         )
 
     def key(self, name: str) -> str:
-        """Give the full name of a key; lua/keys.lua lists them."""
+        """Return the full name of a key. lua/keys.lua lists the keys."""
         return PREFIX + name
 
     def call(self, command: str, *args: str | int | bytes) -> Any:
-        """Run one command of the script; return its reply.
+        """Run one command of the script and return its reply.
 
-        Raise StoreAwayError when it cannot be done now: it may or may not have happened.
+        Raise StoreAwayError when the store is unavailable; the command may or may not have been executed.
         """
         with self.span(command):
             return self._batcher.call(command, args)
 
     def _header(self, command: str) -> tuple[str | int, ...]:
-        """Return what every run of the script is given, as lua/keys.lua lists it."""
+        """Return the arguments of every run of the script, as listed in lua/keys.lua."""
         now = "" if self._clock is None else str(self._clock())
         seen = self.epoch.seen()
         return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self.who
 
     def _read(self, reply: Sequence[Any]) -> list[Any]:
-        """Take note of what the script says of its history; return the replies to its calls."""
+        """Record the epoch that the script replied. Return the replies to its calls."""
         epoch, revision, server, news, answers = reply
         before = self.epoch.seen()
         changed = self.epoch.note(epoch, int(revision), server)
         if news and changed:
             self._report(news, before.revision)
         elif changed and before.epoch:
-            log.warning("the store has another history than before, as was found already")
+            log.warning("the store has a new epoch: a loss of data was found before")
         return list(answers)
 
     def _report(self, news: str, seen: int) -> None:
         how, _, found = news.partition("|")
         loss = EpochLoss(how=how, missing=seen - int(found) if how == "went back" else None)
-        reason = "all queues wait for a quiet time; what was acknowledged since may be missing"
-        log.error("the store lost some of its history", how=how, missing=loss.missing, reason=reason)
+        reason = "the store was restored, emptied or exchanged; acknowledged recalls may be missing"
+        log.error("the store lost data; all queues wait", how=how, missing=loss.missing, reason=reason)
         self.on_loss(loss)
 
     def now_ms(self) -> int:
-        """Tell the time by the clock that the script goes by, in epoch milliseconds."""
+        """Return the time by the script's clock, in epoch milliseconds. Raise StoreAwayError."""
         if self._clock is not None:
             return self._clock()
         seconds, micros = self.guarded(self.client.time)
@@ -151,11 +151,11 @@ class Store:
         return from_epoch_ms(self.now_ms())
 
     def secret(self, name: str) -> bytes:
-        """Give a random key that the store keeps under this name, made when it is first asked for."""
+        """Return the random key stored under this name, created on first use. Raise StoreAwayError."""
         meta = self.key("meta")
 
         def read() -> Any:
-            # A full store refuses the write even where the key is there already.
+            # A full store refuses HSETNX even when the field exists.
             kept = self.client.hget(meta, name)
             if kept is None:
                 self.client.hsetnx(meta, name, secrets.token_hex(32))
@@ -165,7 +165,7 @@ class Store:
         return bytes.fromhex(self.guarded(read))
 
     def pipelined(self, commands: Callable[[Any], None]) -> list[Any]:
-        """Return the replies to the commands that `commands` puts into a pipeline, in one round trip.
+        """Run the commands that `commands` adds to a pipeline, in one round trip. Return their replies.
 
         Raise StoreAwayError.
         """
@@ -178,7 +178,7 @@ class Store:
         return list(self.guarded(run))
 
     def hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
-        """Return the hashes at keys of these names, in one round trip; one that is not there is empty.
+        """Return the hashes at these keys, in one round trip. A missing key returns an empty dict.
 
         Raise StoreAwayError.
         """
@@ -190,7 +190,7 @@ class Store:
         return self.pipelined(commands)
 
     def guarded(self, act: Callable[[], Any]) -> Any:
-        """Do something with the client; what passes with time becomes StoreAwayError."""
+        """Return the result of `act`. Raise StoreAwayError for a temporary fault of the store."""
         try:
             return act()
         except (RedisError, OSError) as error:

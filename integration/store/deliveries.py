@@ -1,7 +1,7 @@
-"""The store's intake: what follows from a delivery is stored here, all of it or nothing.
+"""Stores the results of a delivery, all of them or none.
 
-`admit` answers only once the store has it (on disk, with `appendfsync always`). What was taken before
-contributes its old ids and changes nothing. Nothing here decides what an event means: that is `plan`.
+`admit` returns once the store has them (on disk, with `appendfsync always`). An event that was admitted
+before contributes its existing id and changes nothing. The planner decides what an event means.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 BODY_HASH_SECONDS = 600
 SHORT_BODY_BYTES = 400
-_RUN = re.compile(r"\d+|\ba{2,}\b")  # numbers, and the words in the shape of a text
+_VARYING = re.compile(r"\d+|\ba{2,}\b")  # numbers, and words in the masked form of a text ("aaa")
 DAY_MS = 24 * 3600 * 1000
-# What grows old: recalls by the state they ended in, parked events, traces of wishes taken back, jobs.
+# What is removed by age: recalls by their final state, parked events, pointers of cancellations, jobs.
 PURGED = (*ENDS, "parked", "fading", "jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionTerms:
-    """How a source's events are remembered: for how long, and under which configuration."""
+    """How long a source's events are kept and deduplicated, and the digest of the configuration used."""
 
     dedup_hours: float
     raw_retention_days: int
@@ -50,17 +50,17 @@ class RetentionTerms:
 
     @property
     def listed_days(self) -> int:
-        """For how many days a delivery is listed; the list holds nothing of a customer."""
+        """Return the days for which a delivery stays in the delivery log, which holds no customer data."""
         return max(self.raw_retention_days, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """What an admission came to.
+    """The result of an admission.
 
-    `again`: the whole delivery was taken before. `clash`: the idempotency key was used for something
-    else, and nothing was stored. `wake_ups`, `lookup`: the wake-ups to publish, and the source
-    whose lookups need one.
+    `again`: the whole delivery was admitted before. `clash`: the idempotency key was used for another
+    request, and nothing was stored. `wake_ups`: the wake-ups to publish. `lookup`: the source whose lookups
+    need one.
     """
 
     answer: Answer
@@ -72,7 +72,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvents:
-    """Events that wait in the store, for a lookup or for a mended configuration, as they came."""
+    """Events of one delivery that wait in the store, for a lookup or for a corrected configuration."""
 
     id: str
     delivery: Delivery
@@ -82,7 +82,7 @@ class StoredEvents:
 
 
 def digest_of(*parts: str | bytes) -> str:
-    """Give a short name for bytes that may be long or personal."""
+    """Return a hash (32 hex digits) of values that may be long or personal."""
     hashed = hashlib.blake2b(digest_size=16)
     for part in parts:
         text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -91,7 +91,7 @@ def digest_of(*parts: str | bytes) -> str:
 
 
 def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
-    """Name each event for deduplication: by what the sender gives, else by the body's hash."""
+    """Return a deduplication key for each event: from the sender's key, otherwise from the body's hash."""
     body = None
     keys = []
     for index, event in enumerate(events):
@@ -118,9 +118,9 @@ def _wish_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
 
 
 def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
-    """Give what the store keeps of a request; `more` is what is known of the event beside it.
+    """Return the stored fields of a request. `more` are facts about its event.
 
-    What is as usual is left out: it is read anew in each run of the script.
+    Fields with a default value are left out, because each run of the script parses them.
     """
     fields = _wish_fields(request)
     fields["what"] = "recall"
@@ -150,20 +150,20 @@ def _event_json(event: Event, seen: str, place: int) -> str:
 
 
 def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
-    """Return why an event is parked, and the group of those that are for the same reason.
+    """Return why an event is parked, and the group of events with the same reason.
 
-    Lengths and numbers make no other group: `found` describes, and some values by length or shape.
+    Numbers and text lengths in `found` do not make a separate group.
     """
-    alike = _RUN.sub(lambda run: "a" if run[0][0] == "a" else "#", parked.found)
+    alike = _VARYING.sub(lambda run: "a" if run[0][0] == "a" else "#", parked.found)
     about = [delivery.source, parked.route or "", parked.field, alike, parked.allowed]
-    told = {
+    reason = {
         "account": parked.account or "",
         "route": parked.route or "",
         "field": parked.field,
         "found": parked.found,
         "allowed": parked.allowed,
     }
-    return {**told, "group": digest_of(*about)[:16], "about": _dumps(about)}
+    return {**reason, "group": digest_of(*about)[:16], "about": _dumps(about)}
 
 
 def _known(event: Event | None, place: int) -> dict[str, Any]:
@@ -223,12 +223,12 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
 def admission_args(
     delivery: Delivery, outcomes: Sequence[Outcome], keeping: RetentionTerms, raw: bytes
 ) -> tuple[bytes, bytes, bytes]:
-    """Return the arguments of the script's `admit` for a delivery."""
-    told = [outcome.event or Event(data=None) for outcome in outcomes]
-    seen = event_keys(delivery, told)
+    """Return the arguments of the script's `admit` command for a delivery."""
+    events_in = [outcome.event or Event(data=None) for outcome in outcomes]
+    seen = event_keys(delivery, events_in)
     events = []
     shortest = keeping.dedup_hours * 3600
-    for place, (outcome, event, key) in enumerate(zip(outcomes, told, seen, strict=True)):
+    for place, (outcome, event, key) in enumerate(zip(outcomes, events_in, seen, strict=True)):
         seconds = keeping.dedup_hours * 3600
         if event.dedup_key is None:
             seconds = min(seconds, BODY_HASH_SECONDS)
@@ -245,7 +245,7 @@ def admission_args(
 
 
 def _packed(raw: bytes) -> bytes:
-    """Give a body in zlib's form; packing a short one costs more time than it saves room."""
+    """Return a body in zlib format. A short one is stored uncompressed, which is faster."""
     return zlib.compress(raw, 1 if len(raw) > SHORT_BODY_BYTES else 0) if raw else b""
 
 
@@ -269,7 +269,7 @@ def _whole(
 
 
 class DeliveryStore:
-    """The intake of a store."""
+    """Writes the results of deliveries to a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -277,20 +277,20 @@ class DeliveryStore:
     def admit(
         self, delivery: Delivery, outcomes: Sequence[Outcome], keeping: RetentionTerms, *, raw: bytes = b""
     ) -> Admitted:
-        """Store what follows from a delivery. `raw` is the body as it may be kept.
+        """Store the results of a delivery. `raw` is the body to be kept.
 
-        Raises StoreAwayError: nothing or all of it is stored, and the same again is safe. Raises
-        UnboundError: an account of it has no queue yet, and nothing is stored.
+        Raise StoreAwayError: all or nothing was stored, and repeating the call is safe. Raise UnboundError
+        when an account has no queue yet; nothing was stored.
         """
         return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, keeping, raw)))
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
     ) -> Admitted:
-        """Store one recall that was asked for directly. `key` makes the same request the same recall.
+        """Store one recall requested through the API. `key` is its idempotency key.
 
-        `expired` is the reason why it ends at once. With a key that was used for another fingerprint
-        the result is a clash, and nothing is stored.
+        With `expired`, a reason, the recall ends at once in that state. If the key was used with another
+        fingerprint, the result is a clash and nothing is stored. Raise StoreAwayError, UnboundError.
         """
         delivery = delivery_id(secrets.token_hex(8))
         event = {**_recall_fields(request), "k": key, "ttl": 168 * 3600 * 1000}
@@ -314,9 +314,9 @@ class DeliveryStore:
     def resolve(
         self, kept: StoredEvents, outcomes: Sequence[Outcome], keeping: RetentionTerms, *, parked: bool
     ) -> Admitted | None:
-        """Put what kept events turned out to be in the place where they waited.
+        """Replace waiting events with their outcomes.
 
-        None: somebody else has done so meanwhile.
+        Return None if another process has done so already. Raise StoreAwayError, UnboundError.
         """
         ttl = max(1, round(keeping.dedup_hours * 3600 * 1000))
         events = [
@@ -330,25 +330,25 @@ class DeliveryStore:
         return None if reply[0] == "gone" else _admitted(reply)
 
     def repark(self, kept: StoredEvents, parked: Parked) -> None:
-        """Tell of a parked event why it cannot be mapped now. Raises StoreAwayError."""
+        """Update the reason of an event that still cannot be mapped. Raise StoreAwayError."""
         self._store.call("repark", orjson.dumps(_reason(parked, kept.delivery)), kept.id)
 
     def take_lookups(
         self, source: str, *, most_events: int = 100, lease_seconds: float = 60
     ) -> list[StoredEvents]:
-        """Take deliveries that wait for a lookup, at most about `most_events` events of them.
+        """Lease and return deliveries that wait for a lookup, with about `most_events` events at most.
 
-        They come back by themselves after the lease, so a worker that dies loses none.
+        They become due again after the lease, so that a worker that dies loses none. Raise StoreAwayError.
         """
         replies = self._store.call("take_lookups", source, most_events, round(lease_seconds * 1000))
         return [_kept_lookup(read_json(text)) for text in replies]
 
     def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
-        """Let a lookup wait; `reason` is for the operator."""
+        """Postpone a lookup. `reason` is shown to the operator. Raise StoreAwayError."""
         self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
 
     def due_lookups(self, sources: Iterable[str]) -> set[str]:
-        """Tell which of these sources have lookups whose time has come."""
+        """Return those of these sources that have due lookups. Raise StoreAwayError."""
         names, now = list(sources), self._store.now_ms()
 
         def commands(pipe: Any) -> None:
@@ -358,13 +358,13 @@ class DeliveryStore:
         return {source for source, due in zip(names, self._store.pipelined(commands), strict=True) if due}
 
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
-        """Remove what is older than `before`, at most `limit`; gives how many went.
+        """Remove at most `limit` records older than `before`. Return the number removed.
 
-        The kinds, each of which may have a moment of its own, are PURGED.
+        `before` may be a mapping with a time for each kind in PURGED. Raise StoreAwayError.
         """
         moments = before if isinstance(before, Mapping) else dict.fromkeys(PURGED, before)
-        told = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}
-        return int(self._store.call("purge", orjson.dumps(told), limit))
+        limits = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}
+        return int(self._store.call("purge", orjson.dumps(limits), limit))
 
 
 def _event(fields: Mapping[str, Any]) -> Event:
@@ -404,6 +404,6 @@ def _kept_lookup(record: Mapping[str, str]) -> StoredEvents:
 
 
 def kept_parked(record: Mapping[str, str]) -> StoredEvents:
-    """Read a parked event back, as `Parking` gave it."""
+    """Return a parked event from its record in the store."""
     event = read_json(record["event"])
     return _kept(record["id"], record, [event])

@@ -1,7 +1,7 @@
-"""Deliveries as they came: those that were taken and those that were not, newest first.
+"""The delivery log: accepted and rejected deliveries, newest first.
 
-What was taken is listed by admission itself; what was refused is written here, in batches and without its
-body. Per source the latest are kept, for as long as raw bodies are and a day at least.
+The script logs accepted deliveries on admission. Rejected ones are written here, in batches and without their
+bodies. Each source keeps its latest ones, for as long as raw bodies are kept and for a day at least.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "ref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedDelivery:
-    """One line of the list. `at` is aware, UTC; `delivery` is None for a refused one, `refused` for others.
+    """One entry of the log. `at` is aware, UTC. A rejected entry has `refused` and no `delivery`.
 
-    `place` names the line in its list, for the page's cursor and for a refused one's address.
+    `place` identifies the entry: as a cursor, and in the address of a rejected delivery.
     """
 
     place: str
@@ -47,7 +47,7 @@ class LoggedDelivery:
     refused: Rejection | None = None
 
     def came_to(self, result: str) -> bool:
-        """Tell whether one of RESULTS fits."""
+        """Return whether the entry has this result, one of RESULTS."""
         if result == "refused":
             return self.refused is not None
         if result == "again":
@@ -57,9 +57,9 @@ class LoggedDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryLogPage:
-    """A page of the list; `next` is the cursor of what is older, None at the end.
+    """A page of the log. `next` is the cursor of the next page, None at the end.
 
-    `looked_back_to` is set when the page ended because enough was looked through, not because it is full.
+    `looked_back_to` (aware, UTC) is set when the page ended because MOST_LOOKED_AT entries were read.
     """
 
     items: tuple[LoggedDelivery, ...]
@@ -69,9 +69,9 @@ class DeliveryLogPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDelivery:
-    """A delivery as it is kept: its body, its headers without secrets, and what its events became.
+    """A stored delivery: its body, its headers without secrets, and the results of its events.
 
-    Of `became` each is a recall's or parked event's id, `ignored`, `pending` or `cancel`.
+    Each entry of `became` is a recall's or parked event's id, `ignored`, `pending` or `cancel`.
     """
 
     id: str
@@ -83,20 +83,23 @@ class StoredDelivery:
 
 
 class DeliveryLog:
-    """The list of deliveries of a store."""
+    """The delivery log of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def refuse(self, batch: Sequence[Rejection], *, days: int) -> None:
-        """List deliveries that were refused, for so many days. Raises StoreAwayError."""
+        """Log rejected deliveries and keep them for `days`. Raise StoreAwayError."""
 
         def commands(pipe: Any) -> None:
-            for one in batch:
+            for rejection in batch:
                 pipe.xadd(
-                    self._refused(one.source), {"doc": _doc(one)}, maxlen=REFUSED_KEPT, approximate=True
+                    self._refused(rejection.source),
+                    {"doc": _doc(rejection)},
+                    maxlen=REFUSED_KEPT,
+                    approximate=True,
                 )
-            for source in {one.source for one in batch}:
+            for source in {rejection.source for rejection in batch}:
                 pipe.expire(self._refused(source), days * 24 * 3600)
 
         self._store.pipelined(commands)
@@ -110,10 +113,10 @@ class DeliveryLog:
         cursor: str | None = None,
         limit: int = 50,
     ) -> DeliveryLogPage:
-        """Give deliveries of these sources, newest first.
+        """Return the deliveries of these sources, newest first.
 
-        `result` is one of RESULTS. A page ends early when MOST_LOOKED_AT were looked through. Raises
-        StoreAwayError, ValueError for a cursor that is none.
+        `result` is one of RESULTS. A page ends early after MOST_LOOKED_AT entries. Raise StoreAwayError, or
+        ValueError for an invalid cursor.
         """
         found: list[LoggedDelivery] = []
         looked_at = 0
@@ -129,7 +132,7 @@ class DeliveryLog:
         return DeliveryLogPage(items=tuple(found), next=None)
 
     def refusal(self, place: str) -> LoggedDelivery:
-        """Give one refused delivery by its place. Raises UnknownError, StoreAwayError."""
+        """Return one rejected delivery by its place. Raise UnknownError, StoreAwayError."""
         try:
             at, stream = _read_place(place)
         except ValueError:
@@ -141,7 +144,7 @@ class DeliveryLog:
         return _arrival(stream, *rows[0])
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
-        """Give a delivery whose body is still kept. Raises UnknownError, StoreAwayError."""
+        """Return a delivery whose body is still kept. Raise UnknownError, StoreAwayError."""
         key = self._store.key(f"delivery:{delivery_id}")
         record = self._store.guarded(lambda: self._store.client.hgetall(key))
         if not record:
@@ -156,7 +159,10 @@ class DeliveryLog:
         )
 
     def kept_of(self, source: str, *, limit: int) -> list[StoredDelivery]:
-        """Give the latest deliveries of a source whose bodies are still kept, newest first."""
+        """Return the latest deliveries of a source whose bodies are still kept, newest first.
+
+        Raise StoreAwayError.
+        """
         found: list[StoredDelivery] = []
         page = self.page([source], limit=limit * 2)
         for arrival in page.items:
@@ -169,7 +175,7 @@ class DeliveryLog:
         return found
 
     def trim(self, sources: Iterable[str], *, before: datetime) -> None:
-        """Take what came before a moment off the lists. Raises StoreAwayError."""
+        """Remove entries older than `before`. Raise StoreAwayError."""
         oldest = str(epoch_ms(before))
 
         def commands(pipe: Any) -> None:
@@ -202,7 +208,7 @@ class DeliveryLog:
         highest = top
         if below is not None:
             (ms, seq), name = below
-            # Two lists may hold the same moment; their names settle which line comes first.
+            # Entries of two streams may have the same id; the streams' names then decide the order.
             highest = f"{ms}-{seq}" if stream < name else f"({ms}-{seq}"
         while True:
             found = self._chunk(stream, highest)
@@ -250,22 +256,22 @@ def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> LoggedDelivery:
     )
 
 
-def _doc(one: Rejection) -> bytes:
-    told = {
-        "at": iso_milliseconds(one.at),
-        "status": one.status,
-        "method": one.method,
-        "size": one.size,
-        "type": one.content_type,
-        "headers": one.headers,
-        "sender": one.sender,
-        "check": one.check,
-        "why": one.why,
-        "findings": [[cause, dict(facts)] for cause, facts in one.findings],
-        "proved": one.proved,
-        "more": one.more,
+def _doc(rejection: Rejection) -> bytes:
+    fields = {
+        "at": iso_milliseconds(rejection.at),
+        "status": rejection.status,
+        "method": rejection.method,
+        "size": rejection.size,
+        "type": rejection.content_type,
+        "headers": rejection.headers,
+        "sender": rejection.sender,
+        "check": rejection.check,
+        "why": rejection.why,
+        "findings": [[cause, dict(facts)] for cause, facts in rejection.findings],
+        "proved": rejection.proved,
+        "more": rejection.more,
     }
-    return orjson.dumps(told)
+    return orjson.dumps(fields)
 
 
 def _read_doc(source: str, text: str) -> Rejection:

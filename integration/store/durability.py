@@ -1,6 +1,6 @@
-"""Is this store safe? What a Valkey or Redis server says about itself, and what speaks against it.
+"""Checks whether a Valkey or Redis server keeps acknowledged data.
 
-Asks only, and changes nothing on the server. What a server will not say counts against it.
+The check only reads from the server. A setting that the server does not disclose counts as unsafe.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemor
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What is known of a store, and what is wrong with it.
+    """The facts about a store, and its problems.
 
-    Facts are None where the server would not say. `version` is its own, `speaks` the version of Redis
-    that it says it can do. `faults` are refused always, `risks` unless loss is accepted.
+    A fact is None when the server does not disclose it. `version` is the server's own, `speaks` the version
+    of Redis that it is compatible with. `faults` are always refused, `risks` unless loss is accepted.
     """
 
     name: str
@@ -43,21 +43,21 @@ class StoreReport:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Everything that is wrong, the worst first, in plain words."""
+        """Return all problems as texts, the most serious first."""
         return self.faults + self.risks
 
     def __str__(self) -> str:
-        """Give the facts as one line."""
-        told = {True: "on", False: "off", None: "unknown"}
+        """Return the facts as one line."""
+        switch = {True: "on", False: "off", None: "unknown"}
         return (
-            f"{self.name} {self.version or 'of unknown version'}, AOF {told[self.aof]}, "
+            f"{self.name} {self.version or 'of unknown version'}, AOF {switch[self.aof]}, "
             f"fsync {self.fsync or 'unknown'}, eviction {self.eviction or 'unknown'}, "
             f"role {self.role or 'unknown'}"
         )
 
 
 def inspect(client: redis.Redis) -> StoreReport:
-    """Ask a store about itself. Raises StoreAwayError when it does not answer or lets nobody in."""
+    """Read the facts of a store. Raise StoreAwayError when it does not answer or refuses the login."""
     try:
         info = _info(client)
         config = _config(client)
@@ -71,21 +71,21 @@ def inspect(client: redis.Redis) -> StoreReport:
 
 
 def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
-    """Give the report of a store that is good enough; `accept_loss` lets its risks pass, never its faults.
+    """Return the report of an acceptable store. With `accept_loss` its risks are accepted, its faults never.
 
-    Raises StoreUnsafeError naming every problem at once, or StoreAwayError.
+    Raise StoreUnsafeError listing all problems, or StoreAwayError.
     """
     report = inspect(client)
     refused = report.faults if accept_loss else report.problems
     if refused:
-        hint = "" if report.faults else "\nTo run on it all the same, set [store] accept_loss = true"
+        hint = "" if report.faults else "\nTo accept the loss of data, set [store] accept_loss = true"
         raise StoreUnsafeError(
             "\n".join(("the store is refused:", *(f"- {words}" for words in refused))) + hint
         )
     return report
 
 
-# --- asking -----------------------------------------------------------------------------------
+# --- reading the facts ------------------------------------------------------------------------
 
 
 def _info(client: redis.Redis) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _info(client: redis.Redis) -> dict[str, Any]:
 
 
 def _config(client: redis.Redis) -> dict[str, str] | None:
-    """Give the settings that matter, or None where the server does not let us ask."""
+    """Return the relevant settings, or None when the server does not allow CONFIG GET."""
     answer: dict[str, str] = {}
     for name in _SETTINGS:
         try:
@@ -109,7 +109,7 @@ def _config(client: redis.Redis) -> dict[str, str] | None:
         except (RedisConnectionError, RedisTimeoutError):
             raise
         except (ResponseError, RedisError):
-            # A user without the right gets NOPERM, a managed host answers "unknown command".
+            # A user without the permission gets NOPERM, a managed host answers "unknown command".
             return None
         answer |= {_text(key): _text(value) for key, value in found.items()}
     return answer
@@ -119,7 +119,7 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-# --- judging ----------------------------------------------------------------------------------
+# --- evaluation -------------------------------------------------------------------------------
 
 
 def _judged(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
@@ -139,7 +139,7 @@ def _judged(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
 
 
 def _name(info: dict[str, Any]) -> str:
-    # Valkey calls itself so in server_name and keeps redis_version for old clients; Redis has no server_name.
+    # Valkey has valkey_version and keeps redis_version for old clients. Redis has no server_name.
     if "valkey_version" in info:
         return "Valkey"
     return _text(info.get("server_name") or "Redis")
@@ -170,11 +170,11 @@ def _faults(report: StoreReport) -> tuple[str, ...]:
     faults = []
     oldest = ".".join(map(str, OLDEST))
     if report.speaks is None:
-        faults.append(f"version: the server does not say its own; allowed: {oldest} or later")
+        faults.append(f"version: the server does not report it; allowed: {oldest} or later")
     elif report.speaks < OLDEST:
         faults.append(f"version: found {report.version}; allowed: {oldest} or later")
     if report.role not in {None, "master"}:
-        faults.append(f"role: found a replica ({report.role}); allowed: the primary, which can be written to")
+        faults.append(f"role: found a replica ({report.role}); allowed: the primary, which accepts writes")
     return tuple(faults)
 
 
@@ -182,13 +182,13 @@ def _risks(report: StoreReport) -> tuple[str, ...]:
     aof = None if report.aof is None else {True: "yes", False: "no"}[report.aof]
     pauses = None if report.fsync_pauses is None else {True: "yes", False: "no"}[report.fsync_pauses]
     rows = (
-        ("appendonly", aof, "yes", "a restart forgets what was acknowledged"),
-        ("appendfsync", report.fsync, "always", "a power cut takes what was acknowledged last"),
-        ("no-appendfsync-on-rewrite", pauses, "no", "while the log is rewritten nothing is synced"),
-        ("maxmemory-policy", report.eviction, "noeviction", "a full store throws recalls away"),
+        ("appendonly", aof, "yes", "a restart loses acknowledged recalls"),
+        ("appendfsync", report.fsync, "always", "a power failure loses the latest acknowledged recalls"),
+        ("no-appendfsync-on-rewrite", pauses, "no", "nothing is synced while the log is rewritten"),
+        ("maxmemory-policy", report.eviction, "noeviction", "a full store deletes recalls"),
     )
     return tuple(
-        f"{setting}: found {found or 'a server that does not say'}; allowed: {allowed} (else {why})"
+        f"{setting}: found {found or 'no value reported'}; allowed: {allowed} (otherwise {why})"
         for setting, found, allowed, why in rows
         if found != allowed
     )

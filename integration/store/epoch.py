@@ -1,7 +1,8 @@
-"""What a process has seen of the store's history, so that a store that went back is known by it.
+"""The store's epoch and revision as this process last saw them, to detect a store that lost data.
 
-Kept in memory; beside the embedded store also in a file, for the case that everything was down when an old
-copy was put back. The file lies outside the folder of the store: what goes back with it proves nothing.
+They are kept in memory. Beside the embedded store they are also kept in a file, to detect an old copy that
+was restored while all processes were down. The file lies outside the store's folder, so that it is not
+restored together with the data.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ log = structlog.get_logger("ringback.epoch")
 
 @dataclass(frozen=True, slots=True)
 class KnownEpoch:
-    """A history's name, the highest tick seen of it, on which server, and how long ago that was heard of."""
+    """An epoch, the highest revision seen of it, on which server, and the milliseconds since then."""
 
     epoch: str
     revision: int
@@ -33,7 +34,10 @@ class KnownEpoch:
 
 
 class StoreEpoch:
-    """One process's memory of the store. `clock` gives steady seconds, `wall` epoch seconds."""
+    """The epoch known to this process. `clock` returns monotonic seconds, `wall` epoch seconds.
+
+    With a `path`, the epoch is loaded from that file if it exists, and saved there.
+    """
 
     def __init__(
         self,
@@ -41,7 +45,7 @@ class StoreEpoch:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Remember what the file at `path` says, if there is one."""
+        """Load the epoch from the file at `path`, if there is one."""
         self._path = path
         self._clock = clock
         self._wall = wall
@@ -54,19 +58,19 @@ class StoreEpoch:
 
     @property
     def name(self) -> str:
-        """Name the history that this process goes by; "" before it has seen any."""
+        """Return the name of the current epoch, "" before the first reply."""
         return self._epoch
 
     def seen(self) -> KnownEpoch:
-        """Tell what was seen, for the store to hold against what it has."""
+        """Return the latest epoch seen. Each call hands it to the store, which compares it with its own."""
         with self._lock:
             ago_ms = max(0, round((self._clock() - self._at) * 1000))
             return KnownEpoch(self._epoch, self._revision, self._server, ago_ms)
 
     def note(self, epoch: str, revision: int, server: str) -> bool:
-        """Remember what the store told; return True when it is another history than before.
+        """Record the epoch of a reply. Return True when it differs from the one before.
 
-        Replies are noted in the order of their calls, each before the next call is sent.
+        Replies are recorded in the order of their calls, each before the next call is sent.
         """
         with self._lock:
             before = self._epoch
@@ -75,7 +79,7 @@ class StoreEpoch:
             return epoch != before
 
     def keep(self) -> None:
-        """Write down what was seen, where there is a file for it. Losing that is told, and harms nothing."""
+        """Save the epoch to the file, if there is one. A failure is logged; it stops nothing."""
         with self._lock:
             seen = _Record(self._epoch, self._revision, self._server)
         if self._path is None or not seen.epoch or seen == self._kept:
@@ -84,7 +88,7 @@ class StoreEpoch:
             _write(self._path, seen)
         except OSError as error:
             if self._kept is None:
-                log.warning("what was seen of the store cannot be kept", reason=error.strerror)
+                log.warning("the store epoch could not be saved; check its file", reason=error.strerror)
         self._kept = seen
 
     def _read(self, path: Path) -> None:
@@ -96,7 +100,7 @@ class StoreEpoch:
 
 
 class _Record(NamedTuple):
-    """A line of the file."""
+    """The content of the file: one line."""
 
     epoch: str
     revision: int
@@ -104,7 +108,7 @@ class _Record(NamedTuple):
 
 
 def _write(path: Path, seen: _Record) -> None:
-    # Several workers of a machine may share the file: the highest tick stays.
+    # Several workers of a machine may share the file: the highest revision is kept.
     with path.open("a+", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)

@@ -1,6 +1,6 @@
-"""All that a store holds, key by key, as texts: for looking through the whole of it.
+"""Reads all keys of a store and their texts, for the search for personal data.
 
-It is read in chunks, so that no command holds the store up for long.
+It reads in chunks, so that no command blocks the store for long.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 CHUNK: Final = 500
-# Small hashes of which there may be millions: read many at once.
+# Small hashes of which there may be millions: many are read in one round trip.
 _SMALL: Final = ("recall", "delivery", "parked", "lookup", "job")
-# What of a recall is its customer's, or may repeat it.
+# The fields of a recall that hold or may repeat its customer's data.
 _RECALL: Final = (
     *("customer", "telephone", "record", "attempts", "answer", "reason", "changes", "notes"),
     "doc",
@@ -26,20 +26,23 @@ _READ: Final = {"hash": "hgetall", "string": "get"}
 
 
 class KeyspaceScan:
-    """The content of a store."""
+    """Scans the keys of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._client: Any = store.client
 
-    def keys(self, pattern: str, told: Callable[[int], None]) -> Iterator[list[str]]:
-        """Give the names of keys, some at a time; `told` is called with how many have been given."""
+    def keys(self, pattern: str, progress: Callable[[int], None]) -> Iterator[list[str]]:
+        """Yield lists of key names. Call `progress` with the number of keys scanned so far.
+
+        Raise StoreAwayError.
+        """
         cursor, seen, before = 0, 0, len(self._store.key(""))
         while True:
             cursor, keys = self._scan(cursor, pattern)
             seen += len(keys)
-            told(seen)
-            # A scan may give a key twice.
+            progress(seen)
+            # SCAN may return a key twice.
             yield [key[before:] for key in dict.fromkeys(keys)]
             if cursor == 0:
                 return
@@ -52,7 +55,7 @@ class KeyspaceScan:
         return found
 
     def many(self, command: str, keys: Sequence[str]) -> list[Any]:
-        """Run one reading command on each of some keys, in one round trip."""
+        """Run one read command on each key, in one round trip. Return the replies. Raise StoreAwayError."""
 
         def commands(pipe: Any) -> None:
             for key in keys:
@@ -61,7 +64,7 @@ class KeyspaceScan:
         return self._store.pipelined(commands)
 
     def texts(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
-        """Give each of some keys with the texts that it holds."""
+        """Yield each key with an iterator over its texts. Raise StoreAwayError."""
         kinds = dict(zip(keys, self.many("type", keys), strict=True))
         for kind, command in _READ.items():
             some = [key for key in keys if kinds.get(key) == kind and (kind == "string" or _is_small(key))]
@@ -72,7 +75,7 @@ class KeyspaceScan:
             yield key, self._large(kind, self._store.key(key))
 
     def _large(self, kind: str, key: str) -> Iterator[str]:
-        """Give the texts of something that may be large, many in one."""
+        """Yield the texts of a key that may be large, several joined into one."""
         members: Iterator[str] = iter(())
         match kind:
             case "hash":
@@ -90,7 +93,7 @@ class KeyspaceScan:
 
 
 def _joined(texts: Iterable[str]) -> str:
-    """Put texts together; what parts them, and what parts the pieces of one, is in no number and no word."""
+    """Join texts. The separator occurs in no number and in no word."""
     return "|".join(texts).replace("\0", "|")
 
 
@@ -109,6 +112,6 @@ def _held_texts(key: str, held: Any) -> Iterator[str]:
 
 
 def body_of(record: Mapping[str, str]) -> bytes:
-    """Give the body of a delivery as it came; it is kept packed."""
+    """Return the decompressed body of a stored delivery."""
     packed = record.get("body")
     return zlib.decompress(packed.encode("utf-8", "surrogateescape")) if packed else b""

@@ -1,6 +1,6 @@
-"""Parked events: grouped by why they wait, read in steps.
+"""Parked events, grouped by their reasons and read in steps.
 
-No step reads more than it is told to, so that a hundred thousand hold nobody up.
+Each step reads a bounded number of events, so that a large number of them delays nothing else.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _CURSOR = re.compile(r"[0-9]{1,16}\.\S{0,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedGroup:
-    """Events that wait for the same reason. `oldest` and `newest` are when they were parked, aware, UTC.
+    """Events parked for the same reason. `oldest` and `newest` are times of parking (aware, UTC).
 
-    `found` is described without its numbers; `example` is the id of the latest one.
+    `found` has its numbers masked. `example` is the id of the latest event.
     """
 
     id: str
@@ -52,11 +52,11 @@ class ParkedStore:
         self._store = store
 
     def count(self) -> int:
-        """Tell how many events are parked."""
+        """Return the number of parked events. Raise StoreAwayError."""
         return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("parked"))))
 
     def groups(self) -> list[ParkedGroup]:
-        """Give the groups, the largest first, at most MOST_GROUPS. Raises StoreAwayError."""
+        """Return the groups, the largest first, at most MOST_GROUPS. Raise StoreAwayError."""
         about = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("parked_groups")))
         ids = list(about)
 
@@ -73,17 +73,17 @@ class ParkedStore:
             for group, place in zip(ids, range(0, len(flat), 3), strict=True)
             if flat[place]
         ]
-        return sorted(found, key=lambda one: (-one.count, one.source, one.route, one.id))[:MOST_GROUPS]
+        return sorted(found, key=lambda g: (-g.count, g.source, g.route, g.id))[:MOST_GROUPS]
 
     def get(self, parked: str) -> dict[str, str]:
-        """Return one parked event as the store holds it. Raise UnknownError, StoreAwayError."""
+        """Return the record of one parked event. Raise UnknownError, StoreAwayError."""
         record = self.many([parked]).get(parked)
         if record is None:
             raise UnknownError("no such parked event")
         return record
 
     def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return parked events by their ids, in one round trip, without those that are gone."""
+        """Return the records of the events that exist, by id, in one round trip. Raise StoreAwayError."""
         records = self._store.hashes(f"parked:{parked}" for parked in ids)
         return {id_: {"id": id_, **record} for id_, record in zip(ids, records, strict=True) if record}
 
@@ -96,10 +96,11 @@ class ParkedStore:
         oldest_first: bool = False,
         fits: Callable[[Mapping[str, str]], bool] = lambda _: True,
     ) -> tuple[list[dict[str, str]], str | None]:
-        """Return parked events that fit, newest first, and the cursor of what follows; None at the end.
+        """Return matching parked events, newest first, and the cursor of the next page (None at the end).
 
-        After MOST_LOOKED_AT a page ends early, with its cursor. What changes meanwhile is neither missed
-        nor given twice: the order is by the time of parking. Raise UnknownError for a cursor that is none.
+        A page ends early, with a cursor, after MOST_LOOKED_AT events. Pages are ordered by the time of
+        parking, so events added or removed meanwhile cause no gap and no repetition. Raise StoreAwayError, or
+        UnknownError for an invalid cursor.
         """
         if not _CURSOR.fullmatch(cursor or _START):
             raise UnknownError("no such place among the parked events")
@@ -120,27 +121,27 @@ class ParkedStore:
         return found, cursor
 
     def _older(self, key: str, cursor: str | None, limit: int) -> list[tuple[str, float]]:
-        """Return the ids that were parked before a cursor, with their times, the latest first."""
+        """Return the ids parked before the cursor, with their times, the latest first."""
         client = self._store.client
         at, last = ("+inf", "") if cursor is None else tuple(cursor.split(".", 1))
 
         def read() -> Any:
-            # Whatever of this millisecond is still there and not before `last` has been given.
+            # Skip the ids of the cursor's millisecond that were returned before.
             same: Any = client.zrangebyscore(key, at, at) if last else ()
-            skip = sum(one >= last for one in same)
+            skip = sum(id_ >= last for id_ in same)
             return client.zrevrangebyscore(key, at, "-inf", start=skip, num=limit, withscores=True)
 
         return list(self._store.guarded(read))
 
     def _newer(self, key: str, cursor: str | None, limit: int) -> list[tuple[str, float]]:
-        """Return the ids that were parked after a cursor, with their times, the earliest first."""
+        """Return the ids parked after the cursor, with their times, the earliest first."""
         client = self._store.client
         at, last = ("-inf", "") if cursor is None else tuple(cursor.split(".", 1))
 
         def read() -> Any:
-            # Whatever of this millisecond is still there and not after `last` has been given.
+            # Skip the ids of the cursor's millisecond that were returned before.
             same: Any = client.zrangebyscore(key, at, at) if last else ()
-            skip = sum(one <= last for one in same)
+            skip = sum(id_ <= last for id_ in same)
             return client.zrangebyscore(key, at, "+inf", start=skip, num=limit, withscores=True)
 
         return list(self._store.guarded(read))

@@ -1,4 +1,4 @@
-"""Recalls as the store holds them: one, a page of many, retry and cancel."""
+"""Reads, retries and cancels the recalls of a store."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _attempt(line: str) -> Attempt:
 
 
 def attempt_line(attempt: Attempt) -> str:
-    """Encode an attempt as the store keeps it: one line of JSON."""
-    told: dict[str, Any] = {
+    """Return an attempt in its stored form: one line of JSON."""
+    fields: dict[str, Any] = {
         "started_at": epoch_ms(attempt.started_at),
         "seconds": round(attempt.seconds, 4),
         "http_status": attempt.http_status,
@@ -52,12 +52,12 @@ def attempt_line(attempt: Attempt) -> str:
         "outcome": attempt.outcome,
     }
     if attempt.recall_date is not None:
-        told["date"] = iso_seconds(attempt.recall_date)
+        fields["date"] = iso_seconds(attempt.recall_date)
     if attempt.reason is not None:
-        told["reason"] = attempt.reason
+        fields["reason"] = attempt.reason
     if attempt.next_at is not None:
-        told["next"] = epoch_ms(attempt.next_at)
-    return orjson.dumps(told).decode()
+        fields["next"] = epoch_ms(attempt.next_at)
+    return orjson.dumps(fields).decode()
 
 
 def _attempts(record: Mapping[str, str]) -> tuple[Attempt, ...]:
@@ -73,7 +73,7 @@ def _change(line: str) -> Change:
 
 
 def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
-    """Make a recall of its hash in the store."""
+    """Return the recall of a hash in the store."""
     return Recall(
         id=recall_id,
         state=State(record["state"]),
@@ -99,14 +99,14 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
 
 
 class RecallStore:
-    """The recalls of a store."""
+    """Reads and changes the recalls of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.search = RecallSearch(store)
 
     def get(self, recall_id: str) -> Recall:
-        """Give one recall. Raises UnknownError."""
+        """Return one recall. Raise UnknownError, StoreAwayError."""
         record = self._store.guarded(
             lambda: self._store.client.hgetall(self._store.key(f"recall:{recall_id}"))
         )
@@ -122,45 +122,51 @@ class RecallStore:
         cursor: str | None = None,
         budget_seconds: float | None = None,
     ) -> tuple[list[Recall], str | None]:
-        """Give recalls, newest first, and the cursor of the next page; None at the end.
+        """Return recalls, newest first, and the cursor of the next page (None at the end).
 
-        With a budget a page may have fewer than `limit` and still a next one.
+        With `budget_seconds` a page may be short although a next one exists. Raise StoreAwayError.
         """
-        # One more than asked for tells whether there is a next page.
+        # One more than `limit`, to find out whether there is a next page.
         found = self.search.find(which, limit=limit + 1, cursor=cursor, budget_seconds=budget_seconds)
         recalls = self.read(found.ids[:limit])
         return recalls, found.ids[limit - 1] if len(found.ids) > limit else found.next
 
     def every(self, which: Filter) -> Iterator[Recall]:
-        """Go through recalls, newest first, without holding them all."""
+        """Yield all matching recalls, newest first, in chunks. Raise StoreAwayError."""
         ids = self.search.every(which)
         while some := list(islice(ids, CHUNK)):
             yield from self.read(some)
 
     def read(self, ids: Sequence[str]) -> list[Recall]:
-        """Give the recalls of these ids that there are, in their order."""
+        """Return the recalls of these ids that exist, in the order of the ids. Raise StoreAwayError."""
         records = self._store.hashes(f"recall:{recall_id}" for recall_id in ids)
         return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def ahead_of(self, recall_id: str, queue: str) -> int | None:
-        """Tell how many recalls of its queue go before one; None when it is not in the queue."""
+        """Return the number of recalls before this one in its queue, None when it is not queued there.
+
+        Raise StoreAwayError.
+        """
         rank = self._store.guarded(
             lambda: self._store.client.zrank(self._store.key(f"queue:{queue}:recalls"), recall_id)
         )
         return None if rank is None else int(rank)
 
     def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[WakeUp, ...]:
-        """Queue a dead or expired recall again; return the wake-ups to publish.
+        """Queue a dead or expired recall again. Return the wake-ups to publish.
 
-        Raises UnknownError, and ConflictError when its state does not allow it or a newer request of
-        the same customer is known.
+        Raise UnknownError, StoreAwayError, or ConflictError when the recall's state does not allow it or the
+        same customer has a newer request.
         """
         new_date = "" if date is None else iso_seconds(date)
         score = "" if date is None else str(epoch_ms(date))
         return self._settle(self._store.call("retry", recall_id, reason, new_date, score))
 
     def cancel(self, recall_id: str, reason: str) -> tuple[WakeUp, ...]:
-        """Take a queued recall back; return the wake-ups to publish. Raises UnknownError, ConflictError."""
+        """Cancel a queued recall. Return the wake-ups to publish.
+
+        Raise UnknownError, ConflictError, StoreAwayError.
+        """
         return self._settle(self._store.call("cancel", recall_id, reason))
 
     def _settle(self, reply: Sequence[Any]) -> tuple[WakeUp, ...]:

@@ -1,7 +1,7 @@
-"""Search: recalls by any filter, newest first, within a budget of time.
+"""Searches recalls by any filter, newest first, within a time limit.
 
-The store looks at a bounded number of recalls in each step, so no search holds up a queue. A search whose
-budget is used up says how far it got, and goes on from there when asked.
+The store examines a bounded number of recalls in each step, so that no search delays a queue. When its time
+limit is over, a search returns a cursor from which the next call continues.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from integration.domain.recall import Filter, State
     from integration.store.client import Store
 
-# So many are looked at in one step: a few milliseconds of the store's time, whatever is asked.
+# Recalls examined in one step. It takes the store a few milliseconds, whatever the filter.
 STEP = 200
 BUDGET_SECONDS = 0.1
 _INDEXED = ("state", "states", "accounts")
@@ -32,8 +32,8 @@ _INDEXED = ("state", "states", "accounts")
 class SearchResult:
     """Ids of recalls, newest first.
 
-    `next` is where a further search begins; None: all were looked at. `back_to` (aware, UTC) is the arrival
-    of the last one looked at when the budget was used up before enough were found.
+    `next` is the cursor of the next search, None when all recalls were examined. `back_to` (aware, UTC) is
+    the arrival of the last recall examined, when the time limit ended the search.
     """
 
     ids: tuple[str, ...]
@@ -43,14 +43,14 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchCount:
-    """How many recalls match: `number` so far; `next` is where to go on counting, None when it is exact."""
+    """The number of matching recalls so far. `next` is the cursor to continue counting, None at the end."""
 
     number: int
     next: str | None
 
 
 class RecallSearch:
-    """Searches of a store. `clock` gives seconds that only grow."""
+    """Searches the recalls of a store. `clock` returns monotonic seconds."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -64,7 +64,10 @@ class RecallSearch:
         cursor: str | None = None,
         budget_seconds: float | None = BUDGET_SECONDS,
     ) -> SearchResult:
-        """Find at most `limit` recalls older than `cursor`; a budget of None looks until the end."""
+        """Return at most `limit` matching recalls older than `cursor`. A budget of None searches to the end.
+
+        Raise StoreAwayError.
+        """
         ids: list[str] = []
         spec, over = _spec(which), self._timer(budget_seconds)
         while True:
@@ -79,7 +82,7 @@ class RecallSearch:
     def count(
         self, which: Filter, *, cursor: str | None = None, budget_seconds: float | None = BUDGET_SECONDS
     ) -> SearchCount:
-        """Count the recalls that match, those older than `cursor` where one is given."""
+        """Return the number of matching recalls, older than `cursor` if given. Raise StoreAwayError."""
         if cursor is None and _is_indexed(which):
             return SearchCount(number=int(self._store.call("count", orjson.dumps(_spec(which)))), next=None)
         number = 0
@@ -92,7 +95,7 @@ class RecallSearch:
                 return SearchCount(number=number, next=cursor)
 
     def every(self, which: Filter) -> Iterator[str]:
-        """Go through all that match, newest first, without holding them all."""
+        """Yield the ids of all matching recalls, newest first, step by step. Raise StoreAwayError."""
         spec, cursor = _spec(which), None
         while True:
             step = self._step(spec, cursor, STEP)
@@ -102,14 +105,14 @@ class RecallSearch:
                 return
 
     def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> SearchResult:
-        """Look at the next recalls, `STEP` at most, for at most `want` that fit."""
+        """Examine the next recalls, at most `STEP`, and return at most `want` that match."""
         asked = {**spec, "below": cursor or "", "want": want, "most": STEP}
         ids, last, created = self._store.call("search", orjson.dumps(asked))
         back_to = from_epoch_ms(created) if created else None
         return SearchResult(ids=tuple(ids), next=last or None, back_to=back_to)
 
     def _timer(self, budget_seconds: float | None) -> Callable[[], bool]:
-        """Give what tells whether the budget is used up."""
+        """Return a function that returns whether the time limit is over."""
         ends_at = math.inf if budget_seconds is None else self._clock() + budget_seconds
         return lambda: self._clock() >= ends_at
 
@@ -129,8 +132,8 @@ def _states(which: Filter) -> list[State] | None:
 
 
 def _spec(which: Filter) -> dict[str, Any]:
-    """Write a filter as lua/search.lua reads it."""
-    told = {
+    """Return a filter in the form that lua/search.lua reads."""
+    spec = {
         "states": _states(which),
         "accounts": None if which.accounts is None else sorted(which.accounts),
         "customer": which.customer_id,
@@ -146,4 +149,4 @@ def _spec(which: Filter) -> dict[str, Any]:
         "score_from": _ms(which.date_from),
         "score_until": _ms(which.date_until),
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in spec.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Who is signed in to the dashboard. The store has digests of tokens only: nobody can sign in by them."""
+"""Sessions of the dashboard. The store holds only digests of tokens, which cannot be used to sign in."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSession:
-    """A session: of whom, since when (aware, UTC), and what of the configuration it was opened on.
+    """A session. `name` is its user, `began_at` its start (aware, UTC).
 
-    `role` is what an identity provider said, "" for a user of the configuration. `left` is how long it lasts
-    if nothing is done in it.
+    `role` is the role from an identity provider, "" for a user of the configuration. `mark` is a digest of
+    the user's configuration when the session began. `left` is the time until it expires without activity.
     """
 
     name: str
@@ -33,15 +33,15 @@ class DashboardSession:
 
 
 class SessionStore:
-    """The sessions of a store."""
+    """Reads and writes the sessions of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def open(self, *, name: str, role: str, mark: str, idle: timedelta) -> str:
-        """Open a session that ends when nothing is done in it for so long; gives its token.
+        """Open a session that expires after `idle` without activity. Return its token.
 
-        Works on a full store too. Raises StoreAwayError.
+        This works on a full store too. Raise StoreAwayError.
         """
         token = secrets.token_urlsafe(32)
         doc = orjson.dumps({"name": name, "role": role, "mark": mark, "began": self._store.now_ms()})
@@ -49,7 +49,7 @@ class SessionStore:
         return token
 
     def read(self, token: str) -> DashboardSession | None:
-        """Give the session of a token, None when it is over. Raises StoreAwayError."""
+        """Return the session of a token, None when it has ended. Raise StoreAwayError."""
         key = self._key(token)
 
         def commands(pipe: Any) -> None:
@@ -69,11 +69,11 @@ class SessionStore:
         )
 
     def keep(self, token: str, idle: timedelta) -> None:
-        """Begin a session's idle time anew. Raises StoreAwayError."""
+        """Restart a session's idle time. Raise StoreAwayError."""
         self._store.guarded(lambda: self._store.client.pexpire(self._key(token), _ms(idle)))
 
     def end(self, token: str) -> None:
-        """End a session, wherever its token is known. Raises StoreAwayError."""
+        """Delete the session of a token. Raise StoreAwayError."""
         self._store.guarded(lambda: self._store.client.delete(self._key(token)))
 
     def cookie_key(self) -> bytes:

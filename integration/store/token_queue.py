@@ -1,10 +1,10 @@
-"""The Python face of the queue: acquire, finish, pause, resume, bind, sweep.
+"""Commands on token queues: acquire, finish, pause, resume, bind, sweep.
 
-Sharp edges, before somebody is cut:
-- A queue is held only while a recall is being pushed; `finish` ends that and, with `more`, claims the next.
-- A reply lost on the way is asked for again with the same (fence, step): nothing happens twice.
-- `Lost` means that another drain has the queue. Whatever this one still knows changes nothing any more.
-- The token is in no key: a queue's id is an HMAC of it under a random key that the store keeps.
+- A queue is leased only while a recall is being pushed. `finish` ends the lease and, with `more`, claims the
+  next recall.
+- If a reply was lost, the same call with the same (fence, step) returns it again and changes nothing.
+- `lost` means that another drain has the queue. Calls of the earlier drain change nothing any more.
+- No key contains a token: a queue's id is an HMAC of it under a random key kept in the store.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 
 LOAN = "a test call"
-"""What is in flight on a queue that is lent; as LOAN in lua/keys.lua."""
+"""Placeholder for the recall in flight while a queue is lent; as LOAN in lua/keys.lua."""
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "quiet time: the store lost some of its history, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
 UNTAKEN_MS = 60_000
-"""How long a wake-up may wait in the broker while all threads of all workers are busy with others."""
+"""How long a wake-up may wait in the broker while all worker threads are busy."""
 UNTAKEN_PUBLICATIONS = 4
-"""How often a wake-up may be published in vain, beside idle threads: after 1.5, 3, 4.5 and 7.5 s."""
+"""How often a wake-up is published although idle threads do not take it: after 1.5, 3, 4.5 and 7.5 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a queue's account asks for: lease and quiet time, and the calls of a day.
+    """An account's settings for its queue: lease, quiet time, and calls a day.
 
-    `day` names the quota's day, which ends at `day_ends` (aware).
+    `day` is the name of the quota's day, which ends at `day_ends` (aware).
     """
 
     lease_seconds: float
@@ -54,7 +54,7 @@ class Terms:
     day_ends: datetime
 
     def to_json(self) -> bytes:
-        """Encode for the script, times in milliseconds."""
+        """Return the JSON for the script. Times are in milliseconds."""
         fields: dict[str, Any] = {
             "lease_ms": round(self.lease_seconds * 1000),
             "quiet_ms": round(self.quiet_seconds * 1000),
@@ -68,7 +68,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A recall to be pushed now, by this drain and nobody else, and what is known of its queue."""
+    """A recall that this drain alone may push now, with the state of its queue."""
 
     fence: int
     recall_id: str
@@ -85,7 +85,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NoClaim:
-    """Nothing to be pushed: `kind` is busy, lost, empty, wait, paused, stopped, released or taken."""
+    """Why there is no claim. `kind` is busy, lost, empty, wait, paused, stopped, released or taken."""
 
     kind: str
     reason: str = ""
@@ -94,7 +94,7 @@ class NoClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a drain tells of the recall it claimed; the fields as in lua/drain.lua at `Queue.apply`."""
+    """The result of a claimed recall. `Queue.apply` in lua/drain.lua describes the fields."""
 
     kind: str
     reason: str = ""
@@ -114,27 +114,27 @@ class Outcome:
     history: str | None = None
 
     def to_json(self) -> bytes:
-        """Encode for the script; what is None is left out."""
+        """Return the JSON for the script, without the fields that are None."""
         named = {name: getattr(self, name) for name in self.__slots__}
         return orjson.dumps({name: value for name, value in named.items() if value is not None})
 
 
 class WakeUp(NamedTuple):
-    """Says that a queue has work. `number` tells it from those before: each is worth one drain at most."""
+    """A notice that a queue has work. `number` identifies it; it is used for one drain at most."""
 
     queue: str
     number: int
 
 
 class QueueReply(NamedTuple):
-    """The store's reply to a drain: a claim or why there is none, and the wake-up to publish, if any."""
+    """The store's reply to a drain: a claim or the reason for none, and the wake-up to publish, if any."""
 
     claim: Claim | NoClaim
     wake_up: WakeUp | None = None
 
 
 def wake_ups_of(flat: Sequence[Any]) -> tuple[WakeUp, ...]:
-    """Return the wake-ups of a list of queue, number, queue, number …, each once."""
+    """Return the distinct wake-ups of a flat list: queue, number, and so on."""
     return tuple(dict.fromkeys(map(WakeUp, flat[::2], map(int, flat[1::2]))))
 
 
@@ -163,17 +163,17 @@ def _claimed(text: str) -> Claim | NoClaim:
 
 
 class TokenQueues:
-    """All queues of a store."""
+    """The queues of a store. Each method raises StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def id_key(self) -> bytes:
-        """Give the random key under which tokens become queue ids; made once, kept in the store."""
+        """Return the random key of the queue ids, created on first use and kept in the store."""
         return self._store.secret("queue_key")
 
     def acquire(self, queue: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> QueueReply:
-        """Take the queue and claim its next recall; with a `wake_up`, only if that was not taken before."""
+        """Acquire the queue and claim its next recall. A `wake_up` that was used before claims nothing."""
         number = "" if wake_up is None else wake_up.number
         text, new = self._store.call("acquire", queue, nonce, terms.to_json(), number)
         return QueueReply(_claimed(text), _wake_up(queue, new))
@@ -188,9 +188,9 @@ class TokenQueues:
         more: bool | Literal["alone"],
         terms: Terms,
     ) -> QueueReply:
-        """Record what became of the claimed recall and, with `more`, claim the next in the same step.
+        """Record the result of the claimed recall. With `more`, claim the next one in the same step.
 
-        "alone": only if no other queue waits to be drained.
+        With "alone", claim it only if no other queue waits for a worker.
         """
         goes_on = more if more == "alone" else str(int(more))
         words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
@@ -198,9 +198,9 @@ class TokenQueues:
         return QueueReply(_claimed(text), _wake_up(queue, new))
 
     def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
-        """Return the wake-ups to publish for due queues, each with how often it was published by now.
+        """Return the wake-ups to publish for due queues, each with the number of its publications.
 
-        Those that were published before and not taken come at most `room` at a time, the oldest first.
+        Of those published before and not yet taken, return at most `room`, the oldest first.
         """
         found: list[tuple[WakeUp, int]] = []
         skip = 0
@@ -215,17 +215,17 @@ class TokenQueues:
         return found
 
     def pause(self, queue: str, reason: str, until: datetime | None = None) -> None:
-        """Let nothing more be pushed until `resume`, or until a moment; the call in flight ends as it will.
+        """Pause the queue until `resume`, or until `until` (aware). A push in flight is not interrupted.
 
-        No worker needs to be told that the moment (aware) has come: the queue's own record holds it.
+        The store ends the pause by itself; no worker has to be informed.
         """
         until_ms = "" if until is None else epoch_ms(until)
         self._store.call("pause", queue, reason or "paused by the operator", until_ms)
 
     def lend(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
-        """Take the queue for one call that is none of its recalls', under a lease; gives its fence.
+        """Lease the queue for a test call that belongs to none of its recalls. Return the fence.
 
-        A paused or stopped queue is lent too; one that pushes, waits or is quiet is not (busy, wait).
+        A paused or stopped queue is lent too. Return NoClaim (busy, wait) while it pushes, waits or is quiet.
         """
         reply = read_json(self._store.call("lend", queue, nonce, terms.to_json())[0])
         if reply["kind"] == "lent":
@@ -233,39 +233,42 @@ class TokenQueues:
         return NoClaim(reply["kind"], reply["reason"], int(reply["until"]))
 
     def give_back(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
-        """Give a lent queue back; return its wake-up, if it needs one. `sent_ms`, `quiet`: see `Outcome`."""
+        """End the lease of a test call. Return the wake-up to publish, if any.
+
+        `sent_ms` and `quiet` are as in `Outcome`.
+        """
         sent = "" if sent_ms is None else sent_ms
         return _wake_up(queue, self._store.call("give_back", queue, fence, sent, int(quiet))[1])
 
     def resume(self, queue: str) -> WakeUp | None:
-        """End pause, stop, backoff and quota wait; never a lease or a quiet time.
+        """End a pause, stop, backoff or quota wait. A lease or a quiet time goes on.
 
         Return the wake-up to publish, if any.
         """
         return _wake_up(queue, self._store.call("resume", queue)[1])
 
     def bind(self, queues: Mapping[str, str]) -> int:
-        """Give every account of the configuration its queue.
+        """Bind every account of the configuration to its queue.
 
-        Gives 0, or the epoch milliseconds until which an account must stay on its queue, although its
-        token changed or it left the configuration, because a call may be running; call again then.
+        Return 0 when all are bound. Otherwise a call may still be running for an account whose token changed
+        or that was removed: return the epoch milliseconds at which to call `bind` again.
         """
         return int(self._store.call("bind", orjson.dumps(dict(queues))))
 
     def bound(self) -> dict[str, str]:
-        """Give the queue id of every account known to the store."""
+        """Return the queue id of every account known to the store."""
         bound = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("accounts")))
         return dict(bound)
 
 
 def queue_id(key: bytes, token: str) -> str:
-    """Name the queue of a token without giving the token away."""
+    """Return the queue id of a token. It does not reveal the token."""
     return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
-    """How a queue stands: the contract's `state`, why, and until when (aware, UTC) if that is known."""
+    """The state of a queue as the API shows it, the reason, and its end (aware, UTC) if known."""
 
     state: str
     reason: str | None
@@ -274,18 +277,18 @@ class QueueState:
 
 
 def held_until(held: str | None, lease_seconds: float) -> int:
-    """Tell until which epoch milliseconds a queue waits because the store lost some of its history.
+    """Return the epoch milliseconds until which a queue waits after the store lost data, 0 for none.
 
-    `held` is what the store's meta says of it; 0 means never.
+    `held` is the field of the store's `meta` hash.
     """
     return int(float(held)) + round(lease_seconds * 1000) if held else 0
 
 
 def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, held_ms: int = 0) -> QueueState:
-    """Tell the state of a queue from its hash.
+    """Return the state of a queue from its hash.
 
-    Stopped before paused before waiting before busy before idle. `today` names the quota's day, `held_ms`
-    is until when all queues are held, as `held_until` gives it.
+    The order of precedence is stopped, paused, waiting, busy, idle. `today` is the name of the quota's day,
+    `held_ms` the result of `held_until`.
     """
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
@@ -312,7 +315,7 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
 
 
 def terms_of(account: Account, now: datetime) -> Terms:
-    """Give what the queue of an account goes by."""
+    """Return the settings of an account for its queue."""
     ends = next_reset(account, now)
     return Terms(
         lease_seconds=account.lease_seconds,

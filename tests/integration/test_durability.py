@@ -88,7 +88,7 @@ def test_a_server_that_denies_config_is_known_by_its_info_and_refused_for_its_fs
         report = inspect(client)
         assert (report.aof, report.eviction) == (True, "noeviction")
         assert settings_named(report.problems) == ["appendfsync", "no-appendfsync-on-rewrite"]
-        with pytest.raises(StoreUnsafeError, match="does not say"):
+        with pytest.raises(StoreUnsafeError, match="no value reported"):
             assure(client, accept_loss=False)
         assert assure(client, accept_loss=True) == report
 
@@ -96,7 +96,7 @@ def test_a_server_that_denies_config_is_known_by_its_info_and_refused_for_its_fs
 def test_a_server_that_says_nothing_at_all_is_refused(store, valkey):
     with as_user(store, valkey, "+@all", "-config", "-info") as client:
         report = inspect(client)
-        with pytest.raises(StoreUnsafeError, match="version: the server does not say"):
+        with pytest.raises(StoreUnsafeError, match="version: the server does not report"):
             assure(client, accept_loss=True)
     assert (report.aof, report.fsync, report.eviction, report.role) == (None, None, None, None)
     assert len(report.risks) == 4

@@ -91,4 +91,4 @@ class Plant(Installation):
 
     def reports(self):
         lines = [line for log in self.logs for line in log.read_text("utf-8", "replace").splitlines()]
-        return [line for line in lines if "the store lost some of its history" in line]
+        return [line for line in lines if "the store lost data; all queues wait" in line]

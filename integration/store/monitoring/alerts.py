@@ -1,7 +1,7 @@
-"""What the store remembers of alerts: which hold, which are over, and the messages that wait.
+"""Alerts in the store: the active ones, the past ones, and the queued messages.
 
-An alert begins once and is over once, over all processes, because the store decides both in one step with
-the messages about them. A message may be sent twice where a sender dies between sending and noting it.
+An alert begins once and ends once over all processes, because the store decides both and queues the messages
+in one step. A message may be sent twice if a sender dies between sending it and recording that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Phase = Literal["begins", "is over", "test"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """One thing to be told. `since`, `at`: when the alert began, and when this was found (aware, UTC)."""
+    """A message about an alert. `since` is when the alert began, `at` when this was found (aware, UTC)."""
 
     id: str
     phase: Phase
@@ -41,7 +41,7 @@ class AlertMessage:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def to_fields(self) -> dict[str, Any]:
-        """Give what JSON can hold of it."""
+        """Return the fields that JSON can hold."""
         return {
             "id": self.id,
             "phase": self.phase,
@@ -54,17 +54,17 @@ class AlertMessage:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> AlertMessage:
-        """Read back what `to_fields` gave."""
+        """Return the message of fields made by `to_fields`."""
         moments = {name: from_iso(fields[name]) for name in ("since", "at")}
         return cls(**{**fields, **moments})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert that holds, or did. Moments are aware, UTC.
+    """An active or past alert. Times are aware, UTC.
 
-    `on`: it was told; before that it has to hold for a while. `calm_since`: its cause is gone since then.
-    `over`: when it ended.
+    `on`: it was reported; before that its cause must last for a while. `calm_since`: when its cause ended.
+    `over`: when the alert ended.
     """
 
     key: str
@@ -78,7 +78,7 @@ class Alert:
     over: datetime | None = None
 
     def to_json(self) -> str:
-        """Write it for the store."""
+        """Return the record for the store."""
         fields = {
             "key": self.key,
             "kind": self.kind,
@@ -93,7 +93,7 @@ class Alert:
         return orjson.dumps(fields).decode()
 
     def message(self, phase: Phase, at: datetime) -> AlertMessage:
-        """Say that it begins, or is over. Sent again it is the same message."""
+        """Return the message that it begins or is over. Repeated calls return the same message id."""
         return AlertMessage(
             id=f"alert_{phase.replace(' ', '-')}_{epoch_ms(self.since)}_{_name(self.key)}",
             phase=phase,
@@ -122,7 +122,7 @@ def _moment(seconds: float | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message to be queued for channels, about the alerts with these keys."""
+    """A message to be queued for channels, with the keys of its alerts."""
 
     keys: tuple[str, ...]
     channels: frozenset[str]
@@ -131,7 +131,7 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChanges:
-    """What becomes of the alerts: those that go on, are forgotten unreported, begin, and are over."""
+    """The changes of one evaluation: alerts to keep, forget unreported, begin and finish, and messages."""
 
     keep: tuple[Alert, ...]
     forget: tuple[Alert, ...]
@@ -142,7 +142,7 @@ class AlertChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Messages that wait for a channel: how many, since how many tries the oldest, and what went wrong."""
+    """Messages waiting for a channel: their number, the tries of the oldest, and the last error."""
 
     messages: int
     tries: int
@@ -151,7 +151,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueMessage:
-    """A message taken to be sent now. `text` is how the store has it; `tries` counts this one."""
+    """A message to be sent now. `text` is its stored form, `tries` includes this one."""
 
     channel: str
     message: AlertMessage
@@ -160,7 +160,7 @@ class DueMessage:
 
 
 class AlertStore:
-    """The alerts of a store. Everything here raises StoreAwayError."""
+    """The alerts of a store. Each method raises StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -170,22 +170,22 @@ class AlertStore:
         return bool(self._store.call("elect_alert_monitor", who, round(ELECTED_SECONDS * 1000)))
 
     def first_this_minute(self, what: str) -> bool:
-        """Tell whether nobody else has asked this in the last minute."""
+        """Return whether this is the first call with `what` within a minute, over all processes."""
         client, key = self._store.client, self._store.key(f"once:{what}")
         return bool(self._store.guarded(lambda: client.set(key, "1", nx=True, px=55_000)))
 
     def holding(self) -> list[Alert]:
-        """Give the alerts that hold, oldest first; those not told yet are among them."""
+        """Return the active alerts, oldest first, including those not reported yet."""
         found = self._store.guarded(lambda: self._store.client.hvals(self._store.key("alerts")))
         return sorted(map(_alert, found), key=lambda alert: (alert.since, alert.key))
 
     def past(self, limit: int = 20) -> list[Alert]:
-        """Give the latest alerts that are over, newest first."""
+        """Return the latest past alerts, newest first."""
         key = self._store.key("alerts:past")
         return list(map(_alert, self._store.guarded(lambda: self._store.client.lrange(key, 0, limit - 1))))
 
     def settle(self, steps: AlertChanges) -> tuple[list[Alert], list[Alert]]:
-        """Take the steps; gives the alerts that began and those that are over, by this call alone."""
+        """Apply the changes. Return the alerts that this call began and those that it ended."""
         told = {
             "keep": {alert.key: alert.to_json() for alert in steps.keep},
             "forget": [alert.key for alert in steps.forget],
@@ -207,7 +207,7 @@ class AlertStore:
         )
 
     def take(self) -> list[DueMessage]:
-        """Take what is due to be sent; who takes a channel has it for a minute."""
+        """Return the due messages. Their channels are reserved for this process for a minute."""
         flat = self._store.call("take_messages", round(HOLD_SECONDS * 1000))
         return [
             DueMessage(
@@ -220,15 +220,15 @@ class AlertStore:
         ]
 
     def done(self, taken: DueMessage) -> None:
-        """Note that a message needs no more sending."""
+        """Remove a message from its channel's queue."""
         self._store.call("message_done", taken.channel, taken.text)
 
     def wait(self, taken: DueMessage, seconds: float, reason: str) -> None:
-        """Let a channel wait after a failure."""
+        """Postpone a channel's messages after a failure."""
         self._store.call("message_waits", taken.channel, round(seconds * 1000), reason)
 
     def waiting(self, channels: Iterable[str]) -> dict[str, Backlog]:
-        """Tell what waits for each of these channels."""
+        """Return the waiting messages of each channel."""
         names = list(channels)
 
         def commands(pipe: Any) -> None:

@@ -1,9 +1,8 @@
-"""Takes what a process counts to the store, so that any web shows the sum of all processes.
+"""Flushes a process's counters to the store, so that every web process can show the sum of all processes.
 
-A thread of the process does so every second, in one round trip. What could not be taken there is kept
-and sent again under the same number, which the store adds once however often it comes; what is counted
-while the store is away waits, as sums. At exit the rest goes. A thread with nothing to do ends, and the
-next count starts one: also in a child that was forked later.
+A thread flushes every second, in one round trip. A failed flush is repeated under the same number, which the
+store adds only once. Counts made while the store is away are added up and sent later. The rest is flushed at
+exit. The thread ends when it is idle, and the next count starts one, also in a forked child.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def totals(store: Store) -> dict[str, int]:
 
 
 class CounterFlusher:
-    """One process's way of counting into the store."""
+    """Flushes the counters of one process to the store."""
 
     def __init__(self, store: Store, counters: Counters) -> None:
         self._store = store
@@ -57,9 +56,9 @@ class CounterFlusher:
         self._hurry = threading.Event()
 
     def switch_on(self, *, always: bool = False) -> None:
-        """Flush by a thread from now on, and at the end of the process.
+        """Start flushing by a thread, and at the end of the process.
 
-        With `always` the thread runs until `let_end`, and notes the minutes in which nothing is counted too.
+        With `always` the thread runs until `let_end`, and also records minutes without counts.
         """
         _running.add(self)
         self._always = always
@@ -67,7 +66,7 @@ class CounterFlusher:
         self._start()
 
     def let_end(self) -> None:
-        """Have the thread flush now, and end when there is nothing to do."""
+        """Flush now, and let the thread end when it is idle."""
         self._always = False
         self._hurry.set()
 
@@ -91,15 +90,15 @@ class CounterFlusher:
             try:
                 self.flush()
             except StoreAwayError as error:
-                log.debug("the counts wait", reason=str(error))
+                log.debug("the counters were not flushed; they are sent again", reason=str(error))
             except Exception:
-                log.exception("the counts wait after a fault")
+                log.exception("the counters were not flushed because of a fault; they are sent again")
 
     def _nothing_to_do(self) -> bool:
         return not self._unsent and self._counters.empty()
 
     def _ends(self, idle_since: float) -> bool:
-        # Under the lock that `_start` takes: a count in between either is seen here or starts the next one.
+        # `_start` takes the same lock: a count made meanwhile is either seen here or starts a new thread.
         with self._starting:
             over = not self._always and time.monotonic() - idle_since > IDLE_SECONDS
             if over and self._nothing_to_do():
@@ -108,7 +107,7 @@ class CounterFlusher:
         return False
 
     def flush(self) -> None:
-        """Take to the store what is counted until now. Raises StoreAwayError; nothing is lost by that."""
+        """Send the counts made so far. Raise StoreAwayError; the counts are kept and sent again."""
         with self._flushing:
             waited = bool(self._unsent)
             self._send()
@@ -124,18 +123,18 @@ class CounterFlusher:
         self._unsent = {}
 
     def forked(self) -> None:
-        """Begin anew in a child process."""
+        """Reset the state in a forked child process."""
         self._begin()
 
     def finish(self) -> None:
-        """Take the rest to the store, at the end of the process."""
+        """Flush the rest at the end of the process."""
         if self._nothing_to_do():
             return
-        # Not in a thread: Python 3.12 starts none at the end of a process. The store's time limits bound it.
+        # Not in a thread: Python 3.12 starts none at exit. The time limits of the store's client apply.
         try:
             self.flush()
         except StoreAwayError as error:
-            log.warning("the last counts of the process are lost", reason=str(error))
+            log.warning("the last counts of the process are lost: the store is away", reason=str(error))
 
 
 _running: weakref.WeakSet[CounterFlusher] = weakref.WeakSet()
@@ -152,5 +151,5 @@ def _finish_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-# At the end of the process; children of multiprocessing leave without atexit, but not without this.
+# At exit. Children of multiprocessing skip atexit, but run Finalize.
 Finalize(None, _finish_all, exitpriority=10)

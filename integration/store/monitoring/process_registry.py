@@ -1,6 +1,6 @@
-"""Which webs and workers are there, by the heartbeat that they give every few seconds.
+"""The running web and worker processes, by the heartbeats that they send every few seconds.
 
-A process that ends, however it ends, is gone from here within 15 seconds.
+A process that has ended disappears from the registry within 15 seconds.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 LIVES_SECONDS = 15.0
-"""How long a process is believed to be there after a heartbeat; as LIVES in lua/monitoring.lua."""
+"""How long a process counts as running after a heartbeat; as LIVES in lua/monitoring.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A web or a worker. Moments are aware, UTC, by the store's clock.
+    """A web or worker process. Times are aware, UTC, by the store's clock.
 
-    `kind` is "web" or "worker". `swept_at`, `wake_up_at`: its latest sweep, and the latest wake-up that it
-    took. `stalled_since`: since when it takes no wake-ups, though they are published; None while it does.
+    `kind` is "web" or "worker". `swept_at` and `wake_up_at` are the times of its latest sweep and of the
+    latest wake-up taken. `stalled_since` is when it stopped taking published wake-ups, None if it takes them.
     """
 
     id: str
@@ -45,20 +45,20 @@ class Process:
 
 
 class ProcessRegistry:
-    """The processes that work on a store."""
+    """The running processes of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def heartbeat(self, who: str, told: Mapping[str, Any]) -> int:
-        """Give a heartbeat, with what lua/monitoring.lua lists at `heartbeat`.
+    def heartbeat(self, who: str, facts: Mapping[str, Any]) -> int:
+        """Record a heartbeat. lua/monitoring.lua lists the facts at `heartbeat`.
 
-        Gives how many wake-ups all workers took since the store was made. Raises StoreAwayError.
+        Return the number of wake-ups taken by all workers since the store was created. Raise StoreAwayError.
         """
-        return int(self._store.call("heartbeat", who, orjson.dumps(dict(told))))
+        return int(self._store.call("heartbeat", who, orjson.dumps(dict(facts))))
 
     def all(self) -> list[Process]:
-        """Give those that were seen in the last 15 seconds, by kind and start. Raises StoreAwayError."""
+        """Return the processes seen in the last 15 seconds, by kind and start. Raise StoreAwayError."""
         since = self._store.now_ms() - LIVES_SECONDS * 1000
         client, key = self._store.client, self._store.key("processes")
         ids = self._store.guarded(lambda: client.zrangebyscore(key, since, "+inf"))

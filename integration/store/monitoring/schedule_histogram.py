@@ -1,7 +1,6 @@
-"""Schedule histogram: how many callbacks are queued for when, by account and campaign.
+"""Schedule histogram: how many callbacks are queued for each half hour, by account and campaign.
 
-The store counts them as recalls are queued and leave the queue, by the half hour of their date; nothing is
-looked through for it.
+The script updates the counts when a recall enters or leaves a queue, so reading them needs no scan.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Slot(NamedTuple):
-    """Recalls queued, or being pushed, for a half hour; `half_hour` counts from 1970, UTC."""
+    """Recalls queued or being pushed for a half hour. `half_hour` counts from 1970-01-01, UTC."""
 
     account: str
     campaign_id: str
@@ -30,7 +29,7 @@ class ScheduleHistogram:
         self._store = store
 
     def of(self, accounts: Iterable[str]) -> list[Slot]:
-        """Give what is queued for these accounts, in no order. Raises StoreAwayError."""
+        """Return the counts of these accounts, in no order. Raise StoreAwayError."""
         names = list(accounts)
         found = self._store.hashes(f"calendar:{name}" for name in names)
         return [

@@ -1,4 +1,4 @@
-"""What is known of each source's sender: when it was last heard, whether it is refused, how the day went."""
+"""The status of each source: its latest deliveries, whether they are rejected, and counts for each hour."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HOURS: Final = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceActivity:
-    """When a source was heard last; all moments aware, UTC, and None when it never was.
+    """The latest deliveries of a source. Times are aware, UTC, and None when there was none.
 
-    `taken`: its latest delivery that was taken, or known already. `refused`: the latest that was not
-    verified or not readable. `refusing_since`: since then nothing but such came, `refusals` of them.
+    `taken`: the latest accepted or repeated delivery. `refused`: the latest one that was not verified or not
+    readable. `refusing_since`: since then all deliveries were rejected, `refusals` in number.
     """
 
     taken: datetime | None = None
@@ -40,21 +40,21 @@ class HourlyDeliveries:
 
 
 class SourceStatusStore:
-    """The senders of a store, by the names of their sources."""
+    """The status of the sources, by their names."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def heard(self, names: Iterable[str]) -> dict[str, SourceActivity]:
-        """Tell when these sources were heard last, in one round trip. Raises StoreAwayError."""
+        """Return the latest activity of these sources, in one round trip. Raise StoreAwayError."""
         wanted = list(names)
         found = self._store.hashes(f"source:{name}" for name in wanted)
         return {name: _heard(fields) for name, fields in zip(wanted, found, strict=True)}
 
     def day(self, names: Iterable[str], now: datetime) -> dict[str, list[HourlyDeliveries]]:
-        """Give the last 24 hours of these sources, oldest first, the one that runs last; one round trip.
+        """Return the last 24 hours of these sources, oldest first, the current hour last; one round trip.
 
-        Raises StoreAwayError.
+        Raise StoreAwayError.
         """
         wanted = list(names)
         last = int(epoch_seconds(now)) // 3600

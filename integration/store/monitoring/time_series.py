@@ -1,9 +1,9 @@
-"""What happened in each minute of the last day, and how fast each account goes: for plots and forecasts.
+"""Counts for each minute of the last day, and the pace of each account, for charts and forecasts.
 
-`TimeSeries.minutes` gives deliveries by result, recalls admitted, pushes by verdict and recalls ended by
-state, minute by minute, over all processes; `TimeSeries.paces` the pushes of accounts. One round trip each.
-Nobody pays for this when something happens: the counts' totals are noted down once a minute, and a
-minute is the difference of two notes.
+`TimeSeries.minutes` returns deliveries by result, recalls admitted, pushes by verdict and recalls ended by
+state, for each minute over all processes. `TimeSeries.paces` returns the pushes of accounts. Each is one
+round trip. The counters' totals are saved once a minute, and a minute's counts are the difference of two
+saved totals, so that counting itself costs nothing more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_PACE_MINUTES: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """What happened in the minute that begins at `at` (aware, UTC). What did not happen is left out."""
+    """The counts of the minute that begins at `at` (aware, UTC), without those that are zero."""
 
     at: datetime
     deliveries: Mapping[str, int]
@@ -46,7 +46,7 @@ class Minute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How an account's calls went over the last `minutes`: how many, and the seconds they took in all."""
+    """The pushes of an account in the last `minutes`: their number and total duration in seconds."""
 
     minutes: int
     pushes: int
@@ -54,26 +54,26 @@ class Pace:
 
     @property
     def per_minute(self) -> float:
-        """Calls a minute, idle time counted."""
+        """Return the pushes a minute, idle time included."""
         return self.pushes / self.minutes
 
     @property
     def capacity_per_minute(self) -> float | None:
-        """Calls a minute if the queue never rested; None when there was no call to go by."""
+        """Return the pushes a minute of a queue that is never idle, None when there were no pushes."""
         return 60 * self.pushes / self.busy_seconds if self.pushes and self.busy_seconds else None
 
 
 class TimeSeries:
-    """The minutes of a store."""
+    """Reads the time series of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def minutes(self, now: datetime, last: int = 60) -> list[Minute]:
-        """Give the `last` minutes, oldest first; the one that runs is the last. Raises StoreAwayError.
+        """Return the `last` minutes (at most a day), oldest first, the current minute last.
 
-        At most a day of them. A minute in which no process ran shows nothing; what was counted then is
-        shown in the last one before it.
+        A minute in which no process ran has no counts; its counts are in the last minute before it. Raise
+        StoreAwayError.
         """
         last = min(last, MOST_MINUTES)
         end = _minute(now)
@@ -97,9 +97,9 @@ class TimeSeries:
         return notes, {name: int(value) for name, value in zip(TOTALS, values, strict=True) if value}
 
     def paces(self, accounts: Iterable[str], now: datetime, minutes: int = 15) -> dict[str, Pace]:
-        """Give how these accounts' calls went over the last minutes, an hour at most.
+        """Return the pace of each account over the last `minutes`, at most an hour.
 
-        Raises StoreAwayError. The minute that runs counts as a whole one.
+        The current minute counts as a whole one. Raise StoreAwayError.
         """
         names = list(accounts)
         minutes = min(minutes, MOST_PACE_MINUTES)
@@ -135,7 +135,7 @@ def _differences(notes: Mapping[int, Mapping[str, int]], begin: int, end: int) -
 
 
 def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    # A store that was emptied or replaced counts from nothing again.
+    # After the store was emptied or replaced, its counts start at zero.
     grown = {name: value - before.get(name, 0) for name, value in after.items()}
     return {name: by if by > 0 else after[name] for name, by in grown.items() if by}
 

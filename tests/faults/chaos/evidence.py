@@ -86,7 +86,7 @@ def _call(shown: dict[str, Any]) -> Call:
 
 
 def _losses_in(actor: Actor) -> int:
-    return actor.log.read_text("utf-8", "replace").count("the store lost some of its history")
+    return actor.log.read_text("utf-8", "replace").count("the store lost data; all queues wait")
 
 
 _PRIVATE = {
