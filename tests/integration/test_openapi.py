@@ -1,4 +1,4 @@
-"""/openapi.json: sound in itself, and the same as what the web does. test_api holds answers against it."""
+"""/openapi.json: sound in itself, and the same as what the web does. The tests in api hold answers against it."""
 
 from __future__ import annotations
 

@@ -178,3 +178,8 @@ def working(*members):
     for each in members:
         each.send()
         each.sweep()
+
+
+def until(claim):
+    """Return the moment until which a claim is refused."""
+    return datetime.fromtimestamp(claim.until_ms / 1000, UTC)

@@ -52,7 +52,7 @@ GUARDS = (
         "Idempotency-Key for another body",
         "it gives the first recall instead of a clash",
         _LUA.condition("clash", "old", "fingerprint"),
-        "test_api.py::test_the_same_key_with_another_body_is_refused_and_stores_nothing",
+        "test_api_idempotency.py::test_the_same_key_with_another_body_is_refused_and_stores_nothing",
     ),
     mutant(
         "numbers of a shared run",

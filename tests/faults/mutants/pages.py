@@ -30,7 +30,7 @@ GUARDS = (
         "only as many proxies are believed as there are",
         "anybody says under which address they try to sign in",
         _DASHBOARD_ORIGIN.statement("client_address", "len", to="if seen:\n        return seen[0][:64]"),
-        "test_signin.py::test_a_forged_forwarding_does_not_make_a_new_address",
+        "test_signin_refused.py::test_a_forged_forwarding_does_not_make_a_new_address",
     ),
     mutant(
         "after signing in, only to our own pages",
@@ -42,7 +42,7 @@ GUARDS = (
         "a failed try keeps no unknown name",
         "a password in the wrong field is kept in the audit log",
         _DASHBOARD_SIGNIN.value("_note_failure", "known", to="name"),
-        "test_signin.py::test_signing_in_failing_and_signing_out_are_in_the_audit_log",
+        "test_signin_sessions.py::test_signing_in_failing_and_signing_out_are_in_the_audit_log",
     ),
     mutant(
         "no page in a frame of others",

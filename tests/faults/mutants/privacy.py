@@ -113,7 +113,7 @@ GUARDS = (
         "no token in a key",
         "a queue is named by its token, in the store and in every wake-up",
         _QUEUE.result("queue_id", to="token"),
-        "test_token_queue.py::test_a_queue_id_does_not_give_the_token_away",
+        "test_token_queue_claims.py::test_a_queue_id_does_not_give_the_token_away",
     ),
     mutant(
         "a wake-up holds a queue's id and a number and nothing else",
@@ -141,6 +141,6 @@ GUARDS = (
         "repr of a claim",
         "it shows the telephone",
         _QUEUE.value("Claim", "telephone", to="field(repr=True)"),
-        "test_token_queue.py::test_a_claim_shows_no_telephone",
+        "test_token_queue_claims.py::test_a_claim_shows_no_telephone",
     ),
 )

@@ -54,13 +54,13 @@ GUARDS = (
         "no redirect by the Host of a request",
         "an address with // leads to whatever host is named",
         _PROBLEMS.statement("install", "merge_slashes"),
-        "test_api.py::test_no_address_is_answered_by_a_redirect",
+        "test_api_errors.py::test_no_address_is_answered_by_a_redirect",
     ),
     mutant(
         "headers of every answer",
         "a browser may frame it, keep it and guess its type",
         _ANSWER_HEADERS.statement("complete", "headers"),
-        "test_api.py::test_every_answer_carries_the_headers_that_keep_a_browser_from_using_it",
+        "test_api_errors.py::test_every_answer_carries_the_headers_that_keep_a_browser_from_using_it",
     ),
     mutant(
         "what a head may hold before it is complete",
@@ -72,7 +72,7 @@ GUARDS = (
         "faults that are told of one request",
         "a mebibyte of unknown names is answered with ten",
         _API_REQUESTS.argument("bad_fields", "ProblemError", "errors", to="told"),
-        "test_api.py::test_a_body_full_of_faults_is_answered_with_the_first_hundred",
+        "test_api_errors.py::test_a_body_full_of_faults_is_answered_with_the_first_hundred",
     ),
     mutant(
         "signs that turn text around, in log lines",

@@ -71,19 +71,19 @@ GUARDS = (
         "a wake-up is worth one drain",
         "copies of wake-ups add up, and some queues are drained more often than others",
         _LUA.condition("Queue.acquire", "wake_up", "wake_up_at"),
-        "test_token_queue.py::test_a_wake_up_is_worth_one_drain_however_often_it_is_published",
+        "test_token_queue_wake_ups.py::test_a_wake_up_is_worth_one_drain_however_often_it_is_published",
     ),
     mutant(
         "wake-ups wait while all threads are busy",
         "those that wait are published again and again, and fill the broker",
         _LUA.condition("sweep", "room", "may_wait"),
-        "test_token_queue.py::test_where_the_sweep_has_no_room_an_untaken_wake_up_keeps_its_place",
+        "test_token_queue_wake_ups.py::test_where_the_sweep_has_no_room_an_untaken_wake_up_keeps_its_place",
     ),
     mutant(
         "a lost wake-up is found while all threads are busy",
         "its queue waits until a thread is idle",
         _LUA.condition("may_wait", "OVERTAKEN", to="true"),
-        "test_token_queue.py::test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room",
+        "test_token_queue_wake_ups.py::test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room",
     ),
     mutant(
         "on shutdown a drain ends",
