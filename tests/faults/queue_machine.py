@@ -882,7 +882,7 @@ class QueueMachine(RuleBasedStateMachine):
         for queues in self.workers:
             queues.sweep(SWEEP_ROOM)
         assert len(self.reports) == told
-        there = self.client.hget(self.store.key("meta"), "history")
+        there = self.client.hget(self.store.key("meta"), "epoch")
         assert {store.epoch.name for store in self.stores} == {there}
 
     def put_back(self, copy: StoreCopy) -> None:
