@@ -80,10 +80,10 @@ class ConfigReading:
             str(self.path), self.spelled(table), f"the name {found}", NAME_WORDS
         )
 
-    def report_all(self, table: Place, misfits: Iterable[ValidationIssue]) -> None:
-        """Note the misfits of one table."""
-        for misfit in misfits:
-            self.report((*table, *misfit.place), misfit.allowed, misfit.found)
+    def report_all(self, table: Place, issues: Iterable[ValidationIssue]) -> None:
+        """Note the issues of one table."""
+        for issue in issues:
+            self.report((*table, *issue.place), issue.allowed, issue.found)
 
     def report_whole(self, found: str, allowed: str, key: str = "the whole file") -> None:
         """Note that the file as such cannot be used."""

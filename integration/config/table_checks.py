@@ -43,17 +43,17 @@ _WEBHOOK_KEY_WORDS: Final = (
 def check_each_table(reading: ConfigReading, config: Config) -> None:
     """Note what is wrong within each table, unless the key that decides about it is at fault itself."""
     for name, account in config.accounts.items():
-        reading.report_all(("accounts", name), _account_misfits(account))
+        reading.report_all(("accounts", name), _account_issues(account))
     for name, source in config.sources.items():
         place = ("sources", name)
         if isinstance(source, JsonSource) and not reading.at_fault((*place, "verify")):
-            reading.report_all(place, _json_misfits(source))
+            reading.report_all(place, _json_issues(source))
     for index, route in enumerate(config.routes):
         if not reading.at_fault(("routes", index, "action")):
-            reading.report_all(("routes", index), _route_misfits(route))
+            reading.report_all(("routes", index), _route_issues(route))
 
 
-def _account_misfits(account: Account) -> Iterator[ValidationIssue]:
+def _account_issues(account: Account) -> Iterator[ValidationIssue]:
     if account.country not in SUPPORTED_REGIONS:
         yield ValidationIssue(("country",), 'the code of a country with telephones, such as "CO"')
     found = dial_format_fault(account.dial_format)
@@ -61,7 +61,7 @@ def _account_misfits(account: Account) -> Iterator[ValidationIssue]:
         yield ValidationIssue(("dial_format",), DIAL_FORMAT_WORDS, masked(found, account.dial_format))
 
 
-def _json_misfits(source: JsonSource) -> Iterator[ValidationIssue]:
+def _json_issues(source: JsonSource) -> Iterator[ValidationIssue]:
     needs = f'as verify = "{source.verify}" needs one'
     if source.verify in NEEDS_SECRETS and not source.secrets:
         yield ValidationIssue(("secrets",), f"a secret or a list of them, {needs}")
@@ -95,7 +95,7 @@ def _is_webhook_secret(secret: str) -> bool:
         return False
 
 
-def _route_misfits(route: Route) -> Iterator[ValidationIssue]:
+def _route_issues(route: Route) -> Iterator[ValidationIssue]:
     for key, value in (("recall_telephone", route.recall_telephone), ("recall_date", route.recall_date)):
         if route.action == "recall" and value is None:
             yield ValidationIssue((key,), 'a template, as action = "recall" needs one')

@@ -101,7 +101,7 @@ def _with_hours(reading: ConfigReading, name: str, table: dict[str, Any]) -> dic
     try:
         hours = read_hours(table["calling_hours"])
     except CallingHoursError as error:
-        reading.report_all(("accounts", name, "calling_hours"), error.misfits)
+        reading.report_all(("accounts", name, "calling_hours"), error.issues)
         hours = None
     return {**table, "calling_hours": hours}
 

@@ -32,23 +32,25 @@ if TYPE_CHECKING:
 
 GUARD_SECONDS = 2.0
 LATEST_WRITE_SECONDS = 5.0
-SERVER_WORDS = 'the server as wolkvox support names it, in quotes, without "wv" and domain, such as "0003"'
-DIAL_FORMAT_WORDS = "a text with a hole {national} or {e164}, such as 9{national}; at most 64 characters"
+SERVER_WORDS = 'the server number from wolkvox support, in quotes, without "wv" and domain, such as "0003"'
+DIAL_FORMAT_WORDS = (
+    "a text with a placeholder {national} or {e164}, such as 9{national}; at most 64 characters"
+)
 
 
 def _server(text: str) -> str:
-    # wolkvox' own pages write the whole host, so a pasted "wv0003" would become wvwv0003.
+    # wolkvox documents the whole host name. A pasted "wv0003" would become the host wvwv0003.
     if not re.fullmatch(r"(?!wv\d)[A-Za-z0-9-]{1,63}", text):
         raise refuse(SERVER_WORDS)
     return text
 
 
 class CallingHours(Table):
-    """When customers may be called, in the account's zone.
+    """When customers may be called, in the account's time zone.
 
-    `windows` has seven entries, Monday first, each a tuple of (from, to) with from < to, sorted and
-    not touching; a `to` of 00:00 means midnight at the end of that day. `holidays` is a country code
-    of the `holidays` package whose public holidays are closed, or None.
+    `windows` has seven entries, Monday first. Each entry is a tuple of (from, to) with from < to, sorted and
+    not touching. A `to` of 00:00 means midnight at the end of that day. `holidays` is a country code of the
+    `holidays` package, whose public holidays are closed, or None.
     """
 
     windows: tuple[tuple[Window, ...], ...] = Field(min_length=7, max_length=7)
@@ -56,7 +58,7 @@ class CallingHours(Table):
 
 
 class Account(Table):
-    """One wolkvox operation: server, token, clock, rules."""
+    """One wolkvox operation: server, token, time zone, limits and calling hours."""
 
     name: Name
     server: Annotated[str, AfterValidator(_server)] | None = Field(
@@ -73,7 +75,7 @@ class Account(Table):
     type_campaign: Literal["predictive", ""] = Field(
         default="predictive",
         description='"predictive", or "" to leave the parameter out; '
-        "wolkvox takes no callbacks for preview campaigns",
+        "wolkvox accepts no callbacks for preview campaigns",
     )
     timeout_seconds: Number = Field(
         default=20, gt=0, le=600, description="a number of seconds, more than 0 and at most 600"
@@ -103,31 +105,31 @@ class Account(Table):
 
     @property
     def endpoint(self) -> str:
-        """The address before `/api/v2/…`, without a slash at its end."""
+        """The base URL before `/api/v2/…`, without a trailing slash."""
         if self.base_url is not None:
             return self.base_url.rstrip("/")
         return f"https://wv{self.server}.wolkvox.com"
 
     @property
     def latest_write_seconds(self) -> float:
-        """D: the latest moment after a claim at which the request may be written."""
+        """D: the longest time after a claim, in seconds, at which the request may still be written."""
         return min(self.timeout_seconds, LATEST_WRITE_SECONDS)
 
     @property
     def lease_seconds(self) -> float:
-        """L: how long a claim holds the queue, derived so that no call can outlive it."""
+        """L: how long a claim locks the queue, in seconds. No call can last longer than this."""
         longest = max(self.latest_write_seconds + self.server_limit_seconds, self.timeout_seconds)
         return longest + GUARD_SECONDS
 
     @property
     def quiet_seconds(self) -> float:
-        """How long after a call was sent wolkvox may still be working on it, guard included."""
+        """How long wolkvox may still process a call after it was sent, in seconds, with a safety margin."""
         return self.server_limit_seconds + GUARD_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """An account with its queue, as the contract's `/v1/accounts` shows it. `until` is aware, UTC."""
+    """An account and its queue, as `/v1/accounts` returns it. `until` is aware, UTC."""
 
     name: str
     state: str

@@ -1,7 +1,7 @@
-"""Calling hours: the presets, and the table of windows that an account may write instead.
+"""Calling hours: the presets, and the parser for a table of windows.
 
-Promises well-formed `CallingHours`: sorted windows that neither overlap nor touch. The presets are
-hours that users ask for; whether they satisfy a law is for counsel to say, never for this file.
+The windows of a `CallingHours` are sorted and neither overlap nor touch. The presets are hours that users
+ask for. They are no legal advice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-# A key that stands for several days; what is said of fewer days wins.
+# Keys that stand for several days. A key for fewer days overrides a key for more days.
 _SHORTHANDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"every_day": DAYS, "weekdays": DAYS[:5], "weekend": DAYS[5:]}
 )
@@ -41,11 +41,11 @@ _Minutes = tuple[int, int]
 
 
 class CallingHoursError(ValueError):
-    """The calling hours cannot be used; `misfits` names every reason."""
+    """The calling hours are invalid. `issues` lists every reason."""
 
-    def __init__(self, misfits: tuple[ValidationIssue, ...]) -> None:
-        super().__init__("; ".join(misfit.allowed for misfit in misfits))
-        self.misfits = misfits
+    def __init__(self, issues: tuple[ValidationIssue, ...]) -> None:
+        super().__init__("; ".join(issue.allowed for issue in issues))
+        self.issues = issues
 
 
 def _hours(*week: str, holidays_of: str | None = None) -> CallingHours:
@@ -54,12 +54,12 @@ def _hours(*week: str, holidays_of: str | None = None) -> CallingHours:
 
 
 def _window(text: str) -> _Minutes:
-    """Read "08:00-18:00" as minutes since midnight; raises ValueError."""
+    """Return the start and end of "08:00-18:00" in minutes since midnight. Raise ValueError."""
     # Word processors turn the hyphen into a dash.
-    found = re.fullmatch(r"\s*(\d{1,2}):(\d\d)\s*[-\u2013\u2014]\s*(\d{1,2}):(\d\d)\s*", text, re.ASCII)
-    if not found:
+    match = re.fullmatch(r"\s*(\d{1,2}):(\d\d)\s*[-\u2013\u2014]\s*(\d{1,2}):(\d\d)\s*", text, re.ASCII)
+    if not match:
         raise ValueError(_WINDOW_WORDS)
-    from_hour, from_minute, to_hour, to_minute = map(int, found.groups())
+    from_hour, from_minute, to_hour, to_minute = map(int, match.groups())
     start, end = from_hour * 60 + from_minute, to_hour * 60 + to_minute
     end = end or _MINUTES_OF_A_DAY
     if max(from_minute, to_minute) >= 60 or start >= end or end > _MINUTES_OF_A_DAY:  # noqa: PLR2004 (an hour)
@@ -74,7 +74,7 @@ def _as_times(window: _Minutes) -> Window:
 
 PRESETS: Final[Mapping[str, CallingHours]] = MappingProxyType(
     {
-        # Colombia, Ley 2300 of 2023. A callback that the customer asked for is a reported exception.
+        # Colombia, Ley 2300 of 2023. Callbacks that the customer asked for are reported to be exempt.
         "co-ley-2300": _hours(*["07:00-19:00"] * 5, "08:00-15:00", "", holidays_of="CO"),
         # Ecuador, collection calls.
         "ec-cobranza": _hours(*["07:00-20:00"] * 5, "", "", holidays_of="EC"),
@@ -82,7 +82,7 @@ PRESETS: Final[Mapping[str, CallingHours]] = MappingProxyType(
         "pe-cobranza": _hours(*["07:00-20:00"] * 5, "", "", holidays_of="PE"),
         # Mexico, collection calls.
         "mx-cobranza": _hours(*["07:00-22:00"] * 7),
-        # United States, 47 CFR 64.1200: by the clock of the called party, so one account per zone.
+        # United States, 47 CFR 64.1200: local time of the called party, so one account per time zone.
         "us-tcpa": _hours(*["08:00-21:00"] * 7),
     }
 )
@@ -95,20 +95,20 @@ HOURS_WORDS: Final = (
 
 
 def read_hours(value: object) -> CallingHours:
-    """Read a preset's name, or a table of windows.
+    """Return the calling hours of a preset's name or a table of windows.
 
-    The table's keys are days (`monday` … `sunday`), `weekdays` (Monday to Friday), `weekend`,
-    `every_day`, and `holidays`, a country code. The value of a day is a list of texts "HH:MM-HH:MM",
-    or one such text; the narrower key wins, and a day that nothing names is closed. Windows that
-    touch are joined. Raises HoursError with every misfit, placed relative to the value.
+    The table's keys are days (`monday` … `sunday`), `weekdays` (Monday to Friday), `weekend`, `every_day`,
+    and `holidays`, a country code. The value of a day is a list of texts "HH:MM-HH:MM", or one such text.
+    A key for fewer days overrides a key for more days. A day without a key is closed. Windows that touch
+    are joined. Raise CallingHoursError with every issue, its place relative to `value`.
     """
     if isinstance(value, str):
         return _preset(value)
     if not isinstance(value, dict):
         raise CallingHoursError((ValidationIssue((), HOURS_WORDS),))
-    misfits = tuple(_misfits(value))
-    if misfits:
-        raise CallingHoursError(misfits)
+    issues = tuple(_issues(value))
+    if issues:
+        raise CallingHoursError(issues)
     week = _week(value)
     return CallingHours(
         windows=tuple(tuple(map(_as_times, _joined(day))) for day in week), holidays=value.get("holidays")
@@ -120,16 +120,16 @@ def _preset(name: str) -> CallingHours:
         return PRESETS[name]
     close = get_close_matches(name, PRESETS, n=1)
     raise CallingHoursError(
-        (ValidationIssue((), f'perhaps "{close[0]}"; {HOURS_WORDS}' if close else HOURS_WORDS),)
+        (ValidationIssue((), f'{HOURS_WORDS}. Did you mean "{close[0]}"?' if close else HOURS_WORDS),)
     )
 
 
-def _misfits(table: dict[str, object]) -> Iterator[ValidationIssue]:
+def _issues(table: dict[str, object]) -> Iterator[ValidationIssue]:
     for key, value in table.items():
         if key == "holidays":
-            yield from _holiday_misfits(value)
+            yield from _holiday_issues(value)
         elif key in _KEYS:
-            yield from _day_misfits(key, value)
+            yield from _day_issues(key, value)
         else:
             yield _unknown(key)
     days = [value for key, value in table.items() if key != "holidays" and key in _KEYS]
@@ -140,15 +140,16 @@ def _misfits(table: dict[str, object]) -> Iterator[ValidationIssue]:
 def _unknown(key: str) -> ValidationIssue:
     close = get_close_matches(key, _KEYS, n=1)
     known = "one of " + ", ".join(_KEYS)
-    return ValidationIssue((key,), f'perhaps "{close[0]}"; {known}' if close else known, "an unknown key")
+    allowed = f'{known}. Did you mean "{close[0]}"?' if close else known
+    return ValidationIssue((key,), allowed, "an unknown key")
 
 
-def _holiday_misfits(value: object) -> Iterator[ValidationIssue]:
+def _holiday_issues(value: object) -> Iterator[ValidationIssue]:
     if not isinstance(value, str) or value not in holidays.list_supported_countries(include_aliases=False):
         yield ValidationIssue(("holidays",), _HOLIDAYS_WORDS)
 
 
-def _day_misfits(key: str, value: object) -> Iterator[ValidationIssue]:
+def _day_issues(key: str, value: object) -> Iterator[ValidationIssue]:
     if not isinstance(value, str | list):
         yield ValidationIssue((key,), _WINDOWS_WORDS)
         return
@@ -162,7 +163,7 @@ def _day_misfits(key: str, value: object) -> Iterator[ValidationIssue]:
             continue
         if any(window[0] < end and start < window[1] for start, end in good):
             yield ValidationIssue(
-                place, "windows that do not overlap", "a window that overlaps an earlier one of the day"
+                place, "windows that do not overlap", "a window that overlaps an earlier window of the day"
             )
         good.append(window)
 
@@ -172,12 +173,12 @@ def _texts(value: object) -> list[object]:
 
 
 def _week(table: dict[str, object]) -> list[list[_Minutes]]:
-    said: dict[str, object] = {}
+    by_day: dict[str, object] = {}
     for shorthand, days in _SHORTHANDS.items():
         if shorthand in table:
-            said.update(dict.fromkeys(days, table[shorthand]))
-    said.update({day: table[day] for day in DAYS if day in table})
-    return [[_window(str(text)) for text in _texts(said.get(day, []))] for day in DAYS]
+            by_day.update(dict.fromkeys(days, table[shorthand]))
+    by_day.update({day: table[day] for day in DAYS if day in table})
+    return [[_window(str(text)) for text in _texts(by_day.get(day, []))] for day in DAYS]
 
 
 def _joined(windows: list[_Minutes]) -> list[_Minutes]:

@@ -1,6 +1,6 @@
-"""Delivery, Event, Answer, Reply: what arrives from a CRM and what goes back. Frozen values.
+"""Delivery, Event, Answer, Refusal, Reply: webhook requests and the responses to them. Frozen values.
 
-A delivery holds the bytes exactly as they came; an event is one thing that happened inside it.
+A delivery holds the bytes exactly as they arrived. An event is one thing that happened, inside a delivery.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Delivery:
     """One webhook request, as it arrived.
 
-    `url` is the full URL as the sender signed it (scheme, host, path, query: `public_url` when it
-    is configured). `headers` has names as `header_name` gives them; a header sent twice has its values
-    joined by a comma. `received_at` is aware, UTC. `url_key` is the last part of the path where there
-    was one. `proof` says by what it was verified, once it was; it names no secret. `client_address` is
-    the peer's IP address, which may be a proxy's.
+    `url` is the full URL as the sender signed it (scheme, host, path, query), or `public_url` if that is
+    configured. The names in `headers` are normalized by `header_name`; the values of a repeated header are
+    joined by a comma. `received_at` is aware, UTC. `url_key` is the last part of the path, if present.
+    `proof` is the verification method after verification; it contains no secret. `client_address` is the
+    peer's IP address, which may be a proxy's.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Delivery:
 
     @property
     def content_type(self) -> str:
-        """The media type without its parameters, in lower case; empty when none was sent."""
+        """The media type without its parameters, in lower case. Empty if the header is missing."""
         return self.headers.get("content-type", "").split(";", 1)[0].strip().lower()
 
 
@@ -46,12 +46,11 @@ class Delivery:
 class Event:
     """One thing that happened, inside a delivery.
 
-    `data` is what templates see as `event` (JSON values only). `dedup_key` is what the sender gives
-    that makes it the same event when sent again; None when it gives nothing, and then the body's
-    hash stands in for ten minutes. `occurred_at` is the CRM's own time of the event, aware, or None.
-    `lookup_id` is the record to be read before mapping (a HubSpot contact), where the source can.
-    `record_id` is the CRM's own id of what the event is about, by which people look for it. `place` is
-    the event's place in its delivery, from 0.
+    `data` is the variable `event` of templates (JSON values only). `dedup_key` is the sender's id of the
+    event, the same when it is sent again. If it is None, the hash of the body is used for ten minutes.
+    `occurred_at` is the CRM's time of the event, aware, or None. `lookup_id` is the record to read before
+    mapping (a HubSpot contact), if the source supports look-ups. `record_id` is the CRM's id of the record
+    that the event is about; users search by it. `place` is the event's index in its delivery, from 0.
     """
 
     data: Any = field(repr=False)
@@ -64,10 +63,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What follows from a verified delivery, as it is stored and told to the sender.
+    """The result of a verified delivery, as it is stored and returned to the sender.
 
-    `delivery` is the delivery's id (the first one's, when it was seen before); `recalls` the recall
-    ids in the order of the events; the numbers count events.
+    `delivery` is the delivery's id, or the id of the first one for a repeated delivery. `recalls` holds
+    recall ids in the order of the events. The numbers count events.
     """
 
     delivery: str
@@ -81,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A delivery that is not taken: the HTTP status and one plain sentence for the sender."""
+    """The response to a rejected delivery: the HTTP status and one sentence for the sender."""
 
     status: int
     title: str
@@ -91,7 +90,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An HTTP answer, ready to be sent."""
+    """An HTTP response, ready to be sent."""
 
     status: int
     body: bytes
@@ -101,9 +100,9 @@ class Reply:
 
 @lru_cache(maxsize=1024)
 def header_name(name: str) -> str:
-    """Return a header's name as a delivery has it: in lower case.
+    """Return a header's name in lower case, as deliveries store it.
 
-    A delivery has no header with `_` in its name: the web drops those, since WSGI cannot tell `_` from `-`.
+    Names with `_` do not occur in a delivery. The web drops them, because WSGI cannot tell `_` from `-`.
     """
     return name.lower()
 
@@ -111,9 +110,9 @@ def header_name(name: str) -> str:
 def signed_url(
     public_url: str | None, headers: Mapping[str, str], *, scheme: str, path: str, query: str
 ) -> str:
-    """Return the URL that the sender signed: `public_url`, else what the request and its proxies say.
+    """Return the URL that the sender signed: `public_url`, else one built from the request.
 
-    A proxy's word is good enough here: a wrong URL only makes the signature fail.
+    `X-Forwarded-Proto` and `X-Forwarded-Host` are trusted: a wrong URL only makes the signature fail.
     """
     if public_url is not None:
         return f"{public_url}?{query}" if query and "?" not in public_url else public_url
@@ -123,7 +122,7 @@ def signed_url(
 
 
 def headers_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return a request's headers as a delivery has them; values of one sent twice are joined by a comma."""
+    """Return a request's headers as deliveries store them. Repeated headers are joined by commas."""
     headers: dict[str, str] = {}
     for name, value in pairs:
         key = header_name(name)
@@ -132,5 +131,5 @@ def headers_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def delivery_id(unique: str) -> str:
-    """Make a delivery's id of a text that is its own."""
+    """Return a delivery's id, built from a unique text."""
     return f"dl_{unique}"

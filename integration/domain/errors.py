@@ -1,7 +1,7 @@
-"""The error tree, sorted by who must act: the operator, the sender, or time.
+"""The exceptions of Ringback, grouped by who must act: the operator, the sender, or nobody (retry later).
 
-Errors carry data, and their messages never hold a secret, a token or a customer's number:
-`found` is described (its type, its length), never quoted, where it came from a customer.
+Messages never contain a secret, a token or a customer's number. A value from a customer is described by
+its type or length in `found`, never quoted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class RingbackError(Exception):
-    """Anything Ringback itself reports."""
+    """Base class of all errors that Ringback raises."""
 
 
 # --- the operator must act -------------------------------------------------------------------
@@ -18,7 +18,7 @@ class RingbackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong in the configuration: where, what was found, what is allowed."""
+    """One error in the configuration: the place, the value found, the values allowed."""
 
     file: str
     key: str
@@ -26,12 +26,12 @@ class Fault:
     allowed: str
 
     def __str__(self) -> str:
-        """Give the fault as one line."""
+        """Return the fault as one line."""
         return f"{self.file}: {self.key}: found {self.found}; allowed: {self.allowed}"
 
 
 class ConfigError(RingbackError):
-    """The configuration is refused whole; `faults` names every reason at once."""
+    """The configuration is invalid and not used. `faults` lists every reason."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
@@ -39,14 +39,14 @@ class ConfigError(RingbackError):
 
 
 class StoreUnsafeError(RingbackError):
-    """The store may lose what it acknowledged, and `[store] accept_loss` does not allow that."""
+    """The store may lose acknowledged data, and `[store] accept_loss` is not set."""
 
 
 class UnmappableError(RingbackError):
-    """An event cannot become a recall; it is parked until the configuration is mended.
+    """An event cannot be mapped to a recall. It is parked until the configuration is corrected.
 
-    `field` is the recall's field (or `when`, `events`), `found` describes what was there, `allowed`
-    says what would do. `found` may be kept with the parked event, but is never logged.
+    `field` is the recall's field (or `when`, `events`). `found` describes the value, `allowed` the values
+    that are accepted. `found` may be stored with the parked event, but is never logged.
     """
 
     def __init__(self, field: str, found: str, allowed: str) -> None:
@@ -57,7 +57,7 @@ class UnmappableError(RingbackError):
 
 
 class ConflictError(RingbackError):
-    """An action does not fit the state that the recall is in; `state` names it."""
+    """An action is not possible in the recall's current state, which is in `state`."""
 
     def __init__(self, state: str, message: str) -> None:
         super().__init__(message)
@@ -65,17 +65,17 @@ class ConflictError(RingbackError):
 
 
 class UnknownError(RingbackError):
-    """There is no such recall, account, source or parked event."""
+    """The recall, account, source or parked event does not exist."""
 
 
 # --- the sender must act ---------------------------------------------------------------------
 
 
 class NotVerifiedError(RingbackError):
-    """The delivery is not proved to come from its source: 401.
+    """The delivery could not be verified (status 401).
 
-    `check` is the verification that failed (`signature v3`, `timestamp`, `url_key` …) and `why` the
-    reason. Both go to the log, neither into the answer.
+    `check` is the verification that failed (`signature v3`, `timestamp`, `url_key` …), `why` the reason.
+    Both are logged and not sent to the sender.
     """
 
     def __init__(self, check: str, why: str) -> None:
@@ -85,7 +85,10 @@ class NotVerifiedError(RingbackError):
 
 
 class UnreadableError(RingbackError):
-    """The body is verified but cannot be read: 400. `where` is a place in it, never its text."""
+    """The body is verified but cannot be parsed (status 400).
+
+    `where` is a place in the body, never its text.
+    """
 
     def __init__(self, where: str, found: str, allowed: str) -> None:
         super().__init__(f"{where}: found {found}; allowed: {allowed}")
@@ -95,17 +98,17 @@ class UnreadableError(RingbackError):
 
 
 class UnsupportedTypeError(UnreadableError):
-    """The body's content type is not one that the source reads: 415."""
+    """The source does not read bodies of this content type (status 415)."""
 
 
-# --- time must pass --------------------------------------------------------------------------
+# --- nobody must act: retry later ------------------------------------------------------------
 
 
 class StoreAwayError(RingbackError):
-    """The store cannot be reached, is full or does not answer in time: 503 with `Retry-After`."""
+    """The store is unreachable, full or too slow (status 503 with `Retry-After`)."""
 
     retry_after_seconds = 5
 
 
 class UnboundError(StoreAwayError):
-    """The store does not know the queue of an account of the configuration yet."""
+    """The store does not have the queue of a configured account yet."""

@@ -1,6 +1,6 @@
-"""Types for the fields of configuration models, each with the text that says which values it takes.
+"""Types for the fields of configuration models, and texts that describe the values each type accepts.
 
-A value that is refused raises an error whose message is that text. No message quotes a secret.
+An invalid value raises an error whose message is that text. No message quotes a secret.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ CLOCK_WORDS = 'a time of day such as "00:00"'
 ZONE_WORDS = 'an IANA time zone such as "America/Bogota"'
 NAME_WORDS = "1 to 63 letters, digits, - and _, the first a letter or a digit"
 FILLED_TEXT_WORDS = "a text that is not empty"
-HEADER_TEXT_WORDS = "a text of visible ASCII characters without spaces, as it travels in a header"
+HEADER_TEXT_WORDS = "a text of visible ASCII characters without spaces, because it is sent in a header"
 URL_KEY_WORDS = "at least 16 characters of A-Z a-z 0-9 . _ ~ -"
 BASE_URL_WORDS = (
     "https://HOST[:PORT][/PATH] without user, query and fragment; http:// only for this machine "
-    "(localhost, 127.0.0.1) or a name without dots, since the token travels in a header"
+    "(localhost, 127.0.0.1) or a name without dots, because the token is sent in a header"
 )
 PUBLIC_URL_WORDS = (
     "the full https:// address as the sender signs it, without user and fragment; "
     "http:// only for this machine"
 )
-SITE_WORDS = "https://HOST[:PORT], the dashboard's address as a browser has it; http:// only for this machine"
+SITE_WORDS = "https://HOST[:PORT], the dashboard's address in a browser; http:// only for this machine"
 ROLE_WORDS = '"viewer", "operator" or "admin"'
-ROLES_WORDS = 'a table of the provider\'s groups with a role for each, such as { "callcentre" = "operator" }'
+ROLES_WORDS = (
+    'a table with the provider\'s groups as keys and roles as values, such as { "callcentre" = "operator" }'
+)
 HOOK_URL_WORDS = "an https:// address without user and fragment; http:// only for this machine"
 MAIL_WORDS = "an address such as operator@example.com, without a name before it"
 Role = Literal["viewer", "operator", "admin"]
@@ -43,10 +45,11 @@ Role = Literal["viewer", "operator", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class ValidationIssue:
-    """A value that is not what its key takes.
+    """An invalid value of a configuration key.
 
-    `place` leads to it from the table at hand (texts are keys, numbers count from 0), `allowed` says
-    what would do. `found` stands in for the usual description of the value, and quotes no secret.
+    `place` is the path to the value from the table that is validated (texts are keys, numbers are indexes
+    from 0). `allowed` describes the accepted values. `found` replaces the default description of the
+    value, and quotes no secret.
     """
 
     place: tuple[str | int, ...]
@@ -55,10 +58,10 @@ class ValidationIssue:
 
 
 def refuse(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
-    """Make the error of a value that is not `allowed`.
+    """Return the validation error for a value that is not `allowed`.
 
-    `found` replaces the usual description of the value, and must not quote a secret. `key` names the
-    key at fault where the error concerns a whole table.
+    `found` replaces the default description of the value, and must not quote a secret. `key` is the key to
+    report if the error concerns a whole table.
     """
     return PydanticCustomError("refused", "{allowed}", {"allowed": allowed, "found": found, "key": key})
 
@@ -70,11 +73,11 @@ def _known_zone(name: object) -> ZoneInfo:
         return ZoneInfo(str(name))
     except (KeyError, ValueError, OSError) as error:
         close = get_close_matches(str(name), available_timezones(), n=1)
-        raise refuse(f'perhaps "{close[0]}"; {ZONE_WORDS}' if close else ZONE_WORDS) from error
+        raise refuse(f'{ZONE_WORDS}. Did you mean "{close[0]}"?' if close else ZONE_WORDS) from error
 
 
 def _clock(value: object) -> time:
-    # Pydantic alone would read 30 as thirty seconds past midnight, and "1800" as half past midnight.
+    # Pydantic would read 30 as thirty seconds past midnight, and "1800" as half past midnight.
     if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?", value, re.ASCII):
         hour, minute, second, *_ = map(int, [*value.split(":"), "0"])
         return time(hour, minute, second)
@@ -84,14 +87,14 @@ def _clock(value: object) -> time:
 
 
 def _not_bool(value: object) -> object:
-    # True is the number 1 to Python, and to nobody who writes a configuration.
+    # bool is a subclass of int.
     if isinstance(value, bool):
-        raise ValueError("true and false are no numbers")  # noqa: TRY004 (pydantic reports this kind)
+        raise ValueError("true and false are not numbers")  # noqa: TRY004 (pydantic reports ValueError)
     return value
 
 
 def one_or_more(value: object) -> object:
-    """Return a single text as a tuple of one; anything else as it is."""
+    """Return a single text as a tuple of one text, and any other value unchanged."""
     return (value,) if isinstance(value, str | SecretStr) else value
 
 
@@ -114,7 +117,7 @@ def _fits_path(secret: SecretStr) -> SecretStr:
 
 
 def is_this_machine(host: str) -> bool:
-    """Return whether a host name or address means the machine that Ringback runs on."""
+    """Return True if a host name or address is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -122,7 +125,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def _address(text: str, allowed: str) -> SplitResult:
-    """Read an http or https address; user names and fragments are refused, as is white space."""
+    """Return the parts of an http or https URL. Raise an error for user names, fragments and white space."""
     try:
         parts = urlsplit(text)
         sound = parts.port != 0
@@ -137,9 +140,9 @@ def _address(text: str, allowed: str) -> SplitResult:
 def _base_url(text: str) -> str:
     parts = _address(text, BASE_URL_WORDS)
     host = parts.hostname or ""
-    # A name without dots means something only inside one network, such as a container's.
-    near = is_this_machine(host) or re.fullmatch(r"[a-z][a-z0-9_-]*", host)
-    if "?" in text or "#" in text or (parts.scheme == "http" and not near):
+    # A name without dots resolves only inside one network, such as a container network.
+    is_local = is_this_machine(host) or re.fullmatch(r"[a-z][a-z0-9_-]*", host)
+    if "?" in text or "#" in text or (parts.scheme == "http" and not is_local):
         raise refuse(BASE_URL_WORDS)
     return text
 
@@ -169,7 +172,7 @@ def _password_hash(secret: SecretStr) -> SecretStr:
 
 
 def roles_by_group(value: object) -> object:
-    """Return the table unchanged. Raise an error if a value of it is not a role."""
+    """Return the table unchanged. Raise an error if one of its values is not a role."""
     if not isinstance(value, dict) or not value or not set(map(str, value.values())) <= set(get_args(Role)):
         raise refuse(ROLES_WORDS)
     return value
@@ -201,6 +204,6 @@ Window = tuple[time, time]
 
 
 class Table(BaseModel):
-    """A table of the configuration: unknown keys are errors, values do not change."""
+    """Base class of configuration tables: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

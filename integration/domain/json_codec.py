@@ -1,4 +1,4 @@
-"""JSON as the store keeps it, read back. Pure, so that both ends of the store can share it."""
+"""Parser for the JSON texts that the store returns."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import orjson
 
 
 def read_json(text: str) -> Any:
-    """Read JSON that the store gave as text: bytes of strangers that are no UTF-8 come through unharmed."""
+    """Return the value of a JSON text from the store. Bytes that are not UTF-8 become surrogates."""
     return orjson.loads(text.encode("utf-8", "surrogateescape"))

@@ -1,6 +1,7 @@
-"""Passwords of the dashboard's users: made into argon2id hashes, and checked without telling who exists.
+"""Argon2id hashes of the dashboard users' passwords.
 
-A check costs memory and time on purpose, so few run at once, and a wrong name costs as much as a right one.
+Verification is expensive by design, so that only a few run at once. It takes the same time for unknown
+users, so that timing does not reveal which users exist.
 """
 
 from __future__ import annotations
@@ -29,43 +30,44 @@ HASH_WORDS: Final = (
 )
 _MOST_KIB: Final = 256 * 1024
 _MOST_ROUNDS: Final = 10
-_MOST_QUEUES: Final = 16
+_MOST_PARALLELISM: Final = 16
 # OWASP's first choice for argon2id: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class BusyError(RingbackError):
-    """Too many passwords are being checked just now."""
+    """Too many passwords are being verified at the moment."""
 
 
 def hashed(password: str) -> str:
-    """Hash a password for the configuration. Raises ValueError for one that is too short or too long."""
+    """Return the hash of a password. Raise ValueError if the password is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise ValueError(PASSWORD_WORDS)
     return _HASHER.hash(password)
 
 
 def is_sound(text: str) -> bool:
-    """Tell whether a text is a hash that can be checked at a bounded cost."""
+    """Return True if a text is an argon2id hash whose cost is within the limits."""
     try:
-        found = extract_parameters(text)
+        parameters = extract_parameters(text)
     except InvalidHashError:
         return False
-    bounded = found.memory_cost <= _MOST_KIB and found.time_cost <= _MOST_ROUNDS
-    return found.type is Type.ID and bounded and found.parallelism <= _MOST_QUEUES
+    bounded = parameters.memory_cost <= _MOST_KIB and parameters.time_cost <= _MOST_ROUNDS
+    return parameters.type is Type.ID and bounded and parameters.parallelism <= _MOST_PARALLELISM
 
 
 class Verifier:
-    """Checks passwords, `at_once` at a time; others wait for `patience_seconds`."""
+    """Verifies passwords, `at_once` at a time. Further calls wait for up to `patience_seconds`."""
 
     def __init__(self, *, at_once: int = 2, patience_seconds: float = 2.0) -> None:
         self._places = threading.BoundedSemaphore(at_once)
         self._patience_seconds = patience_seconds
 
     def right(self, password: str, hash_: str | None, others: Iterable[str]) -> bool:
-        """Tell whether a password is that of a hash; None stands for a user that there is not.
+        """Return True if `password` matches `hash_`. Raise BusyError.
 
-        `others` are the hashes of all users: None costs as much as the costliest. Raises BusyError.
+        With `hash_=None` (unknown user) a dummy hash is verified, so that timing reveals nothing. It costs
+        as much as the most expensive hash in `others`, which are the hashes of all users.
         """
         with self._place():
             return _matches(password[: LONGEST + 1], hash_ or _decoy(others)) and hash_ is not None
@@ -73,7 +75,7 @@ class Verifier:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._places.acquire(timeout=self._patience_seconds):
-            raise BusyError("too many passwords are being checked")
+            raise BusyError("Too many passwords are being verified. Try again in a few seconds.")
         try:
             yield
         finally:
@@ -82,24 +84,24 @@ class Verifier:
 
 def _matches(password: str, hash_: str) -> bool:
     try:
-        # Bytes, so that a lone surrogate of a browser is a wrong password and no error.
+        # A lone surrogate from a browser makes the password wrong, and raises no UnicodeEncodeError.
         return _HASHER.verify(hash_, password.encode("utf-8", "surrogatepass"))
     except (VerificationError, InvalidHashError):
         return False
 
 
 def _decoy(others: Iterable[str]) -> str:
-    """Make a hash that nothing matches, as costly to check as the costliest of the others."""
-    found = max((extract_parameters(each) for each in others), key=_cost, default=None)
-    cost = (found.memory_cost, found.time_cost, found.parallelism) if found else (19 * 1024, 2, 1)
+    """Return a hash that no password matches, as expensive to verify as the most expensive of `others`."""
+    highest = max((extract_parameters(each) for each in others), key=_cost, default=None)
+    cost = (highest.memory_cost, highest.time_cost, highest.parallelism) if highest else (19 * 1024, 2, 1)
     salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
     return "$argon2id$v=19$m={},t={},p={}${}${}".format(*cost, salt, digest)
 
 
-def _cost(found: Parameters) -> int:
-    return found.memory_cost * found.time_cost
+def _cost(parameters: Parameters) -> int:
+    return parameters.memory_cost * parameters.time_cost
 
 
 def table(name: str, role: str, hash_: str) -> str:
-    """Give a user as a table of the configuration."""
+    """Return a user as a TOML table of the configuration."""
     return f'\n[users.{name}]\npassword = "{hash_}"\nrole = "{role}"\n'

@@ -1,7 +1,7 @@
-"""Reads telephone numbers as people write them, and writes them as an operation dials them. Pure.
+"""Parse telephone numbers as people write them, and format them as an operation dials them. Pure.
 
-A number that could not be dialled is refused, never repaired by a guess. The number itself is in no
-error message: it is customer data.
+A number that cannot be dialled raises an error and is never repaired by a guess. Error messages do not
+contain the number, because it is customer data.
 """
 
 from __future__ import annotations
@@ -23,32 +23,31 @@ if TYPE_CHECKING:
 ALLOWED = "a possible telephone number: digits, with a country code or of the account's country"
 _FIELD = "recall_telephone"
 SHORTEST_ENDING = 4
-_LONGEST = 64  # characters: the longest number with all its brackets and blanks is shorter
+_LONGEST = 64  # characters, more than any number with brackets and spaces has
 _WRITTEN = re.compile(r"(?:tel:)?[ ]*[+\uff0b]?[\d ().\-\u2010-\u2015\uff08\uff09]+", re.IGNORECASE)
 _EXTENSION = re.compile(r"\d.*?(?:ext|x|#|,|;|int|anexo)\.?\W*\d", re.IGNORECASE)
-# Mexico closed its numbering plan on 3 August 2019: the 1 after +52 and the trunk prefixes 01, 044 and
-# 045 are gone, but live on in address books (IFT, "Nueva marcación").
+# Mexico changed its numbering plan on 3 August 2019. The 1 after +52 and the trunk prefixes 01, 044 and
+# 045 no longer exist, but address books still have them (IFT, "Nueva marcación").
 _MEXICO = 52
 _MEXICO_BEFORE_2019 = re.compile(r"(?:1|01|044|045)(\d{10})")
-_HOLE = re.compile(r"\{([^{}]*)\}")
-_HOLES = frozenset({"national", "e164"})
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDERS = frozenset({"national", "e164"})
 _LONGEST_FORMAT = 64
 _WHY = {
     ValidationResult.TOO_SHORT: "a number with too few digits",
     ValidationResult.TOO_LONG: "a number with too many digits",
-    ValidationResult.INVALID_LENGTH: "a number with a number of digits that its country does not have",
+    ValidationResult.INVALID_LENGTH: "a number with a length that does not exist in its country",
     ValidationResult.INVALID_COUNTRY_CODE: "a number with a country code that does not exist",
     ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "a number without its area code",
 }
 
 
 def read(number: str | int, country: str) -> PhoneNumber:
-    """Read a possible number; one without a country code belongs to `country` (two letters, ISO 3166).
+    """Return the parsed number. A number without a country code belongs to `country` (two letters, ISO 3166).
 
-    A leading 00 is read as + where that makes a valid number, else by the rules of `country`. Mexican
-    numbers written as before 2019 lose the prefixes that no longer exist. Extensions, letters, several
-    numbers in one field and numbers without their area code are refused. Raises UnmappableError, which
-    never quotes the number.
+    A leading 00 is read as + if that makes a valid number, else by the rules of `country`. The prefixes
+    that Mexico used before 2019 are removed. Raise UnmappableError for extensions, letters, several numbers
+    in one text, and numbers without an area code. The error never quotes the number.
     """
     text = _readable(number)
     candidates = list(_readings(text, country))
@@ -61,53 +60,54 @@ def read(number: str | int, country: str) -> PhoneNumber:
         if _possibility(candidate) == ValidationResult.IS_POSSIBLE:
             return candidate
     if not candidates:
-        raise _refused("a number that is not complete, or without a country code where none is known")
+        raise _refused("a number that is incomplete or has no country code")
     raise _refused(_WHY.get(_possibility(candidates[-1]), "a number that is not possible"))
 
 
 def write(dial_format: str, number: PhoneNumber) -> str:
-    """Write a number as the operation dials it: `{national}` 3001112233, `{e164}` 573001112233."""
+    """Return the digits that the operation dials: `{national}` 3001112233, `{e164}` 573001112233."""
     national = phonenumbers.national_significant_number(number)
-    written = {"national": national, "e164": f"{number.country_code}{national}"}
-    return _HOLE.sub(lambda hole: written[hole[1]], dial_format)
+    values = {"national": national, "e164": f"{number.country_code}{national}"}
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], dial_format)
 
 
 def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
-    """Return the digits that numbers written so may end with, where somebody looks for a number.
+    """Return the digit suffixes to search for when a user types a telephone number.
 
-    A text with four digits at least and nothing but what numbers are written with; empty for any other. Read
-    as a whole number of one of the accounts where it is one, else as the last digits of some.
+    If `text` is a complete number in the country of one of the accounts, the result has that number as the
+    accounts dial it. Otherwise the digits are taken as the last digits of a number. Return an empty tuple
+    for a text with fewer than four digits or with characters that numbers do not have.
     """
     typed = " ".join("".join(c for c in text[: _LONGEST * 2] if unicodedata.category(c) != "Cf").split())
     digits = "".join(str(int(c)) for c in typed if c.isdecimal())
     if len(digits) < SHORTEST_ENDING or not _WRITTEN.fullmatch(typed):
         return ()
-    found = {digits}
+    suffixes = {digits}
     for country, dial_format in {(account.country, account.dial_format) for account in accounts}:
         try:
             number = read(typed, country)
         except UnmappableError:
             continue
-        found.add(phonenumbers.national_significant_number(number))
-        found.add("".join(c for c in write(dial_format, number) if c.isdecimal()))
-    return tuple(sorted(each for each in found if not _is_longer(each, found)))
+        suffixes.add(phonenumbers.national_significant_number(number))
+        suffixes.add("".join(c for c in write(dial_format, number) if c.isdecimal()))
+    return tuple(sorted(suffix for suffix in suffixes if not _is_redundant(suffix, suffixes)))
 
 
-def _is_longer(number: str, others: Iterable[str]) -> bool:
-    """Tell whether whatever ends with `number` ends with another one too."""
-    return any(number != other and number.endswith(other) for other in others)
+def _is_redundant(suffix: str, others: Iterable[str]) -> bool:
+    """Return True if `suffix` itself ends with one of the others, which then matches all its numbers."""
+    return any(suffix != other and suffix.endswith(other) for other in others)
 
 
 def dial_format_fault(dial_format: str) -> str | None:
-    """Say what is wrong with a `dial_format`, or None; asked when the configuration is read."""
-    holes = _HOLE.findall(dial_format)
-    unknown = sorted(set(holes) - _HOLES)
+    """Return a description of the error in a `dial_format`, or None."""
+    placeholders = _PLACEHOLDER.findall(dial_format)
+    unknown = sorted(set(placeholders) - _PLACEHOLDERS)
     if unknown:
-        return f"a hole {{{unknown[0]}}} that does not exist"
-    if not holes:
-        return "no hole, so all would be called on one number"
-    if "{" in _HOLE.sub("", dial_format) or "}" in _HOLE.sub("", dial_format):
-        return "a bracket that is not part of a hole"
+        return f"an unknown placeholder {{{unknown[0]}}}"
+    if not placeholders:
+        return "no placeholder, so that every callback would dial the same number"
+    if "{" in _PLACEHOLDER.sub("", dial_format) or "}" in _PLACEHOLDER.sub("", dial_format):
+        return "a brace that is not part of a placeholder"
     if len(dial_format) > _LONGEST_FORMAT or not dial_format.isprintable():
         return f"more than {_LONGEST_FORMAT} characters, or characters that cannot be printed"
     return None
@@ -116,7 +116,7 @@ def dial_format_fault(dial_format: str) -> str | None:
 def _readable(number: str | int) -> str:
     if isinstance(number, bool) or not isinstance(number, str | int):
         raise _refused(f"a {type(number).__name__}")
-    # Contacts copied from a telephone bring invisible direction marks along.
+    # Numbers copied from a telephone's contacts contain invisible direction marks.
     text = str(number)[: _LONGEST * 2]
     if not text.isascii():
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")

@@ -1,6 +1,6 @@
-"""The day of a token's quota: when it began, when it ends; pure.
+"""The quota day of an account: when it ends. Pure.
 
-wolkvox does not document when the daily limit of a token starts anew, so `quota_resets_at` is a setting.
+wolkvox does not document when the daily limit of a token resets, so `quota_resets_at` is a setting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def next_reset(account: Account, now: datetime) -> datetime:
-    """Tell when the account's quota starts anew after `now` (aware, in the account's zone)."""
+    """Return the first reset of the account's quota after `now`, aware, in the account's zone."""
     local = now.astimezone(account.timezone)
     reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
     while reset.astimezone(UTC) <= now:
@@ -23,5 +23,5 @@ def next_reset(account: Account, now: datetime) -> datetime:
 
 
 def quota_day(ends: datetime) -> str:
-    """Name a quota's day by the date on which it ends (aware, in the account's zone)."""
+    """Return the ISO date that identifies a quota day: the date on which it ends, in the account's zone."""
     return ends.date().isoformat()

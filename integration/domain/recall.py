@@ -1,4 +1,4 @@
-"""Recall, its states and its attempts: what wolkvox shall be asked, and what became of it."""
+"""Recalls (requests to wolkvox for a callback), their states and their push attempts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """Where a recall stands. All but `queued` and `pushing` are ends."""
+    """The state of a recall. All states but `queued` and `pushing` are final."""
 
     QUEUED = "queued"
     PUSHING = "pushing"
@@ -28,12 +28,12 @@ ENDS = tuple(state for state in State if state not in {State.QUEUED, State.PUSHI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallRequest:
-    """A recall before it is admitted.
+    """A recall before it is enqueued.
 
-    `recall_date` is what wolkvox would get, after the schedule's rules; `requested_date` what was
-    asked. Both are aware and in the account's zone. `version` is the CRM's time of the wish, aware:
-    per queue, campaign and customer the newest wins. `recall_telephone` is as the operation dials.
-    `notes` says why `recall_date` is not the asked one.
+    `recall_date` is the date to send to wolkvox, after the schedule's rules. `requested_date` is the date
+    that the CRM sent. Both are aware and in the account's zone. `version` is the CRM's time of the request,
+    aware; per queue, campaign and customer the newest version wins. `recall_telephone` is formatted as the
+    operation dials. `notes` explains why `recall_date` differs from `requested_date`.
     """
 
     account: str
@@ -50,7 +50,7 @@ class RecallRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """A wish taken back: what is queued for this campaign and customer shall not be pushed."""
+    """A cancellation: recalls queued for this campaign and customer are not pushed."""
 
     account: str
     campaign_id: str
@@ -62,12 +62,13 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One push: when it started (aware, UTC), how long it took, and what wolkvox answered.
+    """One push to wolkvox: its start (aware, UTC), its duration and the response.
 
-    `outcome` is the verdict's name; `http_status`, `code` and `msg` are None where no answer came.
-    `msg` repeats customer and telephone: it is customer data, and so is `answer`, the whole body of
-    at most 64 KiB, which the latest attempt has unless wolkvox accepted. An attempt that was not the
-    last has the date that was sent, why it is made again, and when that was planned for (aware).
+    `outcome` is the verdict's name. `http_status`, `code` and `msg` are None if no response arrived. `msg`
+    and `answer` are customer data, because wolkvox repeats customer and telephone in them. `answer` is the
+    whole response body of at most 64 KiB; only the latest attempt has it, unless wolkvox accepted the
+    recall. An attempt that was retried has the `recall_date` that was sent, the `reason` of the retry, and
+    `next_at`, the time it was scheduled for (aware).
     """
 
     started_at: datetime
@@ -84,7 +85,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of a recall's state: when (aware, UTC), to what, and why."""
+    """One change of a recall's state: its time (aware, UTC), the new state and the reason."""
 
     at: datetime
     state: State
@@ -95,9 +96,10 @@ class Change:
 class Recall:
     """A recall as the store holds it.
 
-    `delivery` and `place` lead to the event that it came from, `record` is the CRM's own id of what that was
-    about, `proof` how the delivery was verified, `digest` the beginning of the configuration's that mapped
-    it, `notes` why `recall_date` was not the asked one on admission.
+    `delivery` and `place` identify the event that it was mapped from. `record` is the CRM's id of the
+    event's record. `proof` is the verification method of the delivery. `digest` is the start of the digest
+    of the configuration that mapped the event. `notes` explains why `recall_date` differed from
+    `requested_date` when the recall was enqueued.
     """
 
     id: str
@@ -124,11 +126,12 @@ class Recall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which recalls: all None means all. `accounts` limits what a caller sees, `states` what can be done.
+    """Conditions that a recall must match. A condition that is None matches every recall.
 
-    `telephones` are ends of numbers, digits only, of which any may match. `about` is a customer's id or the
-    CRM's record id, and with it the telephones are a third thing that may match. `prefix` is how the recall's
-    id begins. Of the times, which are aware, "until" is not part of the range.
+    `accounts` is the set that the caller may see, `states` the set that an action applies to. `telephones`
+    holds the last digits of numbers; one of them must match. `about` matches the customer's id or the CRM's
+    record id. If both `about` and `telephones` are set, one match of either is enough. `prefix` is the start
+    of the recall's id. Times are aware; the `until` times are exclusive.
     """
 
     state: State | None = None

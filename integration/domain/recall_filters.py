@@ -1,7 +1,7 @@
-"""From what people type to the recalls they mean: the search box and the filters of an address. Pure.
+"""Build recall filters from the search box and from the query parameters of a URL. Pure.
 
-What is typed may be the id of a recall, a telephone however it is written or its last digits, a customer
-or a record of the CRM; which of them it is need not be said.
+The search box accepts a recall's id, a telephone number in any notation, its last digits, a customer's id or
+a record id of the CRM. The kind is detected from the text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from integration.domain.account import Account
 
-# The fields of a filter that an address may hold, as they are called there.
+# Query parameters, with the field of `Filter` that each sets.
 MOMENTS: Final = {
     "from": "created_from",
     "until": "created_until",
@@ -35,7 +35,7 @@ _RECALL_ID: Final = re.compile(r"rc_[0-9a-z]{0,12}")
 
 @dataclass(frozen=True, slots=True)
 class FilterQuery:
-    """What an address asks for: the filter, its texts as they were given, and which could not be read."""
+    """The filter of a URL, the texts that were given, and the names of parameters with an invalid value."""
 
     which: Filter
     given: Mapping[str, str]
@@ -43,14 +43,14 @@ class FilterQuery:
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is filtered."""
+        """True if the filter matches every recall."""
         return all(getattr(self.which, each.name) is None for each in fields(self.which))
 
 
 def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> FilterQuery:
-    """Read the filters of an address; times without a zone are on the clock of `zone`.
+    """Return the filter for the query parameters in `given`. Times without an offset are in `zone`.
 
-    A filter that cannot be read finds nothing, rather than everything: it is named in `unread`.
+    If a value is invalid, the filter matches no recalls and `unread` has the parameter's name.
     """
     texts = {name: given[name].strip()[:LONGEST] for name in NAMES if given.get(name, "").strip()}
     read: dict[str, Any] = {field: texts[name] for name, field in WORDS.items() if name in texts}
@@ -72,7 +72,7 @@ def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tz
 
 
 def typed(text: str, accounts: Iterable[Account]) -> dict[str, Any]:
-    """Give the fields of a filter for what was typed into the search box."""
+    """Return the fields of `Filter` for a text from the search box."""
     if _RECALL_ID.fullmatch(text.lower()):
         return {"prefix": text.lower()}
     return {"about": text, "telephones": endings(text, accounts)}

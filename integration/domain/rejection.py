@@ -1,4 +1,4 @@
-"""What is kept of a delivery that was not taken: enough to see why, nothing of its body, no secret. Pure."""
+"""Records of rejected deliveries. They contain nothing of the body and no secrets. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NOT_METHOD = re.compile(r"[^A-Z]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A delivery that was not taken.
+    """A rejected delivery.
 
-    `at` is aware. `sender` is a shortened address; `headers` names those that matter, without values.
-    `size` is in bytes, None where it was not known. `findings` are pairs of cause and facts (see
-    `webhooks.diagnosis`), `proved` whether they explain all of it. `more` counts others of its batch
-    that are not listed one by one.
+    `at` is aware. `sender` is a shortened IP address. `headers` has the names of the relevant headers,
+    without values. `size` is in bytes, or None if unknown. `findings` holds pairs of a cause and its facts
+    (see `webhooks.diagnosis`). `proved` is True if the findings fully explain the rejection. `more` is the
+    number of further rejections of the same batch that are not recorded individually.
     """
 
     at: datetime
@@ -50,7 +50,10 @@ def rejection_of(  # noqa: PLR0913  (a request has these parts)
     *, at: datetime, source: str, status: int, method: str, size: int | None,
     headers: Mapping[str, str], address: str,
 ) -> Rejection:  # fmt: skip
-    """Make it of a request. `headers` have names as `header_name` gives them; `address` is the peer's."""
+    """Return the record of a rejected request.
+
+    The names in `headers` are normalized by `header_name`. `address` is the peer's IP address.
+    """
     kind = headers.get("content-type", "").split(";", 1)[0].lower()
     return Rejection(
         at=at,
@@ -65,19 +68,22 @@ def rejection_of(  # noqa: PLR0913  (a request has these parts)
 
 
 def names_that_matter(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Give the names of the headers that a proof, a proxy or a body's reading rests on."""
+    """Return the names of the headers that matter for verification, for proxies or for parsing the body."""
     named = (shown_name(name) for name in headers if any(word in name for word in _MATTERS))
     return tuple(sorted(named))[:_MOST_HEADERS]
 
 
 def sender(headers: Mapping[str, str], address: str) -> str:
-    """Give the sender's address without its end; behind a proxy the one that the proxy tells."""
-    told = headers.get("x-forwarded-for", "").split(",")[0].strip()
-    return shortened(told) or shortened(address)
+    """Return the sender's shortened IP address: the first in X-Forwarded-For, else the peer's."""
+    forwarded = headers.get("x-forwarded-for", "").split(",")[0].strip()
+    return shortened(forwarded) or shortened(address)
 
 
 def shortened(address: str) -> str:
-    """Give an IPv4 address without its last part, of IPv6 the first three; empty where it is neither."""
+    """Return the first three parts of an IP address, and "" for any other text.
+
+    Loopback addresses are returned in full.
+    """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -94,5 +100,5 @@ _LONGEST_NAME = 64
 
 
 def shown_name(name: str) -> str:
-    """Give a header's name, which a stranger chose, as it may be kept and shown."""
+    """Return a header's name reduced to characters that are safe to store and display."""
     return _NOT_NAME.sub("", name.lower())[:_LONGEST_NAME]

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Roles of dashboard users, and the user who is signed in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """A role; each may do what those before it may.
+    """A role. Each role has the permissions of the roles before it.
 
-    A viewer reads with numbers masked; an operator also reveals, retries, cancels, pauses, resumes, maps
-    again and tests; an admin also sees the audit log, exports and forgets.
+    A viewer reads, with masked numbers. An operator also reveals numbers, retries, cancels, pauses, resumes,
+    remaps and tests. An admin also reads the audit log, and exports and erases personal data.
     """
 
     VIEWER = "viewer"
@@ -18,18 +18,18 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def allows(self, least: Role) -> bool:
-        """Tell whether this role is enough where `least` is asked for."""
+        """Return True if this role has the permissions of `least`."""
         order = list(Role)
         return order.index(self) >= order.index(least)
 
 
 @dataclass(frozen=True, slots=True)
 class SignedInUser:
-    """Who is signed in."""
+    """The user who is signed in."""
 
     name: str
     role: Role
 
     def may(self, least: str) -> bool:
-        """Tell whether the person's role is enough; templates ask so before they show a button."""
+        """Return True if the user's role has the permissions of `least`. Templates use it to show buttons."""
         return self.role.allows(Role(least))

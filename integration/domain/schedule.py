@@ -1,8 +1,7 @@
-"""From the date that was asked for to the date that wolkvox gets. Pure: no clock, `now` is handed in.
+"""Parse the requested date of a callback, and apply lateness, lead time and calling hours to it. Pure.
 
-Reads the forms of `recall_date` that have one meaning and refuses all others; applies lateness, lead
-time and calling hours. Never guesses a format, never moves a callback to before it was asked for,
-never says that calling hours make anything lawful.
+Only unambiguous forms of `recall_date` are parsed; a format is never guessed. A callback is never moved to
+before its requested date.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ ALLOWED = (
     f"the account has calling_hours, years {FIRST_YEAR} to {LAST_YEAR}; other forms by date(format)"
 )
 _FIELD = "recall_date"
-_DAYS_SEARCHED = 400  # for an opening: longer than any run of closed days that is meant
+_DAYS_SEARCHED = 400  # how far to look for the next opening, more than a year of closed days
 _SHAPE_LENGTH = 40
-_LONGEST_TEXT = 200  # characters: no form of a date is as long, and reading one takes longer than its length
-_TOO_BIG = 10**15  # more digits than any form of a date has
+_LONGEST_TEXT = 200  # characters; longer than any date, and limits the cost of parsing
+_TOO_BIG = 10**15  # has more digits than any form of a date
 
 _ISO = re.compile(
     r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?) ?(Z|[+-]\d{2}(?::?\d{2})?)?",
@@ -52,7 +51,7 @@ _MomentT = TypeVar("_MomentT", datetime, date)
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The date that wolkvox gets, aware, in the account's zone; `notes` says why it is not the asked one."""
+    """The date to send to wolkvox, aware, in the account's zone. `notes` explains each change of the date."""
 
     date: datetime
     notes: tuple[str, ...] = ()
@@ -60,7 +59,7 @@ class Scheduled:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The callback is not to be made; `reason` says why."""
+    """The callback must not be made. `reason` explains why."""
 
     reason: str
 
@@ -69,20 +68,20 @@ class Drop:
 
 
 def apply(account: Account, wanted: datetime, now: datetime) -> Scheduled | Drop:
-    """Apply lateness, lead time and calling hours to the date that was asked for.
+    """Return the date to send to wolkvox for the requested date, or Drop.
 
-    `wanted` and `now` are aware. A date past at `now` (whole seconds) is dropped under `late = "drop"`.
-    All others are moved, where they must be, to the first second that is at least
-    `min_lead_minutes` after `now` and inside the hours. A date that is fine stays as it is, so applying
-    the rules again to what they gave, at the same `now`, changes nothing.
+    `wanted` and `now` are aware. A date before `now` (whole seconds) is dropped if the account has
+    `late = "drop"`. Other dates are moved to the first second that is at least `min_lead_minutes` after
+    `now` and inside the calling hours. The function is idempotent for the same `now`: a date that satisfies
+    the rules stays unchanged.
     """
-    asked = in_zone(wanted, account.timezone)
-    past = asked < now.replace(microsecond=0)
+    requested = in_zone(wanted, account.timezone)
+    past = requested < now.replace(microsecond=0)
     if past and account.late == "drop":
-        return Drop("the date was past when its time comes, and the account has late = drop")
-    date_, notes = asked, []
+        return Drop("the date was in the past, and the account has late = drop")
+    date_, notes = requested, []
     earliest = _next_whole_second(now + timedelta(minutes=account.min_lead_minutes))
-    if asked.astimezone(UTC) < earliest:
+    if requested.astimezone(UTC) < earliest:
         date_ = in_zone(earliest, account.timezone)
         notes.append(_why_earliest(account, past=past))
     if account.calling_hours is None:
@@ -96,7 +95,7 @@ def apply(account: Account, wanted: datetime, now: datetime) -> Scheduled | Drop
 
 
 def is_open(hours: CallingHours, moment: datetime) -> bool:
-    """Tell whether the wall clock of `moment` is inside the hours: from the first second, before the last."""
+    """Return True if the wall clock time of `moment` is in a window. The end of a window is exclusive."""
     wall = moment.time()
     return any(
         opens <= wall and (wall < closes or closes == time(0))
@@ -105,9 +104,9 @@ def is_open(hours: CallingHours, moment: datetime) -> bool:
 
 
 def next_opening(hours: CallingHours, moment: datetime) -> datetime | None:
-    """Give `moment` itself when it is inside the hours, else the next opening; None when there is none.
+    """Return `moment` if it is inside the hours, else the next opening, or None if there is none.
 
-    `moment` is aware in the account's zone. What counts is the wall clock, because wolkvox gets no zone.
+    `moment` is aware, in the account's zone. Its wall clock time decides, because wolkvox receives no zone.
     """
     if is_open(hours, moment):
         return moment
@@ -117,9 +116,9 @@ def next_opening(hours: CallingHours, moment: datetime) -> datetime | None:
 
 
 def open_time(hours: CallingHours, zone: ZoneInfo, begin: datetime, end: datetime) -> timedelta:
-    """Give how much of the time between two moments (aware) lies inside the hours, on that zone's clock.
+    """Return how much of the time between `begin` and `end` (aware) is inside the hours in `zone`.
 
-    Looks at the last _DAYS_SEARCHED days at most.
+    At most the last _DAYS_SEARCHED days are considered.
     """
     first = max(begin, end - timedelta(days=_DAYS_SEARCHED))
     day, last, total = first.astimezone(zone).date(), end.astimezone(zone).date(), timedelta(0)
@@ -136,28 +135,28 @@ def open_time(hours: CallingHours, zone: ZoneInfo, begin: datetime, end: datetim
 def _why_earliest(account: Account, *, past: bool) -> str:
     lead = f"moved to {account.min_lead_minutes} minutes from now"
     if past:
-        return f"the date was past, late = asap: {lead}"
+        return f"the date was in the past, late = asap: {lead}"
     return f"earlier than min_lead_minutes allows: {lead}"
 
 
 def _next_whole_second(moment: datetime) -> datetime:
-    up = timedelta(seconds=1) if moment.microsecond else timedelta(0)
-    return (moment.replace(microsecond=0) + up).astimezone(UTC)
+    round_up = timedelta(seconds=1) if moment.microsecond else timedelta(0)
+    return (moment.replace(microsecond=0) + round_up).astimezone(UTC)
 
 
 def _instant(moment: datetime) -> datetime:
-    # Aware datetimes of one zone compare by their wall clocks; around a clock change that is wrong.
+    # Python compares aware datetimes of the same zone by wall clock, which is wrong around a clock change.
     return moment.astimezone(UTC)
 
 
 def _openings(hours: CallingHours, start: datetime) -> Iterator[datetime]:
-    """Every opening from the day of `start` on, in order."""
+    """Yield every opening from the day of `start` on, in order."""
     zone, first = start.tzinfo, start.date()
     for offset in range(_DAYS_SEARCHED):
         day = first + timedelta(days=offset)
         for opens, _ in _windows(hours, day):
             opening = _instant(datetime.combine(day, opens, tzinfo=zone)).astimezone(zone)
-            if is_open(hours, opening):  # not so where a clock change swallows the window
+            if is_open(hours, opening):  # False if a clock change skips the whole window
                 yield opening
 
 
@@ -176,30 +175,29 @@ def _closed_days(country: str, year: int) -> frozenset[date]:
 
 
 def read_date(value: object, *, zone: ZoneInfo, hours: CallingHours | None = None) -> datetime:
-    """Read a `recall_date`: an aware datetime in `zone`, in whole seconds.
+    """Return a `recall_date` as an aware datetime in `zone`, in whole seconds. Raise UnmappableError.
 
-    A time without a zone is the clock of `zone`. In the gap of a clock change it moves forward by the
-    gap (02:30 becomes 03:30); where an hour comes twice the first is meant. A date alone is the first
-    opening of `hours` that day, or the next one when that day is closed; without `hours` it is
-    unmappable. Raises UnmappableError.
+    A time without an offset is in `zone`. A time in the gap of a clock change moves forward by the gap
+    (02:30 becomes 03:30). If an hour occurs twice, the first is used. A date alone becomes the first opening
+    of `hours` on that day or later. Without `hours`, a date alone is an error.
     """
     moment = parse_moment(value)
     if isinstance(moment, datetime):
         return in_zone(moment, zone)
     if hours is None:
-        raise _unreadable("a date alone, and the account has no calling_hours")
+        raise _unreadable("a date without a time, and the account has no calling_hours")
     opening = next(_openings(hours, in_zone(datetime.combine(moment, time(0)), zone)), None)
     if opening is None:
-        raise _unreadable("a date alone, and no calling hours after it")
+        raise _unreadable("a date without a time, and no calling hours after it")
     return opening
 
 
 def parse_moment(value: object) -> datetime | date:
-    """Read one of the forms that have one meaning.
+    """Return the moment of a value in one of the accepted forms.
 
-    Gives an aware datetime where the form tells the zone (epochs are UTC), a naive one where it does
-    not, a date where no time is told. Raises UnmappableError, which describes the shape of what was
-    found and never quotes it.
+    The result is an aware datetime if the form has an offset (epochs are UTC), a naive datetime if it has
+    none, and a date if it has no time. Raise UnmappableError, which describes the shape of the value and
+    never quotes it.
     """
     if isinstance(value, datetime | date):
         return _in_range(value)
@@ -214,9 +212,9 @@ def parse_moment(value: object) -> datetime | date:
 
 
 def parse_format(value: object, form: str) -> datetime | date:
-    """Read `value` as the strptime format `form` says; a date alone where the format has no time.
+    """Return `value` parsed with the strptime format `form`; a date if the format has no time.
 
-    The Spanish "a. m." and "p. m." are read as AM and PM. Raises UnmappableError.
+    The Spanish "a. m." and "p. m." are read as AM and PM. Raise UnmappableError.
     """
     if isinstance(value, datetime | date):
         return _in_range(value)
@@ -231,11 +229,11 @@ def parse_format(value: object, form: str) -> datetime | date:
 
 
 def parse_day(value: object) -> date:
-    """Read a date-only property, which CRMs send as midnight UTC, as the date that was meant.
+    """Return the date of a date-only property, which CRMs send as midnight UTC.
 
     HubSpot stores date properties as epoch milliseconds of midnight UTC
-    (https://developers.hubspot.com/docs/api/crm/properties). A moment that is not midnight by its own
-    offset is refused: the day it belongs to would be a guess. Raises UnmappableError.
+    (https://developers.hubspot.com/docs/api/crm/properties). Raise UnmappableError for a moment that is not
+    midnight in its own offset, because its day would be a guess.
     """
     moment = parse_moment(value)
     if not isinstance(moment, datetime):
@@ -247,10 +245,13 @@ def parse_day(value: object) -> date:
 
 @lru_cache(maxsize=1024)
 def format_fault(form: str) -> str | None:
-    """Say what is wrong with a format given to `date(…)`, or None; asked when the configuration is read."""
+    """Return a description of the error in a format for `date(…)`, or None.
+
+    Called when the configuration is read.
+    """
     directives = set(re.findall(r"%(.)", form.replace("%%", ""), re.DOTALL))
     try:
-        datetime.strptime("", form)  # noqa: DTZ007  (nothing is read: only the format is tried)
+        datetime.strptime("", form)  # noqa: DTZ007  (only validates the format)
     except ValueError as error:
         if "does not match" not in str(error):
             return "a format with an unknown directive"
@@ -264,7 +265,7 @@ def format_fault(form: str) -> str | None:
 
 
 def in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
-    """Give `moment` on the clock of `zone`, in whole seconds; a naive one is read on that clock."""
+    """Return `moment` in `zone`, in whole seconds. A naive moment is taken as a time in `zone`."""
     whole = moment.replace(microsecond=0)
     if whole.tzinfo is None:
         whole = whole.replace(tzinfo=zone, fold=0)
@@ -272,7 +273,7 @@ def in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 def shape(text: str) -> str:
-    """Show how a text is built but not what it says: digits as 9, letters as a, 40 characters at most."""
+    """Return the shape of a text without its content: digits as 9, letters as a, at most 40 characters."""
     cut = text[:_SHAPE_LENGTH]
     masked = "".join(
         "9" if c.isdigit() else "a" if c.isalpha() else c if c.isprintable() else "?" for c in cut
@@ -301,7 +302,7 @@ def _as_text(value: object) -> str:
         return text
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _unreadable("nothing" if value is None else f"a {type(value).__name__}")
-    if not abs(value) < _TOO_BIG:  # so written that inf and nan are refused too
+    if not abs(value) < _TOO_BIG:  # False for inf and nan, too
         raise _unreadable("a number out of range")
     return str(int(value)) if value == int(value) else f"{value:.6f}"
 

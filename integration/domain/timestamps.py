@@ -1,4 +1,4 @@
-"""Moments as epoch times and as ISO 8601 text, and back. Moments are aware: a naive one raises ValueError."""
+"""Conversion between aware datetimes, epoch times and ISO 8601 texts. Naive datetimes raise ValueError."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ if TYPE_CHECKING:
 
 
 def epoch_seconds(moment: datetime) -> float:
-    """Return a moment in seconds since 1970."""
+    """Return a moment as seconds since 1970 (UTC)."""
     return _aware(moment).timestamp()
 
 
 def epoch_ms(moment: datetime) -> int:
-    """Return a moment in whole milliseconds since 1970."""
+    """Return a moment as whole milliseconds since 1970 (UTC)."""
     return round(_aware(moment).timestamp() * 1000)
 
 
 def from_epoch_seconds(seconds: float | str) -> datetime:
-    """Return the moment, in UTC, so many seconds after 1970 began."""
+    """Return the moment of an epoch time in seconds, aware, UTC."""
     return datetime.fromtimestamp(float(seconds), UTC)
 
 
 def from_epoch_ms(ms: float | str) -> datetime:
-    """Return the moment, in UTC, so many milliseconds after 1970 began."""
+    """Return the moment of an epoch time in milliseconds, aware, UTC."""
     return datetime.fromtimestamp(float(ms) / 1000, UTC)
 
 
 def iso_seconds(moment: datetime) -> str:
-    """Return a moment as text, to the second, with its offset."""
+    """Return a moment as ISO 8601 text with seconds and offset."""
     return _aware(moment).isoformat(timespec="seconds")
 
 
 def iso_milliseconds(moment: datetime) -> str:
-    """Return a moment as text, to the millisecond, with its offset."""
+    """Return a moment as ISO 8601 text with milliseconds and offset."""
     return _aware(moment).isoformat(timespec="milliseconds")
 
 
 def from_iso(text: str) -> datetime:
-    """Return the moment of a text with an offset. Raise ValueError for any other."""
+    """Return the moment of an ISO 8601 text with an offset. Raise ValueError for any other text."""
     return _aware(datetime.fromisoformat(text))
 
 
 def read_iso(text: str, zone: tzinfo) -> datetime | None:
-    """Return the moment that somebody typed, in `zone` if it has no offset; None if it cannot be read."""
+    """Return the moment of an ISO 8601 text, in `zone` if it has no offset, or None for any other text."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -55,5 +55,5 @@ def read_iso(text: str, zone: tzinfo) -> datetime | None:
 
 def _aware(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
-        raise ValueError("a moment without a zone")
+        raise ValueError("naive datetime: a time zone is required")
     return moment

@@ -195,7 +195,7 @@ def test_a_mapping_by_another_configuration_says_so(installation, tmp_path, stor
 
 def test_a_date_that_was_moved_says_why(installation):
     text = installation.get(f"/recalls/{installation.form(at=NOW - timedelta(hours=2))}")
-    assert "the date was past, late = asap: moved to 30 minutes from now" in text
+    assert "the date was in the past, late = asap: moved to 30 minutes from now" in text
 
 
 def test_a_queued_recall_says_what_it_waits_for(installation):

@@ -13,10 +13,10 @@ def window(text: str) -> tuple[time, time]:
     return time.fromisoformat(start), time(0) if end == "24:00" else time.fromisoformat(end)
 
 
-def misfits_of(value: object) -> dict[tuple[str | int, ...], tuple[str, str | None]]:
+def issues_of(value: object) -> dict[tuple[str | int, ...], tuple[str, str | None]]:
     with pytest.raises(CallingHoursError) as caught:
         read_hours(value)
-    return {misfit.place: (misfit.allowed, misfit.found) for misfit in caught.value.misfits}
+    return {issue.place: (issue.allowed, issue.found) for issue in caught.value.issues}
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_a_preset_has_the_windows_that_users_of_its_country_ask_for(preset, week
 
 
 def test_a_mistyped_preset_is_refused_with_the_nearest_and_all_that_there_are():
-    allowed, _ = misfits_of("co-ley-2301")[()]
-    assert 'perhaps "co-ley-2300"' in allowed
+    allowed, _ = issues_of("co-ley-2301")[()]
+    assert 'Did you mean "co-ley-2300"?' in allowed
     assert all(name in allowed for name in PRESETS)
 
 
@@ -98,29 +98,29 @@ def test_windows_are_sorted_and_those_that_touch_are_joined():
     ],
 )
 def test_a_window_that_is_none_is_refused_at_its_place(text):
-    assert "from-to on one day" in misfits_of({"monday": ["06:00-07:00", text]})["monday", 1][0]
-    assert "from-to on one day" in misfits_of({"monday": text})["monday",][0]
+    assert "from-to on one day" in issues_of({"monday": ["06:00-07:00", text]})["monday", 1][0]
+    assert "from-to on one day" in issues_of({"monday": text})["monday",][0]
 
 
 def test_windows_that_overlap_are_refused():
-    places = misfits_of({"monday": ["08:00-12:00", "11:59-13:00", "07:00-08:01"], "tuesday": "08:00-12:00"})
+    places = issues_of({"monday": ["08:00-12:00", "11:59-13:00", "07:00-08:01"], "tuesday": "08:00-12:00"})
     assert places.keys() == {("monday", 1), ("monday", 2)}
     assert "do not overlap" in places["monday", 1][0]
 
 
 @pytest.mark.parametrize("value", [5, True, None, {"from": "08:00"}])
 def test_a_day_that_is_no_list_of_windows_is_refused(value):
-    assert "a list of windows" in misfits_of({"monday": value, "tuesday": "08:00-09:00"})["monday",][0]
+    assert "a list of windows" in issues_of({"monday": value, "tuesday": "08:00-09:00"})["monday",][0]
 
 
 @pytest.mark.parametrize("value", [8, ["08:00-12:00", 8]])
 def test_a_window_that_is_no_text_is_refused(value):
-    assert misfits_of({"monday": value})
+    assert issues_of({"monday": value})
 
 
 @pytest.mark.parametrize("value", ["XX", "co", "Colombia", 57, ["CO"]])
 def test_holidays_of_a_country_that_is_not_known_are_refused(value):
-    assert "public holidays" in misfits_of({"monday": "08:00-09:00", "holidays": value})["holidays",][0]
+    assert "public holidays" in issues_of({"monday": "08:00-09:00", "holidays": value})["holidays",][0]
 
 
 def test_holidays_may_be_those_of_another_country():
@@ -128,23 +128,23 @@ def test_holidays_may_be_those_of_another_country():
 
 
 def test_an_unknown_key_is_refused_with_the_nearest():
-    allowed, found = misfits_of({"monday": "08:00-09:00", "thusday": []})["thusday",]
-    assert allowed.startswith('perhaps "thursday"')
+    allowed, found = issues_of({"monday": "08:00-09:00", "thusday": []})["thusday",]
+    assert allowed.endswith('Did you mean "thursday"?')
     assert found == "an unknown key"
 
 
 @pytest.mark.parametrize("value", [{}, {"monday": []}, {"holidays": "CO"}])
 def test_hours_without_any_window_are_refused(value):
-    assert misfits_of(value) == {(): ("at least one day with a window", "no window on any day")}
+    assert issues_of(value) == {(): ("at least one day with a window", "no window on any day")}
 
 
 @pytest.mark.parametrize("value", [5, ["08:00-18:00"], True])
 def test_what_is_neither_preset_nor_table_is_refused(value):
-    assert "a preset" in misfits_of(value)[()][0]
+    assert "a preset" in issues_of(value)[()][0]
 
 
-def test_all_misfits_are_told_at_once():
-    assert misfits_of({"monday": "x", "tusday": [], "holidays": "XX"}).keys() == {
+def test_all_issues_are_reported_at_once():
+    assert issues_of({"monday": "x", "tusday": [], "holidays": "XX"}).keys() == {
         ("monday",),
         ("tusday",),
         ("holidays",),

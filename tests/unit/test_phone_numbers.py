@@ -121,24 +121,24 @@ def test_a_number_is_written_as_the_operation_dials_it(dial_format, dialled):
 
 
 @pytest.mark.parametrize("dial_format", ["{national}", "{e164}", "9{national}", "p{e164}w"])
-def test_a_dial_format_with_a_known_hole_is_good(dial_format):
+def test_a_dial_format_with_a_known_placeholder_is_accepted(dial_format):
     assert dial_format_fault(dial_format) is None
 
 
 @pytest.mark.parametrize(
     ("dial_format", "words"),
     [
-        ("", "no hole"),
-        ("3001112233", "no hole"),
+        ("", "no placeholder"),
+        ("3001112233", "no placeholder"),
         ("{nacional}", "nacional"),
-        ("{}", "does not exist"),
-        ("{national", "no hole"),
-        ("}{national}", "bracket"),
+        ("{}", "unknown placeholder"),
+        ("{national", "no placeholder"),
+        ("}{national}", "brace"),
         ("{national}\n", "printed"),
         ("{national}" + "9" * 99, "characters"),
     ],
 )
-def test_a_dial_format_that_cannot_be_used_is_a_fault(dial_format, words):
+def test_an_invalid_dial_format_is_a_fault(dial_format, words):
     assert words in (dial_format_fault(dial_format) or "")
 
 

@@ -130,7 +130,7 @@ def _in_named_zone(value: object, name: str) -> datetime:
     """Put a moment on the clock of a zone; one without a zone is read on that clock."""
     moment = parse_moment(value)
     if not isinstance(moment, datetime):
-        raise UnmappableError("recall_date", "a date alone", "a moment with a time of day")
+        raise UnmappableError("recall_date", "a date without a time", "a moment with a time of day")
     return in_zone(moment, ZoneInfo(name))
 
 
@@ -140,7 +140,7 @@ def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 
     later = timedelta(minutes=minutes, hours=hours)
     if not isinstance(moment, datetime):
         if later:
-            raise UnmappableError("recall_date", "a date alone", "a moment with a time of day")
+            raise UnmappableError("recall_date", "a date without a time", "a moment with a time of day")
         return moment + timedelta(days=days)
     moment += timedelta(days=days)
     zone = moment.tzinfo
