@@ -1,7 +1,7 @@
-"""Celery's settings and the names of its tasks. The store holds the recalls, a task is a wake-up.
+"""The Celery application: settings and task names. The store holds the recalls; a task is a wake-up.
 
-No result, no ETA, no acks_late and no Celery retry: a wake-up may vanish at any time, and the sweep
-publishes it again. `worker_disable_prefetch` keeps wake-ups in the broker until a thread is free for them.
+Tasks have no results, no ETA, no acks_late and no Celery retries. A wake-up may be lost at any time, and the
+sweeper publishes it again. `worker_disable_prefetch` keeps wake-ups in the broker until a thread is free.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LOOK_UP = "ringback.look_up"
 QUEUE = "ringback"
 LOOKUPS_QUEUE = "ringback.lookups"
 
-# Closing a lost connection puts back what was not acknowledged, or tries to: on a line that is gone it
-# fails with an error that Celery does not expect, and the worker ends. A wake-up may vanish instead.
+# kombu restores unacknowledged messages when a connection closes. On a lost connection this raises an
+# error that Celery does not catch, and the worker exits. Losing a wake-up is harmless.
 virtual.QoS.restore_at_shutdown = False
 
 app = Celery("ringback")
@@ -34,7 +34,7 @@ app.conf.update(
     task_ignore_result=True,
     task_acks_late=False,
     task_default_queue=QUEUE,
-    # A worker takes from both alternately: a look-up does not wait behind the wake-ups of many busy queues.
+    # Workers consume from both queues in turn, so that look-ups do not wait behind many wake-ups.
     task_queues={name: {"exchange": name, "routing_key": name} for name in (QUEUE, LOOKUPS_QUEUE)},
     task_routes={LOOK_UP: {"queue": LOOKUPS_QUEUE}},
     task_store_errors_even_if_ignored=False,
@@ -50,7 +50,7 @@ app.conf.update(
     broker_connection_timeout=2,
     broker_transport_options={
         "global_keyprefix": "{ringback}:celery:",
-        # No copy of a wake-up is kept in the broker until it is acknowledged.
+        # The broker keeps no copy of unacknowledged wake-ups.
         "ack_emulation": False,
         "socket_timeout": 10,
         "socket_connect_timeout": 2,
@@ -64,24 +64,24 @@ app.conf.update(
 
 
 def use_broker(environ: Mapping[str, str]) -> None:
-    """Point Celery at the broker that the environment names. Raises ConfigError."""
+    """Set Celery's broker URL from the environment. Raise ConfigError."""
     app.conf.broker_url = broker_url(environ)
 
 
 def connect() -> None:
-    """Do what the first message of a process would wait for 30 to 50 ms: connect, declare the queues."""
+    """Connect and declare the queues, which otherwise delays a process' first message by 30 to 50 ms."""
     with app.producer_or_acquire() as producer:
         for queue in app.amqp.queues.values():
             producer.maybe_declare(queue)
-    # Each message asks for the backend of its thread, though none keeps results.
+    # Celery creates a backend per thread on the first message, even without results.
     _ = app.backend
 
 
 def publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> None:
-    """Publish a task. Raise whatever the client of the broker raises."""
+    """Publish a task. Raise the errors of the broker's client."""
     app.send_task(task, args=arguments, retry=False, ignore_result=True, headers=headers)
 
 
 with contextlib.suppress(ConfigError):
-    # `celery inspect`, Flower and the web read it here; a worker without a store says so at its start.
+    # `celery inspect`, Flower and the web use this. A worker without a store reports the error at startup.
     use_broker(os.environ)

@@ -1,1 +1,1 @@
-"""Reads `ringback.toml` into models, checks it, and watches it for changes."""
+"""Read, validate and watch `ringback.toml`."""

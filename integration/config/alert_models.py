@@ -1,4 +1,4 @@
-"""The `[alerts]` tables: channels that messages are sent to, and rules that say when an alert begins."""
+"""The `[alerts]` tables: channels that receive messages, and rules for when an alert begins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHANNELS_WORDS = "a list of names of alerts.channels, not empty; left out = all 
 
 
 class EmailChannel(Table):
-    """Alerts by e-mail, through a server of the operator's."""
+    """Alerts by e-mail, through the operator's SMTP server."""
 
     name: Name
     kind: Literal["email"] = Field(description='"email"')
@@ -45,9 +45,9 @@ class EmailChannel(Table):
     @model_validator(mode="after")
     def _user_and_password(self) -> EmailChannel:
         if (self.user is None) != (self.password is None):
-            raise refuse("user and password together, or neither of them", "one of the two", key="user")
+            raise refuse("both user and password, or neither", "only one of them", key="user")
         if self.security == "none" and self.password is not None and not is_this_machine(self.host):
-            allowed = '"starttls" or "tls": a password is sent only where nobody can read it'
+            allowed = '"starttls" or "tls", because a password is sent only over an encrypted connection'
             raise refuse(allowed, key="security")
         return self
 
@@ -61,13 +61,13 @@ class SlackChannel(Table):
 
 
 class WebhookChannel(Table):
-    """Alerts to any webhook, as JSON, signed by Standard Webhooks where there is a secret."""
+    """Alerts to any webhook, as JSON. If `secret` is set, they are signed as Standard Webhooks."""
 
     name: Name
     kind: Literal["webhook"] = Field(description='"webhook"')
     url: HookUrl = Field(description=HOOK_URL_WORDS)
     secret: Secret | None = Field(
-        default=None, description='"whsec_" and base64, as the receiver has it; left out = not signed'
+        default=None, description='"whsec_" and base64, the receiver\'s secret; left out = not signed'
     )
 
 
@@ -80,7 +80,7 @@ CHANNEL_KINDS: Final[dict[str, type[EmailChannel | SlackChannel | WebhookChannel
 
 
 class AlertRule(Table):
-    """What an operator wants to be told; which keys there are depends on `kind`."""
+    """A condition that begins an alert. The other keys depend on `kind`."""
 
     channels: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
         default=None, min_length=1, description=CHANNELS_WORDS
@@ -100,59 +100,59 @@ class _OfSources(AlertRule):
 
 
 class QueueStopped(_OfAccounts):
-    """wolkvox does not take an account's token, or refuses everything: nothing is pushed."""
+    """The queue of an account is stopped, because wolkvox rejects its token or all its recalls."""
 
     kind: Literal["queue-stopped"] = Field(description='"queue-stopped"')
 
 
 class OldestQueued(_OfAccounts):
-    """The oldest recall that waits for its push is older than so many minutes."""
+    """The oldest queued recall is older than `minutes`."""
 
     kind: Literal["oldest-queued"] = Field(description='"oldest-queued"')
     minutes: Number = Field(default=15, gt=0, le=10080, description="a number of minutes, at most 10080")
 
 
 class DeadLetters(_OfAccounts):
-    """So many recalls, or more, were refused and wait for somebody."""
+    """At least `count` recalls are dead and wait for an operator."""
 
     kind: Literal["dead-letters"] = Field(description='"dead-letters"')
     count: Whole = Field(default=1, ge=1, description="a whole number, 1 or more")
 
 
 class QuotaUsed(_OfAccounts):
-    """So much of an account's daily_limit is used."""
+    """At least `percent` of an account's daily_limit is used."""
 
     kind: Literal["quota-used"] = Field(description='"quota-used"')
     percent: Number = Field(default=80, gt=0, le=100, description="a number from 1 to 100")
 
 
 class SourceSilent(_OfSources):
-    """A source that was heard before sent nothing for so many hours."""
+    """A source that has sent before sent nothing for `hours`."""
 
     kind: Literal["source-silent"] = Field(description='"source-silent"')
     hours: Number = Field(default=4, gt=0, le=720, description="a number of hours, more than 0, at most 720")
     hours_of: str | None = Field(
         default=None,
-        description="an account with calling_hours: only hours inside them count; left out = all hours",
+        description="an account with calling_hours, so that only those hours count; left out = all hours",
     )
 
 
 class NothingVerified(_OfSources):
-    """For so many minutes a source's deliveries were refused, every one."""
+    """Every delivery of a source was rejected for `minutes`."""
 
     kind: Literal["nothing-verified"] = Field(description='"nothing-verified"')
     minutes: Number = Field(default=15, ge=0, le=10080, description="a number of minutes, at most 10080")
 
 
 class NoWorker(AlertRule):
-    """No worker has been seen for so many minutes; a web tells it."""
+    """No worker has been seen for `minutes`. A web process evaluates this rule."""
 
     kind: Literal["no-worker"] = Field(description='"no-worker"')
     minutes: Number = Field(default=2, ge=0, le=10080, description="a number of minutes, at most 10080")
 
 
 class DueLag(AlertRule):
-    """A queue with work has waited so long for a worker."""
+    """A due queue has waited `seconds` for a worker."""
 
     kind: Literal["due-lag"] = Field(description='"due-lag"')
     seconds: Number = Field(default=30, gt=0, le=86400, description="a number of seconds, at most 86400")
@@ -174,7 +174,7 @@ RULE_KINDS: Final[dict[str, type[Rule]]] = {
 
 
 class AlertSettings(Table):
-    """Who is told of what, in which language."""
+    """The alert channels, the alert rules, and the language of the messages."""
 
     language: Literal["en", "es"] = Field(default="en", description='"en" or "es"')
     channels: dict[str, Channel] = Field(default_factory=dict, description="tables [alerts.channels.NAME]")

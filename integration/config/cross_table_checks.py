@@ -1,6 +1,6 @@
-"""What the tables say of each other: names that must exist, texts and queues that are shared.
+"""Checks across tables: references must exist, secrets must be unique, shared queues must be consistent.
 
-Never quotes a text that is shared; it tells where the other one stands.
+A fault about a shared secret contains the place of the other use, never the secret.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 def check_across_tables(reading: ConfigReading, config: Config) -> None:
-    """Note where tables do not fit each other."""
+    """Report every inconsistency between tables to `reading`."""
     _check_names(reading, config)
     _check_shared_texts(reading, config)
     _check_shared_queues(reading, config)
     if config.oidc is not None and config.dashboard.public_url is None:
         found = "nothing" if reading.value(("dashboard", "public_url")) is None else None
-        reading.report(("dashboard", "public_url"), f"{SITE_WORDS}; [oidc] leads people back there", found)
+        allowed = f"{SITE_WORDS}; [oidc] redirects users to it after sign-in"
+        reading.report(("dashboard", "public_url"), allowed, found)
 
 
 def _check_names(reading: ConfigReading, config: Config) -> None:
@@ -61,15 +62,15 @@ def _check_rule(reading: ConfigReading, place: Place, config: Config) -> None:
             reading.report((*place, "hours_of"), nearest(name, timed, "the accounts with calling_hours are"))
 
 
-def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], words: str) -> None:
+def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], prefix: str) -> None:
     listed = reading.value(place)
     for index, name in enumerate(listed if isinstance(listed, list) else [listed]):
         if isinstance(name, str) and name not in known:
-            reading.report((*place, index), nearest(name, known, words))
+            reading.report((*place, index), nearest(name, known, prefix))
 
 
 def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
-    """Give every secret with its use and its place."""
+    """Yield the use, the place and the value of every secret."""
     for name, account in config.accounts.items():
         yield "token", ("accounts", name, "token"), account.token
     for name, source in config.sources.items():
@@ -92,16 +93,16 @@ def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
 
 
 def _check_shared_texts(reading: ConfigReading, config: Config) -> None:
-    """Refuse one text for two callers, or for two uses: who knows it for one could act as the other.
+    """Report a secret that has two callers or two uses, because one caller could act as the other.
 
-    Accounts may share a token (one queue), and sources a secret (one app at two addresses).
+    Accounts may share a token (one queue). Sources may share a secret (one app with two URLs).
     """
     first: dict[str, tuple[str, Place]] = {}
     for use, place, secret in _secret_texts(config):
         other_use, other = first.setdefault(secret.get_secret_value(), (use, place))
         if other != place and (use != other_use or use in {"key", "url_key"}):
             found = f"the same text as {reading.spelled(reading.written(other))}"
-            reading.report(place, "a text that stands nowhere else", found)
+            reading.report(place, "a text that is used nowhere else", found)
 
 
 def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
@@ -111,9 +112,9 @@ def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
         for key, mine, theirs in _queue_settings(account, other):
             if mine != theirs and not any(reading.at_fault(("accounts", other.name, k)) for k in _twins(key)):
                 place = ("accounts", account.name, key)
-                default = "nothing" if mine is None else f"nothing, that is {mine}"
+                default = "nothing" if mine is None else f"nothing (default {mine})"
                 found = default if reading.value(place) is None else None
-                reading.report(place, f"the same as in accounts.{other.name}, whose token it shares", found)
+                reading.report(place, f"the value of accounts.{other.name}, which has the same token", found)
 
 
 def _twins(key: str) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ def _twins(key: str) -> tuple[str, ...]:
 
 
 def _queue_settings(account: Account, other: Account) -> Iterator[tuple[str, Any, Any]]:
-    """Give the keys that belong to the queue of two accounts, with the value of each."""
+    """Yield each key that two accounts of one queue must agree on, with both values."""
     yield ("server" if account.server else "base_url"), account.endpoint, other.endpoint
     for key in ("timeout_seconds", "server_limit_seconds", "daily_limit", "quota_resets_at"):
         yield key, getattr(account, key), getattr(other, key)

@@ -1,7 +1,7 @@
-"""What faults say of places, values and names, in words for people.
+"""Descriptions of places, values and names for configuration faults.
 
-Never quotes what could be a key, a token or a customer's number: plain words that stand in the file
-itself are all that is repeated.
+Only plain words from the configuration file itself are quoted. Texts that could be a key, a token or a
+customer's number are described by their length.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ _PLAIN_NUMBER: Final = 1_000_000
 
 
 def spelled_part(part: str | int) -> str:
-    """Spell one step into a table or a list; lists count from 1."""
+    """Return the text of one step into a table or a list. List items are numbered from 1."""
     if isinstance(part, int):
         return f"[{part + 1}]"
     return f".{part}" if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f".{json.dumps(part, ensure_ascii=False)}"
 
 
 def is_plain(text: str) -> bool:
-    """Tell words, short codes, hours and addresses from what could be a key, a token or a number."""
+    """Return True for words, short codes, times and addresses, which cannot be a key, a token or a number."""
     runs = re.findall(r"[^\W_]+", text)
-    words = all(re.fullmatch(r"[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
-    # An @ may close a user name and a password in an address.
+    all_words = all(re.fullmatch(r"[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
     short = len(text) <= _PLAIN_CHARACTERS and sum(map(str.isdigit, text)) <= _PLAIN_DIGITS
-    return words and short and text.isprintable() and "@" not in text
+    # In a URL, an @ may follow a user name and a password.
+    return all_words and short and text.isprintable() and "@" not in text
 
 
-def masked(words: str, text: str) -> str:
-    """Take out of `words` what is quoted from `text` and is not plain."""
-    return re.sub(r"[^\W_]+", lambda run: "…" if run[0] in text and not is_plain(run[0]) else run[0], words)
+def masked(message: str, text: str) -> str:
+    """Return `message` with "…" in place of each word that is quoted from `text` and is not plain."""
+    return re.sub(r"[^\W_]+", lambda run: "…" if run[0] in text and not is_plain(run[0]) else run[0], message)
 
 
 def described(value: Any, place: Place = (), origin: str | None = None) -> str:
-    """Describe a value; quote it only when it stands in the file itself and is no secret."""
+    """Return a description of a value. It quotes the value only if it is in the file itself and no secret."""
     quotable = origin is None and not _is_secret(place)
     match value:
         case None:
@@ -68,7 +68,10 @@ def described(value: Any, place: Place = (), origin: str | None = None) -> str:
 
 
 def described_text(text: str, origin: str | None, *, quotable: bool) -> str:
-    """Describe a text, read from `origin` if it is given; quote it only when it is plain and may be."""
+    """Return a description of a text, which was read from `origin` if that is given.
+
+    The text is quoted only if it is plain and `quotable` is true.
+    """
     if text and quotable and is_plain(text):
         return f'"{text}"'
     size = "a text of 1 character" if len(text) == 1 else f"a text of {len(text)} characters"
@@ -81,12 +84,12 @@ def _is_secret(place: Place) -> bool:
     )
 
 
-def nearest(name: Any, known: Iterable[str], of: str) -> str:
-    """Say which names would do, the likeliest first."""
+def nearest(name: Any, known: Iterable[str], prefix: str) -> str:
+    """Return the list of known names after `prefix`, with a suggestion for a misspelled `name`."""
     names = sorted(known)
     if not names:
-        return f"{of} none"
+        return f"{prefix} none"
     close = get_close_matches(name, names[:_MANY_NAMES], n=1) if isinstance(name, str) else []
     listed = ", ".join(f'"{each}"' for each in names[:_LISTED_NAMES])
     more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
-    return (f'perhaps "{close[0]}"; ' if close else "") + f"{of} {listed}{more}"
+    return f"{prefix} {listed}{more}" + (f'. Did you mean "{close[0]}"?' if close else "")

@@ -1,6 +1,6 @@
-"""A short mark of what a configuration means: the same for the same meaning.
+"""A digest of the configuration. Configurations with the same meaning have the same digest.
 
-Never depends on a secret, nor on how many there are, so that it may stand in a log.
+The digest does not depend on the values or the number of secrets, so that it can be logged.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 def digest(config: Config) -> str:
-    """Give 16 hex digits that stand for the meaning of the configuration, without its secrets."""
-    meaning = _meaning(config.model_dump(exclude={"digest"}))
-    text = json.dumps(meaning, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    """Return the digest of the configuration without its secrets, 16 hex digits."""
+    canonical = _canonical(config.model_dump(exclude={"digest"}))
+    text = json.dumps(canonical, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _meaning(value: Any) -> Any:
-    """Reduce a value to what JSON has; secrets, and how many there are, to the fact that there are some."""
+def _canonical(value: Any) -> Any:
+    """Return a value as JSON types. A secret, or a list of secrets of any length, becomes "secret"."""
     match value:
         case SecretStr():
             return "secret"
         case dict():
-            return {str(key): _meaning(part) for key, part in value.items()}
+            return {str(key): _canonical(part) for key, part in value.items()}
         case frozenset():
             return sorted(value)
         case list() | tuple():
-            parts = [_meaning(part) for part in value]
+            parts = [_canonical(part) for part in value]
             return "secret" if value and all(isinstance(part, SecretStr) for part in value) else parts
         case ZoneInfo():
             return value.key

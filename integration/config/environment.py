@@ -1,7 +1,4 @@
-"""The environment variables of the contract, read in one place.
-
-Nothing here starts or opens anything; the mapping is handed in.
-"""
+"""The environment variables that Ringback reads. The mapping `environ` is a parameter."""
 
 from __future__ import annotations
 
@@ -24,61 +21,62 @@ APPLICATIONS = frozenset({"hooks", "api", "dashboard"})
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
-    """RINGBACK_CONFIG, else ringback.toml in the working directory."""
+    """Return the path in RINGBACK_CONFIG, else ringback.toml in the working directory."""
     return Path(environ.get("RINGBACK_CONFIG") or "ringback.toml")
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
-    """RINGBACK_DATA_DIR, the folder of the embedded store, else .ringback."""
+    """Return the embedded store's folder: RINGBACK_DATA_DIR, else .ringback."""
     return Path(environ.get("RINGBACK_DATA_DIR") or ".ringback")
 
 
 def epoch_file(environ: Mapping[str, str]) -> Path | None:
-    """RINGBACK_EPOCH_FILE, else beside the embedded store's folder where that is used, else None.
+    """Return the path in RINGBACK_EPOCH_FILE, else a path next to the embedded store's folder.
 
-    Never in that folder: an old copy that is put back must not bring its own memory along.
+    Return None if another store is used. The file is never inside the folder: a restored backup of the
+    folder must not contain the file that detects the restore.
     """
-    if named := environ.get("RINGBACK_EPOCH_FILE"):
-        return Path(named)
+    if path := environ.get("RINGBACK_EPOCH_FILE"):
+        return Path(path)
     return None if environ.get("REDIS_URL") else beside(data_dir(environ))
 
 
 def beside(folder: Path) -> Path:
-    """Give the place of what was seen of the store in a folder."""
+    """Return the path of the epoch file for the embedded store in `folder`."""
     folder = folder.resolve()
     return folder.with_name(f"{folder.name}.epoch")
 
 
 def store_url(environ: Mapping[str, str]) -> str:
-    """REDIS_URL, else the embedded store that runs in the data folder. Raises ConfigError when neither is."""
+    """Return REDIS_URL, else the URL of the running embedded store. Raise ConfigError if there is none."""
     url = environ.get("REDIS_URL") or running_url(data_dir(environ))
     if url is None:
-        allowed = "redis://host:port/0, or an embedded store running here (start one with: ringback up)"
+        allowed = "redis://host:port/0, or a running embedded store. Start one with: ringback up"
         raise ConfigError((Fault("environment", "REDIS_URL", "nothing", allowed),))
     return url
 
 
 def broker_url(environ: Mapping[str, str]) -> str:
-    """BROKER_URL as Celery wants it, else the store. Raises ConfigError when there is neither."""
+    """Return BROKER_URL, else the store's URL, in Celery's form. Raise ConfigError if there is neither."""
     return broker_url_for(environ.get("BROKER_URL") or store_url(environ))
 
 
 def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the applications that RINGBACK_SERVE names, all of them unless set. Raise ConfigError."""
+    """Return the applications in RINGBACK_SERVE, or all applications if it is unset. Raise ConfigError."""
     text = environ.get("RINGBACK_SERVE") or ",".join(APPLICATIONS)
-    named = frozenset(word.strip() for word in text.split(",") if word.strip())
-    if not named or not named <= APPLICATIONS:
-        allowed = "hooks, api and dashboard, or some of them, with commas between"
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if not names or not names <= APPLICATIONS:
+        allowed = "one or more of hooks, api and dashboard, separated by commas"
         raise ConfigError((Fault("environment", "RINGBACK_SERVE", f"{text[:60]!r}", allowed),))
-    return named
+    return names
 
 
 def port(environ: Mapping[str, str]) -> int:
-    """PORT of the web, 8080 unless set. Raises ConfigError."""
-    found = environ.get("PORT") or str(DEFAULT_PORT)
-    if not found.isdecimal() or not 0 < int(found) <= LAST_PORT:
-        raise ConfigError((Fault("environment", "PORT", f"{found[:20]!r}", "a number from 1 to 65535"),))
-    return int(found)
+    """Return the web's TCP port in PORT, or 8080 if it is unset. Raise ConfigError."""
+    text = environ.get("PORT") or str(DEFAULT_PORT)
+    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
+        raise ConfigError((Fault("environment", "PORT", f"{text[:20]!r}", "a number from 1 to 65535"),))
+    return int(text)
 
 
 SOCKET_FILE = "store.sock"
@@ -87,10 +85,10 @@ LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 
 def socket_path(data_dir: Path) -> Path:
-    """Give the path of the folder's socket, short enough for the kernel.
+    """Return the path of the embedded store's socket, short enough for the kernel.
 
-    In the folder itself; for a folder whose path is too long in a folder of /tmp that is named by
-    user and path, so that every process finds the same one.
+    The socket is in the folder itself. If that path is too long, it is in a folder of /tmp whose name is
+    derived from the user and the path, so that every process uses the same one.
     """
     folder = data_dir.resolve()
     path = folder / SOCKET_FILE
@@ -101,12 +99,12 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def url_of(data_dir: Path) -> str:
-    """Give the address of the folder's store as redis-py understands it, running or not."""
+    """Return the URL of the folder's store for redis-py. The store need not be running."""
     return f"unix://{quote(str(socket_path(data_dir)))}?db=0"
 
 
 def running_url(data_dir: Path) -> str | None:
-    """Give the address of the store that runs on a folder now, or None."""
+    """Return the URL of the folder's store if it is running, else None."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -117,10 +115,10 @@ def running_url(data_dir: Path) -> str | None:
 
 
 def broker_url_for(redis_url: str) -> str:
-    """Give the address as Celery understands it: kombu spells unix sockets `redis+socket://`.
+    """Return the URL for Celery. kombu's scheme for Unix sockets is `redis+socket://`.
 
-    `redis://` and `rediss://` are the same for both. Options other than `db`, `username` and
-    `password` are left out: kombu would hand them to the connection as texts.
+    Other schemes are unchanged. In a Unix socket URL, options other than `db`, `username` and `password` are
+    removed, because kombu would pass them to the connection as texts.
     """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":

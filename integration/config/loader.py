@@ -1,6 +1,6 @@
-"""From a path to a configuration: the file is read, its texts are put in, its tables built and checked.
+"""Load the configuration: read the file, resolve references, build the models and check them.
 
-Promises an outcome for whatever lies at the path: a configuration without fault, or every fault of it.
+The result is either a valid configuration or the list of all its faults.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _CONFIG_BYTES: Final = 16 * 1024 * 1024
 def read(
     path: Path, environ: Mapping[str, str], check: Callable[[ConfigReading, Config], None]
 ) -> ConfigReading:
-    """Read the file once, as far as its errors allow, with `env:NAME` taken from `environ`.
+    """Return the result of reading the file at `path`. Faults are in the reading and are not raised.
 
-    A relative `file:` path counts from the folder that `path` lies in. `check` reports further errors of a
-    configuration to the reading.
+    `env:NAME` is looked up in `environ`. A relative `file:` path is relative to the folder of `path`. `check`
+    reports further faults of the configuration to the reading.
     """
     reading = ConfigReading(path, environ)
     try:
@@ -41,7 +41,7 @@ def read(
             reading.tree = resolved(reading, (), document)
             reading.config = _checked(reading, check)
     except RecursionError:
-        reading.report_whole("far too many levels", "lists and tables nested a few levels deep")
+        reading.report_whole("too many nested levels", "lists and tables nested a few levels deep")
     return reading
 
 
@@ -51,14 +51,14 @@ def _document(reading: ConfigReading) -> dict[str, Any] | None:
     except UnreadableFileError as error:
         reading.report_whole(
             str(error),
-            "a readable TOML file in UTF-8 (start from ringback.example.toml); RINGBACK_CONFIG names it",
+            "a readable TOML file in UTF-8. Copy ringback.example.toml, or point RINGBACK_CONFIG at a file",
         )
     except ValueError as error:
-        # tomllib puts the place behind its words: "Invalid value (at line 3, column 9)". The words
-        # quote a key or a single character at most, never a value.
-        words, _, where = str(error).partition(" (at ")
+        # tomllib appends the place to its message: "Invalid value (at line 3, column 9)". The message
+        # quotes at most a key or a single character, never a value.
+        message, _, where = str(error).partition(" (at ")
         key = where.removesuffix(")") or "the whole file"
-        reading.report_whole(f"text that is not TOML ({words})", "TOML 1.0", key)
+        reading.report_whole(f"text that is not TOML ({message})", "TOML 1.0", key)
     return None
 
 

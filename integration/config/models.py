@@ -1,8 +1,8 @@
-"""The configuration as one frozen model: `Config`, with the tables that concern the whole installation.
+"""The configuration as one frozen model, `Config`, and the tables that concern the whole installation.
 
-The models hold types, defaults and the rules that concern one key alone. The `description` of a field
-says which values it takes; it is printed when a value is refused. Reading the file, resolving `env:` and
-`file:` and reporting every error is done by `config.loader`.
+The models define types, defaults and rules for single keys. The `description` of a field is the list of
+accepted values that a fault prints. `config.loader` reads the file, resolves `env:` and `file:`, and
+reports every fault.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from integration.domain.passwords import HASH_WORDS
 
 
 def _days() -> Any:
-    words = "a whole number of days, 1 or more; left out = retention_days"
-    return Field(default=None, ge=1, description=words)
+    description = "a whole number of days, 1 or more; left out = retention_days"
+    return Field(default=None, ge=1, description=description)
 
 
 class Retention(Table):
-    """Days for which some things are kept that are not kept for `retention_days`."""
+    """Retention in days for single states, which overrides `retention_days`."""
 
     accepted: Whole | None = _days()
     dead: Whole | None = _days()
@@ -57,7 +57,7 @@ class Retention(Table):
 
 
 class StoreSettings(Table):
-    """How long things are kept, and whether a store that may forget is good enough."""
+    """Retention, and whether a store that may lose data is accepted."""
 
     accept_loss: bool = Field(default=False, description="true or false")
     retention_days: Whole = Field(default=30, ge=1, description="a whole number of days, 1 or more")
@@ -66,17 +66,17 @@ class StoreSettings(Table):
 
     @property
     def longest_days(self) -> int:
-        """The longest for which anything is kept."""
+        """The longest retention of all states, in days."""
         return max(self.retention_days, *map(self.days_of, Retention.model_fields))
 
     def days_of(self, kind: str) -> int:
-        """Tell for how many days things of a kind are kept: a state that is an end, or "parked"."""
+        """Return the retention in days of a kind, which is a final state or "parked"."""
         own: int | None = getattr(self.retention, kind, None)
         return self.retention_days if own is None else own
 
 
 class ApiKey(Table):
-    """A caller of `/v1`. `accounts` None means all of them."""
+    """A caller of `/v1`. With `accounts=None` it may use all accounts."""
 
     name: Name
     key: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
@@ -89,7 +89,7 @@ class ApiKey(Table):
 
 
 class User(Table):
-    """Somebody who signs in to the dashboard by name and password."""
+    """A user who signs in to the dashboard by name and password."""
 
     name: Name
     password: PasswordHash = Field(description=HASH_WORDS)
@@ -97,7 +97,7 @@ class User(Table):
 
 
 class DashboardSettings(Table):
-    """How long a sign-in lasts, and how browsers reach the dashboard."""
+    """Session lifetimes, and the address of the dashboard."""
 
     session_hours: Number = Field(
         default=12, gt=0, le=720, description="a number of hours, more than 0 and at most 720"
@@ -110,12 +110,12 @@ class DashboardSettings(Table):
         default=0,
         ge=0,
         le=10,
-        description="how many proxies of yours stand in front, a whole number from 0 to 10",
+        description="the number of your reverse proxies in front of the web, a whole number from 0 to 10",
     )
 
 
 class Oidc(Table):
-    """An identity provider (OpenID Connect) that signs people in beside the users of the configuration."""
+    """An identity provider (OpenID Connect), in addition to the users of the configuration."""
 
     issuer: BaseUrl = Field(description=BASE_URL_WORDS)
     client_id: str = Field(min_length=1, description=FILLED_TEXT_WORDS)
@@ -126,21 +126,21 @@ class Oidc(Table):
     scope: str = Field(
         default="openid profile email",
         pattern=r"(^| )openid( |$)",
-        description='a text of words with "openid" among them',
+        description='a text of scopes separated by spaces, one of them "openid"',
     )
     name_claim: str = Field(
-        default="email", min_length=1, description="the name of the claim by which people are called"
+        default="email", min_length=1, description="the name of the claim that holds the user's name"
     )
     role_claim: str = Field(
-        default="groups", min_length=1, description="the name of the claim that holds people's groups"
+        default="groups", min_length=1, description="the name of the claim that holds the user's groups"
     )
     roles: Annotated[dict[str, Role], BeforeValidator(roles_by_group)] = Field(description=ROLES_WORDS)
 
 
 class Route(Table):
-    """From which events, to which account, with which mapping. The texts are Jinja."""
+    """From which events, to which account, with which mapping. The texts are Jinja templates."""
 
-    # A campaign is a number to its user, and `campaign_id = 12345` leaves no doubt.
+    # Users write campaign ids as numbers, as in `campaign_id = 12345`.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     name: str = Field(min_length=1, max_length=200, description="a name of 1 to 200 characters")
@@ -155,7 +155,7 @@ class Route(Table):
 
 
 class Config(Table):
-    """Everything `ringback.toml` says. `digest` changes when, and only when, its meaning does."""
+    """The content of `ringback.toml`. `digest` changes if and only if its meaning changes."""
 
     accounts: dict[str, Account] = Field(default_factory=dict)
     vars: dict[str, Any] = Field(default_factory=dict)
@@ -171,10 +171,10 @@ class Config(Table):
 
     @property
     def can_sign_in(self) -> bool:
-        """Whether there is anybody who may see the dashboard, or a provider that may know somebody."""
+        """True if users or an identity provider are configured, so that somebody can sign in."""
         return bool(self.users) or self.oidc is not None
 
     @cached_property
     def routes_by_source(self) -> dict[str, tuple[Route, ...]]:
-        """The routes of each source, in the order of the file."""
+        """The routes of each source, by the source's name, in the order of the file."""
         return {name: tuple(r for r in self.routes if r.source == name) for name in self.sources}

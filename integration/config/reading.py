@@ -1,7 +1,6 @@
-"""One look at the file: what it held, what is wrong with it, and which files it depends on.
+"""The state of one reading of the configuration: its content, its faults and the files it depends on.
 
-Promises one fault for a key at most, told in the order of the file, each with its place as its reader
-would find it. Builds and checks nothing itself.
+A key has at most one fault. Faults are sorted in the order of the file.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ _OWN_NAME: Final = "the table's own name"
 
 @dataclass(slots=True, eq=False)
 class ConfigReading:
-    """What one look at the file brought: the faults so far, and which files it depends on.
+    """One reading of the configuration file: its content, its faults and the files it depends on.
 
-    A key is reported once, for the first reason found: whatever else follows from it is noise.
+    Only the first fault of a key is recorded, because further faults usually follow from it.
     """
 
     path: Path
@@ -46,13 +45,13 @@ class ConfigReading:
     _above: set[Place] = field(default_factory=set)
 
     def outcome(self) -> Config:
-        """Give the configuration, or raise ConfigError."""
+        """Return the configuration. Raise ConfigError if there is a fault."""
         if self.faults or self.config is None:
             raise ConfigError(tuple(self.faults[place] for place in sorted(self.faults, key=self._position)))
         return self.config
 
     def _position(self, place: Place) -> tuple[int, ...]:
-        """Give where a place stands in the file, what is not there behind what is."""
+        """Return a sort key for the order of the file. Places that the file does not have sort last."""
         containers = [self.value(place[:depth]) for depth in range(len(place))]
         return tuple(
             part
@@ -62,11 +61,11 @@ class ConfigReading:
         )
 
     def at_fault(self, place: Place) -> bool:
-        """Tell whether this key, a part of it or what it is a part of was reported."""
+        """Return True if a fault was reported for this place, for a part of it or for a table around it."""
         return place in self._above or any(place[:end] in self.faults for end in range(len(place) + 1))
 
     def report(self, place: Place, allowed: str, found: str | None = None) -> None:
-        """Note a fault at `place`, unless that place has one."""
+        """Record a fault at `place`, unless that place has one."""
         place = self.written(place)
         if not self.at_fault(place):
             found = found or described(self.value(place), place, self.origins.get(place))
@@ -74,35 +73,35 @@ class ConfigReading:
             self._above.update(place[:end] for end in range(len(place)))
 
     def report_name(self, table: Place) -> None:
-        """Note that a table's own name cannot be used; its keys are looked at all the same."""
+        """Record that a table's own name is invalid. Its keys are still checked."""
         found = described_text(str(table[-1]), None, quotable=True)
         self.faults[*table, _OWN_NAME] = Fault(
             str(self.path), self.spelled(table), f"the name {found}", NAME_WORDS
         )
 
     def report_all(self, table: Place, issues: Iterable[ValidationIssue]) -> None:
-        """Note the issues of one table."""
+        """Record the issues of one table."""
         for issue in issues:
             self.report((*table, *issue.place), issue.allowed, issue.found)
 
     def report_whole(self, found: str, allowed: str, key: str = "the whole file") -> None:
-        """Note that the file as such cannot be used."""
+        """Record that the whole file is unusable."""
         self.faults[()] = Fault(str(self.path), key, found, allowed)
 
     def text_of(self, path: Path, most_bytes: int) -> str:
-        """Read a file, and remember the state it was in before."""
+        """Return the text of a file, and record its stamp from before the read. Raise UnreadableFileError."""
         self.stamps[path] = stamp(path)
         return read_text(path, most_bytes)
 
     def value(self, place: Place) -> Any:
-        """Give what the file has at `place`; None when there is nothing."""
+        """Return the file's value at `place`, or None."""
         value: Any = self.tree
         for part in place:
             value = _part(value, part)
         return value
 
     def spelled(self, place: Place) -> str:
-        """Spell a place as its reader would find it; lists count from 1, routes give their name."""
+        """Return the text of a place. List items are numbered from 1, and a route's name is appended."""
         text = "".join(map(spelled_part, place)).removeprefix(".")
         name = self.value((*place[:2], "name")) if place[:1] == ("routes",) else None
         if isinstance(name, str) and (*place[:2], "name") not in self.origins and is_plain(name):
@@ -110,8 +109,8 @@ class ConfigReading:
         return text
 
     def written(self, place: Place) -> Place:
-        """Give the place in the file that decides about `place`."""
-        # One text may stand where a list or a table would do: what is said of its part is said of it.
+        """Return the place in the file that holds the value of `place`."""
+        # A single text may be written instead of a list or a table. Its parts have the place of that text.
         for end in range(1, len(place)):
             value = self.value(place[:end])
             if value is not None and not isinstance(value, dict | list):

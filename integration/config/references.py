@@ -1,6 +1,6 @@
-"""Texts that lie elsewhere: `env:NAME` and `file:/path`, put in where the file names them.
+"""Resolve `env:NAME` and `file:/path` references in the configuration.
 
-Never tells what it read there: a fault names the variable or the path.
+Faults contain the name of the variable or the path, never the text that was read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SECRET_BYTES: Final = 64 * 1024
 
 
 def resolved(reading: ConfigReading, place: Place, value: Any) -> Any:
-    """Give what stands at `place`, with every reference in it replaced; None for one that is at fault."""
+    """Return `value` with every reference in it resolved. A reference with a fault becomes None."""
     if isinstance(value, dict):
         return {key: resolved(reading, (*place, key), part) for key, part in value.items()}
     if isinstance(value, list):
@@ -33,7 +33,7 @@ def resolved(reading: ConfigReading, place: Place, value: Any) -> Any:
 def _from_environment(reading: ConfigReading, place: Place, name: str) -> str | None:
     allowed = "env: and the name of a variable that is set, such as env:WOLKVOX_TOKEN"
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        reading.report(place, allowed, "env: with something behind it that is not a variable's name")
+        reading.report(place, allowed, "env: with an invalid variable name")
         return None
     text = reading.environ.get(name)
     if text is None:
@@ -46,7 +46,7 @@ def _from_environment(reading: ConfigReading, place: Place, name: str) -> str | 
 
 
 def _is_utf8(text: str) -> bool:
-    # The operating system's bytes that are no text come through as lone surrogates.
+    # Python decodes invalid bytes of an environment variable as lone surrogates.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -56,7 +56,7 @@ def _is_utf8(text: str) -> bool:
 
 def _from_file(reading: ConfigReading, place: Place, target: str) -> str | None:
     allowed = (
-        "file: and the path of a readable text file; a relative path counts from the configuration's folder"
+        "file: and the path of a readable text file; a relative path starts at the configuration's folder"
     )
     if not target or "\0" in target:
         reading.report(

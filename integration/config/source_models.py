@@ -31,7 +31,7 @@ class _Source(Table):
         default=None, ge=1, description="a whole number of requests a minute, 1 or more; left out = no limit"
     )
     event_time: Template | None = Field(
-        default=None, description="a template for when the CRM says it happened; left out = the arrival"
+        default=None, description="a template for the CRM's time of the event; left out = the time of arrival"
     )
     url_key: UrlKey | None = Field(default=None, description=URL_KEY_WORDS)
     dedup_hours: Number = Field(
@@ -40,7 +40,7 @@ class _Source(Table):
 
 
 class Lookup(Table):
-    """How a HubSpot contact is read before mapping."""
+    """The look-up of a HubSpot contact before mapping."""
 
     token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
     properties: Annotated[tuple[Template, ...], BeforeValidator(one_or_more)] = Field(
@@ -97,7 +97,7 @@ class JsonSource(_Source):
     )
     dedup_key: Template | None = Field(
         default=None,
-        description="a template for what makes an event the same event; left out = the message id",
+        description="a template for the event's unique id; left out = the message id",
     )
 
 

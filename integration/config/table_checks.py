@@ -1,6 +1,6 @@
-"""What a table's types do not say of it: keys that need each other, secrets of the right shape.
+"""Checks within one table that its types cannot express: dependent keys and the format of secrets.
 
-Never looks beyond one table, and never quotes a secret.
+Faults never quote a secret.
 """
 
 from __future__ import annotations
@@ -28,20 +28,23 @@ if TYPE_CHECKING:
 NEEDS_SECRETS: Final = frozenset({"standard-webhooks", "hmac-sha256", "bearer", "basic", "header"})
 NEEDS_HEADER: Final = frozenset({"hmac-sha256", "header"})
 
-# How a secret must look for one way of verifying: a pattern for the whole, and its words.
+# The format of a secret by `verify`: a pattern for the whole secret, and its description.
 _SECRET_SHAPES: Final = {
     "bearer": (r"[!-~]+", HEADER_TEXT_WORDS),
-    "header": (r"[!-~]([ -~]*[!-~])?", "a text of visible ASCII characters, as it travels in a header"),
+    "header": (
+        r"[!-~]([ -~]*[!-~])?",
+        "a text of visible ASCII characters, because it is sent in a header",
+    ),
     "basic": (r"[^:]+:.*", '"USER:PASSWORD"'),
 }
 
 _WEBHOOK_KEY_WORDS: Final = (
-    '"whsec_" and base64; the keys of asymmetric signatures, "whsk_" and "whpk_", are not taken'
+    '"whsec_" and base64; keys of asymmetric signatures, "whsk_" and "whpk_", are not supported'
 )
 
 
 def check_each_table(reading: ConfigReading, config: Config) -> None:
-    """Note what is wrong within each table, unless the key that decides about it is at fault itself."""
+    """Report the faults within each table. A check is skipped if the key it depends on has a fault."""
     for name, account in config.accounts.items():
         reading.report_all(("accounts", name), _account_issues(account))
     for name, source in config.sources.items():
@@ -62,7 +65,7 @@ def _account_issues(account: Account) -> Iterator[ValidationIssue]:
 
 
 def _json_issues(source: JsonSource) -> Iterator[ValidationIssue]:
-    needs = f'as verify = "{source.verify}" needs one'
+    needs = f'because verify = "{source.verify}" needs one'
     if source.verify in NEEDS_SECRETS and not source.secrets:
         yield ValidationIssue(("secrets",), f"a secret or a list of them, {needs}")
     if source.verify in NEEDS_HEADER and source.header is None:
@@ -76,7 +79,7 @@ def _json_issues(source: JsonSource) -> Iterator[ValidationIssue]:
 
 
 def _secret_shape(verify: str, secret: str) -> str | None:
-    """Say how the secret should look; None when it does."""
+    """Return a description of the required format, or None if the secret has it."""
     if verify == "standard-webhooks":
         return None if _is_webhook_secret(secret) else _WEBHOOK_KEY_WORDS
     pattern, words = _SECRET_SHAPES.get(verify, (".*", ""))
@@ -98,8 +101,8 @@ def _is_webhook_secret(secret: str) -> bool:
 def _route_issues(route: Route) -> Iterator[ValidationIssue]:
     for key, value in (("recall_telephone", route.recall_telephone), ("recall_date", route.recall_date)):
         if route.action == "recall" and value is None:
-            yield ValidationIssue((key,), 'a template, as action = "recall" needs one')
+            yield ValidationIssue((key,), 'a template, because action = "recall" needs one')
         if route.action == "cancel" and value is not None:
             yield ValidationIssue(
-                (key,), 'no such key: action = "cancel" goes by campaign and customer alone'
+                (key,), 'no such key, because action = "cancel" uses only campaign_id and customer_id'
             )

@@ -1,6 +1,6 @@
-"""From the file's tables to models: each by its own type, what is left out with its default.
+"""Build the models from the file's tables.
 
-Promises to go on after a fault, with stand-ins for the keys that have one, so that the rest is looked at too.
+A key with a fault gets a placeholder value, so that the rest of its table is validated too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _Model = TypeVar("_Model", bound=Table)
 
 
 def config_of(reading: ConfigReading) -> Config:
-    """Build what can be built, noting every fault; worth something only when there is none."""
+    """Return the configuration and report every fault. The result is valid only if there is no fault."""
     for key in reading.tree.keys() - set(_TABLES):
         reading.report((key,), nearest(key, _TABLES, "the tables are"), "an unknown key")
     return Config(
@@ -71,7 +71,7 @@ def config_of(reading: ConfigReading) -> Config:
 
 
 def table_of(reading: ConfigReading, key: str) -> dict[str, Any]:
-    """Give one of the file's tables; an empty one where there is none, or something else."""
+    """Return a top-level table of the file. Return an empty one if it is missing or not a table."""
     value = reading.tree.get(key, {})
     if isinstance(value, dict):
         return value
@@ -178,7 +178,7 @@ def _sources(reading: ConfigReading) -> dict[str, Source]:
 
 
 def _routes(reading: ConfigReading) -> tuple[Route, ...]:
-    """Build the routes, one for each in the file, so that their numbers stay."""
+    """Return the routes. A faulty route is built with placeholders, so that the others keep their numbers."""
     tables = reading.tree.get("routes", [])
     if not isinstance(tables, list):
         reading.report(("routes",), "a list of tables, each headed [[routes]]")
@@ -200,7 +200,7 @@ def _built_by_kind(
     table: dict[str, Any],
     **given: str,
 ) -> _Model | None:
-    """Build the model of one table that its key `kind` names."""
+    """Return the model of one table, whose type is chosen by the key `kind`."""
     kind = table.get("kind")
     model = kinds.get(kind) if isinstance(kind, str) else None
     if model is None:
@@ -212,20 +212,22 @@ def _built_by_kind(
 def _built(
     reading: ConfigReading, model: type[_Model], place: Place, table: dict[str, Any], **given: str
 ) -> _Model | None:
-    """Build one table's model; where keys are at fault, with stand-ins, so that the rest is checked too."""
+    """Return the model of one table. Keys with a fault get placeholder values."""
     if given.keys() & table.keys():
-        reading.report((*place, "name"), "no such key: the table's head names it", "an unknown key")
+        reading.report(
+            (*place, "name"), "no such key, because the name is in the table's header", "an unknown key"
+        )
     values = {**table, **given}
     try:
         return model.model_validate(values)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     _report_errors(reading, model, place, errors)
-    stand_ins = _stand_ins(next(reading.numbers))
+    placeholders = _placeholders(next(reading.numbers))
     for key in {error["loc"][0] for error in errors if error["loc"]}:
         values.pop(str(key), None)
-        if key in stand_ins and key in model.model_fields:
-            values[str(key)] = stand_ins[str(key)]
+        if key in placeholders and key in model.model_fields:
+            values[str(key)] = placeholders[str(key)]
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -233,8 +235,8 @@ def _built(
         return None
 
 
-def _stand_ins(number: int) -> dict[str, Any]:
-    """Give sound values for keys at fault; the secrets differ from call to call, so that none are equal."""
+def _placeholders(number: int) -> dict[str, Any]:
+    """Return valid values for keys with a fault. The secrets depend on `number`, so that no two are equal."""
     secret = f"stand-in-for-a-secret-{number}"
     texts = ("account", "campaign_id", "customer_id", "name", "recall_date", "recall_telephone", "source")
     return {
@@ -276,10 +278,10 @@ def _report_errors(
 
 
 def _key(loc: Place) -> str:
-    """Give the last key on the way, which list numbers may follow."""
+    """Return the last key of a path. List indexes may follow it."""
     return next(part for part in reversed(loc) if isinstance(part, str))
 
 
 def _owner(model: type[Table], loc: Place) -> type[Table]:
-    """Give the model whose key `loc` ends at."""
+    """Return the model that has the last key of `loc`."""
     return _TABLES_WITHIN.get(loc[0], model) if len(loc) > 1 else model

@@ -1,7 +1,4 @@
-"""One file on disk: its text, bounded, and a stamp that tells one state of it from another.
-
-Promises to read regular files only, in UTF-8, and never more than it is told. Decides nothing about content.
-"""
+"""Read regular UTF-8 files up to a size limit, and detect changes by a stamp."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ Stamp = tuple[int, int, int]
 
 
 class UnreadableFileError(Exception):
-    """A file cannot be read as text; the message describes what was found there."""
+    """A file cannot be read as text. The message describes what is at the path."""
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Tell one state of a file from another, without reading it; None when it is not there."""
+    """Return a value that changes when the file changes, or None if the file does not exist."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -28,9 +25,9 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def read_text(path: Path, most_bytes: int) -> str:
-    """Read a whole file as text. Raises UnreadableFileError, also when it is longer than `most_bytes`."""
+    """Return the text of a file. Raise UnreadableFileError, also if it has more than `most_bytes` bytes."""
     try:
-        # A pipe or a device could keep the reader waiting, or never end.
+        # Reading a pipe or a device could block or never end.
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableFileError("something that is not a regular file")
         with path.open("rb") as file:
@@ -43,7 +40,7 @@ def read_text(path: Path, most_bytes: int) -> str:
     if len(content) > most_bytes:
         raise UnreadableFileError(f"a file of more than {most_bytes} bytes")
     try:
-        # Editors on Windows put a byte order mark in front.
+        # Some editors on Windows write a byte order mark at the start.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableFileError(f"bytes that are not UTF-8, at byte {error.start}") from error

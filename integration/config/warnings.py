@@ -1,7 +1,4 @@
-"""What is allowed but is likely not what was meant.
-
-Looks at configurations without fault only, and refuses nothing.
-"""
+"""Warnings about a valid configuration that is probably not intended."""
 
 from __future__ import annotations
 
@@ -17,12 +14,12 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
 
 _SHORT_KEY: Final = 16
-# A call may go on for up to 60 s at wolkvox, says its API documentation.
+# wolkvox' API documentation: a call may take up to 60 s.
 _WOLKVOX_CALL_SECONDS: Final = 60
 
 
 def config_warnings(config: Config) -> tuple[str, ...]:
-    """Say what is allowed but is likely not what was meant, one plain sentence each."""
+    """Return the warnings, one sentence each."""
     return (
         *_idle_tables(config),
         *_queue_warnings(config),
@@ -35,10 +32,10 @@ def config_warnings(config: Config) -> tuple[str, ...]:
 
 def _idle_tables(config: Config) -> Iterator[str]:
     if not config.accounts:
-        yield "There is no account, so nothing can be called back."
+        yield "There is no account, so no callback can be made. Add a table [accounts.NAME]."
     served = {route.source for route in config.routes}
     yield from (
-        f"sources.{name} has no route: what it sends is ignored."
+        f"sources.{name} has no route: its events are ignored."
         for name in config.sources
         if name not in served
     )
@@ -46,7 +43,7 @@ def _idle_tables(config: Config) -> Iterator[str]:
     reachable = [key.accounts for key in config.api_keys.values()]
     for name in config.accounts:
         if name not in routed and not any(accounts is None or name in accounts for accounts in reachable):
-            yield f"accounts.{name} has no route and no API key: nothing can reach it."
+            yield f"accounts.{name} has no route and no API key: it gets no recalls."
 
 
 def _queue_warnings(config: Config) -> Iterator[str]:
@@ -55,25 +52,28 @@ def _queue_warnings(config: Config) -> Iterator[str]:
         if account.server_limit_seconds < _WOLKVOX_CALL_SECONDS and account.base_url is None:
             yield (
                 f"accounts.{name}.server_limit_seconds is below {_WOLKVOX_CALL_SECONDS}: "
-                "a call may take that long at wolkvox, so two could run at once."
+                "a call may take that long at wolkvox, so two calls could run at once."
             )
         other = first.setdefault(account.token.get_secret_value(), account)
         if other.timezone != account.timezone:
             yield (
-                f"accounts.{name} and accounts.{other.name} have one token and two time zones: "
-                "quota_resets_at is not the same moment for both."
+                f"accounts.{name} and accounts.{other.name} share a token but not a time zone: "
+                "quota_resets_at is a different moment for each."
             )
 
 
 def _weak_checks(config: Config) -> Iterator[str]:
     for name, key in config.api_keys.items():
         if len(key.key.get_secret_value()) < _SHORT_KEY:
-            yield f"api_keys.{name} is shorter than {_SHORT_KEY} characters: it could be guessed."
+            yield f"api_keys.{name} is shorter than {_SHORT_KEY} characters and could be guessed."
     for name, source in config.sources.items():
         weak = sorted({"v1", "v2"} & set(source.signatures)) if isinstance(source, HubspotSource) else []
         if weak:
-            named = " and ".join(weak)
-            yield f"sources.{name}.signatures has {named}: what was once sent can be sent again by others."
+            versions = " and ".join(weak)
+            yield (
+                f"sources.{name}.signatures has {versions}: these signatures have no timestamp, "
+                "so that others can replay a delivery."
+            )
 
 
 def _keys_without_effect(config: Config) -> Iterator[str]:
@@ -97,12 +97,14 @@ def _route_warnings(config: Config) -> Iterator[str]:
     takes_all: dict[str, int] = {}
     for number, route in enumerate(config.routes, start=1):
         if route.name in names:
-            yield f"routes[{number}] has the name of an earlier route: reports cannot tell them apart."
+            yield f"routes[{number}] has the name of an earlier route: reports cannot distinguish them."
         names.add(route.name)
         earlier = takes_all.get(route.source)
         if earlier:
-            taker = f"routes[{earlier}] takes every event of sources.{route.source}"
-            yield f"routes[{number}] is never reached: {taker}."
+            yield (
+                f"routes[{number}] is never reached: "
+                f"routes[{earlier}] takes every event of sources.{route.source}."
+            )
         elif route.when is None:
             takes_all[route.source] = number
 
@@ -110,10 +112,10 @@ def _route_warnings(config: Config) -> Iterator[str]:
 def _alert_warnings(config: Config) -> Iterator[str]:
     alerts = config.alerts
     if alerts.rules and not alerts.channels:
-        yield "There are alerts.rules and no alerts.channels: they show on the dashboard, and nobody is told."
+        yield "There are alerts.rules and no alerts.channels: alerts appear only on the dashboard."
     if alerts.channels and not alerts.rules:
-        yield "There are alerts.channels and no alerts.rules: nothing is ever told."
+        yield "There are alerts.channels and no alerts.rules: no alert is ever sent."
     limited = {name for name, account in config.accounts.items() if account.daily_limit}
     for number, rule in enumerate(alerts.rules, start=1):
         if rule.kind == "quota-used" and not limited & set(rule.accounts or config.accounts):
-            yield f"alerts.rules[{number}] watches daily_limit, and no account of it has one."
+            yield f"alerts.rules[{number}] watches daily_limit, but none of its accounts has a daily_limit."

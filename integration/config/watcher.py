@@ -1,6 +1,6 @@
-"""A configuration that changes: its files are looked at now and then, and taken up when without fault.
+"""Reload the configuration when its files change.
 
-Promises that `current` never has a fault, whatever the files say now. Never waits and starts no thread.
+`current` is always a valid configuration. Nothing here blocks or starts a thread.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class _Loaded:
 
 
 class ConfigWatch:
-    """The configuration as it is now, taken up anew when its files change.
+    """The current configuration, reloaded when its files change. Thread-safe.
 
-    `path`, `environ` and `check` are as for `loader.read`; `clock` gives seconds that only grow. A changed
-    file with an error is refused whole: `current` stays, `fault` tells. May be used from many threads.
-    Raise ConfigError when the configuration has an error to begin with.
+    `path`, `environ` and `check` are those of `loader.read`. `clock` is a monotonic clock in seconds. If a
+    changed file has a fault, `current` stays as it was and `fault` holds the error. Raise ConfigError if the
+    first configuration has a fault.
     """
 
     def __init__(
@@ -61,28 +61,28 @@ class ConfigWatch:
 
     @property
     def current(self) -> Config:
-        """The last configuration that was without fault."""
+        """The last valid configuration."""
         return self._taken.config
 
     @property
     def generation(self) -> int:
-        """How many configurations were taken up, the first included."""
+        """The number of configurations loaded so far, including the first."""
         return self._taken.generation
 
     @property
     def fault(self) -> ConfigError | None:
-        """Why the files as they are now are refused; None when `current` is what they say."""
+        """The error in the files as they are now, or None if `current` is their content."""
         return self._fault
 
     @property
     def due(self) -> bool:
-        """Tell whether `refresh` would look at the files now."""
+        """True if `refresh` would check the files now."""
         return self._clock() - self._looked_at >= self._every_seconds
 
     def refresh(self) -> bool:
-        """Look at the files, at most every `every_seconds`; tell whether a new configuration was taken up.
+        """Check the files, at most every `every_seconds`. Return True if a new configuration was loaded.
 
-        Cheap: it reads only what has changed. A call while another thread looks returns at once.
+        Files are read only if they changed. If another thread is checking, return False at once.
         """
         if not self.due or not self._lock.acquire(blocking=False):
             return False
@@ -94,8 +94,8 @@ class ConfigWatch:
 
     def _changed(self) -> bool:
         changed = any(stamp(path) != before for path, before in self._stamps.items())
-        # Two writes within one tick of the file system's clock leave the same stamp, so that a file
-        # that has just changed is read once more.
+        # Two writes within one tick of the file system's clock leave the same stamp. So a file that has
+        # just changed is read once more at the next check.
         again, self._look_twice = self._look_twice, changed
         return changed or again
 
@@ -106,15 +106,16 @@ class ConfigWatch:
         except ConfigError as error:
             if self._fault is None or self._fault.faults != error.faults:
                 _log.error(
-                    "configuration refused, the old one stays", faults=[str(fault) for fault in error.faults]
+                    "configuration rejected, keeping the old one",
+                    faults=[str(fault) for fault in error.faults],
                 )
             self._fault = error
             return False
         if self._fault is not None:
-            _log.info("configuration without fault again")
+            _log.info("configuration valid again")
         self._fault = None
         if config == self.current:
             return False
         self._taken = _Loaded(config, self.generation + 1)
-        _log.info("configuration taken up", generation=self.generation, digest=config.digest)
+        _log.info("configuration loaded", generation=self.generation, digest=config.digest)
         return True

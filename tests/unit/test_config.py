@@ -163,7 +163,7 @@ def test_keys_left_out_have_the_values_of_the_contract(tmp_path):
 def test_an_empty_file_is_a_configuration_that_does_nothing(tmp_path):
     config = load_config(written(tmp_path, ""), {})
     assert (config.accounts, config.routes) == ({}, ())
-    assert config_warnings(config) == ("There is no account, so nothing can be called back.",)
+    assert config_warnings(config) == ("There is no account, so no callback can be made. Add a table [accounts.NAME].",)
 
 
 def test_one_text_stands_for_a_list_of_one(tmp_path):
@@ -292,8 +292,8 @@ def test_an_unreadable_reference_is_told_with_its_key_and_name(tmp_path):
     )
     words = [
         "env:UNSET, a variable that is not set",
-        "not a variable's name",
-        "not a variable's name",
+        "an invalid variable name",
+        "an invalid variable name",
         "env:BYTES, a variable whose bytes are not UTF-8",
         "file: without a path",
         "file:none, no file",
@@ -467,7 +467,7 @@ ONE_FAULT = [
     ("[dashboard]\npublic_url = 'https://example.com/x'\n", "dashboard.public_url", "/x", "https://HOST"),
     ("[dashboard]\nhours = 1\n", "dashboard.hours", "an unknown key", "session_hours"),
     (SITE + OIDC.replace("https://id", "http://id"), "oidc.issuer", '"http://id.example.com"', "https://HOST"),
-    (OIDC, "dashboard.public_url", "nothing", "[oidc] leads people back there"),
+    (OIDC, "dashboard.public_url", "nothing", "[oidc] redirects users to it"),
     (SITE + OIDC.replace("admin", "boss"), "oidc.roles", "a table", '"operator"'),
     (SITE + OIDC + "name = ''\n", "oidc.name", "an empty text", "1 to 60"),
     ('[api_keys]\na = "same"\nb = "same"\n', "api_keys.b", "the same text as api_keys.a", "nowhere else"),
@@ -551,7 +551,7 @@ def test_accounts_with_one_token_must_agree(tmp_path, key, value, other):
     )
     faults = faults_of(written(tmp_path, text))
     assert faults.keys() == {f"accounts.b.{key}"}
-    assert "the same as in accounts.a, whose token it shares" in faults[f"accounts.b.{key}"][1]
+    assert "the value of accounts.a, which has the same token" in faults[f"accounts.b.{key}"][1]
     assert load_config(written(tmp_path, text.replace("token-a", "token-b", 1)), {})
 
 
@@ -879,7 +879,7 @@ def test_the_digest_changes_with_the_meaning(tmp_path, old, new):
         (ACCOUNT, "accounts.a has no route and no API key"),
         (ACCOUNT + ACCOUNT.replace("accounts.a", "accounts.b") + '[api_keys]\nk = {key = "k", accounts = ["a"]}\n', "accounts.b has no"),
         (ACCOUNT + "server_limit_seconds = 5\n", "accounts.a.server_limit_seconds is below 60"),
-        (ACCOUNT + ACCOUNT.replace("accounts.a", "accounts.b").replace("Bogota", "Lima"), "accounts.b and accounts.a have one token"),
+        (ACCOUNT + ACCOUNT.replace("accounts.a", "accounts.b").replace("Bogota", "Lima"), "accounts.b and accounts.a share a token"),
         ('[api_keys]\nk = "short"\n', "api_keys.k is shorter than 16"),
         (HUBSPOT + 'signatures = ["v3", "v2"]\n', "sources.s.signatures has v2"),
         (BEARER + 'header = "X"\n', 'sources.s.header has no effect with verify = "bearer"'),
@@ -1080,7 +1080,7 @@ def test_a_fault_is_logged_once_until_it_changes_or_is_mended(tmp_path):
             watched.write(text)
             watched.look()
             watched.look()
-    refused = [log["faults"] for log in logs if log["event"] == "configuration refused, the old one stays"]
+    refused = [log["faults"] for log in logs if log["event"] == "configuration rejected, keeping the old one"]
     assert ["Expected" in faults[0] for faults in refused] == [True, False, True]
 
 
@@ -1134,7 +1134,7 @@ ALERT_FAULTS = [
 ]
 MAIL = '[alerts.channels.m]\nkind = "email"\nhost = "smtp.example.com"\nsender = "a@b.co"\nto = "c@d.co"\n'
 ALERT_FAULTS += [
-    (MAIL + 'user = "u"\n', "alerts.channels.m.user", "together"),
+    (MAIL + 'user = "u"\n', "alerts.channels.m.user", "both"),
     (MAIL + 'user = "u"\npassword = "p"\nsecurity = "none"\n', "alerts.channels.m.security", "starttls"),
     (MAIL.replace("c@d.co", "Ana <c@d.co>"), "alerts.channels.m.to", "without a name"),
     (MAIL.replace("c@d.co", "c@d.co\\r\\nBcc: x@y.co"), "alerts.channels.m.to", "without a name"),
@@ -1151,8 +1151,8 @@ def test_a_fault_of_the_alerts_is_named_with_what_is_allowed(tmp_path, text, key
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ('[[alerts.rules]]\nkind = "no-worker"\n', "nobody is told"),
-        (CHAT, "nothing is ever told"),
+        ('[[alerts.rules]]\nkind = "no-worker"\n', "only on the dashboard"),
+        (CHAT, "no alert is ever sent"),
         (CHAT + '[[alerts.rules]]\nkind = "quota-used"\n', "alerts.rules[1] watches daily_limit"),
     ],
 )

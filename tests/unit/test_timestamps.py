@@ -30,12 +30,12 @@ def test_a_moment_comes_back_from_epoch_times_and_text(moment):
     [timestamps.epoch_ms, timestamps.epoch_seconds, timestamps.iso_seconds, timestamps.iso_milliseconds],
 )
 def test_a_moment_without_a_zone_is_refused(convert):
-    with pytest.raises(ValueError, match="without a zone"):
+    with pytest.raises(ValueError, match="naive datetime"):
         convert(datetime(2030, 1, 1))
 
 
 def test_a_text_without_an_offset_is_refused_unless_somebody_typed_it_on_a_known_clock():
-    with pytest.raises(ValueError, match="without a zone"):
+    with pytest.raises(ValueError, match="naive datetime"):
         timestamps.from_iso("2030-01-01T10:00")
     bogota = ZoneInfo("America/Bogota")
     assert timestamps.read_iso("2030-01-01T10:00", bogota) == datetime(2030, 1, 1, 15, tzinfo=UTC)
