@@ -1,11 +1,4 @@
-# make demo    see it work on this machine      make test      what protects a change, real store and worker
-# make check   style, types, layers, audit      make test-all  what `make test` left out, with crashes and faults
-# make lock    write the lock files anew        PYTHON=python3.12 works with each of them, in a .venv of its own
-# make bench   measured beside what one would write instead: docs/benchmarks.md (QUICK=1: two minutes)
-# make faults  everything killed, frozen and cut off at random: SECONDS=60 SEED=… RESTORES=1 SENTRY=1
-# make mutants one guard taken out at a time, and which test notices: ONLY="quiet time"
-# make fuzz    what strangers can send, made up at random: SECONDS=60 SEED=…
-# make screenshots   a picture of every page into docs/screenshots, by a Chromium of this machine
+# `make` alone prints the commands. Each line of it is the `##` comment of a target below.
 PYTHON ?= python3
 # A Python that was asked for has an environment of its own, so that versions are tried side by side.
 VENV := .venv$(if $(filter file default,$(origin PYTHON)),,-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
@@ -19,10 +12,11 @@ QUICK ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all screenshots bench faults mutants fuzz check audit format lock clean
+.PHONY: help demo dev test test-all screenshots bench faults mutants fuzz check audit format lock clean
 
-help:
-	@sed -n '1,8s/^# //p' Makefile
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Times are those of two cores, after the first installation. PYTHON=python3.12 works with each: a .venv of its own."
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,38 +40,42 @@ $(VENV)/.installed-bench: requirements-bench.lock $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
 	@touch $@
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed ## see it work on this machine (10 s, then up until Ctrl-C; ONCE=1 ends by itself)
 	@$(BIN)/ringback demo $(if $(ONCE),--once)
+
+# DEMO_… variables of the environment are its secrets; see integration/local/demo/stage.py.
+dev: $(VENV)/.installed ## run the code on the sandbox, and again when a file changes (5 s; PORT=8080)
+	@$(BIN)/python -m integration.local.dev
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev ## what protects a change: real store, real worker, real browser (3.5 min)
 	@echo "Testing with $$($(BIN)/python -V) in $(VENV)"
 	@$(PYTEST) --dist worksteal -m "not thorough" tests/unit tests/integration tests/browser
 
 # What `make test` left out, and its property tests again with more examples. The crash points share what they
 # start, so that a file stays with one worker.
-test-all: $(VENV)/.installed-dev
+test-all: $(VENV)/.installed-dev ## what `make test` leaves out: crash points, the browser matrix, fuzz, a fault run (6.5 min)
 	@echo "Testing with $$($(BIN)/python -V) in $(VENV)"
 	@$(PYTEST) --dist loadfile -m "thorough or hypothesis" --hypothesis-profile thorough
 	@$(MAKE) --no-print-directory faults SECONDS=60
 
-screenshots: $(VENV)/.installed-dev
+screenshots: $(VENV)/.installed-dev ## a picture of every page into docs/screenshots, by a Chromium of this machine (ONLY=name)
 	@cd tests && ../$(BIN)/python -m browser.screenshots $(ONLY)
 
-faults: $(VENV)/.installed-dev
+faults: $(VENV)/.installed-dev ## processes killed, frozen and cut off at random (60 s; SECONDS=600 SEED=1 RESTORES=1 SENTRY=1)
 	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores) $(if $(SENTRY),--sentry)
 
-mutants: $(VENV)/.installed-dev
+mutants: $(VENV)/.installed-dev ## take one guard out at a time; a test must notice (30 min; ONLY="quiet time")
 	@cd tests && ../$(BIN)/python -m faults.mutants $(if $(ONLY),--only "$(ONLY)")
 
-fuzz: $(VENV)/.installed-dev
+fuzz: $(VENV)/.installed-dev ## random requests, bodies and templates (60 s; SECONDS=600 SEED=1)
 	@cd tests && ../$(BIN)/python -m faults.fuzz_rounds --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-bench ## measure, also against other solutions, for docs/benchmarks.md (30 min; QUICK=1: 2 min)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-check: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev ## style, types, import layers, structure, vulnerabilities of the dependencies (25 s)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -86,17 +84,17 @@ check: $(VENV)/.installed-dev
 	@$(MAKE) --no-print-directory audit
 
 # Without a vulnerability database pip-audit passes; here it must say so, and REQUIRE_AUDIT=1 makes that a failure.
-audit: $(VENV)/.installed-dev
+audit: $(VENV)/.installed-dev ## the known vulnerabilities of the dependencies alone (seconds, needs the network; REQUIRE_AUDIT=1)
 	@said=$$($(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off 2>&1); status=$$?; \
 	if echo "$$said" | grep -qE "could not be audited|ConnectionError|Max retries"; then \
 	  echo "audit: NOT DONE, no vulnerability database could be reached from here"; [ -z "$(REQUIRE_AUDIT)" ]; \
 	else echo "$$said"; exit $$status; fi
 
-format: $(VENV)/.installed-dev
+format: $(VENV)/.installed-dev ## format the code and apply the fixes of the linter (2 s)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: | $(BIN)/python
+lock: | $(BIN)/python ## write the lock files anew (30 s, needs the network)
 	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 --group build pyproject.toml -o requirements.lock
@@ -105,5 +103,5 @@ lock: | $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 --group bench --constraint requirements.lock -o requirements-bench.lock
 
-clean:
+clean: ## remove the environments and caches
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

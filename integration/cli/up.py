@@ -20,7 +20,15 @@ from integration.cli.context import (
 from integration.config import environment
 from integration.config.warnings import config_warnings
 from integration.local.embedded_store import EmbeddedStore
-from integration.local.stack import LOOPBACK, child_environment, relay, require_free, start_web, start_worker
+from integration.local.stack import (
+    LOOPBACK,
+    child_environment,
+    port_next_to,
+    relay,
+    require_free,
+    start_web,
+    start_worker,
+)
 from integration.local.supervisor import Backoff, Ended, Supervisor
 from integration.store.durability import assure
 from integration.webhooks.hook_urls import shown_path
@@ -50,7 +58,7 @@ def up(session: CliContext, port: int | None, dashboard_port: int | None) -> Non
     config = session.config
     for warning in config_warnings(config):
         output.problem(f"warning: {warning}")
-    dashboard_port = _next_to(port) if dashboard_port is None else dashboard_port
+    dashboard_port = port_next_to(port) if dashboard_port is None else dashboard_port
     require_free(port)
     require_free(dashboard_port, LOOPBACK)
     try:
@@ -59,10 +67,6 @@ def up(session: CliContext, port: int | None, dashboard_port: int | None) -> Non
             supervisor.run()
     except KeyboardInterrupt:
         output.line("stopped")
-
-
-def _next_to(port: int) -> int:
-    return port + 1 if port < environment.LAST_PORT else port - 1
 
 
 def _report_end(ended: Ended) -> None:

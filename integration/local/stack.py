@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from integration.config.environment import LAST_PORT
 from integration.domain.errors import RingbackError
 from integration.local.supervisor import Program, wait_until, write_line
 from integration.telemetry.logging import readable
@@ -77,11 +78,11 @@ def start_web(
     port: int,
     dashboard_port: int,
     relay: Callable[[str], None] | None,
-) -> None:
+) -> tuple[Program, ...]:
     """Start the web in processes for programs (webhooks, API) and one for people (dashboard). Wait for them.
 
     The dashboard listens on this machine only: it need not be public, and no page keeps a webhook waiting.
-    Raise NotReadyError.
+    Return both programs. Raise NotReadyError.
     """
     public = {**environ, "RINGBACK_SERVE": "hooks,api", "PORT": str(port)}
     pages = {**environ, "RINGBACK_SERVE": "dashboard", "PORT": str(dashboard_port), "WEB_CONCURRENCY": "1"}
@@ -110,19 +111,27 @@ def start_web(
             what=program.name,
             alive=partial(supervisor.alive, program),
         )
+    return tuple(program for program, _ in programs)
 
 
 def start_worker(
     supervisor: Supervisor, environ: Mapping[str, str], relay: Callable[[str], None] | None
-) -> None:
-    """Start a worker."""
+) -> Program:
+    """Start a worker; return its program."""
     command = worker_command(environ)
-    supervisor.start(Program("worker", command, env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay))
+    program = Program("worker", command, env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay)
+    supervisor.start(program)
+    return program
 
 
 def relay(line: str) -> None:
     """Pass a child's line on: for people where they look on, else as it came."""
     write_line(readable(line) if sys.stdout.isatty() else line)
+
+
+def port_next_to(port: int) -> int:
+    """Return the port after this one, or the one before it where there is none: the dashboard's."""
+    return port + 1 if port < LAST_PORT else port - 1
 
 
 def require_free(port: int, host: str = ANYWHERE) -> None:

@@ -1,4 +1,4 @@
-"""Starts what the demo needs, each as its own process on a free port: store, sandbox, web, worker."""
+"""Starts what the demo needs, each as its own process: store, sandbox, web, worker."""
 
 from __future__ import annotations
 
@@ -128,6 +128,10 @@ class DemoStack:
     config: Config
     contacts: Contacts
     user: DemoUser
+    programs: tuple[Program, ...]
+    """Worker, web and dashboard."""
+    environ: Mapping[str, str] = field(repr=False)
+    """The variables that worker and web got beyond those of this process."""
 
 
 def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
@@ -137,8 +141,18 @@ def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     return made
 
 
-def start_stack(supervisor: Supervisor, folder: Path, told: Callable[[str], None]) -> DemoStack:
-    """Start everything in `folder`. `told` hears what is being started. Raises RingbackError."""
+def start_stack(
+    supervisor: Supervisor,
+    folder: Path,
+    told: Callable[[str], None],
+    *,
+    ports: tuple[int, int] | None = None,
+    relay: Callable[[str], None] | None = None,
+) -> DemoStack:
+    """Start everything in `folder`. `told` gets what is being started. Raise RingbackError.
+
+    `ports` are those of web and dashboard, free ones by default. `relay` gets the lines of worker and web.
+    """
     told("the store (Valkey, on disk)")
     store = EmbeddedStore(folder / "store")
     supervisor.start(store)
@@ -158,13 +172,13 @@ def start_stack(supervisor: Supervisor, folder: Path, told: Callable[[str], None
     user = DemoUser("demo", f"demo-{secrets.token_hex(6)}")
     people = table(user.name, str(Role.ADMIN), hashed(user.password))
     path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + people, "utf-8")
-    made = make_secrets(os.environ)
-    environ = _environ({**made, "RINGBACK_CONFIG": str(path), "REDIS_URL": store.url})
+    ours = {**make_secrets(os.environ), "RINGBACK_CONFIG": str(path.resolve()), "REDIS_URL": store.url}
+    environ = _environ(ours)
     told("the worker (Celery)")
-    start_worker(supervisor, environ, relay=None)
+    worker = start_worker(supervisor, environ, relay)
     told("the web (webhooks and API) and the dashboard")
-    port, dashboard_port = free_port(), free_port()
-    start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=None)
+    port, dashboard_port = ports or (free_port(), free_port())
+    webs = start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=relay)
     return DemoStack(
         folder=folder,
         web=f"http://{LOOPBACK}:{port}",
@@ -173,6 +187,8 @@ def start_stack(supervisor: Supervisor, folder: Path, told: Callable[[str], None
         config=load_config(path, environ),
         contacts=contacts,
         user=user,
+        programs=(worker, *webs),
+        environ=ours,
     )
 
 

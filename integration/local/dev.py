@@ -1,0 +1,107 @@
+"""`make dev`: the demo's stack, whose worker and web start again when a file of their code changes.
+
+Its data, its configuration and a file with its variables lie in .ringback/dev and are kept. The secrets are
+made at each start, unless the environment has them (DEMO_…).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from integration.config import environment
+from integration.domain.errors import RingbackError
+from integration.local.demo.stage import start_stack
+from integration.local.stack import LOOPBACK, port_next_to, relay, require_free
+from integration.local.supervisor import Backoff, Ended, Supervisor, write_line
+
+if TYPE_CHECKING:
+    from integration.local.demo.stage import DemoStack
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("integration", "workers")
+SUFFIXES = frozenset({".css", ".html", ".js", ".lua", ".po", ".py", ".svg"})
+LOOK_SECONDS = 0.5
+# A file that does not compile is tried again soon, without filling the screen.
+RESTART = Backoff(first_seconds=0.1, longest_seconds=3.0, steady_seconds=3.0)
+
+
+def main() -> None:
+    """Run the stack until Ctrl-C."""
+    folder = environment.data_dir(os.environ) / "dev"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        port = environment.port(os.environ)
+        ports = (port, port_next_to(port))
+        require_free(ports[0])
+        require_free(ports[1], LOOPBACK)
+        with Supervisor(restart=RESTART, on_ended=_report_end) as supervisor:
+            stack = start_stack(supervisor, folder, _report_start, ports=ports, relay=relay)
+            _announce(stack, write_variables(stack))
+            restart_on_change(stack)
+    except RingbackError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        write_line("stopped")
+
+
+def restart_on_change(stack: DemoStack) -> None:
+    """Stop worker and web whenever a file of the code changes; the supervisor starts them again."""
+    seen = modified_at(ROOT)
+    while True:
+        time.sleep(LOOK_SECONDS)
+        now = modified_at(ROOT)
+        changed = sorted(str(path.relative_to(ROOT)) for path, _ in seen.items() ^ now.items())
+        if changed:
+            write_line(f"changed: {', '.join(dict.fromkeys(changed))}")
+            for program in stack.programs:
+                program.stop()
+            seen = now
+
+
+def modified_at(root: Path) -> dict[Path, int]:
+    """Return the time of the last change of each file of the code, in ns."""
+    found: dict[Path, int] = {}
+    for folder in FOLDERS:
+        for path in (root / folder).rglob("*"):
+            if path.suffix in SUFFIXES:
+                try:
+                    found[path] = path.stat().st_mtime_ns
+                except FileNotFoundError:  # an editor replaced it just now
+                    continue
+    return found
+
+
+def write_variables(stack: DemoStack) -> Path:
+    """Write the variables of worker and web as a file for a shell, for this user alone; return its path."""
+    path = stack.folder / "environment"
+    path.touch(mode=0o600)
+    path.write_text(
+        "".join(f"{name}={shlex.quote(value)}\n" for name, value in stack.environ.items()), "utf-8"
+    )
+    return path
+
+
+def _report_start(what: str) -> None:
+    write_line(f"Starting {what} …")
+
+
+def _report_end(ended: Ended) -> None:
+    write_line(str(ended))
+
+
+def _announce(stack: DemoStack, variables: Path) -> None:
+    write_line(f"Dashboard  {stack.dashboard}/  (name {stack.user.name}, password {stack.user.password})")
+    write_line(f"API        {stack.web}/openapi.json")
+    write_line(f"Sandbox    {stack.sandbox}  (what wolkvox received)")
+    write_line(f"Commands   set -a; . {variables}; set +a; ringback check")
+    write_line("A changed file starts worker and web again. Ctrl-C stops everything.")
+
+
+if __name__ == "__main__":
+    main()
