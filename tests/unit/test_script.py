@@ -9,7 +9,7 @@ import pytest
 
 from integration.store.client import SCRIPT
 
-_GUARD = re.compile(r"^if asked_for\((.*?)\) then$(.*?)^end$", re.MULTILINE | re.DOTALL)
+_GUARD = re.compile(r"^if is_command\((.*?)\) then$(.*?)^end$", re.MULTILINE | re.DOTALL)
 _FUNCTION = re.compile(r"^( *)(?:local )?function ([\w.]+)\(.*?(?:^\1end$| end$)", re.MULTILINE | re.DOTALL)
 _MENTION = re.compile(r"\b[A-Z][a-z]+\.[a-z_]+\b|\b[a-z_]+(?=\()")
 

@@ -1,17 +1,17 @@
--- Admission: what follows from a delivery, all of it or nothing, in one step.
+-- Admission: stores the results of a delivery, all or none, in one step.
 --
--- The first write of `admit` and `resolve` is one that a full store refuses, so nothing is half done.
+-- The first write of `admit` and `resolve` is one that a full store refuses, so that nothing is stored in part.
 
 local Admit = {}
 
-if asked_for('admit', 'resolve', 'bind') then
+if is_command('admit', 'resolve', 'bind') then
   local HOUR = 3600000
 
   local numbers = {last = 0, left = 0}
 
-  -- What is new lets the revision grow, and with the same write its events get their numbers: in one go for all of
-  -- a delivery, and for those that follow in this run. A number that is not used is no loss.
-  local function number_events(delivery)
+  -- Raise the revision, and reserve numbers for the events, in one write: for all events of the delivery, and for those
+  -- of later deliveries of this run. Unused numbers do no harm.
+  local function reserve_numbers(delivery)
     local many = #delivery.events
     if numbers.left < many then
       local more = math.max(many, CALLS)
@@ -25,7 +25,7 @@ if asked_for('admit', 'resolve', 'bind') then
   end
 
   local function next_arrival(delivery)
-    if not delivery.last then number_events(delivery) end
+    if not delivery.last then reserve_numbers(delivery) end
     delivery.last = delivery.last + 1
     return letters(delivery.last) .. delivery.suffix
   end
@@ -36,7 +36,7 @@ if asked_for('admit', 'resolve', 'bind') then
     fields[#fields + 1] = value
   end
 
-  -- A new recall, in its first state. e: a recall request; what it does not have, or is as usual, is left out.
+  -- Create a recall in its first state. e: a recall request without the fields that have a default value.
   local function create(id, e, delivery)
     local state, reason = e.state or 'queued', e.reason or 'admitted'
     local fields = {
@@ -64,7 +64,7 @@ if asked_for('admit', 'resolve', 'bind') then
     local newest = Newest.get(queue, e.campaign, e.customer)
     if newest and newest.version > e.version then
       if ends then return end
-      return Recall.become(id, Newest.verdict_on_older(newest))
+      return Recall.become(id, Newest.state_of_older(newest))
     end
     if newest then Admit.overtake(queue, newest.id, 'superseded', 'a newer request: ' .. id) end
     Newest.set(queue, e.campaign, e.customer, e.version, id, 'r')
@@ -76,8 +76,8 @@ if asked_for('admit', 'resolve', 'bind') then
     queues[queue] = queues[queue] or 'more'
   end
 
-  -- What an event was, when it was taken before: {digest, what, id, fingerprint} or nil; and the answer to its delivery,
-  -- where it was alone in it.
+  -- Return what is known of an event that was admitted before: {digest, what, id, fingerprint, answer} or nil. It has
+  -- an answer if it was the only event of its delivery.
   local function seen(key)
     local text = key ~= '' and redis.call('GET', P .. 'seen:' .. key)
     if not text then return nil end
@@ -92,16 +92,16 @@ if asked_for('admit', 'resolve', 'bind') then
     redis.call('SET', P .. 'seen:' .. e.k, text, 'PX', e.ttl)
   end
 
-  -- `became` says what became of each event, in one word: it is kept with the delivery.
-  local function contribute(done, what, id)
+  -- Add the result of an event. `became` lists the results of all events; it is stored with the delivery.
+  local function add_result(done, what, id)
     done.became[#done.became + 1] = (what == 'recall' or what == 'parked') and id or what
     if what == 'recall' then done.recalls[#done.recalls + 1] = id
     elseif done[what] then done[what] = done[what] + 1 end
   end
 
-  -- An event taken before contributes what it was. A parked one is looked at anew after a change of
-  -- the configuration. True when there is nothing more to do.
-  local function taken_before(e, done, delivery)
+  -- Add the result of an event that was admitted before. Return true if there was one. A parked event is mapped again
+  -- after a change of the configuration.
+  local function admitted_before(e, done, delivery)
     if e.is_new then return false end
     local old = seen(e.k)
     if not old then return false end
@@ -110,16 +110,16 @@ if asked_for('admit', 'resolve', 'bind') then
       Parked.forget(old.id)
       return false
     end
-    contribute(done, old.what, old.id)
+    add_result(done, old.what, old.id)
     done.repeated = done.repeated + 1
     return true
   end
 
   local function admit_event(e, done, delivery, queues)
-    if taken_before(e, done, delivery) then return end
+    if admitted_before(e, done, delivery) then return end
     local routed = e.route and e.route ~= '' and ':' .. e.route or ''
     count('events:' .. delivery.source .. ':' .. e.what .. routed)
-    if e.what == 'ignored' then return contribute(done, 'ignored') end
+    if e.what == 'ignored' then return add_result(done, 'ignored') end
     local id = next_arrival(delivery)
     if e.what == 'recall' then
       id = 'rc_' .. id
@@ -133,7 +133,7 @@ if asked_for('admit', 'resolve', 'bind') then
       done.waiting[#done.waiting + 1] = e.event
       id = delivery.id
     end
-    contribute(done, e.what, id)
+    add_result(done, e.what, id)
     e.id = id
     if e ~= delivery.alone then remember(e, delivery.digest, e.what, id) end
   end
@@ -145,23 +145,23 @@ if asked_for('admit', 'resolve', 'bind') then
     return delivery.id .. ';' .. join(done.recalls) .. ';' .. done.counts .. ';' .. join(done.cancelled) .. ';' .. join(done.too_late)
   end
 
-  -- Whether a queue that was only given more to do is looked at anyway: by whom its wake-up reaches, or by the sweep.
-  -- Whoever changes a queue leaves it in `due` as long as it has work.
-  local function looked_at(queue)
+  -- Return whether the queue will be drained anyway: after a wake-up that is under way, or by the sweep. Each change of
+  -- a queue with work leaves it in `due`.
+  local function will_be_drained(queue)
     local at = tonumber(redis.call('ZSCORE', P .. 'due', queue))
     return at and (at > now or (tonumber(redis.call('HGET', P .. 'queue:' .. queue, 'wake_up_at')) or 0) > 0)
   end
 
-  -- The wake-ups that the caller is to publish. queues: queue -> "more" to do, or "less"
+  -- Return the wake-ups to publish. queues: queue -> "more" or "less", the change of its work
   local function wake_ups(queues)
     local out = {}
     for id, change in pairs(queues) do
-      if change == 'less' or not looked_at(id) then Queue.wake(Queue.load(id), out) end
+      if change == 'less' or not will_be_drained(id) then Queue.wake(Queue.load(id), out) end
     end
     return out
   end
 
-  local function keep_raw(delivery, raw, done)
+  local function store_raw(delivery, raw, done)
     if delivery.raw_ms == 0 or not raw or raw == '' then return end
     local key = P .. 'delivery:' .. delivery.id
     redis.call('HSET', key, 'source', delivery.source, 'received', delivery.received, 'headers', delivery.headers,
@@ -169,12 +169,12 @@ if asked_for('admit', 'resolve', 'bind') then
     redis.call('PEXPIRE', key, delivery.raw_ms)
   end
 
-  local function new_done()
+  local function new_results()
     return {recalls = {}, ignored = 0, parked = 0, pending = 0, cancelled = {}, too_late = {}, waiting = {},
       repeated = 0, cancel = false, became = {}}
   end
 
-  -- An account whose queue is not known yet: nothing has been written, the sender tries again.
+  -- Return whether an account has no queue yet. Nothing has been written; the caller binds it and tries again.
   local function unbound(events)
     for _, e in ipairs(events) do
       if (e.what == 'recall' or e.what == 'cancel') and not queue_of(e.account) then return true end
@@ -182,7 +182,7 @@ if asked_for('admit', 'resolve', 'bind') then
     return false
   end
 
-  -- An Idempotency-Key that was used for something else.
+  -- Return whether an Idempotency-Key was used for another request.
   local function clash(events)
     for _, e in ipairs(events) do
       local old = e.fingerprint and seen(e.k)
@@ -191,29 +191,29 @@ if asked_for('admit', 'resolve', 'bind') then
     return false
   end
 
-  local lists_living = {}
+  local expiring_logs = {}
 
-  -- Says how long a list lives, where that is not right within an hour: to say it with each delivery would be one more write.
-  local function keep_listed(key, ms)
-    if lists_living[key] then return end
+  -- Set the expiry of a log, unless it is right within an hour. This saves a write for each delivery.
+  local function set_expiry(key, ms)
+    if expiring_logs[key] then return end
     local left = redis.call('PTTL', key)
     if left < ms - HOUR or left > ms then redis.pcall('PEXPIRE', key, ms) end
-    lists_living[key] = true
+    expiring_logs[key] = true
   end
 
-  -- Lists a delivery. What the store may refuse here is this line alone: it must not cost the sender an answer.
-  function Admit.list(delivery, id, told)
+  -- Log a delivery. The store may refuse this write without an effect on the answer to the sender.
+  function Admit.list(delivery, id, results)
     local key = P .. 'arrivals:' .. delivery.source
-    redis.pcall('XADD', key, 'MAXLEN', '~', ARRIVALS, '*', 'd', id, 'w', told)
-    keep_listed(key, delivery.listed)
+    redis.pcall('XADD', key, 'MAXLEN', '~', ARRIVALS, '*', 'd', id, 'w', results)
+    set_expiry(key, delivery.listed)
   end
 
-  -- Gives the answer that this delivery got before, nil when it is new. That of an event which was alone lies with it.
-  local function answered(delivery)
+  -- Return the answer to an earlier copy of this delivery, nil if it is new. A single event has it in its own key.
+  local function earlier_answer(delivery)
     local e = delivery.alone
-    local one = e and seen(e.k)
-    if one and one.answer and (one.what ~= 'parked' or one.digest == delivery.digest) then return one.answer end
-    if e then e.is_new = not one end
+    local known = e and seen(e.k)
+    if known and known.answer and (known.what ~= 'parked' or known.digest == delivery.digest) then return known.answer end
+    if e then e.is_new = not known end
     if e and e.is_new then return nil end
     local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
     if not old then return nil end
@@ -221,55 +221,55 @@ if asked_for('admit', 'resolve', 'bind') then
     return (digest == '' or digest == delivery.digest) and answer or nil
   end
 
-  -- An event that was alone is remembered together with the answer.
+  -- The answer to a single event is stored with the event.
   local function remember_answer(delivery, done, answer)
     local e = delivery.alone
     if e and e.id then
       e.answer = answer
       return remember(e, delivery.digest, e.what, e.id)
     end
-    -- With something parked the answer holds for this configuration alone.
+    -- With parked events the answer is only valid for this configuration.
     local digest = done.parked > 0 and delivery.digest or ''
     redis.call('SET', P .. 'answer:' .. delivery.key, digest .. '|' .. answer, 'PX', delivery.ttl)
   end
 
   -- delivery: id, key, ttl, source, headers, received, digest, suffix, raw_ms, listed, events
-  -- gives {what happened, the answer, wake-ups to publish, source whose lookups to ring for}
+  -- Return {result, answer, wake-ups to publish, source whose lookups need a wake-up}.
   local function admit(delivery, raw)
-    local one = #delivery.events == 1 and delivery.events[1]
-    delivery.alone = one and delivery.key ~= '' and one.k ~= '' and one or nil
-    local before = answered(delivery)
+    local only = #delivery.events == 1 and delivery.events[1]
+    delivery.alone = only and delivery.key ~= '' and only.k ~= '' and only or nil
+    local before = earlier_answer(delivery)
     if before then
       if delivery.listed then Admit.list_again(delivery, before) end
       return {'again', before, {}, ''}
     end
     if clash(delivery.events) then return {'clash', '', {}, ''} end
     if unbound(delivery.events) then return {'unbound', '', {}, ''} end
-    local done, queues = new_done(), {}
+    local done, queues = new_results(), {}
     for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues) end
     local stored, repeated = done.ignored < #delivery.events, done.repeated == #delivery.events
-    -- Of one that is ignored nothing is stored, so the same delivery has to get the same name by itself.
+    -- Nothing is stored of an ignored delivery, so its id is derived from its content: a copy gets the same id.
     if not stored and delivery.silent then delivery.id = delivery.silent end
     local answer = answer_line(delivery, done)
     local lookup = #done.waiting > 0 and Lookups.keep(delivery, done) or ''
-    if stored and not repeated then keep_raw(delivery, raw, done) end
+    if stored and not repeated then store_raw(delivery, raw, done) end
     if stored and delivery.key ~= '' then remember_answer(delivery, done, answer) end
     local what = repeated and stored and 'again' or 'new'
     if delivery.listed then
       Admit.list(delivery, delivery.id, what .. ';' .. #done.recalls .. ';' .. done.counts .. ';' .. #done.cancelled .. ';' .. #done.too_late)
     end
-    if stored and what == 'new' and not delivery.last then number_events(delivery) end
+    if stored and what == 'new' and not delivery.last then reserve_numbers(delivery) end
     return {what, answer, wake_ups(queues), lookup}
   end
 
-  -- --- what was taken before, taken back or overtaken ----------------------------------------------
+  -- --- repeated deliveries, cancellations and superseded recalls -----------------------------------
 
-  -- A write that takes no room, but that a full store refuses.
+  -- A write that takes no memory but that a full store refuses.
   function Admit.refuse_when_full()
     redis.call('HINCRBY', P .. 'meta', 'seq', 0)
   end
 
-  -- Lists a delivery that was taken before, by the answer that it got.
+  -- Log a repeated delivery, by the answer to the first one.
   function Admit.list_again(delivery, answer)
     local function many(ids)
       if ids == '' then return 0 end
@@ -280,14 +280,14 @@ if asked_for('admit', 'resolve', 'bind') then
     Admit.list(delivery, id, table.concat({'again', many(recalls), counts, many(cancelled), many(late)}, ';'))
   end
 
-  -- Takes an older recall out of the queue. True when it was still there.
+  -- End an older recall that is still queued. Return whether it was.
   function Admit.overtake(queue, id, state, reason)
     if redis.call('ZREM', P .. 'queue:' .. queue .. ':recalls', id) == 0 then return false end
     Recall.become(id, state, reason)
     return true
   end
 
-  -- A wish taken back. What wolkvox already has, or is being given, cannot be: that is recorded.
+  -- Cancel the customer's request. A recall that was pushed or is being pushed cannot be cancelled; this is recorded.
   function Admit.cancel(e, done, queues)
     local queue = queue_of(e.account)
     local newest = Newest.get(queue, e.campaign, e.customer)
@@ -309,18 +309,18 @@ if asked_for('admit', 'resolve', 'bind') then
       changes .. '\n' .. now .. '\t' .. state .. '\ttaken back by the CRM, too late: wolkvox already has it')
   end
 
-  -- headers come beside the rest: they are JSON, and would be spelled out twice within it
+  -- The headers are an argument of their own: they are JSON, which would have to be escaped within JSON.
   function COMMANDS.admit(delivery, raw, headers)
     delivery = cjson.decode(delivery)
     delivery.headers = headers
     return admit(delivery, raw)
   end
 
-  -- --- what becomes of events that waited ---------------------------------------------------------
+  -- --- results of events that waited ---------------------------------------------------------------
 
-  -- Writes into a delivery that is still kept what its waiting events have become, in their order.
-  local function retell(delivery, from, done)
-    local key, place, told = P .. 'delivery:' .. delivery, 0, {}
+  -- Update the stored results of a delivery with those of its waiting events, in their order.
+  local function update_results(delivery, from, done)
+    local key, place, results = P .. 'delivery:' .. delivery, 0, {}
     local text = redis.call('HGET', key, 'became')
     if not text then return end
     for word in string.gmatch(text, '[^,]+') do
@@ -328,12 +328,12 @@ if asked_for('admit', 'resolve', 'bind') then
         place = place + 1
         word = done.became[place]
       end
-      told[#told + 1] = word
+      results[#results + 1] = word
     end
-    redis.call('HSET', key, 'became', join(told))
+    redis.call('HSET', key, 'became', join(results))
   end
 
-  -- What a looked-up, or remapped, event turned out to be takes the place of what it was.
+  -- Replace a looked-up or remapped event with its result.
   local function resolve(delivery, from)
     if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end
     if from.parked and redis.call('EXISTS', P .. 'parked:' .. from.parked) == 0 then return {'gone', '', {}, ''} end
@@ -343,17 +343,17 @@ if asked_for('admit', 'resolve', 'bind') then
       if e.k ~= '' then
         local left = redis.call('PTTL', P .. 'seen:' .. e.k)
         if left > 0 then e.ttl = left end
-        -- Who sends the delivery again gets the answer that it got, as long as its configuration holds.
+        -- A repeated delivery gets the same answer while its configuration is unchanged.
         e.answer = from.lookup and (seen(e.k) or {}).answer
         redis.call('DEL', P .. 'seen:' .. e.k)
       end
     end
-    local done, queues = new_done(), {}
+    local done, queues = new_results(), {}
     for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues) end
-    if not delivery.last then number_events(delivery) end
+    if not delivery.last then reserve_numbers(delivery) end
     if from.lookup then Lookups.forget(from.lookup) end
     if from.parked then Parked.forget(from.parked) end
-    retell(delivery.id, from, done)
+    update_results(delivery.id, from, done)
     return {'new', answer_line(delivery, done), wake_ups(queues), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
   end
 

@@ -1,9 +1,9 @@
--- A drain of a queue: what acquire, claim and finish change in its record, each atomic.
+-- A drain of a queue: the changes of acquire, claim and finish, each atomic.
 
-if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
-  -- --- a recall under a push: what is recorded of it ----------------------------------------------
+if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
+  -- --- the record of a recall that is being pushed -------------------------------------------------
 
-  -- One recall is being pushed per queue, so this index is small and the others need not move.
+  -- At most one recall of a queue is being pushed, so this index is small. The other indexes stay as they are.
   function Recall.set_pushing(id)
     redis.call('HSET', recall_key(id), 'state', 'pushing')
     redis.call('ZADD', P .. 'in:pushing', 0, id)
@@ -14,7 +14,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     redis.call('ZREM', P .. 'in:pushing', id)
   end
 
-  -- Of the latest attempt the whole answer is kept, of those before it what their lines say.
+  -- The whole answer is kept for the latest attempt only.
   function Recall.add_attempt(id, line, answer)
     local kept = redis.call('HGET', recall_key(id), 'attempts')
     if answer then
@@ -33,7 +33,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
 
   -- --- the drain ----------------------------------------------------------------------------------
 
-  -- Which recall goes next: the one that made the queue wait, else the earliest that is not set aside.
+  -- Return the next recall: the one that made the queue wait, otherwise the earliest that is not set aside.
   function Queue.pick(l)
     local aside, first = Queue.get(l, 'aside'), Queue.get(l, 'first')
     if aside ~= '' and not redis.call('ZSCORE', l.recalls, aside) then aside = '' end
@@ -50,12 +50,12 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     return id
   end
 
-  -- What a worker is told of a recall: not its attempts, which may be large.
-  local TOLD = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes', 'rounds', 'crashes'}
+  -- The fields of a recall that a worker needs. Attempts are left out, because they may be large.
+  local CLAIM_FIELDS = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes', 'rounds', 'crashes'}
 
   function Queue.push_reply(l)
     local id = Queue.get(l, 'inflight')
-    local r = Recall.fields(id, TOLD)
+    local r = Recall.fields(id, CLAIM_FIELDS)
     r.id = id
     return cjson.encode({kind = 'push', fence = Queue.num(l, 'fence'), history = Queue.get(l, 'history'), recall = r})
   end
@@ -68,8 +68,8 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
 
   -- terms: lease_ms, quiet_ms, daily_limit (or nil), day, day_ends (ms)
   --
-  -- Days are named by the workers' clocks, which differ: one that is behind must not begin the count of
-  -- yesterday anew, and one that was days ahead must not hold up those that are right.
+  -- Days are named by the workers' clocks, which may differ. A worker whose clock is behind must not restart the count
+  -- of the previous day. A day set by a clock that was days ahead must not block the workers whose clocks are right.
   function Queue.count_day(l, terms)
     local day = Queue.get(l, 'day')
     if terms.day <= day and Queue.num(l, 'day_ends') <= terms.day_ends + LONGEST then return end
@@ -78,7 +78,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(l, 'day_ends', terms.day_ends)
   end
 
-  function Queue.hindrance(l, terms)
+  function Queue.blocked(l, terms)
     if Queue.stopped(l) ~= '' then return 'stopped', Queue.stopped(l) end
     local paused = Queue.paused_until(l)
     if paused ~= 0 then return 'paused', Queue.get(l, 'paused'), paused end
@@ -98,7 +98,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(l, 'lease_ms', terms.lease_ms)
     Queue.set(l, 'quiet_ms', terms.quiet_ms)
     Queue.count_day(l, terms)
-    local kind, reason, at = Queue.hindrance(l, terms)
+    local kind, reason, at = Queue.blocked(l, terms)
     if kind then return Queue.reply(l, kind, reason, at) end
     local id = Queue.pick(l)
     if not id then return Queue.reply(l, 'empty') end
@@ -110,7 +110,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     return Queue.push_reply(l)
   end
 
-  -- Wake-ups are taken in the order in which they were published, so an older one that is left was lost.
+  -- Wake-ups are taken about in the order of their publication, so one that is much older than this was lost.
   function Queue.note_taken(number)
     local latest = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
     if number and (number > latest or latest > now) then redis.call('HSET', P .. 'meta', 'taken', number) end
@@ -119,14 +119,14 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
   function Queue.acquire(l, nonce, terms, wake_up)
     Queue.clamp(l)
     if Queue.get(l, 'owner') == nonce and Queue.num(l, 'step') == 0 then return Queue.last_reply(l) end
-    -- One of several copies was taken before: each wake-up is worth one drain, or those of busy queues would add up.
+    -- Each wake-up is used for one drain only, even if it was published several times.
     if wake_up ~= '' and wake_up ~= Queue.get(l, 'wake_up_at') then return cjson.encode({kind = 'taken'}) end
     Queue.note_taken(tonumber(wake_up))
     if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then
       return cjson.encode({kind = 'busy', ['until'] = Queue.num(l, 'lease')})
     end
     if Queue.get(l, 'inflight') ~= '' then Queue.recover(l) end
-    Queue.set(l, 'fence', Epoch.grow())
+    Queue.set(l, 'fence', Epoch.next_revision())
     Queue.set(l, 'owner', nonce)
     Queue.set(l, 'step', 0)
     return Queue.claim(l, terms)
@@ -146,9 +146,9 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Recall.become(id, o.state, o.reason)
   end
 
-  -- o: kind (ended, again, aside), state, reason, passed, convicts, date, attempt (JSON line), verdict,
-  --    sent_ms (ms since the request was written, nil when it was not), quiet, wait_ms, wait_until,
-  --    wait_reason, stop (reason), history
+  -- o: kind (ended, again, aside), state, reason, passed (the queue works), convicts (counts against the recall), date,
+  --    attempt (JSON line), answer, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
+  --    wait_ms, wait_until, wait_reason, stop (reason), history
   function Queue.apply(l, o)
     local id = Queue.get(l, 'inflight')
     Queue.set(l, 'inflight', '')
@@ -167,7 +167,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     if Queue.num(l, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
     if Queue.num(l, 'step') == step then return Queue.last_reply(l) end
     if Queue.num(l, 'step') + 1 ~= step or Queue.get(l, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
-    Epoch.grow()
+    Epoch.next_revision()
     Queue.set(l, 'step', step)
     Queue.count_day(l, terms)
     Queue.apply(l, outcome)
@@ -175,34 +175,34 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     return Queue.reply(l, 'released')
   end
 
-  -- wake_up: the number of the one that brought the caller, "" when none did
+  -- wake_up: number of the wake-up that started the drain, "" for none
   function COMMANDS.acquire(queue, nonce, terms, wake_up)
-    open_full_store()
+    allow_on_full_store()
     local l = Queue.load(queue)
     local reply = Queue.acquire(l, nonce, cjson.decode(terms), wake_up)
-    return {reply, Queue.rest(l) or 0}
+    return {reply, Queue.schedule(l) or 0}
   end
 
-  -- Whether another queue waits for a thread, or a lookup. A queue that is held is due much later.
+  -- Return whether another queue or a lookup waits for a thread. A leased queue is due much later.
   local function others_wait(queue)
     local due = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now + GRACE, 'LIMIT', 0, 2)
     return (due[1] or queue) ~= queue or due[2]
       or #redis.call('ZRANGEBYSCORE', P .. 'lookups', '-inf', now, 'LIMIT', 0, 1) > 0
   end
 
-  -- more: '1' the next recall is claimed; '0' the queue is released; 'alone' the first if no other queue waits
+  -- more: '1' claims the next recall, '0' releases the queue, 'alone' claims it if no other queue waits
   function COMMANDS.finish(queue, fence, step, id, outcome, more, terms)
-    open_full_store()
+    allow_on_full_store()
     local l = Queue.load(queue)
     local on = more == '1' or (more == 'alone' and not others_wait(queue))
     local reply = Queue.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
-    return {reply, Queue.rest(l) or 0}
+    return {reply, Queue.schedule(l) or 0}
   end
 
-  -- --- a queue that waits, a recall that goes back into the queue, a drain whose worker died ---------
+  -- --- waiting queues, requeued recalls, and drains whose worker died -------------------------------
 
-  -- A moment by a worker's clock, which may differ from the store's: a queue neither tries on and on
-  -- until that clock is there too, nor waits for days.
+  -- Return a time given by a worker's clock, which may differ from the store's, within limits: the queue must neither
+  -- retry all the time until that clock catches up nor wait for days.
   function Queue.bounded(at)
     return math.max(now + SKEW, math.min(at, now + LONGEST))
   end
@@ -213,7 +213,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(l, 'wait_reason', reason)
   end
 
-  -- Back into the queue, at its old place, unless somebody newer has overtaken it meanwhile.
+  -- Put a recall back at its place in the queue, unless a newer request has superseded it. Return whether it was.
   function Queue.put_back(l, id)
     local state, reason = Newest.overtaken(l.id, id)
     if state then
@@ -231,12 +231,12 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(l, 'first', '')
   end
 
-  -- The drain that held the queue is gone: its call can no longer be running (the lease is that long).
+  -- The drain that held the queue has died. Its call has ended, because the lease is longer than any call.
   function Queue.recover(l)
     local id = Queue.get(l, 'inflight')
     if id == '' then return end
     Queue.set(l, 'inflight', '')
-    -- It may have been sent: a day's calls are rather counted too high than exceeded.
+    -- The call may have been sent. It counts, so that the daily limit is never exceeded.
     Queue.set(l, 'pushed', Queue.num(l, 'pushed') + 1)
     if id == LOAN then return end
     Recall.add_attempt(id, cjson.encode({started_at = Queue.num(l, 'lease') - Queue.num(l, 'lease_ms'), outcome = 'worker lost'}))
@@ -253,7 +253,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     end
   end
 
-  -- A complete answer came to a probe: the queue works, and the recall set aside has its next try.
+  -- A probe got a complete answer: the queue works, and the recall that was set aside is tried next.
   function Queue.passed(l)
     local aside = Queue.get(l, 'aside')
     if not redis.call('ZSCORE', l.recalls, aside) then return end
@@ -262,8 +262,8 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(l, 'aside', '')
   end
 
-  -- The probe failed as well: the queue is at fault, and neither recall is to blame.
-  function Queue.acquit(l, id)
+  -- The probe failed as well, so the fault lies with the queue and not with either recall.
+  function Queue.clear_strikes(l, id)
     for _, each in ipairs({id, Queue.get(l, 'aside')}) do
       if redis.call('ZSCORE', l.recalls, each) then redis.call('HSET', recall_key(each), 'strikes', 0) end
     end
@@ -274,7 +274,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     if not Queue.put_back(l, id) then return end
     Queue.set(l, 'first', id)
     if not o.convicts then return end
-    if Queue.get(l, 'probing') == '1' then return Queue.acquit(l, id) end
+    if Queue.get(l, 'probing') == '1' then return Queue.clear_strikes(l, id) end
     redis.call('HINCRBY', recall_key(id), 'strikes', 1)
   end
 
@@ -282,7 +282,7 @@ if asked_for('acquire', 'finish', 'sweep', 'lend', 'bind') then
     if not Queue.put_back(l, id) then return end
     if Queue.get(l, 'probing') == '1' then
       Queue.set(l, 'first', id)
-      return Queue.acquit(l, id)
+      return Queue.clear_strikes(l, id)
     end
     Queue.set_aside(l, id)
   end

@@ -1,27 +1,27 @@
--- The history of what the store holds: has it gone on from what somebody saw of it, or back to before that?
+-- The store's epoch: detects that the store lost data which a caller has seen.
 --
--- A restored copy, a replica that lagged behind, a log cut short: such a store knows nothing of the latest
--- claims, and their calls may still be running. Every change of queues and recalls counts `tick` up. Whoever
--- calls hands in which history it knows, the highest tick it saw of it and on which server, and is given
--- all three back. Where the store has less, or is another one, a new history begins: no queue gives a claim
--- until the longest call that may be running has ended, and no fence of the lost history comes again.
+-- A restored copy, a replica that lagged behind, or a truncated log lacks the latest claims, and their calls may still
+-- be running. The revision counts every change of queues and recalls. Each caller passes the epoch that it knows, the
+-- highest revision it saw of that epoch and on which server, and receives the current ones. If the store has a lower
+-- revision or another epoch, a new epoch begins: no queue gives a claim until the longest call that may be running has
+-- ended, and no fence of the lost epoch is used again.
 --
--- A server that takes the data over (a restart, a failover) notes the revision that it found: who saw a higher
--- one on the server before saw what is lost, however far the new one has counted since.
+-- A server that takes over the data (after a restart or failover) records the revision that it found. A caller that
+-- saw a higher revision on the previous server has seen lost changes, even if the new server has counted further.
 
 local Epoch = {}
 
--- The server's name: its replication id, shortened. One that does not tell it is taken for the one before.
+-- Return the server's shortened replication id. A server that does not disclose it counts as unchanged.
 function Epoch.server_now()
-  local told = redis.pcall('INFO', 'replication')
-  if type(told) ~= 'string' then return Epoch.server end
-  local _, at = string.find(told, 'master_replid:', 1, true)
-  return at and string.sub(told, at + 1, at + 12) or Epoch.server
+  local info = redis.pcall('INFO', 'replication')
+  if type(info) ~= 'string' then return Epoch.server end
+  local _, at = string.find(info, 'master_replid:', 1, true)
+  return at and string.sub(info, at + 1, at + 12) or Epoch.server
 end
 
--- What somebody knows: history, tick and server, ago (ms since it last heard of them), who it is.
--- Gives what is to be reported, to one caller alone: '' or how|tick that was found.
-function Epoch.meet(known)
+-- Compare the store with what a caller knows. known: epoch, revision, server, ago (ms since it last saw them), who.
+-- Return the loss to be reported, to one caller only: how|revision that was found; '' for none.
+function Epoch.check(known)
   local meta = redis.call('HMGET', P .. 'meta', 'epoch', 'revision', 'server', 'base', 'held', 'settle', 'seq')
   Epoch.epoch, Epoch.revision, Epoch.server = meta[1] or '', tonumber(meta[2]) or 0, meta[3] or ''
   Epoch.base, Epoch.held, Epoch.settle = tonumber(meta[4]) or 0, tonumber(meta[5]) or 0, tonumber(meta[6]) or 0
@@ -29,42 +29,42 @@ function Epoch.meet(known)
   local same = known.epoch == Epoch.epoch and known.revision <= Epoch.revision
     and known.server == Epoch.server and Epoch.server == Epoch.server_now()
   if same and Epoch.epoch ~= '' and Epoch.held <= now and Epoch.settle <= now then return '' end
-  return Epoch.look_closer(known)
+  return Epoch.reconcile(known)
 end
 
-local LOOK_AGAIN = 300      -- how soon the queues ask again whether all have spoken
+local LOOK_AGAIN = 300      -- ms after which a queue checks again whether all workers have called
 
-function Epoch.grow()
+function Epoch.next_revision()
   Epoch.revision = redis.call('HINCRBY', P .. 'meta', 'revision', 1)
   return Epoch.revision
 end
 
--- ms until which a queue gives no claim because a history was lost; 0 when it may.
+-- Return the ms until which a queue gives no claim because an epoch was lost, 0 for none.
 function Epoch.held_until(lease_ms)
   return Epoch.held > 0 and Epoch.held + lease_ms or 0
 end
 
--- ms of the next look at whether a new server's workers have spoken; 0 when they have, or had their time.
+-- Return the ms of the next check whether a new server's workers have all called; 0 when they have, or time is up.
 function Epoch.settling()
   if Epoch.settle <= now or redis.call('EXISTS', P .. 'awaited') == 0 then return 0 end
   return math.min(Epoch.settle, now + LOOK_AGAIN)
 end
 
--- What somebody knows of the history and what the store holds are not the same: found out and put right here.
+-- --- the caller's epoch and the store's differ --------------------------------------------------
 
-local JUMP = 1048576        -- further than any history got beyond what somebody saw of it
-local SETTLE = 2000         -- how long a server that is new to this data waits for its workers' word
+local JUMP = 1048576        -- more than the revisions by which an epoch can exceed what any caller saw of it
+local SETTLE = 2000         -- ms that a new server waits for its workers
 
-function Epoch.look_closer(known)
+function Epoch.reconcile(known)
   Epoch.clamp()
-  Epoch.look_at_server()
+  Epoch.check_server()
   local news = Epoch.compare(known)
-  Epoch.speak(known.who)
+  Epoch.mark_called(known.who)
   return news
 end
 
-function Epoch.keep(fields)
-  open_full_store()
+function Epoch.save(fields)
+  allow_on_full_store()
   local flat = {}
   for field, value in pairs(fields) do
     Epoch[field] = value
@@ -77,7 +77,7 @@ local function new_name(...)
   return string.sub(redis.sha1hex(table.concat({now, ...}, '|')), 1, 16)
 end
 
--- Gives what Epoch.meet gives.
+-- Return what Epoch.check returns.
 function Epoch.compare(known)
   local begun = Epoch.epoch ~= ''
   if known.epoch == '' then
@@ -86,32 +86,32 @@ function Epoch.compare(known)
   end
   if known.epoch == Epoch.epoch then
     local found = known.server == Epoch.server and Epoch.revision or Epoch.base
-    return known.revision > found and Epoch.broken('went back', known, found) or ''
+    return known.revision > found and Epoch.begin_after_loss('went back', known, found) or ''
   end
-  if not begun then return Epoch.broken('was emptied', known, 0) end
-  if redis.call('HEXISTS', P .. 'epochs', known.epoch) == 0 then return Epoch.broken('was exchanged', known, 0) end
+  if not begun then return Epoch.begin_after_loss('was emptied', known, 0) end
+  if redis.call('HEXISTS', P .. 'epochs', known.epoch) == 0 then return Epoch.begin_after_loss('was exchanged', known, 0) end
   return Epoch.catch_up(known)
 end
 
--- A clock that went back must not hold the queues for longer than they were ever to be held.
+-- After the clock was set back, the queues must not be held for longer than intended.
 function Epoch.clamp()
-  if Epoch.held > now then Epoch.keep({held = now}) end
-  if Epoch.settle > now + SETTLE then Epoch.keep({settle = now + SETTLE}) end
+  if Epoch.held > now then Epoch.save({held = now}) end
+  if Epoch.settle > now + SETTLE then Epoch.save({settle = now + SETTLE}) end
 end
 
 function Epoch.begin(who)
-  Epoch.keep({epoch = new_name(who), revision = JUMP})
+  Epoch.save({epoch = new_name(who), revision = JUMP})
 end
 
--- found: the tick that the store had where the caller saw known.revision
-function Epoch.broken(how, known, found)
-  open_full_store()
+-- found: the store's revision, to be compared with known.revision
+function Epoch.begin_after_loss(how, known, found)
+  allow_on_full_store()
   local news = how .. '|' .. found
   for _, name in ipairs({known.epoch, Epoch.epoch}) do
     if name ~= '' then redis.call('HSET', P .. 'epochs', name, now) end
   end
   local revision = math.max(Epoch.revision, known.revision) + JUMP
-  Epoch.keep({
+  Epoch.save({
     epoch = new_name(Epoch.epoch, known.epoch, known.revision, known.who), revision = revision, base = revision,
     held = now, settle = 0, teller = known.who, news = news,
   })
@@ -119,30 +119,30 @@ function Epoch.broken(how, known, found)
   return news
 end
 
--- One who knows a history that has been found lost already. If it went on with that for longer than was
--- thought (it reached the old primary still), the queues are held for longer.
+-- The caller knows an epoch that was already found lost. If it used that epoch for longer than assumed (it still
+-- reached the old primary), the queues are held for longer.
 function Epoch.catch_up(known)
-  if now - known.ago > Epoch.held then Epoch.keep({held = now - known.ago}) end
+  if now - known.ago > Epoch.held then Epoch.save({held = now - known.ago}) end
   local teller = redis.call('HMGET', P .. 'meta', 'teller', 'news')
   return known.who == teller[1] and teller[2] or ''
 end
 
--- Started anew or promoted, a server may have lost what only its workers know: each that the data lists is
--- to speak first.
-function Epoch.look_at_server()
+-- A restarted or promoted server may have lost changes that only its workers have seen. It waits until each worker
+-- that the data lists has called.
+function Epoch.check_server()
   local server = Epoch.server_now()
   if server == Epoch.server then return end
-  if Epoch.server == '' then return Epoch.keep({server = server, base = Epoch.revision}) end
-  Epoch.keep({server = server, base = Epoch.revision, settle = now + SETTLE})
+  if Epoch.server == '' then return Epoch.save({server = server, base = Epoch.revision}) end
+  Epoch.save({server = server, base = Epoch.revision, settle = now + SETTLE})
   redis.call('DEL', P .. 'awaited')
   for _, who in ipairs(redis.call('ZRANGE', P .. 'processes', 0, -1)) do
     if string.find(who, '^worker:') then redis.call('SADD', P .. 'awaited', who) end
   end
-  -- Where the data lists nobody, somebody may be there all the same.
+  -- The data may list no worker although there is one.
   if redis.call('EXISTS', P .. 'awaited') == 0 then redis.call('SADD', P .. 'awaited', 'somebody') end
 end
 
-function Epoch.speak(who)
+function Epoch.mark_called(who)
   if Epoch.settle > now and redis.call('SISMEMBER', P .. 'awaited', who) == 1 then
     redis.call('SREM', P .. 'awaited', who)
   end

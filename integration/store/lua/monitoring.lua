@@ -1,43 +1,47 @@
--- What is known of the installation itself: processes, counters, how accounts stand, alerts, sessions, the audit.
+-- Monitoring: processes, counters, account states, alerts, sessions of the dashboard and the audit log.
 
--- Signs of life: what each web and worker says of itself every few seconds.
+-- Heartbeats of web and worker processes.
 --
--- fields of P process:<id> (ms are epoch milliseconds by the store's clock, "" where there is none)
---   kind, host, pid, version   as it says        started, seen   ms of its start, of this heartbeat
---   swept, wake-up            ms of its latest sweep, of the latest wake-up that it took
---   by_wake_up, by_sweep      drains that wake-ups began, and that its sweep began
---   stalled                       ms since when it takes no wake-ups, though they are published
-if asked_for('heartbeat') then
-  local LIVES = 15000         -- how long a process is believed to be there after its latest heartbeat
+-- fields of process:<id> (times are ms by the store's clock, "" for none)
+--   kind, host, pid, version   as the process reports them
+--   started        time of its start
+--   seen           time of its latest heartbeat
+--   swept          time of its latest sweep
+--   wake_up        time of the latest wake-up that it took
+--   by_wake_up     number of its drains started by wake-ups
+--   by_sweep       number of its drains started by its sweep
+--   stalled        time since when it has taken no wake-ups although they are published
+if is_command('heartbeat') then
+  local LIVES = 15000         -- ms that a process counts as running after a heartbeat
 
   local MOMENTS = {'started', 'swept', 'wake_up', 'stalled'}
   local FACTS = {'kind', 'host', 'pid', 'version', 'by_wake_up', 'by_sweep'}
 
-  -- told: the facts; the moments as ms ago; wake_ups, sweeps: drains that no heartbeat has told of yet.
-  -- Gives how many wake-ups all workers took since the store was made.
-  local function heartbeat(id, told)
-    open_full_store()
+  -- facts: the fields, with times as ms ago; wake_ups, sweeps: drains since the previous heartbeat.
+  -- Return the number of wake-ups taken by all workers since the store was created.
+  local function heartbeat(id, facts)
+    allow_on_full_store()
     local key, flat = P .. 'process:' .. id, {'seen', now}
     for _, field in ipairs(FACTS) do
-      flat[#flat + 1], flat[#flat + 2] = field, told[field] or ''
+      flat[#flat + 1], flat[#flat + 2] = field, facts[field] or ''
     end
     for _, field in ipairs(MOMENTS) do
-      flat[#flat + 1], flat[#flat + 2] = field, told[field] and now - told[field] or ''
+      flat[#flat + 1], flat[#flat + 2] = field, facts[field] and now - facts[field] or ''
     end
     redis.call('HSET', key, unpack(flat))
     redis.call('PEXPIRE', key, LIVES)
     redis.call('ZADD', P .. 'processes', now, id)
     redis.call('ZREMRANGEBYSCORE', P .. 'processes', '-inf', now - LIVES)
-    if told.sweeps > 0 then count('drains:sweep', told.sweeps) end
-    if told.wake_ups > 0 then count('drains:wake_up', told.wake_ups) end
-    return (tonumber(redis.call('HGET', P .. 'counts', 'drains:wake_up')) or 0) + told.wake_ups
+    if facts.sweeps > 0 then count('drains:sweep', facts.sweeps) end
+    if facts.wake_ups > 0 then count('drains:wake_up', facts.wake_ups) end
+    return (tonumber(redis.call('HGET', P .. 'counts', 'drains:wake_up')) or 0) + facts.wake_ups
   end
 
-  function COMMANDS.heartbeat(id, told) return heartbeat(id, cjson.decode(told)) end
+  function COMMANDS.heartbeat(id, facts) return heartbeat(id, cjson.decode(facts)) end
 end
 
--- What the processes counted, added up, and what is remembered of each minute and of each source.
-if asked_for('flush_counters') then
+-- Counters of all processes, their time series, and the status of sources.
+if is_command('flush_counters') then
   local Counters = {}
 
   local HOUR = 3600000
@@ -50,7 +54,7 @@ if asked_for('flush_counters') then
     if ttl then redis.call('PEXPIRE', key, ttl) end
   end
 
-  -- The first to come in a minute notes the totals as they stood when it began.
+  -- The first flush of a minute records the totals at its start.
   function Counters.note_totals(names)
     local key, minute = P .. 'series:' .. math.floor(now / HOUR), math.floor(now / 60000)
     if redis.call('HEXISTS', key, minute) == 1 then return end
@@ -62,7 +66,7 @@ if asked_for('flush_counters') then
 
   -- heard: {"taken:<source>" or "refused:<source>" = number}
   --
-  -- In one second a sender may have been taken and refused; what was taken proves that it can be.
+  -- If deliveries of a source were both accepted and rejected in this flush, the source counts as accepted.
   function Counters.hear(heard)
     Counters.add(P .. 'heard:' .. math.floor(now / HOUR), heard, SERIES_KEPT)
     for field, by in pairs(heard) do
@@ -78,44 +82,44 @@ if asked_for('flush_counters') then
     end
   end
 
-  -- told: counts, pushed, heard, each {name = number} or nil; totals: the names whose minutes are remembered
+  -- flush: counts, pushed, heard, each {name = number} or nil; totals: the names of the time series
   --
-  -- A process whose reply was lost sends the same number again, and that is added once.
-  local function flush_counters(process, number, told)
-    open_full_store()
-    Counters.note_totals(told.totals)
+  -- A process whose reply was lost sends the same number again. It is added only once.
+  local function flush_counters(process, number, flush)
+    allow_on_full_store()
+    Counters.note_totals(flush.totals)
     local key = P .. 'flushed:' .. process
     if number <= (tonumber(redis.call('GET', key) or 0)) then return 0 end
-    if told.counts then Counters.add(P .. 'counts', told.counts) end
-    if told.pushed then Counters.add(P .. 'pushed:' .. math.floor(now / 60000), told.pushed, PUSHED_KEPT) end
-    if told.heard then Counters.hear(told.heard) end
+    if flush.counts then Counters.add(P .. 'counts', flush.counts) end
+    if flush.pushed then Counters.add(P .. 'pushed:' .. math.floor(now / 60000), flush.pushed, PUSHED_KEPT) end
+    if flush.heard then Counters.hear(flush.heard) end
     redis.call('SET', key, number, 'PX', TALLIED_KEPT)
     return 1
   end
 
-  function COMMANDS.flush_counters(process, number, told) return flush_counters(process, tonumber(number), cjson.decode(told)) end
+  function COMMANDS.flush_counters(process, number, flush) return flush_counters(process, tonumber(number), cjson.decode(flush)) end
 end
 
--- How accounts stand, many in one step: what services/accounts.py makes its views of.
-if asked_for('stand') then
-  local STOOD = {
+-- States of accounts, for services/accounts.py.
+if is_command('stand') then
+  local STATE_FIELDS = {
     'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
     'wake_up_at', 'publications', 'day', 'pushed',
   }
 
-  -- Gives of each account: the fields above of its queue, how many are queued and dead, ms of the oldest queued one's
-  -- arrival; what is not there is "".
+  -- Return for each account: the fields above of its queue, the numbers of queued and dead recalls, and the ms when the
+  -- oldest queued one arrived. Missing values are "".
   local function stand(names)
     local out = {}
     for i, name in ipairs(names) do
       local queue, queued = redis.call('HGET', P .. 'accounts', name), P .. 'of:' .. name .. ':queued'
-      local told = redis.call('HMGET', P .. 'queue:' .. (queue or ''), unpack(STOOD))
-      for place = 1, #STOOD do told[place] = told[place] or '' end
+      local state = redis.call('HMGET', P .. 'queue:' .. (queue or ''), unpack(STATE_FIELDS))
+      for place = 1, #STATE_FIELDS do state[place] = state[place] or '' end
       local oldest = redis.call('ZRANGE', queued, 0, 0)[1]
-      told[#STOOD + 1] = redis.call('ZCARD', queued)
-      told[#STOOD + 2] = redis.call('ZCARD', P .. 'of:' .. name .. ':dead')
-      told[#STOOD + 3] = oldest and redis.call('HGET', P .. 'recall:' .. oldest, 'created') or ''
-      out[i] = told
+      state[#STATE_FIELDS + 1] = redis.call('ZCARD', queued)
+      state[#STATE_FIELDS + 2] = redis.call('ZCARD', P .. 'of:' .. name .. ':dead')
+      state[#STATE_FIELDS + 3] = oldest and redis.call('HGET', P .. 'recall:' .. oldest, 'created') or ''
+      out[i] = state
     end
     return {now, Epoch.held, out}
   end
@@ -123,22 +127,22 @@ if asked_for('stand') then
   function COMMANDS.stand(names) return stand(cjson.decode(names)) end
 end
 
--- Alerts: which hold, which process evaluates them, and the messages that wait to be sent.
+-- Alerts: the active ones, the process that evaluates them, and the messages to be sent.
 --
--- A message is kept until its channel took it; a channel's messages go one after the other, in order, and
--- only whoever has taken the channel sends. A sender that dies loses its hold when that is over.
-if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_done', 'message_waits') then
-  local ALERTS_PAST = 100      -- alerts that are over and still shown
-  local MESSAGES_MOST = 1000   -- messages that wait for one channel; the oldest go first
+-- A message is kept until its channel has accepted it. The messages of a channel are sent one after the other, by the
+-- process that has reserved the channel. The reservation expires, in case that process dies.
+if is_command('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_done', 'message_waits') then
+  local ALERTS_PAST = 100      -- past alerts kept
+  local MESSAGES_MOST = 1000   -- messages kept for one channel; the oldest are dropped
 
-  -- One process at a time evaluates; the others ask again and again.
+  -- One process at a time evaluates the alerts. The others try again.
   local function elect_alert_monitor(who, ms)
     local key = P .. 'alerts:monitor'
     local held = redis.call('HMGET', key, 'by', 'until')
-    -- A hold further ahead than any is ever set is from before the clock went back.
+    -- A reservation that is longer than `ms` was made before the clock was set back.
     local left = (tonumber(held[2]) or 0) - now
     if held[1] and held[1] ~= who and left > 0 and left <= ms then return 0 end
-    open_full_store()
+    allow_on_full_store()
     redis.call('HSET', key, 'by', who, 'until', now + ms)
     return 1
   end
@@ -152,29 +156,29 @@ if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_d
     end
   end
 
-  -- told: keep {key = record}, forget {keys}, begin and finish, lists of {key, record}, and messages, a list
-  -- of {keys, channels, message}: each is posted when one of its alerts began or is over by this call
-  -- gives the keys that began and those that are over: by this call, and no other
-  local function settle_alerts(told)
-    open_full_store()
+  -- changes: keep {key = record}, forget {keys}, begin and finish (lists of {key, record}), and messages (a list of
+  -- {keys, channels, message}). A message is queued if one of its alerts begins or ends by this call.
+  -- Return the keys of the alerts that begin or end by this call.
+  local function settle_alerts(changes)
+    allow_on_full_store()
     local key, done, news = P .. 'alerts', {}, {}
-    for _, each in ipairs(told.forget) do redis.call('HDEL', key, each) end
-    for each, record in pairs(told.keep) do redis.call('HSET', key, each, record) end
-    for _, each in ipairs(told.begin) do
+    for _, each in ipairs(changes.forget) do redis.call('HDEL', key, each) end
+    for each, record in pairs(changes.keep) do redis.call('HSET', key, each, record) end
+    for _, each in ipairs(changes.begin) do
       local was = redis.call('HGET', key, each.key)
       if not was or not cjson.decode(was).on then
         redis.call('HSET', key, each.key, each.record)
         done[#done + 1], news[each.key] = each.key, true
       end
     end
-    for _, each in ipairs(told.finish) do
+    for _, each in ipairs(changes.finish) do
       if redis.call('HDEL', key, each.key) == 1 then
         redis.call('LPUSH', key .. ':past', each.record)
         redis.call('LTRIM', key .. ':past', 0, ALERTS_PAST - 1)
         done[#done + 1], news[each.key] = each.key, true
       end
     end
-    for _, each in ipairs(told.messages) do
+    for _, each in ipairs(changes.messages) do
       for _, about in ipairs(each.keys) do
         if news[about] then
           post(each.channels, each.message)
@@ -185,11 +189,11 @@ if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_d
     return done
   end
 
-  -- Takes the channels that are due, each with its oldest message and how often that was tried.
+  -- Reserve the due channels. Return for each: name, oldest message, number of tries.
   local function take_messages(hold_ms)
     local out = {}
     for _, channel in ipairs(redis.call('ZRANGEBYSCORE', P .. 'outbox', '-inf', now)) do
-      open_full_store()
+      allow_on_full_store()
       local message = redis.call('LINDEX', P .. 'outbox:' .. channel, 0)
       if message then
         redis.call('ZADD', P .. 'outbox', now + hold_ms, channel)
@@ -202,10 +206,10 @@ if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_d
     return out
   end
 
-  -- The channel took the message, or nobody will send it any more: the next one is due.
+  -- Remove a message that was sent or given up. The next one is due.
   local function message_done(channel, message)
     if redis.call('LINDEX', P .. 'outbox:' .. channel, 0) ~= message then return 0 end
-    open_full_store()
+    allow_on_full_store()
     redis.call('LPOP', P .. 'outbox:' .. channel)
     redis.call('HDEL', P .. 'outbox:tries', channel)
     redis.call('HDEL', P .. 'outbox:trouble', channel)
@@ -214,14 +218,14 @@ if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_d
   end
 
   local function message_waits(channel, wait_ms, reason)
-    open_full_store()
+    allow_on_full_store()
     redis.call('ZADD', P .. 'outbox', now + wait_ms, channel)
     redis.call('HSET', P .. 'outbox:trouble', channel, reason)
   end
 
   function COMMANDS.elect_alert_monitor(who, ms) return elect_alert_monitor(who, tonumber(ms)) end
 
-  function COMMANDS.settle_alerts(told) return settle_alerts(cjson.decode(told)) end
+  function COMMANDS.settle_alerts(changes) return settle_alerts(cjson.decode(changes)) end
 
   function COMMANDS.take_messages(hold_ms) return take_messages(tonumber(hold_ms)) end
 
@@ -230,17 +234,17 @@ if asked_for('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_d
   function COMMANDS.message_waits(channel, wait_ms, reason) return message_waits(channel, tonumber(wait_ms), reason) end
 end
 
--- What the dashboard keeps of people: who is signed in, and who did what.
-if asked_for('sign_in', 'note') then
-  -- doc: what is known of the session, opaque here
+-- Sessions of the dashboard, and the audit log.
+if is_command('sign_in', 'note') then
+  -- doc: the session as JSON, not read by the script
   local function sign_in(digest, doc, idle_ms)
-    open_full_store()
+    allow_on_full_store()
     return redis.call('SET', P .. 'session:' .. digest, doc, 'PX', idle_ms)
   end
 
-  -- The entry's id holds the time, by the store's own clock: it only grows.
+  -- The entry's id is its time by the server's own clock, so it only grows.
   local function note(who, what, about, address)
-    open_full_store()
+    allow_on_full_store()
     return redis.call('XADD', P .. 'audit', '*', 'who', who, 'what', what, 'about', about, 'address', address)
   end
 

@@ -1,8 +1,8 @@
--- What operators and the configuration do: cancel and retry recalls, one or many, and bind accounts to queues.
+-- Commands of operators and of the configuration: cancel and retry recalls, one or many; bind accounts to queues.
 
 local Operate, Job = {}, {}
 
-if asked_for('cancel', 'retry', 'job_step') then
+if is_command('cancel', 'retry', 'job_step') then
   function Operate.cancel_recall(id, reason)
     local r = redis.call('HMGET', recall_key(id), 'state', 'account')
     if not r[1] then return {'unknown', '', {}} end
@@ -10,12 +10,12 @@ if asked_for('cancel', 'retry', 'job_step') then
     local l = Queue.load(queue_of(r[2]))
     redis.call('ZREM', l.recalls, id)
     Recall.become(id, 'cancelled', reason)
-    Epoch.grow()
+    Epoch.next_revision()
     return {'done', 'cancelled', Queue.wake(l, {})}
   end
 
-  -- A dead or expired recall once more, unless somebody newer has overtaken it. date and score may be
-  -- new, since the old date may have passed.
+  -- Queue a dead or expired recall again, unless the customer has a newer request. date and score are given if the old
+  -- date has passed, otherwise they are "".
   function Operate.retry_recall(id, reason, date, score)
     local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'score')
     if not r[1] then return {'unknown', '', {}} end
@@ -25,7 +25,7 @@ if asked_for('cancel', 'retry', 'job_step') then
     redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
     if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
     Recall.become(id, 'queued', reason)
-    Epoch.grow()
+    Epoch.next_revision()
     redis.call('ZADD', l.recalls, Recall.field(id, 'score'), id)
     return {'done', 'queued', Queue.wake(l, {})}
   end
@@ -35,15 +35,15 @@ if asked_for('cancel', 'retry', 'job_step') then
   function COMMANDS.retry(id, reason, date, score) return Operate.retry_recall(id, reason, date, score) end
 end
 
-if asked_for('bind') then
+if is_command('bind') then
   local CHUNK = 1000
 
-  -- Calls act with at most CHUNK of a list's elements at a time: one call each would block the store for long.
+  -- Call act with at most CHUNK elements of a list at a time. A call for each element would block the store for long.
   local function in_chunks(list, act)
     for i = 1, #list, CHUNK do act({unpack(list, i, math.min(i + CHUNK - 1, #list))}) end
   end
 
-  -- Gives the recalls that moved, as a set.
+  -- Return the ids of the moved recalls, as a set.
   local function move_recalls(account, from, to)
     local moved = {}
     in_chunks(redis.call('ZRANGE', P .. 'of:' .. account .. ':queued', 0, -1), function(ids)
@@ -58,11 +58,11 @@ if asked_for('bind') then
     return moved
   end
 
-  -- Two queues become one: of the newest requests that a customer has on each, the newer one wins.
+  -- A customer has a newest request on both queues. Return the newer one, and end the other one's recall.
   local function newer(to, ours, there)
     local winner, loser, text = Newest.read(ours), Newest.read(there), ours
     if loser.version > winner.version then winner, loser, text = loser, winner, there end
-    if loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.verdict_on_older(winner)) end
+    if loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.state_of_older(winner)) end
     return text
   end
 
@@ -84,12 +84,12 @@ if asked_for('bind') then
     end)
   end
 
-  -- Moves one account's share of a queue to another queue: its queue, its newest pointers.
-  local function move_share(account, from, to)
+  -- Move one account's recalls and newest pointers to another queue.
+  local function move_account(account, from, to)
     move_newest(account, from, to, move_recalls(account, from, to))
   end
 
-  -- The whole queue goes over when nobody else uses it: two renames, however long the queue is.
+  -- Move a queue that no other account uses. Two renames, however long the queue is.
   local function move_all(from, to)
     for _, part in ipairs({':recalls', ':newest'}) do
       if redis.call('EXISTS', from.key .. part) == 1 then redis.call('RENAME', from.key .. part, to.key .. part) end
@@ -100,37 +100,37 @@ if asked_for('bind') then
     return redis.call('EXISTS', queue.recalls, Newest.key(queue.id)) == 0
   end
 
-  -- What a token has made itself is kept; and its day is, since a call in flight on it is counted when it ends.
+  -- Move the day's count of pushes, unless the new token has its own. A call in flight is counted when it ends.
   local function move_day(from, to)
     if Queue.num(to, 'pushed') > 0 or Queue.get(from, 'day') < Queue.get(to, 'day') then return end
     for _, field in ipairs({'day', 'day_ends', 'pushed'}) do Queue.set(to, field, Queue.get(from, field)) end
   end
 
-  -- Gives the account its new queue, or the ms until which the old one is still in use.
-  -- users: queue -> how many accounts are bound to it
+  -- Bind the account to its new queue. Return 0, or the ms until which the old queue is in use.
+  -- users: queue -> number of accounts bound to it
   local function rebind(account, old, queue, users)
     local from, to = Queue.load(old), Queue.load(queue)
     Queue.clamp(from)
     local busy = math.max(Queue.num(from, 'quiet'), Queue.get(from, 'inflight') ~= '' and Queue.num(from, 'lease') or 0)
     if busy > now then return busy end
     Queue.recover(from)
-    Queue.set(from, 'fence', Epoch.grow())
+    Queue.set(from, 'fence', Epoch.next_revision())
     if Queue.paused_until(from) ~= 0 then
       for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Queue.set(to, field, Queue.get(from, field)) end
     end
     move_day(from, to)
-    if users[old] == 1 and empty(to) then move_all(from, to) else move_share(account, from, to) end
+    if users[old] == 1 and empty(to) then move_all(from, to) else move_account(account, from, to) end
     redis.call('HSET', P .. 'accounts', account, queue)
     users[old], users[queue] = users[old] - 1, (users[queue] or 0) + 1
     if users[old] == 0 then Queue.set(from, 'stopped', '') end
-    Queue.rest(from)
-    Queue.rest(to)
+    Queue.schedule(from)
+    Queue.schedule(to)
     return 0
   end
 
   local GONE = 'the account is no longer in the configuration'
 
-  local function take_up(account, old, queue, users)
+  local function bind_account(account, old, queue, users)
     local busy = 0
     if not old then
       redis.call('HSET', P .. 'accounts', account, queue)
@@ -141,14 +141,14 @@ if asked_for('bind') then
     local l = Queue.load(queue)
     if Queue.get(l, 'gone') ~= '' then
       Queue.set(l, 'gone', '')
-      Queue.rest(l)
+      Queue.schedule(l)
     end
     return busy
   end
 
-  -- The account has left the configuration. Where others still use its token, what it has queued must not
-  -- hold them up: it gets a queue of its own, once no call is running.
-  local function leave_behind(account, queue, used, users)
+  -- The account has left the configuration. If other accounts use its token, its recalls move to a queue of its own, so
+  -- that they do not block the others; not before a running call has ended.
+  local function unbind_account(account, queue, used, users)
     local busy = 0
     if used[queue] then
       local own = 'gone-' .. account
@@ -157,24 +157,24 @@ if asked_for('bind') then
     end
     local l = Queue.load(queue)
     Queue.set(l, 'gone', GONE)
-    Queue.rest(l)
+    Queue.schedule(l)
     return busy
   end
 
-  -- accounts: {account = queue, …}, all of the configuration. Gives the ms until which an account must stay
-  -- on a queue because of a call on it; 0 when all is bound.
+  -- accounts: {account = queue, …}, all of the configuration. Return 0 when all are bound, otherwise the ms until which
+  -- an account stays on its old queue because of a running call.
   local function bind(accounts)
-    open_full_store()
+    allow_on_full_store()
     local bound, later, used, users = hash(P .. 'accounts'), 0, {}, {}
     for _, queue in pairs(accounts) do used[queue] = true end
     for _, queue in pairs(bound) do users[queue] = (users[queue] or 0) + 1 end
     for account, queue in pairs(accounts) do
-      local busy = take_up(account, bound[account], queue, users)
+      local busy = bind_account(account, bound[account], queue, users)
       if busy > 0 then used[bound[account]] = true end
       later = math.max(later, busy)
     end
     for account, queue in pairs(bound) do
-      if not accounts[account] then later = math.max(later, leave_behind(account, queue, used, users)) end
+      if not accounts[account] then later = math.max(later, unbind_account(account, queue, used, users)) end
     end
     return later
   end
@@ -182,20 +182,31 @@ if asked_for('bind') then
   function COMMANDS.bind(accounts) return bind(cjson.decode(accounts)) end
 end
 
--- Jobs: what is done to many recalls, step by step, by whichever worker comes by.
+-- Jobs: an action on many recalls, carried out in steps by any worker.
 --
--- The filter and the newest id are frozen when a job begins. A step acts on some recalls and moves the cursor
--- in one go, so that a worker that dies in between leaves nothing done twice and nothing out.
+-- The filter and the newest id are fixed when a job begins. A step acts on some recalls and moves the cursor at once,
+-- so that a worker that dies leaves no recall out and acts on none twice.
 --
--- fields of P job:<id>: kind (retry, cancel), filter (JSON), who, reason, created, ended (ms), state (running,
---   done, stopped), upper (ids below it), cursor (all from there on are dealt with), total (as counted at the
---   start, "" when not known), done, skipped (JSON: why -> how many), owner, lease (ms), last (ms of a step)
-if asked_for('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_job') then
+-- fields of job:<id>
+--   kind          retry or cancel
+--   filter        JSON
+--   who, reason   the user, and the reason recorded with each recall
+--   created       ms of its start
+--   ended         ms of its end
+--   state         running, done or stopped
+--   upper         ids below this one are acted on
+--   cursor        ids from this one on have been handled
+--   total         number of recalls at the start, "" if unknown
+--   done          number of recalls acted on
+--   skipped       reason -> number of recalls, JSON
+--   owner, lease  the worker that takes the steps, and the ms until which no other may
+--   last          ms of the latest step
+if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_job') then
   Job.LEASE = 10000
 
   local function job_key(id) return P .. 'job:' .. id end
 
-  -- job: kind, filter, who, reason, total. Gives its id.
+  -- job: kind, filter, who, reason, total. Return its id.
   function Job.begin(job, suffix)
     local seq = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
     local id = 'jb_' .. letters(seq) .. suffix
@@ -212,7 +223,7 @@ if asked_for('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_j
     redis.call('HSET', job_key(id), 'state', state, 'ended', now)
   end
 
-  -- 1 when this owner may take the next steps. Leases are short, and a step renews its own.
+  -- Return 1 if this owner may take the next steps. Leases are short, and each step renews its own.
   function Job.take(id, owner)
     local j = redis.call('HMGET', job_key(id), 'state', 'owner', 'lease')
     if j[1] ~= 'running' then
@@ -237,8 +248,8 @@ if asked_for('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_j
     skipped[why] = (skipped[why] or 0) + 1
   end
 
-  -- acts: {id, date, score}; from, to: the cursor as it was and as it will be ("" at the end).
-  -- Gives the wake-ups to publish; "lost" when somebody else has the job, or it was stopped.
+  -- acts: {id, date, score}; from, to: the cursor before and after the step ("" at the end).
+  -- Return the wake-ups to publish, or "lost" if another worker has the job or it was stopped.
   function Job.step(id, owner, from, to, acts)
     local j = hash(job_key(id))
     if j.state ~= 'running' or j.owner ~= owner or j.cursor ~= from then return 'lost' end
@@ -274,14 +285,14 @@ if asked_for('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_j
   function COMMANDS.begin_job(job, suffix) return Job.begin(cjson.decode(job), suffix) end
 
   function COMMANDS.take_job(id, owner)
-    open_full_store()
+    allow_on_full_store()
     return Job.take(id, owner)
   end
 
   function COMMANDS.job_step(id, owner, from, to, acts) return Job.step(id, owner, from, to, cjson.decode(acts)) end
 
   function COMMANDS.stop_job(id)
-    open_full_store()
+    allow_on_full_store()
     return Job.stop(id)
   end
 end

@@ -1,8 +1,8 @@
--- Events that wait: parked until somebody has mended the configuration, or until the CRM was asked for more.
+-- Parked events, which wait for a corrected configuration, and lookups, which wait for data from the CRM.
 
 local Parked, Lookups = {}, {}
 
--- Those that wait for the same reason are a group, so that a hundred thousand are one line to look at.
+-- Events parked for the same reason are a group, so that many of them are shown as one line.
 local function join_group(group, about, id, at)
   redis.call('HSET', P .. 'parked_groups', group, about)
   redis.call('ZADD', P .. 'parked_in:' .. group, at, id)
@@ -39,7 +39,7 @@ function Lookups.due(source, id, at)
   redis.call('ZADD', P .. 'lookups:' .. source, at, id)
 end
 
--- Gives the source whose lookups need a wake-up.
+-- Store the events that wait for a lookup. Return the source whose lookups need a wake-up.
 function Lookups.keep(delivery, done)
   Epoch.arrivals = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
   local id = 'lk_' .. letters(Epoch.arrivals) .. delivery.suffix
@@ -57,13 +57,13 @@ function Lookups.forget(id)
   redis.call('ZREM', P .. 'lookups:' .. source, id)
 end
 
-if asked_for('take_lookups', 'postpone_lookup', 'repark') then
-  -- Pending lookups of one source that are due, at most `most` events' worth; each is leased for a while.
+if is_command('take_lookups', 'postpone_lookup', 'repark') then
+  -- Return due lookups of a source, with at most about `most` events, and lease each of them.
   local function take_lookups(source, most, lease_ms)
     local out, events = {}, 0
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups:' .. source, '-inf', now, 'LIMIT', 0, most)) do
       if events >= most then break end
-      open_full_store()
+      allow_on_full_store()
       local l = hash(P .. 'lookup:' .. id)
       local _, inside = string.gsub(l.events, '"lookup_id"', '')
       events = events + inside
@@ -77,13 +77,13 @@ if asked_for('take_lookups', 'postpone_lookup', 'repark') then
   local function postpone_lookup(id, wait_ms, reason)
     local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
     if not source then return 0 end
-    open_full_store()
+    allow_on_full_store()
     Lookups.due(source, id, now + wait_ms)
     redis.call('HSET', P .. 'lookup:' .. id, 'reason', reason)
     return 1
   end
 
-  -- An event that still cannot be mapped, perhaps for another reason than before. It keeps its place in time.
+  -- Update the reason of an event that still cannot be mapped. It keeps its time of parking.
   local function repark(e, id)
     local at = redis.call('HGET', P .. 'parked:' .. id, 'at')
     if not at then return 0 end

@@ -1,11 +1,11 @@
--- What is old goes, a little at a time; and a person is forgotten.
+-- Removal of old records, in bounded steps, and erasure of a person's data.
 --
--- What stays is when the customer's newest wish was (P4: an older one must not come back), under a name that
--- only this store can make of him; it fades like the trace of a wish taken back. Digests of events already
--- taken (P5) hold nothing of what was in them.
+-- After an erasure the time of the customer's newest request is kept (P4: an older one must not be queued later), under
+-- a keyed hash of the customer. It is removed as a cancellation's pointer is. Digests of known events (P5) contain
+-- nothing of the events.
 
-if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget_parked', 'forget_job') then
-  -- Nothing of it is left.
+if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget_parked', 'forget_job') then
+  -- Remove a recall and its index entries.
   function Recall.remove(id)
     local r = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'customer', 'record', 'telephone'})
     unlist(id, r, r.state)
@@ -22,7 +22,7 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     Recall.remove(id)
   end
 
-  -- The trace of a cancel goes when it is old: as long as it is there, an older request stays cancelled.
+  -- Remove the old pointer of a cancellation. Until then an older request stays cancelled.
   local function fade(member)
     local account, field = string.match(member, '^(%Z*)%z(.*)$')
     local queue = queue_of(account)
@@ -32,8 +32,8 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     redis.call('ZREM', P .. 'fading', member)
   end
 
-  -- Removes what is older than `before` says, which has a ms for each of "parked", "fading", "jobs" and the states
-  -- that are ends. At most `limit` in all, so that no queue is held up for long.
+  -- Remove records older than `before`, which has a time in ms for each of "parked", "fading", "jobs" and the final
+  -- states. At most `limit` in all, so that no queue is delayed for long.
   local function purge(before, limit)
     local removers, gone = {parked = Parked.forget, fading = fade, jobs = Job.forget}, 0
     for kind, ms in pairs(before) do
@@ -47,7 +47,7 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
 
   function COMMANDS.purge(before, limit) return purge(cjson.decode(before), tonumber(limit)) end
 
-  -- Forgetting a person: nothing is left but what keeps promises, and that names nobody.
+  -- --- erasure ------------------------------------------------------------------------------------
 
   local Forget = {}
 
@@ -60,7 +60,7 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     redis.call('SET', P .. 'traces', 1, 'PX', keep_ms)
   end
 
-  -- The pointer to the newest wish of a customer, if it is this one's.
+  -- Replace the newest pointer of a customer by its trace, if it points to this recall.
   function Forget.newest(queue, account, campaign, customer, id, keep_ms)
     local field = Newest.field(campaign, customer)
     local text = redis.call('HGET', Newest.key(queue), field)
@@ -70,23 +70,23 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     Forget.trace(queue, account, campaign, customer, newest.version, keep_ms)
   end
 
-  -- A recall, its indexes, its delivery and its newest pointer. "pushing": nothing was done.
+  -- Remove a recall, its index entries, its delivery and its newest pointer. Return "pushing" if nothing was done.
   function Forget.recall(id, keep_ms)
     local r = Recall.fields(id, {'state', 'account', 'campaign', 'customer', 'delivery'})
     if not r.state then return 'gone' end
     if r.state == 'pushing' then return 'pushing' end
-    open_full_store()
+    allow_on_full_store()
     local l = Queue.load(queue_of(r.account))
     redis.call('ZREM', l.recalls, id)
     Forget.newest(l.id, r.account, r.campaign, r.customer, id, keep_ms)
     Recall.remove(id)
-    Epoch.grow()
+    Epoch.next_revision()
     if r.delivery then redis.call('DEL', P .. 'delivery:' .. r.delivery) end
-    Queue.rest(l)
+    Queue.schedule(l)
     return 'done'
   end
 
-  -- A wish taken back, of which only the pointer is left. field: campaign NUL customer
+  -- Replace the pointer of a cancellation by its trace. field: campaign NUL customer
   function Forget.cancel(queue, field, keep_ms)
     local text = redis.call('HGET', Newest.key(queue), field)
     if not text then return 0 end
@@ -99,10 +99,10 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
     return 1
   end
 
-  -- events: those that stay, JSON; "[]" when none does
+  -- events: the remaining events, JSON; "[]" for none
   function Forget.lookup(id, events)
     if redis.call('EXISTS', P .. 'lookup:' .. id) == 0 then return 0 end
-    open_full_store()
+    allow_on_full_store()
     if events == '[]' then Lookups.forget(id) else redis.call('HSET', P .. 'lookup:' .. id, 'events', events) end
     return 1
   end
@@ -110,20 +110,20 @@ if asked_for('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget
   function COMMANDS.forget_recall(id, keep_ms) return Forget.recall(id, keep_ms) end
 
   function COMMANDS.forget_cancel(queue, field, keep_ms)
-    open_full_store()
+    allow_on_full_store()
     return Forget.cancel(queue, field, keep_ms)
   end
 
   function COMMANDS.forget_lookup(id, events) return Forget.lookup(id, events) end
 
   function COMMANDS.forget_parked(id)
-    open_full_store()
+    allow_on_full_store()
     Parked.forget(id)
     return 1
   end
 
   function COMMANDS.forget_job(id)
-    open_full_store()
+    allow_on_full_store()
     Job.forget(id)
     return 1
   end

@@ -1,9 +1,8 @@
--- The queue: one call at a time on a token. All its changes of state, each atomic.
+-- The token queue: one call at a time on a token. Each change of its state is atomic.
 --
--- Here: its record, when somebody should look at it, and who does that from outside. What a drain does with it is in
--- drain.lua.
--- acquire -> claim -> push -> finish (+ the next claim) … -> release. Whoever dies in between leaves a
--- lease; when that is over, the next acquire finds the recall and puts it first again.
+-- This file has the queue's record, its schedule for the sweep, and the commands of operators. drain.lua has the
+-- commands of a drain: acquire -> claim -> push -> finish (and the next claim) … -> release. A worker that dies leaves
+-- a lease. When that has expired, the next acquire finds the recall and puts it first again.
 
 local Queue = {}
 
@@ -28,7 +27,7 @@ function Queue.save(l)
   if #flat > 0 then redis.call('HSET', l.key, unpack(flat)) end
 end
 
--- A store clock that jumped back must not lock a queue: no time lies further ahead than it was ever set.
+-- If the store's clock was set back, no time may lie further ahead than when it was set, or the queue would be locked.
 function Queue.clamp(l)
   local reach = {}
   for field, length in pairs({lease = 'lease_ms', quiet = 'quiet_ms', wait = 'wait_ms', paused_until = 'paused_ms'}) do
@@ -39,13 +38,13 @@ function Queue.clamp(l)
   end
 end
 
--- Why nothing passes until somebody has acted; "" when something may.
+-- Return why the queue is stopped until somebody acts, "" when it is not.
 function Queue.stopped(l)
   local reason = Queue.get(l, 'stopped')
   return reason ~= '' and reason or Queue.get(l, 'gone')
 end
 
--- Until when the queue is paused: ms, 0 when it is not or its time is over, nil when somebody must resume it.
+-- Return the ms until which the queue is paused, 0 when it is not, nil when an operator must resume it.
 function Queue.paused_until(l)
   if Queue.get(l, 'paused') == '' then return 0 end
   if Queue.get(l, 'paused_until') == '' then return nil end
@@ -53,7 +52,7 @@ function Queue.paused_until(l)
   return at > now and at or 0
 end
 
--- When somebody should look at the queue again: ms, or nil when nothing is to be done or nobody may.
+-- Return the ms at which the queue may next be drained, nil when it has no work or is stopped or paused.
 function Queue.ready_at(l)
   if Queue.get(l, 'inflight') ~= '' then return Queue.num(l, 'lease') end
   local paused = Queue.paused_until(l)
@@ -63,50 +62,50 @@ function Queue.ready_at(l)
   return math.max(now, Queue.num(l, 'wait'), Queue.num(l, 'quiet'), paused, held, Epoch.settling())
 end
 
--- No look lies further ahead than PATIENCE, so one that does was planned before the clock went back.
-function Queue.look_at(l, at)
+-- No entry lies further ahead than PATIENCE. The sweep takes one that does as planned before the clock was set back.
+function Queue.set_due(l, at)
   redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), l.id)
 end
 
--- Keeps the due index right and saves the queue. The number of its wake-up, where the caller is to publish one:
--- not while somebody holds the queue, and not while one is under way, after which the sweep looks.
-function Queue.rest(l)
+-- Update the due index and save the queue. Return the number of the wake-up that the caller must publish, if any: none
+-- while the queue is leased or a wake-up is under way, because the sweep repeats that one.
+function Queue.schedule(l)
   local at, number = Queue.ready_at(l), nil
   if not at or at > now then
-    if at then Queue.look_at(l, at) else redis.call('ZREM', P .. 'due', l.id) end
+    if at then Queue.set_due(l, at) else redis.call('ZREM', P .. 'due', l.id) end
     Queue.set(l, 'wake_up_at', 0)
   elseif Queue.num(l, 'wake_up_at') == 0 then
     number = now
     Queue.set(l, 'wake_up_at', number)
     Queue.set(l, 'publications', 1)
-    Queue.look_at(l, now + GRACE)
+    Queue.set_due(l, now + GRACE)
   end
   Queue.save(l)
   return number
 end
 
--- Puts a queue at rest, and its wake-up, if it needs one, at the end of a list: queue, number, queue, number …
+-- Update a queue, and append its wake-up, if any, to a list: queue, number, queue, number, …
 function Queue.wake(l, out)
-  local number = Queue.rest(l)
+  local number = Queue.schedule(l)
   if number then out[#out + 1], out[#out + 2] = l.id, number end
   return out
 end
 
-if asked_for('sweep') then
-  -- Puts a queue that is due, with the number of its wake-up and how often that was published, at the end of a list.
-  -- True: its wake-up was not taken.
-  function Queue.look(id, out)
+if is_command('sweep') then
+  -- Append a due queue to a list: id, number of its wake-up, publications of it. Return true if an earlier publication
+  -- was not taken.
+  function Queue.sweep_one(id, out)
     local l = Queue.load(id)
     Queue.clamp(l)
-    -- No worker will come to a queue whose account is gone.
+    -- No worker acquires a queue whose account is gone.
     if Queue.get(l, 'gone') ~= '' and Queue.num(l, 'lease') <= now then Queue.recover(l) end
     local untaken = Queue.num(l, 'wake_up_at') ~= 0
-    local number = Queue.rest(l)
+    local number = Queue.schedule(l)
     if not number and Queue.num(l, 'wake_up_at') ~= 0 then
       number = Queue.num(l, 'wake_up_at')
       local publications = Queue.num(l, 'publications') + 1
       Queue.set(l, 'publications', publications)
-      Queue.look_at(l, now + GRACE * 2 ^ math.max(0, publications - TRIES))
+      Queue.set_due(l, now + GRACE * 2 ^ math.max(0, publications - TRIES))
       Queue.save(l)
     end
     if not number then return false end
@@ -114,38 +113,37 @@ if asked_for('sweep') then
     return untaken
   end
 
-  -- A wake-up that waits while older ones are taken is not lost: all threads are busy.
+  -- A wake-up is not lost while older ones are still being taken: all threads are busy.
   local function may_wait(id)
     local since = tonumber(redis.call('HGET', P .. 'queue:' .. id, 'wake_up_at')) or 0
     local taken = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
     return since > 0 and since <= now and (since + OVERTAKEN > taken or taken > now)
   end
 
-  -- Queues whose time has come, those that wait for longest first: queue, number and count of its wake-up, …
-  -- Of those whose wake-up was not taken, as many as the caller has `room` for and all that may not wait; the others
-  -- keep their place.
-  -- skip: how many of those the caller has been told of; the first of the reply is how many there are now.
+  -- Return {position, queue, wake-up number, publications, …} of the due queues, those due longest first. Of the queues
+  -- whose wake-up was not taken, return at most `room`, and all whose wake-up is lost. The others stay due.
+  -- skip: the position at which the search starts; the returned position is the next one.
   local function sweep(limit, skip, room)
     local out, due = {skip}, P .. 'due'
     local past = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', skip, limit)
     local beyond = redis.call('ZRANGEBYSCORE', due, '(' .. now + PATIENCE, '+inf', 'LIMIT', 0, limit)
-    if #past + #beyond > 0 then open_full_store() end
+    if #past + #beyond > 0 then allow_on_full_store() end
     for _, id in ipairs(past) do
       if room <= 0 and may_wait(id) then
         out[1] = out[1] + 1
-      elseif Queue.look(id, out) then
+      elseif Queue.sweep_one(id, out) then
         room = room - 1
       end
     end
-    for _, id in ipairs(beyond) do Queue.look(id, out) end
+    for _, id in ipairs(beyond) do Queue.sweep_one(id, out) end
     return out
   end
 
   function COMMANDS.sweep(limit, skip, room) return sweep(tonumber(limit), tonumber(skip), tonumber(room)) end
 end
 
--- What is not a recall's drain: a pause that may have an end, and a queue lent for a test call.
-if asked_for('pause', 'resume', 'lend', 'give_back') then
+-- --- pauses, and queues lent for a test call -----------------------------------------------------
+if is_command('pause', 'resume', 'lend', 'give_back') then
   -- until_ms: when the pause ends by itself, nil when an operator must end it
   function Queue.pause(l, reason, until_ms)
     Queue.set(l, 'paused', reason)
@@ -153,8 +151,8 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
     Queue.set(l, 'paused_ms', until_ms and math.max(0, until_ms - now) or '')
   end
 
-  -- Why the queue cannot be lent for a call of no recall: kind, reason, ms. A stopped or paused one can be.
-  function Queue.needed(l, terms)
+  -- Return why the queue cannot be lent: kind, reason, ms. A stopped or paused queue can be lent.
+  function Queue.lend_blocked(l, terms)
     if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then return 'busy', '', Queue.num(l, 'lease') end
     local longest = math.max(Queue.num(l, 'lease_ms'), terms.lease_ms)
     local at = math.max(Queue.num(l, 'quiet'), Epoch.held_until(longest), Epoch.settling())
@@ -165,14 +163,14 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
     end
   end
 
-  -- A test call has the queue as a push has it: under a lease, so that nothing overlaps, whatever an operator does.
+  -- A test call holds the queue under a lease as a push does, so that no other call overlaps with it.
   function Queue.lend(l, nonce, terms)
     Queue.clamp(l)
     Queue.count_day(l, terms)
-    local kind, reason, at = Queue.needed(l, terms)
+    local kind, reason, at = Queue.lend_blocked(l, terms)
     if kind then return cjson.encode({kind = kind, reason = reason, ['until'] = at}) end
     Queue.recover(l)
-    local fence = Epoch.grow()
+    local fence = Epoch.next_revision()
     for field, value in pairs({fence = fence, owner = nonce, step = 0, reply = '', inflight = LOAN}) do
       Queue.set(l, field, value)
     end
@@ -182,39 +180,38 @@ if asked_for('pause', 'resume', 'lend', 'give_back') then
     return cjson.encode({kind = 'lent', fence = fence})
   end
 
-  -- sent_ms: ms since the request was written, nil when it was not; quiet: wolkvox may still be working on it
+  -- sent_ms: ms since the request was written, nil if it was not; quiet: wolkvox may still be working on the call
   function Queue.give_back(l, fence, sent_ms, quiet)
     if Queue.num(l, 'fence') ~= fence or Queue.get(l, 'inflight') ~= LOAN then return end
-    Epoch.grow()
+    Epoch.next_revision()
     Queue.set(l, 'inflight', '')
     if sent_ms then Queue.set(l, 'pushed', Queue.num(l, 'pushed') + 1) end
     if quiet then Queue.set(l, 'quiet', now - math.max(0, sent_ms or 0) + Queue.num(l, 'quiet_ms')) end
   end
 
-  -- The operator says "go on": every reason to wait is over but a lease, the quiet time, and that no
-  -- worker knows the account.
+  -- End every reason to wait, except a lease, a quiet time, and an account that left the configuration.
   function Queue.resume(l)
     for _, field in ipairs({'paused', 'paused_until', 'paused_ms', 'stopped', 'wait_reason', 'history'}) do Queue.set(l, field, '') end
     Queue.set(l, 'wait', 0)
   end
 
   local function with_queue(id, act)
-    open_full_store()
+    allow_on_full_store()
     local l = Queue.load(id)
     local reply = act(l)
-    return {reply or '', Queue.rest(l) or 0}
+    return {reply or '', Queue.schedule(l) or 0}
   end
 
   function COMMANDS.pause(queue, reason, until_ms)
     return with_queue(queue, function(l)
-      Epoch.grow()
+      Epoch.next_revision()
       Queue.pause(l, reason, tonumber(until_ms))
     end)
   end
 
   function COMMANDS.resume(queue)
     return with_queue(queue, function(l)
-      Epoch.grow()
+      Epoch.next_revision()
       Queue.resume(l)
     end)
   end

@@ -1,24 +1,32 @@
--- Recalls: the record of each, its state, where it is found, and who is newest.
+-- Recalls: their records, states and indexes, and the newest request of each customer.
 --
--- fields of P recall:<id>. None of a queued recall is longer than 64 bytes where the sender's words are not:
--- the store keeps such a hash packed, in half the room.
---   state account campaign customer   as in the contract
---   version   ms, the CRM's time of the wish      score     ms, the recall_date on admission
---   date      recall_date as sent, ISO 8601       asked     the date as asked, ISO 8601
---   telephone as dialled                          source, route, delivery   where it came from
---   place     which event of the delivery, from 0 digest    of the configuration that mapped it, shortened
---   proof     how the delivery was verified       record    the CRM's own id, where it is not the customer
---   notes     why date differs from asked, one a line
---   created   ms of admission                     ended     ms of the end, if any
---   reason    of the present state                changes   one line per change: ms TAB state TAB reason
---   answer    wolkvox's whole answer to the latest push, unless it was accepted
---   attempts  one JSON line per push              strikes, rounds, crashes   see retry.py
+-- fields of recall:<id>. The fields of a queued recall stay within 64 bytes where the sender's values do, so that the
+-- store keeps the hash as a listpack, in half the memory.
+--   state      as in the contract, also account, campaign and customer
+--   version    ms: the CRM's time of the request
+--   score      ms: the recall_date on admission
+--   date       recall_date as sent, ISO 8601
+--   asked      date as requested, ISO 8601
+--   telephone  as dialled
+--   source     where it came from, also route and delivery
+--   place      position of its event in the delivery, from 0
+--   proof      how the delivery was verified
+--   digest     digest of the configuration that mapped it, shortened
+--   record     id of the CRM record, if it is not the customer's
+--   notes      why date differs from asked, one reason a line
+--   created    ms of admission
+--   ended      ms of its end, if any
+--   reason     reason of the current state
+--   changes    one line for each change: ms TAB state TAB reason
+--   attempts   one JSON line for each push
+--   answer     wolkvox's whole answer to the latest push, unless it was accepted
+--   strikes    see retry.py, also rounds and crashes
 
 local Recall = {}
 
 local function recall_key(id) return P .. 'recall:' .. id end
 
--- How many recalls of an account are to be called when: half hours, because zones differ by those.
+-- Number of recalls of an account for each half hour. Time zones differ by multiples of that.
 local Calendar = {SLOT = 1800000}
 
 function Calendar.count(r, by)
@@ -27,7 +35,7 @@ function Calendar.count(r, by)
   if redis.call('HINCRBY', key, field, by) == 0 then redis.call('HDEL', key, field) end
 end
 
--- r: account, campaign, score. A recall that is being pushed is still "queued" here.
+-- r: account, campaign, score. A recall that is being pushed is listed as "queued".
 local function list(id, r, state)
   redis.call('ZADD', P .. 'in:' .. state, 0, id)
   redis.call('ZADD', P .. 'of:' .. r.account .. ':' .. state, 0, id)
@@ -42,14 +50,14 @@ function Newest.key(queue) return P .. 'queue:' .. queue .. ':newest' end
 
 local traced
 
--- Whether anybody was forgotten; asked once.
+-- Return whether the store has traces of erased customers. Asked once in a run.
 local function has_traces()
   if traced == nil then traced = redis.call('EXISTS', P .. 'traces') == 1 end
   return traced
 end
 
--- The newest request of a customer: {version, id, kind} or nil. kind is "r" for a recall, whose id it is,
--- and "c" for a cancel, where id is the account that it came from.
+-- Return the newest request of a customer, {version, id, kind}, or nil. With kind "r" the id is that of a recall, with
+-- kind "c" (a cancellation) it is the account.
 function Newest.get(queue, campaign, customer)
   local text = redis.call('HGET', Newest.key(queue), Newest.field(campaign, customer))
   if not text and has_traces() then
@@ -67,13 +75,13 @@ function Newest.set(queue, campaign, customer, version, id, kind)
   redis.call('HSET', Newest.key(queue), Newest.field(campaign, customer), version .. '|' .. id .. '|' .. kind)
 end
 
--- --- their state --------------------------------------------------------------------------------
+-- --- states -------------------------------------------------------------------------------------
 
 local ENDED = {accepted = true, dead = true, superseded = true, cancelled = true, expired = true, simulated = true}
 
 function Recall.field(id, name) return redis.call('HGET', recall_key(id), name) end
 
--- Some fields of a recall by their names; nil where there are none.
+-- Return fields of a recall by name, nil where a field is missing.
 function Recall.fields(id, names)
   local values, fields = redis.call('HMGET', recall_key(id), unpack(names)), {}
   for i, name in ipairs(names) do fields[name] = values[i] or nil end
@@ -92,7 +100,7 @@ local function unlist(id, r, state)
   if state == 'queued' then Calendar.count(r, -1) end
 end
 
--- Records a change of state, with its time and reason. `queued` <-> `pushing` is recorded by the attempt.
+-- Record a change of state with its time and reason. Changes between `queued` and `pushing` are recorded as attempts.
 function Recall.become(id, state, reason)
   local key = recall_key(id)
   local was = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'changes'})
@@ -112,41 +120,41 @@ function Recall.become(id, state, reason)
   redis.call('HDEL', key, 'ended')
 end
 
--- Why a recall is no longer to be pushed: a state and a reason, or nil while it is the newest.
+-- Return the state and reason for a recall that has a newer request, nil if it is the newest.
 function Newest.overtaken(queue, id)
   local r = redis.call('HMGET', recall_key(id), 'campaign', 'customer')
   local newest = Newest.get(queue, r[1], r[2])
   if not newest or newest.id == id then return nil end
-  return Newest.verdict_on_older(newest)
+  return Newest.state_of_older(newest)
 end
 
--- Stands for a customer who was forgotten: only this store can tell that it was him, and only when he is named.
+-- Return the field that replaces an erased customer's: a keyed hash, which only this store can compute.
 function Newest.trace(campaign, customer)
   local key = redis.call('HGET', P .. 'meta', 'queue_key') or ''
   return campaign .. '\0\1' .. string.sub(redis.sha1hex(key .. customer), 1, 20)
 end
 
--- What becomes of a request that is older than the newest.
-function Newest.verdict_on_older(newest)
+-- Return the state and reason for a request that is older than the newest.
+function Newest.state_of_older(newest)
   if newest.kind == 'c' then return 'cancelled', 'the customer no longer wants the call' end
   return 'superseded', 'a newer request: ' .. newest.id
 end
 
--- --- where they are found -----------------------------------------------------------------------
+-- --- indexes ------------------------------------------------------------------------------------
 
--- Where recalls are found by what people know of them. Members end with the recall's id, so that those of
--- one customer lie in order of arrival; a bucket is small, so that the store keeps it packed.
+-- Search indexes. Members end with the recall's id, so that those of a customer are sorted by arrival. Buckets are
+-- small, so that the store keeps them as listpacks.
 local Find = {}
 
-local BUCKETS = 16384   -- a million recalls fill each with sixty
+local BUCKETS = 16384   -- a million recalls put about sixty into each
 
--- By a text as a whole: a customer ("c") or a record of the CRM ("r"). Gives key and prefix.
+-- Return key and member prefix for a customer ("c") or a CRM record ("r").
 function Find.text(kind, text)
   local digest = redis.sha1hex(text)
   return P .. 'find:' .. kind .. ':' .. tonumber(string.sub(digest, 1, 8), 16) % BUCKETS, string.sub(digest, 9, 20)
 end
 
--- By the end of a telephone number: its digits from the last to the first, of which four name the bucket.
+-- Return key and member prefix for the end of a telephone number. digits: from the last on; four name the bucket.
 function Find.number(digits)
   return P .. 'find:t:' .. string.sub(digits, 1, 4), string.sub(digits, 5)
 end
@@ -171,11 +179,11 @@ function Find.each(id, r, act)
   act(key, prefix .. '|' .. id)
 end
 
--- --- their ids and their queues ------------------------------------------------------------------
+-- --- ids and queues of accounts -----------------------------------------------------------------
 
 local LETTERS = '0123456789abcdefghjkmnpqrstvwxyz'
 
--- A number as eight letters that sort like it.
+-- Return a number as eight characters that sort in the order of the numbers.
 local function letters(number)
   local text = ''
   while number > 0 do
@@ -188,7 +196,7 @@ end
 
 local known_queues = {}
 
--- The queue of an account, asked for once; false where it is not bound.
+-- Return the queue of an account, false if it is not bound. Read once in a run.
 local function queue_of(account)
   if known_queues[account] == nil then known_queues[account] = redis.call('HGET', P .. 'accounts', account) end
   return known_queues[account]

@@ -1,18 +1,23 @@
--- Search: recalls by any filter, newest first, in steps that are short whatever is asked.
+-- Search of recalls by any filter, newest first, in steps of bounded time.
 --
--- A step looks at a bounded number of recalls of the most selective index and tells how far it got. Ids sort
--- by arrival, so a time of arrival is a range of ids.
+-- A step examines a bounded number of recalls of the most selective index, and returns where the next one continues.
+-- Ids sort by arrival, so a range of arrival times is a range of ids.
 --
--- spec: states {…}, accounts {…}; campaign, customer, source, route, record, prefix (texts);
---   telephones {reversed digits, of which any may match}; about (the customer's or the record's id, else one of
---   the telephones); created_from, created_until, score_from,
---   score_until (ms; "until" is not part of it); below (an id; only older ones), most, want
+-- spec
+--   states, accounts           lists
+--   campaign, customer, source, route, record, prefix   texts
+--   telephones                 reversed digits; any of them may match
+--   about                      id of the customer or the record; otherwise one of the telephones must match
+--   created_from, created_until, score_from, score_until   ms; "until" is exclusive
+--   below                      only ids below this one
+--   most                       recalls to examine
+--   want                       recalls to return
 
-if asked_for('search', 'count') then
+if is_command('search', 'count') then
   local Search = {}
 
-  local GATHERED = 5000   -- so many ids at most are gathered and sorted, where an index is in another order
-  local MOST_QUEUES = 500      -- so many queues at most are asked for their queues
+  local GATHERED = 5000   -- most ids that are collected and sorted if an index has another order
+  local MOST_QUEUES = 500      -- most queues that are searched by date
 
   local STATES = {'queued', 'accepted', 'dead', 'superseded', 'cancelled', 'expired', 'simulated'}
 
@@ -45,16 +50,16 @@ if asked_for('search', 'count') then
     end
   end
 
-  -- What people type may be a customer, a record of the CRM or the end of a number.
+  -- A search term may be a customer, a CRM record or the end of a number.
   local function is_about(spec)
-    local rings = ends_with(spec.telephones or {})
+    local has_number = ends_with(spec.telephones or {})
     return function(id)
       local r = redis.call('HMGET', recall_key(id), 'customer', 'record', 'telephone')
-      return r[1] == spec.about or r[2] == spec.about or rings(r[3])
+      return r[1] == spec.about or r[2] == spec.about or has_number(r[3])
     end
   end
 
-  -- What a recall must pass: its fields, and a test for each.
+  -- Return a function that returns whether a recall matches the filter.
   local function tests_of(spec)
     local fields, tests = {'state'}, {spec.states and one_of(spec.states) or function(state) return state end}
     local function add(field, test)
@@ -77,9 +82,9 @@ if asked_for('search', 'count') then
     end
   end
 
-  -- --- where to look ---------------------------------------------------------------------------
+  -- --- choosing the index ----------------------------------------------------------------------
 
-  -- The id at which arrivals of `ms` and later begin in a ZSET of ids, or nil when there are none.
+  -- Return the first id of a ZSET that arrived at `ms` or later, nil if there is none.
   local function first_since(key, ms)
     local low, high = 0, redis.call('ZCARD', key)
     while low < high do
@@ -92,7 +97,7 @@ if asked_for('search', 'count') then
 
   local function lower(a, b) return a ~= '' and (b == '' or a < b) and a or b end
 
-  -- Between which ids of an index in order of arrival the filter's times lie; nil when nowhere.
+  -- Return the ids between which the filter's arrival times lie, nil if there are none.
   local function bounds(stream, spec, below)
     local above = spec.prefix or ''
     if stream.prefix then return above, below end
@@ -105,7 +110,7 @@ if asked_for('search', 'count') then
     return above, lower(past, below)
   end
 
-  -- The newest ids of one index below an id, and not older than the filter allows.
+  -- Return the newest ids of an index that are below an id and within the filter's arrival times.
   local function newest_of(stream, spec, below, n)
     local above
     above, below = bounds(stream, spec, spec.prefix and lower(below, spec.prefix .. '~') or below)
@@ -135,7 +140,7 @@ if asked_for('search', 'count') then
     return {{key = key, prefix = prefix}}
   end
 
-  -- The other way round first: a comparison of one's own makes sorting several times as slow.
+  -- Sort ascending, then reverse: a comparison function makes table.sort several times slower.
   local function sorted(ids)
     table.sort(ids)
     local last = #ids
@@ -143,7 +148,7 @@ if asked_for('search', 'count') then
     return ids
   end
 
-  -- All ids of members that begin so, added to a set; false when there would be too many.
+  -- Add the ids of all members with this prefix to a set. Return false if there are too many.
   local function gather(set, key, prefix)
     local from, till = '[' .. prefix, '(' .. prefix .. '~'
     set.size = set.size + redis.call('ZLEXCOUNT', key, from, till)
@@ -160,7 +165,7 @@ if asked_for('search', 'count') then
     return sorted(ids)
   end
 
-  -- All ids whose telephone ends so; nil when there are too many.
+  -- Return all ids whose telephone ends with one of the numbers, nil if there are too many.
   local function with_number(numbers)
     local set = {size = 0, ids = {}}
     for _, number in ipairs(numbers) do
@@ -169,7 +174,7 @@ if asked_for('search', 'count') then
     return ids_of(set)
   end
 
-  -- All ids that a text may be about; nil when there are too many.
+  -- Return all ids that a search term may be about, nil if there are too many.
   local function all_about(spec)
     local set = {size = 0, ids = {}}
     for _, kind in ipairs({'c', 'r'}) do
@@ -190,7 +195,7 @@ if asked_for('search', 'count') then
     return queues
   end
 
-  -- All ids queued for a range of dates; nil when there are too many.
+  -- Return all ids that are queued for a range of dates, nil if there are too many.
   local function queued_between(spec)
     local from, till = spec.score_from or '-inf', spec.score_until and '(' .. spec.score_until or '+inf'
     local ids, asked = {}, 0
@@ -205,7 +210,7 @@ if asked_for('search', 'count') then
 
   local function only_queued(spec) return spec.states and #spec.states == 1 and spec.states[1] == 'queued' end
 
-  -- Ids that were gathered, sorted; or the indexes to go through.
+  -- Return the sorted ids that may match, or nil and the indexes to be examined.
   local function places(spec)
     if spec.customer then return nil, by_text('c', spec.customer) end
     if spec.record then return nil, by_text('r', spec.record) end
@@ -241,7 +246,7 @@ if asked_for('search', 'count') then
     return {unpack(found, 1, math.min(n, #found))}
   end
 
-  -- One step: {ids, the id to go on below or "" at the end, its ms of arrival}
+  -- One step. Return {ids, the id to continue below ("" at the end), its arrival in ms}.
   function Search.step(spec)
     local fits, found, looked = tests_of(spec), {}, 0
     local ids = candidates(spec, spec.most)
@@ -271,7 +276,7 @@ if asked_for('search', 'count') then
     return state == 'queued' and all - pushing_of(account) or all
   end
 
-  -- How many there are, where the sizes of indexes tell it: states and accounts alone.
+  -- Return the number of recalls, for filters by states and accounts only, from the sizes of the indexes.
   function Search.count(spec)
     local states, total = spec.states or {'pushing', unpack(STATES)}, 0
     for _, state in ipairs(states) do

@@ -21,19 +21,19 @@ GUARDS = (
     mutant(
         "dedup of events",
         "an event that was taken before is taken again",
-        _LUA.condition("admit_event", "taken_before"),
+        _LUA.condition("admit_event", "admitted_before"),
         "test_receiver.py::test_an_event_repeated_in_another_delivery_contributes_its_old_id",
     ),
     mutant(
         "the old answer to the delivery of one event",
         "a delivery that was taken before is answered anew",
-        _LUA.condition("answered", "answer", "parked"),
+        _LUA.condition("earlier_answer", "answer", "parked"),
         "test_deliveries.py::test_what_was_looked_up_takes_the_place_of_what_waited",
     ),
     mutant(
         "the answer to one event that is still parked",
         "after a change of the configuration it is not looked at anew",
-        _LUA.condition("answered", "parked", to="true"),
+        _LUA.condition("earlier_answer", "parked", to="true"),
         "test_deliveries.py::test_a_parked_event_sent_again_alone_is_answered_as_before_only_under_its_configuration",
     ),
     mutant(
@@ -45,7 +45,7 @@ GUARDS = (
     mutant(
         "the old answer to a whole delivery",
         "a delivery that was taken before is answered anew",
-        _LUA.value("answered", "old", to="false"),
+        _LUA.value("earlier_answer", "old", to="false"),
         "test_deliveries.py::test_a_delivery_sent_again_gets_its_first_answer",
     ),
     mutant(
@@ -57,13 +57,13 @@ GUARDS = (
     mutant(
         "numbers of a shared run",
         "deliveries that are admitted in one run get the same numbers",
-        _LUA.statement("number_events", "many", "last"),
+        _LUA.statement("reserve_numbers", "many", "last"),
         "test_batching.py::test_small_deliveries_of_the_same_moment_share_a_run_of_the_script",
     ),
     mutant(
         "a parked event is looked at anew",
         "sent again after the configuration was mended, it stays parked",
-        _LUA.condition("taken_before", "parked"),
+        _LUA.condition("admitted_before", "parked"),
         "test_receiver.py::test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_anew",
     ),
     mutant(

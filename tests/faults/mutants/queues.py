@@ -26,7 +26,7 @@ GUARDS = (
     mutant(
         "a fence that grows",
         "a queue that is taken again keeps its fence",
-        _LUA.statement("Queue.acquire", "fence", "grow"),
+        _LUA.statement("Queue.acquire", "fence", "next_revision"),
         "test_token_queue_claims.py::test_a_stale_fence_changes_nothing",
     ),
     mutant(
@@ -56,7 +56,7 @@ GUARDS = (
     mutant(
         "quiet time",
         "a queue gives a claim while wolkvox may still be working",
-        _LUA.condition("Queue.hindrance", "quiet"),
+        _LUA.condition("Queue.blocked", "quiet"),
         "test_token_queue_claims.py::test_after_an_unknown_outcome_the_queue_is_quiet_then_the_same_recall_goes_first",
     ),
     mutant(
@@ -74,13 +74,13 @@ GUARDS = (
     mutant(
         "a test call waits for the call that runs",
         "it takes the queue from a push",
-        _LUA.condition("Queue.needed", "lease"),
+        _LUA.condition("Queue.lend_blocked", "lease"),
         "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
     ),
     mutant(
         "a test call waits for the quiet time",
         "it is made while wolkvox may still be working",
-        _LUA.condition("Queue.needed", "at"),
+        _LUA.condition("Queue.lend_blocked", "at"),
         "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
     ),
     mutant(
@@ -104,13 +104,13 @@ GUARDS = (
     mutant(
         "what is known of the history is compared",
         "a store with the right name of its history is taken for whole",
-        _LUA.condition("Epoch.meet", "revision", to="true"),
+        _LUA.condition("Epoch.check", "revision", to="true"),
         "test_epoch_loss.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
     ),
     mutant(
         "a server that is new to the data is looked at",
         "who knew the history on another server is not asked what it saw",
-        _LUA.condition("Epoch.meet", "server_now", to="true"),
+        _LUA.condition("Epoch.check", "server_now", to="true"),
         "test_epoch_new_server.py::test_a_new_server_hears_its_workers_first",
     ),
     mutant(
@@ -128,13 +128,13 @@ GUARDS = (
     mutant(
         "queues held after a lost history",
         "claims are given at once, while lost ones may be running",
-        _LUA.condition("Queue.hindrance", "held"),
+        _LUA.condition("Queue.blocked", "held"),
         "test_epoch_loss.py::test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended",
     ),
     mutant(
         "a new server waits for its workers' word",
         "claims are given before anybody could say that the store went back",
-        _LUA.condition("Queue.hindrance", "settling"),
+        _LUA.condition("Queue.blocked", "settling"),
         "test_epoch_new_server.py::test_a_new_server_hears_its_workers_first",
     ),
     mutant(
@@ -146,7 +146,7 @@ GUARDS = (
     mutant(
         "no fence of a lost history comes again",
         "the late word of a lost drain is taken for that of a new one",
-        _LUA.value("Epoch.broken", "revision", "JUMP", to="Epoch.revision"),
+        _LUA.value("Epoch.begin_after_loss", "revision", "JUMP", to="Epoch.revision"),
         "test_epoch_loss.py::test_no_fence_of_the_lost_history_comes_again",
     ),
     mutant(
@@ -200,7 +200,7 @@ GUARDS = (
     mutant(
         "the sweep looks again as soon",
         "workers that die one after the other keep a queue waiting ever longer",
-        _LUA.argument("Queue.look", "Queue.look_at", 1, "GRACE", to="now + GRACE * 2 ^ (publications - 1)"),
+        _LUA.argument("Queue.sweep_one", "Queue.set_due", 1, "GRACE", to="now + GRACE * 2 ^ (publications - 1)"),
         "test_token_queue_sweep.py::test_a_queue_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon",
     ),
     mutant(
@@ -224,13 +224,13 @@ GUARDS = (
     mutant(
         "a wake-up that is repeated",
         "the sweep takes a ring for answered",
-        _LUA.call("Queue.look", "Queue.look_at", "GRACE", to="redis.call('ZREM', P .. 'due', l.id)"),
+        _LUA.call("Queue.sweep_one", "Queue.set_due", "GRACE", to="redis.call('ZREM', P .. 'due', l.id)"),
         "test_token_queue_sweep.py::test_the_sweep_finds_a_queue_whose_wake_up_was_lost",
     ),
     mutant(
         "what arrives rings where nobody has",
         "a queue whose time has come sleeps until the sweep",
-        _LUA.condition("looked_at", "now", to="true"),
+        _LUA.condition("will_be_drained", "now", to="true"),
         "test_token_queue_wake_ups.py::test_what_arrives_when_a_queues_time_has_come_and_nobody_has_rung_yet_rings",
     ),
     mutant(
@@ -254,13 +254,13 @@ GUARDS = (
     mutant(
         "an account that leaves a shared token",
         "what it has queued stays in the queue of the others",
-        _LUA.condition("leave_behind", "used"),
+        _LUA.condition("unbind_account", "used"),
         "test_token_queue_accounts.py::test_a_token_that_is_being_changed_is_not_stopped_because_another_account_left",
     ),
     mutant(
         "a full store may finish",
         "the first write of a finish, release or cancel takes room",
-        _LUA.statement("open_full_store", "DEL"),
+        _LUA.statement("allow_on_full_store", "DEL"),
         "test_token_queue_full_store.py::test_a_full_store_refuses_new_work_and_still_finishes_releases_and_cancels",
     ),
     mutant(
@@ -314,25 +314,25 @@ GUARDS = (
     mutant(
         "pause",
         "a paused queue gives claims",
-        _LUA.condition("Queue.hindrance", "paused"),
+        _LUA.condition("Queue.blocked", "paused"),
         "test_token_queue_pauses.py::test_pause_lets_nothing_go_and_resume_rings",
     ),
     mutant(
         "stop",
         "a stopped queue gives claims",
-        _LUA.condition("Queue.hindrance", "stopped"),
+        _LUA.condition("Queue.blocked", "stopped"),
         "test_drain.py::test_a_token_that_is_refused_stops_the_queue_and_burns_nothing",
     ),
     mutant(
         "backoff",
         "a queue that has to wait gives claims",
-        _LUA.condition("Queue.hindrance", "wait"),
+        _LUA.condition("Queue.blocked", "wait"),
         "test_token_queue_claims.py::test_a_recall_that_was_not_sent_waits_only_for_the_backoff",
     ),
     mutant(
         "daily limit",
         "calls beyond the day's limit are made",
-        _LUA.condition("Queue.hindrance", "pushed"),
+        _LUA.condition("Queue.blocked", "pushed"),
         "test_token_queue_daily_limit.py::test_the_daily_limit_holds_until_the_day_ends",
     ),
     mutant(
