@@ -1,1 +1,1 @@
-"""What the web, the command line and the workers ask for, one module per subject."""
+"""Services: the operations offered to web applications, commands and workers, one module per subject."""

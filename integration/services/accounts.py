@@ -1,4 +1,4 @@
-"""Accounts with the state of their queues: listed, forecast, paused, resumed, tested."""
+"""Lists accounts with the states of their queues, and forecasts, pauses, resumes and tests them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from integration.store.token_queue import TokenQueues
 
 ACCOUNTS_AT_ONCE = 500
-# Each keeps a thread of the web for as long as wolkvox takes to answer.
+# A test call occupies a web thread until wolkvox has answered.
 TEST_CALLS_AT_ONCE = 4
 STOOD = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
     *("inflight", "wake_up_at", "publications", "day", "pushed"),
 )
-"""The fields of a queue that `stand` gives, as in lua/monitoring.lua."""
+"""The fields of a queue in the reply of the script's `stand` command, as in lua/monitoring.lua."""
 
 
 class AccountService:
-    """The accounts of the configuration and of the store. Every method raises StoreAwayError."""
+    """The accounts of the configuration and of the store. Each method raises StoreAwayError."""
 
     def __init__(  # noqa: PLR0913  (one argument per subject it works on)
         self,
@@ -63,7 +63,7 @@ class AccountService:
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
 
     def all(self, names: Sequence[str] | None = None) -> list[AccountView]:
-        """Return accounts with their queues, by name; with None all that the store or the file knows."""
+        """Return the accounts with these names, or all that the store or the configuration knows."""
         if names is None:
             names = sorted(set(self._queues.bound()) | set(self._configuration.current.accounts))
         views: list[AccountView] = []
@@ -84,7 +84,7 @@ class AccountService:
         return tuple(sorted(other for other, its in bound.items() if its == queue and other != name))
 
     def pause(self, name: str, reason: str, until: datetime | None = None) -> None:
-        """Pause an account's queue, until it is resumed or until a moment (aware). Raise UnknownError."""
+        """Pause an account's queue until it is resumed, or until `until` (aware). Raise UnknownError."""
         self._queues.pause(self._binding.queue_of(name), reason, until)
 
     def resume(self, name: str) -> None:
@@ -94,27 +94,28 @@ class AccountService:
             self._wake_ups.publish(wake_up)
 
     def test_call(self, name: str) -> ProbeResult:
-        """Ask wolkvox for an account's campaigns while its queue is held. It takes as long as a push may.
+        """Read an account's campaigns from wolkvox under a lease. This may take as long as a push.
 
-        Raise UnknownError for an account that is not in the configuration.
+        Return a ProbeResult also when the queue is in use. Raise UnknownError for an account that is not in
+        the configuration.
         """
         account = self._configuration.current.accounts.get(name)
         if account is None:
             raise UnknownError("no such account in the configuration")
         if not self._test_calls.acquire(blocking=False):
-            return ProbeResult(good=False, told="not asked: too many test calls are under way here")
+            return ProbeResult(good=False, told="no test call was made: too many test calls are running")
         try:
             queue = self._binding.queue_of(name)
             return probe_in_queue(self._queues, queue, account, self._wake_ups.publish)
         except QueueInUseError as error:
-            return ProbeResult(good=False, told=f"not asked: {error}")
+            return ProbeResult(good=False, told=f"no test call was made: {error}")
         finally:
             self._test_calls.release()
 
     def forecasts(self, views: Sequence[AccountView], now: datetime) -> dict[str, Forecast]:
-        """Return forecasts by account: rate, time to drain, dates at risk, when the quota is used up.
+        """Return forecasts by account: rate, end of the queue, dates at risk, end of the daily quota.
 
-        Accounts that have no queue yet are left out.
+        Accounts without a queue are left out.
         """
         accounts = self._configuration.current.accounts
         limited = {name for name, account in accounts.items() if account.daily_limit}
@@ -126,29 +127,29 @@ class AccountService:
         )
 
     def quota_resets(self, names: Iterable[str], now: datetime) -> dict[str, datetime]:
-        """Return when the day's calls start anew, for each of these accounts that has a limit (aware)."""
+        """Return the time (aware) of the next quota reset, for each account that has a daily limit."""
         days, known = _Days(now), self._configuration.current.accounts
         limited = (name for name in names if name in known and known[name].daily_limit is not None)
         return {name: days.ends(known[name]) for name in limited}
 
     def due_lag_seconds(self) -> float:
-        """Return for how many seconds the queue that is due longest has waited for a worker."""
+        """Return the seconds for which the longest due queue has waited for a worker, 0 if none is due."""
         key = self._store.key("due")
         due = self._store.guarded(lambda: self._store.client.zrange(key, 0, 0, withscores=True))
         return max(0.0, (self._store.now_ms() - due[0][1]) / 1000) if due else 0.0
 
     def _accounts(self, names: Sequence[str]) -> list[AccountView]:
-        """Return a bounded number of accounts, in one round trip."""
+        """Return a bounded number of accounts, read in one round trip."""
         now_ms, held, found = self._store.call("stand", orjson.dumps(list(names)))
         days = _Days(from_epoch_ms(now_ms))
         views = [
-            self._view(name, told, held and str(held), now_ms, days)
-            for name, told in zip(names, found, strict=True)
+            self._view(name, reply, held and str(held), now_ms, days)
+            for name, reply in zip(names, found, strict=True)
         ]
         return self._with_stalled_workers(views)
 
     def _with_stalled_workers(self, views: list[AccountView]) -> list[AccountView]:
-        """Give queues with work a reason if the consumers of all workers are stalled."""
+        """Add a reason to the queues that wait because the consumers of all workers are stalled."""
         if not any(_lacks_reason(view) for view in views):
             return views
         workers = [process for process in self._processes.all() if process.kind == "worker"]
@@ -156,13 +157,13 @@ class AccountService:
         if not stalled or len(stalled) < len(workers):
             return views
         since = f"{min(stalled):%Y-%m-%d %H:%M:%S} UTC"
-        reason = f"workers take no wake-ups since {since}: the sweep drains the queues"
+        reason = f"workers have taken no wake-ups since {since}; the sweep drains the queues"
         return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
 
     def _view(
-        self, name: str, told: Sequence[Any], held: str | None, now_ms: int, days: _Days
+        self, name: str, reply: Sequence[Any], held: str | None, now_ms: int, days: _Days
     ) -> AccountView:
-        *values, queued, dead, arrived = told
+        *values, queued, dead, arrived = reply
         fields = dict(zip(STOOD, values, strict=True))
         account = self._configuration.current.accounts.get(name)
         lease = float(fields["lease_ms"] or 0) / 1000 if account is None else account.lease_seconds
@@ -182,7 +183,7 @@ class AccountService:
 
 
 class _Days:
-    """The quota's day of accounts at one moment: thousands of them have the same clock."""
+    """The quota days of accounts at one time, cached, since many accounts have the same reset time."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -199,7 +200,7 @@ class _Days:
 
 
 def _lacks_reason(view: AccountView) -> bool:
-    """Return whether only stalled workers can explain why the account's recalls wait."""
+    """Return whether stalled workers would explain why the account's recalls wait."""
     return view.queued > 0 and (
         view.state == "busy" or (view.state == "idle" and view.reason in {None, UNTAKEN})
     )

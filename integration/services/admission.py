@@ -1,4 +1,4 @@
-"""Stores what follows from a delivery, or from a request of `/v1`, and publishes wake-ups."""
+"""Stores the results of deliveries and of API requests, and publishes wake-ups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """Admits recalls to their queues. Every method raises StoreAwayError."""
+    """Admits recalls to their queues. Each method raises StoreAwayError."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Admission:
         self._wake_ups = wake_ups
 
     def keeping(self, source: str) -> RetentionTerms:
-        """Return how events of a source are remembered."""
+        """Return how long the events of a source are kept and deduplicated."""
         config = self._configuration.current
         return RetentionTerms(
             dedup_hours=config.sources[source].dedup_hours,
@@ -44,7 +44,7 @@ class Admission:
         )
 
     def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
-        """Store what follows from a delivery and publish wake-ups. `raw` is the body as it is kept."""
+        """Store the results of a delivery and publish wake-ups. `raw` is the body to be kept."""
         keeping = self.keeping(delivery.source)
         admitted = self._bound_first(lambda: self._deliveries.admit(delivery, outcomes, keeping, raw=raw))
         self._wake(admitted)
@@ -53,7 +53,7 @@ class Admission:
     def admit_one(
         self, request: RecallRequest, *, expired: str | None, key: str, fingerprint: str
     ) -> Admitted:
-        """Store one recall that was asked for directly, and publish wake-ups."""
+        """Store one recall requested through the API, and publish wake-ups."""
         admitted = self._bound_first(
             lambda: self._deliveries.admit_one(request, expired=expired, key=key, fingerprint=fingerprint)
         )
@@ -61,9 +61,9 @@ class Admission:
         return admitted
 
     def resolve(self, kept: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
-        """Store what kept events turned out to be, in their place, and publish wake-ups.
+        """Replace waiting events with their outcomes and publish wake-ups.
 
-        Return None if another process did so first.
+        Return None if another process has done so already.
         """
         self._binding.bind()
         keeping = self.keeping(kept.delivery.source)
@@ -77,7 +77,7 @@ class Admission:
         try:
             return act()
         except UnboundError:
-            # The store is another one than it was: emptied, or restored from before.
+            # The store was emptied, exchanged or restored, and has lost the binding.
             self._binding.forget()
             self._binding.bind()
             return act()

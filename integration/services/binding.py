@@ -1,4 +1,4 @@
-"""Binds the accounts of the configuration to their token queues, in a store that keeps what it takes."""
+"""Binds the accounts of the configuration to their token queues, after a check of the store's durability."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger("ringback.binding")
 
 
 class QueueBinding:
-    """Which account has which queue, in the store and in the configuration."""
+    """The binding of accounts to queues, in the store and for the current configuration."""
 
     def __init__(self, configuration: Configuration, store: Store, queues: TokenQueues) -> None:
         self._configuration = configuration
@@ -32,9 +32,9 @@ class QueueBinding:
         self._assured = False
 
     def assure_store(self) -> None:
-        """Check, once, that the store keeps what it acknowledges.
+        """Check, once, that the store keeps acknowledged data.
 
-        Raise StoreUnsafeError if it does not, and StoreAwayError when it cannot be asked now.
+        Raise StoreUnsafeError if it does not, StoreAwayError if it does not answer.
         """
         if not self._assured:
             accept_loss = self._configuration.current.store.accept_loss
@@ -42,22 +42,22 @@ class QueueBinding:
             self._assured = True
 
     def bind(self) -> int:
-        """Bind the accounts of the current configuration to their queues, once per configuration.
+        """Bind the accounts of the current configuration to their queues, once for each configuration.
 
-        Return 0, or the epoch milliseconds at which it is to be called again (a call may still be running
-        on an old token). Raise StoreAwayError.
+        Return 0, or the epoch milliseconds at which to call it again, because a call may still be running on
+        an old token. Raise StoreAwayError.
         """
         config = self._configuration.current
         if self._bound is config and self._bound_in == self._store.epoch.name:
             return 0
         if self._bound_in != self._store.epoch.name:
-            # Another store than before, or an older state of it: nothing that was known of it holds.
+            # The store was exchanged, emptied or restored, so it is checked again.
             self._assured = False
         try:
             self.assure_store()
         except StoreUnsafeError as error:
-            log.error("the store may lose what it takes, so nothing is taken", why=str(error))
-            raise StoreAwayError("the store may lose what it takes") from error
+            log.error("deliveries are refused: the store may lose acknowledged recalls", why=str(error))
+            raise StoreAwayError("the store may lose acknowledged recalls") from error
         key = self._queues.id_key()
         later = self._queues.bind(queue_ids(config, key))
         if later == 0:
@@ -65,7 +65,7 @@ class QueueBinding:
         return later
 
     def forget(self) -> None:
-        """Have the next `bind` write the binding again."""
+        """Discard the binding, so that the next `bind` writes it again."""
         self._bound = None
 
     def queue_of(self, account: str) -> str:

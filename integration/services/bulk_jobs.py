@@ -1,7 +1,7 @@
-"""Jobs: retry or cancel of all recalls that a filter finds, step by step, by whichever worker comes by.
+"""Bulk jobs: retry or cancel all recalls of a filter, in steps taken by any worker.
 
-What the filter means and which recalls were there is frozen when a job begins; those that come later are
-not touched. A job goes on after any process dies, does nothing twice, and can be stopped.
+A job acts on the recalls that exist when it begins. It continues after the death of any process, acts on no
+recall twice, and can be stopped.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ LISTED = 20
 
 
 class BulkAction(StrEnum):
-    """What a job does to each recall."""
+    """The action of a job on each recall."""
 
     RETRY = "retry"
     CANCEL = "cancel"
 
 
-# Of others a job would only note that they are in another state.
+# A job reads only recalls in these states; it could only skip the others.
 ACTS_ON = {
     BulkAction.RETRY: frozenset({State.DEAD, State.EXPIRED}),
     BulkAction.CANCEL: frozenset({State.QUEUED}),
@@ -50,10 +50,10 @@ ACTS_ON = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkJob:
-    """A job and how far it is. Moments are aware, UTC.
+    """A job and its progress. Times are aware, UTC.
 
-    `total` is how many recalls there were at the start, None when that was not counted to the end.
-    `skipped` tells how many were left alone and why: the state they had meanwhile, or words.
+    `total` is the number of recalls at the start, None if they were not counted. `skipped` maps the reason
+    why recalls were skipped (their state, or a text) to their number.
     """
 
     id: str
@@ -72,12 +72,12 @@ class BulkJob:
 
     @property
     def looked_at(self) -> int:
-        """How many recalls it has dealt with."""
+        """Return the number of recalls handled so far."""
         return self.done + sum(self.skipped.values())
 
 
 class BulkJobs:
-    """The jobs of a store. `wake` publishes the wake-ups of queues that have work again."""
+    """The jobs of a store. `wake` publishes wake-ups of queues that have work again."""
 
     def __init__(self, store: Store, recalls: RecallStore, wake: Callable[[WakeUp], None]) -> None:
         self._store = store
@@ -85,53 +85,56 @@ class BulkJobs:
         self._wake = wake
 
     def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> BulkJob:
-        """Begin a job; workers take it up by themselves. Raises StoreAwayError.
+        """Begin a job, which workers carry out, and return it. Raise StoreAwayError.
 
-        `reason` is written to each recall. Of what the filter finds only those that can be acted on count.
+        `reason` is recorded with each recall. Recalls in states that `kind` cannot act on are left out.
         """
         which = self.acted_on(kind, which)
-        told = {
+        job = {
             "kind": kind,
             "filter": orjson.dumps(_filter_fields(which)).decode(),
             "who": who,
             "reason": reason,
             "total": "" if total is None else str(total),
         }
-        id_ = str(self._store.call("begin_job", orjson.dumps(told), secrets.token_hex(2)))
+        id_ = str(self._store.call("begin_job", orjson.dumps(job), secrets.token_hex(2)))
         return self.get(id_)
 
     def acted_on(self, kind: str, which: Filter) -> Filter:
-        """Narrow a filter to the recalls that a job would act on."""
+        """Return the filter limited to recalls that a job of this kind acts on."""
         return acted_on(BulkAction(kind), which)
 
     def get(self, job: str) -> BulkJob:
-        """Give a job. Raises UnknownError."""
+        """Return a job. Raise UnknownError, StoreAwayError."""
         record = self._store.guarded(lambda: self._store.client.hgetall(self._store.key(f"job:{job}")))
         if not record:
             raise UnknownError("no such job")
         return _job(job, record)
 
     def latest(self, limit: int = LISTED) -> list[BulkJob]:
-        """Give the latest jobs, newest first."""
+        """Return the latest jobs, newest first. Raise StoreAwayError."""
         read = self._store.client.zrevrange
         ids = self._store.guarded(lambda: read(self._store.key("jobs"), 0, limit - 1))
         records = self._store.hashes(f"job:{job}" for job in ids)
         return [_job(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def running(self) -> list[str]:
-        """Name the jobs that are to be gone on with, the oldest first."""
+        """Return the ids of running jobs, the oldest first. Raise StoreAwayError."""
         found = self._store.guarded(lambda: self._store.client.smembers(self._store.key("jobs:running")))
         return sorted(found)
 
     def stop(self, job: str) -> bool:
-        """Stop a job where it is; what is done stays done. False: it had ended. Raises UnknownError."""
+        """Stop a job; its actions so far remain. Return False if it had ended.
+
+        Raise UnknownError, StoreAwayError.
+        """
         self.get(job)
         return bool(self._store.call("stop_job", job))
 
     def advance(self, job: str, owner: str, accounts: Mapping[str, Account], now: datetime) -> bool:
-        """Take one step of a job; False when it has ended or somebody else has it.
+        """Take one step of a job. Return False when it has ended or another worker has it.
 
-        `owner` names who goes on with it, and stays the same from step to step. Raises StoreAwayError.
+        `owner` identifies the worker and must be the same in all its steps. Raise StoreAwayError.
         """
         if not self._store.call("take_job", job, owner):
             return False
@@ -140,8 +143,7 @@ class BulkJobs:
             held.which, limit=STEP, cursor=held.cursor or held.upper, budget_seconds=0.2
         )
         acts = [_act(held.kind, recall, accounts, now) for recall in self._recalls.read(found.ids)]
-        told = orjson.dumps(acts)
-        wake_ups = self._store.call("job_step", job, owner, held.cursor, found.next or "", told)
+        wake_ups = self._store.call("job_step", job, owner, held.cursor, found.next or "", orjson.dumps(acts))
         if wake_ups == "lost":
             return False
         for wake_up in wake_ups_of(wake_ups):
@@ -150,13 +152,13 @@ class BulkJobs:
 
 
 def acted_on(kind: BulkAction, which: Filter) -> Filter:
-    """Narrow a filter to the states in which recalls can be acted on."""
+    """Return the filter limited to the states that this kind of job acts on."""
     allowed = ACTS_ON[kind]
     return replace(which, states=allowed if which.states is None else allowed & which.states)
 
 
 def retry_date(account: Account | None, recall: Recall, now: datetime) -> datetime | None:
-    """Give the date with which a recall is queued again: None for its own, else as soon as may be."""
+    """Return a new date for a retry: the earliest possible one if the recall's date has passed, else None."""
     if account is None or recall.recall_date > now:
         return None
     scheduled = apply(account.model_copy(update={"late": "asap"}), recall.recall_date, now)
@@ -172,29 +174,29 @@ def _act(kind: BulkAction, recall: Recall, accounts: Mapping[str, Account], now:
 
 
 def _filter_fields(which: Filter) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for each in fields(which):
         value = getattr(which, each.name)
         if value is not None:
-            told[each.name] = sorted(value) if isinstance(value, frozenset) else value
-    return told
+            given[each.name] = sorted(value) if isinstance(value, frozenset) else value
+    return given
 
 
 _MOMENTS = ("created_from", "created_until", "date_from", "date_until")
 
 
 def _read_filter(text: str) -> Filter:
-    told = read_json(text)
-    told.update({name: from_iso(told[name]) for name in _MOMENTS if name in told})
-    if "accounts" in told:
-        told["accounts"] = frozenset(told["accounts"])
-    if "telephones" in told:
-        told["telephones"] = tuple(told["telephones"])
-    if "states" in told:
-        told["states"] = frozenset(map(State, told["states"]))
-    if "state" in told:
-        told["state"] = State(told["state"])
-    return Filter(**told)
+    given = read_json(text)
+    given.update({name: from_iso(given[name]) for name in _MOMENTS if name in given})
+    if "accounts" in given:
+        given["accounts"] = frozenset(given["accounts"])
+    if "telephones" in given:
+        given["telephones"] = tuple(given["telephones"])
+    if "states" in given:
+        given["states"] = frozenset(map(State, given["states"]))
+    if "state" in given:
+        given["state"] = State(given["state"])
+    return Filter(**given)
 
 
 def _job(id_: str, record: Mapping[str, str]) -> BulkJob:

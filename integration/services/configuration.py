@@ -1,4 +1,4 @@
-"""The configuration that counts now, and its compiled routes."""
+"""The current configuration and its compiled routes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Configuration:
-    """Reads a changed file when it is asked for the configuration."""
+    """Provides the current configuration. Reading it reloads a changed file."""
 
     def __init__(self, watch: ConfigWatch) -> None:
         self.watch = watch
@@ -32,7 +32,7 @@ class Configuration:
 
     @property
     def current(self) -> Config:
-        """The configuration that counts now. Its secrets are masked in logs from here on."""
+        """Return the current configuration. Its secrets are masked in logs from now on."""
         self.watch.refresh()
         config = self.watch.current
         if config is not self._masked:
@@ -42,7 +42,7 @@ class Configuration:
 
     @property
     def routes(self) -> CompiledRoutes:
-        """The compiled routes of the current configuration."""
+        """Return the compiled routes of the current configuration."""
         config = self.current
         if self._routes is None or self._routes.config is not config:
             self._routes = CompiledRoutes.of(config)
@@ -50,10 +50,10 @@ class Configuration:
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Return the configuration at `path`, with `env:NAME` taken from `environ`.
+    """Return the configuration at `path`, with `env:NAME` values from `environ`.
 
-    A relative `file:` path counts from the folder that `path` lies in. Raise ConfigError with every error
-    of the file, or with the one that kept it from being read at all.
+    Relative `file:` paths are resolved against the folder of `path`. Raise ConfigError with all errors of the
+    file, or with the one that prevented reading it.
     """
     return read(path, environ, check_templates).outcome()
 
@@ -65,7 +65,7 @@ def watch_config(
     every_seconds: float = 2.0,
     clock: Callable[[], float] = monotonic,
 ) -> ConfigWatch:
-    """Return a watch on the configuration at `path`; arguments as for `ConfigWatch`. Raise ConfigError."""
+    """Return a watch on the configuration at `path`. Arguments as for `ConfigWatch`. Raise ConfigError."""
     return ConfigWatch(path, environ, check_templates, every_seconds=every_seconds, clock=clock)
 
 
@@ -75,13 +75,13 @@ def check_templates(reading: ConfigReading, config: Config) -> None:
         place = _template_place(fault.key)
         text, origin = reading.value(place), reading.origins.get(place)
         if isinstance(text, str):
-            # Jinja's words quote pieces of the template, and anything may have been pasted into one.
+            # Jinja's messages quote parts of the template, which may contain a secret.
             found = described(text, place, origin) if origin else masked(fault.found, text)
             reading.report(place, fault.allowed, found)
 
 
 def _template_place(key: str) -> Place:
-    """Read `routes[2] ("its name").when` and `sources.forms.events`, as the mapping names its keys."""
+    """Return the place of a key such as `routes[2] ("its name").when` or `sources.forms.events`."""
     table, _, field_name = key.rpartition(".")
     number = re.match(r"routes\[(\d+)\]", table)
     return ("routes", int(number[1]) - 1, field_name) if number else (*table.split(".", 1), field_name)

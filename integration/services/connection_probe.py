@@ -1,7 +1,7 @@
-"""A test call: wolkvox is asked for the campaigns of a token, which changes nothing there.
+"""A test call: reads the campaigns of a token from wolkvox, which changes nothing there.
 
-It has the token's queue as a push has it, under a lease, so that it never meets another call, whatever
-operators and workers do meanwhile. It counts for the day's calls, as every call does.
+The call holds a lease on the token's queue as a push does, so that it never overlaps with another call on the
+token. It counts towards the daily limit.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _HTTP_OK, _HTTP_NOTHING = 200, 404
 
 
 class QueueInUseError(RingbackError):
-    """The queue may have a call under way, or waits, so no other call is made on it."""
+    """The queue waits or may have a call under way, so that no test call can be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a test call came to, in words for the operator."""
+    """The result of a test call; `told` is a text for the operator."""
 
     good: bool
     told: str
 
 
 def probe_campaigns(account: Account) -> ProbeResult:
-    """Ask where nobody else can be calling: no queue is held. Calls wolkvox."""
+    """Call wolkvox without a lease, for installations without a store. Return the result."""
     return _judged(_call(account, boottime()))
 
 
 def probe_in_queue(
     queues: TokenQueues, queue: str, account: Account, wake: Callable[[WakeUp], None]
 ) -> ProbeResult:
-    """Ask while the account's queue is held; `wake` publishes its wake-up when it has work afterwards.
+    """Call wolkvox while the account's queue is leased. Return the result.
 
-    Raises QueueInUseError, StoreAwayError.
+    `wake` publishes the queue's wake-up if it has work afterwards. Raise QueueInUseError, StoreAwayError.
     """
     claimed_at = boottime()
     fence = queues.lend(queue, secrets.token_hex(8), terms_of(account, datetime.now(UTC)))
@@ -64,7 +64,7 @@ def probe_in_queue(
         if exchange.sent_at is not None:
             sent_ms = round((boottime() - exchange.sent_at) * 1000)
     finally:
-        # If this does not get through, the lease ends by itself.
+        # If this call fails, the lease expires by itself.
         wake_up = queues.give_back(queue, fence, sent_ms=sent_ms, quiet=quiet)
         if wake_up is not None:
             wake(wake_up)
@@ -73,13 +73,13 @@ def probe_in_queue(
 
 def _why_not(refused: NoClaim) -> str:
     if refused.kind == "busy" or refused.reason == "quiet":
-        return "a call is under way on this token, or may be; try again in a moment"
+        return "a call may be running on this token; try again in a moment"
     return f"the queue waits: {refused.reason}"
 
 
 def _call(account: Account, claimed_at: float) -> Exchange:
-    with WolkvoxConnection(account.endpoint) as line:
-        return line.push(
+    with WolkvoxConnection(account.endpoint) as connection:
+        return connection.push(
             build_campaigns_call(account),
             claimed_at=claimed_at,
             latest_write_seconds=account.latest_write_seconds,
@@ -90,17 +90,17 @@ def _call(account: Account, claimed_at: float) -> Exchange:
 def _judged(exchange: Exchange) -> ProbeResult:
     rows = _rows(exchange)
     if rows is not None:
-        return ProbeResult(good=True, told=f"wolkvox takes the token, and names {rows} campaigns")
+        return ProbeResult(good=True, told=f"wolkvox accepts the token and lists {rows} campaigns")
     verdict = verdict_of(exchange)
     told = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
     return ProbeResult(good=False, told=told)
 
 
 def _rows(exchange: Exchange) -> int | None:
-    """Count the campaigns of an answer; None when it is not a success.
+    """Return the number of campaigns in an answer, None if it is not a success.
 
-    The rows stand in `data` wherever an answer was seen; the fields around them are not documented.
-    Some reports answer 404 when there is nothing to list (seen, not documented).
+    All answers seen had the rows in `data`; their other fields are not documented. Some reports answer 404
+    when they have no rows (seen, not documented).
     """
     if not exchange.complete or exchange.status is None:
         return None

@@ -1,7 +1,7 @@
 """Consumer health: whether this worker's Celery consumers take wake-ups.
 
-Judged by progress, not by what Celery says: a consumer may be connected, answer pings and still take nothing.
-Pure: the clock is handed in.
+The measure is progress and not what Celery reports, because a consumer may be connected and answer pings
+without taking any message. There is no I/O here; the clock is a parameter.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ STALLED_SECONDS = 20.0
 STALLED_DRAINS = 3
 ELSEWHERE_SECONDS = 30.0
 ELSEWHERE_WAKE_UPS = 50
-"""So many go to others by chance alone hardly ever: a broker serves first who has waited longest."""
+"""So many rarely go to other workers by chance, because a broker serves the longest waiting first."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChange:
-    """What changed: the worker takes no wake-ups since so many seconds, or takes them again after so many."""
+    """A change: the worker is stalled since `seconds`, or has recovered after `seconds`."""
 
     stalled: bool
     seconds: float
 
 
 class ConsumerHealth:
-    """Counts the wake-ups that a worker takes and the drains of its sweep. `clock` returns steady seconds."""
+    """Counts a worker's wake-ups and the drains of its sweep. `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class ConsumerHealth:
         self._untaken: list[float] = []
         self._elsewhere: int | None = None
         self._missed = 0
-        self._told_stalled_since: float | None = None
+        self._reported_stalled_since: float | None = None
         self.active = 0
         self.stalled_since: float | None = None
         self.taken_at: float | None = None
@@ -49,7 +49,7 @@ class ConsumerHealth:
 
     @contextmanager
     def taking(self) -> Iterator[None]:
-        """Count a wake-up that was taken; while one is being worked on, the worker is not stalled."""
+        """Count a wake-up as taken. While one is being handled, the worker does not count as stalled."""
         with self._lock:
             self.taken_at = self._clock()
             self.taken += 1
@@ -65,23 +65,23 @@ class ConsumerHealth:
                 self._idle_since = self._clock()
 
     def untaken(self) -> None:
-        """Count a queue that the sweep drains, because its wake-up was not taken."""
+        """Count a drain by the sweep, of a queue whose wake-up was not taken."""
         with self._lock:
             self.swept += 1
             self._untaken.append(self._clock())
             del self._untaken[1:-STALLED_DRAINS]
 
     def evaluate(self, elsewhere: int) -> HealthChange | None:
-        """Return what changed since the last call. `elsewhere`: wake-ups that all others took so far."""
+        """Return the change since the last call. `elsewhere`: wake-ups taken by other workers."""
         with self._lock:
             now = self._clock()
             self._note_others(elsewhere)
             if self.stalled_since is None and not self.active:
                 self.stalled_since = self._found_stalled(now)
-            was, self._told_stalled_since = self._told_stalled_since, self.stalled_since
-        if was is None and self._told_stalled_since is not None:
-            return HealthChange(stalled=True, seconds=now - self._told_stalled_since)
-        if was is not None and self._told_stalled_since is None:
+            was, self._reported_stalled_since = self._reported_stalled_since, self.stalled_since
+        if was is None and self._reported_stalled_since is not None:
+            return HealthChange(stalled=True, seconds=now - self._reported_stalled_since)
+        if was is not None and self._reported_stalled_since is None:
             return HealthChange(stalled=False, seconds=now - was)
         return None
 
@@ -90,7 +90,7 @@ class ConsumerHealth:
         self._elsewhere = elsewhere
         self._missed += took
         if took:
-            # The wake-ups are taken, if not here: what the sweep drained had been lost.
+            # Other workers take wake-ups, so those of the queues drained by the sweep were lost.
             self._untaken.clear()
 
     def _found_stalled(self, now: float) -> float | None:

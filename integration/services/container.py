@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """One attribute per subject. It decides nothing and keeps no state of its own."""
+    """The services of one process, one attribute for each subject.
+
+    `create_app`, each command and each worker build one from a configuration watch and a store. Flask views,
+    commands and tasks call its attributes, as in `services.recalls.retry(…)`. Repositories (`queues`,
+    `deliveries`, …) read and write records; services (`admission`, `accounts`, …) decide, store, and publish
+    wake-ups. The object is shared by all threads of the process.
+    """
 
     def __init__(
         self,
@@ -50,7 +56,7 @@ class Services:
         self.configuration = Configuration(watch)
         self.counters = Counters() if counters is None else counters
         self.counter_flusher = CounterFlusher(store, self.counters)
-        # One kind of record each.
+        # Repositories, one for each kind of record.
         self.queues = TokenQueues(store)
         self.deliveries = DeliveryStore(store)
         self.delivery_log = DeliveryLog(store)
@@ -62,7 +68,7 @@ class Services:
         self.source_status = SourceStatusStore(store)
         self.time_series = TimeSeries(store)
         recalls = RecallStore(store)
-        # Decisions on those records.
+        # Services that use them.
         self.binding = QueueBinding(self.configuration, store, self.queues)
         self.admission = Admission(self.configuration, self.binding, self.deliveries, wake_ups)
         self.recalls = RecallService(self.configuration, recalls, wake_ups)
@@ -81,10 +87,10 @@ class Services:
 
     @property
     def config(self) -> Config:
-        """The configuration that counts now; a changed file is read here."""
+        """Return the current configuration; a changed file is reloaded first."""
         return self.configuration.current
 
     @property
     def routes(self) -> CompiledRoutes:
-        """The compiled routes of that configuration."""
+        """Return the compiled routes of the current configuration."""
         return self.configuration.routes

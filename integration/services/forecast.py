@@ -1,7 +1,7 @@
-"""What is to be expected of an account: how fast it goes, when it is through, which dates it cannot keep.
+"""Forecasts for accounts: rate, end of the queue, and dates that will be missed.
 
-A queue with work goes on at the rate of its own calls, within what is left of the day's; one that made no
-call lately is taken to make one a second. A stopped or paused one makes none. All of it is a forecast.
+The forecast assumes that a queue continues at the pace of its recent pushes, within the daily limit. A queue
+without recent pushes is assumed to make one a second, a stopped or paused one none.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 PACE_MINUTES: Final = 15
 UNKNOWN_PER_MINUTE: Final = 60.0
-# How far ahead it is asked whether what is due by then can be pushed by then.
+# Spans from now for which the recalls due are compared with the pushes possible.
 HORIZONS: Final = tuple(timedelta(minutes=m) for m in (0, 15, 60, 4 * 60, 12 * 60, 24 * 60))
 _ENDS: Final = (HORIZONS[0], HORIZONS[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The forecast for an account; moments are aware.
+    """The forecast for an account. Times are aware.
 
-    `per_minute`: the calls that its queue can make. `drained_at`, `quota_out_at`: when the queue is empty,
-    and when the day's calls are used up as the last quarter of an hour went; None: never, or unknown.
-    `at_risk`: queued recalls whose date will be over before their push, at least; past ones included.
+    `per_minute`: the pushes that its queue can make. `drained_at`: when the queue is empty. `quota_out_at`:
+    when the daily limit is reached at the pace of the last quarter of an hour. Both are None for never or
+    unknown. `at_risk`: the least number of queued recalls whose date will have passed, or has, before their
+    push.
     """
 
     pace: Pace
@@ -44,7 +45,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """How an account's queue goes on: calls a minute, not before `starts`, and the day's calls."""
+    """The expected progress of a queue: pushes a minute from `starts` on, and the day's remaining pushes."""
 
     now: datetime
     rate: float
@@ -54,7 +55,7 @@ class _Progress:
     resets: datetime | None
 
     def capacity(self, time: timedelta) -> float:
-        """Tell how many calls it can make in that time from now."""
+        """Return the number of pushes possible within `time` from now."""
         end = self.now + time
         if self.left is None or self.resets is None or self.limit is None:
             return self._calls(self.starts, end)
@@ -77,10 +78,9 @@ def _progress(view: AccountView, pace: Pace, now: datetime, resets: datetime | N
 def forecast(
     view: AccountView, pace: Pace, due: Mapping[timedelta, int], now: datetime, resets: datetime | None = None
 ) -> Forecast:
-    """Forecast an account.
+    """Return the forecast for an account.
 
-    `due`: how many of its queued recalls have their date within each of some horizons; `resets`: when the
-    day's calls start anew, where they are limited.
+    `due` is the number of its queued recalls due within each horizon, `resets` the time of the quota's reset.
     """
     going = _progress(view, pace, now, resets)
     return Forecast(
@@ -98,7 +98,7 @@ def _after(number: float, rate: float, now: datetime) -> datetime | None:
 
 
 class Forecasts:
-    """Forecasts from a store."""
+    """Computes forecasts from a store."""
 
     def __init__(self, store: Store, series: TimeSeries) -> None:
         self._store = store
@@ -111,10 +111,10 @@ class Forecasts:
         now: datetime,
         resets: Callable[[str], datetime | None],
     ) -> dict[str, Forecast]:
-        """Forecast these accounts, whose queues are given by name. Raises StoreAwayError.
+        """Return the forecasts of accounts, whose queue ids are given by name. Raise StoreAwayError.
 
-        `resets` tells when an account's quota starts anew. Accounts on one token share a queue, so that
-        each is at the risk of all of it.
+        `resets` returns the time of an account's quota reset. Accounts with the same token share a queue, so
+        each of them has the dates at risk of the whole queue.
         """
         known = {view.name: view for view in views if view.name in queues}
         paces = self._series.paces(known, now, PACE_MINUTES)
@@ -129,7 +129,7 @@ class Forecasts:
     def _due(
         self, queues: Mapping[str, str], goings: Mapping[str, _Progress], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
-        """Count what is due; between the ends only where that may be worse: few queues are so long."""
+        """Return the due recalls by horizon. Only long queues are counted for the horizons in between."""
         due = self._counted(queues, _ENDS, now)
         between = {
             name: queue

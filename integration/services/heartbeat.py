@@ -1,6 +1,6 @@
-"""The heartbeat: a thread of every web and worker that says every few seconds that the process is there.
+"""The heartbeat: a thread that reports every few seconds that a web or worker process is running.
 
-It runs beside the sweep and beside Celery, so that it tells when either of them stands still.
+It is independent of the sweep and of Celery, so that it can report when either of them is stuck.
 """
 
 from __future__ import annotations
@@ -30,51 +30,51 @@ HEARTBEAT_SECONDS = 3.0
 
 
 class Heartbeat:
-    """The heartbeat of one process. `clock` gives steady seconds."""
+    """The heartbeat of one process. `clock` returns monotonic seconds."""
 
     def __init__(
         self,
         processes: ProcessRegistry,
         who: str,
-        watcher: Reporter | None = None,
+        reporter: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`who` names the process, its kind first: "worker:3f9a77c1".
+        """`who` identifies the process and begins with its kind: "worker:3f9a77c1".
 
-        Web processes, which consume no Celery tasks, have no `watcher`.
+        `reporter` is None in web processes, which consume no Celery tasks.
         """
         self._processes = processes
-        self._watcher = watcher
+        self._reporter = reporter
         self._clock = clock
         self._who = who
         self._started = clock()
         self._swept: float | None = None
-        self._told = (0, 0)
+        self._reported = (0, 0)
         self._stopped = threading.Event()
         self.name = f"{platform.node()}:{os.getpid()}"
         self.consumer_health = ConsumerHealth(clock)
 
     def start(self) -> None:
-        """Begin, in a thread that ends with the process."""
+        """Start the heartbeat in a daemon thread."""
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """Give no heartbeat any more."""
+        """Stop the heartbeat."""
         self._stopped.set()
 
     def swept(self) -> None:
-        """Note that a sweep was made."""
+        """Record that a sweep was made."""
         self._swept = self._clock()
 
     def send(self) -> None:
-        """Send a heartbeat, and find out whether the consumers are stalled. Raise StoreAwayError."""
+        """Send a heartbeat, and report a change of the consumers' health. Raise StoreAwayError."""
         health = self.consumer_health
         wake_ups, sweeps = health.taken, health.swept
-        new = {"wake_ups": wake_ups - self._told[0], "sweeps": sweeps - self._told[1]}
+        new = {"wake_ups": wake_ups - self._reported[0], "sweeps": sweeps - self._reported[1]}
         taken = self._processes.heartbeat(self._who, {**self._facts(wake_ups, sweeps), **new})
-        self._told = (wake_ups, sweeps)
-        if self._watcher is not None and (heard := health.evaluate(taken - wake_ups)) is not None:
-            self._tell(heard, self._watcher)
+        self._reported = (wake_ups, sweeps)
+        if self._reporter is not None and (change := health.evaluate(taken - wake_ups)) is not None:
+            self._report(change, self._reporter)
 
     def _facts(self, wake_ups: int, sweeps: int) -> dict[str, Any]:
         moments = {
@@ -94,14 +94,14 @@ class Heartbeat:
             **{name: round((now - at) * 1000) for name, at in moments.items() if at is not None},
         }
 
-    def _tell(self, heard: HealthChange, watcher: Reporter) -> None:
-        if heard.stalled:
-            reason = "the sweep drains its queues, seconds later; restart it if this goes on"
-            log.error("this worker takes no wake-ups", seconds=round(heard.seconds), reason=reason)
-            watcher.consumers_stalled(self.name, heard.seconds)
+    def _report(self, change: HealthChange, reporter: Reporter) -> None:
+        if change.stalled:
+            reason = "its sweep drains the queues seconds later; restart the worker if this continues"
+            log.error("this worker takes no wake-ups", seconds=round(change.seconds), reason=reason)
+            reporter.consumers_stalled(self.name, change.seconds)
         else:
-            log.warning("this worker takes wake-ups again", seconds=round(heard.seconds))
-            watcher.consumers_recovered(self.name, heard.seconds)
+            log.warning("this worker takes wake-ups again", seconds=round(change.seconds))
+            reporter.consumers_recovered(self.name, change.seconds)
 
     def _run(self) -> None:
         while True:
@@ -110,7 +110,7 @@ class Heartbeat:
             except StoreAwayError as error:
                 log.debug("no heartbeat: the store is away", error=str(error))
             except Exception:
-                # Nobody starts this thread again.
-                log.exception("the heartbeat goes on after a fault")
+                # The thread must not end, because nothing restarts it.
+                log.exception("the heartbeat failed; it is sent again in a few seconds")
             if self._stopped.wait(HEARTBEAT_SECONDS):
                 return

@@ -1,7 +1,7 @@
-"""`ringback check --online`: one real call that only reads, per queue, and one lookup per HubSpot source.
+"""`ringback check --online`: one read-only call for each token, and one lookup for each HubSpot source.
 
-Never a second call on a token: a queue that is pushing or waiting is left alone, and a free one is held by
-a lease for the call. Where no store can be seen, nobody can tell, and the operator is told so.
+There is never a second call on a token: a queue that pushes or waits is not called, and a free one is leased
+for the call. Without a store this cannot be ensured, and the command informs the operator.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineCheck:
-    """What a real call came to. `who` names accounts or a source."""
+    """The result of a call. `who` has the names of the accounts, or of the source."""
 
     who: tuple[str, ...]
     good: bool
     told: str
 
     def shown(self) -> dict[str, Any]:
-        """Give it as JSON values."""
+        """Return the fields for JSON."""
         return {"who": list(self.who), "good": self.good, "told": self.told}
 
 
 def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
-    """Ask wolkvox for the campaigns of every token; `store` None: no store is there to hold a queue in."""
+    """Read the campaigns of every token from wolkvox. With `store=None` no queue is leased."""
     queues: dict[str, list[Account]] = {}
     for account in config.accounts.values():
         queues.setdefault(account.token.get_secret_value(), []).append(account)
@@ -43,7 +43,7 @@ def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
 
 
 def ask_lookups(config: Config) -> list[OnlineCheck]:
-    """Read one contact, whether it exists or not, for every source that looks contacts up."""
+    """Read one contact, existing or not, for every source with lookups. Return the results."""
     asked = []
     for name, source in config.sources.items():
         if not isinstance(source, HubspotSource) or source.lookup is None:
@@ -53,7 +53,7 @@ def ask_lookups(config: Config) -> list[OnlineCheck]:
         except ContactsAway as away:
             asked.append(OnlineCheck(who=(name,), good=False, told=away.reason))
         else:
-            asked.append(OnlineCheck(who=(name,), good=True, told="HubSpot takes the lookup's token"))
+            asked.append(OnlineCheck(who=(name,), good=True, told="HubSpot accepts the lookup's token"))
     return asked
 
 
@@ -62,7 +62,7 @@ def _ask_queue(accounts: list[Account], store: Store | None) -> OnlineCheck:
     try:
         answer = _ask(account, store)
     except QueueInUseError as error:
-        return OnlineCheck(who=names, good=False, told=f"not asked: {error}")
+        return OnlineCheck(who=names, good=False, told=f"no test call was made: {error}")
     return OnlineCheck(who=names, good=answer.good, told=answer.told)
 
 
@@ -71,11 +71,11 @@ def _ask(account: Account, store: Store | None) -> ProbeResult:
     if store is None or key is None:
         return probe_campaigns(account)
     queue = queue_id(key, account.token.get_secret_value())
-    # No wake-up is published: the workers' sweep finds what the queue has to do.
+    # No wake-up is published, because the workers' sweep finds a queue that has work.
     return probe_in_queue(TokenQueues(store), queue, account, lambda _: None)
 
 
 def _queue_key(store: Store) -> bytes | None:
-    """Give the key of queue ids; None in a store that no worker has ever seen."""
+    """Return the key of the queue ids, None in a store that no worker has used."""
     key: Any = store.guarded(lambda: store.client.hget(store.key("meta"), "queue_key"))
     return None if key is None else bytes.fromhex(key)

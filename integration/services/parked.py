@@ -1,4 +1,4 @@
-"""Maps parked events again, with the configuration as it is now, step by step."""
+"""Remaps parked events with the current configuration, in steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedFilter:
-    """Which parked events are meant: of a group, a source, a route; all of them when nothing is named."""
+    """A filter of parked events by group, source and route. An empty one selects all."""
 
     group: str | None = None
     source: str | None = None
@@ -32,9 +32,9 @@ class ParkedFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remapped:
-    """What remapping came to; `next` is the cursor of what is left, None at the end.
+    """The result of remapping. `next` is the cursor of the remaining events, None at the end.
 
-    `pending` counts events whose contacts are being looked up again.
+    `pending` is the number of events whose contacts are being looked up again.
     """
 
     looked_at: int
@@ -46,7 +46,7 @@ class Remapped:
 
 
 class ParkedService:
-    """Acts on parked events; `records` reads them. Every method raises StoreAwayError."""
+    """Remaps parked events; `records` reads them. Each method raises StoreAwayError."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ParkedService:
         self._admission = admission
 
     def event(self, parked: str) -> StoredEvents:
-        """Return one parked event as it came. Raise UnknownError."""
+        """Return one parked event. Raise UnknownError."""
         return kept_parked(self.records.get(parked))
 
     def remap(
@@ -72,9 +72,9 @@ class ParkedService:
         cursor: str | None = None,
         seconds: float = math.inf,
     ) -> Remapped:
-        """Remap parked events step by step for about so many seconds. Return the sum of the steps.
+        """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        An event that is parked meanwhile is not remapped twice. Raise UnknownError for a bad cursor.
+        Events parked meanwhile are not remapped again. Raise UnknownError for an invalid cursor.
         """
         until = time.monotonic() + seconds
         found = self.remap_step(which, now, cursor=cursor)
@@ -85,13 +85,13 @@ class ParkedService:
     def remap_step(
         self, which: ParkedFilter, now: datetime, *, cursor: str | None = None, limit: int = STEP
     ) -> Remapped:
-        """Remap the next `limit` events. Those that still cannot be mapped stay, with today's reason."""
+        """Remap the next `limit` events. Those that still cannot be mapped stay, with the current reason."""
         records, following = self.records.page(
             group=which.group, cursor=cursor, limit=limit, oldest_first=True
         )
         wanted = [record for record in records if self._is_wanted(record, which)]
         outcomes = [self._remap_one(record, now) for record in wanted]
-        done = [one for one in outcomes if one is not None]
+        done = [outcome for outcome in outcomes if outcome is not None]
         return Remapped(
             looked_at=len(wanted),
             recalls=tuple(recall for recalls, _ in done for recall in recalls),
@@ -109,7 +109,7 @@ class ParkedService:
         )
 
     def _remap_one(self, record: Mapping[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
-        """Return the recalls of an event and how many are looked up; None when it stays parked."""
+        """Return an event's recalls and the number of lookups, None if it stays parked."""
         kept = kept_parked(record)
         outcome = plan_event(self._configuration.routes, kept.delivery, kept.events[0], now)
         if isinstance(outcome, Parked):

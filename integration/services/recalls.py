@@ -1,4 +1,4 @@
-"""Retries and cancels recalls for an operator or a caller of `/v1`."""
+"""Retries and cancels recalls, for operators and API clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RecallService:
-    """Acts on recalls; `records` reads them."""
+    """Retries and cancels recalls; `records` reads them."""
 
     def __init__(self, configuration: Configuration, records: RecallStore, wake_ups: WakeUpPublisher) -> None:
         self.records = records
@@ -28,7 +28,7 @@ class RecallService:
             self._wake_ups.publish(wake_up)
 
     def retry(self, recall_id: str, reason: str, now: datetime) -> None:
-        """Queue a dead or expired recall again; a date that has passed becomes as soon as possible.
+        """Queue a dead or expired recall again, as soon as possible if its date has passed.
 
         Raise UnknownError, ConflictError, StoreAwayError.
         """

@@ -1,8 +1,8 @@
-"""Wake-ups: Celery messages which say that a queue, or a source's lookups, have work.
+"""Wake-ups: Celery messages that report that a queue, or a source's lookups, have work.
 
-Publishing never waits for the broker and never fails: a thread of its own takes wake-ups from a bounded
-buffer. What it cannot publish, or does not reach before the process ends, the sweep of the workers finds. A
-message holds a queue's id and a number, or a source's name, and nothing else.
+Publishing neither waits for the broker nor fails: a thread takes the wake-ups from a bounded buffer. The
+workers' sweep finds the work of wake-ups that could not be published or were lost when the process ended. A
+message contains only a queue's id and a number, or a source's name.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class WakeUpPublisher:
         counters: Counters | None = None,
         connect: Callable[[], object] = dict,
     ) -> None:
-        """`trace` returns the headers that tie a message to its cause; it is called in `publish`.
+        """`trace` returns the headers that link a message to its cause; `publish` calls it.
 
-        `connect` does what `send` would do once, before the first message.
+        `connect` opens the connection to the broker before the first message.
         """
         self._send = send
         self._connect = connect
@@ -49,15 +49,15 @@ class WakeUpPublisher:
 
     @classmethod
     def silent(cls) -> WakeUpPublisher:
-        """Return one that publishes nothing, for processes that leave it to the workers' sweep."""
+        """Return a publisher that publishes nothing; the workers' sweep finds the work."""
         return cls(lambda _task, _arguments, _headers: None)
 
     def publish(self, wake_up: WakeUp) -> None:
-        """Have a queue drained."""
+        """Publish a wake-up of a queue."""
         self._put("ringback.drain", tuple(wake_up))
 
     def publish_lookup(self, source: str) -> None:
-        """Have a source's lookups made."""
+        """Publish a wake-up of a source's lookups."""
         self._put("ringback.look_up", (source,))
 
     def _put(self, task: str, arguments: tuple[Any, ...]) -> None:
@@ -66,8 +66,9 @@ class WakeUpPublisher:
             self._waiting.put_nowait((task, arguments, self._trace()))
 
     def start(self) -> None:
-        """Connect to the broker, if that has not begun; the first wake-up then leaves without delay."""
-        # Else started on first use, so that a server that forks after loading the app has it in every child.
+        """Start the thread and connect to the broker, so that the first wake-up is sent without delay."""
+        # `_put` also starts it, so that each child of a server that forks after loading the app has the
+        # thread.
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
@@ -83,8 +84,10 @@ class WakeUpPublisher:
             try:
                 self._send(task, arguments, headers)
                 self._count("published")
-            except Exception as error:  # noqa: BLE001  (whatever the broker's client raises: the sweep finds it)
-                log.warning("wake-up not published, the sweep will", task=task, error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001  (any error of the broker's client)
+                log.warning(
+                    "wake-up not published; the sweep finds its work", task=task, error=type(error).__name__
+                )
                 self._count("failed")
 
     def _count(self, what: str) -> None:

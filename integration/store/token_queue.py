@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOAN = "a test call"
 """Placeholder for the recall in flight while a queue is lent; as LOAN in lua/keys.lua."""
 QUIET = "quiet time: wolkvox may still be working on a call"
-HELD = "quiet time: the store lost some of its history, and calls that it does not know of may be running"
+HELD = "the store lost data, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
 UNTAKEN_MS = 60_000
 """How long a wake-up may wait in the broker while all worker threads are busy."""

@@ -123,7 +123,7 @@ def test_without_online_nobody_is_called(run, sandbox):
 def test_online_makes_one_reading_call_per_token(run, sandbox):
     report = run.json("check", "--online")
     assert [one["who"] for one in report["online"]] == [["bogota"], ["lima"]]
-    assert all("names 2 campaigns" in one["told"] for one in report["online"])
+    assert all("lists 2 campaigns" in one["told"] for one in report["online"])
     assert [(call["method"], call["query"]) for call in sandbox.calls()] == [
         ("GET", {"api": "campaigns"})
     ] * 2
@@ -204,7 +204,7 @@ def queued(services, tmp_path, store):
 def test_a_queue_with_a_call_under_way_is_left_alone(services, queued, run, sandbox):
     claim(services)
     report = run.json("check", "--online", status=1)
-    assert "a call is under way on this token" in report["online"][0]["told"]
+    assert "a call may be running on this token" in report["online"][0]["told"]
     assert report["online"][1]["good"] is True
     assert len(sandbox.calls()) == 1
     assert state(services) == "busy"
@@ -248,7 +248,7 @@ def look_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("token", "good", "words"), [(TOKEN, True, "takes the lookup's token"), ("not-it", False, "is refused")]
+    ("token", "good", "words"), [(TOKEN, True, "accepts the lookup's token"), ("not-it", False, "is refused")]
 )
 def test_the_token_of_a_lookup_is_tried(run, look_up, token, good, words):
     with HubspotStub() as hubspot:

@@ -281,18 +281,18 @@ def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installa
 
 def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(services, sandbox):
     done = Pages(services).post("/accounts/bogota/test")
-    assert "wolkvox takes the token, and names 2 campaigns" in done.text
+    assert "wolkvox accepts the token and lists 2 campaigns" in done.text
     assert len(sandbox.calls()) == 1
     assert services.audit.page()[0][0].what == "test call"
 
 
 def test_a_test_call_is_told_in_the_readers_language(services, installation):
     pages = Pages(services, language="es")
-    assert "wolkvox acepta el token y nombra 2 campañas" in pages.post("/accounts/bogota/test").text
+    assert "wolkvox acepta el token y enumera 2 campañas" in pages.post("/accounts/bogota/test").text
     installation.ask("80123456")
     installation.push(Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
     told = pages.post("/accounts/bogota/test").text
-    assert re.search(r"sin preguntar: la cola espera: (?!no answer)", told)
+    assert re.search(r"no se hizo ninguna llamada de prueba: la cola espera: (?!no answer)", told)
 
 
 def test_a_test_call_on_a_queue_in_use_is_not_made(services, installation, sandbox):
@@ -300,7 +300,7 @@ def test_a_test_call_on_a_queue_in_use_is_not_made(services, installation, sandb
     queue = services.queues.bound()["bogota"]
     services.queues.acquire(queue, "n", terms_of(services.config.accounts["bogota"], datetime.now(UTC)))
     done = Pages(services).post("/accounts/bogota/test")
-    assert "not asked: a call is under way" in done.text
+    assert "no test call was made: a call may be running" in done.text
     assert sandbox.calls() == []
 
 

@@ -444,7 +444,7 @@ def test_accounts_with_work_say_that_the_workers_are_stalled_until_one_recovers(
     assert installation.services.accounts.get("bogota").reason is None
     stalls(installation, second)
     view = installation.services.accounts.get("bogota")
-    assert (view.state, view.reason[:31]) == ("idle", "workers take no wake-ups since ")
+    assert (view.state, view.reason[:37]) == ("idle", "workers have taken no wake-ups since ")
     assert installation.services.accounts.get("lima").reason is None
     with second.consumer_health.taking():
         pass

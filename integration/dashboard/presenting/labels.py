@@ -58,22 +58,22 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("due, but no worker takes it"),
     _("a recall is being pushed"),
     _("a test call is being made"),
-    _("workers take no wake-ups since %(time)s UTC: the sweep drains the queues"),
+    _("workers have taken no wake-ups since %(time)s UTC; the sweep drains the queues"),
     _("paused by the operator"),
     _("paused by %(name)s"),
     _("the account is no longer in the configuration"),
-    _("the store lost its latest history"),
+    _("the store lost data, and calls that it does not know of may be running"),
     _("the store has just been started"),
 )
 
 # integration/services/connection_probe.py and services/accounts.py.
 _OF_TEST_CALLS: Final[Sequence[str]] = (
-    _("wolkvox takes the token, and names %(number)s campaigns"),
+    _("wolkvox accepts the token and lists %(number)s campaigns"),
     _("%(words)s; it may still be working on the call"),
-    _("not asked: %(words)s"),
-    _("a call is under way on this token, or may be; try again in a moment"),
+    _("no test call was made: %(words)s"),
+    _("a call may be running on this token; try again in a moment"),
     _("the queue waits: %(words)s"),
-    _("too many test calls are under way here"),
+    _("too many test calls are running"),
 )
 
 # integration/store/lua (admit, cancel, changes, drain), domain/schedule.py, the pages and the command line.

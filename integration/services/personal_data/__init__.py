@@ -1,1 +1,1 @@
-"""Personal data: what is held of a person, given out or removed."""
+"""Personal data: export and erasure of the data of one person."""

@@ -1,7 +1,7 @@
-"""Everything that the store holds of one person: found, given out, forgotten, and looked for afterwards.
+"""Finds, exports and erases the data that the store holds of one person, and checks the erasure.
 
-Nobody else is harmed: of a delivery that holds other customers' events the body goes as a whole, their
-recalls stay. What is being pushed cannot be forgotten in that moment, and is told.
+Other customers lose nothing but bodies: a delivery with events of several customers is removed as a whole,
+and their recalls stay. A recall that is being pushed cannot be erased at that moment; it is reported.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldData:
-    """What the store holds of a person: recalls, and the ids of what else mentions them.
+    """The data held of a person: recalls, and the ids of other records that mention them.
 
-    `wishes` are pairs of queue and field, pointers of wishes that were taken back.
+    `wishes` are pairs of queue and field: the pointers of cancelled requests.
     """
 
     recalls: tuple[Recall, ...]
@@ -41,7 +41,7 @@ class HeldData:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there are of each, without what there is none of."""
+        """Return the number of records of each kind, without those that are zero."""
         named = {
             "recalls": len(self.recalls),
             "deliveries": len(self.deliveries),
@@ -55,7 +55,7 @@ class HeldData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """What was removed, how many of each; the recalls that are being pushed; the keys that still tell."""
+    """The removed records by kind, the recalls being pushed, and the keys that still mention the person."""
 
     removed: Mapping[str, int]
     pushing: tuple[str, ...]
@@ -63,12 +63,12 @@ class Erasure:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left."""
+        """Return whether nothing is left."""
         return not self.pushing and not self.left
 
 
 class PersonalData:
-    """The people of a store. `told` is called now and then with how many keys were looked at."""
+    """Finds and erases personal data. `told` is called with the number of keys examined so far."""
 
     def __init__(self, store: Store, recalls: RecallStore) -> None:
         self._store = store
@@ -76,7 +76,7 @@ class PersonalData:
         self._content = KeyspaceScan(store)
 
     def held(self, person: PersonMatcher, told: Callable[[int], None] = lambda _: None) -> HeldData:
-        """Find all that the store holds of a person. Looks at everything; raises StoreAwayError."""
+        """Return all that the store holds of a person. It examines the whole store. Raise StoreAwayError."""
         found: dict[str, list[Any]] = {name: [] for name in _LOOKERS}
         for name, (prefix, looks) in _LOOKERS.items():
             for keys in self._content.keys(f"{prefix}:*", told):
@@ -89,11 +89,11 @@ class PersonalData:
     def forget(
         self, person: PersonMatcher, *, keep_days: int, told: Callable[[int], None] = lambda _: None
     ) -> Erasure:
-        """Remove a person, then look through the whole store for what may be left.
+        """Erase a person's data, then search the whole store for remains. Return the result.
 
-        What is queued is no longer sent. A recall that is being pushed stays, and is named; forget again
-        when its call is over. `keep_days`: for how long an older wish must not come back. Raises
-        StoreAwayError; what was removed stays removed, and the same again is safe.
+        Queued recalls are no longer pushed. A recall that is being pushed stays and is reported; erase again
+        when its call has ended. For `keep_days` an older request of the customer is not queued again. Raise
+        StoreAwayError; what was removed stays removed, and erasing again is safe.
         """
         held = self.held(person, told)
         keep_ms = str(keep_days * DAY_MS)
@@ -120,16 +120,16 @@ class PersonalData:
         )
 
     def records(self, kind: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Give deliveries, parked events or lookups as they are kept, with their ids; bodies unpacked."""
-        found = self._content.many("hgetall", [f"{kind}:{one}" for one in ids])
+        """Return deliveries, parked events or lookups with their ids. Bodies are decompressed."""
+        found = self._content.many("hgetall", [f"{kind}:{id_}" for id_ in ids])
         return [
-            {**record, "id": one, "body": body_of(record)}
-            for one, record in zip(ids, found, strict=True)
+            {**record, "id": id_, "body": body_of(record)}
+            for id_, record in zip(ids, found, strict=True)
             if record
         ]
 
     def left(self, person: PersonMatcher, told: Callable[[int], None] = lambda _: None) -> Iterator[str]:
-        """Name every key that mentions a person; all contents are looked through, packed bodies too."""
+        """Yield every key that mentions a person. All values are examined, compressed bodies too."""
         for keys in self._content.keys("*", told):
             for key, texts in self._content.texts(keys):
                 if person.in_text(key) or any(map(person.in_text, texts)):
@@ -162,8 +162,8 @@ def _in_delivery(person: PersonMatcher, record: Mapping[str, str]) -> bool:
 
 def _in_record(person: PersonMatcher, record: Mapping[str, str]) -> bool:
     event = read_json(record.get("event") or record.get("events") or "null")
-    told = (record.get("headers", ""), record.get("found", ""))
-    return person.in_value(event) or any(map(person.in_text, told))
+    texts = (record.get("headers", ""), record.get("found", ""))
+    return person.in_value(event) or any(map(person.in_text, texts))
 
 
 def _in_job(person: PersonMatcher, record: Mapping[str, str]) -> bool:

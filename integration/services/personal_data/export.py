@@ -1,4 +1,4 @@
-"""A person's history, as it is given out: everything that is held, and nothing of anybody else. Pure."""
+"""Exports the data held of a person, without the data of anybody else. There is no I/O here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPORT_COLUMNS: Final = (
     *("id", "state", "account", "campaign_id", "customer_id", "recall_telephone", "requested_date"),
     *("recall_date", "source", "route", "created_at", "attempts", "reason"),
 )
-# Spreadsheets take a cell that begins so for a formula.
+# Spreadsheets treat a cell that begins with one of these as a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -27,10 +27,10 @@ def exported(
     recalls: Sequence[Mapping[str, Any]],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """Put a person's history together.
+    """Return a person's data as JSON values.
 
-    `records` are deliveries, parked events and lookups as the store has them, a delivery with its `body`
-    in bytes. Of a body only the events that mention the person are given; where it is not JSON, nothing.
+    `records` are deliveries, parked events and lookups from the store; a delivery has its `body` in bytes.
+    Only the events of a body that mention the person are exported, and nothing of a body that is not JSON.
     """
     return {
         "counts": held.counts,
@@ -67,7 +67,7 @@ def _value(body: bytes) -> Any:
 
 
 def _own(person: PersonMatcher, value: Any) -> Iterator[Any]:
-    """Give the smallest parts of a list, or of the lists in an object, that mention the person."""
+    """Yield the smallest parts of a list, or of the lists in an object, that mention the person."""
     if isinstance(value, list):
         yield from (part for part in value if person.in_value(part))
     elif isinstance(value, dict):
@@ -80,7 +80,7 @@ def _own(person: PersonMatcher, value: Any) -> Iterator[Any]:
 
 
 def rows(recalls: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Give recalls as rows of EXPORT_COLUMNS; no cell is a formula to a spreadsheet."""
+    """Yield recalls as rows of EXPORT_COLUMNS. No cell is a formula to a spreadsheet."""
     for recall in recalls:
         cells = {**recall, "attempts": len(recall["attempts"])}
         yield [_cell(cells[name]) for name in EXPORT_COLUMNS]

@@ -1,7 +1,7 @@
-"""Whether a text mentions a person: by a telephone however it is written, or by a customer's id. Pure.
+"""Matches texts that mention a person, by a telephone in any notation or by a customer's id.
 
-An id is looked for as a whole word. One that is shorter than five characters is in no text: it would be
-found in campaigns, dates and counts, and what is somebody else's would be taken for the person's.
+An id is matched as a whole word. An id of less than five characters is matched in no text: it would occur in
+campaigns, dates and counts, and data of other people would be taken for the person's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHORTEST_WORD: Final = 5
 SHORTEST_NUMBER: Final = 7
-# Digits of one number, with what people write between them, and how JSON and Python escape that.
+# Digits of one number, with the separators that people write, also as JSON and Python escape them.
 _NUMBER: Final = re.compile(r"\d(?:(?:[\s().\-/+_\u00a0\u2010-\u2015\u202f]|\\u[0-9a-f]{4}){0,3}\d){6,40}")
 _ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
 _COUNTRY_DIGITS: Final = 6  # a prefix, a country code and the like before a national number
@@ -31,33 +31,33 @@ _COUNTRY_DIGITS: Final = 6  # a prefix, a country code and the like before a nat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonMatcher:
-    """Whom to look for: a customer's id, or the ends of a telephone's digits; never both."""
+    """The person to match: a customer's id, or the endings of a telephone's digits; never both."""
 
     customer: str | None = field(default=None, repr=False)
     endings: tuple[str, ...] = field(default=(), repr=False)
 
     def in_text(self, text: str) -> bool:
-        """Tell whether a text mentions the person, also escaped as in forms and markup."""
+        """Return whether a text mentions the person, also if it is form-encoded or HTML-escaped."""
         if self._in(text):
             return True
-        # As in forms and in markup; most texts have neither.
+        # Decode only when needed; most texts contain no escape.
         as_form = ("%" in text or "+" in text) and self._in(unquote_plus(text))
         return as_form or ("&" in text and self._in(unescape(text)))
 
     @classmethod
     def of_telephone(cls, telephone: str, accounts: Iterable[Account]) -> Self | None:
-        """Return the person of a telephone, written in any way; None unless it is a whole number."""
+        """Return the matcher of a telephone in any notation, None unless it is a complete number."""
         found = endings(telephone, accounts)
         whole = bool(found) and min(map(len, found)) >= SHORTEST_NUMBER
         return cls(endings=found) if whole else None
 
     @property
     def is_short(self) -> bool:
-        """Whether only recalls can be told to be the person's, since the id is too short to be looked for."""
+        """Return whether the customer's id is too short to be matched in texts."""
         return self.customer is not None and len(self.customer) < SHORTEST_WORD
 
     def in_value(self, value: Any) -> bool:
-        """Tell whether JSON values mention the person; the names of members are looked at too."""
+        """Return whether a JSON value mentions the person, in its keys or its values."""
         if isinstance(value, dict):
             return any(self.in_value(part) for pair in value.items() for part in pair)
         if isinstance(value, list):
@@ -65,7 +65,7 @@ class PersonMatcher:
         return value is not None and not isinstance(value, bool) and self._in(str(value))
 
     def in_body(self, body: bytes) -> bool:
-        """Tell whether a body, JSON or anything else, mentions the person."""
+        """Return whether a body, JSON or not, mentions the person."""
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -73,14 +73,14 @@ class PersonMatcher:
         return self.in_value(value)
 
     def _in(self, text: str) -> bool:
-        return self._names(text) or self._rings(text)
+        return self._has_id(text) or self._has_number(text)
 
-    def _names(self, text: str) -> bool:
+    def _has_id(self, text: str) -> bool:
         if self.customer is None or self.is_short or self.customer not in text:
             return False
         return re.search(rf"(?<!\w){re.escape(self.customer)}(?!\w)", text) is not None
 
-    def _rings(self, text: str) -> bool:
+    def _has_number(self, text: str) -> bool:
         if not self.endings:
             return False
         numbers = ("".join(filter(str.isdecimal, _ESCAPE.sub("", run[0]))) for run in _NUMBER.finditer(text))

@@ -83,7 +83,7 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
     local paused = Queue.paused_until(l)
     if paused ~= 0 then return 'paused', Queue.get(l, 'paused'), paused end
     local held = Epoch.held_until(terms.lease_ms)
-    if held > now then return 'wait', 'the store lost its latest history', held end
+    if held > now then return 'wait', 'the store lost data, and calls that it does not know of may be running', held end
     if Queue.num(l, 'quiet') > now then return 'wait', 'quiet', Queue.num(l, 'quiet') end
     if Queue.num(l, 'wait') > now then return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait') end
     if terms.daily_limit and Queue.num(l, 'pushed') >= terms.daily_limit then
