@@ -176,6 +176,19 @@ def test_a_reply_that_comes_too_late_is_nobody_elses(start_valkey):
     assert [ours.call("take_messages", 1) for _ in range(3)] == [[]] * 3
 
 
+def test_an_interrupted_round_trip_leaves_no_reply_for_the_next_call(store, monkeypatch):
+    ours = store_at(url_of(store))
+
+    def interrupted(_batcher, _ends_at):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptBatcher, "_answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ours.call("sweep", 10, 0, 1)
+    assert ours.call("take_messages", 1) == []
+
+
 def test_a_connection_that_was_idle_is_checked_before_it_is_used(store, monkeypatch):
     monkeypatch.setattr(batching, "IDLE_SECONDS", 0.0)
     ours = store_at(url_of(store))

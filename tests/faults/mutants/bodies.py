@@ -123,6 +123,6 @@ GUARDS = (
         "a connection that may hold replies still is left",
         "the next who asks gets the reply of the one before",
         _BATCHING.call("_lead", "close", to="None"),
-        "test_batching.py::test_a_reply_that_comes_too_late_is_nobody_elses",
+        "test_batching.py::test_an_interrupted_round_trip_leaves_no_reply_for_the_next_call",
     ),
 )
