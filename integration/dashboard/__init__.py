@@ -1,17 +1,17 @@
-"""The operator's dashboard at `/`: pages for people, drawn by the server, live by polling.
+"""The operator's dashboard at `/`: server-rendered pages that refresh by polling.
 
-How a page is added
-1. A module here, `recalls.py`, with views and their addresses. A view takes the services and the parts of its
-   address, and is marked with who may see it; an unmarked one does not start:
+How to add a page
+1. Add a module to `views/`, for example `views/recalls.py`. A view takes the services and the parameters of
+   its path. A decorator from `auth.roles` states the required role; a view without one fails at startup:
 
-       @signed_in                                     # everybody with a role; numbers stay masked
+       @signed_in                                     # any role; telephone numbers stay masked
        def recalls(services: Services) -> Response:
            return page("recalls.html", found=…, zone=zone_of(services.config))
 
        @role("operator")                              # or "admin"
        def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
-           services.recalls.retry(recall_id, …)                   # what it raises is answered by `failures`
-           say(_("Queued again."))                    # shown at the top of what is answered next
+           services.recalls.retry(recall_id, …)                   # `error_pages` renders what this raises
+           say(_("Queued again."))                    # shown at the top of the next page
            return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
        VIEWS = (
@@ -19,21 +19,23 @@ How a page is added
            ("POST /recalls/<recall_id>/retry", retry_recall),
        )
 
-   The endpoint is `dashboard.` and the view's name. Add the module to PAGES in `blueprint`. The entry of
-   the navigation is there already and shows as soon as a view of its name exists.
-2. A template: `{% extends layout %}`, `{% import "ui.html" as ui with context %}`, blocks `title` and
-   `content`. `ui.html` has the parts: states, tiles, tables, key and value, time line, plots, filters,
-   pager, masks, buttons that ask first, empty pages. A browser gets the whole frame, htmx the content.
-3. What shall stay live: `{% call ui.live("found") %}…{% endcall %}`; it is fetched again from the page's own
-   address every few seconds while the tab is seen. Whatever has an `id` keeps its focus and its state.
-4. Texts: English in the templates as `{{ _("…") }}`, in Python `gettext as _`. Spanish in
-   `translations/es/PAGE.po`; the test of the language names what is missing or no longer used.
-5. Values of customers: `{{ ui.hidden(text, reveal_url) }}`. The view at that address is `@role("operator")`,
-   answers `page("revealed.html", text=…)`. What an operator does is noted: `note(services, "reveal", id)`.
-6. Rules that the browser enforces (headers.py): no inline script, no `style=`, no `hx-on`, no `hx-vals`
-   with js, no trigger filters `[…]`. Colours and sizes are classes of static/ringback.css.
+   The endpoint is `dashboard.` plus the name of the view. Add the module to PAGES in `blueprint.py`, and an
+   entry to ENTRIES in `navigation.py` if the page belongs in the navigation.
+2. Put labels and formatted times into `presenting/`, and plots into `charts/`. Both return values for
+   templates and build no responses.
+3. Add a template: `{% extends layout %}`, `{% import "ui.html" as ui with context %}`, and the blocks `title`
+   and `content`. `ui.html` has macros for states, tiles, tables, timelines, plots, filters, the pager, masked
+   values and confirm buttons. A browser gets the whole frame, htmx only the content.
+4. Wrap live content in `{% call ui.live("found") %}…{% endcall %}`. It is fetched again from the page's own
+   address every few seconds while the tab is visible. Elements with an `id` keep their focus and state.
+5. Write texts in English: `{{ _("…") }}` in templates, `gettext as _` in Python. Spanish is in
+   `translations/es/PAGE.po`; a test reports missing and unused entries.
+6. Mask customer data with `{{ ui.hidden(text, reveal_url) }}`. The view at that address is
+   `@role("operator")`, returns `page("revealed.html", text=…)` and calls `note(services, "reveal", id)`.
+7. The Content Security Policy (`headers.py`) forbids inline scripts, `style=`, `hx-on`, `hx-vals` with js and
+   trigger filters `[…]`. Colours and sizes are classes in static/ringback.css.
 
-Never imports the workers: what it needs of them is reached through the services.
+The dashboard never imports `workers`; it reaches the store through the services.
 """
 
 from integration.dashboard.blueprint import install

@@ -1,4 +1,4 @@
-"""Addresses: of the browser that asks, and of pages that belong to the dashboard."""
+"""Client address of a request, and checks for paths of the dashboard."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def client_address(settings: DashboardSettings) -> str:
-    """Give the address of the browser: what the outermost of our own proxies saw, else who is connected.
+    """Return the client's IP address, or "" if it is unknown.
 
-    Anybody may write X-Forwarded-For; only as many entries of it count as we have proxies.
+    Of `X-Forwarded-For`, only the last `settings.proxies` entries are trusted, because a client can send
+    any value. With too few entries the peer address of the connection is returned.
     """
     seen = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
     if settings.proxies and len(seen) >= settings.proxies:
@@ -23,7 +24,7 @@ def client_address(settings: DashboardSettings) -> str:
 
 
 def local_address(text: str | None) -> str:
-    """Give an address of our own pages as it was asked for, `/` for anything else."""
+    """Return `text` if it is a path of the dashboard, else `/`. Prevents open redirects."""
     if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or not text.isprintable():
         return "/"
     parts = urlsplit(text)
@@ -36,5 +37,5 @@ _NOT_OURS: Final = ("/v1", "/hooks", "/static", "/healthz", "/readyz", "/metrics
 
 
 def is_ours(path: str) -> bool:
-    """Tell whether an address belongs to the dashboard and not to programs."""
+    """Return True if a path belongs to the dashboard, and not to the API, the receiver or a probe."""
     return not any(path == each or path.startswith(f"{each}/") for each in _NOT_OURS)

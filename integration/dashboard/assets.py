@@ -1,4 +1,4 @@
-"""The files that pages load: each under an address that changes with its content, and so kept for good."""
+"""URLs of static files. Each contains a digest of the file's content, so browsers may cache it forever."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def _mark(name: str) -> str:
 
 
 def asset(name: str) -> str:
-    """Give the address of a file of the package."""
+    """Return the URL of a static file, with its digest as the parameter `v`."""
     return url_for("dashboard.static", filename=name, v=_mark(name))

@@ -1,4 +1,4 @@
-"""Puts the dashboard together: its pages, who may see them, what every request and answer goes through."""
+"""Composes the dashboard: configuration, access checks, views and error pages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     View = Callable[..., ResponseReturnValue]
 
-# Each page's module lists its addresses and views in VIEWS.
+# Each module lists its paths and views in VIEWS.
 PAGES = (
     now,
     recalls,
@@ -75,18 +75,18 @@ TICK_SECONDS = 5
 
 
 def install(app: Flask, services: Services, rates: RateStore, access: Access | None = None) -> None:
-    """Add the dashboard to an application, on a services.
+    """Add the dashboard to an application.
 
-    `rates` counts tries to sign in. `access` stands in for who is signed in, for tests.
+    `rates` counts sign-in attempts. `access` replaces the session check; tests use it.
     """
-    people = SessionAccess(services)
-    access = access or people
+    session_access = SessionAccess(services)
+    access = access or session_access
     _configure(app, services)
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
     account_cache.install(app, services)
-    door = SignIn(people, Throttle(rates)).views()
-    for address, view in chain(door, *(module.VIEWS for module in PAGES)):
+    sign_in = SignIn(session_access, Throttle(rates)).views()
+    for address, view in chain(sign_in, *(module.VIEWS for module in PAGES)):
         _add(blueprint, services, access, address, view)
     error_pages.install(app, blueprint, access)
     app.register_blueprint(blueprint)
@@ -95,7 +95,8 @@ def install(app: Flask, services: Services, rates: RateStore, access: Access | N
 def _configure(app: Flask, services: Services) -> None:
     language.install(app)
     app.session_interface = StoredKeySessions(services.sessions.cookie_key)
-    # Programs prove themselves by key and signature: only requests for pages are checked, by `_guard`.
+    # The CSRF check runs in `_guard`, for pages only. API and webhook requests authenticate by key or
+    # signature.
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         WTF_CSRF_CHECK_DEFAULT=False,
@@ -135,29 +136,29 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
         if request.endpoint == "dashboard.static":
             return None
         if isinstance(session, NullSession):
-            raise StoreAwayError("the cookie's key cannot be read")
+            raise StoreAwayError("the key of the session cookie cannot be read")
         g.person = access.present()
         csrf.protect()
         return language.switched()
 
-    # Of the application, not the blueprint: an unknown address is none of the blueprint's.
+    # Registered on the application: a request for an unknown path has no blueprint.
     app.context_processor(_frame)
     blueprint.after_request(dress)
 
 
 def _frame() -> dict[str, Any]:
-    """Give what every template may use."""
+    """Return the variables that every template may use."""
     person = g.get("person")
     return {
         "person": person,
         "entries": navigation.entries_for(person),
         "theme": request.cookies.get("ringback_theme", ""),
-        "csrf_token": _proof,
+        "csrf_token": _csrf_token,
     }
 
 
-def _proof() -> str:
-    """Give the proof that a form is ours; none while the key cannot be read, so that errors are shown."""
+def _csrf_token() -> str:
+    """Return the CSRF token, or "" while the cookie key cannot be read, so that error pages still render."""
     return "" if isinstance(session, NullSession) else str(generate_csrf())
 
 

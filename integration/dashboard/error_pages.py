@@ -1,6 +1,6 @@
-"""Errors as pages: what happened, whether anything was lost, what to do. Never a trace, a secret, a number.
+"""Error pages: what happened, whether data was lost, what to do. No traceback, secret or telephone number.
 
-For htmx the words alone are answered, and shown at the top of the page that is there already.
+For htmx only the text is returned; it is shown at the top of the current page.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask, blueprint: Blueprint, access: Access) -> None:
-    """Answer the errors of the dashboard's views, and unknown addresses that a browser asks for."""
+    """Handle the errors of the dashboard's views, and 404 for browsers outside any blueprint."""
     for kind, answer in _ANSWERS.items():
         blueprint.register_error_handler(kind, answer)
-    otherwise = app.error_handler_spec[None][None][HTTPException]
+    default_handler = app.error_handler_spec[None][None][HTTPException]
 
     def unknown_address(error: NotFound) -> Any:
         if request.blueprint is None and is_ours(request.path) and _reads_html():
             with suppress(StoreAwayError):
                 g.person = access.present()
             return dress(_of_http(error))
-        return otherwise(error)
+        return default_handler(error)
 
     app.register_error_handler(404, unknown_address)
 

@@ -1,4 +1,4 @@
-"""The headers of every answer of the dashboard: nothing is loaded, framed or kept but what is ours."""
+"""Security and cache headers of every dashboard response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import request
 if TYPE_CHECKING:
     from flask import Response
 
-# No inline script, no inline style, no eval. Pico's marks on form fields are images in data: addresses.
+# No inline script, no inline style, no eval. Pico draws its icons on form fields as `data:` images.
 CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -18,14 +18,14 @@ _YEAR_SECONDS: Final = 31_536_000
 
 
 def dress(response: Response) -> Response:
-    """Set the headers of a page, or of a file that pages load."""
+    """Set the headers of a page or static file. Return the response."""
     headers = response.headers
     headers["Content-Security-Policy"] = CONTENT_POLICY
     headers["X-Frame-Options"] = "DENY"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    # Over https the protection against forged requests compares the referrer with the host.
+    # Over https, Flask-WTF compares the referrer with the host as part of the CSRF check.
     headers["Referrer-Policy"] = "same-origin"
     if request.endpoint == "dashboard.static" and "v" in request.args:
         headers["Cache-Control"] = f"public, max-age={_YEAR_SECONDS}, immutable"

@@ -1,7 +1,7 @@
-"""The dashboard's languages: the browser's wish, or the one chosen by the switch, which a cookie keeps.
+"""The dashboard's language: from the language cookie, else from `Accept-Language`.
 
-English stands in the templates; `translations/LANGUAGE/*.po` has the others, one file per page, so that
-pages are translated side by side. The catalogues are compiled when they are first asked for.
+Templates are in English. `translations/LANGUAGE/*.po` has one file per page. The catalogues are compiled on
+first use.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _YEAR_SECONDS: Final = 31_536_000
 
 
 def install(app: Flask) -> None:
-    """Let an application's pages speak the reader's language."""
+    """Set up Flask-Babel for an application."""
     Babel(app, default_locale="en", locale_selector=language)
     app.extensions["babel"].instance.domain_instance = _Catalogues()
 
 
 def language() -> str:
-    """Name the language of the present request."""
+    """Return the language code of the current request."""
     chosen = request.cookies.get(COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
@@ -46,11 +46,14 @@ def language() -> str:
 
 
 def switched() -> Response | None:
-    """Answer `?language=…` by remembering it and showing the same page; None where it is not asked for."""
+    """Store the language of `?language=…` in a cookie and redirect to the same page.
+
+    Return None if the request does not ask for a known language.
+    """
     asked = request.args.get("language")
     if asked not in LANGUAGES or request.method != "GET" or request.endpoint is None:
         return None
-    # Not by url_for: it takes some names of parameters (`_external`, `_scheme` …) as orders.
+    # url_for cannot build this: it interprets parameters like `_external` and `_scheme`.
     rest = [(name, value) for name, value in request.args.items(multi=True) if name != "language"]
     same_page = quote(request.path) + (f"?{urlencode(rest)}" if rest else "")
     answer = redirect(local_address(same_page), 303)
@@ -59,7 +62,7 @@ def switched() -> Response | None:
 
 
 class _Catalogues(Domain):  # type: ignore[misc]
-    """Gives the catalogue of the present language."""
+    """Returns the catalogue of the current language."""
 
     def get_translations(self) -> Translations:
         return translations(str(get_locale() or "en"))
@@ -67,19 +70,19 @@ class _Catalogues(Domain):  # type: ignore[misc]
 
 @cache
 def translations(name: str) -> Translations:
-    """Give a language's texts; none for English, which the templates are written in."""
-    whole = Catalog(locale=name)
+    """Return the compiled translations of a language. The catalogue of English is empty."""
+    merged = Catalog(locale=name)
     for path in sorted((FOLDER / name).glob("*.po")):
         for message in catalogue(path):
             if message.id:
-                whole[message.id] = message
+                merged[message.id] = message
     compiled = BytesIO()
-    write_mo(compiled, whole)
+    write_mo(compiled, merged)
     compiled.seek(0)
     return Translations(fp=compiled)
 
 
 def catalogue(path: Path) -> Catalog:
-    """Read one file of translations."""
+    """Read one .po file."""
     with path.open("rb") as file:
         return read_po(file, locale=path.parent.name, abort_invalid=True)

@@ -1,4 +1,4 @@
-"""The pages that everybody finds in the navigation, in its order."""
+"""Entries of the navigation, in display order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NavigationEntry:
-    """A page of the navigation. `page` names its view and its icon; a phone shows what is `main` at once."""
+    """A navigation entry.
+
+    `page` is the name of its view and icon. A phone shows only `main` entries at first.
+    """
 
     page: str
     label: LazyString
@@ -40,7 +43,7 @@ ENTRIES = (
 
 
 def entries_for(person: SignedInUser | None) -> tuple[NavigationEntry, ...]:
-    """Give the entries that a person may see."""
+    """Return the entries that a user may see; none if nobody is signed in."""
     if person is None:
         return ()
     views = current_app.view_functions

@@ -1,6 +1,6 @@
-"""What a view answers with: a page or its changed part, words about what was done, who asked, live or not.
+"""Building blocks of a view's response: pages, flash messages, redirects, and the audit note.
 
-Every page extends `layout`, which is the whole frame for a browser and nothing but the content for htmx.
+Every page extends `layout`: the whole frame for a browser, only the content for htmx.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ FlashKind = Literal["done", "refused", "note"]
 
 
 def person() -> SignedInUser:
-    """Give who is signed in; only in a view that is not for anybody."""
+    """Return the signed-in user. Only for views marked `@signed_in` or `@role`."""
     return cast("SignedInUser", g.person)
 
 
 def note(services: Services, what: str, *about: str) -> None:
-    """Write into the audit log that the person did something about these ids. Raises StoreAwayError.
+    """Add an entry to the audit log for the signed-in user. Raise StoreAwayError.
 
-    `what` is one of the words of the log: reveal, retry, cancel, pause, resume, test call, remap, export,
-    forget. Ids are ours, or names of the configuration: never a customer's number or id.
+    `what` is an action of the log: reveal, retry, cancel, pause, resume, test call, remap, export, forget.
+    `about` holds our ids or names of the configuration, never a customer's telephone number or id.
     """
     services.audit.note(person().name, what, about, address=client_address(services.config.dashboard))
 
 
 def asked_by_htmx() -> bool:
-    """Tell whether htmx asks for a part of the page, and not the browser for the whole."""
+    """Return True if htmx requests a part of the page."""
     return "HX-Request" in request.headers
 
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:
-    """Render a template that extends `layout`, for the browser whole and for htmx its content alone."""
+    """Render a template that extends `layout`: whole for a browser, only the content for htmx."""
     layout = "part.html" if asked_by_htmx() else "frame.html"
     return make_response(render_template(template, layout=layout, **values), status)
 
 
 def say(words: str, kind: FlashKind = "done") -> None:
-    """Tell the person something with the next page or part: what was done, or what was not and why."""
+    """Flash a message, shown on the next page or part."""
     flash(words, kind)
 
 
 def back_to(address: str) -> ResponseReturnValue:
-    """Send the browser to a page after an action; htmx swaps that page's content in.
+    """Redirect to a page after an action. htmx swaps in the content of that page.
 
-    What `say` said is shown there. The address is one of ours (`url_for`), never one that was sent.
+    Messages of `say` are shown there. Pass an address built by `url_for`, never one from the request.
     """
-    # 303: the next request is a GET, whatever this one was.
+    # 303 turns the next request into a GET.
     return redirect(address, 303)
 
 
 def failure(status: int, title: str, words: str, hint: str = "") -> Response:
-    """Answer with a page about what went wrong; `hint` says what to do."""
+    """Return an error page. `hint` states what the user can do."""
     template = "failure_words.html" if asked_by_htmx() else "failure.html"
     return page(template, status=status, title=title, words=words, hint=hint)

@@ -81,7 +81,7 @@ def test_a_page_is_not_kept_and_a_file_of_the_package_is(services):
 
 def test_a_view_without_a_mark_does_not_start(services, with_view):
     with_view(lambda _: "everybody")
-    with pytest.raises(TypeError, match="says not who may see it"):
+    with pytest.raises(TypeError, match="declares no role"):
         Pages(services)
 
 

@@ -1,7 +1,7 @@
-"""The signed cookie of the dashboard: the words said to a person, the proof against forged requests.
+"""The signed session cookie of the dashboard. It carries flash messages and the CSRF token.
 
-Its key is random and kept in the store, so that all web processes share it and no setting is needed.
-No request for a webhook or the API opens a session.
+Its key is random and kept in the store: all web processes share it, and it needs no setting. Requests for
+the receiver and the API open no session.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _KEY_SECONDS: Final = 10.0
 
 
 class StoredKeySessions(SecureCookieSessionInterface):
-    """Flask's sessions, their key read from the store when it is needed; none while that is away.
+    """Flask's cookie sessions, with the key read from the store. There is no session while the store is away.
 
-    `read_key` gives the key and raises StoreAwayError. It is asked again now and then, because another
-    store, one that was emptied or restored, has another key.
+    `read_key` returns the key and raises StoreAwayError. It is read again every 10 seconds, because a store
+    that was emptied or restored has another key.
     """
 
     def __init__(self, read_key: Callable[[], bytes]) -> None:
@@ -38,7 +38,7 @@ class StoredKeySessions(SecureCookieSessionInterface):
         self._read_at = -_KEY_SECONDS
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Open the session of a request for the dashboard."""
+        """Open the session of a dashboard request; None for other paths and while the store is away."""
         if not is_ours(request.path):
             return None
         try:
@@ -48,7 +48,7 @@ class StoredKeySessions(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Keep the cookie to https where the request came by it."""
+        """Return True if the request came by https, so that the cookie is marked `Secure`."""
         return super().get_cookie_secure(app) or by_https()
 
     def _take_key(self, app: Flask) -> None:
@@ -59,9 +59,9 @@ class StoredKeySessions(SecureCookieSessionInterface):
 
 
 def by_https() -> bool:
-    """Tell whether the browser came by https, as far as the proxy in front of us says.
+    """Return True if the browser connected by https, according to `X-Forwarded-Proto` or the connection.
 
-    A browser that lies here gets a cookie that it will not send: nobody else is harmed.
+    A client that forges the header only receives a cookie that its browser does not send back.
     """
     forwarded = current.headers.get("X-Forwarded-Proto", "").split(",")[0].strip()
     return current.is_secure or forwarded == "https"

@@ -1,7 +1,7 @@
-"""Signing in with an identity provider (OpenID Connect): Authlib speaks with it, its groups give the role.
+"""Sign-in with an OpenID Connect provider. The provider's groups map to roles.
 
-The provider's name for a person is shown as `oidc:NAME`, so that it is never taken for a user of the
-configuration. A person none of whose groups has a role does not get in.
+Authlib implements the protocol. Names of the provider are shown as `oidc:NAME`, to keep them apart from
+users of the configuration. A user without a mapped group is rejected.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _NEXT: Final = "next"
 
 
 class Provider:
-    """The views of signing in with the provider of the configuration."""
+    """The sign-in views for the configured identity provider."""
 
     def __init__(self, people: SessionAccess) -> None:
         self._people = people
         self._made: tuple[Oidc, _Client] | None = None
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
-        """Give the addresses with their views."""
+        """Return pairs of address and view."""
 
         @anybody
         def sign_in_elsewhere(services: Services) -> ResponseReturnValue:
@@ -76,14 +76,14 @@ class Provider:
     ) -> ResponseReturnValue:
         oidc = services.config.oidc
         if oidc is None:
-            raise UnknownError("there is no identity provider")
+            raise UnknownError("no identity provider is configured")
         try:
             return step(services, oidc)
         except (OAuthError, JoseError) as error:
-            log.warning("the identity provider's answer is refused", error=type(error).__name__)
+            log.warning("rejected the response of the identity provider", error=type(error).__name__)
             return _refused(_("What the provider sent does not fit, or came too late."))
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, KeyError, ValueError) as error:
-            log.error("the identity provider cannot be asked", error=type(error).__name__)
+            log.error("the identity provider cannot be reached", error=type(error).__name__)
             return _refused(_("It cannot be reached, or answers in a way that is not understood."), 502)
 
     def _lead(self, services: Services, oidc: Oidc) -> ResponseReturnValue:
@@ -110,14 +110,14 @@ class Provider:
         return redirect(wanted, 303)
 
     def _client(self, oidc: Oidc) -> _Client:
-        """Give Authlib's client for the present configuration; it keeps what the provider said of itself."""
+        """Return the Authlib client of the current configuration. It caches the provider's metadata."""
         if self._made is None or self._made[0] is not oidc:
             self._made = oidc, _client_of(oidc)
         return self._made[1]
 
 
 class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib has no types.
-    """Authlib's protocol over our client: its own sessions need requests, or warn of httpx."""
+    """Authlib's OAuth2 client on DeadlineClient. Its own sessions need requests, or warn about httpx."""
 
     oauth_error_class = OAuthError
 
@@ -126,27 +126,27 @@ class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib h
         OAuth2Client.__init__(self, session=self, **options)
 
     def client_auth(self, auth_method: str) -> httpx.Auth:  # noqa: ARG002  (Authlib's)
-        """Return how the token endpoint learns who asks (RFC 6749, 2.3.1)."""
+        """Return the authentication for the token endpoint (RFC 6749, 2.3.1)."""
         return httpx.BasicAuth(self.client_id, self.client_secret)
 
     def request(self, *given: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
-        """Make a request, without a token: none that we make needs one."""
+        """Send a request without an access token; none of our requests needs one."""
         return DeadlineClient.request(self, *given, **options)
 
 
 class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authlib has no types.
-    """What Authlib's client for Flask does, which cannot be imported without requests."""
+    """The needed part of Authlib's Flask client, which cannot be imported without requests."""
 
     client_cls = _Session
 
     def sign_in_url(self, back: str) -> str:
-        """Return where the provider asks who somebody is. What the answer must fit is kept in the session."""
+        """Return the provider's authorization URL. State, nonce and PKCE verifier are kept in the session."""
         asked: dict[str, str] = self.create_authorization_url(back)
         self.framework.set_state_data(session, asked.pop("state"), {"redirect_uri": back, **asked})
         return asked["url"]
 
     def claims(self) -> Mapping[str, Any]:
-        """Return what the provider says of the person who came back. Raise OAuthError, JoseError."""
+        """Return the claims of the ID token after the redirect. Raise OAuthError or JoseError."""
         if "error" in request.args:
             raise OAuthError(error=request.args["error"])
         state = request.args.get("state")
@@ -172,22 +172,22 @@ def _client_of(oidc: Oidc) -> _Client:
 
 
 def _require_issuer(client: _Client, oidc: Oidc) -> None:
-    """Refuse a provider that says it is another one (OpenID Connect Discovery, 4.3). Raises ValueError."""
-    found = str(client.load_server_metadata().get("issuer", ""))
-    if found.rstrip("/") != oidc.issuer.rstrip("/"):
-        raise ValueError("the provider names another issuer")
+    """Raise ValueError if the metadata names another issuer (OpenID Connect Discovery, 4.3)."""
+    issuer = str(client.load_server_metadata().get("issuer", ""))
+    if issuer.rstrip("/") != oidc.issuer.rstrip("/"):
+        raise ValueError("the issuer in the provider's metadata differs from `issuer` in [oidc]")
 
 
 def name_of(claims: Mapping[str, Any], oidc: Oidc) -> str:
-    """Name a person as the provider does, by the claim that is set, else by its own id."""
-    told = str(claims.get(oidc.name_claim) or claims.get("sub") or "")
-    return "oidc:" + "".join(c for c in told if c.isprintable() and not c.isspace())[:_LONGEST_NAME]
+    """Return `oidc:` and the user's name: the claim set in `name_claim`, else `sub`."""
+    name = str(claims.get(oidc.name_claim) or claims.get("sub") or "")
+    return "oidc:" + "".join(c for c in name if c.isprintable() and not c.isspace())[:_LONGEST_NAME]
 
 
 def role_of(claims: Mapping[str, Any], oidc: Oidc) -> Role | None:
-    """Give the highest role of a person's groups; None when none has one."""
-    told = claims.get(oidc.role_claim)
-    groups = told if isinstance(told, list) else [told]
+    """Return the highest role of a user's groups, or None if no group has one."""
+    value = claims.get(oidc.role_claim)
+    groups = value if isinstance(value, list) else [value]
     roles = [Role(oidc.roles[group]) for group in groups if isinstance(group, str) and group in oidc.roles]
     return max(roles, key=list(Role).index, default=None)
 

@@ -1,6 +1,6 @@
-"""Who may do what on the dashboard: the roles, the person who is signed in, and the marks on views.
+"""Roles of the dashboard, and the decorators that set a view's required role.
 
-A view carries its least role as a mark; the blueprint enforces it and refuses a view without one.
+The blueprint enforces the role and rejects a view that has none.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _ANYBODY: Final = "anybody"
 
 
 class Access(Protocol):
-    """Knows who sends the present request."""
+    """Identifies the user of the current request."""
 
     def present(self) -> SignedInUser | None:
-        """Give the person, None when nobody is signed in. Raises StoreAwayError."""
+        """Return the user, or None if nobody is signed in. Raise StoreAwayError."""
 
     def entrance(self) -> ResponseReturnValue:
-        """Answer somebody who is not signed in: the way to sign in, or how to make the first user."""
+        """Return the response for a user who is not signed in: the sign-in page, or how to create a user."""
 
 
 class ForbiddenError(Exception):
-    """The person's role is not enough; `least` would be."""
+    """The user's role is too low. `least` is the required role."""
 
     def __init__(self, least: Role) -> None:
         super().__init__(least)
@@ -39,17 +39,17 @@ class ForbiddenError(Exception):
 
 
 def signed_in(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Mark a view as one for everybody who is signed in."""
+    """Allow a view for every signed-in user."""
     return role(Role.VIEWER)(view)
 
 
 def role(least: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Mark a view as one for this role and those above it: `@role("operator")`."""
+    """Allow a view for this role and higher ones, as in `@role("operator")`."""
     return _mark(Role(least))
 
 
 def anybody(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Mark a view that needs no sign-in, such as the sign-in page itself."""
+    """Allow a view without sign-in."""
     return _mark(_ANYBODY)(view)
 
 
@@ -62,8 +62,8 @@ def _mark(least: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def least_role(view: Callable[..., object]) -> Role | None:
-    """Give the least role of a view, None for anybody. Raises TypeError for a view without a mark."""
+    """Return the required role of a view, or None for `@anybody`. Raise TypeError if the view has no mark."""
     marked = getattr(view, _MARK, None)
     if marked is None:
-        raise TypeError(f"{view} says not who may see it: mark it @signed_in, @role(…) or @anybody")
+        raise TypeError(f"{view} declares no role: decorate it with @signed_in, @role(…) or @anybody")
     return None if marked == _ANYBODY else Role(marked)

@@ -1,6 +1,6 @@
-"""Signing in by name and password, and signing out.
+"""Sign-in by name and password, and sign-out.
 
-Whoever fails is told the same, as late, for a wrong name as for a wrong password.
+A failed attempt gets the same response, after the same time, for an unknown name and a wrong password.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOBODY_KNOWN = "unknown"
 
 
 class SignIn:
-    """The views of signing in and out."""
+    """The sign-in and sign-out views."""
 
     def __init__(self, people: SessionAccess, throttle: Throttle) -> None:
         self._people = people
@@ -44,7 +44,7 @@ class SignIn:
         self._provider = Provider(people)
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
-        """Give the addresses with their views."""
+        """Return pairs of address and view."""
 
         @anybody
         def sign_in(services: Services) -> ResponseReturnValue:
@@ -99,9 +99,9 @@ class SignIn:
         return user if self._verifier.right(password, hash_, others) else None
 
     def _note_failure(self, services: Services, name: str, address: str) -> None:
-        # What is no user's name may be a password in the wrong field.
+        # An unknown name may be a password typed into the wrong field, so it is not logged.
         known = name if name in services.config.users else NOBODY_KNOWN
-        log.warning("sign-in refused", user=known, address=address)
+        log.warning("sign-in failed", user=known, address=address)
         if self._throttle.may_note():
             services.audit.note(known, "failed sign-in", address=address)
 
@@ -116,7 +116,7 @@ class SignIn:
 def form(
     services: Services, status: int = 200, words: str = "", retry_after_seconds: int | None = None
 ) -> ResponseReturnValue:
-    """Show the sign-in page, with words about what went wrong."""
+    """Return the sign-in page, with an error message in `words`."""
     wanted = request.form.get("next") or request.args.get("next")
     answer = page(
         "signin.html",

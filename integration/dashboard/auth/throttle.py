@@ -1,7 +1,7 @@
-"""How often somebody may try to sign in, by name, by address and in all; counted in the store.
+"""Rate limits for sign-in attempts: per name, per address and in total, counted in the store.
 
-The limits are the same for names that there are and names that there are not. A name and an address are
-counted under a digest, and as all together are limited, so are the keys of the store.
+The limits do not depend on whether a name exists. Names and addresses are stored as digests. The limit on
+the total also limits the number of keys in the store.
 """
 
 from __future__ import annotations
@@ -23,20 +23,26 @@ _IPV6_HOME: Final = 64
 
 
 class RateStore(Protocol):
-    """Counts what passes, over all processes."""
+    """Counts events across all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count one; give the seconds to wait when it is over the limit. Raises StoreAwayError."""
+        """Count one event. Return the seconds to wait if it exceeds the limit, else None.
+
+        Raise StoreAwayError.
+        """
 
 
 class Throttle:
-    """Counts tries to sign in."""
+    """Counts sign-in attempts."""
 
     def __init__(self, rates: RateStore) -> None:
         self._rates = rates
 
     def wait(self, name: str, address: str) -> int | None:
-        """Count one try; give the seconds to wait when it is one too many. Raises StoreAwayError."""
+        """Count an attempt. Return the seconds to wait if it exceeds a limit, else None.
+
+        Raise StoreAwayError.
+        """
         for what, per_minute in _limits(name.strip().lower(), _network(address)):
             wait = self._rates.over(f"sign-in:{what}", per_minute)
             if wait is not None:
@@ -44,7 +50,7 @@ class Throttle:
         return None
 
     def may_note(self) -> bool:
-        """Tell whether one more failed try goes into the audit log; a flood of them does not."""
+        """Return True if a failed attempt may be written to the audit log; there is a limit per minute."""
         return self._rates.over("sign-in:noted", NOTED_A_MINUTE) is None
 
 
@@ -56,7 +62,7 @@ def _limits(name: str, network: str) -> Iterator[tuple[str, int]]:
 
 
 def _network(address: str) -> str:
-    """Give what one customer of a provider has: an IPv4 address, or 64 bits of an IPv6 one."""
+    """Return the network of an address: the address itself for IPv4, its /64 for IPv6."""
     with suppress(ValueError):
         ip = ipaddress.ip_address(address.partition("%")[0])
         if ip.version == 6:  # noqa: PLR2004

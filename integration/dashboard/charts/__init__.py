@@ -1,1 +1,1 @@
-"""Charts of the dashboard, as values for its templates."""
+"""Charts of the dashboard, as values for templates."""

@@ -1,4 +1,4 @@
-"""Heat maps of what is queued: rows of a name and 24 hours, on one clock. Pure; `now` is handed in."""
+"""Heat maps of queued recalls: rows of 24 hours in one time zone. Pure: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ HOURS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class HeatCell:
-    """An hour of a row, from `begins` to `ends` (aware): how many, how hot from 0 to 5.
+    """One hour of a row, from `begins` to `ends` (aware datetimes).
 
-    `past`: its time is over and something is queued for it. `closed`: some of it is outside calling hours.
+    `level` is 0 to 5. `past`: recalls are still queued although their time is over. `closed`: some of them
+    are due outside calling hours.
     """
 
     begins: datetime
@@ -41,7 +42,7 @@ class HeatCell:
 
 @dataclass(frozen=True, slots=True)
 class HeatRow:
-    """A row: what it stands for, how many in all, its hours."""
+    """A row of the map: its name, its day, the total and the cells of its hours."""
 
     name: str
     day: date
@@ -51,14 +52,14 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class _Local:
-    """A slot, and when it begins on the clock that is shown."""
+    """A slot and its start in the displayed zone."""
 
     slot: Slot
     at: datetime
 
 
 class HeatMap:
-    """What is queued, on the clock of `zone`; `hours` are the calling hours of accounts that have some."""
+    """Queued recalls in the time zone `zone`. `hours` maps accounts to their calling hours."""
 
     def __init__(
         self, slots: Iterable[Slot], zone: tzinfo, hours: Mapping[str, CallingHours], now: datetime
@@ -69,7 +70,7 @@ class HeatMap:
         self._by_day: dict[date, list[_Local]] = defaultdict(list)
         self.today = now.astimezone(zone).date()
         self._running = _half_hour(now)
-        # Of many accounts and campaigns the half hours are the same few.
+        # Cache the conversions: accounts and campaigns share the same few half hours.
         clock: dict[int, datetime] = {}
         midnight = _half_hour(datetime.combine(self.today, time(0), zone))
         for slot in self._slots:
@@ -80,24 +81,24 @@ class HeatMap:
                 self._by_day[local.date()].append(_Local(slot, local))
 
     def total(self) -> int:
-        """Tell how many are queued in all."""
+        """Return the number of queued recalls."""
         return sum(slot.number for slot in self._slots)
 
     def past_due(self) -> int:
-        """Tell how many are queued for half hours that are over."""
+        """Return how many recalls are queued for half hours that are over."""
         return sum(slot.number for slot in self._slots if slot.half_hour < self._running)
 
     def beyond(self, last: date) -> int:
-        """Tell how many are queued for days after `last`."""
+        """Return how many recalls are queued for days after `last`."""
         return sum(each.slot.number for day, found in self._by_day.items() if day > last for each in found)
 
     def by_day(self, days: int) -> list[HeatRow]:
-        """Give a row for today and each of the days after it."""
+        """Return a row for each of `days` days, from today on."""
         wanted = [self.today + timedelta(days=n) for n in range(days)]
         return self._rows([(day.isoformat(), day, self._by_day.get(day, [])) for day in wanted])
 
     def by_campaign(self, day: date) -> list[HeatRow]:
-        """Give a row for each campaign that has something queued on a day, the fullest first."""
+        """Return a row for each campaign with recalls on a day, largest first."""
         groups: dict[str, list[_Local]] = defaultdict(list)
         for each in self._by_day.get(day, []):
             groups[each.slot.campaign_id].append(each)
@@ -147,10 +148,10 @@ def _by_hour(found: Iterable[_Local]) -> dict[int, list[_Local]]:
 
 
 def level(count: int, most: int) -> int:
-    """Give how hot a cell is, from 0 for nothing to 5 for the most; few are seen beside many."""
+    """Return the level of a cell: 0 for none, 5 for the largest count. The scale is a square root."""
     return math.ceil(LEVELS * math.sqrt(count / max(count, most))) if count > 0 else 0
 
 
 def local_text(moment: datetime) -> str:
-    """Give a moment as a field of a date and time has it: on its own clock, without the zone."""
+    """Return a datetime as the value of a `datetime-local` input: local time without a zone."""
     return moment.replace(tzinfo=None).isoformat(timespec="minutes")

@@ -1,6 +1,6 @@
-"""Plots as numbers that a template draws as SVG: no script, no style attribute. Pure.
+"""Line plots as SVG path data for templates: no script, no style attribute. Pure.
 
-The drawing is 100 wide and 100 high and stretches to its place; labels are HTML around it.
+The view box is 100 by 100 and stretches to the available space. Labels are HTML around it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10)
 
 @dataclass(frozen=True, slots=True)
 class PlotSeries:
-    """One line: its name, what is counted at equal distances of time (None: not known), its colour's name."""
+    """A series: its name, values at equal time steps (None if unknown), and its colour class."""
 
     name: str
     values: Sequence[float | None]
@@ -26,13 +26,13 @@ class PlotSeries:
 
     @property
     def latest(self) -> float | None:
-        """The last value."""
+        """The last value, or None."""
         return self.values[-1] if self.values else None
 
 
 @dataclass(frozen=True, slots=True)
 class PlotLine:
-    """A series as SVG path data: the line, and the area under it."""
+    """A series as SVG path data: its line, and the area under it."""
 
     series: PlotSeries
     path: str
@@ -41,7 +41,7 @@ class PlotLine:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Lines over one scale from 0 to `top`; `grid` are the heights of the lines across, with their values."""
+    """Lines on one scale from 0 to `top`. `grid` holds pairs of height and value for the horizontal lines."""
 
     lines: tuple[PlotLine, ...]
     top: float
@@ -49,12 +49,12 @@ class Plot:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to draw."""
+        """True if there is nothing to draw."""
         return not any(line.path for line in self.lines)
 
 
 def plot(*series: PlotSeries) -> Plot:
-    """Draw series over one scale."""
+    """Return a plot of several series on one scale."""
     largest = max((v for each in series for v in each.values if v is not None), default=0.0)
     top = ceiling(largest)
     lines = tuple(PlotLine(each, *_paths(each.values, top)) for each in series)
@@ -62,7 +62,10 @@ def plot(*series: PlotSeries) -> Plot:
 
 
 def ceiling(value: float) -> float:
-    """Give the round number (one digit times a power of ten, 2 at least) that is not less than a value."""
+    """Return the smallest round number that is not below `value`, at least 2.
+
+    A round number is one of _STEPS times a power of ten.
+    """
     if value <= _STEPS[1]:
         return float(_STEPS[1])
     power = 10.0 ** math.floor(math.log10(value))
@@ -70,7 +73,7 @@ def ceiling(value: float) -> float:
 
 
 def _paths(values: Sequence[float | None], top: float) -> tuple[str, str]:
-    """Give the line and the area, both broken where a value is not known."""
+    """Return line and area as path data, both interrupted at unknown values."""
     lines: list[str] = []
     areas: list[str] = []
     for run in _runs(values):

@@ -1,1 +1,1 @@
-"""Labels, times and texts of the dashboard."""
+"""Labels, times and texts for the dashboard's templates."""

@@ -1,7 +1,7 @@
-"""How all accounts stand, for pages that look at all of them.
+"""A cached overview of all accounts, for pages that show all of them.
 
-Up to MOST_AT_ONCE accounts are read for each page. Where there are more, a page is given what was read a few
-seconds ago, and while it is drawn they are read anew, so that nobody waits for thousands of them.
+Up to MOST_AT_ONCE accounts are read for each page. With more, a page gets the snapshot of a few seconds
+ago, and a thread renews it in the background.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE: Final = 500
 FRESH_SECONDS: Final = 4.0
-# A page that was not looked at for longer than this waits for what is true now.
+# A snapshot older than this is not shown; the page waits for a new one.
 OLDEST_SECONDS: Final = 30.0
 _NAME: Final = "ringback.standings"
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """All accounts, and what they come to together, at one moment of the store's clock (aware)."""
+    """All accounts and their overview. `moment` is the store's time (aware)."""
 
     views: Sequence[AccountView]
     together: AccountOverview
@@ -43,7 +43,7 @@ class AccountSnapshot:
 
 
 class AccountCache:
-    """Reads how all accounts stand. `clock` gives seconds that only grow; may be used from many threads."""
+    """Caches the snapshot of all accounts. `clock` returns monotonic seconds. Thread-safe."""
 
     def __init__(self, read: Callable[[], AccountSnapshot], clock: Callable[[], float] = monotonic) -> None:
         self._read = read
@@ -53,7 +53,7 @@ class AccountCache:
         self._reading: threading.Thread | None = None
 
     def now(self) -> AccountSnapshot:
-        """Give how they stand, or stood a few seconds ago where they are many. Raises StoreAwayError."""
+        """Return the snapshot; with many accounts it may be a few seconds old. Raise StoreAwayError."""
         with self._lock:
             kept, age = self._kept, 0.0
             if kept is not None:
@@ -66,14 +66,14 @@ class AccountCache:
 
     def _begin_reading(self) -> None:
         if self._reading is None or not self._reading.is_alive():
-            self._reading = threading.Thread(target=self._read_aside, name="standings", daemon=True)
+            self._reading = threading.Thread(target=self._read_in_background, name="standings", daemon=True)
             self._reading.start()
 
-    def _read_aside(self) -> None:
+    def _read_in_background(self) -> None:
         try:
             self._renewed()
         except StoreAwayError:
-            # Whoever asks next is told, once what is kept is too old.
+            # The next request raises the error, once the snapshot is too old.
             return
 
     def _renewed(self) -> AccountSnapshot:
@@ -86,18 +86,21 @@ class AccountCache:
 
 
 def install(app: Flask, services: Services) -> None:
-    """Keep the standings of an application's services."""
+    """Add the account cache to an application."""
     app.extensions[_NAME] = AccountCache(lambda: read(services))
 
 
 def account_snapshot() -> AccountSnapshot:
-    """Give how all accounts stand. Raises StoreAwayError."""
-    standings: AccountCache = current_app.extensions[_NAME]
-    return standings.now()
+    """Return the snapshot of all accounts. Raise StoreAwayError."""
+    cache: AccountCache = current_app.extensions[_NAME]
+    return cache.now()
 
 
 def read(services: Services) -> AccountSnapshot:
-    """Read all accounts, with the forecasts of those that have work or a limit. Raises StoreAwayError."""
+    """Read all accounts, and forecasts for those with queued recalls or a daily limit.
+
+    Raise StoreAwayError.
+    """
     moment = services.store.now()
     views = services.accounts.all()
     forecasts = services.accounts.forecasts(

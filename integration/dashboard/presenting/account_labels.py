@@ -1,4 +1,4 @@
-"""How accounts stand, in the reader's words."""
+"""Labels of accounts and their queues, in the user's language."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUEUE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
 
 
 def state_word(state: str) -> str:
-    """Name a queue's state."""
+    """Return the label of a queue state."""
     words = {
         "stopped": _("stopped"),
         "paused": _("paused"),
@@ -36,37 +36,37 @@ def state_word(state: str) -> str:
 
 
 def state_options() -> list[tuple[str, str]]:
-    """Give the states that a filter offers, each with its word."""
+    """Return the queue states for a filter, as pairs of value and label."""
     return [(state, state_word(state)) for state in QUEUE_STATES]
 
 
 def queue_counts_text(queues: Mapping[str, int]) -> str:
-    """Say how many queues are held, and how."""
-    told = (
+    """Return how many queues are stopped, paused and waiting, as text."""
+    parts = (
         ngettext("%(num)d stopped", "%(num)d stopped", queues["stopped"]) if queues["stopped"] else "",
         ngettext("%(num)d paused", "%(num)d paused", queues["paused"]) if queues["paused"] else "",
         ngettext("%(num)d waiting", "%(num)d waiting", queues["waiting"]) if queues["waiting"] else "",
     )
-    return ", ".join(words for words in told if words) or _("all of them may push")
+    return ", ".join(words for words in parts if words) or _("all of them may push")
 
 
 def quota_words(quota: QuotaUse, zone: tzinfo) -> str:
-    """Say when the day's calls are used up, and when they begin anew."""
-    anew = clock_or_day(quota.resets_at, zone)
+    """Return when the daily quota runs out and when it resets, as text."""
+    reset = clock_or_day(quota.resets_at, zone)
     if quota.share >= 1:
-        return str(_("used up; anew %(time)s", time=anew))
+        return str(_("used up; anew %(time)s", time=reset))
     if quota.out_at is not None:
         out = clock_or_day(quota.out_at, zone)
-        return str(_("used up about %(out)s as it goes; anew %(time)s", out=out, time=anew))
-    return str(_("enough as it goes; anew %(time)s", time=anew))
+        return str(_("used up about %(out)s as it goes; anew %(time)s", out=out, time=reset))
+    return str(_("enough as it goes; anew %(time)s", time=reset))
 
 
 def alert_words(alert: Alert) -> tuple[str, str]:
-    """Give title and text of an alert that holds."""
+    """Return the title and text of an alert."""
     return words_of(alert.kind, alert.subject, alert.values, language(), in_words)
 
 
 def weekdays() -> list[str]:
-    """Name the days of the week, Monday first."""
+    """Return the names of the weekdays, Monday first."""
     names = get_day_names("wide", locale=get_locale())
     return [str(names[day]) for day in range(7)]

@@ -1,4 +1,4 @@
-"""How all accounts stand together: what an operator looks at first. Pure."""
+"""The combined state of all accounts. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HELD: Final = ("stopped", "paused", "waiting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaUse:
-    """The day's calls of an account: used, allowed, when they are used up as it goes, when they begin anew.
+    """The daily quota of an account: calls used, the limit, and when it resets (aware).
 
-    `out_at` is None when they last until then.
+    `out_at` is when it runs out at the current rate (aware), or None if the quota lasts until it resets.
     """
 
     account: str
@@ -34,13 +34,13 @@ class QuotaUse:
 
     @property
     def share(self) -> float:
-        """How much of the limit is used: 1 is all of it."""
+        """The used share of the limit; 1.0 is all of it."""
         return self.used / self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountOverview:
-    """All accounts together. `need` are those that need a look, worst first."""
+    """All accounts together. `need` lists those that need attention, most urgent first."""
 
     queues: Mapping[str, int]
     queued: int
@@ -53,7 +53,7 @@ class AccountOverview:
 
     @property
     def tightest(self) -> QuotaUse | None:
-        """The quota that runs out first, else the one that is used most."""
+        """The quota that runs out first, else the one with the highest share."""
         out = [quota for quota in self.quotas if quota.out_at is not None]
         if out:
             return min(out, key=lambda quota: (quota.out_at, quota.account))
@@ -61,14 +61,14 @@ class AccountOverview:
 
     @property
     def held(self) -> int:
-        """How many accounts are stopped, paused or waiting."""
+        """The number of accounts that are stopped, paused or waiting."""
         return sum(self.queues[state] for state in _HELD)
 
 
 def overview(
     views: Sequence[AccountView], forecasts: Mapping[str, Forecast], resets: Mapping[str, datetime]
 ) -> AccountOverview:
-    """Put accounts together. `resets`: when the quota of each account that has one begins anew."""
+    """Combine accounts. `resets` maps accounts with a quota to the time it resets (aware)."""
     waiting = [view for view in views if view.oldest_seconds is not None]
     drained = [forecast.drained_at for forecast in forecasts.values() if forecast.drained_at]
     return AccountOverview(
@@ -84,7 +84,7 @@ def overview(
 
 
 def needs_a_look(view: AccountView) -> bool:
-    """Tell whether something of an account waits for more than its turn."""
+    """Return True if an account is held, has an old recall, or is idle for a stated reason."""
     old = view.oldest_seconds is not None and view.oldest_seconds > OLD_SECONDS and view.state != "busy"
     return view.state in _HELD or old or (view.state == "idle" and view.reason is not None)
 

@@ -1,4 +1,4 @@
-"""What strangers sent, as it may be shown: cut where long, steering nothing. Pure."""
+"""External text made safe to display: long text is cut, control characters are escaped. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from integration.domain.recall import Recall
 
 LONGEST: Final = 50_000
-# Direction marks, joiners, line separators and controls: shown by their number, never obeyed.
+# Controls, direction marks, joiners and line separators are shown as code points, so they have no effect.
 _STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _PLAIN_HEADERS: Final = frozenset(
     {"content-type", "content-length", "user-agent", "accept", "accept-encoding"}
@@ -23,7 +23,7 @@ _PLAIN_HEADERS: Final = frozenset(
 
 
 def visible(text: str) -> str:
-    """Give a text of strangers that steers nothing: a right-to-left override becomes `⟨U+202E⟩`."""
+    """Replace control and formatting characters: a right-to-left override becomes `⟨U+202E⟩`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_visible(sign) for sign in text)
@@ -36,25 +36,28 @@ def _visible(sign: str) -> str:
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """Give a text that is not too long for a page, and how much was left out."""
+    """Cut a text to `longest` characters and append the number of characters left out."""
     if len(text) <= longest:
         return text
     return f"{text[:longest]}\n… +{len(text) - longest}"
 
 
 def as_text(value: Any) -> str:
-    """Give JSON values as indented text that can be shown."""
+    """Return a JSON value as indented text, safe to display."""
     written = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
     return visible(cut(written))
 
 
 def without_names(recall: Recall, text: str | None) -> str:
-    """Return words about a recall, which may repeat who the customer is, with that masked."""
+    """Return a text about a recall with the customer's id and telephone number masked."""
     return mask_numbers(mask_names(text or "", (recall.recall_telephone, recall.customer_id)))
 
 
 def headers(given: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]]:
-    """Give kept headers, by name; values that may tell of a person only when revealed."""
+    """Return stored headers, sorted by name.
+
+    Values that may identify a person are masked unless `revealed`.
+    """
     kept = {
         name: value if revealed or name in _PLAIN_HEADERS else mask_but_end(value)
         for name, value in given.items()
@@ -63,7 +66,7 @@ def headers(given: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]
 
 
 def body(raw: bytes) -> str:
-    """Give a body as text: JSON indented, anything else as it came."""
+    """Return a body as text: JSON is indented, anything else is decoded as UTF-8."""
     try:
         return as_text(orjson.loads(raw))
     except orjson.JSONDecodeError:

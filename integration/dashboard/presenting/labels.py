@@ -1,7 +1,7 @@
-"""What the store says of recalls, queues and parked events, in the reader's language.
+"""Reasons and verdicts of the store, translated for the user.
 
-The store keeps its reasons in English, as the log and `/v1` tell them. A text that is not known here, such
-as what an operator wrote, is shown as it is. Pure.
+The store keeps reasons in English, as in the log and `/v1`. A text that is not listed here, for example an
+operator's own, is shown unchanged. Pure.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def _(text: str) -> str:
-    """Mark a text as one to be translated; it is looked up when a reader's language is known."""
+    """Mark a text for extraction; `in_words` translates it per request."""
     return text
 
 
-# Where they are said: integration/clients/wolkvox_protocol.py and wolkvox_http.py, the verdicts.
+# From integration/clients/wolkvox_protocol.py and wolkvox_http.py.
 _OF_CALLS: Final[Sequence[str]] = (
     _("wolkvox answered 202: recorded, not yet called"),
     _("wolkvox does not take the token: check the account's token and server, then resume"),
@@ -45,7 +45,7 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("no agreement with the server (%(why)s)"),
 )
 
-# workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua script.
+# From workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua scripts.
 _OF_QUEUES: Final[Sequence[str]] = (
     _("%(number)s refusals in a row with the same words: look at the last answer, then resume"),
     _("poison: it failed again and again while others passed; last: %(words)s"),
@@ -66,7 +66,7 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("the store has just been started"),
 )
 
-# integration/services/connection_probe.py and services/accounts.py.
+# From integration/services/connection_probe.py and services/accounts.py.
 _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("wolkvox accepts the token and lists %(number)s campaigns"),
     _("%(words)s; it may still be working on the call"),
@@ -76,7 +76,7 @@ _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("too many test calls are running"),
 )
 
-# integration/store/lua (admit, cancel, changes, drain), domain/schedule.py, the pages and the command line.
+# From integration/store/lua, domain/schedule.py, the dashboard and the command line.
 _OF_RECALLS: Final[Sequence[str]] = (
     _("admitted"),
     _("a newer request: %(recall)s"),
@@ -96,7 +96,7 @@ _OF_RECALLS: Final[Sequence[str]] = (
     _("cancelled on the command line"),
 )
 
-# integration/mapping/routes.py, templates/, telephone.py and schedule.py: why an event could not be mapped.
+# From integration/mapping and domain/schedule.py: why an event could not be mapped.
 _OF_EVENTS: Final[Sequence[str]] = (
     _("it has no `when`"),
     _("its `when` is true"),
@@ -150,7 +150,7 @@ VERDICTS: Final[Mapping[str, str]] = {
     "unknown": _("no clear answer"),
     "worker lost": _("worker lost"),
 }
-"""What became of a push, by `clients.wolkvox_protocol.Kind`; "worker lost" is the store's own."""
+"""Labels of push outcomes by `clients.wolkvox_protocol.Kind`; "worker lost" is set by the store."""
 
 _HOLE: Final = re.compile(r"%\((\w+)\)s")
 
@@ -158,27 +158,27 @@ KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_QUEUES, *_OF_TEST_CALLS, *_OF_RE
 
 
 def in_words(text: str | None) -> str:
-    """Give a reason of the store in the language of the present request; None is empty."""
-    said = text or ""
-    if said in KNOWN:
-        return str(gettext(said))
+    """Return a reason of the store in the language of the current request; "" for None."""
+    reason = text or ""
+    if reason in KNOWN:
+        return str(gettext(reason))
     for shape, words in _shapes():
-        found = shape.fullmatch(said)
+        found = shape.fullmatch(reason)
         if found is not None:
-            told = {name: in_words(value) for name, value in found.groupdict().items()}
-            return str(gettext(words, **told))
-    return said
+            arguments = {name: in_words(value) for name, value in found.groupdict().items()}
+            return str(gettext(words, **arguments))
+    return reason
 
 
 def verdict_word(verdict: str) -> str:
-    """Give what became of a push in the language of the present request."""
+    """Return the label of a push outcome in the language of the current request."""
     return str(gettext(VERDICTS[verdict])) if verdict in VERDICTS else verdict
 
 
 @cache
 def _shapes() -> tuple[tuple[re.Pattern[str], str], ...]:
     holed = [words for words in KNOWN if _HOLE.search(words)]
-    # The longest first: in "retried by NAME, with others" the last words are not part of a name.
+    # Longest first: the name in "retried by NAME, with others" must not match "NAME, with others".
     return tuple((_shape(words), words) for words in sorted(holed, key=_weight, reverse=True))
 
 

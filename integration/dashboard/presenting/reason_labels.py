@@ -1,6 +1,6 @@
-"""Why a delivery was refused, in plain words: what is wrong, and what to change in ringback.toml or the CRM.
+"""Explanations of rejected deliveries: the cause, and what to change in ringback.toml or the CRM.
 
-Every cause of `integration.webhooks.diagnosis` has its words, in the reader's language.
+Every cause of `integration.webhooks.diagnosis` has an entry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReasonText:
-    """What is wrong, and what to do about it."""
+    """The cause of a rejection, and how to fix it."""
 
     what: LazyString | str
     mend: LazyString | str
@@ -179,7 +179,7 @@ WORDS: Final[Mapping[str, ReasonText]] = {
 }
 
 
-# What was altered in a body, as `integration.webhooks.diagnosis.bodies` names it.
+# How a body was changed, keyed by the names of `integration.webhooks.diagnosis.bodies`.
 ALTERED: Final[Mapping[str, LazyString]] = {
     "white space at its ends": _l("white space at its ends"),
     "line ends": _l("line ends"),
@@ -210,7 +210,7 @@ STATUS: Final[Mapping[int, ReasonText]] = {
 
 
 def told(cause: str, facts: Mapping[str, str]) -> ReasonText:
-    """Give a finding's words in the reader's language, filled in; a cause that is not known gives none."""
+    """Return the explanation of a cause with its values filled in. An unknown cause is returned as it is."""
     words = WORDS.get(cause)
     if words is None:
         return ReasonText(cause, "")
@@ -219,7 +219,7 @@ def told(cause: str, facts: Mapping[str, str]) -> ReasonText:
 
 
 def ticked(text: str) -> Markup:
-    """Give words as HTML, with what stands between backticks as code."""
+    """Return text as HTML, with `<code>` around parts between backticks."""
     parts = text.split("`")
     shown = (
         Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)

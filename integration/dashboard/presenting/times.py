@@ -1,6 +1,6 @@
-"""Times as an operator reads them: the clock of the account, and how long ago or how soon.
+"""Times for display, in the account's time zone, and relative times.
 
-Moments are aware; a zone is an account's. Words are in the reader's language.
+Datetimes are aware. Texts are in the user's language.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WITH_ZONE = "EEEE d MMMM y HH:mm:ss zzzz (OOOO)"
 
 
 def zone_of(config: Config, account: str | None = None) -> tzinfo:
-    """Give an account's zone; where there is no account, the zone that most accounts have, else UTC."""
+    """Return an account's time zone. Without a known account, return the most common zone, else UTC."""
     known = config.accounts.get(account) if account is not None else None
     if known is not None:
         return known.timezone
@@ -33,14 +33,14 @@ def zone_of(config: Config, account: str | None = None) -> tzinfo:
 
 
 def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
-    """Give a moment as the zone's clock shows it, with the year where that is another one."""
+    """Return a time in a zone, with the year if it is not the current one."""
     this_year = moment.astimezone(zone).year == (now or datetime.now(UTC)).astimezone(zone).year
     form = _THIS_YEAR if this_year else _ANOTHER_YEAR
     return str(format_datetime(moment, form, tzinfo=zone, locale=get_locale()))
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Say how long ago a moment was, or how soon it will be."""
+    """Return a time relative to now, such as "5 min ago"."""
     delta = moment - (now or datetime.now(UTC))
     return str(
         format_timedelta(delta, add_direction=True, format="short", threshold=1.3, locale=get_locale())
@@ -48,7 +48,7 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Give a length of time in its largest unit; nothing for None."""
+    """Return a duration in its largest unit; "" for None."""
     if seconds is None:
         return ""
     delta = timedelta(seconds=max(0.0, seconds))
@@ -56,7 +56,7 @@ def duration(seconds: float | None) -> str:
 
 
 def when(moment: datetime | None, zone: tzinfo) -> str:
-    """Give a moment as HTML: the zone's clock, then how far away it is; the whole date on pointing."""
+    """Return a time as HTML: in the zone, followed by the relative time. The tooltip has the full date."""
     if moment is None:
         return ""
     whole = format_datetime(moment, _WITH_ZONE, tzinfo=zone, locale=get_locale())
@@ -66,12 +66,12 @@ def when(moment: datetime | None, zone: tzinfo) -> str:
 
 
 def hour_and_minute(moment: datetime, zone: tzinfo) -> str:
-    """Give the time of day as the zone's clock shows it."""
+    """Return the time of day in a zone."""
     return str(format_datetime(moment, "HH:mm", tzinfo=zone, locale=get_locale()))
 
 
 def clock_or_day(moment: datetime, zone: tzinfo) -> str:
-    """Give the time of day, with the day where that is not today by the zone's clock."""
+    """Return the time of day in a zone, with the date if it is not today."""
     today = datetime.now(UTC).astimezone(zone).date()
     form = "HH:mm" if moment.astimezone(zone).date() == today else "d MMM HH:mm"
     return str(format_datetime(moment, form, tzinfo=zone, locale=get_locale()))

@@ -1,1 +1,1 @@
-"""The pages of the dashboard, one module each."""
+"""The views of the dashboard, one module per page."""

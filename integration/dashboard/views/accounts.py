@@ -1,4 +1,4 @@
-"""Accounts: each with its queue; what keeps it, what is to be expected, what an operator can do about it."""
+"""Accounts with their queues: state, forecast and quota; pause, resume and test call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MINUTES: Final = {"15": 15, "60": 60, "240": 240}
 
 @signed_in
 def accounts(services: Services) -> Response:
-    """List the accounts that the filters find, those that need a look first."""
+    """List the accounts that match the filters, most urgent first."""
     text, state = request.args.get("q", "").strip(), request.args.get("state", "")
     every = account_snapshot().views
     found = [view for view in every if _fits(view, text, state)]
@@ -64,8 +64,8 @@ def _fits(view: AccountView, text: str, state: str) -> bool:
 
 
 def _start() -> int:
-    told = request.args.get("start", "0")
-    return int(told) if told.isascii() and told.isdecimal() and len(told) < 7 else 0  # noqa: PLR2004
+    start = request.args.get("start", "0")
+    return int(start) if start.isascii() and start.isdecimal() and len(start) < 7 else 0  # noqa: PLR2004
 
 
 def _address(text: str, state: str, start: int = 0) -> str:
@@ -85,7 +85,7 @@ def _forecast(services: Services, views: Sequence[AccountView]) -> dict[str, Any
 
 @signed_in
 def account(services: Services, name: str) -> Response:
-    """Show one account: its queue, its forecast, its rules."""
+    """Show one account: its queue, forecast and settings."""
     view = services.accounts.get(name)
     settings = services.config.accounts.get(name)
     zone = zone_of(services.config, name)
@@ -98,7 +98,7 @@ def account(services: Services, name: str) -> Response:
         endpoint=None if settings is None else settings.endpoint,
         hours=None if settings is None else _hours(settings),
         routes=[route for route in services.config.routes if route.account == name],
-        ends=_ends(services, name),
+        ends=_pause_ends(services, name),
         weekdays=weekdays(),
         quota_words=quota_words,
         **_forecast(services, [view]),
@@ -106,7 +106,7 @@ def account(services: Services, name: str) -> Response:
 
 
 def _hours(settings: Account) -> list[tuple[int, str]] | None:
-    """Give the calling hours by weekday, 0 for Monday; None when there are none."""
+    """Return the calling hours as pairs of weekday (0 is Monday) and text, or None if there are none."""
     if settings.calling_hours is None:
         return None
     return [
@@ -115,8 +115,8 @@ def _hours(settings: Account) -> list[tuple[int, str]] | None:
     ]
 
 
-def _ends(services: Services, name: str) -> list[tuple[str, str]]:
-    """Give what a pause may last, each as a value and its words."""
+def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
+    """Return the durations that a pause can have, as pairs of form value and label."""
     zone = zone_of(services.config, name)
     morning = clock_or_day(_morning(services, name), zone)
     return [
@@ -129,7 +129,7 @@ def _ends(services: Services, name: str) -> list[tuple[str, str]]:
 
 
 def _morning(services: Services, name: str) -> datetime:
-    """Give the next morning by the account's clock."""
+    """Return the next 08:00 in the account's time zone (aware)."""
     local = services.store.now().astimezone(zone_of(services.config, name))
     morning = datetime.combine(local.date(), MORNING, local.tzinfo)
     return (
@@ -141,7 +141,7 @@ def _morning(services: Services, name: str) -> datetime:
 
 @role("operator")
 def pause_account(services: Services, name: str) -> ResponseReturnValue:
-    """Pause an account, for a reason and until a moment if they are given."""
+    """Pause an account, with an optional reason and end."""
     reason = " ".join(request.form.get("reason", "").split())
     reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
     chosen = request.form.get("for", "")
@@ -161,7 +161,7 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
 
 
 def _until(services: Services, name: str, chosen: str) -> datetime | None:
-    """Give the end that the form chose; None for no end, or for one that cannot be."""
+    """Return the chosen end of the pause (aware), or None if there is none or it is not allowed."""
     moment = services.store.now()
     if chosen in _MINUTES:
         return moment + timedelta(minutes=_MINUTES[chosen])
@@ -174,7 +174,7 @@ def _until(services: Services, name: str, chosen: str) -> datetime | None:
 
 @role("operator")
 def resume_account(services: Services, name: str) -> ResponseReturnValue:
-    """End pause, stop and waits of an account's queue."""
+    """Clear the pause, stop and waits of an account's queue."""
     before = services.accounts.get(name)
     services.accounts.resume(name)
     note(services, "resume", name)
@@ -197,7 +197,7 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
 
 @role("operator")
 def test_account(services: Services, name: str) -> ResponseReturnValue:
-    """Ask wolkvox for the account's campaigns, to see whether it takes the token."""
+    """Request the campaigns of the account from wolkvox, to test its token."""
     answer = services.accounts.test_call(name)
     note(services, "test call", name)
     say(_("Test call: %(told)s.", told=in_words(answer.told)), "done" if answer.good else "refused")

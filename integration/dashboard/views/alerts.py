@@ -1,4 +1,4 @@
-"""Alerts: the rules, which of them hold, what was over lately, and the channels, to be tried."""
+"""Alerts: rules, current and past alerts, and a test message for each channel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """An alert in the reader's words, and the page about it."""
+    """An alert in the user's language, with a link to the page it concerns."""
 
     alert: Alert
     title: str
@@ -41,7 +41,7 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule with what holds by it."""
+    """A rule with its current alerts."""
 
     words: str
     channels: tuple[str, ...]
@@ -50,33 +50,33 @@ class RuleRow:
 
 @signed_in
 def alerts(services: Services) -> Response:
-    """Show the rules, what holds, and the channels."""
+    """Show the rules, the alerts and the channels."""
     settings = services.config.alerts
-    holding = [_told(alert) for alert in services.alerts.holding() if alert.on]
+    holding = [_alert_row(alert) for alert in services.alerts.holding() if alert.on]
     return page(
         "alerts.html",
-        rules=[_rule(rule, tuple(settings.channels), holding) for rule in settings.rules],
+        rules=[_rule_row(rule, tuple(settings.channels), holding) for rule in settings.rules],
         holding=holding,
-        past=[_told(alert) for alert in services.alerts.past()],
+        past=[_alert_row(alert) for alert in services.alerts.past()],
         channels=sorted(settings.channels.values(), key=lambda channel: channel.name),
         waiting=services.alerts.waiting(settings.channels),
         zone=zone_of(services.config),
     )
 
 
-def _rule(rule: Rule, all_channels: tuple[str, ...], holding: list[AlertRow]) -> RuleRow:
-    held = tuple(told for told in holding if of_rule(rule, told.alert.key))
+def _rule_row(rule: Rule, all_channels: tuple[str, ...], holding: list[AlertRow]) -> RuleRow:
+    held = tuple(row for row in holding if of_rule(rule, row.alert.key))
     return RuleRow(rule_words(rule), rule.channels or all_channels, held)
 
 
-def _told(alert: Alert) -> AlertRow:
+def _alert_row(alert: Alert) -> AlertRow:
     title, text = alert_words(alert)
     return AlertRow(alert, title, text, link_to(alert.kind, alert.subject, "") or "/")
 
 
 @role("operator")
 def try_channel(services: Services, name: str) -> ResponseReturnValue:
-    """Send a test message through a channel."""
+    """Send a test message through a channel. Raise UnknownError."""
     channel = services.config.alerts.channels.get(name)
     if channel is None:
         raise UnknownError("no such channel")

@@ -1,4 +1,4 @@
-"""The audit log: who did what, about what, when and from where. For admins."""
+"""The audit log: who did what, to what, when and from where. Admins only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
-# The first words of what is noted, which a filter takes, with the reader's.
+# The actions, each the first words of a logged text, with their labels. The filter offers these.
 ACTS: Final = {
     "sign-in": _l("sign-in"),
     "failed sign-in": _l("failed sign-in"),
@@ -42,7 +42,7 @@ ACTS: Final = {
 
 @role("admin")
 def audit(services: Services) -> Response:
-    """List what was done, newest first."""
+    """List the log's entries, newest first."""
     who, what = request.args.get("who", "").strip(), request.args.get("what", "")
     found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
     asked: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
@@ -62,18 +62,18 @@ def audit(services: Services) -> Response:
 
 
 def act_words(what: str) -> str:
-    """Give what was done in the reader's language; what of it is a name stays as it is."""
+    """Translate the action at the start of a log text. The rest, for example a name, stays unchanged."""
     known = max((act for act in ACTS if f"{what} ".startswith(f"{act} ")), key=len, default="")
     return f"{ACTS[known]}{what.removeprefix(known)}" if known else what
 
 
 def _cursor() -> str | None:
-    told = request.args.get("cursor", "")
-    return told if re.fullmatch(r"\d{1,15}-\d{1,10}", told, re.ASCII) else None
+    cursor = request.args.get("cursor", "")
+    return cursor if re.fullmatch(r"\d{1,15}-\d{1,10}", cursor, re.ASCII) else None
 
 
 def _address(services: Services, about: str) -> str | None:
-    """Give the page of what an entry is about, where it has one."""
+    """Return the address of the page of a recall or account, or None."""
     if re.fullmatch(r"rc_[0-9a-z]{12}", about):
         return url_for("dashboard.recall", recall_id=about)
     if about in services.config.accounts:

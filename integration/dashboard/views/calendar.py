@@ -1,4 +1,4 @@
-"""Calendar: which callbacks are queued for when, by hour and campaign; what is past due or out of hours."""
+"""Calendar: queued recalls by hour and campaign; which are past due or outside calling hours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_ROWS: Final = 40
 
 @signed_in
 def calendar(services: Services) -> Response:
-    """Show what is queued: seven days by the hour, and one day of them by campaign."""
+    """Show the queued recalls: seven days by hour, and one day by campaign."""
     config, now = services.config, datetime.now(UTC)
     account = request.args.get("account", "")
     names = [account] if account in config.accounts else sorted(config.accounts)
@@ -42,10 +42,14 @@ def calendar(services: Services) -> Response:
         campaigns=campaigns[:MOST_ROWS],
         more=max(0, len(campaigns) - MOST_ROWS),
         past_due=heat.past_due(),
-        past_href=_found(chosen, due_until=local_text(now.astimezone(zone_of(config, chosen or None)))),
+        past_href=_recalls_address(
+            chosen, due_until=local_text(now.astimezone(zone_of(config, chosen or None)))
+        ),
         beyond=heat.beyond(heat.today + timedelta(days=DAYS - 1)),
         queued=heat.total(),
-        day_href=lambda row: url_for("dashboard.calendar", **_named(account=chosen), day=row.day.isoformat()),
+        day_href=lambda row: url_for(
+            "dashboard.calendar", **_without_empty(account=chosen), day=row.day.isoformat()
+        ),
         cell_href=lambda cell: _cell_href(chosen, cell),
         campaign_href=lambda row, cell: _cell_href(chosen, cell, row),
         zone=zone_of(config, chosen or None),
@@ -64,16 +68,16 @@ def _day(text: str, today: date) -> date:
         return today
 
 
-def _named(**filters: str) -> dict[str, Any]:
+def _without_empty(**filters: str) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value}
 
 
-def _found(account: str, **filters: str) -> str:
-    return url_for("dashboard.recalls", **_named(state="queued", account=account, **filters))
+def _recalls_address(account: str, **filters: str) -> str:
+    return url_for("dashboard.recalls", **_without_empty(state="queued", account=account, **filters))
 
 
 def _cell_href(account: str, cell: HeatCell, row: HeatRow | None = None) -> str:
-    return _found(
+    return _recalls_address(
         account,
         campaign=row.name if row is not None else "",
         due_from=local_text(cell.begins),

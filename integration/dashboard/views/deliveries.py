@@ -1,4 +1,4 @@
-"""Deliveries: everything that came, what became of it, and why what was refused was refused."""
+"""Deliveries: what arrived, the result of each, and why a delivery was rejected."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ MOST_EVENTS: Final = 100
 
 @signed_in
 def deliveries(services: Services) -> Response:
-    """List deliveries, newest first, those that were refused among them."""
-    asked = _asked(services)
+    """List deliveries, rejected ones included, newest first."""
+    asked = _filters(services)
     sources = [asked["source"]] if asked["source"] else list(services.config.sources)
     zone = zone_of(services.config)
     try:
@@ -66,14 +66,14 @@ def deliveries(services: Services) -> Response:
         sources=[(name, name) for name in sorted(services.config.sources)],
         results=RESULTS,
         zone=zone,
-        told=_told,
-        came_to=_came_to,
-        older=_older(asked, found.next),
+        told=_reason_text,
+        came_to=_result_labels,
+        older=_older_address(asked, found.next),
     )
 
 
-def _asked(services: Services) -> dict[str, str]:
-    """Give the filters of the address; what is no source or result is left out."""
+def _filters(services: Services) -> dict[str, str]:
+    """Return the filters of the query string. An unknown source or result becomes ""."""
     source, result = request.args.get("source", ""), request.args.get("result", "")
     return {
         "source": source if source in services.config.sources else "",
@@ -82,13 +82,13 @@ def _asked(services: Services) -> dict[str, str]:
     }
 
 
-def _older(asked: Mapping[str, str], cursor: str | None) -> str | None:
+def _older_address(asked: Mapping[str, str], cursor: str | None) -> str | None:
     filters: dict[str, Any] = {name: value for name, value in asked.items() if value}
     return url_for("dashboard.deliveries", **filters, cursor=cursor) if cursor else None
 
 
-def _told(arrival: LoggedDelivery) -> str:
-    """Say in a few words why a delivery was refused; nothing for one that was taken."""
+def _reason_text(arrival: LoggedDelivery) -> str:
+    """Return a short reason for a rejected delivery; "" for an accepted one."""
     refused = arrival.refused
     if refused is None:
         return ""
@@ -96,7 +96,7 @@ def _told(arrival: LoggedDelivery) -> str:
 
 
 def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
-    """Give what is known of a refusal in words: its findings, or what its status means."""
+    """Return the explanations of a rejection: of its findings, else of its HTTP status."""
     found = [reason_labels.told(cause, facts) for cause, facts in refused.findings]
     if not found and refused.status in reason_labels.STATUS:
         return [reason_labels.STATUS[refused.status]]
@@ -105,7 +105,7 @@ def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
 
 @signed_in
 def refused_delivery(services: Services, place: str) -> Response:
-    """Show one delivery that was refused: what is known of it, why, and what to change."""
+    """Show a rejected delivery: its data, the reasons, and what to change. Raise UnknownError."""
     arrival = services.delivery_log.refusal(place)
     if arrival.refused is None or arrival.source not in services.config.sources:
         raise UnknownError("no such delivery")
@@ -121,7 +121,7 @@ def refused_delivery(services: Services, place: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _EventResult:
-    """What one event of a delivery became: a word of it, and the recall or parked event behind it."""
+    """The result of one event: "recall", "parked" or another word, the id of what it became, and its text."""
 
     number: int
     what: str
@@ -131,19 +131,19 @@ class _EventResult:
 
 @signed_in
 def delivery(services: Services, delivery_id: str) -> Response:
-    """Show one delivery: its headers and events, masked, and what became of each."""
-    return _whole(services, services.delivery_log.delivery(delivery_id), revealed=False)
+    """Show a delivery: its headers and events, masked, and the result of each event."""
+    return _delivery_page(services, services.delivery_log.delivery(delivery_id), revealed=False)
 
 
 @role("operator")
 def reveal_delivery(services: Services, delivery_id: str) -> Response:
-    """Show a delivery with everything readable, and write that to the audit log."""
+    """Show a delivery unmasked, and record this in the audit log."""
     kept = services.delivery_log.delivery(delivery_id)
     note(services, "reveal delivery", delivery_id)
-    return _whole(services, kept, revealed=True)
+    return _delivery_page(services, kept, revealed=True)
 
 
-def _whole(services: Services, kept: StoredDelivery, *, revealed: bool) -> Response:
+def _delivery_page(services: Services, kept: StoredDelivery, *, revealed: bool) -> Response:
     return page(
         "delivery.html",
         kept=kept,
@@ -159,7 +159,7 @@ def _whole(services: Services, kept: StoredDelivery, *, revealed: bool) -> Respo
 
 def _events(services: Services, kept: StoredDelivery, *, revealed: bool) -> list[_EventResult]:
     read = events_of(services, kept)
-    # A version before this one kept no word of what became of each event.
+    # Records of earlier versions do not have the result of each event.
     words = kept.became or ("unknown",) * len(read)
     rows = []
     for number, word in enumerate(words[:MOST_EVENTS], start=1):
@@ -174,7 +174,10 @@ def _kind(word: str) -> str:
 
 
 def events_of(services: Services, kept: StoredDelivery) -> tuple[Event, ...]:
-    """Read a kept delivery's events anew; none where its source is gone or reads otherwise now."""
+    """Parse the events of a stored delivery again.
+
+    Return () if its source was removed, or if its current settings cannot read the body.
+    """
     settings = services.config.sources.get(kept.source)
     if settings is None:
         return ()
@@ -185,7 +188,7 @@ def events_of(services: Services, kept: StoredDelivery) -> tuple[Event, ...]:
 
 
 def as_delivery(kept: StoredDelivery) -> Delivery:
-    """Give a kept delivery as it came, but for the headers that proved it."""
+    """Convert a stored delivery to a Delivery. Its signature headers are not stored."""
     return Delivery(
         id=kept.id,
         source=kept.source,
@@ -198,12 +201,12 @@ def as_delivery(kept: StoredDelivery) -> Delivery:
 
 
 def recall_address(recall_id: str) -> str:
-    """Give the address of a recall's page."""
+    """Return the address of a recall's page."""
     return f"/recalls/{recall_id}"
 
 
-def _came_to(arrival: LoggedDelivery) -> list[tuple[str, str]]:
-    """Give what a delivery came to as labels: words and their tone."""
+def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
+    """Return the results of a delivery as pairs of label and tone."""
     if arrival.refused is not None:
         return [(_("refused"), "bad")]
     counts = arrival.counts

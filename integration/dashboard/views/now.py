@@ -1,4 +1,4 @@
-"""Now: is anything waiting, stopped or lost, and since when."""
+"""Now: the overview. What is waiting, stopped or failed, and since when."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _MIB: Final = 1024 * 1024
 
 @signed_in
 def now(services: Services) -> Response:
-    """Show how things stand."""
-    seen = account_snapshot()
-    stand, moment = seen.together, seen.moment
-    # The minute that runs is not whole yet, and would look like a fall.
+    """Show the overview."""
+    snapshot = account_snapshot()
+    stand, moment = snapshot.together, snapshot.moment
+    # Leave out the current minute: it is incomplete and would look like a drop.
     minutes = services.time_series.minutes(moment, MINUTES + 1)[:-1]
     processes = services.processes.all()
     alerts = [alert for alert in services.alerts.holding() if alert.on]
@@ -68,18 +68,18 @@ def now(services: Services) -> Response:
 def is_quiet(
     stand: AccountOverview, parked: int, alerts: Sequence[object], workers: Sequence[Process]
 ) -> bool:
-    """Tell whether there is nothing for an operator to do."""
+    """Return True if nothing needs the operator's attention and a worker consumes tasks."""
     trouble = stand.need or stand.dead or parked or alerts or stand.at_risk
     return not trouble and any(worker.stalled_since is None for worker in workers)
 
 
 def _memory(services: Services) -> tuple[float, float | None] | None:
-    """Give the store's memory in MiB, and its share of the limit; None where the store does not tell."""
-    told = memory_of(services)
-    if "used_memory" not in told:
+    """Return the store's memory in MiB and its share of the limit; None if the store does not report it."""
+    figures = memory_of(services)
+    if "used_memory" not in figures:
         return None
-    limit = told.get("maxmemory", 0)
-    return told["used_memory"] / _MIB, told["used_memory"] / limit if limit else None
+    limit = figures.get("maxmemory", 0)
+    return figures["used_memory"] / _MIB, figures["used_memory"] / limit if limit else None
 
 
 def _rates(minutes: Sequence[Minute], services: Services) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parked: events that could not be mapped, grouped by why, and remapped in steps after the mend."""
+"""Parked events, grouped by reason, and remapped in steps once the cause is fixed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from integration.store.parked import ParkedGroup
 
 MOST_GROUPS = 100
-_STEP_SECONDS = 1.5  # a step of remapping answers in about this time
+_STEP_SECONDS = 1.5  # time limit of one remap step
 _GOING_ON = "going on"
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """How far remapping has come. `next` is the cursor of the next step, empty when it is done."""
+    """The progress of a remap. `next` is the cursor of the next step, "" when finished."""
 
     group: str
     looked_at: int = 0
@@ -41,7 +41,7 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """The latest event of a group: what was found in its field, and the event itself, masked."""
+    """The newest event of a group: the value found in the field, and the event, masked."""
 
     found: str
     event: str
@@ -49,18 +49,18 @@ class _Example:
 
 @signed_in
 def parked(services: Services) -> Response:
-    """Show the groups."""
+    """Show the groups of parked events."""
     return _page(services, None)
 
 
 def _page(services: Services, progress: _Progress | None) -> Response:
     groups = services.parked.records.groups()
-    shown_ones = groups[:MOST_GROUPS]
-    records = services.parked.records.many([group.example for group in shown_ones])
+    shown = groups[:MOST_GROUPS]
+    records = services.parked.records.many([group.example for group in shown])
     return page(
         "parked.html",
-        groups=shown_ones,
-        examples={group.id: _example(group, records.get(group.example)) for group in shown_ones},
+        groups=shown,
+        examples={group.id: _example(group, records.get(group.example)) for group in shown},
         total=services.parked.records.count(),
         grouped=sum(group.count for group in groups),
         progress=progress,
@@ -76,7 +76,7 @@ def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
 
 @role("operator")
 def reveal_parked(services: Services, parked_id: str) -> Response:
-    """Show a parked event in full, and write that to the audit log."""
+    """Show a parked event unmasked, and record this in the audit log."""
     record = services.parked.records.get(parked_id)
     note(services, "reveal parked event", parked_id)
     return page("revealed_event.html", text=display_text.as_text(read_json(record["event"])["data"]))
@@ -84,10 +84,10 @@ def reveal_parked(services: Services, parked_id: str) -> Response:
 
 @role("operator")
 def remap(services: Services) -> Response:
-    """Remap the next parked events of a group or of all; the page goes on by itself."""
+    """Remap the next parked events of a group, or of all groups. The page requests the next step itself."""
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
-    # Going on is what the last step said; anything else is a new act, whatever its form holds.
+    # Only the cursor of the previous step continues a remap. Any other request is a new one and is logged.
     if not cursor or session.get(_GOING_ON) != cursor:
         note(services, "remap", *filter(None, [group]))
     step = services.parked.remap(

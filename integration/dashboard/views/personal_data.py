@@ -1,4 +1,4 @@
-"""A person: everything that is held of one, given out or removed; for admins."""
+"""Personal data of one customer: export and erasure. Admins only."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ LONGEST: Final = 256
 
 @role("admin")
 def one_person(services: Services) -> Response:  # noqa: ARG001  (as every view)
-    """Ask who is meant."""
-    return _asked()
+    """Show the form for a customer id or telephone number."""
+    return _form()
 
 
 @role("admin")
 def export_person(services: Services) -> ResponseReturnValue:
-    """Give out everything that is held of a person, as a file."""
+    """Return the data held about a person as a JSON file."""
     who = _person(services)
     if who is None:
-        return _asked(status=422)
+        return _form(status=422)
     held = services.personal_data.held(who)
     note(services, "export", *(f"{name}={count}" for name, count in held.counts.items()))
     recalls = [RecallModel.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
@@ -42,28 +42,28 @@ def export_person(services: Services) -> ResponseReturnValue:
         "parked": services.personal_data.records("parked", held.parked),
         "lookups": services.personal_data.records("lookup", held.lookups),
     }
-    told = orjson.dumps(exported(who, held, recalls, records), option=orjson.OPT_INDENT_2)
+    content = orjson.dumps(exported(who, held, recalls, records), option=orjson.OPT_INDENT_2)
     attached = {"Content-Disposition": 'attachment; filename="history.json"'}
-    return Response(told, content_type="application/json", headers=attached)
+    return Response(content, content_type="application/json", headers=attached)
 
 
 @role("admin")
 def forget_person(services: Services) -> ResponseReturnValue:
-    """Remove a person everywhere, and show what was removed and what is left."""
+    """Erase a person's data, and show what was erased and what remains."""
     who = _person(services)
     if who is None:
-        return _asked(status=422)
+        return _form(status=422)
     done = services.personal_data.forget(who, keep_days=services.config.store.longest_days)
     note(services, "forget", *(f"{name}={count}" for name, count in done.removed.items()))
     return page("one_person.html", done=done, short=who.is_short)
 
 
-def _asked(status: int = 200) -> Response:
+def _form(status: int = 200) -> Response:
     return page("one_person.html", status=status, done=None, short=False)
 
 
 def _person(services: Services) -> PersonMatcher | None:
-    """Read who is meant; None where that cannot be told, which is said."""
+    """Return the person of the form. If the form is not usable, flash the reason and return None."""
     customer = request.form.get("customer", "").strip()[:LONGEST]
     telephone = request.form.get("telephone", "").strip()[:LONGEST]
     if bool(customer) == bool(telephone):

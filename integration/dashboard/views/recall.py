@@ -1,6 +1,6 @@
-"""One recall: its whole story, and what an operator can do about it.
+"""One recall: its timeline, and what an operator can do with it.
 
-What tells who the customer is stays masked until somebody reveals it, each time written to the audit log.
+Data that identifies the customer is masked until it is revealed. Each reveal is recorded in the audit log.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from integration.store.delivery_log import StoredDelivery
 
 OTHERS: Final = 20
-# What a field of the mapping shows is a customer's, or the configuration's own words.
+# These fields hold values of the configuration and are not masked. Other mapped fields are a customer's.
 OPEN_FIELDS: Final = frozenset({"campaign_id", "recall_date"})
 
 
 @dataclass(frozen=True, slots=True)
 class _FoundRecall:
-    """A recall with all that is found about it; what is not kept any more is None."""
+    """A recall with its delivery and event; None for those no longer stored."""
 
     recall: Recall
     kept: StoredDelivery | None
@@ -60,7 +60,7 @@ class _FoundRecall:
 
 @signed_in
 def recall(services: Services, recall_id: str) -> Response:
-    """Show the whole story of a recall."""
+    """Show a recall with its timeline."""
     seen = _FoundRecall.of(services, recall_id)
     found = services.recalls.records.search.find(
         Filter(customer_id=seen.recall.customer_id), limit=OTHERS + 1
@@ -75,8 +75,8 @@ def recall(services: Services, recall_id: str) -> Response:
         event_text=display_text.as_text(mask_data(seen.event.data)) if seen.event else "",
         mapped=_mapped(services, seen),
         open_fields=OPEN_FIELDS,
-        happened=_happened(seen),
-        waits=_waits(services, seen.recall),
+        happened=_timeline_entries(seen),
+        waits=_queue_position(services, seen.recall),
         calls=_calls(services, seen.recall),
         others=others,
         superseded_by=timeline.superseded_by(seen.recall),
@@ -89,7 +89,7 @@ def recall(services: Services, recall_id: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _OneZone:
-    """The one zone of this page's account; other recalls of a customer may belong to others."""
+    """The time zone of this page's account, used for all recalls on the page."""
 
     zone: Any
 
@@ -105,7 +105,7 @@ def _mapped(services: Services, seen: _FoundRecall) -> timeline.MappedFields | N
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One thing that happened to a recall: a word for what, and the change or attempt behind it."""
+    """An entry of the timeline: a word for its kind, and the state change or attempt behind it."""
 
     at: datetime
     what: str
@@ -114,21 +114,21 @@ class TimelineEntry:
     attempt: Attempt | None = None
 
 
-def _happened(seen: _FoundRecall) -> list[TimelineEntry]:
-    """Give what happened in its order; what came first, and what was done last, is at the top."""
-    told = [TimelineEntry(change.at, change.state, change.reason) for change in seen.recall.history]
-    told += [
+def _timeline_entries(seen: _FoundRecall) -> list[TimelineEntry]:
+    """Return the entries of a recall, oldest first."""
+    entries = [TimelineEntry(change.at, change.state, change.reason) for change in seen.recall.history]
+    entries += [
         TimelineEntry(attempt.started_at, "push", attempt.reason or "", number, attempt)
         for number, attempt in enumerate(seen.recall.attempts, start=1)
     ]
     if seen.kept is not None:
-        told.append(TimelineEntry(seen.kept.received_at, "received"))
-    return sorted(told, key=lambda each: each.at)
+        entries.append(TimelineEntry(seen.kept.received_at, "received"))
+    return sorted(entries, key=lambda each: each.at)
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """What a queued recall waits for: how many go before it, and how its queue stands."""
+    """The position of a queued recall: how many recalls precede it, and the state of its queue."""
 
     ahead: int | None
     state: str
@@ -136,7 +136,7 @@ class QueuePosition:
     until: datetime | None
 
 
-def _waits(services: Services, recall: Recall) -> QueuePosition | None:
+def _queue_position(services: Services, recall: Recall) -> QueuePosition | None:
     if recall.state is not State.QUEUED:
         return None
     view = services.accounts.get(recall.account)
@@ -145,7 +145,10 @@ def _waits(services: Services, recall: Recall) -> QueuePosition | None:
 
 
 def _calls(services: Services, recall: Recall) -> dict[int, str]:
-    """Give the masked call of each attempt; none where the account left the configuration."""
+    """Return the masked HTTP requests by attempt number; 0 is the next attempt.
+
+    Return {} if the account is no longer configured.
+    """
     account = services.config.accounts.get(recall.account)
     if account is None:
         return {}
@@ -168,12 +171,12 @@ def _open_or_masked(name: str, value: Any) -> Any:
     return value if name in {"recall_date", "date", "type_campaign"} else mask_but_end(str(value))
 
 
-# --- what may be done --------------------------------------------------------------------------
+# --- actions -----------------------------------------------------------------------------------
 
 
 @role("operator")
 def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Queue a dead or expired recall again."""
+    """Queue a dead or expired recall again. Raise ConflictError."""
     services.recalls.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
     note(services, "retry", recall_id)
     say(_("Queued again."))
@@ -182,7 +185,7 @@ def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Take a queued recall back."""
+    """Cancel a queued recall. Raise ConflictError."""
     services.recalls.cancel(recall_id, f"cancelled by {person().name}")
     note(services, "cancel", recall_id)
     say(_("Taken back; it will not be sent."))
@@ -191,14 +194,14 @@ def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
-    """Show one thing about a recall in full, and write that to the audit log."""
+    """Show one value of a recall unmasked, and record this in the audit log. Raise UnknownError."""
     reveal = _REVEALS.get(what.partition("-")[0])
     if reveal is None:
         abort(404)
     seen = _FoundRecall.of(services, recall_id)
     text = reveal(services, seen, what)
     if text is None:
-        raise UnknownError("not kept any more")
+        raise UnknownError("no longer stored")
     note(services, f"reveal {what}", recall_id)
     line = what in {"telephone", "customer", "record"}
     return page(

@@ -1,4 +1,4 @@
-"""Recalls: search and filters that live in the address, and what may be done to all that they find."""
+"""Recalls: search with filters in the query string, and bulk retry and cancel."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ KINDS: Final = ("retry", "cancel")
 
 @signed_in
 def recalls(services: Services) -> Response:
-    """List the recalls that the filters of the address find, newest first."""
-    asked = _asked(services)
+    """List the recalls that match the filters, newest first."""
+    asked = _filter_query(services)
     found = services.recalls.records.search.find(
         asked.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
     )
@@ -46,12 +46,12 @@ def recalls(services: Services) -> Response:
         newest=_address("recalls", asked),
         zones=_Zones(services),
         without_names=display_text.without_names,
-        **_choices(services),
+        **_filter_options(services),
     )
 
 
 class _Zones:
-    """The zone of each account's clock."""
+    """Returns the time zone of each account."""
 
     def __init__(self, services: Services) -> None:
         self._config = services.config
@@ -60,13 +60,13 @@ class _Zones:
         return zone_of(self._config, account)
 
 
-def _asked(services: Services) -> FilterQuery:
+def _filter_query(services: Services) -> FilterQuery:
     account = request.values.get("account") or None
     return read_filters(request.values, services.config.accounts.values(), zone_of(services.config, account))
 
 
 def _address(view: str, asked: FilterQuery, **more: Any) -> str:
-    """Give the address of a page with the same filters."""
+    """Return the address of a view with the same filters."""
     values: dict[str, Any] = {**asked.given, **more}
     return url_for(f"dashboard.{view}", **values)
 
@@ -78,24 +78,24 @@ def _cursor() -> str | None:
     return cursor or None
 
 
-def _choices(services: Services) -> dict[str, Any]:
-    """Give what the filters offer, each as a pair of value and words."""
+def _filter_options(services: Services) -> dict[str, Any]:
+    """Return the options of the filters, as pairs of value and label."""
     config = services.config
     sources = [*sorted(config.sources), *(f"api:{name}" for name in sorted(config.api_keys))]
     return {
         "states": [(state.value, state_word(state)) for state in State],
-        "accounts": _same(sorted(config.accounts)),
-        "sources": _same(sources),
-        "routes": _same(sorted({route.name for route in config.routes})),
+        "accounts": _as_options(sorted(config.accounts)),
+        "sources": _as_options(sources),
+        "routes": _as_options(sorted({route.name for route in config.routes})),
     }
 
 
-def _same(names: Iterable[str]) -> list[tuple[str, str]]:
+def _as_options(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
 def state_word(state: State) -> str:
-    """Give a state in the reader's language."""
+    """Return the label of a recall's state."""
     words: dict[State, str] = {
         State.QUEUED: _("queued"),
         State.PUSHING: _("pushing"),
@@ -109,13 +109,16 @@ def state_word(state: State) -> str:
     return words[state]
 
 
-# --- all that the filters find -----------------------------------------------------------------
+# --- bulk actions ------------------------------------------------------------------------------
 
 
 @role("operator")
 def recalls_bulk(services: Services) -> Response:
-    """Count the recalls that a retry or cancel would act on, and ask; counting goes on while it is seen."""
-    kind, asked = _kind(), _asked(services)
+    """Count the recalls that a bulk retry or cancel would change, and ask for confirmation.
+
+    Each refresh of the page continues the count.
+    """
+    kind, asked = _kind(), _filter_query(services)
     which = services.bulk_jobs.acted_on(kind, asked.which)
     before = request.args.get("counted", "0")
     counted = services.recalls.records.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
@@ -137,8 +140,8 @@ def recalls_bulk(services: Services) -> Response:
 
 @role("operator")
 def begin_job(services: Services) -> ResponseReturnValue:
-    """Begin a retry or cancel of all that the filters find."""
-    kind, asked = _kind(), _asked(services)
+    """Start a bulk retry or cancel of the recalls that match the filters."""
+    kind, asked = _kind(), _filter_query(services)
     total = request.form.get("total", "")
     job = services.bulk_jobs.begin(
         kind,
@@ -164,22 +167,22 @@ def _reason(kind: str) -> str:
 
 @signed_in
 def jobs(services: Services) -> Response:
-    """List the latest retries and cancels of many."""
+    """List the latest bulk jobs."""
     return page("jobs.html", jobs=services.bulk_jobs.latest(), zone=zone_of(services.config))
 
 
 @signed_in
 def job(services: Services, job_id: str) -> Response:
-    """Show how far a retry or cancel of many is."""
+    """Show the progress of a bulk job."""
     answer = page("job.html", job=services.bulk_jobs.get(job_id), zone=zone_of(services.config))
-    # Begun by htmx, the address is still that of the count: loading it again must show the progress.
+    # After htmx started the job, the browser's address is still that of the count. Push the job's address.
     answer.headers["HX-Push-Url"] = "false" if "X-Tick" in request.headers else request.path
     return answer
 
 
 @role("operator")
 def stop_job(services: Services, job_id: str) -> ResponseReturnValue:
-    """Stop a retry or cancel of many where it is."""
+    """Stop a bulk job."""
     if services.bulk_jobs.stop(job_id):
         note(services, "stop job", job_id)
         say(_("Stopped. What was done stays done."))

@@ -1,6 +1,6 @@
-"""How a source's sender is set up: its address, the fields that the routes read, a sample, a command. Pure.
+"""Setup instructions for a source: its address, fields, a sample body and a test command. Pure.
 
-What a sender signs with stays out of it: commands read the secret from a variable of the shell.
+Secrets are left out: the commands read the secret from a shell variable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EQUALS: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)\s*==\s*['\"]([^'\"]*)
 _DATE_FORM: Final = re.compile(r"date\(\s*['\"]([^'\"]+)['\"]\s*\)")
 _LIST: Final = re.compile(r"body((?:\.[A-Za-z_]\w*)+)")
 _PROPERTY: Final = re.compile(r"event\.propertyName\s*==\s*['\"]([^'\"]+)['\"]")
-# Beside a record's own fields every Salesforce event has these.
+# HubSpot sets these in every subscription event; a workflow need not send them.
 _OF_SUBSCRIPTIONS: Final = frozenset(
     {"appId", "eventId", "objectId", "occurredAt", "portalId", "propertyName", "propertyValue"}
     | {"subscriptionId", "subscriptionType", "attemptNumber", "changeSource", "sourceId"}
@@ -37,14 +37,17 @@ _GIVEN: Final = frozenset({"notification_id", "object_type", "organization_id"})
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A source's address: whole with `revealed`, else with dots in place of its key."""
+    """A source's address. Its key is replaced by dots unless revealed."""
 
     text: str
     has_key: bool
 
 
 def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
-    """Give the address that a sender posts to; `root` is ours, `https://HOST`, where none is configured."""
+    """Return the address that a sender posts to.
+
+    `root` is our base URL (`https://HOST`), used if the source has no `public_url`.
+    """
     known = public_url(source)
     if known is not None:
         return Address(known, has_key=False)
@@ -54,14 +57,14 @@ def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
 
 
 def texts_of(route: Route) -> dict[str, str]:
-    """Give the templates of a route that there are, by their key."""
-    # What a field is for says more of it than that a condition looks at it.
+    """Return the templates of a route by key, without empty ones."""
+    # `when` comes last: a field's own template tells more about its type than a condition.
     keys = ("campaign_id", "customer_id", "recall_telephone", "recall_date", "when")
     return {key: text for key in keys if (text := getattr(route, key))}
 
 
 def fields_of(routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """Name the fields of an event that the routes read, such as `inputFields.phone`, each once."""
+    """Return the event fields that the routes read, such as `inputFields.phone`, without duplicates."""
     found = (
         path[1:] for route in routes for text in texts_of(route).values() for path in _FIELD.findall(text)
     )
@@ -69,28 +72,28 @@ def fields_of(routes: tuple[Route, ...]) -> tuple[str, ...]:
 
 
 def properties_of(routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """Name the HubSpot properties whose change the routes wait for."""
+    """Return the HubSpot properties whose changes the routes match."""
     found = (name for route in routes if route.when for name in _PROPERTY.findall(route.when))
     return tuple(dict.fromkeys(found))
 
 
 def under(prefix: str, fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the fields that lie under a table of the event, without it."""
+    """Return the fields below `prefix`, without the prefix."""
     return tuple(name.removeprefix(f"{prefix}.") for name in fields if name.startswith(f"{prefix}."))
 
 
 def keys_of(fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the fields that a HubSpot workflow has to send: no tables, and none that HubSpot sets itself."""
+    """Return the fields that a HubSpot workflow must send: no nested ones, none that HubSpot sets itself."""
     return tuple(name for name in fields if "." not in name and name not in _OF_SUBSCRIPTIONS)
 
 
-# --- a sample ----------------------------------------------------------------------------------
+# --- sample body -------------------------------------------------------------------------------
 
 
 def sample_of(config: Config, source: Source, tomorrow: datetime) -> str:
-    """Give a body that the source's first route takes, as far as its templates tell; JSON.
+    """Return a JSON body that the source's first route is expected to accept, derived from its templates.
 
-    `tomorrow` is a moment in the future, aware.
+    `tomorrow` is a time in the future (aware).
     """
     routes = config.routes_by_source.get(source.name, ())
     event: dict[str, Any] = {}
@@ -100,7 +103,7 @@ def sample_of(config: Config, source: Source, tomorrow: datetime) -> str:
             for path in _FIELD.findall(text):
                 _put(event, path[1:], _value(key, text, account, tomorrow))
         for path, word in _EQUALS.findall(routes[0].when or ""):
-            _put(event, path[1:], word, anew=True)
+            _put(event, path[1:], word, overwrite=True)
     events = getattr(source, "events", None)
     within = _LIST.fullmatch(events) if events else None
     body: dict[str, Any] = event
@@ -110,14 +113,14 @@ def sample_of(config: Config, source: Source, tomorrow: datetime) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-def _put(table: dict[str, Any], path: str, value: Any, *, anew: bool = False) -> None:
-    *way, last = path.split(".")
-    for part in way:
+def _put(table: dict[str, Any], path: str, value: Any, *, overwrite: bool = False) -> None:
+    *parents, last = path.split(".")
+    for part in parents:
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):
             return
         table = inner
-    if anew or last not in table:
+    if overwrite or last not in table:
         table[last] = value
 
 
@@ -136,7 +139,7 @@ def _telephone(country: str) -> str:
     return "" if example is None else str(example.national_number)
 
 
-# --- a command that sends it -------------------------------------------------------------------
+# --- test command ------------------------------------------------------------------------------
 
 _SIGNED_BODY: Final = {
     "hex": "od -An -v -tx1 | tr -d ' \\n'",
@@ -145,15 +148,15 @@ _SIGNED_BODY: Final = {
 
 
 def command_of(source: JsonSource, address: str, sample: str) -> str:
-    """Give shell lines that post the sample as the sender would; `SECRET` is a variable of the shell."""
-    lines = [f"body={_quoted(sample)}", *_proof(source)]
+    """Return shell commands that post the sample with a valid signature, from the shell variable `SECRET`."""
+    lines = [f"body={_quoted(sample)}", *_signature_lines(source)]
     headers = ["-H 'Content-Type: application/json'", *_headers(source)]
     call = " \\\n  ".join([f"curl -sS {_quoted(address)}", *headers, '--data-binary "$body"'])
     return "\n".join([*lines, call])
 
 
-def _proof(source: JsonSource) -> list[str]:
-    """Give the lines that work a signature out, where the scheme has one."""
+def _signature_lines(source: JsonSource) -> list[str]:
+    """Return the lines that compute a signature; none for schemes without one."""
     if source.verify == "hmac-sha256":
         written = _SIGNED_BODY[source.encoding]
         return [f'signature=$(printf %s "$body" | openssl dgst -sha256 -hmac "$SECRET" -binary | {written})']
@@ -191,5 +194,5 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Give a text for between double quotes of a shell."""
+    """Escape a text for use between double quotes in a shell."""
     return re.sub(r'([\\"$`])', r"\\\1", text)

@@ -1,4 +1,4 @@
-"""Sources: who sends, whether they are heard, and how each is set up in its CRM, step by step."""
+"""Sources: their activity, and step-by-step setup instructions for the CRM."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TICKS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """A source as its row and its page show it. `state`: waiting, heard, refused."""
+    """A source as listed. `state` is "waiting", "heard" or "refused"."""
 
     source: Source
     address: setup.Address
@@ -50,7 +50,7 @@ class SourceRow:
 
 @signed_in
 def sources(services: Services) -> Response:
-    """List the sources, those that need a look first."""
+    """List the sources; those with alerts or rejections first."""
     shown = _shown(services, list(services.config.sources))
     order = {"refused": 0, "waiting": 1, "heard": 2}
     rows = sorted(shown.values(), key=lambda row: (not row.alerts, order[row.state], row.source.name))
@@ -59,7 +59,7 @@ def sources(services: Services) -> Response:
 
 @signed_in
 def source(services: Services, name: str) -> Response:
-    """Show one source: whether it is heard, and how it is set up."""
+    """Show one source: its activity and its setup. Raise UnknownError."""
     settings = source_of(services, name)
     config, routes = services.config, services.config.routes_by_source[name]
     row = _shown(services, [name])[name]
@@ -86,14 +86,14 @@ def source(services: Services, name: str) -> Response:
 
 @role("operator")
 def reveal_source(services: Services, name: str) -> Response:
-    """Show the whole address of a source, and write that to the audit log."""
+    """Show a source's whole address, and record this in the audit log. Raise UnknownError."""
     settings = source_of(services, name)
     note(services, "reveal", f"source:{name}")
     return page("revealed.html", text=setup.address_of(settings, _root(services.config), revealed=True).text)
 
 
 def source_of(services: Services, name: str) -> Source:
-    """Return a source of the configuration. Raises UnknownError."""
+    """Return a source of the configuration. Raise UnknownError."""
     found = services.config.sources.get(name)
     if found is None:
         raise UnknownError("no such source")
@@ -101,7 +101,7 @@ def source_of(services: Services, name: str) -> Source:
 
 
 def _root(config: Config) -> str:
-    """Give our own address as senders have it, as far as is known: the dashboard's, else the request's."""
+    """Return our base URL: `dashboard.public_url`, else the root of the current request."""
     return config.dashboard.public_url or request.url_root
 
 
@@ -149,7 +149,7 @@ def _ticks(config: Config, day: Sequence[HourlyDeliveries]) -> tuple[str, ...]:
 
 
 def _rules(config: Config, name: str) -> tuple[str, ...]:
-    """Name the alert rules that look at a source."""
+    """Return the alert rules that apply to a source, as text."""
     return tuple(
         rule_words(rule)
         for rule in config.alerts.rules

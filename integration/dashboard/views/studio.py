@@ -1,7 +1,7 @@
-"""The mapping studio: a route tried on what came, as you type. It sends nothing and stores nothing.
+"""The mapping studio: tests a route on events while it is edited. It sends and stores nothing.
 
-A viewer tries what they paste themselves. On stored events only an operator may try anything, since a
-template can spell out every value of an event; opening one is written to the audit log.
+A viewer can test a pasted sample. Only an operator can use stored events, because a template can print
+every value of an event. Opening one is recorded in the audit log.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 LONGEST_SAMPLE: Final = 100_000
 MOST_PICKS: Final = 20
-MOST_SHOWN: Final = 5  # events of one sample, and changed events of a run
+MOST_SHOWN: Final = 5  # limits the events of a sample, and the changed events of a run
 MOST_TRIED: Final = 200
 RUN_SECONDS: Final = 2.0
 _MOST_OPENED: Final = 20
@@ -62,7 +62,7 @@ _SAMPLE_TYPES: Final = {"hubspot": "application/json", "salesforce": "text/xml"}
 
 @dataclass(frozen=True, slots=True)
 class _Picked:
-    """What a route is tried on. `stored` names what came, as the address and the audit log do."""
+    """A delivery with events to test a route on. `stored` is its id in the URL and audit log, or ""."""
 
     delivery: Delivery
     events: tuple[Event, ...] = field(repr=False)
@@ -71,7 +71,7 @@ class _Picked:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What a route would change for what came."""
+    """The comparison of a draft with the current routes over the latest events."""
 
     looked_at: int
     counts: Counter[str]
@@ -79,17 +79,17 @@ class _Run:
     in_time: bool
 
 
-# --- the page --------------------------------------------------------------------------------------
+# --- views -----------------------------------------------------------------------------------------
 
 
 @signed_in
 def studio(services: Services) -> Response:
-    """Show a route with its fields, and what it makes of the event that was picked."""
+    """Show a route's fields, and the result for the selected event."""
     config = services.config
     source = _source(config)
     if source is None:
         return page("studio.html", source=None, faults=())
-    place = _place(config, source.name, request.args.get("route", ""))
+    place = _route_index(config, source.name, request.args.get("route", ""))
     values = _values_of(config, source.name, place)
     may = person().may("operator")
     picked, words = _opened(services, source, request.args, may=may)
@@ -113,7 +113,7 @@ def studio(services: Services) -> Response:
 
 @signed_in
 def try_route(services: Services) -> Response:
-    """Work out what the fields as they stand now make of the sample or the event."""
+    """Apply the submitted fields to the pasted sample or stored event."""
     sent = request.form
     source = source_of(services, sent.get("source", ""))
     draft = _draft(services.config, source, sent)
@@ -127,23 +127,23 @@ def try_route(services: Services) -> Response:
 
 @role("operator")
 def run_route(services: Services) -> Response:
-    """Tell what the fields as they stand now would change for the latest events of the source."""
+    """Compare the submitted fields with the current routes over the source's latest events."""
     sent = request.form
     source = source_of(services, sent.get("source", ""))
     draft = _draft(services.config, source, sent)
     note(services, "try a route on what came", source.name)
     try:
-        run = _over_what_came(services, source, book_of(services.config, draft))
+        run = _compare_latest(services, source, book_of(services.config, draft))
     except DraftError as error:
         return page("studio_run.html", run=None, faults=error.faults)
     return page("studio_run.html", run=run, faults=())
 
 
-# --- what was asked --------------------------------------------------------------------------------
+# --- request parameters ----------------------------------------------------------------------------
 
 
 def _source(config: Config) -> Source | None:
-    """Give the source of the address; where it names none, the first one."""
+    """Return the source named in the query string, else the first one; None if there are none."""
     first = next(iter(sorted(config.sources)), "")
     return config.sources.get(request.args.get("source") or first) or config.sources.get(first)
 
@@ -152,8 +152,8 @@ def _routes(config: Config, source: str) -> list[tuple[str, str]]:
     return [(str(place), one.name) for place, one in enumerate(config.routes) if one.source == source]
 
 
-def _place(config: Config, source: str, text: str) -> int:
-    """Read which route is meant: the first one of the source where none is named, NEW for a new one."""
+def _route_index(config: Config, source: str, text: str) -> int:
+    """Return the index of the selected route, else of the source's first one; NEW for a new route."""
     known = [int(place) for place, _name in _routes(config, source)]
     if text == "new" or not known:
         return NEW
@@ -171,13 +171,16 @@ def _values_of(config: Config, source: str, place: int) -> dict[str, str]:
 
 def _draft(config: Config, source: Source, sent: Mapping[str, str]) -> Draft:
     values = {name: sent.get(name, "") for name in FIELDS}
-    return Draft(source.name, _place(config, source.name, sent.get("route", "")), values)
+    return Draft(source.name, _route_index(config, source.name, sent.get("route", "")), values)
 
 
 def _opened(
     services: Services, source: Source, asked: Mapping[str, str], *, may: bool
 ) -> tuple[_Picked | None, str]:
-    """Open the stored event that is asked for; nothing where none is. The word says why it is not there."""
+    """Return the requested stored event and "".
+
+    Return None and a reason if it cannot be shown, or None and "" if none is requested.
+    """
     stored = _stored_name(asked)
     if not stored:
         return None, ""
@@ -200,7 +203,7 @@ def _stored_name(asked: Mapping[str, str]) -> str:
 
 
 def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
-    """Read a parked event, or one event of a kept delivery. Raises UnknownError."""
+    """Read a parked event, or one event of a stored delivery. Raise UnknownError."""
     if stored.startswith("pk_"):
         kept = services.parked.event(stored)
         if kept.delivery.source != source.name:
@@ -215,7 +218,7 @@ def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
 
 
 def _note_once(services: Services, stored: str) -> None:
-    """Write to the audit log that a stored event was opened, once in a session."""
+    """Record once per session in the audit log that a stored event was opened."""
     opened = list(session.get("studio", ()))
     if stored not in opened:
         note(services, "open event in the studio", stored.partition(".")[0])
@@ -223,7 +226,7 @@ def _note_once(services: Services, stored: str) -> None:
 
 
 def _picks(services: Services, source: Source) -> Iterator[tuple[str, str, datetime]]:
-    """Give the latest deliveries of a source and a parked event of each reason: name, place and time."""
+    """Yield the latest deliveries and one parked event per reason, as (id, label, time)."""
     for came in services.delivery_log.kept_of(source.name, limit=MOST_PICKS):
         yield f"{came.id}.1", came.id, came.received_at
     groups = [group for group in services.parked.records.groups() if group.source == source.name]
@@ -232,7 +235,7 @@ def _picks(services: Services, source: Source) -> Iterator[tuple[str, str, datet
 
 
 def _sample(source: Source, text: str) -> tuple[_Picked | None, str]:
-    """Read a pasted sample as the source would read a body; the word says why it cannot be."""
+    """Parse a pasted sample as a body of the source. Return None and a reason if it is not readable."""
     if not text.strip():
         return None, ""
     if len(text) > LONGEST_SAMPLE:
@@ -258,11 +261,11 @@ def _sample_type(source: Source, text: str) -> str:
     return "application/json" if text.lstrip()[:1] in {"{", "["} else "application/x-www-form-urlencoded"
 
 
-# --- what comes of it ------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------
 
 
 def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: str) -> dict[str, Any]:
-    """Give what a template shows: the faults of the fields, each event's way, and the TOML."""
+    """Return the template variables: errors of the fields, the result of each event, and the TOML."""
     faults: tuple[FieldFault, ...] = ()
     ways: list[dict[str, Any]] = []
     try:
@@ -287,7 +290,7 @@ def _way(book: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> d
 
 
 def _contact(text: str) -> object:
-    """Read a pasted contact that stands in for the lookup; NOT_LOOKED_UP where there is none."""
+    """Parse a pasted contact that replaces the lookup; NOT_LOOKED_UP if there is none."""
     if not text.strip() or len(text) > LONGEST_SAMPLE:
         return NOT_LOOKED_UP
     try:
@@ -296,13 +299,13 @@ def _contact(text: str) -> object:
         return NOT_LOOKED_UP
 
 
-def _over_what_came(services: Services, source: Source, tried: CompiledRoutes) -> _Run:
-    """Compare both routes over the latest events, for a bounded time."""
+def _compare_latest(services: Services, source: Source, tried: CompiledRoutes) -> _Run:
+    """Compare the draft with the current routes over the latest events, for at most RUN_SECONDS."""
     present, now = services.routes, datetime.now(UTC)
     until = time.monotonic() + RUN_SECONDS
     found: list[Comparison] = []
     in_time = True
-    for delivery, event in _what_came(services, source):
+    for delivery, event in _latest_events(services, source):
         if time.monotonic() > until:
             in_time = False
             break
@@ -311,8 +314,8 @@ def _over_what_came(services: Services, source: Source, tried: CompiledRoutes) -
     return _Run(len(found), counted(found), changed[:MOST_SHOWN], in_time)
 
 
-def _what_came(services: Services, source: Source) -> Iterator[tuple[Delivery, Event]]:
-    """Give the latest events of a source that are still kept, at most MOST_TRIED."""
+def _latest_events(services: Services, source: Source) -> Iterator[tuple[Delivery, Event]]:
+    """Yield the latest stored events of a source, at most MOST_TRIED."""
     given = 0
     for came in services.delivery_log.kept_of(source.name, limit=MOST_TRIED):
         for event in events_of(services, came):
