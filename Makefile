@@ -43,7 +43,7 @@ $(VENV)/.installed-bench: requirements-bench.lock $(VENV)/.installed
 demo: $(VENV)/.installed ## see it work on this machine (10 s, then up until Ctrl-C; ONCE=1 ends by itself)
 	@$(BIN)/ringback demo $(if $(ONCE),--once)
 
-# DEMO_… variables of the environment are its secrets; see integration/local/demo/stage.py.
+# DEMO_… variables of the environment are its secrets; see integration/local/demo/installation.py.
 dev: $(VENV)/.installed ## run the code on the sandbox, and again when a file changes (5 s; PORT=8080)
 	@$(BIN)/python -m integration.local.dev
 

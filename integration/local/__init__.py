@@ -1,1 +1,1 @@
-"""What runs on one machine: supervisor, embedded store, sandbox, demo."""
+"""Processes of one machine: supervisor, embedded store, wolkvox sandbox, demo."""

@@ -1,4 +1,4 @@
-"""Child processes that end with this process, however it ends."""
+"""Child processes that are killed when this process ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ WATCH_SECONDS = 0.1
 
 
 class SpawnError(RingbackError):
-    """A program cannot be started; the message names it."""
+    """A program cannot be started. The message names the program."""
 
 
-# Linux sends PR_SET_PDEATHSIG's signal when the *thread* that forked ends (prctl(2)), and a parent
-# that died before the call is noticed only by asking who the parent is now. An exec wrapper instead
-# of preexec_fn: Python code between fork and exec can deadlock when other threads run.
+# PR_SET_PDEATHSIG fires when the *thread* that forked ends (prctl(2)). If the parent died before the call,
+# only getppid() shows it. A wrapper program is used instead of preexec_fn, because Python code between fork
+# and exec can deadlock when other threads run.
 _DIE_WITH_PARENT = """
 import os, sys
 if sys.platform == "linux":
@@ -43,8 +43,8 @@ if sys.platform == "linux":
         os._exit(1)
 os.execv(sys.argv[2], sys.argv[3:])
 """
-# The parent death signal reaches a child, never the child's own children. This process reads which
-# groups there are from a pipe, and kills them when the pipe's other end is gone.
+# The parent death signal reaches a child but not its descendants. The guardian process reads the ids of the
+# process groups from a pipe, and kills the groups when the pipe is closed.
 _GUARDIAN = """
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -62,7 +62,7 @@ _BARE_PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
 class _Forker:
-    """One thread that forks all children and lives as long as the process does."""
+    """Forks all children from one thread that lives as long as the process."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], Future[object]]]
@@ -71,7 +71,7 @@ class _Forker:
 
     def start(self, job: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
         done: Future[subprocess.Popen[bytes]] = Future()
-        self._jobs.put((job, done))  # type: ignore[arg-type]  # a future takes what its job gives
+        self._jobs.put((job, done))  # type: ignore[arg-type]  # the future has the type of its job
         return done.result()
 
     def _work(self) -> None:
@@ -79,13 +79,13 @@ class _Forker:
             job, done = self._jobs.get()
             try:
                 done.set_result(job())
-            except BaseException as error:  # noqa: BLE001  (handed to the thread that waits)
+            except BaseException as error:  # noqa: BLE001  (re-raised in the waiting thread)
                 done.set_exception(error)
             del job, done
 
 
 class _Guardian:
-    """The pipe to the process that kills the groups left behind by a killed parent."""
+    """The pipe to the guardian process, which kills process groups left behind by a killed parent."""
 
     def __init__(self, forker: _Forker) -> None:
         self._forker = forker
@@ -96,29 +96,29 @@ class _Guardian:
     def add(self, group: int) -> None:
         with self._lock:
             self._groups.add(group)
-            self._tell(f"+{group}\n")
+            self._send(f"+{group}\n")
 
     def discard(self, group: int) -> None:
         with self._lock:
             self._groups.discard(group)
-            self._tell(f"-{group}\n")
+            self._send(f"-{group}\n")
 
     def leave(self) -> None:
-        """Let go of the pipe in a forked copy of this process, which must not keep it open."""
+        """Close the pipe in a forked copy of this process; an open copy would keep the guardian alive."""
         if self._pipe is not None:
             os.close(self._pipe.fileno())
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         try:
             if self._pipe is not None:
                 self._pipe.write(line.encode())
                 return
         except OSError:
-            log.warning("the guardian of the child processes is gone, starting another")
-        self._pipe = self._begin()
+            log.warning("the guardian process has ended; starting a new one")
+        self._pipe = self._start()
         self._pipe.write("".join(f"+{group}\n" for group in self._groups).encode())
 
-    def _begin(self) -> IO[bytes]:
+    def _start(self) -> IO[bytes]:
         process = self._forker.start(
             lambda: subprocess.Popen(
                 [*_BARE_PYTHON, _GUARDIAN],
@@ -131,14 +131,14 @@ class _Guardian:
             )
         )
         if process.stdin is None:
-            raise SpawnError("the guardian of the child processes has no pipe")
-        # It ends after this process does: there is nobody left who could wait for it.
+            raise SpawnError("the guardian process has no pipe")
+        # It ends after this process, so nothing can wait for it. Mark it as reaped.
         process.returncode = 0
         return process.stdin
 
 
-class _Nursery:
-    """The forker and the guardian of this process, made when first needed."""
+class _Spawner:
+    """The forker and the guardian of this process, created on first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -158,12 +158,12 @@ class _Nursery:
         self._pair = None
 
 
-_nursery = _Nursery()
-os.register_at_fork(after_in_child=_nursery.forget)
+_spawner = _Spawner()
+os.register_at_fork(after_in_child=_spawner.forget)
 
 
 class Child:
-    """A running child in a session of its own, with all processes that it starts there."""
+    """A running child process in its own session, with all processes it starts there."""
 
     def __init__(self, process: subprocess.Popen[bytes], guardian: _Guardian) -> None:
         self._process = process
@@ -172,29 +172,29 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id; also the id of its group."""
+        """The process id, also the id of its process group."""
         return self._process.pid
 
     @property
     def output(self) -> IO[bytes] | None:
-        """Its standard output, where that is a pipe."""
+        """Its standard output, if that is a pipe."""
         return self._process.stdout
 
     def poll(self) -> int | None:
-        """Give the exit status (negative: the signal's number), or None while it runs.
+        """Return the exit status (the negated signal number if killed), or None while it runs.
 
-        When the child is found to have ended, what is left of its group is killed.
+        Once the child has ended, the rest of its process group is killed.
         """
         with self._lock:
             if self._process.returncode is None and self._has_ended():
-                # Before the child is reaped, so that its group's number cannot be another's.
+                # Kill the group before reaping the child: after that the group id may be reused.
                 self._signal_group(signal.SIGKILL)
                 self._process.wait()
                 self._guardian.discard(self.pid)
             return self._process.returncode
 
     def wait(self, seconds: float) -> int | None:
-        """Wait that long at most for its end; give what `poll` gives."""
+        """Wait at most `seconds` for the child to end. Return what `poll` returns."""
         end = time.monotonic() + seconds
         pause = 0.002
         while (status := self.poll()) is None and time.monotonic() < end:
@@ -203,9 +203,9 @@ class Child:
         return status
 
     def stop(self, seconds: float, *, hurry: Callable[[], bool] = lambda: False) -> int:
-        """Ask it to end (SIGTERM), wait, then kill its whole group. Give its exit status.
+        """Send SIGTERM, wait at most `seconds`, then kill the process group. Return the exit status.
 
-        `hurry` is asked while waiting; True cuts the wait short.
+        `hurry` is polled while waiting; True ends the wait.
         """
         self._signal(signal.SIGTERM)
         end = time.monotonic() + seconds
@@ -214,7 +214,7 @@ class Child:
         return self.kill()
 
     def kill(self) -> int:
-        """Kill its whole group at once. Give its exit status."""
+        """Kill the process group. Return the exit status."""
         while (status := self.poll()) is None:
             self._signal_group(signal.SIGKILL)
             self.wait(1)
@@ -232,7 +232,7 @@ class Child:
                 os.kill(self.pid, number)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # macOS answers EPERM for a group of which only a zombie is left.
+        # macOS raises EPERM if only a zombie is left of the group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -246,19 +246,19 @@ def spawn(
     pass_fds: Sequence[int] = (),
     private: bool = False,
 ) -> Child:
-    """Start a child that cannot outlive this process, however this process ends.
+    """Start a child that cannot outlive this process.
 
-    `env` None means this process's own. `output` takes standard output and errors together, as
-    `subprocess` understands it; None leaves them where this process writes. The child reads nothing.
-    What a `private` one writes to files is for this user alone. Raises SpawnError when the program is not
-    found or may not be run.
+    With `env=None` the child inherits the environment. `output` receives standard output and standard
+    error, as in `subprocess`; None inherits both. Standard input is /dev/null. With `private=True`, files
+    that the child creates are readable by this user only. Raise SpawnError if the program is not found or
+    not executable.
     """
     search = (os.environ if env is None else env).get("PATH", os.defpath)
     program = shutil.which(arguments[0], path=search)
     if program is None:
-        raise SpawnError(f"{arguments[0]}: found no such program; allowed: one on PATH, or a full path")
-    forker, guardian = _nursery.pair()
-    command = [*_BARE_PYTHON, _DIE_WITH_PARENT, str(os.getpid()), os.path.abspath(program), *arguments]  # noqa: PTH100  (links must stay: a venv's python is one)
+        raise SpawnError(f"{arguments[0]}: program not found; install it on PATH, or use a full path")
+    forker, guardian = _spawner.pair()
+    command = [*_BARE_PYTHON, _DIE_WITH_PARENT, str(os.getpid()), os.path.abspath(program), *arguments]  # noqa: PTH100  (resolving symlinks would break a venv's python)
     try:
         process = forker.start(
             lambda: subprocess.Popen(
@@ -280,7 +280,7 @@ def spawn(
 
 
 def describe_exit(status: int) -> str:
-    """Say in words how a process ended: `status` negative is the signal that killed it."""
+    """Return how a process ended, as text. A negative `status` is a signal number."""
     if status >= 0:
         return f"ended with status {status}"
     try:

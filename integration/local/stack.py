@@ -1,4 +1,4 @@
-"""The processes of one machine: their command lines, environment and output."""
+"""The processes of one machine: command lines, environment and output."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 60.0
 WEB_STOP_SECONDS = 12.0
-# A drain ends after the call in flight, which may take as long as an account's timeout_seconds.
+# A drain ends after the call in flight, which can take as long as an account's timeout_seconds.
 WORKER_STOP_SECONDS = 30.0
 ANYWHERE = "0.0.0.0"  # noqa: S104  (webhooks come from outside)
 NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 
 
 def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES, host: str = ANYWHERE) -> list[str]:
-    """Return the command line of the web. It logs no requests: a path may hold a url key.
+    """Return the command line of the web server. Access logs are off, because a path may contain a URL key.
 
-    `environ` may choose LOG_LEVEL and WEB_CONCURRENCY, its processes.
+    `environ` may set LOG_LEVEL, and WEB_CONCURRENCY, the number of processes.
     """
     return [
         *(
@@ -45,7 +45,8 @@ def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES, host: str = 
         ),
         *("--host", host, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
         *("--http", "1", "--no-ws", "--backpressure", "8192", "--backlog", "4096"),
-        # What a connection may hold of a head that is not complete: of 408 KiB each, 8192 hold 3 GiB.
+        # Limits the buffered head of a connection. With the default of 408 KiB, 8192 connections can use 3
+        # GiB.
         *("--http1-buffer-size", "32768"),
         *("--no-access-log", "--log-level", environ.get("LOG_LEVEL") or "info"),
         *("--respawn-failed-workers", "--workers-kill-timeout", "8"),
@@ -53,9 +54,9 @@ def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES, host: str = 
 
 
 def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
-    """Give the command line of a worker.
+    """Return the command line of a worker.
 
-    `environ` may choose LOG_LEVEL and WORKER_CONCURRENCY, its threads.
+    `environ` may set LOG_LEVEL, and WORKER_CONCURRENCY, the number of threads.
     """
     return [
         *(sys.executable, "-m", "celery", "--quiet", "--app", "workers.celery_app", "worker"),
@@ -66,8 +67,8 @@ def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
 
 
 def child_environment(environ: Mapping[str, str], *, redis_url: str) -> dict[str, str]:
-    """Return the environment of web and worker: that of this process, with the store's address."""
-    # The embedded store is named outright: while it starts again, nobody could find it by its folder.
+    """Return the environment of web and worker: `environ` with REDIS_URL set."""
+    # The URL is set explicitly: while the embedded store restarts, it cannot be found by its folder.
     return {**environ, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
 
 
@@ -79,9 +80,9 @@ def start_web(
     dashboard_port: int,
     relay: Callable[[str], None] | None,
 ) -> tuple[Program, ...]:
-    """Start the web in processes for programs (webhooks, API) and one for people (dashboard). Wait for them.
+    """Start the receiver and API in one group of processes and the dashboard in another, and wait for both.
 
-    The dashboard listens on this machine only: it need not be public, and no page keeps a webhook waiting.
+    The dashboard listens on loopback only, so it need not be public and its pages do not delay webhooks.
     Return both programs. Raise NotReadyError.
     """
     public = {**environ, "RINGBACK_SERVE": "hooks,api", "PORT": str(port)}
@@ -125,19 +126,19 @@ def start_worker(
 
 
 def relay(line: str) -> None:
-    """Pass a child's line on: for people where they look on, else as it came."""
+    """Print a line of a child: formatted on a terminal, unchanged otherwise."""
     write_line(readable(line) if sys.stdout.isatty() else line)
 
 
 def port_next_to(port: int) -> int:
-    """Return the port after this one, or the one before it where there is none: the dashboard's."""
+    """Return the next port, for the dashboard; the previous one if `port` is the last."""
     return port + 1 if port < LAST_PORT else port - 1
 
 
 def require_free(port: int, host: str = ANYWHERE) -> None:
-    """Raise RingbackError when somebody listens on the port already."""
+    """Raise RingbackError if a port is already in use."""
     with socket.socket() as probe:
-        # A connection that is fading away does not count; somebody who listens does.
+        # Ignore connections in TIME_WAIT; only a listening socket counts.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -1,7 +1,6 @@
-"""Starts programs as child processes, watches them, and stops them in good order.
+"""Starts programs as child processes, restarts them, and stops them in reverse order.
 
-Promises that nothing it started outlives it, even when it is killed with SIGKILL, and that an
-environment is never printed. Knows nothing of what the programs do.
+Children do not outlive the supervisor, even if it is killed with SIGKILL. Environments are never logged.
 """
 
 from __future__ import annotations
@@ -35,44 +34,41 @@ LONGEST_LINE_BYTES = 64 * 1024
 
 
 class NotReadyError(RingbackError):
-    """Something did not become ready in time, or ended before it was."""
-
-
-# --- children that die with this process ------------------------------------------------------
+    """A service was not ready in time, or ended before it was ready."""
 
 
 # --- services ---------------------------------------------------------------------------------
 
 
 class Service(Protocol):
-    """What a supervisor can start, watch and stop."""
+    """The interface of a service that a supervisor can start, watch and stop."""
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """The name used in reports."""
 
     def start(self) -> None:
-        """Start it, again if it ended; returns when it has started. Raises RingbackError if it cannot."""
+        """Start or restart the service. Raise RingbackError if it does not start."""
 
     def poll(self) -> int | None:
-        """Give its exit status, or None while it runs."""
+        """Return the exit status, or None while it runs."""
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop it in good order within a bounded time, at once when `hurry()`. Stopped already: nothing."""
+        """Stop the service within a bounded time, or at once if `hurry()`. Do nothing if it is stopped."""
 
 
 def write_line(line: str) -> None:
-    """Write one line to standard output at once."""
+    """Write a line to standard output and flush."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 @dataclass(slots=True)
 class Program:
-    """A program as a service. Its output goes line by line to `relay`, each with its name before it.
+    """A program as a service. Its output goes to `relay` line by line, prefixed with its name.
 
-    Secrets go into `env`, never into `arguments`, which every user of the machine can read.
-    `stop_seconds` is how long it may take to end once asked. `relay` None drops its output.
+    Put secrets into `env`, never into `arguments`: every user of the machine can read those. `stop_seconds`
+    is the time it gets to end after SIGTERM. `relay=None` discards the output.
     """
 
     name: str
@@ -86,26 +82,26 @@ class Program:
 
     @property
     def pid(self) -> int | None:
-        """The process id, None before the first start."""
+        """The process id, or None before the first start."""
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start it. Raises SpawnError."""
+        """Start the program. Raise SpawnError."""
         child = spawn(self.arguments, env=self.env, cwd=self.cwd, output=subprocess.PIPE)
         self._child = child
         reader = threading.Thread(
             target=self._read, args=(child,), name=f"output of {self.name}", daemon=True
         )
         reader.start()
-        # Known only once it runs: another thread may stop the program meanwhile, and joins it.
+        # Set after start(): another thread that stops the program joins the reader.
         self._reader = reader
 
     def poll(self) -> int | None:
-        """Give its exit status, or None while it runs or was never started."""
+        """Return the exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Ask it to end, wait `stop_seconds`, then kill it and all that it started."""
+        """Send SIGTERM, wait `stop_seconds`, then kill the program and its descendants."""
         if self._child is None:
             return
         self._child.stop(self.stop_seconds, hurry=hurry)
@@ -118,10 +114,10 @@ class Program:
         with child.output as pipe:
             while raw := pipe.readline(LONGEST_LINE_BYTES):
                 line = raw.decode(errors="replace").rstrip("\r\n")
-                self._pass_on(line)
+                self._relay_line(line)
 
-    def _pass_on(self, line: str) -> None:
-        # A terminal that is gone must not stop the reading: the program would block on a full pipe.
+    def _relay_line(self, line: str) -> None:
+        # If the terminal is gone, keep reading: the program would block on a full pipe.
         if self.relay is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.relay(f"{self.name:<8} | {line}")
@@ -132,10 +128,9 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before a service that ended is started again, in seconds.
+    """The delay before a service that ended is restarted, in seconds.
 
-    The wait doubles from `first_seconds` to `longest_seconds`, and begins anew after a run of
-    `steady_seconds`.
+    It doubles from `first_seconds` to `longest_seconds`, and resets after a run of `steady_seconds`.
     """
 
     first_seconds: float = 0.5
@@ -145,22 +140,22 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A service ended though nobody stopped it. `again_in_seconds` None: it is not started again."""
+    """A service ended unexpectedly. `again_in_seconds` is None if it is not restarted."""
 
     name: str
     how: str
     again_in_seconds: float | None
 
     def __str__(self) -> str:
-        """Give it as one line."""
-        then = "not started again"
+        """Return it as one line."""
+        action = "not started again"
         if self.again_in_seconds is not None:
-            then = f"starting it again in {self.again_in_seconds:g} s"
-        return f"{self.name} {self.how}; {then}"
+            action = f"starting it again in {self.again_in_seconds:g} s"
+        return f"{self.name} {self.how}; {action}"
 
 
 def log_ended(ended: Ended) -> None:
-    """Report a service's end to the log."""
+    """Log the end of a service."""
     log.error("a process ended", process=ended.name, how=ended.how, again_in_seconds=ended.again_in_seconds)
 
 
@@ -176,19 +171,19 @@ class _Watched:
 class Supervisor:
     """Starts services in order, watches them, and stops them in reverse order.
 
-    As a context manager it stops everything on the way out; in the main thread SIGTERM and SIGHUP
-    then raise KeyboardInterrupt as Ctrl-C does, and a second signal while stopping kills what is left.
+    As a context manager it stops all services on exit. In the main thread SIGTERM and SIGHUP then raise
+    KeyboardInterrupt, as Ctrl-C does. A second signal while stopping kills the remaining services.
     """
 
     def __init__(
         self, *, restart: Backoff | None = None, on_ended: Callable[[Ended], None] = log_ended
     ) -> None:
-        """`restart` None: a service that ends is reported and stays down."""
+        """With `restart=None`, a service that ends is reported and not restarted."""
         self._restart = restart
         self._on_ended = on_ended
         self._watched: list[_Watched] = []
         self._stopping = threading.Event()
-        # Plain flags: a signal handler may interrupt an Event's own lock and would wait for ever.
+        # Plain flags: a signal handler that interrupts Event.set() could deadlock on the event's lock.
         self._asked = False
         self._hurry = False
         self._watcher: threading.Thread | None = None
@@ -209,10 +204,10 @@ class Supervisor:
         self._handlers.clear()
 
     def start(self, service: Service) -> None:
-        """Start a service now and watch it from now on. Raises what its own start raises."""
+        """Start a service and watch it. Raise the errors of its `start`."""
         if self._stopping.is_set():
-            raise SpawnError(f"{service.name}: not started, everything is being stopped")
-        # Listed first: an interrupt in the middle of the start must still stop what was started.
+            raise SpawnError(f"{service.name}: not started, because the supervisor is stopping")
+        # Append it first: if its start is interrupted, it must still be stopped.
         watched = _Watched(service, time.monotonic(), given_up=True)
         self._watched.append(watched)
         service.start()
@@ -222,26 +217,26 @@ class Supervisor:
             self._watcher.start()
 
     def alive(self, service: Service) -> bool:
-        """Tell whether a service runs or is about to be started again."""
+        """Return True if a service runs or will be restarted."""
         return any(
             watched.service is service and not watched.given_up and service.poll() is None
             for watched in self._watched
         )
 
     def run(self) -> None:
-        """Wait for Ctrl-C, SIGTERM or `stop()` from another thread, then stop everything."""
+        """Wait for Ctrl-C, SIGTERM, or `stop()` from another thread, then stop all services."""
         with contextlib.suppress(KeyboardInterrupt):
             while not self._stopping.wait(3600):
                 pass
         self.stop()
 
     def stop(self) -> None:
-        """Stop all services, the last one started first. May be called twice."""
+        """Stop all services, the last one started first. Idempotent."""
         self._stopping.set()
         self._stop_services()
         if self._watcher is not None and self._watcher is not threading.current_thread():
             self._watcher.join()
-        # What the watcher was starting while the others were being stopped.
+        # Stop services that the watcher started in the meantime.
         self._stop_services()
 
     def _stop_services(self) -> None:
@@ -297,7 +292,7 @@ class Supervisor:
 
 
 def answers(url: str, *, timeout_seconds: float = 1.0) -> bool:
-    """Tell whether a GET of an http URL is answered with 2xx. No proxy is ever asked."""
+    """Return True if a GET of an http URL returns 2xx. Proxies are not used."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_seconds)
     try:
@@ -318,10 +313,9 @@ def wait_until(
     alive: Callable[[], bool] = lambda: True,
     every_seconds: float = 0.05,
 ) -> None:
-    """Wait until a URL answers with 2xx, or a function gives True.
+    """Wait until a URL answers with 2xx, or a function returns True.
 
-    `alive` False ends the wait at once: what is waited for has ended. `what` names it in the error.
-    Raises NotReadyError.
+    The wait ends when `alive` returns False. `what` is the name used in the error. Raise NotReadyError.
     """
     name = what or (ready if isinstance(ready, str) else "the service")
     end = time.monotonic() + timeout_seconds
@@ -337,9 +331,9 @@ _handed_out: set[int] = set()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Give a port of `host` that is free now, never the same one twice.
+    """Return a free port of `host`. Each port is returned only once.
 
-    Another program may take it before it is used: whoever uses it must be ready to ask again.
+    Another program may take the port before it is used, so callers must handle that.
     """
     for _ in range(1000):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -348,4 +342,4 @@ def free_port(host: str = "127.0.0.1") -> int:
         if port not in _handed_out:
             _handed_out.add(port)
             return port
-    raise SpawnError(f"{host}: found no free port")
+    raise SpawnError(f"{host}: no free port found")

@@ -233,7 +233,7 @@ def test_a_supervisor_brings_it_back_at_the_same_address(data_dir):
 def test_a_folder_of_others_files_that_is_open_to_others_is_left_alone(data_dir):
     data_dir.mkdir(mode=0o755)
     (data_dir / "thesis.txt").touch()
-    with pytest.raises(EmbeddedError, match="holds other files"):
+    with pytest.raises(EmbeddedError, match="contains other files"):
         EmbeddedStore(data_dir).start()
     assert stat.S_IMODE(data_dir.stat().st_mode) == 0o755
 

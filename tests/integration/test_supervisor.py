@@ -370,7 +370,7 @@ def test_a_steady_run_begins_the_backoff_anew():
 def test_a_stopped_supervisor_starts_nothing():
     supervisor = Supervisor()
     supervisor.stop()
-    with pytest.raises(SpawnError, match="being stopped"):
+    with pytest.raises(SpawnError, match="supervisor is stopping"):
         supervisor.start(Recorder("web", []))
 
 

@@ -1,7 +1,7 @@
-"""`ringback demo`: the main job on this machine alone, from a signed webhook to the call at wolkvox.
+"""`ringback demo`: the path from a signed webhook to a wolkvox call, on this machine alone.
 
-Everything is real but the far ends: CRM and wolkvox are stand-ins on loopback. What the first start
-stored is still there at the second, so every run makes customers of its own.
+CRM and wolkvox are simulated on loopback; everything else is real. Stored data is kept between runs, so
+every run uses new customers.
 """
 
 from integration.local.demo.run import demo

@@ -1,7 +1,7 @@
-"""A stand-in for HubSpot's contacts: the batch read that a lookup makes, on loopback.
+"""A stand-in for HubSpot's contacts API: the batch read used by lookups, on loopback.
 
-Answers as documented (https://developers.hubspot.com/docs/api/crm/contacts, "Read a batch of contacts"):
-contacts that do not exist are left out.
+It answers as documented (https://developers.hubspot.com/docs/api/crm/contacts, "Read a batch of contacts"):
+unknown contacts are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONTACTS_PATH = "/crm/v3/objects/contacts/batch/read"
 
 
 class Contacts:
-    """Contacts by id; `add` before the event that names one."""
+    """Contacts by id. Add a contact before sending an event that refers to it."""
 
     def __init__(self) -> None:
         self._properties: dict[str, dict[str, str]] = {}
@@ -25,15 +25,15 @@ class Contacts:
 
     @property
     def url(self) -> str:
-        """Its address, as a lookup's `base_url`."""
+        """The address, for a lookup's `base_url`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:
-        """Begin to answer, until the process ends."""
+        """Serve requests in a daemon thread."""
         threading.Thread(target=self._server.serve_forever, name="contacts", daemon=True).start()
 
     def add(self, contact: int, **properties: str) -> None:
-        """Make a contact known."""
+        """Add a contact."""
         self._properties[str(contact)] = properties
 
 
@@ -42,9 +42,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     known: dict[str, dict[str, str]]
 
     def do_POST(self) -> None:
-        asked = orjson.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-        ids = [entry["id"] for entry in asked["inputs"]]
-        found = [self._contact(contact, asked["properties"]) for contact in ids if contact in self.known]
+        query = orjson.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        ids = [entry["id"] for entry in query["inputs"]]
+        found = [self._contact(contact, query["properties"]) for contact in ids if contact in self.known]
         status = 200 if self.path == CONTACTS_PATH else 404
         body = orjson.dumps({"status": "COMPLETE", "results": found})
         self.send_response(status)
@@ -59,4 +59,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return {"id": contact, "properties": properties, "archived": False}
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (http.server's)
-        """Stay silent: the demo tells its own story."""
+        """Log nothing; the demo prints its own output."""

@@ -1,4 +1,4 @@
-"""Runs the demo's story and shows it: what was sent, what became of it, what wolkvox received."""
+"""The command `ringback demo`: sends the samples, shows their results and the calls that wolkvox received."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.table import Table
 
 from integration.config.environment import data_dir
 from integration.domain.errors import RingbackError
-from integration.local.demo.samples import SampleRow, Story
-from integration.local.demo.stage import DemoStack, client_of, place_rules, start_stack
+from integration.local.demo.installation import DemoStack, client_of, place_rules, start_stack
+from integration.local.demo.samples import SampleRow, SampleSet
 from integration.local.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -25,23 +25,23 @@ SETTLE_SECONDS = 60.0
 LOOK_SECONDS = 0.3
 
 
-@click.command(short_help="See it work: CRM to wolkvox, on this machine alone.")
-@click.option("--once", is_flag=True, help="Print the outcome and end: 0 when all went as it should, else 1.")
+@click.command(short_help="Try it: from CRM to wolkvox, on this machine alone.")
+@click.option("--once", is_flag=True, help="Print the results and exit: 0 if all are as expected, else 1.")
 def demo(*, once: bool) -> None:
-    """Start everything on free ports, send sample webhooks, and show what wolkvox received.
+    """Start everything on free ports, send sample webhooks, and show the calls that wolkvox received.
 
-    Stays up until Ctrl-C, unless --once. Its data lies in .ringback/demo and is kept.
+    Runs until Ctrl-C, unless --once is given. Data is kept in .ringback/demo.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     folder = data_dir(os.environ) / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with Supervisor() as supervisor:
-            stage = start_stack(supervisor, folder, lambda what: console.print(f"Starting {what} …"))
-            good = _play(stage, console)
-            _name_dashboard(stage, console)
+            stack = start_stack(supervisor, folder, lambda what: console.print(f"Starting {what} …"))
+            good = _run_samples(stack, console)
+            _print_dashboard(stack, console)
             if not once:
-                _stay(stage, supervisor, console)
+                _keep_running(stack, supervisor, console)
     except RingbackError as error:
         console.print(f"[red]The demo could not run:[/red] {error}", soft_wrap=True)
         sys.exit(1)
@@ -51,59 +51,59 @@ def demo(*, once: bool) -> None:
     sys.exit(0 if good else 1)
 
 
-def _play(stage: DemoStack, console: Console) -> bool:
-    story = Story(stage, run=round(time.time()))
-    place_rules(stage, story.rules())
+def _run_samples(stack: DemoStack, console: Console) -> bool:
+    samples = SampleSet(stack, run_id=round(time.time()))
+    place_rules(stack, samples.sandbox_rules())
     console.print("\nSending what a CRM would send …\n")
-    story.tell()
-    _settle(story, console)
-    calls = _calls(story)
+    samples.send_all()
+    _await_results(samples, console)
+    calls = _calls(samples)
     console.print(_calls_table(calls))
-    faults = check_calls(story, calls, _stats(stage))
+    faults = check_calls(samples, calls, _stats(stack))
     for fault in faults:
         console.print(f"[red]wrong[/red]  {fault}")
-    good = all(row.ok for row in story.rows) and not faults
-    done = sum(bool(row.ok) for row in story.rows)
+    good = all(row.ok for row in samples.rows) and not faults
+    done = sum(bool(row.ok) for row in samples.rows)
     verdict = "[green]All as it should be.[/green]" if good else "[red]Not all is as it should be.[/red]"
-    console.print(f"{verdict} {done} of {len(story.rows)} samples; at most one call at a time per token.")
+    console.print(f"{verdict} {done} of {len(samples.rows)} samples; at most one call at a time per token.")
     return good
 
 
-def _settle(story: Story, console: Console) -> None:
+def _await_results(samples: SampleSet, console: Console) -> None:
     until = time.monotonic() + SETTLE_SECONDS
-    with _PushedCall(story, console) as show:
-        while not _settled(story) and time.monotonic() < until:
+    with _ResultsView(samples, console) as show:
+        while not _settled(samples) and time.monotonic() < until:
             show()
             time.sleep(LOOK_SECONDS)
-        for row in story.rows:
+        for row in samples.rows:
             row.ok = bool(row.ok)
         show()
 
 
-def _settled(story: Story) -> bool:
-    for row in story.rows:
-        if row.must == "parked" and row.ok is None:
-            _look_for_parked(story, row)
-    return story.look()
+def _settled(samples: SampleSet) -> bool:
+    for row in samples.rows:
+        if row.expected == "parked" and row.ok is None:
+            _check_parked(samples, row)
+    return samples.update()
 
 
-def _look_for_parked(story: Story, row: SampleRow) -> None:
-    key = story.stage.config.api_keys["demo"].key.get_secret_value()
-    answer = story.call(
+def _check_parked(samples: SampleSet, row: SampleRow) -> None:
+    key = samples.stack.config.api_keys["demo"].key.get_secret_value()
+    answer = samples.call(
         lambda client: client.get("/v1/parked?source=hubspot", headers={"Authorization": f"Bearer {key}"})
     )
     for parked in answer.json()["items"]:
         event = parked.get("event") or {}
         data = event.get("data", event)
-        if data.get("eventId") == story.run * 100 + 3:
-            row.happened, row.ok = f"parked: {parked['reason']['field']}", True
+        if data.get("eventId") == samples.run_id * 100 + 3:
+            row.actual, row.ok = f"parked: {parked['reason']['field']}", True
 
 
-class _PushedCall:
-    """A table that is renewed in place on a terminal, and printed once elsewhere."""
+class _ResultsView:
+    """A table of results: updated in place on a terminal, printed once elsewhere."""
 
-    def __init__(self, story: Story, console: Console) -> None:
-        self._story = story
+    def __init__(self, samples: SampleSet, console: Console) -> None:
+        self._samples = samples
         self._console = console
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
@@ -116,31 +116,31 @@ class _PushedCall:
         if self._live is not None:
             self._live.stop()
         else:
-            self._console.print(_story_table(self._story.rows))
+            self._console.print(_results_table(self._samples.rows))
 
     def _show(self) -> None:
         if self._live is not None:
-            self._live.update(_story_table(self._story.rows), refresh=True)
+            self._live.update(_results_table(self._samples.rows), refresh=True)
 
 
 MARKS = {None: "[yellow]…[/yellow]", True: "[green]ok[/green]", False: "[red]wrong[/red]"}
 
 
-def _story_table(rows: list[SampleRow]) -> Table:
+def _results_table(rows: list[SampleRow]) -> Table:
     table = Table(
         title="What was sent, and what became of it", title_justify="left", box=None, pad_edge=False
     )
     for name in ("sample", "must be", "is", ""):
         table.add_column(name)
     for row in rows:
-        table.add_row(row.what, row.must, row.happened, MARKS[row.ok])
+        table.add_row(row.name, row.expected, row.actual, MARKS[row.ok])
     return table
 
 
-def _calls(story: Story) -> list[dict[str, Any]]:
-    with client_of(story.stage.sandbox) as client:
+def _calls(samples: SampleSet) -> list[dict[str, Any]]:
+    with client_of(samples.stack.sandbox) as client:
         answer = client.get("/sandbox/calls")
-    return [call for call in answer.json() if str(_customer(call)).startswith(str(story.run))]
+    return [call for call in answer.json() if str(_customer(call)).startswith(str(samples.run_id))]
 
 
 def _customer(call: dict[str, Any]) -> str:
@@ -148,8 +148,8 @@ def _customer(call: dict[str, Any]) -> str:
     return str(body.get("customer_id", "")) if isinstance(body, dict) else ""
 
 
-def _stats(stage: DemoStack) -> dict[str, Any]:
-    with client_of(stage.sandbox) as client:
+def _stats(stack: DemoStack) -> dict[str, Any]:
+    with client_of(stack.sandbox) as client:
         return dict(client.get("/sandbox/stats").json())
 
 
@@ -171,14 +171,14 @@ def _calls_table(calls: list[dict[str, Any]]) -> Table:
     return table
 
 
-def check_calls(story: Story, calls: list[dict[str, Any]], stats: dict[str, Any]) -> list[str]:
-    """Compare what the sandbox received with what had to be sent; gives what is wrong."""
+def check_calls(samples: SampleSet, calls: list[dict[str, Any]], stats: dict[str, Any]) -> list[str]:
+    """Compare the calls that the sandbox received with the expected ones. Return the differences as text."""
     counted: dict[str, int] = {}
     for call in calls:
         counted[_customer(call)] = counted.get(_customer(call), 0) + 1
     wrong = [
         f"customer {customer}: {counted.get(customer, 0)} calls instead of {expected}"
-        for customer, expected in story.expected_calls.items()
+        for customer, expected in samples.expected_calls.items()
         if counted.get(customer, 0) != expected
     ]
     if stats["overlaps"]:
@@ -186,15 +186,15 @@ def check_calls(story: Story, calls: list[dict[str, Any]], stats: dict[str, Any]
     return wrong
 
 
-def _name_dashboard(stage: DemoStack, console: Console) -> None:
-    console.print(f"\nDashboard  {stage.dashboard}/")
-    console.print(f"           name {stage.user.name}, password {stage.user.password} (for this run)")
+def _print_dashboard(stack: DemoStack, console: Console) -> None:
+    console.print(f"\nDashboard  {stack.dashboard}/")
+    console.print(f"           name {stack.user.name}, password {stack.user.password} (for this run)")
 
 
-def _stay(stage: DemoStack, supervisor: Supervisor, console: Console) -> None:
-    console.print(f"API        {stage.web}/openapi.json")
-    console.print(f"Sandbox    {stage.sandbox}  (what wolkvox received, live)")
-    console.print(f"Data       {stage.folder}")
+def _keep_running(stack: DemoStack, supervisor: Supervisor, console: Console) -> None:
+    console.print(f"API        {stack.web}/openapi.json")
+    console.print(f"Sandbox    {stack.sandbox}  (what wolkvox received, live)")
+    console.print(f"Data       {stack.folder}")
     console.print("\nEverything stays up. Ctrl-C stops it; what is stored is kept.")
     supervisor.run()
     console.print("Stopped.")

@@ -1,8 +1,8 @@
-"""The wolkvox simulator: answers as wolkvox is documented to, fails on demand, shows what it received.
+"""The wolkvox simulator: answers as wolkvox documents, injects faults, and shows the calls it received.
 
-Promises: a call counts as in flight until its work is done, also when its client has left before that,
-so what it says of overlaps is the server's view; tokens are shown as fingerprints only.
-Never calls anybody, writes nothing to disk.
+A call counts as in flight until its work is done, even if its client has disconnected, so overlaps are
+counted as the server sees them. Tokens are shown as fingerprints only. The sandbox makes no requests and
+writes nothing to disk.
 """
 
 from integration.local.sandbox.calls import fingerprint

@@ -1,4 +1,4 @@
-"""An answer, and how it is written on the wire."""
+"""Responses of the sandbox, and their encoding as HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SandboxAnswer:
-    """An answer before it is written; `takes_effect` is run when the work is done."""
+    """A response before it is written. `takes_effect` is called when the simulated work is done."""
 
     status: int
     body: bytes
@@ -24,17 +24,17 @@ class SandboxAnswer:
 
 
 def json_answer(status: int, value: Any) -> SandboxAnswer:
-    """Make an answer of the sandbox's own, for a program."""
+    """Return a JSON response of the sandbox's own API."""
     return SandboxAnswer(status, orjson.dumps(value))
 
 
 def wire(answer: SandboxAnswer) -> bytes:
-    """Write an answer down in one piece."""
+    """Encode a response as HTTP/1.1."""
     try:
         phrase = HTTPStatus(answer.status).phrase
     except ValueError:
         phrase = "Unnamed"
     lines = [f"HTTP/1.1 {answer.status} {phrase}", f"Content-Length: {len(answer.body)}"]
-    # A rule's text must not become a header of its own.
+    # A text of a rule must not inject another header.
     lines += [f"{name}: {' '.join(value.split())}" for name, value in answer.headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + answer.body

@@ -1,4 +1,4 @@
-"""One call that the sandbox received, and the mark that stands for its token wherever it is shown."""
+"""Calls that the sandbox received, and fingerprints of their tokens."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def fingerprint(token: str) -> str:
-    """Give a short mark of a token that does not give it away."""
+    """Return the first 8 hex digits of a token's SHA-256; "" for no token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()[:8] if token else ""
 
 
 @dataclass(slots=True)
 class ReceivedCall:
-    """One call, as it arrived and as it went on."""
+    """A received call, updated while it is processed."""
 
     seq: int
     received_at: datetime
@@ -40,21 +40,21 @@ class ReceivedCall:
 
     @property
     def customer_id(self) -> str | None:
-        """The customer, from the body or the address; None where neither names one."""
+        """The customer id from the body, else from the query string; None if there is none."""
         return self.body_text("customer_id") or self.query.get("customer_id")
 
     @property
     def campaign_id(self) -> str | None:
-        """The campaign, from the address."""
+        """The campaign id from the query string."""
         return self.query.get("campaign_id")
 
     def body_text(self, name: str) -> str | None:
-        """Give a field of the body as text; None where there is none."""
+        """Return a field of the body as text, or None."""
         found = self.body.get(name) if isinstance(self.body, dict) else None
         return None if found is None else str(found)
 
     def shown(self) -> dict[str, Any]:
-        """Give the call as JSON, with its token's mark instead of the token."""
+        """Return the call as JSON values, with a fingerprint instead of the token."""
         return {
             "seq": self.seq,
             "received_at": iso(self.received_at),
@@ -73,12 +73,12 @@ class ReceivedCall:
 
 
 def iso(moment: datetime) -> str:
-    """Write a moment as the sandbox shows it: UTC, to the millisecond."""
+    """Return a time as ISO 8601 in UTC with milliseconds."""
     return iso_milliseconds(moment).replace("+00:00", "Z")
 
 
 def json_value(body: bytes) -> Any:
-    """Give a body as JSON, as text if it is none; None for an empty one."""
+    """Return a body parsed as JSON, else as text; None if it is empty."""
     try:
         return orjson.loads(body) if body else None
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The sandbox's own addresses: `/` for people, `/sandbox/…` for rules, settings and what was received."""
+"""The sandbox's own endpoints: `/` is a page, `/sandbox/…` has rules, settings and received calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTINGS_METHODS = frozenset({"GET", "PUT", "POST"})
 
 
 class _Change(BaseModel):
-    """What may be set while the sandbox runs."""
+    """The settings that can be changed at run time."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,21 +31,21 @@ class _Change(BaseModel):
 
 
 class Control:
-    """Answers the sandbox's own addresses; `settings` are changed in place."""
+    """Handles the sandbox's own endpoints. Changes `settings` in place."""
 
-    def __init__(self, book: SandboxState, settings: Settings) -> None:
-        self._book = book
+    def __init__(self, state: SandboxState, settings: Settings) -> None:
+        self._state = state
         self._settings = settings
 
     def answer(self, method: str, path: str, query: str, body: bytes) -> SandboxAnswer:
-        """Do what is asked and give the answer."""
+        """Handle a request and return the response."""
         if method == "GET" and path == "/":
             content_type = (("Content-Type", "text/html; charset=utf-8"),)
-            return SandboxAnswer(200, page(self._book).encode(), headers=content_type)
+            return SandboxAnswer(200, page(self._state).encode(), headers=content_type)
         if path == "/sandbox/rules":
             return self._rules(method, body)
         if method == "DELETE" and re.fullmatch(r"/sandbox/rules/[0-9]{1,9}", path):
-            removed = self._book.remove(int(path.rpartition("/")[2]))
+            removed = self._state.remove(int(path.rpartition("/")[2]))
             return json_answer(200 if removed else 404, {"removed": removed})
         if path == "/sandbox/settings" and method in _SETTINGS_METHODS:
             return self._change(method, body)
@@ -56,27 +56,27 @@ class Control:
             case "GET", "/sandbox/calls":
                 wanted = {name: values[-1] for name, values in parse_qs(query).items()}
                 after, limit = _whole(wanted.get("after"), 0), _whole(wanted.get("limit"), CALLS_KEPT)
-                return json_answer(200, self._book.calls(after=after, limit=limit))
+                return json_answer(200, self._state.calls(after=after, limit=limit))
             case "DELETE", "/sandbox/calls":
-                self._book.forget_calls()
+                self._state.forget_calls()
                 return json_answer(200, {"removed": "all"})
             case "GET", "/sandbox/stats":
-                return json_answer(200, self._book.stats())
+                return json_answer(200, self._state.stats())
             case "GET", "/sandbox/recalls":
-                return json_answer(200, self._book.recalls())
-        return json_answer(404, {"error": "the sandbox has no such address"})
+                return json_answer(200, self._state.recalls())
+        return json_answer(404, {"error": "the sandbox has no such endpoint"})
 
     def _rules(self, method: str, body: bytes) -> SandboxAnswer:
         if method == "GET":
-            return json_answer(200, self._book.rules())
+            return json_answer(200, self._state.rules())
         if method == "DELETE":
-            return json_answer(200, {"removed": self._book.remove(None)})
+            return json_answer(200, {"removed": self._state.remove(None)})
         value = json_value(body)
         try:
             rules = [Rule.model_validate(rule) for rule in (value if isinstance(value, list) else [value])]
         except ValidationError as error:
             return json_answer(400, {"error": _faults(error)})
-        return json_answer(201, self._book.place(rules))
+        return json_answer(201, self._state.place(rules))
 
     def _change(self, method: str, body: bytes) -> SandboxAnswer:
         settings = self._settings

@@ -1,4 +1,4 @@
-"""The page at `/`: what was received, newest first, for a person who looks. Made of text alone, no script."""
+"""The page at `/`: received calls, newest first. Plain HTML without scripts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ code{{white-space:pre-wrap;word-break:break-word}}</style></head><body>
 <h2>Rules</h2><table><tr><th>#<th>rule</tr>{rules}</table></body></html>"""
 
 
-def page(book: SandboxState) -> str:
-    """Make the page."""
-    stats = book.stats()
+def page(state: SandboxState) -> str:
+    """Return the page as HTML."""
+    stats = state.stats()
     calls = "".join(
         _row(
             call["seq"],
@@ -35,9 +35,9 @@ def page(book: SandboxState) -> str:
             json.dumps(call["body"], ensure_ascii=False),
             f"{call['status'] or '…'} / {call['code'] or '-'}",
         )
-        for call in book.newest_calls(_CALLS_SHOWN)
+        for call in state.newest_calls(_CALLS_SHOWN)
     )
-    rules = "".join(_row(rule["id"], json.dumps(rule, ensure_ascii=False)) for rule in book.rules())
+    rules = "".join(_row(rule["id"], json.dumps(rule, ensure_ascii=False)) for rule in state.rules())
     return _PAGE.format(
         count=stats["count"],
         accepted=stats["accepted"],

@@ -1,7 +1,4 @@
-"""Faults on demand: what a rule says, and which calls it befalls.
-
-Decides only; acting on it is the server's.
-"""
+"""Rules that inject faults, and the calls they apply to. The server acts on them."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Rule(BaseModel):
-    """A fault, and the calls that it befalls: all that match every one of the fields given.
+    """A fault, and the conditions on the calls it applies to. A call must match every given field.
 
-    It begins with the `nth` matching call and befalls `times` of them (None: all that follow). The
-    first rule that matches decides. `seconds` is the work wolkvox seems to do before it answers.
+    The rule applies from the `nth` matching call on, `times` times (None: without limit). The first
+    matching rule wins. `seconds` is the simulated work before the answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -34,25 +31,25 @@ class Rule(BaseModel):
     times: int | None = Field(default=None, ge=1)
 
     seconds: float = Field(default=0.0, ge=0, le=3600)
-    """delay, hang: how long. Every other action: before it."""
+    """delay, hang: the duration. Other actions: the time before the action."""
     interval: float = Field(default=1.0, ge=0, le=3600)
     """drip: seconds between two bytes of the answer."""
     when: Literal["before", "after"] = "after"
-    """drop, reset: before anything is done, or while the work goes on without the client."""
+    """drop, reset: before any work, or while the work continues without the client."""
     after_bytes: int = Field(default=0, ge=0)
-    """drop, reset: how much of the answer is sent before."""
+    """drop, reset: how many bytes of the answer are sent first."""
     status: int | None = Field(default=None, ge=200, le=599)
-    """answer (200), html (502), redirect (302): the HTTP status."""
+    """answer (default 200), html (502), redirect (302): the HTTP status."""
     code: int | str | None = None
-    """answer: the body's `code`; left out, the HTTP status."""
+    """answer: the `code` in the body; default is the HTTP status."""
     msg: str = ""
     error: str | None = None
     retry_after: str | None = None
     size: int = Field(default=1024 * 1024, ge=1, le=64 * 1024 * 1024)
-    """huge: bytes of the answer's body."""
+    """huge: the size of the body in bytes."""
 
     def matches(self, call: ReceivedCall) -> bool:
-        """Tell whether it could befall this call, its count left aside."""
+        """Return True if the call matches the conditions, regardless of `nth` and `times`."""
         return (
             (self.token is None or self.token == call.token)
             and (self.token_prefix is None or call.token.startswith(self.token_prefix))
@@ -63,7 +60,7 @@ class Rule(BaseModel):
 
 @dataclass(slots=True)
 class PlacedRule:
-    """A rule in its place, with the calls that it has seen and befallen."""
+    """An active rule with counts of the calls it matched (`seen`) and applied to (`used`)."""
 
     id: int
     rule: Rule
@@ -71,7 +68,7 @@ class PlacedRule:
     used: int = 0
 
     def takes(self, call: ReceivedCall) -> bool:
-        """Count a call that matches; tell whether the rule befalls it."""
+        """Count a matching call. Return True if the rule applies to it."""
         if not self.rule.matches(call):
             return False
         self.seen += 1
@@ -81,10 +78,10 @@ class PlacedRule:
         return True
 
     def shown(self) -> dict[str, Any]:
-        """Give the rule as JSON, without its token."""
+        """Return the rule as JSON values, without its token."""
         shown = self.rule.model_dump(exclude_defaults=True, exclude={"token", "token_prefix"})
         if self.rule.token is not None:
             shown["token"] = fingerprint(self.rule.token)
         if self.rule.token_prefix is not None:
-            shown["token_prefix"] = "(set)"  # noqa: S105  (says only that there is one)
+            shown["token_prefix"] = "(set)"  # noqa: S105  (a placeholder)
         return {"id": self.id, **shown, "seen": self.seen, "used": self.used}

@@ -1,6 +1,6 @@
-"""The connections: calls are read, worked on and answered, or befallen by the fault that a rule asks for.
+"""HTTP server of the sandbox: reads calls, performs the simulated work, and applies faults.
 
-Promises that a call has left the book before the last byte of its answer can be read.
+A call is removed from the calls in flight before the last byte of its answer can be read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BODY_LIMIT = 1024 * 1024
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """One client's connection, kept alive."""
+    """Handles one keep-alive connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -47,7 +47,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._write(wire(self.server.control.answer(self.command, url.path, url.query, body)))
 
-    do_GET = do_PUT = do_POST = do_DELETE = _route  # noqa: N815  (the names that http.server looks for)
+    do_GET = do_PUT = do_POST = do_DELETE = _route  # noqa: N815  (names required by http.server)
 
     def _body(self) -> bytes | None:
         try:
@@ -56,13 +56,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             length = -1
         if not 0 <= length <= BODY_LIMIT or "transfer-encoding" in self.headers:
             self.close_connection = True
-            words = f"a body needs a Content-Length of at most {BODY_LIMIT}"
+            words = f"a body must have a Content-Length of at most {BODY_LIMIT}"
             self._write(wire(json_answer(400, {"error": words})))
             return None
         return self.rfile.read(length) if length else b""
 
     def _api(self, path: str, query: str, body: bytes) -> None:
-        book = self.server.book
+        state = self.server.state
         token = self.headers.get("wolkvox-token", "").strip()
         call = ReceivedCall(
             seq=0,
@@ -74,11 +74,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             query={name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()},
             body=json_value(body),
         )
-        rule = book.enter(call)
+        rule = state.enter(call)
         try:
             self._serve(call, rule)
         finally:
-            book.leave(call)
+            state.leave(call)
 
     def _serve(self, call: ReceivedCall, rule: Rule | None) -> None:
         answer = self.server.wolkvox.answer(call)
@@ -88,9 +88,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             getattr(self, f"_do_{rule.action}")(call, rule, answer)
 
     def _finish(self, call: ReceivedCall, answer: SandboxAnswer, seconds: float) -> None:
-        """Do the work, then answer. The call has left before its answer's last byte can be read."""
+        """Do the simulated work, then answer. Leave before the last byte of the answer can be read."""
         self._work(call, answer, seconds)
-        self.server.book.leave(call)
+        self.server.state.leave(call)
         call.answered = self._write(wire(answer))
 
     def _work(self, call: ReceivedCall, answer: SandboxAnswer, seconds: float) -> None:
@@ -132,7 +132,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if not self._write(written[place : place + 1]):
                 return
             self.server.pause(rule.interval)
-        self.server.book.leave(call)
+        self.server.state.leave(call)
         call.answered = self._write(written[-1:])
 
     def _do_hang(self, call: ReceivedCall, rule: Rule, answer: SandboxAnswer) -> None:
@@ -153,7 +153,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._work(call, answer, rule.seconds)
 
     def _write(self, data: bytes) -> bool:
-        """Write to the client; False when it has left."""
+        """Write to the client. Return False if it has disconnected."""
         try:
             self.connection.sendall(data)
         except OSError:
@@ -162,7 +162,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def _cut(self, *, reset: bool) -> None:
-        """Close the connection at once, by FIN or by RST, while the handler goes on."""
+        """Close the connection by FIN or RST while the handler continues."""
         self.close_connection = True
         try:
             if reset:
@@ -176,7 +176,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             pass
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (http.server's)
-        """Say nothing: what was received is kept, and shown on request."""
+        """Log nothing; received calls are kept in the state."""
 
 
 def _headers(content_type: str, rule: Rule) -> tuple[tuple[str, str], ...]:
@@ -185,48 +185,48 @@ def _headers(content_type: str, rule: Rule) -> tuple[tuple[str, str], ...]:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Listens, and gives each connection a thread of its own."""
+    """Listens, and serves each connection in its own thread."""
 
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], book: SandboxState, wolkvox: Wolkvox) -> None:
-        self.book = book
+    def __init__(self, address: tuple[str, int], state: SandboxState, wolkvox: Wolkvox) -> None:
+        self.state = state
         self.wolkvox = wolkvox
-        self.control = Control(book, wolkvox.settings)
+        self.control = Control(state, wolkvox.settings)
         self._stopped = threading.Event()
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
         super().__init__(address, _Handler)
 
     def pause(self, seconds: float) -> None:
-        """Let time pass, unless the sandbox stops."""
+        """Sleep, but return early if the sandbox stops."""
         if seconds > 0:
             self._stopped.wait(seconds)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember a connection, and serve it."""
+        """Track a connection and serve it."""
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """End a connection that is done."""
+        """Close a finished connection."""
         self.forget(request)
         super().shutdown_request(request)
 
     def forget(self, request: socket.socket) -> None:
-        """Take a connection off the list of those to end."""
+        """Stop tracking a connection."""
         with self._open_lock:
             self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client leaves in the middle of a request."""
+        """Ignore clients that disconnect during a request."""
 
     def end(self) -> None:
-        """Stop: no new connections, and those that are open end."""
+        """Stop accepting connections and close open ones."""
         self._stopped.set()
         self.shutdown()
         self.server_close()

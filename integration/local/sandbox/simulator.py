@@ -1,4 +1,4 @@
-"""A whole sandbox: in threads of this process, or as a process of its own."""
+"""A complete sandbox, in threads of this process or as its own process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Sandbox:
-    """A wolkvox of one's own, in threads of this process; a context manager.
+    """A wolkvox simulator in threads of this process; a context manager.
 
-    `port` 0 takes a free one. `rules` are as for `POST /sandbox/rules`. Settings may be changed while
-    it runs, through `settings`.
+    `port=0` uses a free port. `rules` have the format of `POST /sandbox/rules`. `settings` may be changed
+    while it runs.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class Sandbox:
         rules: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.settings = settings or Settings()
-        self.book = SandboxState()
+        self.state = SandboxState()
         for rule in rules:
             self.add_rule(**rule)
-        self._server = Server((host, port), self.book, Wolkvox(self.settings, self.book))
+        self._server = Server((host, port), self.state, Wolkvox(self.settings, self.state))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="sandbox", daemon=True
         )
@@ -46,17 +46,17 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Its address, as an account's `base_url`."""
+        """The address, for an account's `base_url`."""
         host = str(self._server.server_address[0])
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.port}"  # noqa: S104  (compared only)
 
     def start(self) -> Self:
-        """Begin to answer; until then connections wait."""
+        """Start serving. Until then connections wait in the backlog."""
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """End; calls still worked on are given up."""
+        """Stop; calls still in progress are aborted."""
         self._server.end()
         self._thread.join()
 
@@ -67,28 +67,28 @@ class Sandbox:
         self.stop()
 
     def add_rule(self, **rule: Any) -> int:
-        """Place a rule behind the others; gives its id. Raises pydantic's ValidationError."""
-        return cast("int", self.book.place([Rule.model_validate(rule)])[0]["id"])
+        """Append a rule and return its id. Raise pydantic.ValidationError."""
+        return cast("int", self.state.place([Rule.model_validate(rule)])[0]["id"])
 
     def clear_rules(self) -> None:
-        """Take all rules away."""
-        self.book.remove(None)
+        """Remove all rules."""
+        self.state.remove(None)
 
     def rules(self) -> list[dict[str, Any]]:
-        """Give the rules, with how many calls each has seen and befallen."""
-        return self.book.rules()
+        """Return the rules with their counts."""
+        return self.state.rules()
 
     def calls(self, *, after: int = 0, limit: int = CALLS_KEPT) -> list[dict[str, Any]]:
-        """Give the calls received after that number, oldest first."""
-        return self.book.calls(after=after, limit=limit)
+        """Return calls with a sequence number above `after`, oldest first."""
+        return self.state.calls(after=after, limit=limit)
 
     def recalls(self) -> list[dict[str, Any]]:
-        """Give the callbacks on record: the last word per token, campaign and customer."""
-        return self.book.recalls()
+        """Return the recorded callbacks: the latest per token, campaign and customer."""
+        return self.state.recalls()
 
     def stats(self) -> dict[str, Any]:
-        """Give the counts: calls, codes, and the most that were in flight per token, with every overlap."""
-        return self.book.stats()
+        """Return counts of calls and codes, the maximum in flight per token, and the overlaps."""
+        return self.state.stats()
 
 
 def serve(
@@ -99,9 +99,9 @@ def serve(
     rules: Iterable[Mapping[str, Any]] = (),
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Run a sandbox until SIGTERM or Ctrl-C; `announce` is told its address once it answers.
+    """Run a sandbox until SIGTERM or Ctrl-C. `announce` is called with its URL once it answers.
 
-    For a process's main thread. Raises OSError when the port is taken.
+    Call it from the main thread. Raise OSError if the port is taken.
     """
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -1,6 +1,6 @@
-"""Everything the sandbox knows: calls, rules, callbacks on record, who overlapped whom.
+"""State of the sandbox: calls, rules, recorded callbacks and overlaps.
 
-Promises that a call counts as in flight from `enter` to `leave`, whatever its client does meanwhile.
+A call counts as in flight from `enter` to `leave`, even if its client disconnects.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OVERLAPS_KEPT = 1_000
 
 
 class SandboxState:
-    """All of it, behind one lock."""
+    """The state, protected by one lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class SandboxState:
         self._most: Counter[str] = Counter({mark: len(calls) for mark, calls in self._running.items()})
 
     def forget_calls(self) -> None:
-        """Forget calls, counts, callbacks and the day's use; what is in flight stays in flight."""
+        """Clear calls, counts, callbacks and daily use. Calls in flight stay in flight."""
         with self._lock:
             self._calls.clear()
             self._recalls.clear()
@@ -54,7 +54,7 @@ class SandboxState:
             self._forget_counts()
 
     def place(self, rules: Iterable[Rule]) -> list[dict[str, Any]]:
-        """Place rules behind the others; gives them as they are shown."""
+        """Append rules and return them as JSON values."""
         with self._lock:
             placed = []
             for rule in rules:
@@ -64,14 +64,14 @@ class SandboxState:
             return [rule.shown() for rule in placed]
 
     def remove(self, rule_id: int | None) -> int:
-        """Take one rule away, or all of them; gives how many."""
+        """Remove one rule, or all with None. Return how many were removed."""
         with self._lock:
             before = len(self._rules)
             self._rules = [] if rule_id is None else [r for r in self._rules if r.id != rule_id]
             return before - len(self._rules)
 
     def enter(self, call: ReceivedCall) -> Rule | None:
-        """A call begins: it is numbered, counted and compared with those that run. Gives its rule."""
+        """Register a call: number it, count it and detect overlaps. Return the rule that applies, or None."""
         with self._lock:
             call.seq = self._next_seq
             self._next_seq += 1
@@ -97,7 +97,7 @@ class SandboxState:
         self._most[call.mark] = max(self._most[call.mark], call.in_flight)
 
     def leave(self, call: ReceivedCall) -> None:
-        """A call's work is done."""
+        """Mark a call as finished. Idempotent."""
         with self._lock:
             if call.finished_at is not None:
                 return
@@ -110,38 +110,38 @@ class SandboxState:
                 self._running.pop(call.mark, None)
 
     def record(self, recall: dict[str, Any]) -> None:
-        """Put a callback on record; it replaces the one of its token, campaign and customer."""
+        """Record a callback, replacing the one of its token, campaign and customer."""
         with self._lock:
             self._recalls[recall["token"], recall["campaign_id"], recall["customer_id"]] = recall
 
     def used_today(self, mark: str) -> int:
-        """Give how many calls a token has made today."""
+        """Return how many calls a token has made today (UTC)."""
         with self._lock:
             return self._used[mark, _today()]
 
     def rules(self) -> list[dict[str, Any]]:
-        """Give the rules, with how many calls each has seen and befallen."""
+        """Return the rules with their counts."""
         with self._lock:
             return [rule.shown() for rule in self._rules]
 
     def calls(self, *, after: int = 0, limit: int = CALLS_KEPT) -> list[dict[str, Any]]:
-        """Give the calls received after that number, oldest first."""
+        """Return calls with a sequence number above `after`, oldest first."""
         with self._lock:
             found = [call for call in self._calls if call.seq > after][:limit]
             return [call.shown() for call in found]
 
     def newest_calls(self, limit: int) -> list[dict[str, Any]]:
-        """Give the last calls, newest first."""
+        """Return the latest calls, newest first."""
         with self._lock:
             return [call.shown() for call in islice(reversed(self._calls), limit)]
 
     def recalls(self) -> list[dict[str, Any]]:
-        """Give the callbacks on record: the last word per token, campaign and customer."""
+        """Return the recorded callbacks: the latest per token, campaign and customer."""
         with self._lock:
             return list(self._recalls.values())
 
     def stats(self) -> dict[str, Any]:
-        """Give the counts: calls, codes, and the most that were in flight per token, with every overlap."""
+        """Return counts of calls and codes, the maximum in flight per token, and the overlaps."""
         with self._lock:
             return {
                 "count": self._count,

@@ -1,6 +1,6 @@
-"""What wolkvox would answer to a call, rules aside: its documented words, limits and reports.
+"""The simulated wolkvox API without faults: documented messages, limits and reports.
 
-Where wolkvox's words are not documented, a comment says so.
+Comments mark responses that wolkvox does not document.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def _api_answer(
     data: Any = None,
     effect: Callable[[], None] | None = None,
 ) -> SandboxAnswer:
-    # Whether wolkvox repeats `code` as the HTTP status is not documented; the sandbox does.
+    # wolkvox does not document whether `code` is also the HTTP status. Here it is.
     fields: dict[str, Any] = {"code": code, "error": error, "msg": msg}
     if data is not None:
         fields["data"] = data
     return SandboxAnswer(code, orjson.dumps(fields), str(code), takes_effect=effect)
 
 
-# wolkvox's words, from the error table of its API.
+# Messages from the error table of wolkvox's API documentation.
 NO_SUCH_API = _api_answer(400, "THE API YOU WANT TO CONSULT DOES NOT EXIST", error="BAD REQUEST")
 PARAMETERS_REQUIRED = _api_answer(400, "SOME PARAMETERS ARE REQUIRED", error="BAD REQUEST")
 TOKEN_MISSING = _api_answer(401, "PLEASE ENTER THE WOLKVOX-TOKEN", error="UNAUTHORIZED")
@@ -52,11 +52,11 @@ DEFAULT_CAMPAIGNS: Mapping[str, str] = {"12345": "predictive", "67890": "preview
 
 @dataclass(slots=True)
 class Settings:
-    """How the sandbox behaves without a rule.
+    """The sandbox's behaviour without rules.
 
-    `latency_ms` is the work of every call, `daily_limit` calls a token may make on a day (UTC; None:
-    any number), `tokens` those that are valid (None: any), `campaigns` their types by id. Campaigns
-    that are not listed are taken as predictive ones, since wolkvox documents no word for them.
+    `latency_ms` is the simulated work of each call. `daily_limit` is the number of calls per token and UTC
+    day (None: unlimited). `tokens` are the valid ones (None: any). `campaigns` maps ids to types. Unlisted
+    campaigns count as predictive, because wolkvox documents no error for them.
     """
 
     latency_ms: float = 0.0
@@ -66,11 +66,11 @@ class Settings:
 
 
 class Wolkvox:
-    """What wolkvox would answer, rules aside."""
+    """The simulated API, without rules."""
 
-    def __init__(self, settings: Settings, book: SandboxState) -> None:
+    def __init__(self, settings: Settings, state: SandboxState) -> None:
         self.settings = settings
-        self._book = book
+        self._state = state
         self._apis: dict[tuple[str, str, str], Callable[[ReceivedCall], SandboxAnswer]] = {
             ("PUT", "campaign.php", "recall"): self._recall,
             ("GET", "information.php", "campaigns"): self._campaigns,
@@ -79,7 +79,7 @@ class Wolkvox:
         }
 
     def answer(self, call: ReceivedCall) -> SandboxAnswer:
-        """Give the answer to a call that was entered in the book."""
+        """Return the answer to a call. The call must have entered the state."""
         refusal = self._refusal(call)
         if refusal is not None:
             return refusal
@@ -95,15 +95,15 @@ class Wolkvox:
         if call.in_flight > SIMULTANEOUS_LIMIT:
             return TOKEN_BUSY
         limit = self.settings.daily_limit
-        if limit is not None and self._book.used_today(call.mark) > limit:
+        if limit is not None and self._state.used_today(call.mark) > limit:
             return TOKEN_USED_UP
         return None
 
     def _recall(self, call: ReceivedCall) -> SandboxAnswer:
         campaign, customer = call.campaign_id, call.customer_id
         telephone, when = call.body_text("recall_telephone"), call.body_text("recall_date")
-        # What wolkvox says of a malformed date, of an unknown campaign or customer and of a preview
-        # campaign is not documented: the first and the last are answered with its nearest words.
+        # wolkvox does not document its answer to a malformed date, an unknown campaign or customer, or a
+        # preview campaign. For the first and the last, the sandbox uses the closest documented message.
         if not (campaign and customer and telephone and when and _is_date(when)):
             return PARAMETERS_REQUIRED
         kind = call.query.get("type_campaign", "predictive")
@@ -118,9 +118,9 @@ class Wolkvox:
             "recall_date": when,
         }
         msg = f"customer_id {customer} has been updated and will be call back on {when} to phone {telephone}"
-        return _api_answer(202, msg, effect=partial(self._book.record, recall))
+        return _api_answer(202, msg, effect=partial(self._state.record, recall))
 
-    # The shape around a report's rows, and the words beside them, are not documented.
+    # The format of report rows and their messages is not documented.
 
     def _campaigns(self, call: ReceivedCall) -> SandboxAnswer:
         wanted = call.query.get("campaign")
@@ -138,7 +138,7 @@ class Wolkvox:
         return _api_answer(200, "", data=rows)
 
     def _token_info(self, call: ReceivedCall) -> SandboxAnswer:
-        used = self._book.used_today(call.mark)
+        used = self._state.used_today(call.mark)
         limit = self.settings.daily_limit
         row = {
             "token_limit": limit,
@@ -149,8 +149,9 @@ class Wolkvox:
         return _api_answer(200, "", data=[row])
 
     def _recalls(self, call: ReceivedCall) -> SandboxAnswer:
-        # Callbacks asked for by API are taken as "auto"; the form of `date_recall` is not documented.
-        recalls = [recall for recall in self._book.recalls() if recall["token"] == call.mark]
+        # Callbacks created by the API are reported as "auto". The format of `date_recall` is not
+        # documented.
+        recalls = [recall for recall in self._state.recalls() if recall["token"] == call.mark]
         rows = [
             {
                 "type_recall": "auto",
@@ -169,7 +170,7 @@ def _is_date(text: str) -> bool:
     if not re.fullmatch(r"[0-9]{14}", text):
         return False
     try:
-        datetime.strptime(text, "%Y%m%d%H%M%S")  # noqa: DTZ007  (the clock of the operation, unknown here)
+        datetime.strptime(text, "%Y%m%d%H%M%S")  # noqa: DTZ007  (local time of the operation, whose zone is unknown here)
     except ValueError:
         return False
     return True

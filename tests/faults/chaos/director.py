@@ -186,5 +186,5 @@ class Director:
         sandbox = self._system.sandbox
         rule = sandbox.add_rule(token=token, **fault.rule)
         # One that befell nobody meanwhile is taken away: faults must not pile up before a queue that waits.
-        self._later(fault.seconds, lambda: sandbox.book.remove(rule))
+        self._later(fault.seconds, lambda: sandbox.state.remove(rule))
         self.done[f"wolkvox: {fault.rule['action']}"] += 1

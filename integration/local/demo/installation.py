@@ -1,4 +1,4 @@
-"""Starts what the demo needs, each as its own process: store, sandbox, web, worker."""
+"""Starts the demo's processes on free ports: store, sandbox, web and worker."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ recall_date = "{{{{ event.fecha | date('%d/%m/%Y %H:%M') }}}}"
 
 @dataclass(frozen=True, slots=True)
 class DemoUser:
-    """Who may sign in to the dashboard of this run."""
+    """The dashboard user of this run."""
 
     name: str
     password: str = field(repr=False)
@@ -119,7 +119,7 @@ class DemoUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoStack:
-    """What runs: addresses, the configuration, and the contacts that HubSpot's stand-in knows."""
+    """The running demo: addresses, configuration, and the contacts of the simulated HubSpot."""
 
     folder: Path
     web: str
@@ -131,11 +131,11 @@ class DemoStack:
     programs: tuple[Program, ...]
     """Worker, web and dashboard."""
     environ: Mapping[str, str] = field(repr=False)
-    """The variables that worker and web got beyond those of this process."""
+    """The variables that worker and web get in addition to those of this process."""
 
 
 def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give every secret of the demo: of the environment where it is set there, else made up."""
+    """Return the demo's secrets: from the environment if set, else random."""
     made = {name: environ.get(name) or f"demo-{secrets.token_hex(16)}" for name in SECRETS}
     made["DEMO_FORMS_SECRET"] = environ.get("DEMO_FORMS_SECRET") or "whsec_" + secrets.token_hex(16)
     return made
@@ -144,21 +144,22 @@ def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 def start_stack(
     supervisor: Supervisor,
     folder: Path,
-    told: Callable[[str], None],
+    progress: Callable[[str], None],
     *,
     ports: tuple[int, int] | None = None,
     relay: Callable[[str], None] | None = None,
 ) -> DemoStack:
-    """Start everything in `folder`. `told` gets what is being started. Raise RingbackError.
+    """Start all processes in `folder`. `progress` receives the name of each process. Raise RingbackError.
 
-    `ports` are those of web and dashboard, free ones by default. `relay` gets the lines of worker and web.
+    `ports` are the ports of web and dashboard, by default free ones. `relay` receives the output of worker
+    and web.
     """
-    told("the store (Valkey, on disk)")
+    progress("the store (Valkey, on disk)")
     store = EmbeddedStore(folder / "store")
     supervisor.start(store)
     contacts = Contacts()
     contacts.start()
-    told("the wolkvox sandbox")
+    progress("the wolkvox sandbox")
     port = free_port()
     sandbox = Program(
         "sandbox", [sys.executable, "-m", "integration", "sandbox", "--port", str(port)], relay=None
@@ -170,13 +171,13 @@ def start_stack(
     )
     path = folder / "ringback.toml"
     user = DemoUser("demo", f"demo-{secrets.token_hex(6)}")
-    people = table(user.name, str(Role.ADMIN), hashed(user.password))
-    path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + people, "utf-8")
-    ours = {**make_secrets(os.environ), "RINGBACK_CONFIG": str(path.resolve()), "REDIS_URL": store.url}
-    environ = _environ(ours)
-    told("the worker (Celery)")
+    user_table = table(user.name, str(Role.ADMIN), hashed(user.password))
+    path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + user_table, "utf-8")
+    own = {**make_secrets(os.environ), "RINGBACK_CONFIG": str(path.resolve()), "REDIS_URL": store.url}
+    environ = _environ(own)
+    progress("the worker (Celery)")
     worker = start_worker(supervisor, environ, relay)
-    told("the web (webhooks and API) and the dashboard")
+    progress("the web (webhooks and API) and the dashboard")
     port, dashboard_port = ports or (free_port(), free_port())
     webs = start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=relay)
     return DemoStack(
@@ -188,25 +189,25 @@ def start_stack(
         contacts=contacts,
         user=user,
         programs=(worker, *webs),
-        environ=ours,
+        environ=own,
     )
 
 
-def _environ(ours: Mapping[str, str]) -> dict[str, str]:
+def _environ(own: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in ("BROKER_URL", "REDIS_URL", "SENTRY_DSN", "RINGBACK_DATA_DIR", "RINGBACK_EPOCH_FILE")
     }
-    return {**inherited, **ours}
+    return {**inherited, **own}
 
 
-def place_rules(stage: DemoStack, rules: list[dict[str, object]]) -> None:
-    """Tell the sandbox which customers it shall refuse or fail."""
-    with client_of(stage.sandbox) as client:
+def place_rules(stack: DemoStack, rules: list[dict[str, object]]) -> None:
+    """Configure the faults of the sandbox."""
+    with client_of(stack.sandbox) as client:
         client.post("/sandbox/rules", json=rules).raise_for_status()
 
 
 def client_of(url: str) -> DeadlineClient:
-    """Return a client of the web or the sandbox."""
+    """Return an HTTP client for the web server or the sandbox."""
     return DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS, base_url=url)
