@@ -1,7 +1,7 @@
-"""`ringback accounts`, `pause`, `resume`: the accounts with their queues.
+"""`ringback accounts`, `pause`, `resume`: accounts and their queues.
 
-Pause and resume act on the queue, and so on every account with the same token; neither cuts a call in
-flight or a quiet time short.
+Pause and resume act on the queue, and so on every account with the same token. They do not interrupt a call
+in flight and do not shorten a quiet time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from integration.cli.context import (
     CliContext,
     config_option,
     json_option,
-    pass_session,
+    pass_cli_context,
 )
 from integration.telemetry.logging import printable
 
@@ -33,15 +33,15 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 @click.command(cls=AsWritten)
 @config_option
 @json_option
-@pass_session
-def accounts(session: CliContext, *, as_json: bool) -> None:
+@pass_cli_context
+def accounts(context: CliContext, *, as_json: bool) -> None:
     """List accounts with their queues.
 
     idle     nothing to do                    busy     a recall is being pushed
-    waiting  goes on by itself at `until`     paused   somebody paused it: `ringback resume`
-    stopped  wolkvox refuses the token or the address: mend it, then `ringback resume`
+    waiting  continues at `until`             paused   by an operator: `ringback resume`
+    stopped  wolkvox rejects the token or address: fix it, then `ringback resume`
     """
-    found = session.services.accounts.all()
+    found = context.services.accounts.all()
     if as_json:
         output.as_json({"items": [_shown(view) for view in found]})
         return
@@ -78,57 +78,57 @@ def _age(seconds: float | None) -> str:
 
 @click.command(cls=AsWritten)
 @click.argument("account")
-@click.option("--reason", metavar="TEXT", default="", help="Why; shown to whoever looks at the account.")
+@click.option("--reason", metavar="TEXT", default="", help="The reason, shown with the account.")
 @click.option(
     "--minutes",
     type=click.IntRange(1, MOST_PAUSE_DAYS * 24 * 60),
-    help="For how long; it then goes on by itself. Left out: until `ringback resume`.",
+    help="Resume after this time. Default: pause until `ringback resume`.",
 )
 @config_option
 @json_option
-@pass_session
-def pause(session: CliContext, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
-    """Push nothing more for ACCOUNT for now.
+@pass_cli_context
+def pause(context: CliContext, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
+    """Pause ACCOUNT: push none of its recalls.
 
-    Until `ringback resume`, or for a while; what arrives is queued.
+    Ends with `ringback resume` or after --minutes. New recalls are queued meanwhile.
 
     Examples:
       ringback pause bogota --reason "the campaign is being changed"
       ringback pause bogota --minutes 30
     """
-    session.require_account(account)
+    context.require_account(account)
     until = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
-    session.services.accounts.pause(account, printable(reason).strip(), until)
-    session.services.audit.note_done(COMMAND_LINE, "pause", [account])
-    _report(session, account, as_json=as_json)
+    context.services.accounts.pause(account, printable(reason).strip(), until)
+    context.services.audit.note_done(COMMAND_LINE, "pause", [account])
+    _report(context, account, as_json=as_json)
 
 
 @click.command(cls=AsWritten)
 @click.argument("account")
 @config_option
 @json_option
-@pass_session
-def resume(session: CliContext, account: str, *, as_json: bool) -> None:
-    """Let ACCOUNT go on: ends a pause, a stop and a wait.
+@pass_cli_context
+def resume(context: CliContext, account: str, *, as_json: bool) -> None:
+    """Resume ACCOUNT: end a pause, a stop or a wait.
 
     Example:
       ringback resume bogota
     """
-    session.require_account(account)
-    session.services.accounts.resume(account)
-    session.services.audit.note_done(COMMAND_LINE, "resume", [account])
-    _report(session, account, as_json=as_json)
+    context.require_account(account)
+    context.services.accounts.resume(account)
+    context.services.audit.note_done(COMMAND_LINE, "resume", [account])
+    _report(context, account, as_json=as_json)
 
 
-def _report(session: CliContext, account: str, *, as_json: bool) -> None:
-    view = session.services.accounts.get(account)
+def _report(context: CliContext, account: str, *, as_json: bool) -> None:
+    view = context.services.accounts.get(account)
     if as_json:
         output.as_json(_shown(view))
         return
     reason = f": {printable(view.reason)}" if view.reason else ""
     until = f" until {output.moment(view.until)}" if view.until else ""
     output.line(f"{account} is {output.coloured(view.state)}{until}{reason}")
-    bound = session.services.queues.bound()
+    bound = context.services.queues.bound()
     others = sorted(name for name, queue in bound.items() if queue == bound.get(account) and name != account)
     if others:
-        output.line(f"so are, on the same token: {', '.join(others)}")
+        output.line(f"same token, same state: {', '.join(others)}")

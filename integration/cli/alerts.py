@@ -1,4 +1,4 @@
-"""`ringback alerts`: which alerts hold, what waits to be sent, and a test of the channels."""
+"""`ringback alerts`: current alerts, unsent messages, and test messages for the channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import words_of
 from integration.alerts.rules import rule_words
 from integration.cli import output
-from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_session, unknown
+from integration.cli.context import (
+    AsWritten,
+    CliContext,
+    config_option,
+    json_option,
+    pass_cli_context,
+    unknown,
+)
 from integration.domain.errors import RingbackError, UnknownError
 from integration.domain.timestamps import iso_seconds
 from integration.store.monitoring.alerts import AlertMessage
@@ -20,7 +27,7 @@ from integration.store.monitoring.alerts import AlertMessage
 if TYPE_CHECKING:
     from integration.store.monitoring.alerts import Alert, Backlog
 
-COLUMNS = ("kind", "subject", "since", "told", "what")
+COLUMNS = ("kind", "subject", "since", "sent", "alert")
 ALL = "all channels"
 
 
@@ -35,50 +42,50 @@ ALL = "all channels"
 )
 @config_option
 @json_option
-@pass_session
-def alerts(session: CliContext, channel: str | None, *, as_json: bool) -> None:
-    """Show which alerts hold, and try the channels.
+@pass_cli_context
+def alerts(context: CliContext, channel: str | None, *, as_json: bool) -> None:
+    """Show current alerts, and test the channels.
 
-    A rule is looked at every 10 seconds by one of the webs and workers. An alert is told once when it
-    begins and once when it is over, a minute after its cause is gone.
+    Each rule is checked every 10 seconds by one of the web and worker processes. An alert is sent once when
+    it begins and once when it ends, a minute after its cause is gone.
 
     Example:
-      ringback alerts                 what holds now
-      ringback alerts --test          a test message to every channel
-      ringback alerts --test oncall   to one of them
+      ringback alerts                 current alerts
+      ringback alerts --test          send a test message to every channel
+      ringback alerts --test oncall   send it to one channel
     """
     if channel is None:
-        _show(session, as_json=as_json)
+        _show(context, as_json=as_json)
     else:
-        _test(session, channel, as_json=as_json)
+        _test(context, channel, as_json=as_json)
 
 
-def _show(session: CliContext, *, as_json: bool) -> None:
-    settings = session.config.alerts
-    holding = session.services.alerts.holding()
-    waiting = session.services.alerts.waiting(settings.channels)
+def _show(context: CliContext, *, as_json: bool) -> None:
+    settings = context.config.alerts
+    holding = context.services.alerts.holding()
+    waiting = context.services.alerts.waiting(settings.channels)
     if as_json:
         rules = [rule_words(rule) for rule in settings.rules]
         channels = {name: _waiting_fields(found) for name, found in waiting.items()}
-        told = {"rules": rules, "items": [_fields(alert) for alert in holding], "channels": channels}
-        output.as_json(told)
+        report = {"rules": rules, "items": [_fields(alert) for alert in holding], "channels": channels}
+        output.as_json(report)
         return
     if not settings.rules:
-        output.line("There are no rules: see [[alerts.rules]] in ringback.example.toml.")
+        output.line("No alert rules are configured: see [[alerts.rules]] in ringback.example.toml.")
     elif not holding:
-        output.line(f"Nothing holds. {output.counted(len(settings.rules), 'rules')} looked at.")
+        output.line(f"No alerts. {output.counted(len(settings.rules), 'rules')} checked.")
     else:
         output.table(COLUMNS, (_row(alert) for alert in holding))
     for name, found in waiting.items():
         if found.messages:
             trouble = f": {found.trouble}" if found.trouble else ""
-            output.line(f"channel {name}: {output.counted(found.messages, 'messages')} not sent yet{trouble}")
+            output.line(f"channel {name}: {output.counted(found.messages, 'messages')} not sent{trouble}")
 
 
 def _row(alert: Alert) -> tuple[object, ...]:
-    told = "no, it must hold for a while" if not alert.on else "yes"
+    sent = "not yet, it must last longer" if not alert.on else "yes"
     title, text = words_of(alert.kind, alert.subject, alert.values, "en")
-    return alert.kind, alert.subject, output.moment(alert.since), told, f"{title}. {text}"
+    return alert.kind, alert.subject, output.moment(alert.since), sent, f"{title}. {text}"
 
 
 def _fields(alert: Alert) -> dict[str, Any]:
@@ -96,14 +103,14 @@ def _waiting_fields(found: Backlog) -> dict[str, Any]:
     return {"messages": found.messages, "tries": found.tries, "trouble": found.trouble}
 
 
-def _test(session: CliContext, name: str, *, as_json: bool) -> None:
-    channels = session.config.alerts.channels
+def _test(context: CliContext, name: str, *, as_json: bool) -> None:
+    channels = context.config.alerts.channels
     if name != ALL and name not in channels:
         raise UnknownError(unknown("channel", name, channels))
     names = list(channels) if name == ALL else [name]
     if not names:
-        raise RingbackError("there is no channel: see [alerts.channels.NAME] in ringback.example.toml")
-    outcomes = {each: _tried(session, each) for each in names}
+        raise RingbackError("no channel is configured: see [alerts.channels.NAME] in ringback.example.toml")
+    outcomes = {each: _send_test(context, each) for each in names}
     if as_json:
         output.as_json({each: why or "sent" for each, why in outcomes.items()})
     else:
@@ -113,14 +120,14 @@ def _test(session: CliContext, name: str, *, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _tried(session: CliContext, name: str) -> str | None:
-    """Send a test message; gives why it failed."""
+def _send_test(context: CliContext, name: str) -> str | None:
+    """Send a test message. Return the error as text, or None."""
     now = datetime.now(UTC)
     message = AlertMessage(
         id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now
     )
     try:
-        send(session.config.alerts.channels[name], message, session.config, now)
+        send(context.config.alerts.channels[name], message, context.config, now)
     except ChannelError as error:
         return f"not sent: {error}"
     return None

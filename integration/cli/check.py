@@ -1,7 +1,6 @@
-"""`ringback check`: whether configuration and store are good, and with --online whether wolkvox answers.
+"""`ringback check`: validates configuration and store; with --online also the tokens at wolkvox.
 
-Reports everything at once, the good as well. Writes nothing; with `--online` it makes real calls that
-only read.
+Reports all results at once. Writes nothing. `--online` makes read-only calls to wolkvox and HubSpot.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from integration.cli.context import (
     config_option,
     json_option,
     open_store,
-    pass_session,
+    pass_cli_context,
     shown_address,
 )
 from integration.config import environment
@@ -33,57 +32,58 @@ if TYPE_CHECKING:
 
 @click.command(cls=AsWritten)
 @click.option(
-    "--online", is_flag=True, help="Also make one real call per token; it costs one of the day's calls."
+    "--online", is_flag=True, help="Also make one real call per token; it counts towards the daily limit."
 )
 @config_option
 @json_option
-@pass_session
-def check(session: CliContext, *, online: bool, as_json: bool) -> None:
-    """Find what is wrong in configuration, store and tokens.
+@pass_cli_context
+def check(context: CliContext, *, online: bool, as_json: bool) -> None:
+    """Check the configuration, the store and the tokens.
 
-    Names file, key, what was found and what is allowed. Exit 0 when all is good; warnings are no fault.
+    Prints file, key, the value found and the values allowed. Exit 0 if there are no faults;
+    warnings do not count.
 
     Examples:
       ringback check
       ringback check --online --config /etc/ringback.toml
     """
-    report = _report(session, online=online)
+    report = _report(context, online=online)
     if as_json:
         output.as_json(report)
     else:
-        _tell(report)
+        _print_report(report)
     if not report["good"]:
         raise SystemExit(1)
 
 
-# --- looking -----------------------------------------------------------------------------------
+# --- checks ------------------------------------------------------------------------------------
 
 
-def _report(session: CliContext, *, online: bool) -> dict[str, Any]:
-    config, faults = _configuration(session)
-    store = _store(session, accept_loss=config is not None and config.store.accept_loss)
-    asked = _asked(session, config, store) if online else []
+def _report(context: CliContext, *, online: bool) -> dict[str, Any]:
+    config, faults = _configuration(context)
+    store = _store(context, accept_loss=config is not None and config.store.accept_loss)
+    online_checks = _online_checks(context, config, store) if online else []
     store_good = store["state"] not in {"refused", "away"}
     return {
-        "good": not faults and store_good and all(one.good for one in asked),
-        "file": str(session.config_path),
+        "good": not faults and store_good and all(one.good for one in online_checks),
+        "file": str(context.config_path),
         "faults": [{"file": f.file, "key": f.key, "found": f.found, "allowed": f.allowed} for f in faults],
         "warnings": [] if config is None else list(config_warnings(config)),
         "has": {} if config is None else _contents(config),
         "store": store,
-        "online": [one.shown() for one in asked],
+        "online": [one.shown() for one in online_checks],
     }
 
 
-def _configuration(session: CliContext) -> tuple[Config | None, tuple[Fault, ...]]:
+def _configuration(context: CliContext) -> tuple[Config | None, tuple[Fault, ...]]:
     faults: tuple[Fault, ...] = ()
     config = None
     try:
-        config = session.config
+        config = context.config
     except ConfigError as error:
         faults += error.faults
     try:
-        environment.port(session.environ)
+        environment.port(context.environ)
     except ConfigError as error:
         faults += error.faults
     return config, faults
@@ -98,13 +98,13 @@ def _contents(config: Config) -> dict[str, int]:
     }
 
 
-def _store(session: CliContext, *, accept_loss: bool) -> dict[str, Any]:
-    """Describe the store: `state` is good, accepted, refused, away or none; `problems` in plain words."""
-    folder = environment.data_dir(session.environ)
-    url = session.environ.get("REDIS_URL") or running_url(folder)
+def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
+    """Check the store. `state` is good, accepted, refused, away or none; `problems` are texts."""
+    folder = environment.data_dir(context.environ)
+    url = context.environ.get("REDIS_URL") or running_url(folder)
     if url is None:
-        told = f"no REDIS_URL, and no embedded store runs in {folder}: `ringback up` starts one"
-        return {"state": "none", "address": None, "told": told, "problems": []}
+        detail = f"no REDIS_URL, and no embedded store runs in {folder}: `ringback up` starts one"
+        return {"state": "none", "address": None, "told": detail, "problems": []}
     try:
         address = shown_address(url)
         found = inspect(open_store(url).client)
@@ -119,22 +119,18 @@ def _store(session: CliContext, *, accept_loss: bool) -> dict[str, Any]:
     return {"state": state, "address": address, "told": str(found), "problems": list(found.problems)}
 
 
-def _asked(session: CliContext, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
+def _online_checks(context: CliContext, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
     if config is None:
-        return [OnlineCheck(who=(), good=False, told="nobody was asked: the configuration comes first")]
+        return [OnlineCheck(who=(), good=False, told="no call was made: fix the configuration first")]
     if store["state"] in {"away", "refused"}:
-        return [
-            OnlineCheck(who=(), good=False, told="nobody was asked: without the store no queue can be held")
-        ]
+        return [OnlineCheck(who=(), good=False, told="no call was made: the store is needed to lock queues")]
     if store["state"] == "none":
-        output.problem(
-            "no store is here to hold the queues in: make sure that no worker elsewhere uses these tokens now"
-        )
-    queues = ask_queues(config, None if store["state"] == "none" else session.store)
+        output.problem("there is no store to lock the queues: make sure that no worker uses these tokens now")
+    queues = ask_queues(config, None if store["state"] == "none" else context.store)
     return [*queues, *ask_lookups(config)]
 
 
-# --- telling -----------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------
 
 _STORE_WORDS = {
     "good": "keeps what it takes",
@@ -145,7 +141,7 @@ _STORE_WORDS = {
 }
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     if report["faults"]:
         output.line(f"{report['file']}: {output.counted(len(report['faults']), 'faults')}")
         for fault in report["faults"]:
@@ -162,6 +158,6 @@ def _tell(report: dict[str, Any]) -> None:
     )
     for problem in store["problems"]:
         output.line(f"- {problem}")
-    for asked in report["online"]:
-        who = ", ".join(asked["who"]) or "online"
-        output.line(f"{who}: {'' if asked['good'] else 'FAILED: '}{asked['told']}")
+    for check in report["online"]:
+        who = ", ".join(check["who"]) or "online"
+        output.line(f"{who}: {'' if check['good'] else 'FAILED: '}{check['told']}")

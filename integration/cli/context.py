@@ -1,7 +1,7 @@
-"""What the commands of one call of `ringback` share: the environment, the configuration, the store.
+"""State shared by the commands of one `ringback` call: environment, configuration, store.
 
-Opens each only when a command asks for it, so that `map` needs no store and `recalls` no configuration.
-Imports workers, as all commands do. An address is shown without user and password.
+Each is opened on first use: `map` needs no store, `recalls` no configuration. Addresses are printed without
+user and password.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ STORE_ANSWER_SECONDS = 10.0
 
 
 COMMAND_LINE = "command line"
-"""Who did it, in the audit log: whoever may run commands here."""
+"""The user of command line actions in the audit log."""
 
 
 class CliContext:
-    """One call of `ringback`."""
+    """The environment, configuration and store of one `ringback` call."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = dict(os.environ if environ is None else environ)
 
     def use_config(self, path: Path) -> None:
-        """Read this file instead of the one that the environment names."""
+        """Use this configuration file instead of RINGBACK_CONFIG."""
         self.environ["RINGBACK_CONFIG"] = str(path)
 
     @property
@@ -56,17 +56,17 @@ class CliContext:
 
     @cached_property
     def watch(self) -> ConfigWatch:
-        """The configuration, as a watch. Raises ConfigError."""
+        """The watched configuration. Raise ConfigError."""
         return watch_config(self.config_path, self.environ)
 
     @property
     def config(self) -> Config:
-        """The configuration. Raises ConfigError."""
+        """The configuration. Raise ConfigError."""
         return self.watch.current
 
     @property
     def config_if_good(self) -> Config | None:
-        """The configuration, or None: what lies in the store can be looked at without one."""
+        """The configuration, or None if it is not valid. The store can be read without it."""
         try:
             return self.config
         except ConfigError:
@@ -74,12 +74,12 @@ class CliContext:
 
     @cached_property
     def store(self) -> Store:
-        """The store. Raises ConfigError when there is none to be found."""
+        """The store. Raise ConfigError if no address is known."""
         return open_store(environment.store_url(self.environ))
 
     @property
     def store_address(self) -> str:
-        """The store's address, as it may be shown."""
+        """The store's address, without user and password."""
         try:
             return shown_address(environment.store_url(self.environ))
         except ConfigError:
@@ -87,18 +87,18 @@ class CliContext:
 
     @cached_property
     def services(self) -> Services:
-        """The services on the store; no wake-up is published, the sweep of the workers finds the work."""
+        """The services. They publish no wake-ups; the workers' sweep finds new work."""
         return Services(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:
-        """Give a source of the configuration. Raises UnknownError."""
+        """Return a source of the configuration. Raise UnknownError."""
         found = self.config.sources.get(name)
         if found is None:
             raise UnknownError(unknown("source", name, self.config.sources))
         return found
 
     def require_account(self, name: str) -> None:
-        """Raise UnknownError for an account that neither the configuration nor the store knows."""
+        """Raise UnknownError if neither the configuration nor the store knows the account."""
         config = self.config_if_good
         known = set(TokenQueues(self.store).bound()) | set(config.accounts if config else ())
         if name not in known:
@@ -106,13 +106,13 @@ class CliContext:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that there is no such thing, and which there are."""
+    """Return an error text that lists the known names."""
     names = ", ".join(sorted(known)) or "none"
     return f"no such {what}: {name!r}; known: {names}"
 
 
 def open_store(url: str) -> Store:
-    """Open a store, without connecting yet. Raises ConfigError when the address cannot be read."""
+    """Return a store, not yet connected. Raise ConfigError if the URL is not valid."""
     try:
         client = connect(url, timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS)
     except ValueError as error:
@@ -123,7 +123,7 @@ def open_store(url: str) -> Store:
 
 
 def shown_address(url: str) -> str:
-    """Give an address without user, password and options."""
+    """Return a URL without user, password and options."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
@@ -133,28 +133,28 @@ def shown_address(url: str) -> str:
 
 
 def write_help(command: click.Command, formatter: click.HelpFormatter) -> None:
-    """Write a command's help as it stands in its docstring: click would fill its tables into paragraphs."""
+    """Write the help as in the docstring. click would rewrap its tables."""
     formatter.write_paragraph()
     for line in inspect.cleandoc(command.help or "").splitlines():
         formatter.write(f"  {line}".rstrip() + "\n")
 
 
 class AsWritten(click.Command):
-    """A command whose help keeps its lines."""
+    """A command whose help keeps its line breaks."""
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
-        """Write the help."""
+        """Write the help text."""
         write_help(self, formatter)
 
 
-# --- options that many commands take -----------------------------------------------------------
+# --- shared options ----------------------------------------------------------------------------
 
-pass_session = click.make_pass_decorator(CliContext, ensure=True)
+pass_cli_context = click.make_pass_decorator(CliContext, ensure=True)
 
 
-def _use_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
-    if value is not None and not context.resilient_parsing:
-        context.ensure_object(CliContext).use_config(value)
+def _use_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None and not ctx.resilient_parsing:
+        ctx.ensure_object(CliContext).use_config(value)
 
 
 config_option = click.option(
@@ -163,14 +163,14 @@ config_option = click.option(
     metavar="PATH",
     expose_value=False,
     callback=_use_config,
-    help="The configuration to use. Default: RINGBACK_CONFIG, else ringback.toml here.",
+    help="The configuration file. Default: RINGBACK_CONFIG, else ./ringback.toml.",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def read_json_file(file: Any, name: str) -> Any:
-    """Read an opened file that a user named as JSON. Raises click.BadParameter, which is wrong usage."""
+    """Parse an opened file as JSON. Raise click.BadParameter."""
     try:
         return json.loads(file.read())
     except ValueError as error:

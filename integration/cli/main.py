@@ -1,7 +1,7 @@
-"""`ringback …`: finds the command, runs it, and turns what went wrong into plain words and an exit status.
+"""`ringback …`: loads a command, runs it, and prints errors as text.
 
-0 done, 1 refused or failed, 2 wrong usage; nothing that an operator can mend ends in a trace.
-Commands are loaded when they are asked for. They import workers, as `integration.app` does.
+Exit status: 0 done, 1 rejected or failed, 2 wrong usage. Errors that an operator can fix print no
+traceback. Commands are imported on use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from integration.cli.context import CliContext, config_option, write_help
 from integration.domain.errors import ConfigError, RingbackError, StoreAwayError, StoreUnsafeError
 from integration.telemetry import logging
 
-# In the order of `--help`: the name, and where the command lies.
+# In the order of `--help`: name and location of each command.
 COMMANDS = {
     "up": "integration.cli.up:up",
     "web": "integration.cli.web:web",
@@ -45,14 +45,14 @@ COMMANDS = {
 
 
 class Ringback(click.Group):
-    """The group of all commands; what they raise ends here."""
+    """The group of all commands. Handles their errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
-        """Name the commands, the first ones that a newcomer needs first."""
+        """Return the names of the commands, the ones for beginners first."""
         return [name for name, place in COMMANDS.items() if find_spec(place.partition(":")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command."""
+        """Import a command."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -60,11 +60,11 @@ class Ringback(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
-        """Write the help with its lines as they are."""
+        """Write the help text with its line breaks."""
         write_help(self, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error that somebody can mend becomes words on standard error and status 1."""
+        """Run a command. Print expected errors to standard error and exit with status 1."""
         try:
             return super().invoke(ctx)
         except (RingbackError, RedisError) as error:
@@ -72,19 +72,19 @@ class Ringback(click.Group):
             ctx.exit(1)
 
 
-def render_error(error: Exception, session: CliContext) -> str:
-    """Say what went wrong, so that the operator knows what to do."""
+def render_error(error: Exception, context: CliContext) -> str:
+    """Return the error text for the operator."""
     match error:
         case ConfigError():
             count = len(error.faults)
-            head = f"the configuration is refused, {count} fault{'s' if count > 1 else ''}:"
+            head = f"the configuration is not valid, {count} fault{'s' if count > 1 else ''}:"
             return "\n".join((head, *(f"- {fault}" for fault in error.faults)))
         case StoreAwayError() if isinstance(error.__cause__, StoreUnsafeError):
             return str(error.__cause__)
         case StoreAwayError():
-            return f"the store at {session.store_address} cannot be reached: {error}"
+            return f"the store at {context.store_address} cannot be reached: {error}"
         case RedisError():
-            return f"the store at {session.store_address} refuses a command: {type(error).__name__}"
+            return f"the store at {context.store_address} rejected a command: {type(error).__name__}"
     return str(error)
 
 
@@ -95,15 +95,15 @@ def render_error(error: Exception, session: CliContext) -> str:
 def main(ctx: click.Context) -> None:
     """Turn CRM events into wolkvox callbacks.
 
-    A CRM posts a webhook; Ringback verifies it, maps it to a callback ("recall"), and tells wolkvox,
-    one call at a time per token, until wolkvox has taken it.
+    A CRM posts a webhook. Ringback verifies it, maps it to a callback ("recall"), and sends it to wolkvox,
+    one call at a time per token, until wolkvox accepts it.
 
     First steps:
-      ringback demo --once             see it work, on this machine alone
-      ringback check                   is ringback.toml good?
+      ringback demo --once             try it, on this machine alone
+      ringback check                   is ringback.toml valid?
       ringback map hubspot body.json   what would this webhook become? (sends nothing)
       ringback up                      run it here, with a store of its own
-      ringback recalls --state dead    what did wolkvox refuse, and why?
+      ringback recalls --state dead    which recalls did wolkvox refuse, and why?
     """
-    session = ctx.ensure_object(CliContext)
-    logging.configure(session.environ.get("LOG_LEVEL") or "WARNING", json=False)
+    context = ctx.ensure_object(CliContext)
+    logging.configure(context.environ.get("LOG_LEVEL") or "WARNING", json=False)

@@ -1,6 +1,6 @@
-"""`ringback map`: what a sample webhook would become, shown step by step. Sends and stores nothing.
+"""`ringback map`: shows step by step how a sample webhook is mapped. Sends and stores nothing.
 
-`way` works it out; here the files are read and the steps are put into words.
+`webhooks.preview` computes the result. This module reads the files and prints it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from integration.cli.context import (
     CliContext,
     config_option,
     json_option,
-    pass_session,
+    pass_cli_context,
     read_json_file,
 )
 from integration.domain.delivery import headers_of
@@ -51,58 +51,58 @@ _TYPES_BY_NAME = {
     "--headers",
     type=click.File("rb"),
     metavar="FILE",
-    help='Its headers: a JSON object, or "Name: value" lines.',
+    help='The headers: a JSON object, or "Name: value" lines.',
 )
 @click.option(
     "--contact",
     type=click.File("rb"),
     metavar="FILE",
-    help="The HubSpot contact, as JSON, in place of the lookup.",
+    help="The HubSpot contact as JSON, instead of a lookup.",
 )
-@click.option("--url", metavar="URL", help="The address it was sent to, as the sender signed it.")
+@click.option("--url", metavar="URL", help="The URL that the sender signed.")
 @click.option(
     "--at",
     metavar="TIME",
-    help="Look at it as of then (ISO 8601 with zone); signatures age within 5 minutes.",
+    help="Evaluate at this time (ISO 8601 with zone); signatures expire after 5 minutes.",
 )
 @config_option
 @json_option
-@pass_session
-def map_sample(session: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
-    """Show what a sample webhook would become. Nothing is sent.
+@pass_cli_context
+def map_sample(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+    """Show how a sample webhook would be mapped. Sends nothing.
 
-    FILE holds the body ("-": standard input). For each event you see which route takes it and why
-    not the others, every field before and after, the date, the exact call to wolkvox without the
-    token, and what would be parked and why.
-    Exit 1 when something would be refused or parked.
+    FILE holds the body ("-": standard input). For each event it prints the route that matches and why
+    the others do not, every field before and after mapping, the date, the exact call to wolkvox without
+    the token, and whether the event would be parked and why.
+    Exit 1 if anything would be rejected or parked.
 
     Examples:
       ringback map hubspot body.json
       ringback map forms body.json --headers headers.txt --at 2030-06-03T15:00:00Z
       ringback map hubspot body.json --contact contact.json
     """
-    sample = _sample(session, session.source(source), file, given)
-    way = whole_way(CompiledRoutes.of(session.config), sample)
+    sample = _sample(context, context.source(source), file, given)
+    way = whole_way(CompiledRoutes.of(context.config), sample)
     if as_json:
         output.as_json(way)
     else:
-        _tell(way)
+        _print_result(way)
     if not way["good"]:
         raise SystemExit(1)
 
 
-# --- reading what was given --------------------------------------------------------------------
+# --- input -------------------------------------------------------------------------------------
 
 
-def _sample(session: CliContext, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:
+def _sample(context: CliContext, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:
     body = file.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise click.BadParameter(
-            f"more than {MAX_BODY_BYTES} bytes, which would be refused", param_hint="FILE"
+            f"larger than {MAX_BODY_BYTES} bytes, the limit of the receiver", param_hint="FILE"
         )
     now = _moment(given["at"])
     headers = None if given["headers"] is None else _headers(given["headers"])
-    url = given["url"] or signed_address(source, headers or {}, session.environ)
+    url = given["url"] or signed_address(source, headers or {}, context.environ)
     return Sample(
         source=source,
         body=body,
@@ -124,13 +124,13 @@ def _moment(text: str | None) -> datetime:
         found = None
     if not isinstance(found, datetime) or found.tzinfo is None:
         raise click.BadParameter(
-            "allowed: ISO 8601 with a zone, such as 2030-06-03T15:00:00Z", param_hint="--at"
+            "not a time with a zone; use ISO 8601, such as 2030-06-03T15:00:00Z", param_hint="--at"
         )
     return found
 
 
 def _headers(file: IO[bytes]) -> dict[str, str]:
-    """Return the headers of a file: an object, or lines as they travel."""
+    """Parse a file of headers: a JSON object, or `Name: value` lines."""
     text = file.read().decode("utf-8-sig", "replace").strip()
     given = _header_object(text) if text.startswith("{") else _header_lines(text)
     return headers_of((name.strip(), value) for name, value in given)
@@ -149,12 +149,12 @@ def _header_object(text: str) -> list[tuple[str, str]]:
 
 def _header_lines(text: str) -> list[tuple[str, str]]:
     lines = [line for line in text.splitlines() if line.strip()]
-    # The first line of a captured request may be there too.
+    # A captured request may start with its request line.
     if lines and lines[0].partition(" ")[0] == "POST":
         del lines[0]
     for number, line in enumerate(lines, start=1):
         if ":" not in line:
-            raise click.BadParameter(f"line {number}: no colon; allowed: Name: value", param_hint="--headers")
+            raise click.BadParameter(f"line {number}: no colon; use Name: value", param_hint="--headers")
     return [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
 
 
@@ -167,7 +167,7 @@ def _content_type(source: Source, name: object, body: bytes, now: datetime) -> s
 
 
 def _url_key(source: Source, url: str | None) -> str | None:
-    """Give the key in the address; where no address was given, the right one stands in."""
+    """Return the key in the URL; without a URL, the configured key."""
     if source.url_key is None:
         return None
     if url is None:
@@ -177,16 +177,16 @@ def _url_key(source: Source, url: str | None) -> str | None:
 
 
 def _contacts(given: Any) -> dict[str, Any]:
-    """Read one contact for all events, or HubSpot's answer to a batch read, by id."""
+    """Return contacts by id, from a HubSpot batch response; a single contact is stored under ""."""
     if isinstance(given, dict) and isinstance(given.get("results"), list):
         return {str(one.get("id")): one for one in given["results"] if isinstance(one, dict)}
     return {"": given}
 
 
-# --- in words ----------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------
 
 
-def _tell(way: Mapping[str, Any]) -> None:
+def _print_result(way: Mapping[str, Any]) -> None:
     output.pairs(
         (
             ("source", f"{way['source']} ({way['kind']})"),
@@ -200,7 +200,7 @@ def _tell(way: Mapping[str, Any]) -> None:
     for number, event in enumerate(way["events"], start=1):
         output.line()
         output.line(f"event {number} of {len(way['events'])}: {_OUTCOME_WORDS[event['outcome']]}")
-        _tell_event(event)
+        _print_event(event)
     output.line()
     counts = ", ".join(f"{count} {name}" for name, count in way["counts"].items()) or "no events"
     output.line(f"{counts}. Nothing was sent.")
@@ -208,21 +208,21 @@ def _tell(way: Mapping[str, Any]) -> None:
 
 _OUTCOME_WORDS = {
     "recall": "would be queued",
-    "cancel": "would take a queued recall back",
+    "cancel": "would cancel a queued recall",
     "expired": "would be recorded as expired, and not sent",
-    "ignored": "no route takes it: would be ignored",
-    "parked": "would be PARKED, until the configuration is mended",
-    "pending": "would wait for the contact to be looked up; --contact FILE stands in for it",
+    "ignored": "would be ignored: no route matches",
+    "parked": "would be PARKED until the configuration is fixed",
+    "pending": "would wait for the lookup of the contact; --contact FILE replaces it",
 }
 
 
-def _verified(told: Mapping[str, Any]) -> str:
-    if not told["checked"]:
+def _verified(result: Mapping[str, Any]) -> str:
+    if not result["checked"]:
         return "not checked, no headers given (--headers FILE)"
-    return "yes" if told["ok"] else f"NO: {told['check']}: {told['why']}"
+    return "yes" if result["ok"] else f"NO: {result['check']}: {result['why']}"
 
 
-def _tell_event(event: Mapping[str, Any]) -> None:
+def _print_event(event: Mapping[str, Any]) -> None:
     output.pairs(
         (
             ("happened at", event["occurred_at"]),
@@ -235,35 +235,35 @@ def _tell_event(event: Mapping[str, Any]) -> None:
         mark = "takes it" if route["matched"] else "no"
         output.line(f"  route {printable(route['route'])!r}: {mark}, {printable(route['why'])}")
     for field in event["fields"]:
-        _tell_field(field)
+        _print_field(field)
     for name in ("schedule", "parked", "cancel", "call"):
         if name in event:
-            _TELL[name](event[name])
+            _PRINTERS[name](event[name])
 
 
-def _tell_field(field: Mapping[str, Any]) -> None:
-    made = "(nothing)" if field["rendered"] is None else repr(printable(field["rendered"]))
+def _print_field(field: Mapping[str, Any]) -> None:
+    rendered = "(nothing)" if field["rendered"] is None else repr(printable(field["rendered"]))
     if field["fault"]:
         end = f"cannot be sent: found {field['fault']['found']}; allowed: {field['fault']['allowed']}"
     else:
         end = printable(field["value"])
-    output.line(f"  {field['name']:<16}  {printable(field['template'])}  ->  {made}  ->  {end}")
+    output.line(f"  {field['name']:<16}  {printable(field['template'])}  ->  {rendered}  ->  {end}")
 
 
-def _tell_schedule(schedule: Mapping[str, Any]) -> None:
+def _print_schedule(schedule: Mapping[str, Any]) -> None:
     notes = "; ".join(schedule["notes"]) or "as asked"
     output.line(f"  date: asked {schedule['requested_date']}, sent {schedule['recall_date']} ({notes})")
 
 
-def _tell_parked(reason: Mapping[str, Any]) -> None:
+def _print_parked(reason: Mapping[str, Any]) -> None:
     output.line(f"  parked: {reason['field']}: found {reason['found']}; allowed: {reason['allowed']}")
 
 
-def _tell_cancel(asked: Mapping[str, Any]) -> None:
-    output.line(f"  takes back: campaign {asked['campaign_id']}, customer {asked['customer_id']}")
+def _print_cancel(cancel: Mapping[str, Any]) -> None:
+    output.line(f"  cancels: campaign {cancel['campaign_id']}, customer {cancel['customer_id']}")
 
 
-def _tell_call(call: Mapping[str, Any]) -> None:
+def _print_call(call: Mapping[str, Any]) -> None:
     if not call["made"]:
         output.line('  the account has mode = "dry-run": this call would not be made')
     output.line(f"  {call['method']} {call['url']}")
@@ -273,4 +273,9 @@ def _tell_call(call: Mapping[str, Any]) -> None:
     output.line(f"  {call['body']}")
 
 
-_TELL = {"schedule": _tell_schedule, "parked": _tell_parked, "cancel": _tell_cancel, "call": _tell_call}
+_PRINTERS = {
+    "schedule": _print_schedule,
+    "parked": _print_parked,
+    "cancel": _print_cancel,
+    "call": _print_call,
+}

@@ -1,7 +1,6 @@
-"""How the command line shows things: tables for people, tab-separated lines for pipes, JSON for programs.
+"""Output of the command line: tables on a terminal, tab-separated lines for pipes, or JSON.
 
-Whatever came from outside is shown without control characters, so that it cannot steer a terminal.
-Never decides what is shown.
+External text is printed without control characters, so that it cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ STATE_COLOURS = {
 
 
 def moment(when: datetime | None, zone: tzinfo | None = None) -> str:
-    """Give a moment to the second with its offset, in `zone` if given; None is empty."""
+    """Return a time as ISO 8601 to the second with its offset, in `zone` if given; "" for None."""
     if when is None:
         return ""
     return (when if zone is None else when.astimezone(zone)).isoformat(" ", "seconds")
 
 
 def coloured(state: str) -> str:
-    """Give a state's word in its colour; click takes the colour out again where there is no terminal."""
+    """Return a state with its colour. click removes the colour if the output is not a terminal."""
     return click.style(state, fg=STATE_COLOURS.get(state))
 
 
 def counted(number: int, plural: str) -> str:
-    """Give a number with its noun: `plural`, without its last letter for one."""
+    """Return a number with its noun; for 1 the last letter of `plural` is dropped."""
     return f"{number} {plural[:-1] if number == 1 else plural}"
 
 
@@ -70,12 +69,12 @@ def as_json(value: Any) -> None:
     try:
         click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     except orjson.JSONEncodeError:
-        # An argument may hold bytes that are no text, and is repeated in the answer.
+        # The value may repeat an argument with bytes that are not UTF-8.
         click.echo(json.dumps(value, indent=2))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows: as a table on a terminal, else as lines of tab-separated values under their names."""
+    """Print rows as a table on a terminal, else as tab-separated lines below a line of column names."""
     cells = ([printable(cell) for cell in row] for row in rows)
     if not sys.stdout.isatty():
         for row in (list(columns), *cells):
@@ -83,7 +82,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
-        # The first one is what the next command wants: an id or a name, to be copied whole.
+        # Do not wrap the first column: it holds an id or name to copy.
         drawn.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in cells:
         drawn.add_row(*(Text(cell, style=STATE_COLOURS.get(cell, "")) for cell in row))
@@ -91,9 +90,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def pairs(rows: Iterable[tuple[str, object]], indent: str = "") -> None:
-    """Print names with their values, one pair a line; what is empty is left out."""
-    told = [(name, printable(value)) for name, value in rows]
-    width = max((len(name) for name, _ in told), default=0)
-    for name, value in told:
+    """Print name-value pairs, one per line. Empty values are left out."""
+    texts = [(name, printable(value)) for name, value in rows]
+    width = max((len(name) for name, _ in texts), default=0)
+    for name, value in texts:
         if value:
             click.echo(f"{indent}{name:<{width}}  {value}")

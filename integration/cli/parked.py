@@ -1,6 +1,6 @@
-"""`ringback parked`, `remap`: the events that could not be mapped, and remapping them.
+"""`ringback parked`, `remap`: events that could not be mapped.
 
-The table tells the reason and never the event; `--json` holds the event as it came.
+The table shows the reasons only; `--json` includes the events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from integration.cli.context import (
     CliContext,
     config_option,
     json_option,
-    pass_session,
+    pass_cli_context,
 )
 from integration.services.parked import ParkedFilter
 from integration.store.parked import ParkedStore
@@ -31,60 +31,60 @@ COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "a
 
 @click.command(cls=AsWritten)
 @click.option("--source", metavar="NAME", help="Only events of this source.")
-@click.option("--route", metavar="NAME", help="Only events that this route took.")
+@click.option("--route", metavar="NAME", help="Only events matched by this route.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many.")
 @config_option
 @json_option
-@pass_session
-def parked(session: CliContext, source: str | None, route: str | None, limit: int, *, as_json: bool) -> None:
-    """List events that could not become a recall.
+@pass_cli_context
+def parked(context: CliContext, source: str | None, route: str | None, limit: int, *, as_json: bool) -> None:
+    """List events that could not be mapped to a recall.
 
-    Newest first, with the reason. They wait: mend the route in ringback.toml, then `ringback remap`.
+    Newest first, with the reason. Fix the route in ringback.toml, then run `ringback remap`.
 
     Examples:
       ringback parked --source hubspot
-      ringback parked --json       (with the events themselves)
+      ringback parked --json       (includes the events)
     """
     found = [
-        ParkedEventModel.of(record) for record in _newest(ParkedStore(session.store), source, route, limit)
+        ParkedEventModel.of(record) for record in _newest(ParkedStore(context.store), source, route, limit)
     ]
     if as_json:
         output.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
         return
-    output.table(COLUMNS, ((one.id, output.moment(one.parked_at), *_told(one)) for one in found))
+    output.table(COLUMNS, ((one.id, output.moment(one.parked_at), *_reason_cells(one)) for one in found))
 
 
-def _newest(parking: ParkedStore, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:
+def _newest(store: ParkedStore, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:
     def fits(record: Mapping[str, str]) -> bool:
         return source in {None, record["source"]} and route in {None, record["route"]}
 
-    found, cursor = parking.page(fits=fits, limit=limit)
+    found, cursor = store.page(fits=fits, limit=limit)
     while cursor is not None and len(found) < limit:
-        more, cursor = parking.page(fits=fits, limit=limit - len(found), cursor=cursor)
+        more, cursor = store.page(fits=fits, limit=limit - len(found), cursor=cursor)
         found += more
     return found
 
 
-def _told(one: ParkedEventModel) -> tuple[object, ...]:
+def _reason_cells(one: ParkedEventModel) -> tuple[object, ...]:
     return one.source, one.route, one.account, one.reason.field, one.reason.found, one.reason.allowed
 
 
 @click.command(cls=AsWritten)
 @click.option("--source", metavar="NAME", help="Only events of this source.")
-@click.option("--route", metavar="NAME", help="Only events that this route took before.")
+@click.option("--route", metavar="NAME", help="Only events that this route matched before.")
 @config_option
 @json_option
-@pass_session
-def remap(session: CliContext, source: str | None, route: str | None, *, as_json: bool) -> None:
-    """Remap parked events, after the configuration was mended.
+@pass_cli_context
+def remap(context: CliContext, source: str | None, route: str | None, *, as_json: bool) -> None:
+    """Map parked events again, after the configuration was fixed.
 
     Example:
       ringback remap --route "callback date on a contact"
     """
     if source is not None:
-        session.source(source)
-    found = session.services.parked.remap(ParkedFilter(source=source, route=route), datetime.now(UTC))
-    session.services.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
+        context.source(source)
+    found = context.services.parked.remap(ParkedFilter(source=source, route=route), datetime.now(UTC))
+    context.services.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
     if as_json:
         output.as_json(RemapModel.model_validate(found).model_dump())
         return

@@ -1,6 +1,6 @@
-"""`ringback forget`, `export`: remove everything that is held of a person, or give it out.
+"""`ringback forget`, `export`: erase or export the data held about a person.
 
-Neither shows nor logs whom it was about; what was given on the command line is not repeated.
+Neither prints nor logs the customer id or telephone number given on the command line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from integration.api.models import RecallModel
 from integration.cli import output
-from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_session
+from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_cli_context
 from integration.services.personal_data.export import EXPORT_COLUMNS, exported, rows
 from integration.services.personal_data.matcher import SHORTEST_NUMBER, SHORTEST_WORD, PersonMatcher
 from integration.telemetry.logging import printable
@@ -32,17 +32,17 @@ WORDS = {
     "recalls": "recalls",
     "deliveries": "deliveries (their bodies, whole)",
     "parked": "parked events",
-    "lookups": "events that wait for a lookup",
+    "lookups": "events waiting for a lookup",
     "jobs": "jobs whose filter named the person",
-    "wishes": "wishes that were taken back",
+    "wishes": "cancellation records",
 }
 
-_customer = click.option("--customer", metavar="ID", help="The customer's id, as routes give it.")
-_telephone = click.option("--telephone", metavar="NUMBER", help="A telephone number, written in any way.")
+_customer = click.option("--customer", metavar="ID", help="The customer id, as the routes produce it.")
+_telephone = click.option("--telephone", metavar="NUMBER", help="A telephone number, in any notation.")
 
 
 def person_of(config: Config, customer: str | None, telephone: str | None) -> PersonMatcher:
-    """Say who is meant. Raises click.UsageError."""
+    """Return the matcher for the given person. Raise click.UsageError."""
     if (customer is None) == (telephone is None):
         raise click.UsageError("give either --customer or --telephone")
     if telephone is None:
@@ -50,7 +50,7 @@ def person_of(config: Config, customer: str | None, telephone: str | None) -> Pe
     found = PersonMatcher.of_telephone(telephone, config.accounts.values())
     if found is None:
         raise click.BadParameter(
-            f"a whole number, with {SHORTEST_NUMBER} digits at least", param_hint="--telephone"
+            f"not a complete number; it must have at least {SHORTEST_NUMBER} digits", param_hint="--telephone"
         )
     return found
 
@@ -58,114 +58,113 @@ def person_of(config: Config, customer: str | None, telephone: str | None) -> Pe
 @click.command(cls=AsWritten)
 @_customer
 @_telephone
-@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @config_option
 @json_option
-@pass_session
+@pass_cli_context
 def forget(
-    session: CliContext, customer: str | None, telephone: str | None, *, yes: bool, as_json: bool
+    context: CliContext, customer: str | None, telephone: str | None, *, yes: bool, as_json: bool
 ) -> None:
-    """Remove a person everywhere, and look whether anything is left.
+    """Erase a person's data, then verify that nothing is left.
 
-    The whole store is looked through afterwards. Recalls go, queued ones too (they are no longer sent), the
-    deliveries they came in, parked events, events that wait for a lookup. A recall that is being pushed is
-    waited for, at most 90 s. What stays is when the newest wish was, under a name that says nothing, so
-    that no older one comes back; and the digests of events already taken, without what was in them. A body
-    that holds other customers' events goes as a whole; their recalls stay. Exit 1 when something is left.
+    Erases recalls (queued ones are not sent), the deliveries they came from, parked events, and events
+    waiting for a lookup. If a recall is being pushed, the command waits for it, at most 90 s. Afterwards
+    it scans the whole store. It keeps the time of the newest request under an anonymous key, so that no
+    older request returns, and digests of processed events without their content. A delivery with events
+    of other customers is erased as a whole; their recalls stay. Exit 1 if anything is left.
 
     Examples:
       ringback forget --customer 80123456
       ringback forget --telephone "+57 300 111 2233" --yes
     """
-    person = person_of(session.config, customer, telephone)
-    people = session.services.personal_data
+    person = person_of(context.config, customer, telephone)
+    personal_data = context.services.personal_data
     if not yes:
-        _ask(people.held(person, _progress()))
-    done = _until_free(session, person)
-    _rewrite_log(session)
-    session.services.audit.note("command line", "forget", [f"{n}={c}" for n, c in done.removed.items()])
+        _confirm(personal_data.held(person, _progress()))
+    done = _forget_until_done(context, person)
+    _rewrite_log(context)
+    context.services.audit.note("command line", "forget", [f"{n}={c}" for n, c in done.removed.items()])
     if as_json:
         output.as_json({"removed": done.removed, "pushing": done.pushing, "left": done.left})
     else:
-        _tell(done, person)
+        _print_result(done, person)
     if not done.complete:
         raise SystemExit(1)
 
 
-def _ask(held: HeldData) -> None:
+def _confirm(held: HeldData) -> None:
     for name, count in held.counts.items():
         output.line(f"{count:>8}  {WORDS[name]}")
     if not held.counts:
-        output.line("nothing is held of this person")
-    click.confirm("Remove all of it? It cannot be brought back.", abort=True)
+        output.line("no data is held about this person")
+    click.confirm("Erase all of it? This cannot be undone.", abort=True)
 
 
-def _until_free(session: CliContext, person: PersonMatcher) -> Erasure:
-    """Forget, and again while a recall is being pushed, adding up what was removed."""
+def _forget_until_done(context: CliContext, person: PersonMatcher) -> Erasure:
+    """Erase, and repeat while a recall is being pushed. Return the sum of the results."""
     ends_at = monotonic() + WAIT_SECONDS
-    kept = session.config.store.longest_days
+    keep_days = context.config.store.longest_days
     removed: dict[str, int] = {}
     while True:
-        done = session.services.personal_data.forget(person, keep_days=kept, told=_progress())
+        done = context.services.personal_data.forget(person, keep_days=keep_days, told=_progress())
         for name, count in done.removed.items():
             removed[name] = removed.get(name, 0) + count
         if not done.pushing or monotonic() > ends_at:
             return type(done)(removed=removed, pushing=done.pushing, left=done.left)
-        output.problem(f"{output.counted(len(done.pushing), 'recalls')} being pushed: waiting")
+        output.problem(f"{output.counted(len(done.pushing), 'recalls')} being pushed; waiting")
         sleep(PAUSE_SECONDS)
 
 
-def _rewrite_log(session: CliContext) -> None:
-    """Let the store write its log anew: until then what was removed stands in it."""
+def _rewrite_log(context: CliContext) -> None:
+    """Start a rewrite of the store's append-only file, which still contains the erased data."""
     try:
-        session.store.client.bgrewriteaof()
+        context.store.client.bgrewriteaof()
     except RedisError as error:
         reason = type(error).__name__
-        output.problem(f"the store's log could not be written anew now ({reason}): run BGREWRITEAOF")
+        output.problem(f"the store could not rewrite its append-only file ({reason}): run BGREWRITEAOF")
 
 
-def _tell(done: Erasure, person: PersonMatcher) -> None:
+def _print_result(done: Erasure, person: PersonMatcher) -> None:
     for name, count in done.removed.items():
-        output.line(f"{count:>8}  {WORDS[name]} removed")
+        output.line(f"{count:>8}  {WORDS[name]} erased")
     for recall in done.pushing:
-        output.problem(f"{recall}  is being pushed: run it again in a minute")
+        output.problem(f"{recall}  is being pushed: run this command again in a minute")
     for key in done.left:
-        output.problem(f"still mentioned in {printable(key)}")
+        output.problem(f"still contained in {printable(key)}")
     if person.is_short:
         output.line(
-            f"an id shorter than {SHORTEST_WORD} characters is looked for in recalls and their deliveries"
+            f"an id shorter than {SHORTEST_WORD} characters is searched only in recalls and their deliveries"
         )
     if done.complete:
-        output.line("the whole store was looked through: nothing is left")
-        output.line("backups and logs of other systems are yours to mend")
+        output.line("the whole store was scanned: nothing is left")
+        output.line("erase the data in backups and in logs of other systems yourself")
 
 
 def _progress() -> Callable[[int], None]:
-    """Give what tells on a terminal how far looking through the store is."""
+    """Return a callback that prints the number of scanned keys on a terminal."""
     if not sys.stderr.isatty():
         return lambda _: None
-    return lambda seen: click.echo(f"\r{seen:,} keys looked at", err=True, nl=False)
+    return lambda seen: click.echo(f"\r{seen:,} keys scanned", err=True, nl=False)
 
 
 @click.command("export", cls=AsWritten)
 @_customer
 @_telephone
-@click.option("--csv", "as_csv", is_flag=True, help="The recalls alone, as CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Only the recalls, as CSV.")
 @config_option
-@pass_session
-def export(session: CliContext, customer: str | None, telephone: str | None, *, as_csv: bool) -> None:
-    """Give everything that is held of a person, as JSON.
+@pass_cli_context
+def export(context: CliContext, customer: str | None, telephone: str | None, *, as_csv: bool) -> None:
+    """Export the data held about a person, as JSON.
 
-    Recalls with all attempts, and the events that they came from or that wait.
-
-    Of a delivery only the events that mention the person are given, not those of others.
+    Contains recalls with all attempts, and the events they came from or that are waiting. Of a delivery
+    only the events that mention the person are included.
 
     Examples:
       ringback export --customer 80123456 > history.json
       ringback export --telephone "+57 300 111 2233" --csv > recalls.csv
     """
-    person = person_of(session.config, customer, telephone)
-    services = session.services
+    person = person_of(context.config, customer, telephone)
+    services = context.services
     held = services.personal_data.held(person, _progress())
     services.audit.note("command line", "export", [f"{n}={c}" for n, c in held.counts.items()])
     recalls = [RecallModel.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
@@ -174,13 +173,13 @@ def export(session: CliContext, customer: str | None, telephone: str | None, *, 
         writer.writerow(EXPORT_COLUMNS)
         writer.writerows(rows(recalls))
         return
-    output.as_json(exported(person, held, recalls, _records(session, held)))
+    output.as_json(exported(person, held, recalls, _records(context, held)))
 
 
-def _records(session: CliContext, held: HeldData) -> dict[str, list[dict[str, Any]]]:
-    people = session.services.personal_data
+def _records(context: CliContext, held: HeldData) -> dict[str, list[dict[str, Any]]]:
+    personal_data = context.services.personal_data
     return {
-        "deliveries": people.records("delivery", held.deliveries),
-        "parked": people.records("parked", held.parked),
-        "lookups": people.records("lookup", held.lookups),
+        "deliveries": personal_data.records("delivery", held.deliveries),
+        "parked": personal_data.records("parked", held.parked),
+        "lookups": personal_data.records("lookup", held.lookups),
     }

@@ -1,7 +1,7 @@
-"""`ringback recalls`, `show`, `retry`, `cancel`: the recalls of the store, for the operator on shift.
+"""`ringback recalls`, `show`, `retry`, `cancel`: the recalls in the store.
 
-Telephone numbers are masked on screen unless `--reveal` is given; `--json` holds what `/v1` would give.
-Listing, showing and cancelling need no configuration, so they work while it is being mended.
+Telephone numbers are masked unless `--reveal` is given; `--json` prints the same as `/v1`. Listing, showing
+and cancelling need no configuration.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from integration.cli.context import (
     CliContext,
     config_option,
     json_option,
-    pass_session,
+    pass_cli_context,
 )
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.phone_numbers import endings
@@ -49,40 +49,40 @@ PAGE = 50
 )
 @click.option("--account", metavar="NAME", help="Only recalls of this account.")
 @click.option("--customer", metavar="ID", help="Only recalls of this customer.")
-@click.option("--telephone", metavar="NUMBER", help="Only recalls of this number, or of its last digits.")
+@click.option("--telephone", metavar="NUMBER", help="Only recalls to this number, or these last digits.")
 @click.option("--record", metavar="ID", help="Only recalls about this record of the CRM.")
 @click.option("--campaign", metavar="ID", help="Only recalls for this campaign.")
 @click.option("--source", metavar="NAME", help="Only recalls from this source.")
-@click.option("--route", metavar="NAME", help="Only recalls that this route made.")
+@click.option("--route", metavar="NAME", help="Only recalls mapped by this route.")
 @click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="At most this many.")
-@click.option("--all", "everything", is_flag=True, help="All of them, whatever --limit says.")
+@click.option("--all", "everything", is_flag=True, help="List all, ignoring --limit.")
 @click.option("--reveal", is_flag=True, help="Show telephone numbers in full.")
 @config_option
 @json_option
-@pass_session
+@pass_cli_context
 def recalls(
-    session: CliContext, /, *, everything: bool, as_json: bool, reveal: bool, limit: int, **which: Any
+    context: CliContext, /, *, everything: bool, as_json: bool, reveal: bool, limit: int, **which: Any
 ) -> None:
     """List recalls, newest first.
 
-    queued      waits for its turn           pushing    is being told to wolkvox
+    queued      waits for its turn           pushing    is being sent to wolkvox
     accepted    wolkvox has recorded it      simulated  the account is in dry-run
-    dead        wolkvox refused it: see the reason, mend it, then `ringback retry ID`
+    dead        wolkvox refused it: see the reason, fix it, then `ringback retry ID`
     superseded  a newer request of the same customer replaced it
-    cancelled   taken back                   expired    its date was past (late = "drop")
+    cancelled   cancelled before it was sent expired    its date had passed (late = "drop")
 
     Examples:
       ringback recalls --state dead
       ringback recalls --customer 80123456 --json
       ringback recalls --telephone "+57 300 111 2233"
     """
-    found = _listed(session, _filter(session, **which), None if everything else limit)
+    found = _listed(context, _filter(context, **which), None if everything else limit)
     if as_json:
         output.as_json({"items": [_shown(recall) for recall in found.items], "next": found.next})
         return
     output.table(COLUMNS, (_row(recall, reveal=reveal) for recall in found.items))
     if found.next is not None:
-        output.problem(f"the newest {limit} are shown; --limit or --all shows more")
+        output.problem(f"only the newest {limit} are shown; use --limit or --all for more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +91,22 @@ class _RecallPage:
     next: str | None
 
 
-def _listed(session: CliContext, which: Filter, limit: int | None) -> _RecallPage:
-    known = RecallStore(session.store)
+def _listed(context: CliContext, which: Filter, limit: int | None) -> _RecallPage:
+    known = RecallStore(context.store)
     if limit is None:
         return _RecallPage(known.every(which), None)
     return _RecallPage(*known.page(which, limit=limit))
 
 
-def _filter(session: CliContext, **given: str | None) -> Filter:
+def _filter(context: CliContext, **given: str | None) -> Filter:
     account, telephone, state = given.get("account"), given.get("telephone"), given.get("state")
     if account is not None:
-        session.require_account(account)
+        context.require_account(account)
     return Filter(
         state=None if state is None else State(state),
         accounts=None if account is None else frozenset({account}),
         customer_id=given.get("customer"),
-        telephones=None if telephone is None else _endings(session, telephone),
+        telephones=None if telephone is None else _endings(context, telephone),
         record=given.get("record"),
         campaign_id=given.get("campaign"),
         source=given.get("source"),
@@ -114,11 +114,13 @@ def _filter(session: CliContext, **given: str | None) -> Filter:
     )
 
 
-def _endings(session: CliContext, telephone: str) -> tuple[str, ...]:
-    config = session.config_if_good
+def _endings(context: CliContext, telephone: str) -> tuple[str, ...]:
+    config = context.config_if_good
     found = endings(telephone, config.accounts.values() if config else ())
     if not found:
-        raise click.BadParameter("a number, or its last four digits at least", param_hint="--telephone")
+        raise click.BadParameter(
+            "not a number; give a whole number, or at least its last 4 digits", param_hint="--telephone"
+        )
     return found
 
 
@@ -145,21 +147,21 @@ def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
 
 @click.command(cls=AsWritten)
 @click.argument("recall_id", metavar="ID")
-@click.option("--reveal", is_flag=True, help="Show telephone numbers in full, also in wolkvox's words.")
+@click.option("--reveal", is_flag=True, help="Show telephone numbers in full, also in wolkvox's messages.")
 @config_option
 @json_option
-@pass_session
-def show(session: CliContext, recall_id: str, *, reveal: bool, as_json: bool) -> None:
-    """Show one recall, and everything that became of it.
+@pass_cli_context
+def show(context: CliContext, recall_id: str, *, reveal: bool, as_json: bool) -> None:
+    """Show one recall and its history.
 
     Example:
       ringback show rc_00000001a1b2
     """
-    recall = RecallStore(session.store).get(recall_id)
+    recall = RecallStore(context.store).get(recall_id)
     if as_json:
         output.as_json(_shown(recall))
         return
-    zone = _zone(session, recall)
+    zone = _zone(context, recall)
     telephone = recall.recall_telephone
     output.line(f"{recall.id}  {output.coloured(recall.state)}  {printable(recall.reason)}")
     output.pairs(
@@ -169,7 +171,7 @@ def show(session: CliContext, recall_id: str, *, reveal: bool, as_json: bool) ->
             ("customer", recall.customer_id),
             ("telephone", telephone if reveal else mask_but_end(telephone)),
             ("recall date", f"{output.moment(recall.recall_date, zone)} (as sent)"),
-            ("asked for", output.moment(recall.requested_date, zone)),
+            ("requested", output.moment(recall.requested_date, zone)),
             ("source", recall.source),
             ("route", recall.route),
         ),
@@ -180,20 +182,20 @@ def show(session: CliContext, recall_id: str, *, reveal: bool, as_json: bool) ->
         output.line(f"{output.moment(at, zone)}  {text}")
 
 
-def _zone(session: CliContext, recall: Recall) -> tzinfo | None:
-    """Give the account's zone; without a configuration the offset that its dates were sent with."""
-    config = session.config_if_good
+def _zone(context: CliContext, recall: Recall) -> tzinfo | None:
+    """Return the account's time zone; without a configuration, the offset of the recall's date."""
+    config = context.config_if_good
     account = config.accounts.get(recall.account) if config else None
     return account.timezone if account else recall.recall_date.tzinfo
 
 
 def _timeline(recall: Recall, *, reveal: bool) -> list[tuple[datetime, str]]:
-    told = [(change.at, f"{change.state:<10}  {printable(change.reason)}") for change in recall.history]
-    told += [
+    entries = [(change.at, f"{change.state:<10}  {printable(change.reason)}") for change in recall.history]
+    entries += [
         (attempt.started_at, f"{f'push {number}':<10}  {_attempt(attempt, reveal=reveal)}")
         for number, attempt in enumerate(recall.attempts, start=1)
     ]
-    return sorted(told, key=lambda entry: entry[0])
+    return sorted(entries, key=lambda entry: entry[0])
 
 
 def _attempt(attempt: Attempt, *, reveal: bool) -> str:
@@ -202,13 +204,13 @@ def _attempt(attempt: Attempt, *, reveal: bool) -> str:
         parts.append(f"HTTP {attempt.http_status}")
     if attempt.code is not None:
         parts.append(f"code {attempt.code}")
-    told = printable(", ".join(parts))
+    text = printable(", ".join(parts))
     if not attempt.msg:
-        return told
-    return f"{told}: {printable(attempt.msg if reveal else mask_numbers(attempt.msg))}"
+        return text
+    return f"{text}: {printable(attempt.msg if reveal else mask_numbers(attempt.msg))}"
 
 
-# --- again, and not at all ---------------------------------------------------------------------
+# --- retry and cancel --------------------------------------------------------------------------
 
 
 @click.command(cls=AsWritten)
@@ -217,14 +219,14 @@ def _attempt(attempt: Attempt, *, reveal: bool) -> str:
 @click.option("--account", metavar="NAME", help="With --dead: only those of this account.")
 @config_option
 @json_option
-@pass_session
+@pass_cli_context
 def retry(
-    session: CliContext, recall_ids: tuple[str, ...], *, dead: bool, account: str | None, as_json: bool
+    context: CliContext, recall_ids: tuple[str, ...], *, dead: bool, account: str | None, as_json: bool
 ) -> None:
     """Queue dead or expired recalls again.
 
-    For when what was wrong is mended. One that a newer request of the same customer has overtaken is
-    left alone and reported. A date that has passed becomes as soon as possible, inside the hours.
+    Fix the cause first. A recall that was superseded by a newer request of the same customer is not
+    queued, but reported. A date that has passed becomes as soon as possible, within calling hours.
 
     Examples:
       ringback retry rc_00000001a1b2 rc_00000002c3d4
@@ -233,11 +235,11 @@ def retry(
     if bool(recall_ids) == dead:
         raise click.UsageError("give either IDs or --dead")
     if account is not None and not dead:
-        raise click.UsageError("--account goes with --dead")
-    services = session.services
+        raise click.UsageError("--account requires --dead")
+    services = context.services
     if dead:
-        which = _filter(session, state=State.DEAD, account=account)
-        recall_ids = tuple(recall.id for recall in RecallStore(session.store).every(which))
+        which = _filter(context, state=State.DEAD, account=account)
+        recall_ids = tuple(recall.id for recall in RecallStore(context.store).every(which))
     reason = "retried on the command line"
     done = _each(recall_ids, lambda one: services.recalls.retry(one, reason, datetime.now(UTC)))
     services.audit.note_done(COMMAND_LINE, "retry", done.ids)
@@ -248,16 +250,16 @@ def retry(
 @click.argument("recall_ids", metavar="ID...", nargs=-1, required=True)
 @config_option
 @json_option
-@pass_session
-def cancel(session: CliContext, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
-    """Take queued recalls back. What wolkvox already has cannot be taken back.
+@pass_cli_context
+def cancel(context: CliContext, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
+    """Cancel queued recalls. A recall that wolkvox already has cannot be cancelled.
 
     Example:
       ringback cancel rc_00000001a1b2
     """
-    known = RecallStore(session.store)
+    known = RecallStore(context.store)
     done = _each(recall_ids, lambda one: known.cancel(one, "cancelled on the command line"))
-    AuditLog(session.store).note_done(COMMAND_LINE, "cancel", done.ids)
+    AuditLog(context.store).note_done(COMMAND_LINE, "cancel", done.ids)
     _report(done, "cancelled", as_json=as_json)
 
 
@@ -275,7 +277,7 @@ class _Success:
 
 
 def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
-    """Act on each recall once, in order; one that does not allow it keeps no other from its turn."""
+    """Call `act` for each recall once, in order. Collect ConflictError and UnknownError as failures."""
     done: list[str] = []
     failed: list[_Failure] = []
     screen = Console(stderr=True)
@@ -294,7 +296,7 @@ def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
 
 
 def _report(done: _Success, verb: str, *, as_json: bool) -> None:
-    """Tell what was done and what was not; status 1 when anything was not."""
+    """Print the results. Exit with status 1 if there are failures."""
     if as_json:
         failed = [{"id": f.id, "state": f.state, "message": f.message} for f in done.failed]
         output.as_json({verb: list(done.ids), "failed": failed})

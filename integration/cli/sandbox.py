@@ -1,4 +1,4 @@
-"""`ringback sandbox`: the wolkvox simulator as a process of its own."""
+"""`ringback sandbox`: runs the wolkvox simulator as its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_PORT = 8202
 
 @click.command(cls=AsWritten)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: any free one."
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: a free one."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -25,13 +25,15 @@ DEFAULT_PORT = 8202
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="How long every call takes.",
+    help="The duration of every call.",
 )
+@click.option("--daily-limit", type=click.IntRange(1), help="Calls per token and day. Default: unlimited.")
 @click.option(
-    "--daily-limit", type=click.IntRange(1), help="Calls a token may make a day. Default: any number."
-)
-@click.option(
-    "--token", "tokens", multiple=True, metavar="TEXT", help="A valid token; may be repeated. Default: any."
+    "--token",
+    "tokens",
+    multiple=True,
+    metavar="TEXT",
+    help="A valid token; repeatable. Default: any token.",
 )
 @click.option(
     "--rules", type=click.File("rb"), metavar="FILE", help="Faults, as a JSON list; see POST /sandbox/rules."
@@ -39,9 +41,9 @@ DEFAULT_PORT = 8202
 def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) -> None:
     """Run a simulator of wolkvox.
 
-    It gives the answers that wolkvox documents, keeps its rules, and fails on demand. Point an account
-    at it with base_url = "http://127.0.0.1:8202" and any token. Its page shows what it received;
-    nothing ever leaves this machine.
+    It answers as wolkvox documents, enforces its limits, and injects faults on demand. To use it, set an
+    account's base_url = "http://127.0.0.1:8202" and any token. Its page shows the calls it received.
+    It sends nothing to other machines.
 
     Examples:
       ringback sandbox
@@ -60,14 +62,14 @@ def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) ->
         raise click.BadParameter(_faults(error), param_hint="--rules") from error
     except OSError as error:
         raise RingbackError(
-            f"{host}:{port}: cannot be listened on: {error.strerror}; choose another with --port"
+            f"{host}:{port}: cannot listen: {error.strerror}; choose another port with --port"
         ) from error
 
 
 def _rules(given: Any) -> list[dict[str, Any]]:
     rules = given if isinstance(given, list) else [given]
     if not all(isinstance(rule, dict) for rule in rules):
-        raise click.BadParameter("allowed: a rule, or a list of rules, as JSON objects", param_hint="--rules")
+        raise click.BadParameter("not a rule; give a JSON object, or a list of them", param_hint="--rules")
     return rules
 
 
@@ -76,4 +78,4 @@ def _faults(error: ValidationError) -> str:
 
 
 def _announce(url: str) -> None:
-    output.line(f"wolkvox sandbox: {url}  (what it received: {url}/, Ctrl-C stops it)")
+    output.line(f"wolkvox sandbox: {url}  (received calls: {url}/; Ctrl-C stops it)")

@@ -1,6 +1,6 @@
-"""`ringback send`: posts a sample webhook to the running web, signed as its CRM would sign it.
+"""`ringback send`: posts a sample webhook to the running web server, signed as its CRM would sign it.
 
-The one command that sends what looks real; it shows neither the signature nor the key in the address.
+It prints neither the signature nor the URL key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import click
 import httpx
 
 from integration.cli import output
-from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_session
+from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_cli_context
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.source_models import JsonSource
 from integration.domain.errors import RingbackError
@@ -31,7 +31,7 @@ _TERSE = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SignedRequest:
-    """Where a sample goes, and the address that its signature covers."""
+    """The URL to post to, the URL that the signature covers, and the message id."""
 
     url: str
     signed_url: str
@@ -41,96 +41,94 @@ class _SignedRequest:
 @click.command(cls=AsWritten)
 @click.argument("source")
 @click.argument("file", type=click.File("rb"))
-@click.option("--url", metavar="URL", help="Post it there. Default: the web on this machine, at PORT.")
-@click.option("--public", is_flag=True, help="Post it to the source's public_url.")
-@click.option(
-    "--message-id", metavar="TEXT", help="The sender's id of the message. Default: a new one each time."
-)
+@click.option("--url", metavar="URL", help="The URL to post to. Default: the web server here, at PORT.")
+@click.option("--public", is_flag=True, help="Post to the source's public_url.")
+@click.option("--message-id", metavar="TEXT", help="The sender's message id. Default: a random one.")
 @config_option
 @json_option
-@pass_session
-def send(session: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+@pass_cli_context
+def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
     """Post a sample webhook, signed as its CRM would sign it.
 
-    FILE holds the body ("-": standard input), and goes to the web that runs on this machine.
-    HubSpot and Salesforce carry their ids in the body: the same file again is the same event, and
-    changes nothing. Exit 0 when it was taken (2xx).
+    FILE holds the body ("-": standard input). It is posted to the web server on this machine.
+    HubSpot and Salesforce bodies contain event ids: sending the same file again is a duplicate and
+    changes nothing. Exit 0 if the response is 2xx.
 
     Examples:
       ringback send hubspot body.json
       ringback send forms body.json --url http://127.0.0.1:8080/hooks/forms
     """
-    settings = session.source(source)
-    letter = _letter(session, settings, **given)
-    response = _post(settings, letter, file.read())
+    settings = context.source(source)
+    signed = _signed_request(context, settings, **given)
+    response = _post(settings, signed, file.read())
     answer = _answer(response)
     if as_json:
         output.as_json({"source": source, "status": response.status_code, "answer": answer})
     else:
         output.line(f"{response.status_code} {response.reason_phrase}")
-        _tell(answer)
+        _print_answer(answer)
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        output.problem("not verified; the web's log says which check failed and why, its answer never does")
+        output.problem("not verified; the log of the web server states which check failed and why")
     if not response.is_success:
         raise SystemExit(1)
 
 
-def _letter(
-    session: CliContext, source: Source, *, url: str | None, public: bool, message_id: str | None
+def _signed_request(
+    context: CliContext, source: Source, *, url: str | None, public: bool, message_id: str | None
 ) -> _SignedRequest:
     known = public_url(source)
     if public and (known is None or url is not None):
-        raise click.UsageError("--public needs a source with public_url, and no --url")
-    target = known if public and known else url or web_address(session.environ) + secret_path(source)
+        raise click.UsageError("--public requires a source with public_url, and excludes --url")
+    target = known if public and known else url or web_address(context.environ) + secret_path(source)
     return _SignedRequest(
         url=target,
-        # With a public_url the receiver takes that for what was signed, wherever this is posted.
+        # If public_url is set, the receiver verifies against it, wherever the request is posted.
         signed_url=known or target,
         message_id=message_id or f"msg_{secrets.token_hex(12)}",
     )
 
 
-def _post(source: Source, letter: _SignedRequest, body: bytes) -> httpx.Response:
+def _post(source: Source, signed: _SignedRequest, body: bytes) -> httpx.Response:
     headers = SOURCES[source.kind].sign(
         body,
         source,
-        url=letter.signed_url,
+        url=signed.signed_url,
         method="POST",
-        message_id=letter.message_id,
+        message_id=signed.message_id,
         now=datetime.now(UTC),
     )
     if isinstance(source, JsonSource):
-        # Where the scheme has no message id, this is the header that is read as one.
-        headers.setdefault("Idempotency-Key", letter.message_id)
+        # For schemes without a message id, the receiver reads it from this header.
+        headers.setdefault("Idempotency-Key", signed.message_id)
     try:
         with DeadlineClient(DeadlineTransport(), seconds=SEND_SECONDS) as client:
-            return client.post(letter.url, content=body, headers=headers)
+            return client.post(signed.url, content=body, headers=headers)
     except httpx.InvalidURL as error:
-        raise click.BadParameter("not an address", param_hint="--url") from error
+        raise click.BadParameter("not a valid URL", param_hint="--url") from error
     except httpx.UnsupportedProtocol as error:
-        raise click.BadParameter("allowed: http:// or https://", param_hint="--url") from error
+        raise click.BadParameter("the URL must start with http:// or https://", param_hint="--url") from error
     except httpx.TimeoutException as error:
-        raise RingbackError(f"{_where(letter)}: no answer within {SEND_SECONDS:g} s") from error
+        raise RingbackError(f"{_origin(signed)}: no answer within {SEND_SECONDS:g} s") from error
     except httpx.TransportError as error:
         raise RingbackError(
-            f"{_where(letter)}: nothing answers there; `ringback up` starts the web"
+            f"{_origin(signed)}: cannot connect; `ringback up` starts the web server"
         ) from error
 
 
-def _where(letter: _SignedRequest) -> str:
-    url = httpx.URL(letter.url)
+def _origin(signed: _SignedRequest) -> str:
+    url = httpx.URL(signed.url)
     return f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
 
 
 def _answer(response: httpx.Response) -> Any:
-    """Give the answer as JSON, as text where it is none."""
+    """Return the response parsed as JSON, else the start of its text."""
     try:
         return response.json()
     except ValueError:
         return response.text[:_TERSE]
 
 
-def _tell(answer: Any) -> None:
+def _print_answer(answer: Any) -> None:
     if not isinstance(answer, dict):
         output.line(printable(answer))
         return
@@ -140,4 +138,4 @@ def _tell(answer: Any) -> None:
     }
     output.pairs(shown.items(), indent="  ")
     for recall in answer.get("recalls") or ():
-        output.line(f"what becomes of it: ringback show {printable(recall)}")
+        output.line(f"to follow it: ringback show {printable(recall)}")

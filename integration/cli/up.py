@@ -1,7 +1,6 @@
-"""`ringback up`: the web, a worker and, without REDIS_URL, a store of its own, on this machine.
+"""`ringback up`: runs web, dashboard, worker and, without REDIS_URL, an embedded store on this machine.
 
-All of them end with this process, however it ends. The command lines agree with the Procfile; secrets
-travel in the environment, never in a command line.
+All of them end with this process. Secrets are passed in the environment, never on a command line.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from integration.cli.context import (
     CliContext,
     config_option,
     open_store,
-    pass_session,
+    pass_cli_context,
     shown_address,
 )
 from integration.config import environment
@@ -35,27 +34,29 @@ from integration.webhooks.hook_urls import shown_path
 
 
 @click.command(cls=AsWritten)
-@click.option("--port", type=click.IntRange(1, 65535), help="The port of the web. Default: PORT, else 8080.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="The web server's port. Default: PORT, else 8080."
+)
 @click.option(
     "--dashboard-port",
     type=click.IntRange(1, 65535),
-    help="The port of the dashboard, on this machine only. Default: the next one after --port.",
+    help="The port of the dashboard, on loopback only. Default: --port plus 1.",
 )
 @config_option
-@pass_session
-def up(session: CliContext, port: int | None, dashboard_port: int | None) -> None:
+@pass_cli_context
+def up(context: CliContext, port: int | None, dashboard_port: int | None) -> None:
     """Run everything on this machine: store, web, dashboard and worker. Ctrl-C stops them.
 
-    The store is one of Ringback's own, in RINGBACK_DATA_DIR (default .ringback), unless REDIS_URL names
-    another. The dashboard has a port of its own, on this machine only. What crashes is started again. A
-    changed ringback.toml is taken up within seconds.
+    Without REDIS_URL it runs an embedded store in RINGBACK_DATA_DIR (default .ringback). The dashboard
+    listens on loopback, on its own port. Processes that crash are restarted. Changes of ringback.toml
+    take effect within seconds.
 
     Examples:
       ringback up
       ringback up --port 9000 --config /etc/ringback.toml
     """
-    port = environment.port(session.environ) if port is None else port
-    config = session.config
+    port = environment.port(context.environ) if port is None else port
+    config = context.config
     for warning in config_warnings(config):
         output.problem(f"warning: {warning}")
     dashboard_port = port_next_to(port) if dashboard_port is None else dashboard_port
@@ -63,7 +64,7 @@ def up(session: CliContext, port: int | None, dashboard_port: int | None) -> Non
     require_free(dashboard_port, LOOPBACK)
     try:
         with Supervisor(restart=Backoff(), on_ended=_report_end) as supervisor:
-            _start(session, supervisor, port, dashboard_port)
+            _start(context, supervisor, port, dashboard_port)
             supervisor.run()
     except KeyboardInterrupt:
         output.line("stopped")
@@ -73,44 +74,45 @@ def _report_end(ended: Ended) -> None:
     output.problem(str(ended))
 
 
-def _start(session: CliContext, supervisor: Supervisor, port: int, dashboard_port: int) -> None:
-    url = _start_store(session, supervisor)
-    # Looked at here, so that a store that forgets is told once and not by children that end again and again.
-    assure(open_store(url).client, accept_loss=session.config.store.accept_loss)
-    environ = child_environment(session.environ, redis_url=url)
-    environ["RINGBACK_CONFIG"] = str(session.config_path.resolve())
-    if seen := environment.epoch_file(session.environ):
+def _start(context: CliContext, supervisor: Supervisor, port: int, dashboard_port: int) -> None:
+    url = _start_store(context, supervisor)
+    # Check once here, so that an unsafe store is reported once, not by child processes that keep
+    # restarting.
+    assure(open_store(url).client, accept_loss=context.config.store.accept_loss)
+    environ = child_environment(context.environ, redis_url=url)
+    environ["RINGBACK_CONFIG"] = str(context.config_path.resolve())
+    if seen := environment.epoch_file(context.environ):
         environ["RINGBACK_EPOCH_FILE"] = str(seen)
     start_worker(supervisor, environ, relay)
     start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=relay)
-    _announce(session, f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{dashboard_port}", url)
+    _announce(context, f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{dashboard_port}", url)
 
 
-def _start_store(session: CliContext, supervisor: Supervisor) -> str:
-    """Give the store's address, of one that is started here unless REDIS_URL is set."""
-    known = session.environ.get("REDIS_URL")
+def _start_store(context: CliContext, supervisor: Supervisor) -> str:
+    """Return REDIS_URL, or the URL of an embedded store that is started here."""
+    known = context.environ.get("REDIS_URL")
     if known:
         return known
-    store = EmbeddedStore(environment.data_dir(session.environ))
+    store = EmbeddedStore(environment.data_dir(context.environ))
     supervisor.start(store)
     return store.url
 
 
-def _dashboard(session: CliContext, address: str) -> str:
-    if session.config.can_sign_in:
+def _dashboard(context: CliContext, address: str) -> str:
+    if context.config.can_sign_in:
         return f"{address}/"
     return f"{address}/ (nobody can sign in yet: ringback user NAME --role admin)"
 
 
-def _announce(session: CliContext, address: str, dashboard: str, url: str) -> None:
+def _announce(context: CliContext, address: str, dashboard: str, url: str) -> None:
     where = shown_address(url)
-    if not session.environ.get("REDIS_URL"):
-        where = f"{environment.data_dir(session.environ).resolve()} (embedded)"
-    hooks = [address + shown_path(source) for source in session.config.sources.values()]
+    if not context.environ.get("REDIS_URL"):
+        where = f"{environment.data_dir(context.environ).resolve()} (embedded)"
+    hooks = [address + shown_path(source) for source in context.config.sources.values()]
     output.line("Ringback is up. Ctrl-C stops it.")
     output.pairs(
         (
-            ("dashboard", _dashboard(session, dashboard)),
+            ("dashboard", _dashboard(context, dashboard)),
             *(("webhook", hook) for hook in hooks),
             ("API", f"{address}/v1 (described at {address}/openapi.json)"),
             ("store", where),

@@ -1,4 +1,4 @@
-"""`ringback user`: makes a user of the dashboard, as a table for the configuration; writes no file."""
+"""`ringback user`: prints a dashboard user as a table for the configuration. Writes no file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from integration.domain.passwords import PASSWORD_WORDS, hashed, table
 from integration.domain.roles import Role
 
 
-@click.command(cls=AsWritten, short_help="Make a user of the dashboard: prints a table for ringback.toml.")
+@click.command(cls=AsWritten, short_help="Create a dashboard user: print a table for ringback.toml.")
 @click.argument("name")
 @click.option(
     "--role",
@@ -24,9 +24,9 @@ from integration.domain.roles import Role
 )
 @json_option
 def user(name: str, role: str, *, as_json: bool) -> None:
-    """Print the table of a user, to be put into ringback.toml.
+    """Print the table of a user for ringback.toml.
 
-    Asks for the password twice, or reads it from standard input. The table has its hash (argon2id).
+    Prompts for the password twice, or reads it from standard input. The table contains its argon2id hash.
 
     Examples:
       ringback user ana --role operator
@@ -34,7 +34,7 @@ def user(name: str, role: str, *, as_json: bool) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         raise click.BadParameter(NAME_WORDS, param_hint="NAME")
-    hash_ = _hash_of(_asked() if sys.stdin.isatty() else _read())
+    hash_ = _hash_of(_prompt() if sys.stdin.isatty() else _read())
     if as_json:
         output.as_json({"name": name, "role": role, "password": hash_})
         return
@@ -48,8 +48,8 @@ def _hash_of(password: str) -> str:
         raise click.UsageError(f"the password must have {PASSWORD_WORDS}") from None
 
 
-def _asked() -> str:
-    # On standard error, so that the table alone can be led into a file.
+def _prompt() -> str:
+    # Prompt on standard error, so that standard output holds only the table.
     return str(click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True))
 
 

@@ -450,13 +450,13 @@ def ringback(here):
 
 
 def test_the_command_shows_what_holds_and_what_waits(here, ringback):
-    assert "Nothing holds. 1 rule looked at." in ringback("alerts").stdout
+    assert "No alerts. 1 rule checked." in ringback("alerts").stdout
     here.receiver.answers = [500]
     here.stop_queue()
     here.first.look()
     shown = ringback("alerts").stdout
     assert "Account bogota is stopped. wolkvox does not take the token. 0 recalls wait." in shown
-    assert "channel chat: 1 message not sent yet: answered 500" in shown
+    assert "channel chat: 1 message not sent: answered 500" in shown
     told = ringback.json("alerts")
     assert [(item["kind"], item["subject"], item["told"]) for item in told["items"]] == [
         ("queue-stopped", "bogota", True)

@@ -153,7 +153,7 @@ def test_a_store_that_refuses_a_command_is_told_without_its_words(run, store):
     finally:
         store.acl_deluser("narrow")
     assert done.exit_code == 1
-    assert "refuses a command: NoPermissionError" in done.stderr
+    assert "rejected a command: NoPermissionError" in done.stderr
     assert "geheim" not in done.stderr
 
 
@@ -173,7 +173,7 @@ def test_an_unsafe_store_is_told_as_such_and_not_as_one_that_is_away():
 def test_one_fault_is_one_line():
     fault = Fault("ringback.toml", "accounts.x.token", "nothing", "a text")
     told = render_error(ConfigError((fault,)), CliContext({}))
-    assert told.splitlines() == ["the configuration is refused, 1 fault:", f"- {fault}"]
+    assert told.splitlines() == ["the configuration is not valid, 1 fault:", f"- {fault}"]
 
 
 @pytest.mark.parametrize(

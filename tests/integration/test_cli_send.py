@@ -140,7 +140,7 @@ def test_a_refusal_for_its_proof_says_where_the_reason_is(run, body):
     )
     assert done.exit_code == 1
     assert done.stdout.startswith("401 ")
-    assert "the web's log says which check failed" in done.stderr
+    assert "the log of the web server states which check failed" in done.stderr
 
 
 def test_an_answer_says_what_to_look_at_next(run, body):
@@ -150,7 +150,7 @@ def test_an_answer_says_what_to_look_at_next(run, body):
 def test_nothing_there_is_status_1_in_plain_words(run, body):
     done = run("send", "salesforce", body(b"<x/>"), PORT="1")
     assert done.exit_code == 1
-    assert done.stderr == "http://127.0.0.1:1: nothing answers there; `ringback up` starts the web\n"
+    assert done.stderr == "http://127.0.0.1:1: cannot connect; `ringback up` starts the web server\n"
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "127.0.0.1:1/x", "http://[::1"])

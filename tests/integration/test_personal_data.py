@@ -201,7 +201,7 @@ def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(ins
     done = installation.run("forget", "--customer", CUSTOMER, "--yes")
     assert done.exit_code == 0, done.output
     assert len(waits) == 2
-    assert re.search(r"2  recalls removed", done.output)
+    assert re.search(r"2  recalls erased", done.output)
     assert installation.recalls() == []
 
 
