@@ -1,1 +1,1 @@
-"""How fast Ringback is, measured."""
+"""Benchmarks of Ringback."""

@@ -1,4 +1,4 @@
-"""`make bench`: measures Ringback beside what one would write instead, and writes docs/benchmarks.md."""
+"""`make bench`: measures Ringback and the Celery baselines, and writes docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from bench.plan import Plan
 
 
-def _say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def run(plan: Plan) -> Results:
-    """Measure everything that the plan has time for. What fails is told, and the rest goes on."""
+    """Run all measurements that fit into the plan's time.
+
+    A failure is recorded and does not stop the rest.
+    """
     results, started = Results(machine=described()), time.monotonic()
 
     def left() -> bool:
@@ -45,42 +48,42 @@ def run(plan: Plan) -> Results:
     ]
     for name, measure in (steps[0], steps[2]) if plan is TRIAL else steps:
         if not left():
-            results.lacks(name, "the time for the whole run was over")
+            results.lacks(name, "the time limit of the run was reached")
             continue
-        _say(f"{time.monotonic() - started:6.0f} s  {name} …")
+        _print(f"{time.monotonic() - started:6.0f} s  {name} …")
         try:
             measure()
-        except Exception as error:  # noqa: BLE001  (one that fails must not cost the others)
+        except Exception as error:  # noqa: BLE001  (a failure must not stop the other measurements)
             results.lacks(name, f"{type(error).__name__}: {error}"[:500])
-            _say(f"          not measured: {type(error).__name__}: {error}"[:300])
-    _say(f"{time.monotonic() - started:6.0f} s  done")
+            _print(f"          not measured: {type(error).__name__}: {error}"[:300])
+    _print(f"{time.monotonic() - started:6.0f} s  done")
     return results
 
 
 def publish(results: Results, folder: Path) -> None:
-    """Write the page, its plots and the figures themselves."""
-    beside = folder / "benchmarks"
-    beside.mkdir(parents=True, exist_ok=True)
-    (beside / "figures.json").write_text(json.dumps(results.told(), indent=1) + "\n", "utf-8")
-    drawn = plots.draw(results, beside) if find_spec("matplotlib") else []
+    """Write the page, its plots and the raw figures."""
+    assets = folder / "benchmarks"
+    assets.mkdir(parents=True, exist_ok=True)
+    (assets / "figures.json").write_text(json.dumps(results.as_dict(), indent=1) + "\n", "utf-8")
+    drawn = plots.draw(results, assets) if find_spec("matplotlib") else []
     report.write(results, folder / "benchmarks.md", [(f"benchmarks/{name}", shows) for name, shows in drawn])
 
 
 def main() -> None:
-    """Run as a program."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes, fewer runs")
-    parser.add_argument("--trial", action="store_true", help="seconds: only whether the harness works")
-    parser.add_argument("--folder", type=Path, default=ROOT / "docs", help="where the page is written")
-    chosen = parser.parse_args()
-    results = run(TRIAL if chosen.trial else QUICK if chosen.quick else WHOLE)
-    publish(results, chosen.folder)
+    parser.add_argument("--quick", action="store_true", help="fewer runs, takes about two minutes")
+    parser.add_argument("--trial", action="store_true", help="takes seconds; only tests the harness")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs", help="the folder to write the page to")
+    arguments = parser.parse_args()
+    results = run(TRIAL if arguments.trial else QUICK if arguments.quick else WHOLE)
+    publish(results, arguments.folder)
     for each in verdicts(results):
         mark = {True: "reached", False: "NOT REACHED", None: "-"}[each.reached]
-        _say(f"{mark:<12} {each.goal}: {each.found}")
+        _print(f"{mark:<12} {each.goal}: {each.found}")
     for what, why in results.missing.items():
-        _say(f"not measured: {what}: {why}")
-    _say(f"written: {chosen.folder / 'benchmarks.md'}")
+        _print(f"not measured: {what}: {why}")
+    _print(f"written: {arguments.folder / 'benchmarks.md'}")
 
 
 if __name__ == "__main__":

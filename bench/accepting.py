@@ -1,4 +1,4 @@
-"""How fast webhooks are accepted: both receivers side by side, one after the other in turns."""
+"""Measures how fast webhooks are accepted, by Ringback and the baseline in alternating runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.results import Results
 
-# What could be accepted in a second at the very most; more is written beforehand than can be sent.
+# Upper bounds of accepted requests per second. More requests are prepared than can be sent.
 MOST_SINGLE = 9000
 MOST_BATCHES = 250
 WORKER_CLASSES = {
@@ -35,21 +35,21 @@ WORKER_CLASSES = {
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """Measure all kinds of webhooks at all numbers of connections, in turns."""
+    """Measure all kinds of webhooks at each number of connections, alternating between the systems."""
     with ExitStack() as opened:
         stages = {name: opened.enter_context(Stage.open(sentry=name == SENTRY)) for name in plan.ours}
         for name, stage in stages.items():
             stage.configure(1)
             results.add("start", name, {"web_seconds": stage.start_web()})
-        sender = Sender(stages[RINGBACK].services().config, random.Random(7))  # noqa: S311  (a load, no secret)
+        sender = Sender(stages[RINGBACK].services().config, random.Random(7))  # noqa: S311  (test data)
         if plan.baseline_queues and importlib.util.find_spec("gunicorn"):
             stages[DEDICATED_QUEUES] = opened.enter_context(Stage.open())
-            _start_best(results, stages[DEDICATED_QUEUES], sender)
-        _in_turns(results, plan, stages, sender)
+            _start_best_baseline(results, stages[DEDICATED_QUEUES], sender)
+        _alternate(results, plan, stages, sender)
 
 
-def _start_best(results: Results, stage: Stage, sender: Sender) -> None:
-    """Start the baseline's receiver under what serves it best here."""
+def _start_best_baseline(results: Results, stage: Stage, sender: Sender) -> None:
+    """Start the baseline's receiver with the worker class that is fastest on this machine."""
     rates: dict[str, float] = {}
     for name, flags in WORKER_CLASSES.items():
         stage.start_baseline_web(flags)
@@ -63,7 +63,7 @@ def _start_best(results: Results, stage: Stage, sender: Sender) -> None:
     stage.start_baseline_web(WORKER_CLASSES[best])
 
 
-def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
+def _alternate(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
     seconds = plan.accept_seconds
     for stage in stages.values():
         with suppress(OSError, subprocess.SubprocessError):
@@ -81,7 +81,7 @@ def _in_turns(results: Results, plan: Plan, stages: dict[str, Stage], sender: Se
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of webhook: `most` are written for each second, `baseline` tells whether that takes them too."""
+    """A kind of webhook. `most` is the number to prepare per second; `baseline`: the baseline supports it."""
 
     name: str
     write: Callable[[int], Iterator[bytes]]
@@ -103,7 +103,7 @@ def _kinds(plan: Plan, sender: Sender) -> tuple[_Kind, ...]:
     return (single, *more) if plan.batches else (single,)
 
 
-def _try(  # noqa: PLR0913, PLR0917  (what is sent, where, and how)
+def _try(  # noqa: PLR0913, PLR0917  (what is sent, where to, and how)
     results: Results,
     thing: str,
     system: str,
@@ -114,12 +114,12 @@ def _try(  # noqa: PLR0913, PLR0917  (what is sent, where, and how)
 ) -> None:
     try:
         _note(results, thing, system, send(stage, write(), connections, seconds))
-    except (OSError, subprocess.SubprocessError) as error:  # one that fails must not cost the others
+    except (OSError, subprocess.SubprocessError) as error:  # a failure must not stop the other measurements
         results.lacks(f"{thing}, {system}", f"{type(error).__name__}: {error}"[:200])
 
 
 def send(stage: Stage, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, Any]:
-    """Send from a process of its own; gives what it saw, and the processor time that it took."""
+    """Send requests from a separate process. Return its results and the processor time used."""
     path = stage.folder / "requests"
     load.write_requests(path, requests)
     web, store = stage.pids("web"), stage.pids("store")
@@ -155,7 +155,7 @@ def _note(results: Results, thing: str, system: str, seen: dict[str, Any]) -> No
 
 
 def measure_idle(results: Results, plan: Plan) -> None:
-    """Measure the time from POST to PUT on systems that have nothing else to do."""
+    """Measure the time from POST to PUT on idle systems."""
     for _ in range(min(2, plan.rounds)):
         for name in plan.ours:
             with Stage.open(sentry=name == SENTRY) as stage:
@@ -172,24 +172,24 @@ def measure_idle(results: Results, plan: Plan) -> None:
 
 
 def _note_idle(results: Results, system: str, stage: Stage, plan: Plan) -> None:
-    sender = Sender(stage.services().config, random.Random(11))  # noqa: S311  (a load, no secret)
+    sender = Sender(stage.services().config, random.Random(11))  # noqa: S311  (test data)
     stage.wolkvox("begin?ms=5")
     _one_by_one(stage, sender, "warm", 1, 15.0)
-    took = _one_by_one(stage, sender, "idle", plan.idle_events, 0.06)
-    ordered = sorted(took)
+    latencies = _one_by_one(stage, sender, "idle", plan.idle_events, 0.06)
+    ordered = sorted(latencies)
     results.add(
         "POST to PUT, idle",
         system,
         {
             "p50_ms": load.quantile(ordered, 0.50) * 1000,
             "p99_ms": load.quantile(ordered, 0.99) * 1000,
-            "seen": len(took),
+            "seen": len(latencies),
         },
     )
 
 
 def _one_by_one(stage: Stage, sender: Sender, name: str, number: int, wait: float) -> list[float]:
-    """Send one webhook after the other; gives the seconds from each POST to its PUT."""
+    """Send webhooks one at a time. Return the seconds from each POST to its PUT."""
     sent: dict[str, float] = {}
     for place in range(number):
         customer = f"{name}-{place}"
@@ -200,13 +200,13 @@ def _one_by_one(stage: Stage, sender: Sender, name: str, number: int, wait: floa
         while connection.received() is None:
             pass
         connection.sock.close()
-        _until(stage, customer, wait)
-    came = stage.wolkvox("arrivals")
-    return [came[customer] - at for customer, at in sent.items() if customer in came]
+        _wait(stage, customer, wait)
+    arrivals = stage.wolkvox("arrivals")
+    return [arrivals[customer] - at for customer, at in sent.items() if customer in arrivals]
 
 
-def _until(stage: Stage, customer: str, seconds: float) -> None:
-    """Wait a while; with long waits until the call has come, so that what follows meets an idle system."""
+def _wait(stage: Stage, customer: str, seconds: float) -> None:
+    """Sleep for `seconds`. If longer than one second, return early once the customer's call has arrived."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(min(0.06, seconds))

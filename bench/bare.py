@@ -1,4 +1,4 @@
-"""Bare httpx: threads that only call wolkvox, each on a connection of its own."""
+"""Bare httpx: threads that only call wolkvox, each with its own connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 from bench.stage import token
 
-# Made once: loading the certificates takes 20 ms.
+# Created once: loading the certificates takes 20 ms.
 CONTEXT = ssl.create_default_context()
 
 
@@ -31,7 +31,7 @@ def _call_on(port: int, number: int, end: float) -> None:
 
 
 def main() -> None:
-    """Run as a program: port, threads, seconds."""
+    """Run the command line: port, threads, seconds."""
     port, threads, seconds = sys.argv[1:4]
     end = time.monotonic() + float(seconds)
     first = threading.get_native_id() * 1000

@@ -1,4 +1,4 @@
-"""What is to be reached, beside what was measured."""
+"""The performance goals, compared with the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEW = "1,000 queued"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal, what was measured, and whether it was reached; None: not measured."""
+    """A goal, the measured value as text, and whether it was reached (None: not measured)."""
 
     goal: str
     found: str
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Hold what was measured against what is to be reached."""
+    """Compare the results with every goal."""
     return [judge(results) for judge in _GOALS]
 
 
@@ -37,7 +37,7 @@ def _unmeasured(goal: str) -> Verdict:
     return Verdict(goal, "not measured", None)
 
 
-def _ratio(  # noqa: PLR0913, PLR0917  (a sentence has so many words)
+def _ratio(  # noqa: PLR0913, PLR0917  (one argument per part of the goal)
     goal: str, thing: str, figure: str, of: str, to: str, good: Callable[[float], bool], unit: str
 ) -> Callable[[Results], Verdict]:
     def judge(results: Results) -> Verdict:
@@ -63,7 +63,7 @@ def _bound(
 
 
 def _best_batches(results: Results, system: str) -> float:
-    """Return the events a second at the best number of connections; 0: not measured."""
+    """Return the events per second at the best number of connections; 0 if not measured."""
     rates = (
         results.middle(thing, system, "per_second") for thing in results.figures if thing.startswith(HUBSPOT)
     )

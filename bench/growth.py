@@ -1,4 +1,4 @@
-"""How it grows: from a thousand queued recalls to a million, and from one account to thousands."""
+"""Measures scaling: from a thousand to a million queued recalls, and from one to thousands of accounts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILL_SECONDS = 240.0
 
 
 def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
-    """Measure admission and pushes with few and with many recalls queued, and what one takes in the store."""
+    """Measure accepting and pushing with few and many queued recalls, and the memory per recall."""
     for queued in (FEW, plan.many):
         for name in plan.ours:
             if queued and left():
@@ -40,17 +40,17 @@ def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) 
     stage.configure(QUEUES)
     services, client = stage.services(), stage.client()
     before = client.info("memory")["used_memory"]
-    # Filling is not measured, so it need not wait for the disk each time; what is measured does.
+    # Filling is not measured and need not sync each write. The measurements below do.
     client.config_set("appendfsync", "everysec")
     started = time.monotonic()
     total = pushing.fill(services, QUEUES, max(1, queued // QUEUES), FILL_SECONDS)
     if total < 0.99 * queued:
-        results.lacks(f"{queued:,} queued", f"only {total:,} could be queued within {FILL_SECONDS:g} s")
+        results.lacks(f"{queued:,} queued", f"only {total:,} were queued within {FILL_SECONDS:g} s")
     filled_seconds = time.monotonic() - started
     client.config_set("appendfsync", "always")
     each = (client.info("memory")["used_memory"] - before) / total
     stage.start_web()
-    sender = Sender(services.config, random.Random(13))  # noqa: S311  (a load, no secret)
+    sender = Sender(services.config, random.Random(13))  # noqa: S311  (test data)
     send(stage, sender.single(500), 16, 2.0)
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
     stage.wolkvox("begin?ms=0")
@@ -73,7 +73,7 @@ def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) 
 
 
 def measure_accounts(results: Results, plan: Plan) -> None:
-    """Measure start and idle cost with one account and with many, and admission beside them."""
+    """Measure start, idle cost and accepting with one account and with many."""
     for accounts in (1, plan.accounts):
         for name in plan.ours if accounts else ():
             with Stage.open(sentry=name == SENTRY) as stage:
@@ -95,7 +95,7 @@ def _accounts(results: Results, name: str, stage: Stage, accounts: int) -> None:
         (cpu_seconds(pids) - was) / IDLE_SECONDS * 100
         for pids, was in zip((web, workers, store), before, strict=True)
     ]
-    sender = Sender(stage.services().config, random.Random(17))  # noqa: S311  (a load, no secret)
+    sender = Sender(stage.services().config, random.Random(17))  # noqa: S311  (test data)
     stage.end("workers")
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
     results.add(
@@ -115,7 +115,7 @@ def _accounts(results: Results, name: str, stage: Stage, accounts: int) -> None:
 
 
 def _wait_until_ready(stage: Stage) -> None:
-    """Wait until a worker has said in the store that it is there."""
+    """Wait until a worker is registered in the store. Raise TimeoutError."""
     client, end = stage.client(), time.monotonic() + 60
     while time.monotonic() < end:
         if any(who.startswith("worker:") for who in client.zrange("{ringback}:processes", 0, -1)):

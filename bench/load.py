@@ -1,8 +1,7 @@
-"""A load of HTTP requests on loopback: written beforehand, sent over kept-alive connections, timed.
+"""HTTP load generator for loopback: prepared requests over persistent connections.
 
-It does as little as it can for each request, because it shares its processors with what it measures.
-One connection has one request under way. As a program it reads what to send from a file and writes
-what it saw as JSON.
+It does little work per request, because it shares the processors with the system under test. Each
+connection has one request in flight. As a program it reads requests from a file and prints results as JSON.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _LENGTH = struct.Struct("<I")
 _HEAD_END = b"\r\n\r\n"
 _CONTENT_LENGTH = b"content-length:"
 _PIECE = 256 * 1024
-# Without any answer for so long a load is given up.
+# A load is aborted after this time without any response.
 HUNG_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class LoadResult:
-    """What a load saw: answers by status, and the latency of each in seconds."""
+    """Results of a load: responses by status, and latencies in seconds."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -42,11 +41,11 @@ class LoadResult:
 
     @property
     def good(self) -> int:
-        """How many answers were 2xx."""
+        """The number of 2xx responses."""
         return sum(count for status, count in self.statuses.items() if 200 <= status < 300)
 
-    def told(self) -> dict[str, Any]:
-        """Give it as JSON can hold it; latencies in milliseconds."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the results as JSON values; latencies are in milliseconds."""
         ordered = sorted(self.latencies)
         return {
             "seconds": self.seconds,
@@ -63,26 +62,26 @@ class LoadResult:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Give the value below which `share` of the sorted values lie; 0 where there are none."""
+    """Return the value below which `share` of the sorted values lie; 0 if there are none."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 def request_bytes(path: str, headers: Iterable[tuple[str, str]], body: bytes, host: str = "bench") -> bytes:
-    """Write a POST as it goes over the wire."""
+    """Return a POST request as bytes."""
     lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join(lines).encode("latin-1") + _HEAD_END + body
 
 
 def write_requests(path: Path, requests: Iterable[bytes]) -> None:
-    """Keep requests in a file, each after its length."""
+    """Write requests to a file, each prefixed with its length."""
     with path.open("wb") as file:
         for request in requests:
             file.write(_LENGTH.pack(len(request)) + request)
 
 
 def read_requests(path: Path) -> list[bytes]:
-    """Read them back."""
+    """Read the requests of a file."""
     data, at, found = path.read_bytes(), 0, []
     while at < len(data):
         (length,) = _LENGTH.unpack_from(data, at)
@@ -93,7 +92,7 @@ def read_requests(path: Path) -> list[bytes]:
 
 
 class Connection:
-    """One kept-alive connection: a request, its answer, the next."""
+    """A persistent connection with one request at a time."""
 
     __slots__ = ("_port", "answer", "need", "request", "sent_at", "sock")
 
@@ -109,16 +108,19 @@ class Connection:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, request: bytes) -> None:
-        """Send a request; nothing of its answer has come yet."""
+        """Send a request and reset the response buffer."""
         self.answer, self.need, self.request = b"", 0, request
         self.sent_at = time.perf_counter()
         self.sock.sendall(request)
 
     def received(self) -> int | None:
-        """Take what has come; the status once the answer is whole. Raises ConnectionError."""
+        """Read available data. Return the status once the response is complete, else None.
+
+        Raise ConnectionError.
+        """
         piece = self.sock.recv(_PIECE)
         if not piece:
-            raise ConnectionError("the server closed a connection that was to be kept")
+            raise ConnectionError("the server closed a persistent connection")
         self.answer = self.answer + piece if self.answer else piece
         if not self.need:
             self.need = _whole_length(self.answer)
@@ -127,7 +129,7 @@ class Connection:
         return int(self.answer[9:12])
 
     def send_again(self) -> None:
-        """Send the request once more, over a new connection; its time runs on."""
+        """Send the request again over a new connection. The latency still counts from the first attempt."""
         self.sock.close()
         self._open()
         self.answer, self.need = b"", 0
@@ -135,7 +137,7 @@ class Connection:
 
 
 def _whole_length(answer: bytes) -> int:
-    """Tell how long an answer will be; 0 while its head is not whole."""
+    """Return the total length of a response; 0 while its head is incomplete."""
     end = answer.find(_HEAD_END)
     if end < 0:
         return 0
@@ -146,12 +148,12 @@ def _whole_length(answer: bytes) -> int:
 
 
 def run(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> LoadResult:
-    """Send requests until the time is over or there are none left, and wait for the last answers."""
+    """Send requests until the time is over or all are sent, then wait for the last responses."""
     return _Run(port, requests, seconds).run(connections)
 
 
 class _Run:
-    """One load on its way."""
+    """The state of a running load."""
 
     def __init__(self, port: int, requests: Iterable[bytes], seconds: float) -> None:
         self._port = port
@@ -220,10 +222,10 @@ def _first(waiting: Iterator[bytes], number: int) -> list[bytes]:
 
 
 def main() -> None:
-    """Run as a program: port, file of requests, connections, seconds."""
+    """Run the command line: port, file of requests, connections, seconds."""
     port, path, connections, seconds = sys.argv[1:5]
     seen = run(int(port), read_requests(Path(path)), connections=int(connections), seconds=float(seconds))
-    sys.stdout.write(json.dumps(seen.told()) + "\n")
+    sys.stdout.write(json.dumps(seen.as_dict()) + "\n")
 
 
 if __name__ == "__main__":

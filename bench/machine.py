@@ -1,4 +1,4 @@
-"""What is measured of processes (time on a processor, memory), and the machine it is measured on."""
+"""Processor time and memory of processes, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all that it started."""
+    """Return a process id and those of its descendants."""
     found = [pid]
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -39,12 +39,12 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Give the processor time that these and what they started have used so far, in seconds."""
+    """Return the processor time used by processes and their descendants, in seconds."""
     return sum(own_cpu_seconds(member) for pid in pids for member in family(pid))
 
 
 def own_cpu_seconds(pid: int) -> float:
-    """Give the processor time that one process has used so far, in seconds."""
+    """Return the processor time used by one process, in seconds."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
@@ -53,7 +53,7 @@ def own_cpu_seconds(pid: int) -> float:
 
 
 def memory_mb(pids: Iterable[int]) -> float:
-    """Give the memory of these and what they started, what they share counted once (PSS), in MB."""
+    """Return the memory of processes and their descendants in MB, with shared pages counted once (PSS)."""
     return sum(_own_memory_kb(member) for pid in pids for member in family(pid)) / 1024
 
 
@@ -66,7 +66,7 @@ def _own_memory_kb(pid: int) -> int:
 
 
 def described() -> dict[str, str]:
-    """Describe the machine in words."""
+    """Return a description of the machine, as texts by label."""
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "memory": f"{_memory_gb():.0f} GB",

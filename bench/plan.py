@@ -1,4 +1,4 @@
-"""How long and how often each thing is measured: the whole, a quick look, a trial of the harness."""
+"""Durations and counts of the measurements: a whole run, a quick one, and a trial of the harness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.results import RINGBACK, SENTRY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Seconds and counts; `limit_seconds` is when nothing new is begun any more."""
+    """Durations in seconds and counts. After `limit_seconds` no new measurement starts."""
 
     limit_seconds: float
     ours: tuple[str, ...] = (RINGBACK, SENTRY)

@@ -1,4 +1,4 @@
-"""Throughput and latency over the number of queues, and of connections, as SVG."""
+"""Plots of throughput and latency by number of queues and connections, as SVG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONNECTIONS = re.compile(r"accept single, (\d+) connections")
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """A figure over queues or connections; `ms` is how long wolkvox takes, where that matters."""
+    """A figure by number of queues or connections. `ms` filters by the latency of wolkvox."""
 
     name: str
     title: str
@@ -70,11 +70,11 @@ _PLOTS = (
 
 
 def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
-    """Draw what there is to be drawn; gives (file in the folder, what it shows). Needs matplotlib."""
-    import matplotlib as mpl  # noqa: PLC0415  (only here, and only where it is installed)
+    """Draw the plots that have data. Return pairs of file name and title. Requires matplotlib."""
+    import matplotlib as mpl  # noqa: PLC0415  (optional dependency)
 
     mpl.use("svg")
-    # The same figures make the same file.
+    # Makes the output reproducible.
     mpl.rcParams["svg.hashsalt"] = "ringback"
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []

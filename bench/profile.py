@@ -1,4 +1,4 @@
-"""Where the processor time of a delivery and of a push goes: samples of running processes."""
+"""Profiles where a delivery and a push spend processor time, by sampling running processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = 4
 RATE = 200
 MOST_LINES = 12
 
-# The first that is found in a frame's file, from the innermost frame outwards, says what it was.
+# A sample belongs to the first pattern that matches a frame's file, searched from the innermost frame.
 _PARTS = (
     ("phonenumbers", "telephone numbers (phonenumbers)"),
     ("integration/domain/phone_numbers.py", "telephone numbers (phonenumbers)"),
@@ -44,34 +44,34 @@ _PARTS = (
     ("integration/store/client.py", "round trips to the store (redis-py)"),
     ("kombu", "wake-ups (Celery, kombu)"),
     ("celery/", "wake-ups (Celery, kombu)"),
-    ("integration/store/deliveries.py", "what is to be stored, written down"),
-    ("integration/webhooks/signature.py", "reading and verifying"),
-    ("integration/webhooks/providers", "reading and verifying"),
-    ("hmac.py", "reading and verifying"),
+    ("integration/store/deliveries.py", "serialising records"),
+    ("integration/webhooks/signature.py", "parsing and verifying"),
+    ("integration/webhooks/providers", "parsing and verifying"),
+    ("hmac.py", "parsing and verifying"),
     ("integration/domain/schedule.py", "dates and calling hours"),
     ("integration/mapping/planner.py", "mapping and planning"),
     ("integration/mapping/routes.py", "mapping and planning"),
     ("werkzeug", "Flask, Werkzeug"),
     ("flask", "Flask, Werkzeug"),
-    ("integration/asgi.py", "the gate: bodies, limits, heads"),
-    ("integration/web/request_checks.py", "the gate: bodies, limits, heads"),
-    ("asyncio/timeouts.py", "the gate: bodies, limits, heads"),
-    ("integration/webhooks/service.py", "the receiver itself"),
-    ("integration/webhooks/views.py", "the receiver itself"),
-    ("integration/telemetry/counters.py", "counting"),
-    ("workers/drain.py", "the drain itself"),
-    ("workers/retry.py", "the drain itself"),
-    ("integration/store/token_queue.py", "the drain itself"),
+    ("integration/asgi.py", "ASGI adapter (bodies, limits, headers)"),
+    ("integration/web/request_checks.py", "ASGI adapter (bodies, limits, headers)"),
+    ("asyncio/timeouts.py", "ASGI adapter (bodies, limits, headers)"),
+    ("integration/webhooks/service.py", "receiver"),
+    ("integration/webhooks/views.py", "receiver"),
+    ("integration/telemetry/counters.py", "counters"),
+    ("workers/drain.py", "drain"),
+    ("workers/retry.py", "drain"),
+    ("integration/store/token_queue.py", "drain"),
     ("asyncio/streams.py", "round trips to the store (redis-py)"),
     ("workers/", "other parts of the worker"),
-    ("granian", "the web server (granian, uvloop)"),
+    ("granian", "web server (granian, uvloop)"),
     ("concurrent/futures", "threads"),
     ("threading.py", "threads"),
 )
 
 
 def measure(results: Results) -> None:
-    """Take samples of a busy web and of a busy worker, where py-spy may look at them."""
+    """Sample a busy web process and a busy worker with py-spy."""
     py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent))
     if py_spy is None:
         results.lacks("profile", "py-spy is not installed")
@@ -80,7 +80,7 @@ def measure(results: Results) -> None:
         stage.configure(16)
         services = stage.services()
         stage.start_web()
-        sender = Sender(services.config, random.Random(19))  # noqa: S311  (a load, no secret)
+        sender = Sender(services.config, random.Random(19))  # noqa: S311  (test data)
         path = stage.folder / "requests"
         load.write_requests(path, sender.single(6000 * (SECONDS + 3)))
         command = [sys.executable, "-m", "bench.load", str(stage.web_port), str(path), "32", str(SECONDS + 3)]
@@ -97,7 +97,7 @@ def measure(results: Results) -> None:
 
 
 def _busiest(pids: list[int]) -> int:
-    """Give the process that uses the most processor time just now."""
+    """Return the process that currently uses the most processor time."""
     members = [member for pid in pids for member in family(pid)]
     before = {member: own_cpu_seconds(member) for member in members}
     time.sleep(0.5)
@@ -119,7 +119,7 @@ def _sample(results: Results, what: str, py_spy: str, pid: int, path: Path) -> N
 
 
 def shares_of(samples: str) -> list[tuple[str, float]]:
-    """Give the share of each part, the greatest first; `samples` has a stack and a count on each line."""
+    """Return the share of each part, largest first. `samples` has a stack and a count on each line."""
     counts: Counter[str] = Counter()
     for line in samples.splitlines():
         stack, _, count = line.rpartition(" ")

@@ -1,4 +1,4 @@
-"""How fast queued recalls reach wolkvox: how busy queues are kept, how long each rests between calls."""
+"""Measures how fast queued recalls are pushed to wolkvox, and the pause of a queue between two calls."""
 
 from __future__ import annotations
 
@@ -25,58 +25,60 @@ if TYPE_CHECKING:
     from bench.results import Results
     from integration.services.container import Services
 
-# More than any of the systems pushes in a second on a machine like this one.
+# An upper bound for the pushes per second of any system on this machine.
 MOST_PER_SECOND = 3000
 DELIVERY = 100
 FILL_THREADS = 8
 TAKEN_UP_SECONDS = 45.0
-# A machine that takes longer has no time for what follows either.
+# If filling takes longer, the machine is too slow for the measurements that follow.
 FILL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many queues with enough queued to be busy while they are measured, on a wolkvox of so many ms."""
+    """A number of queues that stay busy during the measurement, and the latency of wolkvox in ms."""
 
     queues: int
     ms: int
 
     @property
     def thing(self) -> str:
-        """Name it."""
+        """Return the name of the measurement."""
         return f"push, {self.queues} {'queue' if self.queues == 1 else 'queues'}, {self.ms} ms"
 
     def per_queue(self, seconds: float) -> int:
-        """Tell how many recalls a queue needs to be busy so long, whatever the system."""
+        """Return how many recalls a queue needs to stay busy for `seconds`, for any system."""
         by_machine = MOST_PER_SECOND / self.queues
         by_queue = 1000 / self.ms if self.ms else by_machine
         return math.ceil(min(by_machine, by_queue) * seconds * 1.2) + 2
 
 
 def measure(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
-    """Measure all numbers of queues, on a wolkvox that takes its time and on one that does not."""
+    """Measure each number of queues, with a slow and a fast wolkvox."""
     for ms in plan.speeds_ms:
         for queues in plan.queues:
             each = Load(queues, ms)
             for system, run in _SYSTEMS.items():
-                if not _meant(system, each, plan):
+                if not _is_measured(system, each, plan):
                     continue
                 if not left():
-                    results.lacks(f"from {each.thing}, {system}, on", "the time for the whole run was over")
+                    results.lacks(f"from {each.thing}, {system}, on", "the time limit of the run was reached")
                     return
                 _try(
-                    results, f"{each.thing}, {system}", partial(run, results, each, _for(system, each, plan))
+                    results,
+                    f"{each.thing}, {system}",
+                    partial(run, results, each, _plan_for(system, each, plan)),
                 )
 
 
-def _for(system: str, each: Load, plan: Plan) -> Plan:
-    """Look on for longer where queues take turns: each is to have had several."""
+def _plan_for(system: str, each: Load, plan: Plan) -> Plan:
+    """Measure longer if queues outnumber threads, so that each queue gets several drains."""
     if system in plan.ours and each.ms and each.queues > THREADS * WORKER_PROCESSES * 2:
         return replace(plan, queue_seconds=plan.many_queues_seconds)
     return plan
 
 
-def _meant(system: str, each: Load, plan: Plan) -> bool:
+def _is_measured(system: str, each: Load, plan: Plan) -> bool:
     if system == DEDICATED_QUEUES:
         return each.queues in plan.baseline_queues and each.ms > 0
     if system == LOCKS:
@@ -87,15 +89,15 @@ def _meant(system: str, each: Load, plan: Plan) -> bool:
 def _try(results: Results, what: str, run: Callable[[], None]) -> None:
     try:
         run()
-    except Exception as error:  # noqa: BLE001  (one that fails must not cost the others)
+    except Exception as error:  # noqa: BLE001  (a failure must not stop the other measurements)
         results.lacks(what, f"{type(error).__name__}: {error}"[:300])
 
 
-# --- what is queued --------------------------------------------------------------------------
+# --- filling the queues ----------------------------------------------------------------------
 
 
 def fill(services: Services, queues: int, per_queue: int, most_seconds: float = FILL_SECONDS) -> int:
-    """Queue recalls for queues, the queues in turns; gives how many, fewer where the time was over before."""
+    """Queue recalls, cycling through the queues. Return their number, which is lower if the time ran out."""
     end = time.monotonic() + most_seconds
 
     def admit(delivery: Delivery, wanted: list[RecallWanted]) -> int:
@@ -129,7 +131,7 @@ def _delivery(place: int, queue: int, now: datetime) -> Delivery:
 
 
 def _wanted(queue: int, place: int, now: datetime) -> RecallWanted:
-    # Later ones are queued for later, as they mostly are, so that the queue is not fed at one end alone.
+    # Spread the dates, as in practice, so that inserts do not all go to one end of the queue.
     date = now + timedelta(hours=24 + place % 240)
     request = RecallRequest(
         account=f"a{queue}",
@@ -157,23 +159,23 @@ def _ringback(results: Results, each: Load, plan: Plan, *, name: str = RINGBACK)
         stage.wolkvox(f"begin?ms={each.ms}")
         stage.start_workers()
         if each.queues == max(plan.queues) and each.ms:
-            _taken_up(results, name, stage, each)
+            _measure_restart(results, name, stage, each)
         _note(results, name, stage, each, plan)
 
 
-def _taken_up(results: Results, name: str, stage: Stage, each: Load) -> None:
-    """Note how long after its start a worker has made the first call, and one on every queue."""
+def _measure_restart(results: Results, name: str, stage: Stage, each: Load) -> None:
+    """Record the time from the start of the workers to the first call, and to a call on every queue."""
     started, first = time.monotonic(), 0.0
     while time.monotonic() - started < TAKEN_UP_SECONDS:
         seen = stage.wolkvox("seen")
         passed = time.monotonic() - started
         first = first or (passed if seen["calls"] else 0.0)
         if seen["queues"] == each.queues:
-            told = {"queues": each.queues, "first_seconds": first, "all_seconds": passed}
-            results.add("restart with a full backlog", name, told)
+            figures = {"queues": each.queues, "first_seconds": first, "all_seconds": passed}
+            results.add("restart with a full backlog", name, figures)
             return
         time.sleep(0.05)
-    why = f"{seen['queues']} of {each.queues} queues taken up within {TAKEN_UP_SECONDS:g} s"
+    why = f"{seen['queues']} of {each.queues} queues drained within {TAKEN_UP_SECONDS:g} s"
     results.lacks("restart with a full backlog", why)
 
 
@@ -202,7 +204,7 @@ def _locks(results: Results, each: Load, plan: Plan) -> None:
 
 
 def _publish(stage: Stage, task: str, tokens: list[str], per_queue: int, *, own: bool) -> None:
-    """Send the baseline's tasks, as its receiver would."""
+    """Publish the baseline's tasks as its receiver would."""
     from celery import Celery  # noqa: PLC0415
 
     with Celery("fill", broker=stage.store_url, set_as_current=False) as app:
@@ -243,7 +245,7 @@ _SYSTEMS = {
 }
 
 
-# --- what is seen ----------------------------------------------------------------------------
+# --- measuring -------------------------------------------------------------------------------
 
 
 def _note(results: Results, system: str, stage: Stage, each: Load, plan: Plan) -> None:
@@ -251,7 +253,7 @@ def _note(results: Results, system: str, stage: Stage, each: Load, plan: Plan) -
 
 
 def watch(stage: Stage, ms: int, plan: Plan) -> dict[str, float]:
-    """Wait for the first call, let it warm up, then look on for a while; gives what was seen."""
+    """Wait for the first call and the warm-up, then measure. Return the figures."""
     wait_for_calls(stage)
     time.sleep(plan.warm_seconds)
     stage.wolkvox(f"begin?ms={ms}")
@@ -268,7 +270,7 @@ def watch(stage: Stage, ms: int, plan: Plan) -> dict[str, float]:
 
 
 def wait_for_calls(stage: Stage) -> None:
-    """Wait until wolkvox is called."""
+    """Wait for the first call to wolkvox. Raise TimeoutError."""
     end = time.monotonic() + 90
     while not stage.wolkvox("seen")["calls"]:
         if time.monotonic() > end:

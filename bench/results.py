@@ -1,4 +1,4 @@
-"""What was measured: for each thing and system the figures of every run, and their median and spread."""
+"""Results of the benchmark: figures of every run by measurement and system, with median and spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BARE = "bare httpx"
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of several runs, and the lowest and highest."""
+    """Median, lowest and highest value of several runs."""
 
     middle: float
     low: float
@@ -25,7 +25,7 @@ class Spread:
 
 @dataclass(slots=True)
 class Results:
-    """Figures by thing and system, a mapping for each run; and what could not be measured, and why."""
+    """Figures by measurement and system, one mapping per run; and reasons for missing measurements."""
 
     figures: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -33,27 +33,27 @@ class Results:
     profile: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
 
     def add(self, thing: str, system: str, figures: dict[str, float]) -> None:
-        """Note the figures of one run."""
+        """Add the figures of one run."""
         self.figures.setdefault(thing, {}).setdefault(system, []).append(figures)
 
     def lacks(self, thing: str, why: str) -> None:
-        """Note that something was not measured."""
+        """Record why a measurement is missing."""
         self.missing[thing] = why
 
     def spread(self, thing: str, system: str, figure: str) -> Spread | None:
-        """Give the spread of a figure; None where it was not measured."""
+        """Return the spread of a figure, or None if it was not measured."""
         values = [run[figure] for run in self.figures.get(thing, {}).get(system, []) if figure in run]
         if not values:
             return None
         return Spread(median(values), min(values), max(values), len(values))
 
     def middle(self, thing: str, system: str, figure: str) -> float | None:
-        """Give the median of a figure; None where it was not measured."""
+        """Return the median of a figure, or None if it was not measured."""
         spread = self.spread(thing, system, figure)
         return None if spread is None else spread.middle
 
-    def told(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the results as JSON values."""
         return {
             "machine": self.machine,
             "figures": self.figures,

@@ -1,4 +1,4 @@
-"""Webhooks as their senders write and sign them, ready to be sent."""
+"""Signed sample webhooks, encoded as HTTP requests."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ BATCH = 100
 
 
 class Sender:
-    """Writes webhooks for the sources of a configuration. `chance` makes the same ones again."""
+    """Generates webhooks for the sources of a configuration. `chance` is a seeded random generator."""
 
     def __init__(self, config: Config, chance: random.Random) -> None:
         self._config = config
         self._chance = chance
 
     def single(self, number: int) -> Iterator[bytes]:
-        """Give JSON events, one to a delivery, signed as Standard Webhooks says."""
+        """Yield deliveries with one JSON event each, signed according to Standard Webhooks."""
         for _ in range(number):
             yield self.form(f"C{self._chance.randrange(10**9)}")
 
     def form(self, customer: str) -> bytes:
-        """Give one JSON event for a customer."""
+        """Return a delivery with one JSON event for a customer."""
         event = {
             "id": f"evt_{self._chance.randrange(2**60):015x}",
             "customer": customer,
@@ -46,21 +46,21 @@ class Sender:
         return self._signed("forms", json.dumps(event).encode())
 
     def duplicates(self, number: int) -> Iterator[bytes]:
-        """Give the same event again and again."""
+        """Return the same delivery `number` times."""
         one = self.form("C1")
         return (one for _ in range(number))
 
     def hubspot(self, number: int) -> Iterator[bytes]:
-        """Give batches of a hundred HubSpot events, signed with v3."""
+        """Yield batches of 100 HubSpot events, signed with v3."""
         for _ in range(number):
             body = json.dumps([self._hubspot_event() for _ in range(BATCH)]).encode()
             yield self._signed("hubspot", body)
 
     def salesforce(self, number: int) -> Iterator[bytes]:
-        """Give outbound messages of a hundred notifications."""
+        """Yield Salesforce outbound messages with 100 notifications."""
         for _ in range(number):
-            told = "".join(self._notification() for _ in range(BATCH))
-            body = _ENVELOPE.format(organization=ORGANIZATION, notifications=told).encode()
+            notifications = "".join(self._notification() for _ in range(BATCH))
+            body = _ENVELOPE.format(organization=ORGANIZATION, notifications=notifications).encode()
             path = f"/hooks/salesforce/{SECRETS['SALESFORCE_KEY']}"
             headers = [("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", '""')]
             yield request_bytes(path, headers, body, HOST)

@@ -1,4 +1,4 @@
-"""A Sentry that takes every envelope and keeps nothing. Run as a program with its port."""
+"""A Sentry stub that accepts and discards envelopes. Run it with a port as its argument."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class _Envelopes(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Take one envelope."""
+        """Accept and discard an envelope."""
         left = int(self.headers.get("Content-Length") or 0)
         while left > 0 and (piece := self.rfile.read(min(left, 65536))):
             left -= len(piece)
@@ -21,7 +21,7 @@ class _Envelopes(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (http.server's name)
-        """Write no line."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What is measured, on loopback: a store, a wolkvox that only answers, Ringback and the baselines.
+"""The systems under test on loopback: a store, a wolkvox stub, Ringback and the baselines.
 
-Every process is started here, on a free port of its own, and ends with the stage however that ends. Both
-systems have a store of their own of the same kind: on disk before it answers.
+Every process is started on its own free port and ends with the stage. Each system has its own store, which
+syncs writes to disk before it answers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent
 READY_SECONDS = 60.0
 DURABLE = (
     *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"),
-    # Rewriting the log while something is measured would be measured with it.
+    # A rewrite of the append-only file would distort the measurement.
     *("--auto-aof-rewrite-percentage", "0"),
 )
 SECRETS = {
@@ -106,19 +106,19 @@ recall_date = "{{{{ event.Callback_At__c }}}}"
 
 
 def token(number: int) -> str:
-    """Give the token of an account."""
+    """Return the token of an account."""
     return f"token-of-the-bench-{number:05d}"
 
 
 def configuration(accounts: int, wolkvox_port: int) -> str:
-    """Write a configuration of so many accounts, a queue each; all webhooks are for the first."""
-    told = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in range(accounts))
-    return "".join(told) + _SOURCES
+    """Return a configuration with `accounts` accounts, one queue each. All webhooks go to the first one."""
+    tables = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in range(accounts))
+    return "".join(tables) + _SOURCES
 
 
 @dataclass(slots=True)
 class Stage:
-    """A store and what runs on it. A context manager that ends what it started."""
+    """A store and the processes that use it. A context manager that ends all processes."""
 
     folder: Path
     store_port: int = 0
@@ -130,7 +130,7 @@ class Stage:
 
     @classmethod
     def open(cls, *, sentry: bool = False) -> Self:
-        """Return a stage with a store and a wolkvox, with `sentry` also a sink for what Ringback reports."""
+        """Return a stage with a store and a wolkvox stub; with `sentry` also a Sentry stub."""
         opened = ExitStack()
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="ringback-bench-")))
         stage = cls(folder, _opened=opened)
@@ -155,17 +155,17 @@ class Stage:
 
     @property
     def store_url(self) -> str:
-        """Give the store's address."""
+        """The URL of the store."""
         return f"redis://127.0.0.1:{self.store_port}/0"
 
     def client(self) -> redis.Redis:
-        """Give a client of the store."""
+        """Return a client of the store."""
         return redis.Redis.from_url(self.store_url, decode_responses=True)
 
     def run(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Child:
-        """Start a process of a kind; its output goes to a file of the stage."""
+        """Start a process in the group `name`. Its output goes to a file in the stage's folder."""
         env = {**os.environ, **environ}
-        # An installation has its bytecode. Compiling everything at each start takes 2 s more.
+        # Allow bytecode, as in an installation. Compiling all modules adds 2 s to each start.
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         log = (self.folder / f"{name}.log").open("ab")
         with log:
@@ -174,16 +174,16 @@ class Stage:
         return child
 
     def end(self, name: str) -> None:
-        """End all processes of a kind at once."""
+        """Kill all processes of a group."""
         for child in self.children.pop(name, []):
             child.kill()
 
     def pids(self, *names: str) -> list[int]:
-        """Give the processes of these kinds, without what they started."""
+        """Return the process ids of groups, without descendants."""
         return [child.pid for name in names for child in self.children.get(name, [])]
 
     def log_of(self, name: str) -> str:
-        """Give the end of what a kind of process wrote."""
+        """Return the end of a group's output."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace")[-1500:] if path.exists() else ""
 
@@ -202,7 +202,7 @@ class Stage:
         self._wait_for(self.store_port, "store")
 
     def start_wolkvox(self) -> None:
-        """Start the wolkvox that only answers."""
+        """Start the wolkvox stub."""
         self.wolkvox_port = free_port()
         self.run("wolkvox", [sys.executable, "-m", "bench.wolkvox", str(self.wolkvox_port)], {})
         self._wait_for(self.wolkvox_port, "wolkvox")
@@ -213,7 +213,7 @@ class Stage:
         self._wait_for(self.sentry_port, "sentry")
 
     def wolkvox(self, path: str) -> Any:
-        """Ask the wolkvox what it saw."""
+        """Request a `/bench/` endpoint of the wolkvox stub."""
         with urllib.request.urlopen(
             f"http://127.0.0.1:{self.wolkvox_port}/bench/{path}", timeout=20
         ) as answer:
@@ -222,12 +222,12 @@ class Stage:
     # --- Ringback ---
 
     def configure(self, accounts: int) -> None:
-        """Write the configuration and bind its accounts."""
+        """Write a configuration with `accounts` accounts."""
         (self.folder / "ringback.toml").write_text(configuration(accounts, self.wolkvox_port))
 
     @property
     def environ(self) -> dict[str, str]:
-        """Give the environment of Ringback's processes."""
+        """The environment of Ringback's processes."""
         sentry = {"SENTRY_DSN": f"http://key@127.0.0.1:{self.sentry_port}/1"} if self.sentry_port else {}
         return {
             **SECRETS,
@@ -241,7 +241,7 @@ class Stage:
         }
 
     def services(self) -> Services:
-        """Give a way to the store that rings nobody."""
+        """Return services that publish no wake-ups."""
         watch = watch_config(self.folder / "ringback.toml", {**os.environ, **self.environ})
         services = Services(
             watch, Store(connect(self.store_url, timeout_seconds=60)), WakeUpPublisher.silent()
@@ -250,7 +250,7 @@ class Stage:
         return services
 
     def start_web(self) -> float:
-        """Start Ringback's web; gives the seconds until it answered."""
+        """Start Ringback's web processes. Return the seconds until they answered."""
         self.web_port = free_port()
         environ = {**self.environ, "PORT": str(self.web_port)}
         started = time.perf_counter()
@@ -259,14 +259,14 @@ class Stage:
         return time.perf_counter() - started
 
     def start_workers(self, processes: int = WORKER_PROCESSES) -> None:
-        """Start Ringback's workers; they take up what is queued when they are ready."""
+        """Start Ringback's workers without waiting for them."""
         for _ in range(processes):
             self.run("workers", worker_command(self.environ), self.environ)
 
-    # --- what one would write instead ---
+    # --- baselines ---
 
     def baseline_environ(self, *, shared: bool = False) -> dict[str, str]:
-        """Give the environment of the baseline's processes."""
+        """Return the environment of the baseline's processes."""
         return {
             **SECRETS,
             "BASELINE_BROKER": self.store_url,
@@ -286,17 +286,17 @@ class Stage:
         self._wait_for(self.web_port, "web")
 
     def start_baseline_workers(self, tokens: Sequence[str]) -> None:
-        """Start a process for each token, with a slot each; all are waited for."""
+        """Start one single-slot process per token and wait for all of them."""
         for each in tokens:
             self._baseline_worker(each, ["--pool", "solo", "--concurrency", "1"], self.baseline_environ())
-        self._wait_for_words(f"{len(tokens)} workers", len(tokens))
+        self._wait_for_log(f"{len(tokens)} workers", len(tokens))
 
     def start_shared_workers(self) -> None:
-        """Start the pool that takes the tasks of all tokens, under locks."""
+        """Start the worker pool that is shared by all tokens and uses locks."""
         for _ in range(WORKER_PROCESSES):
             pool = ["--pool", "threads", "--concurrency", str(THREADS)]
             self._baseline_worker("shared", pool, self.baseline_environ(shared=True))
-        self._wait_for_words("the shared pool", WORKER_PROCESSES)
+        self._wait_for_log("the shared pool", WORKER_PROCESSES)
 
     def _baseline_worker(self, queue: str, pool: Sequence[str], environ: Mapping[str, str]) -> None:
         command = [
@@ -314,7 +314,7 @@ class Stage:
         ]
         self.run("workers", command, environ)
 
-    def _wait_for_words(self, what: str, times: int) -> None:
+    def _wait_for_log(self, what: str, times: int) -> None:
         path = self.folder / "workers.log"
         wait_until(
             lambda: path.read_text(errors="replace").count(" ready.") >= times, READY_SECONDS * 2, what=what

@@ -1,8 +1,8 @@
-"""A wolkvox that only answers: every call after so many milliseconds, and remembers when which came.
+"""A wolkvox stub: accepts every call after a fixed delay, and records when it arrived.
 
-Ringback's own sandbox keeps wolkvox's rules and is slower than what is measured here; this keeps none.
-It counts calls of a token that overlap, so that a figure that breaks the one rule that counts is seen.
-`POST /bench/begin?ms=50` forgets what came and answers after 50 ms from now on, `GET /bench/seen` tells.
+It is faster than the sandbox, because it applies no rules. It counts overlapping calls of a token, so that
+a run that breaks the limit is detected. `POST /bench/begin?ms=50` clears the records and sets the delay to
+50 ms. `GET /bench/seen` returns the figures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _answer(body: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Queue:
-    """What is known of one token: calls in flight, when the last answer left, what the gaps were."""
+    """Records of one token: calls in flight, time of the last answer, and gaps."""
 
     calls: int = 0
     in_flight: int = 0
@@ -38,23 +38,23 @@ class _Queue:
     gaps: list[float] = field(default_factory=list)
 
 
-class Book:
-    """What came since the last beginning; times in seconds of the monotonic clock."""
+class CallLog:
+    """Calls since the last `begin`. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.begin(0.0)
 
     def begin(self, seconds: float) -> None:
-        """Forget everything, and answer after so long from now on."""
+        """Clear all records and set the delay of answers."""
         self.seconds = seconds
         self._queues: dict[bytes, _Queue] = {}
         self._customers: dict[str, float] = {}
         self._overlaps = 0
         self._first = self._last = 0.0
 
-    def came(self, token: bytes, body: bytes) -> float:
-        """Take note of a call; gives the moment."""
+    def call_received(self, token: bytes, body: bytes) -> float:
+        """Record a call. Return its time."""
         now = time.monotonic()
         queue = self._queues.get(token)
         if queue is None:
@@ -69,19 +69,19 @@ class Book:
             self._customers[json.loads(body)["customer_id"]] = now
         return now
 
-    def answers(self, token: bytes, came_at: float) -> None:
-        """Take note of an answer."""
+    def call_answered(self, token: bytes, came_at: float) -> None:
+        """Record an answer."""
         now = time.monotonic()
         queue = self._queues.get(token)
         if queue is None:
-            return  # it came before the last beginning
+            return  # the call arrived before the last `begin`
         queue.in_flight -= 1
         queue.answered_at = now
         queue.busy += now - came_at
         self._last = now
 
-    def told(self) -> dict[str, Any]:
-        """Give what was seen; gaps in milliseconds."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures; gaps are in milliseconds."""
         gaps = sorted(gap for queue in self._queues.values() for gap in queue.gaps)
         counts = [queue.calls for queue in self._queues.values()]
         seconds = self._last - self._first
@@ -101,15 +101,15 @@ class Book:
         }
 
     def arrivals(self) -> dict[str, float]:
-        """Give when each customer's call came."""
+        """Return the arrival time of each customer's call."""
         return self._customers
 
 
 class _Protocol(asyncio.Protocol):
-    """Reads whole requests off one connection, one at a time."""
+    """Reads complete requests from one connection, one at a time."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, calls: CallLog) -> None:
+        self._calls = calls
         self._read = b""
         self._transport: Any = None
 
@@ -129,41 +129,41 @@ class _Protocol(asyncio.Protocol):
         body, target = self._read[end + 4 : end + 4 + length], self._read.split(b" ", 2)[1]
         self._read = b""
         if target.startswith(b"/bench/"):
-            self._transport.write(_answer(self._told(target)))
+            self._transport.write(_answer(self._control(target)))
             return
         token = head[head.find(b"wolkvox-token:") + 14 :].split(b"\r", 1)[0].strip()
         self._call(token, body)
 
     def _call(self, token: bytes, body: bytes) -> None:
-        came_at = self._book.came(token, body)
-        if self._book.seconds:
-            asyncio.get_running_loop().call_later(self._book.seconds, self._accept, token, came_at)
+        came_at = self._calls.call_received(token, body)
+        if self._calls.seconds:
+            asyncio.get_running_loop().call_later(self._calls.seconds, self._accept, token, came_at)
         else:
             self._accept(token, came_at)
 
     def _accept(self, token: bytes, came_at: float) -> None:
-        self._book.answers(token, came_at)
+        self._calls.call_answered(token, came_at)
         if not self._transport.is_closing():
             self._transport.write(_answer(_ACCEPTED))
 
-    def _told(self, target: bytes) -> bytes:
+    def _control(self, target: bytes) -> bytes:
         if target.startswith(b"/bench/begin"):
-            self._book.begin(float(target.partition(b"ms=")[2] or 0) / 1000)
+            self._calls.begin(float(target.partition(b"ms=")[2] or 0) / 1000)
         if target == b"/bench/arrivals":
-            return json.dumps(self._book.arrivals()).encode()
-        return json.dumps(self._book.told()).encode()
+            return json.dumps(self._calls.arrivals()).encode()
+        return json.dumps(self._calls.as_dict()).encode()
 
 
 async def _serve(port: int) -> None:
-    book = Book()
+    calls = CallLog()
     server = await asyncio.get_running_loop().create_server(
-        lambda: _Protocol(book), "127.0.0.1", port, backlog=4096
+        lambda: _Protocol(calls), "127.0.0.1", port, backlog=4096
     )
     await server.serve_forever()
 
 
 def main() -> None:
-    """Serve on the given port of loopback until it is ended."""
+    """Serve on a port of loopback until the process is killed."""
     uvloop.run(_serve(int(sys.argv[1])))
 
 

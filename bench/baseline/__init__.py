@@ -1,1 +1,1 @@
-"""What one would write instead: Flask, Celery, and a queue for each token or a lock around each call."""
+"""Baselines: Flask and Celery, with a queue per token, or with a lock around each call."""

@@ -1,4 +1,4 @@
-"""The baseline's Celery: settings as its documentation advises for tasks that must not be lost."""
+"""The baseline's Celery application, configured as Celery documents for tasks that must not be lost."""
 
 from __future__ import annotations
 

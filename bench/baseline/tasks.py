@@ -1,4 +1,4 @@
-"""The baseline's tasks: push one callback to wolkvox, by one process per token or under a lock per token."""
+"""The baseline's tasks: push a callback to wolkvox, from a queue per token or under a lock per token."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ LOCK_SECONDS = 90
 
 @cache
 def client() -> httpx.Client:
-    """One client per process, with kept-alive connections: a new one per call would cost 20 ms."""
+    """Return the process's HTTP client. It keeps connections open; a new client per call costs 20 ms."""
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     return httpx.Client(base_url=os.environ["BASELINE_WOLKVOX"], timeout=20, limits=limits, trust_env=False)
 
 
 @cache
 def locks() -> redis.Redis:
-    """Where the locks are kept."""
+    """Return the Redis client for the locks."""
     return redis.Redis.from_url(os.environ["BASELINE_BROKER"])
 
 
 def put(token: str, call: dict[str, str]) -> None:
-    """Make the call. Raises httpx.HTTPError, and RuntimeError for another answer than accepted."""
+    """Make the call. Raise httpx.HTTPError, or RuntimeError if it is not accepted."""
     answer = client().put(
         "/api/v2/campaign.php",
         params={"api": "recall", "type_campaign": "predictive", "campaign_id": call["campaign_id"]},
@@ -46,7 +46,7 @@ def put(token: str, call: dict[str, str]) -> None:
 
 @app.task(bind=True, max_retries=None)
 def push(self: Task, token: str, call: dict[str, str]) -> None:
-    """Push from the token's own queue, which one process with one slot consumes."""
+    """Push from the token's own queue, which is consumed by one process with one slot."""
     try:
         put(token, call)
     except (httpx.HTTPError, RuntimeError) as error:
@@ -55,7 +55,7 @@ def push(self: Task, token: str, call: dict[str, str]) -> None:
 
 @app.task(bind=True, max_retries=None)
 def push_locked(self: Task, token: str, call: dict[str, str]) -> None:
-    """Push from a queue that all share, under the token's lock; come back later where it is taken."""
+    """Push from the shared queue under the token's lock. Retry later if the lock is taken."""
     lock = locks().lock(f"{{baseline}}:lock:{token}", timeout=LOCK_SECONDS, blocking=False)
     if not lock.acquire():
         raise self.retry(countdown=RETRY_SECONDS)

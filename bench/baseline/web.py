@@ -1,6 +1,6 @@
-"""The baseline's receiver: checks the signature, maps the fields by hand, sends a task, answers.
+"""The baseline's receiver: verifies the signature, maps the fields, publishes a task, answers.
 
-It does less than Ringback: no memory of what came before, no supersede, no parking, no raw body kept.
+It does less than Ringback: no deduplication, no supersede, no parked events, no stored bodies.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _accepted(ids: list[str]) -> Response:
 
 @app.post("/hooks/forms")
 def forms() -> Response:
-    """Take one JSON event, signed as Standard Webhooks says."""
+    """Accept one JSON event, signed according to Standard Webhooks."""
     body = request.get_data()
     if not _forms_signed(body):
         return Response(status=401)
@@ -89,7 +89,7 @@ def forms() -> Response:
 
 @app.post("/hooks/hubspot")
 def hubspot() -> Response:
-    """Take a batch of HubSpot events, signed with v3."""
+    """Accept a batch of HubSpot events, signed with v3."""
     body = request.get_data()
     if not _hubspot_signed(body):
         return Response(status=401)
