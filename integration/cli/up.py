@@ -45,11 +45,11 @@ from integration.webhooks.hook_urls import shown_path
 @config_option
 @pass_cli_context
 def up(context: CliContext, port: int | None, dashboard_port: int | None) -> None:
-    """Run everything on this machine: store, web, dashboard and worker. Ctrl-C stops them.
+    """Run store, web, dashboard and worker on this machine.
 
-    Without REDIS_URL it runs an embedded store in RINGBACK_DATA_DIR (default .ringback). The dashboard
-    listens on loopback, on its own port. Processes that crash are restarted. Changes of ringback.toml
-    take effect within seconds.
+    Ctrl-C stops them. Without REDIS_URL it runs an embedded store in RINGBACK_DATA_DIR (default
+    .ringback). The dashboard listens on loopback, on its own port. Processes that crash are restarted.
+    Changes of ringback.toml take effect within seconds.
 
     Examples:
       ringback up

@@ -27,7 +27,9 @@ from integration.store.durability import assure
 @config_option
 @pass_cli_context
 def web(context: CliContext, serve: str | None) -> None:
-    """Run the web server: webhooks, API and dashboard, on PORT (default 8080). Needs REDIS_URL.
+    """Run the web server: webhooks, API and dashboard.
+
+    It listens on PORT (default 8080) and requires REDIS_URL.
 
     LOG_LEVEL and WEB_CONCURRENCY (processes, default 2) are read from the environment. The `web:` line
     of the Procfile runs this command; `ringback up` also starts a store and a worker.

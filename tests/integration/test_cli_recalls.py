@@ -385,7 +385,7 @@ def test_a_pause_without_a_reason_has_one(run):
 def test_accounts_on_the_same_token_are_told(run, tmp_path):
     text = two_accounts().replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA") + SOURCES_AND_ROUTES
     write_config(tmp_path, text)
-    assert "on the same token: lima" in run("pause", "bogota").stdout
+    assert "same token, same state: lima" in run("pause", "bogota").stdout
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
