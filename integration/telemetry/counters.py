@@ -1,7 +1,7 @@
-"""What a process counts, until somebody takes it to the store: sums by name, no I/O.
+"""In-memory counters of one process, by name, until they are flushed to the store. No I/O.
 
-A name is a family and its labels with colons between them; lua/keys.lua says where they end up. A
-process that forks begins at nothing in its child, so that nothing is counted twice.
+A name is a family and its labels, separated by colons. lua/keys.lua documents where the store keeps them. The
+counters are reset in a forked child, so that nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
     Counted = dict[str, dict[str, int]]
 
-# What comes of a delivery. The first two prove that the sender is set up well, the next four that it is not.
+# The results of a delivery. TAKEN shows that the sender is configured correctly, REFUSED that it is not.
 TAKEN: Final = ("admitted", "again")
 REFUSED: Final = ("not verified", "unreadable", "unsupported type", "too large")
 RESULTS: Final = (*TAKEN, *REFUSED, "too many", "not stored")
 
-# A push and its seconds in one number, so that 5,000 accounts take half the room: pushes * this + ms.
+# The pushes of an account and their milliseconds are one number: pushes * PUSH_UNIT + ms. This halves the
+# size of the table.
 PUSH_UNIT: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A histogram: its name among the counts, and the upper bounds of its buckets, in seconds."""
+    """A histogram: the name of its counters, and the upper bounds of its buckets in seconds."""
 
     name: str
     bounds: tuple[float, ...]
@@ -43,65 +44,65 @@ SWEEP: Final = Scale("sweep seconds", (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5,
 SWEEP_LAG: Final = Scale("sweep lag seconds", (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30))
 
 
-def _nobody() -> None:
-    """Wake nobody."""
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Counters:
-    """The counts of one process. Costs its callers a lock and a few increments."""
+    """The counters of one process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tables: Counted = defaultdict(dict)
-        self._wake: Callable[[], None] = _nobody
+        self._wake: Callable[[], None] = _nothing
         _flusher.add(self)
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Have this called when something is counted and nothing was before."""
+        """Call `wake` whenever the first count arrives after a flush."""
         self._wake = wake
 
     def count(self, what: str) -> None:
-        """Count something by its name."""
+        """Increment the counter `what`."""
         self._add((("counts", what, 1),))
 
     def observe(self, scale: Scale, seconds: float) -> None:
-        """Count how long something took."""
+        """Record a duration in a histogram."""
         self._add(_observed(scale, seconds))
 
     def delivery(self, source: str, result: str) -> None:
-        """Count what came of a delivery; `source` is a configured name."""
-        said = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
+        """Count the result of a delivery. `source` is the name of a configured source."""
+        increments = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
         if result in TAKEN:
-            said.append(("heard", f"taken:{source}", 1))
+            increments.append(("heard", f"taken:{source}", 1))
         elif result in REFUSED:
-            said.append(("heard", f"refused:{source}", 1))
-        self._add(said)
+            increments.append(("heard", f"refused:{source}", 1))
+        self._add(increments)
 
     def pushed(self, account: str, seconds: float) -> None:
-        """Count a call to wolkvox for an account, and how long it took."""
+        """Count a push to wolkvox for an account, and record its duration."""
         self._add((*_observed(PUSH, seconds), ("pushed", account, PUSH_UNIT + round(seconds * 1000))))
 
-    def _add(self, said: tuple[tuple[str, str, int], ...] | list[tuple[str, str, int]]) -> None:
+    def _add(self, increments: tuple[tuple[str, str, int], ...] | list[tuple[str, str, int]]) -> None:
         with self._lock:
             first = not self._tables
-            for table, name, by in said:
+            for table, name, by in increments:
                 fields = self._tables[table]
                 fields[name] = fields.get(name, 0) + by
         if first:
             self._wake()
 
     def empty(self) -> bool:
-        """Tell whether nothing is counted."""
+        """Return True if nothing has been counted since the last flush."""
         return not self._tables
 
     def take(self) -> Counted:
-        """Give what is counted, by table and name, and begin at nothing."""
+        """Return the counts by table and name, and reset them."""
         with self._lock:
             taken, self._tables = self._tables, defaultdict(dict)
         return dict(taken)
 
     def begin_anew(self) -> None:
-        """Forget what is counted, and a lock that a parent process may have held while it forked."""
+        """Reset the counts, and replace the lock, which the parent may have held during the fork."""
         self._lock = threading.Lock()
         self._tables = defaultdict(dict)
 
@@ -109,7 +110,7 @@ class Counters:
 def _observed(scale: Scale, seconds: float) -> tuple[tuple[str, str, int], ...]:
     bucket = bisect_left(scale.bounds, seconds)
     bound = f"{scale.bounds[bucket]:g}" if bucket < len(scale.bounds) else "+Inf"
-    # The sum in whole microseconds: the store adds whole numbers exactly.
+    # The sum is in whole microseconds, because the store adds integers exactly.
     return (
         ("counts", f"{scale.name}:{bound}", 1),
         ("counts", f"{scale.name}:sum", round(seconds * 1_000_000)),

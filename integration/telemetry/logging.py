@@ -1,6 +1,6 @@
-"""Configures structlog: one line on standard error for each thing that happened, secrets masked.
+"""Configure structlog to write one line per event to standard error, with secrets masked.
 
-Lines of libraries, which log through `logging`, and what nobody caught take the same way.
+Records of the standard library's `logging` and uncaught exceptions are written the same way.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-# Libraries that bring handlers of their own: their lines go through ours.
+# Libraries that install handlers of their own. These handlers are removed.
 _ADOPTED: Final = (
     *("celery", "celery.task", "celery.worker", "celery.redirected", "kombu", "flask.app", "werkzeug"),
     *("_granian", "granian.access"),
 )
-# httpx writes URLs at INFO and httpcore headers at DEBUG; neither says what is not in our own lines.
+# httpx logs URLs at INFO, httpcore logs headers at DEBUG.
 _QUIET: Final = (
     *("httpx", "httpcore", "urllib3", "redis", "asyncio"),
-    # A line or two per wake-up, on the hot path; what a drain did is logged by the drain.
+    # Celery logs one or two lines per wake-up on the hot path. The drain logs its result itself.
     *("celery.worker.strategy", "celery.app.trace"),
 )
 
@@ -48,7 +48,7 @@ _observers: list[Callable[[Mapping[str, Any]], None]] = []
 
 
 def add_observer(observer: Callable[[Mapping[str, Any]], None]) -> None:
-    """Call `observer` with every line before it is masked: `event`, `level`, `logger`, facts, `exc_info`."""
+    """Call `observer` with every line before masking: `event`, `level`, `logger`, facts and `exc_info`."""
     if observer not in _observers:
         _observers.append(observer)
 
@@ -61,7 +61,7 @@ def remove_observer(observer: Callable[[Mapping[str, Any]], None]) -> None:
 
 def _observe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for observer in _observers:
-        # A line is written though nobody could be told of it.
+        # A failing observer must not lose the line.
         with contextlib.suppress(Exception):
             observer(event)
     return event
@@ -71,7 +71,7 @@ def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return mask_facts(event)
 
 
-# Without this, text from strangers could forge lines, steer the terminal and turn what is read around.
+# Control characters in untrusted text could forge lines, control the terminal or reverse the text direction.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _CONTROL_IN_LINES = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 
@@ -80,7 +80,7 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     for key, value in event.items():
         if isinstance(value, str):
             pattern = _CONTROL_IN_LINES if key in {"exception", "stack"} else _CONTROL
-            event[key] = pattern.sub(lambda found: repr(found[0])[1:-1], value)
+            event[key] = pattern.sub(lambda match: repr(match[0])[1:-1], value)
     return event
 
 
@@ -88,15 +88,15 @@ def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
     line = orjson.dumps(event)
     if line.isascii() and b"\x7f" not in line:
         return line
-    # JSON lets these stand as they are.
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line.decode()).encode()
+    # JSON does not require these characters to be escaped.
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line.decode()).encode()
 
 
 def _as_bytes(_logger: WrappedLogger, _method: str, line: str) -> bytes:
     return line.encode("utf-8", "backslashreplace")
 
 
-# One list for the life of the process: loggers that are cached keep it.
+# A single list object that is changed in place, because cached loggers keep a reference to it.
 _PROCESSORS: list[Processor] = []
 
 
@@ -104,7 +104,7 @@ def _processors(*, json: bool) -> list[Processor]:
     plain = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
-    # They come after the renderer, and are given its line instead of an event.
+    # The processors after the renderer receive its line instead of an event.
     for_people: list[Any] = [_escape_controls, plain, _as_bytes]
     return [
         structlog.contextvars.merge_contextvars,
@@ -122,7 +122,7 @@ def _processors(*, json: bool) -> list[Processor]:
 
 
 class _StandardError:
-    """Writes to what `sys.stderr` is now; a line that cannot be written is lost, and stops nobody."""
+    """Writes to the current `sys.stderr`. A line that cannot be written is dropped without an error."""
 
     def write(self, line: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -137,17 +137,17 @@ _STANDARD_ERROR: Final = _StandardError()
 
 
 class LibraryLines(logging.Handler):
-    """Writes the lines of libraries as ours."""
+    """Passes `logging` records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; never show one that cannot be formatted."""
+        """Write one record. If it cannot be formatted, write a line without its content."""
         try:
             level = min(record.levelno // 10 * 10, logging.CRITICAL)
             facts = {"exc_info": record.exc_info} if record.exc_info else {}
             structlog.get_logger(record.name).log(level, record.getMessage(), **facts)
         except Exception:  # noqa: BLE001  (a library's line must not stop the library)
-            lost = f"a log line of {mask_text(record.name)} could not be written\n"
-            _STANDARD_ERROR.write(lost.encode())
+            notice = f"a log line of {mask_text(record.name)} could not be written\n"
+            _STANDARD_ERROR.write(notice.encode())
             _STANDARD_ERROR.flush()
 
 
@@ -155,11 +155,11 @@ class LibraryLines(logging.Handler):
 
 
 def configure(level: str = "INFO", *, json: bool | None = None) -> None:
-    """Send the log lines of this process, ours and the libraries', to standard error.
+    """Write the log lines of this process, including the libraries', to standard error.
 
-    `json`: one JSON object a line, else key=value for people; None means JSON unless standard error is
-    a terminal. Times are ISO 8601 in UTC. May be called again, but a logger that was used keeps its level.
-    Raise ConfigError for an unknown level.
+    With `json` each line is a JSON object, otherwise key=value text. None means JSON unless standard error
+    is a terminal. Times are ISO 8601 in UTC. The function may be called again, but loggers that were used
+    before keep their level. Raise ConfigError for an unknown level.
     """
     chosen = level.strip().upper()
     if chosen not in LEVELS:
@@ -192,13 +192,13 @@ def _adopt_libraries() -> None:
     logging.captureWarnings(True)  # noqa: FBT003  (positional in the standard library)
 
 
-# --- what nobody caught -----------------------------------------------------------------------
+# --- uncaught exceptions ----------------------------------------------------------------------
 
 _uncaught_log = structlog.get_logger("uncaught")
 
 
 def _report_uncaught() -> None:
-    # Who came before (Sentry, a test runner) keeps its place.
+    # Hooks that were installed before (by Sentry or a test runner) stay.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _uncaught
     if threading.excepthook is threading.__excepthook__:
@@ -209,7 +209,7 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    _uncaught_log.critical("an error nobody caught", exc_info=(kind, error, trace))
+    _uncaught_log.critical("uncaught exception", exc_info=(kind, error, trace))
 
 
 def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
@@ -217,32 +217,32 @@ def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         return
     name = "a thread" if args.thread is None else args.thread.name
     _uncaught_log.critical(
-        f"an error nobody caught in {name}", exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
+        f"uncaught exception in {name}", exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
     )
 
 
-_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_CONTROL_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(value: object) -> str:
-    """Give a value as one line of text that a terminal can only show; None is empty."""
+    """Return a value as one line of text without control characters. None becomes an empty text."""
     if value is None:
         return ""
-    return "".join(" " if unicodedata.category(sign) in _STEERING else sign for sign in str(value))
+    return "".join(" " if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in str(value))
 
 
 def readable(line: str) -> str:
-    """Give a line of a child's output for people: its JSON log lines as words, all others as they are."""
+    """Return a line of a child process' output, with a JSON log line formatted as text."""
     name, bar, text = line.partition("| ")
     if not text.startswith("{"):
         return line
     try:
-        told = json.loads(text)
+        event = json.loads(text)
     except ValueError:
         return line
-    trace = told.pop("exception", "")
-    first = [printable(told.pop(key, "")) for key in ("timestamp", "level", "event")]
-    rest = " ".join(f"{key}={printable(value)}" for key, value in told.items() if key != "logger")
-    shown = f"{first[0]} {first[1]:<7} {first[2]}  {rest}".rstrip()
-    traced = (printable(part) for part in str(trace).splitlines())
-    return "\n".join(f"{name}{bar}{part}" for part in (shown, *traced))
+    traceback = event.pop("exception", "")
+    timestamp, level, message = (printable(event.pop(key, "")) for key in ("timestamp", "level", "event"))
+    facts = " ".join(f"{key}={printable(value)}" for key, value in event.items() if key != "logger")
+    summary = f"{timestamp} {level:<7} {message}  {facts}".rstrip()
+    trace_lines = (printable(part) for part in str(traceback).splitlines())
+    return "\n".join(f"{name}{bar}{part}" for part in (summary, *trace_lines))

@@ -1,7 +1,7 @@
-"""Masks secrets and customers' numbers in whatever is shown or leaves: log lines, Sentry, alerts, screens.
+"""Mask secrets and customers' numbers in log lines, Sentry events, alerts and on screens.
 
-The last line of defence: texts are written without them; what slips through is masked here.
-Does no I/O. The configured secrets are kept in this process once `remember_secrets` was called.
+Texts should be written without them in the first place; this module masks those that remain. It does no I/O.
+`remember_secrets` keeps the configured secrets in this process.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MASK: Final = "***"
-# Shown to people instead of MASK, before the characters that are left.
+# Shown to users instead of MASK, before the last characters.
 DOTS: Final = "••••"
 
 
-# --- names that stand before a secret ---------------------------------------------------------
+# --- keys of secrets --------------------------------------------------------------------------
 
-# In a key, nothing after them is shown: these anywhere in it, those below as words of their own
-# (`api_key`, `apiKey` and `key`, but not `monkey`). Spanish ones too: keys come from people's forms.
+# The value of a key is masked if the key contains one of these anywhere, or one of the words below as a whole
+# word (`api_key`, `apiKey` and `key`, but not `monkey`). Keys may be Spanish, because they come from forms.
 _SECRET_PART = re.compile(
     r"(?i)token|secret|passw|authoriz|credential|cookie|signature|phone|telef|celular|customer|apikey|urlkey"
 )
@@ -41,7 +41,7 @@ _SECRET_WORDS = frozenset(
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-# Numbers that are ours: never a telephone, however long.
+# Keys whose values are our own numbers, never a telephone number.
 _NUMBER_KEYS = re.compile(
     r"(?:.*_)?(?:ms|seconds|bytes|pid|port|line|lineno|count|generation|size|fence|step|seq)"
 )
@@ -49,12 +49,12 @@ _ID_KEYS = frozenset(
     {"id", "ids", "recall", "recalls", "recall_id", "delivery", "delivery_id", "queue", "queue_id", "by"}
     | {"parked_id", "task", "task_id", "event_id", "trace_id", "span_id", "request_id", "digest", "nonce"}
 )
-# As we make them: rc_…, dl_…, and 16 to 64 hex digits of which one at least is a letter.
+# The form of our own ids: rc_…, dl_…, or 16 to 64 hex digits with at least one letter.
 _ID = re.compile(r"(?=[^a-z]*[a-z])(?:[a-z]{2}_[a-z0-9]{4,64}|[0-9a-f]{16,64})")
 
 
 class _Key(Enum):
-    PRIVATE = "what stands under it is never shown"
+    PRIVATE = "the value is always masked"
     OUR_ID = "an id of ours"
     OUR_NUMBER = "a number of ours"
     OTHER = "other"
@@ -71,16 +71,16 @@ def _kind_of_key(key: str) -> _Key:
 
 # --- configured secrets -----------------------------------------------------------------------
 
-# A shorter secret could be any word: it is masked only in what leaves, and only where it stands alone.
+# A shorter secret could be part of any word. It is masked only in outbound texts, and only as a whole word.
 _SHORTEST_SECRET: Final = 6
 
 
 class _Secrets:
-    """The configured secrets, found in a text by their first letters: fast however many there are."""
+    """The configured secrets, indexed by their first characters, so that masking is fast for any number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Counts the changes: what was masked before one is masked anew.
+        # Counts changes of the secrets, and is part of the key of the caches below.
         self.generation = 0
         self._by_start: dict[str, tuple[str, ...]] = {}
         self._short: frozenset[str] = frozenset()
@@ -112,9 +112,9 @@ class _Secrets:
         at = 0
         while at <= len(text) - _SHORTEST_SECRET:
             forms = by_start.get(text[at : at + _SHORTEST_SECRET], ())
-            found = next((form for form in forms if text.startswith(form, at)), None)
-            if found is not None:
-                text = text[:at] + MASK + text[at + len(found) :]
+            match = next((form for form in forms if text.startswith(form, at)), None)
+            if match is not None:
+                text = text[:at] + MASK + text[at + len(match) :]
                 at += len(MASK)
             else:
                 at += 1
@@ -128,7 +128,7 @@ _secrets = _Secrets()
 
 
 def _forms(secret: str) -> set[str]:
-    """Return a secret as it may look inside other texts; of `user:password` also the password alone."""
+    """Return the forms of a secret in URLs, JSON and reprs. For `user:password`, also the password alone."""
     return {
         form
         for part in (secret, secret.partition(":")[2])
@@ -142,12 +142,12 @@ def _standing_alone(words: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """Mask these texts from now on. Called again it adds: what was secret once stays so."""
+    """Mask these texts from now on, in addition to those of earlier calls."""
     _secrets.add(secrets)
 
 
 def forget_secrets() -> None:
-    """Forget the remembered secrets: the end of a test."""
+    """Forget the remembered secrets. Used by tests."""
     _secrets.clear()
 
 
@@ -166,7 +166,7 @@ def secrets_of(value: object) -> frozenset[str]:
 
 # --- texts ------------------------------------------------------------------------------------
 
-# Every repetition is bounded: what is masked may be long, and come from somebody who wants it slow.
+# Every repetition is bounded, so that a long hostile text cannot make matching slow.
 _NAMED = (
     r"(?:token|secret|passw(?:or)?d|authorization|api[_-]?key|url[_-]?key|credential|cookie|session[_-]?id"
     r"|signature|telephone|phone|mobile|customer[_-]?id|\bmsg)[\w-]{0,40}"
@@ -178,13 +178,13 @@ _TEXT_RULES = (
     (re.compile(r"(://)[^\s\"'<>]{0,500}@"), rf"\1{MASK}@"),
     # /hooks/{source}/{url_key}
     (re.compile(r"(/hooks/[^/\s\"'?]{1,64}/)[^\s\"'?#]+"), rf"\1{MASK}"),
-    # Authorization: Bearer …; a value this short is a word of a sentence
+    # Authorization: Bearer …; values under 8 characters are probably words of a sentence
     (re.compile(r"(?i)\b(bearer|basic)(\s{1,4})[^\s\"',;]{8,}"), rf"\1\2{MASK}"),
     # token=…, customer_id='…'; in queries, in the repr of objects
     (re.compile(rf"(?i)({_NAMED}=)(?:b?(?:{_QUOTED})|[^\s\"'&,;)}}\]]+)"), rf"\1{MASK}"),
     # "token": …, 'msg': …; in JSON and the repr of mappings
     (re.compile(rf"(?i)({_NAMED}[\"']\s{{0,4}}:\s{{0,4}})(?:b?(?:{_QUOTED})|[^\s,}}\]]+)"), rf"\1{MASK}"),
-    # a header's line
+    # a header line
     (
         re.compile(
             r"(?im)^([\w-]{0,40}(?:token|authorization|api-key|cookie|signature[\w-]{0,8}):[ \t]?)\S.*$"
@@ -193,7 +193,7 @@ _TEXT_RULES = (
     ),
 )
 
-# One of these stands in every text that one of the rules matches.
+# A text that a rule matches contains at least one of these.
 _IN_TEXT_RULES: Final = (
     *("://", "/hooks/", "bearer", "basic", "token", "secret", "passw", "authorization", "key", "credential"),
     *("cookie", "session", "signature", "phone", "mobile", "customer", "msg"),
@@ -201,29 +201,29 @@ _IN_TEXT_RULES: Final = (
 _OFFSET = r"(?:Z|\ ?[+-][0-9]{2}:?[0-9]{2}(?![0-9]))"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,6})?)?"
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-# Addresses of this machine and of private networks; any other could be a number with dots in it.
+# Loopback and private addresses. Other addresses could be a telephone number with dots.
 _NEAR = rf"(?:127\.{_BYTE}|10\.{_BYTE}|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.{_BYTE}\.{_BYTE}|0\.0\.0\.0"
-# What stands in texts, has seven digits, and is no telephone: kept as it is.
+# Texts with seven digits or more that are not telephone numbers: UUIDs, dates, private addresses.
 _KEEP = (
     r"(?<![\w-])(?=[0-9-]*[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![\w-])"
     r"|(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     rf"(?:[T ]{_CLOCK}{_OFFSET}?)?(?![0-9])"
     rf"|(?<![0-9.])(?:{_NEAR})(?![0-9.]*[0-9])"
 )
-# Between the digits of one number: what people write there, invisible characters, and their escapes.
+# Separators between the digits of one number, including invisible characters and escape sequences.
 _ESCAPED = r"\\{1,8}(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[tnr])"
 _BETWEEN = rf"(?:[\s().\-/%+_\u00ad\u00b7\u2000-\u206f\u2212\ufeff]|{_ESCAPED}){{0,4}}"
 _NUMBERS = re.compile(rf"(?P<keep>{_KEEP})|\+?\d(?:{_BETWEEN}\d){{6,}}")
 _DIGITS_OF_A_NUMBER: Final = 7
 
-# Levels, loggers, keys, names of sources, reasons: the same few texts in most lines.
+# Texts up to this length are cached: levels, loggers, keys and reasons repeat in most lines.
 _SHORT: Final = 64
 
 
 def mask_text(text: str) -> str:
-    """Return a text without secrets and without numbers that could be a telephone (seven digits or more).
+    """Return a text without secrets and without possible telephone numbers (seven digits or more).
 
-    What is no Unicode text (a lone surrogate) is escaped.
+    Lone surrogates are escaped.
     """
     return _mask_short(text, _secrets.generation) if len(text) <= _SHORT else _mask(text)
 
@@ -239,12 +239,12 @@ def _mask(text: str) -> str:
         for pattern, replacement in _TEXT_RULES:
             text = pattern.sub(replacement, text)
     if _may_hold_a_number(text):
-        text = _NUMBERS.sub(lambda found: found["keep"] or MASK, text)
+        text = _NUMBERS.sub(lambda match: match["keep"] or MASK, text)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _may_name_a_secret(text: str) -> bool:
-    """Return False if no rule matches, at a fraction of its cost."""
+    """Return False if no rule can match. This is much cheaper than the rules."""
     if not text.isascii():
         return True
     folded = text.lower()
@@ -264,12 +264,12 @@ _LARGEST_NUMBER: Final = 2**63
 
 
 def mask_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of a log line, names and values masked: texts, numbers, lists and dicts only."""
+    """Return the facts of a log line with names and values masked, as texts, numbers, lists and dicts."""
     generation = _secrets.generation
     masked = {}
     for name, value in facts.items():
-        shown, kind = _mask_key(name, generation)
-        masked[shown] = _mask_under(kind, value, 0)
+        masked_name, kind = _mask_key(name, generation)
+        masked[masked_name] = _mask_under(kind, value, 0)
     return masked
 
 
@@ -283,7 +283,7 @@ def _mask_under(kind: _Key, value: object, depth: int) -> Any:
         return value
     if kind is _Key.PRIVATE:
         return MASK
-    # Most values are of these types exactly; an Enum may be one of them as well.
+    # `type` instead of `isinstance`: an Enum member may also be an int or a str.
     if type(value) is int or type(value) is float:
         return value if -_LONG_NUMBER < value < _LONG_NUMBER else _mask_long_number(value, kind)
     if type(value) is str:
@@ -321,18 +321,18 @@ def _as_text(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-# --- what leaves the installation: Sentry, alerts ----------------------------------------------
+# --- outbound texts: Sentry, alerts -------------------------------------------------------------
 
-# Customers' ids and documents are shorter than telephones: no longer run of digits leaves.
+# Customers' ids and documents may be shorter than telephone numbers.
 _DIGITS = re.compile(r"\d{5,}")
-# A path may hold a url key, and a query a customer.
+# A path may contain a url_key, and a query customer data.
 _AFTER_HOST = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/?#'\"<>]*)[^\s'\"<>]*")
 _EMAIL = re.compile(r"[^\s@'\"<>()=,;:]+@[^\s@'\"<>()=,;]+")
 _SHORTEST_NAME: Final = 3
 
 
 def mask_outbound(text: str) -> str:
-    """Return a text fit to leave: `mask_text`, and without paths, e-mail addresses, long numbers."""
+    """Return a text for other systems: `mask_text`, and without URL paths, e-mail addresses, long numbers."""
     if len(text) <= _SHORT:
         return _mask_outbound_short(text, _secrets.generation)
     return _mask_outbound(text)
@@ -351,51 +351,51 @@ def _mask_outbound(text: str) -> str:
 
 
 def mask_names(text: str, names: Iterable[str]) -> str:
-    """Return a text without these names of a customer; one of two characters only where it stands alone."""
+    """Return a text without these customer values. Short ones (1 or 2 characters) must be whole words."""
     for name in filter(None, names):
         pattern = re.escape(name) if len(name) >= _SHORTEST_NAME else rf"(?<!\w){re.escape(name)}(?!\w)"
         text = re.sub(pattern, MASK, text)
     return text
 
 
-# --- what people see until they reveal it ------------------------------------------------------
+# --- values on screens until they are revealed --------------------------------------------------
 
 _SHOWN: Final = 2
 _SHORTEST_SHOWN: Final = 5
 _MOST_MEMBERS: Final = 200
 _LONGEST_MEMBER_NAME: Final = 80
-# Our own ids are nobody's numbers, though most of their characters are digits.
+# Our own ids (first alternative) consist mostly of digits, but are not masked.
 _ID_OR_NUMBER = re.compile(r"\b(?:rc|pk|lk)_[0-9a-z]{12}\b|(\d(?:[ ().-]{0,3}\d){5,})")
 
 
 def mask_but_end(text: str) -> str:
-    """Return the last two characters of a telephone, a customer's id or the like; of a short one none."""
+    """Return dots and the last two characters of a text, or only dots if it has fewer than 5 characters."""
     plain = text.strip()
     return f"{DOTS} {plain[-_SHOWN:]}" if len(plain) >= _SHORTEST_SHOWN else DOTS
 
 
 def mask_numbers(text: str) -> str:
-    """Mask whatever could be a telephone or a customer's number inside a text, but for its end."""
-    return _ID_OR_NUMBER.sub(lambda found: mask_but_end(found[0]) if found[1] else found[0], text)
+    """Return a text in which possible telephone and customer numbers are masked but for their end."""
+    return _ID_OR_NUMBER.sub(lambda match: mask_but_end(match[0]) if match[1] else match[0], text)
 
 
 def mask_data(value: Any) -> Any:
-    """Return JSON values with the same names and shape, every text and number masked but for its end."""
+    """Return a JSON value of the same shape, with every text and number masked but for its end."""
     if isinstance(value, dict):
-        few = list(value.items())[:_MOST_MEMBERS]
-        return {str(name)[:_LONGEST_MEMBER_NAME]: mask_data(one) for name, one in few}
+        members = list(value.items())[:_MOST_MEMBERS]
+        return {str(name)[:_LONGEST_MEMBER_NAME]: mask_data(part) for name, part in members}
     if isinstance(value, list):
-        return [mask_data(one) for one in value[:_MOST_MEMBERS]]
+        return [mask_data(part) for part in value[:_MOST_MEMBERS]]
     if value is None or isinstance(value, bool):
         return value
     return mask_but_end(str(value)) if str(value) else ""
 
 
 def harmless(value: Any) -> Any:
-    """Give a value without anything that could be a secret or a customer's number; it stays one line."""
+    """Return a text as one line of at most 300 characters for other systems. Other values are unchanged."""
     if not isinstance(value, str):
         return value
-    # Moments of ours are the only long numbers that stay.
+    # Our own timestamps are the only long numbers that are kept.
     if re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", value):
         return value
     return " ".join(mask_outbound(value).split())[:300]

@@ -1,4 +1,4 @@
-"""What the web and the workers report to an operator's error tracker."""
+"""The interface through which the web and the workers report to an error tracker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class FailedRecall(Protocol):
-    """A recall that is dead, with the values that must not leave."""
+    """A dead recall, including customer data that must not be sent."""
 
     @property
     def recall_id(self) -> str:
@@ -18,52 +18,52 @@ class FailedRecall(Protocol):
 
     @property
     def campaign_id(self) -> str:
-        """The campaign; it must not leave."""
+        """The campaign's id. It must not be sent."""
 
     @property
     def customer_id(self) -> str:
-        """The customer; it must not leave."""
+        """The customer's id. It must not be sent."""
 
     @property
     def telephone(self) -> str:
-        """The telephone number; it must not leave."""
+        """The telephone number. It must not be sent."""
 
 
 class StoreLoss(Protocol):
-    """How the store lost some of its history; `missing` counts changes, None if that is not known."""
+    """A loss of changes in the store."""
 
     @property
     def how(self) -> str:
-        """What happened to the store, in words."""
+        """A description of what happened to the store."""
 
     @property
     def missing(self) -> int | None:
-        """How many changes are missing at least; None if that is not known."""
+        """The minimum number of missing changes, or None if unknown."""
 
 
 class Reporter(Protocol):
-    """Receives what an operator should know. `telemetry.sentry.SentryReporter` sends it to Sentry."""
+    """Receives reports for the operator. `telemetry.sentry.SentryReporter` sends them to Sentry."""
 
     def dead(self, recall: FailedRecall, verdict: str, reason: str) -> None:
-        """Take note of a recall that is dead."""
+        """Report a dead recall."""
 
     def stopped(self, account: str, reason: str) -> None:
-        """Take note of a queue that stopped."""
+        """Report a stopped queue."""
 
     def alert_begins(self, kind: str, subject: str) -> None:
-        """Take note of an alert that begins."""
+        """Report the beginning of an alert."""
 
     def alert_is_over(self, kind: str, subject: str) -> None:
-        """Take note of an alert that is over."""
+        """Report the end of an alert."""
 
     def swept(self, seconds: float) -> None:
-        """Take note, once a minute over all workers, that due queues are looked for; `seconds` it took."""
+        """Report, once a minute over all workers, that the sweep runs. `seconds` is its duration."""
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
-        """Take note of a worker that has taken no wake-up for so many seconds, though some are published."""
+        """Report a worker that has consumed no wake-up for `seconds`, although some were published."""
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
-        """Take note of a worker that takes wake-ups again, after so many seconds."""
+        """Report a worker that consumes wake-ups again, after `seconds`."""
 
     def store_lost(self, loss: StoreLoss) -> None:
-        """Take note that the store lost some of its history."""
+        """Report that the store lost changes."""

@@ -1,6 +1,6 @@
-"""Reports to Sentry what an operator should know: errors, dead recalls, stopped queues, traces.
+"""Report errors, dead recalls, stopped queues and traces to Sentry.
 
-Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides what may leave.
+Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides which fields are sent.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from integration.telemetry.reporter import FailedRecall, StoreLoss
 
 DEFAULT_TRACES_SAMPLE_RATE: Final = 0.01
-"""At a thousand webhooks a second a tenth would take a third of the processor time of the web."""
+"""A rate of 0.1 takes a third of the web's CPU time at 1,000 webhooks a second."""
 MOST_A_MINUTE: Final = 20
 
 SWEEP_MONITOR: Final = "ringback-sweep"
-# A check-in a minute; after two that are missing Sentry says so.
+# One check-in a minute is expected. Sentry alerts after two missed check-ins.
 SWEEP_MONITOR_CONFIG: Final[MonitorConfig] = {
     "schedule": {"type": "interval", "value": 1, "unit": "minute"},
     "checkin_margin": 2,
@@ -64,11 +64,11 @@ _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def _nothing(_telemetry: object, _hint: object) -> None:
-    """Let no log line and no metric through: Ringback sends none."""
+    """Drop every Sentry log and metric. Ringback sends none."""
 
 
 def _sampler(rate: float) -> Callable[[SamplingContext], float]:
-    """Trace that share of what comes in; a task is traced when, and only when, what rang for it was."""
+    """Return a sampler for a share of the requests. A task is traced if its publisher was traced."""
 
     def sample(context: SamplingContext) -> float:
         parent = context.get("parent_sampled")
@@ -81,18 +81,18 @@ def _sampler(rate: float) -> Callable[[SamplingContext], float]:
 
 
 class _Requests(Integration):
-    """Gives each request of the web a scope and a trace of its own, and reports what no view caught.
+    """Give each web request its own scope and trace, and report uncaught exceptions.
 
-    Sentry's own integration for Flask reads headers and addresses that do not leave, also of a request that
-    is not traced. It also lets a sender's trace headers decide what is traced, and passes their words on in
-    Celery's messages.
+    It replaces Sentry's Flask integration, which reads headers and addresses that are never sent, also of
+    requests that are not traced. That integration also continues a trace from the sender's headers, and
+    copies the sender's baggage into Celery messages.
     """
 
     identifier = "flask"
 
     @staticmethod
     def setup_once() -> None:
-        """Patch Flask, as Sentry's own integration does."""
+        """Patch Flask, as Sentry's integration does."""
         inner = Flask.__call__
         request_started.connect(_name_transaction)
         got_request_exception.connect(_report_uncaught)
@@ -122,7 +122,7 @@ class _Requests(Integration):
 
 
 def _name_transaction(_app: Flask, **_: Any) -> None:
-    """Name it by the rule, /hooks/<source>/<url_key>, never by the path itself."""
+    """Set the transaction's name to the URL rule, such as /hooks/<source>/<url_key>, never to the path."""
     if request.url_rule is not None and sentry_sdk.get_client().is_active():
         scope = sentry_sdk.get_current_scope()
         scope.set_transaction_name(request.url_rule.rule, source=TransactionSource.ROUTE)
@@ -137,9 +137,9 @@ def _report_uncaught(_app: Flask, exception: BaseException, **_: Any) -> None:
 
 
 def _observe_line(line: Mapping[str, Any]) -> None:
-    """Keep a log line as a breadcrumb; report it if it is of an error and has an exception."""
+    """Record a log line as a breadcrumb. Report it if its level is error and it has an exception."""
     client = sentry_sdk.get_client()
-    # What the SDK says of itself would go round in circles.
+    # Reporting the SDK's own lines would loop.
     if not client.is_active() or line["logger"].startswith("sentry_sdk"):
         return
     level, error = line["level"], _exception_of(line.get("exc_info"))
@@ -167,10 +167,10 @@ def _exception_of(exc_info: Any) -> BaseException | None:
 
 
 def start_sentry(environ: Mapping[str, str], config: Config) -> None:
-    """Start reporting where SENTRY_DSN is set; else do nothing. Raises ConfigError.
+    """Start reporting if SENTRY_DSN is set. Raise ConfigError.
 
-    SENTRY_ENVIRONMENT names the installation; SENTRY_TRACES_SAMPLE_RATE, 0 to 1, is the share of requests
-    that are traced, 0.01 unless set. Call it before Celery's worker or the web takes work.
+    SENTRY_ENVIRONMENT is the environment's name. SENTRY_TRACES_SAMPLE_RATE, 0 to 1, is the share of requests
+    that are traced; the default is 0.01. Call this before the Celery worker or the web accepts work.
     """
     dsn = environ.get("SENTRY_DSN")
     if not dsn:
@@ -190,7 +190,7 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
         send_default_pii=False,
         max_request_body_size="never",
         include_local_variables=False,
-        # wolkvox, HubSpot and their proxies learn nothing of our traces.
+        # Send no trace headers to wolkvox, HubSpot or their proxies.
         trace_propagation_targets=[],
         auto_session_tracking=False,
         spotlight=False,
@@ -199,7 +199,7 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
         auto_enabling_integrations=False,
         integrations=_integrations(),
     )
-    # Without `debug` its lines are dropped, but it writes them: two for each request that is not traced.
+    # Without `debug` these lines are dropped, but still formatted: two for each request without a trace.
     logging.getLogger("sentry_sdk.errors").setLevel(logging.WARNING)
     version = ".".join(map(str, sys.version_info[:3]))
     sentry_sdk.get_global_scope().set_context("runtime", {"name": "CPython", "version": version})
@@ -211,7 +211,7 @@ def _integrations() -> list[Integration]:
         AtexitIntegration(callback=lambda _pending, _seconds: None),
         ExcepthookIntegration(),
         DedupeIntegration(),
-        # A thread that lives long would carry on the trace of the request that happened to start it.
+        # A long-lived thread would continue the trace of the request that started it.
         ThreadingIntegration(propagate_scope=False),
         _Requests(),
         CeleryIntegration(propagate_traces=True, monitor_beat_tasks=False),
@@ -224,7 +224,7 @@ def _check_dsn(dsn: str) -> None:
     try:
         Dsn(dsn)
     except (BadDsn, ValueError):
-        allowed = "the DSN as Sentry shows it: https://KEY@HOST/PROJECT"
+        allowed = "the DSN from the project's settings in Sentry: https://KEY@HOST/PROJECT"
         found = f"a text of {len(dsn)} characters"
         raise ConfigError((Fault("environment", "SENTRY_DSN", found, allowed),)) from None
 
@@ -238,10 +238,10 @@ def _traces_sample_rate(environ: Mapping[str, str]) -> float:
 
 
 def trace_headers() -> dict[str, Any]:
-    """Give the headers with which a task that is sent later, by another thread, belongs to this trace.
+    """Return headers that continue this trace in a task, which another thread may publish later.
 
-    Empty without Sentry. They hold ids, the release and the sampling, no customer's data. Celery hands a
-    task only those headers that lie under `headers` once more (celery issue 4875).
+    The result is empty without Sentry. It contains ids, the release and the sampling decision, and no
+    customer data. Celery passes only headers under a nested `headers` key to tasks (celery issue 4875).
     """
     if not sentry_sdk.get_client().is_active():
         return {}
@@ -250,19 +250,19 @@ def trace_headers() -> dict[str, Any]:
 
 
 def store_span(command: str) -> AbstractContextManager[object]:
-    """Return a span for one call of the store's script; outside of a trace there is none.
+    """Return a span for one call of the store's script. Outside of a trace the result does nothing.
 
-    Sentry's own integration sees the methods of redis-py's client, and the script's calls do without them.
+    Sentry's Redis integration traces the methods of redis-py's client, which script calls do not use.
     """
     parent = sentry_sdk.get_current_span()
     return nullcontext() if parent is None else parent.start_child(op="db.redis", name=command)
 
 
-# --- what the workers report -----------------------------------------------------------------
+# --- reports ---------------------------------------------------------------------------------
 
 
-class _Flood:
-    """Lets so many reports of a kind through each minute: ten thousand dead recalls say no more than 20."""
+class _RateLimiter:
+    """Limits reports of one kind to MOST_A_MINUTE a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -280,14 +280,14 @@ class _Flood:
 
 
 class SentryReporter:
-    """Tells Sentry of dead recalls, stopped queues and stalled workers; without Sentry it does nothing.
+    """Reports dead recalls, stopped queues, alerts and stalled workers to Sentry.
 
-    Reports are grouped by verdict and account, and name the recall by its id: no customer's data. At
-    most 20 of a kind leave a process in a minute. `clock` gives seconds.
+    Without Sentry it does nothing. Reports are grouped by verdict and account. They contain the recall's id
+    and no customer data. A process sends at most 20 reports of a kind a minute. `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._flood = _Flood(clock)
+        self._limiter = _RateLimiter(clock)
 
     def dead(self, recall: FailedRecall, verdict: str, reason: str) -> None:
         """Report that a recall is dead."""
@@ -301,18 +301,18 @@ class SentryReporter:
         self._report(f"queue stopped: {account}", ("queue-stopped", account), {"account": account}, reason)
 
     def alert_begins(self, kind: str, subject: str) -> None:
-        """Report an alert of the operator's rules that begins."""
+        """Report the beginning of an alert."""
         tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
         self._report(f"alert begins: {kind}", ("alert", kind, subject), tags, subject or "the installation")
 
     def alert_is_over(self, kind: str, subject: str) -> None:
-        """Report that it is over."""
+        """Report the end of an alert."""
         tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
         what = f"alert is over: {kind}"
         self._report(what, ("alert-over", kind, subject), tags, subject or "the installation", level="info")
 
     def swept(self, seconds: float) -> None:
-        """Check in at Sentry's monitor of the sweep, which is made by the first check-in."""
+        """Send a check-in to Sentry's monitor of the sweep. The first check-in creates the monitor."""
         if sentry_sdk.get_client().is_active():
             capture_checkin(
                 monitor_slug=SWEEP_MONITOR,
@@ -322,17 +322,17 @@ class SentryReporter:
             )
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
-        """Report a worker, by its machine and process, that has taken no wake-up for so many seconds."""
+        """Report a worker (`host:pid`) that has consumed no wake-up for `seconds`."""
         reason = f"for {seconds:.0f} s; the sweep drains its queues"
         self._report(f"worker takes no wake-ups: {worker}", ("worker-stalled",), {}, reason)
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
-        """Report that it takes wake-ups again, after so many seconds."""
+        """Report a worker that consumes wake-ups again, after `seconds`."""
         what = f"worker takes wake-ups again: {worker}"
         self._report(what, ("worker-recovered",), {}, f"after {seconds:.0f} s", level="info")
 
     def store_lost(self, loss: StoreLoss) -> None:
-        """Report that the store lost some of its history."""
+        """Report that the store lost changes."""
         lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
         reason = f"{lacks}all queues wait for a quiet time; what was acknowledged since may be missing"
         self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)
@@ -345,7 +345,7 @@ class SentryReporter:
         reason: str,
         level: Literal["error", "info"] = "error",
     ) -> None:
-        if not sentry_sdk.get_client().is_active() or not self._flood.passes(kind):
+        if not sentry_sdk.get_client().is_active() or not self._limiter.passes(kind):
             return
         with sentry_sdk.new_scope() as scope:
             scope.fingerprint = list(kind)

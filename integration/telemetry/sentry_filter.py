@@ -1,7 +1,6 @@
-"""Decides what of Sentry's events may leave: known fields only, each by its rule, and every text masked.
+"""Filter Sentry events: only known fields are sent, each by its rule, with every text masked.
 
-What leaves is built anew from a list of fields that are known to be harmless; a field that is not on the
-list stays here.
+Each event is rebuilt from an allow-list of fields. All other fields are dropped.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
     from sentry_sdk._types import Event, Hint
 
-    # From what an event holds to what may leave; None: nothing.
+    # Returns the value to send for an event's value, or None to drop it.
     Rule = Callable[[Any], Any]
 
 LONGEST_TEXT: Final = 4096
 
-# Errors that are not ours quote what they were given.
+# Messages of foreign exceptions may quote their arguments.
 _QUOTED = re.compile(r"b?('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|`[^`]*`?)")
 
 
@@ -33,12 +32,12 @@ _QUOTED = re.compile(r"b?('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|`[^`]*`?)")
 
 
 def _text(value: object) -> str | None:
-    """Return a text, masked; what is none is made one."""
+    """Return the value as a masked text."""
     return None if value is None else mask_outbound(str(value))[:LONGEST_TEXT]
 
 
 def _matching(pattern: str) -> Rule:
-    """Make a rule that lets a text through whole, or not at all."""
+    """Return a rule that keeps a text only if it matches the pattern as a whole."""
     whole = re.compile(pattern)
     return lambda value: value if isinstance(value, str) and whole.fullmatch(value) else None
 
@@ -61,7 +60,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _small(value: object) -> float | None:
-    """Let a number through that is too small for a telephone or a customer's id."""
+    """Return a number below 100,000, which cannot be a telephone number or a customer's id, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) and abs(value) < 10**5 else None
@@ -71,7 +70,7 @@ def _small(value: object) -> float | None:
 
 
 def _table(**rules: Rule) -> Rule:
-    """Make a rule for a table: only the named fields go through, each by its rule. `__` is a dot."""
+    """Return a rule for a dict that keeps only the named fields, each by its rule. `__` stands for a dot."""
     named = {name.replace("__", "."): rule for name, rule in rules.items()}
 
     def apply(value: object) -> dict[str, Any] | None:
@@ -84,7 +83,7 @@ def _table(**rules: Rule) -> Rule:
 
 
 def _each(rule: Rule) -> Rule:
-    """Make a rule for a list; a table with `values` is one too."""
+    """Return a rule for a list, or for a dict that has the list under `values`."""
 
     def apply(value: object) -> list[Any] | dict[str, Any] | None:
         if isinstance(value, dict) and "values" in value:
@@ -97,7 +96,11 @@ def _each(rule: Rule) -> Rule:
 
 
 def _exception_value(error: Mapping[str, Any]) -> str | None:
-    """Give what an error says: ours in full, where it quotes nobody; of others' what is not quoted."""
+    """Return the message of an exception that may be sent.
+
+    Messages of Ringback's exceptions are sent, except UnmappableError, which may describe customer data. In
+    messages of other exceptions, quoted parts are masked.
+    """
     module = str(error.get("module") or "")
     ours = module.startswith(("integration.", "workers."))
     if ours and error.get("type") != "UnmappableError":
@@ -177,7 +180,7 @@ _CRUMB = _table(
     message=_text,
     data=_table(**_FACTS, **_HTTP, **_STORE),
 )
-# A transaction's own span stands in its trace, the others in a list.
+# A transaction's root span is in contexts.trace, the other spans are in the list `spans`.
 _ANY_SPAN = {
     "trace_id": _hex,
     "span_id": _hex,
@@ -198,7 +201,7 @@ _SPAN = _table(
 
 
 def _commands_only(part: Any, field: str, kind: str) -> Any:
-    """Leave of what was said to the store its command: a key may name a customer."""
+    """Reduce the text of a Redis span or breadcrumb to its command. Keys may contain customer data."""
     if isinstance(part, dict) and kind.startswith(("db", "redis", "cache")):
         return {**part, field: str(part.get(field) or "").split(" ")[0]}
     return part
@@ -227,7 +230,7 @@ def _own_organisation(value: object) -> str | None:
 _TRACE = _table(
     **_ANY_SPAN,
     data=_table(**_HTTP, **_QUEUE),
-    # Goes into the envelope's head. It may come from outside, with a caller's words in it.
+    # Sent in the envelope's header. It may originate from a caller's baggage header.
     dynamic_sampling_context=_table(
         trace_id=_hex,
         public_key=_own_key,
@@ -298,9 +301,10 @@ _CHECK_IN = _table(
 
 
 def scrub(event: Event, hint: Hint) -> Event | None:
-    """Return an event fit to leave: known fields only, texts masked. Attachments stay here.
+    """Return the event with known fields only and texts masked, or None for other types of events.
 
-    Sentry drops the event when this fails. Fields: develop.sentry.dev, event payloads.
+    Attachments are removed. If this raises, Sentry drops the event. Fields: develop.sentry.dev, event
+    payloads.
     """
     hint.get("attachments", []).clear()
     if event.get("type") == "check_in":

@@ -309,8 +309,8 @@ def test_what_nobody_caught_is_a_masked_line_too():
     first, second = map(json.loads, done.stderr.splitlines())
     assert done.returncode == 1
     assert (first["event"], second["event"]) == (
-        "an error nobody caught in pusher",
-        "an error nobody caught",
+        "uncaught exception in pusher",
+        "uncaught exception",
     )
     assert first["exception"].endswith("ValueError: call ***")
     assert second["exception"].endswith("ValueError: call ***")
