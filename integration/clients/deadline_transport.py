@@ -1,9 +1,9 @@
-"""A transport for httpx that holds one wall-clock deadline over a whole call, and bounds its answer.
+"""An httpx transport with one wall-clock deadline for a whole call, and a limit for the response's size.
 
-Name look-up, connect, TLS, write and read count together. The request leaves in one piece, and no byte of
-it after the latest moment to write. A call given up is closed by reset, so that the kernel sends no rest
-of it. HTTP/1.1 only, no proxy, one connection that is kept alive for the next call to the same server.
-The client sees no redirect, no cookie and nothing that it would unpack.
+The deadline covers DNS, connect, TLS, write and read. The request is written at once, and never after the
+latest moment to write. A call that is given up is closed with a TCP reset, so that the kernel does not send
+the rest of it. The transport uses HTTP/1.1, no proxy, and one kept-alive connection. It removes cookies,
+redirects and content encodings from responses.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from integration.domain.account import GUARD_SECONDS
 
 BODY_LIMIT: Final = 64 * 1024
 HEAD_LIMIT: Final = 64 * 1024
-"""Bytes up to the end of the head, interim answers included."""
+"""Limit in bytes up to the end of the head, including interim responses."""
 ANSWER_FACTOR: Final = 4
-"""All bytes of an answer, in body limits: where a body comes in chunks, their marks may be longer than it."""
+"""Limit for all bytes of a response, as a multiple of the body limit. Chunk headers may exceed their data."""
 READ_BYTES: Final = 16 * 1024
 IDLE_LIMIT_SECONDS: Final = 2.0
 
 Address = tuple[Any, ...]
 Resolver = Callable[[str, int], list[tuple[int, Address]]]
-"""From host and port to (address family, socket address) pairs, best first. Raises OSError."""
+"""Returns (address family, socket address) pairs for a host and a port, best first. Raises OSError."""
 
 # macOS has no CLOCK_BOOTTIME.
 _BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boottime() -> float:
-    """Return seconds since boot. They run on while the machine sleeps, and nobody can set them."""
+    """Return seconds since boot, including suspend. The clock cannot be set."""
     return time.clock_gettime(_BOOT_CLOCK)
 
 
@@ -52,11 +52,11 @@ def boottime() -> float:
 
 
 class TooLateError(httpx.ConnectTimeout):
-    """The latest moment to write was over before anything was sent."""
+    """The latest moment to write passed before anything was sent."""
 
 
 class AnswerTooLongError(httpx.TransportError):
-    """The answer is longer than the transport's limit."""
+    """The response is larger than the transport's limit."""
 
 
 def nothing() -> None:
@@ -65,13 +65,14 @@ def nothing() -> None:
 
 @dataclass(slots=True)
 class Progress:
-    """The limits of one call, and how far it got. Moments are seconds of the transport's clock.
+    """The limits and the progress of one call. Moments are seconds of the transport's clock.
 
-    `end`: the whole call is over. `write_by`: the latest moment to begin writing. `on_sent` is called when
-    the request is written, before its answer is read; it takes little time and raises nothing.
-    `sent_at`: when the first byte may have left, None if none has. `status` (None until a head came),
-    `headers` (without cookies) and `body` (cut at the limit) hold what came, also of an answer that broke
-    off. `delimited` is False where only the end of the connection ended the body, so that it may be cut.
+    `end` is the deadline of the whole call, `write_by` the latest moment to begin writing. `on_sent` is
+    called after the request is written, before the response is read; it must be fast and raise nothing.
+    `sent_at` is the time at which the first byte may have been sent, or None. `status` (None until a head
+    arrives), `headers` (without cookies) and `body` (cut at the limit) hold what was received, also of an
+    incomplete response. `delimited` is False if only the end of the connection ended the body, which may
+    then be truncated.
     """
 
     end: float
@@ -85,7 +86,7 @@ class Progress:
     complete: bool = False
 
     def left_to_write(self, now: float) -> float:
-        """Return the seconds until the latest moment to write. Raise TooLateError when it is over."""
+        """Return the seconds until the latest moment to write. Raise TooLateError if it has passed."""
         left = self.write_by - now
         if left <= 0:
             raise TooLateError("no time was left to send it")
@@ -94,19 +95,19 @@ class Progress:
 
 # --- a connected socket ----------------------------------------------------------------------
 
-# Linux only: how long the kernel may go on sending what is not acknowledged.
+# Linux only: how long the kernel retransmits unacknowledged data.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 _CLOSE_BY_RESET = struct.pack("ii", 1, 0)
 _CLOSE_IN_ORDER = struct.pack("ii", 0, 0)
 
-# What a socket says that would have to wait; a TLS connection may have to read before it writes.
+# Errors of a non-blocking socket that must wait. A TLS connection may have to read before it can write.
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connected socket. It waits in `poll` alone, and there no longer than the call in hand has time.
+    """A connected non-blocking socket. It waits only in `poll`, up to the deadline of the current call.
 
-    Raises httpx's exceptions, which httpcore lets pass.
+    It raises httpx' exceptions, which httpcore does not convert.
     """
 
     def __init__(self, sock: socket.socket, clock: Callable[[], float]) -> None:
@@ -115,30 +116,30 @@ class _Stream(httpcore.NetworkStream):
         self._clock = clock
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        # What TLS has unpacked already is not seen by `poll`.
-        self._unpacked: Callable[[], int] = getattr(sock, "pending", int)
+        # Decrypted TLS data that is buffered is not visible to `poll`.
+        self._pending: Callable[[], int] = getattr(sock, "pending", int)
         self._unsent: list[bytes] = []
         self._progress: Progress
         self._may_read = 0
 
     def begin(self, progress: Progress) -> None:
-        """Start a call. From here on the connection is closed by reset."""
-        # Also a worker that is killed must leave nothing behind that the kernel goes on sending.
+        """Start a call. From now on, closing the connection sends a reset."""
+        # This also holds for a killed worker: the kernel must not send the rest of its request.
         self._linger(_CLOSE_BY_RESET)
         self._progress = progress
         self._may_read = HEAD_LIMIT
         self._unsent.clear()
 
     def expect_body(self, limit: int) -> None:
-        """Take note that the head is complete; `limit` is of all bytes."""
+        """Set the read limit after the head is complete. `limit` counts all bytes of the response."""
         self._may_read += limit - HEAD_LIMIT
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  (httpcore's)
-        """Keep a part of the request: it leaves in one piece when the answer is first read."""
+        """Buffer a part of the request. It is sent at once by the first `read`."""
         self._unsent.append(buffer)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  (httpcore's)
-        """Return what has come, empty at the end of the connection."""
+        """Send the buffered request, then return received bytes, empty at the end of the connection."""
         if self._unsent:
             self._send(b"".join(self._unsent))
             self._unsent.clear()
@@ -151,7 +152,7 @@ class _Stream(httpcore.NetworkStream):
 
     def _send(self, data: bytes) -> None:
         progress = self._progress
-        # Nothing stands between the last look at the clock and the first byte that leaves.
+        # Do nothing slow between reading the clock and the first `send`.
         now = self._clock()
         progress.left_to_write(now)
         progress.sent_at = now
@@ -166,7 +167,7 @@ class _Stream(httpcore.NetworkStream):
     def _receive(self, most: int) -> bytes:
         while True:
             left = self._progress.end - self._clock()
-            if left <= 0 or (not self._unpacked() and not self._poll.poll(left * 1000)):
+            if left <= 0 or (not self._pending() and not self._poll.poll(left * 1000)):
                 raise httpx.ReadTimeout("no complete answer in time")
             try:
                 return self._sock.recv(most)
@@ -188,15 +189,15 @@ class _Stream(httpcore.NetworkStream):
             self._poll.modify(self._sock, select.POLLIN)
 
     def has_something(self) -> bool:
-        """Return True if something is there to read, be it the end of the connection."""
-        return bool(self._poll.poll(0) or self._unpacked())
+        """Return True if there is something to read, including the end of the connection."""
+        return bool(self._poll.poll(0) or self._pending())
 
     def end(self) -> None:
-        """Take note that nothing is under way. From here on the connection is closed by FIN."""
+        """End a call. From now on, closing the connection sends a FIN."""
         self._linger(_CLOSE_IN_ORDER)
 
     def _linger(self, how: bytes) -> None:
-        # macOS refuses it where the server has closed meanwhile.
+        # macOS raises an error if the server has closed the connection.
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
@@ -205,13 +206,13 @@ class _Stream(httpcore.NetworkStream):
         self._sock.close()
 
 
-# --- names of servers ------------------------------------------------------------------------
+# --- DNS -------------------------------------------------------------------------------------
 
 
 def resolve(host: str, port: int) -> list[tuple[int, Address]]:
-    """Look a name up by the system's resolver, which has no time limit of its own."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
+    """Return the addresses of a host from the system's resolver, which has no timeout."""
+    results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in results]
 
 
 @dataclass(slots=True)
@@ -221,7 +222,7 @@ class _LookUp:
 
 
 class _Names:
-    """Looks names up within a time limit. One thread per name at most, shared by all who ask."""
+    """Resolves names with a timeout. Concurrent look-ups of a name share one thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -230,7 +231,7 @@ class _Names:
     def look_up(
         self, resolver: Resolver, host: str, port: int, *, seconds: float
     ) -> list[tuple[int, Address]]:
-        """Return the addresses of a name, at least one. Raise httpx.ConnectError, httpx.ConnectTimeout."""
+        """Return at least one address of a host. Raise httpx.ConnectError or httpx.ConnectTimeout."""
         with contextlib.suppress(ValueError):
             version = ipaddress.ip_address(host).version
             return [(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))]  # noqa: PLR2004  (IPv4)
@@ -265,25 +266,25 @@ _NAMES = _Names()
 
 @lru_cache(maxsize=1)
 def shared_ssl_context() -> ssl.SSLContext:
-    """Return the context that all transports share: loading the certificates takes 20 ms."""
+    """Return the context that all transports share. Loading the certificates takes 20 ms."""
     context = httpx.create_ssl_context(trust_env=False)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class _Connection(httpcore.HTTP11Connection):
-    """A connection that knows whether something came after the last answer."""
+    """A connection that detects bytes after the end of a response."""
 
     def __init__(self, origin: httpcore.Origin, stream: _Stream) -> None:
         super().__init__(origin, stream)
         self.socket = stream
 
     def has_surplus(self) -> bool:
-        """Return True if h11 holds bytes after the last answer: it would read them as the next one."""
+        """Return True if h11 has bytes after the response, which it would take as the next response."""
         return bool(self._h11_state.trailing_data[0])
 
 
-# With these a client would keep a cookie, look where a redirect goes, or unpack a few bytes to any number.
+# Removed, so that the client stores no cookie, follows no redirect and decompresses nothing.
 _HIDDEN = (b"set-cookie", b"location", b"content-encoding")
 _BODILESS = frozenset({204, 304})
 _FIRST_FINAL_STATUS = 200
@@ -291,12 +292,12 @@ _PORTS = {b"http": 80, b"https": 443}
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """Makes one call at a time, for one thread, over a connection kept alive to the last server called.
+    """Makes one call at a time, for one thread, and keeps the connection to the last server alive.
 
     The limits of a call are the request's extension `progress` (a Progress), else the client's `timeout`,
-    which then counts for the whole call. Raises httpx's transport errors in plain words that quote nothing
-    of the request or the answer: ConnectError or ConnectTimeout where no connection came about.
-    `body_limit` is in bytes; `clock` counts seconds; `resolver` and `ssl_context` replace the system's.
+    which then applies to the whole call. Errors are httpx' transport errors; their messages quote nothing
+    of the request or the response. ConnectError and ConnectTimeout mean that there was no connection.
+    `body_limit` is in bytes. `clock` returns seconds. `resolver` and `ssl_context` replace the system's.
     """
 
     def __init__(
@@ -315,7 +316,7 @@ class DeadlineTransport(httpx.BaseTransport):
         self._used_at = 0.0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Make a call and return its whole answer, body included."""
+        """Make a call and return the complete response, including its body."""
         progress: Progress = request.extensions.get("progress") or self._limits(request)
         progress.left_to_write(self._clock())
         connection = self._ready(_origin(request.url), progress)
@@ -361,7 +362,7 @@ class DeadlineTransport(httpx.BaseTransport):
         return connection
 
     def _converse(self, connection: _Connection, request: httpx.Request, progress: Progress) -> bool:
-        """Write the request and read the answer. Return True if the connection may serve another call."""
+        """Write the request and read the response. Return True if the connection can be reused."""
         connection.socket.begin(progress)
         url = request.url
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
@@ -371,8 +372,8 @@ class DeadlineTransport(httpx.BaseTransport):
         if answer.status < _FIRST_FINAL_STATUS:
             raise httpcore.RemoteProtocolError
         progress.status = answer.status
-        shown = [pair for pair in answer.headers if pair[0].lower() not in _HIDDEN]
-        progress.headers = headers = httpx.Headers(shown)
+        kept = [pair for pair in answer.headers if pair[0].lower() not in _HIDDEN]
+        progress.headers = headers = httpx.Headers(kept)
         connection.socket.expect_body(ANSWER_FACTOR * self._body_limit)
         for part in answer.iter_stream():
             progress.body += part
@@ -384,14 +385,14 @@ class DeadlineTransport(httpx.BaseTransport):
         progress.delimited = sized or chunked or bodiless
         progress.complete = True
         answer.close()
-        # Where length and chunks disagree, or a body may follow that should not, the next answer is in doubt.
+        # Do not reuse the connection if length and chunks conflict, or if an unexpected body may follow.
         return connection.is_idle() and not connection.has_surplus() and sized != chunked and not bodiless
 
 
 def _origin(url: httpx.URL) -> httpcore.Origin:
     scheme = url.raw_scheme
     if scheme not in _PORTS:
-        raise httpx.UnsupportedProtocol("allowed: http:// or https://")
+        raise httpx.UnsupportedProtocol("The URL must begin with http:// or https://.")
     return httpcore.Origin(scheme, url.raw_host, url.port or _PORTS[scheme])
 
 
@@ -405,16 +406,16 @@ def _open(
     resolver: Resolver,
     ssl_context: ssl.SSLContext | None,
 ) -> socket.socket:
-    """Return a connected socket, before the latest moment to write. Raise ConnectError, ConnectTimeout."""
+    """Return a socket connected before the latest moment to write. Raise ConnectError or ConnectTimeout."""
     host = origin.host.decode("ascii")
     addresses = _NAMES.look_up(resolver, host, origin.port, seconds=progress.write_by - clock())
-    for turn, (family, address) in enumerate(addresses, 1):
-        # One address that swallows everything must leave time for the next.
-        share = (progress.write_by - clock()) / (len(addresses) - turn + 1)
+    for number, (family, address) in enumerate(addresses, 1):
+        # An address that does not answer must leave time for the next one.
+        share = (progress.write_by - clock()) / (len(addresses) - number + 1)
         try:
             sock = _connect(family, address, max(0.001, share))
         except OSError as error:
-            if turn == len(addresses):
+            if number == len(addresses):
                 raise _connect_error("connect", error) from None
         else:
             break
@@ -443,7 +444,7 @@ def _connect(family: int, address: Address, seconds: float) -> socket.socket:
 
 
 def _connect_error(step: str, error: OSError) -> httpx.TransportError:
-    """Put the system's reason in words, without what the error's own text may quote."""
+    """Return an httpx error with the system's reason, without texts that could quote data."""
     if isinstance(error, TimeoutError):
         return httpx.ConnectTimeout(f"{step}: no answer in time")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -460,21 +461,21 @@ def _connect_error(step: str, error: OSError) -> httpx.TransportError:
 
 class _NoCookies(httpx.Cookies):
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Keep none."""
+        """Store no cookies."""
 
 
 class DeadlineClient(httpx.Client):
-    """A client over a transport of its own, for one thread. `seconds` limits each call as a whole."""
+    """An httpx client with its own transport, for one thread. `seconds` is the timeout of a whole call."""
 
     def __init__(self, transport: DeadlineTransport, *, seconds: float, base_url: str = "") -> None:
         super().__init__(
             transport=transport,
             timeout=seconds,
             base_url=base_url,
-            # Compressed, a small answer could become one that does not fit into memory.
+            # A small compressed response could expand beyond the available memory.
             headers={"Accept-Encoding": "identity", "User-Agent": "ringback"},
             trust_env=False,
             follow_redirects=False,
         )
-        # Reading them from each answer takes as long as parsing the answer.
+        # Extracting cookies would take as long as parsing the response.
         self._cookies = _NoCookies()

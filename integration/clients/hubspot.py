@@ -1,8 +1,7 @@
-"""Reads HubSpot contacts by their ids, up to 100 in one request.
+"""Read HubSpot contacts by their ids, up to 100 in one request.
 
-Promises: an answer or `ContactsAway` within a bounded time whatever the server does; a known rate limit
-is waited for, never run into. Never follows a redirect, uses no proxy, keeps no cookie, and says nothing
-of a customer or a token in what it raises.
+A call returns or raises `ContactsAway` within a bounded time. No request is sent while a known rate limit
+lasts. Redirects, proxies and cookies are not used. Error messages contain no token and no customer data.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ REQUEST_SECONDS: Final = 10.0
 CALL_SECONDS: Final = 40.0
 READ_ALONE: Final = 20
 
-# developers.hubspot.com, API usage guidelines: limits go by the second, by ten seconds and by the day.
-# When the account's day ends is not in the answer.
+# developers.hubspot.com, API usage guidelines: there are limits per second, per ten seconds and per day.
+# The response does not contain the end of the account's day.
 BURST_WAIT_SECONDS: Final = 10.0
 DAILY_WAIT_SECONDS: Final = 3600.0
 
 _AWAY_STATUS: Final = {
-    400: "HubSpot refuses the request: check the lookup's properties",
-    401: "the token is refused: check the lookup's token",
-    403: "the token is refused: it may lack the scope crm.objects.contacts.read",
-    404: "no contacts API there: check the lookup's base_url",
+    400: "HubSpot rejects the request: check the lookup's properties",
+    401: "HubSpot rejects the token: check the lookup's token",
+    403: "HubSpot rejects the token: it may lack the scope crm.objects.contacts.read",
+    404: "HubSpot has no contacts API at this address: check the lookup's base_url",
 }
 
 
-class ContactsAway(Exception):  # noqa: N818  (a state of the world, not an error of ours)
-    """The contacts cannot be read now; what is asked again later may be answered.
+class ContactsAway(Exception):  # noqa: N818  (describes a state of HubSpot)
+    """The contacts cannot be read at the moment. A later attempt may succeed.
 
-    `reason` is plain words, without token or customer's data. `retry_after_seconds` is how long HubSpot
-    asks to wait, None when it does not say.
+    `reason` contains no token and no customer data. `retry_after_seconds` is the wait that HubSpot asks for,
+    or None.
     """
 
     def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
@@ -60,22 +59,22 @@ class ContactsAway(Exception):  # noqa: N818  (a state of the world, not an erro
 
 
 def read_contacts(lookup: Lookup, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
-    """Read contacts: asked id → what HubSpot answered for it, with at least `id` and `properties`.
+    """Return the contacts by requested id, as HubSpot's objects with at least `id` and `properties`.
 
-    A contact that does not exist, is deleted, or whose id is not a number is absent. A contact that was
-    merged into another comes under the id that was asked, and has the other's `id`. Takes 40 s at
-    most, 10 s a request; thread safe. Raises ContactsAway.
+    A contact that does not exist, is deleted, or whose id is not a number is missing from the result. A
+    contact that was merged into another is returned under the requested id, with the other's `id`. The call
+    takes at most 40 s, and each request at most 10 s. Thread-safe. Raise ContactsAway.
     """
     reader = _Reader(lookup, time.monotonic() + CALL_SECONDS)
-    found: dict[str, dict[str, Any]] = {}
-    asked = [contact for contact in dict.fromkeys(ids) if re.fullmatch(r"[0-9]{1,19}", contact)]
-    for start in range(0, len(asked), BATCH):
-        found |= reader.read(asked[start : start + BATCH])
-    return found
+    contacts: dict[str, dict[str, Any]] = {}
+    valid_ids = [id_ for id_ in dict.fromkeys(ids) if re.fullmatch(r"[0-9]{1,19}", id_)]
+    for start in range(0, len(valid_ids), BATCH):
+        contacts |= reader.read(valid_ids[start : start + BATCH])
+    return contacts
 
 
 class _Reader:
-    """One call's requests: one token, one end."""
+    """Makes the requests of one call, with one token and one deadline."""
 
     def __init__(self, lookup: Lookup, end: float) -> None:
         self._url = lookup.base_url.rstrip("/") + PATH
@@ -87,7 +86,7 @@ class _Reader:
         }
         self._properties = list(lookup.properties)
         self._end = end
-        self._gate = _GATES.of(self._url, token)
+        self._rate_limit = _RATE_LIMITS.of(self._url, token)
 
     def read(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         page = _page(self._answer(ids))
@@ -95,50 +94,50 @@ class _Reader:
             return {ids[0]: page.contacts[0]} if len(page.contacts) == 1 else {}
         by_id = {contact["id"]: contact for contact in page.contacts}
         found = {contact: by_id[contact] for contact in ids if contact in by_id}
-        # A merged contact is answered under the id of the one it was merged into, and nothing says
-        # which of the asked ones that was (community.hubspot.com, "Question about batch read API").
-        # Asked alone, it is plain.
+        # HubSpot returns a merged contact under the id of the contact that it was merged into, without the
+        # requested id (community.hubspot.com, "Question about batch read API"). So ids without a result are
+        # requested one by one.
         unexplained = [contact for contact in ids if contact not in found and contact not in page.unknown]
         for contact in unexplained[:READ_ALONE]:
             found |= self.read([contact])
         return found
 
     def _answer(self, ids: list[str]) -> httpx.Response:
-        self._gate.pass_or_raise(time.monotonic())
+        self._rate_limit.pass_or_raise(time.monotonic())
         body = {"properties": self._properties, "inputs": [{"id": contact} for contact in ids]}
         seconds = min(self._end - time.monotonic(), REQUEST_SECONDS)
         answer = _post(self._url, orjson.dumps(body), self._headers, seconds)
-        self._gate.learn(answer, time.monotonic(), datetime.now(UTC))
-        _refuse_unless_read(answer)
+        self._rate_limit.learn(answer, time.monotonic(), datetime.now(UTC))
+        _raise_for_status(answer)
         return answer
 
 
-# --- what HubSpot says -----------------------------------------------------------------------
+# --- HubSpot's responses ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What one answer holds: the contacts, and the ids that HubSpot says it does not know."""
+    """The content of one response: the contacts, and the ids that HubSpot reports as not found."""
 
     contacts: list[dict[str, Any]]
     unknown: frozenset[str]
 
 
-def _refuse_unless_read(answer: httpx.Response) -> None:
-    """Raise ContactsAway for every status but 200 and 207 (some were found, some were not)."""
+def _raise_for_status(answer: httpx.Response) -> None:
+    """Raise ContactsAway for every status but 200 and 207 (some contacts were not found)."""
     status = answer.status_code
     if status in {200, 207}:
         return
     if status == 429:  # noqa: PLR2004  (too many requests)
-        wait, why = _limit(answer, datetime.now(UTC))
-        raise ContactsAway(f"HubSpot's {why} limit is used up (429)", wait)
-    words = _AWAY_STATUS.get(status)
-    asked = retry_after_seconds(answer.headers, datetime.now(UTC))
-    raise ContactsAway(f"{words} ({status})" if words else f"HubSpot answered {status}", asked)
+        wait, limit = _limit(answer, datetime.now(UTC))
+        raise ContactsAway(f"HubSpot's {limit} limit is used up (429)", wait)
+    reason = _AWAY_STATUS.get(status)
+    wait_seconds = retry_after_seconds(answer.headers, datetime.now(UTC))
+    raise ContactsAway(f"{reason} ({status})" if reason else f"HubSpot answered {status}", wait_seconds)
 
 
 def _page(answer: httpx.Response) -> _Page:
-    """Read an answer's body. Raises ContactsAway for one that is not as documented."""
+    """Return the content of a response. Raise ContactsAway if the body is not as documented."""
     body = _json(answer)
     results, errors = body.get("results"), body.get("errors", [])
     if not isinstance(results, list) or not isinstance(errors, list):
@@ -149,7 +148,7 @@ def _page(answer: httpx.Response) -> _Page:
         raise ContactsAway("a result in HubSpot's answer is not a contact with id and properties")
     unknown: set[str] = set()
     for error in errors:
-        # Any other fault would make a contact that exists look as if it did not.
+        # With any other error, an existing contact would be taken as missing.
         if not isinstance(error, dict) or error.get("category") != "OBJECT_NOT_FOUND":
             raise ContactsAway("HubSpot could not read some of the contacts")
         unknown.update(str(contact) for contact in _listed(error, "context", "ids"))
@@ -175,22 +174,22 @@ def _is_contact(result: object) -> bool:
 
 
 def _listed(table: dict[str, Any], *path: str) -> list[Any]:
-    found: Any = table
+    value: Any = table
     for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, list) else []
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, list) else []
 
 
 def _limit(answer: httpx.Response, now: datetime) -> tuple[float, str]:
-    """Tell how long a 429 asks to wait, in seconds, and which limit it is about."""
+    """Return the seconds to wait after a 429, and the limit that was exceeded ("daily" or "rate")."""
     try:
         policy = str(_json(answer).get("policyName", "")).upper()
     except ContactsAway:
         policy = ""
     daily = policy.startswith("DAILY") or answer.headers.get("x-hubspot-ratelimit-daily-remaining") == "0"
     documented = DAILY_WAIT_SECONDS if daily else _interval_seconds(answer.headers)
-    asked = retry_after_seconds(answer.headers, now)
-    return documented if asked is None else asked, "daily" if daily else "rate"
+    wait = retry_after_seconds(answer.headers, now)
+    return documented if wait is None else wait, "daily" if daily else "rate"
 
 
 def _interval_seconds(headers: httpx.Headers) -> float:
@@ -202,50 +201,50 @@ def _interval_seconds(headers: httpx.Headers) -> float:
 
 
 class _RateLimit:
-    """Keeps one token's calls back while HubSpot would answer 429. Times are of the monotonic clock."""
+    """Blocks one token's requests while HubSpot would answer 429. Times are of the monotonic clock."""
 
     def __init__(self) -> None:
-        self._shut = (0.0, "")
+        self._blocked = (0.0, "")
 
     def pass_or_raise(self, now: float) -> None:
-        until, why = self._shut
+        until, limit = self._blocked
         if now < until:
-            raise ContactsAway(f"HubSpot's {why} limit is used up", until - now)
+            raise ContactsAway(f"HubSpot's {limit} limit is used up", until - now)
 
     def learn(self, answer: httpx.Response, now: float, today: datetime) -> None:
-        """Take note of what an answer says of the limits."""
+        """Update the limit from a response."""
         if answer.status_code == 429:  # noqa: PLR2004  (too many requests)
-            wait, why = _limit(answer, today)
+            wait, limit = _limit(answer, today)
         elif answer.headers.get("x-hubspot-ratelimit-daily-remaining") == "0":
-            wait, why = DAILY_WAIT_SECONDS, "daily"
+            wait, limit = DAILY_WAIT_SECONDS, "daily"
         elif answer.headers.get("x-hubspot-ratelimit-remaining") == "0":
-            wait, why = _interval_seconds(answer.headers), "rate"
+            wait, limit = _interval_seconds(answer.headers), "rate"
         else:
             return
-        self._shut = max(self._shut, (now + min(wait, DAILY_WAIT_SECONDS), why))
+        self._blocked = max(self._blocked, (now + min(wait, DAILY_WAIT_SECONDS), limit))
 
 
 class _RateLimits:
-    """The gates of this process; a token is known by its hash."""
+    """The rate limits of this process, by a hash of URL and token."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gates: dict[bytes, _RateLimit] = {}
+        self._limits: dict[bytes, _RateLimit] = {}
 
     def of(self, url: str, token: str) -> _RateLimit:
         key = hashlib.sha256(f"{url} {token}".encode()).digest()
         with self._lock:
-            return self._gates.setdefault(key, _RateLimit())
+            return self._limits.setdefault(key, _RateLimit())
 
 
-_GATES = _RateLimits()
+_RATE_LIMITS = _RateLimits()
 
 
-# --- one request within its time -------------------------------------------------------------
+# --- one request with a deadline -------------------------------------------------------------
 
 
 class _Clients(threading.local):
-    """A client a thread, whose connection is kept alive for the thread's next calls."""
+    """One client per thread, whose connection is kept alive for the thread's next calls."""
 
     def __init__(self) -> None:
         self.client = DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=REQUEST_SECONDS)
@@ -255,7 +254,7 @@ _CLIENTS = _Clients()
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> httpx.Response:
-    """Send a request and return its whole answer. Raise ContactsAway."""
+    """Return the complete response to a request. Raise ContactsAway."""
     try:
         return _CLIENTS.client.post(url, content=body, headers=headers, timeout=seconds)
     except httpx.TimeoutException:

@@ -1,4 +1,4 @@
-"""`Retry-After` (RFC 9110, 10.2.3): how long a server asks to be left alone."""
+"""Parser for `Retry-After` headers (RFC 9110, 10.2.3)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ LIMIT_SECONDS: Final = 3600.0
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    """Return the seconds to wait, at most an hour; None when the header is absent or unreadable.
+    """Return the seconds to wait, at most an hour, or None if the header is missing or invalid.
 
-    `headers` has lower-case names. A date counts from `now` (aware), and for nothing without it.
+    The names in `headers` are lower-case. A date is relative to `now` (aware). With `now=None` a date is
+    ignored.
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
@@ -29,7 +30,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime | None) -> flo
 
 def _http_date(text: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,8 +1,8 @@
-"""The one place that calls wolkvox.
+"""The client for wolkvox' API.
 
-Promises: a push ends within its time on the wall clock whatever the server does; no byte leaves after the
-latest moment to write; `Exchange` says whether one has left, and holds what came of an answer that broke
-off. A push raises nothing for what the network or wolkvox does, and tells no customer's data.
+A push ends within its timeout on the wall clock, whatever the server does. No byte is sent after the latest
+moment to write. `Exchange` records whether a byte was sent, and what was received of an incomplete response.
+A push raises no errors of the network or of wolkvox, and its texts contain no customer data.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """What became of one call.
+    """The result of one call.
 
-    `sent`: a byte of the request may have left, at `sent_at` (CLOCK_BOOTTIME, seconds). `complete`: the
-    whole answer came within the time. `status` is None when not even the answer's head came.
-    `headers` has lower-case names; `body` is at most 64 KiB, and cut there if it was longer. `error`
-    says in plain words what went wrong, `not_sent_reason` why no byte has left; `too_late` that this
-    was for want of time alone, the server having had no part in it.
+    `sent` is True if a byte of the request may have been sent, at `sent_at` (CLOCK_BOOTTIME, seconds).
+    `complete` is True if the whole response arrived in time. `status` is None if not even the response's
+    head arrived. The names in `headers` are lower-case. `body` is cut at 64 KiB. `error` describes the
+    failure, and `not_sent_reason` explains why nothing was sent. `too_late` is True if nothing was sent only
+    because the time to write was over before the server was contacted.
     """
 
     status: int | None = None
@@ -61,9 +61,9 @@ class Exchange:
 
 
 def verdict_of(exchange: Exchange, now: datetime | None = None) -> Verdict:
-    """Return the verdict on an exchange, faults of the network included.
+    """Return the verdict on an exchange, including network errors.
 
-    `now` (aware) is what a dated `Retry-After` counts from.
+    A `Retry-After` with a date is relative to `now` (aware, default: the current time).
     """
     if not exchange.sent:
         return not_sent(exchange.not_sent_reason or "nothing was sent")
@@ -73,10 +73,10 @@ def verdict_of(exchange: Exchange, now: datetime | None = None) -> Verdict:
 
 
 class WolkvoxConnection:
-    """A client of one wolkvox server: one call at a time, over one kept-alive connection.
+    """A client of one wolkvox server, which makes one call at a time over one kept-alive connection.
 
-    A context manager, cheap to make, for one thread. `endpoint` is an account's; `clock` counts as
-    `boottime` does; `resolver` and `ssl_context` replace the system's.
+    A context manager for use by one thread. `endpoint` is an account's endpoint. `clock` has the unit of
+    `boottime`. `resolver` and `ssl_context` replace the system's.
     """
 
     def __init__(
@@ -112,17 +112,15 @@ class WolkvoxConnection:
         timeout_seconds: float,
         meanwhile: Callable[[], None] = nothing,
     ) -> Exchange:
-        """Make one call and return what became of it.
+        """Make one call and return its result.
 
-        `meanwhile` is called while the answer is awaited, if the request is written at all; it takes little
-        time and raises nothing.
-
-        Both limits count from `claimed_at` (by the line's clock): the request is written within
-        `latest_write_seconds` or not at all, and `timeout_seconds` later, at most, this returns.
-        Raise ValueError for a call to another server than the line's.
+        Both limits count from `claimed_at`, a time of the connection's clock. The request is written within
+        `latest_write_seconds` or not at all. This returns within `timeout_seconds`. `meanwhile` is called
+        after the request is written, before the response is read; it must be fast and raise nothing. Raise
+        ValueError for a call to another server than the connection's.
         """
         if not call.url.startswith(f"{self.endpoint}/"):
-            raise ValueError("call: found the address of another server; allowed: the line's own")
+            raise ValueError(f"call: the URL is not below the connection's endpoint {self.endpoint}")
         started = self._clock()
         end = min(started, claimed_at) + timeout_seconds
         progress = Progress(end=end, write_by=min(end, claimed_at + latest_write_seconds), on_sent=meanwhile)
@@ -155,9 +153,9 @@ class WolkvoxConnection:
 
 
 def _require_whole(progress: Progress) -> None:
-    """Raise httpx.RemoteProtocolError for a body that may be cut: the connection's end alone ended it.
+    """Raise httpx.RemoteProtocolError if the body may be truncated.
 
-    A whole one is JSON.
+    A body without a length that ends with the connection is complete only if it is valid JSON.
     """
     if progress.delimited:
         return
@@ -180,11 +178,11 @@ def _request(call: Call, progress: Progress) -> httpx.Request:
 
 @lru_cache(maxsize=1024)
 def _headers(*headers: tuple[str, str]) -> httpx.Headers:
-    """Parse the headers that are the same in every call of an account."""
+    """Return parsed headers. They are cached because every call of an account has the same ones."""
     return httpx.Headers(headers)
 
 
 @lru_cache(maxsize=1024)
 def _url(text: str) -> httpx.URL:
-    """Parse an address: a queue calls the same few again and again."""
+    """Return a parsed URL. It is cached because a queue calls the same few URLs."""
     return httpx.URL(text)

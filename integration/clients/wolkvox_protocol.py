@@ -1,9 +1,8 @@
-"""How wolkvox is spoken to: a recall becomes one exact call, an answer becomes a verdict. Pure.
+"""Build requests to wolkvox, and turn responses into verdicts. Pure.
 
-Promises: the same recall makes the same bytes, any bytes at all make a verdict, and neither `repr`
-nor `reason` holds a token or a customer's data. Never opens a connection, never reads a clock.
-What is known of wolkvox is from its API pages (https://www.wolkvox.com/en/apis-v2-2/…: "APIs Campaign",
-"APIs Information"); where those are silent, an answer is taken as unclear, never as a success.
+The same recall always makes the same request, and every response makes a verdict. Neither `repr` nor `reason`
+contains a token or customer data. Source: wolkvox' API pages (https://www.wolkvox.com/en/apis-v2-2/…:
+"APIs Campaign", "APIs Information"). A response that these pages do not document is never taken as a success.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ class Call:
 
     @property
     def public_headers(self) -> dict[str, str]:
-        """The headers as they may be shown: without the token."""
+        """The headers without the token."""
         return {name: value for name, value in self.headers.items() if name != TOKEN_HEADER}
 
 
 def build_call(
     account: Account, *, campaign_id: str, customer_id: str, recall_telephone: str, recall_date: datetime
 ) -> Call:
-    """Give the call that asks wolkvox to call a customer back ("APIs Campaign", recall).
+    """Return the call that schedules a callback in wolkvox ("APIs Campaign", recall).
 
-    `recall_date` must be aware; wolkvox gets it as the wall clock of the account's zone, to the
-    second. `recall_telephone` is as the operation dials. Raises ValueError for a naive date.
+    `recall_date` must be aware. It is sent as wall clock time of the account's zone, to the second.
+    `recall_telephone` is formatted as the operation dials. Raise ValueError for a naive date.
     """
     if recall_date.utcoffset() is None:
-        raise ValueError("recall_date: found a date without a zone; allowed: an aware datetime")
+        raise ValueError("recall_date: naive datetime, a time zone is required")
     local = recall_date.astimezone(account.timezone)
     body = {
         "recall_date": local.strftime("%Y%m%d%H%M%S"),
@@ -74,7 +73,7 @@ def build_call(
     )
 
 
-# Escaped to ASCII: any JSON reader takes it, whatever charset it assumes.
+# ASCII escapes are safe for a JSON parser that assumes another charset than UTF-8.
 _AS_ASCII = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -85,7 +84,7 @@ def _recall_url(endpoint: str, type_campaign: str, campaign_id: str) -> str:
 
 
 def build_campaigns_call(account: Account) -> Call:
-    """Give the call that lists the campaigns ("APIs Information"): reads only, costs one call of the day."""
+    """Return the call that lists the campaigns ("APIs Information"). It counts towards the daily limit."""
     return Call(
         method="GET",
         url=f"{account.endpoint}/api/v2/information.php?api=campaigns",
@@ -97,7 +96,7 @@ def _headers(account: Account) -> dict[str, str]:
     return {
         TOKEN_HEADER: account.token.get_secret_value(),
         "Accept": "application/json",
-        # A packed answer of 64 KiB can unpack to a thousand times that.
+        # A compressed response of 64 KiB could expand a thousandfold.
         "Accept-Encoding": "identity",
         "User-Agent": "ringback",
     }
@@ -107,35 +106,36 @@ def _headers(account: Account) -> dict[str, str]:
 
 
 class VerdictKind(StrEnum):
-    """What an answer means for the recall and its queue."""
+    """The meaning of a response for the recall and its queue."""
 
     ACCEPTED = "accepted"
     """wolkvox has recorded the callback."""
     REFUSED = "refused"
-    """It will not have this recall, whenever it is sent."""
+    """wolkvox rejects this recall permanently."""
     WAIT = "wait"
-    """It will not have it now: maintenance, rate, a redirect."""
+    """wolkvox rejects the recall for now: maintenance, rate limit, a redirect."""
     CONCURRENCY = "concurrency"
-    """The token is in use elsewhere."""
+    """Another request uses the token."""
     QUOTA = "quota"
-    """The token's calls of the day are used up."""
+    """The token's daily limit is reached."""
     STOPPED = "stopped"
-    """The configuration is wrong: nothing can pass until it is mended."""
+    """The configuration is wrong. No push can succeed until it is corrected."""
     NOT_SENT = "not_sent"
-    """No byte of the request has left."""
+    """No byte of the request was sent."""
     UNKNOWN = "unknown"
-    """It may have been recorded or not."""
+    """wolkvox may or may not have recorded the callback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one push.
+    """The result of one push.
 
-    `reason` is plain words of ours and safe to log; `code` and `msg` are wolkvox's (or None), and
-    `msg` repeats customer and telephone: customer data. `words` is, unless it was accepted, `msg` without
-    what differs from customer to customer, so that two refusals for the same cause compare equal. `quiet`
-    says that wolkvox may still be working on the call, `convicts` that the recall itself may be the cause,
-    `may_stop_queue` that five such refusals in a row mean a cause outside the recalls.
+    `reason` is a text of Ringback's own and safe to log. `code` and `msg` are wolkvox' texts, or None. `msg`
+    repeats customer and telephone, so it is customer data. `words` is `msg` without words that differ between
+    customers, so that rejections with the same cause compare equal; it is empty for an accepted recall.
+    `quiet` is True if wolkvox may still be processing the call. `convicts` is True if the recall itself may
+    be the cause. `may_stop_queue` is True if five such rejections in a row indicate a cause outside the
+    recalls.
     """
 
     kind: VerdictKind
@@ -163,9 +163,9 @@ _BAD_TOKEN = _Meaning(
     VerdictKind.STOPPED, "wolkvox does not take the token: check the account's token and server, then resume"
 )
 
-# On the left wolkvox's own words (the error table of its API), as `_letters` leaves them: capitals, no
-# punctuation, no digits. They are looked for anywhere in `msg` and `error`.
-_BY_WORDS: tuple[tuple[int, str, _Meaning], ...] = (
+# Status and text from the error table of wolkvox' API, with the text as `_normalized` returns it: capitals,
+# no punctuation, no digits. The text is searched anywhere in `msg` and `error`.
+_BY_TEXT: tuple[tuple[int, str, _Meaning], ...] = (
     (
         400,
         "THE API YOU WANT TO CONSULT DOES NOT EXIST",
@@ -186,7 +186,7 @@ _BY_WORDS: tuple[tuple[int, str, _Meaning], ...] = (
     ),
 )
 
-# Where the words say nothing, the code's number does. Of these only 401 and 403 are documented.
+# Used if no text matches. wolkvox documents only 401 and 403.
 _BY_CODE: dict[int, _Meaning] = {
     401: _BAD_TOKEN,
     403: _Meaning(VerdictKind.WAIT, "wolkvox forbids calls for now, as in maintenance"),
@@ -194,7 +194,7 @@ _BY_CODE: dict[int, _Meaning] = {
     429: _Meaning(VerdictKind.WAIT, "wolkvox asks for fewer calls"),
 }
 
-# These are about the token and its rate, whichever recall they meet.
+# These statuses concern the token and its rate, not the recall.
 _NEVER_CONVICT = frozenset({403, 429})
 
 _BY_HUNDREDS: dict[int, _Meaning] = {
@@ -211,10 +211,10 @@ _NOT_JSON = _Meaning(VerdictKind.UNKNOWN, "an answer that is not JSON", convicts
 def decipher_response(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> Verdict:
-    """Judge a complete answer.
+    """Return the verdict on a complete response. Never raises.
 
-    `headers` has lower-case names. `now` (aware) is what a `Retry-After` that is a date counts from;
-    without it such a date counts for nothing. Never raises.
+    The names in `headers` are lower-case. A `Retry-After` with a date is relative to `now` (aware), and
+    ignored with `now=None`.
     """
     answer = _read(body)
     code = _code_of(answer)
@@ -229,30 +229,30 @@ def decipher_response(
         status=status,
         code=code,
         msg=msg[:MSG_LIMIT] if answer is not _UNREADABLE else None,
-        words="" if meaning is _ACCEPTED else (_words(msg) or f"CODE {number}")[:WORDS_LIMIT],
+        words="" if meaning is _ACCEPTED else (_without_data(msg) or f"CODE {number}")[:WORDS_LIMIT],
         retry_after_seconds=retry_after_seconds(headers, now),
         quiet=is_gateway(status) or is_gateway(number),
     )
 
 
 def broken_off(status: int | None, reason: str) -> Verdict:
-    """Judge a call that was sent and has no complete answer.
+    """Return the verdict on a call that was sent and has no complete response.
 
-    `status` is the answer's when its head came, else None.
+    `status` is the response's status, or None if its head did not arrive.
     """
     convicts = status not in _NEVER_CONVICT
     return Verdict(kind=VerdictKind.UNKNOWN, reason=reason, status=status, quiet=True, convicts=convicts)
 
 
 def not_sent(reason: str) -> Verdict:
-    """Judge a call of which no byte has left."""
+    """Return the verdict on a call that was not sent."""
     return Verdict(kind=VerdictKind.NOT_SENT, reason=reason)
 
 
 def is_gateway(status: int) -> bool:
-    """Tell whether something before wolkvox gave up waiting for it: 502, 504, 52x (Cloudflare's).
+    """Return True for statuses of a gateway before wolkvox: 502, 504 and 52x (Cloudflare).
 
-    Then wolkvox may still be working on the call, though the answer is complete.
+    wolkvox may still be processing such a call, although the response is complete.
     """
     return status in {502, 504} or 520 <= status <= 529  # noqa: PLR2004  (the numbers are named above)
 
@@ -264,12 +264,12 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _read(body: bytes) -> Any:
-    """Give the JSON value of a body, `_UNREADABLE` if it has none."""
+    """Return the JSON value of a body, or `_UNREADABLE`."""
     try:
         return orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
         pass
-    # Spanish words in an old single-byte charset are still an answer.
+    # Spanish texts may be encoded in a single-byte charset.
     try:
         return orjson.loads(body.decode("latin-1"))
     except orjson.JSONDecodeError:
@@ -277,43 +277,43 @@ def _read(body: bytes) -> Any:
 
 
 def _code_of(answer: Any) -> str | None:
-    """Give `code` as text. The samples have a number, one table says String: both are taken."""
-    found = answer.get("code") if isinstance(answer, dict) else None
-    if isinstance(found, float) and found.is_integer():
-        found = int(found)
-    if isinstance(found, bool) or not isinstance(found, int | float | str):
+    """Return `code` as text, or None. wolkvox' samples have a number, but one of its tables says String."""
+    code = answer.get("code") if isinstance(answer, dict) else None
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    if isinstance(code, bool) or not isinstance(code, int | float | str):
         return None
-    return str(found).strip()[:CODE_LIMIT] or None
+    return str(code).strip()[:CODE_LIMIT] or None
 
 
 def _number(code: str | None) -> int | None:
-    """Give a code that is an HTTP status by its form, else None."""
+    """Return the code as a number if it has the form of an HTTP status, else None."""
     return int(code) if code is not None and re.fullmatch(r"[1-5][0-9]{2}", code) else None
 
 
 def _text(answer: Any, name: str) -> str:
-    found = answer.get(name) if isinstance(answer, dict) else None
-    if found is None or isinstance(found, str):
-        return found or ""
+    value = answer.get(name) if isinstance(answer, dict) else None
+    if value is None or isinstance(value, str):
+        return value or ""
     try:
-        return orjson.dumps(found).decode()
-    except orjson.JSONEncodeError:  # it reads more levels than it writes
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # orjson parses deeper nesting than it writes
         return "NESTED TOO DEEP"
 
 
 def _is_error(answer: Any) -> bool:
-    # "No error" has been seen as null, as an empty text and as the text "null".
+    # wolkvox has sent "no error" as null, as an empty text and as the text "null".
     return _text(answer, "error").strip().lower() not in {"", "null", "none", "false", "[]", "{}", "0"}
 
 
-def _letters(text: str) -> str:
-    """Give a text's words in capitals, without punctuation and digits."""
+def _normalized(text: str) -> str:
+    """Return a text's words in capitals, without punctuation and digits."""
     return " ".join(re.findall(r"[^\W\d_]+", text[: 4 * MSG_LIMIT].upper()))
 
 
-def _words(text: str) -> str:
-    """Give a text's words as `_letters` does, but none that hold a digit: those name a customer or a date."""
-    return _letters(re.sub(r"\S*\d\S*", " ", text[: 4 * MSG_LIMIT]))
+def _without_data(text: str) -> str:
+    """Return a text's words as `_normalized`, without words with digits, which are customer data."""
+    return _normalized(re.sub(r"\S*\d\S*", " ", text[: 4 * MSG_LIMIT]))
 
 
 def _meaning(status: int, code: str | None, answer: Any, msg: str) -> _Meaning:
@@ -324,17 +324,17 @@ def _meaning(status: int, code: str | None, answer: Any, msg: str) -> _Meaning:
             return _ACCEPTED
         return _UNCLEAR
     number = _number(code) or status
-    words = _letters(f"{msg} {_text(answer, 'error')}")
-    for its_code, its_words, meaning in _BY_WORDS:
-        if number == its_code and its_words in words:
+    text = _normalized(f"{msg} {_text(answer, 'error')}")
+    for known_code, known_text, meaning in _BY_TEXT:
+        if number == known_code and known_text in text:
             return meaning
     return _BY_CODE.get(number) or _BY_HUNDREDS.get(number // 100) or _UNCLEAR
 
 
 def _unreadable(status: int) -> _Meaning:
-    """Judge by the status alone an answer that is not JSON, as proxies and firewalls give it.
+    """Return the meaning of a response that is not JSON, which proxies and firewalls send, by its status.
 
-    It is not wolkvox's word, so it refuses no recall and stops no queue.
+    wolkvox did not send it, so it neither rejects a recall nor stops a queue.
     """
     if status in {403, 408, 429}:
         return _BY_CODE[status]

@@ -203,8 +203,8 @@ def test_any_answer_of_hubspot_is_contacts_or_a_reason_to_ask_again_later(data):
     with bounded(2.0):
         gate = hubspot._RateLimit()
         gate.learn(answer, 0.0, NOW)
-        assert gate._shut[0] <= hubspot.DAILY_WAIT_SECONDS
-        for read in (hubspot._refuse_unless_read, hubspot._page):
+        assert gate._blocked[0] <= hubspot.DAILY_WAIT_SECONDS
+        for read in (hubspot._raise_for_status, hubspot._page):
             with contextlib.suppress(ContactsAway):
                 page = read(answer)
                 assert page is None or all(

@@ -28,7 +28,7 @@ def hubspot():
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    monkeypatch.setattr(hubspot_contacts, "_GATES", hubspot_contacts._RateLimits())
+    monkeypatch.setattr(hubspot_contacts, "_RATE_LIMITS", hubspot_contacts._RateLimits())
 
 
 def lookup(stub, *, token=TOKEN, base_url=None):
@@ -117,7 +117,7 @@ def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests
 
 
 def test_a_refused_token_is_said_to_be_refused(hubspot):
-    assert "the token is refused" in away(hubspot, token="pat-na1-other").reason
+    assert "HubSpot rejects the token" in away(hubspot, token="pat-na1-other").reason
 
 
 def test_a_token_without_the_scope_is_said_to_be_refused(hubspot):

@@ -163,7 +163,9 @@ def test_keys_left_out_have_the_values_of_the_contract(tmp_path):
 def test_an_empty_file_is_a_configuration_that_does_nothing(tmp_path):
     config = load_config(written(tmp_path, ""), {})
     assert (config.accounts, config.routes) == ({}, ())
-    assert config_warnings(config) == ("There is no account, so no callback can be made. Add a table [accounts.NAME].",)
+    assert config_warnings(config) == (
+        "There is no account, so no callback can be made. Add a table [accounts.NAME].",
+    )
 
 
 def test_one_text_stands_for_a_list_of_one(tmp_path):
