@@ -87,7 +87,7 @@ GUARDS = (
             "readable",
             "' '.join",
             0,
-            to='(f"{key}={value}" for key, value in told.items() if key != "logger")',
+            to='(f"{key}={value}" for key, value in event.items() if key != "logger")',
         ),
         "test_cli.py::test_a_line_of_a_child_cannot_steer_the_terminal_or_forge_another",
     ),
