@@ -1,1 +1,1 @@
-"""From events to recalls: routes, expressions, the planner."""
+"""Map events to recalls: routes, expressions and the planner."""

@@ -1,7 +1,7 @@
-"""What follows from a delivery, decided before anything is stored. Pure; `now` is handed in.
+"""Decide the outcome of each event of a delivery, before anything is stored. Pure.
 
-Every event has exactly one outcome, and a bad event is an outcome too: it never raises and never
-harms its neighbours. `explain_event` shows the way that `plan_event` goes; there is only one.
+Every event has exactly one outcome. An event that cannot be mapped has the outcome Parked; it raises no error
+and does not affect other events. `explain_event` and `plan_event` share one implementation.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Delivery, Event
     from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field
 
-CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # a version is never later than arrival and this
+CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # the longest time that a version may be after the arrival
 _UNREACHED = "not reached: an earlier route decided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallWanted:
-    """A recall is to be admitted; `notes` says why its date is not the asked one."""
+    """The event becomes a recall. `notes` explains why its date differs from the requested one."""
 
     event: Event
     request: RecallRequest
@@ -40,7 +40,7 @@ class RecallWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelWanted:
-    """What is queued for a campaign and customer is to be taken back."""
+    """The event cancels the queued recalls of a campaign and customer."""
 
     event: Event
     request: CancelRequest
@@ -48,9 +48,9 @@ class CancelWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """A recall that the schedule drops: it is recorded in the state `expired`, and never pushed.
+    """The schedule drops the recall. It is recorded in the state `expired` and never pushed.
 
-    Its `recall_date` is the asked one. `event` is None for a request by `/v1`.
+    Its `recall_date` is the requested date. `event` is None for a request to `/v1`.
     """
 
     event: Event | None
@@ -60,16 +60,16 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """No route takes the event."""
+    """No route matches the event."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """The event cannot be mapped; it waits for a mended configuration.
+    """The event cannot be mapped. It waits until the configuration is corrected.
 
-    `field` is the recall's field, `when` or `event`; `found` describes and never quotes.
+    `field` is the recall's field, `when` or `event`. `found` describes the value and never quotes it.
     """
 
     event: Event
@@ -92,7 +92,7 @@ Outcome = RecallWanted | CancelWanted | Expired | Ignored | Parked | Pending
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """The whole way of one event: routes looked at, fields before and after, schedule, outcome."""
+    """The outcome of one event with the routes considered, the fields and the notes of the schedule."""
 
     outcome: Outcome
     considered: tuple[Considered, ...] = ()
@@ -108,37 +108,37 @@ class _Origin:
 
 
 class _PlanContext:
-    """What all events of one delivery share; what templates are told is worked out once per account."""
+    """The state that all events of a delivery share. Template names are computed once per account."""
 
     def __init__(self, book: CompiledRoutes, delivery: Delivery, now: datetime) -> None:
         self.book = book
         self.delivery = delivery
         self.now = now
         self._headers = routes.Headers(delivery.headers, book.config.sources.get(delivery.source))
-        self._told: dict[str, dict[str, Any]] = {}
+        self._shared_names: dict[str, dict[str, Any]] = {}
 
     def names(self, event: Event, contact: object, account: Account) -> dict[str, Any]:
-        """Give the names that templates see for an event."""
-        told = self._told.get(account.name)
-        if told is None:
-            told = routes.told_names(self.book.config, account, self.delivery, self._headers, self.now)
-            self._told[account.name] = told
-        return {**told, "event": event.data, "contact": contact}
+        """Return the template names for an event."""
+        shared = self._shared_names.get(account.name)
+        if shared is None:
+            shared = routes.told_names(self.book.config, account, self.delivery, self._headers, self.now)
+            self._shared_names[account.name] = shared
+        return {**shared, "event": event.data, "contact": contact}
 
-    def told_for(self, event: Event, contact: object) -> Callable[[Account], TemplateContext]:
-        """Give what makes those names ready for an account, for each account once."""
-        ready: dict[str, TemplateContext] = {}
+    def context_for(self, event: Event, contact: object) -> Callable[[Account], TemplateContext]:
+        """Return a function that returns the template context of an account, cached by account."""
+        contexts: dict[str, TemplateContext] = {}
 
-        def told(account: Account) -> TemplateContext:
-            if account.name not in ready:
-                ready[account.name] = TemplateContext(self.names(event, contact, account))
-            return ready[account.name]
+        def context_for(account: Account) -> TemplateContext:
+            if account.name not in contexts:
+                contexts[account.name] = TemplateContext(self.names(event, contact, account))
+            return contexts[account.name]
 
-        return told
+        return context_for
 
 
 class BadFieldsError(UnmappableError):
-    """One or more fields of a request cannot be read; it stands for the first, `errors` are all of them."""
+    """One or more fields of a request are invalid. The message is the first field's; `errors` has all."""
 
     def __init__(self, errors: tuple[UnmappableError, ...]) -> None:
         super().__init__(errors[0].field, errors[0].found, errors[0].allowed)
@@ -148,18 +148,18 @@ class BadFieldsError(UnmappableError):
 def plan_delivery(
     book: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
 ) -> tuple[Outcome, ...]:
-    """Decide what follows from each event of a delivery, in their order. `now` is aware."""
-    scene = _PlanContext(book, delivery, now)
-    return tuple(_explain(scene, event, NOT_LOOKED_UP).outcome for event in events)
+    """Return the outcomes of the events of a delivery, in their order. `now` is aware."""
+    context = _PlanContext(book, delivery, now)
+    return tuple(_explain(context, event, NOT_LOOKED_UP).outcome for event in events)
 
 
 def plan_event(
     book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> Outcome:
-    """Decide what follows from one event.
+    """Return the outcome of one event.
 
-    `contact` is what the lookup brought: an object, None where there is no such contact, NOT_LOOKED_UP
-    before it was made. An event without a `lookup_id` has no contact.
+    `contact` is the result of the look-up: an object, None if the contact does not exist, or NOT_LOOKED_UP
+    before the look-up. An event without a `lookup_id` has no contact.
     """
     return explain_event(book, delivery, event, now, contact).outcome
 
@@ -167,9 +167,9 @@ def plan_event(
 def explain_event(
     book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> Explained:
-    """Decide what follows from one event, and show why, for every route of its source.
+    """Return the outcome of one event with the result of every route of its source.
 
-    Arguments as for `plan_event`.
+    The arguments are those of `plan_event`.
     """
     explained = _explain(_PlanContext(book, delivery, now), event, contact)
     if not explained.considered:
@@ -189,9 +189,9 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     now: datetime,
     source: str,
 ) -> RecallRequest | Expired:
-    """Make a request of the fields that a caller of `/v1` gave; `source` is `api:` and the key's name.
+    """Return the request for the fields of a `/v1` call. `source` is `api:` and the key's name.
 
-    Raises BadFieldsError, an UnmappableError whose `errors` name every bad field.
+    Raise BadFieldsError, whose `errors` contain every invalid field.
     """
     given = {
         "campaign_id": campaign_id,
@@ -214,37 +214,41 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     return request
 
 
-def _explain(scene: _PlanContext, event: Event, contact: object) -> Explained:
+def _explain(context: _PlanContext, event: Event, contact: object) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
-    told_for = scene.told_for(event, known)
+    context_for = context.context_for(event, known)
     try:
-        found = routes.match(scene.book, scene.delivery.source, told_for)
+        found = routes.match(context.book, context.delivery.source, context_for)
         if found.route is None:
             return Explained(outcome=Ignored(event=event), considered=found.considered)
         if found.fault is not None:
             return Explained(outcome=_parked(event, found.fault, found.route), considered=found.considered)
-        told = told_for(found.route.account)
-        fields = routes.fill(found.route, told)
-        outcome, notes = _outcome(scene, event, found.route, fields, told)
+        template_context = context_for(found.route.account)
+        fields = routes.fill(found.route, template_context)
+        outcome, notes = _outcome(context, event, found.route, fields, template_context)
     except LookupNeeded:
         return Explained(outcome=Pending(event=event))
     return Explained(outcome=outcome, considered=found.considered, fields=fields, notes=notes)
 
 
 def _outcome(
-    scene: _PlanContext, event: Event, taken: CompiledRoute, fields: tuple[Field, ...], told: TemplateContext
+    context: _PlanContext,
+    event: Event,
+    taken: CompiledRoute,
+    fields: tuple[Field, ...],
+    template_context: TemplateContext,
 ) -> tuple[Outcome, tuple[str, ...]]:
     for field in fields:
         if field.fault is not None:
             return _parked(event, field.fault, taken), ()
     values = {field.name: field.value for field in fields}
     route, account = taken.route, taken.account
-    origin = _Origin(route.source, route.name, _version(scene, event, account, told))
+    origin = _Origin(route.source, route.name, _version(context, event, account, template_context))
     if route.action == "cancel":
         return CancelWanted(event=event, request=_cancel(account, values, origin)), ()
-    request, scheduled = _dated(account, values, origin, scene.now)
+    request, scheduled = _dated(account, values, origin, context.now)
     if isinstance(scheduled, schedule.Drop):
         return Expired(event=event, request=request, reason=scheduled.reason), (scheduled.reason,)
     return RecallWanted(event=event, request=request, notes=scheduled.notes), scheduled.notes
@@ -292,20 +296,28 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
     )
 
 
-def _version(scene: _PlanContext, event: Event, account: Account, told: TemplateContext) -> datetime:
-    """Give the CRM's time of the wish, in UTC; a clock that runs ahead must not win for ever."""
-    arrival = scene.delivery.received_at
-    happened = event.occurred_at or _told_time(scene, account, told) or arrival
+def _version(
+    context: _PlanContext, event: Event, account: Account, template_context: TemplateContext
+) -> datetime:
+    """Return the CRM's time of the request, in UTC.
+
+    It is at most CLOCKS_MAY_DIFFER after the arrival, so that a CRM with a wrong clock cannot block later
+    requests.
+    """
+    arrival = context.delivery.received_at
+    happened = event.occurred_at or _event_time(context, account, template_context) or arrival
     return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)
 
 
-def _told_time(scene: _PlanContext, account: Account, told: TemplateContext) -> datetime | None:
-    """Read the source's `event_time`, to the microsecond; None where it says nothing that can be read."""
-    text = scene.book.event_times.get(scene.delivery.source)
+def _event_time(
+    context: _PlanContext, account: Account, template_context: TemplateContext
+) -> datetime | None:
+    """Return the moment of the source's `event_time`, or None if there is none or it cannot be parsed."""
+    text = context.book.event_times.get(context.delivery.source)
     if text is None:
         return None
     try:
-        moment = schedule.parse_moment(text.value(told))
+        moment = schedule.parse_moment(text.value(template_context))
     except UnmappableError:
         return None
     if not isinstance(moment, datetime):

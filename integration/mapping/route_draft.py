@@ -1,6 +1,6 @@
-"""A route as it might be: what it would make of an event, and what would change for those that came. Pure.
+"""Try a draft of a route: its result for an event, and the changes for past events. Pure.
 
-Nothing is sent, stored or taken into the configuration; templates run under the same limits as ever.
+Nothing is sent or stored, and the configuration does not change. Templates run with the usual limits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Delivery, Event
     from integration.mapping.planner import Outcome
 
-NEW: Final = -1  # the place of a route that is not in the configuration yet
+NEW: Final = -1  # the place of a new route
 FIELDS: Final = (
     "name", "account", "when", "action", "campaign_id", "customer_id", "recall_telephone", "recall_date",
 )  # fmt: skip
@@ -46,9 +46,9 @@ Verdict = Literal["same", "changed", "newly mapped", "newly parked", "newly igno
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A route of a source, with what somebody wrote into its fields.
+    """A route of a source, with the field values that a user entered.
 
-    `place` is its index in the configuration's routes, NEW for one that would come last.
+    `place` is its index in the configuration's routes, or NEW for a route that is added at the end.
     """
 
     source: str
@@ -58,7 +58,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class FieldFault:
-    """What is wrong with one field of a draft: what was found, what is allowed."""
+    """An invalid field of a draft: the value found, and the values allowed."""
 
     name: str
     found: str
@@ -66,16 +66,16 @@ class FieldFault:
 
 
 class DraftError(Exception):
-    """A draft cannot be tried; `faults` names every field at fault."""
+    """A draft is invalid. `faults` lists every invalid field."""
 
     def __init__(self, faults: tuple[FieldFault, ...]) -> None:
-        super().__init__("; ".join(f"{one.name}: found {one.found}" for one in faults))
+        super().__init__("; ".join(f"{fault.name}: found {fault.found}" for fault in faults))
         self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What would become of one event, as it is and as it would be. A line is a field with its value."""
+    """The results for one event with the current routes and with the draft, one line per field."""
 
     verdict: Verdict
     before: tuple[str, ...]
@@ -83,7 +83,7 @@ class Comparison:
 
     @property
     def diff(self) -> tuple[tuple[str, str], ...]:
-        """The lines of both: with `-` those that would go, with `+` those that would come."""
+        """The lines of both results: " " for equal lines, "-" for removed and "+" for added lines."""
         gone = tuple(("-", line) for line in self.before if line not in self.after)
         same = tuple((" ", line) for line in self.before if line in self.after)
         new = tuple(("+", line) for line in self.after if line not in self.before)
@@ -91,7 +91,7 @@ class Comparison:
 
 
 def route_of(draft: Draft) -> Route:
-    """Read the draft as a route. Raises DraftError."""
+    """Return the draft as a route. Raise DraftError."""
     written = {name: draft.values.get(name, "").strip() for name in FIELDS}
     given: dict[str, Any] = {name: text for name, text in written.items() if text or name not in _MAY_LACK}
     if written["action"] == "cancel":
@@ -99,18 +99,18 @@ def route_of(draft: Draft) -> Route:
     try:
         return Route.model_validate({**given, "source": draft.source})
     except ValidationError as error:
-        faults = tuple(_fault(one["loc"], given) for one in error.errors(include_input=False))
+        faults = tuple(_fault(details["loc"], given) for details in error.errors(include_input=False))
         raise DraftError(faults) from error
 
 
 def _fault(place: tuple[int | str, ...], given: Mapping[str, Any]) -> FieldFault:
     name = str(place[0])
-    words = Route.model_fields[name].description or ""
-    return FieldFault(name, "nothing" if not given.get(name) else "something else", words)
+    allowed = Route.model_fields[name].description or ""
+    return FieldFault(name, "nothing" if not given.get(name) else "something else", allowed)
 
 
 def book_of(config: Config, draft: Draft) -> CompiledRoutes:
-    """Compile the routes of the draft's source, the draft in its place. Raises DraftError."""
+    """Return the compiled routes of the draft's source, including the draft. Raise DraftError."""
     route = route_of(draft)
     if route.account not in config.accounts:
         known = ", ".join(sorted(config.accounts)) or "none yet"
@@ -123,25 +123,25 @@ def book_of(config: Config, draft: Draft) -> CompiledRoutes:
     if draft.place == NEW:
         routes.append(route)
     changed = config.model_copy(update={"routes": tuple(routes)})
-    # A copy keeps what the original has worked out.
+    # `model_copy` also copies cached properties.
     changed.__dict__.pop("routes_by_source", None)
     try:
         return CompiledRoutes.of(changed)
     except ConfigError as error:
         raise DraftError(
             tuple(
-                FieldFault(one.key.rpartition(".")[2], one.found, one.allowed)
-                for one in error.faults
-                if f'"{route.name}"' in one.key
+                FieldFault(fault.key.rpartition(".")[2], fault.found, fault.allowed)
+                for fault in error.faults
+                if f'"{route.name}"' in fault.key
             )
-            or tuple(FieldFault("name", one.found, one.allowed) for one in error.faults)
+            or tuple(FieldFault("name", fault.found, fault.allowed) for fault in error.faults)
         ) from error
 
 
 def compare(
     present: CompiledRoutes, tried: CompiledRoutes, delivery: Delivery, event: Event, now: datetime
 ) -> Comparison:
-    """Tell what would be other for an event with the tried routes. `now` is aware, for both the same."""
+    """Return the results for an event with the present and the tried routes. `now` is aware."""
     before = plan_event(present, delivery, event, now, NOT_LOOKED_UP)
     after = plan_event(tried, delivery, event, now, NOT_LOOKED_UP)
     lines = tuple(_lines(before)), tuple(_lines(after))
@@ -190,12 +190,12 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 
 
 def counted(comparisons: Iterable[Comparison]) -> Counter[str]:
-    """Count the verdicts."""
-    return Counter(one.verdict for one in comparisons)
+    """Return the number of comparisons by verdict."""
+    return Counter(comparison.verdict for comparison in comparisons)
 
 
 def as_toml(draft: Draft) -> str:
-    """Write the draft as it goes into ringback.toml; what is empty is left out."""
+    """Return the draft as TOML for ringback.toml, without empty fields."""
     lines = ["[[routes]]", _line("name", draft.values.get("name", "")), _line("source", draft.source)]
     for name in FIELDS[1:]:
         text = draft.values.get(name, "").strip()
@@ -208,5 +208,5 @@ def as_toml(draft: Draft) -> str:
 
 
 def _line(name: str, text: str) -> str:
-    # TOML's basic strings are JSON's, but for the one control character that JSON lets pass.
+    # TOML's basic strings are JSON strings, except that TOML does not allow an unescaped DEL.
     return f"{name} = {json.dumps(text, ensure_ascii=False)}".replace("\x7f", "\\u007f")

@@ -1,8 +1,7 @@
-"""From an event to the fields of a recall: which route takes it, and what its templates make of it. Pure.
+"""Match an event to a route, and render the fields of its recall. Pure.
 
-All templates are compiled once, in a RouteBook. A field is text that may be sent, or there is an
-UnmappableError that names it; nothing is sent as `None` or blank. Templates never see a header that
-proves who sent the delivery.
+All templates are compiled once, in CompiledRoutes. A field that is blank or cannot be rendered is an
+UnmappableError. Templates have no access to headers that authenticate the sender.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"recall": _RECALL_FIELDS, "cancel": _IDENTITY_FIELDS}
 )
 _EVENT_NAMES = frozenset({"event", "vars", "delivery", "now"})
-# What each template of a source may name: `events` and `dedup_key` are read before there is a plan.
+# The names that each template of a source may use. `events` and `dedup_key` are evaluated before planning.
 _SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "events": frozenset({"body"}),
@@ -51,7 +50,7 @@ _SECRET_HEADER_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
-    """A route with its account and its templates, ready to be used."""
+    """A route with its account and its compiled templates."""
 
     route: Route
     account: Account
@@ -61,7 +60,7 @@ class CompiledRoute:
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One route that was looked at for an event: whether it takes it, and if not, why."""
+    """A route that was evaluated for an event: whether it matched, and why or why not."""
 
     route: str
     matched: bool
@@ -70,7 +69,7 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route that takes an event, if any; `fault` is the `when` that could not be worked out."""
+    """The route that matches an event, if any. `fault` is set if its `when` cannot be evaluated."""
 
     route: CompiledRoute | None
     considered: tuple[Considered, ...]
@@ -79,7 +78,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field on its way: its template, what the template made, and what is sent, or why it cannot be."""
+    """A field of a recall: its template, the rendered text, and the value to send or the fault."""
 
     name: str
     template: str
@@ -94,7 +93,7 @@ def _is_secret(header: str) -> bool:
 
 
 class Headers(Mapping[str, str]):
-    """A delivery's headers as templates see them: found in any case, without those that prove the sender."""
+    """A delivery's headers for templates: case-insensitive, without headers that authenticate the sender."""
 
     __slots__ = ("_given", "_secret")
 
@@ -113,7 +112,7 @@ class Headers(Mapping[str, str]):
         return self._given[name]
 
     def table(self) -> dict[str, str]:
-        """Return them as a plain mapping."""
+        """Return the visible headers as a dict."""
         return {name: value for name, value in self._given.items() if self._is_shown(name)}
 
     def __contains__(self, name: object) -> bool:
@@ -136,7 +135,7 @@ class CompiledRoutes:
 
     @classmethod
     def of(cls, config: Config) -> CompiledRoutes:
-        """Compile a configuration's templates; raises ConfigError naming each one that does not compile."""
+        """Return the compiled templates of a configuration. Raise ConfigError with every fault."""
         found = faults(config, "ringback.toml")
         if found:
             raise ConfigError(found)
@@ -153,26 +152,26 @@ class CompiledRoutes:
 
 
 def faults(config: Config, file: str) -> tuple[Fault, ...]:
-    """Name every template and expression that does not compile, and every field a route lacks.
+    """Return a fault for every template that does not compile and for every missing field of a route.
 
-    `file` is the name to report. Keys count routes from 1, as `routes[2] ("its name").when`.
+    `file` is the file name in the faults. Keys number the routes from 1, as in `routes[2] ("its name").when`.
     """
     return (*_source_faults(config, file), *_route_faults(config, file))
 
 
 def match(
-    book: CompiledRoutes, source: str, told_for: Callable[[Account], expressions.TemplateContext]
+    book: CompiledRoutes, source: str, context_for: Callable[[Account], expressions.TemplateContext]
 ) -> Match:
-    """Find the first route of `source` that takes the event.
+    """Return the first route of `source` that matches the event.
 
-    `told_for` gives the names that templates see, by the account on whose clock they are told. A `when`
-    that cannot be worked out ends the search: what it would have taken must not go to a later route.
-    Raises LookupNeeded when a `when` reads a contact that is not looked up yet.
+    `context_for` returns the template context for an account, whose time zone its times have. A `when` that
+    cannot be evaluated ends the search, because a later route must not take an event of this route. Raise
+    LookupNeeded if a `when` reads a contact that is not looked up yet.
     """
     considered: list[Considered] = []
     for compiled in book.routes.get(source, ()):
         try:
-            taken = compiled.when is None or bool(compiled.when.evaluated(told_for(compiled.account)))
+            taken = compiled.when is None or bool(compiled.when.evaluated(context_for(compiled.account)))
         except UnmappableError as error:
             fault = UnmappableError("when", error.found, error.allowed)
             considered.append(Considered(compiled.route.name, matched=False, why=str(fault)))
@@ -184,18 +183,18 @@ def match(
     return Match(None, tuple(considered))
 
 
-def fill(compiled: CompiledRoute, told: expressions.TemplateContext) -> tuple[Field, ...]:
-    """Render and read every field that the route's action needs; a field that fails holds its fault.
+def fill(compiled: CompiledRoute, context: expressions.TemplateContext) -> tuple[Field, ...]:
+    """Return every field that the route's action needs. A field that fails has a fault.
 
-    Raises LookupNeeded when a field reads a contact that is not looked up yet.
+    Raise LookupNeeded if a field reads a contact that is not looked up yet.
     """
-    return tuple(_filled(name, text, compiled.account, told) for name, text in compiled.texts.items())
+    return tuple(_filled(name, text, compiled.account, context) for name, text in compiled.texts.items())
 
 
 def read_field(name: str, value: object, account: Account) -> str | datetime:
-    """Read one field as it will be sent; a `recall_date` is aware, in the account's zone.
+    """Return the value of a field to send. A `recall_date` is aware, in the account's zone.
 
-    Raises UnmappableError naming the field.
+    Raise UnmappableError with the field's name.
     """
     if name == "recall_date":
         return read_date(value, zone=account.timezone, hours=account.calling_hours)
@@ -208,7 +207,7 @@ def read_field(name: str, value: object, account: Account) -> str | datetime:
 def told_names(
     config: Config, account: Account, delivery: Delivery, headers: Headers, now: datetime
 ) -> dict[str, Any]:
-    """Give the names that templates see for every event of a delivery: times are on the account's clock."""
+    """Return the template names that all events of a delivery share. Times are in the account's zone."""
     return {
         "vars": config.vars,
         "now": now.astimezone(account.timezone),
@@ -220,13 +219,15 @@ def told_names(
     }
 
 
-def _filled(name: str, text: expressions.Text, account: Account, told: expressions.TemplateContext) -> Field:
+def _filled(
+    name: str, text: expressions.Text, account: Account, context: expressions.TemplateContext
+) -> Field:
     rendered = None
     try:
-        made = text.value(told)
-        rendered = expressions.as_text(made)
-        # A date keeps its type on the way: a format or a zone that the template told is not lost.
-        return Field(name, text.source, rendered, read_field(name, made, account))
+        value = text.value(context)
+        rendered = expressions.as_text(value)
+        # A date keeps its type, so that the format and the zone that the template applied are not lost.
+        return Field(name, text.source, rendered, read_field(name, value, account))
     except UnmappableError as error:
         fault = UnmappableError(name, error.found, error.allowed)
         return Field(name, text.source, rendered, fault=fault)
@@ -300,7 +301,7 @@ def _compile_faults(
     names: frozenset[str],
     words: Mapping[str, Any],
 ) -> Iterator[tuple[str, str]]:
-    """Give what is wrong with one template, as (found, allowed)."""
+    """Yield the faults of one template as (found, allowed)."""
     if source is None:
         return
     try:

@@ -1,7 +1,7 @@
-"""The story of one recall: what came, how it was mapped, what was sent, what is known of each. Pure.
+"""The timeline of one recall: its event, its mapping and its calls. Pure.
 
-The mapping is worked out anew from the event as it was kept; where the configuration has changed since, that
-is said, because then it shows what would become of the event today.
+The mapping is recomputed from the stored event with the current configuration, which may differ from the one
+that mapped the event.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NEWER = "a newer request: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedFields:
-    """How an event is mapped.
+    """The mapping of an event with the current configuration.
 
-    `changed`: by another configuration than then. `lacks_contact`: it cannot be, since it needs the contact
-    that was looked up, which is not kept.
+    `changed` is True if another configuration mapped the event originally. `lacks_contact` is True if the
+    mapping needs the looked-up contact, which is not stored.
     """
 
     explained: Explained
@@ -40,7 +40,7 @@ class MappedFields:
 
 
 def mapped(book: CompiledRoutes, delivery: Delivery, event: Event, recall: Recall) -> MappedFields:
-    """Work out anew how an event became a recall, at the moment at which it came."""
+    """Return the mapping of a recall's event as of the time of its arrival."""
     explained = explain_event(book, delivery, event, delivery.received_at)
     return MappedFields(
         explained=explained,
@@ -50,9 +50,9 @@ def mapped(book: CompiledRoutes, delivery: Delivery, event: Event, recall: Recal
 
 
 def call_of(account: Account, recall: Recall, attempt: Attempt | None = None) -> Call:
-    """Build the call of an attempt as it was made, with the account as it is configured now.
+    """Return the call of an attempt, built with the account's current configuration.
 
-    Without an attempt, the call with the date that the recall has now.
+    Without an attempt, return the call with the recall's current date.
     """
     date: datetime | None = None if attempt is None else attempt.recall_date
     return build_call(
@@ -65,7 +65,7 @@ def call_of(account: Account, recall: Recall, attempt: Attempt | None = None) ->
 
 
 def as_curl(call: Call) -> str:
-    """Write a call as a command; the token is a variable of the shell that runs it."""
+    """Return a call as a curl command. It reads the token from the variable WOLKVOX_TOKEN."""
     parts = [f"curl -X {call.method} {shlex.quote(call.url)}", f'-H "{TOKEN_HEADER}: $WOLKVOX_TOKEN"']
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in call.public_headers.items()]
     if call.body:
@@ -74,11 +74,11 @@ def as_curl(call: Call) -> str:
 
 
 def superseded_by(recall: Recall) -> str | None:
-    """Give the id of the recall that took a superseded one's place."""
+    """Return the id of the recall that superseded this one, or None."""
     reason = recall.reason or ""
     return reason.removeprefix(NEWER) if recall.state == "superseded" and reason.startswith(NEWER) else None
 
 
 def supersedes(recall: Recall, others: Iterable[Recall]) -> list[str]:
-    """Give the ids of the recalls among `others` whose place this one took."""
+    """Return the ids of the recalls among `others` that this recall superseded."""
     return [other.id for other in others if superseded_by(other) == recall.id]

@@ -1,8 +1,8 @@
-"""Expressions and texts of the configuration, in Jinja's language, compiled once and run in a small sandbox.
+"""Jinja expressions and templates of the configuration, compiled once and run in a sandbox.
 
-A template reads items of the data it is given and nothing else: no attribute of a Python object is
-ever reached, no function called, nothing looped over, so time and size are bounded by the template
-and the data. Absent, null and blank never become text. Errors describe what was found, never quote it.
+A template can only read items of its data. It cannot read attributes of Python objects, call functions or
+loop, so its time and output are bounded by the template and the data. Absent, null and blank values never
+become text. Errors describe values by their kind and never quote them.
 """
 
 from integration.mapping.expressions.checker import TemplateFaultError

@@ -1,7 +1,4 @@
-"""Refuses whatever a template has no business with, before it is compiled.
-
-Promises that what passes consists of holes, filters, tests and conditions that are known here.
-"""
+"""Check templates before they are compiled: only known placeholders, filters, tests and conditions pass."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ _ALLOWED_NODES = (
 
 
 class TemplateFaultError(ValueError):
-    """A template or expression does not compile: `found` and `allowed` go into the configuration's fault."""
+    """A template or expression does not compile. The configuration's fault has its `found` and `allowed`."""
 
     def __init__(self, found: str, allowed: str) -> None:
         super().__init__(f"found {found}; allowed: {allowed}")
@@ -37,7 +34,7 @@ class TemplateFaultError(ValueError):
 
 
 class Checker:
-    """Goes over one template. `allowed` are the top-level names that it may read."""
+    """Checks one template. `allowed` are the top-level names that it may read."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self._allowed = allowed
@@ -46,14 +43,15 @@ class Checker:
         self._spare_words: set[str] = set()
 
     def reads_of(self, tree: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
-        """Give the top-level names that are read, and the words of `vars` that have no default."""
+        """Return the top-level names that are read, and the keys of `vars` read without a default."""
         self._check(tree)
         return frozenset(self._names), frozenset(self._words - self._spare_words)
 
     def _check(self, node: nodes.Node) -> None:
         if not isinstance(node, _ALLOWED_NODES):
             raise TemplateFaultError(
-                f"{type(node).__name__.lower()} in line {node.lineno}", "holes, filters, tests, {% if %}"
+                f"{type(node).__name__.lower()} in line {node.lineno}",
+                "placeholders, filters, tests, {% if %}",
             )
         check = self._CHECKS.get(type(node))
         if check is not None:
@@ -138,7 +136,7 @@ class Checker:
 
 
 def _word_of(node: nodes.Node) -> frozenset[str]:
-    """Give the word in `vars.word` or `vars['word']`, as a set; an empty one for all other nodes."""
+    """Return a set with the key of `vars.key` or `vars['key']`, and an empty set for all other nodes."""
     if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(node.node, nodes.Name):
         return frozenset()
     key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
@@ -146,7 +144,7 @@ def _word_of(node: nodes.Node) -> frozenset[str]:
 
 
 def _unknown(what: str, name: str, known: Any) -> NoReturn:
-    words = sorted(known)
-    near = difflib.get_close_matches(name, words, n=1)
-    hint = f"{near[0]} (nearest), or " if near else ""
-    raise TemplateFaultError(f"{what} {name!r}", f"{hint}one of {', '.join(words)}")
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f'. Did you mean "{close[0]}"?' if close else ""
+    raise TemplateFaultError(f"{what} {name!r}", f"one of {', '.join(names)}{hint}")

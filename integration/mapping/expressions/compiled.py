@@ -1,7 +1,7 @@
-"""Expressions and texts of the configuration: compiled once, run for every event.
+"""Compile expressions and templates of the configuration, and evaluate them for events.
 
-What is wrong with the configuration is a TemplateFaultError, what is wrong with an event an UnmappableError;
-LookupNeeded is neither.
+Errors of the configuration are TemplateFaultError. Errors of an event are UnmappableError. LookupNeeded
+signals that a contact must be looked up first.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _RUN_TIME_ERRORS = (
     LookupError,
     RecursionError,
     AttributeError,
-    OSError,  # a zone's name that is a folder of the zone data
+    OSError,  # ZoneInfo raises it for a name that is a folder of the zone data
 )
 
 
 class TemplateContext:
-    """The values of the names that templates read, made ready once for all templates that read them."""
+    """The values of the names that templates read, prepared once for all templates of an event."""
 
     __slots__ = ("context", "names")
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self.names = names
-        # As `Template.new_context` makes it where there are no globals and blocks, for a fifth of the time.
+        # Equivalent to `Template.new_context` without globals and blocks, in a fifth of the time.
         self.context = Context(ENVIRONMENT, dict(names), None, _NO_BLOCKS)
 
 
@@ -54,7 +54,8 @@ class TemplateContext:
 class Expression:
     """A compiled expression.
 
-    `names` are the top-level names that it reads, `words` the entries of `vars` that it cannot do without.
+    `names` are the top-level names that it reads. `words` are the keys of `vars` that it reads without a
+    default.
     """
 
     source: str
@@ -63,51 +64,51 @@ class Expression:
     _run: Callable[[Context], Any]
 
     def evaluate(self, **names: Any) -> Any:
-        """Give the expression's value; None when it is absent.
+        """Return the expression's value, or None if it is absent.
 
-        Raises UnmappableError with the field `expression` when it cannot be worked out for this event,
-        LookupNeeded when it touches a contact that is not looked up yet, and ValueError when a name
-        that it reads is not given.
+        Raise UnmappableError with the field `expression` if it cannot be evaluated for this event,
+        LookupNeeded if it reads a contact that is not looked up yet, and ValueError if a name that it reads
+        is missing from `names`.
         """
         return self.evaluated(TemplateContext(names))
 
-    def evaluated(self, told: TemplateContext) -> Any:
-        """Do as `evaluate`, with names that are ready."""
-        value = _guarded("expression", self.names, self._run, told)
+    def evaluated(self, context: TemplateContext) -> Any:
+        """Return the expression's value like `evaluate`, from a prepared context."""
+        value = _guarded("expression", self.names, self._run, context)
         return None if isinstance(value, Absent) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A compiled text with holes; `names` and `words` as for an Expression."""
+    """A compiled template. `names` and `words` are as in Expression."""
 
     source: str
     names: frozenset[str]
     words: frozenset[str]
     _run: Callable[[Context], Any]
 
-    def value(self, told: TemplateContext) -> str | int | float | date:
-        """Give what the text makes; where it is one hole and nothing else, that value with its type.
+    def value(self, context: TemplateContext) -> str | int | float | date:
+        """Return the rendered text. If the template is a single placeholder, return its value with its type.
 
-        Raises as `render` does.
+        Raises the errors of `render`.
         """
-        value: str | float | date = _guarded("template", self.names, self._run, told)
+        value: str | float | date = _guarded("template", self.names, self._run, context)
         return value
 
     def render(self, **names: Any) -> str:
-        """Give the text with its holes filled.
+        """Return the rendered text.
 
-        Raises UnmappableError with the field `template` when a hole is absent, null, blank, or not a
-        text, number or date; LookupNeeded and ValueError as `Expression.evaluate` does.
+        Raise UnmappableError with the field `template` if the value of a placeholder is absent, null, blank,
+        or not a text, number or date. Raise LookupNeeded and ValueError like `Expression.evaluate`.
         """
         return as_text(self.value(TemplateContext(names)))
 
 
 @lru_cache(maxsize=8192)
 def expression(source: str, allowed: frozenset[str] = NAMES) -> Expression:
-    """Compile a Jinja expression such as `event.a == 'x'`; `allowed` are the top-level names it may use.
+    """Return a compiled Jinja expression such as `event.a == 'x'`. Raise TemplateFaultError.
 
-    Raises TemplateFaultError, a ValueError.
+    `allowed` are the top-level names that it may use.
     """
     with _CompileFaults(source):
         parser = Parser(ENVIRONMENT, source, state="variable")
@@ -120,9 +121,9 @@ def expression(source: str, allowed: frozenset[str] = NAMES) -> Expression:
 
 @lru_cache(maxsize=8192)
 def text(source: str, allowed: frozenset[str] = NAMES) -> Text:
-    """Compile a text with Jinja holes such as `57{{ event.phone | digits }}`.
+    """Return a compiled Jinja template such as `57{{ event.phone | digits }}`. Raise TemplateFaultError.
 
-    Raises TemplateFaultError, a ValueError.
+    `allowed` are the top-level names that it may use.
     """
     with _CompileFaults(source):
         tree = ENVIRONMENT.parse(source)
@@ -133,24 +134,26 @@ def text(source: str, allowed: frozenset[str] = NAMES) -> Text:
         return Text(source, *read, _compile_text(HoleRewriter().visit(tree)))
 
 
-def _guarded(field: str, needed: frozenset[str], run: Callable[[Context], Any], told: TemplateContext) -> Any:
-    if not needed <= told.names.keys():
-        raise ValueError(f"not given: {', '.join(sorted(needed - told.names.keys()))}")
+def _guarded(
+    field: str, needed: frozenset[str], run: Callable[[Context], Any], context: TemplateContext
+) -> Any:
+    if not needed <= context.names.keys():
+        raise ValueError(f"not given: {', '.join(sorted(needed - context.names.keys()))}")
     try:
-        return run(told.context)
+        return run(context.context)
     except UnmappableError as error:
         if error.field == field:
             raise
         raise UnmappableError(field, error.found, error.allowed) from error
     except _RUN_TIME_ERRORS as error:
-        # Their messages quote values; the type says enough.
+        # The messages of these errors quote values, so only the type is reported.
         raise UnmappableError(
             field, f"values that do not fit ({type(error).__name__})", "values of the kinds used together"
         ) from None
 
 
 class _CompileFaults:
-    """Turns what Jinja and Python say about a source into one TemplateFaultError."""
+    """Converts the errors of Jinja and Python about a source to TemplateFaultError."""
 
     def __init__(self, source: str) -> None:
         if not source.strip():
@@ -186,10 +189,10 @@ def _compile_text(tree: nodes.Template) -> Callable[[Context], str]:
     template = _from_tree(tree)
 
     def run(context: Context) -> str:
-        made = bounded("".join(template.root_render_func(context)))
-        if not made.strip():
+        rendered = bounded("".join(template.root_render_func(context)))
+        if not rendered.strip():
             raise UnmappableError("template", "a text without content", "a value")
-        return made
+        return rendered
 
     return run
 

@@ -1,6 +1,6 @@
-"""What templates meet in the data: fields, absent ones, records not read yet, and what may become text.
+"""Access to the data of templates: fields, absent values, contacts not looked up yet, conversion to text.
 
-Promises that absent and null never become text. Errors describe what was found, and never quote it.
+Absent and null values never become text. Errors describe values by their kind and never quote them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from jinja2.runtime import Undefined
 
 from integration.domain.errors import UnmappableError
 
-MAX_TEXT = 10_000  # characters that a template, or a step inside it, may make
-MAX_LIST = 10_000  # items of a list that a template works on or makes; more than that are no events
-MAX_MADE = 1_000_000  # characters and items, inner lists included, of a list that a template makes
+MAX_TEXT = 10_000  # characters of the result of a template or of a step inside it
+MAX_LIST = 10_000  # items of a list that a template reads or creates
+MAX_MADE = 1_000_000  # characters and items, including inner lists, of a list that a template creates
 MAX_DIGITS = 40
-_EXACT_FLOAT = 2**53  # above it a float no longer says which whole number was sent
+_EXACT_FLOAT = 2**53  # floats above this do not represent every integer
 _DATE_PARTS = frozenset({"year", "month", "day", "hour", "minute", "second"})
 
 
-class LookupNeeded(Exception):  # noqa: N818  (a signal: nothing is wrong, the record must be read first)
-    """A template touched `contact`, which has not been looked up yet."""
+class LookupNeeded(Exception):  # noqa: N818  (a signal, not an error)
+    """A template reads `contact`, which has not been looked up yet."""
 
 
 class _NotLookedUp:
-    """Stands for a contact that is not read yet; any use of it raises LookupNeeded."""
+    """Placeholder for a contact that is not looked up yet. Any use of it raises LookupNeeded."""
 
     __slots__ = ()
 
@@ -51,7 +51,7 @@ NOT_LOOKED_UP = _NotLookedUp()
 
 
 class Absent(Undefined):
-    """A field that is not there: falsy, equal to nothing, not even to itself; neither greater nor less."""
+    """An absent field. It is falsy, and every comparison with it is false, also with itself."""
 
     __slots__ = ()
 
@@ -74,9 +74,9 @@ class Absent(Undefined):
 
 
 def as_text(value: object) -> str:
-    """Write a text, number or date as text; raises UnmappableError for anything else, and for too much of it.
+    """Return a text, number or date as text. Raise UnmappableError for other values and for long texts.
 
-    A whole float is written as a whole number: JSON readers make floats of `12345.0`.
+    A float with an integer value is written as an integer, because JSON parsers read `12345.0` as a float.
     """
     if isinstance(value, str):
         return value if len(value) <= MAX_TEXT else refuse_text(f"a text of {len(value)} characters")
@@ -90,7 +90,7 @@ def as_text(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Name what a value is, in the words of JSON, without saying what it holds."""
+    """Return the kind of a value, in the terms of JSON, without its content."""
     if is_missing(value):
         return "null" if value is None else "an absent field"
     for types, word in _KINDS:
@@ -100,7 +100,7 @@ def kind(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Tell whether a value is absent or null; raises LookupNeeded for a contact that is not looked up."""
+    """Return True if a value is absent or null. Raise LookupNeeded for a contact that is not looked up."""
     if value is NOT_LOOKED_UP:
         raise LookupNeeded
     return value is None or isinstance(value, Undefined)
@@ -125,12 +125,12 @@ def _float_as_text(value: float) -> str:
 
 
 def refuse_text(found: str) -> NoReturn:
-    """Raise the UnmappableError of what cannot become text; `found` describes it."""
+    """Raise UnmappableError for a value that cannot become text. `found` describes the value."""
     raise UnmappableError("template", found, f"a text, number or date of at most {MAX_TEXT} characters")
 
 
 def field_of(value: Any, name: str) -> Any:
-    """Give a field of a value: an item of a mapping, or a part of a date; Absent where there is none."""
+    """Return an item of a mapping or a part of a date by name. Return Absent if it does not exist."""
     if is_missing(value):
         return value if isinstance(value, Absent) else Absent(name=name)
     if isinstance(value, Mapping):
@@ -141,7 +141,7 @@ def field_of(value: Any, name: str) -> Any:
 
 
 def item_of(value: Any, key: Any) -> Any:
-    """Give an item of a mapping, list or text by its key or place; Absent where there is none."""
+    """Return an item of a mapping, list or text by key or index. Return Absent if it does not exist."""
     if isinstance(key, str):
         return field_of(value, key)
     if is_missing(value) or is_missing(key):
@@ -153,33 +153,30 @@ def item_of(value: Any, key: Any) -> Any:
 
 
 def is_number(value: object) -> bool:
-    """Tell a number; true and false are none."""
+    """Return True for an int or a float, and False for a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def bounded(made: str) -> str:
-    """Give a text that is not too long. Raises UnmappableError."""
-    return made if len(made) <= MAX_TEXT else refuse_text(f"a text of {len(made)} characters")
+def bounded(text: str) -> str:
+    """Return the text. Raise UnmappableError if it is longer than MAX_TEXT."""
+    return text if len(text) <= MAX_TEXT else refuse_text(f"a text of {len(text)} characters")
 
 
 def require_short(*values: object) -> None:
-    """Refuse lists that are too long to be gone over once for each item of another.
-
-    Raises UnmappableError.
-    """
+    """Raise UnmappableError for a list longer than MAX_LIST, because filters may iterate it repeatedly."""
     for value in values:
         if isinstance(value, list | tuple) and len(value) > MAX_LIST:
             _refuse_list(f"a list of {len(value)} items")
 
 
-def collected(made: Iterable[Any]) -> list[Any]:
-    """Make a list, unless it grows beyond what is kept; what is absent in it becomes null.
+def collected(iterable: Iterable[Any]) -> list[Any]:
+    """Return the items as a list in which absent items are None.
 
-    Raises UnmappableError, before the rest is made.
+    Raise UnmappableError as soon as the list exceeds MAX_LIST or MAX_MADE.
     """
     items: list[Any] = []
     weight = 0
-    for item in made:
+    for item in iterable:
         weight += _weight(item)
         if len(items) == MAX_LIST or weight > MAX_MADE:
             _refuse_list("a list that grows too long")

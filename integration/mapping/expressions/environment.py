@@ -1,7 +1,4 @@
-"""The sandbox that templates run in: data is read by its keys, and nothing else is ever reached.
-
-No attribute of a Python object, no function, no loop: time and size are bounded by template and data.
-"""
+"""The Jinja sandbox of templates. Templates read data by keys and have no access to Python objects."""
 
 from __future__ import annotations
 
@@ -26,21 +23,21 @@ if TYPE_CHECKING:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """A dot reads an item of a mapping, an index an item of a list, and nothing else is ever read."""
+    """A sandbox in which attributes and indexes read only items of data."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     intercepted_unops = frozenset({"+", "-"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Read a field: an item of a mapping, or a part of a date."""
+        """Return an item of a mapping or a part of a date."""
         return field_of(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Read an item of a mapping, list or text by its key or place."""
+        """Return an item of a mapping, list or text by key or index."""
         return item_of(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002  (Jinja's)
-        """Calculate with numbers; `+` also joins texts and lists. Absent stays absent."""
+        """Calculate with numbers. `+` also joins texts and lists. Absent stays absent."""
         if is_missing(left) or is_missing(right):
             return Absent()
         if is_number(left) and is_number(right):
@@ -52,7 +49,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         raise TypeError(operator)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:  # noqa: ARG002  (Jinja's)
-        """Give a number its sign. Absent stays absent."""
+        """Return a number with the sign applied. Absent stays absent."""
         if is_missing(arg):
             return Absent()
         if not is_number(arg):

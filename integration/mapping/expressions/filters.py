@@ -1,6 +1,6 @@
-"""The filters, tests and operations of templates, each bounded in what it makes.
+"""The filters, tests and operators of templates. Their results are bounded in size.
 
-Whatever is given absent gives absent; only `default` and the tests for it look at it.
+An absent argument makes the result absent, except for `default` and the tests for absent values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_FORMAT = 200  # characters
 
 
 def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a filter give absent for anything absent or null that it is given, and no lazy lists."""
+    """Wrap a filter: an absent or null argument makes the result absent, and iterators become lists."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
@@ -44,22 +44,22 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
             if is_missing(given):
                 return Absent()
         require_short(*args[first:], *kwargs.values())
-        made = function(*args, **kwargs)
-        return collected(made) if isinstance(made, Iterator | list) else made
+        result = function(*args, **kwargs)
+        return collected(result) if isinstance(result, Iterator | list) else result
 
     return guarded
 
 
 def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
     def applied(value: object, *args: Any, **kwargs: Any) -> Any:
-        made = function(as_text(value), *args, **kwargs)
-        return bounded(made) if isinstance(made, str) else made
+        result = function(as_text(value), *args, **kwargs)
+        return bounded(result) if isinstance(result, str) else result
 
     return _propagating(applied)
 
 
 def _default(value: object, fallback: object = "", boolean: object = False) -> object:  # noqa: FBT002  (Jinja's)
-    """Give `fallback` for what is absent, null or blank; with `boolean`, for 0, false and empty lists too."""
+    """Return `fallback` if the value is absent, null or blank; with `boolean`, also for 0, false and []."""
     unset = is_missing(value) or (isinstance(value, str) and not value.strip())
     return fallback if unset or (boolean and not value) else value
 
@@ -76,7 +76,7 @@ def _zfill(value: str, width: int) -> str:
 
 
 def _digits(value: str) -> str:
-    """Keep the digits, written as ASCII."""
+    """Return the digits of a text as ASCII digits."""
     return "".join(str(int(c)) for c in value if c.isdecimal())
 
 
@@ -98,7 +98,7 @@ def _join(value: Any, separator: str = "", attribute: Any = None) -> Any:
 
 
 def _flatten(value: Any) -> Iterator[Any]:
-    """Make one list of a list of lists."""
+    """Return the items of nested lists, one level flattened."""
     return (inner for part in value for inner in (part if isinstance(part, list | tuple) else (part,)))
 
 
@@ -127,7 +127,7 @@ def _date(value: object, form: str | None = None) -> datetime | date:
 
 
 def _in_named_zone(value: object, name: str) -> datetime:
-    """Put a moment on the clock of a zone; one without a zone is read on that clock."""
+    """Return a moment in a time zone. A moment without an offset is taken as a time in that zone."""
     moment = parse_moment(value)
     if not isinstance(moment, datetime):
         raise UnmappableError("recall_date", "a date without a time", "a moment with a time of day")
@@ -135,7 +135,7 @@ def _in_named_zone(value: object, name: str) -> datetime:
 
 
 def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 0) -> datetime | date:
-    """Move a moment: days go by the calendar of its zone, minutes and hours are time that passes."""
+    """Return a moved moment. Days are calendar days of its zone; minutes and hours are elapsed time."""
     moment = parse_moment(value)
     later = timedelta(minutes=minutes, hours=hours)
     if not isinstance(moment, datetime):
@@ -169,7 +169,7 @@ def _contains(left: Any, right: Any) -> bool:
 
 
 def _hole_value(value: object, place: str) -> str | float | date:
-    """Let pass what may stand in a hole: a text that is not blank, a number, a date."""
+    """Return the value of a placeholder. Raise UnmappableError unless it is a text, a number or a date."""
     if is_missing(value):
         raise UnmappableError(
             "template", f"{place}, which is {'null' if value is None else 'absent'}", "a value"
@@ -268,7 +268,7 @@ def _test(name: str) -> Callable[..., Any]:
 
 
 def jinja_filters() -> dict[str, Callable[..., Any]]:
-    """Give what templates, and what they are rewritten to, may call as a filter, by name."""
+    """Return the filters of templates and of rewritten templates, by name."""
     return {
         **{name: _propagating(JINJA_FILTERS[name]) for name in _JINJA_FILTERS},
         **{name: _text_filter(function) for name, function in _TEXT_FILTERS.items()},
@@ -280,5 +280,5 @@ def jinja_filters() -> dict[str, Callable[..., Any]]:
 
 
 def jinja_tests() -> dict[str, Callable[..., Any]]:
-    """Give what templates may ask for with `is`, by name."""
+    """Return the tests of templates (`is …`), by name."""
     return {name: _test(name) for name in TESTS}

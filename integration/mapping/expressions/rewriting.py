@@ -1,6 +1,6 @@
-"""Rewrites a checked template, so that nothing in it works on Python objects directly.
+"""Rewrite a checked template, so that it performs no operations on Python objects directly.
 
-Takes what `checker` let pass, and nothing else; the names it writes are those of `filters`.
+The input must have passed `checker`. Operations become filters of `filters`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from jinja2.visitor import NodeTransformer
 
 
 class Rewriter(NodeTransformer):
-    """Makes filters of what Jinja would do to Python objects directly: methods, slices, `~`, `<`, `in`."""
+    """Replaces operations on Python objects by filters: methods, slices, `~`, `<`, `in`."""
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802  (Jinja names it by the node)
-        """Make a filter of a method."""
+        """Replace a method call by a filter."""
         self.generic_visit(node)
         method = node.node
         assert isinstance(method, nodes.Getattr)  # noqa: S101  (Checker lets no other call pass)
         return _filter(method.node, method.attr, node.args, node.kwargs)
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802  (as above)
-        """Make a filter of a slice."""
+        """Replace a slice by a filter."""
         self.generic_visit(node)
         if not isinstance(node.arg, nodes.Slice):
             return node
@@ -28,19 +28,19 @@ class Rewriter(NodeTransformer):
         return _filter(node.node, "[:]", ends)
 
     def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802  (as above)
-        """Give absent where there is no `else`."""
+        """Make the result absent if there is no `else`."""
         self.generic_visit(node)
         if node.expr2 is None:
             node.expr2 = _filter(nodes.Const(None), "~", [])  # absent
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802  (as above)
-        """Make a filter of `~`."""
+        """Replace `~` by a filter."""
         self.generic_visit(node)
         return _filter(node.nodes[0], "~", node.nodes[1:])
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802  (as above)
-        """Make one filter of each comparison in a chain."""
+        """Replace each comparison of a chain by a filter."""
         self.generic_visit(node)
         left, compared = node.expr, []
         for operand in node.ops:
@@ -53,10 +53,10 @@ class Rewriter(NodeTransformer):
 
 
 class HoleRewriter(Rewriter):
-    """Also lets each hole of a text decide for itself whether what it holds will do."""
+    """Also adds a filter to each placeholder that rejects absent, null and blank values."""
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802  (as above)
-        """Make a filter of each hole."""
+        """Add the filter `hole text` to each placeholder."""
         self.generic_visit(node)
         node.nodes = [
             part
@@ -68,7 +68,7 @@ class HoleRewriter(Rewriter):
 
 
 def only_hole(tree: nodes.Template) -> nodes.Expr | None:
-    """Give the one hole of a text that is nothing else; None for all other texts."""
+    """Return the placeholder of a template that consists of a single placeholder, else None."""
     outputs = [node for node in tree.body if isinstance(node, nodes.Output)]
     if len(outputs) != len(tree.body):
         return None
@@ -83,7 +83,7 @@ def only_hole(tree: nodes.Template) -> nodes.Expr | None:
 
 
 def as_hole(rewritten: nodes.Expr) -> nodes.Filter:
-    """Let an expression that is a whole text decide whether its value will do."""
+    """Return the expression with the filter `hole`, which rejects absent, null and blank values."""
     return _filter(rewritten, "hole", [nodes.Const(_place(rewritten))])
 
 
@@ -102,7 +102,7 @@ def _filter(
 
 
 def _place(node: nodes.Expr) -> str:
-    """Spell the path that a hole reads, as far as it is one."""
+    """Return the path that a placeholder reads, such as `event.phone`, or its line number."""
     if isinstance(node, nodes.Filter) and node.node is not None:
         return _place(node.node)
     if isinstance(node, nodes.Name):
@@ -111,4 +111,4 @@ def _place(node: nodes.Expr) -> str:
         return f"{_place(node.node)}.{node.attr}"
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
         return f"{_place(node.node)}[{node.arg.value!r}]"
-    return f"a hole in line {node.lineno or 1}"
+    return f"a placeholder in line {node.lineno or 1}"
