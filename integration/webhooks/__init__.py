@@ -1,1 +1,1 @@
-"""The receiver: verifies, reads, maps, stores and acknowledges webhooks."""
+"""Verify, parse, map, store and acknowledge webhooks."""

@@ -1,6 +1,6 @@
-"""The addresses of the webhooks: what a sender posts to, and what it signs.
+"""The URLs of the webhooks: those that senders post to, and those that they sign.
 
-An address with a `url_key` in it is a secret: it is for sending, never for showing.
+A URL with a `url_key` is a secret and must not be displayed.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 
 def web_address(environ: Mapping[str, str]) -> str:
-    """Give the address of the web on this machine. Raises ConfigError for a PORT that is none."""
+    """Return the URL of the web on this machine. Raise ConfigError if PORT is invalid."""
     return f"http://127.0.0.1:{environment.port(environ)}"
 
 
 def hook_path(source: Source) -> str:
-    """Give the path of a source's webhook, without its key."""
+    """Return the path of a source's webhook without its key."""
     return f"/hooks/{source.name}"
 
 
 def secret_path(source: Source) -> str:
-    """Give the path of a source's webhook, with its key where it has one."""
+    """Return the path of a source's webhook, including its key if it has one."""
     key = "" if source.url_key is None else f"/{source.url_key.get_secret_value()}"
     return hook_path(source) + key
 
 
 def shown_path(source: Source) -> str:
-    """Give the path of a source's webhook as it may be shown."""
+    """Return the path of a source's webhook with a placeholder for its key."""
     return hook_path(source) + ("" if source.url_key is None else "/{url_key}")
 
 
 def public_url(source: Source) -> str | None:
-    """Give the `public_url` of a source that has one."""
-    found = getattr(source, "public_url", None)
-    return found if isinstance(found, str) else None
+    """Return the `public_url` of a source, or None."""
+    url = getattr(source, "public_url", None)
+    return url if isinstance(url, str) else None
 
 
 def signed_address(source: Source, headers: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Give the address that the sender signed, as the receiver would work it out of the headers."""
+    """Return the URL that the sender signed, determined from the headers as the receiver does."""
     if public_url(source) is None and "host" not in headers and "x-forwarded-host" not in headers:
         return web_address(environ) + secret_path(source)
     return signed_url(public_url(source), headers, scheme="http", path=secret_path(source), query="")

@@ -1,7 +1,7 @@
-"""The whole way of a sample or an event, worked out; nothing is sent or stored. Pure; `now` is handed in.
+"""Preview the processing of a sample or an event. Nothing is sent or stored. Pure.
 
-Goes the way of a real delivery (verify, read, plan, build the call) and writes down every step as plain
-JSON values. The token is in none of them; the sample's own values are, since its owner asks for them.
+The preview runs the steps of a real delivery (verify, parse, plan, build the call) and returns every step as
+JSON values. They contain the sample's own data, and no token.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _OUTCOMES: Mapping[type[Outcome], str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A webhook as a file holds it.
+    """A sample webhook.
 
-    `headers` have lower-case names; None means that none are known, and then nothing is verified.
-    `url` is the address that the sender signed, `url_key` the key in it. `contacts` stands in for the
-    lookup: what was read by id, and under "" what any other id gets.
+    The names in `headers` are lower-case. With `headers=None` the sample is not verified. `url` is the URL
+    that the sender signed, `url_key` the key in it. `contacts` replaces the look-up: contacts by id, and
+    under "" the contact for all other ids.
     """
 
     source: Source
@@ -68,7 +68,7 @@ class Sample:
 
     @property
     def delivery(self) -> Delivery:
-        """The sample as a delivery that arrives now."""
+        """The sample as a delivery that arrives at `now`."""
         headers = {"content-type": self.content_type, **(self.headers or {})}
         return Delivery(
             id="sample",
@@ -82,20 +82,20 @@ class Sample:
         )
 
     def contact(self, event: Event) -> object:
-        """Give the contact of an event, NOT_LOOKED_UP where none was given."""
+        """Return the contact of an event, or NOT_LOOKED_UP."""
         if event.lookup_id is None:
             return NOT_LOOKED_UP
         return self.contacts.get(event.lookup_id, self.contacts.get("", NOT_LOOKED_UP))
 
 
 def whole_way(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
-    """Show what would become of a sample, step by step.
+    """Return the steps of processing a sample, as a dict of JSON values.
 
-    `verified` holds `checked`, `ok`, `check`, `why`; `refused` why it cannot be read, else None;
-    `events` one entry per event; `good` whether nothing would be refused or parked.
+    `verified` has `checked`, `ok`, `check` and `why`. `refused` is the reason why the body cannot be parsed,
+    or None. `events` has one entry per event. `good` is True if nothing is rejected or parked.
     """
     delivery = sample.delivery
-    way: dict[str, Any] = {
+    steps: dict[str, Any] = {
         "source": sample.source.name,
         "kind": sample.source.kind,
         "bytes": len(sample.body),
@@ -107,15 +107,16 @@ def whole_way(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     kind = SOURCES[sample.source.kind]
     try:
         if sample.headers is not None:
-            way["verified"] = _verified(sample, delivery)
+            steps["verified"] = _verified(sample, delivery)
         events = kind.read(delivery, sample.source)
     except UnreadableError as error:
-        way["refused"] = {"where": error.where, "found": error.found, "allowed": error.allowed}
+        steps["refused"] = {"where": error.where, "found": error.found, "allowed": error.allowed}
         events = ()
-    way["events"] = [_event(book, sample, delivery, event) for event in events]
-    way["counts"] = dict(Counter(event["outcome"] for event in way["events"]))
-    way["good"] = way["verified"]["ok"] is not False and not way["refused"] and "parked" not in way["counts"]
-    return way
+    steps["events"] = [_event(book, sample, delivery, event) for event in events]
+    steps["counts"] = dict(Counter(event["outcome"] for event in steps["events"]))
+    verified = steps["verified"]["ok"] is not False
+    steps["good"] = verified and not steps["refused"] and "parked" not in steps["counts"]
+    return steps
 
 
 def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
@@ -127,18 +128,18 @@ def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
 
 
 def _event(book: CompiledRoutes, sample: Sample, delivery: Delivery, event: Event) -> dict[str, Any]:
-    way = event_way(book, delivery, event, sample.now, sample.contact(event))
-    return {**way, "dedup": _dedup(sample, event)}
+    steps = event_way(book, delivery, event, sample.now, sample.contact(event))
+    return {**steps, "dedup": _dedup(sample, event)}
 
 
 def event_way(
     book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> dict[str, Any]:
-    """Show what becomes of one event, step by step; arguments as for `plan.explain_event`.
+    """Return the steps of processing one event, as a dict of JSON values.
 
-    `outcome` is `recall`, `cancel`, `expired`, `ignored`, `parked` or `pending`; `routes` those that were
-    looked at, `fields` each one's template, what it made and what is sent, or its fault; `call` the exact
-    call to wolkvox but for the token.
+    The arguments are those of `planner.explain_event`. `outcome` is `recall`, `cancel`, `expired`, `ignored`,
+    `parked` or `pending`. `routes` are the routes considered. `fields` has the template, the rendered text
+    and the value or fault of each field. `call` is the call to wolkvox without the token.
     """
     explained = explain_event(book, delivery, event, now, contact)
     return {
@@ -154,7 +155,7 @@ def event_way(
 
 
 def _dedup(sample: Sample, event: Event) -> str:
-    """Say what makes the event the same event when it is sent again."""
+    """Return a description of the key by which a repeated event is recognized."""
     source = sample.source
     for_hours = f"for {source.dedup_hours:g} hours"
     if isinstance(source, JsonSource) and source.dedup_key is None and sample.headers is None:
@@ -178,7 +179,7 @@ def _field(field: Field) -> dict[str, Any]:
 
 
 def _consequence(config: Config, explained: Explained) -> dict[str, Any]:
-    """Say what follows, with the keys of its outcome alone."""
+    """Return the entries that depend on the outcome."""
     outcome = explained.outcome
     match outcome:
         case RecallWanted():
@@ -187,9 +188,9 @@ def _consequence(config: Config, explained: Explained) -> dict[str, Any]:
         case Expired():
             return _planned(outcome.request, explained.notes)
         case CancelWanted():
-            asked = outcome.request
-            told = {"campaign_id": asked.campaign_id, "customer_id": asked.customer_id}
-            return {"account": asked.account, "route": asked.route, "cancel": told}
+            request = outcome.request
+            fields = {"campaign_id": request.campaign_id, "customer_id": request.customer_id}
+            return {"account": request.account, "route": request.route, "cancel": fields}
         case Parked():
             reason = {"field": outcome.field, "found": outcome.found, "allowed": outcome.allowed}
             return {"account": outcome.account, "route": outcome.route, "parked": reason}

@@ -1,8 +1,7 @@
-"""Writes down refused deliveries, and why: by a thread of its own, in batches, so that no answer waits.
+"""Diagnose and record rejected deliveries, in batches by a background thread, so that no response waits.
 
-Nothing here may cost a stranger's request more than a place in a bounded queue. Only so many refusals a
-second are looked into, over all and per source; of each source only so many are listed one by one. What
-cannot be written down is dropped, and the log tells how many.
+A request only adds an entry to a bounded queue. Diagnoses are rate-limited, in total and per source, and the
+number of entries per source and batch is limited. Dropped entries are counted in the log.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ BATCH_SECONDS = 0.4
 LISTED_PER_BATCH = 40
 PER_SOURCE_A_SECOND = 2.0
 IN_ALL_A_SECOND = 8.0
-AT_ONCE = 5.0  # seconds' worth that may be looked into at once after a silence
+AT_ONCE = 5.0  # the size of a burst, in seconds' worth of diagnoses
 _MOST_RETIRED = 20
 
 
@@ -53,14 +52,14 @@ class FailedVerification:
 
 
 class Rejections(Protocol):
-    """Takes note of refused deliveries. Never waits and never raises."""
+    """Records rejected deliveries. Never blocks and never raises."""
 
     def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
-        """Note one; with `unproved` it is found out why it was not verified."""
+        """Record a rejection. If `unproved` is given, the failed verification is diagnosed."""
 
 
 class NoRejections:
-    """Takes note of nothing."""
+    """Records nothing."""
 
     def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
         """Do nothing."""
@@ -77,7 +76,10 @@ class _QueuedRejection:
 
 
 class Allowance:
-    """So many a second, and AT_ONCE seconds' worth together. `now` is in seconds that only grow."""
+    """A token bucket with `per_second` tokens a second and a burst of AT_ONCE seconds' worth of tokens.
+
+    `now` is a time of a monotonic clock, in seconds.
+    """
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
@@ -85,7 +87,7 @@ class Allowance:
         self._at: float | None = None
 
     def take(self, now: float) -> bool:
-        """Take one; False when none is left."""
+        """Take a token. Return False if none is left."""
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
         self._left = min(self._per_second * AT_ONCE, self._left + passed * self._per_second)
@@ -96,7 +98,7 @@ class Allowance:
 
 
 class RejectionLog:
-    """Notes refusals for the services's list. `clock` gives seconds that only grow."""
+    """Records rejections in the store's delivery log. `clock` is a monotonic clock in seconds."""
 
     def __init__(self, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
@@ -113,7 +115,7 @@ class RejectionLog:
         self._dropped = 0
 
     def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
-        """Note a refusal, to be written within a second."""
+        """Queue a rejection, which is written within a second."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
@@ -134,7 +136,7 @@ class RejectionLog:
         return own.take(now) and self._in_all.take(now)
 
     def _start(self) -> None:
-        # At the first refusal, so that a server that forks after loading the app has it in every child.
+        # The thread starts with the first rejection, so that it exists in every child of a forking server.
         if self._runs_in != os.getpid():
             self._runs_in = os.getpid()
             threading.Thread(target=self._run, name="refusals", daemon=True).start()
@@ -147,24 +149,24 @@ class RejectionLog:
             self.write()
 
     def write(self) -> None:
-        """Find out about what waits and write it down."""
+        """Diagnose the queued rejections and write them to the store."""
         with self._guard:
             batch = list(self._waiting)
             self._waiting.clear()
             self._waiting_bytes = 0
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            log.warning("refused deliveries are not written down", count=dropped, reason="too many at a time")
+            log.warning("rejected deliveries not recorded", count=dropped, reason="too many at a time")
         try:
-            found = [self._looked_into(noted) for noted in batch]
+            rejections = [self._looked_into(noted) for noted in batch]
             days = max(1, self._services.config.store.raw_retention_days)
-            if found:
-                self._services.delivery_log.refuse(listed(found), days=days)
+            if rejections:
+                self._services.delivery_log.refuse(listed(rejections), days=days)
         except StoreAwayError as error:
-            log.warning("refused deliveries are not written down", count=len(batch), reason=str(error))
+            log.warning("rejected deliveries not recorded", count=len(batch), reason=str(error))
         except Exception:
-            # What strangers send must not end the thread that tells of it.
-            log.exception("refused deliveries were not written down", count=len(batch))
+            # An error caused by an untrusted request must not end the thread.
+            log.exception("rejected deliveries not recorded", count=len(batch))
 
     def _looked_into(self, noted: _QueuedRejection) -> Rejection:
         config = self._services.config
@@ -173,12 +175,12 @@ class RejectionLog:
         if unproved is None or noted.refused.source not in config.sources:
             return noted.refused
         delivery = unproved.delivery
-        found = diagnose(delivery, unproved.error, config, delivery.received_at, retired=self._retired)
-        findings = tuple((finding.cause, finding.facts) for finding in found.findings)
-        return replace(noted.refused, findings=findings, proved=found.proved)
+        diagnosis = diagnose(delivery, unproved.error, config, delivery.received_at, retired=self._retired)
+        findings = tuple((finding.cause, finding.facts) for finding in diagnosis.findings)
+        return replace(noted.refused, findings=findings, proved=diagnosis.proved)
 
     def _remember_retired(self, config: Config) -> None:
-        """Keep, in memory alone, the secrets that a source had before its configuration changed."""
+        """Keep the secrets that a source had before its configuration changed. They stay in memory only."""
         if config is self._config:
             return
         for name, source in self._config.sources.items():
@@ -189,16 +191,19 @@ class RejectionLog:
 
 
 def secrets_of(source: Source) -> tuple[SecretStr, ...]:
-    """Give what a source's senders may prove themselves with."""
+    """Return the secrets of a source, including its `url_key`."""
     return (*getattr(source, "secrets", ()), *(() if source.url_key is None else (source.url_key,)))
 
 
 def listed(batch: Sequence[Rejection]) -> list[Rejection]:
-    """Give what is listed of a batch: of each source so many, the last one with how many more there were."""
-    found: list[Rejection] = []
-    for _, same in groupby(sorted(batch, key=lambda one: one.source), key=lambda one: one.source):
-        own = list(same)
-        shown = own[:LISTED_PER_BATCH]
-        shown[-1] = replace(shown[-1], more=len(own) - len(shown))
-        found += shown
-    return sorted(found, key=lambda one: one.at)
+    """Return the rejections of a batch to record: at most LISTED_PER_BATCH per source, sorted by time.
+
+    The last rejection of a source has the number of its further ones in `more`.
+    """
+    result: list[Rejection] = []
+    for _, group in groupby(sorted(batch, key=lambda each: each.source), key=lambda each: each.source):
+        own = list(group)
+        kept = own[:LISTED_PER_BATCH]
+        kept[-1] = replace(kept[-1], more=len(own) - len(kept))
+        result += kept
+    return sorted(result, key=lambda each: each.at)

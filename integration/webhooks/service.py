@@ -1,8 +1,8 @@
-"""From a delivery to its answer: verify, read, plan, store, acknowledge.
+"""Process a delivery: verify, parse, plan, store, acknowledge.
 
-A 2xx is given only after everything that follows from the delivery is stored durably. Unverified bytes
-reach nothing but the source's `verify`. An event that cannot be mapped is parked and answered 2xx: sending
-it again cannot help. No answer says which check failed; the log does, without any of the body.
+The response is 2xx only after all results are stored durably. Before the verification, only the source's
+`verify` reads the body. An event that cannot be mapped is parked with a 2xx response, because a retry of the
+sender would not help. The log contains the check that failed; the response does not. Neither has the body.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ TITLES = {
     400: "The body cannot be read",
     401: "Not verified",
     413: "The body is larger than 1 MiB",
-    415: "This content type is not read here",
+    415: "This content type is not supported",
     429: "Too many deliveries",
     503: "Not stored: please send it again",
 }
-"""The title of the answer to a delivery that is not taken, by HTTP status."""
+"""The title of the response to a rejected delivery, by HTTP status."""
 
 _COUNTED_AS = {
     400: "unreadable",
@@ -58,7 +58,7 @@ class RateLimiter(Protocol):
     """Counts requests per name, over all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count one; return the seconds to wait when it is over the limit. Raise StoreAwayError."""
+        """Count a request. Return the seconds to wait if it is over the limit. Raise StoreAwayError."""
 
 
 class _TooManyError(Exception):
@@ -68,7 +68,7 @@ class _TooManyError(Exception):
 
 
 class WebhookService:
-    """Receives deliveries. `refusals` is told of those that are not taken."""
+    """Receives deliveries. `refusals` records rejected deliveries."""
 
     def __init__(self, services: Services, rates: RateLimiter, refusals: Rejections | None = None) -> None:
         self._services = services
@@ -76,14 +76,14 @@ class WebhookService:
         self._refusals = refusals or NoRejections()
 
     def source(self, name: str, url_key: str | None) -> Source | None:
-        """Return a source by its name in an address, with or without a key; None: no such address."""
+        """Return the source for a URL's source name and key, or None if the URL does not exist."""
         settings = self._services.config.sources.get(name)
         if settings is None or (url_key is not None and settings.url_key is None):
             return None
         return settings
 
     def receive(self, settings: Source, delivery: Delivery) -> Reply:
-        """Verify, read, plan and store a delivery; return the answer to it."""
+        """Verify, parse, plan and store a delivery. Return the response."""
         began, kind = time.perf_counter(), SOURCES[settings.kind]
         try:
             proof = kind.verify(delivery, settings, delivery.received_at)
@@ -102,9 +102,9 @@ class WebhookService:
         return kind.acknowledge(delivery, settings, admitted.answer)
 
     def turned_away(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
-        """Count and note a request that is answered with 400, 413 or 415 because of its body.
+        """Count and record a request that was answered with 400, 413 or 415 because of its body.
 
-        `size` is its length in bytes as announced, None where it was not.
+        `size` is its Content-Length in bytes, or None.
         """
         self._services.counters.delivery(delivery.source, _COUNTED_AS[status])
         self._note(delivery, status, why, size=size)
@@ -121,7 +121,7 @@ class WebhookService:
         self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
     def _refused(self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError) -> Refusal:
-        """Log and note why a delivery is not taken; return what its sender is told."""
+        """Log and record a rejected delivery. Return the response for its sender."""
         match error:
             case _TooManyError():
                 self._note(delivery, 429, f"more than {settings.rate_per_minute} a minute")
@@ -151,8 +151,8 @@ class WebhookService:
         *,
         size: int | None = None,
     ) -> None:
-        """Have it written down that a delivery was not taken; with an `error` its cause is searched for."""
-        known = rejection_of(
+        """Record a rejected delivery. If `error` is given, its cause is diagnosed later."""
+        rejection = rejection_of(
             at=datetime.now(UTC),
             source=delivery.source,
             status=status,
@@ -161,8 +161,8 @@ class WebhookService:
             headers=delivery.headers,
             address=delivery.client_address,
         )
-        known = replace(known, check="" if error is None else error.check, why=why)
-        self._refusals.note(known, None if error is None else FailedVerification(delivery, error))
+        rejection = replace(rejection, check="" if error is None else error.check, why=why)
+        self._refusals.note(rejection, None if error is None else FailedVerification(delivery, error))
 
     def _log(self, source: str, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
         answer = admitted.answer

@@ -1,7 +1,7 @@
-"""How a delivery is proved to come from its sender: keys, digests, freshness, comparison. Pure.
+"""Functions to verify signatures and credentials of deliveries. Pure.
 
-Every comparison of something secret goes through `matches_any`, on bytes and in constant time.
-Nothing here quotes what was received or what was expected, reads a clock, or parses a body.
+Secrets are compared by `matches_any`, on bytes and in constant time. Errors quote neither the received nor
+the expected value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from integration.domain.delivery import Delivery
 
-# HubSpot's page on validating requests and the libraries of Standard Webhooks both say five minutes.
+# HubSpot's page on validating requests and the libraries of Standard Webhooks both use five minutes.
 TOLERANCE = timedelta(minutes=5)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,39 +28,38 @@ _LONGEST_TIMESTAMP = 15
 
 
 def matches_any(given: bytes, allowed: Iterable[bytes]) -> bool:
-    """Tell whether `given` equals one of `allowed`, without telling by the time taken which or how nearly.
+    """Return True if `given` equals one of `allowed`. The comparison takes constant time.
 
-    All of `allowed` are looked at, so that a sender may be moved from one secret to the next.
+    All of `allowed` are compared, because a source has several secrets during a rotation.
     """
     return place_of(given, allowed) is not None
 
 
 def place_of(given: bytes, allowed: Iterable[bytes]) -> int | None:
-    """Give the place of the one of `allowed` that equals `given`, from 0, in the way of `matches_any`."""
-    places = [place for place, one in enumerate(allowed) if hmac.compare_digest(one, given)]
+    """Return the index of the value in `allowed` that equals `given`, or None. Takes constant time."""
+    places = [place for place, value in enumerate(allowed) if hmac.compare_digest(value, given)]
     return places[0] if places else None
 
 
 def by_secret(check: str, place: int, secrets: int) -> str:
-    """Say by what a delivery was proved; which secret, from 0, matters only where there are several."""
+    """Return the proof of a delivery: the check, with the secret's number if there are several secrets."""
     return f"{check}, secret {place + 1} of {secrets}" if secrets > 1 else check
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """Give the 32 bytes of HMAC-SHA256."""
+    """Return the HMAC-SHA256 digest, 32 bytes."""
     return hmac.digest(key, message, "sha256")
 
 
 def secret_bytes(secret: SecretStr) -> bytes:
-    """Give the secret's UTF-8 bytes."""
+    """Return the secret's UTF-8 bytes."""
     return secret.get_secret_value().encode()
 
 
 def required_header(delivery: Delivery, name: str, check: str) -> str:
-    """Give the value of a header that a proof rests on: ASCII, not empty.
+    """Return the value of a header that the verification needs: not empty, and ASCII.
 
-    Raises NotVerifiedError, naming `check`, when it is absent, empty or holds anything else: a digest
-    that is compared as text must not reach the comparison with letters that bytes cannot hold.
+    Raise NotVerifiedError with `check` if the header is absent, empty or not ASCII.
     """
     value = delivery.headers.get(header_name(name), "").strip()
     if not value:
@@ -71,11 +70,10 @@ def required_header(delivery: Delivery, name: str, check: str) -> str:
 
 
 def require_fresh(timestamp: str, unit: timedelta, now: datetime) -> None:
-    """Refuse a timestamp more than five minutes from `now`, before or after; exactly five pass.
+    """Raise NotVerifiedError for a timestamp more than five minutes before or after `now`.
 
-    `timestamp` is a whole number of `unit` since 1970-01-01 UTC, as text; `now` is aware. A time in the
-    future is refused as well: it would keep a captured delivery usable until then.
-    Raises NotVerifiedError.
+    `timestamp` is a whole number of `unit` since 1970-01-01 UTC, as text. `now` is aware. A time in the
+    future is rejected too, because a captured delivery could be replayed until then.
     """
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST_TIMESTAMP):
         raise NotVerifiedError("timestamp", "it is not a whole number of plausible length")
@@ -91,10 +89,10 @@ def require_fresh(timestamp: str, unit: timedelta, now: datetime) -> None:
 
 
 def require_url_key(delivery: Delivery, expected: SecretStr | None) -> None:
-    """Refuse a delivery whose address does not end in the source's `url_key`.
+    """Raise NotVerifiedError if the path does not end with the source's `url_key`.
 
-    A source without one takes no delivery with one: whoever adds a part to the path means a check that
-    is not made. Raises NotVerifiedError.
+    If the source has no `url_key`, a path with a key is rejected, because its sender expects a check that
+    is not made.
     """
     if expected is None:
         if delivery.url_key is not None:

@@ -1,4 +1,4 @@
-"""The Flask view of POST /hooks/{source}[/{url_key}]: it makes a `Delivery` of the request."""
+"""The Flask view of POST /hooks/{source}[/{url_key}]. It builds a `Delivery` from the request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Reply
     from integration.webhooks.service import WebhookService
 
-# Some servers give these twice; without HTTP_ they are what was sent.
+# Some servers set these in addition to CONTENT_TYPE and CONTENT_LENGTH, which PEP 3333 defines.
 _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
@@ -78,7 +78,7 @@ def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Return a request's headers by their names in a delivery, from WSGI's environ (PEP 3333)."""
+    """Return a request's headers as deliveries store them, from the WSGI environ (PEP 3333)."""
     headers = {
         key[5:].lower().replace("_", "-"): value
         for key, value in environ.items()

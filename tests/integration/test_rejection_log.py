@@ -158,8 +158,8 @@ def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
 
 
 def not_written(logged):
-    """How many refusals the log says were not written down."""
-    return [line["count"] for line in logged if "not written down" in line["event"]]
+    """Return the counts of rejections that the log reports as not recorded."""
+    return [line["count"] for line in logged if "not recorded" in line["event"]]
 
 
 def test_what_waits_is_bounded_and_the_rest_is_counted(web, monkeypatch):

@@ -1,8 +1,7 @@
-"""Why a delivery was not verified: what would have to be mended for its proof to hold. Pure.
+"""Diagnose why a delivery was not verified, and what the operator must correct. Pure.
 
-Reads what the verifier read, hashes within a budget, and tells a configured name, a number of seconds, an
-address or a header's name: no secret, no digest and nothing of the body. It is for the operator alone;
-the sender's answer stays the same whatever is found here.
+The number of hashes is limited. A diagnosis contains configured names, seconds, URLs and header names, and no
+secrets, digests or parts of the body. It is shown only to the operator; the sender's response is unaffected.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ def diagnose(
     *,
     retired: Mapping[str, Iterable[SecretStr]] | None = None,
 ) -> Diagnosis:
-    """Say why a delivery was refused with `error`. `now` is aware.
+    """Return the diagnosis of a delivery that failed with `error`. `now` is aware.
 
-    `retired` holds, by source, secrets and keys that earlier configurations named.
+    `retired` contains, by source, the secrets and keys of earlier configurations.
     """
     settings = config.sources[delivery.source]
     case = VerificationCase(
@@ -63,7 +62,7 @@ def diagnose(
 
 
 def _secrets(settings: Source, config: Config, retired: Mapping[str, Iterable[SecretStr]]) -> Iterator[Guess]:
-    """Give the source's own secrets, those it had before, and those of other sources; each once."""
+    """Yield the source's own secrets, its retired ones and those of other sources, without duplicates."""
     yield from _guesses(
         (getattr(settings, "secrets", ()), None), *_foreign(settings, config, retired, "secrets")
     )

@@ -1,7 +1,7 @@
-"""The addresses that a sender may have signed instead of the expected one. Pure.
+"""Guess the URLs that a sender may have signed instead of the expected one. Pure.
 
-A proxy may take away TLS, rename the host, put a port in or take it out, add or cut a slash, a prefix or
-the query; and `public_url` may simply say another address than the CRM's settings.
+A proxy may terminate TLS, rename the host, add or remove a port, a slash, a prefix or the query. `public_url`
+may also differ from the URL in the CRM's settings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PATH_HEADERS = ("x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-origin
 
 
 def addresses(delivery: Delivery) -> tuple[Guess, ...]:
-    """Give the expected address, then the likely others, those that differ in least first."""
+    """Return the expected URL, then other likely URLs, those with the fewest differences first."""
     parts = urlsplit(delivery.url)
     choices = (
         _once((parts.scheme, "https", "http")),
@@ -32,14 +32,14 @@ def addresses(delivery: Delivery) -> tuple[Guess, ...]:
         _once((parts.path, *_paths(delivery, parts.path))),
         _once((parts.query, "")),
     )
-    # The sum of the places is small where little differs and what differs is likely.
+    # Options are ordered by likelihood, so a small sum of indexes means few and likely differences.
     ranked = sorted(
         itertools.product(*(range(len(options)) for options in choices)),
         key=lambda places: (sum(place > 0 for place in places), sum(places)),
     )
     made = [_written(*(options[place] for options, place in zip(choices, places, strict=True)))
             for places in ranked[:MOST]]  # fmt: skip
-    # Nothing but the scheme changed: an empty query or another oddity stays as it is.
+    # Only the scheme is replaced, so that an unusual URL (such as one with an empty query) stays as it is.
     other_scheme = "http" if parts.scheme == "https" else "https"
     made.insert(0, other_scheme + delivery.url[len(parts.scheme) :])
     others = (url for url in _once(made) if url != delivery.url and len(url) <= _LONGEST)
@@ -52,7 +52,7 @@ def _finding(delivery: Delivery, url: str) -> Finding:
 
 
 def shown(url: str, url_key: str | None) -> str:
-    """Give an address without what may be secret or a customer's: its key and what its query says."""
+    """Return a URL without its key and its query, which may contain secrets or customer data."""
     bare, has_query, _ = url.partition("?")
     if url_key:
         bare = bare.replace(url_key, "{url_key}")
@@ -68,20 +68,20 @@ def _written(scheme: str, host: str, path: str, query: str) -> str:
 
 
 def _hosts(delivery: Delivery, expected: str) -> list[str]:
-    told = [
-        one.strip()
+    forwarded = [
+        host.strip()
         for name in _HOST_HEADERS
-        for one in delivery.headers.get(name, "").split(",")[:3]
-        if one.strip()
+        for host in delivery.headers.get(name, "").split(",")[:3]
+        if host.strip()
     ]
     port = delivery.headers.get("x-forwarded-port", "").split(",")[0].strip()
     with_ports = [
         f"{_without_port(host)}{suffix}"
-        for host in (expected, *told)
+        for host in (expected, *forwarded)
         for suffix in ("", *([f":{port}"] if port.isdecimal() else []), ":443", ":80")
     ]
-    lower = [host.lower() for host in (expected, *told)]
-    return [host for host in (*told, *with_ports, *lower) if host]
+    lower = [host.lower() for host in (expected, *forwarded)]
+    return [host for host in (*forwarded, *with_ports, *lower) if host]
 
 
 def _without_port(host: str) -> str:
@@ -91,12 +91,12 @@ def _without_port(host: str) -> str:
 
 def _paths(delivery: Delivery, expected: str) -> list[str]:
     own = f"/hooks/{delivery.source}" + (f"/{delivery.url_key}" if delivery.url_key else "")
-    told = [
+    forwarded = [
         urlsplit(delivery.headers[name]).path
         for name in _PATH_HEADERS
         if delivery.headers.get(name, "").startswith("/")
     ]
     prefix = delivery.headers.get("x-forwarded-prefix", "").strip().rstrip("/")
     prefixed = [prefix + own] if prefix.startswith("/") else []
-    paths = [expected.rstrip("/"), expected.rstrip("/") + "/", own, own + "/", *told, *prefixed]
+    paths = [expected.rstrip("/"), expected.rstrip("/") + "/", own, own + "/", *forwarded, *prefixed]
     return [*paths, unquote(expected)]

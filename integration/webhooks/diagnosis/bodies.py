@@ -1,4 +1,4 @@
-"""The bodies that a sender may have signed before something on the way wrote them anew. Pure and bounded."""
+"""Guess the bodies that a sender may have signed before a proxy rewrote them. Pure and bounded."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ LARGEST = 256 * 1024
 
 
 def bodies(body: bytes) -> tuple[Guess, ...]:
-    """Give the body as it came, then as it may have been when it was signed.
+    """Return the received body, then bodies that may have been signed instead.
 
-    A body over 256 KiB is taken as it is: writing it anew would cost more than it tells.
+    For a body over 256 KiB only the received one is returned, because rewriting it would cost too much.
     """
-    found = [Guess(body)]
+    guesses = [Guess(body)]
     if len(body) > LARGEST:
-        return tuple(found)
+        return tuple(guesses)
     known = {body}
     for how, other in _others(body):
         if other not in known:
             known.add(other)
-            found.append(Guess(other, Finding("body", {"how": how})))
-    return tuple(found)
+            guesses.append(Guess(other, Finding("body", {"how": how})))
+    return tuple(guesses)
 
 
 def _others(body: bytes) -> Iterator[tuple[str, bytes]]:

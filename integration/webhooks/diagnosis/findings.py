@@ -1,7 +1,7 @@
-"""What a diagnosis is made of: findings, and the guesses that lead to them. Frozen values.
+"""The values of a diagnosis: findings, and the guesses that lead to them. Frozen.
 
-A fact is a number, a configured name, a header's name or an address whose key and query are left out:
-never a secret, a digest, or anything of a body.
+Facts are numbers, configured names, header names and URLs without key and query. They contain no secrets,
+digests or parts of a body.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Cause = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is other than it should be; `words` puts it into a sentence with its facts."""
+    """One cause of a failed verification, with its facts."""
 
     cause: Cause
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why a delivery was not verified. `proved`: with these things mended it would have been."""
+    """The causes of a failed verification. `proved` is True if it would succeed without these causes."""
 
     findings: tuple[Finding, ...]
     proved: bool
@@ -67,7 +67,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A value that the sender may have used; `finding` is what that would mean, None for the right one."""
+    """A value that the sender may have used. `finding` is the cause if it matches, or None."""
 
     value: Any = field(repr=False)
     finding: Finding | None = None
@@ -75,10 +75,10 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationCase:
-    """One delivery that was not verified, and what may explain it.
+    """The input of a diagnosis: a delivery that was not verified, and the guesses to try.
 
-    `secrets` are those of its source first, `keys` the `url_key` of every source; `now` is aware.
-    `organizations` maps each other source's organisation to its name.
+    `secrets` begins with the secrets of its source. `keys` has the `url_key` of every source. `now` is aware.
+    `organizations` maps the organisation of every other source to the source's name.
     """
 
     delivery: Delivery
@@ -91,7 +91,7 @@ class VerificationCase:
 
 
 def concluded(before: tuple[Finding, ...], found: tuple[Finding, ...] | None) -> Diagnosis:
-    """Put together what was seen at once and what a search came to; None: it found nothing that matches."""
+    """Return the diagnosis for earlier findings and the result of a search, which is None without a match."""
     if found is None:
         return Diagnosis((*before, Finding("unknown")), proved=False)
     return Diagnosis((*before, *found), proved=True)

@@ -1,6 +1,6 @@
-"""Why HubSpot's signature does not match. Pure.
+"""Diagnose HubSpot's signatures. Pure.
 
-v3 covers method, address, body and time, v2 all but the time, v1 the body alone.
+v3 covers method, URL, body and time. v2 covers all but the time. v1 covers only the body.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TIMESTAMP = "x-hubspot-request-timestamp"
 
 
 def diagnose(case: VerificationCase) -> Diagnosis:
-    """Say why the signature of a delivery that claims to be HubSpot's was refused."""
+    """Return the diagnosis of a delivery to a HubSpot source."""
     headers = case.delivery.headers
     if headers.get(_V3, "").strip():
         return _diagnose_v3(case)
@@ -85,7 +85,7 @@ def _diagnose_older(case: VerificationCase) -> Diagnosis:
 
 
 def _of_version(case: VerificationCase, version: str, told: str) -> tuple[Finding, ...]:
-    """Say what is wrong with the version that a signature is of; `told` is the header's word for it."""
+    """Return the findings about the signature's version. `told` is the value of the version header."""
     if not told:
         return (Finding("missing header", {"header": _VERSION}),)
     named = case.settings.signatures if isinstance(case.settings, HubspotSource) else ()

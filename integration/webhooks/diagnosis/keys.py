@@ -1,4 +1,4 @@
-"""What is wrong with a credential that is sent as it is: a `url_key`, a bearer token, a password. Pure."""
+"""Diagnose credentials that are sent in plain text: a `url_key`, a bearer token, a password. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from integration.webhooks.diagnosis.findings import Guess, VerificationCase
 
-_LEAST_CUT = 8  # a shorter beginning of a key could be anybody's
+_LEAST_CUT = 8  # a shorter common prefix could be a coincidence
 
 
 def diagnose_url_key(case: VerificationCase) -> Diagnosis:
-    """Say what is wrong with the key at the end of the path."""
+    """Return the diagnosis of the key at the end of the path."""
     if case.settings.url_key is None:
         return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
     given = case.delivery.url_key
@@ -40,7 +40,7 @@ def _near_key(given: str, expected: str) -> Finding:
 
 
 def known_credential(given: str, secrets: Sequence[Guess]) -> Finding | None:
-    """Tell whose credential it is, None for one that nobody has; quotes and words around it do not count."""
+    """Return the finding for a known credential, or None. Quotes and words such as "Bearer" are ignored."""
     for padded in (False, True):
         text = _bare(given) if padded else given
         for guess in secrets:

@@ -1,4 +1,4 @@
-"""Why a Salesforce outbound message was refused: it names no organisation, or another one. Pure."""
+"""Diagnose the organisation of Salesforce outbound messages. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
 
 def diagnose(case: VerificationCase) -> Diagnosis:
-    """Say whose message it is. The `url_key` in its address was right."""
+    """Return the diagnosis of a message whose `url_key` was right."""
     try:
         given = organization_of(case.delivery)
     except UnreadableError:

@@ -1,4 +1,4 @@
-"""Why a `json` sender's proof was refused, per scheme of `verify`. Pure."""
+"""Diagnose deliveries to `json` sources, by the scheme in `verify`. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LONGEST_TIME = 20
 
 
 def diagnose(case: VerificationCase) -> Diagnosis:
-    """Say why a `json` source's sender was refused."""
+    """Return the diagnosis of a delivery to a `json` source."""
     settings = case.settings
     if not isinstance(settings, JsonSource) or (not settings.secrets and settings.verify != "url-key"):
         return Diagnosis((Finding("not configured", {"what": "secrets"}),), proved=False)
@@ -43,7 +43,7 @@ def diagnose(case: VerificationCase) -> Diagnosis:
 
 
 def _missing(case: VerificationCase, header: str) -> Diagnosis:
-    """Say that a header is missing, and which of those that came may be meant instead."""
+    """Return the diagnosis for a missing header, with similar headers that were sent."""
     wanted = header_name(header)
     alike = [
         shown_name(name)
@@ -84,12 +84,12 @@ def _standard(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noq
 
 
 def _standard_keys(guess: Guess) -> list[Guess]:
-    """Give the keys that a secret may stand for: as the specification reads it, and as a plain text."""
+    """Return the possible keys of a secret: the key by the specification, and the secret as plain text."""
     text = guess.value.strip()
     plain = guess.finding or Finding("secret as text")
-    made = [Guess(standard_key(SecretStr(text)), guess.finding)]
-    made += [Guess(form.encode(), plain) for form in dict.fromkeys((text, text.removeprefix("whsec_")))]
-    return [one for one in made if one.value]
+    keys = [Guess(standard_key(SecretStr(text)), guess.finding)]
+    keys += [Guess(form.encode(), plain) for form in dict.fromkeys((text, text.removeprefix("whsec_")))]
+    return [key for key in keys if key.value]
 
 
 # --- a digest of the body in one header ------------------------------------------------------------
@@ -114,7 +114,7 @@ def _hmac(case: VerificationCase, settings: JsonSource) -> Diagnosis:
 
 
 def _listed(text: str) -> tuple[SentDigest, ...]:
-    """Read `t=…,v1=…`, as Stripe and Calendly write it."""
+    """Return the digests of a header in the form `t=…,v1=…`, which Stripe and Calendly use."""
     parts = [part.strip() for part in text.split(",")]
     if not any(part.startswith("t=") for part in parts):
         return ()
@@ -151,14 +151,14 @@ def _digest_by(algorithm: str) -> Callable[[str, bytes], bytes]:
 
 
 def _timed(case: VerificationCase) -> tuple[Guess, ...]:
-    """Give the body with a time before it, as some senders sign it to keep it from being replayed."""
-    made = []
+    """Return guesses of the body after a timestamp, which some senders sign to prevent replays."""
+    guesses = []
     for name, value in case.delivery.headers.items():
         for stamp in _stamps(name, value):
             for joined in (f"{stamp}.", stamp, f"v0:{stamp}:"):
                 message = joined.encode(errors="replace") + case.delivery.body
-                made.append(Guess(message, Finding("covers time", {"header": shown_name(name)})))
-    return tuple(made)
+                guesses.append(Guess(message, Finding("covers time", {"header": shown_name(name)})))
+    return tuple(guesses)
 
 
 def _stamps(name: str, value: str) -> list[str]:
@@ -179,7 +179,7 @@ def _spelling(settings: JsonSource, text: str, written: SentDigest) -> tuple[Fin
     return tuple(findings)
 
 
-# --- a secret sent as it is ------------------------------------------------------------------------
+# --- a secret in plain text ------------------------------------------------------------------------
 
 
 def _credential(case: VerificationCase, text: str) -> Diagnosis:
@@ -200,7 +200,7 @@ def _of_word(case: VerificationCase, word: str) -> Diagnosis:
 
 
 def _other_scheme(case: VerificationCase, word: str, scheme: str, rest: str) -> Diagnosis:
-    """Say that the secret came under another word than the expected one, or under none."""
+    """Return the diagnosis for an Authorization header with another scheme than the expected one."""
     facts = {"found": shown_name(scheme), "expected": word}
     scheme_finding = Finding("scheme", facts)
     if _is_ours(case, rest.strip()):
@@ -212,7 +212,7 @@ def _other_scheme(case: VerificationCase, word: str, scheme: str, rest: str) -> 
 def _is_ours(case: VerificationCase, text: str) -> bool:
     ours = [guess.value.encode() for guess in case.secrets if guess.finding is None]
     given = [text.encode(errors="replace"), _base64(text) or b""]
-    return any([matches_any(one, ours) for one in given])  # noqa: C419  (look at all: constant time)
+    return any([matches_any(text, ours) for text in given])  # noqa: C419  (compare all: constant time)
 
 
 def _basic_credential(case: VerificationCase, text: str) -> Diagnosis:
@@ -246,7 +246,7 @@ def _basic(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: 
 
 
 def _url_key(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
-    # A wrong key is looked into before the scheme is.
+    # `diagnose_url_key` handles a wrong key, so only a missing configuration remains.
     return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
 
 

@@ -1,6 +1,6 @@
-"""Looks for what makes a digest match: one thing changed, then two. Pure, and bounded by a budget.
+"""Search for the changes that make a digest match: none, then one, then two. Pure and bounded by a budget.
 
-Every comparison is one of constant time over all that was sent, as in the verifier itself.
+Comparisons take constant time, as in the verification.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _PREFIX = re.compile(r"\A(?:(?:sha1|sha256|sha512|hmac|v\d+)[=,: ]\s*|\"|')", re
 
 
 class SearchBudget:
-    """How much may still be hashed for one diagnosis."""
+    """The remaining number of digests and bytes to hash for one diagnosis."""
 
     def __init__(self) -> None:
         self._digests = MOST_DIGESTS
         self._bytes = MOST_BYTES
 
     def spend(self, size: int) -> bool:
-        """Take one digest over `size` bytes; False when there is nothing left for it."""
+        """Count a digest over `size` bytes. Return False if the budget is exceeded."""
         self._digests -= 1
         self._bytes -= size
         return self._digests >= 0 and self._bytes >= 0
@@ -43,7 +43,7 @@ class SearchBudget:
 
 @dataclass(frozen=True, slots=True)
 class SentDigest:
-    """A digest as it was sent: its bytes, and how they were written."""
+    """A received digest: its bytes, encoding and prefix."""
 
     raw: bytes
     encoding: str
@@ -56,10 +56,10 @@ def search(
     given: Sequence[bytes],
     budget: SearchBudget,
 ) -> tuple[Finding, ...] | None:
-    """Find the fewest changes under which `digest` gives one of `given`; None when none is found.
+    """Return the findings of the fewest changes for which `digest` returns one of `given`, or None.
 
-    Each dimension lists guesses for one argument of `digest`, in its order. An empty result means that
-    it matches as it is.
+    Each dimension lists guesses for one argument of `digest`, in its order. The result is empty if the
+    digest matches without changes.
     """
     for combination in _by_changes(dimensions):
         values = [guess.value for guess in combination]
@@ -86,13 +86,13 @@ def _size(value: Any) -> int:
 
 
 def read_digests(text: str) -> tuple[SentDigest, ...]:
-    """Read what may be a digest: in hex or base64, with a prefix or quotes around it or without."""
-    found = []
+    """Return the possible digests in a text, in hex or base64, with or without a prefix or quotes."""
+    digests = []
     prefix = _PREFIX.match(text)
     bare = text[prefix.end() :] if prefix else text
     for part, before in ((text, ""), (bare, prefix[0] if prefix else "")):
-        found += [SentDigest(raw, encoding, before) for raw, encoding in _decoded(part.strip("\"' "))]
-    return tuple(found)
+        digests += [SentDigest(raw, encoding, before) for raw, encoding in _decoded(part.strip("\"' "))]
+    return tuple(digests)
 
 
 def _decoded(text: str) -> Iterator[tuple[bytes, str]]:

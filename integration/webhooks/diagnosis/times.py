@@ -1,4 +1,4 @@
-"""What is wrong with a timestamp: too old, too early, of another unit, or none at all. Pure."""
+"""Diagnose timestamps: too old, too early, in another unit, or not a number. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 20
 
 
 def time_findings(timestamp: str, unit: str, now: datetime) -> tuple[Finding, ...]:
-    """Say what is wrong with a timestamp in `unit`; nothing when it is fresh. `now` is aware."""
+    """Return the findings about a timestamp in `unit`; none if it is fresh. `now` is aware."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST):
         return (Finding("time unreadable", {"expected": unit}),)
     off = _off(timestamp, unit, now)

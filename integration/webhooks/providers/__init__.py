@@ -1,7 +1,7 @@
-"""The CRMs that Ringback takes webhooks from: one module each, with the same five verbs.
+"""The kinds of sources: one module each, with the five functions of `SourceKind`.
 
-`SOURCES` is the only registration; its keys are the words of `kind` in the configuration. A module is
-pure: bytes and values in, values out; it reads no clock, opens no connection and stores nothing.
+`SOURCES` is the registry. Its keys are the values of `kind` in the configuration. The modules are pure: they
+do no I/O and read no clock.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ __all__ = ["SOURCES", "SourceKind"]
 
 
 class SourceKind(Protocol):
-    """What a module must offer to be a kind of source. `settings` is the source's own table."""
+    """The functions of a module for a kind of source. `settings` is the source's configuration table."""
 
     def verify(self, delivery: Delivery, settings: Any, now: datetime) -> str:
-        """Say by what the delivery is proved to come from its source; `now` is aware.
+        """Return the proof of a verified delivery. `now` is aware. Raise NotVerifiedError (401).
 
-        Raises NotVerifiedError (401); UnreadableError (400) and UnsupportedTypeError (415) only where the
-        proof lies inside the body, and the part outside of it has passed.
+        UnreadableError (400) and UnsupportedTypeError (415) are raised only if part of the proof is in the
+        body, and only after the rest of the proof has been verified.
         """
 
     def read(self, delivery: Delivery, settings: Any) -> tuple[Event, ...]:
-        """Give the events of a verified delivery, in their order.
+        """Return the events of a verified delivery, in their order.
 
-        Raises UnreadableError (400), UnsupportedTypeError (415).
+        Raise UnreadableError (400) or UnsupportedTypeError (415).
         """
 
     def acknowledge(self, delivery: Delivery, settings: Any, outcome: Answer | Refusal) -> Reply:
-        """Give the answer that this sender understands. Never raises."""
+        """Return the response in the form that this sender expects. Never raises."""
 
     def sign(
         self, body: bytes, settings: Any, *, url: str, method: str, message_id: str, now: datetime
     ) -> dict[str, str]:
-        """Give the headers with which the sender would send `body`, content type included.
+        """Return the headers that the sender would send with `body`, including the content type.
 
-        They hold the proof, and sometimes the secret itself: for sending, never for a log.
+        They contain the proof, and for some schemes the secret itself, so they must not be logged.
         """
 
     def keep(self, delivery: Delivery, settings: Any) -> bytes:
-        """Give the body as it may be stored: without credentials, and reading into the same events."""
+        """Return the body to store. It has no credentials, and `read` returns the same events for it."""
 
 
 SOURCES: dict[str, SourceKind] = {

@@ -1,7 +1,6 @@
-"""Reads bodies that CRMs send, JSON and forms, into JSON values; with bounds on size, depth and number.
+"""Parse JSON and form bodies into JSON values, with limits for size, depth and number of values.
 
-What comes out can be written as JSON again. What cannot be read raises UnreadableError, which names the
-place and what was found there, never the text itself. Nothing here knows a sender.
+Errors are UnreadableError. They contain the place and a description of the error, never the body's text.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 _STORABLE = range(-(2**63), 2**64)
 _OPENING_BRACKET = re.compile(r"\[|%5b", re.IGNORECASE)
 
-# Lists over `list_limit`, and numbers in brackets that are ids rather than places, come out as mappings.
+# Lists over `list_limit`, and numbers in brackets that are ids and not indexes, become mappings.
 _FORM_OPTIONS = DecodeOptions(list_limit=250, depth=MAX_FORM_DEPTH, parameter_limit=MAX_FORM_FIELDS)
 
 
 def is_form(delivery: Delivery) -> bool:
-    """Tell whether the body is a URL-encoded form."""
+    """Return True if the content type is that of a URL-encoded form."""
     return delivery.content_type == FORM_TYPE
 
 
 def require_json_type(delivery: Delivery) -> None:
-    """Refuse a content type that is not JSON in UTF-8. None at all is taken as JSON: scripts send none."""
+    """Raise UnsupportedTypeError unless the content type is JSON in UTF-8, or missing, as scripts send it."""
     _require_type(delivery, _JSON_TYPE, "application/json")
 
 
 def require_xml_type(delivery: Delivery) -> None:
-    """Refuse a content type that is not XML in UTF-8. None at all is taken as XML."""
+    """Raise UnsupportedTypeError unless the content type is XML in UTF-8, or missing."""
     _require_type(delivery, _XML_TYPE, "text/xml")
 
 
@@ -67,11 +66,11 @@ def _require_utf8(delivery: Delivery) -> None:
 
 
 def read_json(body: bytes) -> Any:
-    """Read JSON (RFC 8259, UTF-8, a byte order mark passes) of at most 64 levels.
+    """Return the value of a JSON body (RFC 8259, UTF-8, optional byte order mark) of at most 64 levels.
 
-    `NaN`, `Infinity` and numbers beyond double precision's range are refused; of a key that comes twice
-    the last counts. An integer beyond 64 bits becomes the text of its digits: as a number it would be
-    rounded, and a rounded customer id is another customer. Raises UnreadableError.
+    An integer beyond 64 bits becomes a text of its digits, because rounding would change a customer's id. The
+    last of repeated keys wins. Raise UnreadableError, also for `NaN`, `Infinity` and numbers outside the
+    range of double precision.
     """
     body = body.removeprefix(BOM_UTF8)
     if not body.strip():
@@ -90,7 +89,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _exact_integer(digits: str) -> int | str:
-    # At most 309 digits long, or orjson would have refused it as infinite.
+    # At most 309 digits, because orjson rejects longer numbers as infinite.
     number = int(digits)
     return number if number in _STORABLE else digits
 
@@ -111,11 +110,11 @@ def _children(value: Any) -> tuple[Any, ...]:
 
 
 def read_form(delivery: Delivery) -> dict[str, Any]:
-    """Read `application/x-www-form-urlencoded`; brackets make mappings and lists: `a[b][0]=c`.
+    """Return the fields of an `application/x-www-form-urlencoded` body. Raise UnreadableError.
 
-    All values are text. Numbers in brackets make a list, without holes; from 250 on they are ids, and
-    make a mapping. At most 2000 fields, 10 levels of brackets, UTF-8 only, a byte order mark passes. Raises
-    UnreadableError.
+    Brackets make mappings and lists: `a[b][0]=c`. All values are text. Numbers in brackets make a list
+    without gaps; numbers from 250 on are ids and make a mapping. The limits are 2000 fields and 10 levels of
+    brackets. The body must be UTF-8; a byte order mark is removed.
     """
     _require_utf8(delivery)
     text = _form_text(delivery.body)
@@ -135,7 +134,7 @@ def _form_text(body: bytes) -> str:
     body = body.removeprefix(BOM_UTF8)
     if body.lstrip()[:1] in {b"{", b"["}:
         raise UnreadableError("form", "what looks like JSON", "content-type application/json for JSON")
-    if b"\0" in body:  # it would have come as %00; as it is it tells of UTF-16
+    if b"\0" in body:  # a form encodes NUL as %00, so a raw NUL indicates UTF-16
         raise UnreadableError("form", "a NUL byte", "UTF-8")
     try:
         unquote_to_bytes(body).decode()
@@ -145,6 +144,6 @@ def _form_text(body: bytes) -> str:
 
 
 def require_few(events: int) -> None:
-    """Refuse a delivery of more events than are taken at once. Raises UnreadableError."""
+    """Raise UnreadableError for more events than MAX_EVENTS."""
     if events > MAX_EVENTS:
         raise UnreadableError("body", f"{events} events", f"at most {MAX_EVENTS} in one delivery")

@@ -1,8 +1,7 @@
-"""HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions.
+"""HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions. Pure.
 
-Verifies on the raw bytes, reads each body shape into events, answers as the sender expects. Pure.
-It never calls HubSpot: `Event.lookup_id` names the contact that somebody else reads before mapping.
-Facts: https://developers.hubspot.com/docs/api/webhooks and …/webhooks/validating-requests.
+Nothing here calls HubSpot. `Event.lookup_id` is the id of the contact that a worker reads before mapping.
+Source: https://developers.hubspot.com/docs/api/webhooks and …/webhooks/validating-requests.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _TIMESTAMP = "X-HubSpot-Request-Timestamp"
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# "Validating requests" lists the escapes that HubSpot decodes before it signs with v3, and no others:
-# : / ? @ ! $ ' ( ) * , ;  so %20, %26, %2B and %3D stay.
+# "Validating requests": HubSpot decodes the escapes of : / ? @ ! $ ' ( ) * , ; before it signs with v3. All
+# others, such as %20, %26, %2B and %3D, stay encoded.
 _SIGNED_DECODED = re.compile("%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 
-# eventId alone is "not guaranteed to be unique". attemptNumber counts the sendings of the same event,
-# so it is no part of what the event is. Association changes tell their ends apart only by the two ids.
+# eventId alone is "not guaranteed to be unique". attemptNumber differs between attempts to send the same
+# event, so it is not included. Association changes differ only in fromObjectId and toObjectId.
 _IDENTITY = (
     "appId",
     "portalId",
@@ -62,10 +61,11 @@ _CONTACT_TYPE_ID = "0-1"
 
 
 def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
-    """Refuse a delivery that HubSpot has not signed with one of the secrets; raises NotVerifiedError.
+    """Return the proof. Raise NotVerifiedError if HubSpot did not sign the delivery with one of the secrets.
 
-    Where the v3 signature is present it alone decides, whatever `signatures` names: it covers the method,
-    the address and the time. v2 and v1 cover no time, v1 not even the address: both only when named.
+    If a v3 signature is present, it alone decides, regardless of `signatures`, because it covers method, URL
+    and time. v2 does not cover the time, v1 neither the time nor the URL. Both are accepted only if
+    `signatures` contains them.
     """
     require_url_key(delivery, settings.url_key)
     if _SIGNATURE_V3.lower() in delivery.headers:
@@ -74,7 +74,7 @@ def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
 
 
 def signed_uri(url: str) -> str:
-    """Give the address as HubSpot signs it with v3: twelve escapes decoded, once, and nothing else."""
+    """Return the URL as HubSpot signs it with v3: with twelve escapes decoded once."""
     return _SIGNED_DECODED.sub(lambda escape: chr(int(escape[1], 16)), url)
 
 
@@ -100,7 +100,7 @@ def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> st
     given = required_header(delivery, _SIGNATURE_V3, check)
     timestamp = required_header(delivery, _TIMESTAMP, check)
     require_fresh(timestamp, _MILLISECOND, now)
-    # No delivery to an address with a query has been seen in public, so both readings are tried.
+    # No public sample of a delivery to a URL with a query exists, so both forms are tried.
     expected = [
         _v3(secret_bytes(secret), delivery, uri, timestamp)
         for uri in (signed_uri(delivery.url), delivery.url)
@@ -125,7 +125,7 @@ def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
 
 
 def _require_match(given: str, expected: list[bytes], check: str, secrets: int) -> str:
-    """Say which of the secrets, over which `expected` goes once or more, made the signature."""
+    """Return the proof with the number of the secret. `expected` repeats the secrets once or more."""
     place = place_of(given.encode(), expected)
     if place is None:
         raise NotVerifiedError(check, "it is not made from this method, address, body and time with a secret")
@@ -136,10 +136,10 @@ def _require_match(given: str, expected: list[bytes], check: str, secrets: int) 
 
 
 def read(delivery: Delivery, settings: HubspotSource) -> tuple[Event, ...]:
-    """Read the events: each element of an app subscription's array, or the object of an action.
+    """Return an event for each item of an app subscription's array, or one event for an action's object.
 
-    An element that is not an object becomes an event with that value, so that it alone is parked.
-    Raises UnsupportedTypeError, UnreadableError.
+    An item that is not an object becomes an event with that value, so that only this event is parked.
+    Raise UnsupportedTypeError or UnreadableError.
     """
     require_json_type(delivery)
     body = read_json(delivery.body)
@@ -165,8 +165,8 @@ def _subscription_event(element: Any, settings: HubspotSource) -> Event:
 
 
 def _with_both_type_names(element: dict[str, Any]) -> dict[str, Any]:
-    # The guide names the field `eventType`; its signature page and captured deliveries say
-    # `subscriptionType`. Templates may use either.
+    # HubSpot's guide has the field `eventType`. Its page on signatures and captured deliveries have
+    # `subscriptionType`. Templates may use either name.
     for have, lack in (("subscriptionType", "eventType"), ("eventType", "subscriptionType")):
         if have in element and lack not in element:
             return {**element, lack: element[have]}
@@ -184,7 +184,7 @@ def _subscription_key(data: dict[str, Any]) -> str | None:
 
 
 def _callback_key(body: dict[str, Any]) -> str | None:
-    # The workflow action "Send a webhook" sends nothing that tells one run from the next.
+    # The workflow action "Send a webhook" sends no id of the run.
     return f"hs:callback:{body['callbackId']}" if _is_custom_action(body) else None
 
 
@@ -193,7 +193,7 @@ def _is_custom_action(body: Any) -> bool:
 
 
 def _moment(value: Any) -> datetime | None:
-    """Read milliseconds since 1970; None where that is not what is there."""
+    """Return the moment of milliseconds since 1970, aware, UTC, or None for other values."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     try:
@@ -203,11 +203,11 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _record_id(data: dict[str, Any]) -> str | None:
-    """Give the id of the record that an event or an action is about; a custom action has it in `object`."""
+    """Return the id of the record of an event or an action, or None. Custom actions have it in `object`."""
     inner = data.get("object")
-    places = (data, inner if isinstance(inner, dict) else {})
-    found = (place.get(name) for place in places for name in ("objectId", "hs_object_id", "vid"))
-    return next((str(value) for value in found if _is_id(value)), None)
+    tables = (data, inner if isinstance(inner, dict) else {})
+    values = (table.get(name) for table in tables for name in ("objectId", "hs_object_id", "vid"))
+    return next((str(value) for value in values if _is_id(value)), None)
 
 
 def _contact_id(data: dict[str, Any]) -> str | None:
@@ -222,11 +222,11 @@ def _contact_id(data: dict[str, Any]) -> str | None:
 
 
 def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | Refusal) -> Reply:
-    """Answer 202 with ids and counts; a custom workflow action 200 with its `outputFields`.
+    """Return a 202 response with ids and counts; for a custom workflow action, 200 with its `outputFields`.
 
-    `outputFields` holds `delivery`, `recall_id` (empty when there is none), `outcome` (`recall`,
-    `cancelled`, `too_late`, `parked` or `ignored`) and `hs_execution_state`: `FAIL_CONTINUE` when the
-    event was parked, so that the workflow's history shows it and the contact goes on, else `SUCCESS`.
+    `outputFields` has `delivery`, `recall_id` (may be empty), `outcome` (`recall`, `cancelled`, `too_late`,
+    `parked` or `ignored`) and `hs_execution_state`. The state is `FAIL_CONTINUE` for a parked event, so that
+    the workflow's history shows the failure and the workflow continues, else `SUCCESS`.
     """
     if isinstance(outcome, Refusal):
         return problem(outcome, _workflow_retry_after(delivery, outcome))
@@ -236,8 +236,8 @@ def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | R
 
 
 def _workflow_retry_after(delivery: Delivery, refusal: Refusal) -> dict[str, str]:
-    # On 429 workflows read Retry-After in milliseconds ("recorded in milliseconds", knowledge base on
-    # webhooks in workflows), against RFC 9110. Only they sign with v2. App subscriptions read seconds.
+    # Contrary to RFC 9110, workflows read Retry-After of a 429 in milliseconds ("recorded in milliseconds",
+    # knowledge base on webhooks in workflows). Only workflows sign with v2. App subscriptions read seconds.
     is_workflow = delivery.headers.get(_VERSION.lower(), "").strip().lower() == "v2"
     if not is_workflow or refusal.status != 429 or refusal.retry_after_seconds is None:  # noqa: PLR2004  (HTTP)
         return {}
@@ -277,10 +277,10 @@ def sign(
     *,
     url: str,
     method: str,
-    message_id: str,  # noqa: ARG001  (HubSpot sends no id of its own beside the body)
+    message_id: str,  # noqa: ARG001  (HubSpot sends no message id in a header)
     now: datetime,
 ) -> dict[str, str]:
-    """Give the headers that HubSpot would send, by the first secret and the best signature named."""
+    """Return the headers that HubSpot would send, signed with the first secret and the newest version."""
     delivery = Delivery(
         id="", source=settings.name, method=method, url=url, headers={}, body=body, received_at=now
     )
@@ -295,5 +295,5 @@ def sign(
 
 
 def keep(delivery: Delivery, settings: HubspotSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
-    """Give the body as it may be stored: it holds no credential, so all of it."""
+    """Return the whole body, because it contains no credentials."""
     return delivery.body

@@ -1,7 +1,7 @@
-"""Any system that can POST JSON or a form: Zapier, Make, n8n, Zendesk, Pipedrive, Typeform, own scripts.
+"""Any system that can POST JSON or a form: Zapier, Make, n8n, Zendesk, Pipedrive, Typeform, scripts. Pure.
 
-How it proves itself is configured (`verify`), where a list of events lies and what makes an event the
-same event too. Pure; a template that fails costs its own event its key, never the delivery.
+The configuration sets the verification (`verify`), the place of a list of events (`events`) and the id of an
+event (`dedup_key`). If the template of `dedup_key` fails, only its event has no key.
 """
 
 from __future__ import annotations
@@ -32,19 +32,16 @@ if TYPE_CHECKING:
 
     from integration.config.source_models import JsonSource
 
-# RFC 9110, 11.6.1: without a challenge some HTTP clients never send the credentials they have.
+# RFC 9110, 11.6.1. Some HTTP clients send their credentials only after a challenge.
 _CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Bearer"}
 
-# UnmappableError: it does not fit this body. ValueError: it does not compile, or reads a name that is not
-# given here, which `ringback check` reports. JSONEncodeError: it makes something that is not data.
+# UnmappableError: the template does not fit this body. ValueError: it does not compile, or reads an unknown
+# name; `ringback check` reports both. JSONEncodeError: its result is not JSON data.
 _TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
 
 
 def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
-    """Refuse a delivery that fails the configured scheme, or the `url_key` where there is one.
-
-    Raises NotVerifiedError.
-    """
+    """Return the proof. Raise NotVerifiedError if the configured scheme or the `url_key` does not match."""
     require_url_key(delivery, settings.url_key)
     if not settings.secrets and settings.verify != "url-key":
         raise NotVerifiedError(settings.verify, "the source has no `secrets` configured")
@@ -52,9 +49,9 @@ def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
 
 
 def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
-    """Read the body as one event, or as those that `events` points at.
+    """Return the body as one event, or the events that the expression `events` selects.
 
-    Raises UnsupportedTypeError, UnreadableError.
+    Raise UnsupportedTypeError or UnreadableError.
     """
     body = _body(delivery)
     found, listed = _events(body, settings)
@@ -80,22 +77,22 @@ def _body(delivery: Delivery) -> Any:
 
 
 def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
-    """Give the events, and whether they came as a list.
+    """Return the events, and whether the body has them as a list.
 
-    Where `events` finds something else than a list, that is one event: an object may be mapped, and
-    nothing, or a single value, is parked where the operator sees it.
+    If `events` selects something else than a list, that is one event. An object can be mapped; any other
+    value is parked, so that the operator sees it.
     """
     if settings.events is None:
         return [body], False
     found = _evaluated(settings.events, body)
     if isinstance(found, dict) and found and all(key.isdecimal() for key in found):
-        # PHP senders number the elements of a form's lists, and do not always begin at 0.
+        # PHP senders number the items of a form's lists, and do not always begin at 0.
         return list(found.values()), True
     return (found, True) if isinstance(found, list) else ([found], False)
 
 
 def _evaluated(source: str, body: Any) -> Any:
-    """Evaluate `events` to JSON values; None where it fails or gives anything else."""
+    """Return the value of `events` as JSON values, or None if it fails."""
     try:
         return orjson.loads(orjson.dumps(expression(source).evaluate(body=body)))
     except _TEMPLATE_FAILS:
@@ -120,7 +117,7 @@ def _rendered_key(data: Any, told: dict[str, Any], settings: JsonSource) -> str 
 
 
 def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
-    # Only a signed `webhook-id` is the sender's word; anybody between could have put one there otherwise.
+    # `webhook-id` is signed only in Standard Webhooks. In other schemes anybody could set it.
     if settings.verify == "standard-webhooks":
         return f"id:{delivery.headers.get('webhook-id', '').strip()}"
     given = delivery.headers.get("idempotency-key", "").strip()
@@ -128,7 +125,7 @@ def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
 
 
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | Refusal) -> Reply:  # noqa: ARG001  (one shape for all)
-    """Answer 202 with ids and counts, or problem details; a 401 with a challenge where HTTP has one."""
+    """Return a 202 response with ids and counts, or problem details. A 401 may have a challenge."""
     if isinstance(outcome, Answer):
         return reply(outcome)
     challenge = _CHALLENGES.get(settings.verify) if outcome.status == 401 else None  # noqa: PLR2004  (HTTP)
@@ -144,7 +141,7 @@ def sign(
     message_id: str,
     now: datetime,
 ) -> dict[str, str]:
-    """Give the headers that the sender would send with `body`, by the first secret."""
+    """Return the headers that the sender would send with `body`, signed with the first secret."""
     looks_like_json = body.lstrip()[:1] in {b"{", b"["}
     content_type = "application/json" if looks_like_json else FORM_TYPE
     message = SignedMessage(body=body, id=message_id, now=now)
@@ -152,5 +149,5 @@ def sign(
 
 
 def keep(delivery: Delivery, settings: JsonSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
-    """Give the body as it may be stored: all of it, since credentials come in headers."""
+    """Return the whole body, because it contains no credentials."""
     return delivery.body

@@ -1,6 +1,6 @@
-"""The answers that most senders get: what follows from a delivery as JSON, a refusal as RFC 9457.
+"""Responses for most senders: the result of a delivery as JSON, a refusal as problem details (RFC 9457).
 
-An answer never says which check a delivery failed, and never repeats anything that was sent.
+A response does not contain the check that failed or any received data.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ PROBLEM = "application/problem+json"
 
 
 def reply(outcome: Answer | Refusal, *, with_pending: bool = False) -> Reply:
-    """Answer 202 with ids and counts, or the refusal with its own status.
+    """Return a 202 response with ids and counts, or the response to a refusal.
 
-    `pending` is counted when the source looks contacts up (`with_pending`) or when there is any.
+    The response has `pending` if `with_pending` is set (the source looks up contacts) or if it is not 0.
     """
     if isinstance(outcome, Refusal):
         return problem(outcome)
@@ -29,42 +29,42 @@ def reply(outcome: Answer | Refusal, *, with_pending: bool = False) -> Reply:
 
 
 def summary(answer: Answer, *, with_pending: bool) -> dict[str, Any]:
-    """Give an answer as the mapping that is sent; what does not concern the sender is left out."""
-    told: dict[str, Any] = {
+    """Return an answer as the JSON object of the response, without empty optional members."""
+    members: dict[str, Any] = {
         "delivery": answer.delivery,
         "recalls": list(answer.recalls),
         "ignored": answer.ignored,
         "parked": answer.parked,
     }
     if with_pending or answer.pending:
-        told["pending"] = answer.pending
+        members["pending"] = answer.pending
     if answer.cancelled:
-        told["cancelled"] = list(answer.cancelled)
+        members["cancelled"] = list(answer.cancelled)
     if answer.too_late:
-        told["too_late"] = list(answer.too_late)
-    return told
+        members["too_late"] = list(answer.too_late)
+    return members
 
 
 def problem(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Reply:
-    """Give a refusal as problem details (RFC 9457), with `Retry-After` in seconds where it is known."""
-    told: dict[str, Any] = {"type": "about:blank", "title": refusal.title, "status": refusal.status}
+    """Return a refusal as problem details (RFC 9457), with `Retry-After` in seconds if it is known."""
+    members: dict[str, Any] = {"type": "about:blank", "title": refusal.title, "status": refusal.status}
     if refusal.detail:
-        told["detail"] = refusal.detail
+        members["detail"] = refusal.detail
     return Reply(
         status=refusal.status,
-        body=orjson.dumps(told),
+        body=orjson.dumps(members),
         content_type=PROBLEM,
         headers={**retry_after(refusal), **(headers or {})},
     )
 
 
 def retry_after(refusal: Refusal) -> dict[str, str]:
-    """Give the header `Retry-After` in seconds (RFC 9110), or none."""
+    """Return the header `Retry-After` in seconds (RFC 9110), or no header."""
     if refusal.retry_after_seconds is None:
         return {}
     return {"Retry-After": str(refusal.retry_after_seconds)}
 
 
 def as_json(status: int, value: Mapping[str, Any]) -> Reply:
-    """Give a JSON reply."""
+    """Return a JSON response."""
     return Reply(status=status, body=orjson.dumps(value), content_type=JSON)

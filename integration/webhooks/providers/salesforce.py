@@ -1,9 +1,9 @@
-"""Salesforce: outbound messages of workflow rules and flows (SOAP, up to 100 notifications at once).
+"""Salesforce: outbound messages of workflow rules and flows (SOAP, up to 100 notifications at once). Pure.
 
-Salesforce signs nothing, so the address holds a `url_key`, and the message must name our organisation.
-The SessionId, a live credential of the customer's Salesforce, is dropped while the XML is being read: it
-gets into no event, no stored body and no error. Pure.
-Facts: https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm
+Salesforce signs nothing. So the URL contains a `url_key`, and the message must have the configured
+OrganizationId. The SessionId, a valid credential for the customer's Salesforce, is dropped while the XML is
+parsed, and is in no event, stored body or error.
+Source: https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 _OUTBOUND = "http://soap.sforce.com/2005/09/outbound"
 _CREDENTIALS = frozenset({"SessionId"})
 
-# The 18-character form of an id is the 15-character one with three letters that tell its upper case.
+# The 18-character form of an id is the 15-character form with a suffix that encodes its letter case.
 ID_LENGTH = 15
 
-# The WSDL says `notificationsResponse`; samples that answer `notifications` are retried for a day.
+# The WSDL defines `notificationsResponse`. With `notifications`, which some samples use, Salesforce retries
+# for a day.
 _ACK = f'<notificationsResponse xmlns="{_OUTBOUND}"><Ack>true</Ack></notificationsResponse>'
 
 
 def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> str:  # noqa: ARG001  (nothing is dated)
-    """Refuse a delivery without the `url_key`, and then one of another organisation.
+    """Return the proof. Raise NotVerifiedError for a wrong `url_key` or another organisation.
 
-    The organisation stands inside the body, so a body that cannot be parsed is refused here as well.
-    Raises NotVerifiedError, UnsupportedTypeError, UnreadableError.
+    The organisation is in the body, so this also raises UnsupportedTypeError and UnreadableError.
     """
     require_url_key(delivery, settings.url_key)
     given = _organization_id(_message(delivery))
@@ -59,11 +59,11 @@ def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> str
 
 
 def read(delivery: Delivery, settings: SalesforceSource) -> tuple[Event, ...]:  # noqa: ARG001  (one shape for all)
-    """Read each notification: the record's fields by local name, and three of the message.
+    """Return one event per notification. Raise UnsupportedTypeError or UnreadableError.
 
-    Added are `notification_id`, `object_type` and `organization_id`; nil is None, compound fields are
-    mappings. The record of a notification may be empty: it was deleted before Salesforce could send.
-    Raises UnsupportedTypeError, UnreadableError.
+    The data has the record's fields by local name, and `notification_id`, `object_type` and
+    `organization_id`. nil is None, compound fields are mappings. A record may be empty if it was deleted
+    before Salesforce sent the message.
     """
     message = _message(delivery)
     notifications = message.findall(f"{{{_OUTBOUND}}}Notification")
@@ -88,9 +88,9 @@ def _organization_id(message: Element) -> str:
 
 
 def organization_of(delivery: Delivery) -> str:
-    """Give the organisation that a message names, empty when it names none.
+    """Return the OrganizationId of a message, or an empty text.
 
-    Raises UnsupportedTypeError, UnreadableError.
+    Raise UnsupportedTypeError or UnreadableError.
     """
     return _organization_id(_message(delivery))
 
@@ -114,7 +114,7 @@ def _event(notification: Element, organization_id: str) -> Event:
 
 
 def _object_type(record: Element | None) -> str | None:
-    # xsi:type="sf:Lead": a prefix of the document's choice, then the object's API name.
+    # xsi:type="sf:Lead": a namespace prefix, then the object's API name.
     declared = record.get(f"{{{INSTANCE}}}type", "") if record is not None else ""
     return declared.rpartition(":")[2].strip() or None
 
@@ -128,9 +128,9 @@ def _value(field: Element) -> Any:
 
 
 def acknowledge(delivery: Delivery, settings: SalesforceSource, outcome: Answer | Refusal) -> Reply:  # noqa: ARG001  (one shape for all)
-    """Answer with the one Ack that covers all notifications, or with a SOAP Fault.
+    """Return one Ack for all notifications, or a SOAP Fault.
 
-    Salesforce reads neither status nor words: whatever is not an Ack it sends again, for 24 hours.
+    Salesforce ignores the status and the text. It retries for 24 hours unless the response is an Ack.
     """
     if isinstance(outcome, Refusal):
         return fault(outcome, retry_after(outcome))
@@ -138,7 +138,7 @@ def acknowledge(delivery: Delivery, settings: SalesforceSource, outcome: Answer 
 
 
 def sign(
-    body: bytes,  # noqa: ARG001  (Salesforce signs nothing: the proof lies in the address and in the body)
+    body: bytes,  # noqa: ARG001  (Salesforce signs nothing: the proof is in the URL and in the body)
     settings: SalesforceSource,  # noqa: ARG001
     *,
     url: str,  # noqa: ARG001
@@ -146,14 +146,14 @@ def sign(
     message_id: str,  # noqa: ARG001
     now: datetime,  # noqa: ARG001
 ) -> dict[str, str]:
-    """Give the headers that Salesforce would send."""
+    """Return the headers that Salesforce would send."""
     return {"Content-Type": CONTENT_TYPE, "SOAPAction": '""'}
 
 
 def keep(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
-    """Give the body as it may be stored: written anew from what was read, so without the SessionId.
+    """Return the body without the SessionId, serialized from the parsed XML.
 
-    It reads into the same events. Of a body that cannot be read nothing is kept.
+    `read` returns the same events for it. Return an empty body if the XML cannot be parsed.
     """
     try:
         return write_xml(read_xml(delivery.body, _CREDENTIALS))

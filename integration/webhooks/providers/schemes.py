@@ -1,7 +1,7 @@
-"""The ways in which a `json` sender proves itself, each as a pair: verify what came, sign as it would.
+"""The verification schemes of `json` sources, each with a function to verify and one to sign. Pure.
 
-`SCHEMES` is the table; its keys are the words of `verify` in the configuration. Pure: `now` is handed in.
-Nothing here reads the body, and no secret or digest gets into a message.
+`SCHEMES` is the table of schemes. Its keys are the values of `verify` in the configuration. Nothing here
+parses the body. Messages contain no secrets and no digests.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STANDARD_PREFIX = "whsec_"
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """What is to be signed: the body, the sender's id for it, and the time of signing (aware)."""
+    """A message to sign: the body, the sender's message id, and the time of signing (aware)."""
 
     body: bytes
     id: str
@@ -47,7 +47,7 @@ class SignedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """`verify` says by what, or raises NotVerifiedError; `sign` gives headers, by the first secret."""
+    """`verify` returns the proof or raises NotVerifiedError. `sign` returns headers for the first secret."""
 
     verify: Callable[[Delivery, JsonSource, datetime], str]
     sign: Callable[[SignedMessage, JsonSource], dict[str, str]]
@@ -57,10 +57,10 @@ class Scheme:
 
 
 def standard_key(secret: SecretStr) -> bytes:
-    """Give the key that a Standard Webhooks secret stands for; may be empty, and then nothing matches.
+    """Return the key of a Standard Webhooks secret. No signature matches an empty key.
 
-    The specification writes it as `whsec_` and base64; its libraries also take the base64 alone, and pad
-    it. A text without the prefix that is not base64 is itself the key.
+    The specification writes a secret as `whsec_` and base64. Its libraries also accept base64 without the
+    prefix or without padding. A text without the prefix that is not base64 is used as the key.
     """
     return _standard_key(secret.get_secret_value().strip())
 
@@ -79,8 +79,8 @@ def _standard_digest(key: bytes, message_id: str, timestamp: str, body: bytes) -
 
 
 def _standard_signatures(header: str) -> list[bytes]:
-    # `v1a` is Ed25519, and a version to come may look like nothing known: the specification has
-    # receivers pass over what they cannot use. So is a part that is malformed.
+    # `v1a` is Ed25519. The specification requires receivers to ignore unknown versions. Malformed parts are
+    # ignored too.
     digests = []
     for part in header.split(" "):
         version, _, text = part.partition(",")
@@ -100,9 +100,9 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
     given = _standard_signatures(required_header(delivery, "webhook-signature", check))
     require_fresh(timestamp, _SECOND, now)
     keys = [standard_key(secret) for secret in settings.secrets]
-    # An empty key would be one that everybody has.
+    # Everybody knows an empty key, so it must not match.
     expected = [_standard_digest(key, message_id, timestamp, delivery.body) if key else b"" for key in keys]
-    places = [place_of(one, expected) for one in given if one]
+    places = [place_of(signature, expected) for signature in given if signature]
     place = next((place for place in places if place is not None), None)
     if place is None:
         raise NotVerifiedError(
@@ -116,7 +116,7 @@ def _sign_standard(message: SignedMessage, settings: JsonSource) -> dict[str, st
 
 
 def standard_headers(message: SignedMessage, secret: SecretStr) -> dict[str, str]:
-    """Give the headers by which Standard Webhooks proves a message."""
+    """Return the headers that Standard Webhooks defines for a signed message."""
     timestamp = str(int(message.now.timestamp()))
     digest = _standard_digest(standard_key(secret), message.id, timestamp, message.body)
     return {
@@ -140,7 +140,7 @@ def _verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str
     if not value.startswith(settings.prefix):
         raise NotVerifiedError(check, "the header does not begin with the configured prefix")
     given = value.removeprefix(settings.prefix)
-    # Hex digits are the same in upper case; senders differ. Base64 letters are not.
+    # Some senders write hex digits in upper case. Base64 is case-sensitive.
     given = given.lower() if settings.encoding == "hex" else given
     expected = [
         _digest_text(secret_bytes(secret), delivery.body, settings.encoding).encode()
@@ -163,11 +163,11 @@ def _header_name(settings: JsonSource, check: str) -> str:
     return settings.header
 
 
-# --- a secret sent as it is ------------------------------------------------------------------------
+# --- a secret in a header or in the URL ------------------------------------------------------------
 
 
 def _credentials(delivery: Delivery, word: str, check: str) -> str:
-    # RFC 9110, 11.1: the scheme's name is read in any case.
+    # RFC 9110, 11.1: the scheme's name is case-insensitive.
     scheme, _, rest = required_header(delivery, "Authorization", check).partition(" ")
     if scheme.lower() != word:
         raise NotVerifiedError(check, "the header Authorization is of another scheme")
@@ -212,7 +212,7 @@ def _sign_header(message: SignedMessage, settings: JsonSource) -> dict[str, str]
 
 
 def _verify_url_key(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
-    # `require_url_key` has compared the key already, for every source that has one.
+    # `require_url_key` has already compared the key.
     if settings.url_key is None:
         raise NotVerifiedError("url_key", "the source has no `url_key` configured")
     return "url_key"

@@ -1,7 +1,7 @@
-"""SOAP 1.1 as outbound messages use it: a bounded reader of XML, and the two answers.
+"""SOAP 1.1 for outbound messages: a bounded XML parser, and the two responses.
 
-Reads UTF-8 without DTD, entities or network, at most 32 levels deep; the elements that carry a credential
-are emptied while reading, so that nothing made from the tree can hold one. Knows no Salesforce field.
+The parser accepts UTF-8 of at most 32 levels, without DTD and entities, and uses no network. It empties
+elements with credentials while parsing, so that the tree never contains a credential.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _BoundedBuilder(TreeBuilder):
-    """Builds the tree, counts levels, and drops what lies inside elements of the given local names."""
+    """Builds the tree, limits its depth, and drops the content of elements with the given local names."""
 
     def __init__(self, emptied: frozenset[str]) -> None:
         super().__init__()
@@ -59,15 +59,15 @@ class _BoundedBuilder(TreeBuilder):
 
 
 def read_xml(body: bytes, emptied: frozenset[str]) -> Element:
-    """Parse XML into its root element; of elements with a local name in `emptied` the tag alone is kept.
+    """Return the root element of an XML document. Elements with a local name in `emptied` are emptied.
 
-    Raises UnreadableError: not UTF-8, not well-formed, too deep, or with a DTD or an entity.
+    Raise UnreadableError if the document is not UTF-8, not well-formed, too deep, or has a DTD or an entity.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UnreadableError("body", "bytes that are not UTF-8", "XML in UTF-8") from None
-    # The bytes are known to be UTF-8, so whatever the document declares about itself is overruled.
+    # The bytes are valid UTF-8, so the encoding in the XML declaration is overridden.
     parser = DefusedXMLParser(target=_BoundedBuilder(emptied), encoding="utf-8", forbid_dtd=True)
     try:
         parser.feed(text.encode())
@@ -83,26 +83,26 @@ def read_xml(body: bytes, emptied: frozenset[str]) -> Element:
 
 
 def write_xml(root: Element) -> bytes:
-    """Give the tree as UTF-8 XML; reading it again gives the same tree."""
+    """Return the tree as UTF-8 XML. Parsing it again returns the same tree."""
     written: bytes = tostring(root, encoding="utf-8")
     return written
 
 
 def local_name(tag: str) -> str:
-    """Give a tag's name without its namespace."""
+    """Return a tag's name without its namespace."""
     return tag.rpartition("}")[2]
 
 
 def accepted(response: str) -> Reply:
-    """Answer 200 with `response`, an element as text, in an envelope."""
+    """Return a 200 response with the XML element `response` in an envelope."""
     return Reply(status=200, body=_enveloped(response), content_type=CONTENT_TYPE)
 
 
 def fault(refusal: Refusal, headers: Mapping[str, str]) -> Reply:
-    """Answer the refusal's own status with a SOAP Fault: `Client` when the sender must act, else `Server`."""
-    code = "Client" if refusal.status < 500 else "Server"  # noqa: PLR2004  (HTTP's border of blame)
-    told = f"{refusal.title}: {refusal.detail}" if refusal.detail else refusal.title
-    text = escape(_NOT_XML.sub("\ufffd", told))
+    """Return a SOAP Fault with the refusal's status: `Client` for a 4xx status, else `Server`."""
+    code = "Client" if refusal.status < 500 else "Server"  # noqa: PLR2004  (HTTP's server errors)
+    message = f"{refusal.title}: {refusal.detail}" if refusal.detail else refusal.title
+    text = escape(_NOT_XML.sub("\ufffd", message))
     inner = f"<faultcode>soapenv:{code}</faultcode><faultstring>{text}</faultstring>"
     return Reply(
         status=refusal.status,
