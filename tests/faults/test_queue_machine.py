@@ -1,4 +1,4 @@
-"""The queues under everything that may befall them; `queue_machine.py` says what that is.
+"""The queues under everything that may befall them; the package `queue_machine` says what that is.
 
 RINGBACK_EXAMPLES and RINGBACK_STEPS make a longer run of it. A failure prints the steps that lead to it.
 """

@@ -1,0 +1,121 @@
+"""Rules of events: recalls are asked for, taken back, and sent again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+
+from integration.domain.delivery import Event
+from integration.domain.errors import StoreAwayError
+from integration.domain.recall import CancelRequest, State
+from integration.mapping.planner import CancelWanted, Ignored, RecallWanted
+from support.store_process import KEEPING, delivery_at, recall_request
+
+from .machine import Machine
+from .model import ACCOUNTS, CUSTOMERS, START, NewestWish
+
+
+class EventRules(Machine):
+    """Events arrive, late, doubled and out of order."""
+
+    @initialize(account=st.sampled_from(sorted(ACCOUNTS)), due=st.integers(-2, 5))
+    def the_first_recalls_are_asked_for(self, account, due):
+        assert self.queues.bind(self.model.bound) == 0
+        for customer in CUSTOMERS[:3]:
+            self.ask(account, "1", customer, 1, due)
+
+    def admit(self, *outcomes):
+        before = self.view()
+        try:
+            return self.deliveries.admit(delivery_at(self.time), outcomes, KEEPING).answer
+        except StoreAwayError:
+            assert self.full
+            assert self.view().same_as(before)
+            return None
+
+    @rule(
+        account=st.sampled_from(sorted(ACCOUNTS)),
+        campaign=st.sampled_from(["1", "1", "2"]),
+        wishes=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=6),
+        due=st.integers(-2, 5),
+    )
+    def recalls_are_asked_for(self, account, campaign, wishes, due):
+        for n, (customer, version) in enumerate(wishes):
+            self.ask(account, campaign, customer, version, due + n)
+
+    def ask(self, account, campaign, customer, version, due):
+        request = recall_request(
+            customer,
+            account=account,
+            campaign=campaign,
+            due=START + timedelta(hours=due),
+            version=START + timedelta(seconds=version),
+        )
+        event = self.event()
+        outcome = RecallWanted(event=event, request=request)
+        answer = self.admit(outcome)
+        if answer is None:
+            return
+        (recall,) = answer.recalls
+        self.model.events.append((outcome, recall))
+        self.model.recalls[recall] = (account, campaign, customer)
+        self.model.versions[recall] = version
+        self.states[recall] = State.QUEUED
+        self.wish(account, campaign, customer, NewestWish(version, recall, account))
+
+    def event(self) -> Event:
+        self.asked += 1
+        return Event(data={}, dedup_key=f"k{self.asked}")
+
+    def wish(self, account, campaign, customer, wish):
+        key = (self.model.bound[account], campaign, customer)
+        old = self.model.wishes.get(key)
+        if old is None or old.version <= wish.version:
+            self.model.wishes[key] = wish
+
+    @rule(
+        account=st.sampled_from(sorted(ACCOUNTS)),
+        campaign=st.sampled_from(["1", "1", "2"]),
+        wishes=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=3),
+    )
+    def recalls_are_taken_back(self, account, campaign, wishes):
+        for customer, version in wishes:
+            self.take_back(account, campaign, customer, version)
+
+    def take_back(self, account, campaign, customer, version):
+        request = CancelRequest(
+            account=account,
+            campaign_id=campaign,
+            customer_id=customer,
+            version=START + timedelta(seconds=version),
+            source="forms",
+        )
+        event = self.event()
+        before = self.view()
+        answer = self.admit(CancelWanted(event=event, request=request))
+        if answer is None:
+            return
+        self.model.events.append((CancelWanted(event=event, request=request), None))
+        key = (self.model.bound[account], campaign, customer)
+        old = self.model.wishes.get(key)
+        counts = old is None or old.version <= version
+        queued = (
+            counts
+            and old is not None
+            and before.recalls.get(old.recall or "", {}).get("state") == State.QUEUED
+        )
+        assert answer.cancelled == ((old.recall,) if queued else ())
+        self.wish(account, campaign, customer, NewestWish(version, None, account))
+
+    @precondition(lambda self: self.model.events)
+    @rule(which=st.integers(0, 30), alone=st.booleans())
+    def an_event_is_sent_again(self, which, alone):
+        outcome, recall = self.model.events[which % len(self.model.events)]
+        before = self.view()
+        answer = self.admit(outcome) if alone else self.admit(outcome, Ignored(event=self.event()))
+        if answer is None:
+            return
+        assert answer.recalls == (() if recall is None else (recall,))
+        assert self.view().same_as(before)
