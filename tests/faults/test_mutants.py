@@ -12,7 +12,7 @@ import pytest
 from faults.mutants import MUTANTS
 from faults.mutants.code import Code, PlaceError
 from faults.mutants.mutant import ROOT, path_of
-from faults.mutants.table import TABLE
+from faults.mutants.report import REPORT
 
 
 def names_in(path, text):
@@ -147,7 +147,9 @@ def test_no_guard_is_named_twice():
 
 
 def test_the_page_names_mutants_that_there_are_and_tests_that_there_are():
-    rows = dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| `([^`|]+)` \|$", TABLE.read_text("utf-8"), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| ([^|]+) \| [^|]+ \| `([^`|]+)` \|$", REPORT.read_text("utf-8"), re.MULTILINE)
+    )
     assert len(rows) >= 60
     assert set(rows) <= {mutant.guard for mutant in MUTANTS}, "make mutants writes docs/mutants.md anew"
     for guard, test in rows.items():

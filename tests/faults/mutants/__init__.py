@@ -7,16 +7,16 @@ fault run, for which everything is started and killed, are in `faults.mutants`.
 
 from __future__ import annotations
 
-from . import bodies, intake, line, pages, privacy, queues, senders, strangers, turns
+from . import bodies, drains, intake, outgoing_calls, pages, privacy, queues, senders, untrusted_input
 
 MUTANTS = (
     *queues.GUARDS,
     *intake.GUARDS,
-    *turns.GUARDS,
-    *line.GUARDS,
+    *drains.GUARDS,
+    *outgoing_calls.GUARDS,
     *senders.GUARDS,
     *bodies.GUARDS,
     *privacy.GUARDS,
     *pages.GUARDS,
-    *strangers.GUARDS,
+    *untrusted_input.GUARDS,
 )

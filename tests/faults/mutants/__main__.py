@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from . import MUTANTS
-from .nursery import nursery
-from .table import write_table
-from .trial import LONGEST_SECONDS, TreeCopy, copy_of_tree
+from .fork_server import fork_server
+from .report import write_report
+from .runner import LONGEST_SECONDS, TreeCopy, copy_of_tree
 
 AT_ONCE = 2
 
@@ -42,7 +42,7 @@ def main() -> int:
         return 0 if chosen else 2
     with ExitStack() as stack:
         copies: queue.SimpleQueue[TreeCopy] = queue.SimpleQueue()
-        tests = nursery()
+        tests = fork_server()
         for _ in range(asked.at_once):
             copies.put(stack.enter_context(copy_of_tree(tests)))
         if not asked.trust and not _whole(
@@ -87,7 +87,7 @@ def _tell(chosen, verdicts, *, complete) -> int:
     for verdict in amiss:
         say(verdict)
     if complete and not amiss:
-        say(f"written: {write_table(chosen, verdicts)}")
+        say(f"written: {write_report(chosen, verdicts)}")
     return 1 if amiss else 0
 
 

@@ -1,4 +1,4 @@
-"""Guards of the line to wolkvox: bounded in time and size, and nothing leaves that should not."""
+"""Guards of calls to wolkvox and HubSpot: bounded in time and size, and nothing leaves that should not."""
 
 from __future__ import annotations
 

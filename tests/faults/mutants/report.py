@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .mutant import Mutant
-    from .trial import Verdict
+    from .runner import Verdict
 
-TABLE = ROOT / "docs" / "mutants.md"
+REPORT = ROOT / "docs" / "mutants.md"
 
 _HEAD = """\
 # Every guard has a test
@@ -32,12 +32,12 @@ The tests named with a mutant run first, and if they pass the whole files that h
 """
 
 
-def write_table(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> Path:
+def write_report(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> Path:
     """Write the page; a run of a part writes none."""
     minutes = max(1, round(sum(verdict.seconds for verdict in verdicts) / 60 / 2))
     rows = [
         f"| {mutant.guard} | {mutant.out} | `{verdict.caught_by}` |\n"
         for mutant, verdict in zip(mutants, verdicts, strict=True)
     ]
-    TABLE.write_text(_HEAD.format(count=len(rows), minutes=minutes) + "".join(rows), "utf-8")
-    return TABLE
+    REPORT.write_text(_HEAD.format(count=len(rows), minutes=minutes) + "".join(rows), "utf-8")
+    return REPORT

@@ -42,8 +42,8 @@ OTHERS = (
 )
 
 
-def nursery() -> ForkServerContext:
-    """Give what the tests of mutants are forked from."""
+def fork_server() -> ForkServerContext:
+    """Return the context that the tests of mutants are forked from."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     os.environ["PYTHONPATH"] = str(TESTS)

@@ -1,4 +1,4 @@
-"""One mutant's trial: a throw-away copy of the tree with the guard taken out, and the tests on it."""
+"""One mutant's run: a throw-away copy of the tree with the guard taken out, and the tests on it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .fork_server import run_tests
 from .mutant import ROOT, path_of
-from .nursery import run_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,7 +56,7 @@ class TreeCopy:
     """A copy of the tree that is used for one mutant after the other."""
 
     root: Path
-    nursery: ForkServerContext
+    fork_server: ForkServerContext
 
     def run(self, tests: Sequence[str], seconds: float) -> tuple[int | None, str]:
         """Run tests until the first fails. Gives pytest's status, None when it did not end, and what it said."""
@@ -65,7 +65,9 @@ class TreeCopy:
         said = self.root / "said"
         status = said.with_name("said.status")
         status.unlink(missing_ok=True)
-        process = self.nursery.Process(target=run_tests, args=(str(self.root), [*options, *paths], str(said)))
+        process = self.fork_server.Process(
+            target=run_tests, args=(str(self.root), [*options, *paths], str(said))
+        )
         process.start()
         process.join(seconds)
         if process.is_alive():
@@ -130,7 +132,7 @@ def _forget_compiled(files: Iterable[Path]) -> None:
 
 
 @contextmanager
-def copy_of_tree(nursery: ForkServerContext) -> Iterator[TreeCopy]:
+def copy_of_tree(fork_server: ForkServerContext) -> Iterator[TreeCopy]:
     """Make a copy of what git knows, or would add; it is gone afterwards."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -144,7 +146,7 @@ def copy_of_tree(nursery: ForkServerContext) -> Iterator[TreeCopy]:
             if (ROOT / name).is_file():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
-        copy = TreeCopy(root, nursery)
+        copy = TreeCopy(root, fork_server)
         _require_own_code(copy)
         yield copy
 
