@@ -19,7 +19,7 @@ from integration.store.token_queue import Outcome
 from support import hubspot_event
 from support.hubspot_stub import HubspotFault
 
-from .world import AT, HOST, LONGEST_WORK, WORK_SECONDS, Request, World
+from .installation import AT, HOST, LONGEST_WORK, WORK_SECONDS, CrashInstallation, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ WAKE_UP_SECONDS = 1.6
 """After this the sweep takes a wake-up for lost."""
 
 
-def _nothing(world: World) -> None:
-    """Leave the world empty."""
+def _nothing(installation: CrashInstallation) -> None:
+    """Leave the installation empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,9 @@ class Scenario:
     act: str
     ends: Mapping[str, tuple[str, ...]]
     steps: tuple[str, ...]
-    prepare: Callable[[World], None] = _nothing
-    request: Callable[[World], Request] | None = None
-    then: Callable[[World], Request] | None = None
+    prepare: Callable[[CrashInstallation], None] = _nothing
+    request: Callable[[CrashInstallation], Request] | None = None
+    then: Callable[[CrashInstallation], Request] | None = None
     done_before: frozenset[int] = frozenset()
     or_ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parked: int = 0
@@ -67,11 +67,11 @@ def _round_trip(what: str) -> tuple[str, ...]:
 # --- receiving --------------------------------------------------------------------------------
 
 
-def _form(world: World) -> Request:
-    return world.signed("forms", {"customer": "c1", "phone": "3001112233", "at": AT})
+def _form(installation: CrashInstallation) -> Request:
+    return installation.signed("forms", {"customer": "c1", "phone": "3001112233", "at": AT})
 
 
-def _batch(world: World) -> Request:
+def _batch(installation: CrashInstallation) -> Request:
     """A newer wish over an older one, a new one, a wish taken back, one that cannot be mapped, one of no matter."""
     events = [
         hubspot_event("c1", AT),
@@ -80,24 +80,24 @@ def _batch(world: World) -> Request:
         hubspot_event("c4", "soon"),
         hubspot_event("c5", "x", name="email"),
     ]
-    return world.signed("hubspot", events)
+    return installation.signed("hubspot", events)
 
 
-def _before_batch(world: World) -> None:
-    world.ask("c1", hours=48)
-    world.ask("c3")
+def _before_batch(installation: CrashInstallation) -> None:
+    installation.ask("c1", hours=48)
+    installation.ask("c3")
     time.sleep(0.01)
 
 
-def _with_lookup(world: World) -> None:
-    world.configure(world.config_text(lookup=True))
-    world.services.binding.bind()
+def _with_lookup(installation: CrashInstallation) -> None:
+    installation.configure(installation.config_text(lookup=True))
+    installation.services.binding.bind()
     for customer in ("71", "72"):
-        world.hubspot.add(customer, phone="300 111 2233")
+        installation.hubspot.add(customer, phone="300 111 2233")
 
 
-def _to_look_up(world: World) -> Request:
-    return world.signed("hubspot", [hubspot_event(71, AT), hubspot_event(72, AT)])
+def _to_look_up(installation: CrashInstallation) -> Request:
+    return installation.signed("hubspot", [hubspot_event(71, AT), hubspot_event(72, AT)])
 
 
 _SOAP = """<?xml version="1.0" encoding="UTF-8"?>
@@ -110,121 +110,121 @@ xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="sf:Lead"><sf:Id>
 </soapenv:Envelope>"""
 
 
-def _soap(world: World) -> Request:
-    url_key = world.environ["URL_KEY"]
+def _soap(installation: CrashInstallation) -> Request:
+    url_key = installation.environ["URL_KEY"]
     body = _SOAP.format(at=AT).encode()
     return Request(path=f"/hooks/salesforce/{url_key}", body=body, headers={"Content-Type": "text/xml"})
 
 
-def _direct(world: World) -> Request:
+def _direct(installation: CrashInstallation) -> Request:
     recall = {"account": "bogota", "campaign_id": "10", "customer_id": "c1", "recall_telephone": "3001112233"}
-    return world.api("/v1/recalls", {**recall, "recall_date": AT}, **{"Idempotency-Key": "k-1"})
+    return installation.api("/v1/recalls", {**recall, "recall_date": AT}, **{"Idempotency-Key": "k-1"})
 
 
 # --- operators --------------------------------------------------------------------------------
 
 
-def _dead(world: World) -> None:
-    world.recall = world.ask("c1")
-    world.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
+def _dead(installation: CrashInstallation) -> None:
+    installation.recall = installation.ask("c1")
+    installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
 
 
-def _two_dead_and_a_job(world: World) -> None:
+def _two_dead_and_a_job(installation: CrashInstallation) -> None:
     """Two recalls are dead, and a job to try them again has been begun."""
     for customer in ("c1", "c2"):
-        world.recall = world.ask(customer)
-        world.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
-    world.services.bulk_jobs.begin(
+        installation.recall = installation.ask(customer)
+        installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    installation.services.bulk_jobs.begin(
         BulkAction.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again"
     )
 
 
-def _queued(world: World) -> None:
-    world.recall = world.ask("c1")
+def _queued(installation: CrashInstallation) -> None:
+    installation.recall = installation.ask("c1")
 
 
-def _unmappable(world: World) -> None:
+def _unmappable(installation: CrashInstallation) -> None:
     """An event is parked, and the configuration is mended."""
-    world.configure(world.config_text().replace("event.customer", "event.cliente"))
-    world.services.binding.bind()
-    _store(world, _form(world))
-    world.configure(world.config_text())
+    installation.configure(installation.config_text().replace("event.customer", "event.cliente"))
+    installation.services.binding.bind()
+    _store(installation, _form(installation))
+    installation.configure(installation.config_text())
 
 
-def _store(world: World, request: Request) -> None:
+def _store(installation: CrashInstallation, request: Request) -> None:
     """Take a delivery in this process."""
     from support.hook_client import HookClient
 
     source = request.path.split("/")[2]
-    answer = HookClient(world.services).post(
+    answer = HookClient(installation.services).post(
         source, request.body, path=request.path, headers=request.headers, base_url=f"http://{HOST}"
     )
     assert answer.status_code == 202, answer.text
 
 
-def _paused(world: World) -> None:
-    world.ask("c1")
-    world.services.accounts.pause("bogota", "a break")
+def _paused(installation: CrashInstallation) -> None:
+    installation.ask("c1")
+    installation.services.accounts.pause("bogota", "a break")
 
 
-def _another_token(world: World) -> None:
-    world.ask("c1")
-    world.ask("c2")
-    world.configure(world.config_text(token=world.other_token))
+def _another_token(installation: CrashInstallation) -> None:
+    installation.ask("c1")
+    installation.ask("c2")
+    installation.configure(installation.config_text(token=installation.other_token))
 
 
 # --- turns ------------------------------------------------------------------------------------
 
 
-def _two_wait(world: World) -> None:
-    world.ask("c1", hours=1)
-    world.ask("c2", hours=2)
+def _two_wait(installation: CrashInstallation) -> None:
+    installation.ask("c1", hours=1)
+    installation.ask("c2", hours=2)
 
 
-def _first_call(**rule: object) -> Callable[[World], None]:
+def _first_call(**rule: object) -> Callable[[CrashInstallation], None]:
     """Two wait, and the first call to wolkvox goes otherwise than it should."""
 
-    def prepare(world: World) -> None:
-        _two_wait(world)
-        world.rule(times=1, **rule)
+    def prepare(installation: CrashInstallation) -> None:
+        _two_wait(installation)
+        installation.rule(times=1, **rule)
 
     return prepare
 
 
-def _left_behind(world: World) -> None:
+def _left_behind(installation: CrashInstallation) -> None:
     """A recall is claimed by somebody who died; the lease is over."""
-    _two_wait(world)
-    world.claim(terms=replace(world.terms(), lease_seconds=0.2))
+    _two_wait(installation)
+    installation.claim(terms=replace(installation.terms(), lease_seconds=0.2))
     time.sleep(0.3)
 
 
-def _drill(world: World) -> None:
-    world.configure(world.config_text(more='mode = "dry-run"\n'))
-    _two_wait(world)
+def _drill(installation: CrashInstallation) -> None:
+    installation.configure(installation.config_text(more='mode = "dry-run"\n'))
+    _two_wait(installation)
 
 
-def _waits_for_contact(world: World) -> None:
-    _with_lookup(world)
-    _store(world, _to_look_up(world))
+def _waits_for_contact(installation: CrashInstallation) -> None:
+    _with_lookup(installation)
+    _store(installation, _to_look_up(installation))
 
 
-def _hubspot_fails(world: World) -> None:
-    _waits_for_contact(world)
-    world.hubspot.faults.append(HubspotFault(status=503))
+def _hubspot_fails(installation: CrashInstallation) -> None:
+    _waits_for_contact(installation)
+    installation.hubspot.faults.append(HubspotFault(status=503))
 
 
-def _no_such_contact(world: World) -> None:
-    _waits_for_contact(world)
-    del world.hubspot.contacts["72"]
+def _no_such_contact(installation: CrashInstallation) -> None:
+    _waits_for_contact(installation)
+    del installation.hubspot.contacts["72"]
 
 
-def _much_to_sweep(world: World) -> None:
+def _much_to_sweep(installation: CrashInstallation) -> None:
     """A queue whose wake-up was lost, contacts to be read, and a recall that ended long ago."""
-    _waits_for_contact(world)
+    _waits_for_contact(installation)
     long_ago = round((datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000)
-    old = DeliveryStore(Store(world.client, clock=lambda: long_ago))
-    old.admit_one(world.request("c0"), expired="too late")
-    world.ask("c1")
+    old = DeliveryStore(Store(installation.client, clock=lambda: long_ago))
+    old.admit_one(installation.request("c0"), expired="too late")
+    installation.ask("c1")
     time.sleep(WAKE_UP_SECONDS)
 
 
@@ -285,7 +285,7 @@ OPERATING = (
         name="a dead recall is tried again",
         act="receive",
         prepare=_dead,
-        request=lambda world: world.api(f"/v1/recalls/{world.recall}/retry"),
+        request=lambda installation: installation.api(f"/v1/recalls/{installation.recall}/retry"),
         done_before=frozenset({409}),
         ends=ONE,
         steps=(*_OPERATED, *_round_trip("retry")),
@@ -301,7 +301,7 @@ OPERATING = (
         name="a recall is taken back",
         act="receive",
         prepare=_queued,
-        request=lambda world: world.api(f"/v1/recalls/{world.recall}/cancel"),
+        request=lambda installation: installation.api(f"/v1/recalls/{installation.recall}/cancel"),
         done_before=frozenset({409}),
         ends={"c1": ("cancelled",)},
         steps=(*ANSWERED, *_round_trip("cancel")),
@@ -310,7 +310,7 @@ OPERATING = (
         name="parked events are remapped",
         act="receive",
         prepare=_unmappable,
-        request=lambda world: world.api("/v1/parked/remap"),
+        request=lambda installation: installation.api("/v1/parked/remap"),
         ends=ONE,
         steps=(*_OPERATED, *_round_trip("resolve")),
     ),
@@ -318,7 +318,7 @@ OPERATING = (
         name="a queue is paused",
         act="receive",
         prepare=_queued,
-        request=lambda world: world.api("/v1/accounts/bogota/pause"),
+        request=lambda installation: installation.api("/v1/accounts/bogota/pause"),
         stood=frozenset({"paused"}),
         ends=ONE,
         steps=(*ANSWERED, *_round_trip("pause")),
@@ -327,7 +327,7 @@ OPERATING = (
         name="a queue is resumed",
         act="receive",
         prepare=_paused,
-        request=lambda world: world.api("/v1/accounts/bogota/resume"),
+        request=lambda installation: installation.api("/v1/accounts/bogota/resume"),
         ends=ONE,
         steps=(*_OPERATED, *_round_trip("resume")),
     ),

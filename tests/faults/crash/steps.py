@@ -1,6 +1,6 @@
 """The steps that a process takes, seen from outside its code; at any one of them it can be made to end.
 
-All that a process does to the world goes through its sockets: to the store, the broker, wolkvox and HubSpot,
+All that a process does outside goes through its sockets: to the store, the broker, wolkvox and HubSpot,
 and through its server back to a sender. So a step is a connection made, something sent, or something received,
 named by its other end and by what it is done for. Between two of them nobody can tell when the process ended:
 having received one answer is the moment before the next thing is sent. A question to the store changes nothing

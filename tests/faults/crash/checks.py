@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
     from integration.domain.recall import Recall
 
+    from .installation import Answer, CrashInstallation
     from .scenarios import Scenario
-    from .world import Answer, World
 
 ENDS = frozenset(State) - {State.QUEUED, State.PUSHING}
 
 
-def is_calm(world: World) -> bool:
+def is_done(installation: CrashInstallation) -> bool:
     """Tell whether all has come to an end; what stands still is resumed, as an operator would."""
-    client, key = world.client, world.services.store.key
-    state = world.services.accounts.get("bogota").state
-    world.stood.add(state)
+    client, key = installation.client, installation.services.store.key
+    state = installation.services.accounts.get("bogota").state
+    installation.stood.add(state)
     if state in {"stopped", "paused"}:
-        world.send(world.api("/v1/accounts/bogota/resume"))
+        installation.send(installation.api("/v1/accounts/bogota/resume"))
     with client.pipeline(transaction=True) as pipe:
         for name in ("in:queued", "in:pushing", "lookups"):
             pipe.zcard(key(name))
@@ -32,33 +32,37 @@ def is_calm(world: World) -> bool:
         return sum(pipe.execute()) == 0
 
 
-def faults(scenario: Scenario, world: World, first: Answer | None) -> Iterator[str]:
+def faults(scenario: Scenario, installation: CrashInstallation, first: Answer | None) -> Iterator[str]:
     """Give all that is not as it has to be."""
-    recalls = world.recalls()
-    yield from _kept(scenario, world, recalls)
-    if not scenario.stood <= world.stood:
-        yield f"the queue was {sorted(world.stood)}, never {sorted(scenario.stood - world.stood)}"
-    yield from _once(world, recalls)
-    yield from _at_wolkvox(world, recalls)
-    if first is not None and first.taken and not set(world.acknowledged) <= {recall.id for recall in recalls}:
-        yield f"acknowledged and lost: {world.acknowledged}"
+    recalls = installation.recalls()
+    yield from _kept(scenario, installation, recalls)
+    if not scenario.stood <= installation.stood:
+        yield f"the queue was {sorted(installation.stood)}, never {sorted(scenario.stood - installation.stood)}"
+    yield from _once(installation, recalls)
+    yield from _at_wolkvox(installation, recalls)
+    if (
+        first is not None
+        and first.taken
+        and not set(installation.acknowledged) <= {recall.id for recall in recalls}
+    ):
+        yield f"acknowledged and lost: {installation.acknowledged}"
 
 
-def _kept(scenario: Scenario, world: World, recalls: list[Recall]) -> Iterator[str]:
+def _kept(scenario: Scenario, installation: CrashInstallation, recalls: list[Recall]) -> Iterator[str]:
     found = defaultdict(list)
     for recall in recalls:
         found[recall.customer_id].append(str(recall.state))
     became = {customer: tuple(sorted(states)) for customer, states in found.items()}
     if became not in ({**scenario.ends}, {**scenario.or_ends}):
         yield f"ended as {became}, not as {dict(scenario.ends)}"
-    parked = world.services.parked.records.count()
+    parked = installation.services.parked.records.count()
     if parked != scenario.parked:
         yield f"{parked} parked, not {scenario.parked}"
 
 
-def _once(world: World, recalls: list[Recall]) -> Iterator[str]:
+def _once(installation: CrashInstallation, recalls: list[Recall]) -> Iterator[str]:
     """Every recall is listed under one state, and ended once."""
-    client, key = world.client, world.services.store.key
+    client, key = installation.client, installation.services.store.key
     listed = {state: set(client.zrange(key(f"in:{state}"), 0, -1)) for state in State}
     for recall in recalls:
         under = [str(state) for state in State if recall.id in listed[state]]
@@ -67,15 +71,15 @@ def _once(world: World, recalls: list[Recall]) -> Iterator[str]:
             yield f"{recall.customer_id} is {recall.state}, listed under {under}, ended {ended}"
 
 
-def _at_wolkvox(world: World, recalls: list[Recall]) -> Iterator[str]:
-    if overlaps := world.overlaps():
+def _at_wolkvox(installation: CrashInstallation, recalls: list[Recall]) -> Iterator[str]:
+    if overlaps := installation.overlaps():
         times = [
             (call["seq"], call["body"]["customer_id"], call["received_at"], call["finished_at"])
-            for call in world.calls()
+            for call in installation.calls()
         ]
-        yield f"calls at once: {overlaps} {times} {world.log()}"
+        yield f"calls at once: {overlaps} {times} {installation.log()}"
     dates = defaultdict(list)
-    for call in world.calls():
+    for call in installation.calls():
         dates[call["body"]["customer_id"]].append(call["body"]["recall_date"])
     for recall in recalls:
         yield from _as_recorded(recall, dates[recall.customer_id])

@@ -1,4 +1,4 @@
-"""One trial: a world is prepared, a victim ends at one step, a fresh process takes over, and all is looked at."""
+"""One crash: an installation is prepared, a victim ends at one step, a fresh process takes over, and all is looked at."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import cast
-from .aftermath import faults, is_calm
+from . import processes
+from .checks import faults, is_done
+from .installation import eventually
 from .steps import CRASHED
-from .world import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
+    from .installation import Answer, CrashInstallation, CrashServers, Request
     from .scenarios import Scenario
-    from .world import Answer, CrashStage, Request, World
 
 PROCESS_SECONDS = 60.0
-CALM_SECONDS = 60.0
+DONE_SECONDS = 60.0
 MOST_LATE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class CrashResult:
     """What came of a crash at one step, or of a run without one; `faults` is empty when all is well.
 
     A crowded machine may keep a victim from a step (wolkvox was not heard in time), or keep wolkvox working for
@@ -45,51 +45,55 @@ class Trial:
         return f"{self.scenario}, ended at “{self.crash_at}”:\n    {lines}"
 
 
-def run(stage: CrashStage, nursery: ForkServerContext, scenario: Scenario, crash_at: str | None) -> Trial:
+def run(
+    servers: CrashServers, fork_server: ForkServerContext, scenario: Scenario, crash_at: str | None
+) -> CrashResult:
     began = time.monotonic()
-    with stage.world() as world:
+    with servers.installation() as installation:
         steps, reached, faults = (), False, ()
         try:
-            steps, reached, faults = _run(world, nursery, scenario, crash_at)
-        except Exception:  # noqa: BLE001  (whatever it is, it is this trial's fault and no other's)
-            faults = (traceback.format_exc(), world.log())
-    late = stage.lag.worst_since(began)
+            steps, reached, faults = _run(installation, fork_server, scenario, crash_at)
+        except Exception:  # noqa: BLE001  (whatever it is, it is this run's fault and no other's)
+            faults = (traceback.format_exc(), installation.log())
+    late = servers.lag.worst_since(began)
     if faults and late > MOST_LATE_SECONDS:
         reached, faults = False, (f"this machine was starved, for {late:.1f} s at a time", *faults)
-    return Trial(scenario=scenario.name, crash_at=crash_at, steps=steps, reached=reached, faults=faults)
+    return CrashResult(scenario=scenario.name, crash_at=crash_at, steps=steps, reached=reached, faults=faults)
 
 
 def _run(
-    world: World, nursery: ForkServerContext, scenario: Scenario, crash_at: str | None
+    installation: CrashInstallation, fork_server: ForkServerContext, scenario: Scenario, crash_at: str | None
 ) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
-    """Give the steps that were passed, whether the victim ended where it should, and all that is wrong."""
-    scenario.prepare(world)
-    world.slow_down_wolkvox()
-    request = scenario.request(world) if scenario.request else None
-    with _process(nursery, cast.successor, world.environ) as successor:
-        answer, end = _live(nursery, scenario, world, request, crash_at)
+    """Return the steps that were passed, whether the victim ended where it should, and all that is wrong."""
+    scenario.prepare(installation)
+    installation.slow_down_wolkvox()
+    request = scenario.request(installation) if scenario.request else None
+    with _process(fork_server, processes.successor, installation.environ) as successor:
+        answer, end = _live(fork_server, scenario, installation, request, crash_at)
         found = list(_amiss(crash_at, answer, end))
         if found:
-            found.append(world.log())
-        found += _take_over(scenario, world, successor, request, answer)
+            found.append(installation.log())
+        found += _take_over(scenario, installation, successor, request, answer)
     reached = end == CRASHED or crash_at is None
     return tuple(end) if isinstance(end, list) else (), reached, tuple(found)
 
 
 def _live(
-    nursery: ForkServerContext,
+    fork_server: ForkServerContext,
     scenario: Scenario,
-    world: World,
+    installation: CrashInstallation,
     request: Request | None,
     crash_at: str | None,
 ) -> tuple[Answer | None, object]:
     """Let a victim act. Gives what its sender was answered, and its steps, or CRASHED, or what went wrong."""
     answer = None
-    with _process(nursery, cast.victim, scenario.act, world.environ, world.peers, crash_at) as told:
+    with _process(
+        fork_server, processes.victim, scenario.act, installation.environ, installation.peers, crash_at
+    ) as told:
         try:
             if request is not None:
                 told.recv()
-                answer = world.send(request)
+                answer = installation.send(request)
             return answer, told.recv() if told.poll(PROCESS_SECONDS) else "not done in time"
         except EOFError:
             return answer, "ended by itself"
@@ -106,31 +110,35 @@ def _amiss(crash_at: str | None, answer: Answer | None, end: object) -> Iterator
 
 
 def _take_over(
-    scenario: Scenario, world: World, told: Connection, request: Request | None, first: Answer | None
+    scenario: Scenario,
+    installation: CrashInstallation,
+    told: Connection,
+    request: Request | None,
+    first: Answer | None,
 ) -> list[str]:
     if scenario.then is not None:
-        request = scenario.then(world)
+        request = scenario.then(installation)
     told.send("work" if request is None else "web")
     told.recv()
     found = []
     if request is not None:
-        again = world.send(request)
+        again = installation.send(request)
         if not again.taken and again.status not in scenario.done_before:
             found.append(f"sent again, and answered {again.status} {again.body}")
     told.send("work")
-    if not eventually(lambda: is_calm(world), CALM_SECONDS):
+    if not eventually(lambda: is_done(installation), DONE_SECONDS):
         found.append(
-            f"not done after {CALM_SECONDS:g} s: {[str(r.state) for r in world.recalls()]}\n{world.log()}"
+            f"not done after {DONE_SECONDS:g} s: {[str(r.state) for r in installation.recalls()]}\n{installation.log()}"
         )
-    found += faults(scenario, world, first)
+    found += faults(scenario, installation, first)
     told.send("end")
     return found
 
 
 @contextmanager
-def _process(nursery: ForkServerContext, target: object, *args: object) -> Iterator[Connection]:
-    ours, theirs = nursery.Pipe()
-    process = nursery.Process(target=target, args=(*args, theirs), daemon=True)
+def _process(fork_server: ForkServerContext, target: object, *args: object) -> Iterator[Connection]:
+    ours, theirs = fork_server.Pipe()
+    process = fork_server.Process(target=target, args=(*args, theirs), daemon=True)
     process.start()
     theirs.close()
     try:

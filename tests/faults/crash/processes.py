@@ -1,4 +1,4 @@
-"""The processes of a trial: forked from one that has everything loaded, so that each is a fresh one and quick.
+"""The processes of one run: forked from one that has everything loaded, so that each is a fresh one and quick.
 
 A victim does one thing, with its steps watched. A successor is a web and a worker in one, and is told when to end.
 """
@@ -45,8 +45,8 @@ PUBLISH_SECONDS = 10.0
 START_SECONDS = 30.0
 
 
-def nursery() -> ForkServerContext:
-    """Give what processes are forked from. It is a process of its own: this one has threads."""
+def fork_server() -> ForkServerContext:
+    """Return the context that processes are forked from. It is a process of its own: this one has threads."""
     path = os.pathsep.join(
         [str(Path(__file__).parent.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
@@ -67,7 +67,7 @@ def _settle(environ: Mapping[str, str]) -> None:
     os.environ.update(environ)
     # What the one before has left, who is dead.
     Path(environ["WEB_SOCKET"]).unlink(missing_ok=True)
-    sys.stderr = Path(environ["TRIAL_LOG"]).open("a", buffering=1)  # noqa: SIM115  (as long as the process)
+    sys.stderr = Path(environ["CRASH_LOG"]).open("a", buffering=1)  # noqa: SIM115  (as long as the process)
     use_broker(os.environ)
     # A worker that dies in a look-up is followed after a minute; here sooner.
     workers.lookups.LEASE_SECONDS = LOOKUP_LEASE_SECONDS

@@ -1,4 +1,4 @@
-"""A world of its own for every crash: a database, a broker's database, tokens, a configuration, a HubSpot.
+"""An installation of its own for every crash: a database, a broker's database, tokens, a configuration, a HubSpot.
 
 wolkvox is one for all of them: it counts overlap by token, and goes on working when its client has left.
 """
@@ -66,8 +66,8 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class CrashStage:
-    """What all worlds share: the store's server, the broker's, and wolkvox."""
+class CrashServers:
+    """What all installations share: the store's server, the broker's, and wolkvox."""
 
     def __init__(self, folder: Path, store: ValkeyServer, broker: ValkeyServer, sandbox: Sandbox) -> None:
         self.folder, self.store, self.broker, self.sandbox = folder, store, broker, sandbox
@@ -77,8 +77,8 @@ class CrashStage:
             trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)
         )
 
-    def world(self) -> World:
-        return World(self, next(self._numbers))
+    def installation(self) -> CrashInstallation:
+        return CrashInstallation(self, next(self._numbers))
 
 
 class Lag(threading.Thread):
@@ -99,18 +99,20 @@ class Lag(threading.Thread):
         return max((late for at, late in list(self._late) if at >= began), default=0.0)
 
 
-class World(Installation):
-    """One world; a context manager."""
+class CrashInstallation(Installation):
+    """One installation of Ringback; a context manager."""
 
-    def __init__(self, stage: CrashStage, number: int) -> None:
+    def __init__(self, servers: CrashServers, number: int) -> None:
         self._open = ExitStack()
         self.number = number
-        self.sandbox = stage.sandbox
+        self.sandbox = servers.sandbox
         self.hubspot = self._open.enter_context(HubspotStub())
-        self.folder = stage.folder / str(number)
+        self.folder = servers.folder / str(number)
         self.folder.mkdir()
-        self.token, self.other_token = f"token-of-trial-{number}-one", f"token-of-trial-{number}-two"
-        store_url, broker_url = (f"redis://127.0.0.1:{s.port}/{number}" for s in (stage.store, stage.broker))
+        self.token, self.other_token = f"token-of-crash-{number}-one", f"token-of-crash-{number}-two"
+        store_url, broker_url = (
+            f"redis://127.0.0.1:{s.port}/{number}" for s in (servers.store, servers.broker)
+        )
         self.client = self._open.enter_context(connect(store_url))
         super().__init__(make_services(self.folder, self.client, self.config_text()))
         self.environ = {
@@ -120,11 +122,11 @@ class World(Installation):
             "BROKER_URL": broker_url,
             "LOG_LEVEL": "INFO",
             "WEB_SOCKET": str(self.folder / "web"),
-            "TRIAL_LOG": str(self.folder / "log"),
+            "CRASH_LOG": str(self.folder / "log"),
         }
         self.peers = {
-            stage.store.port: "store",
-            stage.broker.port: "broker",
+            servers.store.port: "store",
+            servers.broker.port: "broker",
             self.sandbox.port: "wolkvox",
             int(self.hubspot.base_url.rpartition(":")[2]): "hubspot",
         }
@@ -157,7 +159,7 @@ class World(Installation):
         return text + routes
 
     def configure(self, text: str) -> None:
-        """Let a configuration count from now on, for this world's own services too."""
+        """Let a configuration count from now on, for this installation's own services too."""
         self.services = make_services(self.folder, self.client, text)
 
     def rule(self, **rule: Any) -> None:
