@@ -19,15 +19,15 @@ from .settings import SECRETS, token_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .cast import Actor
-    from .director import Director
+    from .fault_injector import FaultInjector
     from .load import Sender
+    from .processes import ManagedProcess
     from .system import ChaosSystem
     from .watch import QueueWatch
 
 
 def collect(
-    system: ChaosSystem, senders: list[Sender], watch: QueueWatch, director: Director, *, drained: bool
+    system: ChaosSystem, senders: list[Sender], watch: QueueWatch, injector: FaultInjector, *, drained: bool
 ) -> History:
     accounts = range(system.settings.accounts)
     return History(
@@ -38,10 +38,10 @@ def collect(
         overlaps=tuple(system.sandbox.stats()["overlaps"]),
         outages=tuple(outage for actor in system.actors.values() for outage in actor.outages),
         spells=tuple(watch.spells.values()),
-        leaks=tuple(_leaks(system, director.bells)),
-        ended_by_themselves=tuple(director.ended_by_themselves),
+        leaks=tuple(_leaks(system, injector.wake_ups)),
+        ended_by_themselves=tuple(injector.ended_by_themselves),
         drained=drained,
-        restores=director.restores,
+        restores=injector.restores,
         losses_told=sum(map(_losses_in, system.actors.values())),
         envelopes=len(system.sentry.received),
     )
@@ -85,7 +85,7 @@ def _call(shown: dict[str, Any]) -> Call:
     )
 
 
-def _losses_in(actor: Actor) -> int:
+def _losses_in(actor: ManagedProcess) -> int:
     return actor.log.read_text("utf-8", "replace").count("the store lost data; all queues wait")
 
 
@@ -97,10 +97,10 @@ _PRIVATE = {
 }
 
 
-def _leaks(system: ChaosSystem, bells: list[bytes]) -> Iterator[Leak]:
+def _leaks(system: ChaosSystem, wake_ups: list[bytes]) -> Iterator[Leak]:
     for actor in system.actors.values():
         yield from leaks_in(actor.name + "'s log", actor.log.read_text("utf-8", "replace").splitlines())
-    yield from leaks_in("a broker message", map(message_text, bells))
+    yield from leaks_in("a broker message", map(message_text, wake_ups))
     yield from leaks_in("an envelope to Sentry", system.sentry.texts())
 
 

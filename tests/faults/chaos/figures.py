@@ -10,17 +10,17 @@ from .settings import SERVER_LIMIT_SECONDS
 from .watch import in_seconds
 
 if TYPE_CHECKING:
-    from .director import Director
+    from .fault_injector import FaultInjector
     from .history import History
     from .watch import QueueWatch
 
 
-def figures(history: History, director: Director, watch: QueueWatch, calm: float) -> dict[str, Any]:
+def figures(history: History, injector: FaultInjector, watch: QueueWatch, calm: float) -> dict[str, Any]:
     tries = [each for told in history.told for each in told.tries]
     seconds = sorted(each.seconds for each in tries if each.status)
     work = max((call.ended - call.began for call in history.calls), default=0.0)
-    kills = {name: n for name, n in director.done.items() if name.startswith("kill")}
-    others = {name: n for name, n in director.done.items() if not name.startswith("kill")}
+    kills = {name: n for name, n in injector.done.items() if name.startswith("kill")}
+    others = {name: n for name, n in injector.done.items() if not name.startswith("kill")}
     return {
         "deliveries": len(history.told),
         "acknowledged": sum(told.acknowledged is not None for told in history.told),

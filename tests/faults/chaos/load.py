@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Config
 
-    from .cast import Actor
+    from .processes import ManagedProcess
 
 ZONE = ZoneInfo("America/Bogota")
 CAMPAIGN = "10"
@@ -80,10 +80,10 @@ class Numbers:
 class Sender(threading.Thread):
     """One CRM, with customers of its own. `rate` is how many new deliveries it makes a second."""
 
-    def __init__(self, name: str, seed: int, stage: WebPool, *, rate: float, most: int) -> None:
+    def __init__(self, name: str, seed: int, webs: WebPool, *, rate: float, most: int) -> None:
         super().__init__(name=name, daemon=True)
         self._rng = Random(f"{name} {seed}")
-        self._stage = stage
+        self._webs = webs
         self._rate = rate
         self._most = most
         self._due: list[tuple[float, int, Job]] = []
@@ -133,9 +133,9 @@ class Sender(threading.Thread):
 
     def _wish(self, kind: str, *, may_cancel: bool = True) -> Wish:
         rng = self._rng
-        account = rng.choice(self._stage.accounts)
+        account = rng.choice(self._webs.accounts)
         customer = f"cust-{self.name}-{kind}-{account}-{rng.randrange(CUSTOMERS)}"
-        version = self._stage.numbers.version()
+        version = self._webs.numbers.version()
         if may_cancel and rng.random() < 0.12:
             return Wish(account=account, customer=customer, version=version)
         day = FAR + timedelta(minutes=rng.randrange(100_000))
@@ -143,13 +143,13 @@ class Sender(threading.Thread):
             account=account,
             customer=customer,
             version=version,
-            phone=f"300{self._stage.numbers.next():07d}",
+            phone=f"300{self._webs.numbers.next():07d}",
             date=day.astimezone(ZONE).strftime("%Y%m%d%H%M%S"),
         )
 
     def _hubspot(self) -> Job:
         wishes = [self._wish("hubspot") for _ in range(self._rng.choice((1, 1, 2, 4)))]
-        ids = [self._stage.numbers.next() for _ in wishes]
+        ids = [self._webs.numbers.next() for _ in wishes]
         earlier = [job for job in self._taken[-20:] if job.kind == "hubspot"]
         if earlier and self._rng.random() < 0.15:
             # HubSpot may put an event that it thinks undelivered into another batch.
@@ -161,7 +161,7 @@ class Sender(threading.Thread):
 
     def _form(self) -> Job:
         wish = self._wish("forms")
-        number = self._stage.numbers.next()
+        number = self._webs.numbers.next()
         body = {
             "account": wish.account,
             "customer": wish.customer,
@@ -194,7 +194,7 @@ class Sender(threading.Thread):
     # -- sending --
 
     def _send(self, job: Job) -> None:
-        one = self._stage.post(self._rng.choice(self._stage.webs), job)
+        one = self._webs.post(self._rng.choice(self._webs.webs), job)
         job.tries.append(one)
         # 409: nothing is left to cancel; 404: a store that went back knows nothing of it.
         settled = one.taken or (job.kind == "cancel" and one.status in {404, 409})
@@ -235,7 +235,7 @@ class WebPool:
     """What all senders share: the webs they reach, and how a job becomes a request."""
 
     def __init__(
-        self, config: Config, webs: tuple[Actor, ...], accounts: tuple[str, ...], api_key: str
+        self, config: Config, webs: tuple[ManagedProcess, ...], accounts: tuple[str, ...], api_key: str
     ) -> None:
         self.webs = webs
         self.accounts = accounts
@@ -243,7 +243,7 @@ class WebPool:
         self._config = config
         self._api_key = api_key
 
-    def post(self, web: Actor, job: Job) -> Try:
+    def post(self, web: ManagedProcess, job: Job) -> Try:
         """Send a job once, on a connection of its own."""
         began = time.time()
         status, body, why = 0, {}, ""
@@ -260,7 +260,7 @@ class WebPool:
             connection.close()
         return Try(web=web.name, began=began, ended=time.time(), status=status, body=body, why=why)
 
-    def _request(self, web: Actor, job: Job) -> tuple[str, Mapping[str, str]]:
+    def _request(self, web: ManagedProcess, job: Job) -> tuple[str, Mapping[str, str]]:
         if job.kind in {"hubspot", "forms"}:
             return f"/hooks/{job.kind}", self._signed(web, job)
         bearer = {"Authorization": f"Bearer {self._api_key}"}
@@ -272,7 +272,7 @@ class WebPool:
             "Content-Type": "application/json",
         }
 
-    def _signed(self, web: Actor, job: Job) -> Mapping[str, str]:
+    def _signed(self, web: ManagedProcess, job: Job) -> Mapping[str, str]:
         source = self._config.sources[job.kind]
         return SOURCES[source.kind].sign(
             job.body,

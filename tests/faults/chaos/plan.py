@@ -56,7 +56,8 @@ def _blows(rng: Random, seconds: float) -> list[Fault]:
 
 def _blow(rng: Random, at: float) -> Fault:
     kind = rng.choices(
-        ("kill", "kill child", "freeze", "bells", "cut", "hold", "slow", "full"), (44, 4, 18, 6, 7, 7, 7, 7)
+        ("kill", "kill child", "freeze", "wake_ups", "cut", "hold", "slow", "full"),
+        (44, 4, 18, 6, 7, 7, 7, 7),
     )[0]
     if kind == "kill":
         target = rng.choice((*WEBS, *WORKERS, *WORKERS, STORE, STORE))

@@ -1,4 +1,4 @@
-"""One run: the cast is started, loaded, befallen by what the seed planned, calmed down, and judged."""
+"""One run: the processes are started and loaded, the planned faults are injected, and the result is checked."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from integration.local.supervisor import write_line
 from integration.services.configuration import load_config
 
 from . import plan
-from .calm import calm_down
 from .checker import Broken, check
-from .director import Director
 from .evidence import collect
+from .fault_injector import FaultInjector
 from .figures import figures
 from .load import Sender, WebPool
+from .recovery import wait_until_done
 from .settings import API_KEY, LONGEST_WORK
-from .system import on_stage
+from .system import running_system
 from .watch import QueueWatch
 
 if TYPE_CHECKING:
@@ -51,23 +51,23 @@ class Report:
 
 def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_line) -> Report:
     """Play one run and judge it."""
-    with on_stage(settings, folder) as system:
+    with running_system(settings, folder) as system:
         say(f"seed {settings.seed}: {settings.seconds:g} s of faults, logs in {folder}")
         senders = _senders(system)
         watch = QueueWatch(system.store.server.url, system.well_since)
-        director = Director(system)
+        injector = FaultInjector(system)
         try:
             for thread in (watch, *senders):
                 thread.start()
             planned = plan.faults(
                 settings.seed, settings.seconds, settings.accounts, LONGEST_WORK, restores=settings.restores
             )
-            director.run(planned)
-            drained, calm_seconds = calm_down(system, senders, watch, say)
+            injector.run(planned)
+            drained, recovery_seconds = wait_until_done(system, senders, watch, say)
         finally:
             _end(senders, watch)
-        history = collect(system, senders, watch, director, drained=drained)
-    told = figures(history, director, watch, calm_seconds)
+        history = collect(system, senders, watch, injector, drained=drained)
+    told = figures(history, injector, watch, recovery_seconds)
     return Report(settings, check(history), told, history, folder)
 
 
@@ -75,9 +75,9 @@ def _senders(system: ChaosSystem) -> list[Sender]:
     settings = system.settings
     config = load_config(system.config_path, system.environ)
     accounts = tuple(f"a{n}" for n in range(settings.accounts))
-    stage = WebPool(config, system.webs, accounts, API_KEY)
+    webs = WebPool(config, system.webs, accounts, API_KEY)
     rate, most = settings.rate / settings.senders, settings.most // settings.senders
-    return [Sender(f"s{n}", settings.seed, stage, rate=rate, most=most) for n in range(settings.senders)]
+    return [Sender(f"s{n}", settings.seed, webs, rate=rate, most=most) for n in range(settings.senders)]
 
 
 def _end(senders: list[Sender], watch: QueueWatch) -> None:

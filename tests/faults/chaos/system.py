@@ -1,4 +1,4 @@
-"""Everything of a run that is started and stopped: the cast, the proxies, the sandbox, and their folder.
+"""Everything of a run that is started and stopped: the processes, the proxies, the sandbox, and their folder.
 
 `wolkvox` is the sandbox in this process: it survives everything, and goes on working on a call whose
 client has left.
@@ -23,7 +23,7 @@ from support.sentry_sink import SentrySink, sentry_sink
 from support.valkey import DURABLE
 
 from . import clocks, plan
-from .cast import Actor, StoreActor, quiet_port
+from .processes import ManagedProcess, ManagedStore, quiet_port
 from .proxy import Proxy
 from .settings import SECRETS, config_text
 
@@ -36,12 +36,12 @@ READY_SECONDS = 90.0
 
 
 class ChaosSystem:
-    """The cast and all that lies between: proxies, the sandbox, the folder with the logs."""
+    """The processes and all that lies between: proxies, the sandbox, the folder with the logs."""
 
     def __init__(self, settings: Settings, folder: Path, sandbox: Sandbox, sentry: SentrySink) -> None:
         self.settings, self.folder, self.sandbox, self.sentry = settings, folder, sandbox, sentry
         rng = Random()
-        self.store = StoreActor(
+        self.store = ManagedStore(
             folder / "store", quiet_port(rng), settings.mutant.store if settings.mutant else DURABLE
         )
         port = self.store.server.port
@@ -77,15 +77,17 @@ class ChaosSystem:
         environ["PYTHONPATH"] = os.pathsep.join(first)
         return environ
 
-    def _actor(self, name: str, kind: str, port: int = 0) -> Actor:
+    def _actor(self, name: str, kind: str, port: int = 0) -> ManagedProcess:
         proxy = self.proxies[f"{kind}s"]
         env = {**self.environ, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "PORT": str(port)}
         url = f"http://127.0.0.1:{port}" if port else ""
         wrong = clocks.shifts(self.settings.seed, name) if kind == "worker" else ()
-        return Actor(name, procfile_line(kind), env, self.folder / f"{name}.log", url, clock_seconds=wrong)
+        return ManagedProcess(
+            name, procfile_line(kind), env, self.folder / f"{name}.log", url, clock_seconds=wrong
+        )
 
     @property
-    def actors(self) -> dict[str, Actor]:
+    def actors(self) -> dict[str, ManagedProcess]:
         return {actor.name: actor for actor in (*self.webs, *self.workers)}
 
     def start(self) -> None:
@@ -135,7 +137,7 @@ class Looking(threading.Thread):
 
 
 @contextmanager
-def on_stage(settings: Settings, folder: Path) -> Iterator[ChaosSystem]:
+def running_system(settings: Settings, folder: Path) -> Iterator[ChaosSystem]:
     """Set everything up and take all of it down again, whatever happens."""
     with ExitStack() as stack:
         sandbox, sentry = stack.enter_context(Sandbox()), stack.enter_context(sentry_sink())

@@ -1,4 +1,4 @@
-"""Who is on stage: webs and workers as the Procfile starts them, a store, and who kills and freezes them.
+"""The processes of a run: webs and workers as the Procfile starts them, a store, and how they are killed and frozen.
 
 Every one of them is a child in a group of its own that cannot outlive this process.
 """
@@ -41,7 +41,7 @@ def quiet_port(rng: random.Random) -> int:
 
 
 @dataclass
-class Actor:
+class ManagedProcess:
     """A web or a worker that is started again and again. Its log goes on over all its lives."""
 
     name: str
@@ -140,7 +140,7 @@ class Actor:
             self._child.stop(5)
 
 
-class StoreActor:
+class ManagedStore:
     """The store: killed and started again on its port and its folder."""
 
     def __init__(self, folder: Path, port: int, flags: tuple[str, ...] = DURABLE) -> None:

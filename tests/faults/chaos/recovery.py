@@ -26,7 +26,7 @@ STALL_SECONDS = 40.0
 DRAIN_SECONDS = 600.0
 
 
-def calm_down(
+def wait_until_done(
     system: ChaosSystem, senders: list[Sender], watch: QueueWatch, say: Callable[[str], None]
 ) -> tuple[bool, float]:
     """Wait until all is well, all is sent and all is done. Tell whether it came to that, and how long it took."""

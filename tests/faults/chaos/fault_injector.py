@@ -18,8 +18,8 @@ from .settings import token_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .cast import Actor, StoreActor
     from .plan import Fault
+    from .processes import ManagedProcess, ManagedStore
     from .system import ChaosSystem
 
 GIVES_UP_SECONDS = 10.0
@@ -27,7 +27,7 @@ AGAIN_SECONDS = 0.2
 QUEUE = f"{PREFIX}celery:ringback"
 
 
-class Director:
+class FaultInjector:
     """Makes the planned faults happen, ends them, and starts again who was killed."""
 
     def __init__(self, system: ChaosSystem) -> None:
@@ -37,7 +37,7 @@ class Director:
         self._down: set[str] = set()
         self._child_killed: dict[str, float] = {}
         self.done: Counter[str] = Counter()
-        self.bells: list[bytes] = []
+        self.wake_ups: list[bytes] = []
         self.ended_by_themselves: list[str] = []
         self.restores = 0
 
@@ -66,7 +66,7 @@ class Director:
                 self._note_end(actor)
                 actor.start()
 
-    def _note_end(self, actor: Actor) -> None:
+    def _note_end(self, actor: ManagedProcess) -> None:
         # granian takes a worker that ends soon after its start for one that always will, and ends too.
         if time.monotonic() < self._child_killed.get(actor.name, -1.0) + GIVES_UP_SECONDS:
             self.done["web gave up on its worker"] += 1
@@ -81,7 +81,7 @@ class Director:
             "kill": self._kill,
             "kill child": self._kill_child,
             "freeze": self._freeze,
-            "bells": self._bells,
+            "wake_ups": self._wake_ups,
             "cut": self._line,
             "hold": self._line,
             "slow": self._line,
@@ -104,7 +104,7 @@ class Director:
             return True
         return fault.kind in {"copy", "restore"} and fault.target in self._down
 
-    def _who(self, name: str) -> Actor | StoreActor:
+    def _who(self, name: str) -> ManagedProcess | ManagedStore:
         return self._system.store if name == plan.STORE else self._system.actors[name]
 
     def _kill(self, fault: Fault) -> None:
@@ -149,9 +149,9 @@ class Director:
         self.done[f"freeze {fault.target.rstrip('01')}"] += 1
         self._later(fault.seconds, who.thaw)
 
-    def _bells(self, _: Fault) -> None:
+    def _wake_ups(self, _: Fault) -> None:
         try:
-            self.bells += self._system.admin.lrange(QUEUE, 0, 50)
+            self.wake_ups += self._system.admin.lrange(QUEUE, 0, 50)
             self._system.admin.delete(QUEUE)
             self.done["wake-ups dropped"] += 1
         except redis.RedisError:
