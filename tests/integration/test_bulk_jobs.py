@@ -24,7 +24,7 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def world(store):
+def process(store):
     target = Store(store)
     recalls = RecallStore(target)
     rung = []
@@ -33,75 +33,75 @@ def world(store):
     )
 
 
-def states(world) -> dict:
-    return {recall.id: recall.state for recall in world.recalls.every(Filter())}
+def states(process) -> dict:
+    return {recall.id: recall.state for recall in process.recalls.every(Filter())}
 
 
-def count(world, state) -> int:
-    return sum(each is state for each in states(world).values())
+def count(process, state) -> int:
+    return sum(each is state for each in states(process).values())
 
 
-def run(world, job, owner="w1") -> int:
+def run(process, job, owner="w1") -> int:
     steps = 1
-    while world.jobs.advance(job.id, owner, {}, NOW):
+    while process.jobs.advance(job.id, owner, {}, NOW):
         steps += 1
     return steps
 
 
-def test_a_job_retries_what_its_filter_finds_and_nothing_else(world):
-    fill(world.store, 300)
-    before = states(world)
-    job = world.jobs.begin(
+def test_a_job_retries_what_its_filter_finds_and_nothing_else(process):
+    fill(process.store, 300)
+    before = states(process)
+    job = process.jobs.begin(
         BulkAction.RETRY, Filter(state=State.DEAD, campaign_id="10"), who="ana", reason="retried by ana"
     )
     meant = {
         recall.id
-        for recall in world.recalls.every(Filter(state=State.DEAD, campaign_id="10"))
+        for recall in process.recalls.every(Filter(state=State.DEAD, campaign_id="10"))
     }  # fmt: skip
     assert meant
-    run(world, job)
-    after = states(world)
+    run(process, job)
+    after = states(process)
     assert {id_ for id_ in after if after[id_] is not before[id_]} == meant
     assert {after[id_] for id_ in meant} == {State.QUEUED}
-    told = world.jobs.get(job.id)
+    told = process.jobs.get(job.id)
     assert (told.state, told.done, told.skipped, told.who) == ("done", len(meant), {}, "ana")
-    assert world.recalls.get(next(iter(meant))).history[-1].reason == "retried by ana"
-    assert {wake_up.queue for wake_up in world.rung} <= {"seeded0", "seeded1", "seeded2"}
-    assert world.jobs.running() == []
+    assert process.recalls.get(next(iter(meant))).history[-1].reason == "retried by ana"
+    assert {wake_up.queue for wake_up in process.rung} <= {"seeded0", "seeded1", "seeded2"}
+    assert process.jobs.running() == []
 
 
-def test_without_a_state_only_those_that_can_be_acted_on_are_meant(world):
-    fill(world.store, 200)
-    queued = count(world, State.QUEUED)
-    job = world.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="cancelled by ana")
-    run(world, job)
-    told = world.jobs.get(job.id)
+def test_without_a_state_only_those_that_can_be_acted_on_are_meant(process):
+    fill(process.store, 200)
+    queued = count(process, State.QUEUED)
+    job = process.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="cancelled by ana")
+    run(process, job)
+    told = process.jobs.get(job.id)
     assert (told.done, told.skipped) == (queued, {})
-    assert count(world, State.QUEUED) == 0
+    assert count(process, State.QUEUED) == 0
 
 
-def test_what_comes_after_a_job_began_is_not_touched(world):
-    fill(world.store, 50, states=(State.QUEUED,))
-    job = world.jobs.begin(BulkAction.CANCEL, Filter(state=State.QUEUED), who="ana", reason="no")
-    fill(world.store, 50, seed=2, states=(State.QUEUED,), first=1000)
-    run(world, job)
-    assert (count(world, State.CANCELLED), count(world, State.QUEUED)) == (50, 50)
+def test_what_comes_after_a_job_began_is_not_touched(process):
+    fill(process.store, 50, states=(State.QUEUED,))
+    job = process.jobs.begin(BulkAction.CANCEL, Filter(state=State.QUEUED), who="ana", reason="no")
+    fill(process.store, 50, seed=2, states=(State.QUEUED,), first=1000)
+    run(process, job)
+    assert (count(process, State.CANCELLED), count(process, State.QUEUED)) == (50, 50)
 
 
-def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(world, monkeypatch):
+def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 7)
-    fill(world.store, 60, states=(State.DEAD,))
+    fill(process.store, 60, states=(State.DEAD,))
     clock = [0]
-    start = world.store.now_ms()
-    store = Store(world.client, clock=lambda: start + clock[0])
-    jobs = BulkJobs(store, world.recalls, world.rung.append)
+    start = process.store.now_ms()
+    store = Store(process.client, clock=lambda: start + clock[0])
+    jobs = BulkJobs(store, process.recalls, process.rung.append)
     job = jobs.begin(BulkAction.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     for _ in range(3):
         assert jobs.advance(job.id, "dies", {}, NOW)
     assert jobs.get(job.id).done == 21
     # What the first ones became meanwhile is theirs: a job does not come back to them.
-    first = next(recall for recall in world.recalls.every(Filter(state=State.QUEUED)))
-    world.recalls.cancel(first.id, "by hand")
+    first = next(recall for recall in process.recalls.every(Filter(state=State.QUEUED)))
+    process.recalls.cancel(first.id, "by hand")
     assert not jobs.advance(job.id, "next", {}, NOW)
     clock[0] += 10_001
     steps = 0
@@ -110,73 +110,73 @@ def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(w
     assert not jobs.advance(job.id, "dies", {}, NOW)
     told = jobs.get(job.id)
     assert (told.state, told.done, told.skipped) == ("done", 60, {})
-    assert world.recalls.get(first.id).state is State.CANCELLED
-    assert all(len(recall.history) <= 3 for recall in world.recalls.every(Filter()))
+    assert process.recalls.get(first.id).state is State.CANCELLED
+    assert all(len(recall.history) <= 3 for recall in process.recalls.every(Filter()))
 
 
-def test_a_step_whose_reply_was_lost_is_not_taken_again(world, monkeypatch):
+def test_a_step_whose_reply_was_lost_is_not_taken_again(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 10)
-    fill(world.store, 30, states=(State.DEAD,))
-    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
-    ids = [recall.id for recall in world.recalls.every(Filter())]
-    assert world.store.call("take_job", job.id, "w1") == 1
+    fill(process.store, 30, states=(State.DEAD,))
+    job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
+    ids = [recall.id for recall in process.recalls.every(Filter())]
+    assert process.store.call("take_job", job.id, "w1") == 1
     acts = b'[{"id":"%s"}]' % ids[0].encode()
-    assert world.store.call("job_step", job.id, "w1", "", ids[0], acts)
-    assert world.store.call("job_step", job.id, "w1", "", ids[0], acts) == "lost"
-    assert world.jobs.get(job.id).done == 1
-    run(world, job)
-    assert world.jobs.get(job.id).done == 30
+    assert process.store.call("job_step", job.id, "w1", "", ids[0], acts)
+    assert process.store.call("job_step", job.id, "w1", "", ids[0], acts) == "lost"
+    assert process.jobs.get(job.id).done == 1
+    run(process, job)
+    assert process.jobs.get(job.id).done == 30
 
 
-def test_two_workers_at_once_share_nothing_of_a_job(world, monkeypatch):
+def test_two_workers_at_once_share_nothing_of_a_job(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 3)
-    fill(world.store, 120, states=(State.DEAD,))
-    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
+    fill(process.store, 120, states=(State.DEAD,))
+    job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
 
     def go(owner):
         for _ in range(200):
-            world.jobs.advance(job.id, owner, {}, NOW)
+            process.jobs.advance(job.id, owner, {}, NOW)
 
     threads = [threading.Thread(target=go, args=(f"w{n}",)) for n in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    told = world.jobs.get(job.id)
+    told = process.jobs.get(job.id)
     assert (told.state, told.done, told.skipped) == ("done", 120, {})
 
 
-def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(world, monkeypatch):
-    fill(world.store, 40, states=(State.QUEUED,))
-    job = world.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="no")
-    ids = [recall.id for recall in world.recalls.every(Filter())]
-    real = world.recalls.read
+def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(process, monkeypatch):
+    fill(process.store, 40, states=(State.QUEUED,))
+    job = process.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="no")
+    ids = [recall.id for recall in process.recalls.every(Filter())]
+    real = process.recalls.read
 
     def slow_read(found):
-        world.recalls.cancel(ids[0], "by hand, in between")
-        world.client.delete(world.store.key(f"recall:{ids[1]}"))
+        process.recalls.cancel(ids[0], "by hand, in between")
+        process.client.delete(process.store.key(f"recall:{ids[1]}"))
         return real(found) if ids[1] not in found else [*real(found), SimpleNamespace(id=ids[1])]
 
-    monkeypatch.setattr(world.recalls, "read", slow_read)
-    run(world, job)
-    told = world.jobs.get(job.id)
+    monkeypatch.setattr(process.recalls, "read", slow_read)
+    run(process, job)
+    told = process.jobs.get(job.id)
     assert (told.done, told.skipped) == (38, {"cancelled": 1, "purged": 1})
     assert told.looked_at == 40
 
 
-def test_a_stopped_job_stays_where_it_is(world, monkeypatch):
+def test_a_stopped_job_stays_where_it_is(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 10)
-    fill(world.store, 30, states=(State.DEAD,))
-    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again", total=30)
-    world.jobs.advance(job.id, "w1", {}, NOW)
-    assert world.jobs.stop(job.id)
-    assert not world.jobs.advance(job.id, "w1", {}, NOW)
-    assert not world.jobs.stop(job.id)
-    told = world.jobs.get(job.id)
+    fill(process.store, 30, states=(State.DEAD,))
+    job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again", total=30)
+    process.jobs.advance(job.id, "w1", {}, NOW)
+    assert process.jobs.stop(job.id)
+    assert not process.jobs.advance(job.id, "w1", {}, NOW)
+    assert not process.jobs.stop(job.id)
+    told = process.jobs.get(job.id)
     assert (told.state, told.done, told.total) == ("stopped", 10, 30)
-    assert [each.id for each in world.jobs.latest()] == [job.id]
+    assert [each.id for each in process.jobs.latest()] == [job.id]
     with pytest.raises(UnknownError):
-        world.jobs.stop("jb_none")
+        process.jobs.stop("jb_none")
 
 
 def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
@@ -204,11 +204,11 @@ def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     engine.stop()
 
 
-def test_a_job_grows_old(world):
+def test_a_job_grows_old(process):
     from integration.store.deliveries import DeliveryStore
 
-    job = world.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
-    run(world, job)
-    DeliveryStore(world.store).purge(before=NOW + timedelta(days=1))
-    assert world.jobs.latest() == []
-    assert not world.client.exists(world.store.key(f"job:{job.id}"))
+    job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
+    run(process, job)
+    DeliveryStore(process.store).purge(before=NOW + timedelta(days=1))
+    assert process.jobs.latest() == []
+    assert not process.client.exists(process.store.key(f"job:{job.id}"))

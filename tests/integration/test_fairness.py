@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from integration.domain.recall import Filter, State
-from support.plant import Plant
 from support.waiting import wait_until
+from support.worker_processes import WorkerProcesses
 from workers.drain import DRAIN_CALLS
 from workers.sweeper import SWEEP_DRAINS
 
@@ -20,41 +20,41 @@ EACH = 2 * DRAIN_CALLS + 5
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey, sandbox):
-    plant = Plant(tmp_path, start_valkey(), sandbox, "", NAMES)
-    yield plant
-    plant.kill_workers()
+def workers_running(tmp_path, start_valkey, sandbox):
+    workers_running = WorkerProcesses(tmp_path, start_valkey(), sandbox, "", NAMES)
+    yield workers_running
+    workers_running.kill_workers()
 
 
-def pushed(plant):
+def pushed(workers_running):
     """The queues of the calls, in the order of the calls."""
-    return [call["body"]["customer_id"].partition("-")[0] for call in plant.sandbox.calls()]
+    return [call["body"]["customer_id"].partition("-")[0] for call in workers_running.sandbox.calls()]
 
 
-def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(plant):
+def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(workers_running):
     for n in range(EACH):
         for name in NAMES:
-            plant.ask(f"{name}-{n}", account=name)
+            workers_running.ask(f"{name}-{n}", account=name)
     for _ in range(2):
-        plant.start_worker(WORKER_CONCURRENCY="2")
+        workers_running.start_worker(WORKER_CONCURRENCY="2")
     total = EACH * len(NAMES)
-    wait_until(lambda: len(pushed(plant)) == total, 240, what="all calls")
+    wait_until(lambda: len(pushed(workers_running)) == total, 240, what="all calls")
     seen = Counter(dict.fromkeys(NAMES, 0))
-    for name in pushed(plant):
+    for name in pushed(workers_running):
         seen[name] += 1
         if max(seen.values()) < EACH:
             assert max(seen.values()) - min(seen.values()) <= 2 * DRAIN_CALLS, seen
     accepted = Filter(state=State.ACCEPTED)
     wait_until(
-        lambda: sum(1 for _ in plant.services.recalls.records.every(accepted)) == total,
+        lambda: sum(1 for _ in workers_running.services.recalls.records.every(accepted)) == total,
         60,
         what="all accepted",
     )
 
 
-def test_where_no_wake_up_was_published_every_queue_is_drained_though_few_threads_are_there(plant):
+def test_where_no_wake_up_was_published_every_queue_is_drained_though_few_threads_are_there(workers_running):
     for n in range(2):
         for name in NAMES:
-            plant.ask(f"{name}-{n}", account=name)
-    plant.start_worker(WORKER_CONCURRENCY="1")
-    wait_until(lambda: set(pushed(plant)) == set(NAMES), 60, what="every queue")
+            workers_running.ask(f"{name}-{n}", account=name)
+    workers_running.start_worker(WORKER_CONCURRENCY="1")
+    wait_until(lambda: set(pushed(workers_running)) == set(NAMES), 60, what="every queue")

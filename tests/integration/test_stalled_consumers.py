@@ -18,8 +18,8 @@ from integration.celery_app import app as ours
 from integration.config.environment import broker_url_for
 from integration.domain.recall import State
 from integration.web.metrics.figures import read_figures
-from support.plant import Plant
 from support.waiting import wait_until
+from support.worker_processes import WorkerProcesses
 
 pytestmark = pytest.mark.thorough
 
@@ -67,71 +67,75 @@ def sentry():
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey, sandbox):
-    plant = Plant(tmp_path, start_valkey(), sandbox, LIMITS)
-    yield plant
-    plant.kill_workers()
+def workers_running(tmp_path, start_valkey, sandbox):
+    workers_running = WorkerProcesses(tmp_path, start_valkey(), sandbox, LIMITS)
+    yield workers_running
+    workers_running.kill_workers()
 
 
-def as_an_operator(plant):
+def as_an_operator(workers_running):
     """What an operator's `celery` is."""
-    celery = Celery("ringback", broker=broker_url_for(plant.server.url))
+    celery = Celery("ringback", broker=broker_url_for(workers_running.server.url))
     celery.conf.update(broker_transport_options=ours.conf.broker_transport_options)
     return celery
 
 
-def worked_off(plant, celery, customer):
-    recall = plant.ask(customer)
+def worked_off(workers_running, celery, customer):
+    recall = workers_running.ask(customer)
     # As the web does.
-    celery.send_task("ringback.drain", args=plant.wake_up(), queue="ringback")
-    wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
+    celery.send_task("ringback.drain", args=workers_running.wake_up(), queue="ringback")
+    wait_until(lambda: workers_running.state(recall) is State.ACCEPTED, 60, what="the recall")
 
 
-def only_process(plant):
-    (process,) = plant.services.processes.all()
+def only_process(workers_running):
+    (process,) = workers_running.services.processes.all()
     return process
 
 
 @pytest.mark.timeout(240)
-def test_the_queues_of_a_stalled_worker_are_worked_off_and_it_shows_until_it_recovers(plant, sentry):
-    plant.start_worker(SENTRY_DSN=sentry.dsn)
-    celery = as_an_operator(plant)
-    worked_off(plant, celery, "before")
+def test_the_queues_of_a_stalled_worker_are_worked_off_and_it_shows_until_it_recovers(
+    workers_running, sentry
+):
+    workers_running.start_worker(SENTRY_DSN=sentry.dsn)
+    celery = as_an_operator(workers_running)
+    worked_off(workers_running, celery, "before")
     assert celery.control.cancel_consumer("ringback", reply=True, timeout=60, limit=1)
     assert celery.control.broadcast("ping", reply=True, timeout=60, limit=1)
 
     def stalled():
-        worked_off(plant, celery, f"c{time.monotonic_ns()}")
-        return only_process(plant).stalled_since is not None
+        worked_off(workers_running, celery, f"c{time.monotonic_ns()}")
+        return only_process(workers_running).stalled_since is not None
 
     wait_until(stalled, 120, what="the stalled consumers")
-    process = only_process(plant)
+    process = only_process(workers_running)
     assert process.drains_by_sweep >= 3
     assert process.stalled_since > process.wake_up_at
-    assert read_figures(plant.services).counts["drains:sweep"] >= 3
+    assert read_figures(workers_running.services).counts["drains:sweep"] >= 3
     # A queue with work, while the call is under way.
-    plant.sandbox.add_rule(action="delay", seconds=1.5, times=1)
-    plant.ask("slow")
-    plant.ask("behind it")
+    workers_running.sandbox.add_rule(action="delay", seconds=1.5, times=1)
+    workers_running.ask("slow")
+    workers_running.ask("behind it")
     wait_until(
-        lambda: "take no wake-ups" in (plant.services.accounts.get("bogota").reason or ""),
+        lambda: "take no wake-ups" in (workers_running.services.accounts.get("bogota").reason or ""),
         60,
         what="the reason",
     )
     wait_until(lambda: len(sentry.told("takes no wake-ups")) == 1, 60, what="the report")
 
     assert celery.control.add_consumer("ringback", reply=True, timeout=60, limit=1)
-    worked_off(plant, celery, "after")
-    wait_until(lambda: only_process(plant).stalled_since is None, 60, what="the end of it")
+    worked_off(workers_running, celery, "after")
+    wait_until(lambda: only_process(workers_running).stalled_since is None, 60, what="the end of it")
     wait_until(lambda: len(sentry.told("takes wake-ups again")) == 1, 60, what="the report of its end")
-    assert "take no wake-ups" not in (plant.services.accounts.get("bogota").reason or "")
+    assert "take no wake-ups" not in (workers_running.services.accounts.get("bogota").reason or "")
     assert len(sentry.told("takes no wake-ups")) == 1
-    assert plant.sandbox.stats()["overlaps"] == []
+    assert workers_running.sandbox.stats()["overlaps"] == []
 
 
 @pytest.mark.timeout(120)
-def test_with_a_broker_that_nobody_listens_to_all_is_worked_off_by_the_sweep(plant):
-    plant.start_worker(BROKER_URL=plant.server.url.replace("/0", "/9"))
-    recalls = [plant.ask(f"c{n}") for n in range(5)]
-    wait_until(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), 60, what="all recalls")
-    assert plant.sandbox.stats()["overlaps"] == []
+def test_with_a_broker_that_nobody_listens_to_all_is_worked_off_by_the_sweep(workers_running):
+    workers_running.start_worker(BROKER_URL=workers_running.server.url.replace("/0", "/9"))
+    recalls = [workers_running.ask(f"c{n}") for n in range(5)]
+    wait_until(
+        lambda: all(workers_running.state(r) is State.ACCEPTED for r in recalls), 60, what="all recalls"
+    )
+    assert workers_running.sandbox.stats()["overlaps"] == []

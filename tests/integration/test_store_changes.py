@@ -12,9 +12,9 @@ import pytest
 
 from integration.domain.recall import State
 from integration.store.token_queue import HELD, Claim
-from support.plant import Plant
 from support.store_process import LEASE, Member, StoreHistory, working
 from support.waiting import wait_until
+from support.worker_processes import WorkerProcesses
 
 pytestmark = pytest.mark.thorough
 
@@ -25,44 +25,44 @@ LONG = "timeout_seconds = 1\nserver_limit_seconds = 300\n"
 
 
 @pytest.fixture
-def plant(tmp_path, start_valkey, sandbox, request):
-    plant = Plant(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
-    yield plant
-    plant.kill_workers()
+def workers_running(tmp_path, start_valkey, sandbox, request):
+    workers_running = WorkerProcesses(tmp_path, start_valkey(), sandbox, getattr(request, "param", SHORT))
+    yield workers_running
+    workers_running.kill_workers()
 
 
-def a_call_that_the_copy_does_not_know(plant):
+def a_call_that_the_copy_does_not_know(workers_running):
     """A copy is made with a recall in the queue; then the recall is being pushed when the store ends."""
-    plant.services.accounts.pause("bogota", "until the copy is made")
-    recall = plant.ask()
-    plant.copy_store()
-    plant.sandbox.add_rule(action="delay", seconds=WORK, times=1)
-    plant.services.accounts.resume("bogota")
-    wait_until(plant.calls, 60, what="the first call")
+    workers_running.services.accounts.pause("bogota", "until the copy is made")
+    recall = workers_running.ask()
+    workers_running.copy_store()
+    workers_running.sandbox.add_rule(action="delay", seconds=WORK, times=1)
+    workers_running.services.accounts.resume("bogota")
+    wait_until(workers_running.calls, 60, what="the first call")
     return recall
 
 
 @pytest.mark.timeout(180)
-def test_with_an_old_copy_put_back_running_workers_call_nobody_before_the_quiet_time_is_over(plant):
+def test_with_an_old_copy_put_back_running_workers_call_nobody_before_the_quiet_time_is_over(workers_running):
     for _ in range(2):
-        plant.start_worker()
-    recall = a_call_that_the_copy_does_not_know(plant)
-    back = plant.put_copy_back()
-    plant.services = plant.fresh_services()
-    plant.services.accounts.resume("bogota")
-    view = plant.services.accounts.get("bogota")
-    wait_until(lambda: plant.services.accounts.get("bogota").reason == HELD, 60, what="the reason")
-    view = plant.services.accounts.get("bogota")
+        workers_running.start_worker()
+    recall = a_call_that_the_copy_does_not_know(workers_running)
+    back = workers_running.put_copy_back()
+    workers_running.services = workers_running.fresh_services()
+    workers_running.services.accounts.resume("bogota")
+    view = workers_running.services.accounts.get("bogota")
+    wait_until(lambda: workers_running.services.accounts.get("bogota").reason == HELD, 60, what="the reason")
+    view = workers_running.services.accounts.get("bogota")
     assert view.state == "waiting"
     assert back < view.until.timestamp() <= time.time() + 6
-    wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
-    first, *more = plant.calls()
+    wait_until(lambda: workers_running.state(recall) is State.ACCEPTED, 60, what="the recall")
+    first, *more = workers_running.calls()
     assert first < back
     assert more
     assert all(call >= view.until.timestamp() for call in more)
-    assert plant.sandbox.stats()["overlaps"] == []
-    assert len(plant.reports()) == 1
-    assert "went back" in plant.reports()[0]
+    assert workers_running.sandbox.stats()["overlaps"] == []
+    assert len(workers_running.reports()) == 1
+    assert "went back" in workers_running.reports()[0]
 
 
 def remembered(path):
@@ -72,43 +72,49 @@ def remembered(path):
 
 
 @pytest.mark.timeout(180)
-def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(plant):
-    seen = {"RINGBACK_EPOCH_FILE": str(plant.folder / "seen")}
-    plant.start_worker(**seen)
-    recall = a_call_that_the_copy_does_not_know(plant)
-    store = plant.services.store
+def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(workers_running):
+    seen = {"RINGBACK_EPOCH_FILE": str(workers_running.folder / "seen")}
+    workers_running.start_worker(**seen)
+    recall = a_call_that_the_copy_does_not_know(workers_running)
+    store = workers_running.services.store
     tick = int(store.client.hget(store.key("meta"), "revision"))
-    wait_until(lambda: tick <= remembered(plant.folder / "seen"), what="the sweep that remembers the claim")
-    plant.kill_workers()
-    back = plant.put_copy_back()
-    plant.start_worker(**seen)
-    plant.services = plant.fresh_services()
-    plant.services.accounts.resume("bogota")
-    wait_until(lambda: plant.state(recall) is State.ACCEPTED, 60, what="the recall")
-    assert all(call < back or call >= back + 6 for call in plant.calls())
-    assert plant.sandbox.stats()["overlaps"] == []
-    assert len(plant.reports()) == 1
+    wait_until(
+        lambda: tick <= remembered(workers_running.folder / "seen"), what="the sweep that remembers the claim"
+    )
+    workers_running.kill_workers()
+    back = workers_running.put_copy_back()
+    workers_running.start_worker(**seen)
+    workers_running.services = workers_running.fresh_services()
+    workers_running.services.accounts.resume("bogota")
+    wait_until(lambda: workers_running.state(recall) is State.ACCEPTED, 60, what="the recall")
+    assert all(call < back or call >= back + 6 for call in workers_running.calls())
+    assert workers_running.sandbox.stats()["overlaps"] == []
+    assert len(workers_running.reports()) == 1
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("plant", [LONG], indirect=True)
-def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_quiet_time(plant):
+@pytest.mark.parametrize("workers_running", [LONG], indirect=True)
+def test_a_store_that_is_killed_and_started_again_keeps_everything_and_costs_no_quiet_time(workers_running):
     """A quiet time would be over five minutes here: the test would not end in time."""
-    plant.start_worker(RINGBACK_EPOCH_FILE=str(plant.folder / "seen"))
+    workers_running.start_worker(RINGBACK_EPOCH_FILE=str(workers_running.folder / "seen"))
     for n in range(3):
-        recalls = [plant.ask(f"c{n}-{m}") for m in range(5)]
-        plant.server.kill()
-        plant.server.start()
-        plant.services.binding.bind()
-        wait_until(lambda: all(plant.state(r) is State.ACCEPTED for r in recalls), 60, what="all recalls")  # noqa: B023
-    plant.kill_workers()
-    plant.server.kill()
-    plant.server.start()
-    plant.start_worker(RINGBACK_EPOCH_FILE=str(plant.folder / "seen"))
-    last = plant.ask("last")
-    wait_until(lambda: plant.state(last) is State.ACCEPTED, 60, what="the last one")
-    assert plant.reports() == []
-    assert plant.sandbox.stats()["overlaps"] == []
+        recalls = [workers_running.ask(f"c{n}-{m}") for m in range(5)]
+        workers_running.server.kill()
+        workers_running.server.start()
+        workers_running.services.binding.bind()
+        wait_until(
+            lambda: all(workers_running.state(r) is State.ACCEPTED for r in recalls),  # noqa: B023
+            60,
+            what="all recalls",
+        )
+    workers_running.kill_workers()
+    workers_running.server.kill()
+    workers_running.server.start()
+    workers_running.start_worker(RINGBACK_EPOCH_FILE=str(workers_running.folder / "seen"))
+    last = workers_running.ask("last")
+    wait_until(lambda: workers_running.state(last) is State.ACCEPTED, 60, what="the last one")
+    assert workers_running.reports() == []
+    assert workers_running.sandbox.stats()["overlaps"] == []
 
 
 # --- a replica ---------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def _watch_work(steps: Steps) -> None:
         (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
         (WolkvoxConnection, "push", lambda *_, **__: "wolkvox"),
         (workers.lookups, "read_contacts", lambda *_, **__: "contacts"),
-        (workers.tasks, "_publish", lambda *_, **__: "wake-up"),
+        (workers.tasks, "publish", lambda *_, **__: "wake-up"),
     ]
     for owner, name, what in named:
         setattr(owner, name, _named(steps, getattr(owner, name), what))

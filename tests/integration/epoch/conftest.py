@@ -9,14 +9,14 @@ from support.store_process import Member, StoreHistory
 
 
 @pytest.fixture
-def world(valkey, store):
+def history(valkey, store):
     # DUMP gives bytes that are no text.
     with valkey.client(encoding_errors="surrogateescape") as client:
         yield StoreHistory(client)
 
 
 @pytest.fixture
-def worker(world):
-    worker = Member(world)
+def worker(history):
+    worker = Member(history)
     worker.queues.bind({"bogota": "L1", "lima": "L2"})
     return worker

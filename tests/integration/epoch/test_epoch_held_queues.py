@@ -19,49 +19,49 @@ def test_a_held_queue_says_why_and_until_when():
     assert queue_state({"paused": "p"}, now_ms=now_ms, today=None, held_ms=held_ms).state == "paused"
 
 
-def test_resume_does_not_cut_it_short(world, worker):
+def test_resume_does_not_cut_it_short(history, worker):
     worker.ask("c1")
-    world.client.flushall()
+    history.client.flushall()
     worker.queues.bind({"bogota": "L1"})
     worker.ask("c1")
     worker.queues.resume("L1")
     assert worker.acquire().kind == "wait"
 
 
-def test_a_held_queue_is_rung_for_when_it_is_over(world, worker):
+def test_a_held_queue_is_rung_for_when_it_is_over(history, worker):
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     worker.ask("c2")
-    world.put_back(copy)
+    history.put_back(copy)
     worker.sweep()
     worker.acquire()
     for _ in range(3):
-        world.pass_time(20)
+        history.pass_time(20)
         assert worker.sweep() == []
-    world.pass_time(7.1)
+    history.pass_time(7.1)
     assert [queue for queue, _ in worker.sweep()] == ["L1"]
 
 
-def test_a_clock_that_goes_back_does_not_hold_the_queues_for_ever(world, worker):
+def test_a_clock_that_goes_back_does_not_hold_the_queues_for_ever(history, worker):
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     worker.ask("c2")
-    world.put_back(copy)
+    history.put_back(copy)
     worker.sweep()
-    world.now -= timedelta(days=1)
+    history.now -= timedelta(days=1)
     worker.sweep()
-    world.pass_time(LEASE)
+    history.pass_time(LEASE)
     assert isinstance(worker.acquire(), Claim)
 
 
-def test_a_full_store_that_went_back_holds_its_queues_too(world, worker):
+def test_a_full_store_that_went_back_holds_its_queues_too(history, worker):
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     worker.acquire()
-    world.put_back(copy)
-    world.client.config_set("maxmemory", "1")
+    history.put_back(copy)
+    history.client.config_set("maxmemory", "1")
     try:
         assert worker.acquire().kind == "wait"
     finally:
-        world.client.config_set("maxmemory", "0")
+        history.client.config_set("maxmemory", "0")
     assert [loss.how for loss in worker.losses] == ["went back"]

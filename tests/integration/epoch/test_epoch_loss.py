@@ -11,126 +11,126 @@ from integration.store.token_queue import Claim
 from support.store_process import LEASE, NOON, Member, until
 
 
-def test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended(world, worker):
+def test_after_the_store_went_back_no_queue_gives_a_claim_before_the_longest_call_has_ended(history, worker):
     worker.ask("c1")
     worker.ask("c2", "lima")
-    copy = world.copy()
+    copy = history.copy()
     lost = worker.acquire()
     assert isinstance(lost, Claim)
-    world.put_back(copy)
+    history.put_back(copy)
     for queue in ("L1", "L2"):
         refused = worker.acquire(queue)
         assert refused.kind == "wait"
         assert until(refused) == NOON + timedelta(seconds=LEASE)
-    world.pass_time(LEASE - 0.001)
+    history.pass_time(LEASE - 0.001)
     assert worker.acquire().kind == "wait"
-    world.pass_time(0.001)
+    history.pass_time(0.001)
     assert worker.acquire().recall_id == lost.recall_id
 
 
-def test_it_holds_for_workers_that_noticed_nothing_too(world, worker):
+def test_it_holds_for_workers_that_noticed_nothing_too(history, worker):
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     worker.acquire()
-    world.put_back(copy)
+    history.put_back(copy)
     worker.sweep()
-    fresh, tool = Member(world), Member(world, "tool")
+    fresh, tool = Member(history), Member(history, "tool")
     for each in (fresh, tool):
         assert each.acquire().kind == "wait"
         assert each.losses == []
 
 
 @pytest.mark.parametrize("knows", ["a web", "a worker that only sweeps"])
-def test_whoever_saw_more_finds_out_whatever_it_asks(world, worker, knows):
+def test_whoever_saw_more_finds_out_whatever_it_asks(history, worker, knows):
     worker.ask("c1")
-    other = Member(world, "web" if knows == "a web" else "worker")
-    copy = world.copy()
+    other = Member(history, "web" if knows == "a web" else "worker")
+    copy = history.copy()
     worker.acquire()
     other.sweep()
-    world.put_back(copy)
+    history.put_back(copy)
     if knows == "a web":
         other.ask("c9")
     else:
         other.sweep()
     assert [loss.how for loss in other.losses] == ["went back"]
-    assert Member(world).acquire().kind == "wait"
+    assert Member(history).acquire().kind == "wait"
 
 
-def test_it_is_reported_once_with_what_is_missing(world, worker):
-    others = [Member(world) for _ in range(3)]
-    copy = world.copy()
+def test_it_is_reported_once_with_what_is_missing(history, worker):
+    others = [Member(history) for _ in range(3)]
+    copy = history.copy()
     for n in range(4):
         worker.ask(f"c{n}")
     for each in others:
         each.sweep()
-    world.put_back(copy)
+    history.put_back(copy)
     for each in (worker, *others, worker, *others):
         each.sweep()
     assert worker.losses == [EpochLoss(how="went back", missing=4)]
     assert [each.losses for each in others] == [[], [], []]
-    assert world.client.hget("{ringback}:counts", "epochs:went back") == "1"
+    assert history.client.hget("{ringback}:counts", "epochs:went back") == "1"
 
 
-def test_the_report_is_given_again_where_the_reply_was_lost(world, worker):
-    copy = world.copy()
+def test_the_report_is_given_again_where_the_reply_was_lost(history, worker):
+    copy = history.copy()
     worker.ask("c1")
-    world.put_back(copy)
+    history.put_back(copy)
     batcher = worker.store._batcher
     read, batcher._read = batcher._read, lambda reply: reply[-1]
     worker.sweep()
     batcher._read = read
-    Member(world).sweep()
+    Member(history).sweep()
     worker.sweep()
     worker.sweep()
     assert [loss.how for loss in worker.losses] == ["went back"]
 
 
-def test_it_costs_one_quiet_time_however_many_find_out(world, worker):
-    late = Member(world)
+def test_it_costs_one_quiet_time_however_many_find_out(history, worker):
+    late = Member(history)
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     worker.acquire()
     late.sweep()
-    world.put_back(copy)
+    history.put_back(copy)
     worker.sweep()
-    world.pass_time(60)
+    history.pass_time(60)
     late.sweep()
-    world.pass_time(LEASE - 60)
+    history.pass_time(LEASE - 60)
     assert isinstance(worker.acquire(), Claim)
 
 
-def test_one_that_went_on_with_the_lost_history_for_longer_holds_the_queues_for_longer(world, worker):
+def test_one_that_went_on_with_the_lost_history_for_longer_holds_the_queues_for_longer(history, worker):
     """As in a failover whose old primary still answers some."""
-    behind = Member(world)
+    behind = Member(history)
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     worker.acquire()
     behind.sweep()
-    old = world.copy()
-    world.put_back(copy)
+    old = history.copy()
+    history.put_back(copy)
     worker.sweep()
-    new = world.copy()
-    world.pass_time(30)
-    world.put_back(old)
+    new = history.copy()
+    history.pass_time(30)
+    history.put_back(old)
     behind.sweep()
-    world.put_back(new)
-    world.pass_time(1)
+    history.put_back(new)
+    history.pass_time(1)
     behind.sweep()
-    world.pass_time(LEASE - 2)
+    history.pass_time(LEASE - 2)
     assert worker.acquire().kind == "wait"
-    world.pass_time(1)
+    history.pass_time(1)
     assert isinstance(worker.acquire(), Claim)
     assert behind.losses == []
 
 
-def test_no_fence_of_the_lost_history_comes_again(world, worker):
+def test_no_fence_of_the_lost_history_comes_again(history, worker):
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     lost = worker.acquire()
-    world.put_back(copy)
-    world.pass_time(1)
+    history.put_back(copy)
+    history.pass_time(1)
     worker.sweep()
-    world.pass_time(LEASE)
+    history.pass_time(LEASE)
     again = worker.acquire()
     assert (again.recall_id, again.fence) != (lost.recall_id, lost.fence)
     # The lost turn's word comes late, of the very recall that is being pushed now.
@@ -139,83 +139,83 @@ def test_no_fence_of_the_lost_history_comes_again(world, worker):
     assert worker.finish(again).kind == "released"
 
 
-def test_a_drain_that_the_copy_knows_may_finish_and_claims_nothing_more(world, worker):
+def test_a_drain_that_the_copy_knows_may_finish_and_claims_nothing_more(history, worker):
     worker.ask("c1")
     worker.ask("c2")
     claim = worker.acquire()
-    copy = world.copy()
-    other = Member(world)
+    copy = history.copy()
+    other = Member(history)
     other.ask("c3")
-    world.put_back(copy)
+    history.put_back(copy)
     other.sweep()
     assert worker.finish(claim, more=True).kind == "wait"
     assert worker.recalls.get(claim.recall_id).state == "accepted"
 
 
-def test_a_store_that_goes_back_twice_is_found_twice(world, worker):
+def test_a_store_that_goes_back_twice_is_found_twice(history, worker):
     worker.ask("c1")
-    first = world.copy()
+    first = history.copy()
     worker.ask("c2")
     for copy in (first, None):
         if copy is None:
             worker.ask("c4")
-        world.put_back(first)
+        history.put_back(first)
         worker.sweep()
-        world.pass_time(1)
+        history.pass_time(1)
     assert [loss.how for loss in worker.losses] == ["went back", "was exchanged"]
     assert worker.acquire().kind == "wait"
 
 
-def test_a_copy_from_a_lost_history_is_found_though_it_has_counted_further(world, worker):
-    copy = world.copy()
+def test_a_copy_from_a_lost_history_is_found_though_it_has_counted_further(history, worker):
+    copy = history.copy()
     worker.ask("c1")
-    world.put_back(copy)
-    other = Member(world)
-    stale = world.copy()
+    history.put_back(copy)
+    other = Member(history)
+    stale = history.copy()
     worker.sweep()
     assert [loss.how for loss in worker.losses] == ["went back"]
-    world.put_back(stale)
+    history.put_back(stale)
     other.sweep()
     worker.sweep()
     assert [loss.how for loss in worker.losses] == ["went back", "was exchanged"]
 
 
-def lost_again_before_all_have_heard(world, worker):
+def lost_again_before_all_have_heard(history, worker):
     """A copy is put back twice. The web knows the history that began with the first loss, the worker does not.
 
     Each has seen something that the store does not hold when the copy is put back for the second time.
     """
-    web = Member(world, "web")
+    web = Member(history, "web")
     worker.ask("c1")
-    copy = world.copy()
+    copy = history.copy()
     web.ask("c2")
-    world.put_back(copy)
+    history.put_back(copy)
     web.ask("c3")
-    heard_by_the_web = world.copy()
+    heard_by_the_web = history.copy()
     # The old copy again, for a moment: the worker, which noticed nothing, goes on with it.
-    world.put_back(copy)
+    history.put_back(copy)
     lost = worker.acquire()
     assert isinstance(lost, Claim)
-    world.put_back(heard_by_the_web)
+    history.put_back(heard_by_the_web)
     web.sweep()
     assert [loss.how for loss in web.losses] == ["went back"]
     assert worker.losses == []
-    world.put_back(copy)
+    history.put_back(copy)
     return web, lost
 
 
-def test_who_knew_different_histories_of_what_is_lost_reports_each_of_them(world, worker):
+def test_who_knew_different_histories_of_what_is_lost_reports_each_of_them(history, worker):
     """The store cannot tell that one is the continuation of another, so neither may go unreported."""
-    web, _ = lost_again_before_all_have_heard(world, worker)
+    web, _ = lost_again_before_all_have_heard(history, worker)
     worker.sweep()
     assert worker.losses == [EpochLoss(how="went back", missing=1)]
     web.sweep()
     assert web.losses[1:] == [EpochLoss(how="was exchanged", missing=None)]
-    assert world.client.hget("{ringback}:counts", "epochs:was exchanged") == "1"
+    assert history.client.hget("{ringback}:counts", "epochs:was exchanged") == "1"
 
 
-def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(world, worker):
-    web, _ = lost_again_before_all_have_heard(world, worker)
+def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(history, worker):
+    web, _ = lost_again_before_all_have_heard(history, worker)
     web.sweep()
     worker.sweep()
     assert [loss.how for loss in web.losses] == ["went back", "was exchanged"]
@@ -223,22 +223,22 @@ def test_who_knew_the_history_that_the_copy_goes_on_with_hears_that_it_is_lost(w
 
 
 @pytest.mark.parametrize("first", ["worker", "web"])
-def test_queues_are_held_from_the_latest_loss_that_is_found(world, worker, first):
-    web, lost = lost_again_before_all_have_heard(world, worker)
+def test_queues_are_held_from_the_latest_loss_that_is_found(history, worker, first):
+    web, lost = lost_again_before_all_have_heard(history, worker)
     for member in (worker, web) if first == "worker" else (web, worker):
-        world.pass_time(10)
+        history.pass_time(10)
         member.sweep()
-        assert worker.acquire().kind == Member(world).acquire().kind == "wait"
+        assert worker.acquire().kind == Member(history).acquire().kind == "wait"
     # Who is the second to speak knows another lost history only if the first did not name it.
-    world.pass_time(LEASE - (10 if first == "web" else 0) - 0.001)
+    history.pass_time(LEASE - (10 if first == "web" else 0) - 0.001)
     assert worker.acquire().kind == "wait"
-    world.pass_time(0.001)
+    history.pass_time(0.001)
     assert worker.acquire().recall_id == lost.recall_id
 
 
 @pytest.mark.parametrize("first", ["worker", "web"])
-def test_after_each_has_spoken_twice_all_go_by_one_history(world, worker, first):
-    web, _ = lost_again_before_all_have_heard(world, worker)
+def test_after_each_has_spoken_twice_all_go_by_one_history(history, worker, first):
+    web, _ = lost_again_before_all_have_heard(history, worker)
     members = (worker, web) if first == "worker" else (web, worker)
     for member in members:
         member.sweep()
@@ -246,18 +246,18 @@ def test_after_each_has_spoken_twice_all_go_by_one_history(world, worker, first)
     for member in (*members, *members):
         member.sweep()
     assert [member.losses for member in members] == told
-    there = world.client.hget("{ringback}:meta", "epoch")
+    there = history.client.hget("{ringback}:meta", "epoch")
     assert {member.epoch.name for member in members} == {there}
 
 
-def test_who_was_away_for_several_losses_finds_them_told(world, worker):
-    away = Member(world)
+def test_who_was_away_for_several_losses_finds_them_told(history, worker):
+    away = Member(history)
     worker.ask("c1")
     away.sweep()
     for n in range(2):
-        copy = world.copy()
+        copy = history.copy()
         worker.ask(f"d{n}")
-        world.put_back(copy)
+        history.put_back(copy)
         worker.sweep()
     away.sweep()
     assert [loss.how for loss in worker.losses] == ["went back", "went back"]
@@ -268,23 +268,23 @@ def test_who_was_away_for_several_losses_finds_them_told(world, worker):
 # --- emptied, exchanged ------------------------------------------------------------------------
 
 
-def test_an_emptied_store_holds_the_queues(world, worker):
+def test_an_emptied_store_holds_the_queues(history, worker):
     worker.ask("c1")
     worker.acquire()
-    world.client.flushall()
+    history.client.flushall()
     worker.queues.bind({"bogota": "L9"})
     worker.ask("c2")
     assert worker.acquire("L9").kind == "wait"
     assert worker.losses == [EpochLoss(how="was emptied", missing=None)]
-    world.pass_time(LEASE)
+    history.pass_time(LEASE)
     assert isinstance(worker.acquire("L9"), Claim)
 
 
-def test_another_store_holds_the_queues(world, worker):
+def test_another_store_holds_the_queues(history, worker):
     worker.ask("c1")
     mine = worker.epoch
-    world.client.flushall()
-    other = Member(world)
+    history.client.flushall()
+    other = Member(history)
     other.queues.bind({"bogota": "L1"})
     other.ask("c1")
     worker.sweep()
@@ -293,6 +293,6 @@ def test_another_store_holds_the_queues(world, worker):
     assert mine.name == other.epoch.name
 
 
-def test_a_new_store_holds_nobody(world, worker):
+def test_a_new_store_holds_nobody(history, worker):
     worker.ask("c1")
     assert isinstance(worker.acquire(), Claim)

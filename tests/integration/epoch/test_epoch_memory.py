@@ -9,29 +9,29 @@ from integration.store.token_queue import Claim
 from support.store_process import Member
 
 
-def test_a_file_remembers_while_everything_is_down(tmp_path, world):
+def test_a_file_remembers_while_everything_is_down(tmp_path, history):
     path = tmp_path / "seen"
-    before = Member(world, path=path)
+    before = Member(history, path=path)
     before.queues.bind({"bogota": "L1"})
     before.ask("c1")
     before.epoch.keep()
-    copy = world.copy()
+    copy = history.copy()
     before.acquire()
     before.sweep()
     before.epoch.keep()
-    world.put_back(copy)
-    after = Member(world, path=path)
+    history.put_back(copy)
+    after = Member(history, path=path)
     assert after.acquire().kind == "wait"
     assert [loss.how for loss in after.losses] == ["went back"]
 
 
-def test_a_file_of_the_same_history_costs_nothing(tmp_path, world):
+def test_a_file_of_the_same_history_costs_nothing(tmp_path, history):
     path = tmp_path / "seen"
-    before = Member(world, path=path)
+    before = Member(history, path=path)
     before.queues.bind({"bogota": "L1"})
     before.ask("c1")
     before.epoch.keep()
-    after = Member(world, path=path)
+    after = Member(history, path=path)
     assert isinstance(after.acquire(), Claim)
 
 

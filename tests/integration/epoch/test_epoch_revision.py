@@ -8,8 +8,8 @@ from integration.store.token_queue import Claim, Outcome
 from support.store_process import Member
 
 
-def test_a_store_that_only_goes_on_holds_nobody(world, worker):
-    other = Member(world)
+def test_a_store_that_only_goes_on_holds_nobody(history, worker):
+    other = Member(history)
     for n in range(3):
         worker.ask(f"c{n}")
         for each in (worker, other):
@@ -20,18 +20,18 @@ def test_a_store_that_only_goes_on_holds_nobody(world, worker):
     assert worker.losses == other.losses == []
 
 
-def test_looking_costs_no_write(world, worker):
+def test_looking_costs_no_write(history, worker):
     worker.ask()
     claim = worker.acquire()
-    before = world.contents()
+    before = history.contents()
     worker.sweep()
-    Member(world).sweep()
-    assert world.contents() == before
+    Member(history).sweep()
+    assert history.contents() == before
     assert isinstance(claim, Claim)
 
 
 @pytest.mark.parametrize("change", ["ask", "acquire", "finish", "cancel", "retry", "pause", "resume"])
-def test_every_change_is_counted(world, worker, change):
+def test_every_change_is_counted(history, worker, change):
     first, second = worker.ask_id("c1"), worker.ask_id("c2")
     if change != "cancel":
         claim = worker.acquire()

@@ -16,7 +16,7 @@ from support.procfile import ROOT, procfile_line
 from support.waiting import wait_until
 
 
-class Plant(Installation):
+class WorkerProcesses(Installation):
     """A store of its own, workers, and the sandbox."""
 
     def __init__(self, folder, server, sandbox, more, names=("bogota",)):
