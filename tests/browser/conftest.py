@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from browser.chromium import find_chromium, launched, visit
-from browser.stage import PASSWORD, staged
+from browser.system import PASSWORD, running_system
 
 WHY = "no Chromium here: apt install chromium, or set CHROMIUM to the path of a Chrome"
 
@@ -38,26 +38,26 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def stage(browser, tmp_path_factory, valkey):
+def system(browser, tmp_path_factory, valkey):
     """The real web and worker, filled with a little of everything; `.dead` is a dead recall."""
-    with staged(tmp_path_factory.mktemp("stage"), valkey.url) as started:
+    with running_system(tmp_path_factory.mktemp("system"), valkey.url) as started:
         started.dead = started.fill()
         started.signed_in = {}
         yield started
 
 
 @pytest.fixture
-def someone(browser, stage):
+def someone(browser, system):
     """Sign somebody in: `someone("olga")`. Ends with a look at what their browsers complained of."""
     visits = []
 
     def come(name="olga", **options):
         # Once per person: who signs in again and again is held off.
-        if name not in stage.signed_in:
-            first = visit(browser, stage.url).sign_in(name, PASSWORD)
-            stage.signed_in[name] = first.context.storage_state()
+        if name not in system.signed_in:
+            first = visit(browser, system.url).sign_in(name, PASSWORD)
+            system.signed_in[name] = first.context.storage_state()
             first.context.close()
-        made = visit(browser, stage.url, state=stage.signed_in[name], **options)
+        made = visit(browser, system.url, state=system.signed_in[name], **options)
         visits.append(made)
         made.go("/")
         return made

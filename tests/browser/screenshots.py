@@ -47,8 +47,8 @@ def written(names):
 def main(wanted):
     """Take them all."""
     from browser.chromium import DESKTOP, PHONE, find_chromium, launched, visit
-    from browser.stage import PASSWORD, staged
-    from browser.tour import prepared, stops
+    from browser.pages import fill_store, pages_of
+    from browser.system import PASSWORD, running_system
     from support.valkey import DURABLE, ValkeyServer
 
     executable = find_chromium()
@@ -59,15 +59,15 @@ def main(wanted):
         server = ValkeyServer(Path(folder), DURABLE)
         server.start()
         try:
-            with staged(Path(folder), server.url) as stage, launched(executable) as browser:
-                prepared(stage)
-                first = visit(browser, stage.url).sign_in("ada", PASSWORD)
+            with running_system(Path(folder), server.url) as system, launched(executable) as browser:
+                fill_store(system)
+                first = visit(browser, system.url).sign_in("ada", PASSWORD)
                 state = first.context.storage_state()
-                addresses = stops(first)
+                addresses = pages_of(first)
                 first.context.close()
                 for size, device in ((DESKTOP, "desktop"), (PHONE, "phone")):
                     for scheme in SCHEMES:
-                        guest = visit(browser, stage.url, size=size, scheme=scheme, state=state)
+                        guest = visit(browser, system.url, size=size, scheme=scheme, state=state)
                         for name, (path, act) in addresses.items():
                             if wanted and not any(word in name for word in wanted):
                                 continue

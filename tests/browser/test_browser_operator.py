@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from browser.stage import soon
+from browser.system import soon
 from integration.local.supervisor import wait_until
 
 SAME = "window.__same"
@@ -21,10 +21,10 @@ def still(guest):
     return guest.page.evaluate(SAME) is True
 
 
-def dead(stage, customer, **more):
-    stage.refuse(customer)
-    recall = stage.ask(customer, **more)
-    stage.await_state(recall, "dead")
+def dead(system, customer, **more):
+    system.refuse(customer)
+    recall = system.ask(customer, **more)
+    system.await_state(recall, "dead")
     return recall
 
 
@@ -44,8 +44,8 @@ def tab_to(guest, words, most=120):
 
 
 @pytest.mark.smoke
-def test_a_dead_recall_is_found_read_mended_retried_and_seen_accepted_without_reloading(someone, stage):
-    recall = dead(stage, "why-not-called")
+def test_a_dead_recall_is_found_read_mended_retried_and_seen_accepted_without_reloading(someone, system):
+    recall = dead(system, "why-not-called")
     guest = someone("olga")
     guest.go("/recalls")
     guest.page.get_by_label("State").select_option("dead")
@@ -55,15 +55,15 @@ def test_a_dead_recall_is_found_read_mended_retried_and_seen_accepted_without_re
     guest.page.locator("#stands .state.dead").wait_for()
     assert "SOME PARAMETERS ARE WRONG" in guest.text()
     stays(guest)
-    stage.mend()
+    system.mend()
     guest.page.get_by_role("button", name="Retry").click()
     guest.page.locator("#stands .state.accepted").wait_for(timeout=60_000)
     assert still(guest)
-    stage.await_state(recall, "accepted")
+    system.await_state(recall, "accepted")
 
 
 @pytest.mark.smoke
-def test_an_account_is_paused_with_a_reason_and_resumed(someone, stage):
+def test_an_account_is_paused_with_a_reason_and_resumed(someone, system):
     guest = someone("olga")
     guest.go("/accounts/lima")
     stays(guest)
@@ -71,20 +71,20 @@ def test_an_account_is_paused_with_a_reason_and_resumed(someone, stage):
     guest.page.get_by_role("button", name="Pause").click()
     guest.page.locator("#stand .state.paused").wait_for()
     assert "the campaign is being changed" in guest.page.locator("#stand").inner_text()
-    recall = stage.ask("held-back", "lima")
+    recall = system.ask("held-back", "lima")
     guest.page.locator("#stand", has_text=re.compile(r"Queued\s*1\b")).wait_for(timeout=30_000)
-    assert stage.recall(recall)["state"] == "queued"
+    assert system.recall(recall)["state"] == "queued"
     guest.page.get_by_role("button", name="Resume").click()
     confirm = guest.page.locator("#ask[open] button[value=yes]")
     if confirm.count():
         confirm.click()
-    stage.await_state(recall, "accepted")
+    system.await_state(recall, "accepted")
     guest.page.locator("#stand .state.idle").wait_for(timeout=30_000)
     assert still(guest)
 
 
-def test_five_thousand_are_retried_by_filter_with_a_count_before_and_progress_after(someone, stage):
-    stage.many_expired(5000)
+def test_five_thousand_are_retried_by_filter_with_a_count_before_and_progress_after(someone, system):
+    system.many_expired(5000)
     guest = someone("olga")
     guest.go("/recalls?state=expired&account=expiring")
     guest.page.get_by_role("button", name="Retry all found…").click()
@@ -95,15 +95,15 @@ def test_five_thousand_are_retried_by_filter_with_a_count_before_and_progress_af
     stays(guest)
     guest.page.locator("#progress", has_text=re.compile(r"Done\s*5,000")).wait_for(timeout=180_000)
     assert still(guest)
-    wait_until(lambda: stage.figure("expiring", "queued") == 0, 240, what="the queue", every_seconds=1)
+    wait_until(lambda: system.figure("expiring", "queued") == 0, 240, what="the queue", every_seconds=1)
     guest.go("/recalls?state=accepted&account=expiring")
     guest.page.locator("#found .state.accepted").first.wait_for()
-    assert stage.counted("expired") == 0
+    assert system.counted("expired") == 0
 
 
-def test_the_main_acts_are_reached_and_done_by_keyboard_alone(someone, stage):
-    recall = dead(stage, "by-keyboard")
-    stage.mend()
+def test_the_main_acts_are_reached_and_done_by_keyboard_alone(someone, system):
+    recall = dead(system, "by-keyboard")
+    system.mend()
     guest = someone("olga")
     guest.go("/recalls?state=dead")
     guest.page.keyboard.press("Tab")
@@ -122,8 +122,8 @@ def test_the_main_acts_are_reached_and_done_by_keyboard_alone(someone, stage):
     guest.page.locator("#stands .state.accepted").wait_for(timeout=60_000)
 
 
-def test_a_question_before_an_act_is_answered_by_keyboard(someone, stage):
-    told = stage.post("forms", {"customer": "asked-1", "phone": "3007776655", "at": soon(days=1)}).json()
+def test_a_question_before_an_act_is_answered_by_keyboard(someone, system):
+    told = system.post("forms", {"customer": "asked-1", "phone": "3007776655", "at": soon(days=1)}).json()
     guest = someone("olga")
     guest.go(f"/deliveries/{told['delivery']}")
     tab_to(guest, "^Reveal$")
@@ -140,13 +140,13 @@ def test_a_question_before_an_act_is_answered_by_keyboard(someone, stage):
     guest.page.locator("#content pre.text:visible", has_text="3007776655").wait_for()
 
 
-def test_an_act_on_what_changed_meanwhile_says_what_changed(someone, stage):
-    recall = dead(stage, "changed-meanwhile", account_name="lima")
+def test_an_act_on_what_changed_meanwhile_says_what_changed(someone, system):
+    recall = dead(system, "changed-meanwhile", account_name="lima")
     guest = someone("olga")
     guest.go(f"/recalls/{recall}")
-    stage.mend()
-    stage.api("POST", f"/v1/recalls/{recall}/retry")
-    stage.await_state(recall, "accepted")
+    system.mend()
+    system.api("POST", f"/v1/recalls/{recall}/retry")
+    system.await_state(recall, "accepted")
     # The page may have renewed itself; what counts is the act that was begun before.
     guest.page.evaluate(
         f"""fetch('/recalls/{recall}/retry', {{method: 'POST', headers: {{
@@ -166,9 +166,9 @@ def test_what_is_gone_says_so_on_a_page(someone, path):
     guest.faults_expected("404")
 
 
-def test_a_viewer_finds_nothing_to_act_with(someone, stage):
+def test_a_viewer_finds_nothing_to_act_with(someone, system):
     guest = someone("vera")
-    for path in (f"/recalls/{stage.dead}", "/recalls?state=dead", "/accounts/lima"):
+    for path in (f"/recalls/{system.dead}", "/recalls?state=dead", "/accounts/lima"):
         guest.go(path)
         names = [
             button.inner_text().strip() for button in guest.page.locator("#content button:visible").all()

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from browser.chromium import DESKTOP, PHONE
-from browser.stage import HOSTILE, PASSWORD
+from browser.system import HOSTILE, PASSWORD
 
 # Further pages that lie behind those of the navigation: the first link of this kind on that page.
 BEHIND = {
@@ -56,7 +56,7 @@ def serious(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_no_page_has_a_serious_accessibility_fault(someone, stage, scheme, size):
+def test_no_page_has_a_serious_accessibility_fault(someone, system, scheme, size):
     guest = someone("ada", size=size, scheme=scheme)
     paths = pages_of(guest)
     assert {"/", "/deliveries", "/parked", "/studio"} <= set(paths)
@@ -72,10 +72,10 @@ def test_no_page_has_a_serious_accessibility_fault(someone, stage, scheme, size)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_sign_in_page_has_no_serious_accessibility_fault(browser, stage, scheme):
+def test_the_sign_in_page_has_no_serious_accessibility_fault(browser, system, scheme):
     from browser.chromium import visit
 
-    guest = visit(browser, stage.url, scheme=scheme, size=PHONE)
+    guest = visit(browser, system.url, scheme=scheme, size=PHONE)
     guest.go("/sign-in")
     assert serious(guest.page) == []
     assert guest.faults() == []
@@ -113,7 +113,7 @@ def test_light_and_dark_is_switched_and_stays(someone):
     assert guest.page.evaluate(background) != light
 
 
-def test_hostile_text_runs_nothing_anywhere(someone, stage):
+def test_hostile_text_runs_nothing_anywhere(someone, system):
     guest = someone("ada")
     guest.page.evaluate("window.__ran = 0")
     for path in pages_of(guest):
@@ -140,7 +140,7 @@ def test_hostile_text_runs_nothing_anywhere(someone, stage):
     assert HOSTILE[:27] in shown
 
 
-def test_a_hostile_customer_is_revealed_as_text_and_nothing_else(someone, stage):
+def test_a_hostile_customer_is_revealed_as_text_and_nothing_else(someone, system):
     guest = someone("olga")
     guest.go("/deliveries?source=forms&result=recalls")
     guest.page.locator("#found a[href^='/deliveries/dl_']").first.click()
@@ -172,10 +172,10 @@ def test_no_page_is_wider_than_a_phone(someone):
     assert not wide, wide
 
 
-def test_a_wrong_password_opens_nothing(browser, stage):
+def test_a_wrong_password_opens_nothing(browser, system):
     from browser.chromium import visit
 
-    guest = visit(browser, stage.url)
+    guest = visit(browser, system.url)
     guest.sign_in("olga", PASSWORD + "x")
     assert "/sign-in" in guest.page.url
     assert guest.go("/deliveries").url.endswith("/sign-in?next=/deliveries") or "sign-in" in guest.page.url

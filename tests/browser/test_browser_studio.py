@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from browser.stage import soon
+from browser.system import soon
 from integration.local.supervisor import wait_until
 
 PHONE_NUMBER = "3001112233"
 
 
-def test_why_a_signature_failed_is_read_on_two_pages(someone, stage):
+def test_why_a_signature_failed_is_read_on_two_pages(someone, system):
     guest = someone("olga")
     guest.go("/deliveries?result=refused")
     guest.page.get_by_text("s before it arrived").first.wait_for()
@@ -21,21 +21,21 @@ def test_why_a_signature_failed_is_read_on_two_pages(someone, stage):
     guest.page.get_by_text("set the clocks").wait_for()
     guest.go("/deliveries?result=refused")
     assert (
-        f"The sender signed the address {stage.url.replace('http:', 'https:')}/hooks/hubspot" in guest.text()
+        f"The sender signed the address {system.url.replace('http:', 'https:')}/hooks/hubspot" in guest.text()
     )
 
 
 @pytest.mark.smoke
-def test_a_new_delivery_appears_without_reloading(someone, stage):
+def test_a_new_delivery_appears_without_reloading(someone, system):
     guest = someone("olga")
     guest.go("/deliveries")
     guest.page.evaluate("window.__same = true")
-    told = stage.post("forms", {"customer": "live-1", "phone": PHONE_NUMBER, "at": soon(days=1)}).json()
+    told = system.post("forms", {"customer": "live-1", "phone": PHONE_NUMBER, "at": soon(days=1)}).json()
     guest.page.get_by_text(told["delivery"]).wait_for(timeout=30_000)
     assert guest.page.evaluate("window.__same") is True
 
 
-def test_filters_change_the_list_and_the_address_without_reloading(someone, stage):
+def test_filters_change_the_list_and_the_address_without_reloading(someone, system):
     guest = someone("olga")
     guest.go("/deliveries")
     guest.page.evaluate("window.__same = true")
@@ -45,7 +45,7 @@ def test_filters_change_the_list_and_the_address_without_reloading(someone, stag
     assert "became recalls" not in guest.page.locator("#found").inner_text()
 
 
-def test_the_studio_shows_each_result_as_one_types(someone, stage):
+def test_the_studio_shows_each_result_as_one_types(someone, system):
     guest = someone("olga")
     guest.go("/studio?source=forms")
     sample = {"customer": "c-77", "phone": PHONE_NUMBER, "at": soon(days=1)}
@@ -67,7 +67,7 @@ def test_the_studio_shows_each_result_as_one_types(someone, stage):
     assert guest.page.evaluate("document.activeElement.name") == "campaign_id", "typing is not interrupted"
 
 
-def test_a_parked_event_is_mended_in_the_studio_and_the_toml_maps_it_again(someone, stage):
+def test_a_parked_event_is_mended_in_the_studio_and_the_toml_maps_it_again(someone, system):
     guest = someone("olga")
     guest.go("/parked")
     group = guest.page.locator("section.card", has_text="recall_telephone").first
@@ -82,10 +82,10 @@ def test_a_parked_event_is_mended_in_the_studio_and_the_toml_maps_it_again(someo
     toml = guest.page.locator("#result .code code").inner_text()
     assert "event.telephone or event.phone" in toml
     # What the page gives is pasted into the file in place of the route, as the operator would.
-    text = stage.config_path.read_text("utf-8")
+    text = system.config_path.read_text("utf-8")
     start = text.index('[[routes]]\nname = "form"')
     end = text.index("[users.", start)
-    stage.config_path.write_text(text[:start] + toml + "\n" + text[end:], "utf-8")
+    system.config_path.write_text(text[:start] + toml + "\n" + text[end:], "utf-8")
     guest.go("/parked")
 
     def mapped():
@@ -100,7 +100,7 @@ def test_a_parked_event_is_mended_in_the_studio_and_the_toml_maps_it_again(someo
     assert "recall_telephone" not in guest.page.locator("#found").inner_text()
 
 
-def test_a_viewer_finds_no_way_to_act_or_to_reveal(someone, stage):
+def test_a_viewer_finds_no_way_to_act_or_to_reveal(someone, system):
     guest = someone("vera")
     for path in ("/parked", "/deliveries?result=recalls", "/studio"):
         guest.go(path)
@@ -110,8 +110,8 @@ def test_a_viewer_finds_no_way_to_act_or_to_reveal(someone, stage):
         assert PHONE_NUMBER not in guest.page.content()
 
 
-def test_a_sample_of_a_number_is_masked_until_it_is_revealed_and_that_is_audited(someone, stage):
-    told = stage.post("forms", {"customer": "masked-1", "phone": "3009998877", "at": soon(days=1)}).json()
+def test_a_sample_of_a_number_is_masked_until_it_is_revealed_and_that_is_audited(someone, system):
+    told = system.post("forms", {"customer": "masked-1", "phone": "3009998877", "at": soon(days=1)}).json()
     guest = someone("olga")
     guest.go(f"/deliveries/{told['delivery']}")
     assert "3009998877" not in guest.page.content()

@@ -140,22 +140,31 @@ def soon(*, days=0, hours=1):
 
 
 @contextmanager
-def staged(folder, valkey_url):
-    """Run a stage on a database of its own."""
+def running_system(folder, valkey_url):
+    """Run the web and a worker on a database of its own."""
     url = f"{valkey_url.rsplit('/', 1)[0]}/{next(databases)}"
     redis.Redis.from_url(url).flushdb()
     with Sandbox() as sandbox:
-        stage = BrowserSystem(folder, url, sandbox)
+        system = BrowserSystem(folder, url, sandbox)
         try:
-            stage.start("web")
-            stage.start("worker")
-            yield stage
+            system.start("web")
+            system.start("worker")
+            yield system
         finally:
-            stage.stop()
+            system.stop()
 
 
 def json_of(value):
     return json.dumps(value)
 
 
-__all__ = ["API_KEY", "HOSTILE", "PASSWORD", "PEOPLE", "BrowserSystem", "soon", "staged", "wait_until"]
+__all__ = [
+    "API_KEY",
+    "HOSTILE",
+    "PASSWORD",
+    "PEOPLE",
+    "BrowserSystem",
+    "running_system",
+    "soon",
+    "wait_until",
+]

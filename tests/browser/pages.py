@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from browser.stage import soon
+from browser.system import soon
 from support import hubspot_event
 
 # Where each page's picture is taken, and the first link of a page that lies behind it.
@@ -18,30 +18,30 @@ BEHIND = {
 SAMPLE = {"customer": "c-77", "phone": "3001112233", "at": soon(days=1)}
 
 
-def prepared(stage):
+def fill_store(system):
     """Fill the store with what a working day brings."""
-    stage.fill()
+    system.fill()
     for number in range(30):
-        stage.ask(
+        system.ask(
             f"cliente-{number}",
             at=soon(days=number % 4, hours=1 + number % 9),
             campaign=("10", "20")[number % 2],
         )
-    stage.many_expired(1000)
+    system.many_expired(1000)
     # A queue that is paused, so that something waits.
-    stage.api("POST", "/v1/accounts/lima/pause", json={"reason": "the campaign is being changed"})
+    system.api("POST", "/v1/accounts/lima/pause", json={"reason": "the campaign is being changed"})
     for number in range(400):
         hours = (number * 7) % 60 + number % 3
-        stage.ask(
+        system.ask(
             f"espera-{number}", "lima", at=soon(hours=hours), campaign=("10", "20", "35", "36")[number % 4]
         )
     # A recall that came by a webhook and was refused.
-    stage.refuse("8200")
-    dead = stage.post("hubspot", [hubspot_event(8200, soon(days=1))]).json()["recalls"][0]
-    stage.await_state(dead, "dead")
+    system.refuse("8200")
+    dead = system.post("hubspot", [hubspot_event(8200, soon(days=1))]).json()["recalls"][0]
+    system.await_state(dead, "dead")
 
 
-def stops(guest):
+def pages_of(guest):
     """Give each picture's name, address, and what is done before it is taken."""
     guest.go("/")
     found = guest.page.eval_on_selector_all(
