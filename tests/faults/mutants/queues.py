@@ -200,7 +200,9 @@ GUARDS = (
     mutant(
         "the sweep looks again as soon",
         "workers that die one after the other keep a queue waiting ever longer",
-        _LUA.argument("Queue.sweep_one", "Queue.set_due", 1, "GRACE", to="now + GRACE * 2 ^ (publications - 1)"),
+        _LUA.argument(
+            "Queue.sweep_one", "Queue.set_due", 1, "GRACE", to="now + GRACE * 2 ^ (publications - 1)"
+        ),
         "test_token_queue_sweep.py::test_a_queue_whose_takers_die_one_after_the_other_is_looked_at_again_as_soon",
     ),
     mutant(
