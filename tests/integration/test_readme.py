@@ -210,6 +210,12 @@ def test_every_link_inside_the_project_leads_somewhere(name):
         assert not anchor or anchor in anchors(file), f"{file}#{anchor}"
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(name):
+    for table in re.findall(r"(?:^\|.*\|$\n)+", TEXTS[name], re.MULTILINE):
+        assert len({line.replace("\\|", "").count("|") for line in table.splitlines()}) == 1, table
+
+
 def test_every_page_is_linked_from_the_readme():
     assert set(PAGES) - {file for file, _ in links(ENGLISH)} == set()
     assert SPANISH_HUBSPOT in {file for file, _ in links(SPANISH)}
