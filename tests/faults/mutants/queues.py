@@ -208,7 +208,7 @@ GUARDS = (
     mutant(
         "a worker that takes no wake-ups is noticed",
         "it is alive, takes nothing, and nobody is told",
-        _HEARTBEAT.condition("send", "_watcher", to="self._watcher is None"),
+        _HEARTBEAT.condition("send", "_reporter", to="self._reporter is None"),
         "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once",
     ),
     mutant(
