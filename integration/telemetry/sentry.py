@@ -81,7 +81,7 @@ def _sampler(rate: float) -> Callable[[SamplingContext], float]:
 
 
 class _Requests(Integration):
-    """Set up a scope and a trace for each web request, and report uncaught exceptions.
+    """Give each web request its own scope and trace, and report uncaught exceptions.
 
     It replaces Sentry's Flask integration, which reads headers and addresses that are never sent, also of
     requests that are not traced. That integration also continues a trace from the sender's headers, and

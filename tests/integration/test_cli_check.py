@@ -248,8 +248,7 @@ def look_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("token", "good", "words"),
-    [(TOKEN, True, "accepts the lookup's token"), ("not-it", False, "rejects the token")],
+    ("token", "good", "words"), [(TOKEN, True, "accepts the lookup's token"), ("not-it", False, "is refused")]
 )
 def test_the_token_of_a_lookup_is_tried(run, look_up, token, good, words):
     with HubspotStub() as hubspot:
