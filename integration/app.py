@@ -1,4 +1,4 @@
-"""Composes the web of three Flask applications: receiver, API, dashboard. `create_app` is for the server."""
+"""Composes the Flask applications: receiver, API and dashboard. The server calls `create_app`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.web")
 
-# A sender is answered within two seconds, also when the store hangs.
+# A sender is answered within two seconds even if the store hangs.
 STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
 
@@ -58,10 +58,9 @@ _API = frozenset({"v1", "openapi.json"})
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Up to three Flask applications as one WSGI application; the first part of the path chooses among them.
+    """Up to three Flask applications as one WSGI application, chosen by the first segment of the path.
 
-    The receiver has no session and no cookie, the API neither; both know nothing of pages. One that is not
-    served here is None.
+    The receiver and the API have no sessions and no cookies. An application that is not served is None.
     """
 
     receiver: Flask | None
@@ -69,23 +68,23 @@ class Web:
     dashboard: Flask | None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Return the response of the chosen application."""
         return self.application_for(environ["PATH_INFO"])(environ, start_response)
 
     def application_for(self, path: str) -> Flask:
-        """Return the application that answers a path; one that is not served here is answered by another."""
+        """Return the application for a path. Another one answers for an application that is not served."""
         first = path[1:].partition("/")[0]
         wanted = self.receiver if first in _RECEIVER else self.api if first in _API else self.dashboard
         return wanted or self.applications[0]
 
     @property
     def applications(self) -> tuple[Flask, ...]:
-        """The applications that are served, at least one."""
+        """Return the served applications, at least one."""
         return tuple(app for app in (self.receiver, self.api, self.dashboard) if app is not None)
 
 
 def create_app() -> Web:
-    """Return the web for a server, its threads started. Print a fault that stops it, and exit with 1."""
+    """Return the web with its threads started, for a server. On a fatal error print it and exit with 1."""
     try:
         services, web = make_web(os.environ)
     except RingbackError as error:
@@ -100,9 +99,9 @@ def create_app() -> Web:
 
 
 def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
-    """Return the web and its services. Raise ConfigError and StoreUnsafeError, which stop the start.
+    """Return the web and its services. Raise ConfigError or StoreUnsafeError, which prevent the start.
 
-    A store that is away does not: senders get 503 until it is back.
+    A store that is away does not prevent it: senders get 503 until it is back.
     """
     logging.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
     watch = watch_config(config_path(environ), environ)
@@ -120,7 +119,7 @@ def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
         WakeUpPublisher(publish, trace=trace_headers, counters=counters, connect=connect_broker),
         counters,
     )
-    _look_at_store(services)
+    _check_store(services)
     return services, compose(services, RateLimit(client), served=served_applications(environ))
 
 
@@ -130,7 +129,7 @@ def compose(
     access: Access | None = None,
     served: frozenset[str] = APPLICATIONS,
 ) -> Web:
-    """Return the applications that are `served`. `access` stands in for who is signed in, for tests."""
+    """Return the `served` applications. `access` replaces the sign-in, for tests."""
     receiver = api = pages = None
     if "hooks" in served:
         webhooks = WebhookService(services, rates, RejectionLog(services))
@@ -153,7 +152,7 @@ def _application(name: str, blueprint: Blueprint) -> Flask:
     return app
 
 
-def _look_at_store(services: Services) -> None:
+def _check_store(services: Services) -> None:
     try:
         services.binding.assure_store()
         services.binding.bind()

@@ -1,8 +1,8 @@
-"""The ASGI application that granian calls: reads each body whole, then has a thread answer the request.
+"""The ASGI application for granian: reads each body whole, then runs the request in a thread.
 
-A slow sender holds a connection and never a thread. A body that was cut short does not reach the
-application. Reading is bounded in time, in size and over all requests together. Nothing of the process's
-environment gets into a request.
+A slow sender occupies a connection and never a thread. A truncated body does not reach the application.
+Reading is limited in time, in size, and over all requests together. The process's environment does not get
+into a request.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 # CRMs give up after 1 to 60 seconds.
 BODY_SECONDS = 10.0
-# A thread is busy with one short round trip to the store; more threads only crowd the processor. Work for
-# people has threads of its own, so that slow pages keep no webhook waiting.
+# A thread is occupied by one short round trip to the store, so more threads would only compete for the
+# processor. The API and the dashboard have threads of their own, so that slow pages delay no webhook.
 RECEIVER_THREADS, RECEIVER_WAITING = 32, 4096
 API_THREADS, API_WAITING = 16, 1024
 DASHBOARD_THREADS, DASHBOARD_WAITING = 8, 256
 MOST_HELD_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 5
-# Objects that may be made, and not freed by reference counts, before the collector runs.
+# Net allocations before the garbage collector runs.
 YOUNG_OBJECTS = 20_000
 
 
 def create_app() -> WsgiBridge:
-    """Return what the server calls. Exit with 1 where `integration.app.create_app` does."""
+    """Return the ASGI application. Exit with 1 if `integration.app.create_app` does."""
     _allow_many_connections()
     app = web.create_app()
     _settle()
@@ -54,7 +54,7 @@ def create_app() -> WsgiBridge:
 
 
 def threads_by_application(app: Web) -> Callable[[str], RequestThreads]:
-    """Return what chooses the threads for a path: each application has its own, with limits of its own."""
+    """Return a function that returns the threads for a path. Each application has its own threads."""
     limits = (
         (app.receiver, RECEIVER_THREADS, RECEIVER_WAITING),
         (app.api, API_THREADS, API_WAITING),
@@ -69,24 +69,25 @@ def threads_by_application(app: Web) -> Callable[[str], RequestThreads]:
 
 
 def _allow_many_connections() -> None:
-    # Every connection is an open file, and many systems start a process with 1024.
+    # Every connection is an open file, and the default limit is often 1024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _settle() -> None:
-    """Exempt what exists by now from garbage collection, and collect less often.
+    """Exempt the existing objects from garbage collection, and collect less often.
 
-    A request leaves next to no cycles; at the default threshold collecting takes a fifth of its time.
+    A request creates almost no reference cycles. At the default threshold, collection takes a fifth of its
+    time.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-class _Refused(Exception):  # noqa: N818  (an outcome, not an error of ours)
-    """The request is answered before the application sees it."""
+class _Refused(Exception):  # noqa: N818  (an outcome, not an error)
+    """The request is answered without the application."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__(answer.status_code)
@@ -94,10 +95,10 @@ class _Refused(Exception):  # noqa: N818  (an outcome, not an error of ours)
 
 
 class WsgiBridge:
-    """An ASGI application around WSGI applications; `threads_for` chooses the threads by the path.
+    """An ASGI application around WSGI applications. `threads_for` returns the threads for a path.
 
     A body may take `body_seconds`. All bodies together may hold `most_held_bytes`; beyond that the oldest
-    that is incomplete is refused. Responses are sent whole.
+    incomplete one is rejected. Responses are sent whole.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class WsgiBridge:
         self._watchdog = watchdog or LoopWatchdog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request, or the lifespan of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         if scope["type"] != "http":
@@ -125,7 +126,7 @@ class WsgiBridge:
         body = bytearray()
         try:
             _require_one_reading(scope)
-            if _announced(scope) <= MAX_BODY_BYTES:  # else the application refuses it by its length alone
+            if _announced(scope) <= MAX_BODY_BYTES:  # otherwise the application rejects it by its length
                 await self._read(receive, body)
             answer = await self._answer(scope, bytes(body))
         except _Refused as refused:
@@ -136,7 +137,7 @@ class WsgiBridge:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Start and stop with the server."""
+        """Handle the server's start and stop."""
         await receive()
         self._watchdog.start()
         await send({"type": "lifespan.startup.complete"})
@@ -145,7 +146,7 @@ class WsgiBridge:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _read(self, receive: Receive, body: bytearray) -> None:
-        """Read until the body is complete, or one byte too long for the application. Raise _Refused."""
+        """Read until the body is complete or exceeds the limit by a byte. Raise _Refused."""
         limit = asyncio.timeout(self._body_seconds)
         self._incomplete[limit] = None
         try:
@@ -154,14 +155,14 @@ class WsgiBridge:
                     self._make_room()
         except TimeoutError:
             if limit not in self._incomplete:
-                raise _busy("too many bodies are on their way") from None
+                raise _busy("too many bodies are being received") from None
             detail = f"the body was not complete within {self._body_seconds:g} s"
             raise _Refused(problem(408, detail=detail, headers={"Connection": "close"})) from None
         finally:
             self._incomplete.pop(limit, None)
 
     async def _more(self, receive: Receive, body: bytearray) -> bool:
-        """Read one more piece; return whether to read on. Raise _Refused when the sender hung up."""
+        """Read one more piece. Return whether to read on. Raise _Refused when the sender disconnected."""
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Refused(problem(400, detail="the body ended before it was complete"))
@@ -171,7 +172,7 @@ class WsgiBridge:
         return bool(message.get("more_body")) and len(body) <= MAX_BODY_BYTES
 
     def _make_room(self) -> None:
-        """Refuse the oldest incomplete body when all bodies together hold too much."""
+        """Reject the oldest incomplete body when all bodies together hold too much."""
         if self._held > self._most_held and self._incomplete:
             oldest = next(iter(self._incomplete))
             if not oldest.expired():
@@ -189,7 +190,7 @@ class WsgiBridge:
 def _require_one_reading(scope: Scope) -> None:
     fault = fault_of_head(scope)
     if fault is not None:
-        # Where this request ends is in doubt, so nothing more is read from the connection.
+        # It is unclear where this request ends, so nothing more is read from the connection.
         raise _Refused(problem(400, detail=fault, headers={"Connection": "close"}))
     if has_second_spelling(wsgi.raw_path(scope)):
         raise _Refused(problem(404, detail=NOTHING_HERE))

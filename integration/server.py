@@ -1,7 +1,7 @@
-"""Granian, with the web's code loaded before its processes part from it.
+"""Runs granian, with the web's code loaded before it forks its processes.
 
-What they share they hold once: a second process costs half the memory, and starts in a third of the time.
-Nothing is composed here and nothing opened: each process does that for itself.
+The processes share the loaded code: a second one needs half the memory and starts in a third of the time.
+Each process composes its applications and opens its connections itself.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import gc
 
 from granian.cli import entrypoint
 
-import integration.asgi  # noqa: F401  (loaded for those to come)
+import integration.asgi  # noqa: F401  (loaded for the forked processes)
 
 
 def main() -> None:
     """Run granian's command line."""
-    # What the collector never looks at again stays on pages that nobody writes to.
+    # Frozen objects are not touched by the collector, so their pages stay shared.
     gc.collect()
     gc.freeze()
     entrypoint()  # type: ignore[no-untyped-call]

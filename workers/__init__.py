@@ -1,1 +1,1 @@
-"""The queues, and the Celery workers that push what lies in them."""
+"""The Celery workers, which push the recalls of the token queues."""

@@ -1,8 +1,8 @@
-"""A drain: a worker holds one queue and pushes its recalls, one after the other, for a bounded time.
+"""A drain: a worker leases one queue and pushes its recalls one after the other, for a bounded time.
 
-It never waits: where the queue must, the drain ends and the queue's own record says until when. Time is
-measured from before a claim is sent, on CLOCK_BOOTTIME, which goes on while a machine is suspended.
-A reply of the store that was lost is asked for until the lease is over; then somebody else has the queue.
+A drain never waits. If the queue must wait, the drain ends and the store has the time until which it waits.
+Times are measured from before a claim is sent, on CLOCK_BOOTTIME, which includes suspension. A lost reply of
+the store is requested again until the lease expires; then another worker may have the queue.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.drain")
 
-# Then the queue waits behind the wake-ups of others. A change of queues costs about as much as two calls.
+# Then the queue waits behind other wake-ups. Changing queues costs about as much as two calls.
 DRAIN_CALLS = 20
 DRAIN_SECONDS = 2.0
-# So long it goes on while no other queue and no look-up waits: a new wake-up would let it rest for 50 ms.
+# The limit while no other queue or lookup waits. A new wake-up would leave the queue idle for 50 ms.
 ALONE_SECONDS = 20.0
 FOREIGN_WAIT_MS = 5_000
 LATE_WAIT_MS = 200
@@ -59,7 +59,7 @@ LATE_WAIT_MS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a drain works with. Time and chance are handed in."""
+    """The dependencies of a drain, among them the clocks and the jitter."""
 
     queues: TokenQueues
     open_line: Callable[[str], WolkvoxConnection]
@@ -75,12 +75,12 @@ class Tools:
 
 
 def utc_now() -> datetime:
-    """The time now, aware."""
+    """Return the current time (aware, UTC)."""
     return datetime.now(UTC)
 
 
 class Drain:
-    """One drain of one queue. `accounts` are those that share its token, by name."""
+    """One drain of one queue. `accounts` are the accounts of its token, by name."""
 
     def __init__(self, tools: Tools, queue: str, accounts: Mapping[str, Account]) -> None:
         self._tools = tools
@@ -91,13 +91,13 @@ class Drain:
         self._pushed = 0
         self._claimed_at = self._started
         self._answered_at: float | None = None
-        self._untold: list[Callable[[], None]] = []
+        self._unlogged: list[Callable[[], None]] = []
         self._kept: tuple[datetime, Terms | None] = tools.now(), None
 
     def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
-        """Push until the queue is empty or must wait, or the time is up; return the wake-up to publish then.
+        """Push until the queue is empty, must wait, or the time is up. Return the wake-up to publish, if any.
 
-        With a `wake_up` that was taken before nothing is done.
+        A `wake_up` that was used before drains nothing.
         """
         told, step = self._acquire(wake_up), 0
         if not isinstance(told.claim, Claim):
@@ -109,7 +109,7 @@ class Drain:
                     step += 1
                     told = self._finish(told.claim, step, outcome)
         finally:
-            self._tell()
+            self._log_pushes()
         return told.wake_up
 
     def _terms(self) -> Terms:
@@ -158,7 +158,7 @@ class Drain:
         self._pushed += 1
         account = self._accounts.get(claim.account)
         if account is None:
-            # A worker whose configuration is newer will come; one that left the configuration left the queue.
+            # A worker with a newer configuration will push it. A removed account has left the queue.
             reason = "this worker does not know the account yet"
             return Outcome(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
         wanted = from_iso(claim.date)
@@ -185,9 +185,9 @@ class Drain:
             claimed_at=self._claimed_at,
             latest_write_seconds=account.latest_write_seconds,
             timeout_seconds=account.timeout_seconds,
-            meanwhile=self._tell,
+            meanwhile=self._log_pushes,
         )
-        self._tell()
+        self._log_pushes()
         if exchange.too_late:
             return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
         verdict = self._tools.verdict_of(exchange, self._tools.now())
@@ -198,7 +198,7 @@ class Drain:
         self._report(claim, verdict, outcome)
         sent_ms = None
         if exchange.sent_at is not None:
-            self._untold.append(self._counting(claim, exchange.sent_at, exchange.seconds))
+            self._unlogged.append(self._counting(claim, exchange.sent_at, exchange.seconds))
             sent_ms = round((self._tools.boottime() - exchange.sent_at) * 1000)
         attempt = Attempt(
             started_at=started_at,
@@ -207,7 +207,7 @@ class Drain:
             code=verdict.code,
             msg=verdict.msg,
             outcome=verdict.kind,
-            **self._what_next(outcome, date),
+            **self._next_attempt(outcome, date),
         )
         return Outcome(
             **outcome,
@@ -218,8 +218,8 @@ class Drain:
             history=history.to_json(),
         )
 
-    def _what_next(self, outcome: Mapping[str, Any], date: datetime) -> dict[str, Any]:
-        """Tell of an attempt that is not the last what was sent, why it is made again, and when."""
+    def _next_attempt(self, outcome: Mapping[str, Any], date: datetime) -> dict[str, Any]:
+        """Return the recall_date sent, the reason and the time of the next attempt; {} if there is none."""
         if outcome["kind"] == "ended":
             return {}
         next_at = None
@@ -239,14 +239,14 @@ class Drain:
 
         return count
 
-    def _tell(self) -> None:
-        """Log and count what became of a push: while the next answer is awaited, or when the drain is over.
+    def _log_pushes(self) -> None:
+        """Log and count finished pushes, while the next answer is awaited or after the drain.
 
-        Until the next request is written every moment is one in which the queue rests.
+        This is postponed because the queue is idle until the next request is written.
         """
-        untold, self._untold = self._untold, []
-        for tell in untold:
-            tell()
+        unlogged, self._unlogged = self._unlogged, []
+        for log_push in unlogged:
+            log_push()
 
     def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, QueueHistory]:
         now = self._tools.now()
@@ -261,7 +261,7 @@ class Drain:
 
     def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
         told = {"recall": claim.recall_id, "account": claim.account, "verdict": str(verdict.kind)}
-        self._untold.append(partial(log.info, "pushed", **told, reason=outcome["reason"]))
+        self._unlogged.append(partial(log.info, "pushed", **told, reason=outcome["reason"]))
         if outcome.get("state") == "dead":
             self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
         if outcome.get("stop"):
@@ -274,7 +274,7 @@ def _text(body: bytes) -> str | None:
 
 
 def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
-    """Translate a decision into what the queue is told; `date` is the recall_date as sent."""
+    """Return a decision as fields of the queue's Outcome. `date` is the recall_date that was sent."""
     told = _ending(decision, date)
     told["quiet"] = getattr(decision, "quiet", False)
     seconds = getattr(decision, "seconds", 0.0)
@@ -289,7 +289,7 @@ def _ending(decision: Decision, date: str) -> dict[str, Any]:
             reason = "wolkvox answered 202: recorded, not yet called"
             return {"kind": "ended", "state": "accepted", "reason": reason, "passed": True, "date": date}
         case Refuse():
-            # A poisoned recall got no clear answer: it says nothing good of the queue.
+            # A poisoned recall got no clear answer, so it does not show that the queue works.
             passed = decision.seconds == 0
             return {
                 "kind": "ended",

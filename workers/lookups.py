@@ -1,7 +1,7 @@
-"""Lookups: a source whose events carry an id only has its records read before they are mapped.
+"""Lookups: reads the records of events that carry only an id, before the events are mapped.
 
-What waits lies in the store with its own due time; a Celery message only says that some do. A lookup
-that fails waits and is tried again, whoever dies in between.
+The store keeps the waiting events with their due times; a Celery message only reports that there are some. A
+failed lookup is repeated later, also when a worker has died meanwhile.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ MOST_ASKED_SECONDS = 3600.0
 
 
 def wait_after(tries: int, asked_seconds: float | None) -> float:
-    """Return how long a lookup waits after its `tries`-th failure, at least as long as the CRM asks."""
+    """Return the seconds to wait after the `tries`-th failure, at least those that the CRM asks for."""
     backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
     return max(backoff, min(asked_seconds or 0.0, MOST_ASKED_SECONDS))
 
 
 class LookupRunner:
-    """Looks up what waits, one batch at a time per source and process."""
+    """Runs lookups, one batch at a time for each source and process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -49,7 +49,7 @@ class LookupRunner:
         self._guard = threading.Lock()
 
     def look_up(self, source: str) -> None:
-        """Look up the events of a source that are due, until none is left. Raises StoreAwayError."""
+        """Run the due lookups of a source until none is left. Raise StoreAwayError."""
         with self._guard:
             busy = self._busy.setdefault(source, threading.Lock())
         if not busy.acquire(blocking=False):

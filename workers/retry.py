@@ -1,8 +1,7 @@
-"""What follows from a verdict: verdict + history + jitter → decision. Pure.
+"""Decides what follows from a verdict: verdict, history and jitter in, a decision out.
 
-Promises: every wait is bounded and never nearly nothing, faults that cannot be a recall's own burn no
-recall however often they come, and no reason holds a customer's data. Never sleeps, never reads a clock.
-Decisions are values; the drain acts on them.
+Every wait has a lower and an upper bound. A fault that cannot be a recall's own never ends the recall.
+Reasons contain no customer's data. There is no I/O and no clock here; the drain carries out the decision.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ PROBE_EVERY = timedelta(hours=1)
 RETRY_AFTER_LIMIT_SECONDS = 3600.0
 
 
-# --- what went before ------------------------------------------------------------------------
+# --- history ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueHistory:
-    """What a queue remembers of its faults; the store keeps it as text and does not look inside.
+    """The faults of a queue so far. The store keeps it as text.
 
-    `faults` and `concurrency` count what came since the last clear answer (accepted or refused),
-    `quota_refusals` likewise. `words` is a mark of the last refusal's words (not the words: they may
-    name a customer) and `same_words` how many refusals in a row had them.
+    `faults`, `concurrency` and `quota_refusals` count faults since the last clear answer (accepted or
+    refused). `words` is a digest of the last refusal's text, which may name a customer, and `same_words` the
+    number of refusals in a row with that text.
     """
 
     faults: int = 0
@@ -47,12 +46,12 @@ class QueueHistory:
     same_words: int = 0
 
     def to_json(self) -> str:
-        """Encode it; a history without faults is an empty text."""
+        """Return its JSON. A history without faults is an empty string."""
         return "" if self == QueueHistory() else json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes | None) -> QueueHistory:
-        """Decode it. What cannot be read counts as no history: that only makes waits shorter."""
+        """Return the history of a JSON text. An invalid text is no history, which only shortens waits."""
         if not text:
             return cls()
         try:
@@ -73,10 +72,10 @@ class QueueHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallHistory:
-    """What is remembered of one recall, this verdict not yet counted.
+    """The history of a recall, without the current verdict.
 
-    `strikes` counts the faults that may be its own, `crashes` the workers that died under it, both
-    since it was last set aside; `rounds` how often it was set aside and another recall passed.
+    `strikes` counts faults that may be its own and `crashes` workers that died while pushing it, both since
+    it was last set aside. `rounds` counts how often it was set aside and another recall passed.
     """
 
     strikes: int = 0
@@ -88,17 +87,17 @@ def _count(found: object) -> int:
     return max(0, found) if isinstance(found, int) else 0
 
 
-# --- what to do ------------------------------------------------------------------------------
+# --- decisions -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """The recall is recorded at wolkvox; go on with the next."""
+    """wolkvox has recorded the recall; the next one follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """The recall is dead; the queue goes on after `seconds`, and keeps the quiet time if `quiet`."""
+    """The recall is dead. The next one follows after `seconds`, and after the quiet time if `quiet`."""
 
     reason: str
     seconds: float = 0.0
@@ -107,7 +106,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryIn:
-    """The queue waits `seconds`, then the same recall goes first. `convicts`: it has one strike more."""
+    """The queue waits `seconds`, then the same recall is pushed. `convicts` adds a strike to the recall."""
 
     seconds: float
     reason: str
@@ -117,7 +116,7 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """The queue waits `seconds`, then another recall is tried in place of this one, if there is one."""
+    """The queue waits `seconds`, then another recall, if any, is pushed in place of this one."""
 
     seconds: float
     reason: str
@@ -126,7 +125,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitUntil:
-    """The queue waits until `moment` (aware), then the same recall goes first."""
+    """The queue waits until `moment` (aware), then the same recall is pushed."""
 
     moment: datetime
     reason: str
@@ -135,7 +134,7 @@ class WaitUntil:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopQueue:
-    """Nothing passes until the operator has acted. `recall_dead`: the recall was refused beside that."""
+    """The queue is stopped until the operator acts. With `recall_dead` the recall was refused as well."""
 
     reason: str
     recall_dead: bool = False
@@ -145,32 +144,32 @@ class StopQueue:
 Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopQueue
 
 
-# --- how long --------------------------------------------------------------------------------
+# --- delays ----------------------------------------------------------------------------------
 
 
 # The maxima leave room for the jitter.
 
 
 def _fault_seconds(attempt: int, case: _Situation) -> float:
-    """Return about 1 s, doubling to 5 minutes."""
+    """Return the delay after a fault in seconds: about 1, doubling up to 5 minutes."""
     jitter = 0.5 * case.jitter - 0.25
     return _at_least(backoff_seconds(attempt, base=1.0, maximum=240.0, jitter=jitter), case.verdict)
 
 
 def _concurrency_seconds(attempt: int, case: _Situation) -> float:
-    """Return 5 s, doubling to 2 minutes."""
+    """Return the delay after a concurrency refusal in seconds: 5, doubling up to 2 minutes."""
     jitter = 0.25 * case.jitter
     return _at_least(backoff_seconds(attempt, base=5.0, maximum=96.0, jitter=jitter), case.verdict)
 
 
 def _at_least(seconds: float, verdict: Verdict) -> float:
-    """Wait as long as wolkvox asks, up to an hour, if that is longer."""
+    """Return `seconds`, or the delay that wolkvox asks for if it is longer, at most an hour."""
     return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
 class _Situation:
-    """All that a decision goes by."""
+    """The input of a decision."""
 
     verdict: Verdict
     queue: QueueHistory
@@ -189,10 +188,10 @@ def decide(
     now: datetime,
     quota_resets_at: datetime,
 ) -> tuple[Decision, QueueHistory]:
-    """Say what follows from a verdict, and what the queue shall remember.
+    """Return the decision on a verdict, and the queue's new history.
 
-    `jitter` is a random number from 0 up to but not including 1; `now` and `quota_resets_at` (the
-    next reset after now) are aware. Raises ValueError for another jitter or a date without a zone.
+    `jitter` is a random number in [0, 1). `now` and `quota_resets_at` (the next reset after now) are aware.
+    Raise ValueError for another jitter or a naive time.
     """
     if not 0 <= jitter < 1:
         raise ValueError(f"jitter: found {jitter}; allowed: 0 up to but not including 1")
@@ -230,7 +229,7 @@ def _quota(case: _Situation) -> tuple[Decision, QueueHistory]:
 
 
 def _next_probe(case: _Situation) -> datetime:
-    """Give the reset at first; the hour of it is not documented, so after that look once an hour too."""
+    """Return the next reset after the first refusal, later also hourly: the reset's time is undocumented."""
     probe, reset = case.now + PROBE_EVERY, case.quota_resets_at
     if reset <= case.now:
         return probe

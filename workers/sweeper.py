@@ -1,8 +1,8 @@
-"""The sweep: finds due queues, look-ups, bulk jobs and old records, about twice a second.
+"""The sweep: finds due queues, lookups, bulk jobs and old records, about twice a second.
 
-It publishes wake-ups for what is due. Where a wake-up stays untaken though threads are free, the sweep
-drains the queue by itself: a lost wake-up, or consumers that are stalled after an outage of the broker,
-delay work by seconds only.
+It publishes wake-ups for due work. If a wake-up is not taken although threads are free, the sweep drains the
+queue itself. So a lost wake-up, or consumers that are stalled after a broker outage, delay work only by
+seconds.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ SWEEP_SECONDS = 0.5
 PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
 CHECK_IN_SECONDS = 60.0
-# Celery's consumers may be stalled for 16 s after the broker was away; until then these carry the work.
+# After a broker outage Celery's consumers may be stalled for 16 s; these threads drain queues meanwhile.
 SWEEP_DRAINS = 16
 
 
 def purge(services: Services, now: datetime) -> int:
-    """Remove a bounded number of records that are older than the configuration keeps them.
+    """Remove a bounded number of records that are older than the configured retention.
 
-    The audit log goes with the last recalls. Return how many were removed. Raise StoreAwayError.
+    The audit log is kept as long as recalls. Return the number removed. Raise StoreAwayError.
     """
     config = services.config
     listed = timedelta(days=max(1, config.store.raw_retention_days))
@@ -65,7 +65,7 @@ class Sweeper:
         drain: Callable[[WakeUp], None],
         stopping: threading.Event,
     ) -> None:
-        # How many wake-ups are worked on at once; Celery says so when it is ready.
+        # Number of wake-ups handled at a time; Celery reports it when it is ready.
         self.threads = 0
         self._services = services
         self._wake_ups = wake_ups
@@ -78,7 +78,7 @@ class Sweeper:
         self._purged_at = -PURGE_SECONDS
         self._steps = (
             *(services.binding.bind, self._sweep_queues, self._sweep_lookups),
-            *(self._go_on, self._purge),
+            *(self._start_jobs, self._purge),
         )
         self._name = secrets.token_hex(8)
         self._jobs = ThreadPoolExecutor(1, thread_name_prefix="jobs")
@@ -87,38 +87,39 @@ class Sweeper:
 
     def start(self) -> None:
         """Start the sweep in a thread, which ends when `stopping` is set."""
-        threading.Thread(target=self._sweep_on, name="sweep", daemon=True).start()
+        threading.Thread(target=self._run, name="sweep", daemon=True).start()
 
     def stop(self) -> None:
-        """Begin no drain and no step of a bulk job any more."""
+        """Start no further drain or step of a bulk job."""
         self._drainers.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
-    def _sweep_on(self) -> None:
+    def _run(self) -> None:
         planned = time.monotonic() + SWEEP_SECONDS
         while not self._stopping.wait(SWEEP_SECONDS):
             began = time.monotonic()
             self._services.counters.observe(SWEEP_LAG, max(0.0, began - planned))
             for step in self._steps:
-                self._tolerantly(step)
+                self._run_step(step)
             self._heartbeat.swept()
             self._services.store.epoch.keep()
             took = time.monotonic() - began
             self._services.counters.observe(SWEEP, took)
-            self._tolerantly(lambda: self._check_in(took))  # noqa: B023  (called at once)
+            self._run_step(lambda: self._report_sweep(took))  # noqa: B023  (called at once)
             planned = began + SWEEP_SECONDS
 
-    def _tolerantly(self, step: Callable[[], object]) -> None:
+    def _run_step(self, step: Callable[[], object]) -> None:
         try:
             step()
         except StoreAwayError as error:
             log.warning("the store is away", during=getattr(step, "__name__", "sweep"), error=str(error))
         except Exception:
-            # The sweep is what finds work that was lost; no fault of one step may end it.
-            log.exception("the sweep goes on after a fault", during=getattr(step, "__name__", "sweep"))
+            # The sweep finds lost work, so an error of one step must not end it.
+            name = getattr(step, "__name__", "sweep")
+            log.exception("a step of the sweep failed; it is repeated", during=name)
 
-    def _check_in(self, seconds: float) -> None:
-        """Say once a minute, over all workers, that there is a sweep and how long it took."""
+    def _report_sweep(self, seconds: float) -> None:
+        """Report the sweep and its duration to Sentry, once a minute over all workers."""
         now = time.monotonic()
         if now - self._checked_in_at < CHECK_IN_SECONDS:
             return
@@ -131,28 +132,28 @@ class Sweeper:
             self._wake_ups.publish(wake_up)
             if times > 1 and len(self._draining) < SWEEP_DRAINS:
                 self._heartbeat.consumer_health.untaken()
-                self._draining.append(self._drainers.submit(self._drain_tolerantly, wake_up))
+                self._draining.append(self._drainers.submit(self._drain_safely, wake_up))
 
     def _room(self) -> int:
-        """Return for how many untaken wake-ups there is a thread, of Celery or of the sweep."""
+        """Return the number of untaken wake-ups for which Celery or the sweep has a free thread."""
         self._draining = [each for each in self._draining if not each.done()]
         if self._crowded():
             return 0
         return max(SWEEP_DRAINS - len(self._draining), self.threads - self._heartbeat.consumer_health.active)
 
     def _crowded(self) -> bool:
-        """Return whether all threads are busy but for those that Celery is about to use."""
+        """Return whether all threads are busy, counting those that Celery is about to use."""
         return 0 < self.threads <= self._heartbeat.consumer_health.active + self.threads // 8
 
-    def _drain_tolerantly(self, wake_up: WakeUp) -> None:
-        self._tolerantly(lambda: self._drain(wake_up))
+    def _drain_safely(self, wake_up: WakeUp) -> None:
+        self._run_step(lambda: self._drain(wake_up))
 
     def _sweep_lookups(self) -> None:
         for source in self._services.deliveries.due_lookups(self._services.config.sources):
             self._wake_ups.publish_lookup(source)
 
     def _purge(self) -> None:
-        """Remove what is old, for a moment in each sweep, until nothing is left; then rest for a minute."""
+        """Remove old records for a short time in each sweep until none is left, then pause for a minute."""
         if time.monotonic() - self._purged_at < PURGE_SECONDS:
             return
         ends_at = time.monotonic() + PURGE_SLICE_SECONDS
@@ -161,14 +162,14 @@ class Sweeper:
                 self._purged_at = time.monotonic()
                 return
 
-    def _go_on(self) -> None:
-        """Let a thread go on with the jobs there are; one that runs already finds the new ones too."""
+    def _start_jobs(self) -> None:
+        """Start a thread for the running bulk jobs. A thread that already runs also finds new jobs."""
         if self._services.bulk_jobs.running() and self._job_free.acquire(blocking=False):
-            self._jobs.submit(self._work_off_jobs)
+            self._jobs.submit(self._run_jobs)
 
-    def _work_off_jobs(self) -> None:
+    def _run_jobs(self) -> None:
         try:
-            self._tolerantly(self._take_job_steps)
+            self._run_step(self._take_job_steps)
         finally:
             self._job_free.release()
 

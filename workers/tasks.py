@@ -1,4 +1,4 @@
-"""The tasks that Celery runs, and what a worker process starts with."""
+"""The Celery tasks, and the start of a worker process."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _engine: Worker | None = None
 
 @shared_task(name=DRAIN, ignore_result=True)
 def drain(queue: str, number: int) -> None:
-    """Drain a queue that has work."""
+    """Drain a queue."""
     if _engine is not None:
         _engine.take(WakeUp(queue, number))
 
 
 @shared_task(name=LOOK_UP, ignore_result=True)
 def look_up(source: str) -> None:
-    """Make the lookups of a source whose events wait for them."""
+    """Run the due lookups of a source."""
     if _engine is not None:
         try:
             _engine.look_up(source)
         except StoreAwayError:
-            # What was taken comes back by itself when its lease is over.
+            # The leased lookups become due again when the lease expires.
             return
 
 
@@ -59,7 +59,7 @@ def _set_up_logging(**_: Any) -> None:
 
 @celeryd_init.connect
 def _prepare(**_: Any) -> None:
-    """Compose the engine before the worker connects to anything; what is wrong ends it, plainly."""
+    """Build the worker before it connects to the broker. A fatal error is printed and ends the process."""
     global _engine  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
     try:
         # Celery asks for it later, and the first lines come before.
@@ -80,7 +80,7 @@ def _start(sender: Any = None, **_: Any) -> None:
 
 
 def make_worker(environ: Mapping[str, str]) -> Worker:
-    """Compose a worker's engine. Raises ConfigError, StoreUnsafeError, StoreAwayError."""
+    """Return a new worker. Raise ConfigError, StoreUnsafeError, StoreAwayError."""
     watch = watch_config(config_path(environ), environ)
     start_sentry(environ, watch.current)
     counters = Counters()
@@ -98,7 +98,7 @@ def make_worker(environ: Mapping[str, str]) -> Worker:
 
 
 def _wait_for_store(engine: Worker) -> None:
-    """Wait until the store answers, however long it takes. Raises StoreUnsafeError."""
+    """Wait until the store answers, without a time limit. Raise StoreUnsafeError."""
     while True:
         try:
             engine.services.binding.assure_store()

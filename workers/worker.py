@@ -1,4 +1,4 @@
-"""A worker process: drains queues and makes look-ups for the wake-ups that Celery hands over."""
+"""A worker process: drains queues and runs lookups for the wake-ups received from Celery."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _QueueAccounts:
-    """The accounts of each queue, as one configuration and the key of one store have them."""
+    """The accounts of each queue, for one configuration and one key of queue ids."""
 
     config: Config
     key: bytes
@@ -42,7 +42,7 @@ class _QueueAccounts:
 
 
 class Worker:
-    """Everything a worker process shares between its threads."""
+    """The objects that the threads of a worker process share."""
 
     def __init__(
         self,
@@ -77,12 +77,12 @@ class Worker:
         self.sweeper = Sweeper(self.services, wake_ups, self.heartbeat, reporter, self.drain, self.stopping)
 
     def take(self, wake_up: WakeUp) -> None:
-        """Drain a queue whose wake-up Celery handed over. Never raises StoreAwayError."""
+        """Drain the queue of a wake-up received from Celery. StoreAwayError is logged and not raised."""
         with self.heartbeat.consumer_health.taking():
             self.drain(wake_up)
 
     def look_up(self, source: str) -> None:
-        """Make the lookups of a source whose wake-up Celery handed over. Raises StoreAwayError."""
+        """Run the lookups of a source after a wake-up from Celery. Raise StoreAwayError."""
         with self.heartbeat.consumer_health.taking():
             self.lookups.look_up(source)
 
@@ -96,19 +96,19 @@ class Worker:
             self._wake_ups.publish(again)
 
     def _accounts(self, queue: str) -> dict[str, Account] | None:
-        """Give the accounts of a queue; None when this configuration does not have it."""
+        """Return the accounts of a queue, None if this configuration does not have it."""
         config = self.services.config
         known = self._known
         if known is None or known.config is not config or queue not in known.queues:
-            known = self._learn(config)
+            known = self._read_queues(config)
         return None if known is None else known.queues.get(queue)
 
-    def _learn(self, config: Config) -> _QueueAccounts | None:
-        """Name the queues anew; None when that cannot be done now."""
+    def _read_queues(self, config: Config) -> _QueueAccounts | None:
+        """Return the accounts by queue id, None if the key cannot be read now."""
         with self._knowing:
             known = self._known
             try:
-                # Asked again: a store that was emptied or replaced meanwhile has another key.
+                # Read the key again, because a store that was emptied or replaced has another one.
                 key = self.services.queues.id_key()
             except StoreAwayError:
                 if known is None:
@@ -123,14 +123,14 @@ class Worker:
             return known
 
     def start(self) -> None:
-        """Start the sweep, the heartbeat, and the counting into the store."""
+        """Start the sweep, the heartbeat and the flushing of counters."""
         self.heartbeat.start()
         self.alert_monitor.start()
         self.services.counter_flusher.switch_on(always=True)
         self.sweeper.start()
 
     def stop(self) -> None:
-        """Let drains end after the call in flight, and no new one begin."""
+        """Start no further drain. Drains that run end after the call in flight."""
         self.stopping.set()
         self.heartbeat.stop()
         self.alert_monitor.stop()
@@ -139,5 +139,5 @@ class Worker:
 
 
 def worker_store(url: str, epoch: StoreEpoch) -> Store:
-    """Connect a worker: it may wait longer for the store than a sender may."""
+    """Return a worker's store. It waits longer for an answer than a web process does."""
     return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", epoch=epoch)

@@ -1,5 +1,6 @@
-"""Alerts: what an operator is told of, when it begins and when it is over, without Prometheus.
+"""Alerts: notify an operator when a condition begins and when it ends, without Prometheus.
 
-`rules` evaluates, `messages` writes the texts in the operator's language, `channels` sends, `monitor` runs
-them in a thread. What has been sent is kept in the store.
+`rules` evaluates the conditions, `lifecycle` decides which alerts begin and end, `messages` writes the texts
+in the operator's language, `channels` sends them, and `monitor` runs all of this in a thread. The store keeps
+the state.
 """

@@ -1,7 +1,6 @@
-"""Sends alerts: by e-mail, to Slack, to any webhook. One try each; the caller handles failures.
+"""Sends alerts by e-mail, to Slack or to a webhook. Each send is one try; the caller handles failures.
 
-Nothing here waits longer than SEND_SECONDS, follows a redirect, or tells in an error what an address or
-a password is.
+A send takes at most SEND_SECONDS and follows no redirect. Its errors contain no address and no password.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ SEND_SECONDS: Final = 10.0
 
 
 class ChannelError(RingbackError):
-    """A channel did not take a message; the text says why and holds no secret.
+    """A channel did not accept a message. The text says why and contains no secret.
 
-    `partly`: some of its receivers have it, so that it should not be sent again.
+    `partly`: some receivers have accepted it, so that it must not be sent again.
     """
 
     def __init__(self, why: str, *, partly: bool = False) -> None:
@@ -47,7 +46,7 @@ class ChannelError(RingbackError):
 
 
 def send(channel: Channel, message: AlertMessage, config: Config, now: datetime) -> None:
-    """Send a message through a channel. Raises ChannelError."""
+    """Send a message through a channel. Raise ChannelError."""
     words = worded(message, config)
     match channel:
         case EmailChannel():
@@ -67,7 +66,7 @@ def _shown(words: MessageText) -> dict[str, Any]:
 
 
 def _slack(words: MessageText) -> dict[str, Any]:
-    """Give what an incoming webhook takes; Slack reads & < > as its own signs."""
+    """Return the body for a Slack incoming webhook. Slack interprets & < >, so they are escaped."""
     title, text = (_escaped(part) for part in (words.title, words.text))
     link = f"\n<{words.link}>" if words.link else ""
     return {"text": f"*{title}*\n{text}{link}"}
@@ -78,7 +77,7 @@ def _escaped(text: str) -> str:
 
 
 def _signed(channel: WebhookChannel, message: AlertMessage, body: bytes, now: datetime) -> dict[str, str]:
-    """Sign as Standard Webhooks says; the id stays the same when a message is sent again."""
+    """Return the Standard Webhooks headers. The id is the same when a message is sent again."""
     if channel.secret is None:
         return {"webhook-id": message.id}
     return standard_headers(SignedMessage(body=body, id=message.id, now=now), channel.secret)
@@ -91,7 +90,7 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
     except httpx.TransportError as error:
         raise ChannelError(f"no answer: {error}") from None
     except httpx.InvalidURL:
-        raise ChannelError("no answer: the URL is not one") from None
+        raise ChannelError("no answer: the channel's URL is invalid") from None
     if not answer.is_success:
         raise ChannelError(f"answered {answer.status_code}")
 
@@ -112,9 +111,9 @@ def _email(channel: EmailChannel, message: AlertMessage, words: MessageText, now
 
 
 def _in_time(work: Callable[[], None]) -> None:
-    """Do some work within SEND_SECONDS, or leave it to itself. Raise ChannelError.
+    """Run `work` in a thread for at most SEND_SECONDS. Raise ChannelError.
 
-    smtplib counts a time-out anew with every read, and to look a name up it has none.
+    smtplib restarts its time-out with every read, and has none for the name lookup.
     """
     failed: list[ChannelError] = []
 
@@ -128,7 +127,7 @@ def _in_time(work: Callable[[], None]) -> None:
     thread.start()
     thread.join(SEND_SECONDS)
     if thread.is_alive():
-        raise ChannelError("the mail server does not answer in time")
+        raise ChannelError("the mail server did not answer in time")
     if failed:
         raise failed[0]
 
@@ -142,7 +141,7 @@ def _deliver(channel: EmailChannel, mail: EmailMessage) -> None:
     except smtplib.SMTPResponseException as error:
         raise ChannelError(f"the mail server answered {error.smtp_code}") from None
     except smtplib.SMTPException as error:
-        raise ChannelError(f"the mail server: {type(error).__name__}") from None
+        raise ChannelError(f"the mail server failed: {type(error).__name__}") from None
     except (OSError, ssl.SSLError) as error:
         raise ChannelError(f"the mail server does not answer: {type(error).__name__}") from None
     if refused:

@@ -1,4 +1,4 @@
-"""Decides what becomes of each alert, and which messages that makes. Pure."""
+"""Decides which alerts begin, go on and end, and which messages are sent. There is no I/O here."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
     from integration.alerts.rules import RuleMatch
 
-# When wolkvox is away, thousands of accounts may have the same to tell: that is one message.
+# When wolkvox is away, thousands of accounts may have the same alert. They share one message.
 MOST_SINGLE: Final = 5
 MOST_NAMED: Final = 20
-# An alert whose cause is gone is over after this long, so that one that comes and goes tells little.
+# An alert ends this long after its cause, so that one that comes and goes sends few messages.
 CALM: Final = timedelta(seconds=60)
 
 
 def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: datetime) -> AlertChanges:
-    """Decide from what is known and what holds now. Pure."""
+    """Return the changes that follow from the known alerts and the rules that match now."""
     keep: list[Alert] = []
     begin: list[Alert] = []
     forget, finish = [], []
     for key, finding in found.items():
-        alert = _seen(known.get(key), finding, now)
+        alert = _updated(known.get(key), finding, now)
         (begin if not alert.on and now - alert.since >= finding.hold else keep).append(alert)
     for key in known.keys() - found.keys():
         alert = known[key]
@@ -47,7 +47,7 @@ def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: 
     )
 
 
-def _seen(alert: Alert | None, finding: RuleMatch, now: datetime) -> Alert:
+def _updated(alert: Alert | None, finding: RuleMatch, now: datetime) -> Alert:
     return Alert(
         key=finding.key,
         kind=finding.kind,
@@ -65,7 +65,7 @@ def _changed(alert: Alert, **changes: Any) -> Alert:
 
 
 def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[QueuedMessage]:
-    """Yield one message for each alert, and one for all where many of a kind come at once."""
+    """Yield one message for each alert, or one for all of a kind if there are many."""
     groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
     for alert in alerts:
         groups.setdefault((alert.kind, alert.channels), []).append(alert)

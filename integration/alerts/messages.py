@@ -1,4 +1,4 @@
-"""What an alert says, in Spanish or English. Pure; names, counts and reasons, and no customer's data."""
+"""The texts of alerts, in Spanish and English. They contain names, counts and reasons, no customer's data."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ _OVER: Final = {"en": ("Over: {title}", "It lasted {lasted}."), "es": ("Resuelto
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageText:
-    """A message in words: a title of one line, a text, and the dashboard's page, if its address is known."""
+    """A message: a title of one line, a text, and a link to the dashboard if its address is known."""
 
     title: str
     text: str
@@ -102,12 +102,12 @@ class MessageText:
 
     @property
     def whole(self) -> str:
-        """The text with its link, as a plain text."""
+        """Return the text and the link as plain text."""
         return self.text if self.link is None else f"{self.text}\n{self.link}"
 
 
 def worded(message: AlertMessage, config: Config) -> MessageText:
-    """Put a message into the operator's words."""
+    """Return the text of a message in the operator's language."""
     language = config.alerts.language
     title, text = words_of(message.kind, message.subject, message.values, language)
     if message.phase == "is over":
@@ -126,9 +126,9 @@ def worded(message: AlertMessage, config: Config) -> MessageText:
 def words_of(
     kind: str, subject: str, values: Mapping[str, Any], language: str, say: Callable[[str], str] = str
 ) -> tuple[str, str]:
-    """Give title and text of an alert that holds, or of many of its kind that came at once.
+    """Return title and text of one alert, or of many of a kind.
 
-    `say` puts a reason of the store, which is in English, into the language, where somebody can.
+    `say` translates a reason, which is in English in the store.
     """
     if "number" in values:
         title, all_of_them, some = _MANY[language]
@@ -143,7 +143,7 @@ def words_of(
 
 
 def link_to(kind: str, subject: str, site: str | None) -> str | None:
-    """Give the dashboard's page about an alert; None where its address is not configured."""
+    """Return the URL of the page about an alert, None if the dashboard's address is not configured."""
     if site is None:
         return None
     page = _PAGES.get(kind, "/").format(quote(subject, safe="")) if subject else "/alerts"

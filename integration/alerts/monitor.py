@@ -1,7 +1,7 @@
 """The alert monitor: a thread of every web and worker that evaluates the alert rules and sends messages.
 
-One process at a time evaluates, elected by the store; any of them sends. A channel that does not take a
-message has it again later, with growing patience, and holds up neither the others nor the sweep.
+The store elects one process to evaluate; each process sends. A message that its channel does not accept is
+sent again later, with growing intervals. It delays neither other channels nor the sweep.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ KEPT: Final = timedelta(days=3)
 
 
 class Listener(Protocol):
-    """Told of alerts as they begin and end; Sentry listens here."""
+    """Receives the alerts as they begin and end, for Sentry."""
 
     def alert_begins(self, kind: str, subject: str) -> None:
-        """Take note of an alert that begins."""
+        """Handle an alert that begins."""
 
     def alert_is_over(self, kind: str, subject: str) -> None:
-        """Take note of an alert that is over."""
+        """Handle an alert that ends."""
 
 
 class AlertMonitor:
-    """Minds the alerts of a store."""
+    """Evaluates the alerts of a store and sends their messages."""
 
     def __init__(
         self, services: Services, who: str, listener: Listener, now: Callable[[], datetime] | None = None
     ) -> None:
-        """`who` names this process among all; `now` gives the time, aware."""
+        """`who` identifies this process; `now` returns the time (aware)."""
         self._services = services
         self._who = who
         self._listener = listener
@@ -58,14 +58,14 @@ class AlertMonitor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, in a thread that ends with the process; once is enough."""
+        """Start the monitor in a daemon thread. Further calls do nothing."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="alert monitor", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """End after the look that is under way."""
+        """Stop after the current pass."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -73,10 +73,10 @@ class AlertMonitor:
             try:
                 self.look()
             except StoreAwayError as error:
-                log.debug("the alerts wait for the store", error=str(error))
+                log.debug("the alerts were not evaluated: the store is away", error=str(error))
             except Exception:
-                # Nobody starts this thread again.
-                log.exception("the alert monitor goes on after a fault")
+                # The thread must not end, because nothing restarts it.
+                log.exception("the alert monitor failed; it runs again in a few seconds")
 
     def look(self) -> None:
         """Evaluate the rules, if this process is elected, and send what is due. Raise StoreAwayError."""
@@ -88,7 +88,7 @@ class AlertMonitor:
         self.deliver()
 
     def evaluate(self) -> None:
-        """Find out which alerts hold, and note which begin and are over. Raises StoreAwayError."""
+        """Update the alerts: find the rules that match, and begin and end alerts. Raise StoreAwayError."""
         now = self._now()
         known = {alert.key: alert for alert in self._services.alerts.holding()}
         found = matching_rules(self._services.config, self._facts(now))
@@ -115,7 +115,7 @@ class AlertMonitor:
         )
 
     def deliver(self) -> None:
-        """Send what is due, each channel by a thread of its own. Raises StoreAwayError."""
+        """Send due messages, with a thread for each channel. Raise StoreAwayError."""
         threads = [
             threading.Thread(target=self._deliver, args=(taken,), name="alert-channel", daemon=True)
             for taken in self._services.alerts.take()
@@ -126,7 +126,7 @@ class AlertMonitor:
             thread.join()
 
     def _deliver(self, taken: DueMessage) -> None:
-        """Send one channel's messages, until none is left or one fails."""
+        """Send the messages of one channel, until none is left or one fails."""
         try:
             while self._send(taken):
                 again = [each for each in self._services.alerts.take() if each.channel == taken.channel]
@@ -134,16 +134,18 @@ class AlertMonitor:
                     return
                 taken = again[0]
         except StoreAwayError as error:
-            log.debug("the channel is free again in a minute", error=str(error))
+            log.debug("the store is away; the channel is free again in a minute", error=str(error))
         except Exception:
-            log.exception("a message waits after a fault", channel=taken.channel)
+            log.exception(
+                "a message was not sent because of a fault; it is sent again", channel=taken.channel
+            )
 
     def _send(self, taken: DueMessage) -> bool:
         config = self._services.config
         channel = config.alerts.channels.get(taken.channel)
-        told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id}
+        fields: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id}
         if channel is None:
-            log.warning("message dropped: the channel is no longer configured", **told)
+            log.warning("message dropped: the channel is no longer configured", **fields)
             self._services.alerts.done(taken)
             return True
         try:
@@ -151,22 +153,22 @@ class AlertMonitor:
         except ChannelError as error:
             if not error.partly:
                 return self._failed(taken, error)
-            log.error("alert sent to some of its receivers only", why=str(error), **told)
+            log.error("alert sent to some of its receivers only", why=str(error), **fields)
         self._count(taken, "sent")
-        log.info("alert sent", **told)
+        log.info("alert sent", **fields)
         self._services.alerts.done(taken)
         return True
 
     def _failed(self, taken: DueMessage, error: RingbackError) -> bool:
-        told: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id, "why": str(error)}
+        fields: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id, "why": str(error)}
         if self._now() - taken.message.at > KEPT:
             self._count(taken, "given up")
-            log.error("message given up after three days", **told)
+            log.error("message given up after three days", **fields)
             self._services.alerts.done(taken)
             return True
         self._count(taken, "failed")
         seconds = backoff_seconds(taken.tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
-        log.warning("alert not sent, it is tried again", again_in_seconds=seconds, **told)
+        log.warning("alert not sent; it is sent again", again_in_seconds=seconds, **fields)
         self._services.alerts.wait(taken, seconds, str(error))
         return False
 

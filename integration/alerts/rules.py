@@ -1,7 +1,7 @@
-"""Which alerts hold now, by the rules of the configuration and the figures of the store. Pure.
+"""Evaluates the alert rules of the configuration against the figures of the store. There is no I/O here.
 
-An alert is a rule about a subject: an account, a source, or the installation. Its key stays the same
-when rules are moved in the file, so that nothing is told twice for it.
+An alert is a rule about a subject: an account, a source or the installation. Its key does not depend on the
+order of the rules in the file, so that reordering them reports nothing twice.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     Value = str | int | float
 
-# Refusals that stopped coming say nothing more after this.
+# After this time without a rejected delivery, the earlier ones no longer count.
 REFUSED_LATELY: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFacts:
-    """The figures that rules go by, at `now` (aware). `due_lag_seconds`: the longest wait for a worker."""
+    """The input of the rules at `now` (aware). `due_lag_seconds` is the longest wait for a worker."""
 
     now: datetime
     accounts: Sequence[AccountView]
@@ -49,9 +49,9 @@ class RuleFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleMatch:
-    """An alert that holds. `subject` is an account's or a source's name, or "" for the installation.
+    """A rule that matches. `subject` is the name of an account or a source, "" for the installation.
 
-    `values` are figures and reasons for the message; `hold`: it counts only when it held for so long.
+    `values` are figures and reasons for the message. The alert begins when the rule has matched for `hold`.
     """
 
     key: str
@@ -63,7 +63,7 @@ class RuleMatch:
 
 
 def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Give what holds now, by key. Two rules that say the same tell all their channels."""
+    """Return the matches by key. Two rules with the same key share their channels."""
     found: dict[str, RuleMatch] = {}
     for rule in config.alerts.rules:
         channels = frozenset(rule.channels or config.alerts.channels)
@@ -82,13 +82,13 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
 
 
 def rule_words(rule: Rule) -> str:
-    """Name a rule with its limit, as `ringback alerts` and the dashboard show it."""
+    """Return a rule with its limit, as `ringback alerts` and the dashboard show it."""
     limit = _limit(rule)
     return f"{rule.kind} {limit}" if limit else rule.kind
 
 
 def of_rule(rule: Rule, key: str) -> bool:
-    """Tell whether an alert's key is one of a rule's."""
+    """Return whether an alert's key belongs to a rule."""
     return key.startswith(_start(rule))
 
 
@@ -157,7 +157,7 @@ def _sources(rule: SourceSilent | NothingVerified, facts: RuleFacts) -> Iterator
 
 def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iterator[Judged]:
     for name, heard in _sources(rule, facts):
-        # One that was never heard is being set up.
+        # A source without any delivery is still being set up.
         if heard.taken is None:
             continue
         silent = _counted(rule, config, heard.taken, facts.now)

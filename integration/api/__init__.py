@@ -1,7 +1,7 @@
-"""`/v1` and its description: for programs that ask for recalls and look after them.
+"""`/v1` and its OpenAPI document, for programs that request and manage recalls.
 
-One module per resource (`recalls`, `accounts`, `parked`); `models` are what is taken and given, `operations`
-and `openapi` describe it. Never imports the workers: what it needs of them is handed in.
+There is one module for each resource (`recalls`, `accounts`, `parked`). `models` has the requests and
+responses; `operations` and `openapi` describe them.
 """
 
 from integration.api.blueprint import api_blueprint

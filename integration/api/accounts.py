@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def me(services: Services, caller: ApiKey) -> Me:
-    """Give the caller's name and the accounts that it sees, by name."""
+    """Return the caller's name and the names of the accounts that it may see."""
     accounts = services.config.accounts if caller.accounts is None else caller.accounts
     return Me(name=caller.name, accounts=tuple(sorted(accounts)))
 
 
 def many(services: Services, caller: ApiKey) -> AccountList:
-    """Give every account that the caller sees. Raises StoreAwayError."""
+    """Return the accounts that the caller may see. Raise StoreAwayError."""
     names = None if caller.accounts is None else sorted(caller.accounts)
     return AccountList(
         items=tuple(AccountModel.model_validate(view) for view in services.accounts.all(names))
@@ -32,16 +32,16 @@ def many(services: Services, caller: ApiKey) -> AccountList:
 
 
 def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Give an account. Raises UnknownError, also for one that the caller must not see."""
+    """Return an account. Raise UnknownError, also for one that the caller must not see."""
     if not may_see(caller, name):
         raise UnknownError("no such account")
     return AccountModel.model_validate(services.accounts.get(name))
 
 
 def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Pause an account's queue, for the reason and until the moment in the body, if any. Raises UnknownError.
+    """Pause an account's queue, with the optional reason and end in the body. Raise UnknownError.
 
-    Raises ProblemError (422) for a moment that has passed or lies too far ahead.
+    Raise ProblemError (422) for an end that has passed or is too far ahead.
     """
     asked = checked(PauseRequestBody, optional_json_body(request))
     one(services, caller, name)
@@ -54,7 +54,7 @@ def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
 
 
 def is_pause_end(until: datetime, now: datetime) -> bool:
-    """Tell whether a pause may end then: in the future, but not in years."""
+    """Return whether a pause may end at `until`: in the future, but not after MOST_PAUSE_DAYS."""
     return now < until <= now + timedelta(days=MOST_PAUSE_DAYS)
 
 

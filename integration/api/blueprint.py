@@ -1,7 +1,7 @@
-"""`/v1` and `/openapi.json` as a Flask blueprint, registered from the table of `operations`.
+"""`/v1` and `/openapi.json` as a Flask blueprint, registered from the table in `operations`.
 
-Every request under `/v1` proves its key and is counted before anything else is looked at. The views are
-in `recalls`, `parked` and `accounts`; errors are answered by `problems`.
+Each request under `/v1` is authenticated and counted first. The views are in `recalls`, `parked` and
+`accounts`; `problems` answers errors.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who calls `/v1`: the bearer key of RFC 6750, what it may see, and how often it may ask.
+"""API keys: bearer authentication (RFC 6750), visible accounts, and rate limits.
 
-A key is compared in constant time with every configured one, and is never repeated anywhere.
+A key is compared in constant time with every configured one, and appears in no response and no log.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _SCHEME = "bearer"
 
 
 def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
-    """Give the key that the header `Authorization` proves. Raises ProblemError (401)."""
+    """Return the key in the `Authorization` header. Raise ProblemError (401)."""
     scheme, _, given = (authorization or "").strip().partition(" ")
     if scheme.lower() != _SCHEME or not given.strip():
         raise _unauthorized("send the header: Authorization: Bearer KEY", "Bearer")
-    # Digests are all of one length, so that the time taken does not tell the length of a key.
+    # The digests have the same length, so that timing does not reveal a key's length.
     digest = sha256(given.strip().encode("utf-8", "surrogatepass")).digest()
     caller: ApiKey | None = None
     for key in keys.values():
         if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):
             caller = key
     if caller is None:
-        log.warning("caller refused", why="the key is not one of api_keys")
-        raise _unauthorized("the key is not one that is known here", 'Bearer error="invalid_token"')
+        log.warning("caller rejected", why="its key is not one of api_keys")
+        raise _unauthorized("this key is unknown; send a key of [api_keys]", 'Bearer error="invalid_token"')
     return caller
 
 
 def require_rate(caller: ApiKey, rates: RateLimit) -> None:
-    """Count one request of a caller. Raises ProblemError (429, with Retry-After), StoreAwayError."""
+    """Count one request of a caller. Raise ProblemError (429, with Retry-After), StoreAwayError."""
     if caller.rate_per_minute is None:
         return
     wait = rates.over(f"api:{caller.name}", caller.rate_per_minute)
@@ -57,12 +57,12 @@ def require_rate(caller: ApiKey, rates: RateLimit) -> None:
 
 
 def may_see(caller: ApiKey, account: str | None) -> bool:
-    """Tell whether a key sees what belongs to an account; None is what belongs to no known account."""
+    """Return whether a key may see an account's data. None stands for data of no known account."""
     return caller.accounts is None or account in caller.accounts
 
 
 def note(services: Services, caller: ApiKey, what: str, about: str) -> None:
-    """Write into the audit log what a caller has done about an id of ours or a configured name."""
+    """Log an action of a caller in the audit log, with an internal id or a configured name."""
     services.audit.note_done(f"api:{caller.name}", what, [about], address=request.remote_addr or "")
 
 

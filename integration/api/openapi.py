@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 description of `/v1` and `/hooks`, made of the models that the web itself works with.
+"""The OpenAPI 3.1 document of `/v1` and `/hooks`, generated from the models that the views use.
 
-It describes what is answered, no more and no less, and holds nothing of the configuration: it is the same
-for everybody, and public. Only the example of a moment in the near future depends on the day.
+The document is public and contains nothing of the configuration. Only the example of a future time depends on
+the day.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ REFS = "#/components/schemas/{model}"
 
 @lru_cache(maxsize=1)
 def document_json(today: date) -> bytes:
-    """Return the document of a day (UTC) as JSON, made once a day."""
+    """Return the JSON of the document for a day (UTC), made once a day."""
     return orjson.dumps(document(today))
 
 
 def document(today: date) -> Schema:
-    """Return the document of a day (UTC)."""
+    """Return the document for a day (UTC)."""
     paths: dict[str, Schema] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -117,7 +117,7 @@ def _responses(operation: Operation) -> Schema:
     always = {status: _error(status) for status in ALWAYS}
     every = {**operation.answers} if operation.tag == "hooks" else {**operation.answers, **errors, **always}
     told = {str(status): _response(given) for status, given in sorted(every.items())}
-    # What nobody plans for (500) is a problem too.
+    # An unexpected error (500) is a problem too.
     return {**told, "default": _response(DocumentedResponse("Any other error.", {PROBLEM_TYPE: Problem}))}
 
 
@@ -165,7 +165,7 @@ def _query_parameters(operation: Operation) -> Iterable[Schema]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """Leave out null, which a query cannot say: a parameter that is left out says it."""
+    """Return the schema without null. A query cannot contain null; the parameter is omitted instead."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if not kinds:
         return dict(schema)
@@ -174,7 +174,7 @@ def _without_null(schema: Schema) -> Schema:
 
 
 def _models() -> Iterable[tuple[Model, str]]:
-    """Every model that an operation names, with the direction in which it travels."""
+    """Yield every model of the operations, with its direction (validation or serialization)."""
     for operation in OPERATIONS:
         for model in (operation.body or {}).values():
             if model is not None:
@@ -190,7 +190,7 @@ def _models() -> Iterable[tuple[Model, str]]:
 def _schemas(today: date) -> Schema:
     _, defined = models_json_schema(dict.fromkeys(_models()), ref_template=REFS)  # type: ignore[arg-type]
     schemas: Schema = defined["$defs"]
-    # A pause ends in the future, but not in years: no fixed moment would be accepted for long.
+    # The example is relative to today, because a pause must end in the future and within some years.
     tomorrow = today + timedelta(days=1)
     schemas["PauseRequestBody"]["properties"]["until"]["examples"] = [f"{tomorrow}T18:00:00-05:00"]
     queries = {operation.query.__name__ for operation in OPERATIONS if operation.query}

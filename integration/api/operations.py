@@ -1,6 +1,6 @@
-"""Every operation of `/v1` and `/hooks`, as data: what it takes, and every status that it answers.
+"""The operations of `/v1` and `/hooks` as data: their parameters and their responses.
 
-`blueprint` registers the routes of `/v1` from this table and `openapi` renders the document from it. The
+`blueprint` registers the routes of `/v1` from this table, and `openapi` generates the document from it. The
 receiver registers `/hooks` itself; a test compares its routes with this table.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     Model = type[BaseModel]
     Schema = dict[str, Any]
-    # Takes the services, the caller's key and the parts of the path. A bare model is answered with the only
-    # success status of the operation.
+    # Takes the services, the caller's key and the path's parameters. A bare model is answered with the
+    # operation's only success status.
     View = Callable[..., BaseModel | tuple[BaseModel, int, Mapping[str, str]]]
 
 JSON = "application/json"
@@ -32,7 +32,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class DocumentedResponse:
-    """One answer: what it means, and the model of its body for each media type (None: text)."""
+    """One response: its description, and the model of its body for each media type (None: text)."""
 
     words: str
     content: Mapping[str, Model | None]
@@ -41,7 +41,7 @@ class DocumentedResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path. `view` answers it; None for `/hooks`, which the receiver answers."""
+    """One method of one path. `view` answers it; it is None for `/hooks`, which the receiver answers."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ class Operation:
 
     @property
     def tag(self) -> str:
-        """The group of the operation in the document: `v1` or `hooks`."""
+        """Return the tag of the operation in the document: `v1` or `hooks`."""
         return "hooks" if self.view is None else "v1"
 
 
@@ -128,7 +128,7 @@ _HOOK_ANSWERS = {
         {XML: None, JSON: m.CustomActionModel},
     ),
     202: _ok(m.DeliveryModel, "Stored durably, or stored before: then the old answer."),
-    # RFC 9110 asks for a challenge with 401, but a signature is no scheme that could be challenged.
+    # RFC 9110 requires a challenge with 401, but a signature is not an authentication scheme.
     401: DocumentedResponse("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
     404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
     **{status: _refused(status) for status in (400, 413, 415, 429, 503)},

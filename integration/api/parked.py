@@ -23,9 +23,9 @@ _CURSOR = "p1_"
 
 
 def many(services: Services, caller: ApiKey) -> ParkedPage:
-    """Give parked events, newest first. Raises ProblemError (422).
+    """Return parked events, newest first. Raise ProblemError (422).
 
-    A key that is limited to accounts sees the events whose route, and so whose account, is known.
+    A key that is limited to accounts sees only events with a known route, and so a known account.
     """
     asked = query(ParkedQuery, request)
     found, following = services.parked.records.page(
@@ -44,7 +44,7 @@ def _fits(asked: ParkedQuery, record: Mapping[str, str]) -> bool:
 
 
 def remap(services: Services, caller: ApiKey) -> RemapModel:
-    """Remap parked events. Raises ProblemError (403 for a key limited to accounts, 422)."""
+    """Remap parked events. Raise ProblemError (403 for a key limited to accounts, 422)."""
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
     asked = checked(RemapRequestBody, optional_json_body(request))

@@ -1,4 +1,4 @@
-"""`/v1/recalls`: ask for a recall, look at one or many, try one again, take one back."""
+"""`/v1/recalls`: request, read, list, retry and cancel recalls."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
 NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}
 _CURSOR, _ID = "c1_", "rc_"
 _NUMBER_WORDS = "a telephone number, or its last digits, four at least"
-# A search for what is rare ends a page early, with its cursor.
+# A search for rare values ends a page early, with a cursor.
 BUDGET_SECONDS = 1.0
 
 
 def ask(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[str, str]]:
-    """Admit the recall of the request. Return it with status 202, or 200 if its key had been used for it.
+    """Admit the requested recall. Return it with status 202, or 200 for a repeated Idempotency-Key.
 
-    Raises ProblemError (403, 409, 422), what reading the body raises, and StoreAwayError.
+    Raise ProblemError (403, 409, 422), the errors of `json_body`, and StoreAwayError.
     """
     key = idempotency_key(request)
     value = json_body(request)
@@ -56,18 +56,18 @@ def ask(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[s
     except UnknownError as error:
         detail = "this Idempotency-Key was used for a recall that is past its retention"
         raise ProblemError(409, detail) from error
-    # A path, not an address: behind a proxy only the caller knows under which name we are reached.
+    # A path and not a URL, because only the caller knows the name under which a proxy is reached.
     location = {"Location": f"/v1/recalls/{recall.id}"}
     return RecallModel.model_validate(recall), 200 if admitted.again else 202, location
 
 
 def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Give a recall. Raises UnknownError, also for one that the caller must not see."""
+    """Return a recall. Raise UnknownError, also for one that the caller must not see."""
     return RecallModel.model_validate(_seen(services, caller, recall_id))
 
 
 def many(services: Services, caller: ApiKey) -> RecallPage:
-    """Give the page of recalls that the query asks for. Raises ProblemError (422)."""
+    """Return the page of recalls that the query selects. Raise ProblemError (422)."""
     asked = query(RecallsQuery, request)
     which = _which(services, caller, asked)
     cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
@@ -104,7 +104,7 @@ def _which(services: Services, caller: ApiKey, asked: RecallsQuery) -> Filter:
 
 
 def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Queue a dead or expired recall again. Raises UnknownError, ConflictError."""
+    """Queue a dead or expired recall again. Raise UnknownError, ConflictError."""
     _seen(services, caller, recall_id)
     services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
     note(services, caller, "retry", recall_id)
@@ -112,7 +112,7 @@ def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 
 
 def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Take a queued recall back. Raises UnknownError, ConflictError."""
+    """Cancel a queued recall. Raise UnknownError, ConflictError."""
     _seen(services, caller, recall_id)
     services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
     note(services, caller, "cancel", recall_id)
@@ -133,7 +133,7 @@ def _accounts(caller: ApiKey, asked: str | None) -> frozenset[str] | None:
 
 
 def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | Expired:
-    """Read the body's fields as a recall; every fault of every field is told at once."""
+    """Return the recall request in the body. Raise ProblemError (422) with the faults of all fields."""
     faults = {fault["pointer"]: fault for fault in body_faults(RecallRequestBody, value)}
     if "" in faults:
         raise bad_fields(faults.values())
@@ -159,7 +159,7 @@ def _account(services: Services, caller: ApiKey, name: str) -> Account | None:
 
 
 def _canonical(value: Any) -> Any:
-    """Give one form to what is the same as JSON: 1.0 is 1, and the order of names says nothing."""
+    """Return the canonical form of a JSON value: 1.0 becomes 1, and names are sorted."""
     if isinstance(value, dict):
         return {name: _canonical(inner) for name, inner in value.items()}
     if isinstance(value, list):

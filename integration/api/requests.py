@@ -1,7 +1,7 @@
-"""Reads what callers of `/v1` send: JSON bodies, query parameters, the idempotency key.
+"""Reads requests to `/v1`: JSON bodies, query parameters, the idempotency key.
 
-Every fault of a request is told at once, each with its place: a JSON pointer (RFC 6901), a parameter or
-a header. What was found is described, never repeated.
+All faults of a request are reported together, each with its place: a JSON pointer (RFC 6901), a parameter or
+a header. Invalid values are described and never repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Fault = dict[str, str]
 _Asked = TypeVar("_Asked", bound=BaseModel)
 
-# RFC 8259 knows no charset, but clients send one.
+# RFC 8259 defines no charset parameter, but some clients send one.
 _JSON_TYPE = re.compile(r'application/json *(; *charset *= *"?utf-?8"? *)?', re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 MOST_FAULTS = 100
@@ -36,16 +36,16 @@ IDEMPOTENCY_WORDS = "1 to 255 printable ASCII characters"
 
 
 def json_body(request: Request) -> Any:
-    """Read a JSON body of at most 1 MiB.
+    """Return the JSON body, of at most 1 MiB.
 
-    Raises RequestEntityTooLarge (413), UnsupportedTypeError (415), UnreadableError (400).
+    Raise RequestEntityTooLarge (413), UnsupportedTypeError (415), UnreadableError (400).
     """
     _require_json_type(request)
     return read_json(read_body(request))
 
 
 def optional_json_body(request: Request) -> Any:
-    """Read a JSON body that may be left out: an empty object then. Raises as `json_body`."""
+    """Return the JSON body, or an empty object if it is omitted. Raise the errors of `json_body`."""
     body = read_body(request)
     if not body:
         return {}
@@ -54,7 +54,7 @@ def optional_json_body(request: Request) -> Any:
 
 
 def checked(model: type[_Asked], value: Any) -> _Asked:
-    """Read a body as a model. Raises ProblemError (422) with a pointer to every fault."""
+    """Return a body as a model. Raise ProblemError (422) with a pointer to every fault."""
     faults = body_faults(model, value)
     if faults:
         raise bad_fields(faults)
@@ -62,12 +62,12 @@ def checked(model: type[_Asked], value: Any) -> _Asked:
 
 
 def body_faults(model: type[BaseModel], value: Any) -> list[Fault]:
-    """Give the faults of a body, one for each place."""
+    """Return the faults of a body, one for each place."""
     return [{"pointer": pointer, "detail": words} for pointer, words in _faults(model, value, "/").items()]
 
 
 def query(model: type[_Asked], request: Request) -> _Asked:
-    """Read the query parameters as a model. Raises ProblemError (422) naming every bad one."""
+    """Return the query parameters as a model. Raise ProblemError (422) with all invalid ones."""
     given = request.args.to_dict(flat=False)
     faults = {name: "found it more than once; allowed: once" for name, values in given.items() if values[1:]}
     once = {name: values[0] for name, values in given.items()}
@@ -78,7 +78,7 @@ def query(model: type[_Asked], request: Request) -> _Asked:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Give the header `Idempotency-Key`, None when it was not sent. Raises ProblemError (422)."""
+    """Return the `Idempotency-Key` header, None if it is missing. Raise ProblemError (422)."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         found = "nothing" if not key else "something else"
@@ -88,14 +88,14 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def unmappable(error: UnmappableError) -> Fault:
-    """Give the fault of a field that is of the right type and yet cannot be read."""
+    """Return the fault of a field whose type is right but whose value is invalid."""
     return {"pointer": f"/{error.field}", "detail": f"found {error.found}; allowed: {error.allowed}"}
 
 
 def bad_fields(faults: Iterable[Fault]) -> ProblemError:
-    """Make the answer to a request that can be read, but not followed; it tells at most 100 faults."""
+    """Return the error for a readable request with invalid values. It lists at most 100 faults."""
     told = tuple(faults)
-    # A body of unknown names would be answered with ten times its size.
+    # A body of unknown names would otherwise cause a response of ten times its size.
     which = (
         "see errors" if len(told) <= MOST_FAULTS else f"see errors, the first {MOST_FAULTS} of {len(told)}"
     )
@@ -108,7 +108,7 @@ def _require_json_type(request: Request) -> None:
 
 
 def _faults(model: type[BaseModel], value: Any, before: str) -> dict[str, str]:
-    """Describe each fault by its place; an error of the whole is at the empty place."""
+    """Return the description of each fault by its place. A fault of the whole body has the empty place."""
     try:
         model.model_validate(value)
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""Is it alive, is it ready, how is it doing: `/healthz`, `/readyz`, `/metrics`.
+"""`/healthz`, `/readyz` and `/metrics`.
 
-`/healthz` asks nobody. The others answer within about a second also when the store does not. None of
-them tells a value of the configuration.
+`/healthz` uses no store. The others answer within about a second even if the store does not. None of them
+shows a value of the configuration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_KEYS = 20
 
 
 def health_blueprint(services: Services) -> Blueprint:
-    """Return `/healthz` and `/readyz`, which every application has."""
+    """Return the blueprint of `/healthz` and `/readyz`, for each application."""
     blueprint = Blueprint("health", __name__)
     probe = StoreProbe(services.store.client)
 
@@ -45,7 +45,7 @@ def health_blueprint(services: Services) -> Blueprint:
 
 
 def metrics_blueprint(services: Services) -> Blueprint:
-    """Return `/metrics`, which the dashboard's application has."""
+    """Return the blueprint of `/metrics`, for the dashboard's application."""
     blueprint = Blueprint("metrics", __name__)
     shown = registry(services, StoreProbe(services.store.client).answers)
 
@@ -69,7 +69,7 @@ class StoreProbe:
         )
 
     def answers(self) -> bool:
-        """Tell whether the store answers now; one that still loads its data does not."""
+        """Return whether the store answers now. A store that is loading its data does not."""
         try:
             return bool(self._client.ping())
         except (RedisError, OSError):
@@ -77,9 +77,9 @@ class StoreProbe:
 
 
 def readiness(*, store_why: str | None, fault: ConfigError | None) -> Response:
-    """Answer 200 when store and configuration are good, else 503 with what is not.
+    """Return 200 if the store and the configuration are ready, otherwise 503 with the parts that are not.
 
-    `store_why` says why the store is not; None when it is.
+    `store_why` is the reason why the store is not ready, None if it is.
     """
     store = {"ready": True} if store_why is None else {"ready": False, "why": store_why}
     parts: dict[str, dict[str, Any]] = {"store": store, "configuration": _configuration(fault)}
@@ -99,7 +99,7 @@ def _store_why(services: Services, probe: StoreProbe) -> str | None:
     except StoreAwayError:
         return AWAY
     except StoreUnsafeError:
-        return "it may lose what it acknowledges, so nothing is taken: see ringback check"
+        return "it may lose acknowledged recalls, so deliveries are refused; run ringback check"
     return None
 
 

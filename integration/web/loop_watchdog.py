@@ -1,7 +1,7 @@
-"""Ends a process whose event loop stops; the server starts another in its place.
+"""Ends a process whose event loop has stalled; the server starts a new one.
 
-All limits count what this process really ran, not what the clock says. So a process that was suspended,
-stopped or short of processor time is not ended for it.
+The limits count the time for which this process ran, not the wall clock. So a process that was suspended,
+stopped or short of processor time is not ended.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ STALLED_SECONDS = 10.0
 class LoopWatchdog:
     """Watches the running event loop, from `start` to `stop`.
 
-    The process ends when the loop does not turn in ten looks of a thread, a tenth of `stalled_seconds` apart.
-    Where something holds the interpreter's lock (a regular expression, a C extension) no thread can look;
-    then it ends after `stalled_seconds` of processor time. Either way the frames of all threads are written
-    to standard error, without values.
+    A thread checks the loop every tenth of `stalled_seconds`, and ends the process after ten checks without
+    progress. If the interpreter's lock is held (by a regular expression or a C extension), no thread can run;
+    then the process ends after `stalled_seconds` of processor time. In both cases the stacks of all threads
+    are written to standard error, without values.
     """
 
     LOOKS = 10
@@ -36,13 +36,14 @@ class LoopWatchdog:
         self._turned = False
 
     def start(self) -> None:
-        """Watch the loop that runs now."""
-        faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)  # chained: it ends the process
+        """Start watching the event loop that is running."""
+        # The handler is chained, so that the signal still ends the process.
+        faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
         self._turn(asyncio.get_running_loop())
         threading.Thread(target=self._look, name="loop-watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._stopped.set()
         signal.setitimer(signal.ITIMER_PROF, 0)
 

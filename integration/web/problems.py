@@ -1,6 +1,6 @@
-"""Errors as HTTP answers: problem details of RFC 9457, for every address of the web.
+"""Errors as HTTP responses: problem details (RFC 9457) for every path.
 
-An answer says what would be right instead, and never holds a trace, a secret or what an unverified
+A response says what would be valid. It contains no traceback, no secret, and nothing that an unverified
 sender sent.
 """
 
@@ -36,7 +36,7 @@ _log = structlog.get_logger("ringback.web")
 
 OUR_FAULT = "an error of Ringback's own; it has been recorded"
 
-# For what the web framework itself refuses; its own words may repeat what was sent.
+# Details of the framework's errors. Its own texts may repeat parts of the request.
 _DETAILS = {
     400: "the request cannot be read",
     404: NOTHING_HERE,
@@ -48,7 +48,7 @@ _DETAILS = {
 
 
 class ProblemError(RingbackError):
-    """A request that is answered with a problem; what `problem` takes, to be raised."""
+    """A request that is answered with a problem. The arguments are those of `problem`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ProblemError(RingbackError):
         self.more = more
 
     def answer(self) -> Response:
-        """Give the answer."""
+        """Return the response."""
         return problem(
             self.status, self.title, self.detail, errors=self.errors, headers=self.headers, more=self.more
         )
@@ -84,23 +84,23 @@ def problem(
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Make an answer of problem details (RFC 9457).
+    """Return a response with problem details (RFC 9457).
 
-    `title` is the status' own words unless given. `errors` has one mapping per fault: `pointer` (a JSON
-    pointer into the body), `parameter` or `header` says where, `detail` what was found and what is
-    allowed. `more` holds members beside those of the RFC.
+    `title` defaults to the phrase of the status. `errors` has one mapping for each fault: `pointer` (a JSON
+    pointer into the body), `parameter` or `header` is its place, `detail` what was found and what is allowed.
+    `more` has additional members.
     """
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "type": "about:blank",
         "title": title or HTTP_STATUS_CODES.get(status, "Error"),
         "status": status,
     }
     if detail:
-        told["detail"] = detail
+        document["detail"] = detail
     if errors:
-        told["errors"] = [dict(error) for error in errors]
+        document["errors"] = [dict(error) for error in errors]
     return Response(
-        orjson.dumps({**told, **(more or {})}),
+        orjson.dumps({**document, **(more or {})}),
         status=status,
         headers=dict(headers or {}),
         content_type=PROBLEM_TYPE,
@@ -108,16 +108,16 @@ def problem(
 
 
 def install(app: Flask) -> None:
-    """Answer every error of an application with a problem, and give all its answers their headers.
+    """Answer all errors of an application with problems, and add the security headers to all its responses.
 
-    A blueprint that speaks otherwise (SOAP, HTML) answers its errors itself, before they come here.
+    Blueprints with another format (SOAP, HTML) handle their errors themselves.
     """
     for kind, answer in _ANSWERS.items():
         app.register_error_handler(kind, answer)
     app.after_request(security_headers.after_request)
-    # Flask would answer an address with `//` by a redirect, to whatever host the request names.
+    # Flask would redirect a path with `//` to any host that the request names.
     app.url_map.merge_slashes = False
-    # Flask would log the path, and the path of a hook may hold a secret.
+    # Flask would log the path, and the path of a hook may contain a secret.
     app.log_exception = _log_exception  # type: ignore[method-assign]
 
 

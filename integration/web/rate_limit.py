@@ -1,6 +1,6 @@
-"""Rate limits, counted in the store, so that they hold over any number of web processes.
+"""Rate limits, counted in the store, so that they apply to all web processes together.
 
-A sliding window of one minute; what was refused is not counted. Nothing but names is kept.
+The window is a sliding minute. Rejected requests are not counted. Only names are stored.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from integration.domain.errors import StoreAwayError
 if TYPE_CHECKING:
     import redis
 
-# The hash tag keeps the keys with the store's; the library adds its own braces after it.
+# The hash tag puts the keys into the store's slot; the library appends its own braces.
 _PREFIX = "{ringback}:rate"
 
 
 class RateLimit:
-    """Counts what passes, for each name on its own.
+    """Counts requests by name.
 
-    `client` is the store's; its pool, time-outs and retries are used as they are.
+    `client` is the store's client; its pool, time-outs and retries are used.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -36,7 +36,7 @@ class RateLimit:
     def over(self, name: str, per_minute: int) -> int | None:
         """Count one request of `name` (`api:KEY`, `source:NAME`).
 
-        None when it may pass, else the whole seconds, 1 or more, after which the next may. Raises
+        Return None if it is allowed, otherwise the whole seconds (at least 1) until the next one is. Raise
         StoreAwayError.
         """
         item = RateLimitItemPerMinute(per_minute)

@@ -1,4 +1,4 @@
-"""Reads the body of a request, never more than is allowed, whatever its headers say of its length."""
+"""Reads the body of a request within the size limit, whatever its headers announce."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def read_body(request: Request) -> bytes:
-    """Return the whole body. At most one byte more than allowed is ever read.
+    """Return the whole body. At most one byte more than the limit is read.
 
-    Raises RequestEntityTooLarge (413), UnsupportedTypeError (415) for a packed body (a few bytes could unpack
-    to any number), and UnreadableError (400) when fewer bytes came than were announced.
+    Raise RequestEntityTooLarge (413), UnsupportedTypeError (415) for a compressed body (a few bytes could
+    expand to any number), or UnreadableError (400) for a body shorter than announced.
     """
     environ = request.environ
     if environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in {"", "identity"}:
@@ -25,8 +25,8 @@ def read_body(request: Request) -> bytes:
     announced = request.content_length
     if announced is not None and announced > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
-    # Past werkzeug's wrappers, which cost more than the read. The gate's input ends with the body; that of
-    # another server may be the connection, of which the announced bytes are the body (PEP 3333).
+    # Read without werkzeug's wrappers, which cost more than the read. The ASGI bridge's input ends with the
+    # body; another server's may be the connection, of which the announced bytes are the body (PEP 3333).
     ends = environ.get("wsgi.input_terminated", False)
     body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1 if ends else announced or 0)
     if len(body) > MAX_BODY_BYTES:

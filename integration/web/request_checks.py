@@ -1,7 +1,7 @@
-"""Refuses requests that two servers could read in two ways.
+"""Rejects requests that two servers could read in different ways (request smuggling).
 
-A proxy in front of the web decides by the address and by where a request ends; whoever makes it see
-another address, or another end, than the web does gets past its rules. Pure: looks at the head alone.
+A proxy decides by the address and by the end of a request. A sender that makes it see another address or
+another end than the web evades its rules. Only the request's head is checked; there is no I/O here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A target that is no path (`CONNECT host`, `GET host`, `*`) would be answered by a redirect to `/`. And
-# every address here is of letters, digits and - . _ ~ in parts that are not empty: whoever escapes one of
-# them, or writes `//` or `/../`, means to be read as something else by somebody else.
+# A target that is no path (`CONNECT host`, `GET host`, `*`) would be redirected to `/`. All addresses here
+# consist of letters, digits and - . _ ~ in non-empty segments. Escaping one of these, or sending `//` or
+# `/../`, only serves to be read differently by another server.
 _SECOND_SPELLING: Final = re.compile(
     rb"^(?!/)|//|\\|/\.{1,2}(?:/|$)"
     rb"|%(?:2[eEfF]|5[cC]|00|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])"
@@ -22,14 +22,14 @@ _SECOND_SPELLING: Final = re.compile(
 
 
 def fault_of_head(scope: Mapping[str, Any]) -> str | None:
-    """Return what can be read in two ways in the headers of an ASGI request; None when nothing can.
+    """Return the ambiguity in the headers of an ASGI request, None if there is none.
 
-    Of the lengths granian lets only one through, and none beside a Transfer-Encoding.
+    Content-Length is not checked: granian accepts only one, and none beside Transfer-Encoding.
     """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:
         return "found more than one header Host"
-    # Where there is none, the server puts an empty one.
+    # The server adds an empty Host header if there was none.
     if scope["http_version"] == "1.1" and not any(hosts):
         return "there is no header Host"
     codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
@@ -39,5 +39,5 @@ def fault_of_head(scope: Mapping[str, Any]) -> str | None:
 
 
 def has_second_spelling(path: bytes) -> bool:
-    """Tell whether a path, undecoded, is another spelling of an address that has a plain one."""
+    """Return whether an undecoded path is another spelling of a plain address."""
     return _SECOND_SPELLING.search(path) is not None

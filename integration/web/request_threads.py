@@ -1,4 +1,4 @@
-"""A bounded pool of threads that answers the requests of one WSGI application, called from an event loop."""
+"""A bounded pool of threads that runs the requests of a WSGI application for an event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from integration.web.wsgi import WholeResponse
 
-# With the time that the store may take, a sender has its answer within two seconds.
+# Together with the store's time limits, a sender is answered within two seconds.
 PATIENCE_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 4.0
 
@@ -30,8 +30,8 @@ class BusyError(Exception):
 class RequestThreads:
     """The threads of one application.
 
-    `threads` requests run at a time. Of those beyond, `most_waiting` wait: up to 4 s, or
-    `patience_seconds` while no answer succeeds (the store hangs).
+    At most `threads` requests run at a time, and `most_waiting` others wait: for up to 4 s, or for
+    `patience_seconds` while no request succeeds, because the store hangs.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class RequestThreads:
         self._open = 0
         self._patience_seconds = patience_seconds
         self._succeeded_at = -LONGEST_WAIT_SECONDS
-        # The requests that no thread has taken, and since when (by the loop's clock), oldest first. Whoever
-        # removes one decides what becomes of it: `pop` is one step for all threads.
+        # The requests that no thread has taken, with their times (by the loop's clock), oldest first. The
+        # thread that removes one answers it; `pop` is atomic.
         self._waiting: dict[Future[WholeResponse], float] = {}
         self._looked_after = False
 
@@ -76,13 +76,13 @@ class RequestThreads:
             answer: WholeResponse = await answered
         finally:
             self._open -= 1
-            self._waiting.pop(answered, None)  # the client may have gone
+            self._waiting.pop(answered, None)  # the client may have disconnected
         if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._succeeded_at = loop.time()
         return answer
 
     def _work(self) -> None:
-        """Answer one request after the other, in a thread."""
+        """Run one request after the other, in a thread."""
         while True:
             answered, environ = self._asked.get()
             if self._waiting.pop(answered, None) is None:
@@ -92,25 +92,25 @@ class RequestThreads:
             except BaseException as error:  # noqa: BLE001  (raised again where the answer is awaited)
                 answer = error
             self._answers.append((answered, answer))
-            # One wake-up of the loop serves all who are done by then.
+            # One wake-up of the loop delivers all answers that are ready by then.
             if not self._handing_over:
                 self._handing_over = True
                 answered.get_loop().call_soon_threadsafe(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Give the answers that are there to those who await them."""
-        self._handing_over = False  # first, so that what is added from here on makes a call of its own
+        """Pass the ready answers to the coroutines that await them."""
+        self._handing_over = False  # first, so that an answer added from now on schedules its own call
         while self._answers:
             answered, answer = self._answers.popleft()
             if answered.done():
-                continue  # the client has gone
+                continue  # the client has disconnected
             if isinstance(answer, BaseException):
                 answered.set_exception(answer)
             else:
                 answered.set_result(answer)
 
     def _refuse_overdue(self) -> None:
-        """Refuse the requests that no thread took in time. It is called again as long as any is open."""
+        """Reject the requests that no thread took in time. It runs again while any request is open."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for answered, asked_at in self._waiting.copy().items():

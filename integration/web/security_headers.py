@@ -1,7 +1,7 @@
-"""The headers that every answer of the web carries, whatever made it and whatever it says.
+"""The headers that every response carries.
 
-An answer that needs another value sets it before it comes here, as the dashboard's pages do. HSTS is
-not among them: it is for the proxy that speaks TLS to say.
+A response that needs another value sets it first, as the dashboard's pages do. HSTS is left to the proxy that
+terminates TLS.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from flask import Response
     from werkzeug.datastructures import Headers
 
-# What is answered here is data: a browser that is led to it shows it as such, loads nothing for it, frames
-# it nowhere, keeps no copy and tells nobody its address, which may hold a url_key.
+# The responses are data. A browser that opens one must show it as text, load nothing for it, not frame it,
+# keep no copy, and not disclose its address, which may contain a url_key.
 ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "X-Content-Type-Options": "nosniff",
@@ -26,25 +26,25 @@ ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "X-Frame-Options": "DENY",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Cache-Control": "no-store",
-        # The server would put its own name there.
+        # Otherwise the server adds its own name.
         "Server": "ringback",
     }
 )
 
 
 def missing(there: Iterable[str]) -> list[tuple[str, str]]:
-    """Give those whose names are not among the ones that are there."""
+    """Return the headers whose names are not in `there`."""
     names = {name.lower() for name in there}
     return [(name, value) for name, value in ANSWER_HEADERS.items() if name.lower() not in names]
 
 
 def complete(headers: Headers) -> None:
-    """Add what is not set yet."""
+    """Add the headers that are not set."""
     for name, value in missing(name for name, _ in headers):
         headers.add(name, value)
 
 
 def after_request(response: Response) -> Response:
-    """Complete an answer's headers; for Flask's `after_request`."""
+    """Add the missing headers to a response, for Flask's `after_request`."""
     complete(response.headers)
     return response

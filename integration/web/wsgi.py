@@ -1,4 +1,4 @@
-"""From an ASGI request to a WSGI environ (PEP 3333), and from a WSGI application to its whole response."""
+"""Converts ASGI requests to WSGI environs (PEP 3333), and runs WSGI applications."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WholeResponse:
-    """A response in the types of ASGI: header names in lower case, the body whole."""
+    """A response in ASGI's types: header names in lower case, and the whole body."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -29,17 +29,16 @@ class WholeResponse:
 
 
 def raw_path(scope: Scope) -> bytes:
-    """Return the path of a request as it was sent, not decoded."""
+    """Return the path of a request undecoded."""
     path: bytes = scope["raw_path"] or scope["path"].encode()
     return path
 
 
 def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """Return the environ of a request as PEP 3333 has it, with its undecoded path as `RAW_URI`.
+    """Return the environ of a request (PEP 3333), with the undecoded path as `RAW_URI`.
 
-    The values of a header sent twice are joined by a comma (RFC 9110, 5.3). A header with `_` in its name is
-    dropped: in an environ `X_Signature` and `X-Signature` are the same, and a proxy removes or sets only
-    the latter.
+    The values of a repeated header are joined with a comma (RFC 9110, 5.3). A header with `_` in its name is
+    dropped: in an environ `X_Signature` equals `X-Signature`, and a proxy removes or sets only the latter.
     """
     raw = raw_path(scope)
     query: bytes = scope["query_string"]
@@ -74,7 +73,7 @@ def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
 
 
 def run(app: WSGIApplication, environ: dict[str, Any]) -> WholeResponse:
-    """Return the response of an application. Raise what it raises."""
+    """Return the response of an application. Raise its exceptions."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(
@@ -97,7 +96,7 @@ def run(app: WSGIApplication, environ: dict[str, Any]) -> WholeResponse:
 
 
 def of_flask(response: Response) -> WholeResponse:
-    """Return a response that no application made, with the headers that every response carries."""
+    """Return a Flask response as a WholeResponse, with the headers that every response carries."""
     security_headers.complete(response.headers)
     return WholeResponse(response.status_code, _encoded(response.headers.items()), response.get_data())
 

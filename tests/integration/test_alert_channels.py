@@ -150,7 +150,7 @@ def test_a_mail_server_that_drips_its_greeting_is_given_up_in_time(monkeypatch):
     channel = EmailChannel(
         name="m", kind="email", host="127.0.0.1", port=1, security="none", sender="a@b.co", to=["c@d.co"]
     )
-    with dripping(b"220 ") as port, pytest.raises(ChannelError, match="does not answer in time"):
+    with dripping(b"220 ") as port, pytest.raises(ChannelError, match="did not answer in time"):
         send(channel.model_copy(update={"port": port}), message(), ENGLISH, NOW)
 
 

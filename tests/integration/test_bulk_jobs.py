@@ -197,7 +197,7 @@ def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     fill(services.store, 450, states=(State.DEAD,))
     engine = Worker(services.configuration.watch, services.store, WakeUpPublisher.silent(), SentryReporter())
     job = services.bulk_jobs.begin(BulkAction.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
-    engine.sweeper._go_on()
+    engine.sweeper._start_jobs()
     engine.sweeper._jobs.shutdown(wait=True)
     told = services.bulk_jobs.get(job.id)
     assert (told.state, told.done) == ("done", 450)

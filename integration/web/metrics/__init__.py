@@ -1,7 +1,7 @@
-"""What Prometheus reads: what all processes counted, and how the whole store stands. True for any web.
+"""The Prometheus metrics: the counters of all processes and the state of the store.
 
-A label is a configured name or a word of ours: never a token, a customer, a number or anything that an
-unverified sender chose. With very many accounts only those are shown by name that need a look.
+Labels are configured names or fixed words: never a token, a customer, a number or anything chosen by an
+unverified sender. With very many accounts only those that need attention have series of their own.
 """
 
 from integration.web.metrics.collector import StoreCollector, registry

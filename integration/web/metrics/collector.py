@@ -1,4 +1,4 @@
-"""Composes what `/metrics` shows, when it is asked; a store that is away is a figure, not an error."""
+"""Collects the metrics for `/metrics` on request. A store that is away is a value, not an error."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
     from integration.services.container import Services
 
-# When a counter was made says nothing to an operator, and doubles the page.
+# The creation times of counters are of no use to operators, and would double the size.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class StoreCollector(Collector):
-    """Reads the store when it is asked."""
+    """Reads the store on each collection."""
 
     def __init__(self, services: Services, store_answers: Callable[[], bool]) -> None:
         self._services = services
         self._store_answers = store_answers
 
     def describe(self) -> Iterable[Metric]:
-        """Give nothing, so that registering this asks no store."""
+        """Return nothing, so that the registration does not read the store."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Give what the store holds now, and whether it answers and the configuration is good."""
+        """Yield the metrics of the store, whether it answers, and the faults of the configuration."""
         fault = self._services.configuration.watch.fault
         faults = 0 if fault is None else len(fault.faults)
         yield gauge("ringback_config_faults", "Faults of the configuration as the files are now.", faults)
@@ -64,7 +64,7 @@ def _build() -> Metric:
 
 
 def registry(services: Services, store_answers: Callable[[], bool]) -> CollectorRegistry:
-    """Compose what `/metrics` shows."""
+    """Return the registry of `/metrics`."""
     shown = CollectorRegistry(auto_describe=False)
     shown.register(StoreCollector(services, store_answers))
     return shown

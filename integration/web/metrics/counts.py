@@ -1,4 +1,4 @@
-"""The counts of the store as counters and histograms, from telemetry.counters and the Lua script."""
+"""The store's counts as counters and histograms. telemetry.counters and the Lua script write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHATS: Final = ("recall", "cancel", "parked", "pending", "ignored")
 
 @dataclass(frozen=True, slots=True)
 class CounterShape:
-    """How a family of counts is shown."""
+    """The metric of a family of counts."""
 
     metric: str
     words: str
@@ -72,12 +72,12 @@ TIMED: Final = {
 
 
 def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
-    """Give the counts as metrics; what this version does not know is left out."""
+    """Yield the counts as metrics, without those unknown to this version."""
     families: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
     for name, value in counts.items():
         family, _, rest = name.partition(":")
         shape = COUNTED.get(family)
-        # A family without its labels is the sum over them, which Prometheus works out itself.
+        # A family without labels is the sum over them, which Prometheus computes itself.
         if shape is not None and bool(shape.labels) == bool(rest) and family != "admitted":
             families[family].append((_labels(family, rest, len(shape.labels)), value))
     families["admitted"] = _admitted(families["events"])
@@ -91,7 +91,7 @@ def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def _admitted(events: Iterable[tuple[tuple[str, ...], int]]) -> list[tuple[tuple[str, ...], int]]:
-    """Add up by source the events that became recalls: each is one that was admitted."""
+    """Return the admitted recalls by source: the events that became recalls."""
     recalls: Counter[str] = Counter()
     for (source, what, _route), value in events:
         if what == "recall":
@@ -104,12 +104,12 @@ def _labels(family: str, rest: str, number: int) -> tuple[str, ...]:
         return ()
     if family == "events":
         return _event_labels(rest)
-    # A source may be "api:NAME", so that the first label may hold a colon, and the last never does.
+    # The first label may contain a colon (a source "api:NAME"), the last never does.
     return tuple(rest.rsplit(":", number - 1))
 
 
 def _event_labels(rest: str) -> tuple[str, ...]:
-    """Read SOURCE:WHAT and SOURCE:WHAT:ROUTE, where a source may be "api:NAME" and a route any text."""
+    """Split SOURCE:WHAT or SOURCE:WHAT:ROUTE, where a source may be "api:NAME" and a route any text."""
     parts = rest.split(":")
     at = 2 if parts[0] == "api" and len(parts) > 2 and parts[2] in WHATS else 1  # noqa: PLR2004 (api:NAME)
     return ":".join(parts[:at]), parts[at] if at < len(parts) else "", ":".join(parts[at + 1 :])

@@ -1,4 +1,4 @@
-"""The store's figures at one moment, as `/metrics` shows them."""
+"""Reads the store's figures for `/metrics`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The store's figures at one moment, true for all processes."""
+    """The store's figures at one time, for all processes."""
 
     counts: Mapping[str, int]
     accounts: list[AccountView]
@@ -40,7 +40,7 @@ class Figures:
 
 
 def read_figures(services: Services) -> Figures:
-    """Ask the store for everything that is shown. Raises StoreAwayError."""
+    """Return the store's figures. Raise StoreAwayError."""
     store = services.store
 
     def commands(pipe: Any) -> None:
@@ -68,9 +68,9 @@ def read_figures(services: Services) -> Figures:
 
 
 def memory_of(services: Services) -> dict[str, int]:
-    """Ask for the store's memory; nothing where the store does not tell."""
+    """Return the store's memory use in bytes, nothing if the store does not report it."""
     try:
-        told = services.store.client.info("memory")
+        info = services.store.client.info("memory")
     except (RedisError, OSError):
         return {}
-    return {name: int(told[name]) for name in ("used_memory", "maxmemory") if name in told}
+    return {name: int(info[name]) for name in ("used_memory", "maxmemory") if name in info}

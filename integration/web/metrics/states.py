@@ -1,8 +1,8 @@
-"""How recalls, queues, accounts and sources stand, as gauges.
+"""Gauges of recalls, queues, accounts and sources.
 
-Up to MOST_ACCOUNTS accounts have series of their own. Where there are more, those have that need a look
-first: stopped, paused, waiting, with the oldest recalls, with dead ones, with the least left of their
-quota; `ringback_queues` and `ringback_recalls` count all of them whatever their number.
+Up to MOST_ACCOUNTS accounts have series of their own. If there are more, those that need attention are
+preferred: stopped, paused or waiting, with the oldest recalls, with dead ones, or with the least quota left.
+`ringback_queues` and `ringback_recalls` always count all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_ACCOUNTS: Final = 500
 
 
 def of_figures(figures: Figures) -> Iterator[Metric]:
-    """Give how the store stands."""
+    """Yield the gauges of the store's state."""
     yield gauge("ringback_parked_events", "Events that could not be mapped and wait.", figures.parked)
     yield gauge("ringback_lookups_waiting", "Deliveries that wait for a lookup.", figures.lookups_waiting)
     yield gauge(
@@ -52,7 +52,7 @@ def of_figures(figures: Figures) -> Iterator[Metric]:
 
 
 def gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
-    """Give a gauge without labels."""
+    """Return a gauge without labels."""
     return GaugeMetricFamily(name, words, value=value)
 
 
@@ -71,7 +71,7 @@ def _of_memory(memory: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast]) -> Iterator[Metric]:
-    """Give how the queues stand: all as numbers, and those that need a look by name."""
+    """Yield the gauges of queues: counts of all, and series of those that need attention."""
     states = Counter(view.state for view in views)
     queues = GaugeMetricFamily("ringback_queues", "Accounts whose queue is in a state.", labels=("state",))
     for state in QUEUE_STATES:
@@ -88,7 +88,7 @@ def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast])
 
 
 def in_need_first(views: Iterable[AccountView]) -> list[AccountView]:
-    """Sort accounts by how much they need a look."""
+    """Return the accounts sorted by their need for attention, the greatest first."""
     return sorted(views, key=_need, reverse=True)
 
 

@@ -220,7 +220,7 @@ GUARDS = (
     mutant(
         "no fault ends the sweep",
         "a mistake of ours in one step ends the sweep's thread",
-        _SWEEPER.caught("_tolerantly", "Exception"),
+        _SWEEPER.caught("_run_step", "Exception"),
         "test_worker.py::test_a_fault_of_one_step_does_not_end_the_sweep",
     ),
     mutant(

@@ -147,5 +147,5 @@ def test_a_wrong_key_is_a_line_in_the_log_that_holds_nothing_of_it(web):
     with capture_logs() as logged:
         assert web.get("/v1/me", key="a-wrong-key-0123456789").status_code == 401
     (line,) = logged
-    assert (line["event"], line["log_level"]) == ("caller refused", "warning")
+    assert (line["event"], line["log_level"]) == ("caller rejected", "warning")
     assert "wrong-key" not in str(line)
