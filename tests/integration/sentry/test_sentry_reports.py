@@ -72,7 +72,7 @@ def test_log_lines_become_breadcrumbs_with_their_harmless_facts_only(log_set_up,
     logging.getLogger("celery").info("says %s", PLANTED)
     sentry_sdk.capture_message("hello")
     crumbs = sentry.events()[0]["breadcrumbs"]["values"]
-    [pushed] = [crumb for crumb in crumbs if crumb["message"] == "pushed"]
+    [pushed] = [crumb for crumb in crumbs if crumb.get("message") == "pushed"]
     assert pushed["data"] == {"account": "bogota", "recall": "rc_00000001ab", "logger": "ringback.drain"}
     assert NAME not in sentry.everything()
     assert_clean(sentry.everything())
