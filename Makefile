@@ -44,7 +44,7 @@ demo: $(VENV)/.installed ## see it work on this machine (10 s, then up until Ctr
 	@$(BIN)/ringback demo $(if $(ONCE),--once)
 
 # DEMO_… variables of the environment are its secrets; see integration/local/demo/installation.py.
-dev: $(VENV)/.installed ## run the code on the sandbox, and again when a file changes (5 s; PORT=8080)
+dev: $(VENV)/.installed ## run the code on the sandbox, and again when a file changes (10 s; PORT=8080)
 	@$(BIN)/python -m integration.local.dev
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
@@ -84,7 +84,7 @@ check: $(VENV)/.installed-dev ## style, types, import layers, structure, vulnera
 	@$(MAKE) --no-print-directory audit
 
 # Without a vulnerability database pip-audit passes; here it must say so, and REQUIRE_AUDIT=1 makes that a failure.
-audit: $(VENV)/.installed-dev ## the known vulnerabilities of the dependencies alone (seconds, needs the network; REQUIRE_AUDIT=1)
+audit: $(VENV)/.installed-dev ## the known vulnerabilities of the dependencies alone (needs the network; REQUIRE_AUDIT=1 insists)
 	@said=$$($(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off 2>&1); status=$$?; \
 	if echo "$$said" | grep -qE "could not be audited|ConnectionError|Max retries"; then \
 	  echo "audit: NOT DONE, no vulnerability database could be reached from here"; [ -z "$(REQUIRE_AUDIT)" ]; \
@@ -94,7 +94,7 @@ format: $(VENV)/.installed-dev ## format the code and apply the fixes of the lin
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: | $(BIN)/python ## write the lock files anew (30 s, needs the network)
+lock: | $(BIN)/python ## write the lock files anew (needs the network)
 	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 --group build pyproject.toml -o requirements.lock

@@ -39,10 +39,11 @@ def main() -> None:
         ports = (port, port_next_to(port))
         require_free(ports[0])
         require_free(ports[1], LOOPBACK)
+        seen = modified_at(ROOT)  # first, so that a change during the start counts
         with Supervisor(restart=RESTART, on_ended=_report_end) as supervisor:
             stack = start_stack(supervisor, folder, _report_start, ports=ports, relay=relay)
             _announce(stack, write_variables(stack))
-            restart_on_change(stack)
+            restart_on_change(stack, seen)
     except RingbackError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
@@ -50,9 +51,11 @@ def main() -> None:
         write_line("stopped")
 
 
-def restart_on_change(stack: DemoStack) -> None:
-    """Stop worker and web when a source file changes. The supervisor restarts them."""
-    seen = modified_at(ROOT)
+def restart_on_change(stack: DemoStack, seen: dict[Path, int]) -> None:
+    """Stop worker and web when a source file changes. The supervisor restarts them.
+
+    `seen` has the times of the last changes of the code that they run.
+    """
     while True:
         time.sleep(LOOK_SECONDS)
         now = modified_at(ROOT)
