@@ -17,7 +17,7 @@ from bench import load
 from bench.machine import cpu_seconds
 from bench.results import DEDICATED_QUEUES, RINGBACK, SENTRY
 from bench.samples import BATCH, Sender
-from bench.stage import ROOT, Stage, token
+from bench.stage import ROOT, BenchStage, token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,18 +37,18 @@ WORKER_CLASSES = {
 def measure(results: Results, plan: Plan) -> None:
     """Measure all kinds of webhooks at each number of connections, alternating between the systems."""
     with ExitStack() as opened:
-        stages = {name: opened.enter_context(Stage.open(sentry=name == SENTRY)) for name in plan.ours}
+        stages = {name: opened.enter_context(BenchStage.open(sentry=name == SENTRY)) for name in plan.ours}
         for name, stage in stages.items():
             stage.configure(1)
             results.add("start", name, {"web_seconds": stage.start_web()})
         sender = Sender(stages[RINGBACK].services().config, random.Random(7))  # noqa: S311  (test data)
         if plan.baseline_queues and importlib.util.find_spec("gunicorn"):
-            stages[DEDICATED_QUEUES] = opened.enter_context(Stage.open())
+            stages[DEDICATED_QUEUES] = opened.enter_context(BenchStage.open())
             _start_best_baseline(results, stages[DEDICATED_QUEUES], sender)
         _alternate(results, plan, stages, sender)
 
 
-def _start_best_baseline(results: Results, stage: Stage, sender: Sender) -> None:
+def _start_best_baseline(results: Results, stage: BenchStage, sender: Sender) -> None:
     """Start the baseline's receiver with the worker class that is fastest on this machine."""
     rates: dict[str, float] = {}
     for name, flags in WORKER_CLASSES.items():
@@ -63,7 +63,7 @@ def _start_best_baseline(results: Results, stage: Stage, sender: Sender) -> None
     stage.start_baseline_web(WORKER_CLASSES[best])
 
 
-def _alternate(results: Results, plan: Plan, stages: dict[str, Stage], sender: Sender) -> None:
+def _alternate(results: Results, plan: Plan, stages: dict[str, BenchStage], sender: Sender) -> None:
     seconds = plan.accept_seconds
     for stage in stages.values():
         with suppress(OSError, subprocess.SubprocessError):
@@ -107,7 +107,7 @@ def _try(  # noqa: PLR0913, PLR0917  (what is sent, where to, and how)
     results: Results,
     thing: str,
     system: str,
-    stage: Stage,
+    stage: BenchStage,
     write: Callable[[], Iterator[bytes]],
     connections: int,
     seconds: float,
@@ -118,7 +118,7 @@ def _try(  # noqa: PLR0913, PLR0917  (what is sent, where to, and how)
         results.lacks(f"{thing}, {system}", f"{type(error).__name__}: {error}"[:200])
 
 
-def send(stage: Stage, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, Any]:
+def send(stage: BenchStage, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, Any]:
     """Send requests from a separate process. Return its results and the processor time used."""
     path = stage.folder / "requests"
     load.write_requests(path, requests)
@@ -158,20 +158,20 @@ def measure_idle(results: Results, plan: Plan) -> None:
     """Measure the time from POST to PUT on idle systems."""
     for _ in range(min(2, plan.rounds)):
         for name in plan.ours:
-            with Stage.open(sentry=name == SENTRY) as stage:
+            with BenchStage.open(sentry=name == SENTRY) as stage:
                 stage.configure(1)
                 stage.start_web()
                 stage.start_workers(1)
                 _note_idle(results, name, stage, plan)
         if plan.baseline_queues and importlib.util.find_spec("gunicorn"):
-            with Stage.open() as stage:
+            with BenchStage.open() as stage:
                 stage.start_baseline_web(WORKER_CLASSES["gthread, 32 threads"])
                 stage.start_baseline_workers([token(0)])
                 stage.configure(1)
                 _note_idle(results, DEDICATED_QUEUES, stage, plan)
 
 
-def _note_idle(results: Results, system: str, stage: Stage, plan: Plan) -> None:
+def _note_idle(results: Results, system: str, stage: BenchStage, plan: Plan) -> None:
     sender = Sender(stage.services().config, random.Random(11))  # noqa: S311  (test data)
     stage.wolkvox("begin?ms=5")
     _one_by_one(stage, sender, "warm", 1, 15.0)
@@ -188,7 +188,7 @@ def _note_idle(results: Results, system: str, stage: Stage, plan: Plan) -> None:
     )
 
 
-def _one_by_one(stage: Stage, sender: Sender, name: str, number: int, wait: float) -> list[float]:
+def _one_by_one(stage: BenchStage, sender: Sender, name: str, number: int, wait: float) -> list[float]:
     """Send webhooks one at a time. Return the seconds from each POST to its PUT."""
     sent: dict[str, float] = {}
     for place in range(number):
@@ -205,7 +205,7 @@ def _one_by_one(stage: Stage, sender: Sender, name: str, number: int, wait: floa
     return [arrivals[customer] - at for customer, at in sent.items() if customer in arrivals]
 
 
-def _wait(stage: Stage, customer: str, seconds: float) -> None:
+def _wait(stage: BenchStage, customer: str, seconds: float) -> None:
     """Sleep for `seconds`. If longer than one second, return early once the customer's call has arrived."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -12,7 +12,7 @@ from bench.accepting import send
 from bench.machine import cpu_seconds, memory_mb
 from bench.results import SENTRY
 from bench.samples import Sender
-from bench.stage import Stage
+from bench.stage import BenchStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +32,11 @@ def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> No
     for queued in (FEW, plan.many):
         for name in plan.ours:
             if queued and left():
-                with Stage.open(sentry=name == SENTRY) as stage:
+                with BenchStage.open(sentry=name == SENTRY) as stage:
                     _queued(results, name, plan, stage, queued)
 
 
-def _queued(results: Results, name: str, plan: Plan, stage: Stage, queued: int) -> None:
+def _queued(results: Results, name: str, plan: Plan, stage: BenchStage, queued: int) -> None:
     stage.configure(QUEUES)
     services, client = stage.services(), stage.client()
     before = client.info("memory")["used_memory"]
@@ -76,11 +76,11 @@ def measure_accounts(results: Results, plan: Plan) -> None:
     """Measure start, idle cost and accepting with one account and with many."""
     for accounts in (1, plan.accounts):
         for name in plan.ours if accounts else ():
-            with Stage.open(sentry=name == SENTRY) as stage:
+            with BenchStage.open(sentry=name == SENTRY) as stage:
                 _accounts(results, name, stage, accounts)
 
 
-def _accounts(results: Results, name: str, stage: Stage, accounts: int) -> None:
+def _accounts(results: Results, name: str, stage: BenchStage, accounts: int) -> None:
     stage.configure(accounts)
     web_seconds = stage.start_web()
     started = time.monotonic()
@@ -114,7 +114,7 @@ def _accounts(results: Results, name: str, stage: Stage, accounts: int) -> None:
     )
 
 
-def _wait_until_ready(stage: Stage) -> None:
+def _wait_until_ready(stage: BenchStage) -> None:
     """Wait until a worker is registered in the store. Raise TimeoutError."""
     client, end = stage.client(), time.monotonic() + 60
     while time.monotonic() < end:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench import load, pushing
 from bench.machine import family, own_cpu_seconds
 from bench.samples import Sender
-from bench.stage import ROOT, Stage
+from bench.stage import ROOT, BenchStage
 
 if TYPE_CHECKING:
     from bench.results import Results
@@ -76,7 +76,7 @@ def measure(results: Results) -> None:
     if py_spy is None:
         results.lacks("profile", "py-spy is not installed")
         return
-    with Stage.open() as stage:
+    with BenchStage.open() as stage:
         stage.configure(16)
         services = stage.services()
         stage.start_web()

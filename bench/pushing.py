@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.machine import cpu_seconds, memory_mb
 from bench.results import BARE, DEDICATED_QUEUES, LOCKS, RINGBACK, SENTRY
-from bench.stage import THREADS, WORKER_PROCESSES, Stage, token
+from bench.stage import THREADS, WORKER_PROCESSES, BenchStage, token
 from integration.domain.delivery import Delivery, Event
 from integration.domain.recall import RecallRequest
 from integration.mapping.planner import RecallWanted
@@ -151,7 +151,7 @@ def _wanted(queue: int, place: int, now: datetime) -> RecallWanted:
 
 
 def _ringback(results: Results, each: Load, plan: Plan, *, name: str = RINGBACK) -> None:
-    with Stage.open(sentry=name == SENTRY) as stage:
+    with BenchStage.open(sentry=name == SENTRY) as stage:
         stage.configure(each.queues)
         services = stage.services()
         fill(services, each.queues, each.per_queue(plan.warm_seconds + plan.queue_seconds + 3))
@@ -163,7 +163,7 @@ def _ringback(results: Results, each: Load, plan: Plan, *, name: str = RINGBACK)
         _note(results, name, stage, each, plan)
 
 
-def _measure_restart(results: Results, name: str, stage: Stage, each: Load) -> None:
+def _measure_restart(results: Results, name: str, stage: BenchStage, each: Load) -> None:
     """Record the time from the start of the workers to the first call, and to a call on every queue."""
     started, first = time.monotonic(), 0.0
     while time.monotonic() - started < TAKEN_UP_SECONDS:
@@ -180,7 +180,7 @@ def _measure_restart(results: Results, name: str, stage: Stage, each: Load) -> N
 
 
 def _queue_per_token(results: Results, each: Load, plan: Plan) -> None:
-    with Stage.open() as stage:
+    with BenchStage.open() as stage:
         tokens = [token(queue) for queue in range(each.queues)]
         _publish(stage, "push", tokens, each.per_queue(plan.warm_seconds + plan.queue_seconds + 3), own=True)
         stage.wolkvox(f"begin?ms={each.ms}")
@@ -189,7 +189,7 @@ def _queue_per_token(results: Results, each: Load, plan: Plan) -> None:
 
 
 def _locks(results: Results, each: Load, plan: Plan) -> None:
-    with Stage.open() as stage:
+    with BenchStage.open() as stage:
         tokens = [token(queue) for queue in range(each.queues)]
         _publish(
             stage,
@@ -203,7 +203,7 @@ def _locks(results: Results, each: Load, plan: Plan) -> None:
         _note(results, LOCKS, stage, each, plan)
 
 
-def _publish(stage: Stage, task: str, tokens: list[str], per_queue: int, *, own: bool) -> None:
+def _publish(stage: BenchStage, task: str, tokens: list[str], per_queue: int, *, own: bool) -> None:
     """Publish the baseline's tasks as its receiver would."""
     from celery import Celery  # noqa: PLC0415
 
@@ -227,7 +227,7 @@ def _publish(stage: Stage, task: str, tokens: list[str], per_queue: int, *, own:
 
 
 def _bare(results: Results, each: Load, plan: Plan) -> None:
-    with Stage.open() as stage:
+    with BenchStage.open() as stage:
         stage.wolkvox(f"begin?ms={each.ms}")
         threads = max(1, min(THREADS, each.queues // WORKER_PROCESSES))
         for _ in range(WORKER_PROCESSES):
@@ -248,11 +248,11 @@ _SYSTEMS = {
 # --- measuring -------------------------------------------------------------------------------
 
 
-def _note(results: Results, system: str, stage: Stage, each: Load, plan: Plan) -> None:
+def _note(results: Results, system: str, stage: BenchStage, each: Load, plan: Plan) -> None:
     results.add(each.thing, system, watch(stage, each.ms, plan))
 
 
-def watch(stage: Stage, ms: int, plan: Plan) -> dict[str, float]:
+def watch(stage: BenchStage, ms: int, plan: Plan) -> dict[str, float]:
     """Wait for the first call and the warm-up, then measure. Return the figures."""
     wait_for_calls(stage)
     time.sleep(plan.warm_seconds)
@@ -269,7 +269,7 @@ def watch(stage: Stage, ms: int, plan: Plan) -> dict[str, float]:
     return seen
 
 
-def wait_for_calls(stage: Stage) -> None:
+def wait_for_calls(stage: BenchStage) -> None:
     """Wait for the first call to wolkvox. Raise TimeoutError."""
     end = time.monotonic() + 90
     while not stage.wolkvox("seen")["calls"]:

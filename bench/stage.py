@@ -117,7 +117,7 @@ def configuration(accounts: int, wolkvox_port: int) -> str:
 
 
 @dataclass(slots=True)
-class Stage:
+class BenchStage:
     """A store and the processes that use it. A context manager that ends all processes."""
 
     folder: Path

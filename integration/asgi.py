@@ -18,7 +18,7 @@ from integration.web import wsgi
 from integration.web.loop_watchdog import LoopWatchdog
 from integration.web.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
 from integration.web.request_checks import fault_of_head, has_second_spelling
-from integration.web.request_threads import BusyError, RequestThreads
+from integration.web.request_threads import NoFreeThreadError, RequestThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -86,7 +86,7 @@ def _settle() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-class _Refused(Exception):  # noqa: N818  (an outcome, not an error)
+class _RequestRejected(Exception):  # noqa: N818  (an outcome, not an error)
     """The request is answered without the application."""
 
     def __init__(self, answer: Response) -> None:
@@ -129,7 +129,7 @@ class WsgiBridge:
             if _announced(scope) <= MAX_BODY_BYTES:  # otherwise the application rejects it by its length
                 await self._read(receive, body)
             answer = await self._answer(scope, bytes(body))
-        except _Refused as refused:
+        except _RequestRejected as refused:
             answer = wsgi.of_flask(refused.answer)
         finally:
             self._held -= len(body)
@@ -157,7 +157,7 @@ class WsgiBridge:
             if limit not in self._incomplete:
                 raise _busy("too many bodies are being received") from None
             detail = f"the body was not complete within {self._body_seconds:g} s"
-            raise _Refused(problem(408, detail=detail, headers={"Connection": "close"})) from None
+            raise _RequestRejected(problem(408, detail=detail, headers={"Connection": "close"})) from None
         finally:
             self._incomplete.pop(limit, None)
 
@@ -165,7 +165,7 @@ class WsgiBridge:
         """Read one more piece. Return whether to read on. Raise _Refused when the sender disconnected."""
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Refused(problem(400, detail="the body ended before it was complete"))
+            raise _RequestRejected(problem(400, detail="the body ended before it was complete"))
         piece = message.get("body", b"")[: MAX_BODY_BYTES + 1 - len(body)]
         body += piece
         self._held += len(piece)
@@ -183,7 +183,7 @@ class WsgiBridge:
         environ = wsgi.wsgi_environ(scope, body)
         try:
             return await self._threads_for(environ["PATH_INFO"]).answer(environ)
-        except BusyError:
+        except NoFreeThreadError:
             raise _busy("too many requests are waiting") from None
 
 
@@ -191,13 +191,13 @@ def _require_one_reading(scope: Scope) -> None:
     fault = fault_of_head(scope)
     if fault is not None:
         # It is unclear where this request ends, so nothing more is read from the connection.
-        raise _Refused(problem(400, detail=fault, headers={"Connection": "close"}))
+        raise _RequestRejected(problem(400, detail=fault, headers={"Connection": "close"}))
     if has_second_spelling(wsgi.raw_path(scope)):
-        raise _Refused(problem(404, detail=NOTHING_HERE))
+        raise _RequestRejected(problem(404, detail=NOTHING_HERE))
 
 
-def _busy(detail: str) -> _Refused:
-    return _Refused(problem(503, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}))
+def _busy(detail: str) -> _RequestRejected:
+    return _RequestRejected(problem(503, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}))
 
 
 def _announced(scope: Scope) -> int:

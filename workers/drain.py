@@ -20,19 +20,14 @@ from integration.domain.errors import StoreAwayError
 from integration.domain.quota import next_reset
 from integration.domain.recall import Attempt
 from integration.domain.schedule import Drop
-from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
-from integration.store.recalls import attempt_line
+from integration.domain.timestamps import from_epoch_ms, from_iso, iso_seconds
+from integration.store.recalls import encoded_attempt
 from integration.store.token_queue import Claim, NoClaim, Outcome, QueueReply, terms_of
 from integration.telemetry.counters import GAP, Counters
+from workers.outcomes import outcome_of
 from workers.retry import (
-    Accept,
     QueueHistory,
     RecallHistory,
-    Refuse,
-    RetryIn,
-    SetAside,
-    StopQueue,
-    WaitUntil,
     decide,
 )
 
@@ -212,7 +207,7 @@ class Drain:
         return Outcome(
             **outcome,
             verdict=str(verdict.kind),
-            attempt=attempt_line(attempt),
+            attempt=encoded_attempt(attempt),
             answer=None if outcome.get("state") == "accepted" else _text(exchange.body),
             sent_ms=sent_ms,
             history=history.to_json(),
@@ -271,42 +266,3 @@ class Drain:
 
 def _text(body: bytes) -> str | None:
     return body.decode("utf-8", "replace") or None
-
-
-def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
-    """Return a decision as fields of the queue's Outcome. `date` is the recall_date that was sent."""
-    told = _ending(decision, date)
-    told["quiet"] = getattr(decision, "quiet", False)
-    seconds = getattr(decision, "seconds", 0.0)
-    if seconds:
-        told["wait_ms"] = round(seconds * 1000)
-    return told
-
-
-def _ending(decision: Decision, date: str) -> dict[str, Any]:
-    match decision:
-        case Accept():
-            reason = "wolkvox answered 202: recorded, not yet called"
-            return {"kind": "ended", "state": "accepted", "reason": reason, "passed": True, "date": date}
-        case Refuse():
-            # A poisoned recall got no clear answer, so it does not show that the queue works.
-            passed = decision.seconds == 0
-            return {
-                "kind": "ended",
-                "state": "dead",
-                "reason": decision.reason,
-                "passed": passed,
-                "date": date,
-            }
-        case RetryIn():
-            return {"kind": "again", "reason": decision.reason, "convicts": decision.convicts}
-        case SetAside():
-            return {"kind": "aside", "reason": decision.reason}
-        case WaitUntil():
-            until = epoch_ms(decision.moment)
-            return {"kind": "again", "reason": decision.reason, "wait_until": until}
-        case StopQueue(recall_dead=True):
-            dead = {"kind": "ended", "state": "dead", "reason": decision.reason, "passed": True}
-            return {**dead, "date": date, "stop": decision.reason}
-        case StopQueue():
-            return {"kind": "again", "reason": decision.reason, "stop": decision.reason}

@@ -205,7 +205,7 @@ def _accepted(_: _Situation) -> tuple[Decision, QueueHistory]:
     return Accept(), QueueHistory()
 
 
-def _refused(case: _Situation) -> tuple[Decision, QueueHistory]:
+def _after_refusal(case: _Situation) -> tuple[Decision, QueueHistory]:
     verdict = case.verdict
     if not verdict.may_stop_queue:
         return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory()
@@ -257,7 +257,7 @@ def _fault(case: _Situation) -> tuple[Decision, QueueHistory]:
 
 _BY_KIND: dict[VerdictKind, Callable[[_Situation], tuple[Decision, QueueHistory]]] = {
     VerdictKind.ACCEPTED: _accepted,
-    VerdictKind.REFUSED: _refused,
+    VerdictKind.REFUSED: _after_refusal,
     VerdictKind.CONCURRENCY: _concurrency,
     VerdictKind.QUOTA: _quota,
     VerdictKind.STOPPED: _stopped,

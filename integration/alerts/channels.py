@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import orjson
 
-from integration.alerts.messages import worded
+from integration.alerts.messages import message_text
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.alert_models import EmailChannel, SlackChannel, WebhookChannel
 from integration.domain.errors import RingbackError
@@ -47,7 +47,7 @@ class ChannelError(RingbackError):
 
 def send(channel: Channel, message: AlertMessage, config: Config, now: datetime) -> None:
     """Send a message through a channel. Raise ChannelError."""
-    words = worded(message, config)
+    words = message_text(message, config)
     match channel:
         case EmailChannel():
             _email(channel, message, words, now)

@@ -71,7 +71,7 @@ def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[
         groups.setdefault((alert.kind, alert.channels), []).append(alert)
     for group in groups.values():
         if len(group) > MOST_SINGLE:
-            yield _posted(group, _together(group, phase, now))
+            yield _posted(group, _summary(group, phase, now))
         else:
             yield from (_posted([alert], alert.message(phase, now)) for alert in group)
 
@@ -80,7 +80,7 @@ def _posted(alerts: Sequence[Alert], message: AlertMessage) -> QueuedMessage:
     return QueuedMessage(tuple(alert.key for alert in alerts), alerts[0].channels, message)
 
 
-def _together(alerts: Sequence[Alert], phase: Phase, now: datetime) -> AlertMessage:
+def _summary(alerts: Sequence[Alert], phase: Phase, now: datetime) -> AlertMessage:
     first = min(alerts, key=lambda alert: (alert.since, alert.key))
     names = sorted(alert.subject for alert in alerts)
     more = max(0, len(names) - MOST_NAMED)

@@ -106,10 +106,10 @@ class MessageText:
         return self.text if self.link is None else f"{self.text}\n{self.link}"
 
 
-def worded(message: AlertMessage, config: Config) -> MessageText:
+def message_text(message: AlertMessage, config: Config) -> MessageText:
     """Return the text of a message in the operator's language."""
     language = config.alerts.language
-    title, text = words_of(message.kind, message.subject, message.values, language)
+    title, text = text_of(message.kind, message.subject, message.values, language)
     if message.phase == "is over":
         over, lasted = _OVER[language]
         duration = message.at - message.since
@@ -123,7 +123,7 @@ def worded(message: AlertMessage, config: Config) -> MessageText:
     )
 
 
-def words_of(
+def text_of(
     kind: str, subject: str, values: Mapping[str, Any], language: str, say: Callable[[str], str] = str
 ) -> tuple[str, str]:
     """Return title and text of one alert, or of many of a kind.

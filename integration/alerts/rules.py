@@ -81,7 +81,7 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
     return found
 
 
-def rule_words(rule: Rule) -> str:
+def rule_label(rule: Rule) -> str:
     """Return a rule with its limit, as `ringback alerts` and the dashboard show it."""
     limit = _limit(rule)
     return f"{rule.kind} {limit}" if limit else rule.kind

@@ -115,7 +115,7 @@ def _ok(model: Model, words: str, *headers: str) -> DocumentedResponse:
     return DocumentedResponse(words, {JSON: model}, headers)
 
 
-def _refused(status: int) -> DocumentedResponse:
+def _error_responses(status: int) -> DocumentedResponse:
     # The sender of an outbound message reads a SOAP fault.
     return DocumentedResponse(
         ERROR_WORDS[status], {PROBLEM_TYPE: m.Problem, XML: None}, ERROR_HEADERS.get(status, ())
@@ -131,7 +131,7 @@ _HOOK_ANSWERS = {
     # RFC 9110 requires a challenge with 401, but a signature is not an authentication scheme.
     401: DocumentedResponse("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
     404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
-    **{status: _refused(status) for status in (400, 413, 415, 429, 503)},
+    **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
 }
 _HOOK_BODIES: Mapping[str, Model | None] = {JSON: None, FORM: None, XML: None}
 _HOOK_WORDS = (

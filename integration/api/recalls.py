@@ -69,7 +69,7 @@ def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 def many(services: Services, caller: ApiKey) -> RecallPage:
     """Return the page of recalls that the query selects. Raise ProblemError (422)."""
     asked = query(RecallsQuery, request)
-    which = _which(services, caller, asked)
+    which = _filter_of(services, caller, asked)
     cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
     recalls, following = services.recalls.records.page(
         which, limit=asked.limit, cursor=cursor, budget_seconds=BUDGET_SECONDS
@@ -80,7 +80,7 @@ def many(services: Services, caller: ApiKey) -> RecallPage:
     )
 
 
-def _which(services: Services, caller: ApiKey, asked: RecallsQuery) -> Filter:
+def _filter_of(services: Services, caller: ApiKey, asked: RecallsQuery) -> Filter:
     telephones = None
     if asked.telephone is not None:
         telephones = endings(asked.telephone, services.config.accounts.values())

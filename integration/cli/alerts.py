@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import words_of
-from integration.alerts.rules import rule_words
+from integration.alerts.messages import text_of
+from integration.alerts.rules import rule_label
 from integration.cli import output
 from integration.cli.context import (
     AsWritten,
@@ -65,7 +65,7 @@ def _show(context: CliContext, *, as_json: bool) -> None:
     holding = context.services.alerts.holding()
     waiting = context.services.alerts.waiting(settings.channels)
     if as_json:
-        rules = [rule_words(rule) for rule in settings.rules]
+        rules = [rule_label(rule) for rule in settings.rules]
         channels = {name: _waiting_fields(found) for name, found in waiting.items()}
         report = {"rules": rules, "items": [_fields(alert) for alert in holding], "channels": channels}
         output.as_json(report)
@@ -84,7 +84,7 @@ def _show(context: CliContext, *, as_json: bool) -> None:
 
 def _row(alert: Alert) -> tuple[object, ...]:
     sent = "not yet, it must last longer" if not alert.on else "yes"
-    title, text = words_of(alert.kind, alert.subject, alert.values, "en")
+    title, text = text_of(alert.kind, alert.subject, alert.values, "en")
     return alert.kind, alert.subject, output.moment(alert.since), sent, f"{title}. {text}"
 
 

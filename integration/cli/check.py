@@ -17,7 +17,7 @@ from integration.cli.context import (
     json_option,
     open_store,
     pass_cli_context,
-    shown_address,
+    redacted_address,
 )
 from integration.config import environment
 from integration.config.environment import running_url
@@ -106,7 +106,7 @@ def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
         detail = f"no REDIS_URL, and no embedded store runs in {folder}: `ringback up` starts one"
         return {"state": "none", "address": None, "told": detail, "problems": []}
     try:
-        address = shown_address(url)
+        address = redacted_address(url)
         found = inspect(open_store(url).client)
     except (ConfigError, ValueError):
         allowed = "REDIS_URL: found an address that cannot be read; allowed: redis://, rediss:// or unix://"

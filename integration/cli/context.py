@@ -81,7 +81,7 @@ class CliContext:
     def store_address(self) -> str:
         """The store's address, without user and password."""
         try:
-            return shown_address(environment.store_url(self.environ))
+            return redacted_address(environment.store_url(self.environ))
         except ConfigError:
             return "an unknown address"
 
@@ -122,7 +122,7 @@ def open_store(url: str) -> Store:
     return Store(client)
 
 
-def shown_address(url: str) -> str:
+def redacted_address(url: str) -> str:
     """Return a URL without user, password and options."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

@@ -29,7 +29,7 @@ from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
 from integration.web.problems import MAX_BODY_BYTES
 from integration.webhooks.hook_urls import hook_path, signed_address
-from integration.webhooks.preview import Sample, whole_way
+from integration.webhooks.preview import Sample, preview_sample
 from integration.webhooks.providers import SOURCES
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def map_sample(context: CliContext, /, source: str, file: IO[bytes], *, as_json:
       ringback map hubspot body.json --contact contact.json
     """
     sample = _sample(context, context.source(source), file, given)
-    way = whole_way(CompiledRoutes.of(context.config), sample)
+    way = preview_sample(CompiledRoutes.of(context.config), sample)
     if as_json:
         output.as_json(way)
     else:

@@ -14,7 +14,7 @@ from integration.cli.context import (
     config_option,
     open_store,
     pass_cli_context,
-    shown_address,
+    redacted_address,
 )
 from integration.config import environment
 from integration.config.warnings import config_warnings
@@ -30,7 +30,7 @@ from integration.local.stack import (
 )
 from integration.local.supervisor import Backoff, Ended, Supervisor
 from integration.store.durability import assure
-from integration.webhooks.hook_urls import shown_path
+from integration.webhooks.hook_urls import masked_path
 
 
 @click.command(cls=AsWritten)
@@ -105,10 +105,10 @@ def _dashboard(context: CliContext, address: str) -> str:
 
 
 def _announce(context: CliContext, address: str, dashboard: str, url: str) -> None:
-    where = shown_address(url)
+    where = redacted_address(url)
     if not context.environ.get("REDIS_URL"):
         where = f"{environment.data_dir(context.environ).resolve()} (embedded)"
-    hooks = [address + shown_path(source) for source in context.config.sources.values()]
+    hooks = [address + masked_path(source) for source in context.config.sources.values()]
     output.line("Ringback is up. Ctrl-C stops it.")
     output.pairs(
         (

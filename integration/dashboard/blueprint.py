@@ -22,7 +22,7 @@ from integration.dashboard.auth.throttle import Throttle
 from integration.dashboard.headers import dress
 from integration.dashboard.presenting import account_cache, times
 from integration.dashboard.presenting.display_text import visible
-from integration.dashboard.presenting.labels import in_words, verdict_word
+from integration.dashboard.presenting.labels import label_for, verdict_word
 from integration.dashboard.presenting.reason_labels import ticked
 from integration.dashboard.views import (
     accounts,
@@ -123,7 +123,7 @@ def _configure(app: Flask, services: Services) -> None:
         masked=mask_but_end,
         visible=visible,
         ticked=ticked,
-        in_words=in_words,
+        label_for=label_for,
         verdict_word=verdict_word,
     )
 

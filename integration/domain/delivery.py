@@ -1,4 +1,4 @@
-"""Delivery, Event, Answer, Refusal, Reply: webhook requests and the responses to them. Frozen values.
+"""Delivery, Event, Answer, ErrorAnswer, Reply: webhook requests and the responses to them. Frozen values.
 
 A delivery holds the bytes exactly as they arrived. An event is one thing that happened, inside a delivery.
 """
@@ -79,7 +79,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class ErrorAnswer:
     """The response to a rejected delivery: the HTTP status and one sentence for the sender."""
 
     status: int

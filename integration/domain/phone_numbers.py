@@ -60,8 +60,8 @@ def read(number: str | int, country: str) -> PhoneNumber:
         if _possibility(candidate) == ValidationResult.IS_POSSIBLE:
             return candidate
     if not candidates:
-        raise _refused("a number that is incomplete or has no country code")
-    raise _refused(_WHY.get(_possibility(candidates[-1]), "a number that is not possible"))
+        raise _unmappable("a number that is incomplete or has no country code")
+    raise _unmappable(_WHY.get(_possibility(candidates[-1]), "a number that is not possible"))
 
 
 def write(dial_format: str, number: PhoneNumber) -> str:
@@ -115,21 +115,21 @@ def dial_format_fault(dial_format: str) -> str | None:
 
 def _readable(number: str | int) -> str:
     if isinstance(number, bool) or not isinstance(number, str | int):
-        raise _refused(f"a {type(number).__name__}")
+        raise _unmappable(f"a {type(number).__name__}")
     # Numbers copied from a telephone's contacts contain invisible direction marks.
     text = str(number)[: _LONGEST * 2]
     if not text.isascii():
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     text = " ".join(text.split())
     if not text:
-        raise _refused("a blank text")
+        raise _unmappable("a blank text")
     if len(text) > _LONGEST:
-        raise _refused(f"more than {_LONGEST} characters")
+        raise _unmappable(f"more than {_LONGEST} characters")
     if _WRITTEN.fullmatch(text):
         return text
     if _EXTENSION.search(text):
-        raise _refused("a number with an extension, or several numbers")
-    raise _refused("characters that are not part of a telephone number")
+        raise _unmappable("a number with an extension, or several numbers")
+    raise _unmappable("characters that are not part of a telephone number")
 
 
 def _readings(text: str, country: str) -> Iterator[PhoneNumber]:
@@ -158,5 +158,5 @@ def _possibility(number: PhoneNumber) -> int:
     return phonenumbers.is_possible_number_with_reason(number)
 
 
-def _refused(found: str) -> UnmappableError:
+def _unmappable(found: str) -> UnmappableError:
     return UnmappableError(_FIELD, found, ALLOWED)

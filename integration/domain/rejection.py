@@ -69,7 +69,7 @@ def rejection_of(  # noqa: PLR0913  (a request has these parts)
 
 def names_that_matter(headers: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of the headers that matter for verification, for proxies or for parsing the body."""
-    named = (shown_name(name) for name in headers if any(word in name for word in _MATTERS))
+    named = (safe_header_name(name) for name in headers if any(word in name for word in _MATTERS))
     return tuple(sorted(named))[:_MOST_HEADERS]
 
 
@@ -99,6 +99,6 @@ _NOT_NAME = re.compile(r"[^a-z0-9_-]")
 _LONGEST_NAME = 64
 
 
-def shown_name(name: str) -> str:
+def safe_header_name(name: str) -> str:
     """Return a header's name reduced to characters that are safe to store and display."""
     return _NOT_NAME.sub("", name.lower())[:_LONGEST_NAME]

@@ -121,7 +121,7 @@ class _PlanContext:
         """Return the template names for an event."""
         shared = self._shared_names.get(account.name)
         if shared is None:
-            shared = routes.told_names(self.book.config, account, self.delivery, self._headers, self.now)
+            shared = routes.context_names(self.book.config, account, self.delivery, self._headers, self.now)
             self._shared_names[account.name] = shared
         return {**shared, "event": event.data, "contact": contact}
 

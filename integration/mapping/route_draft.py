@@ -109,7 +109,7 @@ def _fault(place: tuple[int | str, ...], given: Mapping[str, Any]) -> FieldFault
     return FieldFault(name, "nothing" if not given.get(name) else "something else", allowed)
 
 
-def book_of(config: Config, draft: Draft) -> CompiledRoutes:
+def routes_of(config: Config, draft: Draft) -> CompiledRoutes:
     """Return the compiled routes of the draft's source, including the draft. Raise DraftError."""
     route = route_of(draft)
     if route.account not in config.accounts:

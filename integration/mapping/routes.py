@@ -204,7 +204,7 @@ def read_field(name: str, value: object, account: Account) -> str | datetime:
     return written
 
 
-def told_names(
+def context_names(
     config: Config, account: Account, delivery: Delivery, headers: Headers, now: datetime
 ) -> dict[str, Any]:
     """Return the template names that all events of a delivery share. Times are in the account's zone."""

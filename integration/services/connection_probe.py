@@ -43,7 +43,7 @@ class ProbeResult:
 
 def probe_campaigns(account: Account) -> ProbeResult:
     """Call wolkvox without a lease, for installations without a store. Return the result."""
-    return _judged(_call(account, boottime()))
+    return _result_of(_call(account, boottime()))
 
 
 def probe_in_queue(
@@ -68,7 +68,7 @@ def probe_in_queue(
         wake_up = queues.give_back(queue, fence, sent_ms=sent_ms, quiet=quiet)
         if wake_up is not None:
             wake(wake_up)
-    return _judged(exchange)
+    return _result_of(exchange)
 
 
 def _why_not(refused: NoClaim) -> str:
@@ -87,7 +87,7 @@ def _call(account: Account, claimed_at: float) -> Exchange:
         )
 
 
-def _judged(exchange: Exchange) -> ProbeResult:
+def _result_of(exchange: Exchange) -> ProbeResult:
     rows = _rows(exchange)
     if rows is not None:
         return ProbeResult(good=True, told=f"wolkvox accepts the token and lists {rows} campaigns")

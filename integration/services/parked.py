@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from integration.mapping.planner import Parked, plan_event
-from integration.store.deliveries import kept_parked
+from integration.store.deliveries import parked_events_of
 from integration.store.parked import STEP
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ParkedService:
 
     def event(self, parked: str) -> StoredEvents:
         """Return one parked event. Raise UnknownError."""
-        return kept_parked(self.records.get(parked))
+        return parked_events_of(self.records.get(parked))
 
     def remap(
         self,
@@ -110,7 +110,7 @@ class ParkedService:
 
     def _remap_one(self, record: Mapping[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
         """Return an event's recalls and the number of lookups, None if it stays parked."""
-        kept = kept_parked(record)
+        kept = parked_events_of(record)
         outcome = plan_event(self._configuration.routes, kept.delivery, kept.events[0], now)
         if isinstance(outcome, Parked):
             before = (record["field"], record["found"], record["route"])

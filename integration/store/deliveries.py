@@ -341,7 +341,7 @@ class DeliveryStore:
         They become due again after the lease, so that a worker that dies loses none. Raise StoreAwayError.
         """
         replies = self._store.call("take_lookups", source, most_events, round(lease_seconds * 1000))
-        return [_kept_lookup(read_json(text)) for text in replies]
+        return [_stored_lookup(read_json(text)) for text in replies]
 
     def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
         """Postpone a lookup. `reason` is shown to the operator. Raise StoreAwayError."""
@@ -379,7 +379,7 @@ def _event(fields: Mapping[str, Any]) -> Event:
     )
 
 
-def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> StoredEvents:
+def _stored_events(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> StoredEvents:
     delivery = Delivery(
         id=record["delivery"],
         source=record["source"],
@@ -399,11 +399,11 @@ def _kept(id_: str, record: Mapping[str, str], events: Sequence[Mapping[str, Any
     )
 
 
-def _kept_lookup(record: Mapping[str, str]) -> StoredEvents:
-    return _kept(record["id"], record, read_json(record["events"]))
+def _stored_lookup(record: Mapping[str, str]) -> StoredEvents:
+    return _stored_events(record["id"], record, read_json(record["events"]))
 
 
-def kept_parked(record: Mapping[str, str]) -> StoredEvents:
+def parked_events_of(record: Mapping[str, str]) -> StoredEvents:
     """Return a parked event from its record in the store."""
     event = read_json(record["event"])
-    return _kept(record["id"], record, [event])
+    return _stored_events(record["id"], record, [event])

@@ -67,7 +67,7 @@ def inspect(client: redis.Redis) -> StoreReport:
         raise StoreAwayError("the store is still loading its data") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreAwayError(f"the store does not answer ({type(error).__name__})") from error
-    return _judged(info, config)
+    return _report_of(info, config)
 
 
 def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
@@ -122,7 +122,7 @@ def _text(value: object) -> str:
 # --- evaluation -------------------------------------------------------------------------------
 
 
-def _judged(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
+def _report_of(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
     asked = config or {}
     facts: dict[str, Any] = {
         "name": _name(info),

@@ -41,7 +41,7 @@ def _attempt(line: str) -> Attempt:
     )
 
 
-def attempt_line(attempt: Attempt) -> str:
+def encoded_attempt(attempt: Attempt) -> str:
     """Return an attempt in its stored form: one line of JSON."""
     fields: dict[str, Any] = {
         "started_at": epoch_ms(attempt.started_at),

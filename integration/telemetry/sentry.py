@@ -136,7 +136,7 @@ def _report_uncaught(_app: Flask, exception: BaseException, **_: Any) -> None:
         sentry_sdk.capture_event(event, hint=hint)
 
 
-def _observe_line(line: Mapping[str, Any]) -> None:
+def _observe_log_line(line: Mapping[str, Any]) -> None:
     """Record a log line as a breadcrumb. Report it if its level is error and it has an exception."""
     client = sentry_sdk.get_client()
     # Reporting the SDK's own lines would loop.
@@ -203,7 +203,7 @@ def start_sentry(environ: Mapping[str, str], config: Config) -> None:
     logging.getLogger("sentry_sdk.errors").setLevel(logging.WARNING)
     version = ".".join(map(str, sys.version_info[:3]))
     sentry_sdk.get_global_scope().set_context("runtime", {"name": "CPython", "version": version})
-    add_observer(_observe_line)
+    add_observer(_observe_log_line)
 
 
 def _integrations() -> list[Integration]:

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 4.0
 
 
-class BusyError(Exception):
+class NoFreeThreadError(Exception):
     """No thread took the request in time, or too many are waiting."""
 
 
@@ -60,7 +60,7 @@ class RequestThreads:
     async def answer(self, environ: dict[str, Any]) -> WholeResponse:
         """Return the application's response. Raise BusyError when no thread takes the request in time."""
         if self._open >= self._most_open:
-            raise BusyError
+            raise NoFreeThreadError
         loop = asyncio.get_running_loop()
         answered = loop.create_future()
         self._open += 1
@@ -117,7 +117,7 @@ class RequestThreads:
             stuck = now - max(asked_at, self._succeeded_at) > self._patience_seconds
             overdue = stuck or now - asked_at > LONGEST_WAIT_SECONDS
             if overdue and self._waiting.pop(answered, None) is not None:
-                answered.set_exception(BusyError())
+                answered.set_exception(NoFreeThreadError())
         self._looked_after = self._open > 0
         if self._looked_after:
             loop.call_later(self._patience_seconds / 3, self._refuse_overdue)

@@ -32,7 +32,7 @@ def secret_path(source: Source) -> str:
     return hook_path(source) + key
 
 
-def shown_path(source: Source) -> str:
+def masked_path(source: Source) -> str:
     """Return the path of a source's webhook with a placeholder for its key."""
     return hook_path(source) + ("" if source.url_key is None else "/{url_key}")
 

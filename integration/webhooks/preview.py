@@ -88,7 +88,7 @@ class Sample:
         return self.contacts.get(event.lookup_id, self.contacts.get("", NOT_LOOKED_UP))
 
 
-def whole_way(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
+def preview_sample(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     """Return the steps of processing a sample, as a dict of JSON values.
 
     `verified` has `checked`, `ok`, `check` and `why`. `refused` is the reason why the body cannot be parsed,
@@ -128,11 +128,11 @@ def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
 
 
 def _event(book: CompiledRoutes, sample: Sample, delivery: Delivery, event: Event) -> dict[str, Any]:
-    steps = event_way(book, delivery, event, sample.now, sample.contact(event))
+    steps = preview_event(book, delivery, event, sample.now, sample.contact(event))
     return {**steps, "dedup": _dedup(sample, event)}
 
 
-def event_way(
+def preview_event(
     book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
 ) -> dict[str, Any]:
     """Return the steps of processing one event, as a dict of JSON values.

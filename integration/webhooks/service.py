@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from integration.domain.delivery import Refusal
+from integration.domain.delivery import ErrorAnswer
 from integration.domain.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.domain.rejection import rejection_of
 from integration.mapping.planner import Parked, plan_delivery
@@ -120,26 +120,28 @@ class WebhookService:
         self._services.counters.delivery(settings.name, name)
         self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
-    def _refused(self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError) -> Refusal:
+    def _refused(
+        self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError
+    ) -> ErrorAnswer:
         """Log and record a rejected delivery. Return the response for its sender."""
         match error:
             case _TooManyError():
                 self._note(delivery, 429, f"more than {settings.rate_per_minute} a minute")
-                return _refusal(429, retry_after_seconds=error.retry_after_seconds)
+                return _error_answer(429, retry_after_seconds=error.retry_after_seconds)
             case NotVerifiedError():
                 log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
                 self._note(delivery, 401, error.why, error)
-                return _refusal(401)
+                return _error_answer(401)
             case UnsupportedTypeError():
                 self._note(delivery, 415, str(error))
-                return _refusal(415, str(error))
+                return _error_answer(415, str(error))
             case UnreadableError():
                 log.warning("delivery unreadable", source=delivery.source, place=error.where)
                 self._note(delivery, 400, str(error))
-                return _refusal(400, str(error))
+                return _error_answer(400, str(error))
             case StoreAwayError():
                 log.warning("delivery not stored", source=delivery.source, reason=str(error))
-                return _refusal(503, retry_after_seconds=error.retry_after_seconds)
+                return _error_answer(503, retry_after_seconds=error.retry_after_seconds)
         raise error
 
     def _note(
@@ -181,7 +183,7 @@ class WebhookService:
                 log.warning("event parked", source=source, route=outcome.route, field=outcome.field)
 
 
-def _refusal(status: int, detail: str = "", *, retry_after_seconds: int | None = None) -> Refusal:
-    return Refusal(
+def _error_answer(status: int, detail: str = "", *, retry_after_seconds: int | None = None) -> ErrorAnswer:
+    return ErrorAnswer(
         status=status, title=TITLES[status], detail=detail, retry_after_seconds=retry_after_seconds
     )

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from integration.domain.delivery import Answer, Refusal
+from integration.domain.delivery import Answer, ErrorAnswer
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import (
     FORM_TYPE,
@@ -173,7 +173,7 @@ def test_a_signed_body_of_any_kind_is_read_or_unreadable(case, data):
     if events:
         again = case.kind.read(replace(delivery, body=kept), case.settings)
         assert [event.data for event in again] == [event.data for event in events]
-    for outcome in (Answer(delivery="dl_1"), Refusal(status=400, title="Unreadable")):
+    for outcome in (Answer(delivery="dl_1"), ErrorAnswer(status=400, title="Unreadable")):
         assert case.kind.acknowledge(delivery, case.settings, outcome).status in {200, 202, 400}
 
 

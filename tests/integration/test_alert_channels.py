@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import _WORDS, worded, words_of
+from integration.alerts.messages import _WORDS, message_text, text_of
 from integration.config.alert_models import (
     RULE_KINDS,
     AlertSettings,
@@ -60,14 +60,14 @@ def test_every_kind_of_rule_has_its_words_in_both_languages():
 
 
 def test_an_alert_that_begins_is_told_with_its_reason_and_the_page_about_it():
-    words = worded(message(), ENGLISH)
+    words = message_text(message(), ENGLISH)
     assert words.title == "Ringback: Account bogota is stopped"
     assert words.text == "wolkvox does not take the token. 7 recalls wait."
     assert words.link == "https://ringback.example.com/accounts/bogota"
 
 
 def test_one_that_is_over_says_how_long_it_lasted():
-    words = worded(message("is over"), SPANISH)
+    words = message_text(message("is over"), SPANISH)
     assert words.title == "Ringback: Resuelto: La cuenta bogota está detenida"
     assert (words.text, words.link) == ("Duró 1 h 15 min.", None)
 
@@ -79,7 +79,7 @@ def test_no_number_of_a_customer_and_no_line_end_is_in_a_message(value):
     text = harmless(value)
     assert not [part for part in text.split() if sum(map(str.isdigit, part)) > 4]
     assert "\n" not in text
-    assert text in words_of("queue-stopped", "bogota", {"reason": value, "queued": 1}, "en")[1]
+    assert text in text_of("queue-stopped", "bogota", {"reason": value, "queued": 1}, "en")[1]
 
 
 def test_a_message_comes_back_from_the_store_as_it_was():

@@ -17,7 +17,7 @@ from bench.goals import verdicts
 from bench.plan import TRIAL
 from bench.profile import shares_of
 from bench.results import DEDICATED_QUEUES, RINGBACK, Results
-from bench.stage import ROOT, Stage
+from bench.stage import ROOT, BenchStage
 from integration.local.child_process import spawn
 from integration.local.supervisor import free_port, wait_until
 
@@ -44,7 +44,7 @@ def test_it_measures_ringback_and_writes_the_page(tmp_path):
 def test_what_is_measured_keeps_its_bytecode(tmp_path, monkeypatch):
     """As in an installation; else each start compiles all modules."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    stage = Stage(tmp_path)
+    stage = BenchStage(tmp_path)
     stage.run("probe", [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"], {})
     wait_until(lambda: stage.log_of("probe") == "False\n", 30)
 

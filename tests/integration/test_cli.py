@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from integration.cli.context import CliContext, shown_address
+from integration.cli.context import CliContext, redacted_address
 from integration.cli.main import COMMANDS, main, render_error
 from integration.domain.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
 from integration.local.stack import child_environment, require_free, web_command, worker_command
@@ -186,7 +186,7 @@ def test_one_fault_is_one_line():
     ],
 )
 def test_an_address_is_shown_without_what_opens_it(url, shown):
-    assert shown_address(url) == shown
+    assert redacted_address(url) == shown
 
 
 # --- up ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from integration.domain.recall import Attempt, Filter, State
-from integration.store.recalls import attempt_line
+from integration.store.recalls import encoded_attempt
 from integration.store.token_queue import Outcome
 from support import ENVIRON, SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
@@ -57,7 +57,7 @@ class RecallPages(Installation):
                 kind="ended",
                 state="dead",
                 reason="wolkvox refuses this recall",
-                attempt=attempt_line(attempt),
+                attempt=encoded_attempt(attempt),
                 answer='{"msg": "no good", "customer_id": "80123456"}',
                 passed=True,
             )

@@ -13,7 +13,7 @@ from integration.domain.delivery import Event
 from integration.domain.errors import StoreAwayError, UnboundError
 from integration.domain.recall import CancelRequest, Filter, State
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
-from integration.store.deliveries import digest_of, event_keys, kept_parked
+from integration.store.deliveries import digest_of, event_keys, parked_events_of
 from integration.store.parked import ParkedStore
 from support import store_process, url_of
 from support.store_process import NOON, ClockedProcess, delivery_at, recall_request
@@ -297,7 +297,7 @@ def test_a_delivery_of_nothing_new_keeps_no_raw_body_again(process):
 def test_a_parked_event_comes_back_as_it_was(process):
     about = Event(data={"at": "soon"}, dedup_key="k1", occurred_at=NOON, lookup_id="77")
     process.admit(parked(about))
-    kept = kept_parked(process.parked()[0])
+    kept = parked_events_of(process.parked()[0])
     assert kept.events == (about,)
     assert kept.seen == event_keys(delivery_at(NOON), [about])
 
@@ -319,7 +319,7 @@ def test_a_parked_event_sent_again_is_looked_at_anew_after_the_configuration_cha
 
 def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(process):
     process.park()
-    kept = kept_parked(process.parked()[0])
+    kept = parked_events_of(process.parked()[0])
     recall = process.deliveries.resolve(kept, [wanted()], MENDED, parked=True).answer.recalls
     assert process.parked_ids() == []
     assert process.admit(parked(event("k1")), keeping=MENDED).answer.recalls == recall
@@ -327,14 +327,14 @@ def test_a_resolved_parked_event_is_a_recall_to_whoever_sends_it_again(process):
 
 def test_a_resolved_event_is_remembered_no_longer_than_before(process):
     process.park(keeping=replace(KEEPING, dedup_hours=1))
-    kept = kept_parked(process.parked()[0])
+    kept = parked_events_of(process.parked()[0])
     process.deliveries.resolve(kept, [wanted()], MENDED, parked=True)
     assert process.ttl("seen:*") <= 3_600_000
 
 
 def test_an_event_is_resolved_once(process):
     process.park()
-    kept = kept_parked(process.parked()[0])
+    kept = parked_events_of(process.parked()[0])
     assert process.deliveries.resolve(kept, [wanted()], MENDED, parked=True) is not None
     assert process.deliveries.resolve(kept, [wanted("c2")], MENDED, parked=True) is None
     assert len(process.recalls.page(Filter(), limit=10)[0]) == 1
@@ -342,7 +342,7 @@ def test_an_event_is_resolved_once(process):
 
 def test_an_event_for_an_account_that_is_not_bound_yet_stays_parked(process):
     process.park()
-    kept = kept_parked(process.parked()[0])
+    kept = parked_events_of(process.parked()[0])
     unknown = RecallWanted(event=event("k1"), request=replace(recall_request(), account="cali"))
     with pytest.raises(UnboundError):
         process.deliveries.resolve(kept, [unknown], MENDED, parked=True)

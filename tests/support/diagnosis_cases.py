@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from integration.config.models import Config
-from integration.dashboard.presenting.reason_labels import told
+from integration.dashboard.presenting.reason_labels import reason_text
 from integration.domain.delivery import Delivery
 from integration.domain.errors import NotVerifiedError
 from integration.webhooks.diagnosis import diagnose
@@ -38,7 +38,7 @@ def seen(delivery, settings, *others, now=NOW, retired=()):
     error = refusal(delivery, settings, now)
     past = {settings.name: [SecretStr(one) for one in retired]}
     found = diagnose(delivery, error, config, now, retired=past)
-    assert "%(" not in str([told(finding.cause, finding.facts) for finding in found.findings])
+    assert "%(" not in str([reason_text(finding.cause, finding.facts) for finding in found.findings])
     return found
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.config.models import Config
-from integration.dashboard.presenting.reason_labels import ALTERED, WORDS, told
+from integration.dashboard.presenting.reason_labels import ALTERED, WORDS, reason_text
 from integration.domain.delivery import Delivery
 from integration.domain.errors import NotVerifiedError
 from integration.webhooks.diagnosis import diagnose
@@ -95,7 +95,7 @@ def test_whatever_strangers_send_is_diagnosed_without_an_error_and_without_a_sec
     else:
         return
     assert found.findings
-    words = str([told(finding.cause, finding.facts) for finding in found.findings]) + str(found)
+    words = str([reason_text(finding.cause, finding.facts) for finding in found.findings]) + str(found)
     assert not any(secret in words for secret in NO_SECRET)
 
 

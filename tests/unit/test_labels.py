@@ -12,7 +12,7 @@ from flask_babel import force_locale
 
 from integration.clients.wolkvox_protocol import VerdictKind
 from integration.dashboard import language
-from integration.dashboard.presenting.labels import KNOWN, VERDICTS, in_words, verdict_word
+from integration.dashboard.presenting.labels import KNOWN, VERDICTS, label_for, verdict_word
 
 ROOT = Path(__file__).parent.parent.parent
 LUA = "\n".join(path.read_text() for path in sorted((ROOT / "integration" / "store" / "lua").glob("*.lua")))
@@ -63,21 +63,23 @@ def test_the_places_where_reasons_are_said_are_found():
 
 @pytest.mark.parametrize("text", SAID)
 def test_every_reason_is_said_in_spanish(spanish, text):
-    said = in_words(text)
+    said = label_for(text)
     assert said != text or any(known.startswith(text) for known in KNOWN), text
 
 
 def test_what_a_reason_tells_is_kept(spanish):
-    assert in_words("a newer request: rc_00000001a1b2") == "un pedido más nuevo: rc_00000001a1b2"
-    said = in_words("poison: it failed again and again while others passed; last: an answer that is not JSON")
+    assert label_for("a newer request: rc_00000001a1b2") == "un pedido más nuevo: rc_00000001a1b2"
+    said = label_for(
+        "poison: it failed again and again while others passed; last: an answer that is not JSON"
+    )
     assert said.endswith("lo último: una respuesta que no es JSON")
-    assert in_words("retried by ana, with others") == "reintentado por ana, junto con otros"
+    assert label_for("retried by ana, with others") == "reintentado por ana, junto con otros"
 
 
 def test_what_somebody_wrote_stays_as_it_is(spanish):
-    assert in_words("cambiamos la campaña %(x)s 100 %") == "cambiamos la campaña %(x)s 100 %"
-    assert in_words("retried by %(name)s and 5 %") == "reintentado por %(name)s and 5 %"
-    assert in_words(None) == ""
+    assert label_for("cambiamos la campaña %(x)s 100 %") == "cambiamos la campaña %(x)s 100 %"
+    assert label_for("retried by %(name)s and 5 %") == "reintentado por %(name)s and 5 %"
+    assert label_for(None) == ""
 
 
 def test_every_verdict_has_a_word(spanish):

@@ -14,11 +14,11 @@ from integration.mapping.routes import (
     LONGEST_FIELD,
     CompiledRoutes,
     Headers,
+    context_names,
     faults,
     fill,
     match,
     read_field,
-    told_names,
 )
 
 ACCOUNT = Account(name="bogota", server="0003", token="t", timezone="America/Bogota")
@@ -304,6 +304,6 @@ def test_times_are_told_on_the_accounts_clock():
     delivery = Delivery(
         id="d", source="forms", method="POST", url="https://x/", headers={}, body=b"", received_at=NOW
     )
-    told = told_names(config(vars={"a": 1}), ACCOUNT, delivery, Headers({}), NOW)
+    told = context_names(config(vars={"a": 1}), ACCOUNT, delivery, Headers({}), NOW)
     assert told["now"].hour == told["delivery"]["received_at"].hour == 10
     assert (told["vars"], told["delivery"]["source"]) == ({"a": 1}, "forms")

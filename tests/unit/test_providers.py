@@ -8,7 +8,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from integration.domain.delivery import Delivery, Refusal
+from integration.domain.delivery import Delivery, ErrorAnswer
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.signature import TOLERANCE
@@ -205,7 +205,9 @@ def test_a_body_cut_short_or_empty_is_unreadable_or_reads_without_a_crash(case):
 @cases
 def test_a_refusal_keeps_its_status_and_tells_when_to_try_again(case):
     for status in (400, 401, 404, 413, 415, 503):
-        refusal = Refusal(status=status, title="Not taken", detail="Say <why> & how", retry_after_seconds=5)
+        refusal = ErrorAnswer(
+            status=status, title="Not taken", detail="Say <why> & how", retry_after_seconds=5
+        )
         answer = case.kind.acknowledge(case.delivery(), case.settings, refusal)
         assert answer.status == status
         assert answer.headers["Retry-After"] == "5"

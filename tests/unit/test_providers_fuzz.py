@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integration.domain.delivery import Refusal
+from integration.domain.delivery import ErrorAnswer
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from support.provider_deliveries import ANSWER, SALESFORCE, cases
 from support.source_cases import (
@@ -90,5 +90,5 @@ def test_whatever_comes_only_the_documented_errors_come_out(case, headers, body,
     with suppress(UnreadableError):
         orjson.dumps([event.data for event in case.kind.read(delivery, case.settings)])
     case.kind.keep(delivery, case.settings)
-    for outcome in (ANSWER, Refusal(status=401, title="Not verified")):
+    for outcome in (ANSWER, ErrorAnswer(status=401, title="Not verified")):
         assert case.kind.acknowledge(delivery, case.settings, outcome).status in {200, 202, 401}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from integration.domain.delivery import Answer, Delivery, Refusal
+from integration.domain.delivery import Answer, Delivery, ErrorAnswer
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers import SOURCES
 from support.provider_deliveries import ANSWER, hubspot_delivery, read_hubspot
@@ -162,7 +162,7 @@ def told(case_id: str, answer: Answer):
 
 def test_a_refusal_without_detail_has_none():
     case = next(case for case in CASES if case.id == "json-typeform")
-    reply = case.kind.acknowledge(case.delivery(), case.settings, Refusal(status=404, title="Unknown"))
+    reply = case.kind.acknowledge(case.delivery(), case.settings, ErrorAnswer(status=404, title="Unknown"))
     assert orjson.loads(reply.body) == {"type": "about:blank", "title": "Unknown", "status": 404}
     assert (reply.content_type, reply.headers) == ("application/problem+json", {})
 
@@ -207,7 +207,7 @@ def test_a_workflow_value_that_mentions_a_callback_id_does_not_make_a_custom_act
 
 
 def test_a_workflow_is_told_to_wait_in_milliseconds_as_it_reads_them():
-    refusal = Refusal(status=429, title="Too many", retry_after_seconds=30)
+    refusal = ErrorAnswer(status=429, title="Too many", retry_after_seconds=30)
     workflow = hubspot_delivery(b"{}", hubspot(signatures=("v2",)))
     assert SOURCES["hubspot"].acknowledge(workflow, hubspot(), refusal).headers["Retry-After"] == "30000"
     app = hubspot_delivery(b"[]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from integration.domain.delivery import Delivery, Refusal
+from integration.domain.delivery import Delivery, ErrorAnswer
 from integration.domain.errors import UnreadableError
 from integration.webhooks.providers import SOURCES, bodies
 from support.provider_deliveries import SALESFORCE, read_hubspot
@@ -255,10 +255,10 @@ def test_a_rendered_key_never_equals_a_message_id():
 )
 def test_a_sender_with_credentials_is_challenged_for_them(verify, challenge):
     delivery = json_delivery(b"{}")
-    refusal = Refusal(status=401, title="Not verified")
+    refusal = ErrorAnswer(status=401, title="Not verified")
     reply = SOURCES["json"].acknowledge(delivery, forms(verify), refusal)
     assert reply.headers == {"WWW-Authenticate": challenge}
     reply = SOURCES["json"].acknowledge(delivery, forms("standard-webhooks"), refusal)
     assert reply.headers == {}
-    reply = SOURCES["json"].acknowledge(delivery, forms(verify), Refusal(status=400, title="Unreadable"))
+    reply = SOURCES["json"].acknowledge(delivery, forms(verify), ErrorAnswer(status=400, title="Unreadable"))
     assert reply.headers == {}

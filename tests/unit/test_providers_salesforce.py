@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from integration.domain.delivery import Refusal
+from integration.domain.delivery import ErrorAnswer
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers import SOURCES
 from support.provider_deliveries import ANSWER, SALESFORCE, refused
@@ -136,7 +136,7 @@ def test_salesforce_is_answered_with_the_ack_of_its_wsdl():
 
 @pytest.mark.parametrize(("status", "code"), [(401, "soapenv:Client"), (503, "soapenv:Server")])
 def test_salesforce_is_refused_with_a_soap_fault(status, code):
-    refusal = Refusal(status=status, title="No\x00 & no")
+    refusal = ErrorAnswer(status=status, title="No\x00 & no")
     reply = SOURCES["salesforce"].acknowledge(SALESFORCE.delivery(), salesforce(), refusal)
     fault = fromstring(reply.body).find(
         "{http://schemas.xmlsoap.org/soap/envelope/}Body/{http://schemas.xmlsoap.org/soap/envelope/}Fault"

@@ -16,9 +16,9 @@ from integration.mapping.route_draft import (
     Draft,
     DraftError,
     as_toml,
-    book_of,
     compare,
     route_of,
+    routes_of,
 )
 from integration.mapping.routes import CompiledRoutes
 from integration.services.configuration import watch_config
@@ -55,12 +55,12 @@ def came(**data):
 
 
 def verdict(config, tried, **data):
-    return compare(CompiledRoutes.of(config), book_of(config, tried), *came(**data), NOW)
+    return compare(CompiledRoutes.of(config), routes_of(config, tried), *came(**data), NOW)
 
 
 def faults(config, tried):
     with pytest.raises(DraftError) as caught:
-        book_of(config, tried)
+        routes_of(config, tried)
     return {one.name: (one.found, one.allowed) for one in caught.value.faults}
 
 
@@ -112,13 +112,13 @@ def test_what_is_not_looked_up_is_not_known(config):
     assert faults(config, Draft("hubspot", 0, FORM | {"customer_id": "{{ contact.id }}"}))["customer_id"]
     event = Event(data={"propertyName": "email"})
     assert (
-        compare(CompiledRoutes.of(config), book_of(config, tried), delivery, event, NOW).verdict
+        compare(CompiledRoutes.of(config), routes_of(config, tried), delivery, event, NOW).verdict
         == "newly parked"
     )
 
 
 def test_other_sources_routes_are_left_alone(config):
-    assert set(book_of(config, draft()).routes["hubspot"]) == set()
+    assert set(routes_of(config, draft()).routes["hubspot"]) == set()
     assert len(config.routes_by_source["hubspot"]) == 2, "the configuration itself is as it was"
 
 

@@ -81,10 +81,12 @@ class Provider:
             return step(services, oidc)
         except (OAuthError, JoseError) as error:
             log.warning("rejected the response of the identity provider", error=type(error).__name__)
-            return _refused(_("What the provider sent does not fit, or came too late."))
+            return _sign_in_failed(_("What the provider sent does not fit, or came too late."))
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, KeyError, ValueError) as error:
             log.error("the identity provider cannot be reached", error=type(error).__name__)
-            return _refused(_("It cannot be reached, or answers in a way that is not understood."), 502)
+            return _sign_in_failed(
+                _("It cannot be reached, or answers in a way that is not understood."), 502
+            )
 
     def _lead(self, services: Services, oidc: Oidc) -> ResponseReturnValue:
         for key in [key for key in session if key.startswith("_state_")]:
@@ -103,7 +105,7 @@ class Provider:
         address = client_address(services.config.dashboard)
         if role is None:
             services.audit.note(name, "failed sign-in", address=address)
-            return _refused(_("None of your groups has a role here. Ask whoever runs Ringback."))
+            return _sign_in_failed(_("None of your groups has a role here. Ask whoever runs Ringback."))
         wanted = local_address(session.get(_NEXT))
         self._people.admit(name, role=role, mark=mark_of_provider(oidc))
         services.audit.note(name, "sign-in", address=address)
@@ -192,5 +194,5 @@ def role_of(claims: Mapping[str, Any], oidc: Oidc) -> Role | None:
     return max(roles, key=list(Role).index, default=None)
 
 
-def _refused(words: str, status: int = 403) -> Response:
+def _sign_in_failed(words: str, status: int = 403) -> Response:
     return failure(status, _("Not signed in"), words)

@@ -8,9 +8,9 @@ from babel.dates import get_day_names
 from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 
-from integration.alerts.messages import words_of
+from integration.alerts.messages import text_of
 from integration.dashboard.language import language
-from integration.dashboard.presenting.labels import in_words
+from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.presenting.times import clock_or_day
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def queue_counts_text(queues: Mapping[str, int]) -> str:
     return ", ".join(words for words in parts if words) or _("all of them may push")
 
 
-def quota_words(quota: QuotaUse, zone: tzinfo) -> str:
+def quota_label(quota: QuotaUse, zone: tzinfo) -> str:
     """Return when the daily quota runs out and when it resets, as text."""
     reset = clock_or_day(quota.resets_at, zone)
     if quota.share >= 1:
@@ -61,9 +61,9 @@ def quota_words(quota: QuotaUse, zone: tzinfo) -> str:
     return str(_("enough as it goes; anew %(time)s", time=reset))
 
 
-def alert_words(alert: Alert) -> tuple[str, str]:
+def alert_label(alert: Alert) -> tuple[str, str]:
     """Return the title and text of an alert."""
-    return words_of(alert.kind, alert.subject, alert.values, language(), in_words)
+    return text_of(alert.kind, alert.subject, alert.values, language(), label_for)
 
 
 def weekdays() -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _(text: str) -> str:
-    """Mark a text for extraction; `in_words` translates it per request."""
+    """Mark a text for extraction; `label_for` translates it per request."""
     return text
 
 
@@ -157,7 +157,7 @@ _HOLE: Final = re.compile(r"%\((\w+)\)s")
 KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_QUEUES, *_OF_TEST_CALLS, *_OF_RECALLS, *_OF_EVENTS)
 
 
-def in_words(text: str | None) -> str:
+def label_for(text: str | None) -> str:
     """Return a reason of the store in the language of the current request; "" for None."""
     reason = text or ""
     if reason in KNOWN:
@@ -165,7 +165,7 @@ def in_words(text: str | None) -> str:
     for shape, words in _shapes():
         found = shape.fullmatch(reason)
         if found is not None:
-            arguments = {name: in_words(value) for name, value in found.groupdict().items()}
+            arguments = {name: label_for(value) for name, value in found.groupdict().items()}
             return str(gettext(words, **arguments))
     return reason
 

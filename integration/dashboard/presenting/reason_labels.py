@@ -209,7 +209,7 @@ STATUS: Final[Mapping[int, ReasonText]] = {
 }
 
 
-def told(cause: str, facts: Mapping[str, str]) -> ReasonText:
+def reason_text(cause: str, facts: Mapping[str, str]) -> ReasonText:
     """Return the explanation of a cause with its values filled in. An unknown cause is returned as it is."""
     words = WORDS.get(cause)
     if words is None:

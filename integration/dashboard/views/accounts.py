@@ -11,9 +11,9 @@ from flask_babel import gettext as _
 from integration.api.accounts import is_pause_end
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_cache import account_snapshot
-from integration.dashboard.presenting.account_labels import quota_words, state_options, state_word, weekdays
+from integration.dashboard.presenting.account_labels import quota_label, state_options, state_word, weekdays
 from integration.dashboard.presenting.account_overview import overview
-from integration.dashboard.presenting.labels import in_words
+from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.presenting.times import clock_or_day, zone_of
 from integration.dashboard.responses import back_to, note, page, say
 from integration.domain.timestamps import read_iso
@@ -100,7 +100,7 @@ def account(services: Services, name: str) -> Response:
         routes=[route for route in services.config.routes if route.account == name],
         ends=_pause_ends(services, name),
         weekdays=weekdays(),
-        quota_words=quota_words,
+        quota_label=quota_label,
         **_forecast(services, [view]),
     )
 
@@ -184,7 +184,7 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
             _(
                 "Resumed, but it is %(state)s: %(reason)s",
                 state=state_word(after.state),
-                reason=in_words(after.reason),
+                reason=label_for(after.reason),
             ),
             "note",
         )
@@ -200,7 +200,7 @@ def test_account(services: Services, name: str) -> ResponseReturnValue:
     """Request the campaigns of the account from wolkvox, to test its token."""
     answer = services.accounts.test_call(name)
     note(services, "test call", name)
-    say(_("Test call: %(told)s.", told=in_words(answer.told)), "done" if answer.good else "refused")
+    say(_("Test call: %(told)s.", told=label_for(answer.told)), "done" if answer.good else "refused")
     return back_to(url_for("dashboard.account", name=name))
 
 

@@ -12,9 +12,9 @@ from flask_babel import gettext as _
 
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import link_to
-from integration.alerts.rules import of_rule, rule_words
+from integration.alerts.rules import of_rule, rule_label
 from integration.dashboard.auth.roles import role, signed_in
-from integration.dashboard.presenting.account_labels import alert_words
+from integration.dashboard.presenting.account_labels import alert_label
 from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import back_to, note, page, say
 from integration.domain.errors import UnknownError
@@ -66,11 +66,11 @@ def alerts(services: Services) -> Response:
 
 def _rule_row(rule: Rule, all_channels: tuple[str, ...], holding: list[AlertRow]) -> RuleRow:
     held = tuple(row for row in holding if of_rule(rule, row.alert.key))
-    return RuleRow(rule_words(rule), rule.channels or all_channels, held)
+    return RuleRow(rule_label(rule), rule.channels or all_channels, held)
 
 
 def _alert_row(alert: Alert) -> AlertRow:
-    title, text = alert_words(alert)
+    title, text = alert_label(alert)
     return AlertRow(alert, title, text, link_to(alert.kind, alert.subject, "") or "/")
 
 

@@ -52,7 +52,7 @@ def audit(services: Services) -> Response:
         who=who,
         what=what,
         acts=list(ACTS.items()),
-        in_words=act_words,
+        in_words=act_label,
         first=url_for("dashboard.audit", **asked),
         next=url_for("dashboard.audit", **asked, cursor=following) if following else None,
         zone=zone_of(services.config),
@@ -61,7 +61,7 @@ def audit(services: Services) -> Response:
     )
 
 
-def act_words(what: str) -> str:
+def act_label(what: str) -> str:
     """Translate the action at the start of a log text. The rest, for example a name, stays unchanged."""
     known = max((act for act in ACTS if f"{what} ".startswith(f"{act} ")), key=len, default="")
     return f"{ACTS[known]}{what.removeprefix(known)}" if known else what

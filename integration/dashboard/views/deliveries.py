@@ -97,7 +97,7 @@ def _reason_text(arrival: LoggedDelivery) -> str:
 
 def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
     """Return the explanations of a rejection: of its findings, else of its HTTP status."""
-    found = [reason_labels.told(cause, facts) for cause, facts in refused.findings]
+    found = [reason_labels.reason_text(cause, facts) for cause, facts in refused.findings]
     if not found and refused.status in reason_labels.STATUS:
         return [reason_labels.STATUS[refused.status]]
     return found

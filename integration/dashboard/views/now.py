@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from integration.dashboard.auth.roles import signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
 from integration.dashboard.presenting.account_cache import account_snapshot
-from integration.dashboard.presenting.account_labels import alert_words, queue_counts_text, quota_words
+from integration.dashboard.presenting.account_labels import alert_label, queue_counts_text, quota_label
 from integration.dashboard.presenting.times import hour_and_minute, zone_of
 from integration.dashboard.responses import page
 from integration.telemetry.counters import TAKEN
@@ -58,9 +58,9 @@ def now(services: Services) -> Response:
         zone_of=lambda name: zone_of(services.config, name),
         most_in_need=MOST_IN_NEED,
         most_quotas=MOST_QUOTAS,
-        alert_words=alert_words,
+        alert_label=alert_label,
         queue_counts_text=queue_counts_text,
-        quota_words=quota_words,
+        quota_label=quota_label,
         **_rates(minutes, services),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from flask import request
 from flask_babel import gettext as _
 
-from integration.alerts.rules import rule_words
+from integration.alerts.rules import rule_label
 from integration.config.alert_models import NothingVerified, SourceSilent
 from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
@@ -151,7 +151,7 @@ def _ticks(config: Config, day: Sequence[HourlyDeliveries]) -> tuple[str, ...]:
 def _rules(config: Config, name: str) -> tuple[str, ...]:
     """Return the alert rules that apply to a source, as text."""
     return tuple(
-        rule_words(rule)
+        rule_label(rule)
         for rule in config.alerts.rules
         if isinstance(rule, SourceSilent | NothingVerified) and (rule.sources is None or name in rule.sources)
     )

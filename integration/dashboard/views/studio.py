@@ -31,11 +31,11 @@ from integration.mapping.route_draft import (
     Draft,
     DraftError,
     as_toml,
-    book_of,
     compare,
     counted,
+    routes_of,
 )
-from integration.webhooks.preview import event_way
+from integration.webhooks.preview import preview_event
 from integration.webhooks.providers import SOURCES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def run_route(services: Services) -> Response:
     draft = _draft(services.config, source, sent)
     note(services, "try a route on what came", source.name)
     try:
-        run = _compare_latest(services, source, book_of(services.config, draft))
+        run = _compare_latest(services, source, routes_of(services.config, draft))
     except DraftError as error:
         return page("studio_run.html", run=None, faults=error.faults)
     return page("studio_run.html", run=run, faults=())
@@ -269,12 +269,12 @@ def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: st
     faults: tuple[FieldFault, ...] = ()
     ways: list[dict[str, Any]] = []
     try:
-        book = book_of(services.config, draft)
+        book = routes_of(services.config, draft)
     except DraftError as error:
         faults = error.faults
     else:
         if picked is not None:
-            ways = [_way(book, picked, event, contact) for event in picked.events[:MOST_SHOWN]]
+            ways = [_preview(book, picked, event, contact) for event in picked.events[:MOST_SHOWN]]
     return {
         "faults": faults,
         "ways": ways,
@@ -284,8 +284,8 @@ def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: st
     }
 
 
-def _way(book: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
-    way = event_way(book, picked.delivery, event, datetime.now(UTC), _contact(contact))
+def _preview(book: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
+    way = preview_event(book, picked.delivery, event, datetime.now(UTC), _contact(contact))
     return {**way, "event": display_text.as_text(way["event"])}
 
 

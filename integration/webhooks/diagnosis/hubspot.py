@@ -9,7 +9,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from integration.config.source_models import HubspotSource
-from integration.domain.rejection import shown_name
+from integration.domain.rejection import safe_header_name
 from integration.webhooks.diagnosis.addresses import addresses
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
@@ -89,7 +89,7 @@ def _of_version(case: VerificationCase, version: str, told: str) -> tuple[Findin
     if not told:
         return (Finding("missing header", {"header": _VERSION}),)
     named = case.settings.signatures if isinstance(case.settings, HubspotSource) else ()
-    return () if version in named else (Finding("version", {"version": shown_name(version)}),)
+    return () if version in named else (Finding("version", {"version": safe_header_name(version)}),)
 
 
 def _searched(

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from integration.config.source_models import JsonSource
 from integration.domain.delivery import header_name
-from integration.domain.rejection import shown_name
+from integration.domain.rejection import safe_header_name
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
 from integration.webhooks.diagnosis.keys import known_credential
@@ -46,13 +46,13 @@ def _missing(case: VerificationCase, header: str) -> Diagnosis:
     """Return the diagnosis for a missing header, with similar headers that were sent."""
     wanted = header_name(header)
     alike = [
-        shown_name(name)
+        safe_header_name(name)
         for name in case.delivery.headers
         if name != wanted and any(word in name for word in _PROOF_WORDS)
     ]
     if not alike:
-        return Diagnosis((Finding("missing header", {"header": shown_name(wanted)}),), proved=False)
-    facts = {"header": shown_name(wanted), "found": ", ".join(alike[:_MOST_HEADERS])}
+        return Diagnosis((Finding("missing header", {"header": safe_header_name(wanted)}),), proved=False)
+    facts = {"header": safe_header_name(wanted), "found": ", ".join(alike[:_MOST_HEADERS])}
     return Diagnosis((Finding("other header", facts),), proved=False)
 
 
@@ -71,7 +71,7 @@ def _standard(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noq
     parts = [part.partition(",") for part in signatures.split(" ") if part]
     v1 = [text for version, _, text in parts if version == "v1"]
     if not v1:
-        version = shown_name(parts[0][0]) if parts else ""
+        version = safe_header_name(parts[0][0]) if parts else ""
         return Diagnosis((Finding("version", {"version": version}),), proved=False)
     given = [written.raw for text in v1 for written in read_digests(text)]
 
@@ -157,7 +157,7 @@ def _timed(case: VerificationCase) -> tuple[Guess, ...]:
         for stamp in _stamps(name, value):
             for joined in (f"{stamp}.", stamp, f"v0:{stamp}:"):
                 message = joined.encode(errors="replace") + case.delivery.body
-                guesses.append(Guess(message, Finding("covers time", {"header": shown_name(name)})))
+                guesses.append(Guess(message, Finding("covers time", {"header": safe_header_name(name)})))
     return tuple(guesses)
 
 
@@ -201,7 +201,7 @@ def _of_word(case: VerificationCase, word: str) -> Diagnosis:
 
 def _other_scheme(case: VerificationCase, word: str, scheme: str, rest: str) -> Diagnosis:
     """Return the diagnosis for an Authorization header with another scheme than the expected one."""
-    facts = {"found": shown_name(scheme), "expected": word}
+    facts = {"found": safe_header_name(scheme), "expected": word}
     scheme_finding = Finding("scheme", facts)
     if _is_ours(case, rest.strip()):
         return Diagnosis((scheme_finding,), proved=True)

@@ -13,7 +13,7 @@ from integration.webhooks.providers import hubspot, json, salesforce
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+    from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 
 __all__ = ["SOURCES", "SourceKind"]
 
@@ -34,7 +34,7 @@ class SourceKind(Protocol):
         Raise UnreadableError (400) or UnsupportedTypeError (415).
         """
 
-    def acknowledge(self, delivery: Delivery, settings: Any, outcome: Answer | Refusal) -> Reply:
+    def acknowledge(self, delivery: Delivery, settings: Any, outcome: Answer | ErrorAnswer) -> Reply:
         """Return the response in the form that this sender expects. Never raises."""
 
     def sign(

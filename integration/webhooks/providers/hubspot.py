@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import read_json, require_few, require_json_type
 from integration.webhooks.providers.replies import as_json, problem, reply
@@ -221,21 +221,21 @@ def _contact_id(data: dict[str, Any]) -> str | None:
 # --- acknowledge -----------------------------------------------------------------------------------
 
 
-def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | Refusal) -> Reply:
+def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | ErrorAnswer) -> Reply:
     """Return a 202 response with ids and counts; for a custom workflow action, 200 with its `outputFields`.
 
     `outputFields` has `delivery`, `recall_id` (may be empty), `outcome` (`recall`, `cancelled`, `too_late`,
     `parked` or `ignored`) and `hs_execution_state`. The state is `FAIL_CONTINUE` for a parked event, so that
     the workflow's history shows the failure and the workflow continues, else `SUCCESS`.
     """
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, ErrorAnswer):
         return problem(outcome, _workflow_retry_after(delivery, outcome))
     if _answers_custom_action(delivery):
         return as_json(200, {"outputFields": _output_fields(outcome)})
     return reply(outcome, with_pending=settings.lookup is not None)
 
 
-def _workflow_retry_after(delivery: Delivery, refusal: Refusal) -> dict[str, str]:
+def _workflow_retry_after(delivery: Delivery, refusal: ErrorAnswer) -> dict[str, str]:
     # Contrary to RFC 9110, workflows read Retry-After of a 429 in milliseconds ("recorded in milliseconds",
     # knowledge base on webhooks in workflows). Only workflows sign with v2. App subscriptions read seconds.
     is_workflow = delivery.headers.get(_VERSION.lower(), "").strip().lower() == "v2"

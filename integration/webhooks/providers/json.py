@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnmappableError
 from integration.mapping.expressions import expression, text
 from integration.mapping.routes import Headers
@@ -124,7 +124,7 @@ def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
     return f"id:{given}" if given else None
 
 
-def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | Refusal) -> Reply:  # noqa: ARG001  (one shape for all)
+def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return a 202 response with ids and counts, or problem details. A 401 may have a challenge."""
     if isinstance(outcome, Answer):
         return reply(outcome)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.delivery import Answer, Refusal, Reply
+from integration.domain.delivery import Answer, ErrorAnswer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,12 +18,12 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 
-def reply(outcome: Answer | Refusal, *, with_pending: bool = False) -> Reply:
+def reply(outcome: Answer | ErrorAnswer, *, with_pending: bool = False) -> Reply:
     """Return a 202 response with ids and counts, or the response to a refusal.
 
     The response has `pending` if `with_pending` is set (the source looks up contacts) or if it is not 0.
     """
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, ErrorAnswer):
         return problem(outcome)
     return as_json(202, summary(outcome, with_pending=with_pending))
 
@@ -45,7 +45,7 @@ def summary(answer: Answer, *, with_pending: bool) -> dict[str, Any]:
     return members
 
 
-def problem(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Reply:
+def problem(refusal: ErrorAnswer, headers: Mapping[str, str] | None = None) -> Reply:
     """Return a refusal as problem details (RFC 9457), with `Retry-After` in seconds if it is known."""
     members: dict[str, Any] = {"type": "about:blank", "title": refusal.title, "status": refusal.status}
     if refusal.detail:
@@ -58,7 +58,7 @@ def problem(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Reply
     )
 
 
-def retry_after(refusal: Refusal) -> dict[str, str]:
+def retry_after(refusal: ErrorAnswer) -> dict[str, str]:
     """Return the header `Retry-After` in seconds (RFC 9110), or no header."""
     if refusal.retry_after_seconds is None:
         return {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from integration.domain.delivery import Answer, Delivery, Event, Refusal, Reply
+from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import require_few, require_xml_type
 from integration.webhooks.providers.replies import retry_after
@@ -127,12 +127,12 @@ def _value(field: Element) -> Any:
     return field.text or ""
 
 
-def acknowledge(delivery: Delivery, settings: SalesforceSource, outcome: Answer | Refusal) -> Reply:  # noqa: ARG001  (one shape for all)
+def acknowledge(delivery: Delivery, settings: SalesforceSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return one Ack for all notifications, or a SOAP Fault.
 
     Salesforce ignores the status and the text. It retries for 24 hours unless the response is an Ack.
     """
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, ErrorAnswer):
         return fault(outcome, retry_after(outcome))
     return accepted(_ACK)
 

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, tostring
 
-from integration.domain.delivery import Refusal, Reply
+from integration.domain.delivery import ErrorAnswer, Reply
 from integration.domain.errors import UnreadableError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def accepted(response: str) -> Reply:
     return Reply(status=200, body=_enveloped(response), content_type=CONTENT_TYPE)
 
 
-def fault(refusal: Refusal, headers: Mapping[str, str]) -> Reply:
+def fault(refusal: ErrorAnswer, headers: Mapping[str, str]) -> Reply:
     """Return a SOAP Fault with the refusal's status: `Client` for a 4xx status, else `Server`."""
     code = "Client" if refusal.status < 500 else "Server"  # noqa: PLR2004  (HTTP's server errors)
     message = f"{refusal.title}: {refusal.detail}" if refusal.detail else refusal.title

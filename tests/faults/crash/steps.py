@@ -22,6 +22,7 @@ from redis.client import Pipeline
 
 import workers.lookups
 import workers.tasks
+from integration import app as web
 from integration.clients.wolkvox import WolkvoxConnection
 from integration.store.client import PREFIX, Store
 
@@ -155,6 +156,7 @@ def _watch_work(steps: Steps) -> None:
         (WolkvoxConnection, "push", lambda *_, **__: "wolkvox"),
         (workers.lookups, "read_contacts", lambda *_, **__: "contacts"),
         (workers.tasks, "publish", lambda *_, **__: "wake-up"),
+        (web, "publish", lambda *_, **__: "wake-up"),
     ]
     for owner, name, what in named:
         setattr(owner, name, _named(steps, getattr(owner, name), what))

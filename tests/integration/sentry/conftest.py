@@ -33,7 +33,7 @@ def sentry_ends():
     sentry_sdk.get_client().close(timeout=2)
     sentry_sdk.get_global_scope().set_client(None)
     sentry_sdk.get_global_scope().clear()
-    logging.remove_observer(reporting._observe_line)
+    logging.remove_observer(reporting._observe_log_line)
     forget_secrets()
 
 

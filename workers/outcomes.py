@@ -1,0 +1,57 @@
+"""What the store records for a decision on a push. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from integration.domain.timestamps import epoch_ms
+from workers.retry import (
+    Accept,
+    Refuse,
+    RetryIn,
+    SetAside,
+    StopQueue,
+    WaitUntil,
+)
+
+if TYPE_CHECKING:
+    from workers.retry import Decision
+
+
+def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
+    """Return a decision as fields of the queue's Outcome. `date` is the recall_date that was sent."""
+    told = _ending(decision, date)
+    told["quiet"] = getattr(decision, "quiet", False)
+    seconds = getattr(decision, "seconds", 0.0)
+    if seconds:
+        told["wait_ms"] = round(seconds * 1000)
+    return told
+
+
+def _ending(decision: Decision, date: str) -> dict[str, Any]:
+    match decision:
+        case Accept():
+            reason = "wolkvox answered 202: recorded, not yet called"
+            return {"kind": "ended", "state": "accepted", "reason": reason, "passed": True, "date": date}
+        case Refuse():
+            # A poisoned recall got no clear answer, so it does not show that the queue works.
+            passed = decision.seconds == 0
+            return {
+                "kind": "ended",
+                "state": "dead",
+                "reason": decision.reason,
+                "passed": passed,
+                "date": date,
+            }
+        case RetryIn():
+            return {"kind": "again", "reason": decision.reason, "convicts": decision.convicts}
+        case SetAside():
+            return {"kind": "aside", "reason": decision.reason}
+        case WaitUntil():
+            until = epoch_ms(decision.moment)
+            return {"kind": "again", "reason": decision.reason, "wait_until": until}
+        case StopQueue(recall_dead=True):
+            dead = {"kind": "ended", "state": "dead", "reason": decision.reason, "passed": True}
+            return {**dead, "date": date, "stop": decision.reason}
+        case StopQueue():
+            return {"kind": "again", "reason": decision.reason, "stop": decision.reason}
