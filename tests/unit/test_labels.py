@@ -44,8 +44,9 @@ SAID = sorted(
     literals("integration/clients/wolkvox_protocol.py", {"_Meaning", "Verdict"})
     | literals("workers/retry.py", set())
     | literals("workers/drain.py", set())
+    | literals("workers/outcomes.py", set())
     | literals("integration/domain/schedule.py", {"Drop", "append"})
-    | literals("integration/domain/phone_numbers.py", {"_refused"})
+    | literals("integration/domain/phone_numbers.py", {"_unmappable"})
     | set(
         re.findall(
             r"(?:become|Admit\.overtake|return)\b[^\n]*?'(?:superseded|cancelled|dead|wait)', '([^']* [^']*?)(?:: )?'",

@@ -166,7 +166,7 @@ GUARDS = (
     mutant(
         "five refusals with the same words stop the queue",
         "a wrong mapping burns the whole queue",
-        _RETRY.condition("_refused", "SAME_WORDS_LIMIT"),
+        _RETRY.condition("_after_refusal", "SAME_WORDS_LIMIT"),
         "test_retry.py::test_five_refusals_in_a_row_with_the_same_words_stop_the_queue_and_not_four",
     ),
     mutant(
