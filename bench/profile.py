@@ -37,7 +37,7 @@ _PARTS = (
     ("httpcore", "HTTP to wolkvox"),
     ("httpx", "HTTP to wolkvox"),
     ("h11", "HTTP to wolkvox"),
-    ("wolkvox_http.py", "HTTP to wolkvox"),
+    ("integration/clients/wolkvox.py", "HTTP to wolkvox"),
     ("integration/clients/deadline_transport.py", "HTTP to wolkvox"),
     ("redis/", "round trips to the store (redis-py)"),
     ("integration/store/batching.py", "round trips to the store (redis-py)"),

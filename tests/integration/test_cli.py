@@ -19,10 +19,10 @@ from integration.cli.context import CliContext, redacted_address
 from integration.cli.main import COMMANDS, main, render_error
 from integration.domain.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
 from integration.local.stack import child_environment, require_free, web_command, worker_command
-from integration.local.supervisor import free_port
 from integration.telemetry.logging import readable
 from support import ENVIRON, account, url_of, write_config
 from support.cli_runner import Ringback
+from support.ports import two_free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,7 +257,7 @@ def test_a_port_that_is_taken_is_told(run):
 def test_up_refuses_a_store_that_forgets_before_it_starts_anything(tmp_path, start_valkey):
     write_config(tmp_path)
     server = start_valkey("--appendonly", "no")
-    done = process("up", "--port", str(free_port()), cwd=tmp_path, env={"REDIS_URL": server.url})
+    done = process("up", "--port", str(two_free_ports()), cwd=tmp_path, env={"REDIS_URL": server.url})
     assert done.returncode == 1
     assert "appendonly: found no" in done.stderr
     assert "Traceback" not in done.stderr
@@ -265,7 +265,7 @@ def test_up_refuses_a_store_that_forgets_before_it_starts_anything(tmp_path, sta
 
 
 def test_up_takes_a_webhook_and_stops_on_ctrl_c(run, tmp_path):
-    port = free_port()
+    port = two_free_ports()
     body = tmp_path / "body.json"
     body.write_text(json.dumps({"customer": "1", "phone": "3001112233", "at": "2030-01-01T10:00:00"}))
     environ = {**os.environ, **ENVIRON, "PORT": str(port), "RINGBACK_DATA_DIR": str(tmp_path / "data")}

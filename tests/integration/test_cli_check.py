@@ -248,7 +248,8 @@ def look_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("token", "good", "words"), [(TOKEN, True, "accepts the lookup's token"), ("not-it", False, "is refused")]
+    ("token", "good", "words"),
+    [(TOKEN, True, "accepts the lookup's token"), ("not-it", False, "rejects the token")],
 )
 def test_the_token_of_a_lookup_is_tried(run, look_up, token, good, words):
     with HubspotStub() as hubspot:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from integration.local import dev
-from integration.local.supervisor import answers, free_port
+from integration.local.supervisor import answers
+from support.ports import two_free_ports
 from support.waiting import is_gone, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,14 +45,6 @@ def wait_until_they_run(process, port):
         return found if len(found) == 3 else None
 
     return wait_until(all_three, 60, what="worker, web and dashboard")
-
-
-def two_free_ports() -> int:
-    while True:
-        port = free_port()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port + 1)):
-                return port
 
 
 @pytest.fixture

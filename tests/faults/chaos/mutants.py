@@ -98,7 +98,7 @@ MUTANTS = {
     ),
     "no sweep": ChaosMutant(
         breaks="P6",
-        python="import workers.worker as engine\nengine.Engine._sweep_queues = lambda self: None\n",
+        python="import workers.sweeper as sweeper\nsweeper.Sweeper._sweep_queues = lambda self: None\n",
     ),
     "the log tells all": ChaosMutant(
         breaks="P8",

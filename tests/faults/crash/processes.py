@@ -193,7 +193,8 @@ def _sweep(steps: Steps, told: Connection) -> None:
     wake_ups, engine = _WakeUps(), _engine()
     engine.stopping = _Once()
     steps.arm()
-    engine.sweeper._sweep_on()
+    engine.sweeper._stopping = engine.stopping
+    engine.sweeper._run()
     engine.sweeper._drainers.shutdown(wait=True)
     wake_ups.wait()
 
@@ -240,6 +241,8 @@ class _WakeUps:
                 finally:
                     self.published += 1
 
+            # Connected before the steps count, else a thread would do so at a moment of its own.
+            options.pop("connect")()
             self.publishers.append(WakeUpPublisher(counted, **options))
             return self.publishers[-1]
 

@@ -101,5 +101,8 @@ def test_a_token_that_no_header_can_hold_is_not_sent_and_not_told(peer):
 
 
 def test_a_call_to_another_server_is_refused():
-    with WolkvoxConnection("http://127.0.0.1:9") as line, pytest.raises(ValueError, match="another server"):
+    with (
+        WolkvoxConnection("http://127.0.0.1:9") as line,
+        pytest.raises(ValueError, match="not below the connection's endpoint"),
+    ):
         push(line, "http://127.0.0.1:99")
