@@ -49,7 +49,7 @@ def create_app() -> WsgiBridge:
     """Return the ASGI application. Exit with 1 if `integration.app.create_app` does."""
     _allow_many_connections()
     app = web.create_app()
-    _settle()
+    _tune_garbage_collection()
     return WsgiBridge(threads_by_application(app))
 
 
@@ -75,7 +75,7 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _settle() -> None:
+def _tune_garbage_collection() -> None:
     """Exempt the existing objects from garbage collection, and collect less often.
 
     A request creates almost no reference cycles. At the default threshold, collection takes a fifth of its
@@ -146,7 +146,7 @@ class WsgiBridge:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _read(self, receive: Receive, body: bytearray) -> None:
-        """Read until the body is complete or exceeds the limit by a byte. Raise _Refused."""
+        """Read until the body is complete or exceeds the limit by a byte. Raise _RequestRejected."""
         limit = asyncio.timeout(self._body_seconds)
         self._incomplete[limit] = None
         try:
@@ -162,7 +162,7 @@ class WsgiBridge:
             self._incomplete.pop(limit, None)
 
     async def _more(self, receive: Receive, body: bytearray) -> bool:
-        """Read one more piece. Return whether to read on. Raise _Refused when the sender disconnected."""
+        """Read one more piece. Return whether to read on. Raise _RequestRejected on disconnect."""
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _RequestRejected(problem(400, detail="the body ended before it was complete"))

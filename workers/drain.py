@@ -53,11 +53,11 @@ LATE_WAIT_MS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class DrainDependencies:
     """The dependencies of a drain, among them the clocks and the jitter."""
 
     queues: TokenQueues
-    open_line: Callable[[str], WolkvoxConnection]
+    open_connection: Callable[[str], WolkvoxConnection]
     verdict_of: Callable[[Exchange, datetime], Verdict]
     reporter: Reporter
     boottime: Callable[[], float]
@@ -77,7 +77,7 @@ def utc_now() -> datetime:
 class Drain:
     """One drain of one queue. `accounts` are the accounts of its token, by name."""
 
-    def __init__(self, tools: Tools, queue: str, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, tools: DrainDependencies, queue: str, accounts: Mapping[str, Account]) -> None:
         self._tools = tools
         self._queue = queue
         self._accounts = accounts
@@ -98,7 +98,7 @@ class Drain:
         if not isinstance(told.claim, Claim):
             return told.wake_up
         try:
-            with self._tools.open_line(self._account.endpoint) as line:
+            with self._tools.open_connection(self._account.endpoint) as line:
                 while isinstance(told.claim, Claim):
                     outcome = self._push(line, told.claim)
                     step += 1

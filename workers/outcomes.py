@@ -44,7 +44,11 @@ def _ending(decision: Decision, date: str) -> dict[str, Any]:
                 "date": date,
             }
         case RetryIn():
-            return {"kind": "again", "reason": decision.reason, "convicts": decision.convicts}
+            return {
+                "kind": "again",
+                "reason": decision.reason,
+                "counts_against_recall": decision.counts_against_recall,
+            }
         case SetAside():
             return {"kind": "aside", "reason": decision.reason}
         case WaitUntil():

@@ -106,12 +106,15 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryIn:
-    """The queue waits `seconds`, then the same recall is pushed. `convicts` adds a strike to the recall."""
+    """The queue waits `seconds`, then the same recall is pushed.
+
+    `counts_against_recall` adds a strike to the recall.
+    """
 
     seconds: float
     reason: str
     quiet: bool = False
-    convicts: bool = False
+    counts_against_recall: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,9 +247,12 @@ def _fault(case: _Situation) -> tuple[Decision, QueueHistory]:
     verdict, recall = case.verdict, case.recall
     queue = replace(case.queue, faults=case.queue.faults + 1)
     seconds = _fault_seconds(queue.faults, case)
-    if not verdict.convicts or recall.strikes + recall.crashes + 1 < STRIKES_LIMIT:
+    if not verdict.counts_against_recall or recall.strikes + recall.crashes + 1 < STRIKES_LIMIT:
         retry = RetryIn(
-            seconds=seconds, reason=verdict.reason, quiet=verdict.quiet, convicts=verdict.convicts
+            seconds=seconds,
+            reason=verdict.reason,
+            quiet=verdict.quiet,
+            counts_against_recall=verdict.counts_against_recall,
         )
         return retry, queue
     if recall.rounds < ROUNDS_LIMIT:

@@ -17,7 +17,7 @@ from integration.services.binding import accounts_by_queue
 from integration.services.container import Services
 from integration.services.heartbeat import Heartbeat
 from integration.store.client import Store, connect
-from workers.drain import Drain, Tools, utc_now
+from workers.drain import Drain, DrainDependencies, utc_now
 from workers.lookups import LookupRunner
 from workers.sweeper import Sweeper
 
@@ -58,9 +58,9 @@ class Worker:
         self._wake_ups = wake_ups
         self._known: _QueueAccounts | None = None
         self._knowing = threading.Lock()
-        self._tools = Tools(
+        self._tools = DrainDependencies(
             queues=self.services.queues,
-            open_line=WolkvoxConnection,
+            open_connection=WolkvoxConnection,
             verdict_of=verdict_of,
             reporter=reporter,
             boottime=boottime,

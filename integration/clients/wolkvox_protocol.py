@@ -133,8 +133,8 @@ class Verdict:
     `reason` is a text of Ringback's own and safe to log. `code` and `msg` are wolkvox' texts, or None. `msg`
     repeats customer and telephone, so it is customer data. `words` is `msg` without words that differ between
     customers, so that rejections with the same cause compare equal; it is empty for an accepted recall.
-    `quiet` is True if wolkvox may still be processing the call. `convicts` is True if the recall itself may
-    be the cause. `may_stop_queue` is True if five such rejections in a row indicate a cause outside the
+    `quiet` is True if wolkvox may still be processing the call. `counts_against_recall` is True if the recall itself
+    may be the cause. `may_stop_queue` is True if five such rejections in a row indicate a cause outside the
     recalls.
     """
 
@@ -146,14 +146,14 @@ class Verdict:
     words: str = field(default="", repr=False)
     retry_after_seconds: float | None = None
     quiet: bool = False
-    convicts: bool = False
+    counts_against_recall: bool = False
     may_stop_queue: bool = False
 
 
 class _Meaning(NamedTuple):
     kind: VerdictKind
     reason: str
-    convicts: bool = False
+    counts_against_recall: bool = False
     may_stop_queue: bool = False
 
 
@@ -190,22 +190,22 @@ _BY_TEXT: tuple[tuple[int, str, _Meaning], ...] = (
 _BY_CODE: dict[int, _Meaning] = {
     401: _BAD_TOKEN,
     403: _Meaning(VerdictKind.WAIT, "wolkvox forbids calls for now, as in maintenance"),
-    408: _Meaning(VerdictKind.WAIT, "wolkvox gave up waiting for the request", convicts=True),
+    408: _Meaning(VerdictKind.WAIT, "wolkvox gave up waiting for the request", counts_against_recall=True),
     429: _Meaning(VerdictKind.WAIT, "wolkvox asks for fewer calls"),
 }
 
 # These statuses concern the token and its rate, not the recall.
-_NEVER_CONVICT = frozenset({403, 429})
+_NEVER_AGAINST_RECALL = frozenset({403, 429})
 
 _BY_HUNDREDS: dict[int, _Meaning] = {
-    2: _Meaning(VerdictKind.UNKNOWN, "a success that is not the one documented", convicts=True),
-    3: _Meaning(VerdictKind.WAIT, "wolkvox points to another address", convicts=True),
+    2: _Meaning(VerdictKind.UNKNOWN, "a success that is not the one documented", counts_against_recall=True),
+    3: _Meaning(VerdictKind.WAIT, "wolkvox points to another address", counts_against_recall=True),
     4: _Meaning(VerdictKind.REFUSED, "wolkvox refuses this recall", may_stop_queue=True),
-    5: _Meaning(VerdictKind.UNKNOWN, "wolkvox reports a fault of its own", convicts=True),
+    5: _Meaning(VerdictKind.UNKNOWN, "wolkvox reports a fault of its own", counts_against_recall=True),
 }
 
-_UNCLEAR = _Meaning(VerdictKind.UNKNOWN, "an answer that says neither yes nor no", convicts=True)
-_NOT_JSON = _Meaning(VerdictKind.UNKNOWN, "an answer that is not JSON", convicts=True)
+_UNCLEAR = _Meaning(VerdictKind.UNKNOWN, "an answer that says neither yes nor no", counts_against_recall=True)
+_NOT_JSON = _Meaning(VerdictKind.UNKNOWN, "an answer that is not JSON", counts_against_recall=True)
 
 
 def decipher_response(
@@ -224,7 +224,8 @@ def decipher_response(
     return Verdict(
         kind=meaning.kind,
         reason=meaning.reason,
-        convicts=meaning.convicts and _NEVER_CONVICT.isdisjoint((status, number)),
+        counts_against_recall=meaning.counts_against_recall
+        and _NEVER_AGAINST_RECALL.isdisjoint((status, number)),
         may_stop_queue=meaning.may_stop_queue,
         status=status,
         code=code,
@@ -240,8 +241,14 @@ def broken_off(status: int | None, reason: str) -> Verdict:
 
     `status` is the response's status, or None if its head did not arrive.
     """
-    convicts = status not in _NEVER_CONVICT
-    return Verdict(kind=VerdictKind.UNKNOWN, reason=reason, status=status, quiet=True, convicts=convicts)
+    counts_against_recall = status not in _NEVER_AGAINST_RECALL
+    return Verdict(
+        kind=VerdictKind.UNKNOWN,
+        reason=reason,
+        status=status,
+        quiet=True,
+        counts_against_recall=counts_against_recall,
+    )
 
 
 def not_sent(reason: str) -> Verdict:

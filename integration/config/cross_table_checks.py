@@ -110,14 +110,16 @@ def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
     for account in config.accounts.values():
         other = first.setdefault(account.token.get_secret_value(), account)
         for key, mine, theirs in _queue_settings(account, other):
-            if mine != theirs and not any(reading.at_fault(("accounts", other.name, k)) for k in _twins(key)):
+            if mine != theirs and not any(
+                reading.at_fault(("accounts", other.name, k)) for k in _equivalent_keys(key)
+            ):
                 place = ("accounts", account.name, key)
                 default = "nothing" if mine is None else f"nothing (default {mine})"
                 found = default if reading.value(place) is None else None
                 reading.report(place, f"the value of accounts.{other.name}, which has the same token", found)
 
 
-def _twins(key: str) -> tuple[str, ...]:
+def _equivalent_keys(key: str) -> tuple[str, ...]:
     return ("server", "base_url") if key in {"server", "base_url"} else (key,)
 
 

@@ -38,10 +38,10 @@ def epoch_file(environ: Mapping[str, str]) -> Path | None:
     """
     if path := environ.get("RINGBACK_EPOCH_FILE"):
         return Path(path)
-    return None if environ.get("REDIS_URL") else beside(data_dir(environ))
+    return None if environ.get("REDIS_URL") else epoch_file_beside(data_dir(environ))
 
 
-def beside(folder: Path) -> Path:
+def epoch_file_beside(folder: Path) -> Path:
     """Return the path of the epoch file for the embedded store in `folder`."""
     folder = folder.resolve()
     return folder.with_name(f"{folder.name}.epoch")

@@ -19,11 +19,11 @@ from integration.dashboard.auth.cookies import StoredKeySessions
 from integration.dashboard.auth.roles import ForbiddenError, least_role
 from integration.dashboard.auth.signin import SignIn
 from integration.dashboard.auth.throttle import Throttle
-from integration.dashboard.headers import dress
+from integration.dashboard.headers import set_security_headers
 from integration.dashboard.presenting import account_cache, times
 from integration.dashboard.presenting.display_text import visible
 from integration.dashboard.presenting.labels import label_for, verdict_word
-from integration.dashboard.presenting.reason_labels import ticked
+from integration.dashboard.presenting.reason_labels import with_code_marks
 from integration.dashboard.views import (
     accounts,
     alerts,
@@ -122,7 +122,7 @@ def _configure(app: Flask, services: Services) -> None:
         clock_or_day=times.clock_or_day,
         masked=mask_but_end,
         visible=visible,
-        ticked=ticked,
+        with_code_marks=with_code_marks,
         label_for=label_for,
         verdict_word=verdict_word,
     )
@@ -143,7 +143,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
 
     # Registered on the application: a request for an unknown path has no blueprint.
     app.context_processor(_frame)
-    blueprint.after_request(dress)
+    blueprint.after_request(set_security_headers)
 
 
 def _frame() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from integration.dashboard.addresses import is_ours
 from integration.dashboard.auth.roles import ForbiddenError
-from integration.dashboard.headers import dress
+from integration.dashboard.headers import set_security_headers
 from integration.dashboard.responses import failure
 from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
 
@@ -38,7 +38,7 @@ def install(app: Flask, blueprint: Blueprint, access: Access) -> None:
         if request.blueprint is None and is_ours(request.path) and _reads_html():
             with suppress(StoreAwayError):
                 g.person = access.present()
-            return dress(_of_http(error))
+            return set_security_headers(_of_http(error))
         return default_handler(error)
 
     app.register_error_handler(404, unknown_address)

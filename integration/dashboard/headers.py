@@ -17,7 +17,7 @@ CONTENT_POLICY: Final = (
 _YEAR_SECONDS: Final = 31_536_000
 
 
-def dress(response: Response) -> Response:
+def set_security_headers(response: Response) -> Response:
     """Set the headers of a page or static file. Return the response."""
     headers = response.headers
     headers["Content-Security-Policy"] = CONTENT_POLICY

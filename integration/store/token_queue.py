@@ -101,7 +101,7 @@ class Outcome:
     state: str | None = None
     verdict: str | None = None
     passed: bool = False
-    convicts: bool = False
+    counts_against_recall: bool = False
     date: str | None = None
     attempt: str | None = None
     answer: str | None = None

@@ -139,7 +139,7 @@ class RejectionLog:
         # The thread starts with the first rejection, so that it exists in every child of a forking server.
         if self._runs_in != os.getpid():
             self._runs_in = os.getpid()
-            threading.Thread(target=self._run, name="refusals", daemon=True).start()
+            threading.Thread(target=self._run, name="rejections", daemon=True).start()
 
     def _run(self) -> None:
         while True:

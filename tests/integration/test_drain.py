@@ -15,7 +15,7 @@ from integration.local.sandbox import Sandbox
 from integration.telemetry.counters import Counters
 from support import SOURCES_AND_ROUTES, account, make_services
 from support.installation import Installation
-from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, Tools, utc_now
+from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, DrainDependencies, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
 
@@ -55,14 +55,14 @@ class DrainInstallation(Installation):
         self.sleeps = []
         self.services.binding.bind()
 
-    def open_line(self, endpoint):
+    def open_connection(self, endpoint):
         self.opened.append(endpoint)
         return WolkvoxConnection(endpoint)
 
     def tools(self, **more):
         tools = {
             "queues": self.services.queues,
-            "open_line": self.open_line,
+            "open_connection": self.open_connection,
             "verdict_of": verdict_of,
             "reporter": self.notes,
             "boottime": boottime,
@@ -72,7 +72,7 @@ class DrainInstallation(Installation):
             "stopping": lambda: self.stopping,
             "reschedule": apply,
         }
-        return Tools(**{**tools, **more})
+        return DrainDependencies(**{**tools, **more})
 
     def drain(self, **more):
         """Drain bogota's queue; True: work is left, and its wake-up is to be published."""
@@ -137,7 +137,9 @@ def test_a_drain_of_a_slow_queue_ends_after_so_long_where_another_waits(installa
         installation.ask(f"c{n}")
     clock = [boottime()]
 
-    assert installation.drain(boottime=lambda: clock[0], open_line=slow_line(clock, DRAIN_SECONDS)) is True
+    assert (
+        installation.drain(boottime=lambda: clock[0], open_connection=slow_line(clock, DRAIN_SECONDS)) is True
+    )
     assert [call["body"]["customer_id"] for call in installation.calls()] == ["c0"]
 
 
@@ -146,7 +148,7 @@ def test_while_no_other_waits_a_drain_goes_on_for_longer_and_not_for_ever(instal
         installation.ask(f"c{n}")
     clock, seconds = [boottime()], 1.001 * ALONE_SECONDS / (DRAIN_CALLS + 2)
 
-    assert installation.drain(boottime=lambda: clock[0], open_line=slow_line(clock, seconds)) is True
+    assert installation.drain(boottime=lambda: clock[0], open_connection=slow_line(clock, seconds)) is True
     assert len(installation.calls()) == DRAIN_CALLS + 2
 
 
@@ -179,7 +181,7 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(install
             sent_at.append(boottime())
             return super().push(call, **times)
 
-    installation.drain(queues=Noted(), open_line=NotedLine)
+    installation.drain(queues=Noted(), open_connection=NotedLine)
     assert claimed_at[0] <= asked_at[0] < sent_at[0] < claimed_at[1] <= asked_at[1] < sent_at[1]
 
 
@@ -199,7 +201,7 @@ def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_t
             told.append("asked")
             return super().push(call, **more)
 
-    installation.drain(open_line=ToldLine, counters=counters)
+    installation.drain(open_connection=ToldLine, counters=counters)
     first, second = (installation.services.recalls.records.page(Filter(), limit=2)[0][n].id for n in (1, 0))
     assert told == ["asked", "asked", first, second]
     assert {name.partition(":")[0] for name in counters.take()["counts"]} == {"push seconds", "gap seconds"}
@@ -221,7 +223,7 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(installat
             late = boottime() - 100 if Gone.calls == 2 else more["claimed_at"]
             return super().push(call, **{**more, "claimed_at": late})
 
-    installation.drain(open_line=Gone)
+    installation.drain(open_connection=Gone)
     assert told == ["accepted"]
 
 
@@ -331,7 +333,7 @@ def test_a_claim_that_took_too_long_is_not_sent(installation):
     recall = installation.ask("c1")
     times = iter([0.0] * 4 + [100.0] * 100)
     installation.drain(
-        boottime=lambda: next(times), open_line=lambda e: WolkvoxConnection(e, clock=lambda: 100.0)
+        boottime=lambda: next(times), open_connection=lambda e: WolkvoxConnection(e, clock=lambda: 100.0)
     )
     assert installation.calls() == []
     assert installation.recall(recall).state is State.QUEUED

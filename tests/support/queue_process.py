@@ -43,7 +43,7 @@ def woken(admitted):
 
 def fail_until_aside(process, claim):
     for _ in range(2):
-        process.finish(claim, again(convicts=True))
+        process.finish(claim, again(counts_against_recall=True))
         process.pass_time(2)
         claim = process.acquire()
     process.finish(claim, Outcome(kind="aside", reason="again and again", wait_ms=1000))

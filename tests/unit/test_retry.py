@@ -203,8 +203,8 @@ def test_a_recall_is_dead_only_when_others_passed_twice_where_it_failed():
 
 
 def test_a_retry_says_whether_it_counts_against_the_recall():
-    assert decided(TIMEOUT)[0].convicts
-    assert not decided(UNSENT)[0].convicts
+    assert decided(TIMEOUT)[0].counts_against_recall
+    assert not decided(UNSENT)[0].counts_against_recall
 
 
 @pytest.mark.parametrize("kind", list(VerdictKind))
@@ -244,7 +244,7 @@ INNOCENT = st.one_of(
 def test_no_connect_error_and_no_403_burns_a_recall_whatever_went_before(verdict, queue, recall, jitter):
     decision, _ = decided(verdict, queue, recall, jitter=jitter)
     assert isinstance(decision, RetryIn | WaitUntil)
-    assert not getattr(decision, "convicts", False)
+    assert not getattr(decision, "counts_against_recall", False)
 
 
 # --- the history as text ---

@@ -137,7 +137,7 @@ def test_code_202_beside_an_error_is_not_accepted():
 @pytest.mark.parametrize("code", [200, "200", 201, 0, "ok", True, None, [202], 2020])
 def test_a_2xx_with_another_code_is_not_accepted(code):
     verdict = answer(code, DOCUMENTED, status=200)
-    assert (verdict.kind, verdict.convicts, verdict.quiet) == (VerdictKind.UNKNOWN, True, False)
+    assert (verdict.kind, verdict.counts_against_recall, verdict.quiet) == (VerdictKind.UNKNOWN, True, False)
 
 
 # --- wolkvox's error table ---
@@ -219,22 +219,30 @@ def test_a_byte_order_mark_and_latin_1_are_read():
 @pytest.mark.parametrize("status", [403, 429])
 @pytest.mark.parametrize("body", [b"{}", b"<html>", b'{"code":202}', b'{"code":500}', b'{"code":"403"}'])
 def test_a_403_or_429_is_never_blamed_on_the_recall(status, body):
-    assert not decipher_response(status, {}, body).convicts
-    assert not broken_off(status, "cut").convicts
+    assert not decipher_response(status, {}, body).counts_against_recall
+    assert not broken_off(status, "cut").counts_against_recall
 
 
 def test_a_body_that_says_403_is_never_blamed_on_the_recall():
-    assert not answer(403, "x", status=500).convicts
+    assert not answer(403, "x", status=500).counts_against_recall
 
 
 def test_a_connect_error_is_neither_blamed_nor_followed_by_quiet_time():
     verdict = not_sent("connect: Connection refused")
-    assert (verdict.kind, verdict.convicts, verdict.quiet) == (VerdictKind.NOT_SENT, False, False)
+    assert (verdict.kind, verdict.counts_against_recall, verdict.quiet) == (
+        VerdictKind.NOT_SENT,
+        False,
+        False,
+    )
 
 
 def test_a_call_broken_off_is_unknown_quiet_and_blamed():
     for verdict in (broken_off(None, "time-out"), broken_off(200, "cut")):
-        assert (verdict.kind, verdict.quiet, verdict.convicts) == (VerdictKind.UNKNOWN, True, True)
+        assert (verdict.kind, verdict.quiet, verdict.counts_against_recall) == (
+            VerdictKind.UNKNOWN,
+            True,
+            True,
+        )
 
 
 @pytest.mark.parametrize("status", [502, 504, 520, 524, 529])
@@ -321,7 +329,8 @@ def test_any_answer_makes_a_verdict_and_only_a_2xx_with_202_is_accepted(status, 
     assert (verdict.kind is VerdictKind.ACCEPTED) <= (200 <= status <= 299 and verdict.code == "202")
     assert 0 <= (verdict.retry_after_seconds or 0) <= 3600
     assert not (
-        verdict.convicts and verdict.kind in {VerdictKind.REFUSED, VerdictKind.STOPPED, VerdictKind.QUOTA}
+        verdict.counts_against_recall
+        and verdict.kind in {VerdictKind.REFUSED, VerdictKind.STOPPED, VerdictKind.QUOTA}
     )
 
 

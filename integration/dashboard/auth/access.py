@@ -86,19 +86,19 @@ def _token() -> str:
 def person_of(kept: DashboardSession, config: Config) -> SignedInUser | None:
     """Return the user of a session, or None if its user or provider has changed in the configuration."""
     if kept.role:
-        valid = config.oidc is not None and kept.mark == mark_of_provider(config.oidc)
+        valid = config.oidc is not None and kept.mark == provider_fingerprint(config.oidc)
         return SignedInUser(kept.name, Role(kept.role)) if valid else None
     user = config.users.get(kept.name)
-    valid = user is not None and kept.mark == mark_of_user(user)
+    valid = user is not None and kept.mark == user_fingerprint(user)
     return SignedInUser(kept.name, Role(user.role)) if user is not None and valid else None
 
 
-def mark_of_user(user: User) -> str:
+def user_fingerprint(user: User) -> str:
     """Return a digest that changes with the user's password or role."""
     return _mark(user.password.get_secret_value(), user.role)
 
 
-def mark_of_provider(oidc: Oidc) -> str:
+def provider_fingerprint(oidc: Oidc) -> str:
     """Return a digest that changes with the identity provider or its mapping of groups to roles."""
     roles = orjson.dumps(oidc.roles, option=orjson.OPT_SORT_KEYS).decode()
     return _mark(oidc.issuer, oidc.client_id, oidc.role_claim, roles)

@@ -24,7 +24,7 @@ from joserfc.errors import JoseError
 
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.dashboard.addresses import client_address, local_address
-from integration.dashboard.auth.access import mark_of_provider
+from integration.dashboard.auth.access import provider_fingerprint
 from integration.dashboard.auth.roles import anybody
 from integration.dashboard.responses import failure
 from integration.domain.errors import UnknownError
@@ -107,7 +107,7 @@ class Provider:
             services.audit.note(name, "failed sign-in", address=address)
             return _sign_in_failed(_("None of your groups has a role here. Ask whoever runs Ringback."))
         wanted = local_address(session.get(_NEXT))
-        self._people.admit(name, role=role, mark=mark_of_provider(oidc))
+        self._people.admit(name, role=role, mark=provider_fingerprint(oidc))
         services.audit.note(name, "sign-in", address=address)
         return redirect(wanted, 303)
 

@@ -12,7 +12,7 @@ from flask import redirect, request, url_for
 from flask_babel import gettext as _
 
 from integration.dashboard.addresses import client_address, local_address
-from integration.dashboard.auth.access import mark_of_user
+from integration.dashboard.auth.access import user_fingerprint
 from integration.dashboard.auth.oidc import Provider
 from integration.dashboard.auth.roles import anybody
 from integration.dashboard.responses import page
@@ -87,7 +87,7 @@ class SignIn:
         if user is None:
             self._note_failure(services, name, address)
             return form(services, 401, _("Name and password do not fit."))
-        self._people.admit(user.name, role="", mark=mark_of_user(user))
+        self._people.admit(user.name, role="", mark=user_fingerprint(user))
         services.audit.note(user.name, "sign-in", address=address)
         return redirect(local_address(request.form.get("next")), 303)
 

@@ -66,7 +66,9 @@ class AccountCache:
 
     def _begin_reading(self) -> None:
         if self._reading is None or not self._reading.is_alive():
-            self._reading = threading.Thread(target=self._read_in_background, name="standings", daemon=True)
+            self._reading = threading.Thread(
+                target=self._read_in_background, name="account-cache", daemon=True
+            )
             self._reading.start()
 
     def _read_in_background(self) -> None:

@@ -21,7 +21,7 @@ def _(text: str) -> str:
     return text
 
 
-# From integration/clients/wolkvox_protocol.py and wolkvox_http.py.
+# From integration/clients/wolkvox_protocol.py and wolkvox.py.
 _OF_CALLS: Final[Sequence[str]] = (
     _("wolkvox answered 202: recorded, not yet called"),
     _("wolkvox does not take the token: check the account's token and server, then resume"),

@@ -218,7 +218,7 @@ def reason_text(cause: str, facts: Mapping[str, str]) -> ReasonText:
     return ReasonText(str(words.what) % known, str(words.mend) % known)
 
 
-def ticked(text: str) -> Markup:
+def with_code_marks(text: str) -> Markup:
     """Return text as HTML, with `<code>` around parts between backticks."""
     parts = text.split("`")
     shown = (

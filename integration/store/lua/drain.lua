@@ -34,35 +34,35 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
   -- --- the drain ----------------------------------------------------------------------------------
 
   -- Return the next recall: the one that made the queue wait, otherwise the earliest that is not set aside.
-  function Queue.pick(l)
-    local aside, first = Queue.get(l, 'aside'), Queue.get(l, 'first')
-    if aside ~= '' and not redis.call('ZSCORE', l.recalls, aside) then aside = '' end
+  function Queue.pick(q)
+    local aside, first = Queue.get(q, 'aside'), Queue.get(q, 'first')
+    if aside ~= '' and not redis.call('ZSCORE', q.recalls, aside) then aside = '' end
     local id = first
-    if first == '' or not redis.call('ZSCORE', l.recalls, first) then
-      local heads = redis.call('ZRANGE', l.recalls, 0, 1)
+    if first == '' or not redis.call('ZSCORE', q.recalls, first) then
+      local heads = redis.call('ZRANGE', q.recalls, 0, 1)
       id = heads[1]
       if id and id == aside then id = heads[2] or aside end
     end
     if id == aside then aside = '' end
-    Queue.set(l, 'aside', aside)
-    Queue.set(l, 'first', '')
-    Queue.set(l, 'probing', aside ~= '' and '1' or '')
+    Queue.set(q, 'aside', aside)
+    Queue.set(q, 'first', '')
+    Queue.set(q, 'probing', aside ~= '' and '1' or '')
     return id
   end
 
   -- The fields of a recall that a worker needs. Attempts are left out, because they may be large.
   local CLAIM_FIELDS = {'account', 'campaign', 'customer', 'telephone', 'date', 'strikes', 'rounds', 'crashes'}
 
-  function Queue.push_reply(l)
-    local id = Queue.get(l, 'inflight')
+  function Queue.push_reply(q)
+    local id = Queue.get(q, 'inflight')
     local r = Recall.fields(id, CLAIM_FIELDS)
     r.id = id
-    return cjson.encode({kind = 'push', fence = Queue.num(l, 'fence'), history = Queue.get(l, 'history'), recall = r})
+    return cjson.encode({kind = 'push', fence = Queue.num(q, 'fence'), history = Queue.get(q, 'history'), recall = r})
   end
 
-  function Queue.reply(l, kind, reason, at)
-    local text = cjson.encode({kind = kind, fence = Queue.num(l, 'fence'), reason = reason or '', ['until'] = at or 0})
-    Queue.set(l, 'reply', text)
+  function Queue.reply(q, kind, reason, at)
+    local text = cjson.encode({kind = kind, fence = Queue.num(q, 'fence'), reason = reason or '', ['until'] = at or 0})
+    Queue.set(q, 'reply', text)
     return text
   end
 
@@ -70,44 +70,44 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
   --
   -- Days are named by the workers' clocks, which may differ. A worker whose clock is behind must not restart the count
   -- of the previous day. A day set by a clock that was days ahead must not block the workers whose clocks are right.
-  function Queue.count_day(l, terms)
-    local day = Queue.get(l, 'day')
-    if terms.day <= day and Queue.num(l, 'day_ends') <= terms.day_ends + LONGEST then return end
-    if terms.day ~= day then Queue.set(l, 'pushed', 0) end
-    Queue.set(l, 'day', terms.day)
-    Queue.set(l, 'day_ends', terms.day_ends)
+  function Queue.count_day(q, terms)
+    local day = Queue.get(q, 'day')
+    if terms.day <= day and Queue.num(q, 'day_ends') <= terms.day_ends + LONGEST then return end
+    if terms.day ~= day then Queue.set(q, 'pushed', 0) end
+    Queue.set(q, 'day', terms.day)
+    Queue.set(q, 'day_ends', terms.day_ends)
   end
 
-  function Queue.blocked(l, terms)
-    if Queue.stopped(l) ~= '' then return 'stopped', Queue.stopped(l) end
-    local paused = Queue.paused_until(l)
-    if paused ~= 0 then return 'paused', Queue.get(l, 'paused'), paused end
+  function Queue.blocked(q, terms)
+    if Queue.stopped(q) ~= '' then return 'stopped', Queue.stopped(q) end
+    local paused = Queue.paused_until(q)
+    if paused ~= 0 then return 'paused', Queue.get(q, 'paused'), paused end
     local held = Epoch.held_until(terms.lease_ms)
     if held > now then return 'wait', 'the store lost data, and calls that it does not know of may be running', held end
-    if Queue.num(l, 'quiet') > now then return 'wait', 'quiet', Queue.num(l, 'quiet') end
-    if Queue.num(l, 'wait') > now then return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait') end
-    if terms.daily_limit and Queue.num(l, 'pushed') >= terms.daily_limit then
-      Queue.wait_until(l, Queue.bounded(terms.day_ends), 'the daily limit is used up')
-      return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait')
+    if Queue.num(q, 'quiet') > now then return 'wait', 'quiet', Queue.num(q, 'quiet') end
+    if Queue.num(q, 'wait') > now then return 'wait', Queue.get(q, 'wait_reason'), Queue.num(q, 'wait') end
+    if terms.daily_limit and Queue.num(q, 'pushed') >= terms.daily_limit then
+      Queue.wait_until(q, Queue.bounded(terms.day_ends), 'the daily limit is used up')
+      return 'wait', Queue.get(q, 'wait_reason'), Queue.num(q, 'wait')
     end
     local settling = Epoch.settling()
     if settling > now then return 'wait', 'the store has just been started', settling end
   end
 
-  function Queue.claim(l, terms)
-    Queue.set(l, 'lease_ms', terms.lease_ms)
-    Queue.set(l, 'quiet_ms', terms.quiet_ms)
-    Queue.count_day(l, terms)
-    local kind, reason, at = Queue.blocked(l, terms)
-    if kind then return Queue.reply(l, kind, reason, at) end
-    local id = Queue.pick(l)
-    if not id then return Queue.reply(l, 'empty') end
-    redis.call('ZREM', l.recalls, id)
-    Queue.set(l, 'inflight', id)
-    Queue.set(l, 'lease', now + terms.lease_ms)
-    Queue.set(l, 'reply', 'push')
+  function Queue.claim(q, terms)
+    Queue.set(q, 'lease_ms', terms.lease_ms)
+    Queue.set(q, 'quiet_ms', terms.quiet_ms)
+    Queue.count_day(q, terms)
+    local kind, reason, at = Queue.blocked(q, terms)
+    if kind then return Queue.reply(q, kind, reason, at) end
+    local id = Queue.pick(q)
+    if not id then return Queue.reply(q, 'empty') end
+    redis.call('ZREM', q.recalls, id)
+    Queue.set(q, 'inflight', id)
+    Queue.set(q, 'lease', now + terms.lease_ms)
+    Queue.set(q, 'reply', 'push')
     Recall.set_pushing(id)
-    return Queue.push_reply(l)
+    return Queue.push_reply(q)
   end
 
   -- Wake-ups are taken about in the order of their publication, so one that is much older than this was lost.
@@ -116,71 +116,71 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
     if number and (number > latest or latest > now) then redis.call('HSET', P .. 'meta', 'taken', number) end
   end
 
-  function Queue.acquire(l, nonce, terms, wake_up)
-    Queue.clamp(l)
-    if Queue.get(l, 'owner') == nonce and Queue.num(l, 'step') == 0 then return Queue.last_reply(l) end
+  function Queue.acquire(q, nonce, terms, wake_up)
+    Queue.clamp(q)
+    if Queue.get(q, 'owner') == nonce and Queue.num(q, 'step') == 0 then return Queue.last_reply(q) end
     -- Each wake-up is used for one drain only, even if it was published several times.
-    if wake_up ~= '' and wake_up ~= Queue.get(l, 'wake_up_at') then return cjson.encode({kind = 'taken'}) end
+    if wake_up ~= '' and wake_up ~= Queue.get(q, 'wake_up_at') then return cjson.encode({kind = 'taken'}) end
     Queue.note_taken(tonumber(wake_up))
-    if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then
-      return cjson.encode({kind = 'busy', ['until'] = Queue.num(l, 'lease')})
+    if Queue.get(q, 'inflight') ~= '' and Queue.num(q, 'lease') > now then
+      return cjson.encode({kind = 'busy', ['until'] = Queue.num(q, 'lease')})
     end
-    if Queue.get(l, 'inflight') ~= '' then Queue.recover(l) end
-    Queue.set(l, 'fence', Epoch.next_revision())
-    Queue.set(l, 'owner', nonce)
-    Queue.set(l, 'step', 0)
-    return Queue.claim(l, terms)
+    if Queue.get(q, 'inflight') ~= '' then Queue.recover(q) end
+    Queue.set(q, 'fence', Epoch.next_revision())
+    Queue.set(q, 'owner', nonce)
+    Queue.set(q, 'step', 0)
+    return Queue.claim(q, terms)
   end
 
-  function Queue.last_reply(l)
-    if Queue.get(l, 'reply') ~= 'push' then return Queue.get(l, 'reply') end
-    if Queue.get(l, 'inflight') == '' then return cjson.encode({kind = 'lost'}) end
-    return Queue.push_reply(l)
+  function Queue.last_reply(q)
+    if Queue.get(q, 'reply') ~= 'push' then return Queue.get(q, 'reply') end
+    if Queue.get(q, 'inflight') == '' then return cjson.encode({kind = 'lost'}) end
+    return Queue.push_reply(q)
   end
 
   local Outcome = {}
 
-  function Outcome.ended(l, id, o)
-    if o.passed and Queue.get(l, 'probing') == '1' then Queue.passed(l) end
+  function Outcome.ended(q, id, o)
+    if o.passed and Queue.get(q, 'probing') == '1' then Queue.passed(q) end
     if o.date then redis.call('HSET', recall_key(id), 'date', o.date) end
     Recall.become(id, o.state, o.reason)
   end
 
-  -- o: kind (ended, again, aside), state, reason, passed (the queue works), convicts (counts against the recall), date,
+  -- o: kind (ended, again, aside), state, reason, passed (the queue works), counts_against_recall (counts against the recall), date,
   --    attempt (JSON line), answer, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
   --    wait_ms, wait_until, wait_reason, stop (reason), history
-  function Queue.apply(l, o)
-    local id = Queue.get(l, 'inflight')
-    Queue.set(l, 'inflight', '')
+  function Queue.apply(q, o)
+    local id = Queue.get(q, 'inflight')
+    Queue.set(q, 'inflight', '')
     if o.attempt then Recall.add_attempt(id, o.attempt, o.answer) end
     if o.verdict then count('pushes:' .. o.verdict) end
-    if o.sent_ms then Queue.set(l, 'pushed', Queue.num(l, 'pushed') + 1) end
-    if o.quiet then Queue.set(l, 'quiet', now - math.max(0, o.sent_ms or 0) + Queue.num(l, 'quiet_ms')) end
-    Outcome[o.kind](l, id, o)
-    if o.history then Queue.set(l, 'history', o.history) end
-    if o.stop then Queue.set(l, 'stopped', o.stop) end
+    if o.sent_ms then Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1) end
+    if o.quiet then Queue.set(q, 'quiet', now - math.max(0, o.sent_ms or 0) + Queue.num(q, 'quiet_ms')) end
+    Outcome[o.kind](q, id, o)
+    if o.history then Queue.set(q, 'history', o.history) end
+    if o.stop then Queue.set(q, 'stopped', o.stop) end
     local at = o.wait_until and Queue.bounded(o.wait_until) or (o.wait_ms and now + o.wait_ms)
-    if at then Queue.wait_until(l, at, o.wait_reason or o.reason) end
+    if at then Queue.wait_until(q, at, o.wait_reason or o.reason) end
   end
 
-  function Queue.finish(l, fence, step, id, outcome, more, terms)
-    if Queue.num(l, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
-    if Queue.num(l, 'step') == step then return Queue.last_reply(l) end
-    if Queue.num(l, 'step') + 1 ~= step or Queue.get(l, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
+  function Queue.finish(q, fence, step, id, outcome, more, terms)
+    if Queue.num(q, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
+    if Queue.num(q, 'step') == step then return Queue.last_reply(q) end
+    if Queue.num(q, 'step') + 1 ~= step or Queue.get(q, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
     Epoch.next_revision()
-    Queue.set(l, 'step', step)
-    Queue.count_day(l, terms)
-    Queue.apply(l, outcome)
-    if more then return Queue.claim(l, terms) end
-    return Queue.reply(l, 'released')
+    Queue.set(q, 'step', step)
+    Queue.count_day(q, terms)
+    Queue.apply(q, outcome)
+    if more then return Queue.claim(q, terms) end
+    return Queue.reply(q, 'released')
   end
 
   -- wake_up: number of the wake-up that started the drain, "" for none
   function COMMANDS.acquire(queue, nonce, terms, wake_up)
     allow_on_full_store()
-    local l = Queue.load(queue)
-    local reply = Queue.acquire(l, nonce, cjson.decode(terms), wake_up)
-    return {reply, Queue.schedule(l) or 0}
+    local q = Queue.load(queue)
+    local reply = Queue.acquire(q, nonce, cjson.decode(terms), wake_up)
+    return {reply, Queue.schedule(q) or 0}
   end
 
   -- Return whether another queue or a lookup waits for a thread. A leased queue is due much later.
@@ -193,10 +193,10 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
   -- more: '1' claims the next recall, '0' releases the queue, 'alone' claims it if no other queue waits
   function COMMANDS.finish(queue, fence, step, id, outcome, more, terms)
     allow_on_full_store()
-    local l = Queue.load(queue)
+    local q = Queue.load(queue)
     local on = more == '1' or (more == 'alone' and not others_wait(queue))
-    local reply = Queue.finish(l, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
-    return {reply, Queue.schedule(l) or 0}
+    local reply = Queue.finish(q, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
+    return {reply, Queue.schedule(q) or 0}
   end
 
   -- --- waiting queues, requeued recalls, and drains whose worker died -------------------------------
@@ -207,83 +207,83 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
     return math.max(now + SKEW, math.min(at, now + LONGEST))
   end
 
-  function Queue.wait_until(l, at, reason)
-    Queue.set(l, 'wait', math.floor(at))
-    Queue.set(l, 'wait_ms', math.max(0, math.floor(at) - now))
-    Queue.set(l, 'wait_reason', reason)
+  function Queue.wait_until(q, at, reason)
+    Queue.set(q, 'wait', math.floor(at))
+    Queue.set(q, 'wait_ms', math.max(0, math.floor(at) - now))
+    Queue.set(q, 'wait_reason', reason)
   end
 
   -- Put a recall back at its place in the queue, unless a newer request has superseded it. Return whether it was.
-  function Queue.put_back(l, id)
-    local state, reason = Newest.overtaken(l.id, id)
+  function Queue.put_back(q, id)
+    local state, reason = Newest.overtaken(q.id, id)
     if state then
       Recall.become(id, state, reason)
       return false
     end
     Recall.set_queued(id)
-    redis.call('ZADD', l.recalls, Recall.field(id, 'score'), id)
+    redis.call('ZADD', q.recalls, Recall.field(id, 'score'), id)
     return true
   end
 
-  function Queue.set_aside(l, id)
+  function Queue.set_aside(q, id)
     redis.call('HSET', recall_key(id), 'strikes', 0, 'crashes', 0)
-    Queue.set(l, 'aside', id)
-    Queue.set(l, 'first', '')
+    Queue.set(q, 'aside', id)
+    Queue.set(q, 'first', '')
   end
 
   -- The drain that held the queue has died. Its call has ended, because the lease is longer than any call.
-  function Queue.recover(l)
-    local id = Queue.get(l, 'inflight')
+  function Queue.recover(q)
+    local id = Queue.get(q, 'inflight')
     if id == '' then return end
-    Queue.set(l, 'inflight', '')
+    Queue.set(q, 'inflight', '')
     -- The call may have been sent. It counts, so that the daily limit is never exceeded.
-    Queue.set(l, 'pushed', Queue.num(l, 'pushed') + 1)
+    Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1)
     if id == LOAN then return end
-    Recall.add_attempt(id, cjson.encode({started_at = Queue.num(l, 'lease') - Queue.num(l, 'lease_ms'), outcome = 'worker lost'}))
+    Recall.add_attempt(id, cjson.encode({started_at = Queue.num(q, 'lease') - Queue.num(q, 'lease_ms'), outcome = 'worker lost'}))
     count('pushes:worker lost')
-    if not Queue.put_back(l, id) then return end
-    Queue.set(l, 'first', id)
+    if not Queue.put_back(q, id) then return end
+    Queue.set(q, 'first', id)
     if redis.call('HINCRBY', recall_key(id), 'crashes', 1) < CRASHES then return end
     if (tonumber(Recall.field(id, 'rounds')) or 0) < ROUNDS then
-      Queue.set_aside(l, id)
+      Queue.set_aside(q, id)
     else
-      redis.call('ZREM', l.recalls, id)
-      Queue.set(l, 'first', '')
+      redis.call('ZREM', q.recalls, id)
+      Queue.set(q, 'first', '')
       Recall.become(id, 'dead', 'workers died while pushing it, and others passed')
     end
   end
 
   -- A probe got a complete answer: the queue works, and the recall that was set aside is tried next.
-  function Queue.passed(l)
-    local aside = Queue.get(l, 'aside')
-    if not redis.call('ZSCORE', l.recalls, aside) then return end
+  function Queue.passed(q)
+    local aside = Queue.get(q, 'aside')
+    if not redis.call('ZSCORE', q.recalls, aside) then return end
     redis.call('HINCRBY', recall_key(aside), 'rounds', 1)
-    Queue.set(l, 'first', aside)
-    Queue.set(l, 'aside', '')
+    Queue.set(q, 'first', aside)
+    Queue.set(q, 'aside', '')
   end
 
   -- The probe failed as well, so the fault lies with the queue and not with either recall.
-  function Queue.clear_strikes(l, id)
-    for _, each in ipairs({id, Queue.get(l, 'aside')}) do
-      if redis.call('ZSCORE', l.recalls, each) then redis.call('HSET', recall_key(each), 'strikes', 0) end
+  function Queue.clear_strikes(q, id)
+    for _, each in ipairs({id, Queue.get(q, 'aside')}) do
+      if redis.call('ZSCORE', q.recalls, each) then redis.call('HSET', recall_key(each), 'strikes', 0) end
     end
-    Queue.set(l, 'aside', '')
+    Queue.set(q, 'aside', '')
   end
 
-  function Outcome.again(l, id, o)
-    if not Queue.put_back(l, id) then return end
-    Queue.set(l, 'first', id)
-    if not o.convicts then return end
-    if Queue.get(l, 'probing') == '1' then return Queue.clear_strikes(l, id) end
+  function Outcome.again(q, id, o)
+    if not Queue.put_back(q, id) then return end
+    Queue.set(q, 'first', id)
+    if not o.counts_against_recall then return end
+    if Queue.get(q, 'probing') == '1' then return Queue.clear_strikes(q, id) end
     redis.call('HINCRBY', recall_key(id), 'strikes', 1)
   end
 
-  function Outcome.aside(l, id, o)
-    if not Queue.put_back(l, id) then return end
-    if Queue.get(l, 'probing') == '1' then
-      Queue.set(l, 'first', id)
-      return Queue.clear_strikes(l, id)
+  function Outcome.aside(q, id, o)
+    if not Queue.put_back(q, id) then return end
+    if Queue.get(q, 'probing') == '1' then
+      Queue.set(q, 'first', id)
+      return Queue.clear_strikes(q, id)
     end
-    Queue.set_aside(l, id)
+    Queue.set_aside(q, id)
   end
 end

@@ -7,11 +7,11 @@ if is_command('cancel', 'retry', 'job_step') then
     local r = redis.call('HMGET', recall_key(id), 'state', 'account')
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'queued' then return {'conflict', r[1], {}} end
-    local l = Queue.load(queue_of(r[2]))
-    redis.call('ZREM', l.recalls, id)
+    local q = Queue.load(queue_of(r[2]))
+    redis.call('ZREM', q.recalls, id)
     Recall.become(id, 'cancelled', reason)
     Epoch.next_revision()
-    return {'done', 'cancelled', Queue.wake(l, {})}
+    return {'done', 'cancelled', Queue.wake(q, {})}
   end
 
   -- Queue a dead or expired recall again, unless the customer has a newer request. date and score are given if the old
@@ -20,14 +20,14 @@ if is_command('cancel', 'retry', 'job_step') then
     local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'score')
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'dead' and r[1] ~= 'expired' then return {'conflict', r[1], {}} end
-    local l = Queue.load(queue_of(r[2]))
-    if Newest.overtaken(l.id, id) then return {'overtaken', r[1], {}} end
+    local q = Queue.load(queue_of(r[2]))
+    if Newest.overtaken(q.id, id) then return {'overtaken', r[1], {}} end
     redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
     if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
     Recall.become(id, 'queued', reason)
     Epoch.next_revision()
-    redis.call('ZADD', l.recalls, Recall.field(id, 'score'), id)
-    return {'done', 'queued', Queue.wake(l, {})}
+    redis.call('ZADD', q.recalls, Recall.field(id, 'score'), id)
+    return {'done', 'queued', Queue.wake(q, {})}
   end
 
   function COMMANDS.cancel(id, reason) return Operate.cancel_recall(id, reason) end
@@ -138,10 +138,10 @@ if is_command('bind') then
     elseif old ~= queue then
       busy = rebind(account, old, queue, users)
     end
-    local l = Queue.load(queue)
-    if Queue.get(l, 'gone') ~= '' then
-      Queue.set(l, 'gone', '')
-      Queue.schedule(l)
+    local q = Queue.load(queue)
+    if Queue.get(q, 'gone') ~= '' then
+      Queue.set(q, 'gone', '')
+      Queue.schedule(q)
     end
     return busy
   end
@@ -155,9 +155,9 @@ if is_command('bind') then
       busy = rebind(account, queue, own, users)
       queue = own
     end
-    local l = Queue.load(queue)
-    Queue.set(l, 'gone', GONE)
-    Queue.schedule(l)
+    local q = Queue.load(queue)
+    Queue.set(q, 'gone', GONE)
+    Queue.schedule(q)
     return busy
   end
 

@@ -64,12 +64,12 @@ if is_command('take_lookups', 'postpone_lookup', 'repark') then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups:' .. source, '-inf', now, 'LIMIT', 0, most)) do
       if events >= most then break end
       allow_on_full_store()
-      local l = hash(P .. 'lookup:' .. id)
-      local _, inside = string.gsub(l.events, '"lookup_id"', '')
+      local q = hash(P .. 'lookup:' .. id)
+      local _, inside = string.gsub(q.events, '"lookup_id"', '')
       events = events + inside
       Lookups.due(source, id, now + lease_ms)
-      l.id, l.tries = id, redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', 1)
-      out[#out + 1] = cjson.encode(l)
+      q.id, q.tries = id, redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', 1)
+      out[#out + 1] = cjson.encode(q)
     end
     return out
   end

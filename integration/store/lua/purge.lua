@@ -76,13 +76,13 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
     if not r.state then return 'gone' end
     if r.state == 'pushing' then return 'pushing' end
     allow_on_full_store()
-    local l = Queue.load(queue_of(r.account))
-    redis.call('ZREM', l.recalls, id)
-    Forget.newest(l.id, r.account, r.campaign, r.customer, id, keep_ms)
+    local q = Queue.load(queue_of(r.account))
+    redis.call('ZREM', q.recalls, id)
+    Forget.newest(q.id, r.account, r.campaign, r.customer, id, keep_ms)
     Recall.remove(id)
     Epoch.next_revision()
     if r.delivery then redis.call('DEL', P .. 'delivery:' .. r.delivery) end
-    Queue.schedule(l)
+    Queue.schedule(q)
     return 'done'
   end
 

@@ -10,84 +10,84 @@ function Queue.load(id)
   return {id = id, key = P .. 'queue:' .. id, recalls = P .. 'queue:' .. id .. ':recalls', was = hash(P .. 'queue:' .. id), put = {}}
 end
 
-function Queue.get(l, field) return l.put[field] or l.was[field] or '' end
+function Queue.get(q, field) return q.put[field] or q.was[field] or '' end
 
-function Queue.num(l, field) return tonumber(Queue.get(l, field)) or 0 end
+function Queue.num(q, field) return tonumber(Queue.get(q, field)) or 0 end
 
-function Queue.set(l, field, value) l.put[field] = tostring(value) end
+function Queue.set(q, field, value) q.put[field] = tostring(value) end
 
-function Queue.save(l)
+function Queue.save(q)
   local flat = {}
-  for field, value in pairs(l.put) do
-    if value ~= l.was[field] then
+  for field, value in pairs(q.put) do
+    if value ~= q.was[field] then
       flat[#flat + 1] = field
       flat[#flat + 1] = value
     end
   end
-  if #flat > 0 then redis.call('HSET', l.key, unpack(flat)) end
+  if #flat > 0 then redis.call('HSET', q.key, unpack(flat)) end
 end
 
 -- If the store's clock was set back, no time may lie further ahead than when it was set, or the queue would be locked.
-function Queue.clamp(l)
+function Queue.clamp(q)
   local reach = {}
   for field, length in pairs({lease = 'lease_ms', quiet = 'quiet_ms', wait = 'wait_ms', paused_until = 'paused_ms'}) do
-    reach[field] = Queue.num(l, length)
+    reach[field] = Queue.num(q, length)
   end
   for field, most in pairs(reach) do
-    if Queue.num(l, field) > now + most then Queue.set(l, field, now + most) end
+    if Queue.num(q, field) > now + most then Queue.set(q, field, now + most) end
   end
 end
 
 -- Return why the queue is stopped until somebody acts, "" when it is not.
-function Queue.stopped(l)
-  local reason = Queue.get(l, 'stopped')
-  return reason ~= '' and reason or Queue.get(l, 'gone')
+function Queue.stopped(q)
+  local reason = Queue.get(q, 'stopped')
+  return reason ~= '' and reason or Queue.get(q, 'gone')
 end
 
 -- Return the ms until which the queue is paused, 0 when it is not, nil when an operator must resume it.
-function Queue.paused_until(l)
-  if Queue.get(l, 'paused') == '' then return 0 end
-  if Queue.get(l, 'paused_until') == '' then return nil end
-  local at = Queue.num(l, 'paused_until')
+function Queue.paused_until(q)
+  if Queue.get(q, 'paused') == '' then return 0 end
+  if Queue.get(q, 'paused_until') == '' then return nil end
+  local at = Queue.num(q, 'paused_until')
   return at > now and at or 0
 end
 
 -- Return the ms at which the queue may next be drained, nil when it has no work or is stopped or paused.
-function Queue.ready_at(l)
-  if Queue.get(l, 'inflight') ~= '' then return Queue.num(l, 'lease') end
-  local paused = Queue.paused_until(l)
-  if Queue.stopped(l) ~= '' or not paused then return nil end
-  if redis.call('ZCARD', l.recalls) == 0 then return nil end
-  local held = Epoch.held_until(Queue.num(l, 'lease_ms'))
-  return math.max(now, Queue.num(l, 'wait'), Queue.num(l, 'quiet'), paused, held, Epoch.settling())
+function Queue.ready_at(q)
+  if Queue.get(q, 'inflight') ~= '' then return Queue.num(q, 'lease') end
+  local paused = Queue.paused_until(q)
+  if Queue.stopped(q) ~= '' or not paused then return nil end
+  if redis.call('ZCARD', q.recalls) == 0 then return nil end
+  local held = Epoch.held_until(Queue.num(q, 'lease_ms'))
+  return math.max(now, Queue.num(q, 'wait'), Queue.num(q, 'quiet'), paused, held, Epoch.settling())
 end
 
 -- No entry lies further ahead than PATIENCE. The sweep takes one that does as planned before the clock was set back.
-function Queue.set_due(l, at)
-  redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), l.id)
+function Queue.set_due(q, at)
+  redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), q.id)
 end
 
 -- Update the due index and save the queue. Return the number of the wake-up that the caller must publish, if any: none
 -- while the queue is leased or a wake-up is under way, because the sweep repeats that one.
-function Queue.schedule(l)
-  local at, number = Queue.ready_at(l), nil
+function Queue.schedule(q)
+  local at, number = Queue.ready_at(q), nil
   if not at or at > now then
-    if at then Queue.set_due(l, at) else redis.call('ZREM', P .. 'due', l.id) end
-    Queue.set(l, 'wake_up_at', 0)
-  elseif Queue.num(l, 'wake_up_at') == 0 then
+    if at then Queue.set_due(q, at) else redis.call('ZREM', P .. 'due', q.id) end
+    Queue.set(q, 'wake_up_at', 0)
+  elseif Queue.num(q, 'wake_up_at') == 0 then
     number = now
-    Queue.set(l, 'wake_up_at', number)
-    Queue.set(l, 'publications', 1)
-    Queue.set_due(l, now + GRACE)
+    Queue.set(q, 'wake_up_at', number)
+    Queue.set(q, 'publications', 1)
+    Queue.set_due(q, now + GRACE)
   end
-  Queue.save(l)
+  Queue.save(q)
   return number
 end
 
 -- Update a queue, and append its wake-up, if any, to a list: queue, number, queue, number, …
-function Queue.wake(l, out)
-  local number = Queue.schedule(l)
-  if number then out[#out + 1], out[#out + 2] = l.id, number end
+function Queue.wake(q, out)
+  local number = Queue.schedule(q)
+  if number then out[#out + 1], out[#out + 2] = q.id, number end
   return out
 end
 
@@ -95,21 +95,21 @@ if is_command('sweep') then
   -- Append a due queue to a list: id, number of its wake-up, publications of it. Return true if an earlier publication
   -- was not taken.
   function Queue.sweep_one(id, out)
-    local l = Queue.load(id)
-    Queue.clamp(l)
+    local q = Queue.load(id)
+    Queue.clamp(q)
     -- No worker acquires a queue whose account is gone.
-    if Queue.get(l, 'gone') ~= '' and Queue.num(l, 'lease') <= now then Queue.recover(l) end
-    local untaken = Queue.num(l, 'wake_up_at') ~= 0
-    local number = Queue.schedule(l)
-    if not number and Queue.num(l, 'wake_up_at') ~= 0 then
-      number = Queue.num(l, 'wake_up_at')
-      local publications = Queue.num(l, 'publications') + 1
-      Queue.set(l, 'publications', publications)
-      Queue.set_due(l, now + GRACE * 2 ^ math.max(0, publications - TRIES))
-      Queue.save(l)
+    if Queue.get(q, 'gone') ~= '' and Queue.num(q, 'lease') <= now then Queue.recover(q) end
+    local untaken = Queue.num(q, 'wake_up_at') ~= 0
+    local number = Queue.schedule(q)
+    if not number and Queue.num(q, 'wake_up_at') ~= 0 then
+      number = Queue.num(q, 'wake_up_at')
+      local publications = Queue.num(q, 'publications') + 1
+      Queue.set(q, 'publications', publications)
+      Queue.set_due(q, now + GRACE * 2 ^ math.max(0, publications - TRIES))
+      Queue.save(q)
     end
     if not number then return false end
-    out[#out + 1], out[#out + 2], out[#out + 3] = id, number, Queue.num(l, 'publications')
+    out[#out + 1], out[#out + 2], out[#out + 3] = id, number, Queue.num(q, 'publications')
     return untaken
   end
 
@@ -145,82 +145,82 @@ end
 -- --- pauses, and queues lent for a test call -----------------------------------------------------
 if is_command('pause', 'resume', 'lend', 'give_back') then
   -- until_ms: when the pause ends by itself, nil when an operator must end it
-  function Queue.pause(l, reason, until_ms)
-    Queue.set(l, 'paused', reason)
-    Queue.set(l, 'paused_until', until_ms or '')
-    Queue.set(l, 'paused_ms', until_ms and math.max(0, until_ms - now) or '')
+  function Queue.pause(q, reason, until_ms)
+    Queue.set(q, 'paused', reason)
+    Queue.set(q, 'paused_until', until_ms or '')
+    Queue.set(q, 'paused_ms', until_ms and math.max(0, until_ms - now) or '')
   end
 
   -- Return why the queue cannot be lent: kind, reason, ms. A stopped or paused queue can be lent.
-  function Queue.lend_blocked(l, terms)
-    if Queue.get(l, 'inflight') ~= '' and Queue.num(l, 'lease') > now then return 'busy', '', Queue.num(l, 'lease') end
-    local longest = math.max(Queue.num(l, 'lease_ms'), terms.lease_ms)
-    local at = math.max(Queue.num(l, 'quiet'), Epoch.held_until(longest), Epoch.settling())
+  function Queue.lend_blocked(q, terms)
+    if Queue.get(q, 'inflight') ~= '' and Queue.num(q, 'lease') > now then return 'busy', '', Queue.num(q, 'lease') end
+    local longest = math.max(Queue.num(q, 'lease_ms'), terms.lease_ms)
+    local at = math.max(Queue.num(q, 'quiet'), Epoch.held_until(longest), Epoch.settling())
     if at > now then return 'wait', 'quiet', at end
-    if Queue.num(l, 'wait') > now then return 'wait', Queue.get(l, 'wait_reason'), Queue.num(l, 'wait') end
-    if terms.daily_limit and Queue.num(l, 'pushed') >= terms.daily_limit then
+    if Queue.num(q, 'wait') > now then return 'wait', Queue.get(q, 'wait_reason'), Queue.num(q, 'wait') end
+    if terms.daily_limit and Queue.num(q, 'pushed') >= terms.daily_limit then
       return 'wait', 'the daily limit is used up', terms.day_ends
     end
   end
 
   -- A test call holds the queue under a lease as a push does, so that no other call overlaps with it.
-  function Queue.lend(l, nonce, terms)
-    Queue.clamp(l)
-    Queue.count_day(l, terms)
-    local kind, reason, at = Queue.lend_blocked(l, terms)
+  function Queue.lend(q, nonce, terms)
+    Queue.clamp(q)
+    Queue.count_day(q, terms)
+    local kind, reason, at = Queue.lend_blocked(q, terms)
     if kind then return cjson.encode({kind = kind, reason = reason, ['until'] = at}) end
-    Queue.recover(l)
+    Queue.recover(q)
     local fence = Epoch.next_revision()
     for field, value in pairs({fence = fence, owner = nonce, step = 0, reply = '', inflight = LOAN}) do
-      Queue.set(l, field, value)
+      Queue.set(q, field, value)
     end
     for field, value in pairs({lease_ms = terms.lease_ms, quiet_ms = terms.quiet_ms, lease = now + terms.lease_ms}) do
-      Queue.set(l, field, value)
+      Queue.set(q, field, value)
     end
     return cjson.encode({kind = 'lent', fence = fence})
   end
 
   -- sent_ms: ms since the request was written, nil if it was not; quiet: wolkvox may still be working on the call
-  function Queue.give_back(l, fence, sent_ms, quiet)
-    if Queue.num(l, 'fence') ~= fence or Queue.get(l, 'inflight') ~= LOAN then return end
+  function Queue.give_back(q, fence, sent_ms, quiet)
+    if Queue.num(q, 'fence') ~= fence or Queue.get(q, 'inflight') ~= LOAN then return end
     Epoch.next_revision()
-    Queue.set(l, 'inflight', '')
-    if sent_ms then Queue.set(l, 'pushed', Queue.num(l, 'pushed') + 1) end
-    if quiet then Queue.set(l, 'quiet', now - math.max(0, sent_ms or 0) + Queue.num(l, 'quiet_ms')) end
+    Queue.set(q, 'inflight', '')
+    if sent_ms then Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1) end
+    if quiet then Queue.set(q, 'quiet', now - math.max(0, sent_ms or 0) + Queue.num(q, 'quiet_ms')) end
   end
 
   -- End every reason to wait, except a lease, a quiet time, and an account that left the configuration.
-  function Queue.resume(l)
-    for _, field in ipairs({'paused', 'paused_until', 'paused_ms', 'stopped', 'wait_reason', 'history'}) do Queue.set(l, field, '') end
-    Queue.set(l, 'wait', 0)
+  function Queue.resume(q)
+    for _, field in ipairs({'paused', 'paused_until', 'paused_ms', 'stopped', 'wait_reason', 'history'}) do Queue.set(q, field, '') end
+    Queue.set(q, 'wait', 0)
   end
 
   local function with_queue(id, act)
     allow_on_full_store()
-    local l = Queue.load(id)
-    local reply = act(l)
-    return {reply or '', Queue.schedule(l) or 0}
+    local q = Queue.load(id)
+    local reply = act(q)
+    return {reply or '', Queue.schedule(q) or 0}
   end
 
   function COMMANDS.pause(queue, reason, until_ms)
-    return with_queue(queue, function(l)
+    return with_queue(queue, function(q)
       Epoch.next_revision()
-      Queue.pause(l, reason, tonumber(until_ms))
+      Queue.pause(q, reason, tonumber(until_ms))
     end)
   end
 
   function COMMANDS.resume(queue)
-    return with_queue(queue, function(l)
+    return with_queue(queue, function(q)
       Epoch.next_revision()
-      Queue.resume(l)
+      Queue.resume(q)
     end)
   end
 
   function COMMANDS.lend(queue, nonce, terms)
-    return with_queue(queue, function(l) return Queue.lend(l, nonce, cjson.decode(terms)) end)
+    return with_queue(queue, function(q) return Queue.lend(q, nonce, cjson.decode(terms)) end)
   end
 
   function COMMANDS.give_back(queue, fence, sent_ms, quiet)
-    return with_queue(queue, function(l) Queue.give_back(l, tonumber(fence), tonumber(sent_ms), quiet == '1') end)
+    return with_queue(queue, function(q) Queue.give_back(q, tonumber(fence), tonumber(sent_ms), quiet == '1') end)
   end
 end

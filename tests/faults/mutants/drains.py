@@ -140,9 +140,9 @@ GUARDS = (
         "test_wolkvox_protocol.py::test_a_call_broken_off_is_unknown_quiet_and_blamed",
     ),
     mutant(
-        "403 and 429 never convict a recall",
+        "403 and 429 never count against the recall a recall",
         "a recall is dead because the token was in use",
-        _WOLKVOX.argument("decipher_response", "Verdict", "convicts", to="True"),
+        _WOLKVOX.argument("decipher_response", "Verdict", "counts_against_recall", to="True"),
         "test_wolkvox_protocol.py::test_a_403_or_429_is_never_blamed_on_the_recall",
     ),
     mutant(

@@ -68,7 +68,7 @@ GUARDS = (
     mutant(
         "resume leaves the quiet time",
         "the operator's resume ends the quiet time too",
-        _LUA.statement("Queue.resume", "wait", to="{it} Queue.set(l, 'quiet', 0)"),
+        _LUA.statement("Queue.resume", "wait", to="{it} Queue.set(q, 'quiet', 0)"),
         "test_drain.py::test_a_time_out_makes_the_queue_quiet_even_for_the_operator",
     ),
     mutant(
@@ -226,7 +226,7 @@ GUARDS = (
     mutant(
         "a wake-up that is repeated",
         "the sweep takes a ring for answered",
-        _LUA.call("Queue.sweep_one", "Queue.set_due", "GRACE", to="redis.call('ZREM', P .. 'due', l.id)"),
+        _LUA.call("Queue.sweep_one", "Queue.set_due", "GRACE", to="redis.call('ZREM', P .. 'due', q.id)"),
         "test_token_queue_sweep.py::test_the_sweep_finds_a_queue_whose_wake_up_was_lost",
     ),
     mutant(
@@ -244,7 +244,7 @@ GUARDS = (
     mutant(
         "a dead worker's recall comes back",
         "what was claimed when the lease ended is forgotten",
-        _LUA.call("Queue.acquire", "Queue.recover", to="Queue.set(l, 'inflight', '')"),
+        _LUA.call("Queue.acquire", "Queue.recover", to="Queue.set(q, 'inflight', '')"),
         "test_token_queue_claims.py::test_a_dead_workers_recall_goes_first_after_the_lease",
     ),
     mutant(
@@ -344,7 +344,7 @@ GUARDS = (
             "Queue.count_day",
             "LONGEST",
             "day",
-            to="terms.day == day and Queue.num(l, 'day_ends') <= terms.day_ends + LONGEST",
+            to="terms.day == day and Queue.num(q, 'day_ends') <= terms.day_ends + LONGEST",
         ),
         "test_token_queue_daily_limit.py::test_a_worker_whose_clock_is_behind_does_not_begin_the_count_of_yesterday_anew",
     ),

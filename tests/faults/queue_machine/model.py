@@ -49,7 +49,7 @@ CLEAR = {
     "accepted": Outcome(kind="ended", state="accepted", reason="202", passed=True),
     "dead": Outcome(kind="ended", state="dead", reason="refused", passed=True),
     "poison": Outcome(kind="ended", state="dead", reason="poison", wait_ms=1000),
-    "error": Outcome(kind="again", reason="500", convicts=True, wait_ms=1000, history="h"),
+    "error": Outcome(kind="again", reason="500", counts_against_recall=True, wait_ms=1000, history="h"),
     "concurrency": Outcome(kind="again", reason="403", wait_ms=5000),
     "aside": Outcome(kind="aside", reason="again and again", wait_ms=1000),
     "stop": Outcome(kind="again", reason="401", stop="the token is refused"),
@@ -57,7 +57,9 @@ CLEAR = {
 }
 
 UNKNOWN = {
-    "time-out": Outcome(kind="again", reason="no answer", convicts=True, quiet=True, wait_ms=1000),
+    "time-out": Outcome(
+        kind="again", reason="no answer", counts_against_recall=True, quiet=True, wait_ms=1000
+    ),
     "aside": Outcome(kind="aside", reason="no answer", quiet=True, wait_ms=1000),
     "poison": Outcome(kind="ended", state="dead", reason="poison", quiet=True, wait_ms=1000),
 }

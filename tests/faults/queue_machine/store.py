@@ -75,7 +75,7 @@ class StoreRules(Machine):
         """A copy is put back on another server; both workers come to it, one after the other, then the web."""
         self.fill(full=False)
         self.put_back(self.copy)
-        lost = self.lost_histories()
+        lost = self.lost_epochs()
         told = len(self.reports)
         for name in QUEUES if acquires else ():
             self.asked += 1
@@ -91,7 +91,7 @@ class StoreRules(Machine):
         if all_hear:
             self.all_hear_of_it()
 
-    def lost_histories(self) -> set[str]:
+    def lost_epochs(self) -> set[str]:
         """Name the histories of which a process saw more than the store holds or knows to be lost.
 
         They are several where a loss was not heard of by all before the next one. The store cannot tell that

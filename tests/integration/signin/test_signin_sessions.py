@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from integration.dashboard.auth.access import mark_of_user
+from integration.dashboard.auth.access import user_fingerprint
 from integration.dashboard.auth.throttle import NOTED_A_MINUTE
 from integration.services.configuration import load_config
 from integration.web.rate_limit import RateLimit
@@ -64,7 +64,7 @@ def test_a_user_of_one_role_has_another_mark_than_of_another(tmp_path):
         load_config(write_config(tmp_path, users(ana=role)), {"TOKEN_BOGOTA": "a", "TOKEN_LIMA": "b"})
         for role in ("viewer", "admin")
     ]
-    assert len({mark_of_user(config.users["ana"]) for config in configs}) == 2
+    assert len({user_fingerprint(config.users["ana"]) for config in configs}) == 2
 
 
 # --- what is written down -----------------------------------------------------------------------

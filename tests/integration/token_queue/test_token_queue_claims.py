@@ -101,7 +101,7 @@ def test_only_the_first_claim_of_a_drain_is_asked_for_again_by_acquiring(process
 def test_after_an_unknown_outcome_the_queue_is_quiet_then_the_same_recall_goes_first(process):
     first = process.ask_id("c1", due_minutes=60)
     claim = process.acquire()
-    process.finish(claim, again(quiet=True, sent_ms=20_000, convicts=True))
+    process.finish(claim, again(quiet=True, sent_ms=20_000, counts_against_recall=True))
     process.ask("c2", due_minutes=1)
     assert process.queue().state == "waiting"
     process.pass_time(41.9)

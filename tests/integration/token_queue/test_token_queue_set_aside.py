@@ -24,7 +24,7 @@ def test_a_probe_that_fails_too_acquits_both(process):
     other = process.ask_id("c2", due_minutes=2)
     fail_until_aside(process, process.acquire())
     probe = process.acquire()
-    process.finish(probe, again(convicts=True))
+    process.finish(probe, again(counts_against_recall=True))
     process.pass_time(2)
     claim = process.acquire()
     assert (claim.recall_id, claim.strikes) == (other, 0)
@@ -92,7 +92,7 @@ def test_a_failed_probe_of_one_that_was_cancelled_leaves_nothing_behind(process)
     process.recalls.cancel(poison, "by hand")
     process.pass_time(1)
     process.deliveries.purge(before=process.now)
-    process.finish(probe, again(convicts=True))
+    process.finish(probe, again(counts_against_recall=True))
     assert not process.client.exists(process.store.key(f"recall:{poison}"))
 
 
@@ -101,6 +101,6 @@ def test_where_the_one_set_aside_was_cancelled_the_next_is_no_probe(process):
     process.ask("c2", due_minutes=2)
     fail_until_aside(process, process.acquire())
     process.recalls.cancel(poison, "by hand")
-    process.finish(process.acquire(), again(convicts=True))
+    process.finish(process.acquire(), again(counts_against_recall=True))
     process.pass_time(2)
     assert process.acquire().strikes == 1

@@ -35,7 +35,7 @@ def test_a_slow_server_is_cut_off_in_time_and_the_outcome_is_unknown(peer, scrip
     assert (exchange.sent, exchange.complete) == (True, False)
     assert exchange.error == "no complete answer within 0.4 s"
     verdict = verdict_of(exchange)
-    assert (verdict.kind, verdict.quiet, verdict.convicts) == (VerdictKind.UNKNOWN, True, True)
+    assert (verdict.kind, verdict.quiet, verdict.counts_against_recall) == (VerdictKind.UNKNOWN, True, True)
 
 
 def test_the_time_counts_from_the_claim_and_not_from_the_push(peer):

@@ -20,7 +20,11 @@ def test_a_server_that_is_not_there_is_not_sent():
     assert (exchange.sent, exchange.sent_at, exchange.too_late) == (False, None, False)
     assert exchange.not_sent_reason == "connect: Connection refused"
     verdict = verdict_of(exchange)
-    assert (verdict.kind, verdict.quiet, verdict.convicts) == (VerdictKind.NOT_SENT, False, False)
+    assert (verdict.kind, verdict.quiet, verdict.counts_against_recall) == (
+        VerdictKind.NOT_SENT,
+        False,
+        False,
+    )
 
 
 def test_a_server_that_never_speaks_tls_is_not_sent(peer):
