@@ -133,7 +133,8 @@ class Verdict:
     `reason` is a text of Ringback's own and safe to log. `code` and `msg` are wolkvox' texts, or None. `msg`
     repeats customer and telephone, so it is customer data. `words` is `msg` without words that differ between
     customers, so that rejections with the same cause compare equal; it is empty for an accepted recall.
-    `quiet` is True if wolkvox may still be processing the call. `counts_against_recall` is True if the recall itself
+    `quiet` is True if wolkvox may still be processing the call.
+    `counts_against_recall` is True if the recall itself
     may be the cause. `may_stop_queue` is True if five such rejections in a row indicate a cause outside the
     recalls.
     """
