@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 CRASHED = 137
-ASIDE = frozenset({"pulse", "flusher"})
+ASIDE = frozenset({"heartbeat", "counters"})
 """Threads that count and give heartbeat by the clock. What they do is a scenario of its own."""
 QUESTIONS = ("hget", "hmget", "zc", "zr", "get", "exists", "smembers", "xr", "time", "info", "config get")
 
