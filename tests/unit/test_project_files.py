@@ -201,7 +201,7 @@ def test_a_name_that_is_gone_is_noticed():
 
 
 def test_each_key_of_the_store_stands_in_the_list_of_keys():
-    """`room` is deleted and never made."""
+    """Keys of the script, of `Store.key`, and of libraries with a prefix. `room` is deleted and never made."""
     head = text("integration/store/lua/keys.lua")
     table = head[head.index("-- key ") : head.index("-- fields of")]
     listed = set(re.findall(r"^-- ([a-z_]+)", table, re.MULTILINE))
@@ -209,8 +209,11 @@ def test_each_key_of_the_store_stands_in_the_list_of_keys():
     for path in (ROOT / "integration/store/lua").glob("*.lua"):
         used |= set(re.findall(r"P \.\. '([a-z_]+)", re.sub(r"--[^\n]*", "", path.read_text("utf-8"))))
     for path in (*(ROOT / "integration").rglob("*.py"), *(ROOT / "workers").rglob("*.py")):
-        used |= set(re.findall(r"\bkey\(f?\"([a-z_]+)", path.read_text("utf-8")))
+        code = path.read_text("utf-8")
+        used |= set(re.findall(r"\bkey\(f?\"([a-z_]+)", code))
+        used |= set(re.findall(r"\"\{(?:ringback\}:|PREFIX\})([a-z_]+)", code))
     assert len(used) > 30
+    assert used >= {"rate", "celery"}
     assert used - listed == {"room"}
 
 

@@ -66,6 +66,12 @@
 -- job:<id>                 HASH    fields in operate.lua                                          retention_days
 -- processes                ZSET    web or worker process -> time of its latest heartbeat          while it runs
 -- process:<id>             HASH    fields in monitoring.lua                                       15 s after a heartbeat
+-- rate:…                   STRING  requests of a source or API key in a window; made by the       2 minutes
+--                                  library `limits` (integration/web/rate_limit.py)
+-- celery:…                 LIST,   queues of Celery's broker, if it is this store; made by kombu  messages: until taken
+--                          SET     (integration/celery_app.py)
+--
+-- `room` is not in this list on purpose: allow_on_full_store deletes it, and nothing creates it.
 --
 -- fields of meta
 --   seq              number of arrivals so far, from which ids are made
