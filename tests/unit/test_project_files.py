@@ -139,6 +139,15 @@ def test_the_redis_keys_of_the_changelog_are_there():
             assert re.search(rf"\b{re.escape(name)}", keys), name
 
 
+def test_the_new_log_events_of_the_changelog_are_logged():
+    code = "".join(
+        path.read_text("utf-8") for name in ("integration", "workers") for path in (ROOT / name).rglob("*.py")
+    )
+    events = [event for row in renamed("log event") for event in re.findall(r"`([^`]+)`", row[-1])]
+    assert len(events) > 10
+    assert [event for event in events if f'"{event}"' not in code] == []
+
+
 def renamed(first):
     """Return the rows of the newest version's table whose heading starts with a word."""
     table = re.search(rf"^\| {first}[^\n]*\n\|[-|]+\n((?:\|.*\n)+)", newest_changes(), re.MULTILINE)[1]
