@@ -116,7 +116,7 @@ def test_the_queues_of_a_stalled_worker_are_worked_off_and_it_shows_until_it_rec
     workers_running.ask("slow")
     workers_running.ask("behind it")
     wait_until(
-        lambda: "take no wake-ups" in (workers_running.services.accounts.get("bogota").reason or ""),
+        lambda: "taken no wake-ups" in (workers_running.services.accounts.get("bogota").reason or ""),
         60,
         what="the reason",
     )
@@ -126,7 +126,7 @@ def test_the_queues_of_a_stalled_worker_are_worked_off_and_it_shows_until_it_rec
     worked_off(workers_running, celery, "after")
     wait_until(lambda: only_process(workers_running).stalled_since is None, 60, what="the end of it")
     wait_until(lambda: len(sentry.told("takes wake-ups again")) == 1, 60, what="the report of its end")
-    assert "take no wake-ups" not in (workers_running.services.accounts.get("bogota").reason or "")
+    assert "taken no wake-ups" not in (workers_running.services.accounts.get("bogota").reason or "")
     assert len(sentry.told("takes no wake-ups")) == 1
     assert workers_running.sandbox.stats()["overlaps"] == []
 
