@@ -27,19 +27,21 @@ class CounterShape:
 
 COUNTED: Final = {
     "deliveries": CounterShape(
-        "ringback_deliveries", "Deliveries answered, by what came of them.", ("source", "result")
+        "ringback_deliveries", "Deliveries answered, by result.", ("source", "result")
     ),
     "events": CounterShape(
         "ringback_events",
-        "Events taken, by what they turned out to be; route is empty where none took them.",
+        "Events received, by what they became; route is empty if no route took the event.",
         ("source", "what", "route"),
     ),
     "admitted": CounterShape("ringback_recalls_admitted", "Recalls admitted.", ("source",)),
-    "ended": CounterShape("ringback_recalls_ended", "Recalls that came to an end.", ("state",)),
+    "ended": CounterShape("ringback_recalls_ended", "Recalls that reached a final state.", ("state",)),
     "pushes": CounterShape(
         "ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)
     ),
-    "cancel too late": CounterShape("ringback_cancels_too_late", "Wishes taken back when wolkvox had them."),
+    "cancel too late": CounterShape(
+        "ringback_cancels_too_late", "Cancellations that came after wolkvox had accepted the recall."
+    ),
     "wake_ups": CounterShape(
         "ringback_wake_ups",
         "Wake-ups published, and those that failed because the broker was away.",
@@ -52,11 +54,11 @@ COUNTED: Final = {
     ),
     "epochs": CounterShape(
         "ringback_store_epochs_lost",
-        "Times that the store went back, was emptied or exchanged, as was found.",
+        "Losses of the data of the store that were found, by how they happened.",
         ("how",),
     ),
     "alert messages": CounterShape(
-        "ringback_alert_messages", "Messages about alerts, by what became of them.", ("channel", "result")
+        "ringback_alert_messages", "Alert messages, by result.", ("channel", "result")
     ),
 }
 TIMED: Final = {

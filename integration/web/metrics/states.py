@@ -29,7 +29,7 @@ MOST_ACCOUNTS: Final = 500
 
 def of_figures(figures: Figures) -> Iterator[Metric]:
     """Yield the gauges of the store's state."""
-    yield gauge("ringback_parked_events", "Events that could not be mapped and wait.", figures.parked)
+    yield gauge("ringback_parked_events", "Parked events: they could not be mapped.", figures.parked)
     yield gauge("ringback_lookups_waiting", "Deliveries that wait for a lookup.", figures.lookups_waiting)
     yield gauge(
         "ringback_due_lag_seconds",
@@ -44,7 +44,9 @@ def of_figures(figures: Figures) -> Iterator[Metric]:
     yield from of_accounts(figures.accounts, figures.forecasts)
     yield from _of_sources(figures)
     yield from _of_processes(figures.processes)
-    alerts = GaugeMetricFamily("ringback_alerts", "Alerts that hold, by the rule's kind.", labels=("kind",))
+    alerts = GaugeMetricFamily(
+        "ringback_alerts", "Active alerts, by the kind of their rule.", labels=("kind",)
+    )
     kinds = Counter(alert.kind for alert in figures.alerts)
     for kind in RULE_KINDS:
         alerts.add_metric((kind,), kinds[kind])
@@ -78,10 +80,16 @@ def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast])
         queues.add_metric((state,), states[state])
     yield queues
     at_risk = sum(forecast.at_risk for forecast in forecasts.values())
-    yield gauge("ringback_dates_at_risk", "Queued recalls whose date cannot be kept as things go.", at_risk)
+    yield gauge(
+        "ringback_dates_at_risk", "Queued recalls whose date cannot be kept at the present rate.", at_risk
+    )
     shown = in_need_first(views)[:MOST_ACCOUNTS]
     yield from _of_shown(shown)
-    risk = _by_name("ringback_account_dates_at_risk", "The same of an account.", "account")
+    risk = _by_name(
+        "ringback_account_dates_at_risk",
+        "Queued recalls of an account whose date cannot be kept at the present rate.",
+        "account",
+    )
     for view in shown:
         risk.add_metric((view.name,), forecasts[view.name].at_risk if view.name in forecasts else 0)
     yield risk
@@ -143,5 +151,5 @@ def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
     yield seen
     stalled = sum(process.stalled_since is not None for process in processes)
     yield gauge(
-        "ringback_workers_stalled", "Workers that take no wake-ups, though they are published.", stalled
+        "ringback_workers_stalled", "Workers that take no wake-ups although some are published.", stalled
     )
