@@ -13,6 +13,7 @@ import structlog
 
 from integration.clients.backoff import backoff_seconds
 from integration.clients.hubspot import ContactsAway, read_contacts
+from integration.clients.retry_after import LIMIT_SECONDS
 from integration.config.source_models import HubspotSource
 from integration.mapping.planner import Outcome, plan_event
 from workers.drain import utc_now
@@ -31,7 +32,7 @@ LEASE_SECONDS = 60.0
 BATCH = 100
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
-MOST_ASKED_SECONDS = 3600.0
+MOST_ASKED_SECONDS = LIMIT_SECONDS
 
 
 def wait_after(tries: int, asked_seconds: float | None) -> float:

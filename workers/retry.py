@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from integration.clients.backoff import backoff_seconds
+from integration.clients.retry_after import LIMIT_SECONDS
 from integration.clients.wolkvox_protocol import VerdictKind
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ STRIKES_LIMIT = 3
 ROUNDS_LIMIT = 2
 SAME_WORDS_LIMIT = 5
 PROBE_EVERY = timedelta(hours=1)
-RETRY_AFTER_LIMIT_SECONDS = 3600.0
+RETRY_AFTER_LIMIT_SECONDS = LIMIT_SECONDS
 
 
 # --- history ---------------------------------------------------------------------------------

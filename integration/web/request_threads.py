@@ -58,7 +58,7 @@ class RequestThreads:
         self._looked_after = False
 
     async def answer(self, environ: dict[str, Any]) -> WholeResponse:
-        """Return the application's response. Raise BusyError when no thread takes the request in time."""
+        """Return the application's response. Raise NoFreeThreadError when no thread takes it in time."""
         if self._open >= self._most_open:
             raise NoFreeThreadError
         loop = asyncio.get_running_loop()
