@@ -40,7 +40,7 @@ _PARTS = (
     ("integration/clients/wolkvox.py", "HTTP to wolkvox"),
     ("integration/clients/deadline_transport.py", "HTTP to wolkvox"),
     ("redis/", "round trips to the store (redis-py)"),
-    ("integration/store/batching.py", "round trips to the store (redis-py)"),
+    ("integration/store/scripting/batching.py", "round trips to the store (redis-py)"),
     ("integration/store/client.py", "round trips to the store (redis-py)"),
     ("kombu", "wake-ups (Celery, kombu)"),
     ("celery/", "wake-ups (Celery, kombu)"),

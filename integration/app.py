@@ -28,7 +28,7 @@ from integration.services.container import Services
 from integration.services.heartbeat import Heartbeat
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-from integration.store.epoch import StoreEpoch
+from integration.store.scripting.epoch import StoreEpoch
 from integration.telemetry import logging
 from integration.telemetry.counters import Counters
 from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
@@ -110,7 +110,7 @@ def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
         store_url(environ), timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS
     )
     store = Store(client, kind="web", epoch=StoreEpoch(epoch_file(environ)))
-    store.on_loss = SentryReporter().store_lost
+    store.report_losses(SentryReporter().store_lost)
     store.span = store_span
     counters = Counters()
     services = Services(

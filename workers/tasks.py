@@ -17,7 +17,7 @@ from integration.config.environment import config_path, epoch_file, store_url
 from integration.domain.errors import RingbackError, StoreAwayError
 from integration.services.configuration import watch_config
 from integration.services.wakeup import WakeUpPublisher
-from integration.store.epoch import StoreEpoch
+from integration.store.scripting.epoch import StoreEpoch
 from integration.store.token_queue import WakeUp
 from integration.telemetry import logging
 from integration.telemetry.counters import Counters

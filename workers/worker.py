@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from integration.config.watcher import ConfigWatch
     from integration.domain.account import Account
     from integration.services.wakeup import WakeUpPublisher
-    from integration.store.epoch import StoreEpoch
+    from integration.store.scripting.epoch import StoreEpoch
     from integration.store.token_queue import WakeUp
     from integration.telemetry.counters import Counters
     from integration.telemetry.reporter import Reporter
@@ -52,7 +52,7 @@ class Worker:
         reporter: Reporter,
         counters: Counters | None = None,
     ) -> None:
-        store.on_loss = reporter.store_lost
+        store.report_losses(reporter.store_lost)
         self.services = Services(watch, store, wake_ups, counters)
         self.stopping = threading.Event()
         self._wake_ups = wake_ups

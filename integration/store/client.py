@@ -6,41 +6,29 @@ an operation twice; nothing is retried here.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from contextlib import nullcontext
-from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import redis
-import structlog
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from integration.domain.timestamps import from_epoch_ms
-from integration.store.batching import ScriptBatcher, as_ours
-from integration.store.epoch import StoreEpoch
+from integration.store.scripting.batching import ScriptBatcher, as_ours
+from integration.store.scripting.epoch import StoreEpoch
+from integration.store.scripting.protocol import PREFIX, ScriptProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-log = structlog.get_logger("ringback.store")
+    from integration.store.scripting.protocol import EpochLoss
 
-PREFIX = "{ringback}:"
 READ_BYTES = 8192
 ANSWER_SECONDS = 5.0
-
-
-_PARTS = (
-    *("keys", "epoch", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
-    *("monitoring", "purge", "dispatch"),
-)
-SCRIPT = "\n".join((files("integration.store") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
-SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  (the store's own naming)
 
 
 def connect(
@@ -60,24 +48,13 @@ def connect(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochLoss:
-    """A detected loss of data: the store "went back", "was emptied", or "was exchanged" for another one.
-
-    `missing` is the least number of lost changes of queues and recalls, None when it is unknown.
-    """
-
-    how: str
-    missing: int | None
-
-
 class Store:
     """Runs the script on one store.
 
     `clock` returns epoch milliseconds, for tests; None uses the store's own clock. `kind` is the kind of this
     process: "web", "worker" or "tool". `who` identifies the process: its kind and a random suffix. `epoch`
-    records the latest epoch and revision seen. `on_loss` is called when the store has lost data, in one
-    process only. `span` returns a context manager that is entered for each call, with the command's name.
+    records the latest epoch and revision seen. `span` returns a context manager that is entered for each
+    call, with the command's name.
     """
 
     def __init__(
@@ -90,18 +67,20 @@ class Store:
     ) -> None:
         self.client = client
         self.epoch = StoreEpoch() if epoch is None else epoch
-        self.on_loss: Callable[[EpochLoss], None] = lambda _: None
         self.span: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext()
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
         self._clock = clock
+        self._protocol = ScriptProtocol(self.who, self.epoch, clock)
         self._batcher = ScriptBatcher(
             client,
-            (SCRIPT, SHA),
-            self._header,
-            self._read,
+            self._protocol,
             answer_seconds=client.connection_pool.connection_kwargs.get("socket_timeout") or ANSWER_SECONDS,
         )
+
+    def report_losses(self, report: Callable[[EpochLoss], None]) -> None:
+        """Call `report` when the store has lost data, in one process only."""
+        self._protocol.on_loss = report
 
     def key(self, name: str) -> str:
         """Return the full name of a key. lua/keys.lua lists the keys."""
@@ -114,30 +93,6 @@ class Store:
         """
         with self.span(command):
             return self._batcher.call(command, args)
-
-    def _header(self, command: str) -> tuple[str | int, ...]:
-        """Return the arguments of every run of the script, as listed in lua/keys.lua."""
-        now = "" if self._clock is None else str(self._clock())
-        seen = self.epoch.seen()
-        return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self.who
-
-    def _read(self, reply: Sequence[Any]) -> list[Any]:
-        """Record the epoch that the script replied. Return the replies to its calls."""
-        epoch, revision, server, news, answers = reply
-        before = self.epoch.seen()
-        changed = self.epoch.note(epoch, int(revision), server)
-        if news and changed:
-            self._report(news, before.revision)
-        elif changed and before.epoch:
-            log.warning("the store has a new epoch: a loss of data was found before")
-        return list(answers)
-
-    def _report(self, news: str, seen: int) -> None:
-        how, _, found = news.partition("|")
-        loss = EpochLoss(how=how, missing=seen - int(found) if how == "went back" else None)
-        reason = "the store was restored, emptied or exchanged; acknowledged recalls may be missing"
-        log.error("the store lost data; all queues wait", how=how, missing=loss.missing, reason=reason)
-        self.on_loss(loss)
 
     def now_ms(self) -> int:
         """Return the time by the script's clock, in epoch milliseconds. Raise StoreAwayError."""

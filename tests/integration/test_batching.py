@@ -12,8 +12,10 @@ import pytest
 import redis
 
 from integration.domain.errors import StoreAwayError
-from integration.store import batching
-from integration.store.batching import (
+from integration.store.client import Store, connect
+from integration.store.deliveries import admission_args
+from integration.store.scripting import batching
+from integration.store.scripting.batching import (
     MOST_CALLS,
     PATIENCE_SECONDS,
     RUN_BYTES,
@@ -22,8 +24,7 @@ from integration.store.batching import (
     _Call,
     _runs,
 )
-from integration.store.client import Store, connect
-from integration.store.deliveries import admission_args
+from integration.store.scripting.protocol import ScriptProtocol
 from support import form_delivery, make_services, url_of
 from support.waiting import wait_until
 
@@ -99,13 +100,13 @@ def test_those_who_wait_share_a_round_trip_and_each_gets_its_own_reply(store, he
 def test_a_call_tells_the_store_all_that_was_heard_before_it(store, held, monkeypatch):
     """Else a reply of a history that is lost by now could hide the loss."""
     ours = store_at(url_of(store))
-    known, header = [], ours._batcher._header
+    known, header = [], ours._protocol.header
 
     def watched(command):
         known.append(ours.epoch.name)
         return header(command)
 
-    monkeypatch.setattr(ours._batcher, "_header", watched)
+    monkeypatch.setattr(ours._protocol, "header", watched)
     held.behind_one(ours, [lambda: ours.call("take_messages", 1)])
     assert known == ["", store.hget("{ringback}:meta", "epoch")]
 
@@ -345,15 +346,15 @@ def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on
 
 def test_a_fault_of_ours_in_a_trip_leaves_nobody_waiting(store, monkeypatch, held):
     ours = store_at(url_of(store))
-    monkeypatch.setattr(Store, "_report", lambda *_: None)
-    real = ours._batcher._read
+    monkeypatch.setattr(ScriptProtocol, "_report", lambda *_: None)
+    real = ours._protocol.replies
 
     def fail(answer):
         if held.sizes == [1, 3]:
             raise ZeroDivisionError
         return real(answer)
 
-    ours._batcher._read = fail
+    ours._protocol.replies = fail
     told = held.behind_one(ours, [lambda: ours.call("take_messages", 1)] * 3)
     assert sorted(type(one).__name__ for one in told) == [
         "StoreAwayError",

@@ -11,9 +11,9 @@ from integration.mapping.planner import RecallWanted
 from integration.services.heartbeat import Heartbeat
 from integration.store.client import Store
 from integration.store.deliveries import DeliveryStore, RetentionTerms
-from integration.store.epoch import StoreEpoch
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.recalls import RecallStore
+from integration.store.scripting.epoch import StoreEpoch
 from integration.store.token_queue import Outcome, Terms, TokenQueues
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -167,7 +167,7 @@ class Member(StoreProcess):
         self.epoch = StoreEpoch(path, clock=lambda: history.steady, wall=lambda: history.steady)
         super().__init__(history.client, history, kind=kind, epoch=self.epoch)
         self.losses = []
-        self.store.on_loss = self.losses.append
+        self.store.report_losses(self.losses.append)
 
     def send(self):
         Heartbeat(ProcessRegistry(self.store), self.store.who).send()

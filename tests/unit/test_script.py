@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from integration.store.client import SCRIPT
+from integration.store.scripting.protocol import SCRIPT
 
 _GUARD = re.compile(r"^if is_command\((.*?)\) then$(.*?)^end$", re.MULTILINE | re.DOTALL)
 _FUNCTION = re.compile(r"^( *)(?:local )?function ([\w.]+)\(.*?(?:^\1end$| end$)", re.MULTILINE | re.DOTALL)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from integration.domain.recall import Filter
 from integration.local.sandbox import fingerprint
-from integration.store.client import PREFIX, Store, connect
+from integration.store.client import Store, connect
 from integration.store.recalls import RecallStore
+from integration.store.scripting.protocol import PREFIX
 
 from .history import Call, History, Leak, StoredRecall
 from .settings import SECRETS, token_of

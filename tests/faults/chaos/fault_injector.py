@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from integration.store.client import PREFIX
+from integration.store.scripting.protocol import PREFIX
 
 from . import plan
 from .settings import token_of

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LUA = "integration/store/lua/*.lua"
 _PATCH = """
 import hashlib
-import integration.store.client as store
+import integration.store.scripting.protocol as store
 for before, after in {changed!r}:
     if before not in store.SCRIPT:
         raise SystemExit("the mutant no longer fits the script")  # an Exception would pass unheeded here

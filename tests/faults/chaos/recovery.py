@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from integration.store.client import PREFIX
+from integration.store.scripting.protocol import PREFIX
 
 from .system import READY_SECONDS, wait
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from integration.store.client import PREFIX
+from integration.store.scripting.protocol import PREFIX
 
 from .history import Spell
 

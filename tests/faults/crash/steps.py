@@ -24,7 +24,8 @@ import workers.lookups
 import workers.tasks
 from integration import app as web
 from integration.clients.wolkvox import WolkvoxConnection
-from integration.store.client import PREFIX, Store
+from integration.store.client import Store
+from integration.store.scripting.protocol import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

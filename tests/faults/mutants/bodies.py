@@ -6,7 +6,7 @@ from .code import Code
 from .mutant import mutant
 
 _ASGI = Code("integration/asgi.py")
-_BATCHING = Code("integration/store/batching.py")
+_BATCHING = Code("integration/store/scripting/batching.py")
 _REQUEST_BODY = Code("integration/web/request_body.py")
 _SOURCES_BODIES = Code("integration/webhooks/providers/bodies.py")
 _SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")

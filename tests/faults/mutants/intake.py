@@ -6,7 +6,7 @@ from .code import Code
 from .mutant import mutant
 
 _APP = Code("integration/app.py")
-_BATCHING = Code("integration/store/batching.py")
+_BATCHING = Code("integration/store/scripting/batching.py")
 _BINDING = Code("integration/services/binding.py")
 _EMBEDDED = Code("integration/local/embedded_store.py")
 _INTAKE = Code("integration/webhooks/service.py")

@@ -8,7 +8,7 @@ from .mutant import mutant
 _SWEEPER = Code("workers/sweeper.py")
 _LUA = Code("integration/store/lua/*.lua")
 _HEARTBEAT = Code("integration/services/heartbeat.py")
-_EPOCH = Code("integration/store/epoch.py")
+_EPOCH = Code("integration/store/scripting/epoch.py")
 
 GUARDS = (
     mutant(

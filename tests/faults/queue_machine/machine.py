@@ -9,9 +9,10 @@ import redis
 from hypothesis.stateful import RuleBasedStateMachine
 
 from integration.domain.recall import State
-from integration.store.client import EpochLoss, Store, connect
+from integration.store.client import Store, connect
 from integration.store.deliveries import DeliveryStore
 from integration.store.recalls import RecallStore
+from integration.store.scripting.protocol import EpochLoss
 from integration.store.token_queue import Terms, TokenQueues
 from support import url_of
 
@@ -56,7 +57,7 @@ class Machine(RuleBasedStateMachine):
         self.recalls = RecallStore(self.store)
         self.reports: list[EpochLoss] = []
         for store in self.stores:
-            store.on_loss = self.reports.append
+            store.report_losses(self.reports.append)
         self.copy: StoreCopy | None = None
         self.model = Model()
         self.owners: list[Owner] = []

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from integration.store.client import EpochLoss
+from integration.store.scripting.protocol import EpochLoss
 from integration.store.token_queue import Claim
 from support.store_process import LEASE, NOON, Member, until
 
@@ -75,10 +75,10 @@ def test_the_report_is_given_again_where_the_reply_was_lost(history, worker):
     copy = history.copy()
     worker.ask("c1")
     history.put_back(copy)
-    batcher = worker.store._batcher
-    read, batcher._read = batcher._read, lambda reply: reply[-1]
+    protocol = worker.store._protocol
+    replies, protocol.replies = protocol.replies, lambda reply: reply[-1]
     worker.sweep()
-    batcher._read = read
+    protocol.replies = replies
     Member(history).sweep()
     worker.sweep()
     worker.sweep()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integration.store.epoch import StoreEpoch
+from integration.store.scripting.epoch import StoreEpoch
 from integration.store.token_queue import Claim
 from support.store_process import Member
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integration.store.client import EpochLoss
+from integration.store.scripting.protocol import EpochLoss
 from integration.store.token_queue import Claim, NoClaim
 from support.store_process import Member, working
 

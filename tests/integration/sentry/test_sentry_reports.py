@@ -10,7 +10,7 @@ import pytest
 import sentry_sdk
 import structlog
 
-from integration.store.client import EpochLoss
+from integration.store.scripting.protocol import EpochLoss
 from integration.telemetry import logging as logs
 from integration.telemetry.sentry import MOST_A_MINUTE, SentryReporter
 from support.planted import NAME, PLANTED, TELEPHONE, assert_clean

@@ -26,12 +26,15 @@ import hiredis
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from integration.domain.errors import StoreAwayError
+from integration.store.scripting.protocol import SCRIPT, SHA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import redis
     from redis.connection import ConnectionInterface
+
+    from integration.store.scripting.protocol import ScriptProtocol
 
     Arg = str | int | bytes
 
@@ -100,23 +103,18 @@ class _Connection:
 class ScriptBatcher:
     """Runs commands of a script over a connection of its own.
 
-    `script` is its text and SHA-1. `header` returns the arguments that precede those of every run. `read`
-    splits the reply of a run into one reply per call. `answer_seconds` limits a round trip.
+    `protocol` makes the header of each run and reads its reply. `answer_seconds` limits a round trip.
     """
 
     def __init__(
         self,
         client: redis.Redis,
-        script: tuple[str, str],
-        header: Callable[[str], tuple[Arg, ...]],
-        read: Callable[[Any], list[Any]],
+        protocol: ScriptProtocol,
         *,
         answer_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._script = script
-        self._header = header
-        self._read = read
+        self._protocol = protocol
         self._answer_seconds = answer_seconds
         self._clock = clock
         self._connect = client.connection_pool.make_connection
@@ -211,18 +209,17 @@ class ScriptBatcher:
             again = iter(self._ask(unknown, ends_at, load=True))
             answers = [next(again) if _is_unknown(answer) else answer for answer in answers]
         for run, answer in zip(runs, answers, strict=True):
-            replies = [answer] * len(run) if isinstance(answer, Exception) else self._read(answer)
+            replies = [answer] * len(run) if isinstance(answer, Exception) else self._protocol.replies(answer)
             for call, reply in zip(run, replies, strict=True):
                 call.reply = as_ours(reply) if isinstance(reply, Exception) else reply
 
     def _ask(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
         """Send runs of the script. Return the reply of each, or the error that the store replied."""
-        text, sha = self._script
-        asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", text)] if load else []
+        asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", SCRIPT)] if load else []
         for run in runs:
-            header = self._header(run[0].command)
+            header = self._protocol.header(run[0].command)
             args = [arg for call in run for arg in call.args]
-            asked.append(("EVALSHA", sha, 1, *header, len(run[0].args), *args))
+            asked.append(("EVALSHA", SHA, 1, *header, len(run[0].args), *args))
         self._check()
         self._connection.send(asked)
         answers = [self._answer(ends_at) for _ in asked]

@@ -1,0 +1,79 @@
+"""The protocol of the script in `integration/store/lua`: its text, the header of a run, and a run's reply.
+
+The script compares the epoch in the header with the store's own, and replies the current one (epoch.lua).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from integration.store.scripting.epoch import StoreEpoch
+
+log = structlog.get_logger("ringback.store")
+
+PREFIX = "{ringback}:"
+
+_PARTS = (
+    *("keys", "epoch", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
+    *("monitoring", "purge", "dispatch"),
+)
+SCRIPT = "\n".join((files("integration.store") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
+SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  (the store's own naming)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochLoss:
+    """A detected loss of data: the store "went back", "was emptied", or "was exchanged" for another one.
+
+    `missing` is the least number of lost changes of queues and recalls, None when it is unknown.
+    """
+
+    how: str
+    missing: int | None
+
+
+class ScriptProtocol:
+    """Makes the headers of a process's runs and reads their replies.
+
+    `who` identifies the process. `epoch` records the latest epoch and revision seen. `clock` returns epoch
+    milliseconds, for tests; None uses the store's own clock. `on_loss` is called when the store has lost
+    data, in one process only.
+    """
+
+    def __init__(self, who: str, epoch: StoreEpoch, clock: Callable[[], int] | None) -> None:
+        self.epoch = epoch
+        self.on_loss: Callable[[EpochLoss], None] = lambda _: None
+        self._who = who
+        self._clock = clock
+
+    def header(self, command: str) -> tuple[str | int, ...]:
+        """Return the arguments before those of the calls, as listed in lua/keys.lua."""
+        now = "" if self._clock is None else self._clock()
+        seen = self.epoch.seen()
+        return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self._who
+
+    def replies(self, reply: Sequence[Any]) -> list[Any]:
+        """Record the epoch in the reply of a run. Return the replies to its calls."""
+        epoch, revision, server, news, replies = reply
+        before = self.epoch.seen()
+        changed = self.epoch.note(epoch, int(revision), server)
+        if news and changed:
+            self._report(news, before.revision)
+        elif changed and before.epoch:
+            log.warning("the store has a new epoch: a loss of data was found before")
+        return list(replies)
+
+    def _report(self, news: str, seen: int) -> None:
+        how, _, found = news.partition("|")
+        loss = EpochLoss(how=how, missing=seen - int(found) if how == "went back" else None)
+        reason = "the store was restored, emptied or exchanged; acknowledged recalls may be missing"
+        log.error("the store lost data; all queues wait", how=how, missing=loss.missing, reason=reason)
+        self.on_loss(loss)
