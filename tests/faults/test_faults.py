@@ -13,7 +13,17 @@ import pytest
 
 from faults.chaos import clocks, plan
 from faults.chaos.checker import IN_FLIGHT_SECONDS, TAKEN_UP_SECONDS, check
-from faults.chaos.history import AnsweredWish, Call, History, Leak, Outage, Spell, StoredRecall, Try, Wish
+from faults.chaos.history import (
+    Attempt,
+    Call,
+    CustomerRequest,
+    DuePeriod,
+    History,
+    Leak,
+    Outage,
+    SentDelivery,
+    StoredRecall,
+)
 from faults.chaos.mutants import MUTANTS
 from faults.chaos.run import run
 from faults.chaos.settings import LONGEST_WORK, Settings
@@ -30,7 +40,7 @@ def test_every_promise_is_kept_while_everything_is_killed_frozen_and_cut_off(tmp
     assert not report.broken, f"\n{report}\nagain: FAULTS_SEED={seed}, or: make faults SENTRY=1 SEED={seed}"
     assert report.history.envelopes
     assert report.history.calls
-    assert any(told.acknowledged for told in report.history.told)
+    assert any(delivery.acknowledged for delivery in report.history.deliveries)
 
 
 def with_restores(seed, times=3):
@@ -76,19 +86,21 @@ def test_a_mutant_still_finds_what_it_takes_out(name, tmp_path):
 # --- the checker, on histories made by hand -------------------------------------------------------
 
 
-def wish(version=1, phone="3000000001", customer="cust"):
-    return Wish(account="a0", customer=customer, version=version, phone=phone, date=DATE if phone else "")
+def request(version=1, phone="3000000001", customer="cust"):
+    return CustomerRequest(
+        account="a0", customer=customer, version=version, phone=phone, date=DATE if phone else ""
+    )
 
 
-def taken(*recalls, at=100.0, status=202):
-    return Try(web="web0", began=at - 0.1, ended=at, status=status, body={"recalls": list(recalls)})
+def accepted(*recalls, at=100.0, status=202):
+    return Attempt(web="web0", began=at - 0.1, ended=at, status=status, body={"recalls": list(recalls)})
 
 
-def told(key, wishes, *tries, kind="forms", recall=""):
-    return AnsweredWish(key=key, kind=kind, wishes=tuple(wishes), tries=tries, recall=recall)
+def sent(key, requests, *attempts, kind="forms", recall=""):
+    return SentDelivery(key=key, kind=kind, requests=tuple(requests), attempts=attempts, recall=recall)
 
 
-def kept(recall, phone, *states, customer="cust"):
+def stored(recall, phone, *states, customer="cust"):
     changes = tuple((100.0 + n, state, "why") for n, state in enumerate(states))
     return StoredRecall(
         id=recall,
@@ -107,11 +119,14 @@ def call(seq, phone, *, at=101.0, effect=True):
     )
 
 
-OLD, NEW = wish(1, "3000000001"), wish(2, "3000000002")
-OFF = wish(3, "")
+OLD, NEW = request(1, "3000000001"), request(2, "3000000002")
+OFF = request(3, "")
 GOOD = History(
-    told=(told("d1", [OLD], taken("rc_1")), told("d2", [NEW], taken("rc_2", at=110.0))),
-    kept=(kept("rc_1", OLD.phone, "queued", "accepted"), kept("rc_2", NEW.phone, "queued", "accepted")),
+    deliveries=(sent("d1", [OLD], accepted("rc_1")), sent("d2", [NEW], accepted("rc_2", at=110.0))),
+    recalls=(
+        stored("rc_1", OLD.phone, "queued", "accepted"),
+        stored("rc_2", NEW.phone, "queued", "accepted"),
+    ),
     calls=(call(1, OLD.phone), call(2, NEW.phone, at=111.0)),
     queues={"a0": "t0"},
 )
@@ -126,20 +141,20 @@ def test_a_history_without_fault_breaks_nothing():
 
 
 def test_an_acknowledged_recall_that_is_not_there_is_lost():
-    assert "P1" in broken(kept=GOOD.kept[1:])
+    assert "P1" in broken(recalls=GOOD.recalls[1:])
 
 
 def test_an_acknowledged_id_that_is_not_there_is_lost():
-    assert broken(told=(told("d1", [OLD], taken("rc_1", "rc_9")), GOOD.told[1])) == {"P1"}
+    assert broken(deliveries=(sent("d1", [OLD], accepted("rc_1", "rc_9")), GOOD.deliveries[1])) == {"P1"}
 
 
-def test_a_delivery_that_is_never_taken_is_a_promise_broken():
-    refused = Try(web="web0", began=1, ended=2, status=503)
-    assert "P1" in broken(told=(told("d1", [OLD], refused), GOOD.told[1]))
+def test_a_delivery_that_is_never_accepted_is_a_promise_broken():
+    refused = Attempt(web="web0", began=1, ended=2, status=503)
+    assert "P1" in broken(deliveries=(sent("d1", [OLD], refused), GOOD.deliveries[1]))
 
 
 def test_a_recall_that_nobody_asked_for_is_found():
-    assert broken(kept=(*GOOD.kept, kept("rc_3", "3000000009", "queued", "accepted"))) == {"P1"}
+    assert broken(recalls=(*GOOD.recalls, stored("rc_3", "3000000009", "queued", "accepted"))) == {"P1"}
 
 
 def test_an_end_that_never_comes_is_found():
@@ -147,13 +162,13 @@ def test_an_end_that_never_comes_is_found():
 
 
 def test_with_an_old_copy_put_back_what_came_after_it_may_be_lost_but_nothing_overlaps():
-    lost = {"kept": GOOD.kept[:1], "restores": 2}
-    assert broken(**lost, losses_told=1) == set()
-    assert broken(**lost, losses_told=0) == {"report"}
-    assert broken(**lost, losses_told=3) == {"report"}
-    assert broken(**lost, losses_told=1, overlaps=({"token": "t0", "seq": 2, "with": [1], "at": ""},)) == {
-        "P2"
-    }
+    lost = {"recalls": GOOD.recalls[:1], "restores": 2}
+    assert broken(**lost, losses_reported=1) == set()
+    assert broken(**lost, losses_reported=0) == {"report"}
+    assert broken(**lost, losses_reported=3) == {"report"}
+    assert broken(
+        **lost, losses_reported=1, overlaps=({"token": "t0", "seq": 2, "with": [1], "at": ""},)
+    ) == {"P2"}
 
 
 def test_two_calls_at_once_are_an_overlap():
@@ -170,15 +185,20 @@ def test_two_calls_at_once_are_an_overlap():
     ],
 )
 def test_a_recall_has_one_end(states):
-    assert "P3" in broken(kept=(kept("rc_1", OLD.phone, *states), GOOD.kept[1]))
+    assert "P3" in broken(recalls=(stored("rc_1", OLD.phone, *states), GOOD.recalls[1]))
 
 
 def test_a_cancel_that_came_too_late_is_no_second_end():
-    assert broken(kept=(kept("rc_1", OLD.phone, "queued", "accepted", "accepted"), GOOD.kept[1])) == set()
+    assert (
+        broken(recalls=(stored("rc_1", OLD.phone, "queued", "accepted", "accepted"), GOOD.recalls[1]))
+        == set()
+    )
 
 
 def test_an_index_that_names_another_state_is_found():
-    assert broken(kept=(replace(GOOD.kept[0], listed=("accepted", "queued")), GOOD.kept[1])) == {"P3"}
+    assert broken(recalls=(replace(GOOD.recalls[0], listed=("accepted", "queued")), GOOD.recalls[1])) == {
+        "P3"
+    }
 
 
 def test_an_older_wish_over_a_newer_one_is_found():
@@ -191,25 +211,27 @@ def test_an_older_wish_begun_long_after_a_newer_one_was_acknowledged_is_found():
 
 
 def test_a_newest_wish_that_was_superseded_is_found():
-    assert broken(kept=(GOOD.kept[0], kept("rc_2", NEW.phone, "queued", "superseded"))) == {"P4"}
+    assert broken(recalls=(GOOD.recalls[0], stored("rc_2", NEW.phone, "queued", "superseded"))) == {"P4"}
 
 
 def test_a_newest_wish_that_was_cancelled_without_being_asked_is_found():
-    cancelled = (GOOD.kept[0], kept("rc_2", NEW.phone, "queued", "cancelled"))
-    assert broken(kept=cancelled) == {"P4"}
-    asked = told("c", [], taken(at=112.0), kind="cancel", recall="rc_2")
-    assert broken(kept=cancelled, calls=GOOD.calls[:1], told=(*GOOD.told, asked)) == set()
+    cancelled = (GOOD.recalls[0], stored("rc_2", NEW.phone, "queued", "cancelled"))
+    assert broken(recalls=cancelled) == {"P4"}
+    cancellation = sent("c", [], accepted(at=112.0), kind="cancel", recall="rc_2")
+    assert (
+        broken(recalls=cancelled, calls=GOOD.calls[:1], deliveries=(*GOOD.deliveries, cancellation)) == set()
+    )
 
 
-def test_a_cancel_that_was_taken_and_not_done_is_found():
-    asked = told("c", [], taken(at=112.0), kind="cancel", recall="rc_2")
-    assert broken(told=(*GOOD.told, asked)) == {"P4"}
+def test_a_cancel_that_was_accepted_and_not_done_is_found():
+    cancellation = sent("c", [], accepted(at=112.0), kind="cancel", recall="rc_2")
+    assert broken(deliveries=(*GOOD.deliveries, cancellation)) == {"P4"}
 
 
 def test_a_push_long_after_the_customer_took_the_wish_back_is_found():
-    off = told("d3", [OFF], taken(at=104.0))
+    off = sent("d3", [OFF], accepted(at=104.0))
     late = call(2, NEW.phone, at=104.0 + IN_FLIGHT_SECONDS + 1)
-    assert broken(told=(*GOOD.told, off), calls=(GOOD.calls[0], late)) == {"P4"}
+    assert broken(deliveries=(*GOOD.deliveries, off), calls=(GOOD.calls[0], late)) == {"P4"}
 
 
 def test_accepted_without_a_word_at_wolkvox_is_found():
@@ -221,17 +243,17 @@ def test_a_call_with_another_date_than_asked_is_found():
 
 
 def test_one_event_with_two_recalls_is_found():
-    assert "P5" in broken(kept=(*GOOD.kept, kept("rc_3", NEW.phone, "queued", "accepted")))
+    assert "P5" in broken(recalls=(*GOOD.recalls, stored("rc_3", NEW.phone, "queued", "accepted")))
 
 
 def test_a_delivery_answered_with_another_recall_the_second_time_is_found():
-    twice = told("d1", [OLD], taken("rc_1"), taken("rc_2"))
-    assert broken(told=(twice, GOOD.told[1])) == {"P5"}
+    twice = sent("d1", [OLD], accepted("rc_1"), accepted("rc_2"))
+    assert broken(deliveries=(twice, GOOD.deliveries[1])) == {"P5"}
 
 
 def test_a_queue_that_nobody_takes_is_found():
-    spell = Spell(queue="l", began=1, seconds=TAKEN_UP_SECONDS + 1)
-    assert broken(spells=(spell,)) == {"P6"}
+    period = DuePeriod(queue="l", began=1, seconds=TAKEN_UP_SECONDS + 1)
+    assert broken(due_periods=(period,)) == {"P6"}
 
 
 def test_a_process_that_ends_by_itself_is_found():
@@ -243,17 +265,17 @@ def test_a_leak_is_a_promise_broken():
 
 
 def test_an_answer_that_takes_too_long_is_found_unless_its_web_was_down():
-    slow = Try(web="web0", began=100, ended=109, status=503)
-    deliveries = (told("d1", [OLD], slow, taken("rc_1")), GOOD.told[1])
-    assert broken(told=deliveries) == {"P9"}
-    assert broken(told=deliveries, outages=(Outage(name="web1", began=99, ended=200),)) == {"P9"}
-    assert broken(told=deliveries, outages=(Outage(name="web0", began=108, ended=200),)) == set()
+    slow = Attempt(web="web0", began=100, ended=109, status=503)
+    deliveries = (sent("d1", [OLD], slow, accepted("rc_1")), GOOD.deliveries[1])
+    assert broken(deliveries=deliveries) == {"P9"}
+    assert broken(deliveries=deliveries, outages=(Outage(name="web1", began=99, ended=200),)) == {"P9"}
+    assert broken(deliveries=deliveries, outages=(Outage(name="web0", began=108, ended=200),)) == set()
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 500])
 def test_an_answer_that_fits_nothing_is_found(status):
-    odd = Try(web="web0", began=99, ended=100, status=status)
-    assert broken(told=(told("d1", [OLD], odd, taken("rc_1")), GOOD.told[1])) == {"HTTP"}
+    odd = Attempt(web="web0", began=99, ended=100, status=status)
+    assert broken(deliveries=(sent("d1", [OLD], odd, accepted("rc_1")), GOOD.deliveries[1])) == {"HTTP"}
 
 
 @pytest.mark.parametrize(
@@ -286,7 +308,7 @@ def test_a_worker_of_the_run_goes_by_the_wrong_clock(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(clocks.CODE)
     ask = "import workers.worker as e, datetime as d; print((e.utc_now() - d.datetime.now(d.UTC)).total_seconds())"
     environ = {**os.environ, "PYTHONPATH": str(tmp_path), clocks.VARIABLE: "-300"}
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", ask], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert float(told.stdout) == pytest.approx(-300, abs=5)
+    assert float(process.stdout) == pytest.approx(-300, abs=5)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .history import AnsweredWish, Call, History, StoredRecall, Try, Wish
+    from .history import Attempt, Call, CustomerRequest, History, SentDelivery, StoredRecall
 
 ENDS = frozenset({"accepted", "dead", "superseded", "cancelled", "expired", "simulated"})
 ANSWERS = frozenset({0, 200, 202, 409, 429, 503})
@@ -24,7 +24,7 @@ MARGIN_SECONDS = 3.0
 TAKEN_UP_SECONDS = 30.0
 """The promise is 3 s; only the absence of progress is to decide here, never a crowded machine."""
 IN_FLIGHT_SECONDS = 5.0
-"""How long after a newer wish was acknowledged an older one that was on its way may still arrive."""
+"""How long after a newer request was acknowledged an older one that was on its way may still arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +57,32 @@ class _View:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.told = tuple(map(_dated_by_arrival, history.told))
-        self.kept = {recall.id: recall for recall in history.kept}
+        self.deliveries = tuple(map(_dated_by_arrival, history.deliveries))
+        self.recalls = {recall.id: recall for recall in history.recalls}
         self.calls: dict[tuple[str, str], list[Call]] = _grouped(
             history.calls, lambda call: (call.token, call.customer)
         )
-        self.by_phone: dict[str, list[StoredRecall]] = _grouped(history.kept, lambda kept: kept.phone)
-        self.wishes: dict[tuple[str, str], dict[int, _LatestWish]] = defaultdict(dict)
-        self.wish_of: dict[str, Wish] = {}
-        for told in self.told:
-            for wish in told.wishes:
-                self._note(wish, told)
+        self.by_phone: dict[str, list[StoredRecall]] = _grouped(history.recalls, lambda recall: recall.phone)
+        self.requests: dict[tuple[str, str], dict[int, _LatestRequest]] = defaultdict(dict)
+        self.request_of: dict[str, CustomerRequest] = {}
+        for delivery in self.deliveries:
+            for request in delivery.requests:
+                self._note(request, delivery)
 
-    def _note(self, wish: Wish, told: AnsweredWish) -> None:
-        known = self.wishes[wish.account, wish.customer]
-        at = told.acknowledged
-        old = known.get(wish.version)
+    def _note(self, request: CustomerRequest, delivery: SentDelivery) -> None:
+        known = self.requests[request.account, request.customer]
+        at = delivery.acknowledged
+        old = known.get(request.version)
         # One event may come in two deliveries: the first that was acknowledged counts.
         if old is None or (at is not None and (old.at is None or at < old.at)):
-            known[wish.version] = _LatestWish(wish, at)
-        if wish.is_recall:
-            self.wish_of[wish.phone] = wish
+            known[request.version] = _LatestRequest(request, at)
+        if request.is_recall:
+            self.request_of[request.phone] = request
 
 
 @dataclass(frozen=True, slots=True)
-class _LatestWish:
-    wish: Wish
+class _LatestRequest:
+    request: CustomerRequest
     at: float | None
 
 
@@ -93,49 +93,53 @@ def _grouped(items: Iterable, key) -> dict:
     return groups
 
 
-def _dated_by_arrival(told: AnsweredWish) -> AnsweredWish:
+def _dated_by_arrival(delivery: SentDelivery) -> SentDelivery:
     """Order what callers of the API asked for: one after the other per customer, so by the first answer."""
-    if told.kind != "api" or told.acknowledged is None:
-        return told
-    version = round(told.acknowledged * 1000)
-    return replace(told, wishes=tuple(replace(wish, version=version) for wish in told.wishes))
-
-
-def _of(told: AnsweredWish) -> str:
-    tries = ", ".join(
-        f"{each.web} {each.status or each.why} {each.seconds:.2f} s" for each in told.tries[-6:]
+    if delivery.kind != "api" or delivery.acknowledged is None:
+        return delivery
+    version = round(delivery.acknowledged * 1000)
+    return replace(
+        delivery, requests=tuple(replace(request, version=version) for request in delivery.requests)
     )
-    return f"delivery {told.key} ({told.kind}): {tries}"
+
+
+def _of(delivery: SentDelivery) -> str:
+    attempts = ", ".join(
+        f"{each.web} {each.status or each.why} {each.seconds:.2f} s" for each in delivery.attempts[-6:]
+    )
+    return f"delivery {delivery.key} ({delivery.kind}): {attempts}"
 
 
 # --- P1: what was acknowledged is there ---------------------------------------------------------
 
 
 def _p1(view: _View) -> Iterator[Broken]:
-    for told in view.told:
-        if not told.settled:
-            yield Broken("P1", "never taken, though the faults were over", _of(told))
-        elif told.kind != "cancel":
-            yield from _missing(view, told)
+    for delivery in view.deliveries:
+        if not delivery.settled:
+            yield Broken("P1", "never accepted, though the faults were over", _of(delivery))
+        elif delivery.kind != "cancel":
+            yield from _missing(view, delivery)
     for phone, recalls in view.by_phone.items():
-        if phone not in view.wish_of:
+        if phone not in view.request_of:
             yield Broken("P1", "a recall that nobody asked for", recalls[0].id)
 
 
-def _missing(view: _View, told: AnsweredWish) -> Iterator[Broken]:
-    for wish in told.wishes:
-        if wish.is_recall and not view.by_phone.get(wish.phone):
-            yield Broken("P1", f"acknowledged and lost: {wish.customer} version {wish.version}", _of(told))
-    for each in told.tries:
-        for recall in _ids(told, each):
-            if recall not in view.kept:
-                yield Broken("P1", f"acknowledged as {recall}, which is not there", _of(told))
+def _missing(view: _View, delivery: SentDelivery) -> Iterator[Broken]:
+    for request in delivery.requests:
+        if request.is_recall and not view.by_phone.get(request.phone):
+            yield Broken(
+                "P1", f"acknowledged and lost: {request.customer} version {request.version}", _of(delivery)
+            )
+    for each in delivery.attempts:
+        for recall_id in _ids(delivery, each):
+            if recall_id not in view.recalls:
+                yield Broken("P1", f"acknowledged as {recall_id}, which is not there", _of(delivery))
 
 
-def _ids(told: AnsweredWish, one: Try) -> list[str]:
-    if not one.taken or told.kind == "cancel":
+def _ids(delivery: SentDelivery, one: Attempt) -> list[str]:
+    if not one.accepted or delivery.kind == "cancel":
         return []
-    return [one.body["id"]] if told.kind == "api" else list(one.body["recalls"])
+    return [one.body["id"]] if delivery.kind == "api" else list(one.body["recalls"])
 
 
 # --- P2: one call at a time -----------------------------------------------------------------------
@@ -157,15 +161,15 @@ def _p2(view: _View) -> Iterator[Broken]:
 
 
 def _p3(view: _View) -> Iterator[Broken]:
-    for kept in view.history.kept:
-        states = [state for _, state, _ in kept.changes]
+    for recall in view.history.recalls:
+        states = [state for _, state, _ in recall.changes]
         # A cancel that came too late is recorded beside the end, in the same state.
         ends = [state for n, state in enumerate(states) if state in ENDS and states[n - 1 : n] != [state]]
-        fine = kept.state in ENDS and ends == [kept.state] and states[-1] == kept.state
+        fine = recall.state in ENDS and ends == [recall.state] and states[-1] == recall.state
         if not fine:
-            yield Broken("P3", f"{kept.id} is {kept.state}", " -> ".join(states))
-        if kept.listed != (kept.state,):
-            yield Broken("P3", f"{kept.id} is {kept.state} and listed as {kept.listed}")
+            yield Broken("P3", f"{recall.id} is {recall.state}", " -> ".join(states))
+        if recall.listed != (recall.state,):
+            yield Broken("P3", f"{recall.id} is {recall.state} and listed as {recall.listed}")
 
 
 # --- P4: the newest wins --------------------------------------------------------------------------
@@ -173,7 +177,7 @@ def _p3(view: _View) -> Iterator[Broken]:
 
 def _p4(view: _View) -> Iterator[Broken]:
     yield from _taken_back(view)
-    for (account, customer), known in view.wishes.items():
+    for (account, customer), known in view.requests.items():
         theirs = view.calls.get((view.history.queues[account], customer), [])
         yield from _as_asked(view, theirs)
         yield from _in_order(view, theirs)
@@ -182,56 +186,56 @@ def _p4(view: _View) -> Iterator[Broken]:
 
 
 def _taken_back(view: _View) -> Iterator[Broken]:
-    for told in view.told:
-        kept = view.kept.get(told.recall)
-        if told.acknowledged is not None and kept is not None and kept.state != "cancelled":
-            yield Broken("P4", f"{told.recall} was taken back, and ended {kept.state}", _of(told))
+    for delivery in view.deliveries:
+        recall = view.recalls.get(delivery.recall)
+        if delivery.acknowledged is not None and recall is not None and recall.state != "cancelled":
+            yield Broken("P4", f"{delivery.recall} was taken back, and ended {recall.state}", _of(delivery))
 
 
 def _as_asked(view: _View, calls: list[Call]) -> Iterator[Broken]:
     for call in calls:
-        wish = view.wish_of.get(call.phone)
-        if wish is None or (wish.customer, wish.date) != (call.customer, call.date):
+        request = view.request_of.get(call.phone)
+        if request is None or (request.customer, request.date) != (call.customer, call.date):
             yield Broken("P4", f"wolkvox got what nobody asked for: #{call.seq} {call.customer} {call.date}")
 
 
 def _in_order(view: _View, calls: list[Call]) -> Iterator[Broken]:
     newest = None
     for call in calls:
-        if not call.effect or call.phone not in view.wish_of:
+        if not call.effect or call.phone not in view.request_of:
             continue
-        version = view.wish_of[call.phone].version
+        version = view.request_of[call.phone].version
         if newest is not None and version < newest[0]:
-            what = f"{call.customer}: an older wish over a newer one"
+            what = f"{call.customer}: an older request over a newer one"
             yield Broken("P4", what, f"#{newest[1]} version {newest[0]}, then #{call.seq} version {version}")
         newest = (version, call.seq)
 
 
-def _not_after(view: _View, known: Mapping[int, _LatestWish], calls: list[Call]) -> Iterator[Broken]:
+def _not_after(view: _View, known: Mapping[int, _LatestRequest], calls: list[Call]) -> Iterator[Broken]:
     for call in calls:
-        wish = view.wish_of.get(call.phone)
-        newer = [told for version, told in known.items() if wish and version > wish.version and told.at]
-        late = [told for told in newer if call.began > told.at + IN_FLIGHT_SECONDS]
+        request = view.request_of.get(call.phone)
+        newer = [
+            other for version, other in known.items() if request and version > request.version and other.at
+        ]
+        late = [other for other in newer if call.began > other.at + IN_FLIGHT_SECONDS]
         if late:
-            what = (
-                f"{call.customer}: pushed {call.began - late[0].at:.1f} s after a newer wish was acknowledged"
-            )
-            yield Broken("P4", what, f"#{call.seq} {wish}, newer: {late[0].wish}")
+            what = f"{call.customer}: pushed {call.began - late[0].at:.1f} s after a newer request was acknowledged"
+            yield Broken("P4", what, f"#{call.seq} {request}, newer: {late[0].request}")
 
 
-def _last_word(view: _View, known: Mapping[int, _LatestWish], calls: list[Call]) -> Iterator[Broken]:
-    newest = known[max(known)].wish
-    taken_back = {told.recall for told in view.told if told.kind == "cancel"}
+def _last_word(view: _View, known: Mapping[int, _LatestRequest], calls: list[Call]) -> Iterator[Broken]:
+    newest = known[max(known)].request
+    taken_back = {delivery.recall for delivery in view.deliveries if delivery.kind == "cancel"}
     if not newest.is_recall:
         return
-    for kept in view.by_phone.get(newest.phone, []):
-        if kept.state == "cancelled" and kept.id in taken_back:
+    for recall in view.by_phone.get(newest.phone, []):
+        if recall.state == "cancelled" and recall.id in taken_back:
             continue
-        if kept.state in {"superseded", "cancelled", "expired", "simulated"}:
-            yield Broken("P4", f"{newest.customer}: the newest wish ended {kept.state}", f"{kept}")
+        if recall.state in {"superseded", "cancelled", "expired", "simulated"}:
+            yield Broken("P4", f"{newest.customer}: the newest request ended {recall.state}", f"{recall}")
         words = [call.phone for call in calls if call.effect]
-        if kept.state == "accepted" and words[-1:] != [newest.phone]:
-            last = view.wish_of.get(words[-1]) if words else None
+        if recall.state == "accepted" and words[-1:] != [newest.phone]:
+            last = view.request_of.get(words[-1]) if words else None
             yield Broken("P4", f"{newest.customer}: wolkvox's last word is another", f"{last}, not {newest}")
 
 
@@ -241,23 +245,23 @@ def _last_word(view: _View, known: Mapping[int, _LatestWish], calls: list[Call])
 def _p5(view: _View) -> Iterator[Broken]:
     for phone, recalls in view.by_phone.items():
         if len(recalls) > 1:
-            wish = view.wish_of.get(phone)
+            request = view.request_of.get(phone)
             yield Broken(
-                "P5", f"one event, {len(recalls)} recalls: {[kept.id for kept in recalls]}", f"{wish}"
+                "P5", f"one event, {len(recalls)} recalls: {[recall.id for recall in recalls]}", f"{request}"
             )
-    for told in view.told:
-        answers = {tuple(_ids(told, each)) for each in told.tries if each.taken}
+    for delivery in view.deliveries:
+        answers = {tuple(_ids(delivery, each)) for each in delivery.attempts if each.accepted}
         if len(answers) > 1:
-            yield Broken("P5", f"the same delivery was answered with {sorted(answers)}", _of(told))
+            yield Broken("P5", f"the same delivery was answered with {sorted(answers)}", _of(delivery))
         for answer in answers:
-            yield from _its_own(view, told, answer)
+            yield from _its_own(view, delivery, answer)
 
 
-def _its_own(view: _View, told: AnsweredWish, answer: tuple[str, ...]) -> Iterator[Broken]:
-    wanted = [wish.phone for wish in told.wishes if wish.is_recall]
-    found = [view.kept[recall].phone for recall in answer if recall in view.kept]
-    if told.kind != "cancel" and len(found) == len(answer) and found != wanted:
-        yield Broken("P5", "answered with recalls that are not its own", _of(told))
+def _its_own(view: _View, delivery: SentDelivery, answer: tuple[str, ...]) -> Iterator[Broken]:
+    wanted = [request.phone for request in delivery.requests if request.is_recall]
+    found = [view.recalls[recall].phone for recall in answer if recall in view.recalls]
+    if delivery.kind != "cancel" and len(found) == len(answer) and found != wanted:
+        yield Broken("P5", "answered with recalls that are not its own", _of(delivery))
 
 
 # --- P6, P8, P9 -----------------------------------------------------------------------------------
@@ -265,13 +269,13 @@ def _its_own(view: _View, told: AnsweredWish, answer: tuple[str, ...]) -> Iterat
 
 def _p6(view: _View) -> Iterator[Broken]:
     if not view.history.drained:
-        left = Counter(kept.state for kept in view.history.kept if kept.state not in ENDS)
+        left = Counter(recall.state for recall in view.history.recalls if recall.state not in ENDS)
         yield Broken("P6", "not everything came to an end", str(dict(left)))
     for name in view.history.ended_by_themselves:
         yield Broken("P6", "a process ended by itself", name)
-    for spell in view.history.spells:
-        if spell.seconds > TAKEN_UP_SECONDS:
-            yield Broken("P6", f"queue {spell.queue} had work for {spell.seconds:.1f} s and nobody took it")
+    for period in view.history.due_periods:
+        if period.seconds > TAKEN_UP_SECONDS:
+            yield Broken("P6", f"queue {period.queue} had work for {period.seconds:.1f} s and nobody took it")
 
 
 def _p8(view: _View) -> Iterator[Broken]:
@@ -280,14 +284,14 @@ def _p8(view: _View) -> Iterator[Broken]:
 
 
 def _p9(view: _View) -> Iterator[Broken]:
-    for told in view.told:
-        for each in told.tries:
+    for delivery in view.deliveries:
+        for each in delivery.attempts:
             late = each.seconds > ANSWER_SECONDS + MARGIN_SECONDS
             if late and not web_was_down(view.history, each):
-                yield Broken("P9", f"no answer for {each.seconds:.1f} s at {each.began:.1f}", _of(told))
+                yield Broken("P9", f"no answer for {each.seconds:.1f} s at {each.began:.1f}", _of(delivery))
 
 
-def web_was_down(history: History, one: Try) -> bool:
+def web_was_down(history: History, one: Attempt) -> bool:
     """Tell whether the web was killed, frozen or starting while it was asked."""
     return any(
         outage.name == one.web and one.began <= outage.ended and one.ended >= outage.began
@@ -296,19 +300,19 @@ def web_was_down(history: History, one: Try) -> bool:
 
 
 def _answers(view: _View) -> Iterator[Broken]:
-    for told in view.told:
-        for each in told.tries:
-            allowed = ANSWERS if told.kind in {"api", "cancel"} else ANSWERS - {409}
-            if told.kind == "cancel" and view.history.restores:
+    for delivery in view.deliveries:
+        for each in delivery.attempts:
+            allowed = ANSWERS if delivery.kind in {"api", "cancel"} else ANSWERS - {409}
+            if delivery.kind == "cancel" and view.history.restores:
                 allowed |= {404}
-            clash = told.kind == "api" and each.status == 409
+            clash = delivery.kind == "api" and each.status == 409
             if each.status not in allowed or clash:
-                yield Broken("HTTP", f"an answer that fits nothing: {each.status} {each.body}", _of(told))
+                yield Broken("HTTP", f"an answer that fits nothing: {each.status} {each.body}", _of(delivery))
 
 
 def _told_of_losses(view: _View) -> Iterator[Broken]:
-    restores, told = view.history.restores, view.history.losses_told
-    if not 1 <= told <= restores:
+    restores, reported = view.history.restores, view.history.losses_reported
+    if not 1 <= reported <= restores:
         yield Broken(
-            "report", f"an old copy was put back {restores} times, and that was reported {told} times"
+            "report", f"an old copy was put back {restores} times, and that was reported {reported} times"
         )

@@ -32,18 +32,18 @@ def collect(
 ) -> History:
     accounts = range(system.settings.accounts)
     return History(
-        told=tuple(job.told() for sender in senders for job in sender.jobs),
-        kept=_kept(system),
+        deliveries=tuple(job.sent() for sender in senders for job in sender.jobs),
+        recalls=_kept(system),
         calls=tuple(map(_call, system.sandbox.calls())),
         queues={f"a{n}": fingerprint(token_of(n, system.settings.accounts)) for n in accounts},
         overlaps=tuple(system.sandbox.stats()["overlaps"]),
         outages=tuple(outage for actor in system.actors.values() for outage in actor.outages),
-        spells=tuple(watch.spells.values()),
+        due_periods=tuple(watch.due_periods.values()),
         leaks=tuple(_leaks(system, injector.wake_ups)),
         ended_by_themselves=tuple(injector.ended_by_themselves),
         drained=drained,
         restores=injector.restores,
-        losses_told=sum(map(_losses_in, system.actors.values())),
+        losses_reported=sum(map(_losses_in, system.actors.values())),
         envelopes=len(system.sentry.received),
     )
 

@@ -16,32 +16,38 @@ if TYPE_CHECKING:
 
 
 def figures(history: History, injector: FaultInjector, watch: QueueWatch, calm: float) -> dict[str, Any]:
-    tries = [each for told in history.told for each in told.tries]
-    seconds = sorted(each.seconds for each in tries if each.status)
+    attempts = [each for delivery in history.deliveries for each in delivery.attempts]
+    seconds = sorted(each.seconds for each in attempts if each.status)
     work = max((call.ended - call.began for call in history.calls), default=0.0)
     kills = {name: n for name, n in injector.done.items() if name.startswith("kill")}
     others = {name: n for name, n in injector.done.items() if not name.startswith("kill")}
     return {
-        "deliveries": len(history.told),
-        "acknowledged": sum(told.acknowledged is not None for told in history.told),
-        "sent again after it was taken": sum(sum(t.taken for t in told.tries) > 1 for told in history.told),
-        "requests": len(tries),
-        "answers": dict(sorted(Counter(each.status or each.why for each in tries).items(), key=str)),
+        "deliveries": len(history.deliveries),
+        "acknowledged": sum(delivery.acknowledged is not None for delivery in history.deliveries),
+        "sent again after it was accepted": sum(
+            sum(t.accepted for t in delivery.attempts) > 1 for delivery in history.deliveries
+        ),
+        "requests": len(attempts),
+        "answers": dict(sorted(Counter(each.status or each.why for each in attempts).items(), key=str)),
         "seconds to an answer": (
             f"median {_at(seconds, 0.5):.3f}, 99 % {_at(seconds, 0.99):.2f}, longest {_at(seconds, 1):.2f}"
         ),
         "answers after over 2 s": dict(_slow(history)),
-        "recalls": dict(Counter(kept.state for kept in history.kept)),
+        "recalls": dict(Counter(recall.state for recall in history.recalls)),
         "calls at wolkvox": len(history.calls),
         "put on record there": sum(call.effect for call in history.calls),
         "longest work on a call": f"{work:.2f} s of {SERVER_LIMIT_SECONDS} s",
-        "workers lost in a call": sum(kept.attempts.count("worker lost") for kept in history.kept),
+        "workers lost in a call": sum(recall.attempts.count("worker lost") for recall in history.recalls),
         "overlaps": len(history.overlaps),
-        **({"losses reported": f"{history.losses_told} of {history.restores}"} if history.restores else {}),
+        **(
+            {"losses reported": f"{history.losses_reported} of {history.restores}"}
+            if history.restores
+            else {}
+        ),
         "envelopes to Sentry": history.envelopes,
         "kills": f"{sum(kills.values())}: {kills}",
         "other faults": others,
-        "longest queue untaken, calm": f"{in_seconds(watch.spells):.2f} s",
+        "longest queue untaken, calm": f"{in_seconds(watch.due_periods):.2f} s",
         "longest untaken, under faults": "{:.2f} s ({})".format(*watch.longest_under_faults),
         "… while what it needs was well": "{:.2f} s ({})".format(*watch.longest_while_well),
         "seconds until all was done": f"{calm:.1f}",
@@ -51,9 +57,9 @@ def figures(history: History, injector: FaultInjector, watch: QueueWatch, calm: 
 def _slow(history: History) -> Counter[str]:
     """Count, by kind and status, the answers that took longer than promised though their web was up."""
     return Counter(
-        f"{told.kind} {each.status or each.why}"
-        for told in history.told
-        for each in told.tries
+        f"{delivery.kind} {each.status or each.why}"
+        for delivery in history.deliveries
+        for each in delivery.attempts
         if each.seconds > ANSWER_SECONDS and not web_was_down(history, each)
     )
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class CustomerRequest:
     """One event: a customer wants a callback, or (`phone` empty) no longer wants it.
 
-    The telephone is made up anew for every wish, so that it names the wish wherever it turns up.
-    `version` orders the wishes of a customer; for callers of the API it is filled in by the checker.
+    The telephone is made up anew for every request, so that it names the request wherever it turns up.
+    `version` orders the requests of a customer; for callers of the API it is filled in by the checker.
     """
 
     account: str
@@ -28,7 +28,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
+class Attempt:
     """One HTTP request: `status` 0 is a connection that was refused, closed or timed out."""
 
     web: str
@@ -43,30 +43,30 @@ class Try:
         return self.ended - self.began
 
     @property
-    def taken(self) -> bool:
+    def accepted(self) -> bool:
         return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweredWish:
+class SentDelivery:
     """One delivery, all the times it was sent. `kind`: hubspot, forms, api, or cancel (of a recall's id)."""
 
     key: str
     kind: str
-    wishes: tuple[Wish, ...]
-    tries: tuple[Try, ...]
+    requests: tuple[CustomerRequest, ...]
+    attempts: tuple[Attempt, ...]
     recall: str = ""
 
     @property
     def acknowledged(self) -> float | None:
-        """When it was taken first, None when never."""
-        return min((each.ended for each in self.tries if each.taken), default=None)
+        """When it was accepted first, None when never."""
+        return min((each.ended for each in self.attempts if each.accepted), default=None)
 
     @property
     def settled(self) -> bool:
-        """Whether the sender is done with it: taken, or told that there is nothing left to cancel."""
+        """Whether the sender is done with it: it was accepted, or answered that there is nothing left to cancel."""
         return self.acknowledged is not None or (
-            self.kind == "cancel" and any(each.status == 409 for each in self.tries)
+            self.kind == "cancel" and any(each.status == 409 for each in self.attempts)
         )
 
 
@@ -108,7 +108,7 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spell:
+class DuePeriod:
     """How long a queue had work, no reason to wait, and nobody who took it, after all faults were over."""
 
     queue: str
@@ -129,19 +129,19 @@ class Leak:
 class History:
     """Everything a run left behind. `queues` is account -> the mark of its token at wolkvox.
 
-    `restores`: how often an old copy of the store was put back; `losses_told`: how often that was reported.
+    `restores`: how often an old copy of the store was put back; `losses_reported`: how often that was reported.
     """
 
-    told: tuple[AnsweredWish, ...]
-    kept: tuple[StoredRecall, ...]
+    deliveries: tuple[SentDelivery, ...]
+    recalls: tuple[StoredRecall, ...]
     calls: tuple[Call, ...]
     queues: dict[str, str]
     overlaps: tuple[dict, ...] = ()
     outages: tuple[Outage, ...] = ()
-    spells: tuple[Spell, ...] = ()
+    due_periods: tuple[DuePeriod, ...] = ()
     leaks: tuple[Leak, ...] = ()
     ended_by_themselves: tuple[str, ...] = ()
     drained: bool = True
     restores: int = 0
-    losses_told: int = 0
+    losses_reported: int = 0
     envelopes: int = 0

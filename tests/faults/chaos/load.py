@@ -1,4 +1,4 @@
-"""The senders: CRMs and callers of the API that go on until they are told that their delivery was taken.
+"""The senders: CRMs and callers of the API that repeat each delivery until it is accepted.
 
 What they ask for comes from a seed. Customers are asked for again and again; deliveries come late, out of
 order, twice, and some events in two deliveries. Every request and its answer is kept.
@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from integration.webhooks.providers import SOURCES
 
-from .history import AnsweredWish, Try, Wish
+from .history import Attempt, CustomerRequest, SentDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ZONE = ZoneInfo("America/Bogota")
 CAMPAIGN = "10"
 CUSTOMERS = 5
-"""Per sender, kind and account: few, so that wishes overtake each other."""
+"""Per sender, kind and account: few, so that requests overtake each other."""
 MOST_OPEN = 60
 TIMEOUT_SECONDS = 12.0
 FAR = datetime(2031, 1, 1, tzinfo=UTC)
@@ -46,16 +46,20 @@ class Job:
 
     key: str
     kind: str
-    wishes: tuple[Wish, ...]
+    requests: tuple[CustomerRequest, ...]
     body: bytes
     event_ids: tuple[int, ...] = ()
     recall: str = ""
-    tries: list[Try] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     repeats: int = 0
 
-    def told(self) -> AnsweredWish:
-        return AnsweredWish(
-            key=self.key, kind=self.kind, wishes=self.wishes, tries=tuple(self.tries), recall=self.recall
+    def sent(self) -> SentDelivery:
+        return SentDelivery(
+            key=self.key,
+            kind=self.kind,
+            requests=self.requests,
+            attempts=tuple(self.attempts),
+            recall=self.recall,
         )
 
 
@@ -88,7 +92,7 @@ class Sender(threading.Thread):
         self._most = most
         self._due: list[tuple[float, int, Job]] = []
         self._busy: set[str] = set()
-        self._taken: list[Job] = []
+        self._accepted: list[Job] = []
         self._recalls: list[str] = []
         self._by_self = itertools.count()
         self.jobs: list[Job] = []
@@ -131,15 +135,15 @@ class Sender(threading.Thread):
         held_up = job.kind in {"hubspot", "forms"} and self._rng.random() < 0.3
         self._later(job, self._rng.uniform(0, 2) if held_up else 0)
 
-    def _wish(self, kind: str, *, may_cancel: bool = True) -> Wish:
+    def _request(self, kind: str, *, may_cancel: bool = True) -> CustomerRequest:
         rng = self._rng
         account = rng.choice(self._webs.accounts)
         customer = f"cust-{self.name}-{kind}-{account}-{rng.randrange(CUSTOMERS)}"
         version = self._webs.numbers.version()
         if may_cancel and rng.random() < 0.12:
-            return Wish(account=account, customer=customer, version=version)
+            return CustomerRequest(account=account, customer=customer, version=version)
         day = FAR + timedelta(minutes=rng.randrange(100_000))
-        return Wish(
+        return CustomerRequest(
             account=account,
             customer=customer,
             version=version,
@@ -148,42 +152,42 @@ class Sender(threading.Thread):
         )
 
     def _hubspot(self) -> Job:
-        wishes = [self._wish("hubspot") for _ in range(self._rng.choice((1, 1, 2, 4)))]
-        ids = [self._webs.numbers.next() for _ in wishes]
-        earlier = [job for job in self._taken[-20:] if job.kind == "hubspot"]
+        requests = [self._request("hubspot") for _ in range(self._rng.choice((1, 1, 2, 4)))]
+        ids = [self._webs.numbers.next() for _ in requests]
+        earlier = [job for job in self._accepted[-20:] if job.kind == "hubspot"]
         if earlier and self._rng.random() < 0.15:
             # HubSpot may put an event that it thinks undelivered into another batch.
             old = self._rng.choice(earlier)
-            wishes.append(old.wishes[0])
+            requests.append(old.requests[0])
             ids.append(old.event_ids[0])
-        body = json.dumps([_hubspot_event(w, n) for w, n in zip(wishes, ids, strict=True)])
-        return Job(f"hs-{ids[0]}", "hubspot", tuple(wishes), body.encode(), tuple(ids))
+        body = json.dumps([_hubspot_event(w, n) for w, n in zip(requests, ids, strict=True)])
+        return Job(f"hs-{ids[0]}", "hubspot", tuple(requests), body.encode(), tuple(ids))
 
     def _form(self) -> Job:
-        wish = self._wish("forms")
+        request = self._request("forms")
         number = self._webs.numbers.next()
         body = {
-            "account": wish.account,
-            "customer": wish.customer,
-            "phone": wish.phone,
-            "at": wish.date,
-            "updated": wish.version,
+            "account": request.account,
+            "customer": request.customer,
+            "phone": request.phone,
+            "at": request.date,
+            "updated": request.version,
         }
-        return Job(f"msg_{number}", "forms", (wish,), json.dumps(body).encode())
+        return Job(f"msg_{number}", "forms", (request,), json.dumps(body).encode())
 
     def _api(self) -> Job | None:
-        wish = self._wish("api", may_cancel=False)
-        if wish.customer in self._busy:
+        request = self._request("api", may_cancel=False)
+        if request.customer in self._busy:
             return None  # its order is the arrival's, so there is only one on the way
-        self._busy.add(wish.customer)
+        self._busy.add(request.customer)
         body = {
-            "account": wish.account,
+            "account": request.account,
             "campaign_id": CAMPAIGN,
-            "customer_id": wish.customer,
-            "recall_telephone": wish.phone,
-            "recall_date": wish.date,
+            "customer_id": request.customer,
+            "recall_telephone": request.phone,
+            "recall_date": request.date,
         }
-        return Job(f"key-{wish.phone}", "api", (wish,), json.dumps(body).encode())
+        return Job(f"key-{request.phone}", "api", (request,), json.dumps(body).encode())
 
     def _cancel(self) -> Job | None:
         if not self._recalls:
@@ -195,38 +199,38 @@ class Sender(threading.Thread):
 
     def _send(self, job: Job) -> None:
         one = self._webs.post(self._rng.choice(self._webs.webs), job)
-        job.tries.append(one)
+        job.attempts.append(one)
         # 409: nothing is left to cancel; 404: a store that went back knows nothing of it.
-        settled = one.taken or (job.kind == "cancel" and one.status in {404, 409})
+        settled = one.accepted or (job.kind == "cancel" and one.status in {404, 409})
         if not settled:
             self._later(job, self._rng.uniform(0.2, 1.0))
             return
-        if len([each for each in job.tries if each.taken]) == 1:
+        if len([each for each in job.attempts if each.accepted]) == 1:
             self._note(job, one)
-        if one.taken and job.repeats < 2 and job.kind != "cancel" and self._rng.random() < 0.15:
+        if one.accepted and job.repeats < 2 and job.kind != "cancel" and self._rng.random() < 0.15:
             job.repeats += 1
             self._later(job, self._rng.uniform(0, 3))
 
-    def _note(self, job: Job, one: Try) -> None:
-        self._taken.append(job)
+    def _note(self, job: Job, one: Attempt) -> None:
+        self._accepted.append(job)
         if job.kind == "api":
-            self._busy.discard(job.wishes[0].customer)
+            self._busy.discard(job.requests[0].customer)
             self._recalls.append(one.body["id"])
 
 
-def _hubspot_event(wish: Wish, number: int) -> dict[str, Any]:
+def _hubspot_event(request: CustomerRequest, number: int) -> dict[str, Any]:
     return {
         "eventId": number,
         "subscriptionId": 25,
         "portalId": 33,
         "appId": 1160452,
-        "occurredAt": wish.version,
+        "occurredAt": request.version,
         "subscriptionType": "contact.propertyChange",
         "attemptNumber": 0,
-        "objectId": wish.customer,
-        "propertyName": f"callback_{wish.account}",
-        "propertyValue": wish.date,
-        "phone": wish.phone,
+        "objectId": request.customer,
+        "propertyName": f"callback_{request.account}",
+        "propertyValue": request.date,
+        "phone": request.phone,
         "changeSource": "CRM",
     }
 
@@ -243,7 +247,7 @@ class WebPool:
         self._config = config
         self._api_key = api_key
 
-    def post(self, web: ManagedProcess, job: Job) -> Try:
+    def post(self, web: ManagedProcess, job: Job) -> Attempt:
         """Send a job once, on a connection of its own."""
         began = time.time()
         status, body, why = 0, {}, ""
@@ -258,7 +262,7 @@ class WebPool:
             status, why = 0, type(error).__name__
         finally:
             connection.close()
-        return Try(web=web.name, began=began, ended=time.time(), status=status, body=body, why=why)
+        return Attempt(web=web.name, began=began, ended=time.time(), status=status, body=body, why=why)
 
     def _request(self, web: ManagedProcess, job: Job) -> tuple[str, Mapping[str, str]]:
         if job.kind in {"hubspot", "forms"}:

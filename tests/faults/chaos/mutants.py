@@ -104,10 +104,10 @@ MUTANTS = {
         breaks="P8",
         python=(
             "import sys, integration.store.deliveries as store\nreal = store._recall_fields\n"
-            "def told(request, **more):\n"
+            "def recall_fields(request, **more):\n"
             "    sys.stderr.write(f'recall for {request.recall_telephone}\\n')\n"
             "    return real(request, **more)\n"
-            "store._recall_fields = told\n"
+            "store._recall_fields = recall_fields\n"
         ),
     ),
     "waits for the store": ChaosMutant(

@@ -44,8 +44,8 @@ class Report:
         shown = [f"BROKEN {broken}" for broken in self.broken[:20]]
         more = [f"… and {len(self.broken) - 20} more"] if len(self.broken) > 20 else []
         counts = Counter(broken.promise for broken in self.broken)
-        told = ", ".join(f"{promise} {n} times" for promise, n in counts.items())
-        verdict = f"broken: {told}" if self.broken else "every promise was kept"
+        counted = ", ".join(f"{promise} {n} times" for promise, n in counts.items())
+        verdict = f"broken: {counted}" if self.broken else "every promise was kept"
         return "\n".join([*lines, *shown, *more, f"seed {self.settings.seed}: {verdict}"])
 
 
@@ -67,8 +67,8 @@ def run(settings: Settings, folder: Path, say: Callable[[str], None] = write_lin
         finally:
             _end(senders, watch)
         history = collect(system, senders, watch, injector, drained=drained)
-    told = figures(history, injector, watch, recovery_seconds)
-    return Report(settings, check(history), told, history, folder)
+    measured = figures(history, injector, watch, recovery_seconds)
+    return Report(settings, check(history), measured, history, folder)
 
 
 def _senders(system: ChaosSystem) -> list[Sender]:

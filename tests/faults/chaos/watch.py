@@ -9,7 +9,7 @@ import redis
 
 from integration.store.scripting.protocol import PREFIX
 
-from .history import Spell
+from .history import DuePeriod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ class QueueWatch(threading.Thread):
         self.longest_now = 0.0
         self.longest_under_faults = (0.0, "")
         self.longest_while_well = (0.0, "")
-        self.spells: dict[str, Spell] = {}
+        self.due_periods: dict[str, DuePeriod] = {}
 
     def run(self) -> None:
         while not self._ended.wait(EVERY_SECONDS):
@@ -76,9 +76,9 @@ class QueueWatch(threading.Thread):
             self._note_while_well(queue, fields, since, now)
             return
         began = max(since, self.calm_at)
-        spell = self.spells.get(queue)
-        if spell is None or now - began > spell.seconds:
-            self.spells[queue] = Spell(queue=queue, began=began, seconds=max(0.0, now - began))
+        period = self.due_periods.get(queue)
+        if period is None or now - began > period.seconds:
+            self.due_periods[queue] = DuePeriod(queue=queue, began=began, seconds=max(0.0, now - began))
 
     def _note_while_well(self, queue: str, fields: dict[str, str], since: float, now: float) -> None:
         well = self._well_since()
@@ -103,6 +103,6 @@ def is_due(fields: dict[str, str], queued: int, now: float) -> bool:
     return max(moment("wait"), moment("quiet"), held, moment("settle")) < now
 
 
-def in_seconds(spells: dict[str, Spell]) -> float:
+def in_seconds(due_periods: dict[str, DuePeriod]) -> float:
     """Give the longest of them."""
-    return max((spell.seconds for spell in spells.values()), default=0.0)
+    return max((period.seconds for period in due_periods.values()), default=0.0)
