@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -25,11 +25,7 @@ from integration.store.recalls import encoded_attempt
 from integration.store.token_queue import Claim, NoClaim, Outcome, QueueReply, terms_of
 from integration.telemetry.counters import GAP, Counters
 from workers.outcomes import outcome_of
-from workers.retry import (
-    QueueHistory,
-    RecallHistory,
-    decide,
-)
+from workers.retry import QueueHistory, RecallHistory, decide, store_retry_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,46 +82,45 @@ class Drain:
         self._pushed = 0
         self._claimed_at = self._started
         self._answered_at: float | None = None
-        self._unlogged: list[Callable[[], None]] = []
-        self._kept: tuple[datetime, Terms | None] = tools.now(), None
+        self._cached_terms: tuple[datetime, Terms] | None = None
 
     def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
         """Push until the queue is empty, must wait, or the time is up. Return the wake-up to publish, if any.
 
         A `wake_up` that was used before drains nothing.
         """
-        told, step = self._acquire(wake_up), 0
-        if not isinstance(told.claim, Claim):
-            return told.wake_up
-        try:
-            with self._tools.open_connection(self._account.endpoint) as line:
-                while isinstance(told.claim, Claim):
-                    outcome = self._push(line, told.claim)
-                    step += 1
-                    told = self._finish(told.claim, step, outcome)
-        finally:
-            self._log_pushes()
-        return told.wake_up
+        reply, step = self._acquire(wake_up), 0
+        if not isinstance(reply.claim, Claim):
+            return reply.wake_up
+        with self._tools.open_connection(self._account.endpoint) as connection:
+            while isinstance(reply.claim, Claim):
+                outcome = self._push(connection, reply.claim)
+                step += 1
+                reply = self._finish(reply.claim, step, outcome)
+        return reply.wake_up
 
     def _terms(self) -> Terms:
+        """Return the terms of the queue, computed again when the day has ended or the clock was set back."""
         now = self._tools.now()
-        since, kept = self._kept
-        if kept is None or not since <= now < kept.day_ends:
-            kept = terms_of(self._account, now)
-            self._kept = now, kept
-        return kept
+        if self._cached_terms is not None:
+            computed_at, terms = self._cached_terms
+            if computed_at <= now < terms.day_ends:
+                return terms
+        terms = terms_of(self._account, now)
+        self._cached_terms = now, terms
+        return terms
 
     def _acquire(self, wake_up: WakeUp | None) -> QueueReply:
         nonce = secrets.token_hex(8)
         self._claimed_at = self._tools.boottime()
-        return self._persist(
+        return self._repeat(
             lambda: self._tools.queues.acquire(self._queue, nonce, self._terms(), wake_up=wake_up)
         )
 
     def _finish(self, claim: Claim, step: int, outcome: Outcome) -> QueueReply:
         more = self._goes_on()
         self._claimed_at = self._tools.boottime()
-        return self._persist(
+        return self._repeat(
             lambda: self._tools.queues.finish(
                 self._queue, claim, step, outcome, more=more, terms=self._terms()
             )
@@ -137,19 +132,20 @@ class Drain:
             return False
         return True if self._pushed < DRAIN_CALLS and seconds < DRAIN_SECONDS else "alone"
 
-    def _persist(self, ask: Callable[[], QueueReply]) -> QueueReply:
-        pause = 0.05
-        give_up = self._tools.boottime() + self._account.lease_seconds
-        while True:
+    def _repeat(self, command: Callable[[], QueueReply]) -> QueueReply:
+        """Return the reply to a command, which is repeated while the store is away and the lease may last."""
+        gives_up_at = self._tools.boottime() + self._account.lease_seconds
+        for attempt in count(1):
             try:
-                return ask()
+                return command()
             except StoreAwayError:
-                if self._tools.boottime() + pause > give_up:
-                    return QueueReply(NoClaim("lost"))
+                pause = store_retry_seconds(attempt)
+            if self._tools.boottime() + pause > gives_up_at:
+                break
             self._tools.sleep(pause)
-            pause = min(1.0, pause * 2)
+        return QueueReply(NoClaim("lost"))
 
-    def _push(self, line: WolkvoxConnection, claim: Claim) -> Outcome:
+    def _push(self, connection: WolkvoxConnection, claim: Claim) -> Outcome:
         self._pushed += 1
         account = self._accounts.get(claim.account)
         if account is None:
@@ -164,9 +160,9 @@ class Drain:
         if account.mode == "dry-run":
             reason = "dry-run: everything but the call itself"
             return Outcome(kind="ended", state="simulated", reason=reason, date=iso_seconds(date))
-        return self._call(line, claim, account, date)
+        return self._call(connection, claim, account, date)
 
-    def _call(self, line: WolkvoxConnection, claim: Claim, account: Account, date: datetime) -> Outcome:
+    def _call(self, connection: WolkvoxConnection, claim: Claim, account: Account, date: datetime) -> Outcome:
         started_at = self._tools.now()
         call = build_call(
             account,
@@ -175,14 +171,12 @@ class Drain:
             recall_telephone=claim.telephone,
             recall_date=date,
         )
-        exchange = line.push(
+        exchange = connection.push(
             call,
             claimed_at=self._claimed_at,
             latest_write_seconds=account.latest_write_seconds,
             timeout_seconds=account.timeout_seconds,
-            meanwhile=self._log_pushes,
         )
-        self._log_pushes()
         if exchange.too_late:
             return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
         verdict = self._tools.verdict_of(exchange, self._tools.now())
@@ -190,11 +184,11 @@ class Drain:
         outcome = outcome_of(decision, iso_seconds(date))
         if outcome.get("date") == claim.date:
             del outcome["date"]
-        self._report(claim, verdict, outcome)
         sent_ms = None
         if exchange.sent_at is not None:
-            self._unlogged.append(self._counting(claim, exchange.sent_at, exchange.seconds))
+            self._count(claim, exchange.sent_at, exchange.seconds)
             sent_ms = round((self._tools.boottime() - exchange.sent_at) * 1000)
+        self._report(claim, verdict, outcome)
         attempt = Attempt(
             started_at=started_at,
             seconds=exchange.seconds,
@@ -224,24 +218,12 @@ class Drain:
             next_at = self._tools.now() + timedelta(milliseconds=outcome["wait_ms"])
         return {"recall_date": date, "reason": outcome["reason"], "next_at": next_at}
 
-    def _counting(self, claim: Claim, sent_at: float, seconds: float) -> Callable[[], None]:
-        answered_at, self._answered_at = self._answered_at, self._tools.boottime()
-
-        def count() -> None:
-            self._tools.counters.pushed(claim.account, seconds)
-            if answered_at is not None:
-                self._tools.counters.observe(GAP, max(0.0, sent_at - answered_at))
-
-        return count
-
-    def _log_pushes(self) -> None:
-        """Log and count finished pushes, while the next answer is awaited or after the drain.
-
-        This is postponed because the queue is idle until the next request is written.
-        """
-        unlogged, self._unlogged = self._unlogged, []
-        for log_push in unlogged:
-            log_push()
+    def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
+        """Count the call, and the time for which the queue made none before it."""
+        self._tools.counters.pushed(claim.account, seconds)
+        if self._answered_at is not None:
+            self._tools.counters.observe(GAP, max(0.0, sent_at - self._answered_at))
+        self._answered_at = self._tools.boottime()
 
     def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, QueueHistory]:
         now = self._tools.now()
@@ -255,10 +237,12 @@ class Drain:
         )
 
     def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
-        told = {"recall": claim.recall_id, "account": claim.account, "verdict": str(verdict.kind)}
-        self._unlogged.append(partial(log.info, "pushed", **told, reason=outcome["reason"]))
+        kind = str(verdict.kind)
+        log.info(
+            "pushed", recall=claim.recall_id, account=claim.account, verdict=kind, reason=outcome["reason"]
+        )
         if outcome.get("state") == "dead":
-            self._tools.reporter.dead(claim, str(verdict.kind), outcome["reason"])
+            self._tools.reporter.dead(claim, kind, outcome["reason"])
         if outcome.get("stop"):
             log.error("queue stopped", account=claim.account, reason=outcome["stop"])
             self._tools.reporter.stopped(claim.account, outcome["stop"])

@@ -171,6 +171,11 @@ def _at_least(seconds: float, verdict: Verdict) -> float:
     return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
 
 
+def store_retry_seconds(attempt: int) -> float:
+    """Return the delay before a command is sent to an absent store again: 0.05 s, doubling up to 1."""
+    return backoff_seconds(attempt, base=0.05, maximum=1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Situation:
     """The input of a decision."""

@@ -59,25 +59,18 @@ class AnswerTooLongError(httpx.TransportError):
     """The response is larger than the transport's limit."""
 
 
-def nothing() -> None:
-    """Do nothing."""
-
-
 @dataclass(slots=True)
 class Progress:
     """The limits and the progress of one call. Moments are seconds of the transport's clock.
 
-    `end` is the deadline of the whole call, `write_by` the latest moment to begin writing. `on_sent` is
-    called after the request is written, before the response is read; it must be fast and raise nothing.
-    `sent_at` is the time at which the first byte may have been sent, or None. `status` (None until a head
-    arrives), `headers` (without cookies) and `body` (cut at the limit) hold what was received, also of an
-    incomplete response. `delimited` is False if only the end of the connection ended the body, which may
-    then be truncated.
+    `end` is the deadline of the whole call, `write_by` the latest moment to begin writing. `sent_at` is the
+    time at which the first byte may have been sent, or None. `status` (None until a head arrives), `headers`
+    (without cookies) and `body` (cut at the limit) hold what was received, also of an incomplete response.
+    `delimited` is False if only the end of the connection ended the body, which may then be truncated.
     """
 
     end: float
     write_by: float
-    on_sent: Callable[[], None] = nothing
     sent_at: float | None = None
     status: int | None = None
     headers: httpx.Headers = field(default_factory=httpx.Headers, repr=False)
@@ -143,7 +136,6 @@ class _Stream(httpcore.NetworkStream):
         if self._unsent:
             self._send(b"".join(self._unsent))
             self._unsent.clear()
-            self._progress.on_sent()
         if self._may_read <= 0:
             raise AnswerTooLongError("the answer is too long")
         data = self._receive(min(max_bytes, READ_BYTES))

@@ -23,7 +23,6 @@ from integration.clients.deadline_transport import (
     Progress,
     TooLateError,
     boottime,
-    nothing,
     resolve,
 )
 from integration.clients.wolkvox_protocol import broken_off, decipher_response, not_sent
@@ -110,20 +109,18 @@ class WolkvoxConnection:
         claimed_at: float,
         latest_write_seconds: float,
         timeout_seconds: float,
-        meanwhile: Callable[[], None] = nothing,
     ) -> Exchange:
         """Make one call and return its result.
 
         Both limits count from `claimed_at`, a time of the connection's clock. The request is written within
-        `latest_write_seconds` or not at all. This returns within `timeout_seconds`. `meanwhile` is called
-        after the request is written, before the response is read; it must be fast and raise nothing. Raise
-        ValueError for a call to another server than the connection's.
+        `latest_write_seconds` or not at all. This returns within `timeout_seconds`. Raise ValueError for a
+        call to another server than the connection's.
         """
         if not call.url.startswith(f"{self.endpoint}/"):
             raise ValueError(f"call: the URL is not below the connection's endpoint {self.endpoint}")
         started = self._clock()
         end = min(started, claimed_at) + timeout_seconds
-        progress = Progress(end=end, write_by=min(end, claimed_at + latest_write_seconds), on_sent=meanwhile)
+        progress = Progress(end=end, write_by=min(end, claimed_at + latest_write_seconds))
         error, too_late = None, False
         try:
             self._client.send(_request(call, progress))

@@ -185,34 +185,40 @@ def test_the_time_of_each_claim_counts_from_just_before_it_was_asked_for(install
     assert claimed_at[0] <= asked_at[0] < sent_at[0] < claimed_at[1] <= asked_at[1] < sent_at[1]
 
 
-def test_what_became_of_a_push_is_told_while_the_next_answer_is_awaited_and_at_the_end(
-    installation, monkeypatch
-):
+def test_a_push_is_logged_and_counted_before_the_next_one(installation, monkeypatch):
     installation.ask("c1")
     installation.ask("c2")
-    told = []
+    steps = []
     monkeypatch.setattr(
-        "workers.drain.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["recall"]))
+        "workers.drain.log", SimpleNamespace(info=lambda event, **fields: steps.append((event, fields)))
     )
     counters = Counters()
 
-    class ToldLine(WolkvoxConnection):
+    class RecordingConnection(WolkvoxConnection):
         def push(self, call, **more):
-            told.append("asked")
+            steps.append("call")
             return super().push(call, **more)
 
-    installation.drain(open_connection=ToldLine, counters=counters)
+    installation.drain(open_connection=RecordingConnection, counters=counters)
     first, second = (installation.services.recalls.records.page(Filter(), limit=2)[0][n].id for n in (1, 0))
-    assert told == ["asked", "asked", first, second]
+    fields = {
+        "account": "bogota",
+        "verdict": "accepted",
+        "reason": "wolkvox answered 202: recorded, not yet called",
+    }
+    assert steps == [
+        *("call", ("pushed", {"recall": first, **fields})),
+        *("call", ("pushed", {"recall": second, **fields})),
+    ]
     assert {name.partition(":")[0] for name in counters.take()["counts"]} == {"push seconds", "gap seconds"}
 
 
-def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(installation, monkeypatch):
+def test_a_push_that_had_no_time_left_is_not_logged_as_pushed(installation, monkeypatch):
     installation.ask("c1")
     installation.ask("c2")
-    told = []
+    logged = []
     monkeypatch.setattr(
-        "workers.drain.log", SimpleNamespace(info=lambda _, **facts: told.append(facts["verdict"]))
+        "workers.drain.log", SimpleNamespace(info=lambda _, **fields: logged.append(fields["verdict"]))
     )
 
     class Gone(WolkvoxConnection):
@@ -224,7 +230,7 @@ def test_what_became_of_a_push_is_told_though_the_next_one_is_not_sent(installat
             return super().push(call, **{**more, "claimed_at": late})
 
     installation.drain(open_connection=Gone)
-    assert told == ["accepted"]
+    assert logged == ["accepted"]
 
 
 def test_on_shutdown_a_drain_ends_after_the_call_in_flight(installation):
@@ -358,6 +364,27 @@ def test_a_reply_of_the_store_that_was_lost_is_asked_for_again(installation):
     installation.drain(queues=Flaky())
     assert [call["body"]["customer_id"] for call in installation.calls()] == ["c1", "c2"]
     assert len(installation.sleeps) == 1
+
+
+def test_a_drain_repeats_its_report_no_longer_than_its_lease(installation):
+    recall = installation.ask("c1")
+    clock = [boottime()]
+
+    class Away:
+        acquire = installation.services.queues.acquire
+
+        def finish(self, *_, **__):
+            raise StoreAwayError("TimeoutError")
+
+    def sleep(seconds):
+        installation.sleeps.append(seconds)
+        clock[0] += seconds
+
+    assert installation.drain(queues=Away(), boottime=lambda: clock[0], sleep=sleep) is False
+    lease = installation.services.config.accounts["bogota"].lease_seconds
+    assert installation.sleeps[:6] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0]
+    assert lease - 1 < sum(installation.sleeps) <= lease
+    assert installation.recall(recall).state is State.PUSHING
 
 
 def test_an_account_this_worker_does_not_know_yet_is_left_for_another(installation):

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import httpcore
 import httpx
@@ -31,6 +32,9 @@ from integration.clients.deadline_transport import (
 )
 from support.fuzzing import bounded, examples, gone_bad
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BODY = b'{"code":202,"msg":"x"}'
 SIZED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 22\r\n\r\n" + BODY
 CHUNKED = (
@@ -41,6 +45,19 @@ MOVED = b"HTTP/1.1 302 F\r\nLocation: /a\r\nSet-Cookie: a=b\r\nX: 1\r\nX: 2\r\nC
 NO_CONTENT = b"HTTP/1.1 204 N\r\nETag: 1\r\n\r\n"
 TO_THE_END = b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\n" + BODY
 DELIMITED = [SIZED, CHUNKED, INTERIM, MOVED, NO_CONTENT]
+
+
+class NearSocket(socket.socket):
+    """The transport's end of the wire. The far end answers when the request has been sent."""
+
+    def __init__(self, end: socket.socket, answer: Callable[[], None]) -> None:
+        super().__init__(fileno=end.detach())
+        self._answer = answer
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        sent = super().send(data, flags)
+        self._answer()
+        return sent
 
 
 class Wire:
@@ -56,7 +73,8 @@ class Wire:
 
     def open(self, *_) -> socket.socket:
         # A packet socket hands over part by part: a stream would join them.
-        near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        end, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        near = NearSocket(end, self.answer)
         self._ends += [near, self.far]
         self.opened += 1
         return near
@@ -81,7 +99,7 @@ class Wire:
     def call(self, *parts: bytes, end=True, method="PUT", headers=()) -> tuple[Progress, Exception | None]:
         """What becomes of a call that is answered in these parts, and by the end of the connection after it."""
         self.parts, self.end = parts, end
-        progress = Progress(end=boottime() + 20, write_by=boottime() + 20, on_sent=self.answer)
+        progress = Progress(end=boottime() + 20, write_by=boottime() + 20)
         request = httpx.Request(
             method, "http://h:1/a?b=c", headers=headers, content=b"{}", extensions={"progress": progress}
         )

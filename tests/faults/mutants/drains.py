@@ -22,7 +22,7 @@ GUARDS = (
     mutant(
         "a lost reply of the store is asked for again",
         "the turn gives up, and its recall is left unsent until the lease is over",
-        _DRAIN.condition("_persist", "boottime", to="True"),
+        _DRAIN.condition("_repeat", "boottime", to="True"),
         "test_drain.py::test_a_reply_of_the_store_that_was_lost_is_asked_for_again",
     ),
     mutant(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from integration.clients.deadline_transport import boottime
 from integration.clients.wolkvox import WolkvoxConnection, verdict_of
 from integration.clients.wolkvox_protocol import VerdictKind, build_campaigns_call
@@ -39,23 +37,6 @@ def test_head_and_body_leave_in_one_piece(peer):
 
     assert one(peer(script).url).complete
     assert first[0].endswith(b"}")
-
-
-def test_what_is_done_meanwhile_is_done_after_the_request_is_written_and_before_the_answer_is_read(peer):
-    server = peer(answering(OK))
-    seen = []
-
-    def look():
-        end = time.monotonic() + 5
-        while not server.requests and time.monotonic() < end:
-            time.sleep(0.001)
-        seen.append(len(server.requests))
-
-    with WolkvoxConnection(server.url) as line:
-        options = {"latest_write_seconds": 5, "timeout_seconds": 10, "meanwhile": look}
-        assert line.push(call_to(server.url), claimed_at=boottime(), **options).complete
-        assert not line.push(call_to(server.url), claimed_at=boottime() - 6, **options).sent
-    assert seen == [1]
 
 
 def test_a_drain_keeps_one_connection(peer):
