@@ -23,13 +23,14 @@ ROUNDS = 3
 KILLS = 3
 
 # One process that has loaded everything makes the others, on demand: loading it each time takes seconds.
-NURSERY = """
+FORKER = """
 import os, signal, sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from datetime import timedelta
 from pathlib import Path
 from integration.services.configuration import watch_config
 from support import ENVIRON
+from support.reporters import SilentReporter
 from integration.alerts import lifecycle, monitor
 from integration.store.monitoring import alerts
 from integration.services.container import Services
@@ -37,16 +38,12 @@ from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 alerts.ELECTED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CALM = 0.4, 0.6, timedelta(seconds=0.5)
 
-class Nobody:
-    def alert_begins(self, *told): pass
-    alert_is_over = alert_begins
-
-def mind():
+def monitor_alerts():
     store = Store(connect({url!r}), kind="web")
     services = Services(watch_config(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
-    minder = monitor.AlertMonitor(services, store.who, Nobody())
+    alert_monitor = monitor.AlertMonitor(services, store.who, SilentReporter())
     while True:
-        minder.look()
+        alert_monitor.look()
         time.sleep(0.02)
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -54,27 +51,27 @@ for _ in sys.stdin:
     child = os.fork()
     if child == 0:
         os.dup2(2, 1)  # what it logs
-        mind()
+        monitor_alerts()
     print(child, flush=True)
 """
 
 
-class Minders:
-    """Processes that mind the alerts of one store, and are killed."""
+class AlertMonitors:
+    """Forked processes that evaluate the alert rules of one store, and are killed."""
 
     def __init__(self, folder, client, dice):
         config = str(folder / "ringback.toml")
         where = {"root": str(TESTS.parent), "tests": str(TESTS), "url": url_of(client), "config": config}
-        self.nursery = subprocess.Popen(
-            [sys.executable, "-c", NURSERY.format(**where)],
+        self.forker = subprocess.Popen(
+            [sys.executable, "-c", FORKER.format(**where)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1,
         )  # fmt: skip
         self.dice = dice
         self.living = []
 
     def start(self):
-        self.nursery.stdin.write("another\n")
-        self.living.append(int(self.nursery.stdout.readline()))
+        self.forker.stdin.write("another\n")
+        self.living.append(int(self.forker.stdout.readline()))
 
     def kill_one(self):
         os.kill(self.living.pop(self.dice.randrange(len(self.living))), signal.SIGKILL)
@@ -82,11 +79,11 @@ class Minders:
     def end(self):
         while self.living:
             self.kill_one()
-        self.nursery.stdin.close()
-        self.nursery.wait(10)
+        self.forker.stdin.close()
+        self.forker.wait(10)
 
 
-def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, receiver):
+def test_killed_monitors_send_each_alert_once_and_none_as_two(tmp_path, store, receiver):
     seed = int(os.environ.get("SEED", random.randrange(10**6)))
     sys.stdout.write(f"SEED={seed}\n")
     dice = random.Random(seed)
@@ -95,21 +92,21 @@ def test_killed_minders_tell_each_alert_once_and_none_as_two(tmp_path, store, re
     services = make_services(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES + channel + rule)
     services.binding.bind()
     queue = f"{{ringback}}:queue:{services.queues.bound()['bogota']}"
-    minders = Minders(tmp_path, store, dice)
+    monitors = AlertMonitors(tmp_path, store, dice)
     try:
         for _ in range(3):
-            minders.start()
+            monitors.start()
         for number in range(1, ROUNDS + 1):
             for phase, stopped in (("begins", "for the test"), ("is over", "")):
                 store.hset(queue, "stopped", stopped)
                 for _ in range(KILLS):
                     time.sleep(dice.random() * 0.5)
                     receiver.answers = [500] * dice.randrange(2)
-                    minders.kill_one()
-                    minders.start()
+                    monitors.kill_one()
+                    monitors.start()
                 wait_until(lambda p=phase, n=number: len(ids(receiver, p)) >= n)
     finally:
-        minders.end()
+        monitors.end()
     assert [len(ids(receiver, phase)) for phase in ("begins", "is over")] == [ROUNDS, ROUNDS]
     # Whoever dies between sending and noting it sends the same message again, under the same id and in its place.
     order = list(dict.fromkeys(body["id"] for body in receiver.bodies()))

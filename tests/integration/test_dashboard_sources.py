@@ -23,6 +23,7 @@ from integration.webhooks.providers.schemes import SCHEMES
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_services, two_accounts
 from support.alert_receivers import HttpReceiver, running
 from support.dashboard_client import Pages, text_of
+from support.reporters import SilentReporter
 
 SITE = '\n[dashboard]\npublic_url = "https://ringback.example.com"\n'
 TEXT = two_accounts() + SOURCES_AND_ROUTES
@@ -232,13 +233,6 @@ def test_a_header_with_signs_of_the_shell_stays_text():
 RULES = '[[alerts.rules]]\nkind = "source-silent"\nsources = "forms"\nhours = 4\n'
 
 
-class Nobody:
-    def alert_begins(self, *told):
-        """Nobody listens."""
-
-    alert_is_over = alert_begins
-
-
 def test_a_source_without_a_rule_says_how_to_add_one(services):
     assert "kind = &#34;source-silent&#34;" in Pages(services).get("/sources/forms").text
 
@@ -247,7 +241,7 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
     services = make_services(tmp_path, store, TEXT + SITE + RULES)
     heard(services, "forms", "admitted")
     later = datetime.now(UTC) + timedelta(hours=5)
-    AlertMonitor(services, "web:1", Nobody(), lambda: later).evaluate()
+    AlertMonitor(services, "web:1", SilentReporter(), lambda: later).evaluate()
     pages = Pages(services)
     assert "silent" in text_of(pages.get("/sources"))
     assert "source-silent 4 hours" in text_of(pages.get("/sources/forms"))
@@ -270,7 +264,7 @@ def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
     services.binding.bind()
     reason = "wolkvox does not take the token: check the account's token and server, then resume"
     store.hset(f"{{ringback}}:queue:{services.queues.bound()['bogota']}", "stopped", reason)
-    AlertMonitor(services, "web:1", Nobody()).evaluate()
+    AlertMonitor(services, "web:1", SilentReporter()).evaluate()
     assert reason in html.unescape(text_of(Pages(services).get("/alerts")))
     spanish = html.unescape(text_of(Pages(services, language="es").get("/alerts")))
     assert "La cuenta bogota está detenida" in spanish

@@ -15,32 +15,10 @@ from integration.local.sandbox import Sandbox
 from integration.telemetry.counters import Counters
 from support import SOURCES_AND_ROUTES, account, make_services
 from support.installation import Installation
+from support.reporters import RecordingReporter
 from workers.drain import ALONE_SECONDS, DRAIN_CALLS, DRAIN_SECONDS, Drain, DrainDependencies, utc_now
 
 SHORT = "timeout_seconds = 1\nserver_limit_seconds = 1\n"
-
-
-class Notes:
-    """What was reported to the operator."""
-
-    def __init__(self):
-        self.deaths = []
-        self.stops = []
-
-    def dead(self, claim, verdict, reason):
-        self.deaths.append((claim.recall_id, verdict))
-
-    def stopped(self, account, reason):
-        self.stops.append((account, reason))
-
-    def consumers_stalled(self, worker, seconds):
-        """Not of a drain."""
-
-    def consumers_recovered(self, worker, seconds):
-        """Not of a drain."""
-
-    def store_lost(self, loss):
-        """Not of a drain."""
 
 
 class DrainInstallation(Installation):
@@ -49,7 +27,7 @@ class DrainInstallation(Installation):
         text = account("bogota", sandbox.url, more=more) + lima + SOURCES_AND_ROUTES
         super().__init__(make_services(folder, store, text))
         self.sandbox = sandbox
-        self.notes = Notes()
+        self.reporter = RecordingReporter()
         self.stopping = False
         self.opened = []
         self.sleeps = []
@@ -64,7 +42,7 @@ class DrainInstallation(Installation):
             "queues": self.services.queues,
             "open_connection": self.open_connection,
             "verdict_of": verdict_of,
-            "reporter": self.notes,
+            "reporter": self.reporter,
             "boottime": boottime,
             "now": utc_now,
             "jitter": lambda: 0.0,
@@ -251,7 +229,7 @@ def test_a_refused_recall_is_dead_with_the_whole_answer_and_the_next_goes_on(ins
     assert found.state is State.DEAD
     assert found.attempts[0].msg == "SOME PARAMETERS ARE REQUIRED"
     assert installation.recall(good).state is State.ACCEPTED
-    assert installation.notes.deaths == [(dead, "refused")]
+    assert installation.reporter.dead_recalls == [(dead, "refused")]
 
 
 def test_a_token_that_is_refused_stops_the_queue_and_burns_nothing(installation):
@@ -262,7 +240,7 @@ def test_a_token_that_is_refused_stops_the_queue_and_burns_nothing(installation)
     assert installation.drain() is False
     assert installation.account_state() == "stopped"
     assert installation.recall(recall).state is State.QUEUED
-    assert len(installation.notes.stops) == 1
+    assert len(installation.reporter.stopped_queues) == 1
     installation.services.accounts.resume("bogota")
     installation.drain()
     assert installation.recall(recall).state is State.ACCEPTED

@@ -1,4 +1,4 @@
-"""Signs of life: what is told of each web and worker, and whether a worker takes its wake-ups."""
+"""Signs of group: what is told of each web and worker, and whether a worker takes its wake-ups."""
 
 from __future__ import annotations
 
@@ -18,35 +18,16 @@ from integration.services.consumer_health import (
 from integration.services.heartbeat import Heartbeat
 from integration.store.client import Store
 from integration.store.monitoring.process_registry import LIVES_SECONDS, ProcessRegistry
+from support.reporters import RecordingReporter
 
 
-class Watcher:
-    def __init__(self):
-        self.told = []
-
-    def consumers_stalled(self, worker, seconds):
-        self.told.append(("stalled", round(seconds)))
-
-    def alert_begins(self, *told):
-        """Nobody listens."""
-
-    def alert_is_over(self, *told):
-        """Nobody listens."""
-
-    def swept(self, *told):
-        """Nobody listens."""
-
-    def consumers_recovered(self, worker, seconds):
-        self.told.append(("hears", round(seconds)))
-
-
-class Life:
+class ProcessGroup:
     """Processes on a store, with all clocks in hand."""
 
     def __init__(self, client):
         self.seconds = 1000.0
         self.began = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-        self.watcher = Watcher()
+        self.reporter = RecordingReporter()
         self.client = client
         self.processes = ProcessRegistry(self.store("tool"))
 
@@ -59,65 +40,65 @@ class Life:
 
     def process(self, kind="worker"):
         store = self.store(kind)
-        watcher = self.watcher if kind == "worker" else None
-        return Heartbeat(ProcessRegistry(store), store.who, watcher, clock=lambda: self.seconds)
+        reporter = self.reporter if kind == "worker" else None
+        return Heartbeat(ProcessRegistry(store), store.who, reporter, clock=lambda: self.seconds)
 
-    def passes(self, seconds):
+    def pass_time(self, seconds):
         self.seconds += seconds
 
 
 @pytest.fixture
-def life(store):
-    return Life(store)
+def group(store):
+    return ProcessGroup(store)
 
 
 # --- who is there ------------------------------------------------------------------------------
 
 
-def test_each_process_says_who_it_is(life):
-    worker, web = life.process(), life.process("web")
-    life.passes(2)
+def test_each_process_says_who_it_is(group):
+    worker, web = group.process(), group.process("web")
+    group.pass_time(2)
     for each in (worker, web):
         each.send()
-    shown = life.processes.all()
+    shown = group.processes.all()
     assert [process.kind for process in shown] == ["web", "worker"]
     assert {process.pid for process in shown} == {os.getpid()}
     assert all(process.host and process.version for process in shown)
-    assert [process.started_at for process in shown] == [life.began] * 2
-    assert [process.seen_at for process in shown] == [life.now] * 2
+    assert [process.started_at for process in shown] == [group.began] * 2
+    assert [process.seen_at for process in shown] == [group.now] * 2
     assert len({process.id for process in shown}) == 2
 
 
-def test_the_latest_sweep_and_wake_up_are_told_by_the_stores_clock(life):
-    worker = life.process()
+def test_the_latest_sweep_and_wake_up_are_in_the_stores_clock(group):
+    worker = group.process()
     worker.send()
-    (shown,) = life.processes.all()
+    (shown,) = group.processes.all()
     assert (shown.swept_at, shown.wake_up_at, shown.stalled_since) == (None, None, None)
     worker.swept()
-    life.passes(1)
+    group.pass_time(1)
     with worker.consumer_health.taking():
-        life.passes(3)
+        group.pass_time(3)
     worker.consumer_health.untaken()
     worker.send()
-    (shown,) = life.processes.all()
-    assert (shown.swept_at, shown.wake_up_at) == (life.began, life.began + timedelta(seconds=1))
+    (shown,) = group.processes.all()
+    assert (shown.swept_at, shown.wake_up_at) == (group.began, group.began + timedelta(seconds=1))
     assert (shown.drains_by_wake_up, shown.drains_by_sweep) == (1, 1)
 
 
-def test_a_process_that_gives_no_sign_of_life_is_gone(life, store):
-    life.process().send()
-    life.passes(LIVES_SECONDS)
-    assert len(life.processes.all()) == 1
-    life.passes(0.001)
-    assert life.processes.all() == []
+def test_a_process_that_gives_no_sign_of_life_is_gone(group, store):
+    group.process().send()
+    group.pass_time(LIVES_SECONDS)
+    assert len(group.processes.all()) == 1
+    group.pass_time(0.001)
+    assert group.processes.all() == []
     # What is left of it goes as well: its record by itself, its name with the next heartbeat.
     assert 0 < store.pttl(store.keys("*process:*")[0]) <= LIVES_SECONDS * 1000
-    life.process("web").send()
+    group.process("web").send()
     assert store.zcard("{ringback}:processes") == 1
 
 
-def test_drains_are_counted_over_all_workers_and_each_once(life, store):
-    first, second = life.process(), life.process()
+def test_drains_are_counted_over_all_workers_and_each_once(group, store):
+    first, second = group.process(), group.process()
     for worker, wake_ups in ((first, 3), (second, 2)):
         for _ in range(wake_ups):
             with worker.consumer_health.taking():
@@ -129,11 +110,11 @@ def test_drains_are_counted_over_all_workers_and_each_once(life, store):
     assert (counts["drains:wake_up"], counts["drains:sweep"]) == ("5", "2")
 
 
-def test_a_full_store_still_takes_signs_of_life(life, store):
+def test_a_full_store_still_takes_signs_of_life(group, store):
     store.config_set("maxmemory", "1")
     try:
-        life.process().send()
-        assert len(life.processes.all()) == 1
+        group.process().send()
+        assert len(group.processes.all()) == 1
     finally:
         store.config_set("maxmemory", "0")
 
@@ -144,119 +125,124 @@ def test_a_full_store_still_takes_signs_of_life(life, store):
 SWEPT_EACH_SECONDS = 5.0
 
 
-def stalled_on_purpose(life, worker, seconds=STALLED_SECONDS):
+def stalled_on_purpose(group, worker, seconds=STALLED_SECONDS):
     for _ in range(STALLED_DRAINS):
         worker.consumer_health.untaken()
-        life.passes(SWEPT_EACH_SECONDS)
-    life.passes(seconds - STALLED_DRAINS * SWEPT_EACH_SECONDS)
+        group.pass_time(SWEPT_EACH_SECONDS)
+    group.pass_time(seconds - STALLED_DRAINS * SWEPT_EACH_SECONDS)
 
 
-def test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once(life):
-    worker = life.process()
-    stalled_on_purpose(life, worker)
+def test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_is_reported_once(group):
+    worker = group.process()
+    stalled_on_purpose(group, worker)
     for _ in range(3):
         worker.send()
         worker.consumer_health.untaken()
-        life.passes(3)
-    assert life.watcher.told == [("stalled", round(STALLED_SECONDS))]
+        group.pass_time(3)
+    assert group.reporter.consumer_changes == [("stalled", round(STALLED_SECONDS))]
     worker.send()
-    assert life.processes.all()[0].stalled_since == life.began
+    assert group.processes.all()[0].stalled_since == group.began
 
 
-def test_a_stalled_worker_that_takes_a_wake_up_recovers_and_that_is_told_once(life):
-    worker = life.process()
-    stalled_on_purpose(life, worker)
+def test_a_stalled_worker_that_takes_a_wake_up_recovers_and_is_reported_once(group):
+    worker = group.process()
+    stalled_on_purpose(group, worker)
     worker.send()
-    life.passes(10)
+    group.pass_time(10)
     with worker.consumer_health.taking():
         pass
     worker.send()
     worker.send()
-    assert life.watcher.told[1:] == [("hears", round(STALLED_SECONDS) + 10)]
-    assert life.processes.all()[0].stalled_since is None
+    assert group.reporter.consumer_changes[1:] == [("recovered", round(STALLED_SECONDS) + 10)]
+    assert group.processes.all()[0].stalled_since is None
 
 
-def test_a_stalled_worker_is_told_of_again_when_it_is_stalled_again(life):
-    worker = life.process()
+def test_a_stalled_worker_is_reported_again_after_it_recovered(group):
+    worker = group.process()
     for _ in range(2):
-        stalled_on_purpose(life, worker)
+        stalled_on_purpose(group, worker)
         worker.send()
         with worker.consumer_health.taking():
             pass
         worker.send()
-    assert [what for what, _ in life.watcher.told] == ["stalled", "hears", "stalled", "hears"]
+    assert [what for what, _ in group.reporter.consumer_changes] == [
+        "stalled",
+        "recovered",
+        "stalled",
+        "recovered",
+    ]
 
 
-def test_a_few_drains_of_the_sweep_in_a_short_time_are_no_stall(life):
-    worker = life.process()
-    stalled_on_purpose(life, worker, STALLED_SECONDS - 1)
+def test_a_few_drains_of_the_sweep_in_a_short_time_are_no_stall(group):
+    worker = group.process()
+    stalled_on_purpose(group, worker, STALLED_SECONDS - 1)
     worker.send()
-    assert life.watcher.told == []
+    assert group.reporter.consumer_changes == []
 
 
-def test_drains_of_the_sweep_are_no_stall_where_others_take_the_wake_ups(life):
+def test_drains_of_the_sweep_are_no_stall_where_others_take_the_wake_ups(group):
     """As when somebody asks without ringing: which worker takes the wake-up of the sweep is chance."""
-    worker, other = life.process(), life.process()
+    worker, other = group.process(), group.process()
     for _ in range(10):
         worker.consumer_health.untaken()
-        life.passes(SWEPT_EACH_SECONDS)
+        group.pass_time(SWEPT_EACH_SECONDS)
         worker.send()
         with other.consumer_health.taking():
             pass
         other.send()
         worker.send()
-    assert life.watcher.told == []
+    assert group.reporter.consumer_changes == []
 
 
-def test_one_lost_wake_up_in_a_quiet_time_is_no_stall(life):
-    worker = life.process()
+def test_one_lost_wake_up_in_a_quiet_time_is_no_stall(group):
+    worker = group.process()
     worker.consumer_health.untaken()
-    life.passes(3600)
+    group.pass_time(3600)
     worker.consumer_health.untaken()
     worker.send()
-    assert life.watcher.told == []
+    assert group.reporter.consumer_changes == []
 
 
-def test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled(life):
-    worker = life.process()
+def test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled(group):
+    worker = group.process()
     with worker.consumer_health.taking():
-        stalled_on_purpose(life, worker)
+        stalled_on_purpose(group, worker)
         worker.send()
-        assert life.watcher.told == []
+        assert group.reporter.consumer_changes == []
 
 
-def test_a_worker_that_takes_none_while_others_take_many_is_stalled(life):
-    stalled, good = life.process(), life.process()
+def test_a_worker_that_takes_none_while_others_take_many_is_stalled(group):
+    stalled, good = group.process(), group.process()
     for _ in range(ELSEWHERE_WAKE_UPS * 2):
         with good.consumer_health.taking():
             pass
     good.send()
     stalled.send()
-    life.passes(ELSEWHERE_SECONDS)
+    group.pass_time(ELSEWHERE_SECONDS)
     for _ in range(ELSEWHERE_WAKE_UPS - 1):
         with good.consumer_health.taking():
             pass
     for each in (good, stalled):
         each.send()
     # What others took before it was there says nothing of it.
-    assert life.watcher.told == []
+    assert group.reporter.consumer_changes == []
     with good.consumer_health.taking():
         pass
     for each in (good, stalled):
         each.send()
-    assert life.watcher.told == [("stalled", round(ELSEWHERE_SECONDS))]
+    assert group.reporter.consumer_changes == [("stalled", round(ELSEWHERE_SECONDS))]
 
 
-def test_a_worker_that_has_just_begun_is_not_stalled(life):
-    stalled, good = life.process(), life.process()
+def test_a_worker_that_has_just_begun_is_not_stalled(group):
+    stalled, good = group.process(), group.process()
     stalled.send()
     for _ in range(ELSEWHERE_WAKE_UPS):
         with good.consumer_health.taking():
             pass
-    life.passes(ELSEWHERE_SECONDS - 1)
+    group.pass_time(ELSEWHERE_SECONDS - 1)
     for each in (good, stalled):
         each.send()
-    assert life.watcher.told == []
+    assert group.reporter.consumer_changes == []
 
 
 def test_a_store_that_was_emptied_makes_nobody_hear():
@@ -269,13 +255,13 @@ def test_a_store_that_was_emptied_makes_nobody_hear():
     assert health.stalled_since == 0.0
 
 
-def test_a_web_takes_no_wake_ups_and_is_not_stalled(life):
-    web, worker = life.process("web"), life.process()
+def test_a_web_takes_no_wake_ups_and_is_not_stalled(group):
+    web, worker = group.process("web"), group.process()
     web.send()
     for _ in range(ELSEWHERE_WAKE_UPS):
         with worker.consumer_health.taking():
             pass
-    life.passes(ELSEWHERE_SECONDS)
+    group.pass_time(ELSEWHERE_SECONDS)
     for each in (worker, web):
         each.send()
-    assert [process.stalled_since for process in life.processes.all()] == [None, None]
+    assert [process.stalled_since for process in group.processes.all()] == [None, None]

@@ -22,6 +22,7 @@ from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.token_queue import QUIET, UNTAKEN, Outcome
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 from support.installation import Installation
+from support.reporters import SilentReporter
 from support.wake_ups import WakeUps
 from workers.sweeper import purge
 
@@ -375,28 +376,13 @@ def test_purge_goes_by_the_configured_days(tmp_path, store):
 # --- work that no worker takes -------------------------------------------------------------------
 
 
-class Ears:
-    def consumers_stalled(self, *told):
-        """Nobody listens."""
-
-    def alert_begins(self, *told):
-        """Nobody listens."""
-
-    def alert_is_over(self, *told):
-        """Nobody listens."""
-
-    def swept(self, *told):
-        """Nobody listens."""
-
-    def consumers_recovered(self, *told):
-        """Nobody listens."""
-
-
 def a_worker(installation):
     store = Store(
         installation.client, clock=lambda: round(installation.now.timestamp() * 1000), kind="worker"
     )
-    return Heartbeat(ProcessRegistry(store), store.who, Ears(), lambda: installation.now.timestamp())  # noqa: PLW0108  (the installation has another `now` each time)
+    # `installation.now` is another value each time.
+    clock = lambda: installation.now.timestamp()  # noqa: E731, PLW0108
+    return Heartbeat(ProcessRegistry(store), store.who, SilentReporter(), clock)
 
 
 def stalls(installation, worker):

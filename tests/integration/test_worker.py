@@ -16,38 +16,13 @@ from integration.store.client import Store, connect
 from integration.store.token_queue import WakeUp
 from support import ENVIRON, SOURCES_AND_ROUTES, two_accounts, url_of, write_config
 from support.installation import Installation
+from support.reporters import SilentReporter
 from support.waiting import wait_until
 from support.wake_ups import WakeUps
 from workers import sweeper
 from workers.drain import DRAIN_CALLS
 from workers.sweeper import SWEEP_DRAINS
 from workers.worker import Worker
-
-
-class SilentReporter:
-    def dead(self, *told):
-        """Nobody listens."""
-
-    def stopped(self, *told):
-        """Nobody listens."""
-
-    def consumers_stalled(self, *told):
-        """Nobody listens."""
-
-    def alert_begins(self, *told):
-        """Nobody listens."""
-
-    def alert_is_over(self, *told):
-        """Nobody listens."""
-
-    def swept(self, *told):
-        """Nobody listens."""
-
-    def consumers_recovered(self, *told):
-        """Nobody listens."""
-
-    def store_lost(self, loss):
-        """Nobody listens."""
 
 
 class EngineInstallation(Installation):
