@@ -93,7 +93,7 @@ def _fields(alert: Alert) -> dict[str, Any]:
         "kind": alert.kind,
         "subject": alert.subject,
         "since": iso_seconds(alert.since),
-        "told": alert.on,
+        "sent": alert.on,
         "channels": sorted(alert.channels),
         "values": dict(alert.values),
     }

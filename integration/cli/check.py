@@ -22,7 +22,7 @@ from integration.cli.context import (
 from integration.config import environment
 from integration.config.environment import running_url
 from integration.config.warnings import config_warnings
-from integration.domain.errors import ConfigError, Fault, StoreAwayError
+from integration.domain.errors import ConfigError, Fault, StoreAwayError, invalid_value
 from integration.services.online_check import OnlineCheck, ask_lookups, ask_queues
 from integration.store.durability import inspect
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def check(context: CliContext, *, online: bool, as_json: bool) -> None:
     """Check the configuration, the store and the tokens.
 
-    Prints file, key, the value found and the values allowed. Exit 0 if there are no faults;
+    Prints each fault with its file and key, and what to use instead. Exit 0 if there are no faults;
     warnings do not count.
 
     Examples:
@@ -104,19 +104,19 @@ def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
     url = context.environ.get("REDIS_URL") or running_url(folder)
     if url is None:
         detail = f"no REDIS_URL, and no embedded store runs in {folder}: `ringback up` starts one"
-        return {"state": "none", "address": None, "told": detail, "problems": []}
+        return {"state": "none", "address": None, "detail": detail, "problems": []}
     try:
         address = redacted_address(url)
         found = inspect(open_store(url).client)
     except (ConfigError, ValueError):
-        allowed = "REDIS_URL: found an address that cannot be read; allowed: redis://, rediss:// or unix://"
-        return {"state": "refused", "address": None, "told": "", "problems": [allowed]}
+        allowed = invalid_value("REDIS_URL", "an invalid address", "redis://, rediss:// or unix://")
+        return {"state": "refused", "address": None, "detail": "", "problems": [allowed]}
     except StoreAwayError as error:
-        return {"state": "away", "address": address, "told": str(error), "problems": []}
+        return {"state": "away", "address": address, "detail": str(error), "problems": []}
     state = "good"
     if found.problems:
         state = "accepted" if accept_loss and not found.faults else "refused"
-    return {"state": state, "address": address, "told": str(found), "problems": list(found.problems)}
+    return {"state": state, "address": address, "detail": str(found), "problems": list(found.problems)}
 
 
 def _online_checks(context: CliContext, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
@@ -154,7 +154,7 @@ def _print_report(report: dict[str, Any]) -> None:
     store = report["store"]
     at = f" {store['address']}" if store["address"] else ""
     output.line(
-        f"store{at}: {_STORE_WORDS[store['state']]}" + (f" ({store['told']})" if store["told"] else "")
+        f"store{at}: {_STORE_WORDS[store['state']]}" + (f" ({store['detail']})" if store["detail"] else "")
     )
     for problem in store["problems"]:
         output.line(f"- {problem}")

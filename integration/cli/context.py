@@ -117,7 +117,7 @@ def open_store(url: str) -> Store:
         client = connect(url, timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS)
     except ValueError as error:
         allowed = "redis://host:port/0, rediss://host:port/0 or unix:///path?db=0"
-        fault = Fault("environment", "REDIS_URL", "an address that cannot be read", allowed)
+        fault = Fault("environment", "REDIS_URL", "an invalid address", allowed)
         raise ConfigError((fault,)) from error
     return Store(client)
 

@@ -23,7 +23,7 @@ from integration.cli.context import (
     read_json_file,
 )
 from integration.domain.delivery import headers_of
-from integration.domain.errors import UnmappableError
+from integration.domain.errors import UnmappableError, invalid_value
 from integration.domain.schedule import parse_moment
 from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
@@ -196,7 +196,8 @@ def _print_result(way: Mapping[str, Any]) -> None:
     )
     if way["refused"]:
         refused = way["refused"]
-        output.line(f"refused   {refused['where']}: found {refused['found']}; allowed: {refused['allowed']}")
+        reason = invalid_value(refused["where"], refused["found"], refused["allowed"])
+        output.line(f"refused   {reason}")
     for number, event in enumerate(way["events"], start=1):
         output.line()
         output.line(f"event {number} of {len(way['events'])}: {_OUTCOME_WORDS[event['outcome']]}")
@@ -244,19 +245,20 @@ def _print_event(event: Mapping[str, Any]) -> None:
 def _print_field(field: Mapping[str, Any]) -> None:
     rendered = "(nothing)" if field["rendered"] is None else repr(printable(field["rendered"]))
     if field["fault"]:
-        end = f"cannot be sent: found {field['fault']['found']}; allowed: {field['fault']['allowed']}"
+        fault = invalid_value("the value", field["fault"]["found"], field["fault"]["allowed"])
+        end = f"cannot be sent: {fault}"
     else:
         end = printable(field["value"])
     output.line(f"  {field['name']:<16}  {printable(field['template'])}  ->  {rendered}  ->  {end}")
 
 
 def _print_schedule(schedule: Mapping[str, Any]) -> None:
-    notes = "; ".join(schedule["notes"]) or "as asked"
-    output.line(f"  date: asked {schedule['requested_date']}, sent {schedule['recall_date']} ({notes})")
+    notes = "; ".join(schedule["notes"]) or "as requested"
+    output.line(f"  date: requested {schedule['requested_date']}, sent {schedule['recall_date']} ({notes})")
 
 
 def _print_parked(reason: Mapping[str, Any]) -> None:
-    output.line(f"  parked: {reason['field']}: found {reason['found']}; allowed: {reason['allowed']}")
+    output.line(f"  parked: {invalid_value(reason['field'], reason['found'], reason['allowed'])}")
 
 
 def _print_cancel(cancel: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from integration.domain.field_types import (
     refuse,
 )
 
-CHANNELS_WORDS = "a list of names of alerts.channels, not empty; left out = all of them"
+CHANNELS_WORDS = "a list of names of alerts.channels, not empty (default: all of them)"
 
 
 class EmailChannel(Table):
@@ -35,17 +35,18 @@ class EmailChannel(Table):
     security: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description='"starttls" (port 587), "tls" (port 465) or "none"'
     )
-    user: str | None = Field(default=None, min_length=1, description="the user's name; left out = no sign-in")
+    user: str | None = Field(default=None, min_length=1, description="the user's name (default: no sign-in)")
     password: Secret | None = Field(default=None, description=FILLED_TEXT_WORDS)
     sender: Mail = Field(description=MAIL_WORDS)
     to: Annotated[tuple[Mail, ...], BeforeValidator(one_or_more)] = Field(
-        min_length=1, description=MAIL_WORDS + "; or a list of them"
+        min_length=1, description=MAIL_WORDS + ", or a list of them"
     )
 
     @model_validator(mode="after")
     def _user_and_password(self) -> EmailChannel:
         if (self.user is None) != (self.password is None):
-            raise refuse("both user and password, or neither", "only one of them", key="user")
+            found = "missing beside password" if self.user is None else "set without password"
+            raise refuse("both user and password, or neither", found, key="user")
         if self.security == "none" and self.password is not None and not is_this_machine(self.host):
             allowed = '"starttls" or "tls", because a password is sent only over an encrypted connection'
             raise refuse(allowed, key="security")
@@ -67,7 +68,7 @@ class WebhookChannel(Table):
     kind: Literal["webhook"] = Field(description='"webhook"')
     url: HookUrl = Field(description=HOOK_URL_WORDS)
     secret: Secret | None = Field(
-        default=None, description='"whsec_" and base64, the receiver\'s secret; left out = not signed'
+        default=None, description='"whsec_" and base64, the receiver\'s secret (default: not signed)'
     )
 
 
@@ -89,13 +90,13 @@ class AlertRule(Table):
 
 class _OfAccounts(AlertRule):
     accounts: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
-        default=None, min_length=1, description="a list of account names, not empty; left out = all accounts"
+        default=None, min_length=1, description="a list of account names, not empty (default: all accounts)"
     )
 
 
 class _OfSources(AlertRule):
     sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
-        default=None, min_length=1, description="a list of source names, not empty; left out = all sources"
+        default=None, min_length=1, description="a list of source names, not empty (default: all sources)"
     )
 
 
@@ -133,7 +134,7 @@ class SourceSilent(_OfSources):
     hours: Number = Field(default=4, gt=0, le=720, description="a number of hours, more than 0, at most 720")
     hours_of: str | None = Field(
         default=None,
-        description="an account with calling_hours, so that only those hours count; left out = all hours",
+        description="an account with calling_hours, so that only those hours count (default: all hours)",
     )
 
 

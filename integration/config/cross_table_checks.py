@@ -29,20 +29,19 @@ def check_across_tables(reading: ConfigReading, config: Config) -> None:
     _check_shared_texts(reading, config)
     _check_shared_queues(reading, config)
     if config.oidc is not None and config.dashboard.public_url is None:
-        found = "nothing" if reading.value(("dashboard", "public_url")) is None else None
-        allowed = f"{SITE_WORDS}; [oidc] redirects users to it after sign-in"
-        reading.report(("dashboard", "public_url"), allowed, found)
+        allowed = f"{SITE_WORDS}. [oidc] redirects users to it after sign-in"
+        reading.report(("dashboard", "public_url"), allowed)
 
 
 def _check_names(reading: ConfigReading, config: Config) -> None:
     accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
     for index, route in enumerate(config.routes):
         if route.source not in sources:
-            reading.report(("routes", index, "source"), nearest(route.source, sources, "the sources are"))
+            reading.report(("routes", index, "source"), nearest(route.source, sources, "the sources"))
         if route.account not in accounts:
-            reading.report(("routes", index, "account"), nearest(route.account, accounts, "the accounts are"))
+            reading.report(("routes", index, "account"), nearest(route.account, accounts, "the accounts"))
     for name in config.api_keys:
-        _check_listed(reading, ("api_keys", name, "accounts"), accounts, "the accounts are")
+        _check_listed(reading, ("api_keys", name, "accounts"), accounts, "the accounts")
     rules = table_of(reading, "alerts").get("rules")
     for index in range(len(rules) if isinstance(rules, list) else 0):
         _check_rule(reading, ("alerts", "rules", index), config)
@@ -52,21 +51,21 @@ def _check_rule(reading: ConfigReading, place: Place, config: Config) -> None:
     accounts, sources = (table_of(reading, key).keys() for key in ("accounts", "sources"))
     channels = table_of(reading, "alerts").get("channels")
     named = channels.keys() if isinstance(channels, dict) else ()
-    _check_listed(reading, (*place, "accounts"), accounts, "the accounts are")
-    _check_listed(reading, (*place, "sources"), sources, "the sources are")
-    _check_listed(reading, (*place, "channels"), named, "the channels are")
+    _check_listed(reading, (*place, "accounts"), accounts, "the accounts")
+    _check_listed(reading, (*place, "sources"), sources, "the sources")
+    _check_listed(reading, (*place, "channels"), named, "the channels")
     name = reading.value((*place, "hours_of"))
     if isinstance(name, str):
         timed = [account.name for account in config.accounts.values() if account.calling_hours]
         if name not in timed and not reading.at_fault(("accounts", name)):
-            reading.report((*place, "hours_of"), nearest(name, timed, "the accounts with calling_hours are"))
+            reading.report((*place, "hours_of"), nearest(name, timed, "the accounts with calling_hours"))
 
 
-def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], prefix: str) -> None:
+def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], kind: str) -> None:
     listed = reading.value(place)
     for index, name in enumerate(listed if isinstance(listed, list) else [listed]):
         if isinstance(name, str) and name not in known:
-            reading.report((*place, index), nearest(name, known, prefix))
+            reading.report((*place, index), nearest(name, known, kind))
 
 
 def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
@@ -114,7 +113,7 @@ def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
                 reading.at_fault(("accounts", other.name, k)) for k in _equivalent_keys(key)
             ):
                 place = ("accounts", account.name, key)
-                default = "nothing" if mine is None else f"nothing (default {mine})"
+                default = "missing" if mine is None else f"left out (default: {mine})"
                 found = default if reading.value(place) is None else None
                 reading.report(place, f"the value of accounts.{other.name}, which has the same token", found)
 

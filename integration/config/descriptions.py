@@ -53,7 +53,7 @@ def described(value: Any, place: Place = (), origin: str | None = None) -> str:
     quotable = origin is None and not _is_secret(place)
     match value:
         case None:
-            return "nothing"
+            return "missing"
         case bool():
             return str(value).lower()
         case str():
@@ -84,12 +84,12 @@ def _is_secret(place: Place) -> bool:
     )
 
 
-def nearest(name: Any, known: Iterable[str], prefix: str) -> str:
-    """Return the list of known names after `prefix`, with a suggestion for a misspelled `name`."""
+def nearest(name: Any, known: Iterable[str], kind: str) -> str:
+    """Return "one of", the list of known names after `kind`, and a suggestion for a misspelled `name`."""
     names = sorted(known)
     if not names:
-        return f"{prefix} none"
+        return f"one of {kind} (there are none yet)"
     close = get_close_matches(name, names[:_MANY_NAMES], n=1) if isinstance(name, str) else []
     listed = ", ".join(f'"{each}"' for each in names[:_LISTED_NAMES])
     more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
-    return f"{prefix} {listed}{more}" + (f'. Did you mean "{close[0]}"?' if close else "")
+    return f"one of {kind} {listed}{more}" + (f'. Did you mean "{close[0]}"?' if close else "")

@@ -51,8 +51,8 @@ def store_url(environ: Mapping[str, str]) -> str:
     """Return REDIS_URL, else the URL of the running embedded store. Raise ConfigError if there is none."""
     url = environ.get("REDIS_URL") or running_url(data_dir(environ))
     if url is None:
-        allowed = "redis://host:port/0, or a running embedded store. Start one with: ringback up"
-        raise ConfigError((Fault("environment", "REDIS_URL", "nothing", allowed),))
+        allowed = "redis://host:port/0, or start an embedded store with: ringback up"
+        raise ConfigError((Fault("environment", "REDIS_URL", "missing", allowed),))
     return url
 
 

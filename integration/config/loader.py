@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from integration.config.cross_table_checks import check_across_tables
 from integration.config.digest import digest
-from integration.config.reading import ConfigReading
+from integration.config.reading import WHOLE_FILE, ConfigReading
 from integration.config.references import resolved
 from integration.config.table_checks import check_each_table
 from integration.config.tables import config_of
@@ -41,7 +41,7 @@ def read(
             reading.tree = resolved(reading, (), document)
             reading.config = _checked(reading, check)
     except RecursionError:
-        reading.report_whole("too many nested levels", "lists and tables nested a few levels deep")
+        reading.report_whole("nested too deeply", "lists and tables that are nested a few levels deep")
     return reading
 
 
@@ -51,14 +51,14 @@ def _document(reading: ConfigReading) -> dict[str, Any] | None:
     except UnreadableFileError as error:
         reading.report_whole(
             str(error),
-            "a readable TOML file in UTF-8. Copy ringback.example.toml, or point RINGBACK_CONFIG at a file",
+            "a readable TOML file in UTF-8, such as a copy of ringback.example.toml, or set RINGBACK_CONFIG",
         )
     except ValueError as error:
         # tomllib appends the place to its message: "Invalid value (at line 3, column 9)". The message
         # quotes at most a key or a single character, never a value.
         message, _, where = str(error).partition(" (at ")
-        key = where.removesuffix(")") or "the whole file"
-        reading.report_whole(f"text that is not TOML ({message})", "TOML 1.0", key)
+        key = where.removesuffix(")") or WHOLE_FILE
+        reading.report_whole(f"invalid TOML ({message})", "the syntax of TOML 1.0 (https://toml.io)", key)
     return None
 
 

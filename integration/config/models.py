@@ -40,7 +40,7 @@ from integration.domain.passwords import HASH_WORDS
 
 
 def _days() -> Any:
-    description = "a whole number of days, 1 or more; left out = retention_days"
+    description = "a whole number of days, 1 or more (default: retention_days)"
     return Field(default=None, ge=1, description=description)
 
 
@@ -81,10 +81,10 @@ class ApiKey(Table):
     name: Name
     key: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
     accounts: Annotated[frozenset[str], BeforeValidator(one_or_more)] | None = Field(
-        default=None, min_length=1, description="a list of account names, not empty; left out = all accounts"
+        default=None, min_length=1, description="a list of account names, not empty (default: all accounts)"
     )
     rate_per_minute: Whole | None = Field(
-        default=None, ge=1, description="a whole number of requests a minute, 1 or more; left out = no limit"
+        default=None, ge=1, description="a whole number of requests a minute, 1 or more (default: no limit)"
     )
 
 
@@ -146,7 +146,7 @@ class Route(Table):
     name: str = Field(min_length=1, max_length=200, description="a name of 1 to 200 characters")
     source: str = Field(description="the name of a source")
     account: str = Field(description="the name of an account")
-    when: Template | None = Field(default=None, description="an expression; left out = always")
+    when: Template | None = Field(default=None, description="an expression (default: always)")
     action: Literal["recall", "cancel"] = Field(default="recall", description='"recall" or "cancel"')
     campaign_id: Template = Field(description="a template for the campaign's id")
     customer_id: Template = Field(description="a template for the customer's id")

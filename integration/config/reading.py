@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.config.descriptions import described, described_text, is_plain, spelled_part
+from integration.config.descriptions import described, is_plain, spelled_part
 from integration.config.text_files import read_text, stamp
 from integration.domain.errors import ConfigError, Fault
 from integration.domain.field_types import NAME_WORDS
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from integration.domain.field_types import ValidationIssue
 
 _LAST: Final = 1 << 62
+WHOLE_FILE: Final = "the file"
 _OWN_NAME: Final = "the table's own name"
 
 
@@ -74,17 +75,15 @@ class ConfigReading:
 
     def report_name(self, table: Place) -> None:
         """Record that a table's own name is invalid. Its keys are still checked."""
-        found = described_text(str(table[-1]), None, quotable=True)
-        self.faults[*table, _OWN_NAME] = Fault(
-            str(self.path), self.spelled(table), f"the name {found}", NAME_WORDS
-        )
+        fault = Fault(str(self.path), self.spelled(table), "an invalid name", NAME_WORDS)
+        self.faults[*table, _OWN_NAME] = fault
 
     def report_all(self, table: Place, issues: Iterable[ValidationIssue]) -> None:
         """Record the issues of one table."""
         for issue in issues:
             self.report((*table, *issue.place), issue.allowed, issue.found)
 
-    def report_whole(self, found: str, allowed: str, key: str = "the whole file") -> None:
+    def report_whole(self, found: str, allowed: str, key: str = WHOLE_FILE) -> None:
         """Record that the whole file is unusable."""
         self.faults[()] = Fault(str(self.path), key, found, allowed)
 

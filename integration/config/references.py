@@ -66,6 +66,6 @@ def _from_file(reading: ConfigReading, place: Place, target: str) -> str | None:
     try:
         text = reading.text_of(reading.path.parent / target, _SECRET_BYTES)
     except UnreadableFileError as error:
-        reading.report(place, allowed, f"file:{target}, {error}")
+        reading.report(place, allowed, f"file:{target}, which is {error}")
         return None
     return re.sub(r"\r?\n\Z", "", text)

@@ -28,10 +28,10 @@ from integration.domain.field_types import (
 class _Source(Table):
     name: Name
     rate_per_minute: Whole | None = Field(
-        default=None, ge=1, description="a whole number of requests a minute, 1 or more; left out = no limit"
+        default=None, ge=1, description="a whole number of requests a minute, 1 or more (default: no limit)"
     )
     event_time: Template | None = Field(
-        default=None, description="a template for the CRM's time of the event; left out = the time of arrival"
+        default=None, description="a template for the CRM's time of the event (default: the time of arrival)"
     )
     url_key: UrlKey | None = Field(default=None, description=URL_KEY_WORDS)
     dedup_hours: Number = Field(
@@ -93,11 +93,11 @@ class JsonSource(_Source):
         default="", description='the text before the signature, such as "sha256="'
     )
     events: Template | None = Field(
-        default=None, description='an expression such as "body.items"; left out = the body is one event'
+        default=None, description='an expression such as "body.items" (default: the whole body is one event)'
     )
     dedup_key: Template | None = Field(
         default=None,
-        description="a template for the event's unique id; left out = the message id",
+        description="a template for the event's unique id (default: the message id)",
     )
 
 

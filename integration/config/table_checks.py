@@ -39,7 +39,7 @@ _SECRET_SHAPES: Final = {
 }
 
 _WEBHOOK_KEY_WORDS: Final = (
-    '"whsec_" and base64; keys of asymmetric signatures, "whsk_" and "whpk_", are not supported'
+    '"whsec_" and base64. Keys of asymmetric signatures, "whsk_" and "whpk_", are not supported'
 )
 
 
@@ -61,7 +61,9 @@ def _account_issues(account: Account) -> Iterator[ValidationIssue]:
         yield ValidationIssue(("country",), 'the code of a country with telephones, such as "CO"')
     found = dial_format_fault(account.dial_format)
     if found:
-        yield ValidationIssue(("dial_format",), DIAL_FORMAT_WORDS, masked(found, account.dial_format))
+        yield ValidationIssue(
+            ("dial_format",), DIAL_FORMAT_WORDS, masked(f"a text with {found}", account.dial_format)
+        )
 
 
 def _json_issues(source: JsonSource) -> Iterator[ValidationIssue]:

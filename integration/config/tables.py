@@ -54,7 +54,7 @@ _Model = TypeVar("_Model", bound=Table)
 def config_of(reading: ConfigReading) -> Config:
     """Return the configuration and report every fault. The result is valid only if there is no fault."""
     for key in reading.tree.keys() - set(_TABLES):
-        reading.report((key,), nearest(key, _TABLES, "the tables are"), "an unknown key")
+        reading.report((key,), nearest(key, _TABLES, "the tables"), "an unknown key")
     return Config(
         accounts=_accounts(reading),
         vars=table_of(reading, "vars"),
@@ -204,7 +204,7 @@ def _built_by_kind(
     kind = table.get("kind")
     model = kinds.get(kind) if isinstance(kind, str) else None
     if model is None:
-        reading.report((*place, "kind"), nearest(kind, kinds, "the kinds are"))
+        reading.report((*place, "kind"), nearest(kind, kinds, "the kinds"))
         return None
     return _built(reading, model, place, table, **given)
 
@@ -268,7 +268,7 @@ def _report_errors(
         elif error["type"] == "extra_forbidden":
             owner = _owner(model, loc)
             keys = owner.model_fields.keys() - ({"name"} if owner not in {Route, Oidc} else set())
-            reading.report((*place, *loc), nearest(loc[-1], keys, "the keys are"), "an unknown key")
+            reading.report((*place, *loc), nearest(loc[-1], keys, "the keys"), "an unknown key")
         elif error["type"] == "refused":
             reading.report((*place, *loc), context["allowed"], context["found"])
         else:

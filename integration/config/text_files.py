@@ -12,7 +12,7 @@ Stamp = tuple[int, int, int]
 
 
 class UnreadableFileError(Exception):
-    """A file cannot be read as text. The message describes what is at the path."""
+    """A file cannot be read as text. The message completes "The file is …"."""
 
 
 def stamp(path: Path) -> Stamp | None:
@@ -29,18 +29,18 @@ def read_text(path: Path, most_bytes: int) -> str:
     try:
         # Reading a pipe or a device could block or never end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableFileError("something that is not a regular file")
+            raise UnreadableFileError("not a regular file")
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
     except FileNotFoundError as error:
-        raise UnreadableFileError("no file") from error
+        raise UnreadableFileError("missing") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise UnreadableFileError(f"a file that cannot be read ({reason or 'bad path'})") from error
+        raise UnreadableFileError(f"not readable ({reason or 'bad path'})") from error
     if len(content) > most_bytes:
-        raise UnreadableFileError(f"a file of more than {most_bytes} bytes")
+        raise UnreadableFileError(f"longer than {most_bytes} bytes")
     try:
         # Some editors on Windows write a byte order mark at the start.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableFileError(f"bytes that are not UTF-8, at byte {error.start}") from error
+        raise UnreadableFileError(f"not in UTF-8 (at byte {error.start})") from error

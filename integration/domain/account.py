@@ -84,7 +84,7 @@ class Account(Table):
         default=60, ge=0, le=3600, description="a number of seconds from 0 to 3600"
     )
     daily_limit: Whole | None = Field(
-        default=None, ge=1, description="a whole number of calls a day, 1 or more; left out = no limit"
+        default=None, ge=1, description="a whole number of calls a day, 1 or more (default: no limit)"
     )
     quota_resets_at: Clock = Field(default=time(0, 0), description=CLOCK_WORDS)
     min_lead_minutes: Whole = Field(
@@ -99,7 +99,7 @@ class Account(Table):
     @model_validator(mode="after")
     def _server_or_base_url(self) -> Account:
         if (self.server is None) == (self.base_url is None):
-            found = "neither server nor base_url" if self.server is None else "both server and base_url"
+            found = "missing, and so is base_url" if self.server is None else "set beside base_url"
             raise refuse("exactly one of server and base_url", found, key="server")
         return self
 

@@ -32,9 +32,7 @@ _WINDOWS_WORDS = 'a list of windows such as ["08:00-12:00", "14:00-18:00"]; [] =
 _WINDOW_WORDS = (
     'from-to on one day such as "08:00-18:00", the first earlier than the second, "24:00" = midnight'
 )
-_HOLIDAYS_WORDS = (
-    'the code of a country whose public holidays are known, such as "CO"; left out = called as usual'
-)
+_HOLIDAYS_WORDS = 'the code of a country whose public holidays are known, such as "CO" (default: none)'
 
 _MINUTES_OF_A_DAY = 24 * 60
 _Minutes = tuple[int, int]
@@ -134,7 +132,7 @@ def _issues(table: dict[str, object]) -> Iterator[ValidationIssue]:
             yield _unknown(key)
     days = [value for key, value in table.items() if key != "holidays" and key in _KEYS]
     if not any(days):
-        yield ValidationIssue((), "at least one day with a window", "no window on any day")
+        yield ValidationIssue((), "at least one day with a window", "a table without a window")
 
 
 def _unknown(key: str) -> ValidationIssue:

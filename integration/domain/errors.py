@@ -16,6 +16,15 @@ class RingbackError(Exception):
 # --- the operator must act -------------------------------------------------------------------
 
 
+def invalid_value(subject: str, found: str, allowed: str) -> str:
+    """Return two sentences: what `subject` is now, and what to use instead.
+
+    `found` and `allowed` complete the sentences "… is FOUND" and "Use ALLOWED". `allowed` may end with a
+    sentence of its own, such as a suggestion.
+    """
+    return f"{subject} is {found}. Use {allowed}{'' if allowed.endswith(('.', '?')) else '.'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One error in the configuration: the place, the value found, the values allowed."""
@@ -27,7 +36,7 @@ class Fault:
 
     def __str__(self) -> str:
         """Return the fault as one line."""
-        return f"{self.file}: {self.key}: found {self.found}; allowed: {self.allowed}"
+        return f"{self.file}: {invalid_value(self.key, self.found, self.allowed)}"
 
 
 class ConfigError(RingbackError):

@@ -73,7 +73,8 @@ def _known_zone(name: object) -> ZoneInfo:
         return ZoneInfo(str(name))
     except (KeyError, ValueError, OSError) as error:
         close = get_close_matches(str(name), available_timezones(), n=1)
-        raise refuse(f'{ZONE_WORDS}. Did you mean "{close[0]}"?' if close else ZONE_WORDS) from error
+        allowed = f'an IANA time zone. Did you mean "{close[0]}"?' if close else ZONE_WORDS
+        raise refuse(allowed) from error
 
 
 def _clock(value: object) -> time:
@@ -167,7 +168,7 @@ def _site(text: str) -> str:
 
 def _password_hash(secret: SecretStr) -> SecretStr:
     if not is_sound(secret.get_secret_value()):
-        raise refuse(HASH_WORDS, "another text")
+        raise refuse(HASH_WORDS, "a text that is not such a hash")
     return secret
 
 

@@ -290,7 +290,9 @@ def _route_faults(config: Config, file: str) -> Iterator[Fault]:
         for name in FIELDS[route.action]:
             template = getattr(route, name)
             if template is None:
-                yield Fault(file, f"{place}.{name}", "nothing", "a template; only action = cancel needs none")
+                yield Fault(
+                    file, f"{place}.{name}", "missing", 'a template (only action = "cancel" needs none)'
+                )
             for wrong in _compile_faults(expressions.text, template, allowed, config.vars):
                 yield Fault(file, f"{place}.{name}", *wrong)
 

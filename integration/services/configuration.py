@@ -76,7 +76,9 @@ def check_templates(reading: ConfigReading, config: Config) -> None:
         text, origin = reading.value(place), reading.origins.get(place)
         if isinstance(text, str):
             # Jinja's messages quote parts of the template, which may contain a secret.
-            found = described(text, place, origin) if origin else masked(fault.found, text)
+            found = (
+                described(text, place, origin) if origin else f"a template with {masked(fault.found, text)}"
+            )
             reading.report(place, fault.allowed, found)
 
 

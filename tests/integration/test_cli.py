@@ -141,7 +141,7 @@ def test_a_store_that_is_away_is_named_without_its_credentials(tmp_path):
 def test_an_address_that_is_none_is_a_fault_of_the_environment(run, url):
     done = run("recalls", REDIS_URL=url)
     assert done.exit_code == 1
-    assert "REDIS_URL: found an address that cannot be read" in done.stderr
+    assert "REDIS_URL is an invalid address. Use redis://" in done.stderr
     assert "geheim" not in done.stderr
 
 

@@ -83,7 +83,7 @@ def test_no_store_is_told_and_is_no_fault(run):
     report = run.json("check", REDIS_URL="")
     assert report["good"] is True
     assert report["store"]["state"] == "none"
-    assert "ringback up" in report["store"]["told"]
+    assert "ringback up" in report["store"]["detail"]
 
 
 def test_a_store_that_is_away_is_a_failure_told_without_credentials(run):

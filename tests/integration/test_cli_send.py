@@ -162,7 +162,7 @@ def test_an_address_that_is_none_is_wrong_usage(run, body, url):
 def test_a_port_that_is_none_is_a_fault_of_the_environment(run, body, port):
     done = run("send", "forms", body(FORM), PORT=port)
     assert done.exit_code == 1
-    assert "PORT: found" in done.stderr
+    assert "PORT is " in done.stderr
 
 
 def test_an_unknown_source_is_status_1(run, body):

@@ -135,7 +135,7 @@ def test_an_unknown_key_is_refused_with_the_nearest():
 
 @pytest.mark.parametrize("value", [{}, {"monday": []}, {"holidays": "CO"}])
 def test_hours_without_any_window_are_refused(value):
-    assert issues_of(value) == {(): ("at least one day with a window", "no window on any day")}
+    assert issues_of(value) == {(): ("at least one day with a window", "a table without a window")}
 
 
 @pytest.mark.parametrize("value", [5, ["08:00-18:00"], True])

@@ -132,7 +132,7 @@ def test_something_to_be_parked_is_status_1_and_named(run, body):
     done = run("map", "forms", body(form(phone="12")))
     assert done.exit_code == 1
     assert "would be PARKED" in done.stdout
-    assert "parked: recall_telephone: found" in done.stdout
+    assert "parked: recall_telephone is" in done.stdout
 
 
 def test_a_dry_run_says_that_the_call_would_not_be_made(run, body, tmp_path):

@@ -258,12 +258,12 @@ def test_an_unreadable_reference_is_told_with_its_key_and_name(tmp_path):
         "an invalid variable name",
         "env:BYTES, a variable whose bytes are not UTF-8",
         "file: without a path",
-        "file:none, no file",
-        "file:folder, something that is not a regular file",
-        "file:bytes, bytes that are not UTF-8, at byte 0",
-        "file:long, a file of more than 65536 bytes",
-        "file:pipe, something that is not a regular file",
-        "file:/dev/zero, something that is not a regular file",
+        "file:none, which is missing",
+        "file:folder, which is not a regular file",
+        "file:bytes, which is not in UTF-8 (at byte 0)",
+        "file:long, which is longer than 65536 bytes",
+        "file:pipe, which is not a regular file",
+        "file:/dev/zero, which is not a regular file",
         "NUL",
     ]
     assert list(found) == [f"vars.x[{number}]" for number in range(1, 13)]
@@ -273,7 +273,7 @@ def test_an_unreadable_reference_is_told_with_its_key_and_name(tmp_path):
 
 def test_a_file_that_cannot_be_opened_is_told_with_the_reason(tmp_path):
     path = written(tmp_path, '[vars]\nx = "file:ringback.toml/x"\n')
-    assert "a file that cannot be read (Not a directory)" in faults_of(path)["vars.x"][0]
+    assert "not readable (Not a directory)" in faults_of(path)["vars.x"][0]
 
 
 @pytest.mark.parametrize(
@@ -300,24 +300,24 @@ def test_an_empty_secret_is_a_fault(tmp_path, key, text, value):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    found, allowed = faults_of(tmp_path / "none.toml")["the whole file"]
-    assert found == "no file"
+    found, allowed = faults_of(tmp_path / "none.toml")["the file"]
+    assert found == "missing"
     assert "RINGBACK_CONFIG" in allowed
 
 
 def test_a_folder_in_place_of_the_file_is_told(tmp_path):
-    assert "not a regular file" in faults_of(tmp_path)["the whole file"][0]
+    assert "not a regular file" in faults_of(tmp_path)["the file"][0]
 
 
 def test_a_file_that_is_not_utf8_is_told(tmp_path):
     path = tmp_path / "ringback.toml"
     path.write_bytes("[accounts]\n# ñ".encode("latin-1"))
-    assert faults_of(path)["the whole file"][0] == "bytes that are not UTF-8, at byte 13"
+    assert faults_of(path)["the file"][0] == "not in UTF-8 (at byte 13)"
 
 
 def test_a_fault_of_the_syntax_is_told_with_line_and_column(tmp_path):
     found, _ = faults_of(written(tmp_path, "[store]\naccept_loss = \n"))["line 2, column 15"]
-    assert "not TOML" in found
+    assert "invalid TOML" in found
 
 
 def test_a_file_that_ends_too_soon_is_told(tmp_path):

@@ -111,7 +111,7 @@ def test_a_file_that_vanishes_is_a_fault_until_it_is_back(tmp_path):
     watched = Watched(tmp_path, GOOD)
     watched.path.unlink()
     assert watched.look() is False
-    assert watched.watch.fault.faults[0].found == "no file"
+    assert watched.watch.fault.faults[0].found == "missing"
     assert watched.watch.current.vars == {"ventas": "1"}
     watched.write(GOOD)
     watched.look()

@@ -100,7 +100,7 @@ def test_a_word_that_is_not_in_vars_is_named_before_it_parks_an_event():
 @pytest.mark.parametrize("key", ["recall_telephone", "recall_date"])
 def test_a_recall_route_needs_a_number_and_a_date(key):
     (fault,) = faults(config(route(**{key: None})), "f")
-    assert (fault.key, fault.found) == (f'routes[1] ("callback").{key}', "nothing")
+    assert (fault.key, fault.found) == (f'routes[1] ("callback").{key}', "missing")
 
 
 @pytest.mark.parametrize(

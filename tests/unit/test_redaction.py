@@ -129,7 +129,7 @@ def test_a_number_of_seven_digits_is_masked_also_where_it_is_no_text(number):
         "0.0.0.0:8080 and 192.168.100.200 and 172.31.255.1 and 10.20.30.40.",
         "Task workers.tasks.take_drain[d3b07384-d113-4ec6-a1b0-1234567890ab] received",
         "wolkvox answered 202 in 1.25 s",
-        "accounts.bogota.token: found a text of 12 characters; allowed: one that is not empty",
+        "accounts.bogota.token is a text of 12 characters. Use one that is not empty.",
         "signature v3: no secret matches",
         "http://127.0.0.1:43121/healthz",
         "basic or bearer only",
