@@ -71,7 +71,7 @@ def _report(context: CliContext, *, online: bool) -> dict[str, Any]:
         "warnings": [] if config is None else list(config_warnings(config)),
         "has": {} if config is None else _contents(config),
         "store": store,
-        "online": [one.shown() for one in online_checks],
+        "online": [one.to_fields() for one in online_checks],
     }
 
 
@@ -121,9 +121,11 @@ def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
 
 def _online_checks(context: CliContext, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
     if config is None:
-        return [OnlineCheck(who=(), good=False, told="no call was made: fix the configuration first")]
+        return [OnlineCheck(who=(), good=False, detail="no call was made: fix the configuration first")]
     if store["state"] in {"away", "refused"}:
-        return [OnlineCheck(who=(), good=False, told="no call was made: the store is needed to lock queues")]
+        return [
+            OnlineCheck(who=(), good=False, detail="no call was made: the store is needed to lock queues")
+        ]
     if store["state"] == "none":
         output.problem("there is no store to lock the queues: make sure that no worker uses these tokens now")
     queues = ask_queues(config, None if store["state"] == "none" else context.store)
@@ -160,4 +162,4 @@ def _print_report(report: dict[str, Any]) -> None:
         output.line(f"- {problem}")
     for check in report["online"]:
         who = ", ".join(check["who"]) or "online"
-        output.line(f"{who}: {'' if check['good'] else 'FAILED: '}{check['told']}")
+        output.line(f"{who}: {'' if check['good'] else 'FAILED: '}{check['detail']}")

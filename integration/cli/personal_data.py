@@ -34,7 +34,7 @@ WORDS = {
     "parked": "parked events",
     "lookups": "events waiting for a lookup",
     "jobs": "jobs whose filter named the person",
-    "wishes": "cancellation records",
+    "cancellations": "cancellation records",
 }
 
 _customer = click.option("--customer", metavar="ID", help="The customer id, as the routes produce it.")
@@ -106,7 +106,7 @@ def _forget_until_done(context: CliContext, person: PersonMatcher) -> Erasure:
     keep_days = context.config.store.longest_days
     removed: dict[str, int] = {}
     while True:
-        done = context.services.personal_data.forget(person, keep_days=keep_days, told=_progress())
+        done = context.services.personal_data.forget(person, keep_days=keep_days, progress=_progress())
         for name, count in done.removed.items():
             removed[name] = removed.get(name, 0) + count
         if not done.pushing or monotonic() > ends_at:

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 ACCOUNTS_AT_ONCE = 500
 # A test call occupies a web thread until wolkvox has answered.
 TEST_CALLS_AT_ONCE = 4
-STOOD = (
+QUEUE_FIELDS = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
     *("inflight", "wake_up_at", "publications", "day", "pushed"),
 )
-"""The fields of a queue in the reply of the script's `stand` command, as in lua/monitoring.lua."""
+"""The fields of a queue in the reply of the script's `account_states` command, as in lua/monitoring.lua."""
 
 
 class AccountService:
@@ -103,12 +103,12 @@ class AccountService:
         if account is None:
             raise UnknownError("no such account in the configuration")
         if not self._test_calls.acquire(blocking=False):
-            return ProbeResult(good=False, told="no test call was made: too many test calls are running")
+            return ProbeResult(good=False, message="no test call was made: too many test calls are running")
         try:
             queue = self._binding.queue_of(name)
             return probe_in_queue(self._queues, queue, account, self._wake_ups.publish)
         except QueueInUseError as error:
-            return ProbeResult(good=False, told=f"no test call was made: {error}")
+            return ProbeResult(good=False, message=f"no test call was made: {error}")
         finally:
             self._test_calls.release()
 
@@ -140,7 +140,7 @@ class AccountService:
 
     def _accounts(self, names: Sequence[str]) -> list[AccountView]:
         """Return a bounded number of accounts, read in one round trip."""
-        now_ms, held, found = self._store.call("stand", orjson.dumps(list(names)))
+        now_ms, held, found = self._store.call("account_states", orjson.dumps(list(names)))
         days = _Days(from_epoch_ms(now_ms))
         views = [
             self._view(name, reply, held and str(held), now_ms, days)
@@ -164,7 +164,7 @@ class AccountService:
         self, name: str, reply: Sequence[Any], held: str | None, now_ms: int, days: _Days
     ) -> AccountView:
         *values, queued, dead, arrived = reply
-        fields = dict(zip(STOOD, values, strict=True))
+        fields = dict(zip(QUEUE_FIELDS, values, strict=True))
         account = self._configuration.current.accounts.get(name)
         lease = float(fields["lease_ms"] or 0) / 1000 if account is None else account.lease_seconds
         today = None if account is None else days.of(account)

@@ -34,7 +34,7 @@ class Admission:
         self._deliveries = deliveries
         self._wake_ups = wake_ups
 
-    def keeping(self, source: str) -> RetentionTerms:
+    def retention(self, source: str) -> RetentionTerms:
         """Return how long the events of a source are kept and deduplicated."""
         config = self._configuration.current
         return RetentionTerms(
@@ -44,9 +44,9 @@ class Admission:
         )
 
     def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
-        """Store the results of a delivery and publish wake-ups. `raw` is the body to be kept."""
-        keeping = self.keeping(delivery.source)
-        admitted = self._bound_first(lambda: self._deliveries.admit(delivery, outcomes, keeping, raw=raw))
+        """Store the results of a delivery and publish wake-ups. `raw` is the body to be stored."""
+        retention = self.retention(delivery.source)
+        admitted = self._bound_first(lambda: self._deliveries.admit(delivery, outcomes, retention, raw=raw))
         self._wake(admitted)
         return admitted
 
@@ -60,14 +60,14 @@ class Admission:
         self._wake(admitted)
         return admitted
 
-    def resolve(self, kept: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
+    def resolve(self, stored: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
         """Replace waiting events with their outcomes and publish wake-ups.
 
         Return None if another process has done so already.
         """
         self._binding.bind()
-        keeping = self.keeping(kept.delivery.source)
-        admitted = self._deliveries.resolve(kept, outcomes, keeping, parked=parked)
+        retention = self.retention(stored.delivery.source)
+        admitted = self._deliveries.resolve(stored, outcomes, retention, parked=parked)
         if admitted is not None:
             self._wake(admitted)
         return admitted

@@ -174,29 +174,29 @@ def _act(kind: BulkAction, recall: Recall, accounts: Mapping[str, Account], now:
 
 
 def _filter_fields(which: Filter) -> dict[str, Any]:
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for each in fields(which):
         value = getattr(which, each.name)
         if value is not None:
-            given[each.name] = sorted(value) if isinstance(value, frozenset) else value
-    return given
+            values[each.name] = sorted(value) if isinstance(value, frozenset) else value
+    return values
 
 
 _MOMENTS = ("created_from", "created_until", "date_from", "date_until")
 
 
 def _read_filter(text: str) -> Filter:
-    given = read_json(text)
-    given.update({name: from_iso(given[name]) for name in _MOMENTS if name in given})
-    if "accounts" in given:
-        given["accounts"] = frozenset(given["accounts"])
-    if "telephones" in given:
-        given["telephones"] = tuple(given["telephones"])
-    if "states" in given:
-        given["states"] = frozenset(map(State, given["states"]))
-    if "state" in given:
-        given["state"] = State(given["state"])
-    return Filter(**given)
+    values = read_json(text)
+    values.update({name: from_iso(values[name]) for name in _MOMENTS if name in values})
+    if "accounts" in values:
+        values["accounts"] = frozenset(values["accounts"])
+    if "telephones" in values:
+        values["telephones"] = tuple(values["telephones"])
+    if "states" in values:
+        values["states"] = frozenset(map(State, values["states"]))
+    if "state" in values:
+        values["state"] = State(values["state"])
+    return Filter(**values)
 
 
 def _job(id_: str, record: Mapping[str, str]) -> BulkJob:

@@ -35,10 +35,10 @@ class QueueInUseError(RingbackError):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of a test call; `told` is a text for the operator."""
+    """The result of a test call; `message` is a text for the operator."""
 
     good: bool
-    told: str
+    message: str
 
 
 def probe_campaigns(account: Account) -> ProbeResult:
@@ -54,7 +54,7 @@ def probe_in_queue(
     `wake` publishes the queue's wake-up if it has work afterwards. Raise QueueInUseError, StoreAwayError.
     """
     claimed_at = boottime()
-    fence = queues.lend(queue, secrets.token_hex(8), terms_of(account, datetime.now(UTC)))
+    fence = queues.begin_test_call(queue, secrets.token_hex(8), terms_of(account, datetime.now(UTC)))
     if isinstance(fence, NoClaim):
         raise QueueInUseError(_why_not(fence))
     sent_ms, quiet = None, True
@@ -65,7 +65,7 @@ def probe_in_queue(
             sent_ms = round((boottime() - exchange.sent_at) * 1000)
     finally:
         # If this call fails, the lease expires by itself.
-        wake_up = queues.give_back(queue, fence, sent_ms=sent_ms, quiet=quiet)
+        wake_up = queues.end_test_call(queue, fence, sent_ms=sent_ms, quiet=quiet)
         if wake_up is not None:
             wake(wake_up)
     return _result_of(exchange)
@@ -90,10 +90,10 @@ def _call(account: Account, claimed_at: float) -> Exchange:
 def _result_of(exchange: Exchange) -> ProbeResult:
     rows = _rows(exchange)
     if rows is not None:
-        return ProbeResult(good=True, told=f"wolkvox accepts the token and lists {rows} campaigns")
+        return ProbeResult(good=True, message=f"wolkvox accepts the token and lists {rows} campaigns")
     verdict = verdict_of(exchange)
-    told = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
-    return ProbeResult(good=False, told=told)
+    message = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
+    return ProbeResult(good=False, message=message)
 
 
 def _rows(exchange: Exchange) -> int | None:

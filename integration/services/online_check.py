@@ -27,11 +27,11 @@ class OnlineCheck:
 
     who: tuple[str, ...]
     good: bool
-    told: str
+    detail: str
 
-    def shown(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         """Return the fields for JSON."""
-        return {"who": list(self.who), "good": self.good, "told": self.told}
+        return {"who": list(self.who), "good": self.good, "detail": self.detail}
 
 
 def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
@@ -44,17 +44,17 @@ def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
 
 def ask_lookups(config: Config) -> list[OnlineCheck]:
     """Read one contact, existing or not, for every source with lookups. Return the results."""
-    asked = []
+    results = []
     for name, source in config.sources.items():
         if not isinstance(source, HubspotSource) or source.lookup is None:
             continue
         try:
             read_contacts(source.lookup, ("1",))
         except ContactsAway as away:
-            asked.append(OnlineCheck(who=(name,), good=False, told=away.reason))
+            results.append(OnlineCheck(who=(name,), good=False, detail=away.reason))
         else:
-            asked.append(OnlineCheck(who=(name,), good=True, told="HubSpot accepts the lookup's token"))
-    return asked
+            results.append(OnlineCheck(who=(name,), good=True, detail="HubSpot accepts the lookup's token"))
+    return results
 
 
 def _ask_queue(accounts: list[Account], store: Store | None) -> OnlineCheck:
@@ -62,8 +62,8 @@ def _ask_queue(accounts: list[Account], store: Store | None) -> OnlineCheck:
     try:
         answer = _ask(account, store)
     except QueueInUseError as error:
-        return OnlineCheck(who=names, good=False, told=f"no test call was made: {error}")
-    return OnlineCheck(who=names, good=answer.good, told=answer.told)
+        return OnlineCheck(who=names, good=False, detail=f"no test call was made: {error}")
+    return OnlineCheck(who=names, good=answer.good, detail=answer.message)
 
 
 def _ask(account: Account, store: Store | None) -> ProbeResult:

@@ -110,14 +110,14 @@ class ParkedService:
 
     def _remap_one(self, record: Mapping[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
         """Return an event's recalls and the number of lookups, None if it stays parked."""
-        kept = parked_events_of(record)
-        outcome = plan_event(self._configuration.routes, kept.delivery, kept.events[0], now)
+        stored = parked_events_of(record)
+        outcome = plan_event(self._configuration.routes, stored.delivery, stored.events[0], now)
         if isinstance(outcome, Parked):
             before = (record["field"], record["found"], record["route"])
             if (outcome.field, outcome.found, outcome.route or "") != before:
-                self._deliveries.repark(kept, outcome)
+                self._deliveries.repark(stored, outcome)
             return None
-        admitted = self._admission.resolve(kept, [outcome], parked=True)
+        admitted = self._admission.resolve(stored, [outcome], parked=True)
         return ((), 0) if admitted is None else (admitted.answer.recalls, admitted.answer.pending)
 
 

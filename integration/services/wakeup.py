@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from integration.celery_app import DRAIN, LOOK_UP
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,11 +56,11 @@ class WakeUpPublisher:
 
     def publish(self, wake_up: WakeUp) -> None:
         """Publish a wake-up of a queue."""
-        self._put("ringback.drain", tuple(wake_up))
+        self._put(DRAIN, tuple(wake_up))
 
     def publish_lookup(self, source: str) -> None:
         """Publish a wake-up of a source's lookups."""
-        self._put("ringback.look_up", (source,))
+        self._put(LOOK_UP, (source,))
 
     def _put(self, task: str, arguments: tuple[Any, ...]) -> None:
         self.start()

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from integration.domain.timestamps import from_epoch_ms
-from integration.store.scripting.batching import ScriptBatcher, as_ours
+from integration.store.scripting.batching import ScriptBatcher, translate_error
 from integration.store.scripting.epoch import StoreEpoch
 from integration.store.scripting.protocol import PREFIX, ScriptProtocol
 
@@ -70,7 +70,6 @@ class Store:
         self.span: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext()
         self.kind = kind
         self.who = f"{kind}:{secrets.token_hex(4)}"
-        self._clock = clock
         self._protocol = ScriptProtocol(self.who, self.epoch, clock)
         self._batcher = ScriptBatcher(
             client,
@@ -96,8 +95,8 @@ class Store:
 
     def now_ms(self) -> int:
         """Return the time by the script's clock, in epoch milliseconds. Raise StoreAwayError."""
-        if self._clock is not None:
-            return self._clock()
+        if self._protocol.clock is not None:
+            return self._protocol.clock()
         seconds, micros = self.guarded(self.client.time)
         return int(seconds) * 1000 + int(micros) // 1000
 
@@ -111,11 +110,11 @@ class Store:
 
         def read() -> Any:
             # A full store refuses HSETNX even when the field exists.
-            kept = self.client.hget(meta, name)
-            if kept is None:
+            value = self.client.hget(meta, name)
+            if value is None:
                 self.client.hsetnx(meta, name, secrets.token_hex(32))
-                kept = self.client.hget(meta, name)
-            return kept
+                value = self.client.hget(meta, name)
+            return value
 
         return bytes.fromhex(self.guarded(read))
 
@@ -149,7 +148,7 @@ class Store:
         try:
             return act()
         except (RedisError, OSError) as error:
-            ours = as_ours(error)
-            if ours is error:
+            translated = translate_error(error)
+            if translated is error:
                 raise
-            raise ours from error
+            raise translated from error

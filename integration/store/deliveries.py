@@ -107,7 +107,7 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _wish_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
+def _request_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
     fields = {
         "account": request.account,
         "campaign": request.campaign_id,
@@ -122,13 +122,13 @@ def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
 
     Fields with a default value are left out, because each run of the script parses them.
     """
-    fields = _wish_fields(request)
+    fields = _request_fields(request)
     fields["what"] = "recall"
     fields["score"] = epoch_ms(request.recall_date)
-    fields["date"], asked = iso_seconds(request.recall_date), iso_seconds(request.requested_date)
+    fields["date"], requested = iso_seconds(request.recall_date), iso_seconds(request.requested_date)
     fields["telephone"] = request.recall_telephone
-    if asked != fields["date"]:
-        fields["asked"] = asked
+    if requested != fields["date"]:
+        fields["requested"] = requested
     if request.notes:
         fields["notes"] = "\n".join(request.notes)
     return {**fields, **more}
@@ -166,7 +166,7 @@ def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
     return {**reason, "group": digest_of(*about)[:16], "about": _dumps(about)}
 
 
-def _known(event: Event | None, place: int) -> dict[str, Any]:
+def _event_fields(event: Event | None, place: int) -> dict[str, Any]:
     record = event.record_id if event else None
     return {"place": place, "record": record} if record else {"place": place}
 
@@ -174,12 +174,12 @@ def _known(event: Event | None, place: int) -> dict[str, Any]:
 def _fields(outcome: Outcome, delivery: Delivery, seen: str, place: int = 0) -> dict[str, Any]:
     match outcome:
         case RecallWanted():
-            return _recall_fields(outcome.request, **_known(outcome.event, place))
+            return _recall_fields(outcome.request, **_event_fields(outcome.event, place))
         case Expired():
-            fields = _recall_fields(outcome.request, **_known(outcome.event, place))
+            fields = _recall_fields(outcome.request, **_event_fields(outcome.event, place))
             return {**fields, "state": "expired", "reason": outcome.reason}
         case CancelWanted():
-            return {"what": "cancel", **_wish_fields(outcome.request)}
+            return {"what": "cancel", **_request_fields(outcome.request)}
         case Parked():
             event = _event_json(outcome.event, seen, place)
             return {"what": "parked", "event": event, **_reason(outcome, delivery)}
@@ -221,26 +221,26 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
 
 
 def admission_args(
-    delivery: Delivery, outcomes: Sequence[Outcome], keeping: RetentionTerms, raw: bytes
+    delivery: Delivery, outcomes: Sequence[Outcome], retention: RetentionTerms, raw: bytes
 ) -> tuple[bytes, bytes, bytes]:
     """Return the arguments of the script's `admit` command for a delivery."""
     events_in = [outcome.event or Event(data=None) for outcome in outcomes]
     seen = event_keys(delivery, events_in)
     events = []
-    shortest = keeping.dedup_hours * 3600
+    shortest = retention.dedup_hours * 3600
     for place, (outcome, event, key) in enumerate(zip(outcomes, events_in, seen, strict=True)):
-        seconds = keeping.dedup_hours * 3600
+        seconds = retention.dedup_hours * 3600
         if event.dedup_key is None:
             seconds = min(seconds, BODY_HASH_SECONDS)
         shortest = min(shortest, seconds)
         fields = _fields(outcome, delivery, key, place)
         events.append({**fields, "k": key, "ttl": max(1, round(seconds * 1000))})
-    whole = _whole(delivery, keeping, events)
+    whole = _whole(delivery, retention, events)
     whole["key"] = digest_of(delivery.source, *seen)
     whole["ttl"] = max(1, round(shortest * 1000))
     if any(isinstance(outcome, Ignored) for outcome in outcomes):
         whole["silent"] = delivery_id(whole["key"][:16])
-    whole["listed"] = keeping.listed_days * DAY_MS
+    whole["listed"] = retention.listed_days * DAY_MS
     return orjson.dumps(whole), _packed(raw), _headers(delivery)
 
 
@@ -254,16 +254,16 @@ def _headers(delivery: Delivery) -> bytes:
 
 
 def _whole(
-    delivery: Delivery, keeping: RetentionTerms, events: Iterable[Mapping[str, Any]]
+    delivery: Delivery, retention: RetentionTerms, events: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "source": delivery.source,
         "received": delivery.received_at.isoformat(),
         "proof": delivery.proof,
-        "digest": keeping.config_digest,
+        "digest": retention.config_digest,
         "suffix": secrets.token_hex(2),
-        "raw_ms": keeping.raw_retention_days * DAY_MS,
+        "raw_ms": retention.raw_retention_days * DAY_MS,
         "events": list(events),
     }
 
@@ -275,14 +275,14 @@ class DeliveryStore:
         self._store = store
 
     def admit(
-        self, delivery: Delivery, outcomes: Sequence[Outcome], keeping: RetentionTerms, *, raw: bytes = b""
+        self, delivery: Delivery, outcomes: Sequence[Outcome], retention: RetentionTerms, *, raw: bytes = b""
     ) -> Admitted:
-        """Store the results of a delivery. `raw` is the body to be kept.
+        """Store the results of a delivery. `raw` is the body to be stored.
 
         Raise StoreAwayError: all or nothing was stored, and repeating the call is safe. Raise UnboundError
         when an account has no queue yet; nothing was stored.
         """
-        return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, keeping, raw)))
+        return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, retention, raw)))
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
@@ -312,26 +312,26 @@ class DeliveryStore:
         return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
 
     def resolve(
-        self, kept: StoredEvents, outcomes: Sequence[Outcome], keeping: RetentionTerms, *, parked: bool
+        self, stored: StoredEvents, outcomes: Sequence[Outcome], retention: RetentionTerms, *, parked: bool
     ) -> Admitted | None:
         """Replace waiting events with their outcomes.
 
         Return None if another process has done so already. Raise StoreAwayError, UnboundError.
         """
-        ttl = max(1, round(keeping.dedup_hours * 3600 * 1000))
+        ttl = max(1, round(retention.dedup_hours * 3600 * 1000))
         events = [
-            {**_fields(outcome, kept.delivery, seen, event.place), "k": seen, "ttl": ttl}
-            for outcome, event, seen in zip(outcomes, kept.events, kept.seen, strict=True)
+            {**_fields(outcome, stored.delivery, seen, event.place), "k": seen, "ttl": ttl}
+            for outcome, event, seen in zip(outcomes, stored.events, stored.seen, strict=True)
         ]
-        whole = _whole(kept.delivery, keeping, events)
-        where = {"parked" if parked else "lookup": kept.id}
-        words = (orjson.dumps(whole), orjson.dumps(where), _headers(kept.delivery))
-        reply = self._store.call("resolve", *words)
+        whole = _whole(stored.delivery, retention, events)
+        origin = {"parked" if parked else "lookup": stored.id}
+        arguments = (orjson.dumps(whole), orjson.dumps(origin), _headers(stored.delivery))
+        reply = self._store.call("resolve", *arguments)
         return None if reply[0] == "gone" else _admitted(reply)
 
-    def repark(self, kept: StoredEvents, parked: Parked) -> None:
+    def repark(self, stored: StoredEvents, parked: Parked) -> None:
         """Update the reason of an event that still cannot be mapped. Raise StoreAwayError."""
-        self._store.call("repark", orjson.dumps(_reason(parked, kept.delivery)), kept.id)
+        self._store.call("repark", orjson.dumps(_reason(parked, stored.delivery)), stored.id)
 
     def take_lookups(
         self, source: str, *, most_events: int = 100, lease_seconds: float = 60

@@ -76,11 +76,11 @@ def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
     Raise StoreUnsafeError listing all problems, or StoreAwayError.
     """
     report = inspect(client)
-    refused = report.faults if accept_loss else report.problems
-    if refused:
+    problems = report.faults if accept_loss else report.problems
+    if problems:
         hint = "" if report.faults else "\nTo accept the loss of data, set [store] accept_loss = true"
         raise StoreUnsafeError(
-            "\n".join(("the store is refused:", *(f"- {words}" for words in refused))) + hint
+            "\n".join(("the store is refused:", *(f"- {words}" for words in problems))) + hint
         )
     return report
 
@@ -123,16 +123,16 @@ def _text(value: object) -> str:
 
 
 def _report_of(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
-    asked = config or {}
+    settings = config or {}
     facts: dict[str, Any] = {
         "name": _name(info),
         "version": _optional_text(info.get("valkey_version") or info.get("redis_version")),
         "speaks": _version(_optional_text(info.get("redis_version"))),
         "role": _optional_text(info.get("role")),
-        "aof": _aof(asked, info),
-        "fsync": asked.get("appendfsync"),
-        "fsync_pauses": _yes(asked.get("no-appendfsync-on-rewrite")),
-        "eviction": asked.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
+        "aof": _aof(settings, info),
+        "fsync": settings.get("appendfsync"),
+        "fsync_pauses": _yes(settings.get("no-appendfsync-on-rewrite")),
+        "eviction": settings.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
     }
     plain = StoreReport(**facts)
     return StoreReport(**facts, faults=_faults(plain), risks=_risks(plain))

@@ -82,7 +82,7 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
         customer_id=record["customer"],
         recall_telephone=record["telephone"],
         recall_date=from_iso(record["date"]),
-        requested_date=from_iso(record["asked"]),
+        requested_date=from_iso(record["requested"]),
         source=record["source"],
         route=record.get("route"),
         created_at=from_epoch_ms(record["created"]),
@@ -173,7 +173,7 @@ class RecallStore:
         what, state, wake_ups = reply
         if what == "unknown":
             raise UnknownError("no such recall")
-        if what == "overtaken":
+        if what == "superseded":
             raise ConflictError(state, "a newer request of this customer is known")
         if what == "conflict":
             raise ConflictError(state, f"the recall is {state}")

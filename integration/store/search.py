@@ -106,8 +106,8 @@ class RecallSearch:
 
     def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> SearchResult:
         """Examine the next recalls, at most `STEP`, and return at most `want` that match."""
-        asked = {**spec, "below": cursor or "", "want": want, "most": STEP}
-        ids, last, created = self._store.call("search", orjson.dumps(asked))
+        request = {**spec, "below": cursor or "", "want": want, "most": STEP}
+        ids, last, created = self._store.call("search", orjson.dumps(request))
         back_to = from_epoch_ms(created) if created else None
         return SearchResult(ids=tuple(ids), next=last or None, back_to=back_to)
 

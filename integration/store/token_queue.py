@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 
-LOAN = "a test call"
-"""Placeholder for the recall in flight while a queue is lent; as LOAN in lua/keys.lua."""
+TEST_CALL = "a test call"
+"""Placeholder for the recall in flight during a test call; as TEST_CALL in lua/keys.lua."""
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "the store lost data, and calls that it does not know of may be running"
 UNTAKEN = "due, but no worker takes it"
@@ -193,8 +193,8 @@ class TokenQueues:
         With "alone", claim it only if no other queue waits for a worker.
         """
         goes_on = more if more == "alone" else str(int(more))
-        words = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
-        text, new = self._store.call("finish", queue, *words)
+        arguments = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
+        text, new = self._store.call("finish", queue, *arguments)
         return QueueReply(_claimed(text), _wake_up(queue, new))
 
     def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
@@ -222,23 +222,24 @@ class TokenQueues:
         until_ms = "" if until is None else epoch_ms(until)
         self._store.call("pause", queue, reason or "paused by the operator", until_ms)
 
-    def lend(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
+    def begin_test_call(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
         """Lease the queue for a test call that belongs to none of its recalls. Return the fence.
 
-        A paused or stopped queue is lent too. Return NoClaim (busy, wait) while it pushes, waits or is quiet.
+        A paused or stopped queue can be leased too. Return NoClaim (busy, wait) while the queue pushes, waits
+        or is quiet.
         """
-        reply = read_json(self._store.call("lend", queue, nonce, terms.to_json())[0])
-        if reply["kind"] == "lent":
+        reply = read_json(self._store.call("begin_test_call", queue, nonce, terms.to_json())[0])
+        if reply["kind"] == "leased":
             return int(reply["fence"])
         return NoClaim(reply["kind"], reply["reason"], int(reply["until"]))
 
-    def give_back(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
+    def end_test_call(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
         """End the lease of a test call. Return the wake-up to publish, if any.
 
         `sent_ms` and `quiet` are as in `Outcome`.
         """
         sent = "" if sent_ms is None else sent_ms
-        return _wake_up(queue, self._store.call("give_back", queue, fence, sent, int(quiet))[1])
+        return _wake_up(queue, self._store.call("end_test_call", queue, fence, sent, int(quiet))[1])
 
     def resume(self, queue: str) -> WakeUp | None:
         """End a pause, stop, backoff or quota wait. A lease or a quiet time goes on.
@@ -292,26 +293,26 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
     """
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
-    def stand(state: str, reason: str | None = None, until_ms: int | None = None) -> QueueState:
+    def state_of(state: str, reason: str | None = None, until_ms: int | None = None) -> QueueState:
         until = None if until_ms is None else from_epoch_ms(until_ms)
         return QueueState(state=state, reason=reason or None, until=until, pushed_today=pushed)
 
     quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))
     if stopped := fields.get("stopped") or fields.get("gone"):
-        return stand("stopped", stopped)
+        return state_of("stopped", stopped)
     pause_ends = int(float(fields.get("paused_until") or 0))
     if fields.get("paused") and (pause_ends > now_ms or not pause_ends):
-        return stand("paused", fields["paused"], pause_ends or None)
+        return state_of("paused", fields["paused"], pause_ends or None)
     if held_ms > max(now_ms, quiet, wait):
-        return stand("waiting", HELD, held_ms)
+        return state_of("waiting", HELD, held_ms)
     if max(quiet, wait) > now_ms:
-        return stand("waiting", fields.get("wait_reason") if wait > now_ms else QUIET, max(quiet, wait))
+        return state_of("waiting", fields.get("wait_reason") if wait > now_ms else QUIET, max(quiet, wait))
     if fields.get("inflight"):
-        loan = fields["inflight"] == LOAN
-        return stand("busy", "a test call is being made" if loan else "a recall is being pushed", lease)
+        testing = fields["inflight"] == TEST_CALL
+        return state_of("busy", "a test call is being made" if testing else "a recall is being pushed", lease)
     wake_up, publications = (int(fields.get(name) or 0) for name in ("wake_up_at", "publications"))
     untaken = wake_up and (publications > UNTAKEN_PUBLICATIONS or now_ms - wake_up > UNTAKEN_MS)
-    return stand("idle", UNTAKEN if untaken else None)
+    return state_of("idle", UNTAKEN if untaken else None)
 
 
 def terms_of(account: Account, now: datetime) -> Terms:

@@ -270,7 +270,7 @@ def test_the_same_delivery_twice_at_the_same_moment_is_one(services, held):
 
 def test_a_fault_of_one_harms_none_in_its_run(services, store, held):
     delivery, outcomes, body = form_delivery(services, "C9")
-    _, raw, headers = admission_args(delivery, outcomes, services.admission.keeping("forms"), body)
+    _, raw, headers = admission_args(delivery, outcomes, services.admission.retention("forms"), body)
     bad = lambda: services.store.call("admit", b"{ no JSON", raw, headers)  # noqa: E731
     told = held.behind_one(services.store, [*admit(services, 2), bad, admit(services, 3)[2]])
     assert isinstance(told[2], redis.ResponseError)

@@ -123,7 +123,7 @@ def test_without_online_nobody_is_called(run, sandbox):
 def test_online_makes_one_reading_call_per_token(run, sandbox):
     report = run.json("check", "--online")
     assert [one["who"] for one in report["online"]] == [["bogota"], ["lima"]]
-    assert all("lists 2 campaigns" in one["told"] for one in report["online"])
+    assert all("lists 2 campaigns" in one["detail"] for one in report["online"])
     assert [(call["method"], call["query"]) for call in sandbox.calls()] == [
         ("GET", {"api": "campaigns"})
     ] * 2
@@ -140,12 +140,12 @@ def test_a_token_that_is_refused_is_a_failure(run, sandbox):
     sandbox.settings.tokens = frozenset({ENVIRON["TOKEN_BOGOTA"]})
     report = run.json("check", "--online", status=1)
     assert [one["good"] for one in report["online"]] == [True, False]
-    assert "does not take the token" in report["online"][1]["told"]
+    assert "does not take the token" in report["online"][1]["detail"]
 
 
 def test_an_answer_that_is_not_json_is_a_failure(run, sandbox):
     sandbox.add_rule(action="html", status=200)
-    assert "not JSON" in run.json("check", "--online", status=1)["online"][0]["told"]
+    assert "not JSON" in run.json("check", "--online", status=1)["online"][0]["detail"]
 
 
 def test_without_a_store_the_operator_is_warned_before_the_call(run, sandbox):
@@ -157,7 +157,7 @@ def test_without_a_store_the_operator_is_warned_before_the_call(run, sandbox):
 
 def test_nobody_is_called_when_the_store_is_away(run, sandbox):
     report = run.json("check", "--online", status=1, REDIS_URL="redis://127.0.0.1:1/0")
-    assert "the store is needed to lock queues" in report["online"][0]["told"]
+    assert "the store is needed to lock queues" in report["online"][0]["detail"]
     assert sandbox.calls() == []
 
 
@@ -204,7 +204,7 @@ def queued(services, tmp_path, store):
 def test_a_queue_with_a_call_under_way_is_left_alone(services, queued, run, sandbox):
     claim(services)
     report = run.json("check", "--online", status=1)
-    assert "a call may be running on this token" in report["online"][0]["told"]
+    assert "a call may be running on this token" in report["online"][0]["detail"]
     assert report["online"][1]["good"] is True
     assert len(sandbox.calls()) == 1
     assert state(services) == "busy"
@@ -256,4 +256,4 @@ def test_the_token_of_a_lookup_is_tried(run, look_up, token, good, words):
         look_up(hubspot.base_url, token)
         asked = run.json("check", "--online", status=0 if good else 1)["online"][-1]
     assert (asked["who"], asked["good"]) == (["hubspot"], good)
-    assert words in asked["told"]
+    assert words in asked["detail"]

@@ -51,7 +51,7 @@ def terms(services):
 def pass_lease(services):
     """The clock of the store stands still until this is called; then a lease is over."""
     now = [round(utc_now().timestamp() * 1000)]
-    services.store._clock = lambda: now[0]
+    services.store._protocol.clock = lambda: now[0]
 
     def passed():
         now[0] += round((account(services).lease_seconds + 0.1) * 1000)
@@ -59,8 +59,8 @@ def pass_lease(services):
     return passed
 
 
-def lend(services, queue):
-    return services.queues.lend(queue, "loan", terms(services))
+def begin_test_call(services, queue):
+    return services.queues.begin_test_call(queue, "first", terms(services))
 
 
 def acquire(services, queue, nonce="worker"):
@@ -72,31 +72,31 @@ def ask(services, queue):
 
 
 def test_no_push_begins_while_the_queue_is_lent_and_one_does_after(services, queue, queued):
-    fence = lend(services, queue)
+    fence = begin_test_call(services, queue)
     assert acquire(services, queue).kind == "busy"
     assert (services.accounts.get("bogota").state, services.accounts.get("bogota").reason) == (
         "busy",
         "a test call is being made",
     )
-    assert services.queues.give_back(queue, fence, sent_ms=5, quiet=False).queue == queue
+    assert services.queues.end_test_call(queue, fence, sent_ms=5, quiet=False).queue == queue
     assert isinstance(acquire(services, queue), Claim)
 
 
 def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, queue, queued):
-    fence = lend(services, queue)
+    fence = begin_test_call(services, queue)
     services.accounts.pause("bogota", "a break")
     services.accounts.resume("bogota")
     assert acquire(services, queue).kind == "busy"
-    services.queues.give_back(queue, fence, sent_ms=5, quiet=True)
+    services.queues.end_test_call(queue, fence, sent_ms=5, quiet=True)
     assert acquire(services, queue).kind == "wait"
 
 
 def test_a_queue_that_pushes_or_is_quiet_is_not_lent(services, queue, queued):
     claim = acquire(services, queue)
-    assert lend(services, queue).kind == "busy"
+    assert begin_test_call(services, queue).kind == "busy"
     outcome = Outcome(kind="ended", state="accepted", quiet=True, sent_ms=0)
     services.queues.finish(queue, claim, 1, outcome, more=False, terms=terms(services))
-    refused = lend(services, queue)
+    refused = begin_test_call(services, queue)
     assert (refused.kind, refused.reason) == ("wait", "quiet")
 
 
@@ -130,7 +130,7 @@ def test_a_test_call_counts_for_the_day_and_is_not_made_beyond_its_limit(tmp_pat
 def test_who_dies_with_the_queue_keeps_it_only_as_long_as_its_call_may_run(
     services, queue, queued, pass_lease
 ):
-    assert isinstance(lend(services, queue), int)
+    assert isinstance(begin_test_call(services, queue), int)
     assert acquire(services, queue).kind == "busy"
     pass_lease()
     claim = acquire(services, queue, "next")
@@ -140,10 +140,10 @@ def test_who_dies_with_the_queue_keeps_it_only_as_long_as_its_call_may_run(
 
 
 def test_a_late_return_changes_nothing(services, queue, queued, pass_lease):
-    fence = lend(services, queue)
+    fence = begin_test_call(services, queue)
     pass_lease()
     claim = acquire(services, queue, "next")
-    services.queues.give_back(queue, fence, sent_ms=1, quiet=True)
+    services.queues.end_test_call(queue, fence, sent_ms=1, quiet=True)
     assert services.accounts.get("bogota").state == "busy"
     done = services.queues.finish(
         queue, claim, 1, Outcome(kind="ended", state="accepted"), more=False, terms=terms(services)
@@ -155,7 +155,7 @@ def test_an_unknown_outcome_leaves_the_queue_quiet_and_says_so(services, queue, 
     sandbox.add_rule(action="hang", seconds=5)
     answer = ask(services, queue)
     assert not answer.good
-    assert "may still be working on the call" in answer.told
+    assert "may still be working on the call" in answer.message
     assert services.accounts.get("bogota").state == "waiting"
 
 
@@ -194,8 +194,8 @@ def test_test_calls_and_drains_at_once_never_overlap(services, queue, queued, sa
 
 
 def test_a_late_return_leaves_what_was_lent_to_another(services, queue, queued, pass_lease):
-    late = lend(services, queue)
+    late = begin_test_call(services, queue)
     pass_lease()
-    services.queues.lend(queue, "another loan", terms(services))
-    services.queues.give_back(queue, late, sent_ms=1, quiet=False)
+    services.queues.begin_test_call(queue, "second", terms(services))
+    services.queues.end_test_call(queue, late, sent_ms=1, quiet=False)
     assert acquire(services, queue).kind == "busy"

@@ -53,7 +53,7 @@ HOUR_MS = 3600 * 1000
 def test_a_list_lives_on_from_its_latest_delivery(web, off_ms):
     client, key = web.services.store.client, "{ringback}:arrivals:forms"
     web.post("forms", {"customer": "c1", "phone": "3001112233", "at": AT})
-    whole = web.services.admission.keeping("forms").listed_days * 24 * HOUR_MS
+    whole = web.services.admission.retention("forms").listed_days * 24 * HOUR_MS
     assert whole - 60_000 < client.pttl(key) <= whole
     client.persist(key) if off_ms is None else client.pexpire(key, whole + off_ms)
     web.post("forms", {"customer": "c2", "phone": "3001112233", "at": AT})

@@ -49,7 +49,7 @@ SAID = sorted(
     | literals("integration/domain/phone_numbers.py", {"_unmappable"})
     | set(
         re.findall(
-            r"(?:become|Admit\.overtake|return)\b[^\n]*?'(?:superseded|cancelled|dead|wait)', '([^']* [^']*?)(?:: )?'",
+            r"(?:become|Admit\.end_queued|return)\b[^\n]*?'(?:superseded|cancelled|dead|wait)', '([^']* [^']*?)(?:: )?'",
             LUA,
         )
     )

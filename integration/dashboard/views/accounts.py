@@ -200,7 +200,7 @@ def test_account(services: Services, name: str) -> ResponseReturnValue:
     """Request the campaigns of the account from wolkvox, to test its token."""
     answer = services.accounts.test_call(name)
     note(services, "test call", name)
-    say(_("Test call: %(told)s.", told=label_for(answer.told)), "done" if answer.good else "refused")
+    say(_("Test call: %(message)s.", message=label_for(answer.message)), "done" if answer.good else "refused")
     return back_to(url_for("dashboard.account", name=name))
 
 

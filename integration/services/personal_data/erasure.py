@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class HeldData:
     """The data held of a person: recalls, and the ids of other records that mention them.
 
-    `wishes` are pairs of queue and field: the pointers of cancelled requests.
+    `cancellations` are pairs of queue and field: the pointers of cancelled requests.
     """
 
     recalls: tuple[Recall, ...]
@@ -37,7 +37,7 @@ class HeldData:
     parked: tuple[str, ...]
     lookups: tuple[str, ...]
     jobs: tuple[str, ...]
-    wishes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    cancellations: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,7 +48,7 @@ class HeldData:
             "parked": len(self.parked),
             "lookups": len(self.lookups),
             "jobs": len(self.jobs),
-            "wishes": len(self.wishes),
+            "cancellations": len(self.cancellations),
         }
         return {name: number for name, number in named.items() if number}
 
@@ -68,26 +68,28 @@ class Erasure:
 
 
 class PersonalData:
-    """Finds and erases personal data. `told` is called with the number of keys examined so far."""
+    """Finds and erases personal data. `progress` is called with the number of keys examined so far."""
 
     def __init__(self, store: Store, recalls: RecallStore) -> None:
         self._store = store
         self._recalls = recalls
         self._content = KeyspaceScan(store)
 
-    def held(self, person: PersonMatcher, told: Callable[[int], None] = lambda _: None) -> HeldData:
+    def held(self, person: PersonMatcher, progress: Callable[[int], None] = lambda _: None) -> HeldData:
         """Return all that the store holds of a person. It examines the whole store. Raise StoreAwayError."""
-        found: dict[str, list[Any]] = {name: [] for name in _LOOKERS}
-        for name, (prefix, looks) in _LOOKERS.items():
-            for keys in self._content.keys(f"{prefix}:*", told):
+        found: dict[str, list[Any]] = {name: [] for name in _MATCHERS}
+        for name, (prefix, mentions) in _MATCHERS.items():
+            for keys in self._content.keys(f"{prefix}:*", progress):
                 for key, record in zip(keys, self._content.many("hgetall", keys), strict=True):
-                    found[name] += [key.partition(":")[2]] if looks(person, record) else []
+                    found[name] += [key.partition(":")[2]] if mentions(person, record) else []
         recalls = list(self._recalls.every(_filter(person)))
         ids = {name: tuple(some) for name, some in found.items()}
-        return HeldData(recalls=tuple(recalls), wishes=tuple(self._wishes(person, told)), **ids)
+        return HeldData(
+            recalls=tuple(recalls), cancellations=tuple(self._cancellations(person, progress)), **ids
+        )
 
     def forget(
-        self, person: PersonMatcher, *, keep_days: int, told: Callable[[int], None] = lambda _: None
+        self, person: PersonMatcher, *, keep_days: int, progress: Callable[[int], None] = lambda _: None
     ) -> Erasure:
         """Erase a person's data, then search the whole store for remains. Return the result.
 
@@ -95,14 +97,14 @@ class PersonalData:
         when its call has ended. For `keep_days` an older request of the customer is not queued again. Raise
         StoreAwayError; what was removed stays removed, and erasing again is safe.
         """
-        held = self.held(person, told)
+        held = self.held(person, progress)
         keep_ms = str(keep_days * DAY_MS)
         pushing = [
             recall.id
             for recall in held.recalls
             if self._store.call("forget_recall", recall.id, keep_ms) == "pushing"
         ]
-        for queue, text in held.wishes:
+        for queue, text in held.cancellations:
             self._store.call("forget_cancel", queue, text, keep_ms)
         for parked in held.parked:
             self._store.call("forget_parked", parked)
@@ -112,7 +114,7 @@ class PersonalData:
             self._store.call("forget_lookup", lookup, self._others(person, lookup))
         self._remove([f"delivery:{delivery}" for delivery in held.deliveries])
         removed = {**held.counts, "recalls": len(held.recalls) - len(pushing)}
-        left = tuple(self.left(person, told)) if not pushing else ()
+        left = tuple(self.left(person, progress)) if not pushing else ()
         return Erasure(
             removed={name: number for name, number in removed.items() if number},
             pushing=tuple(pushing),
@@ -128,19 +130,21 @@ class PersonalData:
             if record
         ]
 
-    def left(self, person: PersonMatcher, told: Callable[[int], None] = lambda _: None) -> Iterator[str]:
+    def left(self, person: PersonMatcher, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
         """Yield every key that mentions a person. All values are examined, compressed bodies too."""
-        for keys in self._content.keys("*", told):
+        for keys in self._content.keys("*", progress):
             for key, texts in self._content.texts(keys):
                 if person.in_text(key) or any(map(person.in_text, texts)):
                     yield key
         if self._recalls.search.find(_filter(person), limit=1, budget_seconds=None).ids:
             yield "find"
 
-    def _wishes(self, person: PersonMatcher, told: Callable[[int], None]) -> Iterator[tuple[str, str]]:
+    def _cancellations(
+        self, person: PersonMatcher, progress: Callable[[int], None]
+    ) -> Iterator[tuple[str, str]]:
         if person.customer is None:
             return
-        for keys in self._content.keys("queue:*:newest", told):
+        for keys in self._content.keys("queue:*:newest", progress):
             for key in keys:
                 for name, value in self._store.client.hscan_iter(self._store.key(key), count=CHUNK):
                     if str(value).endswith("|c") and str(name).partition("\0")[2] == person.customer:
@@ -170,7 +174,7 @@ def _in_job(person: PersonMatcher, record: Mapping[str, str]) -> bool:
     return person.in_value(read_json(record.get("filter", "null")))
 
 
-_LOOKERS: Final[dict[str, tuple[str, Callable[[PersonMatcher, Mapping[str, str]], bool]]]] = {
+_MATCHERS: Final[dict[str, tuple[str, Callable[[PersonMatcher, Mapping[str, str]], bool]]]] = {
     "deliveries": ("delivery", _in_delivery),
     "parked": ("parked", _in_record),
     "lookups": ("lookup", _in_record),

@@ -42,7 +42,7 @@ if is_command('admit', 'resolve', 'bind') then
     local fields = {
       'state', state, 'reason', reason, 'created', now, 'changes', now .. '\t' .. state .. '\t' .. reason,
       'account', e.account, 'campaign', e.campaign, 'customer', e.customer, 'version', e.version, 'score', e.score,
-      'date', e.date, 'asked', e.asked or e.date, 'telephone', e.telephone, 'source', delivery.source, 'delivery', delivery.id,
+      'date', e.date, 'requested', e.requested or e.date, 'telephone', e.telephone, 'source', delivery.source, 'delivery', delivery.id,
     }
     if e.record == e.customer then e.record = nil end
     add_field(fields, 'record', e.record)
@@ -66,7 +66,7 @@ if is_command('admit', 'resolve', 'bind') then
       if ends then return end
       return Recall.become(id, Newest.state_of_older(newest))
     end
-    if newest then Admit.overtake(queue, newest.id, 'superseded', 'a newer request: ' .. id) end
+    if newest then Admit.end_queued(queue, newest.id, 'superseded', 'a newer request: ' .. id) end
     Newest.set(queue, e.campaign, e.customer, e.version, id, 'r')
     if ends then
       queues[queue] = 'less'
@@ -281,7 +281,7 @@ if is_command('admit', 'resolve', 'bind') then
   end
 
   -- End an older recall that is still queued. Return whether it was.
-  function Admit.overtake(queue, id, state, reason)
+  function Admit.end_queued(queue, id, state, reason)
     if redis.call('ZREM', P .. 'queue:' .. queue .. ':recalls', id) == 0 then return false end
     Recall.become(id, state, reason)
     return true
@@ -296,7 +296,7 @@ if is_command('admit', 'resolve', 'bind') then
     redis.call('ZADD', P .. 'fading', now, e.account .. '\0' .. Newest.field(e.campaign, e.customer))
     queues[queue] = 'less'
     if not newest or newest.kind ~= 'r' then return end
-    if Admit.overtake(queue, newest.id, 'cancelled', 'taken back by the CRM') then
+    if Admit.end_queued(queue, newest.id, 'cancelled', 'taken back by the CRM') then
       done.cancelled[#done.cancelled + 1] = newest.id
       return
     end

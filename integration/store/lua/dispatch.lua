@@ -3,7 +3,7 @@
 local known = {
   epoch = ARGV[3], revision = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
 }
-local news = Epoch.check(known)
+local loss = Epoch.check(known)
 local run = COMMANDS[ARGV[1]]
 local replies = {}
 
@@ -17,4 +17,4 @@ for i = 1, CALLS do
   replies[i] = reply
 end
 save_counts()
-return {Epoch.epoch, Epoch.revision, Epoch.server, news, replies}
+return {Epoch.epoch, Epoch.revision, Epoch.server, loss, replies}

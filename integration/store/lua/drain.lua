@@ -1,6 +1,6 @@
 -- A drain of a queue: the changes of acquire, claim and finish, each atomic.
 
-if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
+if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
   -- --- the record of a recall that is being pushed -------------------------------------------------
 
   -- At most one recall of a queue is being pushed, so this index is small. The other indexes stay as they are.
@@ -16,19 +16,19 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
 
   -- The whole answer is kept for the latest attempt only.
   function Recall.add_attempt(id, line, answer)
-    local kept = redis.call('HGET', recall_key(id), 'attempts')
+    local earlier = redis.call('HGET', recall_key(id), 'attempts')
     if answer then
       redis.call('HSET', recall_key(id), 'answer', answer)
-    elseif kept then
+    elseif earlier then
       redis.call('HDEL', recall_key(id), 'answer')
     end
-    if not kept then
+    if not earlier then
       redis.call('HSET', recall_key(id), 'attempts', line)
       return
     end
-    local _, lines = string.gsub(kept, '\n', '\n')
-    if lines + 1 >= ATTEMPTS then kept = string.gsub(kept, '^[^\n]*\n', '', 1) end
-    redis.call('HSET', recall_key(id), 'attempts', kept .. '\n' .. line)
+    local _, lines = string.gsub(earlier, '\n', '\n')
+    if lines + 1 >= ATTEMPTS then earlier = string.gsub(earlier, '^[^\n]*\n', '', 1) end
+    redis.call('HSET', recall_key(id), 'attempts', earlier .. '\n' .. line)
   end
 
   -- --- the drain ----------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
 
   -- Put a recall back at its place in the queue, unless a newer request has superseded it. Return whether it was.
   function Queue.put_back(q, id)
-    local state, reason = Newest.overtaken(q.id, id)
+    local state, reason = Newest.superseded(q.id, id)
     if state then
       Recall.become(id, state, reason)
       return false
@@ -238,7 +238,7 @@ if is_command('acquire', 'finish', 'sweep', 'lend', 'bind') then
     Queue.set(q, 'inflight', '')
     -- The call may have been sent. It counts, so that the daily limit is never exceeded.
     Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1)
-    if id == LOAN then return end
+    if id == TEST_CALL then return end
     Recall.add_attempt(id, cjson.encode({started_at = Queue.num(q, 'lease') - Queue.num(q, 'lease_ms'), outcome = 'worker lost'}))
     count('pushes:worker lost')
     if not Queue.put_back(q, id) then return end

@@ -58,9 +58,9 @@ local SETTLE = 2000         -- ms that a new server waits for its workers
 function Epoch.reconcile(known)
   Epoch.clamp()
   Epoch.check_server()
-  local news = Epoch.compare(known)
+  local loss = Epoch.compare(known)
   Epoch.mark_called(known.who)
-  return news
+  return loss
 end
 
 function Epoch.save(fields)
@@ -106,25 +106,25 @@ end
 -- found: the store's revision, to be compared with known.revision
 function Epoch.begin_after_loss(how, known, found)
   allow_on_full_store()
-  local news = how .. '|' .. found
+  local loss = how .. '|' .. found
   for _, name in ipairs({known.epoch, Epoch.epoch}) do
     if name ~= '' then redis.call('HSET', P .. 'epochs', name, now) end
   end
   local revision = math.max(Epoch.revision, known.revision) + JUMP
   Epoch.save({
     epoch = new_name(Epoch.epoch, known.epoch, known.revision, known.who), revision = revision, base = revision,
-    held = now, settle = 0, teller = known.who, news = news,
+    held = now, settle = 0, reporter = known.who, loss = loss,
   })
   count('epochs:' .. how)
-  return news
+  return loss
 end
 
 -- The caller knows an epoch that was already found lost. If it used that epoch for longer than assumed (it still
 -- reached the old primary), the queues are held for longer.
 function Epoch.catch_up(known)
   if now - known.ago > Epoch.held then Epoch.save({held = now - known.ago}) end
-  local teller = redis.call('HMGET', P .. 'meta', 'teller', 'news')
-  return known.who == teller[1] and teller[2] or ''
+  local reporter = redis.call('HMGET', P .. 'meta', 'reporter', 'loss')
+  return known.who == reporter[1] and reporter[2] or ''
 end
 
 -- A restarted or promoted server may have lost changes that only its workers have seen. It waits until each worker

@@ -7,7 +7,7 @@
 --   ARGV[3] to [7]  the epoch known to the caller (epoch.lua)
 --   ARGV[8]         the number of arguments of each call
 --   ARGV[9] on      the arguments of all calls, one call after the other
--- The reply is {epoch, revision, server, news, list of the reply or error of each call}.
+-- The reply is {epoch, revision, server, loss, list of the reply or error of each call}.
 --
 -- Times are epoch milliseconds by the store's clock. <hour> and <minute> are counted from 1970-01-01, UTC.
 --
@@ -81,8 +81,8 @@
 --   epoch            name of the current epoch
 --   revision         number of changes of queues and recalls; it only grows
 --   held             time when a lost epoch was found: a queue gives no claim for the length of its lease after it
---   teller           process that reports the loss
---   news             the loss to be reported
+--   reporter           process that reports the loss
+--   loss             the loss to be reported
 --   server           shortened replication id of the server that holds the data
 --   base             revision that this server found when it took over the data
 --   settle           time until which a new server waits for its workers before it gives a claim
@@ -92,7 +92,7 @@
 --   owner            nonce of the latest drain, which may repeat a call whose reply was lost
 --   step             number of that drain's latest call; a call with the same number gets the same reply
 --   reply            that reply
---   inflight         id of the recall being pushed, LOAN for a test call, "" for none
+--   inflight         id of the recall being pushed, TEST_CALL for a test call, "" for none
 --   lease, lease_ms  time until which the claim is valid, and its length; only used with `inflight`
 --   quiet, quiet_ms  time until which wolkvox may still be working on a call, and its length
 --   wait, wait_ms    time until which the queue waits after a fault, and its length
@@ -128,8 +128,8 @@ if not now then
 end
 
 local GRACE = 1500          -- ms that a wake-up may be under way before the sweep publishes it again
-local OVERTAKEN = 15000     -- ms: a wake-up counts as lost when one that is later by this was taken. Wake-ups may
-                            -- overtake each other by less, since a process publishes some hundred a second
+local OUT_OF_ORDER = 15000     -- ms: a wake-up counts as lost when one that is later by this was taken. Wake-ups may
+                            -- change their order by less, since a process publishes some hundred a second
 local TRIES = 3             -- publications at the interval GRACE; after them the interval doubles
 local PATIENCE = 30000      -- ms: the longest interval between two sweeps of a queue
 local CRASHES = 3           -- workers that may die while pushing a recall before it is set aside
@@ -139,7 +139,7 @@ local ARRIVALS = 200000     -- deliveries logged for a source, the latest ones
 local SKEW = 1000           -- ms: the shortest wait until a time given by a worker's clock
 local LONGEST = 26 * 3600000  -- ms: the longest wait: a day of the quota, and an hour for a change of clocks
 
-local LOAN = 'a test call'  -- `inflight` of a queue that is lent
+local TEST_CALL = 'a test call'  -- `inflight` of a queue during a test call
 
 -- Return whether this run is for one of these commands. The server creates a script's functions anew in each run, so
 -- functions of few commands are only created for those.

@@ -47,7 +47,7 @@ if is_command('flush_counters') then
   local HOUR = 3600000
   local SERIES_KEPT = 26 * HOUR
   local PUSHED_KEPT = 65 * 60000
-  local TALLIED_KEPT = HOUR
+  local FLUSHED_KEPT = HOUR
 
   function Counters.add(key, fields, ttl)
     for field, by in pairs(fields) do redis.call('HINCRBY', key, field, by) end
@@ -67,7 +67,7 @@ if is_command('flush_counters') then
   -- heard: {"taken:<source>" or "refused:<source>" = number}
   --
   -- If deliveries of a source were both accepted and rejected in this flush, the source counts as accepted.
-  function Counters.hear(heard)
+  function Counters.add_deliveries(heard)
     Counters.add(P .. 'heard:' .. math.floor(now / HOUR), heard, SERIES_KEPT)
     for field, by in pairs(heard) do
       local what, source = string.match(field, '^(%a+):(.*)$')
@@ -92,8 +92,8 @@ if is_command('flush_counters') then
     if number <= (tonumber(redis.call('GET', key) or 0)) then return 0 end
     if flush.counts then Counters.add(P .. 'counts', flush.counts) end
     if flush.pushed then Counters.add(P .. 'pushed:' .. math.floor(now / 60000), flush.pushed, PUSHED_KEPT) end
-    if flush.heard then Counters.hear(flush.heard) end
-    redis.call('SET', key, number, 'PX', TALLIED_KEPT)
+    if flush.heard then Counters.add_deliveries(flush.heard) end
+    redis.call('SET', key, number, 'PX', FLUSHED_KEPT)
     return 1
   end
 
@@ -101,7 +101,7 @@ if is_command('flush_counters') then
 end
 
 -- States of accounts, for services/accounts.py.
-if is_command('stand') then
+if is_command('account_states') then
   local STATE_FIELDS = {
     'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
     'wake_up_at', 'publications', 'day', 'pushed',
@@ -109,7 +109,7 @@ if is_command('stand') then
 
   -- Return for each account: the fields above of its queue, the numbers of queued and dead recalls, and the ms when the
   -- oldest queued one arrived. Missing values are "".
-  local function stand(names)
+  local function account_states(names)
     local out = {}
     for i, name in ipairs(names) do
       local queue, queued = redis.call('HGET', P .. 'accounts', name), P .. 'of:' .. name .. ':queued'
@@ -124,7 +124,7 @@ if is_command('stand') then
     return {now, Epoch.held, out}
   end
 
-  function COMMANDS.stand(names) return stand(cjson.decode(names)) end
+  function COMMANDS.account_states(names) return account_states(cjson.decode(names)) end
 end
 
 -- Alerts: the active ones, the process that evaluates them, and the messages to be sent.

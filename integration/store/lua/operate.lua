@@ -21,7 +21,7 @@ if is_command('cancel', 'retry', 'job_step') then
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'dead' and r[1] ~= 'expired' then return {'conflict', r[1], {}} end
     local q = Queue.load(queue_of(r[2]))
-    if Newest.overtaken(q.id, id) then return {'overtaken', r[1], {}} end
+    if Newest.superseded(q.id, id) then return {'superseded', r[1], {}} end
     redis.call('HSET', recall_key(id), 'strikes', 0, 'rounds', 0, 'crashes', 0)
     if date ~= '' then redis.call('HSET', recall_key(id), 'date', date, 'score', score) end
     Recall.become(id, 'queued', reason)
@@ -59,25 +59,25 @@ if is_command('bind') then
   end
 
   -- A customer has a newest request on both queues. Return the newer one, and end the other one's recall.
-  local function newer(to, ours, there)
-    local winner, loser, text = Newest.read(ours), Newest.read(there), ours
-    if loser.version > winner.version then winner, loser, text = loser, winner, there end
-    if loser.kind == 'r' then Admit.overtake(to.id, loser.id, Newest.state_of_older(winner)) end
+  local function newer(to, moved, present)
+    local winner, loser, text = Newest.read(moved), Newest.read(present), moved
+    if loser.version > winner.version then winner, loser, text = loser, winner, present end
+    if loser.kind == 'r' then Admit.end_queued(to.id, loser.id, Newest.state_of_older(winner)) end
     return text
   end
 
   local function move_newest(account, from, to, queued)
-    local mine, texts = {}, hash(Newest.key(from.id))
+    local own_fields, texts = {}, hash(Newest.key(from.id))
     for field, text in pairs(texts) do
       local newest = Newest.read(text)
       local owner = newest.kind == 'c' and newest.id or queued[newest.id] and account or Recall.field(newest.id, 'account')
-      if owner == account then mine[#mine + 1] = field end
+      if owner == account then own_fields[#own_fields + 1] = field end
     end
-    in_chunks(mine, function(fields)
+    in_chunks(own_fields, function(fields)
       local flat = {}
-      for i, there in ipairs(redis.call('HMGET', Newest.key(to.id), unpack(fields))) do
-        local ours = texts[fields[i]]
-        flat[2 * i - 1], flat[2 * i] = fields[i], there and newer(to, ours, there) or ours
+      for i, present in ipairs(redis.call('HMGET', Newest.key(to.id), unpack(fields))) do
+        local moved = texts[fields[i]]
+        flat[2 * i - 1], flat[2 * i] = fields[i], present and newer(to, moved, present) or moved
       end
       redis.call('HSET', Newest.key(to.id), unpack(flat))
       redis.call('HDEL', Newest.key(from.id), unpack(fields))
@@ -241,7 +241,7 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
     return Operate.retry_recall(a.id, reason, a.date or '', a.score or '')
   end
 
-  local SKIPPED = {unknown = 'purged', overtaken = 'a newer request is known'}
+  local SKIPPED = {unknown = 'purged', superseded = 'a newer request is known'}
 
   local function count_skipped(skipped, reply)
     local why = SKIPPED[reply[1]] or reply[2]

@@ -117,7 +117,7 @@ if is_command('sweep') then
   local function may_wait(id)
     local since = tonumber(redis.call('HGET', P .. 'queue:' .. id, 'wake_up_at')) or 0
     local taken = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
-    return since > 0 and since <= now and (since + OVERTAKEN > taken or taken > now)
+    return since > 0 and since <= now and (since + OUT_OF_ORDER > taken or taken > now)
   end
 
   -- Return {position, queue, wake-up number, publications, …} of the due queues, those due longest first. Of the queues
@@ -142,8 +142,8 @@ if is_command('sweep') then
   function COMMANDS.sweep(limit, skip, room) return sweep(tonumber(limit), tonumber(skip), tonumber(room)) end
 end
 
--- --- pauses, and queues lent for a test call -----------------------------------------------------
-if is_command('pause', 'resume', 'lend', 'give_back') then
+-- --- pauses, and test calls ----------------------------------------------------------------------
+if is_command('pause', 'resume', 'begin_test_call', 'end_test_call') then
   -- until_ms: when the pause ends by itself, nil when an operator must end it
   function Queue.pause(q, reason, until_ms)
     Queue.set(q, 'paused', reason)
@@ -151,8 +151,8 @@ if is_command('pause', 'resume', 'lend', 'give_back') then
     Queue.set(q, 'paused_ms', until_ms and math.max(0, until_ms - now) or '')
   end
 
-  -- Return why the queue cannot be lent: kind, reason, ms. A stopped or paused queue can be lent.
-  function Queue.lend_blocked(q, terms)
+  -- Return why no test call may be made: kind, reason, ms. A stopped or paused queue allows one.
+  function Queue.test_call_blocked(q, terms)
     if Queue.get(q, 'inflight') ~= '' and Queue.num(q, 'lease') > now then return 'busy', '', Queue.num(q, 'lease') end
     local longest = math.max(Queue.num(q, 'lease_ms'), terms.lease_ms)
     local at = math.max(Queue.num(q, 'quiet'), Epoch.held_until(longest), Epoch.settling())
@@ -164,25 +164,25 @@ if is_command('pause', 'resume', 'lend', 'give_back') then
   end
 
   -- A test call holds the queue under a lease as a push does, so that no other call overlaps with it.
-  function Queue.lend(q, nonce, terms)
+  function Queue.begin_test_call(q, nonce, terms)
     Queue.clamp(q)
     Queue.count_day(q, terms)
-    local kind, reason, at = Queue.lend_blocked(q, terms)
+    local kind, reason, at = Queue.test_call_blocked(q, terms)
     if kind then return cjson.encode({kind = kind, reason = reason, ['until'] = at}) end
     Queue.recover(q)
     local fence = Epoch.next_revision()
-    for field, value in pairs({fence = fence, owner = nonce, step = 0, reply = '', inflight = LOAN}) do
+    for field, value in pairs({fence = fence, owner = nonce, step = 0, reply = '', inflight = TEST_CALL}) do
       Queue.set(q, field, value)
     end
     for field, value in pairs({lease_ms = terms.lease_ms, quiet_ms = terms.quiet_ms, lease = now + terms.lease_ms}) do
       Queue.set(q, field, value)
     end
-    return cjson.encode({kind = 'lent', fence = fence})
+    return cjson.encode({kind = 'leased', fence = fence})
   end
 
   -- sent_ms: ms since the request was written, nil if it was not; quiet: wolkvox may still be working on the call
-  function Queue.give_back(q, fence, sent_ms, quiet)
-    if Queue.num(q, 'fence') ~= fence or Queue.get(q, 'inflight') ~= LOAN then return end
+  function Queue.end_test_call(q, fence, sent_ms, quiet)
+    if Queue.num(q, 'fence') ~= fence or Queue.get(q, 'inflight') ~= TEST_CALL then return end
     Epoch.next_revision()
     Queue.set(q, 'inflight', '')
     if sent_ms then Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1) end
@@ -216,11 +216,11 @@ if is_command('pause', 'resume', 'lend', 'give_back') then
     end)
   end
 
-  function COMMANDS.lend(queue, nonce, terms)
-    return with_queue(queue, function(q) return Queue.lend(q, nonce, cjson.decode(terms)) end)
+  function COMMANDS.begin_test_call(queue, nonce, terms)
+    return with_queue(queue, function(q) return Queue.begin_test_call(q, nonce, cjson.decode(terms)) end)
   end
 
-  function COMMANDS.give_back(queue, fence, sent_ms, quiet)
-    return with_queue(queue, function(q) Queue.give_back(q, tonumber(fence), tonumber(sent_ms), quiet == '1') end)
+  function COMMANDS.end_test_call(queue, fence, sent_ms, quiet)
+    return with_queue(queue, function(q) Queue.end_test_call(q, tonumber(fence), tonumber(sent_ms), quiet == '1') end)
   end
 end

@@ -6,14 +6,14 @@
 --   version    ms: the CRM's time of the request
 --   score      ms: the recall_date on admission
 --   date       recall_date as sent, ISO 8601
---   asked      date as requested, ISO 8601
+--   requested  date as requested, ISO 8601
 --   telephone  as dialled
 --   source     where it came from, also route and delivery
 --   place      position of its event in the delivery, from 0
 --   proof      how the delivery was verified
 --   digest     digest of the configuration that mapped it, shortened
 --   record     id of the CRM record, if it is not the customer's
---   notes      why date differs from asked, one reason a line
+--   notes      why date differs from requested, one reason a line
 --   created    ms of admission
 --   ended      ms of its end, if any
 --   reason     reason of the current state
@@ -121,7 +121,7 @@ function Recall.become(id, state, reason)
 end
 
 -- Return the state and reason for a recall that has a newer request, nil if it is the newest.
-function Newest.overtaken(queue, id)
+function Newest.superseded(queue, id)
   local r = redis.call('HMGET', recall_key(id), 'campaign', 'customer')
   local newest = Newest.get(queue, r[1], r[2])
   if not newest or newest.id == id then return nil end

@@ -198,11 +198,11 @@ if is_command('search', 'count') then
   -- Return all ids that are queued for a range of dates, nil if there are too many.
   local function queued_between(spec)
     local from, till = spec.score_from or '-inf', spec.score_until and '(' .. spec.score_until or '+inf'
-    local ids, asked = {}, 0
+    local ids, queues = {}, 0
     for queue in pairs(queues_of(spec.accounts)) do
       local waiting = P .. 'queue:' .. queue .. ':recalls'
-      asked = asked + 1
-      if asked > MOST_QUEUES or #ids + redis.call('ZCOUNT', waiting, from, till) > GATHERED then return nil end
+      queues = queues + 1
+      if queues > MOST_QUEUES or #ids + redis.call('ZCOUNT', waiting, from, till) > GATHERED then return nil end
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, from, till)) do ids[#ids + 1] = id end
     end
     return sorted(ids)

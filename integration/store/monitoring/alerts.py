@@ -186,7 +186,7 @@ class AlertStore:
 
     def settle(self, steps: AlertChanges) -> tuple[list[Alert], list[Alert]]:
         """Apply the changes. Return the alerts that this call began and those that it ended."""
-        told = {
+        changes = {
             "keep": {alert.key: alert.to_json() for alert in steps.keep},
             "forget": [alert.key for alert in steps.forget],
             "begin": [{"key": alert.key, "record": alert.to_json()} for alert in steps.begin],
@@ -200,7 +200,7 @@ class AlertStore:
                 for queued in steps.messages
             ],
         }
-        done = set(self._store.call("settle_alerts", orjson.dumps(told)))
+        done = set(self._store.call("settle_alerts", orjson.dumps(changes)))
         return (
             [alert for alert in steps.begin if alert.key in done],
             [alert for alert in steps.finish if alert.key in done],

@@ -118,8 +118,8 @@ class CounterFlusher:
         if not self._unsent:
             self._unsent = self._counters.take()
             self._number += bool(self._unsent)
-        told = {**self._unsent, "totals": TOTALS}
-        self._store.call("flush_counters", self._process, self._number, orjson.dumps(told))
+        flush = {**self._unsent, "totals": TOTALS}
+        self._store.call("flush_counters", self._process, self._number, orjson.dumps(flush))
         self._unsent = {}
 
     def forked(self) -> None:

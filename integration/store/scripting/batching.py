@@ -51,8 +51,8 @@ RUN_BYTES = 8 * 1024
 """Calls of one command share a run of the script, because a run costs as much as a small admission. A call
 larger than this gains nothing from sharing and would delay the others."""
 
-# Error prefixes of a store that cannot be written to at the moment. Any other error reply is a bug of ours.
-_PASSING = (
+# Error prefixes of a store that cannot be written to at the moment. Others are bugs in this code.
+_TEMPORARY = (
     "MISCONF",
     "LOADING",
     "NOREPLICAS",
@@ -63,11 +63,11 @@ _PASSING = (
 )
 
 
-def as_ours(error: Exception) -> Exception:
+def translate_error(error: Exception) -> Exception:
     """Return StoreAwayError for a temporary fault of the store, otherwise the error itself (a bug)."""
     if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
         word = str(error).split(maxsplit=1)[0] if str(error) else ""
-        return StoreAwayError(word) if str(error).startswith(_PASSING) else error
+        return StoreAwayError(word) if str(error).startswith(_TEMPORARY) else error
     return StoreAwayError(type(error).__name__)
 
 
@@ -76,7 +76,7 @@ class _Call:
     command: str
     args: tuple[Arg, ...]
     size: int
-    asked_at: float
+    called_at: float
     leads: bool = False
     """Whether its caller makes the next round trip."""
     reply: Any = None
@@ -156,7 +156,7 @@ class ScriptBatcher:
             failed = False
         except (RedisError, OSError) as error:
             for call in calls:
-                call.reply = as_ours(error)
+                call.reply = translate_error(error)
         except BaseException:
             for call in calls:
                 call.reply = StoreAwayError("the round trip to the store was interrupted")
@@ -194,35 +194,35 @@ class ScriptBatcher:
     def _overdue(self) -> list[_Call]:
         """Remove and return the calls that have waited too long."""
         latest = self._clock() - PATIENCE_SECONDS
-        overdue = [call for call in self._waiting if call.asked_at < latest]
+        overdue = [call for call in self._waiting if call.called_at < latest]
         if overdue:
-            self._waiting = deque(call for call in self._waiting if call.asked_at >= latest)
+            self._waiting = deque(call for call in self._waiting if call.called_at >= latest)
         return overdue
 
     def _trip(self, calls: Sequence[_Call]) -> None:
         ends_at = self._clock() + self._answer_seconds
         runs = list(_runs(calls))
-        answers = self._ask(runs, ends_at)
+        answers = self._run(runs, ends_at)
         unknown = [run for run, answer in zip(runs, answers, strict=True) if _is_unknown(answer)]
         if unknown:
             # The store does not have the script, so these runs changed nothing.
-            again = iter(self._ask(unknown, ends_at, load=True))
+            again = iter(self._run(unknown, ends_at, load=True))
             answers = [next(again) if _is_unknown(answer) else answer for answer in answers]
         for run, answer in zip(runs, answers, strict=True):
             replies = [answer] * len(run) if isinstance(answer, Exception) else self._protocol.replies(answer)
             for call, reply in zip(run, replies, strict=True):
-                call.reply = as_ours(reply) if isinstance(reply, Exception) else reply
+                call.reply = translate_error(reply) if isinstance(reply, Exception) else reply
 
-    def _ask(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
+    def _run(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
         """Send runs of the script. Return the reply of each, or the error that the store replied."""
-        asked: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", SCRIPT)] if load else []
+        commands: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", SCRIPT)] if load else []
         for run in runs:
             header = self._protocol.header(run[0].command)
             args = [arg for call in run for arg in call.args]
-            asked.append(("EVALSHA", SHA, 1, *header, len(run[0].args), *args))
+            commands.append(("EVALSHA", SHA, 1, *header, len(run[0].args), *args))
         self._check()
-        self._connection.send(asked)
-        answers = [self._answer(ends_at) for _ in asked]
+        self._connection.send(commands)
+        answers = [self._answer(ends_at) for _ in commands]
         self._connection.used_at = self._clock()
         return answers[1:] if load else answers
 

@@ -52,27 +52,27 @@ class ScriptProtocol:
         self.epoch = epoch
         self.on_loss: Callable[[EpochLoss], None] = lambda _: None
         self._who = who
-        self._clock = clock
+        self.clock = clock
 
     def header(self, command: str) -> tuple[str | int, ...]:
         """Return the arguments before those of the calls, as listed in lua/keys.lua."""
-        now = "" if self._clock is None else self._clock()
+        now = "" if self.clock is None else self.clock()
         seen = self.epoch.seen()
         return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self._who
 
     def replies(self, reply: Sequence[Any]) -> list[Any]:
         """Record the epoch in the reply of a run. Return the replies to its calls."""
-        epoch, revision, server, news, replies = reply
+        epoch, revision, server, loss, replies = reply
         before = self.epoch.seen()
         changed = self.epoch.note(epoch, int(revision), server)
-        if news and changed:
-            self._report(news, before.revision)
+        if loss and changed:
+            self._report(loss, before.revision)
         elif changed and before.epoch:
             log.warning("the store has a new epoch: a loss of data was found before")
         return list(replies)
 
-    def _report(self, news: str, seen: int) -> None:
-        how, _, found = news.partition("|")
+    def _report(self, text: str, seen: int) -> None:
+        how, _, found = text.partition("|")
         loss = EpochLoss(how=how, missing=seen - int(found) if how == "went back" else None)
         reason = "the store was restored, emptied or exchanged; acknowledged recalls may be missing"
         log.error("the store lost data; all queues wait", how=how, missing=loss.missing, reason=reason)

@@ -82,7 +82,7 @@ GUARDS = (
     mutant(
         "a lost wake-up is found while all threads are busy",
         "its queue waits until a thread is idle",
-        _LUA.condition("may_wait", "OVERTAKEN", to="true"),
+        _LUA.condition("may_wait", "OUT_OF_ORDER", to="true"),
         "test_token_queue_wake_ups.py::test_a_wake_up_that_a_later_one_has_overtaken_was_lost_and_comes_without_room",
     ),
     mutant(

@@ -74,19 +74,19 @@ GUARDS = (
     mutant(
         "a test call waits for the call that runs",
         "it takes the queue from a push",
-        _LUA.condition("Queue.lend_blocked", "lease"),
+        _LUA.condition("Queue.test_call_blocked", "lease"),
         "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
     ),
     mutant(
         "a test call waits for the quiet time",
         "it is made while wolkvox may still be working",
-        _LUA.condition("Queue.lend_blocked", "at"),
+        _LUA.condition("Queue.test_call_blocked", "at"),
         "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
     ),
     mutant(
         "fence of a test call",
         "one that lost the queue gives back what another holds",
-        _LUA.condition("Queue.give_back", "fence"),
+        _LUA.condition("Queue.end_test_call", "fence"),
         "test_connection_probe.py::test_a_late_return_leaves_what_was_lent_to_another",
     ),
     mutant(
@@ -158,7 +158,7 @@ GUARDS = (
     mutant(
         "the report of a loss whose reply was lost",
         "nobody is told that the store lost something",
-        _LUA.result("Epoch.catch_up", "teller", to="''"),
+        _LUA.result("Epoch.catch_up", "reporter", to="''"),
         "test_epoch_loss.py::test_the_report_is_given_again_where_the_reply_was_lost",
     ),
     mutant(
@@ -274,13 +274,13 @@ GUARDS = (
     mutant(
         "supersede on admission: a newer one comes",
         "the older one stays queued",
-        _LUA.call("Admit.recall", "Admit.overtake", to="tostring(nil)"),
+        _LUA.call("Admit.recall", "Admit.end_queued", to="tostring(nil)"),
         "test_token_queue_supersede.py::test_a_newer_request_supersedes_the_queued_one",
     ),
     mutant(
         "supersede on retry",
         "a dead recall is tried again though a newer one is known",
-        _LUA.condition("retry_recall", "overtaken"),
+        _LUA.condition("retry_recall", "superseded"),
         "test_token_queue_retries.py::test_a_retry_of_one_that_is_no_longer_the_newest_is_refused",
     ),
     mutant(
