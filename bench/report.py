@@ -96,15 +96,15 @@ def _accepted(results: Results, thing: str, system: str) -> tuple[str, ...]:
     return (
         thing.removeprefix("accept "),
         _short(system),
-        _shown(results.spread(thing, system, "per_second"), 0),
-        _shown(results.spread(thing, system, "p50_ms"), 1),
-        _shown(results.spread(thing, system, "p99_ms"), 1),
+        _cell(results.spread(thing, system, "per_second"), 0),
+        _cell(results.spread(thing, system, "p50_ms"), 1),
+        _cell(results.spread(thing, system, "p99_ms"), 1),
         *(_cpu(results, thing, system, name) for name in ("web_us", "store_us", "load_us")),
     )
 
 
 def _idle(results: Results, system: str) -> tuple[str, ...]:
-    p50, p99 = (_shown(results.spread(IDLE, system, name), 1) for name in ("p50_ms", "p99_ms"))
+    p50, p99 = (_cell(results.spread(IDLE, system, name), 1) for name in ("p50_ms", "p99_ms"))
     return ("from POST to PUT, idle", _short(system), "", p50, p99, "", "", "")
 
 
@@ -133,13 +133,13 @@ def _pushed(results: Results, thing: str, system: str) -> tuple[str, ...]:
     return (
         thing.removeprefix("push, "),
         _short(system),
-        _shown(results.spread(thing, system, "per_second"), 0),
+        _cell(results.spread(thing, system, "per_second"), 0),
         _percent(results.spread(thing, system, "utilisation")),
-        _shown(results.spread(thing, system, "gap_p50_ms"), 1),
-        _shown(results.spread(thing, system, "gap_p99_ms"), 1),
+        _cell(results.spread(thing, system, "gap_p50_ms"), 1),
+        _cell(results.spread(thing, system, "gap_p99_ms"), 1),
         f"{fewest} to {most}",
         overlaps,
-        _shown(results.spread(thing, system, "memory_mb"), 0),
+        _cell(results.spread(thing, system, "memory_mb"), 0),
         _cpu(results, thing, system, "worker_us"),
         _cpu(results, thing, system, "store_us"),
     )
@@ -150,7 +150,7 @@ def _growing(results: Results) -> str:
     for title, ending, columns in _GROWTH:
         things = [thing for thing in results.figures if thing.endswith(ending)]
         rows = [
-            (thing, *(_shown(results.spread(thing, RINGBACK, name), digits) for name, _, digits in columns))
+            (thing, *(_cell(results.spread(thing, RINGBACK, name), digits) for name, _, digits in columns))
             for thing in things
         ]
         if rows:
@@ -230,7 +230,7 @@ def _short(system: str) -> str:
     return {DEDICATED_QUEUES: "queue per token", LOCKS: "lock and retry"}.get(system, system)
 
 
-def _shown(spread: Spread | None, digits: int) -> str:
+def _cell(spread: Spread | None, digits: int) -> str:
     if spread is None:
         return ""
     middle = f"{spread.middle:,.{digits}f}"

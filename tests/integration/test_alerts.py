@@ -31,13 +31,13 @@ CONFIG = two_accounts(more=HOURS) + SOURCES_AND_ROUTES
 
 class Listening:
     def __init__(self):
-        self.told = []
+        self.messages = []
 
-    def alert_begins(self, *told):
-        self.told.append(("begins", *told))
+    def alert_begins(self, *alert):
+        self.messages.append(("begins", *alert))
 
-    def alert_is_over(self, *told):
-        self.told.append(("is over", *told))
+    def alert_is_over(self, *alert):
+        self.messages.append(("is over", *alert))
 
 
 class AlertInstallation:
@@ -69,7 +69,7 @@ class AlertInstallation:
     def stop_queue(self, account="bogota", reason="wolkvox does not take the token"):
         self.client.hset(f"{{ringback}}:queue:{self.services.queues.bound()[account]}", "stopped", reason)
 
-    def told(self):
+    def messages(self):
         return [(body["phase"], body["kind"], body["subject"]) for body in self.receiver.bodies()]
 
 
@@ -88,18 +88,18 @@ def here(tmp_path, store, receiver):
 
 def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over(here):
     here.first.look()
-    assert here.told() == []
+    assert here.messages() == []
     here.stop_queue()
     for _ in range(3):
         here.first.look()
         here.later(seconds=10)
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
     here.services.accounts.resume("bogota")
     for _ in range(10):
         here.first.look()
         here.later(seconds=10)
-    assert here.told() == [STOPPED, GOES_ON]
-    assert here.listening.told == [STOPPED, GOES_ON]
+    assert here.messages() == [STOPPED, GOES_ON]
+    assert here.listening.messages == [STOPPED, GOES_ON]
     assert here.receiver.bodies()[1]["text"].startswith("It lasted")
 
 
@@ -113,7 +113,7 @@ def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
     here.first.look()
     here.later(minutes=10)
     here.first.look()
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
 
 
 def test_a_restart_tells_nothing_again(here):
@@ -121,7 +121,7 @@ def test_a_restart_tells_nothing_again(here):
     here.first.look()
     here.later(seconds=ELECTED_SECONDS + 1)
     here.process().look()
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
 
 
 def test_of_many_processes_one_judges_and_another_takes_over_when_it_is_gone(here):
@@ -129,12 +129,12 @@ def test_of_many_processes_one_judges_and_another_takes_over_when_it_is_gone(her
     here.first.look()
     here.stop_queue()
     second.look()
-    assert here.told() == [], "the first one has the word"
+    assert here.messages() == [], "the first one has the word"
     here.later(seconds=ELECTED_SECONDS + 1)
     second.look()
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
     here.first.look()
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
 
 
 def test_processes_that_judge_at_the_same_moment_tell_once(here):
@@ -152,8 +152,8 @@ def test_processes_that_judge_at_the_same_moment_tell_once(here):
         thread.start()
     for thread in threads:
         thread.join()
-    assert here.told() == [STOPPED]
-    assert here.listening.told == [STOPPED]
+    assert here.messages() == [STOPPED]
+    assert here.listening.messages == [STOPPED]
 
 
 def test_a_rule_that_is_taken_out_is_over(here):
@@ -164,7 +164,7 @@ def test_a_rule_that_is_taken_out_is_over(here):
         here.first.look()
         here.later(minutes=2)
     here.first.look()
-    assert here.told() == [STOPPED, GOES_ON]
+    assert here.messages() == [STOPPED, GOES_ON]
 
 
 # --- what is to be sent is kept ----------------------------------------------------------------
@@ -176,15 +176,15 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
     here.first.look()
     here.services.accounts.resume("bogota")
     here.first.look()
-    assert here.told() == []
+    assert here.messages() == []
     here.later(seconds=70)
     here.first.look()
-    assert here.told() == []
+    assert here.messages() == []
     (waiting,) = here.services.alerts.waiting(["chat"]).values()
     assert (waiting.messages, waiting.tries, waiting.trouble) == (2, 2, "answered 503")
     here.later(seconds=11)
     here.first.look()
-    assert here.told() == [STOPPED, GOES_ON]
+    assert here.messages() == [STOPPED, GOES_ON]
     assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
 
 
@@ -195,10 +195,10 @@ def test_a_sender_that_dies_keeps_the_message_for_a_minute_only(here):
     assert here.services.alerts.take() == []
     second = here.process()
     second.deliver()
-    assert here.told() == []
+    assert here.messages() == []
     here.later(seconds=HOLD_SECONDS + 1)
     second.deliver()
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
     assert here.receiver.bodies()[0]["id"] == taken.message.id
 
 
@@ -223,7 +223,7 @@ def test_messages_survive_the_store(tmp_path, start_valkey, receiver):
             here.first.look()
         server.start()
         here.first.look()
-        assert here.told() == [STOPPED]
+        assert here.messages() == [STOPPED]
 
 
 def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, receiver):
@@ -235,7 +235,7 @@ def test_a_channel_that_is_slow_or_away_holds_up_no_other(tmp_path, store, recei
     )
     here.stop_queue()
     here.first.look()
-    assert here.told() == [STOPPED]
+    assert here.messages() == [STOPPED]
     assert here.services.alerts.waiting(["gone"])["gone"].messages == 1
 
 
@@ -257,7 +257,7 @@ def test_messages_of_a_channel_that_is_no_longer_configured_are_dropped(here):
     here.write("")
     here.first.look()
     assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
-    assert here.told() == []
+    assert here.messages() == []
 
 
 def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
@@ -269,7 +269,7 @@ def test_a_rule_tells_its_own_channels_only(tmp_path, store, receiver):
         here = AlertInstallation(tmp_path, store, receiver, more + QUEUE + 'channels = "mail"\n')
         here.stop_queue()
         here.first.look()
-        assert here.told() == []
+        assert here.messages() == []
         ((to, mail, _),) = mails.mails
         assert (to, mail["Subject"]) == (("o@example.com",), "Ringback: Account bogota is stopped")
 
@@ -282,7 +282,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
         )
         for n in range(30)
     }
-    found = {finding.key: finding for finding in known.values()}
+    found = {rule_match.key: rule_match for rule_match in known.values()}
     begun, _ = here.services.alerts.settle(next_steps({}, found, here.now))
     assert len(begun) == 30
     again, _ = here.services.alerts.settle(next_steps({}, found, here.now))
@@ -303,13 +303,13 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
 
 
 def test_a_message_about_many_is_posted_when_one_of_them_is_news(here):
-    def finding(n):
+    def rule_match(n):
         return RuleMatch(key=f"k/{n}", kind="dead-letters", subject=f"a{n}", channels=frozenset({"chat"}))
 
-    first = {each.key: each for each in map(finding, range(3))}
+    first = {each.key: each for each in map(rule_match, range(3))}
     here.services.alerts.settle(next_steps({}, first, here.now))
     here.first.deliver()
-    all_of_them = {each.key: each for each in map(finding, range(9))}
+    all_of_them = {each.key: each for each in map(rule_match, range(9))}
     begun, _ = here.services.alerts.settle(next_steps({}, all_of_them, here.now))
     assert {alert.key for alert in begun} == {f"k/{n}" for n in range(3, 9)}
     here.first.deliver()
@@ -321,16 +321,16 @@ def test_no_worker_is_told_when_it_lasts(tmp_path, store, receiver):
     for _ in range(4):
         here.first.look()
         here.later(seconds=30)
-    assert here.told() == []
+    assert here.messages() == []
     here.later(seconds=10)
     here.first.look()
-    assert here.told() == [("begins", "no-worker", "")]
+    assert here.messages() == [("begins", "no-worker", "")]
     here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()
     here.later(seconds=61)
     here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()
-    assert here.told()[1:] == [("is over", "no-worker", "")]
+    assert here.messages()[1:] == [("is over", "no-worker", "")]
 
 
 BEAT = {
@@ -345,7 +345,7 @@ def test_a_pending_alert_whose_cause_goes_is_forgotten_untold(tmp_path, store, r
     here.services.processes.heartbeat("worker:1", BEAT)
     here.first.look()
     assert here.services.alerts.holding() == []
-    assert here.told() == []
+    assert here.messages() == []
 
 
 # --- rules -------------------------------------------------------------------------------------
@@ -360,8 +360,8 @@ def evaluated(services, rule, **facts):
     config = services.config.model_copy(update={"alerts": rules_of(services, rule)})
     known = {"now": BEGIN, "accounts": [], "sources": {}, "workers": 1, "due_lag_seconds": 0.0}
     return {
-        finding.subject: finding.values
-        for finding in matching_rules(config, RuleFacts(**{**known, **facts})).values()
+        rule_match.subject: rule_match.values
+        for rule_match in matching_rules(config, RuleFacts(**{**known, **facts})).values()
     }
 
 
@@ -403,21 +403,21 @@ def test_the_due_lag(services):
     assert evaluated(services, {"kind": "due-lag"}, due_lag_seconds=30.0)[""]["seconds"] == 30
 
 
-def heard(**ago):
+def last_activity(**ago):
     return {"forms": SourceActivity(taken=BEGIN - timedelta(**ago))}
 
 
 def test_a_source_is_silent_after_its_hours_and_one_never_heard_is_being_set_up(services):
     rule = {"kind": "source-silent", "hours": 4}
-    assert evaluated(services, dict(rule), sources=heard(hours=3, minutes=59)) == {}
-    assert evaluated(services, dict(rule), sources=heard(hours=4))["forms"]["hours"] == 4
+    assert evaluated(services, dict(rule), sources=last_activity(hours=3, minutes=59)) == {}
+    assert evaluated(services, dict(rule), sources=last_activity(hours=4))["forms"]["hours"] == 4
     assert evaluated(services, dict(rule), sources={"forms": SourceActivity()}) == {}
 
 
 def test_silence_outside_the_calling_hours_does_not_count(services):
     rule = {"kind": "source-silent", "hours": 4, "hours_of": "bogota"}
-    assert evaluated(services, dict(rule), sources=heard(hours=16)) == {}, "10:00, open since 08:00"
-    assert evaluated(services, dict(rule), sources=heard(hours=18))["forms"]["hours"] == 4, (
+    assert evaluated(services, dict(rule), sources=last_activity(hours=16)) == {}, "10:00, open since 08:00"
+    assert evaluated(services, dict(rule), sources=last_activity(hours=18))["forms"]["hours"] == 4, (
         "and from 16:00 to 18:00"
     )
     monday = datetime(2026, 11, 16, 20, 0, tzinfo=UTC)  # a holiday of Colombia
@@ -457,8 +457,8 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     shown = ringback("alerts").stdout
     assert "Account bogota is stopped. wolkvox does not take the token. 0 recalls wait." in shown
     assert "channel chat: 1 message not sent: answered 500" in shown
-    told = ringback.json("alerts")
-    assert [(item["kind"], item["subject"], item["told"]) for item in told["items"]] == [
+    messages = ringback.json("alerts")
+    assert [(item["kind"], item["subject"], item["told"]) for item in messages["items"]] == [
         ("queue-stopped", "bogota", True)
     ]
 
@@ -466,7 +466,7 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
 def test_the_command_tries_channels(here, ringback):
     assert ringback("alerts", "--test").stdout == "chat: sent\n"
     assert ringback("alerts", "--test", "chat").exit_code == 0
-    assert here.told() == [("test", "test", "")] * 2
+    assert here.messages() == [("test", "test", "")] * 2
     here.receiver.answers = [500]
     failed = ringback("alerts", "--test", "chat")
     assert (failed.exit_code, failed.stdout) == (1, "chat: not sent: answered 500\n")

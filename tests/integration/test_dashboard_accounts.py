@@ -36,9 +36,9 @@ def services(tmp_path, store, sandbox):
     return services
 
 
-def beat(services, kind="worker"):
-    told = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_wake_up": 0, "by_sweep": 0}
-    services.processes.heartbeat(f"{kind}:1", {**told, "started": 1000, "wake_ups": 0, "sweeps": 0})
+def heartbeat_of(services, kind="worker"):
+    facts = {"kind": kind, "host": "app-1", "pid": 7, "version": "0.1.0", "by_wake_up": 0, "by_sweep": 0}
+    services.processes.heartbeat(f"{kind}:1", {**facts, "started": 1000, "wake_ups": 0, "sweeps": 0})
 
 
 def tile(text, title):
@@ -51,7 +51,7 @@ def tile(text, title):
 
 
 def test_all_quiet_is_said_when_there_is_nothing_to_do(services):
-    beat(services)
+    heartbeat_of(services)
     text = Pages(services).get("/").text
     assert "All quiet." in text
     assert tile(text, "Oldest waiting") == "– nothing waits"
@@ -65,7 +65,7 @@ def test_it_is_not_quiet_without_a_worker(services):
 
 
 def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services, installation):
-    beat(services)
+    heartbeat_of(services)
     for customer in ("1", "2", "3"):
         installation.ask(customer)
     installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
@@ -291,8 +291,8 @@ def test_a_test_call_is_told_in_the_readers_language(services, installation):
     assert "wolkvox acepta el token y enumera 2 campañas" in pages.post("/accounts/bogota/test").text
     installation.ask("80123456")
     installation.push(Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
-    told = pages.post("/accounts/bogota/test").text
-    assert re.search(r"no se hizo ninguna llamada de prueba: la cola espera: (?!no answer)", told)
+    facts = pages.post("/accounts/bogota/test").text
+    assert re.search(r"no se hizo ninguna llamada de prueba: la cola espera: (?!no answer)", facts)
 
 
 def test_a_test_call_on_a_queue_in_use_is_not_made(services, installation, sandbox):
@@ -379,24 +379,24 @@ class Reading:
         return AccountSnapshot(self.views, overview(self.views, {}, {}), NOW + timedelta(seconds=self.times))
 
 
-def standings(reading):
+def account_cache(reading):
     clock = [100.0]
     return AccountCache(reading, lambda: clock[0]), clock
 
 
-def rest(standings):
-    standings._reading.join(10)
+def rest(account_cache):
+    account_cache._reading.join(10)
 
 
 def test_few_accounts_are_read_for_every_page():
     reading = Reading(many=False)
-    seen, _ = standings(reading)
+    seen, _ = account_cache(reading)
     assert [seen.now().moment, seen.now().moment] == [NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)]
 
 
 def test_many_accounts_are_read_aside_while_a_page_shows_what_was_read_before():
     reading = Reading(many=True)
-    seen, clock = standings(reading)
+    seen, clock = account_cache(reading)
     first = seen.now()
     clock[0] += FRESH_SECONDS / 2
     assert seen.now() is first
@@ -409,7 +409,7 @@ def test_many_accounts_are_read_aside_while_a_page_shows_what_was_read_before():
 
 def test_what_was_read_too_long_ago_is_not_shown():
     reading = Reading(many=True)
-    seen, clock = standings(reading)
+    seen, clock = account_cache(reading)
     first = seen.now()
     clock[0] += OLDEST_SECONDS + 1
     assert seen.now() is not first
@@ -417,7 +417,7 @@ def test_what_was_read_too_long_ago_is_not_shown():
 
 def test_a_store_that_goes_away_is_told_once_what_is_kept_is_too_old():
     reading = Reading(many=True)
-    seen, clock = standings(reading)
+    seen, clock = account_cache(reading)
     first = seen.now()
     reading.error = StoreAwayError("x")
     clock[0] += FRESH_SECONDS + 1

@@ -34,7 +34,7 @@ def services(tmp_path, store):
     return make_services(tmp_path, store, TEXT + SITE)
 
 
-def heard(services, source, result):
+def count_delivery(services, source, result):
     services.counters.delivery(source, result)
     services.counter_flusher.flush()
 
@@ -43,8 +43,8 @@ def heard(services, source, result):
 
 
 def test_each_source_shows_whether_it_is_heard(services):
-    heard(services, "forms", "admitted")
-    heard(services, "hubspot", "not verified")
+    count_delivery(services, "forms", "admitted")
+    count_delivery(services, "hubspot", "not verified")
     text = text_of(Pages(services).get("/sources"))
     assert text.index("hubspot") < text.index("salesforce") < text.index("forms"), (
         "who needs a look comes first"
@@ -57,7 +57,7 @@ def test_each_source_shows_whether_it_is_heard(services):
 def test_a_source_that_waits_goes_live_when_its_first_event_comes(services):
     pages = Pages(services)
     assert "Waiting for the first event" in text_of(pages.get("/sources/forms"))
-    heard(services, "forms", "admitted")
+    count_delivery(services, "forms", "admitted")
     text = text_of(pages.get("/sources/forms"))
     assert "Waiting for the first event" not in text
     assert "1 taken" not in text or "heard" in text
@@ -66,7 +66,7 @@ def test_a_source_that_waits_goes_live_when_its_first_event_comes(services):
 
 def test_refusals_are_counted_and_lead_to_their_reasons(services):
     for _ in range(3):
-        heard(services, "hubspot", "not verified")
+        count_delivery(services, "hubspot", "not verified")
     page = Pages(services).get("/sources/hubspot")
     assert "3 deliveries were refused and none taken since" in text_of(page)
     assert "/deliveries?source=hubspot&amp;result=refused" in page.text
@@ -239,7 +239,7 @@ def test_a_source_without_a_rule_says_how_to_add_one(services):
 
 def test_a_silent_source_shows_its_alarm(tmp_path, store):
     services = make_services(tmp_path, store, TEXT + SITE + RULES)
-    heard(services, "forms", "admitted")
+    count_delivery(services, "forms", "admitted")
     later = datetime.now(UTC) + timedelta(hours=5)
     AlertMonitor(services, "web:1", SilentReporter(), lambda: later).evaluate()
     pages = Pages(services)
@@ -250,7 +250,7 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
         Pages(services, language="es").get("/alerts")
     )
     much_later = later + timedelta(minutes=2)
-    heard(services, "forms", "admitted")
+    count_delivery(services, "forms", "admitted")
     for moment in (later, much_later):
         known = {alert.key: alert for alert in services.alerts.holding()}
         services.alerts.settle(next_steps(known, {}, moment))

@@ -61,24 +61,26 @@ class PersonalData(Installation):
         """All that the store holds, as text, bodies unpacked; a second way of looking beside the product's."""
         import zlib
 
-        client, told = self.services.store.client, []
+        client, named = self.services.store.client, []
         for key in client.scan_iter("*"):
-            told.append(key)
+            named.append(key)
             kind = client.type(key)
             if kind == "hash":
                 for name, value in client.hgetall(key).items():
-                    told += [name, value]
+                    named += [name, value]
                     if name == "body":
-                        told.append(zlib.decompress(value.encode("utf-8", "surrogateescape")).decode())
+                        named.append(zlib.decompress(value.encode("utf-8", "surrogateescape")).decode())
             elif kind == "zset":
-                told += client.zrange(key, 0, -1)
+                named += client.zrange(key, 0, -1)
             elif kind == "stream":
-                told += [text for _, fields in client.xrange(key) for pair in fields.items() for text in pair]
+                named += [
+                    text for _, fields in client.xrange(key) for pair in fields.items() for text in pair
+                ]
             elif kind == "string":
-                told.append(client.get(key))
+                named.append(client.get(key))
             elif kind == "set":
-                told += client.smembers(key)
-        return "\n".join(told)
+                named += client.smembers(key)
+        return "\n".join(named)
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def leave_traces_everywhere(installation):
     )
 
 
-def is_told(text, *, customer=True):
+def names_the_person(text, *, customer=True):
     found = [NUMBER in text, NUMBER[::-1][4:] in text]
     return any([*found, customer and CUSTOMER in text])
 
@@ -115,20 +117,20 @@ def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(installation,
     leave_traces_everywhere(installation)
     named = {"customer_id": CUSTOMER} if how[0] == "--customer" else {"telephones": (NUMBER,)}
     installation.services.bulk_jobs.begin("cancel", Filter(**named), who="ana", reason="no")
-    assert is_told(installation.everything())
+    assert names_the_person(installation.everything())
     others = {recall.id: recall.state for recall in installation.recalls(customer_id=OTHER)}
     assert others
     done = installation.run.json("forget", *how, "--yes")
     assert (done["pushing"], done["left"]) == ([], [])
     assert done["removed"]["recalls"] == 2
     text = installation.everything()
-    assert [line for line in text.split("\n") if is_told(line)] == []
+    assert [line for line in text.split("\n") if names_the_person(line)] == []
     assert {recall.id: recall.state for recall in installation.recalls()} == others
     parked = parked_events(installation.services)
     assert [OTHER in record["event"] for record in parked] == [True]
     (entry, *_) = installation.services.audit.page()[0]
     assert (entry.who, entry.what) == ("command line", "forget")
-    assert not is_told(" ".join(entry.about))
+    assert not names_the_person(" ".join(entry.about))
 
 
 def test_the_search_afterwards_finds_what_was_overlooked(installation, monkeypatch):
@@ -168,7 +170,7 @@ def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed
 
     installation.send(installation.item(said=said(5)))
     installation.run.json("forget", "--customer", CUSTOMER, "--yes")
-    assert not is_told(installation.everything())
+    assert not names_the_person(installation.everything())
     installation.send(installation.item(said=said(9)))
     assert [recall.state for recall in installation.recalls()] == [State.CANCELLED]
     installation.send(installation.item(said=said(1)))
@@ -248,13 +250,13 @@ def test_a_short_id_harms_nobody_elses_events(installation):
 
 def test_a_persons_history_is_whole_and_holds_nobody_else(installation):
     leave_traces_everywhere(installation)
-    told = installation.run("export", "--customer", CUSTOMER)
-    assert told.exit_code == 0, told.output
-    assert OTHER not in told.stdout
-    assert OTHER_NUMBER not in told.stdout
+    named = installation.run("export", "--customer", CUSTOMER)
+    assert named.exit_code == 0, named.output
+    assert OTHER not in named.stdout
+    assert OTHER_NUMBER not in named.stdout
     import json
 
-    history = json.loads(told.stdout)
+    history = json.loads(named.stdout)
     assert {recall["customer_id"] for recall in history["recalls"]} == {CUSTOMER}
     assert len(history["recalls"]) == 2
     assert [event["customer"] for one in history["deliveries"] for event in one["events"]] == [CUSTOMER] * 4
@@ -264,8 +266,8 @@ def test_a_persons_history_is_whole_and_holds_nobody_else(installation):
 
 def test_a_history_as_csv_holds_no_formula(installation):
     installation.send(installation.item("=1+1", NUMBER, campaign="@SUM(1)"))
-    told = installation.run("export", "--telephone", NUMBER, "--csv")
-    (head, row) = csv.reader(io.StringIO(told.stdout))
+    named = installation.run("export", "--telephone", NUMBER, "--csv")
+    (head, row) = csv.reader(io.StringIO(named.stdout))
     cells = dict(zip(head, row, strict=True))
     assert (cells["customer_id"], cells["campaign_id"]) == ("'=1+1", "'@SUM(1)")
 
@@ -315,7 +317,7 @@ def test_an_admin_gives_out_and_forgets_on_the_dashboard(installation, services)
     assert OTHER not in given_out.text
     done = admin.post("/person/forget", {"telephone": "+57 300 111 2233"})
     assert "nothing is left" in done.text
-    assert not is_told(done.text)
+    assert not names_the_person(done.text)
     assert [recall.customer_id for recall in installation.recalls()] == [OTHER] * 3
     assert [(entry.who, entry.what) for entry in services.audit.page()[0]] == [
         ("ana", "forget"),

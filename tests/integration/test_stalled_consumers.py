@@ -1,4 +1,4 @@
-"""A worker that is there but takes no wake-ups: its queues are worked off, it shows, and it is told once.
+"""A worker that is there but takes no wake-ups: its queues are worked off, it shows, and it is reports once.
 
 The consumer of a real Celery worker is cancelled: it stays connected, answers pings, and takes nothing.
 """
@@ -38,7 +38,7 @@ class SentryServer(ThreadingHTTPServer):
     def dsn(self):
         return f"http://key@127.0.0.1:{self.server_port}/1"
 
-    def told(self, words):
+    def reports(self, words):
         return [message for message in self.messages if words in message]
 
 
@@ -120,14 +120,14 @@ def test_the_queues_of_a_stalled_worker_are_worked_off_and_it_shows_until_it_rec
         60,
         what="the reason",
     )
-    wait_until(lambda: len(sentry.told("takes no wake-ups")) == 1, 60, what="the report")
+    wait_until(lambda: len(sentry.reports("takes no wake-ups")) == 1, 60, what="the report")
 
     assert celery.control.add_consumer("ringback", reply=True, timeout=60, limit=1)
     worked_off(workers_running, celery, "after")
     wait_until(lambda: only_process(workers_running).stalled_since is None, 60, what="the end of it")
-    wait_until(lambda: len(sentry.told("takes wake-ups again")) == 1, 60, what="the report of its end")
+    wait_until(lambda: len(sentry.reports("takes wake-ups again")) == 1, 60, what="the report of its end")
     assert "taken no wake-ups" not in (workers_running.services.accounts.get("bogota").reason or "")
-    assert len(sentry.told("takes no wake-ups")) == 1
+    assert len(sentry.reports("takes no wake-ups")) == 1
     assert workers_running.sandbox.stats()["overlaps"] == []
 
 

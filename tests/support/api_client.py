@@ -55,7 +55,7 @@ class ApiClient:
 
     def ask(self, customer="c1", *, key=FULL, once=None, **fields):
         headers = {} if once is None else {"Idempotency-Key": once}
-        return self.post("/v1/recalls", asked(customer, **fields), key=key, headers=headers)
+        return self.post("/v1/recalls", recall_body(customer, **fields), key=key, headers=headers)
 
     def asked_id(self, customer="c1", **fields):
         answer = self.ask(customer, **fields)
@@ -73,7 +73,7 @@ class ApiClient:
         return self.client.post("/hooks/forms", data=body, headers=headers)
 
 
-def asked(customer="c1", **fields):
+def recall_body(customer="c1", **fields):
     plain = {
         "account": "bogota",
         "campaign_id": "10",

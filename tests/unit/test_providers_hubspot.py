@@ -151,10 +151,10 @@ def test_a_hubspot_object_without_a_usable_callback_id_is_a_workflow_body(callba
     assert event.dedup_key is None
 
 
-TOLD = {"delivery": "d-1", "recalls": ["r-1", "r-2"], "ignored": 3, "parked": 1}
+ACKNOWLEDGED = {"delivery": "d-1", "recalls": ["r-1", "r-2"], "ignored": 3, "parked": 1}
 
 
-def told(case_id: str, answer: Answer):
+def acknowledged(case_id: str, answer: Answer):
     case = next(case for case in CASES if case.id == case_id)
     reply = case.kind.acknowledge(case.delivery(), case.settings, answer)
     return reply.status, reply.content_type, orjson.loads(reply.body)
@@ -168,19 +168,31 @@ def test_a_refusal_without_detail_has_none():
 
 
 def test_an_answer_is_202_with_ids_and_counts():
-    assert told("json-typeform", ANSWER) == (202, "application/json", TOLD)
+    assert acknowledged("json-typeform", ANSWER) == (202, "application/json", ACKNOWLEDGED)
 
 
 def test_an_answer_counts_what_is_pending_where_there_is_a_lookup_or_any():
-    assert told("hubspot-subscriptions", ANSWER) == (202, "application/json", {**TOLD, "pending": 0})
+    assert acknowledged("hubspot-subscriptions", ANSWER) == (
+        202,
+        "application/json",
+        {**ACKNOWLEDGED, "pending": 0},
+    )
     pending = replace(ANSWER, pending=2)
-    assert told("hubspot-event-type", pending) == (202, "application/json", {**TOLD, "pending": 2})
-    assert told("hubspot-event-type", ANSWER) == (202, "application/json", TOLD)
+    assert acknowledged("hubspot-event-type", pending) == (
+        202,
+        "application/json",
+        {**ACKNOWLEDGED, "pending": 2},
+    )
+    assert acknowledged("hubspot-event-type", ANSWER) == (202, "application/json", ACKNOWLEDGED)
 
 
 def test_an_answer_lists_what_was_taken_back_only_where_something_was():
     answer = replace(ANSWER, cancelled=("r-8",), too_late=("r-9",))
-    assert told("json-typeform", answer)[2] == {**TOLD, "cancelled": ["r-8"], "too_late": ["r-9"]}
+    assert acknowledged("json-typeform", answer)[2] == {
+        **ACKNOWLEDGED,
+        "cancelled": ["r-8"],
+        "too_late": ["r-9"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -196,7 +208,7 @@ def test_an_answer_lists_what_was_taken_back_only_where_something_was():
 def test_a_custom_action_is_answered_with_output_fields(answer, fields):
     state = "FAIL_CONTINUE" if answer.parked else "SUCCESS"
     expected = {"outputFields": {"delivery": "d", **fields, "hs_execution_state": state}}
-    assert told("hubspot-custom-action", answer) == (200, "application/json", expected)
+    assert acknowledged("hubspot-custom-action", answer) == (200, "application/json", expected)
 
 
 def test_a_workflow_value_that_mentions_a_callback_id_does_not_make_a_custom_action():

@@ -179,7 +179,7 @@ def _p4(view: _View) -> Iterator[Broken]:
     yield from _taken_back(view)
     for (account, customer), known in view.requests.items():
         theirs = view.calls.get((view.history.queues[account], customer), [])
-        yield from _as_asked(view, theirs)
+        yield from _as_requested(view, theirs)
         yield from _in_order(view, theirs)
         yield from _not_after(view, known, theirs)
         yield from _last_word(view, known, theirs)
@@ -192,7 +192,7 @@ def _taken_back(view: _View) -> Iterator[Broken]:
             yield Broken("P4", f"{delivery.recall} was taken back, and ended {recall.state}", _of(delivery))
 
 
-def _as_asked(view: _View, calls: list[Call]) -> Iterator[Broken]:
+def _as_requested(view: _View, calls: list[Call]) -> Iterator[Broken]:
     for call in calls:
         request = view.request_of.get(call.phone)
         if request is None or (request.customer, request.date) != (call.customer, call.date):

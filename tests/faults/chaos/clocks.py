@@ -22,7 +22,7 @@ turn.utc_now = lambda: right() + shift
 """
 
 
-def shifts(seed: int, worker: str, lives: int = 1000) -> tuple[float, ...]:
-    """Give how wrong the clock of each life of a worker is, in seconds; made of the seed alone."""
+def clock_errors(seed: int, worker: str, lives: int = 1000) -> tuple[float, ...]:
+    """Return how wrong the clock of each life of a worker is, in seconds; made of the seed alone."""
     rng = Random(f"clocks {seed} {worker}")
     return tuple(round(rng.uniform(-FURTHEST_SECONDS, FURTHEST_SECONDS), 1) for _ in range(lives))

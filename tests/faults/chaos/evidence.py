@@ -33,7 +33,7 @@ def collect(
     accounts = range(system.settings.accounts)
     return History(
         deliveries=tuple(job.sent() for sender in senders for job in sender.jobs),
-        recalls=_kept(system),
+        recalls=_stored_recalls(system),
         calls=tuple(map(_call, system.sandbox.calls())),
         queues={f"a{n}": fingerprint(token_of(n, system.settings.accounts)) for n in accounts},
         overlaps=tuple(system.sandbox.stats()["overlaps"]),
@@ -48,7 +48,7 @@ def collect(
     )
 
 
-def _kept(system: ChaosSystem) -> tuple[StoredRecall, ...]:
+def _stored_recalls(system: ChaosSystem) -> tuple[StoredRecall, ...]:
     client = connect(system.store.server.url)
     listed: dict[str, list[str]] = {}
     for key in client.keys(f"{PREFIX}in:*"):

@@ -81,7 +81,7 @@ class ChaosSystem:
         proxy = self.proxies[f"{kind}s"]
         env = {**self.environ, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "PORT": str(port)}
         url = f"http://127.0.0.1:{port}" if port else ""
-        wrong = clocks.shifts(self.settings.seed, name) if kind == "worker" else ()
+        wrong = clocks.clock_errors(self.settings.seed, name) if kind == "worker" else ()
         return ManagedProcess(
             name, procfile_line(kind), env, self.folder / f"{name}.log", url, clock_seconds=wrong
         )

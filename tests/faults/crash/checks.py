@@ -35,7 +35,7 @@ def is_done(installation: CrashInstallation) -> bool:
 def faults(scenario: Scenario, installation: CrashInstallation, first: Answer | None) -> Iterator[str]:
     """Give all that is not as it has to be."""
     recalls = installation.recalls()
-    yield from _kept(scenario, installation, recalls)
+    yield from _final_states(scenario, installation, recalls)
     if not scenario.stood <= installation.stood:
         yield f"the queue was {sorted(installation.stood)}, never {sorted(scenario.stood - installation.stood)}"
     yield from _once(installation, recalls)
@@ -48,7 +48,9 @@ def faults(scenario: Scenario, installation: CrashInstallation, first: Answer | 
         yield f"acknowledged and lost: {installation.acknowledged}"
 
 
-def _kept(scenario: Scenario, installation: CrashInstallation, recalls: list[Recall]) -> Iterator[str]:
+def _final_states(
+    scenario: Scenario, installation: CrashInstallation, recalls: list[Recall]
+) -> Iterator[str]:
     found = defaultdict(list)
     for recall in recalls:
         found[recall.customer_id].append(str(recall.state))

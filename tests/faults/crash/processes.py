@@ -127,18 +127,18 @@ def _receive(steps: Steps, told: Connection) -> None:
     gate = asgi.create_app()
 
     async def watched(scope: dict, receive: Callable, send: Callable) -> None:
-        async def heard() -> dict:
+        async def receive_counted() -> dict:
             message = await receive()
             steps.step("request: received")
             return message
 
-        async def said(message: dict) -> None:
+        async def send_counted(message: dict) -> None:
             await send(message)
             steps.step("answer: sent")
 
         if scope["type"] == "http":
             steps.arm()
-            await gate(scope, heard, said)
+            await gate(scope, receive_counted, send_counted)
             answered.set()
 
     async def until() -> None:
@@ -234,7 +234,7 @@ class _WakeUps:
         self.published = 0
         self.publishers: list[WakeUpPublisher] = []
 
-        def kept(publish: Callable[..., None], **options: object) -> WakeUpPublisher:
+        def counting_publisher(publish: Callable[..., None], **options: object) -> WakeUpPublisher:
             def counted(*args: object) -> None:
                 try:
                     publish(*args)
@@ -246,7 +246,7 @@ class _WakeUps:
             self.publishers.append(WakeUpPublisher(counted, **options))
             return self.publishers[-1]
 
-        workers.tasks.WakeUpPublisher = web.WakeUpPublisher = kept
+        workers.tasks.WakeUpPublisher = web.WakeUpPublisher = counting_publisher
 
     def wait(self) -> None:
         end = time.monotonic() + PUBLISH_SECONDS

@@ -72,7 +72,7 @@ def _form(installation: CrashInstallation) -> Request:
 
 
 def _batch(installation: CrashInstallation) -> Request:
-    """A newer wish over an older one, a new one, a wish taken back, one that cannot be mapped, one of no matter."""
+    """A newer request over an older one, a new one, a request taken back, one that cannot be mapped, one of no matter."""
     events = [
         hubspot_event("c1", AT),
         hubspot_event("c2", AT),

@@ -152,8 +152,8 @@ def _watch_work(steps: Steps) -> None:
     """Tell what is being done: a command of the script, a question to the store, a call, a wake-up, a look-up."""
     named: list[tuple[object, str, Callable[..., str]]] = [
         (Store, "call", lambda _self, command, *_: command),
-        (redis.Redis, "execute_command", lambda _self, *args, **_: _asked(args)),
-        (Pipeline, "execute", lambda self, **_: f"{_asked(self.command_stack[0][0])} and more"),
+        (redis.Redis, "execute_command", lambda _self, *args, **_: _command_name(args)),
+        (Pipeline, "execute", lambda self, **_: f"{_command_name(self.command_stack[0][0])} and more"),
         (WolkvoxConnection, "push", lambda *_, **__: "wolkvox"),
         (workers.lookups, "read_contacts", lambda *_, **__: "contacts"),
         (workers.tasks, "publish", lambda *_, **__: "wake-up"),
@@ -174,7 +174,7 @@ def _named(steps: Steps, real: Callable, what: Callable[..., str]) -> Callable:
     return act
 
 
-def _asked(args: tuple) -> str:
+def _command_name(args: tuple) -> str:
     """Name a question by its command and the kind of its key, without what tells one recall from another."""
     key = str(args[1]) if len(args) > 1 else ""
     kind = key.removeprefix(PREFIX).split(":")[0] if key.startswith(PREFIX) else ""

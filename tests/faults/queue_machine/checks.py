@@ -60,8 +60,8 @@ class Checks(Drains):
         }
         base = round(START.timestamp())
         assert held == {
-            key: f"{(base + wish.version) * 1000}|{wish.recall or wish.account}|{'r' if wish.recall else 'c'}"
-            for key, wish in self.model.wishes.items()
+            key: f"{(base + request.version) * 1000}|{request.recall or request.account}|{'r' if request.recall else 'c'}"
+            for key, request in self.model.requests.items()
         }
         for queue in view.queues.values():
             assert all(self.is_newest(recall) for recall in queue.waiting)
@@ -135,9 +135,11 @@ class Checks(Drains):
         view = self.view()
         assert all(fields["state"] in ENDS for fields in view.recalls.values())
         assert not view.due
-        for (queue, campaign, customer), wish in self.model.wishes.items():
-            if wish.recall is None or view.recalls[wish.recall]["state"] != State.ACCEPTED:
+        for (queue, campaign, customer), request in self.model.requests.items():
+            if request.recall is None or view.recalls[request.recall]["state"] != State.ACCEPTED:
                 continue
             told = self.model.sent.get((queue, campaign, customer), [])
-            elsewhere = any(wish.recall in other for other in self.model.sent.values() if other is not told)
-            assert told[-1:] == [wish.recall] or elsewhere
+            elsewhere = any(
+                request.recall in other for other in self.model.sent.values() if other is not told
+            )
+            assert told[-1:] == [request.recall] or elsewhere

@@ -117,7 +117,7 @@ class Drains(Machine):
         recall = owner.claim.recall_id
         _, campaign, customer = self.model.recalls[recall]
         key = (owner.queue, campaign, customer)
-        assert self.model.last.get(key, 0) <= self.model.versions[recall], "an older wish came last"
+        assert self.model.last.get(key, 0) <= self.model.versions[recall], "an older request came last"
         self.model.last[key] = self.model.versions[recall]
         self.model.sent.setdefault(key, []).append(recall)
         day = self.client.hget(self.store.key(f"queue:{owner.queue}"), "day")

@@ -14,7 +14,7 @@ from integration.mapping.planner import CancelWanted, Ignored, RecallWanted
 from support.store_process import KEEPING, delivery_at, recall_request
 
 from .machine import Machine
-from .model import ACCOUNTS, CUSTOMERS, START, NewestWish
+from .model import ACCOUNTS, CUSTOMERS, START, NewestRequest
 
 
 class EventRules(Machine):
@@ -38,11 +38,11 @@ class EventRules(Machine):
     @rule(
         account=st.sampled_from(sorted(ACCOUNTS)),
         campaign=st.sampled_from(["1", "1", "2"]),
-        wishes=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=6),
+        requests=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=6),
         due=st.integers(-2, 5),
     )
-    def recalls_are_asked_for(self, account, campaign, wishes, due):
-        for n, (customer, version) in enumerate(wishes):
+    def recalls_are_asked_for(self, account, campaign, requests, due):
+        for n, (customer, version) in enumerate(requests):
             self.ask(account, campaign, customer, version, due + n)
 
     def ask(self, account, campaign, customer, version, due):
@@ -63,25 +63,25 @@ class EventRules(Machine):
         self.model.recalls[recall] = (account, campaign, customer)
         self.model.versions[recall] = version
         self.states[recall] = State.QUEUED
-        self.wish(account, campaign, customer, NewestWish(version, recall, account))
+        self.request(account, campaign, customer, NewestRequest(version, recall, account))
 
     def event(self) -> Event:
         self.asked += 1
         return Event(data={}, dedup_key=f"k{self.asked}")
 
-    def wish(self, account, campaign, customer, wish):
+    def request(self, account, campaign, customer, request):
         key = (self.model.bound[account], campaign, customer)
-        old = self.model.wishes.get(key)
-        if old is None or old.version <= wish.version:
-            self.model.wishes[key] = wish
+        old = self.model.requests.get(key)
+        if old is None or old.version <= request.version:
+            self.model.requests[key] = request
 
     @rule(
         account=st.sampled_from(sorted(ACCOUNTS)),
         campaign=st.sampled_from(["1", "1", "2"]),
-        wishes=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=3),
+        requests=st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(0, 4)), min_size=1, max_size=3),
     )
-    def recalls_are_taken_back(self, account, campaign, wishes):
-        for customer, version in wishes:
+    def recalls_are_taken_back(self, account, campaign, requests):
+        for customer, version in requests:
             self.take_back(account, campaign, customer, version)
 
     def take_back(self, account, campaign, customer, version):
@@ -99,7 +99,7 @@ class EventRules(Machine):
             return
         self.model.events.append((CancelWanted(event=event, request=request), None))
         key = (self.model.bound[account], campaign, customer)
-        old = self.model.wishes.get(key)
+        old = self.model.requests.get(key)
         counts = old is None or old.version <= version
         queued = (
             counts
@@ -107,7 +107,7 @@ class EventRules(Machine):
             and before.recalls.get(old.recall or "", {}).get("state") == State.QUEUED
         )
         assert answer.cancelled == ((old.recall,) if queued else ())
-        self.wish(account, campaign, customer, NewestWish(version, None, account))
+        self.request(account, campaign, customer, NewestRequest(version, None, account))
 
     @precondition(lambda self: self.model.events)
     @rule(which=st.integers(0, 30), alone=st.booleans())

@@ -74,8 +74,8 @@ class Machine(RuleBasedStateMachine):
         return self.workers[owner.process]
 
     def forget(self, key: tuple[str, str, str]) -> None:
-        """With what was known of a customer goes what older wishes are measured by."""
-        del self.model.wishes[key]
+        """With what was known of a customer goes what older requests are measured by."""
+        del self.model.requests[key]
         self.model.last.pop(key, None)
 
     def has_work(self) -> bool:
@@ -134,10 +134,10 @@ class Machine(RuleBasedStateMachine):
         account, campaign, customer = self.model.recalls[recall]
         return self.model.bound[account], campaign, customer
 
-    def is_newest(self, recall: str, wishes: dict | None = None, queue: str | None = None) -> bool:
+    def is_newest(self, recall: str, requests: dict | None = None, queue: str | None = None) -> bool:
         own, campaign, customer = self.key_of(recall)
-        wish = (wishes or self.model.wishes).get((queue or own, campaign, customer))
-        return wish is None or wish.recall == recall
+        request = (requests or self.model.requests).get((queue or own, campaign, customer))
+        return request is None or request.recall == recall
 
     def is_paused(self, fields: dict[str, str]) -> bool:
         ends = float(fields.get("paused_until") or 0)

@@ -78,7 +78,7 @@ def changed(outcome: Outcome, **more) -> Outcome:
 
 
 @dataclass
-class NewestWish:
+class NewestRequest:
     """The newest thing that is known of a campaign and customer: a recall, or that none is wanted."""
 
     version: int
@@ -148,10 +148,10 @@ class View:
 
 @dataclass
 class Model:
-    """What the machine knows beside the store: the wishes, the calls as wolkvox sees them, the workers."""
+    """What the machine knows beside the store: the requests, the calls as wolkvox sees them, the workers."""
 
     bound: dict[str, str] = field(default_factory=lambda: dict(ACCOUNTS))
-    wishes: dict[tuple[str, str, str], NewestWish] = field(default_factory=dict)
+    requests: dict[tuple[str, str, str], NewestRequest] = field(default_factory=dict)
     recalls: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     sent: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)

@@ -71,26 +71,26 @@ class OperatorRules(Machine):
         running = self.model.until.get(old)
         assert running is None or old == queue or running <= self.time or self.held_for(LEASE)
         if old != queue:
-            wishes = dict(self.model.wishes)
+            requests = dict(self.model.requests)
             self.move(account, old, queue)
-            self.note_the_overtaken(account, old, wishes)
+            self.note_the_overtaken(account, old, requests)
         assert self.queues.bound() == self.model.bound
 
-    def note_the_overtaken(self, account: str, old: str, wishes: dict) -> None:
+    def note_the_overtaken(self, account: str, old: str, requests: dict) -> None:
         """What was in flight on the queue of the old token may have been overtaken there already."""
         for recall, fields in self.view().recalls.items():
             owner = self.model.recalls[recall][0]
             was_there = owner == account or self.model.bound[owner] == old
-            if was_there and fields["state"] in ENDS and not self.is_newest(recall, wishes, old):
+            if was_there and fields["state"] in ENDS and not self.is_newest(recall, requests, old):
                 self.states[recall] = State(fields["state"])
 
     def move(self, account: str, old: str, queue: str) -> None:
         self.model.bound[account] = queue
         self.model.holder[old] = None
-        for key, wish in list(self.model.wishes.items()):
-            if key[0] == old and wish.account == account:
+        for key, request in list(self.model.requests.items()):
+            if key[0] == old and request.account == account:
                 self.forget(key)
-                self.wish(account, key[1], key[2], wish)
+                self.request(account, key[1], key[2], request)
 
     @rule(account=st.sampled_from(sorted(ACCOUNTS)))
     def an_account_leaves_and_comes_back(self, account):

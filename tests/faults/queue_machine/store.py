@@ -44,15 +44,15 @@ class StoreRules(Machine):
         assert gone == {recall for recall, at in before.ended.items() if at < limit_ms}
         for recall in gone:
             key = self.key_of(recall)
-            if (wish := self.model.wishes.get(key)) and wish.recall == recall:
+            if (request := self.model.requests.get(key)) and request.recall == recall:
                 self.forget(key)
             del self.states[recall], self.model.recalls[recall]
         self.model.events = [event for event in self.model.events if event[1] not in gone]
         self.forget_faded(after)
 
     def forget_faded(self, after: View) -> None:
-        for key, wish in list(self.model.wishes.items()):
-            if wish.recall is None and "\0".join(key[1:]) not in after.queues[key[0]].newest:
+        for key, request in list(self.model.requests.items()):
+            if request.recall is None and "\0".join(key[1:]) not in after.queues[key[0]].newest:
                 self.forget(key)
 
     @rule()

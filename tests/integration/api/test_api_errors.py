@@ -16,7 +16,7 @@ from integration.store.client import Store, connect
 from integration.web.security_headers import ANSWER_HEADERS
 from support import ENVIRON, two_accounts, write_config
 from support.api_cases import CONFIG
-from support.api_client import FULL, ApiClient, asked
+from support.api_client import FULL, ApiClient, recall_body
 from support.waiting import AT_ONCE_SECONDS
 
 
@@ -35,7 +35,7 @@ def requests_of(recall):
     return [
         ("GET", f"/v1/recalls/{recall}", {}),
         ("GET", "/v1/recalls", {}),
-        ("POST", "/v1/recalls", {"json": asked()}),
+        ("POST", "/v1/recalls", {"json": recall_body()}),
         ("POST", f"/v1/recalls/{recall}/cancel", {}),
         ("POST", f"/v1/recalls/{recall}/retry", {}),
         ("GET", "/v1/accounts", {}),

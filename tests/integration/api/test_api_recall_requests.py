@@ -12,7 +12,7 @@ from integration.api.recalls import NO_ACCOUNT
 from integration.web.problems import MAX_BODY_BYTES
 from support import as_bytes
 from support.api_cases import LIMITED, YESTERDAY, pointers
-from support.api_client import TOMORROW, asked
+from support.api_client import TOMORROW, recall_body
 
 
 def test_a_recall_asked_for_is_queued_and_shown_as_stored(web):
@@ -125,7 +125,7 @@ def test_a_body_that_is_no_json_cannot_be_read(web, body):
     ],
 )
 def test_any_other_content_type_is_refused(web, kind):
-    answer = web.open("POST", "/v1/recalls", data=as_bytes(asked()), content_type=kind)
+    answer = web.open("POST", "/v1/recalls", data=as_bytes(recall_body()), content_type=kind)
     assert answer.status_code == 415
 
 
@@ -133,7 +133,7 @@ def test_any_other_content_type_is_refused(web, kind):
     "kind", ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=utf8"]
 )
 def test_json_in_utf8_is_accepted(web, kind):
-    answer = web.open("POST", "/v1/recalls", data=as_bytes(asked()), content_type=kind)
+    answer = web.open("POST", "/v1/recalls", data=as_bytes(recall_body()), content_type=kind)
     assert answer.status_code == 202
 
 
@@ -170,20 +170,20 @@ def test_a_body_announced_as_too_long_is_not_read_at_all(web):
 
 
 def test_a_body_of_exactly_the_limit_is_read(web):
-    body = as_bytes(asked())
+    body = as_bytes(recall_body())
     body += b" " * (MAX_BODY_BYTES - len(body))
     answer = web.open("POST", "/v1/recalls", data=body, content_type="application/json")
     assert answer.status_code == 202
 
 
 def test_a_body_cut_short_is_refused(web):
-    body = as_bytes(asked())
+    body = as_bytes(recall_body())
     answer = post_stream(web, io.BytesIO(body), CONTENT_LENGTH=str(len(body) + 10))
     assert answer.status_code == 400
 
 
 def test_a_body_without_length_is_read_whole(web):
-    body = io.BytesIO(as_bytes(asked()))
+    body = io.BytesIO(as_bytes(recall_body()))
     assert post_stream(web, body, HTTP_TRANSFER_ENCODING="chunked").status_code == 202
 
 
