@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from integration import app as web
 from integration.web import wsgi
-from integration.web.loop_watchdog import LoopWatchdog
 from integration.web.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
 from integration.web.request_checks import fault_of_head, has_second_spelling
 from integration.web.request_threads import NoFreeThreadError, RequestThreads
@@ -107,7 +106,6 @@ class WsgiBridge:
         *,
         body_seconds: float = BODY_SECONDS,
         most_held_bytes: int = MOST_HELD_BYTES,
-        watchdog: LoopWatchdog | None = None,
     ) -> None:
         self._threads_for = threads_for
         self._body_seconds = body_seconds
@@ -115,7 +113,6 @@ class WsgiBridge:
         self._held = 0
         # The limits of incomplete bodies, oldest first.
         self._incomplete: dict[asyncio.Timeout, None] = {}
-        self._watchdog = watchdog or LoopWatchdog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the lifespan of the server."""
@@ -136,13 +133,12 @@ class WsgiBridge:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    @staticmethod
+    async def _live(receive: Receive, send: Send) -> None:
         """Handle the server's start and stop."""
         await receive()
-        self._watchdog.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._watchdog.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _read(self, receive: Receive, body: bytearray) -> None:

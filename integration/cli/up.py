@@ -5,6 +5,8 @@ All of them end with this process. Secrets are passed in the environment, never 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from integration.cli import output
@@ -22,15 +24,19 @@ from integration.local.embedded_store import EmbeddedStore
 from integration.local.stack import (
     LOOPBACK,
     child_environment,
+    listen,
     port_next_to,
+    port_of,
     relay,
-    require_free,
     start_web,
     start_worker,
 )
 from integration.local.supervisor import Backoff, Ended, Supervisor
 from integration.store.durability import assure
 from integration.webhooks.hook_urls import masked_path
+
+if TYPE_CHECKING:
+    import socket
 
 
 @click.command(cls=AsWritten)
@@ -60,11 +66,13 @@ def up(context: CliContext, port: int | None, dashboard_port: int | None) -> Non
     for warning in config_warnings(config):
         output.problem(f"warning: {warning}")
     dashboard_port = port_next_to(port) if dashboard_port is None else dashboard_port
-    require_free(port)
-    require_free(dashboard_port, LOOPBACK)
     try:
-        with Supervisor(restart=Backoff(), on_ended=_report_end) as supervisor:
-            _start(context, supervisor, port, dashboard_port)
+        with (
+            listen(port) as listener,
+            listen(dashboard_port, LOOPBACK) as dashboard_listener,
+            Supervisor(restart=Backoff(), on_ended=_report_end) as supervisor,
+        ):
+            _start(context, supervisor, listener, dashboard_listener)
             supervisor.run()
     except KeyboardInterrupt:
         output.line("stopped")
@@ -74,7 +82,12 @@ def _report_end(ended: Ended) -> None:
     output.problem(str(ended))
 
 
-def _start(context: CliContext, supervisor: Supervisor, port: int, dashboard_port: int) -> None:
+def _start(
+    context: CliContext,
+    supervisor: Supervisor,
+    listener: socket.socket,
+    dashboard_listener: socket.socket,
+) -> None:
     url = _start_store(context, supervisor)
     # Check once here, so that an unsafe store is reported once, not by child processes that keep
     # restarting.
@@ -84,8 +97,9 @@ def _start(context: CliContext, supervisor: Supervisor, port: int, dashboard_por
     if seen := environment.epoch_file(context.environ):
         environ["RINGBACK_EPOCH_FILE"] = str(seen)
     start_worker(supervisor, environ, relay)
-    start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=relay)
-    _announce(context, f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{dashboard_port}", url)
+    start_web(supervisor, environ, listener=listener, dashboard_listener=dashboard_listener, relay=relay)
+    address, dashboard = (f"http://{LOOPBACK}:{port_of(each)}" for each in (listener, dashboard_listener))
+    _announce(context, address, dashboard, url)
 
 
 def _start_store(context: CliContext, supervisor: Supervisor) -> str:

@@ -14,7 +14,7 @@ from integration.cli import output
 from integration.cli.context import AsWritten, CliContext, config_option, open_store, pass_cli_context
 from integration.config import environment
 from integration.domain.errors import StoreAwayError
-from integration.local.stack import require_free, web_command
+from integration.local.stack import listen, web_command
 from integration.store.durability import assure
 
 
@@ -44,10 +44,11 @@ def web(context: CliContext, serve: str | None) -> None:
         assure(open_store(environment.store_url(context.environ)).client, accept_loss=accept_loss)
     except StoreAwayError:
         output.problem("warning: the store is away; senders get 503 until it is back")
-    require_free(port)
+    listener = listen(port)
+    listener.set_inheritable(True)
     environ = {**context.environ, "RINGBACK_CONFIG": str(context.config_path)}
     if serve is not None:
         environ["RINGBACK_SERVE"] = serve
     environment.served_applications(environ)
-    command = web_command(port, environ)
+    command = web_command(listener)
     os.execve(command[0], command, environ)  # noqa: S606  (a fixed command line without external input)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from integration.config import environment
 from integration.domain.errors import RingbackError
 from integration.local.demo.installation import start_stack
-from integration.local.stack import LOOPBACK, port_next_to, relay, require_free
+from integration.local.stack import LOOPBACK, listen, port_next_to, relay
 from integration.local.supervisor import Backoff, Ended, Supervisor, write_line
 
 if TYPE_CHECKING:
@@ -36,12 +36,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         port = environment.port(os.environ)
-        ports = (port, port_next_to(port))
-        require_free(ports[0])
-        require_free(ports[1], LOOPBACK)
+        listeners = (listen(port), listen(port_next_to(port), LOOPBACK))
         seen = modified_at(ROOT)  # first, so that a change during the start counts
         with Supervisor(restart=RESTART, on_ended=_report_end) as supervisor:
-            stack = start_stack(supervisor, folder, _report_start, ports=ports, relay=relay)
+            stack = start_stack(supervisor, folder, _report_start, listeners=listeners, relay=relay)
             _announce(stack, write_variables(stack))
             restart_on_change(stack, seen)
     except RingbackError as error:

@@ -24,33 +24,37 @@ READY_SECONDS = 60.0
 WEB_STOP_SECONDS = 12.0
 # A drain ends after the call in flight, which can take as long as an account's timeout_seconds.
 WORKER_STOP_SECONDS = 30.0
+BACKLOG = 4096
 ANYWHERE = "0.0.0.0"  # noqa: S104  (webhooks come from outside)
 NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 
 
-def web_command(port: int, environ: Mapping[str, str] = NO_CHOICES, host: str = ANYWHERE) -> list[str]:
-    """Return the command line of the web server. Access logs are off, because a path may contain a URL key.
+def listen(port: int, host: str = ANYWHERE) -> socket.socket:
+    """Return a listening socket for a web server. Raise RingbackError if the port cannot be used.
 
-    `environ` may set LOG_LEVEL, and WEB_CONCURRENCY, the number of processes.
+    A parent that keeps it open keeps the connections that arrive while its web server is restarted.
     """
-    return [
-        *(
-            sys.executable,
-            "-m",
-            "integration.server",
-            "--interface",
-            "asgi",
-            "--factory",
-            "integration.asgi:create_app",
-        ),
-        *("--host", host, "--port", str(port), "--workers", environ.get("WEB_CONCURRENCY") or "2"),
-        *("--http", "1", "--no-ws", "--backpressure", "8192", "--backlog", "4096"),
-        # Limits the buffered head of a connection. With the default of 408 KiB, 8192 connections can use 3
-        # GiB.
-        *("--http1-buffer-size", "32768"),
-        *("--no-access-log", "--log-level", environ.get("LOG_LEVEL") or "info"),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "8"),
-    ]
+    listener = socket.socket()
+    # Ignore connections in TIME_WAIT; only a listening socket counts.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        why = os.strerror(error.errno) if error.errno else "no reason given"
+        raise RingbackError(
+            f"port {port} cannot be used ({why}); choose another with PORT or --port"
+        ) from error
+    return listener
+
+
+def web_command(listener: socket.socket) -> list[str]:
+    """Return the command line of the web server. The process must inherit `listener`.
+
+    The variables LOG_LEVEL, and WEB_CONCURRENCY, the number of processes, are read from its environment.
+    """
+    return [sys.executable, "-m", "integration.server", "--fd", str(listener.fileno())]
 
 
 def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
@@ -76,43 +80,49 @@ def start_web(
     supervisor: Supervisor,
     environ: Mapping[str, str],
     *,
-    port: int,
-    dashboard_port: int,
+    listener: socket.socket,
+    dashboard_listener: socket.socket,
     relay: Callable[[str], None] | None,
 ) -> tuple[Program, ...]:
     """Start the receiver and API in one group of processes and the dashboard in another, and wait for both.
 
-    The dashboard listens on loopback only, so it need not be public and its pages do not delay webhooks.
-    Return both programs. Raise NotReadyError.
+    So the dashboard need not be public, and its pages do not delay webhooks. Return both programs. Raise
+    NotReadyError.
     """
-    public = {**environ, "RINGBACK_SERVE": "hooks,api", "PORT": str(port)}
-    pages = {**environ, "RINGBACK_SERVE": "dashboard", "PORT": str(dashboard_port), "WEB_CONCURRENCY": "1"}
+    public = {**environ, "RINGBACK_SERVE": "hooks,api"}
+    pages = {**environ, "RINGBACK_SERVE": "dashboard", "WEB_CONCURRENCY": "1"}
     programs = (
-        (
-            Program("web", web_command(port, public), env=public, stop_seconds=WEB_STOP_SECONDS, relay=relay),
-            port,
-        ),
-        (
-            Program(
-                "dashboard",
-                web_command(dashboard_port, pages, LOOPBACK),
-                env=pages,
-                stop_seconds=WEB_STOP_SECONDS,
-                relay=relay,
-            ),
-            dashboard_port,
-        ),
+        _web_program("web", listener, public, relay),
+        _web_program("dashboard", dashboard_listener, pages, relay),
     )
-    for program, _ in programs:
+    for program in programs:
         supervisor.start(program)
-    for program, at in programs:
+    for program, served in zip(programs, (listener, dashboard_listener), strict=True):
         wait_until(
-            f"http://{LOOPBACK}:{at}/healthz",
+            f"http://{LOOPBACK}:{port_of(served)}/healthz",
             READY_SECONDS,
             what=program.name,
             alive=partial(supervisor.alive, program),
         )
-    return tuple(program for program, _ in programs)
+    return programs
+
+
+def _web_program(
+    name: str, listener: socket.socket, environ: Mapping[str, str], relay: Callable[[str], None] | None
+) -> Program:
+    return Program(
+        name,
+        web_command(listener),
+        env={**environ, "PORT": str(port_of(listener))},
+        stop_seconds=WEB_STOP_SECONDS,
+        relay=relay,
+        listener=listener,
+    )
+
+
+def port_of(listener: socket.socket) -> int:
+    """Return the port of a listening socket."""
+    return int(listener.getsockname()[1])
 
 
 def start_worker(
@@ -133,17 +143,3 @@ def relay(line: str) -> None:
 def port_next_to(port: int) -> int:
     """Return the next port, for the dashboard; the previous one if `port` is the last."""
     return port + 1 if port < LAST_PORT else port - 1
-
-
-def require_free(port: int, host: str = ANYWHERE) -> None:
-    """Raise RingbackError if a port is already in use."""
-    with socket.socket() as probe:
-        # Ignore connections in TIME_WAIT; only a listening socket counts.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "no reason given"
-            raise RingbackError(
-                f"port {port} cannot be used ({why}); choose another with PORT or --port"
-            ) from error

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LONGEST_LINE_BYTES = 64 * 1024
+# As wide as the longest name, "dashboard".
+NAME_WIDTH = 9
 
 
 class NotReadyError(RingbackError):
@@ -68,7 +70,8 @@ class Program:
     """A program as a service. Its output goes to `relay` line by line, prefixed with its name.
 
     Put secrets into `env`, never into `arguments`: every user of the machine can read those. `stop_seconds`
-    is the time it gets to end after SIGTERM. `relay=None` discards the output.
+    is the time it gets to end after SIGTERM. `relay=None` discards the output. The program inherits
+    `listener`, which stays open here, so that connections wait while the program is restarted.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Program:
     cwd: Path | None = None
     stop_seconds: float = 10.0
     relay: Callable[[str], None] | None = field(default=write_line, repr=False)
+    listener: socket.socket | None = field(default=None, repr=False)
     _child: Child | None = field(default=None, init=False, repr=False)
     _reader: threading.Thread | None = field(default=None, init=False, repr=False)
 
@@ -87,7 +91,8 @@ class Program:
 
     def start(self) -> None:
         """Start the program. Raise SpawnError."""
-        child = spawn(self.arguments, env=self.env, cwd=self.cwd, output=subprocess.PIPE)
+        inherited = () if self.listener is None else (self.listener.fileno(),)
+        child = spawn(self.arguments, env=self.env, cwd=self.cwd, output=subprocess.PIPE, pass_fds=inherited)
         self._child = child
         reader = threading.Thread(
             target=self._read, args=(child,), name=f"output of {self.name}", daemon=True
@@ -120,7 +125,7 @@ class Program:
         # If the terminal is gone, keep reading: the program would block on a full pipe.
         if self.relay is not None:
             with contextlib.suppress(OSError, ValueError):
-                self.relay(f"{self.name:<8} | {line}")
+                self.relay(f"{self.name:<{NAME_WIDTH}} | {line}")
 
 
 # --- the supervisor ---------------------------------------------------------------------------
@@ -130,12 +135,19 @@ class Program:
 class Backoff:
     """The delay before a service that ended is restarted, in seconds.
 
-    It doubles from `first_seconds` to `longest_seconds`, and resets after a run of `steady_seconds`.
+    The first restart has none. Then the delay doubles from `first_seconds` to `longest_seconds`. It resets
+    after a run of `steady_seconds`.
     """
 
     first_seconds: float = 0.5
     longest_seconds: float = 15.0
     steady_seconds: float = 30.0
+
+    def seconds(self, failures: int) -> float:
+        """Return the delay after so many failures in a row (1 for the first)."""
+        if failures <= 1:
+            return 0.0
+        return backoff_seconds(failures - 1, base=self.first_seconds, maximum=self.longest_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,9 @@ class Ended:
         """Return it as one line."""
         action = "not started again"
         if self.again_in_seconds is not None:
-            action = f"starting it again in {self.again_in_seconds:g} s"
+            action = "starting it again"
+            if self.again_in_seconds:
+                action += f" in {self.again_in_seconds:g} s"
         return f"{self.name} {self.how}; {action}"
 
 
@@ -283,7 +297,7 @@ class Supervisor:
         restart = self._restart
         steady = now - watched.started_at >= restart.steady_seconds
         watched.failures = 1 if steady else watched.failures + 1
-        pause = backoff_seconds(watched.failures, base=restart.first_seconds, maximum=restart.longest_seconds)
+        pause = restart.seconds(watched.failures)
         watched.start_at = now + pause
         self._on_ended(Ended(watched.service.name, how, pause))
 

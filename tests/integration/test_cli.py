@@ -18,7 +18,7 @@ import pytest
 from integration.cli.context import CliContext, redacted_address
 from integration.cli.main import COMMANDS, main, render_error
 from integration.domain.errors import ConfigError, Fault, RingbackError, StoreAwayError, StoreUnsafeError
-from integration.local.stack import child_environment, require_free, web_command, worker_command
+from integration.local.stack import child_environment, listen, web_command, worker_command
 from integration.telemetry.logging import readable
 from support import ENVIRON, account, url_of, write_config
 from support.cli_runner import Ringback
@@ -192,11 +192,11 @@ def test_an_address_is_shown_without_what_opens_it(url, shown):
 # --- up ----------------------------------------------------------------------------------------
 
 
-def test_no_secret_is_in_a_command_line_and_requests_are_not_logged():
-    web, worker = web_command(8123), worker_command()
-    assert web[web.index("--port") + 1] == "8123"
-    assert "--no-access-log" in web
-    assert not any(secret in " ".join(web + worker) for secret in ENVIRON.values())
+def test_no_secret_is_in_a_command_line():
+    with listen(0) as listener:
+        web = web_command(listener)
+        assert web[web.index("--fd") + 1] == str(listener.fileno())
+    assert not any(secret in " ".join(web + worker_command()) for secret in ENVIRON.values())
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_children_get_the_store_beside_the_environment():
 
 def test_a_child_s_json_line_is_put_into_words():
     line = (
-        'worker   | {"event": "pushed", "level": "info", "timestamp": "T", "logger": "x", "recall": "rc_1"}'
+        'worker    | {"event": "pushed", "level": "info", "timestamp": "T", "logger": "x", "recall": "rc_1"}'
     )
-    assert readable(line) == "worker   | T info    pushed  recall=rc_1"
+    assert readable(line) == "worker    | T info    pushed  recall=rc_1"
 
 
 def test_a_line_of_a_child_cannot_steer_the_terminal_or_forge_another():
@@ -235,7 +235,7 @@ def test_a_line_of_a_child_cannot_steer_the_terminal_or_forge_another():
     assert shown == "web | T error   a [2J forged  name=b\nweb | one\nweb | two "
 
 
-@pytest.mark.parametrize("line", ["web      | plain", "web      | {not json", "no bar", ""])
+@pytest.mark.parametrize("line", ["web       | plain", "web       | {not json", "no bar", ""])
 def test_a_child_s_other_lines_stay_as_they_are(line):
     assert readable(line) == line
 
@@ -249,7 +249,7 @@ def test_a_port_that_is_taken_is_told(run):
         port = taken.getsockname()[1]
         done = run("up", "--port", str(port))
         with pytest.raises(RingbackError):
-            require_free(port)
+            listen(port)
     assert done.exit_code == 1
     assert f"port {port} cannot be used" in done.stderr
 

@@ -16,11 +16,10 @@ from pathlib import Path
 import click
 import pytest
 from celery.bin.celery import celery as celery_command
-from granian.cli import cli as granian_command
 
 from integration.cli.sandbox import sandbox as sandbox_command
-from integration.config.environment import port
-from integration.local.stack import web_command
+from integration.server import APPLICATION, SETTINGS
+from integration.server import main as server_command
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -115,48 +114,45 @@ def test_the_procfile_has_web_and_worker():
     assert set(procfile()) == {"web", "worker"}
 
 
-def server(**environ: str) -> list[str]:
-    """What `ringback web` becomes, as words of granian's own command line."""
-    return web_command(port(environ), environ)[2:]
-
-
-def test_the_web_takes_its_port_and_its_processes_from_the_environment():
+def test_the_web_takes_its_processes_and_its_log_level_from_the_environment(monkeypatch):
     assert procfile()["web"] == "ringback web"
-    unset = options(granian_command, server())
-    assert (unset["host"], unset["port"], unset["workers"]) == ("0.0.0.0", 8080, 2)
-    given = options(granian_command, server(PORT="9001", WEB_CONCURRENCY="5", LOG_LEVEL="WARNING"))
-    assert (given["port"], given["workers"], given["log_level"].value) == (9001, 5, "warning")
+    words = ["server", "--fd", "3"]
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.delenv("LOG_LEVEL", raising=False)
+    unset = options(server_command, words)
+    assert (unset["fd"], unset["processes"], unset["log_level"]) == (3, 2, "INFO")
+    monkeypatch.setenv("WEB_CONCURRENCY", "5")
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    found = options(server_command, words)
+    assert (found["processes"], found["log_level"]) == (5, "WARNING")
 
 
 def test_the_web_is_the_factory_that_exists():
-    words = options(granian_command, server())
-    module, _, name = words["app"].partition(":")
-    assert words["factory"]
-    assert words["interface"] == "asgi"
+    module, _, name = APPLICATION.partition(":")
+    assert SETTINGS["factory"]
+    assert SETTINGS["interface"] == "asgi"
     assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_the_web_logs_no_requests_as_a_path_may_hold_a_url_key():
-    assert options(granian_command, server())["log_access_enabled"] is False
+    assert SETTINGS["log_access"] is False
 
 
 def test_the_web_ends_within_ten_seconds_and_comes_back_when_it_crashes():
-    found = options(granian_command, server())
-    assert 1 <= found["workers_kill_timeout"] < 10
-    assert found["respawn_failed_workers"]
+    assert 1 <= SETTINGS["workers_kill_timeout"] < 10
+    assert SETTINGS["respawn_failed_workers"]
 
 
 def test_the_web_keeps_more_connections_than_slow_senders_will_open():
     """A connection that dribbles costs no thread, but counts towards the backpressure of its process."""
-    found = options(granian_command, server())
-    assert found["backpressure"] >= 4096
+    assert SETTINGS["backpressure"] >= 4096
 
 
 def test_heads_that_never_end_cannot_fill_the_memory():
     """So many connections, each with as much of a head as it may hold, are 256 MiB and gone in 30 s."""
-    found = options(granian_command, server())
-    assert found["backpressure"] * found["http1_buffer_size"] <= 256 * 1024 * 1024
-    assert found["http1_header_read_timeout"] <= 30_000
+    http1 = SETTINGS["http1_settings"]
+    assert SETTINGS["backpressure"] * http1.max_buffer_size <= 256 * 1024 * 1024
+    assert http1.header_read_timeout <= 30_000
 
 
 def test_the_worker_takes_its_threads_and_its_log_level_from_the_environment():
@@ -337,7 +333,7 @@ def test_every_service_comes_back_and_the_roles_may_write_nothing(compose):
 
 
 def test_each_role_has_the_time_that_it_needs_to_end(compose):
-    kill = options(granian_command, server())["workers_kill_timeout"]
+    kill = SETTINGS["workers_kill_timeout"]
     seconds = {
         name: int(s["stop_grace_period"][:-1])
         for name, s in compose["services"].items()

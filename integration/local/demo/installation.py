@@ -13,11 +13,12 @@ from integration.domain.passwords import hashed, table
 from integration.domain.roles import Role
 from integration.local.demo.contacts import Contacts
 from integration.local.embedded_store import EmbeddedStore
-from integration.local.stack import LOOPBACK, start_web, start_worker
+from integration.local.stack import LOOPBACK, listen, port_of, start_web, start_worker
 from integration.local.supervisor import Program, free_port, wait_until
 from integration.services.configuration import load_config
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -146,13 +147,13 @@ def start_stack(
     folder: Path,
     progress: Callable[[str], None],
     *,
-    ports: tuple[int, int] | None = None,
+    listeners: tuple[socket.socket, socket.socket] | None = None,
     relay: Callable[[str], None] | None = None,
 ) -> DemoStack:
     """Start all processes in `folder`. `progress` receives the name of each process. Raise RingbackError.
 
-    `ports` are the ports of web and dashboard, by default free ones. `relay` receives the output of worker
-    and web.
+    `listeners` are the sockets of web and dashboard, by default on free ports. `relay` receives the output
+    of worker and web.
     """
     progress("the store (Valkey, on disk)")
     store = EmbeddedStore(folder / "store")
@@ -178,12 +179,14 @@ def start_stack(
     progress("the worker (Celery)")
     worker = start_worker(supervisor, environ, relay)
     progress("the web (webhooks and API) and the dashboard")
-    port, dashboard_port = ports or (free_port(), free_port())
-    webs = start_web(supervisor, environ, port=port, dashboard_port=dashboard_port, relay=relay)
+    listener, dashboard_listener = listeners or (listen(0), listen(0, LOOPBACK))
+    webs = start_web(
+        supervisor, environ, listener=listener, dashboard_listener=dashboard_listener, relay=relay
+    )
     return DemoStack(
         folder=folder,
-        web=f"http://{LOOPBACK}:{port}",
-        dashboard=f"http://{LOOPBACK}:{dashboard_port}",
+        web=f"http://{LOOPBACK}:{port_of(listener)}",
+        dashboard=f"http://{LOOPBACK}:{port_of(dashboard_listener)}",
         sandbox=sandbox_url,
         config=load_config(path, environ),
         contacts=contacts,

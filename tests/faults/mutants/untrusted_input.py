@@ -8,7 +8,7 @@ from .mutant import mutant
 _ANSWER_HEADERS = Code("integration/web/security_headers.py")
 _API_REQUESTS = Code("integration/api/requests.py")
 _ASGI = Code("integration/asgi.py")
-_STACK = Code("integration/local/stack.py")
+_SERVER = Code("integration/server.py")
 _LOGGING = Code("integration/telemetry/logging.py")
 _DASHBOARD_LANGUAGE = Code("integration/dashboard/language.py")
 _DASHBOARD_PARKED = Code("integration/dashboard/views/parked.py")
@@ -65,7 +65,7 @@ GUARDS = (
     mutant(
         "what a head may hold before it is complete",
         "8192 connections hold 3 GiB",
-        _STACK.element("web_command", "--http1-buffer-size", "32768"),
+        _SERVER.argument("", "HTTP1Settings", "max_buffer_size", to="417792"),
         "test_deploy.py::test_heads_that_never_end_cannot_fill_the_memory",
     ),
     mutant(
