@@ -26,7 +26,7 @@ MOST_LINES = 12
 # A sample belongs to the first pattern that matches a frame's file, searched from the innermost frame.
 _PARTS = (
     ("phonenumbers", "telephone numbers (phonenumbers)"),
-    ("integration/domain/phone_numbers.py", "telephone numbers (phonenumbers)"),
+    ("integration/domain/phone_numbers/", "telephone numbers (phonenumbers)"),
     ("jinja2", "templates (Jinja)"),
     ("integration/mapping/expressions", "templates (Jinja)"),
     ("<template>", "templates (Jinja)"),

@@ -116,7 +116,7 @@ class RecallRequestBody(RequestModel):
     campaign_id: Text = Field(description=_TEXT_WORDS, examples=["12345"])
     customer_id: Text = Field(description=_TEXT_WORDS, examples=["80123456"])
     recall_telephone: Text = Field(
-        description="a possible telephone number, with a country code or of the account's country",
+        description="a telephone number that exists, of the account's country or with + and a country code",
         examples=["+57 300 111 2233"],
     )
     recall_date: Text = Field(

@@ -14,7 +14,7 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from integration.config.descriptions import masked
 from integration.config.source_models import JsonSource
-from integration.domain.account import DIAL_FORMAT_WORDS
+from integration.domain.account import COUNTRY_WORDS, DIAL_FORMAT_WORDS
 from integration.domain.field_types import HEADER_TEXT_WORDS, URL_KEY_WORDS, ValidationIssue
 from integration.domain.phone_numbers import dial_format_fault
 
@@ -58,7 +58,10 @@ def check_each_table(reading: ConfigReading, config: Config) -> None:
 
 def _account_issues(account: Account) -> Iterator[ValidationIssue]:
     if account.country not in SUPPORTED_REGIONS:
-        yield ValidationIssue(("country",), 'the code of a country with telephones, such as "CO"')
+        yield ValidationIssue(("country",), COUNTRY_WORDS)
+    for index, country in enumerate(account.countries or ()):
+        if country not in SUPPORTED_REGIONS:
+            yield ValidationIssue(("countries", index), COUNTRY_WORDS)
     found = dial_format_fault(account.dial_format)
     if found:
         yield ValidationIssue(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from integration.config.source_models import HubspotSource, JsonSource
 from integration.config.table_checks import NEEDS_HEADER, NEEDS_SECRETS
+from integration.domain.phone_numbers.dialling import has_country_code, needs_carrier, undialled_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ def config_warnings(config: Config) -> tuple[str, ...]:
     return (
         *_idle_tables(config),
         *_queue_warnings(config),
+        *_dialling_warnings(config),
         *_weak_checks(config),
         *_keys_without_effect(config),
         *_route_warnings(config),
@@ -59,6 +61,30 @@ def _queue_warnings(config: Config) -> Iterator[str]:
             yield (
                 f"accounts.{name} and accounts.{other.name} share a token but not a time zone: "
                 "quota_resets_at is a different moment for each."
+            )
+
+
+def _dialling_warnings(config: Config) -> Iterator[str]:
+    for name, account in config.accounts.items():
+        place, own = f"accounts.{name}", account.country
+        types = undialled_types(account.dial_format, own)
+        if types:
+            yield (
+                f"{place}.dial_format is not how {' and '.join(types)} numbers of {own} are dialled inside "
+                "the country. Use {dial} in place of {national}, or {e164} if the trunk expects the country "
+                "code."
+            )
+        elif needs_carrier(account.dial_format, own):
+            yield (
+                f"{place}.dial_format has no carrier: calls to another area code of {own} are dialled with 0 "
+                "and the digits of a carrier. Write them before the placeholder, or use {e164} if the trunk "
+                "expects the country code."
+            )
+        foreign = sorted(set(account.countries or ()) - {own})
+        if foreign and not has_country_code(account.dial_format):
+            yield (
+                f"{place}.countries has {', '.join(foreign)}, but dial_format writes no country code: their "
+                f"numbers would be dialled as numbers of {own}. Use {{e164}}."
             )
 
 

@@ -34,8 +34,13 @@ GUARD_SECONDS = 2.0
 LATEST_WRITE_SECONDS = 5.0
 SERVER_WORDS = 'the server number from wolkvox support, in quotes, without "wv" and domain, such as "0003"'
 DIAL_FORMAT_WORDS = (
-    "a text with a placeholder {national} or {e164}, such as 9{national}; at most 64 characters"
+    "a text with a placeholder {national}, {dial} or {e164}, such as 9{national}; at most 64 characters"
 )
+COUNTRY_WORDS = 'the code of a country with telephones, such as "CO"'
+COUNTRIES_WORDS = 'a list of country codes of two capital letters such as ["CO"]; left out = see dial_format'
+
+
+CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
 def _server(text: str) -> str:
@@ -68,9 +73,16 @@ class Account(Table):
     base_url: BaseUrl | None = Field(default=None, description=BASE_URL_WORDS)
     token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
     timezone: Zone = Field(description=ZONE_WORDS)
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+    country: CountryCode = Field(
         default="CO", description='a country code of two capital letters such as "CO"'
     )
+    countries: tuple[CountryCode, ...] | None = Field(default=None, min_length=1, description=COUNTRIES_WORDS)
+    phone_check: Literal["valid", "possible"] = Field(
+        default="valid",
+        description='"valid", or "possible" to accept any number of a possible length, for private '
+        "numbering plans",
+    )
+    toll_free: bool = Field(default=False, description="true or false")
     dial_format: str = Field(default="{national}", description=DIAL_FORMAT_WORDS)
     type_campaign: Literal["predictive", ""] = Field(
         default="predictive",

@@ -200,7 +200,7 @@ def read_field(name: str, value: object, account: Account) -> str | datetime:
         return read_date(value, zone=account.timezone, hours=account.calling_hours)
     written = _clean(name, value)
     if name == "recall_telephone":
-        return phone_numbers.write(account.dial_format, phone_numbers.read(written, account.country))
+        return phone_numbers.dialled(written, account)
     return written
 
 

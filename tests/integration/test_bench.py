@@ -81,7 +81,7 @@ def test_of_several_runs_the_middle_one_counts_and_the_others_are_told():
 
 def test_samples_are_told_by_the_innermost_part_that_is_known():
     stacks = (
-        "hook (integration/webhooks/views.py:1);read (integration/domain/phone_numbers.py:2);parse (phonenumbers/x.py:3) 3\n"
+        "hook (integration/webhooks/views.py:1);read (integration/domain/phone_numbers/reading.py:2);parse (phonenumbers/x.py:3) 3\n"
         "hook (integration/webhooks/views.py:1) 1\n"
         "somewhere (else.py:1) 1\n"
     )

@@ -13,6 +13,7 @@ from flask_babel import force_locale
 from integration.clients.wolkvox_protocol import VerdictKind
 from integration.dashboard import language
 from integration.dashboard.presenting.labels import KNOWN, VERDICTS, label_for, verdict_word
+from integration.domain.phone_numbers import reasons
 
 ROOT = Path(__file__).parent.parent.parent
 LUA = "\n".join(path.read_text() for path in sorted((ROOT / "integration" / "store" / "lua").glob("*.lua")))
@@ -40,13 +41,21 @@ def literals(path, names):
     return {text for text in found if " " in text}
 
 
+NUMBER_REASONS = (
+    *(value for value in vars(reasons).values() if isinstance(value, reasons.Reason)),
+    *reasons.BY_POSSIBILITY.values(),
+    *reasons.BY_TYPE.values(),
+    reasons.nonexistent("CO"),
+    reasons.foreign("MX"),
+)
+
 SAID = sorted(
     literals("integration/clients/wolkvox_protocol.py", {"_Meaning", "Verdict"})
     | literals("workers/retry.py", set())
     | literals("workers/drain.py", set())
     | literals("workers/outcomes.py", set())
     | literals("integration/domain/schedule.py", {"Drop", "append"})
-    | literals("integration/domain/phone_numbers.py", {"_unmappable"})
+    | {text for reason in NUMBER_REASONS for text in (reason.found, reason.allowed)}
     | set(
         re.findall(
             r"(?:become|Admit\.end_queued|return)\b[^\n]*?'(?:superseded|cancelled|dead|wait)', '([^']* [^']*?)(?:: )?'",

@@ -118,25 +118,57 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a number out of range"),
     _("a control character or line break"),
     _("%(number)s characters"),
-    _("a number with too few digits"),
-    _("a number with too many digits"),
-    _("a number with a length that does not exist in its country"),
-    _("a number with a country code that does not exist"),
-    _("a number without its area code"),
-    _("a number that is incomplete or has no country code"),
-    _("a number that is not possible"),
-    _("a number with an extension, or several numbers"),
-    _("characters that are not part of a telephone number"),
     _("a value"),
     _("one line of text"),
     _("at most %(number)s"),
-    _("a possible telephone number: digits, with a country code or of the account's country"),
     _("a date, or midnight UTC of a date"),
     _("a text in the format %(format)s"),
     _(
         "ISO 8601, epoch seconds (10 digits) or milliseconds (13 digits), YYYYmmddHHMMSS, a date alone where "
         "the account has calling_hours, years 2000 to 2100; other forms by date(format)"
     ),
+)
+
+# From integration/domain/phone_numbers: why a number is not dialled, and what is allowed.
+_OF_NUMBERS: Final[Sequence[str]] = (
+    _("a text without a number"),
+    _("letters in the number"),
+    _("digits; a letter is never read as a digit"),
+    _("characters that are not part of a telephone number"),
+    _("a number in scientific notation, which has lost digits"),
+    _("all digits; export the column as text from the spreadsheet"),
+    _("a number with an extension, which is not dialled"),
+    _("the number alone; keep the extension in a field of its own"),
+    _("a number with an extension, or with a digit too many"),
+    _("several numbers"),
+    _("one number; keep the others in fields of their own"),
+    _("two different country codes"),
+    _("one country code"),
+    _("a number that is incomplete or has no country code"),
+    _("a number without its area code"),
+    _("the whole number, with its area code"),
+    _("a number with too few digits"),
+    _("a number with too many digits"),
+    _("a number with a length that does not exist in its country"),
+    _("a number with a country code that does not exist"),
+    _("a number of an earlier numbering plan, or one with a digit missing"),
+    _("the number as it is dialled today, with + and its country code"),
+    _("a number that can be read as two different numbers"),
+    _("a 1 before ten digits: the country code 1, or a prefix that Mexico abolished in 2019"),
+    _("the ten digits alone, or the number with + and its country code"),
+    _("a number that does not exist in the numbering plan of %(country)s"),
+    _("a number of %(country)s, a country that the account does not dial"),
+    _(
+        "a number of the account's country or of its `countries`; without `countries`, {e164} in "
+        "dial_format allows all"
+    ),
+    _("a number of a service, such as a pager, a personal number or voicemail"),
+    _("a premium-rate number, which costs the caller extra"),
+    _("a shared-cost number, which costs the caller extra"),
+    _("a toll-free number, which is no customer's own"),
+    _("a fixed, mobile or VoIP number of a customer"),
+    _("a fixed, mobile or VoIP number of a customer; toll_free = true of the account also dials this one"),
+    _("a telephone number that exists: digits, of the account's country or with + and a country code"),
 )
 
 VERDICTS: Final[Mapping[str, str]] = {
@@ -154,7 +186,14 @@ VERDICTS: Final[Mapping[str, str]] = {
 
 _HOLE: Final = re.compile(r"%\((\w+)\)s")
 
-KNOWN: Final[Sequence[str]] = (*_OF_CALLS, *_OF_QUEUES, *_OF_TEST_CALLS, *_OF_RECALLS, *_OF_EVENTS)
+KNOWN: Final[Sequence[str]] = (
+    *_OF_CALLS,
+    *_OF_QUEUES,
+    *_OF_TEST_CALLS,
+    *_OF_RECALLS,
+    *_OF_EVENTS,
+    *_OF_NUMBERS,
+)
 
 
 def label_for(text: str | None) -> str:

@@ -1,0 +1,118 @@
+"""The account's rules for telephone numbers, and numbers as its operation dials them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
+
+from integration.domain.phone_numbers import reasons
+from integration.domain.phone_numbers.reading import read
+from integration.domain.phone_numbers.reasons import unmappable
+from integration.domain.phone_numbers.texts import digits_of
+
+if TYPE_CHECKING:
+    from integration.domain.account import Account
+
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDERS: Final = frozenset({"national", "e164", "dial"})
+_LONGEST_FORMAT: Final = 64
+_ARGENTINA: Final = 54
+_ARGENTINE_MOBILE_DIGITS: Final = 11
+# Calls to another area code are dialled with 0 and a carrier's two digits, which libphonenumber leaves out.
+_CARRIER_COUNTRIES: Final = frozenset({"BR", "BO"})
+
+
+def dialled(number: object, account: Account) -> str:
+    """Return a telephone field as the account's operation dials it.
+
+    Raise UnmappableError for a number that cannot exist or whose country the account does not dial.
+    """
+    found = read(number, account.country, phone_check=account.phone_check, toll_free=account.toll_free)
+    country = _country_of(found, account.country)
+    if country != account.country and not _dials(account, country):
+        raise unmappable(reasons.foreign(country))
+    return write(account.dial_format, found)
+
+
+def write(dial_format: str, number: PhoneNumber) -> str:
+    """Return `dial_format` with the digits of the number in its placeholders.
+
+    `{national}` is 3001112233, `{e164}` is 573001112233. `{dial}` is the number as it is dialled inside its
+    own country, with the trunk prefix: 0991234567 in Ecuador. The 9 of Argentine mobile numbers follows +54
+    only, so that `{national}` omits it and `{dial}` has 15 after the area code instead.
+    """
+    national = phonenumbers.national_significant_number(number)
+    values = {
+        "national": national[1:] if _is_argentine_mobile(number, national) else national,
+        "e164": f"{number.country_code}{national}",
+        "dial": digits_of(phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)),
+    }
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], dial_format)
+
+
+def dial_format_fault(dial_format: str) -> str | None:
+    """Return a description of the error in a `dial_format`, or None."""
+    placeholders = _PLACEHOLDER.findall(dial_format)
+    unknown = sorted(set(placeholders) - _PLACEHOLDERS)
+    if unknown:
+        return f"an unknown placeholder {{{unknown[0]}}}"
+    if not placeholders:
+        return "no placeholder, so that every callback would dial the same number"
+    if "{" in _PLACEHOLDER.sub("", dial_format) or "}" in _PLACEHOLDER.sub("", dial_format):
+        return "a brace that is not part of a placeholder"
+    if len(dial_format) > _LONGEST_FORMAT or not dial_format.isprintable():
+        return f"more than {_LONGEST_FORMAT} characters, or characters that cannot be printed"
+    return None
+
+
+def has_country_code(dial_format: str) -> bool:
+    """Return True if every placeholder of a `dial_format` writes the country code."""
+    return set(_PLACEHOLDER.findall(dial_format)) == {"e164"}
+
+
+def undialled_types(dial_format: str, country: str) -> tuple[str, ...]:
+    """Return the types of numbers of `country` that a `dial_format` writes without their trunk prefix.
+
+    The types are `fixed` and `mobile`. Text before a placeholder, as in `0{national}`, counts as written.
+    """
+    if has_country_code(dial_format):
+        return ()
+    types = {"fixed": PhoneNumberType.FIXED_LINE, "mobile": PhoneNumberType.MOBILE}
+    examples = {name: phonenumbers.example_number_for_type(country, kind) for name, kind in types.items()}
+    return tuple(
+        name
+        for name, number in examples.items()
+        if number and write("{dial}", number) not in write(dial_format, number)
+    )
+
+
+def needs_carrier(dial_format: str, country: str) -> bool:
+    """Return True if long-distance calls of `country` need a carrier's digits, which nothing writes."""
+    before = dial_format[: dial_format.index("{")]
+    return country in _CARRIER_COUNTRIES and not has_country_code(dial_format) and not digits_of(before)
+
+
+def _is_argentine_mobile(number: PhoneNumber, national: str) -> bool:
+    return (
+        number.country_code == _ARGENTINA
+        and len(national) == _ARGENTINE_MOBILE_DIGITS
+        and national.startswith("9")
+    )
+
+
+def _country_of(number: PhoneNumber, country: str) -> str:
+    """Return the number's country. One that cannot be told is `country`, if that has its country code."""
+    region = phonenumbers.region_code_for_number(number)
+    if region is None and number.country_code == phonenumbers.country_code_for_region(country):
+        return country
+    return region or phonenumbers.region_code_for_country_code(number.country_code or 0)
+
+
+def _dials(account: Account, country: str) -> bool:
+    """Return True if the account dials numbers of a country that is not its own."""
+    if account.countries is None:
+        return has_country_code(account.dial_format)
+    return country in account.countries

@@ -1,0 +1,169 @@
+"""Read a telephone number as the one number that it stands for. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
+
+from integration.domain.errors import UnmappableError
+from integration.domain.phone_numbers import plans, reasons
+from integration.domain.phone_numbers.reasons import unmappable
+from integration.domain.phone_numbers.texts import MOST_DIGITS, digits_of, split_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PhoneCheck = Literal["valid", "possible"]
+
+# A last group that numbers are not written with: one digit alone, or up to four after a dash with spaces.
+_UNUSUAL_LAST_GROUP: Final = re.compile(r"(.*\d)(?:[ .)-]+\d| - \d{1,4})")
+_LAST_GROUP: Final = re.compile(r"(.*\d)[ .()-]+\d{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """The digits that follow a country code, and whether the code was written."""
+
+    country_code: int
+    after_code: str
+    code_written: bool
+
+
+def read(
+    number: object, country: str, *, phone_check: PhoneCheck = "valid", toll_free: bool = False
+) -> PhoneNumber:
+    """Return the number that a field holds. A number without a country code belongs to `country`.
+
+    `country` has two letters (ISO 3166). With `phone_check="valid"` the number must be in a published range
+    of fixed, mobile or VoIP numbers, of toll-free ones only with `toll_free`. A number that is valid as it
+    is written is returned as such; forms of earlier numbering plans (`plans`) are replaced if exactly one
+    valid number follows. With `"possible"`, for private numbering plans, the length alone is checked.
+
+    Raise UnmappableError for everything else. The error never quotes the number.
+    """
+    texts = split_numbers(number, country)
+    if len(texts) == 1:
+        return _read_one(texts[0], country, phone_check, toll_free=toll_free)
+    try:
+        numbers = [_read_one(text, country, phone_check, toll_free=toll_free) for text in texts]
+    except UnmappableError as error:
+        raise unmappable(reasons.SEVERAL) from error
+    if any(other != numbers[0] for other in numbers):
+        raise unmappable(reasons.SEVERAL)
+    return numbers[0]
+
+
+def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bool) -> PhoneNumber:
+    as_written = tuple(_as_written(text, country))
+    valid = next(filter(phonenumbers.is_valid_number, as_written), None)
+    if phone_check == "possible":
+        possible = valid or next(filter(phonenumbers.is_possible_number, as_written), None)
+        return possible or _only_number_of_today(text, country, as_written)
+    if valid is None:
+        return _dialable(_only_number_of_today(text, country, as_written), toll_free=toll_free)
+    if plans.has_two_readings(valid):
+        raise unmappable(reasons.TWO_READINGS)
+    if _is_valid_without(_UNUSUAL_LAST_GROUP, text, country):
+        raise unmappable(reasons.EXTRA_DIGITS)
+    return _dialable(valid, toll_free=toll_free)
+
+
+def _as_written(text: str, country: str) -> Iterator[PhoneNumber]:
+    """Yield what libphonenumber reads. A leading 00 is read as +, and by the rules of `country`."""
+    digits = digits_of(text)
+    plus = text.startswith("+")
+    spelled = [f"+{digits}"] if plus else [digits]
+    if digits.startswith("00") and not plus:
+        spelled.insert(0, f"+{digits.removeprefix('00')}")
+    for spelling in spelled:
+        try:
+            yield phonenumbers.parse(spelling, country)
+        except NumberParseException:
+            continue
+
+
+def _only_number_of_today(text: str, country: str, as_written: tuple[PhoneNumber, ...]) -> PhoneNumber:
+    """Return the one valid number that a text may stand for. Raise UnmappableError if there is not one."""
+    spellings = tuple(_spellings(text, country))
+    found: list[PhoneNumber] = []
+    for spelling in spellings:
+        for national in plans.todays_numbers(
+            spelling.country_code, spelling.after_code, code_written=spelling.code_written
+        ):
+            number = _parsed(f"+{spelling.country_code}{national}")
+            if number and number not in found and phonenumbers.is_valid_number(number):
+                found.append(number)
+    if len(found) == 1 and not plans.has_two_readings(found[0]):
+        return found[0]
+    raise unmappable(reasons.TWO_READINGS if found else _reason(text, country, spellings, as_written))
+
+
+def _spellings(text: str, country: str) -> Iterator[_Spelling]:
+    """Yield the ways to divide the digits into a country code and what follows it."""
+    digits = digits_of(text)
+    international = digits if text.startswith("+") else digits.removeprefix("00")
+    if text.startswith("+") or digits.startswith("00"):
+        number = _parsed(f"+{international}")
+        if number is not None:
+            yield from _after_code(number.country_code or 0, international)
+        return
+    code = phonenumbers.country_code_for_region(country)
+    if code:
+        yield _Spelling(code, digits, code_written=False)
+        yield from _after_code(code, digits)
+        yield from _after_code(code, digits.removeprefix("0"))
+
+
+def _after_code(code: int, digits: str) -> Iterator[_Spelling]:
+    """Yield what follows the country code, which some people write twice."""
+    if digits.startswith(str(code)):
+        after = digits.removeprefix(str(code))
+        yield _Spelling(code, after, code_written=True)
+        if after.startswith(str(code)):
+            yield _Spelling(code, after.removeprefix(str(code)), code_written=True)
+
+
+def _parsed(text: str) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text)
+    except NumberParseException:
+        return None
+
+
+def _is_valid_without(last_group: re.Pattern[str], text: str, country: str) -> bool:
+    """Return True if the text without its last group of digits is a valid number too."""
+    found = last_group.fullmatch(text)
+    return found is not None and any(map(phonenumbers.is_valid_number, _as_written(found[1], country)))
+
+
+def _dialable(number: PhoneNumber, *, toll_free: bool) -> PhoneNumber:
+    """Return the number. Raise UnmappableError if its type is none that may be dialled."""
+    kind = phonenumbers.number_type(number)
+    reason = reasons.BY_TYPE.get(kind)
+    if reason and not (toll_free and kind == PhoneNumberType.TOLL_FREE):
+        raise unmappable(reason)
+    return number
+
+
+def _reason(
+    text: str, country: str, spellings: tuple[_Spelling, ...], as_written: tuple[PhoneNumber, ...]
+) -> reasons.Reason:
+    """Return why no valid number is meant."""
+    if len(digits_of(text)) > MOST_DIGITS + 2:
+        return reasons.SEVERAL
+    if _is_valid_without(_LAST_GROUP, text, country):
+        return reasons.EXTRA_DIGITS
+    for spelling in spellings:
+        reason = plans.reason_of(spelling.country_code, spelling.after_code)
+        if reason:
+            return reason
+    if not as_written:
+        return reasons.NO_COUNTRY_CODE
+    possibility = phonenumbers.is_possible_number_with_reason(as_written[-1])
+    if possibility in reasons.BY_POSSIBILITY and possibility != ValidationResult.IS_POSSIBLE:
+        return reasons.BY_POSSIBILITY[possibility]
+    return reasons.nonexistent(phonenumbers.region_code_for_country_code(as_written[-1].country_code or 0))

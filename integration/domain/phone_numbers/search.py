@@ -1,0 +1,65 @@
+"""Digit suffixes for a search by telephone number. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import phonenumbers
+
+from integration.domain.errors import UnmappableError
+from integration.domain.phone_numbers.dialling import write
+from integration.domain.phone_numbers.reading import read
+from integration.domain.phone_numbers.texts import digits_of, split_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from phonenumbers import PhoneNumber
+
+    from integration.domain.account import Account
+
+SHORTEST_ENDING: Final = 4
+
+
+def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
+    """Return the digit suffixes to search for when a user types a telephone number.
+
+    If `text` is a complete number in the country of one of the accounts, the result has that number as the
+    accounts dial it. Otherwise the digits are taken as the last digits of a number. Return an empty tuple
+    for a text with fewer than four digits or with characters that numbers do not have.
+    """
+    digits = _digits(text)
+    if digits is None:
+        return ()
+    suffixes = {digits}
+    for country, dial_format in sorted({(account.country, account.dial_format) for account in accounts}):
+        for number in _numbers(text, country):
+            suffixes.add(phonenumbers.national_significant_number(number))
+            suffixes.add(digits_of(write(dial_format, number)))
+    return tuple(sorted(suffix for suffix in suffixes if not _is_redundant(suffix, suffixes)))
+
+
+def _digits(text: str) -> str | None:
+    """Return the digits of a text that may be the end of a number, or None."""
+    try:
+        texts = split_numbers(text, "ZZ")
+    except UnmappableError:
+        return None
+    digits = digits_of(texts[0])
+    return digits if len(texts) == 1 and len(digits) >= SHORTEST_ENDING else None
+
+
+def _numbers(text: str, country: str) -> Iterator[PhoneNumber]:
+    """Yield the number that a text stands for: a valid one, else one of a possible length."""
+    try:
+        yield read(text, country, toll_free=True)
+    except UnmappableError:
+        try:
+            yield read(text, country, phone_check="possible")
+        except UnmappableError:
+            return
+
+
+def _is_redundant(suffix: str, others: Iterable[str]) -> bool:
+    """Return True if `suffix` itself ends with one of the others, which then matches all its numbers."""
+    return any(suffix != other and suffix.endswith(other) for other in others)
