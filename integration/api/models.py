@@ -41,7 +41,7 @@ ONE_LINE = rf"^{_VISIBLE}\S{_VISIBLE}$"
 
 _TEXT_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters, or a number"
 _LINE_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters"
-_MOMENT_WORDS = 'ISO 8601 with an offset, such as 2030-06-03T15:30:00-05:00; "until" is not part of the range'
+_MOMENT_WORDS = 'ISO 8601 with an offset, such as 2027-06-03T15:30:00-05:00; "until" is not part of the range'
 _ISO_MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)"
 _LIMIT_WORDS = f"a whole number from 1 to {MOST_ITEMS}"
 
@@ -106,7 +106,7 @@ class RecallRequestBody(RequestModel):
                     "campaign_id": "12345",
                     "customer_id": "80123456",
                     "recall_telephone": "+57 300 111 2233",
-                    "recall_date": "2030-06-03T15:30:00-05:00",
+                    "recall_date": "2027-06-03T15:30:00-05:00",
                 }
             ]
         }
@@ -122,7 +122,7 @@ class RecallRequestBody(RequestModel):
     recall_date: Text = Field(
         description="ISO 8601 with or without zone (without: the account's), epoch seconds or milliseconds, "
         "YYYYmmddHHMMSS, or a date alone where the account has calling hours",
-        examples=["2030-06-03T15:30:00-05:00"],
+        examples=["2027-06-03T15:30:00-05:00"],
     )
 
 

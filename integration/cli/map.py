@@ -22,9 +22,9 @@ from integration.cli.context import (
     pass_cli_context,
     read_json_file,
 )
+from integration.domain.dates import parse_moment
 from integration.domain.delivery import headers_of
 from integration.domain.errors import UnmappableError, invalid_value
-from integration.domain.schedule import parse_moment
 from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
 from integration.web.problems import MAX_BODY_BYTES

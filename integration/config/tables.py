@@ -23,8 +23,8 @@ from integration.config.models import (
 )
 from integration.config.source_models import SOURCE_KINDS, Lookup, Source
 from integration.domain.account import Account
-from integration.domain.calling_hours import CallingHoursError, read_hours
 from integration.domain.field_types import Table
+from integration.domain.schedule.calling_hours import CallingHoursError, read_hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

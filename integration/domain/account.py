@@ -102,6 +102,9 @@ class Account(Table):
     min_lead_minutes: Whole = Field(
         default=30, ge=0, le=7 * 24 * 60, description="a whole number of minutes from 0 to 10080"
     )
+    max_days_ahead: Whole = Field(
+        default=365, ge=1, le=36_500, description="a whole number of days from 1 to 36500"
+    )
     late: Literal["asap", "drop"] = Field(default="asap", description='"asap" or "drop"')
     calling_hours: CallingHours | None = Field(
         default=None, description="a preset's name or a table of windows"

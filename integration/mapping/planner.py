@@ -12,14 +12,16 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from integration.domain import schedule
+from integration.domain.dates import parse_moment
 from integration.domain.errors import UnmappableError
 from integration.domain.recall import CancelRequest, RecallRequest
 from integration.mapping import routes
-from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, TemplateContext, kind
+from integration.mapping.event_context import DeliveryContext, EventContext
+from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, kind
 from integration.mapping.routes import Considered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
@@ -107,36 +109,6 @@ class _Origin:
     version: datetime
 
 
-class _PlanContext:
-    """The state that all events of a delivery share. Template names are computed once per account."""
-
-    def __init__(self, book: CompiledRoutes, delivery: Delivery, now: datetime) -> None:
-        self.book = book
-        self.delivery = delivery
-        self.now = now
-        self._headers = routes.Headers(delivery.headers, book.config.sources.get(delivery.source))
-        self._shared_names: dict[str, dict[str, Any]] = {}
-
-    def names(self, event: Event, contact: object, account: Account) -> dict[str, Any]:
-        """Return the template names for an event."""
-        shared = self._shared_names.get(account.name)
-        if shared is None:
-            shared = routes.context_names(self.book.config, account, self.delivery, self._headers, self.now)
-            self._shared_names[account.name] = shared
-        return {**shared, "event": event.data, "contact": contact}
-
-    def context_for(self, event: Event, contact: object) -> Callable[[Account], TemplateContext]:
-        """Return a function that returns the template context of an account, cached by account."""
-        contexts: dict[str, TemplateContext] = {}
-
-        def context_for(account: Account) -> TemplateContext:
-            if account.name not in contexts:
-                contexts[account.name] = TemplateContext(self.names(event, contact, account))
-            return contexts[account.name]
-
-        return context_for
-
-
 class BadFieldsError(UnmappableError):
     """One or more fields of a request are invalid. The message is the first field's; `errors` has all."""
 
@@ -149,8 +121,8 @@ def plan_delivery(
     book: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
 ) -> tuple[Outcome, ...]:
     """Return the outcomes of the events of a delivery, in their order. `now` is aware."""
-    context = _PlanContext(book, delivery, now)
-    return tuple(_explain(context, event, NOT_LOOKED_UP).outcome for event in events)
+    context = DeliveryContext(book.config, delivery, now)
+    return tuple(_explain(book, context, event, NOT_LOOKED_UP).outcome for event in events)
 
 
 def plan_event(
@@ -171,7 +143,7 @@ def explain_event(
 
     The arguments are those of `plan_event`.
     """
-    explained = _explain(_PlanContext(book, delivery, now), event, contact)
+    explained = _explain(book, DeliveryContext(book.config, delivery, now), event, contact)
     if not explained.considered:
         return explained
     later = book.routes[delivery.source][len(explained.considered) :]
@@ -193,7 +165,7 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
 
     Raise BadFieldsError, whose `errors` contain every invalid field.
     """
-    given = {
+    fields = {
         "campaign_id": campaign_id,
         "customer_id": customer_id,
         "recall_telephone": recall_telephone,
@@ -201,9 +173,9 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     }
     values: dict[str, Any] = {}
     errors: list[UnmappableError] = []
-    for name, value in given.items():
+    for name, value in fields.items():
         try:
-            values[name] = routes.read_field(name, value, account)
+            values[name] = routes.read_field(name, value, account, now)
         except UnmappableError as error:
             errors.append(error)
     if errors:
@@ -214,41 +186,37 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     return request
 
 
-def _explain(context: _PlanContext, event: Event, contact: object) -> Explained:
+def _explain(book: CompiledRoutes, context: DeliveryContext, event: Event, contact: object) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
-    context_for = context.context_for(event, known)
+    event_context = EventContext(context, event.data, known)
     try:
-        found = routes.match(context.book, context.delivery.source, context_for)
+        found = routes.match(book, context.delivery.source, event_context)
         if found.route is None:
             return Explained(outcome=Ignored(event=event), considered=found.considered)
         if found.fault is not None:
             return Explained(outcome=_parked(event, found.fault, found.route), considered=found.considered)
-        template_context = context_for(found.route.account)
-        fields = routes.fill(found.route, template_context)
-        outcome, notes = _outcome(context, event, found.route, fields, template_context)
+        fields = routes.fill(found.route, event_context)
+        version = _version(book, context.delivery, event, found.route.account, event_context)
     except LookupNeeded:
         return Explained(outcome=Pending(event=event))
+    outcome, notes = _outcome(event, found.route, fields, version, context.now)
     return Explained(outcome=outcome, considered=found.considered, fields=fields, notes=notes)
 
 
 def _outcome(
-    context: _PlanContext,
-    event: Event,
-    taken: CompiledRoute,
-    fields: tuple[Field, ...],
-    template_context: TemplateContext,
+    event: Event, taken: CompiledRoute, fields: tuple[Field, ...], version: datetime, now: datetime
 ) -> tuple[Outcome, tuple[str, ...]]:
     for field in fields:
         if field.fault is not None:
             return _parked(event, field.fault, taken), ()
     values = {field.name: field.value for field in fields}
     route, account = taken.route, taken.account
-    origin = _Origin(route.source, route.name, _version(context, event, account, template_context))
+    origin = _Origin(route.source, route.name, version)
     if route.action == "cancel":
         return CancelWanted(event=event, request=_cancel(account, values, origin)), ()
-    request, scheduled = _dated(account, values, origin, context.now)
+    request, scheduled = _dated(account, values, origin, now)
     if isinstance(scheduled, schedule.Drop):
         return Expired(event=event, request=request, reason=scheduled.reason), (scheduled.reason,)
     return RecallWanted(event=event, request=request, notes=scheduled.notes), scheduled.notes
@@ -268,15 +236,15 @@ def _parked(event: Event, fault: UnmappableError, taken: CompiledRoute | None = 
 def _dated(
     account: Account, values: Mapping[str, Any], origin: _Origin, now: datetime
 ) -> tuple[RecallRequest, schedule.Scheduled | schedule.Drop]:
-    asked = values["recall_date"]
-    scheduled = schedule.apply(account, asked, now)
+    requested_date = values["recall_date"]
+    scheduled = schedule.apply(account, requested_date, now)
     request = RecallRequest(
         account=account.name,
         campaign_id=values["campaign_id"],
         customer_id=values["customer_id"],
         recall_telephone=values["recall_telephone"],
-        recall_date=asked if isinstance(scheduled, schedule.Drop) else scheduled.date,
-        requested_date=asked,
+        recall_date=requested_date if isinstance(scheduled, schedule.Drop) else scheduled.date,
+        requested_date=requested_date,
         version=origin.version,
         source=origin.source,
         route=origin.route,
@@ -297,27 +265,27 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
 
 
 def _version(
-    context: _PlanContext, event: Event, account: Account, template_context: TemplateContext
+    book: CompiledRoutes, delivery: Delivery, event: Event, account: Account, context: EventContext
 ) -> datetime:
     """Return the CRM's time of the request, in UTC.
 
     It is at most CLOCKS_MAY_DIFFER after the arrival, so that a CRM with a wrong clock cannot block later
     requests.
     """
-    arrival = context.delivery.received_at
-    happened = event.occurred_at or _event_time(context, account, template_context) or arrival
+    arrival = delivery.received_at
+    happened = event.occurred_at or _event_time(book, delivery.source, account, context) or arrival
     return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)
 
 
 def _event_time(
-    context: _PlanContext, account: Account, template_context: TemplateContext
+    book: CompiledRoutes, source: str, account: Account, context: EventContext
 ) -> datetime | None:
     """Return the moment of the source's `event_time`, or None if there is none or it cannot be parsed."""
-    text = context.book.event_times.get(context.delivery.source)
+    text = book.event_times.get(source)
     if text is None:
         return None
     try:
-        moment = schedule.parse_moment(text.value(template_context))
+        moment = parse_moment(text.value(context.of(account)))
     except UnmappableError:
         return None
     if not isinstance(moment, datetime):

@@ -1,32 +1,29 @@
 """Match an event to a route, and render the fields of its recall. Pure.
 
 All templates are compiled once, in CompiledRoutes. A field that is blank or cannot be rendered is an
-UnmappableError. Templates have no access to headers that authenticate the sender.
+UnmappableError.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from integration.config.source_models import HubspotSource
 from integration.domain import phone_numbers
-from integration.domain.delivery import header_name
 from integration.domain.errors import ConfigError, Fault, UnmappableError
 from integration.domain.schedule import read_date
 from integration.mapping import expressions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from integration.config.models import Config, Route
-    from integration.config.source_models import Source
     from integration.domain.account import Account
-    from integration.domain.delivery import Delivery
+    from integration.mapping.event_context import EventContext
 
 LONGEST_FIELD = 256
 _IDENTITY_FIELDS = ("campaign_id", "customer_id")
@@ -43,9 +40,6 @@ _SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
         "event_time": _EVENT_NAMES,
     }
 )
-_SECRET_HEADER_WORDS = (
-    "authorization", "cookie", "signature", "secret", "token", "password", "api-key", "apikey", "credential",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,44 +81,6 @@ class Field:
     fault: UnmappableError | None = None
 
 
-@lru_cache(maxsize=1024)
-def _is_secret(header: str) -> bool:
-    return any(word in header for word in _SECRET_HEADER_WORDS)
-
-
-class Headers(Mapping[str, str]):
-    """A delivery's headers for templates: case-insensitive, without headers that authenticate the sender."""
-
-    __slots__ = ("_given", "_secret")
-
-    def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
-        own = getattr(source, "header", None)
-        self._given = headers
-        self._secret = header_name(own) if isinstance(own, str) else None
-
-    def _is_shown(self, name: str) -> bool:
-        return name != self._secret and not _is_secret(name)
-
-    def __getitem__(self, name: str) -> str:
-        name = header_name(name).replace("_", "-")  # a template may write `headers.x_team`
-        if not self._is_shown(name):
-            raise KeyError(name)
-        return self._given[name]
-
-    def table(self) -> dict[str, str]:
-        """Return the visible headers as a dict."""
-        return {name: value for name, value in self._given.items() if self._is_shown(name)}
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and super().__contains__(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return filter(self._is_shown, self._given)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 @dataclass(frozen=True, slots=True)
 class CompiledRoutes:
     """Every route and source template of a configuration, compiled."""
@@ -159,19 +115,16 @@ def faults(config: Config, file: str) -> tuple[Fault, ...]:
     return (*_source_faults(config, file), *_route_faults(config, file))
 
 
-def match(
-    book: CompiledRoutes, source: str, context_for: Callable[[Account], expressions.TemplateContext]
-) -> Match:
+def match(book: CompiledRoutes, source: str, context: EventContext) -> Match:
     """Return the first route of `source` that matches the event.
 
-    `context_for` returns the template context for an account, whose time zone its times have. A `when` that
-    cannot be evaluated ends the search, because a later route must not take an event of this route. Raise
-    LookupNeeded if a `when` reads a contact that is not looked up yet.
+    A `when` that cannot be evaluated ends the search, because a later route must not take an event of this
+    route. Raise LookupNeeded if a `when` reads a contact that is not looked up yet.
     """
     considered: list[Considered] = []
     for compiled in book.routes.get(source, ()):
         try:
-            taken = compiled.when is None or bool(compiled.when.evaluated(context_for(compiled.account)))
+            taken = compiled.when is None or bool(compiled.when.evaluated(context.of(compiled.account)))
         except UnmappableError as error:
             fault = UnmappableError("when", error.found, error.allowed)
             considered.append(Considered(compiled.route.name, matched=False, why=str(fault)))
@@ -183,7 +136,7 @@ def match(
     return Match(None, tuple(considered))
 
 
-def fill(compiled: CompiledRoute, context: expressions.TemplateContext) -> tuple[Field, ...]:
+def fill(compiled: CompiledRoute, context: EventContext) -> tuple[Field, ...]:
     """Return every field that the route's action needs. A field that fails has a fault.
 
     Raise LookupNeeded if a field reads a contact that is not looked up yet.
@@ -191,43 +144,26 @@ def fill(compiled: CompiledRoute, context: expressions.TemplateContext) -> tuple
     return tuple(_filled(name, text, compiled.account, context) for name, text in compiled.texts.items())
 
 
-def read_field(name: str, value: object, account: Account) -> str | datetime:
-    """Return the value of a field to send. A `recall_date` is aware, in the account's zone.
+def read_field(name: str, value: object, account: Account, now: datetime) -> str | datetime:
+    """Return the value of a field to send. A `recall_date` is aware, in the account's zone. `now` is aware.
 
     Raise UnmappableError with the field's name.
     """
     if name == "recall_date":
-        return read_date(value, zone=account.timezone, hours=account.calling_hours)
+        return read_date(account, value, now)
     written = _clean(name, value)
     if name == "recall_telephone":
         return phone_numbers.dialled(written, account)
     return written
 
 
-def context_names(
-    config: Config, account: Account, delivery: Delivery, headers: Headers, now: datetime
-) -> dict[str, Any]:
-    """Return the template names that all events of a delivery share. Times are in the account's zone."""
-    return {
-        "vars": config.vars,
-        "now": now.astimezone(account.timezone),
-        "delivery": {
-            "headers": headers,
-            "received_at": delivery.received_at.astimezone(account.timezone),
-            "source": delivery.source,
-        },
-    }
-
-
-def _filled(
-    name: str, text: expressions.Text, account: Account, context: expressions.TemplateContext
-) -> Field:
+def _filled(name: str, text: expressions.Text, account: Account, context: EventContext) -> Field:
     rendered = None
     try:
-        value = text.value(context)
+        value = text.value(context.of(account))
         rendered = expressions.as_text(value)
         # A date keeps its type, so that the format and the zone that the template applied are not lost.
-        return Field(name, text.source, rendered, read_field(name, value, account))
+        return Field(name, text.source, rendered, read_field(name, value, account, context.now))
     except UnmappableError as error:
         fault = UnmappableError(name, error.found, error.allowed)
         return Field(name, text.source, rendered, fault=fault)

@@ -17,8 +17,8 @@ import structlog
 from integration.domain.delivery import ErrorAnswer
 from integration.domain.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.domain.rejection import rejection_of
+from integration.mapping.event_context import Headers
 from integration.mapping.planner import Parked, plan_delivery
-from integration.mapping.routes import Headers
 from integration.telemetry.counters import ADMIT
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.rejection_log import FailedVerification, NoRejections

@@ -20,9 +20,10 @@ from integration.clients import hubspot
 from integration.clients.hubspot import ContactsAway
 from integration.clients.wolkvox_protocol import VerdictKind, decipher_response
 from integration.domain import phone_numbers
-from integration.domain.calling_hours import PRESETS
+from integration.domain.dates import parse_day, parse_format, parse_time_on
 from integration.domain.errors import UnmappableError
-from integration.domain.schedule import parse_day, parse_format, read_date
+from integration.domain.schedule import read_date
+from integration.domain.schedule.calling_hours import PRESETS
 from integration.mapping.routes import read_field
 from integration.telemetry.redaction import mask_facts, mask_text
 from support import ENVIRON, two_accounts, write_config
@@ -48,6 +49,10 @@ DATES = [
     "1772463600123",
     "2026-03-02",
     "02/03/2026 10:00 a. m.",
+    "Mon, 02 Mar 2026 10:00:00 -0500",
+    "2026-03-02T10:00:00-05:00[America/Bogota]",
+    "/Date(1772463600123)/",
+    "10:00:00.000Z",
 ]
 
 
@@ -71,15 +76,17 @@ def test_any_text_is_a_number_or_unmappable_without_its_digits(country, data):
 
 @examples(200)
 @given(data=st.data())
-def test_any_value_is_a_date_or_unmappable_without_its_text(data):
+def test_any_value_is_a_date_or_unmappable_without_its_text(data, accounts):
     good = data.draw(st.sampled_from(DATES))
     value = data.draw(JSON_VALUES | gone_bad(good.encode()).map(lambda b: b.decode("utf-8", "replace")))
     zone = ZoneInfo(data.draw(st.sampled_from(["America/Bogota", "America/Santiago", "Asia/Kathmandu"])))
     hours = data.draw(st.sampled_from([None, *PRESETS.values()]))
+    account = accounts["bogota"].model_copy(update={"timezone": zone, "calling_hours": hours})
     for read in (
-        lambda: read_date(value, zone=zone, hours=hours),
+        lambda: read_date(account, value, NOW),
         lambda: parse_day(value),
         lambda: parse_format(value, "%d/%m/%Y %I:%M %p"),
+        lambda: parse_time_on("2026-03-02", value),
     ):
         with bounded(2.0), contextlib.suppress(UnmappableError):
             moment = read()
@@ -91,7 +98,7 @@ def test_any_value_is_a_date_or_unmappable_without_its_text(data):
 @given(value=JSON_VALUES)
 def test_any_value_of_a_field_is_one_line_to_be_sent_or_unmappable(name, value, accounts):
     with contextlib.suppress(UnmappableError):
-        made = read_field(name, value, accounts["bogota"])
+        made = read_field(name, value, accounts["bogota"], NOW)
         if isinstance(made, str):
             assert made == made.strip() != ""
             assert not set(made) & set("\0\r\n\x1b\x7f\x85\u2028\u2029")

@@ -15,8 +15,8 @@ from integration.config import alert_models, source_models
 from integration.config import models as config
 from integration.dashboard.presenting import reason_labels
 from integration.domain import account as domain_account
-from integration.domain import calling_hours
 from integration.domain.recall import State
+from integration.domain.schedule import calling_hours
 from integration.mapping import expressions
 from integration.web import metrics
 from integration.web.metrics.counts import COUNTED

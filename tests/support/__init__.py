@@ -31,6 +31,7 @@ base_url = "{base_url}"
 token = "{token}"
 timezone = "America/{zone}"
 country = "{country}"
+max_days_ahead = 36500
 {more}
 """
 

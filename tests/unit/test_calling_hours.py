@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.domain.calling_hours import DAYS, PRESETS, CallingHoursError, read_hours
+from integration.domain.schedule.calling_hours import DAYS, PRESETS, CallingHoursError, read_hours
 
 
 def window(text: str) -> tuple[time, time]:

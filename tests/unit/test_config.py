@@ -22,7 +22,7 @@ from integration.config.models import (
 from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
 from integration.config.warnings import config_warnings
 from integration.domain.account import Account
-from integration.domain.calling_hours import PRESETS
+from integration.domain.schedule.calling_hours import PRESETS
 from integration.services.configuration import load_config
 from support.config_texts import (
     ACCOUNT,

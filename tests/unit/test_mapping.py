@@ -9,12 +9,11 @@ from integration.config.source_models import HubspotSource, JsonSource, Lookup
 from integration.domain.account import Account
 from integration.domain.delivery import Delivery
 from integration.domain.errors import ConfigError, UnmappableError
-from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, TemplateContext
+from integration.mapping.event_context import DeliveryContext, EventContext, Headers
+from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded
 from integration.mapping.routes import (
     LONGEST_FIELD,
     CompiledRoutes,
-    Headers,
-    context_names,
     faults,
     fill,
     match,
@@ -50,17 +49,20 @@ def config(*routes, sources=None, **changes):
     return Config(accounts={"bogota": ACCOUNT}, sources=sources, routes=routes, **changes)
 
 
-def names(_account=None, **changes):
-    return {"event": EVENT, "vars": {}, "now": NOW, "delivery": {}, "contact": NOT_LOOKED_UP, **changes}
+def context(data, source="forms", **changes):
+    delivery = Delivery(
+        id="d", source=source, method="POST", url="https://x/", headers={}, body=b"", received_at=NOW
+    )
+    return EventContext(DeliveryContext(config(**changes), delivery, NOW), data, NOT_LOOKED_UP)
 
 
 def found(book, event, source="forms"):
-    return match(book, source, lambda _: TemplateContext(names(event=event)))
+    return match(book, source, context(event, source))
 
 
 def filled(event=EVENT, **changes):
     book = CompiledRoutes.of(config(route(**changes)))
-    return {field.name: field for field in fill(book.routes["forms"][0], TemplateContext(names(event=event)))}
+    return {field.name: field for field in fill(book.routes["forms"][0], context(event))}
 
 
 # --- faults ----------------------------------------------------------------------------------
@@ -223,6 +225,10 @@ def test_a_date_may_be_put_together_of_several_holes():
     assert made["recall_date"].value.isoformat() == "2026-03-02T09:30:00-05:00"
 
 
+def test_a_date_further_than_the_account_allows_is_a_fault():
+    assert "365 days ahead" in filled({**EVENT, "at": 3001112233})["recall_date"].fault.found
+
+
 def test_a_fields_repr_holds_no_customer_data():
     assert "300" not in repr(filled()["recall_telephone"])
 
@@ -248,7 +254,7 @@ def test_a_fields_repr_holds_no_customer_data():
 )
 def test_an_id_is_one_line_of_text_that_is_not_blank(name, value, words):
     with pytest.raises(UnmappableError, match=words) as caught:
-        read_field(name, value, ACCOUNT)
+        read_field(name, value, ACCOUNT, NOW)
     assert caught.value.field == name
 
 
@@ -257,12 +263,12 @@ def test_an_id_is_one_line_of_text_that_is_not_blank(name, value, words):
     [(" a b ", "a b"), (77, "77"), (77.0, "77"), ("x" * LONGEST_FIELD, "x" * LONGEST_FIELD)],
 )
 def test_an_id_is_stripped_and_a_number_is_a_text(value, text):
-    assert read_field("customer_id", value, ACCOUNT) == text
+    assert read_field("customer_id", value, ACCOUNT, NOW) == text
 
 
 def test_a_number_is_written_in_the_accounts_dial_format():
     account = ACCOUNT.model_copy(update={"dial_format": "9{e164}"})
-    assert read_field("recall_telephone", 3001112233, account) == "9573001112233"
+    assert read_field("recall_telephone", 3001112233, account, NOW) == "9573001112233"
 
 
 # --- what templates are told -----------------------------------------------------------------
@@ -301,9 +307,6 @@ def test_headers_are_found_in_any_case():
 
 
 def test_times_are_told_on_the_accounts_clock():
-    delivery = Delivery(
-        id="d", source="forms", method="POST", url="https://x/", headers={}, body=b"", received_at=NOW
-    )
-    told = context_names(config(vars={"a": 1}), ACCOUNT, delivery, Headers({}), NOW)
-    assert told["now"].hour == told["delivery"]["received_at"].hour == 10
-    assert (told["vars"], told["delivery"]["source"]) == ({"a": 1}, "forms")
+    names = context({}, vars={"a": 1}).of(ACCOUNT).names
+    assert names["now"].hour == names["delivery"]["received_at"].hour == 10
+    assert (names["vars"], names["delivery"]["source"]) == ({"a": 1}, "forms")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,19 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.domain.account import Account, CallingHours
-from integration.domain.errors import UnmappableError
 from integration.domain.schedule import (
     Drop,
     Scheduled,
     apply,
-    format_fault,
     is_open,
     next_opening,
-    parse_day,
-    parse_format,
-    parse_moment,
-    read_date,
-    shape,
 )
 
 BOGOTA = ZoneInfo("America/Bogota")
@@ -42,237 +35,6 @@ def account(**changes):
 def bogota(day, hour=0, minute=0, second=0):
     return datetime(2026, 3, day, hour, minute, second, tzinfo=BOGOTA)  # 2026-03-02 is a Monday
 
-
-def read(value, zone=BOGOTA, hours=None):
-    return read_date(value, zone=zone, hours=hours)
-
-
-# --- reading ---------------------------------------------------------------------------------
-
-TEN = bogota(2, 10)  # 15:00 UTC, 1772463600
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "2026-03-02T10:00:00",
-        "2026-03-02 10:00:00",
-        "2026-03-02T10:00",
-        "2026-03-02t10:00:00",
-        " 2026-03-02T10:00:00 ",
-        "2026-03-02T10:00:00-05:00",
-        "2026-03-02T10:00:00 -05:00",
-        "2026-03-02T10:00:00-05",
-        "2026-03-02T15:00:00Z",
-        "2026-03-02T15:00:00z",
-        "2026-03-02T15:00:00.000Z",
-        "2026-03-02T15:00:00.000+0000",
-        "2026-03-02T15:00:00.123456789Z",
-        "2026-03-02T15:00:00,5Z",
-        "2026-03-03T00:00:00+09:00",
-        "20260302T100000",
-        "20260302T1000",
-        "20260302T150000Z",
-        "1772463600",
-        "1772463600.25",
-        1772463600,
-        1772463600.25,
-        "1772463600000",
-        1772463600000,
-        1772463600999,
-        1772463600000.0,
-        "20260302100000",
-        20260302100000,
-        datetime(2026, 3, 2, 10, 0),
-        datetime(2026, 3, 2, 15, 0, 0, 5, tzinfo=UTC),
-    ],
-)
-def test_each_form_is_read_as_the_same_moment_in_whole_seconds(value):
-    made = read(value)
-    assert (made, made.tzinfo, made.microsecond) == (TEN, BOGOTA, 0)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "tomorrow",
-        "02/03/2026",
-        "2/3/26 10:00",
-        "2026-3-2",
-        "2026-03",
-        "2026",
-        "20260302",
-        20260302,
-        "202603021000",
-        "2026-W10-1",
-        "2026-060",
-        "2026-02-30T10:00:00",
-        "2026-03-02T24:00:00",
-        "2026-03-02T10:00:60",
-        "2026-03-02X10:00:00",
-        "2026-03-02T10:00:00+99:00",
-        "2026-03-02T10:00:00[America/Bogota]",
-        "2026-03-02T10:00:00 America/Bogota",
-        "20260230100000",
-        "20260302250000",
-        "10:00",
-        "+1772463600",
-        "-1772463600",
-        "946684799",
-        "177246360",
-        "17724636000",
-        "177246360000",
-        "1772463600000000",
-        0,
-        -1,
-        1e300,
-        float("inf"),
-        float("nan"),
-        True,
-        None,
-        [],
-        {},
-        b"2026-03-02",
-        "９９",
-        "２０２６-03-02T10:00:00",
-        "1999-12-31T23:00:00",
-        "2101-01-01T00:00:00",
-        "0001-01-01T00:00:00",
-        "9999999999",
-        "9999999999999",
-        "19991231235959",
-        datetime(1999, 1, 1, tzinfo=UTC),
-        "2026-03-02\x00",
-    ],
-)
-def test_other_forms_are_unmappable_and_never_guessed(value):
-    with pytest.raises(UnmappableError) as caught:
-        read(value, hours=ALWAYS)
-    assert caught.value.field == "recall_date"
-
-
-def test_true_is_no_number():
-    with pytest.raises(UnmappableError, match="a bool"):
-        read(True)
-
-
-def test_a_refused_date_is_described_by_its_shape_and_never_quoted():
-    with pytest.raises(UnmappableError) as caught:
-        read("Call 3001112233 at 10")
-    assert "'aaaa 9999999999 aa 99'" in caught.value.found
-    assert "3001112233" not in str(caught.value)
-
-
-def test_a_shape_is_short():
-    assert len(shape("1" * 1000)) <= 41
-
-
-def test_a_moment_keeps_its_fraction_until_it_becomes_a_date_to_send():
-    assert parse_moment(1772463600123) == datetime(2026, 3, 2, 15, 0, 0, 123000, tzinfo=UTC)
-    assert parse_moment("1772463600.5").microsecond == 500000
-    assert parse_moment(1772463600.5).microsecond == 500000
-
-
-def test_a_date_alone_is_the_first_opening_of_that_day():
-    assert read("2026-03-02", hours=WEEK) == bogota(2, 7)
-    assert read(date(2026, 3, 2), hours=WEEK) == bogota(2, 7)
-    assert read("2026-03-02", hours=ALWAYS) == bogota(2, 0)
-
-
-def test_a_date_alone_on_a_closed_day_is_the_next_opening():
-    assert read("2026-03-01", hours=WEEK) == bogota(2, 7)  # a Sunday
-    assert read("2026-03-23", hours=WEEK) == bogota(24, 7)  # a holiday in Colombia
-
-
-def test_a_date_alone_without_calling_hours_is_unmappable():
-    with pytest.raises(UnmappableError, match="calling_hours"):
-        read("2026-03-02")
-
-
-def test_a_date_alone_without_any_opening_is_unmappable():
-    with pytest.raises(UnmappableError, match="no calling hours"):
-        read("2026-03-02", hours=NEVER)
-
-
-@pytest.mark.parametrize(
-    ("value", "zone", "wall", "offset_hours"),
-    [
-        ("2026-03-08T02:30:00", NEW_YORK, "03:30", -4),
-        ("20260308023000", NEW_YORK, "03:30", -4),
-        ("2026-09-06T00:15:00", SANTIAGO, "01:15", -3),
-    ],
-)
-def test_a_time_in_the_gap_of_a_clock_change_moves_forward_by_the_gap(value, zone, wall, offset_hours):
-    made = read(value, zone)
-    assert (made.strftime("%H:%M"), made.utcoffset()) == (wall, timedelta(hours=offset_hours))
-
-
-def test_a_time_that_comes_twice_is_the_first_one():
-    made = read("2026-11-01T01:30:00", NEW_YORK)
-    assert (made.fold, made.utcoffset()) == (0, timedelta(hours=-4))
-    later = read("2026-11-01T06:30:00Z", NEW_YORK)
-    assert (later.strftime("%H:%M"), later.fold) == ("01:30", 1)
-
-
-@pytest.mark.parametrize(
-    ("value", "form", "made"),
-    [
-        ("02/03/2026 10:00", "%d/%m/%Y %H:%M", datetime(2026, 3, 2, 10)),
-        ("2/3/26", "%d/%m/%y", date(2026, 3, 2)),
-        ("02/03/2026 10:00 p. m.", "%d/%m/%Y %I:%M %p", datetime(2026, 3, 2, 22)),
-        ("02/03/2026 10:00 a.m.", "%d/%m/%Y %I:%M %p", datetime(2026, 3, 2, 10)),
-        ("02/03/2026 10:00PM", "%d/%m/%Y %I:%M%p", datetime(2026, 3, 2, 22)),
-        ("02/03/2026 10:00pm", "%d/%m/%Y %I:%M %p", datetime(2026, 3, 2, 22)),
-        ("02/03/2026 10:00 +0000", "%d/%m/%Y %H:%M %z", datetime(2026, 3, 2, 10, tzinfo=UTC)),
-        ("061 2026", "%j %Y", date(2026, 3, 2)),
-        (datetime(2026, 3, 2, 10), "%d/%m/%Y", datetime(2026, 3, 2, 10)),
-    ],
-)
-def test_a_format_says_how_a_date_is_read(value, form, made):
-    assert parse_format(value, form) == made
-    assert type(parse_format(value, form)) is type(made)
-    assert format_fault(form) is None
-
-
-@pytest.mark.parametrize("value", ["03-02-2026", "31/02/2026", "", "02/03/1999", True, None, []])
-def test_a_date_that_does_not_fit_its_format_is_unmappable(value):
-    with pytest.raises(UnmappableError):
-        parse_format(value, "%d/%m/%Y")
-
-
-@pytest.mark.parametrize(
-    ("form", "words"),
-    [
-        ("%d/%m/%Y %Q", "directive"),
-        ("%d/%m/%Y %", "directive"),
-        ("%d/%m/%Y %I:%M", "%I"),
-        ("%d/%m/%Y %H:%M %Z", "%Z"),
-        ("%d/%m", "year"),
-        ("%m/%Y", "day"),
-        ("%d/%Y", "month"),
-        ("%%d/%%m/%%Y", "year"),
-    ],
-)
-def test_a_format_that_would_have_to_guess_is_a_fault(form, words):
-    assert words in (format_fault(form) or "")
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["1772409600000", 1772409600000, "2026-03-02T00:00:00Z", "2026-03-02", "2026-03-02T00:00:00-05:00"],
-)
-def test_a_date_only_property_is_the_day_whose_midnight_it_is(value):
-    assert parse_day(value) == date(2026, 3, 2)
-
-
-@pytest.mark.parametrize("value", ["2026-03-02T05:00:00Z", 1772409600001, "x"])
-def test_a_date_only_property_that_is_not_midnight_is_unmappable(value):
-    with pytest.raises(UnmappableError):
-        parse_day(value)
-
-
-# --- the rules -------------------------------------------------------------------------------
 
 NOW = bogota(2, 10)
 
@@ -454,27 +216,3 @@ def test_a_date_that_is_still_fine_when_its_time_comes_is_not_moved(made_for, wa
     lead = timedelta(minutes=made_for.min_lead_minutes)
     if isinstance(made, Scheduled) and made.date.astimezone(UTC) >= now + lead:
         assert apply(made_for, made.date, now) == Scheduled(made.date)
-
-
-@given(moment=moments, zone=zones)
-def test_what_is_written_as_iso_or_epoch_is_read_back(moment, zone):
-    whole = moment.replace(microsecond=0).astimezone(ZoneInfo(zone))
-    forms = [whole.isoformat(), int(whole.timestamp()), str(int(whole.timestamp() * 1000)), whole]
-    assert {read(form, ZoneInfo(zone)).astimezone(UTC) for form in forms} == {whole.astimezone(UTC)}
-
-
-@given(value=st.text(max_size=30) | st.text("0123456789-:T.Z+ ", max_size=30) | st.integers() | st.floats())
-def test_every_value_is_a_date_or_unmappable(value):
-    try:
-        made = read(value, hours=WEEK)
-    except UnmappableError:
-        return
-    assert 1999 <= made.year <= 2101
-
-
-@pytest.mark.parametrize("value", ["1" + " " * 300 + "x", "2026-03-02T10:00" + " " * 10 + "0" * 200])
-def test_a_text_longer_than_any_date_is_not_even_looked_at(value):
-    """Between its words a long run of blanks took time with the square of its length."""
-    for read_ in (parse_moment, lambda text: parse_format(text, "%d/%m/%Y %I:%M %p")):
-        with pytest.raises(UnmappableError, match="characters"):
-            read_(value)

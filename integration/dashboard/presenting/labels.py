@@ -76,7 +76,7 @@ _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("too many test calls are running"),
 )
 
-# From integration/store/lua, domain/schedule.py, the dashboard and the command line.
+# From integration/store/lua, domain/schedule, the dashboard and the command line.
 _OF_RECALLS: Final[Sequence[str]] = (
     _("admitted"),
     _("a newer request: %(recall)s"),
@@ -96,7 +96,7 @@ _OF_RECALLS: Final[Sequence[str]] = (
     _("cancelled on the command line"),
 )
 
-# From integration/mapping and domain/schedule.py: why an event could not be mapped.
+# From integration/mapping, domain/dates and domain/schedule: why an event could not be mapped.
 _OF_EVENTS: Final[Sequence[str]] = (
     _("it has no `when`"),
     _("its `when` is true"),
@@ -114,6 +114,9 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a date without a time, and the account has no calling_hours"),
     _("a date without a time, and no calling hours after it"),
     _("a moment that is not midnight"),
+    _("a time shaped like %(shape)s"),
+    _("a date more than %(days)s days ahead"),
+    _("a format that cannot be used"),
     _("a date in a year that is out of range"),
     _("a number out of range"),
     _("a control character or line break"),
@@ -123,9 +126,13 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("at most %(number)s"),
     _("a date, or midnight UTC of a date"),
     _("a text in the format %(format)s"),
+    _("HH:MM, HH:MM:SS or HH:MM:SS.sssZ"),
+    _("a format that `ringback check` accepts"),
+    _("a date within max_days_ahead of the account; if the field of the template is right, raise it"),
     _(
-        "ISO 8601, epoch seconds (10 digits) or milliseconds (13 digits), YYYYmmddHHMMSS, a date alone where "
-        "the account has calling_hours, years 2000 to 2100; other forms by date(format)"
+        "ISO 8601, epoch seconds (10 digits), milliseconds (13 digits), microseconds (16 digits) or "
+        "nanoseconds (19 digits), YYYYmmddHHMMSS, RFC 2822, /Date(milliseconds)/, a date alone where the "
+        "account has calling_hours, years 2000 to 2100; other forms by date(format)"
     ),
 )
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import nodes
 
-from integration.domain.schedule import format_fault
+from integration.domain.dates import format_fault
 from integration.mapping.expressions.filters import FILTERS, METHODS, TESTS
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Checker:
             else None
         )
         if fault is not None:
-            raise TemplateFaultError(fault, "a strptime format such as %d/%m/%Y %H:%M")
+            raise TemplateFaultError(fault, "a format such as %d/%m/%Y %H:%M or %d/%m/%Y %I:%M %p")
 
     def _check_zone(self, name: nodes.Expr) -> None:
         if not isinstance(name, nodes.Const):

@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.tests import TESTS as JINJA_TESTS
 
+from integration.domain.dates import in_zone, parse_day, parse_format, parse_moment, parse_time_on
 from integration.domain.errors import UnmappableError
-from integration.domain.schedule import format_fault, in_zone, parse_day, parse_format, parse_moment
 from integration.mapping.expressions.data import (
     MAX_DIGITS,
     MAX_TEXT,
@@ -30,8 +30,6 @@ from integration.mapping.expressions.data import (
     refuse_text,
     require_short,
 )
-
-_LONGEST_FORMAT = 200  # characters
 
 
 def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,11 +117,7 @@ def _concat(*parts: Any) -> Any:
 
 
 def _date(value: object, form: str | None = None) -> datetime | date:
-    if form is None:
-        return parse_moment(value)
-    if len(form) > _LONGEST_FORMAT or format_fault(form) is not None:  # a format that is part of the event
-        raise UnmappableError("recall_date", "a format that cannot be used", "a strptime format")
-    return parse_format(value, form)
+    return parse_moment(value) if form is None else parse_format(value, form)
 
 
 def _in_named_zone(value: object, name: str) -> datetime:
@@ -213,6 +207,7 @@ _VALUE_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "date": _date,
         "day": parse_day,
+        "at": parse_time_on,
         "zone": _in_named_zone,
         "plus": _plus,
         "strftime": _strftime,

@@ -12,8 +12,8 @@ import orjson
 
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnmappableError
+from integration.mapping.event_context import Headers
 from integration.mapping.expressions import expression, text
-from integration.mapping.routes import Headers
 from integration.webhooks.providers.bodies import (
     FORM_TYPE,
     is_form,

@@ -8,7 +8,8 @@ from .mutant import mutant
 _BACKOFF = Code("integration/clients/backoff.py")
 _LUA = Code("integration/store/lua/*.lua")
 _RETRY = Code("workers/retry.py")
-_SCHEDULE = Code("integration/domain/schedule.py")
+_SCHEDULE = Code("integration/domain/schedule/rules.py")
+_OPENINGS = Code("integration/domain/schedule/openings.py")
 _DRAIN = Code("workers/drain.py")
 _WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
@@ -106,8 +107,8 @@ GUARDS = (
     mutant(
         "holidays",
         "a callback is put on one",
-        _SCHEDULE.condition("_windows", "_closed_days"),
-        "test_schedule.py::test_a_date_alone_on_a_closed_day_is_the_next_opening",
+        _OPENINGS.condition("_windows", "closed_days"),
+        "test_dates.py::test_a_date_alone_on_a_closed_day_is_the_next_opening",
     ),
     mutant(
         "a naive date never leaves",

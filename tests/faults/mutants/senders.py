@@ -8,6 +8,7 @@ from .mutant import mutant
 _API_KEYS = Code("integration/api/keys.py")
 _DASHBOARD_THROTTLE = Code("integration/dashboard/auth/throttle.py")
 _INTAKE = Code("integration/webhooks/service.py")
+_EVENT_CONTEXT = Code("integration/mapping/event_context.py")
 _MAPPING = Code("integration/mapping/routes.py")
 _RATES = Code("integration/web/rate_limit.py")
 _SIGNATURE = Code("integration/webhooks/signature.py")
@@ -150,13 +151,13 @@ GUARDS = (
     mutant(
         "no secret header in templates and in the store",
         "Authorization is kept with the delivery",
-        _MAPPING.condition("_is_shown", "_is_secret", to="True"),
+        _EVENT_CONTEXT.condition("_is_visible", "_is_secret", to="True"),
         "test_mapping.py::test_a_header_that_proves_the_sender_is_not_told",
     ),
     mutant(
         "the header that a source's secret comes in is one too",
         "a secret in a header of its own name is kept with the delivery",
-        _MAPPING.condition("_is_shown", "_secret", to="True"),
+        _EVENT_CONTEXT.condition("_is_visible", "_secret", to="True"),
         "test_mapping.py::test_the_header_that_the_source_names_as_its_secret_is_not_told",
     ),
     mutant(

@@ -15,7 +15,7 @@ _DASHBOARD_PARKED = Code("integration/dashboard/views/parked.py")
 _LOGS = Code("integration/telemetry/logging.py")
 _PROBLEMS = Code("integration/web/problems.py")
 _CHILD = Code("integration/local/child_process.py")
-_SCHEDULE = Code("integration/domain/schedule.py")
+_DATE_TEXTS = Code("integration/domain/dates/texts.py")
 _TEMPLATES_DATA = Code("integration/mapping/expressions/data.py")
 _WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
@@ -23,8 +23,8 @@ GUARDS = (
     mutant(
         "the longest text that is read as a date",
         "a mebibyte of blanks holds the process for an hour",
-        _SCHEDULE.condition("_as_text", "_LONGEST_TEXT"),
-        "test_schedule.py::test_a_text_longer_than_any_date_is_not_even_looked_at",
+        _DATE_TEXTS.condition("date_text", "_LONGEST_TEXT"),
+        "test_dates.py::test_a_text_longer_than_any_date_is_not_even_looked_at",
     ),
     mutant(
         "the longest list that a template works on",

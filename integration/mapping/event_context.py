@@ -1,0 +1,110 @@
+"""What templates can read: the event, and the names that all events of its delivery share. Pure.
+
+Templates have no access to headers that authenticate the sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from integration.domain.delivery import header_name
+from integration.mapping.expressions import TemplateContext
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from integration.config.models import Config
+    from integration.config.source_models import Source
+    from integration.domain.account import Account
+    from integration.domain.delivery import Delivery
+
+_SECRET_HEADER_WORDS = (
+    "authorization", "cookie", "signature", "secret", "token", "password", "api-key", "apikey", "credential",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(header: str) -> bool:
+    return any(word in header for word in _SECRET_HEADER_WORDS)
+
+
+class Headers(Mapping[str, str]):
+    """A delivery's headers for templates: case-insensitive, without headers that authenticate the sender."""
+
+    __slots__ = ("_headers", "_secret")
+
+    def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
+        own = getattr(source, "header", None)
+        self._headers = headers
+        self._secret = header_name(own) if isinstance(own, str) else None
+
+    def _is_visible(self, name: str) -> bool:
+        return name != self._secret and not _is_secret(name)
+
+    def __getitem__(self, name: str) -> str:
+        name = header_name(name).replace("_", "-")  # a template may write `headers.x_team`
+        if not self._is_visible(name):
+            raise KeyError(name)
+        return self._headers[name]
+
+    def table(self) -> dict[str, str]:
+        """Return the visible headers as a dict."""
+        return {name: value for name, value in self._headers.items() if self._is_visible(name)}
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(self._is_visible, self._headers)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class DeliveryContext:
+    """What the templates of all events of a delivery can read, computed once per account.
+
+    `now` is aware. Times are in the account's zone.
+    """
+
+    def __init__(self, config: Config, delivery: Delivery, now: datetime) -> None:
+        self.delivery = delivery
+        self.now = now
+        self._vars = config.vars
+        self._headers = Headers(delivery.headers, config.sources.get(delivery.source))
+        self._names: dict[str, dict[str, Any]] = {}
+
+    def names(self, account: Account) -> dict[str, Any]:
+        """Return the names and their values, without those of an event."""
+        names = self._names.get(account.name)
+        if names is None:
+            names = self._names[account.name] = {
+                "vars": self._vars,
+                "now": self.now.astimezone(account.timezone),
+                "delivery": {
+                    "headers": self._headers,
+                    "received_at": self.delivery.received_at.astimezone(account.timezone),
+                    "source": self.delivery.source,
+                },
+            }
+        return names
+
+
+class EventContext:
+    """What the templates of one event can read, computed once per account."""
+
+    def __init__(self, delivery_context: DeliveryContext, data: object, contact: object) -> None:
+        self.now = delivery_context.now
+        self._delivery_context = delivery_context
+        self._event_names = {"event": data, "contact": contact}
+        self._contexts: dict[str, TemplateContext] = {}
+
+    def of(self, account: Account) -> TemplateContext:
+        """Return the context for the templates of a route of this account."""
+        context = self._contexts.get(account.name)
+        if context is None:
+            names = {**self._delivery_context.names(account), **self._event_names}
+            context = self._contexts[account.name] = TemplateContext(names)
+        return context
