@@ -47,10 +47,11 @@ class Event:
     """One thing that happened, inside a delivery.
 
     `data` is the variable `event` of templates (JSON values only). `dedup_key` is the sender's id of the
-    event, the same when it is sent again. If it is None, the hash of the body is used for ten minutes.
-    `occurred_at` is the CRM's time of the event, aware, or None. `lookup_id` is the record to read before
-    mapping (a HubSpot contact), if the source supports look-ups. `record_id` is the CRM's id of the record
-    that the event is about; users search by it. `place` is the event's index in its delivery, from 0.
+    event, the same when it is sent again. If it is None, an event with the same body is a duplicate only
+    while it equals the newest request of its customer. `occurred_at` is the CRM's time of the event, aware,
+    or None. `lookup_id` is the record to read before mapping (a HubSpot contact), if the source supports
+    look-ups. `record_id` is the CRM's id of the record that the event is about; users search by it. `place`
+    is the event's index in its delivery, from 0.
     """
 
     data: Any = field(repr=False)

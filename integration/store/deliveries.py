@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from integration.store.client import Store
     from integration.store.token_queue import WakeUp
 
-BODY_HASH_SECONDS = 600
 SHORT_BODY_BYTES = 400
 _VARYING = re.compile(r"\d+|\ba{2,}\b")  # numbers, and words in the masked form of a text ("aaa")
 DAY_MS = 24 * 3600 * 1000
@@ -47,6 +46,11 @@ class RetentionTerms:
     dedup_hours: float
     raw_retention_days: int
     config_digest: str
+
+    @property
+    def dedup_ms(self) -> int:
+        """Return the milliseconds for which an event is recognized when it is sent again, at least 1."""
+        return max(1, round(self.dedup_hours * 3600 * 1000))
 
     @property
     def listed_days(self) -> int:
@@ -226,22 +230,26 @@ def admission_args(
     """Return the arguments of the script's `admit` command for a delivery."""
     events_in = [outcome.event or Event(data=None) for outcome in outcomes]
     seen = event_keys(delivery, events_in)
-    events = []
-    shortest = retention.dedup_hours * 3600
-    for place, (outcome, event, key) in enumerate(zip(outcomes, events_in, seen, strict=True)):
-        seconds = retention.dedup_hours * 3600
-        if event.dedup_key is None:
-            seconds = min(seconds, BODY_HASH_SECONDS)
-        shortest = min(shortest, seconds)
-        fields = _fields(outcome, delivery, key, place)
-        events.append({**fields, "k": key, "ttl": max(1, round(seconds * 1000))})
+    events = [
+        {**_fields(outcome, delivery, key, place), **_dedup_fields(event, key, retention)}
+        for place, (outcome, event, key) in enumerate(zip(outcomes, events_in, seen, strict=True))
+    ]
     whole = _whole(delivery, retention, events)
     whole["key"] = digest_of(delivery.source, *seen)
-    whole["ttl"] = max(1, round(shortest * 1000))
+    whole["ttl"] = retention.dedup_ms
     if any(isinstance(outcome, Ignored) for outcome in outcomes):
         whole["silent"] = delivery_id(whole["key"][:16])
     whole["listed"] = retention.listed_days * DAY_MS
     return orjson.dumps(whole), _packed(raw), _headers(delivery)
+
+
+def _dedup_fields(event: Event, key: str, retention: RetentionTerms) -> dict[str, Any]:
+    """Return how the script recognizes the event when it is sent again.
+
+    Without an id (`by_body`) it is a duplicate only while it equals its customer's newest request.
+    """
+    fields: dict[str, Any] = {"k": key, "ttl": retention.dedup_ms}
+    return {**fields, "by_body": True} if event.dedup_key is None else fields
 
 
 def _packed(raw: bytes) -> bytes:
@@ -318,9 +326,11 @@ class DeliveryStore:
 
         Return None if another process has done so already. Raise StoreAwayError, UnboundError.
         """
-        ttl = max(1, round(retention.dedup_hours * 3600 * 1000))
         events = [
-            {**_fields(outcome, stored.delivery, seen, event.place), "k": seen, "ttl": ttl}
+            {
+                **_fields(outcome, stored.delivery, seen, event.place),
+                **_dedup_fields(event, seen, retention),
+            }
             for outcome, event, seen in zip(outcomes, stored.events, stored.seen, strict=True)
         ]
         whole = _whole(stored.delivery, retention, events)

@@ -154,6 +154,9 @@ def preview_event(
     }
 
 
+_BY_BODY = "the body, while it equals the newest request of its customer"
+
+
 def _dedup(sample: Sample, event: Event) -> str:
     """Return a description of the key by which a repeated event is recognized."""
     source = sample.source
@@ -161,8 +164,8 @@ def _dedup(sample: Sample, event: Event) -> str:
     if isinstance(source, JsonSource) and source.dedup_key is None and sample.headers is None:
         if source.verify == "standard-webhooks":
             return f"the header webhook-id, {for_hours}"
-        return f"the header Idempotency-Key, {for_hours}; without it the body, for 10 minutes"
-    return "the body, for 10 minutes" if event.dedup_key is None else f"{event.dedup_key}, {for_hours}"
+        return f"the header Idempotency-Key, {for_hours}; without it {_BY_BODY}"
+    return _BY_BODY if event.dedup_key is None else f"{event.dedup_key}, {for_hours}"
 
 
 def _field(field: Field) -> dict[str, Any]:

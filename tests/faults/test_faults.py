@@ -246,6 +246,39 @@ def test_one_event_with_two_recalls_is_found():
     assert "P5" in broken(recalls=(*GOOD.recalls, stored("rc_3", NEW.phone, "queued", "accepted")))
 
 
+A_B_A = {
+    "deliveries": tuple(
+        sent(f"plain-{n}", [each], accepted(f"rc_{n}", at=100.0 + 10 * n), kind="plain")
+        for n, each in enumerate((OLD, NEW, OLD), 1)
+    ),
+    "recalls": (
+        stored("rc_1", OLD.phone, "queued", "accepted"),
+        stored("rc_2", NEW.phone, "queued", "accepted"),
+        stored("rc_3", OLD.phone, "queued", "accepted"),
+    ),
+    "calls": tuple(call(n, each.phone, at=101.0 + 10 * n) for n, each in enumerate((OLD, NEW, OLD), 1)),
+}
+
+
+def test_a_body_without_an_id_may_be_the_newest_request_twice():
+    assert broken(**A_B_A) == set()
+
+
+def test_a_body_without_an_id_that_was_taken_for_a_duplicate_is_found():
+    answered_as_before = sent("plain-3", [OLD], accepted("rc_1", at=130.0), kind="plain")
+    assert broken(
+        deliveries=(*A_B_A["deliveries"][:2], answered_as_before),
+        recalls=A_B_A["recalls"][:2],
+        calls=A_B_A["calls"][:2],
+    ) == {"P4"}
+
+
+def test_a_body_without_an_id_with_more_recalls_than_deliveries_is_found():
+    assert "P5" in broken(
+        **{**A_B_A, "recalls": (*A_B_A["recalls"], stored("rc_4", OLD.phone, "queued", "accepted"))}
+    )
+
+
 def test_a_delivery_answered_with_another_recall_the_second_time_is_found():
     twice = sent("d1", [OLD], accepted("rc_1"), accepted("rc_2"))
     assert broken(deliveries=(twice, GOOD.deliveries[1])) == {"P5"}

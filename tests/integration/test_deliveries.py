@@ -21,7 +21,6 @@ from support.store_process import NOON, ClockedProcess, delivery_at, recall_requ
 KEEPING = replace(store_process.KEEPING, raw_retention_days=7)
 MENDED = replace(KEEPING, config_digest="c2")
 WEEK_MS = 168 * 3600 * 1000
-TEN_MINUTES_MS = 600_000
 
 
 class DeliveryProcess(ClockedProcess):
@@ -82,21 +81,6 @@ def test_an_event_with_the_senders_key_is_remembered_for_the_configured_hours(pr
 def test_the_answer_to_several_events_is_kept_for_the_configured_hours(process):
     process.admit(wanted("c1", key="k1"), wanted("c2", key="k2"))
     assert WEEK_MS - 60_000 < process.ttl("answer:*") <= WEEK_MS
-
-
-def test_an_event_without_a_key_is_remembered_for_ten_minutes(process):
-    process.admit(wanted(key=None))
-    assert TEN_MINUTES_MS - 60_000 < process.ttl("seen:*") <= TEN_MINUTES_MS
-
-
-def test_the_answer_to_a_delivery_is_kept_no_longer_than_any_of_its_events(process):
-    process.admit(wanted("c1", key="k1"), wanted("c2", key=None))
-    assert process.ttl("answer:*") <= TEN_MINUTES_MS
-
-
-def test_hours_shorter_than_ten_minutes_hold_for_events_without_a_key_too(process):
-    process.admit(wanted(key=None), keeping=replace(KEEPING, dedup_hours=0.1))
-    assert process.ttl("seen:*") <= 360_000
 
 
 def test_events_without_a_key_in_one_body_are_told_apart_by_their_place(process):

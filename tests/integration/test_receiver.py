@@ -88,13 +88,6 @@ def test_an_event_repeated_in_another_delivery_contributes_its_old_id(web):
     assert len(set(second["recalls"])) == 2
 
 
-def test_the_same_words_without_an_id_are_a_new_wish_after_ten_minutes(web, store):
-    body = {"customer": "c1", "phone": "3001112233", "at": AT}
-    first = web.post("forms", body, message_id="m1").json
-    assert web.post("forms", body, message_id="m1").json == first
-    assert web.post("forms", body, message_id="m2").json["recalls"] != first["recalls"]
-
-
 def test_a_cancel_event_takes_back_the_queued_recall(web):
     recall = web.post("hubspot", [hubspot_event(5, AT)]).json["recalls"][0]
     answer = web.post("hubspot", [hubspot_event(5, "")])

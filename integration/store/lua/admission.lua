@@ -6,6 +6,7 @@ local Admit = {}
 
 if is_command('admit', 'resolve', 'bind') then
   local HOUR = 3600000
+  local SAME_BODY = 600000    -- ms: a body that comes again is the same request, whatever date its template computes
 
   local numbers = {last = 0, left = 0}
 
@@ -99,17 +100,60 @@ if is_command('admit', 'resolve', 'bind') then
     elseif done[what] then done[what] = done[what] + 1 end
   end
 
-  -- Add the result of an event that was admitted before. Return true if there was one. A parked event is mapped again
+  -- Return whether an event without an id asks for the same as the newest request of its customer and campaign.
+  local function equals_newest(e, old)
+    local queue = queue_of(e.account)
+    local newest = queue and Newest.get(queue, e.campaign, e.customer)
+    if not newest or old.what ~= e.what then return false end
+    if e.what == 'cancel' then return newest.kind == 'c' and newest.version == tonumber(old.id) end
+    if newest.kind ~= 'r' or newest.id ~= old.id then return false end
+    local r = Recall.fields(old.id, {'created', 'requested'})
+    return r.requested == (e.requested or e.date) or (tonumber(r.created) or 0) > now - SAME_BODY
+  end
+
+  local function still_parked(old, delivery)
+    return old.what == 'parked' and old.digest == delivery.digest and redis.call('EXISTS', P .. 'parked:' .. old.id) == 1
+  end
+
+  -- Find out which events without an id are duplicates. A delivery may have several events of a customer; the last of
+  -- them decides about all, because only that one can be the newest.
+  local function find_duplicates(delivery)
+    local last = {}
+    for i = #delivery.events, 1, -1 do
+      local e = delivery.events[i]
+      local old = e.by_body and seen(e.k)
+      if e.by_body then e.is_new = not old end
+      if old and e.what == 'parked' then e.duplicate = still_parked(old, delivery) end
+      if e.what == 'recall' or e.what == 'cancel' then
+        local customer = e.account .. '\0' .. Newest.field(e.campaign, e.customer)
+        if last[customer] == nil then last[customer] = old and equals_newest(e, old) or false end
+        e.duplicate = old and last[customer]
+      end
+    end
+  end
+
+  -- Return what is known of an event if it was admitted before, else nil. An event with an id that was parked is new
   -- after a change of the configuration.
-  local function admitted_before(e, done, delivery)
-    if e.is_new then return false end
+  local function duplicate_of(e, delivery)
+    if e.is_new or (e.by_body and not e.duplicate) then return nil end
     local old = seen(e.k)
-    if not old then return false end
-    if old.what == 'parked' and old.digest ~= delivery.digest then
-      Admit.refuse_when_full()
-      Parked.forget(old.id)
+    if old and old.what == 'parked' and old.digest ~= delivery.digest then return nil end
+    return old
+  end
+
+  -- Add the result of an event that was admitted before. Return true if there was one. The place of a parked event is
+  -- taken by what follows from it now.
+  local function admitted_before(e, done, delivery)
+    local old = duplicate_of(e, delivery)
+    if not old then
+      old = not e.is_new and seen(e.k)
+      if old and old.what == 'parked' then
+        Admit.refuse_when_full()
+        Parked.forget(old.id)
+      end
       return false
     end
+    Admit.renew_parked(e, old, delivery)
     add_result(done, old.what, old.id)
     done.repeated = done.repeated + 1
     return true
@@ -125,6 +169,7 @@ if is_command('admit', 'resolve', 'bind') then
       id = 'rc_' .. id
       Admit.recall(e, id, delivery, queues)
     elseif e.what == 'cancel' then
+      id = e.version
       Admit.cancel(e, done, queues)
     elseif e.what == 'parked' then
       id = 'pk_' .. id
@@ -211,10 +256,18 @@ if is_command('admit', 'resolve', 'bind') then
   -- Return the answer to an earlier copy of this delivery, nil if it is new. A single event has it in its own key.
   local function earlier_answer(delivery)
     local e = delivery.alone
-    local known = e and seen(e.k)
-    if known and known.answer and (known.what ~= 'parked' or known.digest == delivery.digest) then return known.answer end
-    if e then e.is_new = not known end
-    if e and e.is_new then return nil end
+    if e then
+      if not e.by_body then e.is_new = not seen(e.k) end
+      local known = duplicate_of(e, delivery)
+      if known and known.answer then
+        Admit.renew_parked(e, known, delivery)
+        return known.answer
+      end
+      if e.is_new then return nil end
+    end
+    for _, each in ipairs(delivery.events) do
+      if each.by_body and not each.duplicate and each.what ~= 'ignored' then return nil end
+    end
     local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
     if not old then return nil end
     local digest, answer = string.match(old, '^([^|]*)|(.*)$')
@@ -238,6 +291,7 @@ if is_command('admit', 'resolve', 'bind') then
   local function admit(delivery, raw)
     local only = #delivery.events == 1 and delivery.events[1]
     delivery.alone = only and delivery.key ~= '' and only.k ~= '' and only or nil
+    find_duplicates(delivery)
     local before = earlier_answer(delivery)
     if before then
       if delivery.listed then Admit.list_again(delivery, before) end
@@ -267,6 +321,11 @@ if is_command('admit', 'resolve', 'bind') then
   -- A write that takes no memory but that a full store refuses.
   function Admit.refuse_when_full()
     redis.call('HINCRBY', P .. 'meta', 'seq', 0)
+  end
+
+  -- A parked event without an id counts from its latest arrival, since other requests may have come in between.
+  function Admit.renew_parked(e, old, delivery)
+    if e.by_body and old.what == 'parked' then redis.call('HSET', P .. 'parked:' .. old.id, 'received', delivery.received) end
   end
 
   -- Log a repeated delivery, by the answer to the first one.
@@ -341,13 +400,15 @@ if is_command('admit', 'resolve', 'bind') then
     Admit.refuse_when_full()
     for _, e in ipairs(delivery.events) do
       if e.k ~= '' then
-        local left = redis.call('PTTL', P .. 'seen:' .. e.k)
+        local left, old = redis.call('PTTL', P .. 'seen:' .. e.k), seen(e.k) or {}
         if left > 0 then e.ttl = left end
         -- A repeated delivery gets the same answer while its configuration is unchanged.
-        e.answer = from.lookup and (seen(e.k) or {}).answer
-        redis.call('DEL', P .. 'seen:' .. e.k)
+        e.answer = from.lookup and old.answer
+        -- A copy of an event without an id may have been resolved first.
+        if not e.by_body or old.what == 'pending' or old.what == 'parked' then redis.call('DEL', P .. 'seen:' .. e.k) end
       end
     end
+    find_duplicates(delivery)
     local done, queues = new_results(), {}
     for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues) end
     if not delivery.last then reserve_numbers(delivery) end

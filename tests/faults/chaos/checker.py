@@ -65,6 +65,13 @@ class _View:
         self.by_phone: dict[str, list[StoredRecall]] = _grouped(history.recalls, lambda recall: recall.phone)
         self.requests: dict[tuple[str, str], dict[int, _LatestRequest]] = defaultdict(dict)
         self.request_of: dict[str, CustomerRequest] = {}
+        self.versions_of: dict[str, set[int]] = defaultdict(set)
+        self.bodies_of = Counter(
+            request.phone
+            for delivery in self.deliveries
+            if delivery.kind == "plain"
+            for request in delivery.requests
+        )
         for delivery in self.deliveries:
             for request in delivery.requests:
                 self._note(request, delivery)
@@ -78,6 +85,7 @@ class _View:
             known[request.version] = _LatestRequest(request, at)
         if request.is_recall:
             self.request_of[request.phone] = request
+            self.versions_of[request.phone].add(request.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +102,8 @@ def _grouped(items: Iterable, key) -> dict:
 
 
 def _dated_by_arrival(delivery: SentDelivery) -> SentDelivery:
-    """Order what callers of the API asked for: one after the other per customer, so by the first answer."""
-    if delivery.kind != "api" or delivery.acknowledged is None:
+    """Order what has no time of its own: it came one after the other per customer, so by the first answer."""
+    if delivery.kind not in {"api", "plain"} or delivery.acknowledged is None:
         return delivery
     version = round(delivery.acknowledged * 1000)
     return replace(
@@ -204,7 +212,9 @@ def _in_order(view: _View, calls: list[Call]) -> Iterator[Broken]:
     for call in calls:
         if not call.effect or call.phone not in view.request_of:
             continue
-        version = view.request_of[call.phone].version
+        # A body without an id may be a customer's request more than once.
+        versions = view.versions_of[call.phone]
+        version = min((v for v in versions if newest is None or v >= newest[0]), default=max(versions))
         if newest is not None and version < newest[0]:
             what = f"{call.customer}: an older request over a newer one"
             yield Broken("P4", what, f"#{newest[1]} version {newest[0]}, then #{call.seq} version {version}")
@@ -228,7 +238,8 @@ def _last_word(view: _View, known: Mapping[int, _LatestRequest], calls: list[Cal
     taken_back = {delivery.recall for delivery in view.deliveries if delivery.kind == "cancel"}
     if not newest.is_recall:
         return
-    for recall in view.by_phone.get(newest.phone, []):
+    latest = max(view.by_phone.get(newest.phone, []), key=lambda recall: recall.id, default=None)
+    for recall in [] if latest is None else [latest]:
         if recall.state == "cancelled" and recall.id in taken_back:
             continue
         if recall.state in {"superseded", "cancelled", "expired", "simulated"}:
@@ -244,7 +255,7 @@ def _last_word(view: _View, known: Mapping[int, _LatestRequest], calls: list[Cal
 
 def _p5(view: _View) -> Iterator[Broken]:
     for phone, recalls in view.by_phone.items():
-        if len(recalls) > 1:
+        if len(recalls) > max(1, view.bodies_of[phone]):
             request = view.request_of.get(phone)
             yield Broken(
                 "P5", f"one event, {len(recalls)} recalls: {[recall.id for recall in recalls]}", f"{request}"

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 class CustomerRequest:
     """One event: a customer wants a callback, or (`phone` empty) no longer wants it.
 
-    The telephone is made up anew for every request, so that it names the request wherever it turns up.
-    `version` orders the requests of a customer; for callers of the API it is filled in by the checker.
+    The telephone is made up anew for every request, so that it names the request wherever it turns up; only a
+    body without an id is sent several times as several requests. `version` orders the requests of a customer; for
+    callers of the API and bodies without an id it is filled in by the checker.
     """
 
     account: str
@@ -49,7 +50,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentDelivery:
-    """One delivery, all the times it was sent. `kind`: hubspot, forms, api, or cancel (of a recall's id)."""
+    """One delivery, all the times it was sent. `kind`: hubspot, forms, plain, api, or cancel (of a recall's id)."""
 
     key: str
     kind: str

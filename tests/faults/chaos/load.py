@@ -13,6 +13,7 @@ import json
 import secrets
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -92,6 +93,7 @@ class Sender(threading.Thread):
         self._most = most
         self._due: list[tuple[float, int, Job]] = []
         self._busy: set[str] = set()
+        self._bodies: dict[str, list[CustomerRequest]] = defaultdict(list)
         self._accepted: list[Job] = []
         self._recalls: list[str] = []
         self._by_self = itertools.count()
@@ -125,7 +127,7 @@ class Sender(threading.Thread):
 
     def _ask_something(self) -> None:
         ask: Callable[[], Job | None] = self._rng.choices(
-            (self._hubspot, self._form, self._api, self._cancel), (5, 4, 4, 1)
+            (self._hubspot, self._form, self._plain, self._api, self._cancel), (5, 4, 3, 4, 1)
         )[0]
         job = ask()
         if job is None:
@@ -175,6 +177,25 @@ class Sender(threading.Thread):
         }
         return Job(f"msg_{number}", "forms", (request,), json.dumps(body).encode())
 
+    def _plain(self) -> Job | None:
+        """Make a delivery without an id: a new body, or one that the customer's requests had before (A, B, A)."""
+        request = self._request("plain")
+        if request.customer in self._busy:
+            return None  # its order is the arrival's, so there is only one on the way
+        self._busy.add(request.customer)
+        earlier = self._bodies[request.customer]
+        if earlier and self._rng.random() < 0.4:
+            request = self._rng.choice(earlier)
+        earlier.append(request)
+        body = {
+            "account": request.account,
+            "customer": request.customer,
+            "phone": request.phone,
+            "at": request.date,
+        }
+        number = self._webs.numbers.next()
+        return Job(f"plain-{number}", "plain", (request,), json.dumps(body).encode())
+
     def _api(self) -> Job | None:
         request = self._request("api", may_cancel=False)
         if request.customer in self._busy:
@@ -210,6 +231,8 @@ class Sender(threading.Thread):
         if one.accepted and job.repeats < 2 and job.kind != "cancel" and self._rng.random() < 0.15:
             job.repeats += 1
             self._later(job, self._rng.uniform(0, 3))
+        elif job.kind == "plain":
+            self._busy.discard(job.requests[0].customer)
 
     def _note(self, job: Job, one: Attempt) -> None:
         self._accepted.append(job)
@@ -265,7 +288,7 @@ class WebPool:
         return Attempt(web=web.name, began=began, ended=time.time(), status=status, body=body, why=why)
 
     def _request(self, web: ManagedProcess, job: Job) -> tuple[str, Mapping[str, str]]:
-        if job.kind in {"hubspot", "forms"}:
+        if job.kind in {"hubspot", "forms", "plain"}:
             return f"/hooks/{job.kind}", self._signed(web, job)
         bearer = {"Authorization": f"Bearer {self._api_key}"}
         if job.kind == "cancel":

@@ -17,6 +17,7 @@ SECRETS = {
     "HUBSPOT_SECRET": "hubspot-client-secret-of-the-fault-run",
     "FORMS_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "API_KEY": API_KEY,
+    "PLAIN_SECRET": "plain-secret-of-the-fault-run-0123456789",
 }
 
 
@@ -48,6 +49,7 @@ def config_text(settings: Settings, wolkvox: str) -> str:
             '[sources.forms]\nkind = "json"\nverify = "standard-webhooks"\n'
             'secrets = ["env:FORMS_SECRET"]\nevent_time = "{{ event.updated }}"\n'
         ),
+        '[sources.plain]\nkind = "json"\nverify = "bearer"\nsecrets = ["env:PLAIN_SECRET"]\n',
         settings.mutant.config if settings.mutant else "",
     ]
     for n in range(settings.accounts):
@@ -58,7 +60,8 @@ def config_text(settings: Settings, wolkvox: str) -> str:
         )
         property_ = f"event.propertyName == 'callback_a{n}'"
         parts += _routes("hubspot", f"a{n}", property_, "objectId", "propertyValue")
-        parts += _routes("forms", f"a{n}", f"event.account == 'a{n}'", "customer", "at")
+        for source in ("forms", "plain"):
+            parts += _routes(source, f"a{n}", f"event.account == 'a{n}'", "customer", "at")
     return "\n".join(parts)
 
 

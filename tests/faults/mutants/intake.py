@@ -27,14 +27,8 @@ GUARDS = (
     mutant(
         "the old answer to the delivery of one event",
         "a delivery that was taken before is answered anew",
-        _LUA.condition("earlier_answer", "answer", "parked"),
+        _LUA.condition("earlier_answer", "known", "answer"),
         "test_deliveries.py::test_what_was_looked_up_takes_the_place_of_what_waited",
-    ),
-    mutant(
-        "the answer to one event that is still parked",
-        "after a change of the configuration it is not looked at anew",
-        _LUA.condition("earlier_answer", "parked", to="true"),
-        "test_deliveries.py::test_a_parked_event_sent_again_alone_is_answered_as_before_only_under_its_configuration",
     ),
     mutant(
         "the answer goes with what was looked up",
@@ -63,14 +57,32 @@ GUARDS = (
     mutant(
         "a parked event is looked at anew",
         "sent again after the configuration was mended, it stays parked",
-        _LUA.condition("admitted_before", "parked"),
-        "test_receiver.py::test_a_parked_event_sent_again_after_the_configuration_changed_is_looked_at_anew",
+        _LUA.condition("duplicate_of", "parked"),
+        "test_deliveries.py::test_a_parked_event_sent_again_alone_is_answered_as_before_only_under_its_configuration",
     ),
     mutant(
-        "the body's hash counts for ten minutes only",
-        "the same words tomorrow are taken for a repetition",
-        _DELIVERIES.value("admission_args", "seconds", "BODY_HASH_SECONDS", to="float(seconds)"),
-        "test_deliveries.py::test_an_event_without_a_key_is_remembered_for_ten_minutes",
+        "a body without an id is a duplicate only while it is the newest request",
+        "after another request of the customer, the first one sent again is ignored",
+        _LUA.condition("duplicate_of", "by_body"),
+        "test_duplicates_without_ids.py::test_a_b_a_ends_with_a",
+    ),
+    mutant(
+        "the answer to several events without ids",
+        "a delivery is answered as before although a newer request came in between",
+        _LUA.condition("earlier_answer", "by_body", "ignored"),
+        "test_duplicates_without_ids.py::test_of_a_delivery_only_the_events_with_newer_requests_since_are_new",
+    ),
+    mutant(
+        "a computed date counts as the same for ten minutes only",
+        "a form that says nothing of the date is a duplicate for a week",
+        _LUA.result("equals_newest", "requested", to="true"),
+        "test_duplicates_without_ids.py::test_a_date_that_the_template_computes_is_the_same_request_for_ten_minutes",
+    ),
+    mutant(
+        "a repeated parked event counts from its latest arrival",
+        "mapped later, it is older than a request that came before it",
+        _LUA.condition("Admit.renew_parked", "by_body"),
+        "test_duplicates_without_ids.py::test_a_parked_body_sent_again_is_one_event_that_counts_from_its_latest_arrival",
     ),
     mutant(
         "dedup is per source",

@@ -26,10 +26,10 @@ class EventRules(Machine):
         for customer in CUSTOMERS[:3]:
             self.ask(account, "1", customer, 1, due)
 
-    def admit(self, *outcomes):
+    def admit(self, *outcomes, body=b"{}"):
         before = self.view()
         try:
-            return self.deliveries.admit(delivery_at(self.time), outcomes, KEEPING).answer
+            return self.deliveries.admit(delivery_at(self.time, body=body), outcomes, KEEPING).answer
         except StoreAwayError:
             assert self.full
             assert self.view().same_as(before)
@@ -46,20 +46,54 @@ class EventRules(Machine):
             self.ask(account, campaign, customer, version, due + n)
 
     def ask(self, account, campaign, customer, version, due):
-        request = recall_request(
+        outcome = RecallWanted(
+            event=self.event(), request=self.request(account, campaign, customer, version, due)
+        )
+        answer = self.admit(outcome)
+        if answer is None:
+            return
+        (recall,) = answer.recalls
+        self.model.events.append((outcome, recall))
+        self.note_recall(recall, account, campaign, customer, version)
+
+    def request(self, account, campaign, customer, version, due):
+        return recall_request(
             customer,
             account=account,
             campaign=campaign,
             due=START + timedelta(hours=due),
             version=START + timedelta(seconds=version),
         )
-        event = self.event()
-        outcome = RecallWanted(event=event, request=request)
-        answer = self.admit(outcome)
-        if answer is None:
-            return
-        (recall,) = answer.recalls
-        self.model.events.append((outcome, recall))
+
+    @rule(
+        account=st.sampled_from(sorted(ACCOUNTS)),
+        customer=st.sampled_from(CUSTOMERS[:2]),
+        versions=st.lists(st.integers(0, 2), min_size=1, max_size=4),
+        due=st.integers(0, 1),
+    )
+    def bodies_without_an_id_come(self, account, customer, versions, due):
+        """A body that came before is a duplicate only while its recall is the newest request."""
+        for version in versions:
+            outcome = RecallWanted(
+                event=Event(data={}), request=self.request(account, "1", customer, version, due)
+            )
+            body = f"{account} {customer} {version} {due}"
+            before = self.view()
+            answer = self.admit(outcome, body=body.encode())
+            if answer is None:
+                continue
+            (recall,) = answer.recalls
+            wish = self.model.wishes.get((self.model.bound[account], "1", customer))
+            known = self.model.bodies.get(body)
+            if wish is not None and known is not None and wish.recall == known:
+                assert recall == known
+                assert self.view().same_as(before)
+                continue
+            assert recall not in before.recalls
+            self.model.bodies[body] = recall
+            self.note_recall(recall, account, "1", customer, version)
+
+    def note_recall(self, recall, account, campaign, customer, version):
         self.model.recalls[recall] = (account, campaign, customer)
         self.model.versions[recall] = version
         self.states[recall] = State.QUEUED

@@ -161,6 +161,8 @@ class Model:
     holder: dict[str, Owner | None] = field(default_factory=dict)
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     events: list = field(default_factory=list)
+    bodies: dict[str, str] = field(default_factory=dict)
+    """The latest recall of each body without an id."""
 
     def without_owners(self) -> Model:
         return replace(self, holder={})
