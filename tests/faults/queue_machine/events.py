@@ -47,7 +47,7 @@ class EventRules(Machine):
 
     def ask(self, account, campaign, customer, version, due):
         outcome = RecallWanted(
-            event=self.event(), request=self.request(account, campaign, customer, version, due)
+            event=self.event(), request=self.recall_request(account, campaign, customer, version, due)
         )
         answer = self.admit(outcome)
         if answer is None:
@@ -56,7 +56,7 @@ class EventRules(Machine):
         self.model.events.append((outcome, recall))
         self.note_recall(recall, account, campaign, customer, version)
 
-    def request(self, account, campaign, customer, version, due):
+    def recall_request(self, account, campaign, customer, version, due):
         return recall_request(
             customer,
             account=account,
@@ -75,7 +75,7 @@ class EventRules(Machine):
         """A body that came before is a duplicate only while its recall is the newest request."""
         for version in versions:
             outcome = RecallWanted(
-                event=Event(data={}), request=self.request(account, "1", customer, version, due)
+                event=Event(data={}), request=self.recall_request(account, "1", customer, version, due)
             )
             body = f"{account} {customer} {version} {due}"
             before = self.view()
@@ -83,9 +83,9 @@ class EventRules(Machine):
             if answer is None:
                 continue
             (recall,) = answer.recalls
-            wish = self.model.wishes.get((self.model.bound[account], "1", customer))
+            newest = self.model.requests.get((self.model.bound[account], "1", customer))
             known = self.model.bodies.get(body)
-            if wish is not None and known is not None and wish.recall == known:
+            if newest is not None and known is not None and newest.recall == known:
                 assert recall == known
                 assert self.view().same_as(before)
                 continue
