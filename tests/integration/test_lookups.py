@@ -84,6 +84,16 @@ def test_a_hundred_events_are_one_question(installation):
     assert len(installation.customers()) == 100
 
 
+def test_a_contact_with_an_old_number_is_called_and_one_with_no_real_number_is_parked(installation):
+    installation.hubspot.add("7", phone="+57 1 411 1899")
+    installation.hubspot.add("8", phone="30011122330")
+    installation.post(hubspot_event(7, AT), hubspot_event(8, AT))
+    installation.look_up()
+    numbers = {customer: recall.recall_telephone for customer, recall in installation.customers().items()}
+    assert numbers == {"7": "6014111899"}
+    assert "does not exist" in parked_events(installation.services)[0]["found"]
+
+
 def test_a_contact_that_does_not_exist_parks_its_event_alone(installation):
     installation.hubspot.add("7", phone="300 111 2233")
     installation.post(hubspot_event(7, AT), hubspot_event(8, AT))

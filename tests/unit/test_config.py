@@ -394,6 +394,11 @@ def test_the_digest_changes_with_the_meaning(tmp_path, old, new):
         (ACCOUNT + ACCOUNT.replace("accounts.a", "accounts.b") + '[api_keys]\nk = {key = "k", accounts = ["a"]}\n', "accounts.b has no"),
         (ACCOUNT + "server_limit_seconds = 5\n", "accounts.a.server_limit_seconds is below 60"),
         (ACCOUNT + ACCOUNT.replace("accounts.a", "accounts.b").replace("Bogota", "Lima"), "accounts.b and accounts.a share a token"),
+        (ACCOUNT + 'country = "PE"\n', "accounts.a.dial_format is not how fixed numbers of PE are dialled"),
+        (ACCOUNT + 'country = "AR"\n', "not how fixed and mobile numbers of AR are dialled inside the country. Use {dial}"),
+        (ACCOUNT + 'country = "UY"\ndial_format = "9{national}"\n', "not how mobile numbers of UY"),
+        (ACCOUNT + 'country = "BR"\n', "accounts.a.dial_format has no carrier"),
+        (ACCOUNT + 'countries = ["PE", "CO", "MX"]\n', "accounts.a.countries has MX, PE, but dial_format writes no country code"),
         ('[api_keys]\nk = "short"\n', "api_keys.k is shorter than 16"),
         (HUBSPOT + 'signatures = ["v3", "v2"]\n', "sources.s.signatures has v2"),
         (BEARER + 'header = "X"\n', 'sources.s.header has no effect with verify = "bearer"'),
@@ -411,6 +416,10 @@ def test_what_is_likely_not_meant_is_a_warning_and_no_fault(tmp_path, text, word
     ("text", "words"),
     [
         (ACCOUNT + BEARER + ROUTE + RECALL, "no route"),
+        (ACCOUNT + 'country = "AR"\ndial_format = "{dial}"\n', "dial_format"),
+        (ACCOUNT + 'country = "BR"\ndial_format = "015{dial}"\n', "dial_format"),
+        (ACCOUNT + 'countries = ["PE"]\ndial_format = "{e164}"\n', "dial_format"),
+        (ACCOUNT + 'countries = ["CO"]\n', "dial_format"),
         (ACCOUNT + '[api_keys]\nk = "0123456789abcdef"\n', "accounts.a"),
         (ACCOUNT + BEARER + 2 * (ROUTE + RECALL + 'when = "event.x"\n'), "never reached"),
         (
