@@ -22,7 +22,7 @@ import redis
 
 from integration.local.child_process import Child, spawn
 from integration.local.embedded_store import find_server
-from integration.local.stack import web_command, worker_command
+from integration.local.stack import listen, port_of, web_command, worker_command
 from integration.local.supervisor import free_port, wait_until
 from integration.services.configuration import watch_config
 from integration.services.container import Services
@@ -162,14 +162,16 @@ class BenchStage:
         """Return a client of the store."""
         return redis.Redis.from_url(self.store_url, decode_responses=True)
 
-    def run(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Child:
+    def run(
+        self, name: str, command: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+    ) -> Child:
         """Start a process in the group `name`. Its output goes to a file in the stage's folder."""
         env = {**os.environ, **environ}
         # Allow bytecode, as in an installation. Compiling all modules adds 2 s to each start.
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         log = (self.folder / f"{name}.log").open("ab")
         with log:
-            child = spawn(command, env=env, cwd=ROOT, output=log.fileno())
+            child = spawn(command, env=env, cwd=ROOT, output=log.fileno(), pass_fds=pass_fds)
         self.children.setdefault(name, []).append(child)
         return child
 
@@ -251,10 +253,11 @@ class BenchStage:
 
     def start_web(self) -> float:
         """Start Ringback's web processes. Return the seconds until they answered."""
-        self.web_port = free_port()
-        environ = {**self.environ, "PORT": str(self.web_port)}
-        started = time.perf_counter()
-        self.run("web", web_command(self.web_port, environ), environ)
+        with listen(0) as listener:
+            self.web_port = port_of(listener)
+            environ = {**self.environ, "PORT": str(self.web_port)}
+            started = time.perf_counter()
+            self.run("web", web_command(listener), environ, (listener.fileno(),))
         wait_until(f"http://127.0.0.1:{self.web_port}/readyz", READY_SECONDS, what="web", every_seconds=0.02)
         return time.perf_counter() - started
 

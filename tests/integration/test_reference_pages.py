@@ -258,7 +258,7 @@ def code():
 def test_the_table_of_the_environment_has_what_the_code_reads_and_no_other():
     told = set(first_column(section(CONFIGURATION, "## Environment variables")))
     read = set(re.findall(r"environ(?:\.get\(|\[)\s*\"([A-Z][A-Z_]+)\"", code()))
-    read |= set(re.findall(r"\$\{([A-Z_]+)", code()))
+    read |= set(re.findall(r"\$\{([A-Z_]+)", code())) | set(re.findall(r"envvar=\"([A-Z_]+)\"", code()))
     # What the server hands on with a request, and the demo's own.
     handed_on = {"PATH_INFO", "QUERY_STRING", "REMOTE_ADDR", "REQUEST_METHOD"}
     assert told == {name for name in read - handed_on if not name.startswith(("HTTP_", "DEMO_"))}
