@@ -20,7 +20,8 @@ from integration.alerts.messages import message_text
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.alert_models import EmailChannel, SlackChannel, WebhookChannel
 from integration.domain.errors import RingbackError
-from integration.webhooks.providers.schemes import SignedMessage, standard_headers
+from integration.webhooks.providers.schemes import standard_headers
+from integration.webhooks.providers.signatures import SignedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ def _signed(channel: WebhookChannel, message: AlertMessage, body: bytes, now: da
     """Return the Standard Webhooks headers. The id is the same when a message is sent again."""
     if channel.secret is None:
         return {"webhook-id": message.id}
-    return standard_headers(SignedMessage(body=body, id=message.id, now=now), channel.secret)
+    return standard_headers(SignedMessage(body=body, id=message.id, url="", now=now), channel.secret)
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Place = tuple[str | int, ...]
 
 _SECRET_KEYS: Final = frozenset(
-    {"token", "key", "url_key", "secrets", "password", "client_secret", "secret", "url"}
+    {"token", "key", "url_key", "secrets", "password", "client_secret", "secret", "url", "verify_token"}
 )
 _API_KEY_AS_TEXT: Final = 2
 _MANY_NAMES: Final = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from integration.config.source_models import HubspotSource, JsonSource
-from integration.config.table_checks import NEEDS_HEADER, NEEDS_SECRETS
+from integration.config.source_models.checks import ALL_PROOF_KEYS, PROOF_KEYS
 from integration.domain.phone_numbers.dialling import has_country_code, needs_carrier, undialled_types
 
 if TYPE_CHECKING:
@@ -106,15 +106,7 @@ def _keys_without_effect(config: Config) -> Iterator[str]:
     for name, source in config.sources.items():
         if not isinstance(source, JsonSource):
             continue
-        used = {
-            "header": source.verify in NEEDS_HEADER,
-            "encoding": source.verify == "hmac-sha256",
-            "prefix": source.verify == "hmac-sha256",
-            "secrets": source.verify in NEEDS_SECRETS,
-        }
-        for key in sorted(
-            key for key, has_effect in used.items() if not has_effect and key in source.model_fields_set
-        ):
+        for key in sorted((ALL_PROOF_KEYS - PROOF_KEYS[source.verify]) & source.model_fields_set):
             yield f'sources.{name}.{key} has no effect with verify = "{source.verify}".'
 
 

@@ -73,6 +73,10 @@ class ConflictError(RingbackError):
         self.state = state
 
 
+class CannotSignError(RingbackError):
+    """A sample cannot be signed as its sender would sign it."""
+
+
 class UnknownError(RingbackError):
     """The recall, account, source or parked event does not exist."""
 

@@ -36,6 +36,7 @@ _EVENT_NAMES = frozenset({"event", "vars", "delivery", "now"})
 _SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "events": frozenset({"body"}),
+        "token": frozenset({"body"}),
         "dedup_key": frozenset({"event", "delivery"}),
         "event_time": _EVENT_NAMES,
     }

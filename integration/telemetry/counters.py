@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # The results of a delivery. TAKEN shows that the sender is configured correctly, REFUSED that it is not.
 TAKEN: Final = ("admitted", "again")
 REFUSED: Final = ("not verified", "unreadable", "unsupported type", "too large")
-RESULTS: Final = (*TAKEN, *REFUSED, "too many", "not stored")
+ADDRESS_VERIFIED: Final = "address verified"
+RESULTS: Final = (*TAKEN, *REFUSED, "too many", "not stored", ADDRESS_VERIFIED)
 
 # The pushes of an account and their milliseconds are one number: pushes * PUSH_UNIT + ms. This halves the
 # size of the table.
@@ -76,6 +77,8 @@ class Counters:
             increments.append(("heard", f"taken:{source}", 1))
         elif result in REFUSED:
             increments.append(("heard", f"refused:{source}", 1))
+        elif result == ADDRESS_VERIFIED:
+            increments.append(("heard", f"checked:{source}", 1))
         self._add(increments)
 
     def pushed(self, account: str, seconds: float) -> None:

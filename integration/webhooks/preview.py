@@ -25,6 +25,7 @@ from integration.mapping.planner import (
     explain_event,
 )
 from integration.webhooks.providers import SOURCES
+from integration.webhooks.providers.schemes import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,9 +163,8 @@ def _dedup(sample: Sample, event: Event) -> str:
     source = sample.source
     for_hours = f"for {source.dedup_hours:g} hours"
     if isinstance(source, JsonSource) and source.dedup_key is None and sample.headers is None:
-        if source.verify == "standard-webhooks":
-            return f"the header webhook-id, {for_hours}"
-        return f"the header Idempotency-Key, {for_hours}; without it {_BY_BODY}"
+        header = SCHEMES[source.verify].id_header(sample.delivery, source)
+        return _BY_BODY if header is None else f"the header {header}, {for_hours}; without it {_BY_BODY}"
     return _BY_BODY if event.dedup_key is None else f"{event.dedup_key}, {for_hours}"
 
 

@@ -19,7 +19,8 @@ from integration.domain.errors import NotVerifiedError, StoreAwayError, Unreadab
 from integration.domain.rejection import rejection_of
 from integration.mapping.event_context import Headers
 from integration.mapping.planner import Parked, plan_delivery
-from integration.telemetry.counters import ADMIT
+from integration.telemetry.counters import ADDRESS_VERIFIED, ADMIT
+from integration.webhooks.handshakes import handshake_reply
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.rejection_log import FailedVerification, NoRejections
 
@@ -85,6 +86,9 @@ class WebhookService:
     def receive(self, settings: Source, delivery: Delivery) -> Reply:
         """Verify, parse, plan and store a delivery. Return the response."""
         began, kind = time.perf_counter(), SOURCES[settings.kind]
+        checked = self.address_check(settings, delivery)
+        if checked is not None:
+            return checked
         try:
             proof = kind.verify(delivery, settings, delivery.received_at)
             self._require_rate(settings)
@@ -100,6 +104,22 @@ class WebhookService:
         self._log(delivery.source, outcomes, admitted)
         self._count(settings, "again" if admitted.again else "admitted", began)
         return kind.acknowledge(delivery, settings, admitted.answer)
+
+    def address_check(self, settings: Source, delivery: Delivery) -> Reply | None:
+        """Return the response to a sender that checks the address, or None for any other request.
+
+        It is counted, and nothing is stored.
+        """
+        try:
+            reply = handshake_reply(delivery, settings)
+        except NotVerifiedError as error:
+            refusal = self._refused(settings, delivery, error)
+            self._services.counters.delivery(settings.name, _COUNTED_AS[refusal.status])
+            return SOURCES[settings.kind].acknowledge(delivery, settings, refusal)
+        if reply is not None:
+            log.info("address verified", source=settings.name)
+            self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
+        return reply
 
     def turned_away(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
         """Count and record a request that was answered with 400, 413 or 415 because of its body.

@@ -7,6 +7,7 @@ the expected value.
 from __future__ import annotations
 
 import hmac
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ TOLERANCE = timedelta(minutes=5)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_TIMESTAMP = 15
+_LONGEST_SECONDS = 11
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def matches_any(given: bytes, allowed: Iterable[bytes]) -> bool:
@@ -75,17 +78,40 @@ def require_fresh(timestamp: str, unit: timedelta, now: datetime) -> None:
     `timestamp` is a whole number of `unit` since 1970-01-01 UTC, as text. `now` is aware. A time in the
     future is rejected too, because a captured delivery could be replayed until then.
     """
+    require_near(_since_epoch(timestamp, unit), now, TOLERANCE)
+
+
+def moment_of(timestamp: str) -> datetime:
+    """Return the time (aware) of a timestamp in a header. Raise NotVerifiedError if it is none.
+
+    `timestamp` is a number of seconds or milliseconds since 1970-01-01 UTC, or a time in ISO 8601 with its
+    offset. The format has a certain end, so that what is signed after it cannot become a part of it.
+    """
+    if not _ISO_TIME.fullmatch(timestamp):
+        seconds = len(timestamp) <= _LONGEST_SECONDS
+        return _since_epoch(timestamp, timedelta(seconds=1) if seconds else timedelta(milliseconds=1))
+    try:
+        return datetime.fromisoformat(timestamp)
+    except ValueError as error:
+        raise NotVerifiedError("timestamp", "it lies outside the calendar") from error
+
+
+def require_near(moment: datetime, now: datetime, tolerance: timedelta) -> None:
+    """Raise NotVerifiedError for a time more than `tolerance` before or after `now`. Both are aware."""
+    off = now - moment
+    if abs(off) > tolerance:
+        side = "in the past" if off > timedelta(0) else "in the future"
+        seconds, allowed = abs(off).total_seconds(), tolerance.total_seconds()
+        raise NotVerifiedError("timestamp", f"it lies {seconds:.0f} s {side}; allowed: {allowed:.0f} s")
+
+
+def _since_epoch(timestamp: str, unit: timedelta) -> datetime:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST_TIMESTAMP):
         raise NotVerifiedError("timestamp", "it is not a whole number of plausible length")
     try:
-        off = now - (_EPOCH + int(timestamp) * unit)
+        return _EPOCH + int(timestamp) * unit
     except OverflowError as error:
         raise NotVerifiedError("timestamp", "it lies outside the calendar") from error
-    if abs(off) > TOLERANCE:
-        side = "in the past" if off > timedelta(0) else "in the future"
-        seconds = abs(off).total_seconds()
-        allowed = TOLERANCE.total_seconds()
-        raise NotVerifiedError("timestamp", f"it lies {seconds:.0f} s {side}; allowed: {allowed:.0f} s")
 
 
 def require_url_key(delivery: Delivery, expected: SecretStr | None) -> None:

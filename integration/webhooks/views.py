@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
-from integration.config.source_models import HubspotSource
 from integration.domain.delivery import Delivery, delivery_id, signed_url
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
 from integration.web.problems import problem
 from integration.web.request_body import read_body
+from integration.webhooks.hook_urls import public_url
 from integration.webhooks.service import TITLES
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
     """Return the routes under /hooks."""
     blueprint = Blueprint("receiver", __name__)
 
-    @blueprint.post("/hooks/<source>")
-    @blueprint.post("/hooks/<source>/<url_key>")
+    # `address_check` answers OPTIONS too.
+    @blueprint.post("/hooks/<source>", provide_automatic_options=False)
+    @blueprint.post("/hooks/<source>/<url_key>", provide_automatic_options=False)
     def hook(source: str, url_key: str | None = None) -> Response:
         settings = intake.source(source, url_key)
         if settings is None:
@@ -52,6 +53,18 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
             return problem(status, TITLES[status], why)
         return _response(intake.receive(settings, delivery))
 
+    @blueprint.route("/hooks/<source>", methods=["GET", "HEAD", "OPTIONS"])
+    @blueprint.route("/hooks/<source>/<url_key>", methods=["GET", "HEAD", "OPTIONS"])
+    def address_check(source: str, url_key: str | None = None) -> Response:
+        """Answer a sender that checks the address, if the source has a `handshake` of this method."""
+        settings = intake.source(source, url_key)
+        if settings is None:
+            raise MethodNotAllowed(["POST"])
+        reply = intake.address_check(settings, _delivery(settings, url_key, b""))
+        if reply is None:
+            raise MethodNotAllowed(["POST"])
+        return _response(reply)
+
     return blueprint
 
 
@@ -63,7 +76,7 @@ def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
         source=settings.name,
         method=environ["REQUEST_METHOD"],
         url=signed_url(
-            settings.public_url if isinstance(settings, HubspotSource) else None,
+            public_url(settings),
             headers,
             scheme=environ["wsgi.url_scheme"],
             path=request.path,

@@ -52,6 +52,7 @@ def test_a_histogram_counts_its_bucket_and_sums_microseconds():
         ("again", {"taken:forms": 1}),
         ("not verified", {"refused:forms": 1}),
         ("unreadable", {"refused:forms": 1}),
+        ("address verified", {"checked:forms": 1}),
         ("not stored", None),
         ("too many", None),
     ],

@@ -23,6 +23,8 @@ from support.config_texts import (
     written,
 )
 
+HMAC = 'verify = "hmac"\nsecrets = "s"\nheader = "X-Sig"\nsigned = "{body}"\n'
+
 # --- each fault --------------------------------------------------------------------------------
 
 ONE_FAULT = [
@@ -118,7 +120,27 @@ ONE_FAULT = [
     (SALESFORCE.replace("url_key", "url_kye"), "sources.s.url_key", "missing", "16 characters"),
     (SALESFORCE.replace("EAA", "E"), "sources.s.organization_id", "16 characters", "15 or 18"),
     (JSON, "sources.s.verify", "missing", '"standard-webhooks"'),
-    (JSON + 'verify = "hmac"\n', "sources.s.verify", '"hmac"', '"hmac-sha256"'),
+    (JSON + 'verify = "hmac-sha"\n', "sources.s.verify", '"hmac-sha"', '"hmac-sha256"'),
+    (JSON + HMAC.replace("{body}", "{bdy}"), "sources.s.signed", "", "{body} once"),
+    (JSON + HMAC + 'timestamp = "t"\n', "sources.s.signed", "", "{timestamp}"),
+    (JSON + HMAC + 'message_id = "X-Id"\n', "sources.s.signed", "", "{id}"),
+    (JSON + HMAC.replace("{body}", "{timestamp}{body}"), "sources.s.timestamp", "missing", '"t"'),
+    (JSON + HMAC.replace("{body}", "{id}.{body}"), "sources.s.message_id", "missing", "the name of a header"),
+    (JSON + HMAC.replace("{body}", "{url}{body}"), "sources.s.public_url", "missing", "the signature covers it"),
+    (JSON + HMAC + 'algorithm = "md5"\n', "sources.s.algorithm", '"md5"', '"sha512"'),
+    (JSON + HMAC + "tolerance_seconds = 0\n", "sources.s.tolerance_seconds", "the number 0", "from 1 to 86400"),
+    (JSON + HMAC + 'timestamp = "X_Time"\n', "sources.s.timestamp", "", 'without "_"'),
+    (JSON + 'verify = "ed25519"\nheader = "X"\n', "sources.s.public_keys", "missing", "public key"),
+    (JSON + 'verify = "ed25519"\nheader = "X"\npublic_keys = ["AAAA"]\n', "sources.s.public_keys[1]", '"AAAA"', "Ed25519"),
+    (JSON + 'verify = "body-token"\nsecrets = "a-token-0123456789"\n', "sources.s.token", "missing", "a template"),
+    (JSON + 'verify = "body-token"\nsecrets = "short"\ntoken = "{{ body.t }}"\n', "sources.s.secrets", "5 characters", "16"),
+    (JSON + 'verify = "body-token"\nsecrets = "a-token-0123456789"\ntoken = "{{ event.t }}"\n', "sources.s.token", "", ""),
+    (JSON + 'verify = "query-key"\nsecrets = "a-code-0123456789"\n', "sources.s.param", "missing", '"code"'),
+    (JSON + 'verify = "query-key"\nparam = "c"\nsecrets = "a code of 20 letters"\n', "sources.s.secrets", "20 char", "A-Z"),
+    (JSON + HMAC + 'handshake = "hub-challenge"\n', "sources.s.verify_token", "missing", "hub-challenge"),
+    (JSON + HMAC + 'handshake = "hub"\n', "sources.s.handshake", '"hub"', '"hub-challenge"'),
+    (JSON + HMAC + "answer_status = 204\n", "sources.s.answer_status", "the number 204", "200 or 202"),
+    (JSON + HMAC + "retry_status = 500\n", "sources.s.retry_status", "the number 500", "429 or 503"),
     (JSON + 'verify = "bearer"\n', "sources.s.secrets", "missing", "needs one"),
     (JSON + 'verify = "basic"\nsecrets = []\n', "sources.s.secrets", "an empty list", "needs one"),
     (JSON + 'verify = "standard-webhooks"\n', "sources.s.secrets", "missing", "needs one"),

@@ -92,13 +92,13 @@ def test_each_header_that_is_missing_is_told(case):
         assert found.proved == ("version" in name)
 
 
-def test_svix_names_are_named_as_what_came_instead():
+def test_similar_names_are_named_as_what_came_instead():
     settings = forms("standard-webhooks")
     made = delivered(settings)
-    headers = {name.replace("webhook-", "svix-"): value for name, value in made.headers.items()}
+    headers = {name.replace("webhook-", "hook-"): value for name, value in made.headers.items()}
     found = seen(replace(made, headers=headers), settings)
     assert causes(found) == ["other header"]
-    assert "svix-signature" in found.findings[0].facts["found"]
+    assert "hook-signature" in found.findings[0].facts["found"]
 
 
 def test_ed25519_alone_is_another_version():

@@ -121,11 +121,6 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a number out of range"),
     _("a control character or line break"),
     _("%(number)s characters"),
-    _("a text with %(found)s"),
-    _("nothing"),
-    _("something that is not JSON"),
-    _("more than %(number)s levels"),
-    _("a text that holds JSON"),
     _("a value"),
     _("one line of text"),
     _("at most %(number)s"),
@@ -185,7 +180,7 @@ _OF_NUMBERS: Final[Sequence[str]] = (
 
 VERDICTS: Final[Mapping[str, str]] = {
     "accepted": _("accepted"),
-    "refused": _("refused by wolkvox"),
+    "refused": _("refused"),
     "wait": _("must wait"),
     "concurrency": _("token in use elsewhere"),
     "quota": _("calls of the day used up"),

@@ -110,17 +110,16 @@ WORDS: Final[Mapping[str, ReasonText]] = {
         _l('Set `prefix = "%(found)s"` for the source.'),
     ),
     "algorithm": ReasonText(
-        _l("It is signed with %(found)s; only HMAC-SHA256 is accepted."),
-        _l("Choose SHA-256 in the sender's settings."),
+        _l("The signature is right, but made with %(found)s, where %(expected)s is expected."),
+        _l(
+            'Set `verify = "hmac"` and `algorithm = "%(found)s"` for the source, or choose %(expected)s in '
+            "the sender's settings."
+        ),
     ),
     "covers time": ReasonText(
+        _l("The signature covers a time and the body, where one of the body alone is expected."),
         _l(
-            "The signature also covers the time in the header %(header)s; `hmac-sha256` covers the body "
-            "alone."
-        ),
-        _l(
-            'This scheme is not supported: use `verify = "url-key"`, "header" or "bearer" where the sender '
-            "can, or put a step in between that signs anew."
+            'Set `verify = "hmac"`, `timestamp = "%(timestamp)s"` and `signed = "%(signed)s"` for the source.'
         ),
     ),
     "body": ReasonText(

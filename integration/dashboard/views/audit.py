@@ -36,8 +36,7 @@ ACTS: Final = {
     "resume": _l("resume"),
     "test call": _l("test call"),
     "export": _l("export"),
-    "find person": _l("search for a person"),
-    "forget": _l("erase"),
+    "forget": _l("forget"),
 }
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import phonenumbers
 
+from integration.config.source_models.signed_content import parts_of
 from integration.telemetry.redaction import DOTS
 from integration.webhooks.hook_urls import hook_path, public_url, secret_path
+from integration.webhooks.providers.signatures import IN_THE_HEADER
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _FIELD: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
 _EQUALS: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)\s*==\s*['\"]([^'\"]*)['\"]")
 _DATE_FORM: Final = re.compile(r"date\(\s*['\"]([^'\"]+)['\"]\s*\)")
+_TOKEN: Final = re.compile(r"\{\{\s*body((?:\.[A-Za-z_]\w*)+)\s*\}\}")
 _LIST: Final = re.compile(r"body((?:\.[A-Za-z_]\w*)+)")
 _PROPERTY: Final = re.compile(r"event\.propertyName\s*==\s*['\"]([^'\"]+)['\"]")
 # HubSpot sets these in every subscription event; a workflow need not send them.
@@ -48,10 +51,11 @@ def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
 
     `root` is our base URL (`https://HOST`), used if the source has no `public_url`.
     """
-    known = public_url(source)
+    known, has_key = public_url(source), source.url_key is not None
     if known is not None:
-        return Address(known, has_key=False)
-    has_key = source.url_key is not None
+        key = "" if source.url_key is None else source.url_key.get_secret_value()
+        masked = key in known and has_key and not revealed
+        return Address(known.replace(key, DOTS) if masked else known, has_key=has_key and key in known)
     path = secret_path(source) if revealed or not has_key else f"{hook_path(source)}/{DOTS}"
     return Address(root.rstrip("/") + path, has_key=has_key)
 
@@ -141,6 +145,7 @@ def _telephone(country: str) -> str:
 
 # --- test command ------------------------------------------------------------------------------
 
+_HMAC: Final = frozenset({"hmac", "hmac-sha256"})
 _SIGNED_BODY: Final = {
     "hex": "od -An -v -tx1 | tr -d ' \\n'",
     "base64": "base64 | tr -d '\\n'",
@@ -148,26 +153,58 @@ _SIGNED_BODY: Final = {
 
 
 def command_of(source: JsonSource, address: str, sample: str) -> str:
-    """Return shell commands that post the sample with a valid signature, from the shell variable `SECRET`."""
-    lines = [f"body={_quoted(sample)}", *_signature_lines(source)]
+    """Return shell commands that post the sample with a valid proof, from the shell variable `SECRET`.
+
+    The text is empty for `ed25519`: only the sender has the private key.
+    """
+    if source.verify == "ed25519":
+        return ""
+    lines = [f"body={_body(source, sample)}", *_signature_lines(source)]
     headers = ["-H 'Content-Type: application/json'", *_headers(source)]
-    call = " \\\n  ".join([f"curl -sS {_quoted(address)}", *headers, '--data-binary "$body"'])
+    target = _quoted(address)
+    if source.verify == "query-key":
+        target = f'{_quoted(f"{address}?{source.param}=")}"$SECRET"'
+    call = " \\\n  ".join([f"curl -sS {target}", *headers, '--data-binary "$body"'])
     return "\n".join([*lines, call])
+
+
+def _body(source: JsonSource, sample: str) -> str:
+    """Return the sample for a shell, with the secret in it if that is where the source expects it."""
+    path = _TOKEN.fullmatch(source.token or "")
+    if source.verify != "body-token" or path is None:
+        return _quoted(sample)
+    body = json.loads(sample)
+    _put(body, path[1][1:], DOTS)
+    return _quoted(json.dumps(body, ensure_ascii=False)).replace(DOTS, "'\"$SECRET\"'")
 
 
 def _signature_lines(source: JsonSource) -> list[str]:
     """Return the lines that compute a signature; none for schemes without one."""
-    if source.verify == "hmac-sha256":
-        written = _SIGNED_BODY[source.encoding]
-        return [f'signature=$(printf %s "$body" | openssl dgst -sha256 -hmac "$SECRET" -binary | {written})']
+    made = 'id="msg_$(date +%s)" now=$(date +%s)'
+    if source.verify in _HMAC:
+        digest = f'openssl dgst -{source.algorithm} -hmac "$SECRET" -binary | {_SIGNED_BODY[source.encoding]}'
+        signature = f'signature=$(printf %s "{_signed_text(source)}" | {digest})'
+        return [signature] if source.signed == "{body}" else [made, signature]
     if source.verify != "standard-webhooks":
         return []
     return [
-        'id="msg_$(date +%s)" now=$(date +%s)',
+        made,
         "key=$(printf %s \"$SECRET\" | sed 's/^whsec_//' | base64 -d | od -An -v -tx1 | tr -d ' \\n')",
         'signature=$(printf %s "$id.$now.$body" \\',
         '  | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64)',
     ]
+
+
+def _signed_text(source: JsonSource) -> str:
+    """Return the signed text between double quotes of a shell."""
+    variables = {
+        "body": "$body",
+        "timestamp": "${now}",
+        "id": "${id}",
+        "url": _escaped(source.public_url or ""),
+    }
+    parts = enumerate(parts_of(source.signed))
+    return "".join(variables[part] if number % 2 else _escaped(part) for number, part in parts)
 
 
 def _headers(source: JsonSource) -> list[str]:
@@ -178,8 +215,8 @@ def _headers(source: JsonSource) -> list[str]:
                 '-H "webhook-timestamp: $now"',
                 '-H "webhook-signature: v1,$signature"',
             ]
-        case "hmac-sha256":
-            return [f'-H "{source.header}: {_escaped(source.prefix)}$signature"']
+        case "hmac" | "hmac-sha256":
+            return _hmac_headers(source)
         case "bearer":
             return ['-H "Authorization: Bearer $SECRET"']
         case "basic":
@@ -187,6 +224,15 @@ def _headers(source: JsonSource) -> list[str]:
         case "header":
             return [f'-H "{source.header}: $SECRET"']
     return []
+
+
+def _hmac_headers(source: JsonSource) -> list[str]:
+    signature = f"{_escaped(source.prefix)}$signature"
+    named = [f'-H "{source.message_id}: $id"'] if source.message_id else []
+    if source.timestamp in IN_THE_HEADER:
+        return [f'-H "{source.header}: {source.timestamp}=$now,{signature}"', *named]
+    timed = [f'-H "{source.timestamp}: $now"'] if source.timestamp else []
+    return [f'-H "{source.header}: {signature}"', *timed, *named]
 
 
 def _quoted(text: str) -> str:

@@ -20,7 +20,7 @@
 -- flushed:<process>        STRING  number of the process's latest flush of counters               1 hour
 -- series:<hour>            HASH    minute -> totals of some counts at its start, JSON             26 hours
 -- pushed:<minute>          HASH    account -> pushes * 10^7 + their duration in ms                65 minutes
--- heard:<hour>             HASH    taken:<source>, refused:<source> -> deliveries                 26 hours
+-- heard:<hour>             HASH    taken:, refused:, checked:<source> -> requests                  26 hours
 -- source:<name>            HASH    fields below                                                   unlimited
 -- alerts                   HASH    key of an active alert -> record, JSON                         while active
 -- alerts:past              LIST    records of past alerts, JSON, newest first                     the latest 100
@@ -100,8 +100,6 @@
 --   paused, stopped  reason of the pause or stop, "" for none
 --   paused_until     time when the pause ends by itself, "" if an operator must end it
 --   paused_ms        length of the pause
---   paused_by        user or API key that paused the queue
---   paused_at        time of the pause
 --   gone             reason of a stop because the account left the configuration; only `bind` ends it
 --   first            id of the recall to be pushed first, because it made the queue wait
 --   aside            id of the recall that is set aside while another one probes the queue
@@ -115,6 +113,7 @@
 -- fields of source:<name>
 --   taken            time of the latest delivery that was accepted or repeated
 --   refused          time of the latest delivery that was rejected
+--   checked          time of the latest handshake, by which the sender checked the address
 --   refusing         time of the first rejected delivery since one was accepted
 --   refusals         number of deliveries rejected since then
 

@@ -64,7 +64,7 @@ if is_command('flush_counters') then
     redis.call('PEXPIRE', key, SERIES_KEPT)
   end
 
-  -- heard: {"taken:<source>" or "refused:<source>" = number}
+  -- heard: {"taken:<source>", "refused:<source>" or "checked:<source>" = number}
   --
   -- If deliveries of a source were both accepted and rejected in this flush, the source counts as accepted.
   function Counters.add_deliveries(heard)
@@ -75,7 +75,7 @@ if is_command('flush_counters') then
       redis.call('HSET', key, what, now)
       if what == 'taken' then
         redis.call('HDEL', key, 'refusing', 'refusals')
-      elseif not heard['taken:' .. source] then
+      elseif what == 'refused' and not heard['taken:' .. source] then
         redis.call('HSETNX', key, 'refusing', now)
         redis.call('HINCRBY', key, 'refusals', by)
       end
@@ -104,7 +104,7 @@ end
 if is_command('account_states') then
   local STATE_FIELDS = {
     'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
-    'wake_up_at', 'publications', 'day', 'pushed', 'paused_by', 'paused_at',
+    'wake_up_at', 'publications', 'day', 'pushed',
   }
 
   -- Return for each account: the fields above of its queue, the numbers of queued and dead recalls, and the ms when the

@@ -22,12 +22,14 @@ class SourceActivity:
 
     `taken`: the latest accepted or repeated delivery. `refused`: the latest one that was not verified or not
     readable. `refusing_since`: since then all deliveries were rejected, `refusals` in number.
+    `address_checked`: the latest check of the address by its sender that was answered.
     """
 
     taken: datetime | None = None
     refused: datetime | None = None
     refusing_since: datetime | None = None
     refusals: int = 0
+    address_checked: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,4 +86,5 @@ def _heard(fields: Mapping[str, str]) -> SourceActivity:
         refused=moment("refused"),
         refusing_since=moment("refusing"),
         refusals=int(fields.get("refusals") or 0),
+        address_checked=moment("checked"),
     )

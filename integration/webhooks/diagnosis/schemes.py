@@ -7,20 +7,35 @@ import binascii
 import hashlib
 import hmac
 from dataclasses import replace
+from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from integration.config.source_models import JsonSource
+from integration.config.source_models.checks import NEEDS_SECRETS
 from integration.domain.delivery import header_name
+from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.domain.rejection import safe_header_name
 from integration.webhooks.diagnosis.bodies import bodies
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, concluded
 from integration.webhooks.diagnosis.keys import known_credential
 from integration.webhooks.diagnosis.search import SearchBudget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings
-from integration.webhooks.providers.schemes import standard_key
-from integration.webhooks.signature import hmac_sha256, matches_any
+from integration.webhooks.providers.schemes import (
+    body_token,
+    query_key,
+    standard_header_names,
+    standard_key,
+)
+from integration.webhooks.providers.signatures import (
+    IN_THE_HEADER,
+    content_of,
+    is_ed25519,
+    sent_signature,
+)
+from integration.webhooks.signature import hmac_sha256, matches_any, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +43,6 @@ if TYPE_CHECKING:
     from integration.webhooks.diagnosis.findings import VerificationCase
     from integration.webhooks.diagnosis.search import SentDigest
 
-_STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _PROOF_WORDS = ("signature", "hmac", "digest", "token", "api-key", "apikey", "secret", "authorization")
 _MOST_HEADERS = 5
 _LONGEST_TIME = 20
@@ -37,7 +51,7 @@ _LONGEST_TIME = 20
 def diagnose(case: VerificationCase) -> Diagnosis:
     """Return the diagnosis of a delivery to a `json` source."""
     settings = case.settings
-    if not isinstance(settings, JsonSource) or (not settings.secrets and settings.verify != "url-key"):
+    if not isinstance(settings, JsonSource) or (not settings.secrets and settings.verify in NEEDS_SECRETS):
         return Diagnosis((Finding("not configured", {"what": "secrets"}),), proved=False)
     return _SCHEMES[settings.verify](case, settings)
 
@@ -64,10 +78,11 @@ def _header(case: VerificationCase, name: str) -> str:
 
 
 def _standard(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001  (one shape for all schemes)
-    for name in _STANDARD:
+    names = standard_header_names(case.delivery)
+    for name in names:
         if not _header(case, name):
             return _missing(case, name)
-    message_id, timestamp, signatures = (_header(case, name) for name in _STANDARD)
+    message_id, timestamp, signatures = (_header(case, name) for name in names)
     parts = [part.partition(",") for part in signatures.split(" ") if part]
     v1 = [text for version, _, text in parts if version == "v1"]
     if not v1:
@@ -92,25 +107,48 @@ def _standard_keys(guess: Guess) -> list[Guess]:
     return [key for key in keys if key.value]
 
 
-# --- a digest of the body in one header ------------------------------------------------------------
+# --- a signature in one header ---------------------------------------------------------------------
 
 _ALGORITHMS = {20: ("sha1",), 32: ("sha256", "sha3_256"), 48: ("sha384",), 64: ("sha512",), 16: ("md5",)}
 
 
 def _hmac(case: VerificationCase, settings: JsonSource) -> Diagnosis:
-    if not settings.header:
-        return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
-    text = _header(case, settings.header)
-    if not text:
-        return _missing(case, settings.header)
+    missing = _missing_part(case, settings)
+    if missing is not None:
+        return missing
+    text = _header(case, settings.header or "")
     written = (*read_digests(text), *_listed(text))
     if not written:
         return Diagnosis((Finding("unknown"),), proved=False)
-    found = _hmac_search(case, written)
+    times = _time_findings(case, settings)
+    found = _hmac_search(case, settings, written)
     if found is None:
-        return concluded((), None)
+        return concluded(times, None)
     matched, findings = found
-    return Diagnosis((*_spelling(settings, text, matched), *findings), proved=True)
+    spelling = () if settings.timestamp in IN_THE_HEADER else _spelling(settings, text, matched)
+    return Diagnosis((*times, *spelling, *findings), proved=True)
+
+
+def _missing_part(case: VerificationCase, settings: JsonSource) -> Diagnosis | None:
+    """Return the diagnosis if a header of the signature is not configured or not sent."""
+    if not settings.header:
+        return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
+    in_headers = () if settings.timestamp in IN_THE_HEADER else (settings.timestamp,)
+    names = [name for name in (settings.header, *in_headers, settings.message_id) if name]
+    return next((_missing(case, name) for name in names if not _header(case, name)), None)
+
+
+def _time_findings(case: VerificationCase, settings: JsonSource) -> tuple[Finding, ...]:
+    if settings.timestamp is None:
+        return ()
+    try:
+        off = case.now - moment_of(sent_signature(case.delivery, settings).timestamp)
+    except NotVerifiedError:
+        return (Finding("time unreadable", {"expected": "seconds"}),)
+    if abs(off) <= timedelta(seconds=settings.tolerance_seconds):
+        return ()
+    facts = {"seconds": f"{abs(off).total_seconds():.0f}"}
+    return (Finding("stale" if off > timedelta(0) else "early", facts),)
 
 
 def _listed(text: str) -> tuple[SentDigest, ...]:
@@ -119,7 +157,7 @@ def _listed(text: str) -> tuple[SentDigest, ...]:
     if not any(part.startswith("t=") for part in parts):
         return ()
     return tuple(
-        replace(written, prefix=f"t=…,{part.partition('=')[0]}=")
+        replace(written, prefix=f"{part.partition('=')[0]}=")
         for part in parts
         if not part.startswith("t=")
         for written in read_digests(part.partition("=")[2])
@@ -127,23 +165,35 @@ def _listed(text: str) -> tuple[SentDigest, ...]:
 
 
 def _hmac_search(
-    case: VerificationCase, written: tuple[SentDigest, ...]
+    case: VerificationCase, settings: JsonSource, written: tuple[SentDigest, ...]
 ) -> tuple[SentDigest, tuple[Finding, ...]] | None:
-    budget, secrets, written_bodies = SearchBudget(), case.secrets, bodies(case.delivery.body)
+    budget, secrets = SearchBudget(), case.secrets
     tries = [
-        *((one, algorithm, secrets, written_bodies) for one in written for algorithm in _of_length(one)),
-        *((one, algorithm, secrets, _timed(case)) for one in written for algorithm in _of_length(one)),
+        (one, algorithm, messages)
+        for messages in (_contents(case, settings), _timed(case))
+        for one in written
+        for algorithm in _ALGORITHMS.get(len(one.raw), ())
     ]
-    for one, algorithm, keys, messages in tries:
-        found = search((keys, messages), _digest_by(algorithm), [one.raw], budget)
+    for one, algorithm, messages in tries:
+        found = search((secrets, messages), _digest_by(algorithm), [one.raw], budget)
         if found is not None:
-            other = () if algorithm == "sha256" else (Finding("algorithm", {"found": algorithm}),)
+            facts = {"found": algorithm, "expected": settings.algorithm}
+            other = () if algorithm == settings.algorithm else (Finding("algorithm", facts),)
             return one, (*other, *found)
     return None
 
 
-def _of_length(written: SentDigest) -> tuple[str, ...]:
-    return _ALGORITHMS.get(len(written.raw), ())
+def _contents(case: VerificationCase, settings: JsonSource) -> tuple[Guess, ...]:
+    """Return guesses of the text that the source expects to be signed, one for each guess of the body."""
+    guesses = []
+    for guess in bodies(case.delivery.body):
+        delivery = replace(case.delivery, body=guess.value)
+        try:
+            timestamp = sent_signature(delivery, settings).timestamp if settings.timestamp else ""
+            guesses.append(Guess(content_of(delivery, settings, timestamp), guess.finding))
+        except NotVerifiedError:
+            continue
+    return tuple(guesses)
 
 
 def _digest_by(algorithm: str) -> Callable[[str, bytes], bytes]:
@@ -155,9 +205,13 @@ def _timed(case: VerificationCase) -> tuple[Guess, ...]:
     guesses = []
     for name, value in case.delivery.headers.items():
         for stamp in _stamps(name, value):
-            for joined in (f"{stamp}.", stamp, f"v0:{stamp}:"):
-                message = joined.encode(errors="replace") + case.delivery.body
-                guesses.append(Guess(message, Finding("covers time", {"header": safe_header_name(name)})))
+            for before, after in (("", "."), ("", ""), ("v0:", ":")):
+                message = f"{before}{stamp}{after}".encode(errors="replace") + case.delivery.body
+                facts = {
+                    "timestamp": safe_header_name(name) if "time" in name else "t",
+                    "signed": f"{before}{{timestamp}}{after}{{body}}",
+                }
+                guesses.append(Guess(message, Finding("covers time", facts)))
     return tuple(guesses)
 
 
@@ -177,6 +231,22 @@ def _spelling(settings: JsonSource, text: str, written: SentDigest) -> tuple[Fin
     ):
         findings.append(Finding("prefix", {"found": written.prefix, "expected": settings.prefix}))
     return tuple(findings)
+
+
+def _ed25519(case: VerificationCase, settings: JsonSource) -> Diagnosis:
+    missing = _missing_part(case, settings)
+    if missing is not None:
+        return missing
+    times = _time_findings(case, settings)
+    try:
+        texts = sent_signature(case.delivery, settings).texts
+    except NotVerifiedError:
+        return concluded(times, None)
+    for guess in _contents(case, settings):
+        for key, text in product(settings.public_keys, texts):
+            if is_ed25519(key, text, settings.encoding, guess.value):
+                return Diagnosis((*times, *([guess.finding] if guess.finding else [])), proved=True)
+    return concluded(times, None)
 
 
 # --- a secret in plain text ------------------------------------------------------------------------
@@ -245,6 +315,20 @@ def _basic(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: 
     return _of_word(case, "basic")
 
 
+def _body_token(case: VerificationCase, settings: JsonSource) -> Diagnosis:
+    try:
+        return _credential(case, body_token(case.delivery, settings))
+    except (NotVerifiedError, UnreadableError):
+        return Diagnosis((Finding("unknown"),), proved=False)
+
+
+def _query_key(case: VerificationCase, settings: JsonSource) -> Diagnosis:
+    try:
+        return _credential(case, query_key(case.delivery, settings))
+    except NotVerifiedError:
+        return Diagnosis((Finding("unknown"),), proved=False)
+
+
 def _url_key(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
     # `diagnose_url_key` handles a wrong key, so only a missing configuration remains.
     return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
@@ -252,9 +336,13 @@ def _url_key(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa
 
 _SCHEMES: dict[str, Callable[[VerificationCase, JsonSource], Diagnosis]] = {
     "standard-webhooks": _standard,
+    "hmac": _hmac,
     "hmac-sha256": _hmac,
+    "ed25519": _ed25519,
     "bearer": _bearer,
     "basic": _basic,
     "header": _in_header,
+    "body-token": _body_token,
+    "query-key": _query_key,
     "url-key": _url_key,
 }

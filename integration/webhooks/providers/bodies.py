@@ -65,6 +65,14 @@ def _require_utf8(delivery: Delivery) -> None:
         raise UnsupportedTypeError("content-type", "another charset", "utf-8")
 
 
+def read_body(delivery: Delivery) -> Any:
+    """Return the value of a form or JSON body. Raise UnsupportedTypeError or UnreadableError."""
+    if is_form(delivery):
+        return read_form(delivery)
+    require_json_type(delivery)
+    return read_json(delivery.body)
+
+
 def read_json(body: bytes) -> Any:
     """Return the value of a JSON body (RFC 8259, UTF-8, optional byte order mark) of at most 64 levels.
 

@@ -6,24 +6,21 @@ event (`dedup_key`). If the template of `dedup_key` fails, only its event has no
 
 from __future__ import annotations
 
+from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
+from integration.config.source_models.checks import NEEDS_SECRETS
+from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply, header_name
 from integration.domain.errors import NotVerifiedError, UnmappableError
 from integration.mapping.event_context import Headers
 from integration.mapping.expressions import expression, text
-from integration.webhooks.providers.bodies import (
-    FORM_TYPE,
-    is_form,
-    read_form,
-    read_json,
-    require_few,
-    require_json_type,
-)
+from integration.webhooks.providers.bodies import FORM_TYPE, read_body, require_few
 from integration.webhooks.providers.replies import problem, reply
-from integration.webhooks.providers.schemes import SCHEMES, SignedMessage
+from integration.webhooks.providers.schemes import SCHEMES, without_tokens
+from integration.webhooks.providers.signatures import SignedMessage
 from integration.webhooks.signature import require_url_key
 
 if TYPE_CHECKING:
@@ -35,6 +32,8 @@ if TYPE_CHECKING:
 # RFC 9110, 11.6.1. Some HTTP clients send their credentials only after a challenge.
 _CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Bearer"}
 
+_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+
 # UnmappableError: the template does not fit this body. ValueError: it does not compile, or reads an unknown
 # name; `ringback check` reports both. JSONEncodeError: its result is not JSON data.
 _TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
@@ -43,7 +42,7 @@ _TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
 def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     """Return the proof. Raise NotVerifiedError if the configured scheme or the `url_key` does not match."""
     require_url_key(delivery, settings.url_key)
-    if not settings.secrets and settings.verify != "url-key":
+    if not settings.secrets and settings.verify in NEEDS_SECRETS:
         raise NotVerifiedError(settings.verify, "the source has no `secrets` configured")
     return SCHEMES[settings.verify].verify(delivery, settings, now)
 
@@ -53,7 +52,7 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
 
     Raise UnsupportedTypeError or UnreadableError.
     """
-    body = _body(delivery)
+    body = read_body(replace(delivery, body=without_tokens(delivery.body, settings)))
     found, listed = _events(body, settings)
     require_few(len(found))
     told = _told(delivery, settings)
@@ -67,13 +66,6 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
         for place, data in enumerate(found)
         for key in [_rendered_key(data, told, settings)]
     )
-
-
-def _body(delivery: Delivery) -> Any:
-    if is_form(delivery):
-        return read_form(delivery)
-    require_json_type(delivery)
-    return read_json(delivery.body)
 
 
 def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
@@ -117,18 +109,22 @@ def _rendered_key(data: Any, told: dict[str, Any], settings: JsonSource) -> str 
 
 
 def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
-    # `webhook-id` is signed only in Standard Webhooks. In other schemes anybody could set it.
-    if settings.verify == "standard-webhooks":
-        return f"id:{delivery.headers.get('webhook-id', '').strip()}"
-    given = delivery.headers.get("idempotency-key", "").strip()
+    header = SCHEMES[settings.verify].id_header(delivery, settings)
+    given = "" if header is None else delivery.headers.get(header_name(header), "").strip()
     return f"id:{given}" if given else None
 
 
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
-    """Return a 202 response with ids and counts, or problem details. A 401 may have a challenge."""
+    """Return a response with ids and counts, or problem details. A 401 may have a challenge.
+
+    `answer_status` and `retry_status` are the statuses that the sender takes as a success, and as a reason to
+    send the delivery again.
+    """
     if isinstance(outcome, Answer):
-        return reply(outcome)
-    challenge = _CHALLENGES.get(settings.verify) if outcome.status == 401 else None  # noqa: PLR2004  (HTTP)
+        return replace(reply(outcome), status=settings.answer_status)
+    if outcome.status in _LATER and settings.retry_status is not None:
+        outcome = replace(outcome, status=settings.retry_status)
+    challenge = _CHALLENGES.get(settings.verify) if outcome.status == HTTPStatus.UNAUTHORIZED else None
     return problem(outcome, {"WWW-Authenticate": challenge} if challenge else None)
 
 
@@ -136,18 +132,18 @@ def sign(
     body: bytes,
     settings: JsonSource,
     *,
-    url: str,  # noqa: ARG001  (no scheme covers the address)
-    method: str,  # noqa: ARG001
+    url: str,
+    method: str,  # noqa: ARG001  (no scheme covers it)
     message_id: str,
     now: datetime,
 ) -> dict[str, str]:
     """Return the headers that the sender would send with `body`, signed with the first secret."""
     looks_like_json = body.lstrip()[:1] in {b"{", b"["}
     content_type = "application/json" if looks_like_json else FORM_TYPE
-    message = SignedMessage(body=body, id=message_id, now=now)
+    message = SignedMessage(body=body, id=message_id, url=url, now=now)
     return {"Content-Type": content_type, **SCHEMES[settings.verify].sign(message, settings)}
 
 
-def keep(delivery: Delivery, settings: JsonSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
-    """Return the whole body, because it contains no credentials."""
-    return delivery.body
+def keep(delivery: Delivery, settings: JsonSource) -> bytes:
+    """Return the body without the token that some senders prove themselves by."""
+    return without_tokens(delivery.body, settings)

@@ -1,7 +1,7 @@
 """The verification schemes of `json` sources, each with a function to verify and one to sign. Pure.
 
-`SCHEMES` is the table of schemes. Its keys are the values of `verify` in the configuration. Nothing here
-parses the body. Messages contain no secrets and no digests.
+`SCHEMES` is the table of schemes. Its keys are the values of `verify` in the configuration. Only
+`body-token` parses the body. Messages contain no secrets and no digests.
 """
 
 from __future__ import annotations
@@ -12,8 +12,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
-from integration.domain.errors import NotVerifiedError
+from integration.domain.errors import NotVerifiedError, UnmappableError
+from integration.mapping.expressions import text
+from integration.webhooks.providers.bodies import read_body
+from integration.webhooks.providers.signatures import (
+    SignedMessage,
+    header_of,
+    sign_ed25519,
+    sign_hmac,
+    signed_id_header,
+    verify_ed25519,
+    verify_hmac,
+)
 from integration.webhooks.signature import (
     by_secret,
     hmac_sha256,
@@ -32,25 +44,26 @@ if TYPE_CHECKING:
     from integration.config.source_models import JsonSource
     from integration.domain.delivery import Delivery
 
+_MOST_PARAMETERS = 100
 _SECOND = timedelta(seconds=1)
 _STANDARD_PREFIX = "whsec_"
-
-
-@dataclass(frozen=True, slots=True)
-class SignedMessage:
-    """A message to sign: the body, the sender's message id, and the time of signing (aware)."""
-
-    body: bytes
-    id: str
-    now: datetime
+# Resend, Clerk and other customers of Svix send the scheme's headers under their former names,
+# https://docs.svix.com/receiving/verifying-payloads/how-manual
+_STANDARD_NAMES = ("webhook", "svix")
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """`verify` returns the proof or raises NotVerifiedError. `sign` returns headers for the first secret."""
+    """The functions of a scheme.
+
+    `verify` returns the proof or raises NotVerifiedError. `sign` returns headers for the first secret.
+    `id_header` returns the header with the sender's message id, or None. If the sender signs, only a signed
+    header counts: everybody who has captured a delivery can change a header that no signature covers.
+    """
 
     verify: Callable[[Delivery, JsonSource, datetime], str]
     sign: Callable[[SignedMessage, JsonSource], dict[str, str]]
+    id_header: Callable[[Delivery, JsonSource], str | None]
 
 
 # --- Standard Webhooks 1.0.0, https://github.com/standard-webhooks/standard-webhooks ---------------
@@ -93,11 +106,25 @@ def _standard_signatures(header: str) -> list[bytes]:
     return digests
 
 
+def standard_header_names(delivery: Delivery) -> tuple[str, str, str]:
+    """Return the names of the headers with id, timestamp and signature, as this sender writes them."""
+    sent = next((name for name in _STANDARD_NAMES if f"{name}-id" in delivery.headers), "webhook")
+    return f"{sent}-id", f"{sent}-timestamp", f"{sent}-signature"
+
+
+def _standard_id_header(delivery: Delivery, settings: JsonSource) -> str:  # noqa: ARG001  (one shape for all)
+    return standard_header_names(delivery)[0]
+
+
 def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     check = "standard-webhooks"
-    message_id = required_header(delivery, "webhook-id", check)
-    timestamp = required_header(delivery, "webhook-timestamp", check)
-    given = _standard_signatures(required_header(delivery, "webhook-signature", check))
+    message_id, timestamp, signatures = (
+        required_header(delivery, name, check) for name in standard_header_names(delivery)
+    )
+    if "." in message_id:
+        # The signed text is `id.timestamp.body`. With a dot in the id it could be split in another way.
+        raise NotVerifiedError(check, "the message id contains a dot, which ends it in the signed text")
+    given = _standard_signatures(signatures)
     require_fresh(timestamp, _SECOND, now)
     keys = [standard_key(secret) for secret in settings.secrets]
     # Everybody knows an empty key, so it must not match.
@@ -124,43 +151,6 @@ def standard_headers(message: SignedMessage, secret: SecretStr) -> dict[str, str
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
     }
-
-
-# --- a digest of the body in one header: GitHub, Meta, Typeform and many others --------------------
-
-
-def _digest_text(key: bytes, body: bytes, encoding: str) -> str:
-    digest = hmac_sha256(key, body)
-    return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-
-
-def _verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (signs no time)
-    check = "hmac-sha256"
-    value = required_header(delivery, _header_name(settings, check), check)
-    if not value.startswith(settings.prefix):
-        raise NotVerifiedError(check, "the header does not begin with the configured prefix")
-    given = value.removeprefix(settings.prefix)
-    # Some senders write hex digits in upper case. Base64 is case-sensitive.
-    given = given.lower() if settings.encoding == "hex" else given
-    expected = [
-        _digest_text(secret_bytes(secret), delivery.body, settings.encoding).encode()
-        for secret in settings.secrets
-    ]
-    place = place_of(given.encode(), expected)
-    if place is None:
-        raise NotVerifiedError(check, f"the {settings.encoding} digest is not one of the body under a secret")
-    return by_secret(check, place, len(expected))
-
-
-def _sign_hmac(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
-    digest = _digest_text(secret_bytes(settings.secrets[0]), message.body, settings.encoding)
-    return {_header_name(settings, "hmac-sha256"): settings.prefix + digest}
-
-
-def _header_name(settings: JsonSource, check: str) -> str:
-    if not settings.header:
-        raise NotVerifiedError(check, "the source has no `header` configured")
-    return settings.header
 
 
 # --- a secret in a header or in the URL ------------------------------------------------------------
@@ -203,12 +193,12 @@ def _sign_basic(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
 
 
 def _verify_header(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
-    value = required_header(delivery, _header_name(settings, "header"), "header")
+    value = required_header(delivery, header_of(settings, "header"), "header")
     return _require_secret(value.encode(), settings, "header")
 
 
 def _sign_header(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)
-    return {_header_name(settings, "header"): settings.secrets[0].get_secret_value()}
+    return {header_of(settings, "header"): settings.secrets[0].get_secret_value()}
 
 
 def _verify_url_key(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
@@ -218,15 +208,68 @@ def _verify_url_key(delivery: Delivery, settings: JsonSource, now: datetime) -> 
     return "url_key"
 
 
-def _sign_url_key(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (it is in the address)
+# --- a secret in the query string or in the body ----------------------------------------------------
+
+
+def _verify_query_key(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
+    return _require_secret(query_key(delivery, settings).encode(errors="replace"), settings, "query-key")
+
+
+def query_key(delivery: Delivery, settings: JsonSource) -> str:
+    """Return the value of the query parameter `param`. Raise NotVerifiedError unless it occurs once."""
+    query = urlsplit(delivery.url).query
+    if query.count("&") >= _MOST_PARAMETERS:
+        raise NotVerifiedError("query-key", f"the query has more than {_MOST_PARAMETERS} parameters")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    values = [value for name, value in pairs if name == settings.param]
+    if len(values) != 1 or not values[0]:
+        raise NotVerifiedError("query-key", f"the query has {len(values)} parameters {settings.param}")
+    return values[0]
+
+
+def _verify_body_token(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
+    return _require_secret(body_token(delivery, settings).encode(errors="replace"), settings, "body-token")
+
+
+def body_token(delivery: Delivery, settings: JsonSource) -> str:
+    """Return the text that the template `token` makes of the body. Raise NotVerifiedError without one."""
+    if settings.token is None:
+        raise NotVerifiedError("body-token", "the source has no `token` configured")
+    try:
+        return text(settings.token, frozenset({"body"})).render(body=read_body(delivery))
+    except (UnmappableError, ValueError):
+        raise NotVerifiedError("body-token", "the body has no token at this place") from None
+
+
+def without_tokens(body: bytes, settings: JsonSource) -> bytes:
+    """Return a body with "*" in place of each configured secret. Its events and its stored copy have none.
+
+    The secrets of `body-token` consist of characters that no encoding of a body changes.
+    """
+    if settings.verify != "body-token":
+        return body
+    for secret in settings.secrets:
+        body = body.replace(secret_bytes(secret), b"*")
+    return body
+
+
+def _idempotency_key(delivery: Delivery, settings: JsonSource) -> str:  # noqa: ARG001  (one shape for all)
+    return "Idempotency-Key"
+
+
+def _no_headers(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (one shape for all)
     return {}
 
 
 SCHEMES: dict[str, Scheme] = {
-    "standard-webhooks": Scheme(_verify_standard, _sign_standard),
-    "hmac-sha256": Scheme(_verify_hmac, _sign_hmac),
-    "bearer": Scheme(_verify_bearer, _sign_bearer),
-    "basic": Scheme(_verify_basic, _sign_basic),
-    "header": Scheme(_verify_header, _sign_header),
-    "url-key": Scheme(_verify_url_key, _sign_url_key),
+    "standard-webhooks": Scheme(_verify_standard, _sign_standard, _standard_id_header),
+    "hmac": Scheme(verify_hmac, sign_hmac, signed_id_header),
+    "hmac-sha256": Scheme(verify_hmac, sign_hmac, signed_id_header),
+    "ed25519": Scheme(verify_ed25519, sign_ed25519, signed_id_header),
+    "bearer": Scheme(_verify_bearer, _sign_bearer, _idempotency_key),
+    "basic": Scheme(_verify_basic, _sign_basic, _idempotency_key),
+    "header": Scheme(_verify_header, _sign_header, _idempotency_key),
+    "body-token": Scheme(_verify_body_token, _no_headers, _idempotency_key),
+    "query-key": Scheme(_verify_query_key, _no_headers, _idempotency_key),
+    "url-key": Scheme(_verify_url_key, _no_headers, _idempotency_key),
 }

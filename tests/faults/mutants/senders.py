@@ -15,6 +15,9 @@ _SIGNATURE = Code("integration/webhooks/signature.py")
 _SOURCES_HUBSPOT = Code("integration/webhooks/providers/hubspot.py")
 _SOURCES_JSON = Code("integration/webhooks/providers/json.py")
 _SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
+_SOURCES_SIGNATURES = Code("integration/webhooks/providers/signatures.py")
+_HANDSHAKES = Code("integration/webhooks/handshakes.py")
+_SIGNED_CONTENT = Code("integration/config/source_models/signed_content.py")
 _SOURCES_SCHEMES = Code("integration/webhooks/providers/schemes.py")
 _TEMPLATES_ENVIRONMENT = Code("integration/mapping/expressions/environment.py")
 
@@ -37,13 +40,13 @@ GUARDS = (
     mutant(
         "replay window of signatures",
         "a captured delivery may be sent for ever",
-        _SIGNATURE.condition("require_fresh", "TOLERANCE"),
+        _SIGNATURE.condition("require_near", "tolerance"),
         "test_signature.py::test_freshness_is_five_minutes_either_way",
     ),
     mutant(
         "a signature of the future is refused",
         "a captured delivery may be sent until then",
-        _SIGNATURE.condition("require_fresh", "TOLERANCE", to="off > TOLERANCE"),
+        _SIGNATURE.condition("require_near", "tolerance", to="off > tolerance"),
         "test_signature.py::test_freshness_is_five_minutes_either_way",
     ),
     mutant(
@@ -79,7 +82,7 @@ GUARDS = (
     mutant(
         "the digest of a body",
         "any digest passes",
-        _SOURCES_SCHEMES.value("_verify_hmac", "place", to="0"),
+        _SOURCES_SIGNATURES.value("verify_hmac", "place", to="0"),
         "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
     ),
     mutant(
@@ -97,8 +100,50 @@ GUARDS = (
     mutant(
         "only signed words name an event",
         "anybody between may name a delivery by a webhook-id that no signature covers",
-        _SOURCES_JSON.condition("_message_id", "standard-webhooks", to='delivery.headers.get("webhook-id")'),
-        "test_providers_json.py::test_a_webhook_id_counts_only_where_it_is_signed",
+        _SOURCES_SIGNATURES.result("signed_id_header", to='"webhook-id"'),
+        "test_sender_signatures.py::test_a_header_outside_the_signature_names_no_delivery",
+    ),
+    mutant(
+        "a dot ends the message id",
+        "an id with a dot moves the boundary to the timestamp",
+        _SOURCES_SCHEMES.condition("_verify_standard", "message_id"),
+        "test_sender_signatures.py::test_standard_webhooks_rejects_an_id_with_a_dot",
+    ),
+    mutant(
+        "a signed text has one meaning",
+        "parts may move between id, timestamp, address and body",
+        _SIGNED_CONTENT.body("_require_unambiguous", "return"),
+        "test_sender_signatures.py::test_a_dot_cannot_move_from_the_id_to_the_time",
+    ),
+    mutant(
+        "an Ed25519 signature",
+        "any signature passes",
+        _SOURCES_SIGNATURES.caught("is_ed25519", "InvalidSignature", to="Exception"),
+        "test_sender_signatures.py::test_what_is_no_signature_is_rejected",
+    ),
+    mutant(
+        "the token of a body is stored nowhere",
+        "it is in the store and in parked events",
+        _SOURCES_SCHEMES.condition("without_tokens", "verify", to="True"),
+        "test_sender_signatures.py::test_a_token_in_the_body_is_the_proof_and_is_kept_nowhere",
+    ),
+    mutant(
+        "the verify_token of a handshake",
+        "a stranger may have an address verified",
+        _HANDSHAKES.condition("_hub_challenge", "matches_any"),
+        "test_handshakes.py::test_metas_challenge_needs_the_verify_token_and_the_exact_shape",
+    ),
+    mutant(
+        "a handshake needs the url_key",
+        "an address without its key is verified too",
+        _HANDSHAKES.statement("handshake_reply", "require_url_key"),
+        "test_handshakes.py::test_a_challenge_to_an_address_without_the_right_key_is_rejected",
+    ),
+    mutant(
+        "an echoed value is limited",
+        "anything is echoed to anybody",
+        _HANDSHAKES.condition("_challenge", "_CHALLENGE"),
+        "test_handshakes.py::test_what_is_not_exactly_a_challenge_is_a_delivery",
     ),
     mutant(
         "API key",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from integration.config.source_models.public_keys import PUBLIC_KEY_WORDS, read_public_key
+from integration.config.source_models.signed_content import SIGNED_WORDS, is_signed_template
 from integration.domain.field_types import (
     BASE_URL_WORDS,
     HEADER_TEXT_WORDS,
@@ -22,7 +24,29 @@ from integration.domain.field_types import (
     UrlKey,
     Whole,
     one_or_more,
+    refuse,
 )
+
+HEADER_NAME_WORDS: Final = 'the name of a header without "_", such as "X-Signature"'
+# The web drops headers with `_` in their name.
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^`|~0-9A-Za-z-]+$")]
+
+
+def _signed_template(text: str) -> str:
+    if not is_signed_template(text):
+        raise refuse(SIGNED_WORDS)
+    return text
+
+
+def _public_key(text: str) -> str:
+    try:
+        read_public_key(text)
+    except ValueError:
+        raise refuse(PUBLIC_KEY_WORDS) from None
+    return text
+
+
+PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class _Source(Table):
@@ -78,19 +102,64 @@ class JsonSource(_Source):
     """Any system that can POST JSON or a form."""
 
     kind: Literal["json"] = Field(description='"json"')
-    verify: Literal["standard-webhooks", "hmac-sha256", "bearer", "basic", "header", "url-key"] = Field(
-        description='"standard-webhooks", "hmac-sha256", "bearer", "basic", "header" or "url-key"'
+    verify: Literal[
+        "standard-webhooks",
+        "hmac",
+        "hmac-sha256",
+        "ed25519",
+        "bearer",
+        "basic",
+        "header",
+        "body-token",
+        "query-key",
+        "url-key",
+    ] = Field(
+        description='"standard-webhooks", "hmac", "hmac-sha256", "ed25519", "bearer", "basic", "header", '
+        '"body-token", "query-key" or "url-key"'
     )
     secrets: Annotated[tuple[Secret, ...], BeforeValidator(one_or_more)] = Field(
         default=(), description="a secret, or a list of them while rotating; none may be empty"
     )
-    # The web drops headers with `_` in their name.
-    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^`|~0-9A-Za-z-]+$")] | None = Field(
-        default=None, description='the name of a header without "_", such as "X-Signature"'
+    public_keys: Annotated[tuple[PublicKey, ...], BeforeValidator(one_or_more)] = Field(
+        default=(), description=f"{PUBLIC_KEY_WORDS}, or a list of them while rotating"
     )
+    header: HeaderName | None = Field(default=None, description=HEADER_NAME_WORDS)
     encoding: Literal["hex", "base64"] = Field(default="hex", description='"hex" or "base64"')
     prefix: Annotated[str, Field(pattern=r"^[ -~]*$")] = Field(
         default="", description='the text before the signature, such as "sha256="'
+    )
+    algorithm: Literal["sha1", "sha256", "sha512"] = Field(
+        default="sha256", description='"sha1", "sha256" or "sha512"'
+    )
+    signed: Annotated[str, AfterValidator(_signed_template)] = Field(
+        default="{body}", description=SIGNED_WORDS
+    )
+    timestamp: HeaderName | None = Field(
+        default=None,
+        description='"t" or "ts" for a part of the signature header, or the name of a header without "_"',
+    )
+    message_id: HeaderName | None = Field(default=None, description=HEADER_NAME_WORDS)
+    tolerance_seconds: Whole = Field(
+        default=300, ge=1, le=86_400, description="a whole number of seconds from 1 to 86400"
+    )
+    public_url: PublicUrl | None = Field(default=None, description=PUBLIC_URL_WORDS)
+    token: Template | None = Field(
+        default=None, description='a template such as "{{ body.auth.application_token }}"'
+    )
+    param: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]+$")] | None = Field(
+        default=None, description='the name of a query parameter, such as "code"'
+    )
+    handshake: (
+        Literal["challenge", "hub-challenge", "validation-token", "ping", "probe", "cloudevents"] | None
+    ) = Field(
+        default=None,
+        description='"challenge", "hub-challenge", "validation-token", "ping", "probe" or "cloudevents" '
+        "(default: none)",
+    )
+    verify_token: Secret | None = Field(default=None, description="a text that is not empty")
+    answer_status: Literal[200, 202] = Field(default=202, description="200 or 202")
+    retry_status: Literal[429, 503] | None = Field(
+        default=None, description="429 or 503 (default: each where it fits)"
     )
     events: Template | None = Field(
         default=None, description='an expression such as "body.items" (default: the whole body is one event)'

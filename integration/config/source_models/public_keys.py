@@ -1,0 +1,41 @@
+"""Ed25519 public keys as senders publish them: raw, SPKI or PEM."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import lru_cache
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+PUBLIC_KEY_WORDS: Final = "an Ed25519 public key in base64 or hex, raw (32 bytes) or as SPKI, or in PEM"
+_RAW_BYTES: Final = 32
+
+
+@lru_cache(maxsize=256)
+def read_public_key(text: str) -> Ed25519PublicKey:
+    """Return the public key that a text holds. Raise ValueError if it is none."""
+    data = _decoded("".join(line.strip() for line in text.splitlines() if "-----" not in line))
+    if len(data) == _RAW_BYTES:
+        return Ed25519PublicKey.from_public_bytes(data)
+    try:
+        key = load_der_public_key(data)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(PUBLIC_KEY_WORDS) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError(PUBLIC_KEY_WORDS)  # noqa: TRY004  (the type of key that the text holds)
+    return key
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        pass
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(PUBLIC_KEY_WORDS) from error

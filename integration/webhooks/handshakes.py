@@ -1,0 +1,143 @@
+"""Requests by which a sender checks an address before it uses it. Pure.
+
+They are not signed, so they are answered without a verification. Only sources with a `handshake` answer
+them, only to a request of the exact shape, and an echoed value is limited in length and characters. They
+store nothing. A wrong `url_key` is rejected before.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+from integration.config.source_models import JsonSource
+from integration.domain.delivery import Reply
+from integration.domain.errors import NotVerifiedError
+from integration.webhooks.providers.bodies import FORM_TYPE
+from integration.webhooks.providers.replies import as_json
+from integration.webhooks.signature import matches_any, require_url_key, secret_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.config.source_models import Source
+    from integration.domain.delivery import Delivery
+
+MOST_BYTES: Final = 2048
+_MOST_PARAMETERS: Final = 20
+_TEXT: Final = "text/plain; charset=utf-8"
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,512}")
+# Microsoft's sample has blanks and colons in it.
+_VALIDATION_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=: -]{1,512}")
+_PING: Final = re.compile(rb"webhook_id=\d{1,20}")
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_RATE: Final = re.compile(r"[1-9]\d{0,8}")
+
+
+def handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
+    """Return the response to a request that checks the address, or None for any other request.
+
+    Raise NotVerifiedError if the `url_key` or the sender's `verify_token` is not the configured one.
+    """
+    if not isinstance(settings, JsonSource) or settings.handshake is None:
+        return None
+    reply = _HANDSHAKES[settings.handshake](delivery, settings)
+    if reply is not None:
+        require_url_key(delivery, settings.url_key)
+    return reply
+
+
+def _challenge(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
+    # monday: `{"challenge": "…"}`, https://developer.monday.com/api-reference/docs/webhooks
+    # Slack: also `token` and `"type": "url_verification"`, https://api.slack.com/events/url_verification
+    body = _small_object(delivery)
+    if not {"challenge"} <= body.keys() <= {"challenge", "token", "type"}:
+        return None
+    value = body["challenge"]
+    good_type = body.get("type", "url_verification") == "url_verification"
+    if not good_type or not isinstance(value, str) or not _CHALLENGE.fullmatch(value):
+        return None
+    return as_json(200, {"challenge": value})
+
+
+def _small_object(delivery: Delivery) -> dict[str, Any]:
+    if delivery.method != "POST" or len(delivery.body) > MOST_BYTES:
+        return {}
+    try:
+        value = orjson.loads(delivery.body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _hub_challenge(delivery: Delivery, settings: JsonSource) -> Reply | None:
+    # Meta: https://developers.facebook.com/docs/graph-api/webhooks/getting-started
+    query = _query(delivery)
+    value = query.get("hub.challenge", "")
+    if delivery.method != "GET" or query.get("hub.mode") != "subscribe" or not _CHALLENGE.fullmatch(value):
+        return None
+    given, expected = query.get("hub.verify_token", ""), settings.verify_token
+    if expected is None or not matches_any(given.encode(errors="replace"), (secret_bytes(expected),)):
+        raise NotVerifiedError("handshake", "hub.verify_token is not the configured `verify_token`")
+    return Reply(status=200, body=value.encode(), content_type=_TEXT)
+
+
+def _validation_token(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
+    # Microsoft Graph: https://learn.microsoft.com/graph/change-notifications-delivery-webhooks
+    value = _query(delivery).get("validationToken", "")
+    if delivery.method != "POST" or delivery.body or not _VALIDATION_TOKEN.fullmatch(value):
+        return None
+    return Reply(status=200, body=value.encode(), content_type=_TEXT)
+
+
+def _ping(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
+    # WooCommerce's `deliver_ping` takes nothing but 200 as a success,
+    # https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
+    is_ping = delivery.content_type == FORM_TYPE and _PING.fullmatch(delivery.body)
+    return Reply(status=200, body=b"", content_type=_TEXT) if delivery.method == "POST" and is_ping else None
+
+
+def _probe(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
+    # Intercom sends HEAD: https://developers.intercom.com/docs/webhooks/setting-up-webhooks
+    if delivery.method not in {"GET", "HEAD"}:
+        return None
+    return Reply(status=200, body=b"", content_type=_TEXT)
+
+
+def _cloudevents(delivery: Delivery, settings: JsonSource) -> Reply | None:
+    # https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md, section 4
+    origin = delivery.headers.get("webhook-request-origin", "").strip()
+    if delivery.method != "OPTIONS" or not _ORIGIN.fullmatch(origin):
+        return None
+    headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin}
+    asked = delivery.headers.get("webhook-request-rate", "").strip()
+    if settings.rate_per_minute is not None:
+        headers["WebHook-Allowed-Rate"] = str(settings.rate_per_minute)
+    elif asked:
+        headers["WebHook-Allowed-Rate"] = asked if _RATE.fullmatch(asked) else "*"
+    return Reply(status=200, body=b"", content_type=_TEXT, headers=headers)
+
+
+def _query(delivery: Delivery) -> dict[str, str]:
+    """Return the query parameters. A query with many parameters or a repeated one is none of a handshake."""
+    query = urlsplit(delivery.url).query
+    if len(query) > MOST_BYTES:
+        return {}
+    try:
+        pairs = parse_qsl(query, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        return {}
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else {}
+
+
+_HANDSHAKES: Final[dict[str, Callable[[Delivery, JsonSource], Reply | None]]] = {
+    "challenge": _challenge,
+    "hub-challenge": _hub_challenge,
+    "validation-token": _validation_token,
+    "ping": _ping,
+    "probe": _probe,
+    "cloudevents": _cloudevents,
+}
