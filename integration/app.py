@@ -23,7 +23,7 @@ from integration.config.environment import (
     store_url,
 )
 from integration.domain.errors import RingbackError, StoreAwayError
-from integration.services.configuration import watch_config
+from integration.services.configuration import ConfigRefresher, watch_config
 from integration.services.container import Services
 from integration.services.heartbeat import Heartbeat
 from integration.services.wakeup import WakeUpPublisher
@@ -91,6 +91,7 @@ def create_app() -> Web:
         sys.stderr.write(f"Ringback cannot start:\n{error}\n")
         sys.stderr.flush()
         raise SystemExit(1) from None
+    ConfigRefresher(services.configuration).start()
     Heartbeat(services.processes, services.store.who).start()
     AlertMonitor(services, services.store.who, SentryReporter()).start()
     services.counter_flusher.switch_on()

@@ -53,6 +53,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Work waits for workers",
             "A queue with work has waited for {seconds} s; {workers} workers are seen.",
         ),
+        "config-pending": (
+            "A change of the configuration is pending",
+            "It would remove what is in use: {removed}. Restore the file, or run: ringback config accept",
+        ),
         "test": ("A test", "Somebody tried this channel. Nothing is wrong."),
     },
     "es": {
@@ -81,6 +85,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "due-lag": (
             "Hay trabajo que espera a un worker",
             "Una cola con trabajo espera desde hace {seconds} s; se ven {workers} workers.",
+        ),
+        "config-pending": (
+            "Un cambio de la configuración está pendiente",
+            "Quitaría lo que está en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
         ),
         "test": ("Una prueba", "Alguien probó este canal. No pasa nada malo."),
     },

@@ -80,10 +80,9 @@ class AlertMonitor:
 
     def look(self) -> None:
         """Evaluate the rules, if this process is elected, and send what is due. Raise StoreAwayError."""
-        config = self._services.config
-        if (config.alerts.rules or self._services.alerts.holding()) and self._services.alerts.elect(
-            self._who
-        ):
+        configuration, alerts = self._services.configuration, self._services.alerts
+        rules = configuration.current.alerts.rules
+        if (rules or configuration.pending or alerts.holding()) and alerts.elect(self._who):
             self.evaluate()
         self.deliver()
 
@@ -112,6 +111,7 @@ class AlertMonitor:
             sources=self._services.source_status.heard(self._services.config.sources),
             workers=len(workers),
             due_lag_seconds=self._services.accounts.due_lag_seconds(),
+            pending=self._services.configuration.changes.pending(now),
         )
 
     def deliver(self) -> None:

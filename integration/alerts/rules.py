@@ -28,23 +28,30 @@ if TYPE_CHECKING:
     from integration.config.alert_models import Rule
     from integration.config.models import Config
     from integration.domain.account import AccountView
+    from integration.store.monitoring.config_changes import PendingChange
     from integration.store.monitoring.source_status import SourceActivity
 
     Value = str | int | float
 
 # After this time without a rejected delivery, the earlier ones no longer count.
 REFUSED_LATELY: Final = timedelta(hours=24)
+PENDING_KIND: Final = "config-pending"
+MOST_REMOVED: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFacts:
-    """The input of the rules at `now` (aware). `due_lag_seconds` is the longest wait for a worker."""
+    """The input of the rules at `now` (aware). `due_lag_seconds` is the longest wait for a worker.
+
+    `pending` are the changes of the configuration that an operator must accept.
+    """
 
     now: datetime
     accounts: Sequence[AccountView]
     sources: Mapping[str, SourceActivity]
     workers: int
     due_lag_seconds: float
+    pending: Sequence[PendingChange] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +70,11 @@ class RuleMatch:
 
 
 def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return the matches by key. Two rules with the same key share their channels."""
-    found: dict[str, RuleMatch] = {}
+    """Return the matches by key. Two rules with the same key share their channels.
+
+    A pending change of the configuration needs no rule, because it may be a change of the rules.
+    """
+    found = {match.key: match for match in _pending_changes(config, facts)}
     for rule in config.alerts.rules:
         channels = frozenset(rule.channels or config.alerts.channels)
         for subject, values, hold in _JUDGES[type(rule)](rule, config, facts):
@@ -79,6 +89,17 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
                 hold=hold,
             )
     return found
+
+
+def _pending_changes(config: Config, facts: RuleFacts) -> Iterator[RuleMatch]:
+    for change in facts.pending:
+        yield RuleMatch(
+            key=f"{PENDING_KIND}/{change.digest}/",
+            kind=PENDING_KIND,
+            subject="",
+            channels=frozenset(config.alerts.channels),
+            values={"removed": "; ".join(map(str, change.removed[:MOST_REMOVED]))},
+        )
 
 
 def rule_label(rule: Rule) -> str:

@@ -40,6 +40,7 @@ def _v1(services: Services, rates: RateLimit) -> Blueprint:
     def prove() -> None:
         caller = caller_of(request.headers.get("Authorization"), services.config.api_keys)
         require_rate(caller, rates)
+        services.configuration.note_key(caller.name)
         g.caller = caller
 
     for operation in OPERATIONS:

@@ -1,16 +1,19 @@
-"""`ringback check`: validates configuration and store; with --online also the tokens at wolkvox.
+"""`ringback check` validates configuration, store and tokens; `ringback config accept` accepts a change.
 
-Reports all results at once. Writes nothing. `--online` makes read-only calls to wolkvox and HubSpot.
+`check` reports all results at once and writes nothing. `--online` makes read-only calls to wolkvox and
+HubSpot.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from integration.cli import output
 from integration.cli.context import (
+    COMMAND_LINE,
     AsWritten,
     CliContext,
     config_option,
@@ -22,12 +25,15 @@ from integration.cli.context import (
 from integration.config import environment
 from integration.config.environment import running_url
 from integration.config.warnings import config_warnings
-from integration.domain.errors import ConfigError, Fault, StoreAwayError, invalid_value
+from integration.domain.errors import ConfigError, Fault, StoreAwayError, UnknownError, invalid_value
 from integration.services.online_check import OnlineCheck, ask_lookups, ask_queues
+from integration.store.audit import AuditLog
 from integration.store.durability import inspect
+from integration.store.monitoring.config_changes import ConfigChanges
 
 if TYPE_CHECKING:
     from integration.config.models import Config
+    from integration.store.monitoring.config_changes import PendingChange
 
 
 @click.command(cls=AsWritten)
@@ -56,23 +62,74 @@ def check(context: CliContext, *, online: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+@click.group("config")
+def config_group() -> None:
+    """Manage changes of the configuration: ringback config accept."""
+
+
+@config_group.command(cls=AsWritten)
+@click.argument("digest", required=False)
+@json_option
+@pass_cli_context
+def accept(context: CliContext, digest: str | None, *, as_json: bool) -> None:
+    """Use a pending change of the configuration in all processes.
+
+    A running Ringback does not use a changed file that removes what is in use: a source, all routes of
+    one, an account with queued recalls, an API key, all alert rules. This command accepts the change.
+    DIGEST is needed if several changes are pending, as on machines with different files.
+
+    Examples:
+      ringback config accept
+    """
+    changes = ConfigChanges(context.store)
+    pending = {change.digest: change for change in changes.pending(datetime.now(UTC))}
+    change = pending.get(digest) if digest else next(iter(pending.values()), None)
+    if change is None:
+        known = f" Pending: {', '.join(pending)}." if pending else ""
+        raise UnknownError(f"no such change of the configuration is pending.{known}")
+    if digest is None and len(pending) > 1:
+        raise UnknownError(f"several changes are pending; name one of them: {', '.join(pending)}")
+    changes.accept(change.digest)
+    AuditLog(context.store).note(COMMAND_LINE, "accept configuration", (change.digest,))
+    if as_json:
+        output.as_json(_pending_fields(change))
+    else:
+        output.line("accepted; all processes use the change within seconds. It removes:")
+        for removed in change.removed:
+            output.line(f"- {removed}")
+
+
+def _pending_fields(change: PendingChange) -> dict[str, Any]:
+    return {"digest": change.digest, "removes": [str(removed) for removed in change.removed]}
+
+
 # --- checks ------------------------------------------------------------------------------------
 
 
 def _report(context: CliContext, *, online: bool) -> dict[str, Any]:
-    config, faults = _configuration(context)
-    store = _store(context, accept_loss=config is not None and config.store.accept_loss)
-    online_checks = _online_checks(context, config, store) if online else []
+    configuration, faults = _configuration(context)
+    store = _store(context, accept_loss=configuration is not None and configuration.store.accept_loss)
+    online_checks = _online_checks(context, configuration, store) if online else []
     store_good = store["state"] not in {"refused", "away"}
     return {
         "good": not faults and store_good and all(one.good for one in online_checks),
         "file": str(context.config_path),
         "faults": [{"file": f.file, "key": f.key, "found": f.found, "allowed": f.allowed} for f in faults],
-        "warnings": [] if config is None else list(config_warnings(config)),
-        "has": {} if config is None else _contents(config),
+        "warnings": [] if configuration is None else list(config_warnings(configuration)),
+        "pending": [_pending_fields(change) for change in _pending_changes(context, store)],
+        "has": {} if configuration is None else _contents(configuration),
         "store": store,
         "online": [one.to_fields() for one in online_checks],
     }
+
+
+def _pending_changes(context: CliContext, store: dict[str, Any]) -> list[PendingChange]:
+    if store["state"] not in {"good", "accepted"}:
+        return []
+    try:
+        return ConfigChanges(context.store).pending(datetime.now(UTC))
+    except StoreAwayError:
+        return []
 
 
 def _configuration(context: CliContext) -> tuple[Config | None, tuple[Fault, ...]]:
@@ -153,6 +210,11 @@ def _print_report(report: dict[str, Any]) -> None:
         output.line(f"{report['file']}: good ({has})")
     for warning in report["warnings"]:
         output.line(f"  warning: {warning}")
+    for change in report["pending"]:
+        output.line(
+            f"  warning: a change ({change['digest']}) is pending, because it removes what is in use: "
+            f"{'; '.join(change['removes'])}. Restore the file, or run ringback config accept."
+        )
     store = report["store"]
     at = f" {store['address']}" if store["address"] else ""
     output.line(

@@ -25,6 +25,7 @@ COMMANDS = {
     "web": "integration.cli.web:web",
     "demo": "integration.local.demo:demo",
     "check": "integration.cli.check:check",
+    "config": "integration.cli.check:config_group",
     "map": "integration.cli.map:map_sample",
     "send": "integration.cli.send:send",
     "recalls": "integration.cli.recalls:recalls",

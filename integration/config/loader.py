@@ -8,8 +8,8 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
+from integration.config.changes import digest
 from integration.config.cross_table_checks import check_across_tables
-from integration.config.digest import digest
 from integration.config.reading import WHOLE_FILE, ConfigReading
 from integration.config.references import resolved
 from integration.config.table_checks import check_each_table

@@ -37,7 +37,7 @@ def _idle_tables(config: Config) -> Iterator[str]:
         yield "There is no account, so no callback can be made. Add a table [accounts.NAME]."
     served = {route.source for route in config.routes}
     yield from (
-        f"sources.{name} has no route: its events are ignored."
+        f"sources.{name} has no route: its events are parked. Add a table [[routes]]."
         for name in config.sources
         if name not in served
     )

@@ -1,4 +1,4 @@
-"""Reload the configuration when its files change.
+"""Watches the configuration's files for changes.
 
 `current` is always a valid configuration. Nothing here blocks or starts a thread.
 """
@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING
 import structlog
 
 from integration.config.loader import read
+from integration.config.reading import WHOLE_FILE
 from integration.config.text_files import stamp
-from integration.domain.errors import ConfigError
+from integration.domain.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from integration.config.models import Config
     from integration.config.reading import ConfigReading
+    from integration.config.text_files import Stamp
 
 _log = structlog.get_logger(__name__)
+
+Stamps = dict["Path", "Stamp | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,21 @@ class _Loaded:
     generation: int
 
 
-class ConfigWatch:
-    """The current configuration, reloaded when its files change. Thread-safe.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The stamps of changed files, and the time of the first look that saw them."""
 
-    `path`, `environ` and `check` are those of `loader.read`. `clock` is a monotonic clock in seconds. If a
-    changed file has a fault, `current` stays as it was and `fault` holds the error. Raise ConfigError if the
-    first configuration has a fault.
+    stamps: Stamps
+    at: float
+
+
+class ConfigWatch:
+    """The current configuration, and a changed one that is not in use yet. Thread-safe.
+
+    `path`, `environ` and `check` are those of `loader.read`. `clock` is a monotonic clock in seconds.
+    Changed files are read when two looks `every_seconds` apart find the same stamps, so that a file that is
+    being written is left alone. If they have a fault, `current` stays and `fault` holds the error. Raise
+    ConfigError if the first configuration has a fault.
     """
 
     def __init__(
@@ -46,7 +59,7 @@ class ConfigWatch:
         environ: Mapping[str, str],
         check: Callable[[ConfigReading, Config], None],
         *,
-        every_seconds: float = 2.0,
+        every_seconds: float = 1.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._path, self._environ, self._check = path, environ, check
@@ -54,55 +67,80 @@ class ConfigWatch:
         self._lock = threading.Lock()
         self._looked_at = clock()
         reading = read(path, environ, check)
-        self._taken = _Loaded(reading.outcome(), 1)
-        self._stamps = reading.stamps
-        self._look_twice = True
+        self._taken = _Loaded(_usable(reading), 1)
+        self._stamps: Stamps = reading.stamps
+        self._seen: _Seen | None = None
+        self._candidate: Config | None = None
         self._fault: ConfigError | None = None
 
     @property
     def current(self) -> Config:
-        """The last valid configuration."""
+        """The configuration in use."""
         return self._taken.config
 
     @property
     def generation(self) -> int:
-        """The number of configurations loaded so far, including the first."""
+        """The number of configurations used so far, including the first."""
         return self._taken.generation
 
     @property
     def fault(self) -> ConfigError | None:
-        """The error in the files as they are now, or None if `current` is their content."""
+        """The error in the files as they are now, or None if they are valid."""
         return self._fault
 
     @property
-    def due(self) -> bool:
-        """True if `refresh` would check the files now."""
-        return self._clock() - self._looked_at >= self._every_seconds
+    def candidate(self) -> Config | None:
+        """The valid configuration of the changed files that is not in use, or None."""
+        return self._candidate
 
-    def refresh(self) -> bool:
-        """Check the files, at most every `every_seconds`. Return True if a new configuration was loaded.
+    def look(self) -> Config | None:
+        """Check the files, at most every `every_seconds`. Return a valid configuration that is not in use.
 
-        Files are read only if they changed. If another thread is checking, return False at once.
+        It is returned at each check until `take` is called or the files change again. Return None if there
+        is none, if it is too early, or if another thread is checking.
         """
-        if not self.due or not self._lock.acquire(blocking=False):
-            return False
+        if self._clock() - self._looked_at < self._every_seconds or not self._lock.acquire(blocking=False):
+            return None
         try:
             self._looked_at = self._clock()
-            return self._changed() and self._take(read(self._path, self._environ, self._check))
+            reading = self._settled_reading()
+            if reading is not None:
+                self._stamps, self._seen = reading.stamps, None
+                self._candidate = self._valid(reading)
+            return self._candidate
         finally:
             self._lock.release()
 
-    def _changed(self) -> bool:
-        changed = any(stamp(path) != before for path, before in self._stamps.items())
-        # Two writes within one tick of the file system's clock leave the same stamp. So a file that has
-        # just changed is read once more at the next check.
-        again, self._look_twice = self._look_twice, changed
-        return changed or again
+    def take(self, candidate: Config) -> bool:
+        """Use a configuration that `look` returned. Return False if it is no longer the latest one."""
+        with self._lock:
+            if candidate is not self._candidate:
+                return False
+            self._candidate = None
+            self._taken = _Loaded(candidate, self.generation + 1)
+        _log.info("configuration loaded", generation=self.generation, digest=candidate.digest)
+        return True
 
-    def _take(self, reading: ConfigReading) -> bool:
-        self._stamps = reading.stamps
+    def _settled_reading(self) -> ConfigReading | None:
+        """Return a reading of the changed files, None if they are unchanged or may still be being written."""
+        now = self._clock()
+        stamps = _stamps_of(self._stamps if self._seen is None else self._seen.stamps)
+        if self._seen is None and stamps == self._stamps:
+            return None
+        if self._seen is None or stamps != self._seen.stamps:
+            self._seen = _Seen(stamps, now)
+        if now - self._seen.at < self._every_seconds:
+            return None
+        reading = read(self._path, self._environ, self._check)
+        if reading.stamps != self._seen.stamps or reading.stamps != _stamps_of(reading.stamps):
+            # The file names files that were not looked at before, or one changed while it was read.
+            self._seen = _Seen(reading.stamps, now)
+        return reading if now - self._seen.at >= self._every_seconds else None
+
+    def _valid(self, reading: ConfigReading) -> Config | None:
+        """Return the reading's configuration if it is valid and not in use. Record its fault otherwise."""
         try:
-            config = reading.outcome()
+            config = _usable(reading)
         except ConfigError as error:
             if self._fault is None or self._fault.faults != error.faults:
                 _log.error(
@@ -110,12 +148,23 @@ class ConfigWatch:
                     faults=[str(fault) for fault in error.faults],
                 )
             self._fault = error
-            return False
+            return None
         if self._fault is not None:
             _log.info("configuration valid again")
         self._fault = None
-        if config == self.current:
-            return False
-        self._taken = _Loaded(config, self.generation + 1)
-        _log.info("configuration loaded", generation=self.generation, digest=config.digest)
-        return True
+        return None if config == self.current else config
+
+
+def _usable(reading: ConfigReading) -> Config:
+    """Return the configuration. Raise ConfigError for a fault, or if it has no sources and no accounts."""
+    config = reading.outcome()
+    if not config.sources and not config.accounts:
+        # An empty file, or one that is cut off, is valid TOML.
+        allowed = "a configuration with at least one table [sources.NAME] or [accounts.NAME]"
+        fault = Fault(str(reading.path), WHOLE_FILE, "without sources and accounts", allowed)
+        raise ConfigError((fault,))
+    return config
+
+
+def _stamps_of(paths: Iterable[Path]) -> Stamps:
+    return {path: stamp(path) for path in paths}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field
 
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # the longest time that a version may be after the arrival
+_A_ROUTE = "a table [[routes]] with the name of this source"
 _UNREACHED = "not reached: an earlier route decided"
 
 
@@ -62,7 +63,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """No route matches the event."""
+    """The source has routes, and none of them matches the event."""
 
     event: Event
 
@@ -189,6 +190,10 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
 def _explain(book: CompiledRoutes, context: DeliveryContext, event: Event, contact: object) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
+    if not book.routes.get(context.delivery.source):
+        # The source may have been set up before its routes, or a file may have lost them.
+        fault = UnmappableError("route", "no route of this source", _A_ROUTE)
+        return Explained(outcome=_parked(event, fault))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
     event_context = EventContext(context, event.data, known)
     try:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from integration.config.changes import removals
 from integration.config.descriptions import described, masked
 from integration.config.loader import read
 from integration.config.watcher import ConfigWatch
+from integration.domain.errors import StoreAwayError
 from integration.mapping import routes
 from integration.mapping.routes import CompiledRoutes
+from integration.store.monitoring.config_changes import PendingChange
 from integration.telemetry.redaction import remember_secrets, secrets_of
 
 if TYPE_CHECKING:
@@ -20,25 +29,91 @@ if TYPE_CHECKING:
     from integration.config.descriptions import Place
     from integration.config.models import Config
     from integration.config.reading import ConfigReading
+    from integration.store.monitoring.config_changes import ConfigChanges
+
+_log = structlog.get_logger("ringback.configuration")
+
+RECENTLY: Final = timedelta(days=7)
+REFRESH_SECONDS: Final = 1.0
+_MOST_NAMED: Final = 20
 
 
 class Configuration:
-    """Provides the current configuration. Reading it reloads a changed file."""
+    """Provides the current configuration. Reading it looks for changed files.
 
-    def __init__(self, watch: ConfigWatch) -> None:
+    A change that removes what is in use is held back as `pending` until an operator accepts it. `now` returns
+    the time (aware).
+    """
+
+    def __init__(
+        self, watch: ConfigWatch, changes: ConfigChanges, now: Callable[[], datetime] | None = None
+    ) -> None:
         self.watch = watch
+        self.changes = changes
+        self._now = now or (lambda: datetime.now(UTC))
+        self._held: tuple[Config, PendingChange] | None = None
         self._routes: CompiledRoutes | None = None
         self._masked: Config | None = None
 
     @property
     def current(self) -> Config:
         """Return the current configuration. Its secrets are masked in logs from now on."""
-        self.watch.refresh()
+        self.refresh()
         config = self.watch.current
         if config is not self._masked:
             remember_secrets(secrets_of(config))
             self._masked = config
         return config
+
+    @property
+    def pending(self) -> PendingChange | None:
+        """Return the change that this process holds back, None if there is none."""
+        held = self._held
+        return held[1] if held is not None and held[0] is self.watch.candidate else None
+
+    def note_key(self, name: str) -> None:
+        """Record that an API key was used, unless the store is away."""
+        with suppress(StoreAwayError):
+            self.changes.note_key(name, self._now())
+
+    def refresh(self) -> None:
+        """Look for changed files, at most once a second. Use a valid change, or hold it back."""
+        candidate = self.watch.look()
+        if candidate is None:
+            return
+        try:
+            pending = self._pending_change(candidate)
+        except StoreAwayError as error:
+            # Nothing is known about what is in use. The next look tries again.
+            _log.warning("the changed configuration waits: the store is away", error=str(error))
+            return
+        if pending is None:
+            self.watch.take(candidate)
+            return
+        if self.pending is None:
+            removed = [str(each) for each in pending.removed]
+            _log.error(
+                "configuration pending: it removes what is in use", removed=removed, digest=pending.digest
+            )
+        self._held = (candidate, pending)
+
+    def _pending_change(self, candidate: Config) -> PendingChange | None:
+        """Return the change to `candidate` if it must be accepted first. Raise StoreAwayError."""
+        removed = removals(self.watch.current, candidate)
+        digest, now = candidate.digest, self._now()
+        if not removed or self.changes.is_accepted(digest):
+            return None
+        # Another process may have looked before the last recall left its queue.
+        held = {
+            each for change in self.changes.pending(now) if change.digest == digest for each in change.removed
+        }
+        used = held.union(self.changes.in_use(removed, now, RECENTLY))
+        if not used:
+            self.changes.accept(digest)
+            return None
+        change = PendingChange(digest, tuple(sorted(used)))
+        self.changes.hold(change, now)
+        return change
 
     @property
     def routes(self) -> CompiledRoutes:
@@ -47,6 +122,36 @@ class Configuration:
         if self._routes is None or self._routes.config is not config:
             self._routes = CompiledRoutes.of(config)
         return self._routes
+
+
+def pending_warning(change: PendingChange) -> str:
+    """Return what a pending change would remove, and what to do."""
+    listed = "; ".join(map(str, change.removed[:_MOST_NAMED]))
+    more = len(change.removed) - _MOST_NAMED
+    return (
+        f"A change of the configuration is pending, because it removes what is in use: {listed}"
+        f"{f' and {more} more' if more > 0 else ''}. Restore the file, or run ringback config accept."
+    )
+
+
+class ConfigRefresher:
+    """A daemon thread that looks for changed files, so that an idle process takes them up as well."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="configuration", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(REFRESH_SECONDS)
+            try:
+                self._configuration.refresh()
+            except Exception:  # noqa: BLE001
+                # The thread must not end, because nothing restarts it.
+                _log.exception("the look for a changed configuration failed; it is repeated")
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
@@ -62,7 +167,7 @@ def watch_config(
     path: Path,
     environ: Mapping[str, str],
     *,
-    every_seconds: float = 2.0,
+    every_seconds: float = 1.0,
     clock: Callable[[], float] = monotonic,
 ) -> ConfigWatch:
     """Return a watch on the configuration at `path`. Arguments as for `ConfigWatch`. Raise ConfigError."""

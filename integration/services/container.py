@@ -16,6 +16,7 @@ from integration.store.audit import AuditLog
 from integration.store.deliveries import DeliveryStore
 from integration.store.delivery_log import DeliveryLog
 from integration.store.monitoring.alerts import AlertStore
+from integration.store.monitoring.config_changes import ConfigChanges
 from integration.store.monitoring.counters import CounterFlusher
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.monitoring.schedule_histogram import ScheduleHistogram
@@ -53,7 +54,7 @@ class Services:
     ) -> None:
         self.store = store
         self.wake_ups = wake_ups
-        self.configuration = Configuration(watch)
+        self.configuration = Configuration(watch, ConfigChanges(store))
         self.counters = Counters() if counters is None else counters
         self.counter_flusher = CounterFlusher(store, self.counters)
         # Repositories, one for each kind of record.

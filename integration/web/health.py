@@ -15,16 +15,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
 from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.services.configuration import pending_warning
 from integration.web.metrics import registry
 from integration.web.problems import problem
 
 if TYPE_CHECKING:
-    from integration.domain.errors import ConfigError
+    from collections.abc import Iterator, Sequence
+
+    from integration.services.configuration import Configuration
     from integration.services.container import Services
 
 PROBE_SECONDS = 1.0
 AWAY = "it does not answer"
-_MOST_KEYS = 20
+_MOST_NAMED = 20
 
 
 def health_blueprint(services: Services) -> Blueprint:
@@ -38,8 +41,11 @@ def health_blueprint(services: Services) -> Blueprint:
 
     @blueprint.get("/readyz")
     def ready() -> Response:
-        services.configuration.watch.refresh()
-        return readiness(store_why=_store_why(services, probe), fault=services.configuration.watch.fault)
+        services.configuration.refresh()
+        return readiness(
+            store_why=_store_why(services, probe),
+            warnings=[*configuration_warnings(services.configuration)],
+        )
 
     return blueprint
 
@@ -51,7 +57,7 @@ def metrics_blueprint(services: Services) -> Blueprint:
 
     @blueprint.get("/metrics")
     def metrics() -> Response:
-        services.configuration.watch.refresh()
+        services.configuration.refresh()
         return Response(generate_latest(shown), content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
@@ -76,19 +82,32 @@ class StoreProbe:
             return False
 
 
-def readiness(*, store_why: str | None, fault: ConfigError | None) -> Response:
-    """Return 200 if the store and the configuration are ready, otherwise 503 with the parts that are not.
+def readiness(*, store_why: str | None, warnings: Sequence[str]) -> Response:
+    """Return 200 if the store is ready, otherwise 503.
 
-    `store_why` is the reason why the store is not ready, None if it is.
+    `store_why` is the reason why the store is not ready, None if it is. `warnings` are about the files of
+    the configuration. A process that runs has a valid configuration, so they do not make it unready.
     """
     store = {"ready": True} if store_why is None else {"ready": False, "why": store_why}
-    parts: dict[str, dict[str, Any]] = {"store": store, "configuration": _configuration(fault)}
-    waiting = [name for name, part in parts.items() if not part["ready"]]
-    if not waiting:
+    parts = {"store": store, "warnings": list(warnings)}
+    if store_why is None:
         return _json({"status": "ready", **parts})
     # In a problem, `status` is the number (RFC 9457).
-    detail = f"not ready: {', '.join(waiting)}"
-    return problem(503, detail=detail, headers={"Retry-After": "5"}, more=parts)
+    return problem(503, detail="not ready: store", headers={"Retry-After": "5"}, more=parts)
+
+
+def configuration_warnings(configuration: Configuration) -> Iterator[str]:
+    """Yield why the files of the configuration are not in use. Values of the files are not quoted."""
+    fault, pending = configuration.watch.fault, configuration.pending
+    if fault is not None:
+        keys = ", ".join(found.key for found in fault.faults[:_MOST_NAMED])
+        more = len(fault.faults) - _MOST_NAMED
+        yield (
+            f"The configuration has faults, and the last valid one is in use: {keys}"
+            f"{f' and {more} more' if more > 0 else ''}. Run ringback check, and correct the file."
+        )
+    if pending is not None:
+        yield pending_warning(pending)
 
 
 def _store_why(services: Services, probe: StoreProbe) -> str | None:
@@ -101,13 +120,6 @@ def _store_why(services: Services, probe: StoreProbe) -> str | None:
     except StoreUnsafeError:
         return "it may lose acknowledged recalls, so deliveries are refused; run ringback check"
     return None
-
-
-def _configuration(fault: ConfigError | None) -> dict[str, Any]:
-    if fault is None:
-        return {"ready": True}
-    keys = [found.key for found in fault.faults[:_MOST_KEYS]]
-    return {"ready": False, "faults": len(fault.faults), "keys": keys}
 
 
 def _json(value: dict[str, Any]) -> Response:

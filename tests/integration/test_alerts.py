@@ -159,7 +159,8 @@ def test_processes_that_judge_at_the_same_moment_tell_once(here):
 def test_a_rule_that_is_taken_out_is_over(here):
     here.stop_queue()
     here.first.look()
-    here.write(f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{here.receiver.url}"\n')
+    channel = f'[alerts.channels.chat]\nkind = "webhook"\nurl = "{here.receiver.url}"\n'
+    here.write(channel + '[[alerts.rules]]\nkind = "source-silent"\n')
     for _ in range(2):
         here.first.look()
         here.later(minutes=2)
@@ -254,7 +255,7 @@ def test_after_three_days_a_message_is_given_up_and_counted(here):
 def test_messages_of_a_channel_that_is_no_longer_configured_are_dropped(here):
     here.stop_queue()
     here.first.evaluate()
-    here.write("")
+    here.write(QUEUE)
     here.first.look()
     assert here.services.alerts.waiting(["chat"])["chat"].messages == 0
     assert here.messages() == []
@@ -458,7 +459,7 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     assert "Account bogota is stopped. wolkvox does not take the token. 0 recalls wait." in shown
     assert "channel chat: 1 message not sent: answered 500" in shown
     messages = ringback.json("alerts")
-    assert [(item["kind"], item["subject"], item["told"]) for item in messages["items"]] == [
+    assert [(item["kind"], item["subject"], item["sent"]) for item in messages["items"]] == [
         ("queue-stopped", "bogota", True)
     ]
 

@@ -158,7 +158,7 @@ def test_the_check_of_the_first_configuration_says_what_the_page_shows(tmp_path,
 
 @pytest.mark.parametrize("name", [HUBSPOT, TROUBLESHOOTING])
 def test_the_fault_that_is_shown_is_told_in_these_words(tmp_path, name):
-    fault = re.search(r"ringback\.toml: (accounts\.bogota\.timezone: [^\n`]*)", TEXTS[name])[1]
+    fault = re.search(r"ringback\.toml: (accounts\.bogota\.timezone is [^\n`]*)", TEXTS[name])[1]
     done = run(["check"], tmp_path, COMPLETE[ENGLISH].replace("America/Bogota", "America/Bogotá"))
     assert done.exit_code == 1
     assert fault in done.output

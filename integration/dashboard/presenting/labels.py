@@ -123,6 +123,8 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("%(number)s characters"),
     _("a value"),
     _("one line of text"),
+    _("no route of this source"),
+    _("a table [[routes]] with the name of this source"),
     _("at most %(number)s"),
     _("a date, or midnight UTC of a date"),
     _("a text in the format %(format)s"),

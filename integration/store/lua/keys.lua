@@ -22,6 +22,9 @@
 -- pushed:<minute>          HASH    account -> pushes * 10^7 + their duration in ms                65 minutes
 -- heard:<hour>             HASH    taken:, refused:, checked:<source> -> requests                  26 hours
 -- source:<name>            HASH    fields below                                                   unlimited
+-- config:pending           HASH    digest of a pending configuration -> removed, until; JSON      60 s after the last look
+-- config:accepted:<digest> STRING  set by an operator, or by a process that removed nothing in use 1 hour
+-- api_keys                 HASH    API key -> time of its latest use, to the hour                 unlimited
 -- alerts                   HASH    key of an active alert -> record, JSON                         while active
 -- alerts:past              LIST    records of past alerts, JSON, newest first                     the latest 100
 -- alerts:monitor           HASH    by: the process that evaluates the alerts; until: a time       unlimited

@@ -40,6 +40,8 @@ class StoreCollector(Collector):
         fault = self._services.configuration.watch.fault
         faults = 0 if fault is None else len(fault.faults)
         yield gauge("ringback_config_faults", "Faults of the configuration as the files are now.", faults)
+        pending = int(self._services.configuration.pending is not None)
+        yield gauge("ringback_config_pending", "1 while a change of the configuration is pending.", pending)
         yield _build()
         figures = self._figures()
         yield gauge("ringback_store_up", "1 when the store answers.", int(figures is not None))

@@ -57,12 +57,14 @@ def test_me_names_the_key_and_the_accounts_it_sees(web):
     assert web.get("/v1/me", key=LIMITED).json == {"name": "partner", "accounts": ["lima"]}
 
 
-def test_a_key_that_leaves_the_configuration_is_refused(tmp_path, store):
+def test_a_key_that_leaves_the_configuration_is_rejected_once_that_is_accepted(tmp_path, store):
     path = write_config(tmp_path, two_accounts() + CONFIG)
     watch = watch_config(path, ENVIRON, every_seconds=0)
     web = ApiClient(Services(watch, Store(connect(url_of(store))), WakeUpPublisher.silent()))
     assert web.get("/v1/me").status_code == 200
     path.write_text((two_accounts() + CONFIG).replace('zapier = "env:ZAPIER_KEY"\n', ""))
+    assert web.get("/v1/me").status_code == 200
+    web.services.configuration.changes.accept(web.services.configuration.pending.digest)
     assert web.get("/v1/me").status_code == 401
 
 
