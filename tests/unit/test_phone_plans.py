@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from integration.domain.errors import UnmappableError
-from integration.domain.phone_numbers import read, write
+from integration.domain.phone_numbers import plans, read, write
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,15 @@ def test_an_old_form_with_one_meaning_becomes_the_number_of_today(country, old, 
 def test_a_form_with_two_meanings_is_parked(country, written, found):
     with pytest.raises(UnmappableError, match=found):
         read(written, country)
+
+
+def test_a_form_of_which_two_numbers_follow_is_parked(monkeypatch):
+    """No two of the listed forms do today."""
+    other = plans.OldForm(re.compile(r"1(\d{7})"), r"602\1")
+    monkeypatch.setitem(plans.OLD_FORMS, 57, (*plans.OLD_FORMS[57], other))
+    with pytest.raises(UnmappableError, match="two different numbers"):
+        read("1 411 1899", "CO")
+    assert write("{e164}", read("2 411 1899", "CO")) == "576024111899"
 
 
 @pytest.mark.parametrize(

@@ -143,9 +143,9 @@ def _is_valid_without(last_group: re.Pattern[str], text: str, country: str) -> b
 def _dialable(number: PhoneNumber, *, toll_free: bool) -> PhoneNumber:
     """Return the number. Raise UnmappableError if its type is none that may be dialled."""
     kind = phonenumbers.number_type(number)
-    reason = reasons.BY_TYPE.get(kind)
-    if reason and not (toll_free and kind == PhoneNumberType.TOLL_FREE):
-        raise unmappable(reason)
+    allowed = toll_free and kind == PhoneNumberType.TOLL_FREE
+    if kind in reasons.BY_TYPE and not allowed:
+        raise unmappable(reasons.BY_TYPE[kind])
     return number
 
 

@@ -111,6 +111,5 @@ BY_TYPE: Final[Mapping[int, Reason]] = {
     PhoneNumberType.PAGER: _SERVICE,
     PhoneNumberType.UAN: _SERVICE,
     PhoneNumberType.VOICEMAIL: _SERVICE,
-    PhoneNumberType.UNKNOWN: _SERVICE,
 }
 """The reasons by the types of libphonenumber. A type without an entry is dialled."""

@@ -7,7 +7,18 @@ fault run, for which everything is started and killed, are in `faults.mutants`.
 
 from __future__ import annotations
 
-from . import bodies, drains, intake, outgoing_calls, pages, privacy, queues, senders, untrusted_input
+from . import (
+    bodies,
+    drains,
+    intake,
+    outgoing_calls,
+    pages,
+    privacy,
+    queues,
+    senders,
+    telephones,
+    untrusted_input,
+)
 
 MUTANTS = (
     *queues.GUARDS,
@@ -19,4 +30,5 @@ MUTANTS = (
     *privacy.GUARDS,
     *pages.GUARDS,
     *untrusted_input.GUARDS,
+    *telephones.GUARDS,
 )
