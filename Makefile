@@ -95,7 +95,7 @@ format: $(VENV)/.installed-dev ## format the code and apply the fixes of the lin
 	$(BIN)/ruff check --fix .
 
 lock: | $(BIN)/python ## write the lock files anew (needs the network)
-	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 --group build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \

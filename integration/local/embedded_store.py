@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import time
+from functools import partial
 from typing import IO, TYPE_CHECKING, Self
 
 import redis
@@ -34,6 +35,8 @@ LOCK_FILE = ".lock"
 LOG_FILE = "store.log"
 
 
+# Files are for this user alone, whatever the umask.
+_PRIVATE = partial(os.open, mode=0o600)
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 # A killed server holds its lock until the kernel has removed the process.
@@ -124,7 +127,7 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 def _lock(folder: Path) -> IO[str]:
     """Lock the folder until every process that inherits the file has closed it. Raise EmbeddedBusyError."""
-    file = (folder / LOCK_FILE).open("a+", encoding="ascii")
+    file = open(folder / LOCK_FILE, "a+", encoding="ascii", opener=_PRIVATE)  # noqa: SIM115  (the caller closes it)
     end = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -225,7 +228,7 @@ class EmbeddedStore:
         if path.parent != self.data_dir:
             _prepare_socket_folder(path.parent)
         arguments = [program, "--dir", str(self.data_dir), "--unixsocket", str(path), *FLAGS]
-        with (self.data_dir / LOG_FILE).open("wb") as output:
+        with open(self.data_dir / LOG_FILE, "wb", opener=_PRIVATE) as output:
             return spawn(arguments, cwd=self.data_dir, output=output, pass_fds=[lock.fileno()], private=True)
 
     def _wait(self, child: Child) -> None:

@@ -15,11 +15,16 @@ from pathlib import Path
 
 import click
 import pytest
+import redis
 from celery.bin.celery import celery as celery_command
 
 from integration.cli.sandbox import sandbox as sandbox_command
+from integration.local.child_process import spawn
+from integration.local.embedded_store import find_server
+from integration.local.supervisor import wait_until
 from integration.server import APPLICATION, SETTINGS
 from integration.server import main as server_command
+from integration.store.durability import assure
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -274,6 +279,15 @@ def test_compose_has_the_store_both_roles_and_the_sandbox(compose):
     assert all("profiles" not in compose["services"][name] for name in ("valkey", *roles))
 
 
+def test_compose_publishes_on_this_machine_only_and_every_process_has_a_health_check(compose):
+    for name, service in compose["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert service["mem_limit"]
+    # The image has the health check of web and dashboard.
+    assert "healthcheck" not in compose["services"]["web"]
+    assert "inspect ping" in compose["services"]["worker"]["healthcheck"]["test"][1]
+
+
 def test_compose_serves_the_dashboard_by_itself_and_to_this_machine_only(compose):
     web, dashboard = compose["services"]["web"], compose["services"]["dashboard"]
     assert web["environment"]["RINGBACK_SERVE"] == "hooks,api"
@@ -283,20 +297,40 @@ def test_compose_serves_the_dashboard_by_itself_and_to_this_machine_only(compose
 
 def test_the_store_forgets_nothing_and_is_open_to_nobody_outside(compose):
     valkey = compose["services"]["valkey"]
-    given = dict(zip(valkey["command"][1::2], valkey["command"][2::2], strict=True))
-    assert given["--appendonly"] == "yes"
-    assert given["--appendfsync"] == "always"
-    assert given["--maxmemory-policy"] == "noeviction"
     assert "ports" not in valkey
     assert valkey["volumes"] == ["valkey:/data"]
     assert "valkey" in compose["volumes"]
     assert "ping" in valkey["healthcheck"]["test"][1]
 
 
+def test_the_store_keeps_what_it_acknowledges_and_wants_its_password(compose, tmp_path, monkeypatch):
+    """The command as it is written, with the server of this machine in place of the image's."""
+    (tmp_path / "valkey-server").symlink_to(find_server())
+    entry = tmp_path / "docker-entrypoint.sh"
+    entry.write_text(f'#!/bin/sh\nexec "$@" --port 0 --dir {tmp_path} --unixsocket {tmp_path}/s\n', "utf-8")
+    entry.chmod(0o755)
+    command = [word.replace("$$", "$") for word in compose["services"]["valkey"]["command"]]
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE_MEMORY": "64mb", "STORE_PASSWORD": "geheim"}
+    child = spawn(command, env=environ, output=subprocess.DEVNULL)
+    try:
+        with (
+            redis.Redis.from_url(f"unix://{tmp_path}/s") as stranger,
+            redis.Redis.from_url(f"unix://:geheim@{tmp_path}/s") as client,
+        ):
+            wait_until((tmp_path / "s").exists, 60, what="the store")
+            with pytest.raises(redis.AuthenticationError):
+                stranger.ping()
+            assure(client, accept_loss=False)
+            assert client.config_get("maxmemory") == {"maxmemory": "67108864"}
+            assert b"geheim" not in Path(f"/proc/{child.pid}/cmdline").read_bytes()
+    finally:
+        child.stop(10)
+
+
 def test_web_and_worker_use_that_store_and_one_configuration(compose):
-    for name in ("web", "worker"):
+    for name in ("web", "dashboard", "worker"):
         service = compose["services"][name]
-        assert service["environment"]["REDIS_URL"] == "redis://valkey:6379/0"
+        assert service["environment"]["REDIS_URL"] == "redis://:${STORE_PASSWORD}@valkey:6379/0"
         [mount] = service["volumes"]
         assert mount["read_only"] is True
         assert service["environment"]["RINGBACK_CONFIG"] == f"{mount['target']}/ringback.toml"
@@ -311,7 +345,7 @@ def test_composes_worker_is_the_procfiles(compose):
 
 def test_web_is_reached_on_the_port_that_it_listens_on(compose):
     web = compose["services"]["web"]
-    assert web["ports"] == [f"${{PORT:-8080}}:{web['environment']['PORT']}"]
+    assert web["ports"] == [f"127.0.0.1:${{PORT:-8080}}:{web['environment']['PORT']}"]
 
 
 def test_the_sandbox_is_a_command_that_exists_and_gets_no_secrets(compose):
@@ -341,6 +375,10 @@ def test_each_role_has_the_time_that_it_needs_to_end(compose):
     }
     assert seconds["web"] > kill
     assert seconds["worker"] > 20
+
+
+def test_the_tool_that_writes_the_lock_files_is_pinned():
+    assert re.findall(r"pip install --quiet (uv\S*)", text("Makefile")) == ["uv==0.13.9"]
 
 
 def test_every_variable_of_a_command_is_one_that_is_documented():

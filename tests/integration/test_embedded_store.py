@@ -21,6 +21,7 @@ from integration.config.environment import broker_url_for, running_url, socket_p
 from integration.local import embedded_store
 from integration.local.embedded_store import EmbeddedBusyError, EmbeddedError, EmbeddedStore, find_server
 from integration.local.supervisor import Backoff, Supervisor, wait_until
+from integration.store.scripting.epoch import StoreEpoch
 from support.waiting import is_gone
 
 if TYPE_CHECKING:
@@ -76,6 +77,21 @@ def test_what_the_server_writes_is_for_this_user_alone_also_without_its_folder(t
         made = list((tmp_path / "data" / "appendonlydir").rglob("*"))
         assert made
         assert all(path.stat().st_mode & 0o077 == 0 for path in [*made, tmp_path / "data" / "appendonlydir"])
+
+
+def test_every_file_is_for_this_user_alone_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        with EmbeddedStore(tmp_path / "data"):
+            pass
+        known = StoreEpoch(tmp_path / "data.epoch")
+        known.note("e1", 1, "s1")
+        known.keep()
+    finally:
+        os.umask(before)
+    files = [tmp_path / "data.epoch", *(path for path in (tmp_path / "data").iterdir() if path.is_file())]
+    assert {path.name for path in files} >= {"data.epoch", "store.log", ".lock"}
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
 
 
 def test_what_was_written_is_there_after_a_stop_and_a_start(data_dir):

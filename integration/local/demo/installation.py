@@ -173,6 +173,7 @@ def start_stack(
     path = folder / "ringback.toml"
     user = DemoUser("demo", f"demo-{secrets.token_hex(6)}")
     user_table = table(user.name, str(Role.ADMIN), hashed(user.password))
+    path.touch(mode=0o600)
     path.write_text(CONFIG.format(sandbox=sandbox_url, contacts=contacts.url) + user_table, "utf-8")
     own = {**make_secrets(os.environ), "RINGBACK_CONFIG": str(path.resolve()), "REDIS_URL": store.url}
     environ = _environ(own)

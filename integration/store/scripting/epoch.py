@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -109,7 +111,7 @@ class _Record(NamedTuple):
 
 def _write(path: Path, seen: _Record) -> None:
     # Several workers of a machine may share the file: the highest revision is kept.
-    with path.open("a+", encoding="ascii") as file:
+    with open(path, "a+", encoding="ascii", opener=partial(os.open, mode=0o600)) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         found = _parsed(file.read(100))
