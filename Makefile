@@ -75,12 +75,13 @@ fuzz: $(VENV)/.installed-dev ## random requests, bodies and templates (60 s; SEC
 bench: $(VENV)/.installed-bench ## measure, also against other solutions, for docs/benchmarks.md (30 min; QUICK=1: 2 min)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-check: $(VENV)/.installed-dev ## style, types, import layers, structure, vulnerabilities of the dependencies (25 s)
+check: $(VENV)/.installed-dev ## style, types, import layers, structure, translations, vulnerabilities of the dependencies (25 s)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/structure.py
+	$(BIN)/python .ci/translations.py
 	@$(MAKE) --no-print-directory audit
 
 # Without a vulnerability database pip-audit passes; here it must say so, and REQUIRE_AUDIT=1 makes that a failure.

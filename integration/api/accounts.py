@@ -48,7 +48,9 @@ def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
     if asked.until is not None and not is_pause_end(asked.until, datetime.now(UTC)):
         allowed = PauseRequestBody.model_fields["until"].description or ""
         raise bad_fields([{"pointer": "/until", "detail": f"another moment; allowed: {allowed}"}])
-    services.accounts.pause(name, asked.reason or f"paused by api:{caller.name}", asked.until)
+    services.accounts.pause(
+        name, asked.reason or f"paused by api:{caller.name}", asked.until, by=f"api:{caller.name}"
+    )
     note(services, caller, "pause", name)
     return one(services, caller, name)
 

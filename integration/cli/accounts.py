@@ -98,7 +98,7 @@ def pause(context: CliContext, account: str, reason: str, minutes: int | None, *
     """
     context.require_account(account)
     until = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
-    context.services.accounts.pause(account, printable(reason).strip(), until)
+    context.services.accounts.pause(account, printable(reason).strip(), until, by=COMMAND_LINE)
     context.services.audit.note_done(COMMAND_LINE, "pause", [account])
     _report(context, account, as_json=as_json)
 

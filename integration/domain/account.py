@@ -142,9 +142,20 @@ class Account(Table):
         return self.server_limit_seconds + GUARD_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause of an account: the user or API key that made it ("" if unknown), and since when (aware)."""
+
+    by: str
+    since: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """An account and its queue, as `/v1/accounts` returns it. `until` is aware, UTC."""
+    """An account and its queue, as `/v1/accounts` returns it. `until` is aware, UTC.
+
+    `pause` is None unless the state is "paused".
+    """
 
     name: str
     state: str
@@ -155,3 +166,4 @@ class AccountView:
     pushed_today: int
     daily_limit: int | None
     oldest_seconds: float | None
+    pause: Pause | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.account import AccountView
+from integration.domain.account import AccountView, Pause
 from integration.domain.errors import UnknownError
 from integration.domain.quota import next_reset, quota_day
 from integration.domain.timestamps import from_epoch_ms
@@ -17,7 +17,7 @@ from integration.services.forecast import Forecast, Forecasts
 from integration.store.token_queue import UNTAKEN, held_until, queue_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from integration.domain.account import Account
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from integration.store.client import Store
     from integration.store.monitoring.process_registry import ProcessRegistry
     from integration.store.monitoring.time_series import TimeSeries
-    from integration.store.token_queue import TokenQueues
+    from integration.store.token_queue import QueueState, TokenQueues
 
 ACCOUNTS_AT_ONCE = 500
 # A test call occupies a web thread until wolkvox has answered.
 TEST_CALLS_AT_ONCE = 4
 QUEUE_FIELDS = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
-    *("inflight", "wake_up_at", "publications", "day", "pushed"),
+    *("inflight", "wake_up_at", "publications", "day", "pushed", "paused_by", "paused_at"),
 )
 """The fields of a queue in the reply of the script's `account_states` command, as in lua/monitoring.lua."""
 
@@ -83,9 +83,12 @@ class AccountService:
         queue = bound.get(name)
         return tuple(sorted(other for other, its in bound.items() if its == queue and other != name))
 
-    def pause(self, name: str, reason: str, until: datetime | None = None) -> None:
-        """Pause an account's queue until it is resumed, or until `until` (aware). Raise UnknownError."""
-        self._queues.pause(self._binding.queue_of(name), reason, until)
+    def pause(self, name: str, reason: str, until: datetime | None = None, *, by: str = "") -> None:
+        """Pause an account's queue until it is resumed, or until `until` (aware). Raise UnknownError.
+
+        `by` is the user or API key that pauses it.
+        """
+        self._queues.pause(self._binding.queue_of(name), reason, until, by=by)
 
     def resume(self, name: str) -> None:
         """Resume an account's queue. Raise UnknownError."""
@@ -179,7 +182,13 @@ class AccountService:
             pushed_today=state.pushed_today,
             daily_limit=None if account is None else account.daily_limit,
             oldest_seconds=max(0.0, (now_ms - int(arrived)) / 1000) if arrived else None,
+            pause=_pause_of(state, fields),
         )
+
+
+def _pause_of(state: QueueState, fields: Mapping[str, str]) -> Pause | None:
+    at = fields["paused_at"]
+    return Pause(fields["paused_by"], from_epoch_ms(at)) if state.state == "paused" and at else None
 
 
 class _Days:

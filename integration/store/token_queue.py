@@ -214,13 +214,13 @@ class TokenQueues:
             skip = int(left)
         return found
 
-    def pause(self, queue: str, reason: str, until: datetime | None = None) -> None:
+    def pause(self, queue: str, reason: str, until: datetime | None = None, *, by: str = "") -> None:
         """Pause the queue until `resume`, or until `until` (aware). A push in flight is not interrupted.
 
-        The store ends the pause by itself; no worker has to be informed.
+        `by` is the user or API key. The store ends the pause by itself; no worker has to be informed.
         """
         until_ms = "" if until is None else epoch_ms(until)
-        self._store.call("pause", queue, reason or "paused by the operator", until_ms)
+        self._store.call("pause", queue, reason or "paused by the operator", until_ms, by)
 
     def begin_test_call(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
         """Lease the queue for a test call that belongs to none of its recalls. Return the fence.

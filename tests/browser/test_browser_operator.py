@@ -67,7 +67,7 @@ def test_an_account_is_paused_with_a_reason_and_resumed(someone, system):
     guest = someone("olga")
     guest.go("/accounts/lima")
     stays(guest)
-    guest.page.get_by_label("Reason, for whoever looks").fill("the campaign is being changed")
+    guest.page.get_by_label("Reason, shown to other users").fill("the campaign is being changed")
     guest.page.get_by_role("button", name="Pause").click()
     guest.page.locator("#stand .state.paused").wait_for()
     assert "the campaign is being changed" in guest.page.locator("#stand").inner_text()

@@ -22,7 +22,7 @@ from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.store.token_queue import Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
-from support.dashboard_client import Pages
+from support.dashboard_client import Pages, text_of
 
 BOGOTA = ZoneInfo("America/Bogota")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -237,27 +237,69 @@ def test_pausing_says_until_when_and_is_written_down(services):
     assert (entry.who, entry.what, entry.about) == ("ana", "pause", ("bogota",))
 
 
-def test_a_pause_ends_at_the_time_given_by_the_accounts_clock(services):
+def test_a_time_that_is_filled_in_ends_the_pause_whatever_the_choice_beside_it_was_before(services):
     local = (datetime.now(BOGOTA) + timedelta(days=1)).replace(second=0, microsecond=0)
-    Pages(services).post("/accounts/bogota/pause", {"for": "at", "until": local.strftime("%Y-%m-%dT%H:%M")})
+    until = local.strftime("%Y-%m-%dT%H:%M")
+    done = Pages(services).post("/accounts/bogota/pause", {"for": "", "until": until})
+    assert "Paused until" in done.text
     assert services.accounts.get("bogota").until == local
 
 
-def test_a_pause_until_the_morning_ends_at_eight_by_the_accounts_clock(services):
-    Pages(services).post("/accounts/bogota/pause", {"for": "morning"})
+@pytest.mark.parametrize(("chosen", "minutes"), [("30", 30), ("60", 60)])
+def test_a_pause_for_a_duration_ends_after_it(services, chosen, minutes):
+    Pages(services).post("/accounts/bogota/pause", {"for": chosen, "until": ""})
+    left = services.accounts.get("bogota").until - datetime.now(UTC)
+    assert timedelta(minutes=minutes - 2) < left < timedelta(minutes=minutes + 2)
+
+
+@pytest.mark.parametrize(
+    ("hours", "opening"),
+    [
+        ("", "08:00"),
+        ('calling_hours = { every_day = ["09:30-12:00", "14:00-18:00"] }', "09:30"),
+        ('calling_hours = { every_day = ["00:00-06:00", "20:00-24:00"] }', "00:00"),
+    ],
+)
+def test_a_pause_until_the_opening_ends_tomorrow_by_the_accounts_clock(tmp_path, store, hours, opening):
+    services = make_services(tmp_path, store, two_accounts(more=hours))
+    services.binding.bind()
+    Pages(services).post("/accounts/bogota/pause", {"for": "opening"})
     until = services.accounts.get("bogota").until.astimezone(BOGOTA)
-    assert (until.hour, until.minute) == (8, 0)
-    assert timedelta(0) < until - datetime.now(UTC) <= timedelta(days=1)
+    assert f"{until:%H:%M}" == opening
+    assert until.date() == (datetime.now(BOGOTA) + timedelta(days=1)).date()
 
 
-def test_a_pause_without_an_end_waits_for_somebody(services):
-    assert "Paused. What arrives is queued." in Pages(services).post("/accounts/bogota/pause").text
+def test_a_pause_without_an_end_waits_until_it_is_resumed(services):
+    assert "Paused until it is resumed." in Pages(services).post("/accounts/bogota/pause").text
     assert services.accounts.get("bogota").until is None
 
 
-@pytest.mark.parametrize("until", ["", "yesterday", "2020-01-01T10:00", "2200-01-01T10:00"])
-def test_an_end_that_cannot_be_pauses_nothing_and_says_why(services, until):
-    done = Pages(services).post("/accounts/bogota/pause", {"for": "at", "until": until})
+def test_a_paused_account_shows_by_whom_since_when_and_until_when(services):
+    pages = Pages(services, name="olga")
+    pages.post("/accounts/bogota/pause", {"reason": "the list is wrong", "for": "30"})
+    view = services.accounts.get("bogota")
+    assert view.pause.by == "olga"
+    assert abs(view.pause.since - datetime.now(UTC)) < timedelta(minutes=1)
+    text = text_of(pages.get("/accounts/bogota"))
+    assert re.search(r"Paused by olga .* it resumes by itself", text)
+    pages.post("/accounts/bogota/resume")
+    assert services.accounts.get("bogota").pause is None
+    services.accounts.pause("lima", "", by="api:crm")
+    assert re.search(r"Paused by api:crm .* until it is resumed", text_of(pages.get("/accounts/lima")))
+
+
+FUTURE = "2999-01-01T10:00"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "until"),
+    [
+        *(("", text) for text in ("yesterday", "2020-01-01T10:00", "2200-01-01T10:00", "10:00")),
+        *(("30", FUTURE), ("60", FUTURE), ("opening", FUTURE), ("forever", ""), ("15", ""), ("at", "")),
+    ],
+)
+def test_an_end_that_cannot_be_pauses_nothing_and_says_why(services, chosen, until):
+    done = Pages(services).post("/accounts/bogota/pause", {"for": chosen, "until": until})
     assert "Not paused" in done.text
     assert services.accounts.get("bogota").state == "idle"
     assert services.audit.page()[0] == []

@@ -1,78 +1,68 @@
-"""Every text of the dashboard in every language, and none that no page uses."""
+"""The language of the dashboard: the catalogues are complete, and a user gets the chosen language."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
-from babel.messages.extract import extract_from_dir
 
-import integration.dashboard
-from integration.dashboard.language import FOLDER, LANGUAGES, catalogue
+from integration.dashboard.language import LANGUAGES
 from support import make_services
 from support.dashboard_client import Pages
 
-PACKAGE = Path(integration.dashboard.__file__).parent
-METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
-OPTIONS = {"**.html": {"trimmed": "false", "silent": "false"}}
-KEYWORDS = {"_": None, "_l": None, "gettext": None, "ngettext": (1, 2)}
+ROOT = Path(__file__).parent.parent.parent
 
 
-def used():
-    """Give every text of templates and code with the files that use it."""
-    found = {}
-    for file, _, text, _, _ in extract_from_dir(PACKAGE, METHODS, OPTIONS, KEYWORDS):
-        found.setdefault(text, set()).add(file)
-    return found
+@pytest.fixture(scope="module")
+def translations():
+    """The check of `make check`."""
+    spec = importlib.util.spec_from_file_location("translations", ROOT / ".ci" / "translations.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def entry(text, files):
-    """Give the lines that are to be put into a file of translations."""
-    quoted = [f'"{each}"' for each in ([text] if isinstance(text, str) else text)]
-    ids = f"msgid {quoted[0]}" if len(quoted) == 1 else f"msgid {quoted[0]}\nmsgid_plural {quoted[1]}"
-    answer = 'msgstr ""' if len(quoted) == 1 else 'msgstr[0] ""\nmsgstr[1] ""'
-    return f"# {', '.join(sorted(files))}\n{ids}\n{answer}\n"
+def test_texts_are_found_in_templates_and_in_code(translations):
+    texts = {text for _context, text in translations.used_texts()}
+    assert {"Accounts", "The store is away"} <= texts
 
 
-def translated(language):
-    return {
-        message.id: message
-        for path in (FOLDER / language).glob("*.po")
-        for message in catalogue(path)
-        if message.id
-    }
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
+def test_the_catalogues_are_complete(translations, language):
+    faults = list(translations.faults_of(language, translations.used_texts()))
+    assert not faults, "\n".join(faults)
 
 
-others = pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
+PO = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
 
 
-def test_texts_are_found_in_templates_and_in_code():
-    texts = used()
-    assert "Accounts" in texts
-    assert "The store is away" in texts
+@pytest.mark.parametrize(
+    ("entries", "fault"),
+    [
+        ('msgid "Accounts"\nmsgstr ""', "not translated"),
+        ('msgid "gone"\nmsgstr "x"', "no page uses"),
+        ('msgid "Paused by %(name)s"\nmsgstr "por %(who)s"', "placeholders differ"),
+        ('#, fuzzy\nmsgid "Accounts"\nmsgstr "x"', "fuzzy"),
+        ('msgctxt "other"\nmsgid "Accounts"\nmsgstr "x"', "no page uses"),
+        ("", "missing"),
+    ],
+)
+def test_a_fault_of_a_catalogue_is_found(translations, tmp_path, monkeypatch, entries, fault):
+    monkeypatch.setattr(translations, "FOLDER", tmp_path)
+    (tmp_path / "es").mkdir()
+    (tmp_path / "es" / "a.po").write_text(PO + entries + "\n", "utf-8")
+    used = {(None, "Accounts"): {"a.html"}, (None, "Paused by %(name)s"): {"a.html"}}
+    assert any(fault in found for found in translations.faults_of("es", used))
 
 
-@others
-def test_every_text_is_translated(language):
-    known = translated(language)
-    missing = [
-        entry(text, files)
-        for text, files in sorted(used().items(), key=str)
-        if text not in known or not all([known[text].string] if isinstance(text, str) else known[text].string)
-    ]
-    assert not missing, f"{len(missing)} texts are not translated:\n\n" + "\n".join(missing)
-
-
-@others
-def test_no_translation_is_left_of_a_text_that_is_gone(language):
-    assert not set(translated(language)) - set(used())
-
-
-@others
-def test_a_translation_has_the_same_holes_as_its_text(language):
-    for message in translated(language).values():
-        assert not list(message.check()), message.id
-        assert not message.fuzzy, message.id
+def test_a_text_in_two_catalogues_is_a_fault(translations, tmp_path, monkeypatch):
+    monkeypatch.setattr(translations, "FOLDER", tmp_path)
+    (tmp_path / "es").mkdir()
+    for name in ("a.po", "b.po"):
+        (tmp_path / "es" / name).write_text(f'{PO}msgid "Accounts"\nmsgstr "{name}"\n', "utf-8")
+    (found,) = translations.faults_of("es", {(None, "Accounts"): {"a.html"}})
+    assert "also stands in a.po" in found
 
 
 @pytest.mark.parametrize(

@@ -296,13 +296,56 @@ def test_another_number_is_not_taken_for_it(text):
     assert not RINGS.in_text(text)
 
 
-@given(st.text(st.sampled_from("0123456789 ab-_:"), max_size=40))
+@given(st.text(st.sampled_from("0123456789 abc-_:"), max_size=40))
 def test_an_id_is_seen_as_a_whole_word_only(text):
     words = re.findall(r"\w+", text)
-    assert NAMES.in_text(text) == (CUSTOMER in words)
-    assert replace(NAMES, customer=text.strip() or "x").in_text(f"[{text.strip()}]") == (
-        len(text.strip()) >= 5
-    )
+    assert PersonMatcher(customer="c8012").in_text(text) == ("c8012" in words)
+    customer = f"c{text.strip()}"
+    assert replace(NAMES, customer=customer).in_text(f"[{customer}]") == (len(customer) >= 5)
+
+
+SPELLINGS = ("52123456", "52.123.456", "52 123 456", "052123456", "00052.123.456", "52\u00a0123\u00a0456")
+
+
+@pytest.mark.parametrize("asked", SPELLINGS)
+@pytest.mark.parametrize("held", SPELLINGS)
+def test_an_identity_number_is_seen_in_any_spelling(asked, held):
+    person = PersonMatcher(customer=asked)
+    assert person.is_customer(held)
+    assert person.in_text(f"the customer {held}, again")
+    assert person.in_value({"id": held})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "521234567",
+            "152123456",
+            "52.123.456.789",
+            "1.052.123.456",
+            "52.1234.56",
+            "52-123-456",
+            "52,123,456",
+        ),
+        *("3.52123456", "52.123.4567", "5212345", "x52123456", "52123456.123"),
+    ],
+)
+def test_another_identity_number_is_not_taken_for_it(text):
+    assert not PersonMatcher(customer="52.123.456").in_text(text)
+
+
+@pytest.mark.parametrize("asked", SPELLINGS)
+def test_a_recall_is_found_and_erased_by_any_spelling_of_its_customer(installation, asked):
+    for number, held in enumerate(SPELLINGS):
+        installation.send(installation.item(held, f"30011122{number:02}"))
+    installation.send(installation.item("52123457", OTHER_NUMBER))
+    search = installation.services.recalls.records.search
+    assert len(search.find(Filter(customer_id=asked), limit=50).ids) == len(SPELLINGS)
+    assert len(search.find(Filter(about=asked, telephones=()), limit=50).ids) == len(SPELLINGS)
+    done = installation.run.json("forget", "--customer", asked, "--yes")
+    assert done["removed"]["recalls"] == len(SPELLINGS)
+    assert [recall.customer_id for recall in installation.recalls()] == ["52123457"]
 
 
 # --- on the dashboard --------------------------------------------------------------------------
@@ -325,15 +368,36 @@ def test_an_admin_gives_out_and_forgets_on_the_dashboard(installation, services)
     ]
 
 
+def test_the_dashboard_names_the_person_and_the_counts_before_it_erases(installation, services):
+    leave_traces_everywhere(installation)
+    admin = Pages(services, "admin")
+    found = admin.post("/person", {"customer": f"0{CUSTOMER}"}).text
+    question = re.search(r'data-ask="([^"]+)"', found)[1]
+    assert f"0{CUSTOMER}: 2 recalls, " in question
+    assert "1 parked event" in question
+    assert re.search(r'<button type="submit" class="danger">', found)
+    assert len(installation.recalls()) == 5, "nothing is erased by a search"
+    assert [entry.what for entry in services.audit.page()[0]] == ["find person"]
+
+
+@pytest.mark.parametrize("path", ["/person", "/person/forget"])
+def test_nothing_found_is_no_success(installation, services, path):
+    leave_traces_everywhere(installation)
+    text = Pages(services, "admin").post(path, {"customer": "52.123.456"}).text
+    assert "No data of this person was found." in text
+    assert "nothing is left" not in text
+    assert 'class="danger"' not in text
+
+
 @pytest.mark.parametrize("who", [{}, {"customer": "1", "telephone": NUMBER}, {"telephone": "2233"}])
-@pytest.mark.parametrize("what", ["export", "forget"])
-def test_on_the_dashboard_too_it_must_be_said_who_is_meant(installation, services, who, what):
-    assert Pages(services, "admin").post(f"/person/{what}", who).status_code == 422
+@pytest.mark.parametrize("path", ["/person", "/person/export", "/person/forget"])
+def test_on_the_dashboard_too_it_must_be_said_who_is_meant(installation, services, who, path):
+    assert Pages(services, "admin").post(path, who).status_code == 422
     assert services.audit.page()[0] == []
 
 
 def test_only_admins_give_out_or_forget(installation, services):
     operator = Pages(services, "operator")
     assert operator.get("/person").status_code == 403
-    for what in ("export", "forget"):
-        assert operator.post(f"/person/{what}", {"customer": CUSTOMER}).status_code == 403
+    for path in ("/person", "/person/export", "/person/forget"):
+        assert operator.post(path, {"customer": CUSTOMER}).status_code == 403

@@ -182,7 +182,7 @@ _OF_NUMBERS: Final[Sequence[str]] = (
 
 VERDICTS: Final[Mapping[str, str]] = {
     "accepted": _("accepted"),
-    "refused": _("refused"),
+    "refused": _("refused by wolkvox"),
     "wait": _("must wait"),
     "concurrency": _("token in use elsewhere"),
     "quota": _("calls of the day used up"),

@@ -67,6 +67,7 @@
     event.preventDefault();
     document.getElementById("ask-words").textContent = words;
     yes.textContent = event.detail.elt.dataset.yes || yes.dataset.otherwise;
+    yes.classList.toggle("danger", event.detail.elt.querySelector("button.danger") !== null);
     go = () => event.detail.issueRequest(true);
     ask.showModal();
     no.focus();

@@ -15,7 +15,8 @@ from integration.dashboard.presenting.account_labels import quota_label, state_o
 from integration.dashboard.presenting.account_overview import overview
 from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.presenting.times import clock_or_day, zone_of
-from integration.dashboard.responses import back_to, note, page, say
+from integration.dashboard.responses import back_to, note, page, person, say
+from integration.domain.schedule import next_opening
 from integration.domain.timestamps import read_iso
 from integration.web.metrics.states import in_need_first
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PAGE_SIZE: Final = 50
 LONGEST_REASON: Final = 200
 MORNING: Final = time(8)
-_MINUTES: Final = {"15": 15, "60": 60, "240": 240}
+_MINUTES: Final = {"30": 30, "60": 60}
 
 
 @signed_in
@@ -116,27 +117,24 @@ def _hours(settings: Account) -> list[tuple[int, str]] | None:
 
 
 def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
-    """Return the durations that a pause can have, as pairs of form value and label."""
-    zone = zone_of(services.config, name)
-    morning = clock_or_day(_morning(services, name), zone)
+    """Return the ends that a pause can have, as pairs of form value and label."""
+    opening = clock_or_day(_tomorrows_opening(services, name), zone_of(services.config, name))
     return [
-        ("15", _("for 15 minutes")),
+        ("", _("until it is resumed, or until the time below")),
+        ("30", _("for 30 minutes")),
         ("60", _("for 1 hour")),
-        ("240", _("for 4 hours")),
-        ("morning", _("until %(morning)s", morning=morning)),
-        ("at", _("until the time below")),
+        ("opening", _("until tomorrow's opening, %(time)s", time=opening)),
     ]
 
 
-def _morning(services: Services, name: str) -> datetime:
-    """Return the next 08:00 in the account's time zone (aware)."""
-    local = services.store.now().astimezone(zone_of(services.config, name))
-    morning = datetime.combine(local.date(), MORNING, local.tzinfo)
-    return (
-        morning
-        if morning > local
-        else datetime.combine(local.date() + timedelta(days=1), MORNING, local.tzinfo)
-    )
+def _tomorrows_opening(services: Services, name: str) -> datetime:
+    """Return the first opening from tomorrow on (aware); without calling hours, 08:00 of tomorrow."""
+    zone = zone_of(services.config, name)
+    tomorrow = services.store.now().astimezone(zone).date() + timedelta(days=1)
+    account = services.config.accounts.get(name)
+    hours = None if account is None else account.calling_hours
+    opening = None if hours is None else next_opening(hours, datetime.combine(tomorrow, time(0), zone))
+    return opening or datetime.combine(tomorrow, MORNING, zone)
 
 
 @role("operator")
@@ -144,32 +142,42 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
     """Pause an account, with an optional reason and end."""
     reason = " ".join(request.form.get("reason", "").split())
     reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
-    chosen = request.form.get("for", "")
-    until = _until(services, name, chosen)
     back = url_for("dashboard.account", name=name)
-    if chosen and until is None:
-        say(_("Not paused: the end must be a time in the future, within a year."), "refused")
+    try:
+        until = _pause_end(services, name, request.form.get("for", ""), request.form.get("until", "").strip())
+    except ValueError as error:
+        say(str(error), "refused")
         return back_to(back)
-    services.accounts.pause(name, reason, until)
+    user = person().name
+    services.accounts.pause(name, reason or f"paused by {user}", until, by=user)
     note(services, "pause", name)
-    words = _("Paused. What arrives is queued.")
+    words = _("Paused until it is resumed. New recalls are queued.")
     if until is not None:
         at = clock_or_day(until, zone_of(services.config, name))
-        words = _("Paused until %(time)s; it then goes on by itself. What arrives is queued.", time=at)
+        words = _("Paused until %(time)s; it then resumes by itself. New recalls are queued.", time=at)
     say(words)
     return back_to(back)
 
 
-def _until(services: Services, name: str, chosen: str) -> datetime | None:
-    """Return the chosen end of the pause (aware), or None if there is none or it is not allowed."""
+def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetime | None:
+    """Return the end of a pause (aware), or None for a pause until it is resumed.
+
+    `text` is a time of the account's clock. Raise ValueError, with the reason for the user, for a time that
+    is not allowed, or beside another choice: a time that is filled in is never ignored.
+    """
     moment = services.store.now()
-    if chosen in _MINUTES:
-        return moment + timedelta(minutes=_MINUTES[chosen])
-    if chosen == "morning":
-        return _morning(services, name)
-    until = read_iso(request.form.get("until", ""), zone_of(services.config, name))
-    is_possible = until is not None and is_pause_end(until, moment)
-    return until if chosen == "at" and is_possible else None
+    if text:
+        if chosen:
+            raise ValueError(_("Not paused: choose either a duration or a time, not both."))
+        until = read_iso(text, zone_of(services.config, name))
+        if until is None or not is_pause_end(until, moment):
+            raise ValueError(_("Not paused: the end must be a time in the future, within a year."))
+        return until
+    if chosen == "opening":
+        return _tomorrows_opening(services, name)
+    if chosen not in {"", *_MINUTES}:
+        raise ValueError(_("Not paused: this duration is not offered."))
+    return moment + timedelta(minutes=_MINUTES[chosen]) if chosen else None
 
 
 @role("operator")

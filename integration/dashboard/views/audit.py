@@ -36,7 +36,8 @@ ACTS: Final = {
     "resume": _l("resume"),
     "test call": _l("test call"),
     "export": _l("export"),
-    "forget": _l("forget"),
+    "find person": _l("search for a person"),
+    "forget": _l("erase"),
 }
 
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from flask import Response, request
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from integration.api.models import RecallModel
 from integration.dashboard.auth.roles import role
 from integration.dashboard.responses import note, page, say
 from integration.services.personal_data.export import exported
-from integration.services.personal_data.matcher import PersonMatcher
+from integration.services.personal_data.matcher import SHORTEST_NUMBER, PersonMatcher
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask.typing import ResponseReturnValue
 
     from integration.services.container import Services
@@ -35,7 +38,7 @@ def export_person(services: Services) -> ResponseReturnValue:
     if who is None:
         return _form(status=422)
     held = services.personal_data.held(who)
-    note(services, "export", *(f"{name}={count}" for name, count in held.counts.items()))
+    note(services, "export", *_noted(held.counts))
     recalls = [RecallModel.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     records = {
         "deliveries": services.personal_data.records("delivery", held.deliveries),
@@ -48,37 +51,82 @@ def export_person(services: Services) -> ResponseReturnValue:
 
 
 @role("admin")
+def find_person(services: Services) -> ResponseReturnValue:
+    """Show how many records are held about a person, with the actions on them."""
+    who = _person(services)
+    if who is None:
+        return _form(status=422)
+    counts = services.personal_data.held(who).counts
+    note(services, "find person", *_noted(counts))
+    given = _given()
+    return page("one_person.html", erased=None, given=given, counts=_labelled(counts), short=who.is_short)
+
+
+@role("admin")
 def forget_person(services: Services) -> ResponseReturnValue:
     """Erase a person's data, and show what was erased and what remains."""
     who = _person(services)
     if who is None:
         return _form(status=422)
-    done = services.personal_data.forget(who, keep_days=services.config.store.longest_days)
-    note(services, "forget", *(f"{name}={count}" for name, count in done.removed.items()))
-    return page("one_person.html", done=done, short=who.is_short)
+    erased = services.personal_data.forget(who, keep_days=services.config.store.longest_days)
+    note(services, "forget", *_noted(erased.removed))
+    labelled = _labelled(erased.removed)
+    return page("one_person.html", erased=erased, given={}, counts=labelled, short=who.is_short)
+
+
+def _noted(counts: Mapping[str, int]) -> list[str]:
+    return [f"{name}={count}" for name, count in counts.items()]
+
+
+def _labelled(counts: Mapping[str, int]) -> list[str]:
+    """Return the counts of a person's records as texts, without those that are zero."""
+    words = (
+        ngettext("%(num)d recall", "%(num)d recalls", counts.get("recalls", 0)),
+        ngettext("%(num)d delivery", "%(num)d deliveries", counts.get("deliveries", 0)),
+        ngettext("%(num)d parked event", "%(num)d parked events", counts.get("parked", 0)),
+        ngettext("%(num)d waiting lookup", "%(num)d waiting lookups", counts.get("lookups", 0)),
+        ngettext("%(num)d bulk action", "%(num)d bulk actions", counts.get("jobs", 0)),
+        ngettext("%(num)d cancellation", "%(num)d cancellations", counts.get("cancellations", 0)),
+    )
+    return [text for name, text in zip(_KINDS, words, strict=True) if counts.get(name)]
+
+
+_KINDS: Final = ("recalls", "deliveries", "parked", "lookups", "jobs", "cancellations")
 
 
 def _form(status: int = 200) -> Response:
-    return page("one_person.html", status=status, done=None, short=False)
+    return page("one_person.html", status=status, erased=None, given={}, counts=[], short=False)
+
+
+def _given() -> dict[str, str]:
+    """Return the filled-in fields of the form."""
+    fields = {name: request.form.get(name, "").strip()[:LONGEST] for name in ("customer", "telephone")}
+    return {name: text for name, text in fields.items() if text}
 
 
 def _person(services: Services) -> PersonMatcher | None:
     """Return the person of the form. If the form is not usable, flash the reason and return None."""
-    customer = request.form.get("customer", "").strip()[:LONGEST]
-    telephone = request.form.get("telephone", "").strip()[:LONGEST]
-    if bool(customer) == bool(telephone):
-        say(_("Give either a customer or a telephone."), "refused")
+    given = _given()
+    if len(given) != 1:
+        say(_("Enter either a customer or a telephone number."), "refused")
         return None
-    if customer:
-        return PersonMatcher(customer=customer)
-    found = PersonMatcher.of_telephone(telephone, services.config.accounts.values())
+    if "customer" in given:
+        return PersonMatcher(customer=given["customer"])
+    found = PersonMatcher.of_telephone(given["telephone"], services.config.accounts.values())
     if found is None:
-        say(_("That is no whole telephone number."), "refused")
+        say(
+            _(
+                "This is not a complete telephone number: it has fewer than %(number)s digits.",
+                number=SHORTEST_NUMBER,
+            ),
+            "refused",
+        )
     return found
 
 
 VIEWS = (
     ("GET /person", one_person),
+    ("POST /person", find_person),
     ("POST /person/export", export_person),
     ("POST /person/forget", forget_person),
 )

@@ -147,7 +147,7 @@ class PersonalData:
         for keys in self._content.keys("queue:*:newest", progress):
             for key in keys:
                 for name, value in self._store.client.hscan_iter(self._store.key(key), count=CHUNK):
-                    if str(value).endswith("|c") and str(name).partition("\0")[2] == person.customer:
+                    if str(value).endswith("|c") and person.is_customer(str(name).partition("\0")[2]):
                         yield key.split(":")[1], str(name)
 
     def _others(self, person: PersonMatcher, lookup: str) -> bytes:

@@ -1,13 +1,15 @@
 """Matches texts that mention a person, by a telephone in any notation or by a customer's id.
 
-An id is matched as a whole word. An id of less than five characters is matched in no text: it would occur in
-campaigns, dates and counts, and data of other people would be taken for the person's.
+An id is matched as a whole word; an identity number also with or without leading zeros and with dots or
+blanks between groups of three digits. An id of less than five characters is matched in no text: it would
+occur in campaigns, dates and counts, and data of other people would be taken for the person's.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import unescape
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote_plus
@@ -27,6 +29,18 @@ SHORTEST_NUMBER: Final = 7
 _NUMBER: Final = re.compile(r"\d(?:(?:[\s().\-/+_\u00a0\u2010-\u2015\u202f]|\\u[0-9a-f]{4}){0,3}\d){6,40}")
 _ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
 _COUNTRY_DIGITS: Final = 6  # a prefix, a country code and the like before a national number
+
+
+_SPELLED_NUMBER: Final = re.compile(r"[0-9]+(?:[. \u00a0][0-9]{3})*")
+
+
+def plain_id(text: str) -> str:
+    """Return an id in one spelling: `052.123.456` as `52123456`. A text that is no number is unchanged.
+
+    The search of the store does the same (Find.plain_id in store/lua/recalls.lua).
+    """
+    found = _SPELLED_NUMBER.fullmatch(text)
+    return re.sub(r"\D", "", text).lstrip("0") or "0" if found else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +68,11 @@ class PersonMatcher:
     @property
     def is_short(self) -> bool:
         """Return whether the customer's id is too short to be matched in texts."""
-        return self.customer is not None and len(self.customer) < SHORTEST_WORD
+        return self.customer is not None and len(plain_id(self.customer)) < SHORTEST_WORD
+
+    def is_customer(self, text: str) -> bool:
+        """Return whether a customer's id is the person's, in any spelling."""
+        return self.customer is not None and plain_id(text) == plain_id(self.customer)
 
     def in_value(self, value: Any) -> bool:
         """Return whether a JSON value mentions the person, in its keys or its values."""
@@ -76,9 +94,12 @@ class PersonMatcher:
         return self._has_id(text) or self._has_number(text)
 
     def _has_id(self, text: str) -> bool:
-        if self.customer is None or self.is_short or self.customer not in text:
+        if self.customer is None or self.is_short:
             return False
-        return re.search(rf"(?<!\w){re.escape(self.customer)}(?!\w)", text) is not None
+        plain = plain_id(self.customer)
+        if plain[-_GROUP:] not in text:
+            return False
+        return _spellings(plain).search(text) is not None
 
     def _has_number(self, text: str) -> bool:
         if not self.endings:
@@ -89,3 +110,17 @@ class PersonMatcher:
             for number in numbers
             for ending in self.endings
         )
+
+
+_GROUP: Final = 3
+
+
+@lru_cache(maxsize=16)
+def _spellings(plain: str) -> re.Pattern[str]:
+    """Return the pattern of an id as a whole word. A longer number that contains it is no match."""
+    if not _SPELLED_NUMBER.fullmatch(plain):
+        return re.compile(rf"(?<!\w){re.escape(plain)}(?!\w)")
+    first = len(plain) % _GROUP or _GROUP
+    groups = [plain[:first], *(plain[at : at + _GROUP] for at in range(first, len(plain), _GROUP))]
+    number = r"[. \u00a0]?".join(groups)
+    return re.compile(rf"(?<!\w)(?<!\d\.)0*{number}(?!\w)(?!\.\d{{3}}(?!\d))")

@@ -103,6 +103,8 @@
 --   paused, stopped  reason of the pause or stop, "" for none
 --   paused_until     time when the pause ends by itself, "" if an operator must end it
 --   paused_ms        length of the pause
+--   paused_by        user or API key that paused the queue
+--   paused_at        time of the pause
 --   gone             reason of a stop because the account left the configuration; only `bind` ends it
 --   first            id of the recall to be pushed first, because it made the queue wait
 --   aside            id of the recall that is set aside while another one probes the queue

@@ -104,7 +104,7 @@ end
 if is_command('account_states') then
   local STATE_FIELDS = {
     'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
-    'wake_up_at', 'publications', 'day', 'pushed',
+    'wake_up_at', 'publications', 'day', 'pushed', 'paused_by', 'paused_at',
   }
 
   -- Return for each account: the fields above of its queue, the numbers of queued and dead recalls, and the ms when the

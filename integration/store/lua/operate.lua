@@ -116,7 +116,7 @@ if is_command('bind') then
     Queue.recover(from)
     Queue.set(from, 'fence', Epoch.next_revision())
     if Queue.paused_until(from) ~= 0 then
-      for _, field in ipairs({'paused', 'paused_until', 'paused_ms'}) do Queue.set(to, field, Queue.get(from, field)) end
+      for _, field in ipairs(Queue.PAUSE_FIELDS) do Queue.set(to, field, Queue.get(from, field)) end
     end
     move_day(from, to)
     if users[old] == 1 and empty(to) then move_all(from, to) else move_account(account, from, to) end

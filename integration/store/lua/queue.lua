@@ -4,7 +4,7 @@
 -- commands of a drain: acquire -> claim -> push -> finish (and the next claim) … -> release. A worker that dies leaves
 -- a lease. When that has expired, the next acquire finds the recall and puts it first again.
 
-local Queue = {}
+local Queue = {PAUSE_FIELDS = {'paused', 'paused_until', 'paused_ms', 'paused_by', 'paused_at'}}
 
 function Queue.load(id)
   return {id = id, key = P .. 'queue:' .. id, recalls = P .. 'queue:' .. id .. ':recalls', was = hash(P .. 'queue:' .. id), put = {}}
@@ -145,8 +145,10 @@ end
 -- --- pauses, and test calls ----------------------------------------------------------------------
 if is_command('pause', 'resume', 'begin_test_call', 'end_test_call') then
   -- until_ms: when the pause ends by itself, nil when an operator must end it
-  function Queue.pause(q, reason, until_ms)
+  function Queue.pause(q, reason, until_ms, by)
     Queue.set(q, 'paused', reason)
+    Queue.set(q, 'paused_by', by)
+    Queue.set(q, 'paused_at', now)
     Queue.set(q, 'paused_until', until_ms or '')
     Queue.set(q, 'paused_ms', until_ms and math.max(0, until_ms - now) or '')
   end
@@ -191,7 +193,8 @@ if is_command('pause', 'resume', 'begin_test_call', 'end_test_call') then
 
   -- End every reason to wait, except a lease, a quiet time, and an account that left the configuration.
   function Queue.resume(q)
-    for _, field in ipairs({'paused', 'paused_until', 'paused_ms', 'stopped', 'wait_reason', 'history'}) do Queue.set(q, field, '') end
+    for _, field in ipairs(Queue.PAUSE_FIELDS) do Queue.set(q, field, '') end
+    for _, field in ipairs({'stopped', 'wait_reason', 'history'}) do Queue.set(q, field, '') end
     Queue.set(q, 'wait', 0)
   end
 
@@ -202,10 +205,10 @@ if is_command('pause', 'resume', 'begin_test_call', 'end_test_call') then
     return {reply or '', Queue.schedule(q) or 0}
   end
 
-  function COMMANDS.pause(queue, reason, until_ms)
+  function COMMANDS.pause(queue, reason, until_ms, by)
     return with_queue(queue, function(q)
       Epoch.next_revision()
-      Queue.pause(q, reason, tonumber(until_ms))
+      Queue.pause(q, reason, tonumber(until_ms), by)
     end)
   end
 

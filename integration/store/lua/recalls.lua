@@ -148,9 +148,18 @@ local Find = {}
 
 local BUCKETS = 16384   -- a million recalls put about sixty into each
 
+-- Return an id in the spelling by which it is found: an identity number without leading zeros and without dots or
+-- blanks between groups of three digits, any other text unchanged. services/personal_data/matcher.py does the same.
+function Find.plain_id(text)
+  local spaced = string.gsub(text, '\194\160', ' ')   -- no-break space
+  local head, groups = string.match(spaced, '^(%d+)([%d%. ]*)$')
+  if not head or string.gsub(groups, '[%. ]%d%d%d', '') ~= '' then return text end
+  return string.match(string.gsub(spaced, '[%. ]', ''), '^0*(%d+)$')
+end
+
 -- Return key and member prefix for a customer ("c") or a CRM record ("r").
 function Find.text(kind, text)
-  local digest = redis.sha1hex(text)
+  local digest = redis.sha1hex(Find.plain_id(text))
   return P .. 'find:' .. kind .. ':' .. tonumber(string.sub(digest, 1, 8), 16) % BUCKETS, string.sub(digest, 9, 20)
 end
 

@@ -5,7 +5,8 @@
 --
 -- spec
 --   states, accounts           lists
---   campaign, customer, source, route, record, prefix   texts
+--   campaign, source, route, prefix   texts
+--   customer, record           ids, in any spelling of Find.plain_id
 --   telephones                 reversed digits; any of them may match
 --   about                      id of the customer or the record; otherwise one of the telephones must match
 --   created_from, created_until, score_from, score_until   ms; "until" is exclusive
@@ -34,6 +35,11 @@ if is_command('search', 'count') then
 
   local function equal(text) return function(value) return value == text end end
 
+  local function same_id(text)
+    local plain = Find.plain_id(text)
+    return function(value) return value and Find.plain_id(value) == plain end
+  end
+
   local function between(from, till)
     return function(value)
       value = tonumber(value)
@@ -52,10 +58,10 @@ if is_command('search', 'count') then
 
   -- A search term may be a customer, a CRM record or the end of a number.
   local function is_about(spec)
-    local has_number = ends_with(spec.telephones or {})
+    local has_number, is_named = ends_with(spec.telephones or {}), same_id(spec.about)
     return function(id)
       local r = redis.call('HMGET', recall_key(id), 'customer', 'record', 'telephone')
-      return r[1] == spec.about or r[2] == spec.about or has_number(r[3])
+      return is_named(r[1]) or is_named(r[2]) or has_number(r[3])
     end
   end
 
@@ -66,8 +72,8 @@ if is_command('search', 'count') then
       fields[#fields + 1], tests[#tests + 1] = field, test
     end
     if spec.accounts then add('account', one_of(spec.accounts)) end
-    for _, name in ipairs({'campaign', 'customer', 'source', 'route', 'record'}) do
-      if spec[name] then add(name, equal(spec[name])) end
+    for name, test in pairs({campaign = equal, source = equal, route = equal, customer = same_id, record = same_id}) do
+      if spec[name] then add(name, test(spec[name])) end
     end
     local about = spec.about and is_about(spec)
     if spec.telephones and not about then add('telephone', ends_with(spec.telephones)) end
