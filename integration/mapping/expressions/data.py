@@ -15,6 +15,7 @@ from jinja2.runtime import Undefined
 from integration.domain.errors import UnmappableError
 
 MAX_TEXT = 10_000  # characters of the result of a template or of a step inside it
+MAX_JSON_TEXT = 1024 * 1024  # characters of a text that `fromjson` reads
 MAX_LIST = 10_000  # items of a list that a template reads or creates
 MAX_MADE = 1_000_000  # characters and items, including inner lists, of a list that a template creates
 MAX_DIGITS = 40

@@ -17,9 +17,11 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.tests import TESTS as JINJA_TESTS
 
 from integration.domain.dates import in_zone, parse_day, parse_format, parse_moment, parse_time_on
-from integration.domain.errors import UnmappableError
+from integration.domain.errors import UnmappableError, UnreadableError
+from integration.domain.json_codec import parse_json
 from integration.mapping.expressions.data import (
     MAX_DIGITS,
+    MAX_JSON_TEXT,
     MAX_TEXT,
     Absent,
     as_text,
@@ -27,6 +29,7 @@ from integration.mapping.expressions.data import (
     collected,
     is_missing,
     item_of,
+    kind,
     refuse_text,
     require_short,
 )
@@ -146,6 +149,20 @@ def _strftime(value: object, form: str) -> str:
     return moment.strftime(form)
 
 
+def _from_json(value: object) -> Any:
+    """Return the value of a JSON text of at most MAX_JSON_TEXT characters. Lists are bounded where used."""
+    if not isinstance(value, str):
+        raise UnmappableError("template", kind(value), "a text that holds JSON")
+    if len(value) > MAX_JSON_TEXT:
+        raise UnmappableError(
+            "template", f"a text of {len(value)} characters", f"JSON of at most {MAX_JSON_TEXT} characters"
+        )
+    try:
+        return parse_json(value.encode("utf-8", "replace"))
+    except UnreadableError as error:
+        raise UnmappableError("template", f"a text with {error.found}", "a text that holds JSON") from None
+
+
 def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
     def compare(left: Any, right: Any) -> bool:
         if is_missing(left) or is_missing(right):
@@ -211,6 +228,7 @@ _VALUE_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "zone": _in_named_zone,
         "plus": _plus,
         "strftime": _strftime,
+        "fromjson": _from_json,
         "join": _join,
         "flatten": _flatten,
         "int": _int,
