@@ -93,6 +93,7 @@ def create_app() -> Web:
         raise SystemExit(1) from None
     ConfigRefresher(services.configuration).start()
     Heartbeat(services.processes, services.store.who).start()
+    services.durability.start()
     AlertMonitor(services, services.store.who, SentryReporter()).start()
     services.counter_flusher.switch_on()
     services.wake_ups.start()

@@ -125,6 +125,7 @@ class Worker:
     def start(self) -> None:
         """Start the sweep, the heartbeat and the flushing of counters."""
         self.heartbeat.start()
+        self.services.durability.start()
         self.alert_monitor.start()
         self.services.counter_flusher.switch_on(always=True)
         self.sweeper.start()

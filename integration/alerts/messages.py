@@ -57,6 +57,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "A change of the configuration is pending",
             "It would remove what is in use: {removed}. Restore the file, or run: ringback config accept",
         ),
+        "store-unsafe": ("The store is not safe", "{reason}. Deliveries get 503 until this is fixed."),
         "test": ("A test", "Somebody tried this channel. Nothing is wrong."),
     },
     "es": {
@@ -89,6 +90,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "config-pending": (
             "Un cambio de la configuración está pendiente",
             "Quitaría lo que está en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
+        ),
+        "store-unsafe": (
+            "El almacén no es seguro",
+            "{reason}. Las entregas reciben 503 hasta que se corrija.",
         ),
         "test": ("Una prueba", "Alguien probó este canal. No pasa nada malo."),
     },

@@ -74,6 +74,9 @@ class AlertMonitor:
                 self.look()
             except StoreAwayError as error:
                 log.debug("the alerts were not evaluated: the store is away", error=str(error))
+                if self._services.durability.problem is not None:
+                    # A store that refuses writes queues no message. Sentry needs no store.
+                    self._listener.alert_begins("store-unsafe", "")
             except Exception:
                 # The thread must not end, because nothing restarts it.
                 log.exception("the alert monitor failed; it runs again in a few seconds")
@@ -112,6 +115,7 @@ class AlertMonitor:
             workers=len(workers),
             due_lag_seconds=self._services.accounts.due_lag_seconds(),
             pending=self._services.configuration.changes.pending(now),
+            store_problem=self._services.durability.problem,
         )
 
     def deliver(self) -> None:

@@ -19,6 +19,7 @@ from integration.config.alert_models import (
     QueueStopped,
     QuotaUsed,
     SourceSilent,
+    StoreUnsafe,
 )
 from integration.domain.schedule import open_time
 
@@ -44,6 +45,7 @@ class RuleFacts:
     """The input of the rules at `now` (aware). `due_lag_seconds` is the longest wait for a worker.
 
     `pending` are the changes of the configuration that an operator must accept.
+    `store_problem`: why the store may lose data or refuses writes, None if all is well.
     """
 
     now: datetime
@@ -52,6 +54,7 @@ class RuleFacts:
     workers: int
     due_lag_seconds: float
     pending: Sequence[PendingChange] = ()
+    store_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +216,11 @@ def _due_lag(rule: DueLag, _config: Config, facts: RuleFacts) -> Iterator[Judged
         yield "", {"seconds": int(facts.due_lag_seconds), "workers": facts.workers}, NOW
 
 
+def _store_unsafe(_rule: StoreUnsafe, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+    if facts.store_problem is not None:
+        yield "", {"reason": facts.store_problem}, NOW
+
+
 def _shown(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -226,4 +234,5 @@ _JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
     NothingVerified: _nothing_verified,
     NoWorker: _no_worker,
     DueLag: _due_lag,
+    StoreUnsafe: _store_unsafe,
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
     from integration.store.deliveries import Admitted, DeliveryStore, StoredEvents
+    from integration.store.monitoring.durability_watch import DurabilityWatch
 
 
 class Admission:
@@ -27,11 +28,13 @@ class Admission:
         configuration: Configuration,
         binding: QueueBinding,
         deliveries: DeliveryStore,
+        durability: DurabilityWatch,
         wake_ups: WakeUpPublisher,
     ) -> None:
         self._configuration = configuration
         self._binding = binding
         self._deliveries = deliveries
+        self._durability = durability
         self._wake_ups = wake_ups
 
     def retention(self, source: str) -> RetentionTerms:
@@ -73,6 +76,7 @@ class Admission:
         return admitted
 
     def _bound_first(self, act: Callable[[], Admitted]) -> Admitted:
+        self._durability.require_safe()
         self._binding.bind()
         try:
             return act()

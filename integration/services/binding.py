@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from integration.domain.errors import StoreAwayError, StoreUnsafeError, UnknownError
-from integration.store.durability import assure
 from integration.store.token_queue import queue_id
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
     from integration.services.configuration import Configuration
     from integration.store.client import Store
+    from integration.store.monitoring.durability_watch import DurabilityWatch
     from integration.store.token_queue import TokenQueues
 
 log = structlog.get_logger("ringback.binding")
@@ -23,10 +23,13 @@ log = structlog.get_logger("ringback.binding")
 class QueueBinding:
     """The binding of accounts to queues, in the store and for the current configuration."""
 
-    def __init__(self, configuration: Configuration, store: Store, queues: TokenQueues) -> None:
+    def __init__(
+        self, configuration: Configuration, store: Store, queues: TokenQueues, durability: DurabilityWatch
+    ) -> None:
         self._configuration = configuration
         self._store = store
         self._queues = queues
+        self._durability = durability
         self._bound: Config | None = None
         self._bound_in = ""
         self._assured = False
@@ -37,8 +40,7 @@ class QueueBinding:
         Raise StoreUnsafeError if it does not, StoreAwayError if it does not answer.
         """
         if not self._assured:
-            accept_loss = self._configuration.current.store.accept_loss
-            self._store.guarded(lambda: assure(self._store.client, accept_loss=accept_loss))
+            self._durability.assure()
             self._assured = True
 
     def bind(self) -> int:

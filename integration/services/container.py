@@ -18,6 +18,7 @@ from integration.store.delivery_log import DeliveryLog
 from integration.store.monitoring.alerts import AlertStore
 from integration.store.monitoring.config_changes import ConfigChanges
 from integration.store.monitoring.counters import CounterFlusher
+from integration.store.monitoring.durability_watch import DurabilityWatch
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.monitoring.schedule_histogram import ScheduleHistogram
 from integration.store.monitoring.source_status import SourceStatusStore
@@ -68,10 +69,13 @@ class Services:
         self.schedule = ScheduleHistogram(store)
         self.source_status = SourceStatusStore(store)
         self.time_series = TimeSeries(store)
+        self.durability = DurabilityWatch(store, lambda: self.config.store.accept_loss)
         recalls = RecallStore(store)
         # Services that use them.
-        self.binding = QueueBinding(self.configuration, store, self.queues)
-        self.admission = Admission(self.configuration, self.binding, self.deliveries, wake_ups)
+        self.binding = QueueBinding(self.configuration, store, self.queues, self.durability)
+        self.admission = Admission(
+            self.configuration, self.binding, self.deliveries, self.durability, wake_ups
+        )
         self.recalls = RecallService(self.configuration, recalls, wake_ups)
         self.bulk_jobs = BulkJobs(store, recalls, wake_ups.publish)
         self.personal_data = PersonalData(store, recalls)

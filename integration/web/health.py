@@ -119,7 +119,7 @@ def _store_why(services: Services, probe: StoreProbe) -> str | None:
         return AWAY
     except StoreUnsafeError:
         return "it may lose acknowledged recalls, so deliveries are refused; run ringback check"
-    return None
+    return services.durability.problem
 
 
 def _json(value: dict[str, Any]) -> Response:

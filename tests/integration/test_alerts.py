@@ -359,7 +359,14 @@ def view(name="bogota", **more):
 
 def evaluated(services, rule, **facts):
     config = services.config.model_copy(update={"alerts": rules_of(services, rule)})
-    known = {"now": BEGIN, "accounts": [], "sources": {}, "workers": 1, "due_lag_seconds": 0.0}
+    known = {
+        "now": BEGIN,
+        "accounts": [],
+        "sources": {},
+        "workers": 1,
+        "due_lag_seconds": 0.0,
+        "store_problem": None,
+    }
     return {
         rule_match.subject: rule_match.values
         for rule_match in matching_rules(config, RuleFacts(**{**known, **facts})).values()

@@ -69,6 +69,7 @@
 -- job:<id>                 HASH    fields in operate.lua                                          retention_days
 -- processes                ZSET    web or worker process -> time of its latest heartbeat          while it runs
 -- process:<id>             HASH    fields in monitoring.lua                                       15 s after a heartbeat
+-- probe                    STRING  written every few seconds, to notice a store that refuses writes   1 minute
 -- rate:…                   STRING  requests of a source or API key in a window; made by the       2 minutes
 --                                  library `limits` (integration/web/rate_limit.py)
 -- celery:…                 LIST,   queues of Celery's broker, if it is this store; made by kombu  messages: until taken

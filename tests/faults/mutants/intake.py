@@ -15,6 +15,7 @@ _LOOKUP = Code("workers/lookups.py")
 _LUA = Code("integration/store/lua/*.lua")
 _PLAN = Code("integration/mapping/planner.py")
 _STORE = Code("integration/store/client.py")
+_WATCH = Code("integration/store/monitoring/durability_watch.py")
 _STORE_CHECK = Code("integration/store/durability.py")
 
 GUARDS = (
@@ -163,6 +164,24 @@ GUARDS = (
         "redis-py repeats a command that may have been done",
         _STORE.argument("connect", "Retry", 1, to="3"),
         "test_batching.py::test_the_store_is_asked_once_whatever_comes_of_it",
+    ),
+    mutant(
+        "the settings are read again",
+        "a store whose log was switched off while it runs goes on to be acknowledged",
+        _WATCH.condition("look", "_is_due"),
+        "test_durability_watch.py::test_a_setting_that_was_changed_is_found_within_a_minute",
+    ),
+    mutant(
+        "an unsafe store is acknowledged no more",
+        "deliveries get 202 although the store may lose them",
+        _WATCH.condition("require_safe", "_unsafe"),
+        "test_durability_watch.py::test_a_setting_that_was_changed_is_found_within_a_minute",
+    ),
+    mutant(
+        "the watch writes",
+        "a store that is full or a replica counts as ready",
+        _WATCH.call("look", "_write", to="None"),
+        "test_durability_watch.py::test_a_full_store_is_found_by_a_write_and_accepts_again_when_there_is_room",
     ),
     mutant(
         "appendonly",

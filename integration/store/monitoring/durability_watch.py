@@ -1,0 +1,125 @@
+"""The durability watch: a thread of every web and worker that finds out when the store stops being safe.
+
+It writes a key every few seconds, because a store that is full, a replica or without a disk still answers
+reads. It reads the store's settings again every 45 s, because they may be changed while the store runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+
+from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.store.durability import assure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from integration.store.client import Store
+
+log = structlog.get_logger("ringback.store")
+
+WRITE_SECONDS: Final = 5.0
+SETTINGS_SECONDS: Final = 45.0
+"""With one evaluation of the alerts every 10 s, a change is reported within a minute."""
+_KEPT_MS: Final = 60_000
+_NO_ANSWER: Final = (OSError, RedisError)
+
+
+class DurabilityWatch:
+    """Watches whether the store keeps acknowledged data and accepts writes.
+
+    `accept_loss` returns the present value of `[store] accept_loss`. `clock` returns monotonic seconds.
+    """
+
+    def __init__(
+        self, store: Store, accept_loss: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._accept_loss = accept_loss
+        self._clock = clock
+        self._read_at: float | None = None
+        self._unsafe: str | None = None
+        self._unwritable: str | None = None
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Return why acknowledged data may be lost or nothing can be stored, None if all is well."""
+        return self._unsafe or self._unwritable
+
+    def require_safe(self) -> None:
+        """Raise StoreAwayError while the settings of the store allow a loss of acknowledged data."""
+        if self._unsafe is not None:
+            raise StoreAwayError(self._unsafe)
+
+    def assure(self) -> None:
+        """Read the settings now. Raise StoreUnsafeError if they allow a loss of data, StoreAwayError."""
+        accept_loss = self._accept_loss()
+        self._store.guarded(lambda: assure(self._store.client, accept_loss=accept_loss))
+        self._read_at = self._clock()
+        self._unsafe = None
+
+    def look(self) -> None:
+        """Write a key, and read the settings if that is due. A store that does not answer changes nothing."""
+        before = self.problem
+        self._unwritable = self._write()
+        if self._is_due():
+            try:
+                self.assure()
+            except StoreUnsafeError as error:
+                self._unsafe = _one_line(error)
+            except StoreAwayError as error:
+                log.debug("the settings of the store were not read: it is away", reason=str(error))
+        if self.problem is not None and self.problem != before:
+            log.error("the store is not safe any more; deliveries are rejected", why=self.problem)
+        elif self.problem is None and before is not None:
+            log.warning("the store is safe again")
+
+    def _is_due(self) -> bool:
+        if self._read_at is None or self._unsafe is not None:
+            return True
+        return self._clock() - self._read_at >= SETTINGS_SECONDS
+
+    def _write(self) -> str | None:
+        """Return why the store refuses a write, None if it accepts one.
+
+        If it does not answer, return the latest reason.
+        """
+        try:
+            self._store.client.set(self._store.key("probe"), self._store.who, px=_KEPT_MS)
+        except OutOfMemoryError:
+            return "the store is full: raise its maxmemory or shorten the retention"
+        except ReadOnlyError:
+            return "the store is a read-only replica: set REDIS_URL to the primary"
+        except ResponseError as error:
+            return f"the store refuses writes: {str(error).partition(' ')[0]}"
+        except _NO_ANSWER:
+            return self._unwritable
+        return None
+
+    def start(self) -> None:
+        """Start the watch in a daemon thread. Further calls do nothing."""
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="durability watch", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Exception:
+                # The thread must not end, because nothing restarts it.
+                log.exception("the durability watch failed; it looks again in a few seconds")
+            time.sleep(WRITE_SECONDS)
+
+
+def _one_line(error: StoreUnsafeError) -> str:
+    problems = [line.removeprefix("- ") for line in str(error).splitlines() if line.startswith("- ")]
+    return "the store may lose acknowledged recalls: " + "; ".join(problems)

@@ -1,0 +1,181 @@
+"""A store that stops being safe while Ringback runs: found, reported, and noticed again when it is mended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+
+from integration.alerts.monitor import AlertMonitor
+from integration.domain.errors import StoreAwayError
+from integration.store.monitoring.durability_watch import SETTINGS_SECONDS, WRITE_SECONDS
+from integration.web.health import health_blueprint
+from integration.web.problems import install
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
+from support.hook_client import AT, HookClient
+
+ALERT = """
+[alerts.channels.chat]
+kind = "webhook"
+url = "http://127.0.0.1:9/"
+
+[[alerts.rules]]
+kind = "store-unsafe"
+"""
+
+
+class Installation:
+    """A web on a store whose settings may be changed. Its watch looks when the test says so."""
+
+    def __init__(self, folder, server):
+        self.admin = server.client()
+        self.services = make_services(folder, self.admin, two_accounts() + SOURCES_AND_ROUTES + ALERT)
+        self.now = 1000.0
+        self.services.durability._clock = lambda: self.now
+        self.services.binding.bind()
+        self.hooks = HookClient(self.services)
+        app = Flask("ringback", static_folder=None)
+        install(app)
+        app.register_blueprint(health_blueprint(self.services))
+        self.health = app.test_client()
+        self.look()
+
+    def look(self, seconds=WRITE_SECONDS):
+        self.now += seconds
+        self.services.durability.look()
+
+    def ready(self):
+        return self.health.get("/readyz")
+
+    def post(self, message_id):
+        return self.hooks.post(
+            "forms", {"customer": "c1", "phone": "3001112233", "at": AT}, message_id=message_id
+        )
+
+
+@pytest.fixture
+def installation(tmp_path, start_valkey):
+    return Installation(tmp_path, start_valkey())
+
+
+def test_a_safe_store_has_no_problem(installation):
+    assert installation.services.durability.problem is None
+    assert installation.ready().status_code == 200
+    assert installation.post("m1").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("no-appendfsync-on-rewrite", "yes"),
+        ("maxmemory-policy", "allkeys-lru"),
+    ],
+)
+def test_a_setting_that_was_changed_is_found_within_a_minute(installation, setting, value):
+    before = installation.admin.config_get(setting)[setting]
+    installation.admin.config_set(setting, value)
+    installation.look(SETTINGS_SECONDS)
+    assert setting in installation.services.durability.problem
+    answer = installation.ready()
+    assert (answer.status_code, answer.json["store"]["ready"]) == (503, False)
+    assert setting in answer.json["store"]["why"]
+    rejected = installation.post("m1")
+    assert rejected.status_code == 503
+    assert int(rejected.headers["Retry-After"]) > 0
+    installation.admin.config_set(setting, before)
+    installation.look()
+    assert installation.services.durability.problem is None
+    assert installation.ready().status_code == 200
+    assert installation.post("m1").status_code == 202
+
+
+def test_the_settings_are_not_read_every_few_seconds(installation):
+    installation.admin.config_set("appendonly", "no")
+    installation.look(SETTINGS_SECONDS - 2 * WRITE_SECONDS)
+    assert installation.services.durability.problem is None
+
+
+def test_a_program_that_asks_for_a_recall_is_rejected_too(installation):
+    installation.admin.config_set("appendonly", "no")
+    installation.look(SETTINGS_SECONDS)
+    with pytest.raises(StoreAwayError, match="appendonly"):
+        installation.services.admission.admit_one(None, expired=None, key="", fingerprint="")
+
+
+def test_a_loss_that_is_accepted_is_no_problem(tmp_path, start_valkey):
+    with start_valkey("--appendonly", "no").client() as client:
+        services = make_services(
+            tmp_path, client, two_accounts() + SOURCES_AND_ROUTES + "\n[store]\naccept_loss = true\n"
+        )
+        services.durability.look()
+        assert services.durability.problem is None
+
+
+def test_a_full_store_is_found_by_a_write_and_accepts_again_when_there_is_room(installation):
+    installation.admin.config_set("maxmemory", "1")
+    installation.look()
+    assert "full" in installation.services.durability.problem
+    assert installation.ready().status_code == 503
+    installation.admin.config_set("maxmemory", "0")
+    assert installation.post("m1").status_code == 202, "the admission itself finds out whether there is room"
+    installation.look()
+    assert installation.ready().status_code == 200
+
+
+def test_a_store_that_became_a_replica_is_found(installation, valkey):
+    installation.admin.replicaof("127.0.0.1", valkey.port)
+    installation.look()
+    assert "replica" in installation.services.durability.problem
+    assert installation.ready().status_code == 503
+    installation.admin.replicaof("NO", "ONE")
+    installation.look()
+    assert installation.services.durability.problem is None
+
+
+def test_a_store_without_enough_replicas_is_found(installation):
+    installation.admin.config_set("min-replicas-to-write", 1)
+    installation.look()
+    assert installation.services.durability.problem == "the store refuses writes: NOREPLICAS"
+
+
+def test_a_store_that_does_not_answer_changes_nothing(tmp_path, start_valkey):
+    server = start_valkey()
+    installation = Installation(tmp_path, server)
+    server.kill()
+    installation.look(SETTINGS_SECONDS)
+    assert installation.services.durability.problem is None
+    assert installation.ready().json["store"]["why"] == "it does not answer"
+
+
+def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation):
+    listener = Listener()
+    now = [datetime(2026, 3, 2, 12, 0, tzinfo=UTC)]
+    monitor = AlertMonitor(installation.services, "web:1", listener, lambda: now[0])
+    installation.admin.config_set("appendonly", "no")
+    installation.look(SETTINGS_SECONDS)
+    monitor.evaluate()
+    assert listener.messages == [("begins", "store-unsafe")]
+    (alert,) = installation.services.alerts.holding()
+    assert "appendonly" in alert.values["reason"]
+    installation.admin.config_set("appendonly", "yes")
+    installation.look()
+    for _ in range(2):
+        now[0] += timedelta(hours=1)
+        monitor.evaluate()
+    assert listener.messages == [("begins", "store-unsafe"), ("over", "store-unsafe")]
+
+
+class Listener:
+    """Records the alerts that begin and end."""
+
+    def __init__(self):
+        self.messages = []
+
+    def alert_begins(self, kind, _subject):
+        self.messages.append(("begins", kind))
+
+    def alert_is_over(self, kind, _subject):
+        self.messages.append(("over", kind))
