@@ -14,7 +14,7 @@ import structlog
 
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.lifecycle import next_steps
-from integration.alerts.rules import RuleFacts, matching_rules
+from integration.alerts.rules import STORE_UNSAFE_KIND, RuleFacts, matching_rules
 from integration.clients.backoff import backoff_seconds
 from integration.domain.errors import RingbackError, StoreAwayError
 
@@ -76,7 +76,7 @@ class AlertMonitor:
                 log.debug("the alerts were not evaluated: the store is away", error=str(error))
                 if self._services.durability.problem is not None:
                     # A store that refuses writes queues no message. Sentry needs no store.
-                    self._listener.alert_begins("store-unsafe", "")
+                    self._listener.alert_begins(STORE_UNSAFE_KIND, "")
             except Exception:
                 # The thread must not end, because nothing restarts it.
                 log.exception("the alert monitor failed; it runs again in a few seconds")
@@ -84,8 +84,12 @@ class AlertMonitor:
     def look(self) -> None:
         """Evaluate the rules, if this process is elected, and send what is due. Raise StoreAwayError."""
         configuration, alerts = self._services.configuration, self._services.alerts
-        rules = configuration.current.alerts.rules
-        if (rules or configuration.pending or alerts.holding()) and alerts.elect(self._who):
+        reasons = (
+            configuration.current.alerts.rules,
+            configuration.pending,
+            self._services.durability.problem,
+        )
+        if (any(reasons) or alerts.holding()) and alerts.elect(self._who):
             self.evaluate()
         self.deliver()
 

@@ -19,7 +19,6 @@ from integration.config.alert_models import (
     QueueStopped,
     QuotaUsed,
     SourceSilent,
-    StoreUnsafe,
 )
 from integration.domain.schedule import open_time
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 # After this time without a rejected delivery, the earlier ones no longer count.
 REFUSED_LATELY: Final = timedelta(hours=24)
 PENDING_KIND: Final = "config-pending"
+STORE_UNSAFE_KIND: Final = "store-unsafe"
 MOST_REMOVED: Final = 20
 
 
@@ -75,9 +75,10 @@ class RuleMatch:
 def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
     """Return the matches by key. Two rules with the same key share their channels.
 
-    A pending change of the configuration needs no rule, because it may be a change of the rules.
+    A pending change of the configuration needs no rule, because it may be a change of the rules. An unsafe
+    store needs none either, because a promise of Ringback depends on it.
     """
-    found = {match.key: match for match in _pending_changes(config, facts)}
+    found = {match.key: match for match in (*_pending_changes(config, facts), *_store_unsafe(config, facts))}
     for rule in config.alerts.rules:
         channels = frozenset(rule.channels or config.alerts.channels)
         for subject, values, hold in _JUDGES[type(rule)](rule, config, facts):
@@ -102,6 +103,17 @@ def _pending_changes(config: Config, facts: RuleFacts) -> Iterator[RuleMatch]:
             subject="",
             channels=frozenset(config.alerts.channels),
             values={"removed": "; ".join(map(str, change.removed[:MOST_REMOVED]))},
+        )
+
+
+def _store_unsafe(config: Config, facts: RuleFacts) -> Iterator[RuleMatch]:
+    if facts.store_problem is not None:
+        yield RuleMatch(
+            key=f"{STORE_UNSAFE_KIND}//",
+            kind=STORE_UNSAFE_KIND,
+            subject="",
+            channels=frozenset(config.alerts.channels),
+            values={"reason": facts.store_problem},
         )
 
 
@@ -216,11 +228,6 @@ def _due_lag(rule: DueLag, _config: Config, facts: RuleFacts) -> Iterator[Judged
         yield "", {"seconds": int(facts.due_lag_seconds), "workers": facts.workers}, NOW
 
 
-def _store_unsafe(_rule: StoreUnsafe, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
-    if facts.store_problem is not None:
-        yield "", {"reason": facts.store_problem}, NOW
-
-
 def _shown(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -234,5 +241,4 @@ _JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
     NothingVerified: _nothing_verified,
     NoWorker: _no_worker,
     DueLag: _due_lag,
-    StoreUnsafe: _store_unsafe,
 }

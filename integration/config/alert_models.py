@@ -159,22 +159,8 @@ class DueLag(AlertRule):
     seconds: Number = Field(default=30, gt=0, le=86400, description="a number of seconds, at most 86400")
 
 
-class StoreUnsafe(AlertRule):
-    """The store may lose acknowledged data, or refuses writes."""
-
-    kind: Literal["store-unsafe"] = Field(description='"store-unsafe"')
-
-
 Rule = (
-    QueueStopped
-    | OldestQueued
-    | DeadLetters
-    | QuotaUsed
-    | SourceSilent
-    | NothingVerified
-    | NoWorker
-    | DueLag
-    | StoreUnsafe
+    QueueStopped | OldestQueued | DeadLetters | QuotaUsed | SourceSilent | NothingVerified | NoWorker | DueLag
 )
 RULE_KINDS: Final[dict[str, type[Rule]]] = {
     "queue-stopped": QueueStopped,
@@ -185,7 +171,6 @@ RULE_KINDS: Final[dict[str, type[Rule]]] = {
     "nothing-verified": NothingVerified,
     "no-worker": NoWorker,
     "due-lag": DueLag,
-    "store-unsafe": StoreUnsafe,
 }
 
 

@@ -19,9 +19,6 @@ ALERT = """
 [alerts.channels.chat]
 kind = "webhook"
 url = "http://127.0.0.1:9/"
-
-[[alerts.rules]]
-kind = "store-unsafe"
 """
 
 
@@ -156,7 +153,7 @@ def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation):
     monitor = AlertMonitor(installation.services, "web:1", listener, lambda: now[0])
     installation.admin.config_set("appendonly", "no")
     installation.look(SETTINGS_SECONDS)
-    monitor.evaluate()
+    monitor.look()
     assert listener.messages == [("begins", "store-unsafe")]
     (alert,) = installation.services.alerts.holding()
     assert "appendonly" in alert.values["reason"]
