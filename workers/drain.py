@@ -203,6 +203,7 @@ class Drain:
             verdict=str(verdict.kind),
             attempt=encoded_attempt(attempt),
             answer=None if outcome.get("state") == "accepted" else _text(exchange.body),
+            words=verdict.words_digest,
             sent_ms=sent_ms,
             history=history.to_json(),
         )

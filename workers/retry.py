@@ -6,7 +6,6 @@ Reasons contain no customer's data. There is no I/O and no clock here; the drain
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -218,7 +217,7 @@ def _after_refusal(case: _Situation) -> tuple[Decision, QueueHistory]:
     verdict = case.verdict
     if not verdict.may_stop_queue:
         return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory()
-    mark = hashlib.sha256(verdict.words.encode("utf-8", "replace")).hexdigest()[:16]
+    mark = verdict.words_digest or ""
     times = case.queue.same_words + 1 if mark == case.queue.words else 1
     if times >= SAME_WORDS_LIMIT:
         reason = f"{times} refusals in a row with the same words: look at the last answer, then resume"

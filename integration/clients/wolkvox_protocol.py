@@ -7,6 +7,7 @@ contains a token or customer data. Source: wolkvox' API pages (https://www.wolkv
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -131,12 +132,11 @@ class Verdict:
     """The result of one push.
 
     `reason` is a text of Ringback's own and safe to log. `code` and `msg` are wolkvox' texts, or None. `msg`
-    repeats customer and telephone, so it is customer data. `words` is `msg` without words that differ between
-    customers, so that rejections with the same cause compare equal; it is empty for an accepted recall.
-    `quiet` is True if wolkvox may still be processing the call.
-    `counts_against_recall` is True if the recall itself
-    may be the cause. `may_stop_queue` is True if five such rejections in a row indicate a cause outside the
-    recalls.
+    is the response's `error` if it has no `msg`. It repeats customer and telephone, so it is customer data.
+    `words` is `msg` without words that differ between customers, so that rejections with the same cause
+    compare equal; it is empty for an accepted recall. `quiet` is True if wolkvox may still be processing the
+    call. `counts_against_recall` is True if the recall itself may be the cause. `may_stop_queue` is True if
+    five such rejections in a row indicate a cause outside the recalls.
     """
 
     kind: VerdictKind
@@ -149,6 +149,13 @@ class Verdict:
     quiet: bool = False
     counts_against_recall: bool = False
     may_stop_queue: bool = False
+
+    @property
+    def words_digest(self) -> str | None:
+        """The digest of `words`, which may name a customer; None without words."""
+        if not self.words:
+            return None
+        return hashlib.sha256(self.words.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 class _Meaning(NamedTuple):
@@ -219,7 +226,7 @@ def decipher_response(
     """
     answer = _read(body)
     code = _code_of(answer)
-    msg = _text(answer, "msg")
+    msg = _text(answer, "msg") or (_text(answer, "error") if _is_error(answer) else "")
     number = _number(code) or status
     meaning = _meaning(status, code, answer, msg)
     return Verdict(

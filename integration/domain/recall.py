@@ -66,9 +66,10 @@ class Attempt:
 
     `outcome` is the verdict's name. `http_status`, `code` and `msg` are None if no response arrived. `msg`
     and `answer` are customer data, because wolkvox repeats customer and telephone in them. `answer` is the
-    whole response body of at most 64 KiB; only the latest attempt has it, unless wolkvox accepted the
-    recall. An attempt that was retried has the `recall_date` that was sent, the `reason` of the retry, and
-    `next_at`, the time it was scheduled for (aware).
+    whole response body of at most 64 KiB; the first 3 and the latest 20 attempts have it, unless wolkvox
+    accepted the recall. `number` counts the recall's attempts from 1. An attempt that was retried has the
+    `recall_date` that was sent, the `reason` of the retry, and `next_at`, the time it was scheduled for
+    (aware).
     """
 
     started_at: datetime
@@ -81,6 +82,7 @@ class Attempt:
     recall_date: datetime | None = None
     reason: str | None = None
     next_at: datetime | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,8 @@ class Recall:
     `delivery` and `place` identify the event that it was mapped from. `record` is the CRM's id of the
     event's record. `proof` is the verification method of the delivery. `digest` is the start of the digest
     of the configuration that mapped the event. `notes` explains why `recall_date` differed from
-    `requested_date` when the recall was enqueued.
+    `requested_date` when the recall was enqueued. `words` is the digest of the words of wolkvox' latest
+    answer.
     """
 
     id: str
@@ -122,6 +125,7 @@ class Recall:
     proof: str | None = None
     digest: str | None = None
     notes: tuple[str, ...] = ()
+    words: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,8 @@ class Filter:
     `accounts` is the set that the caller may see, `states` the set that an action applies to. `telephones`
     holds the last digits of numbers; one of them must match. `about` matches the customer's id or the CRM's
     record id. If both `about` and `telephones` are set, one match of either is enough. `prefix` is the start
-    of the recall's id. Times are aware; the `until` times are exclusive.
+    of the recall's id. `words` is the digest of the words of wolkvox' latest answer. Times are aware; the
+    `until` times are exclusive.
     """
 
     state: State | None = None
@@ -142,6 +147,7 @@ class Filter:
     source: str | None = None
     route: str | None = None
     record: str | None = None
+    words: str | None = None
     about: str | None = field(default=None, repr=False)
     telephones: tuple[str, ...] | None = field(default=None, repr=False)
     prefix: str | None = None

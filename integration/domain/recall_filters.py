@@ -27,8 +27,14 @@ MOMENTS: Final = {
     "due_from": "date_from",
     "due_until": "date_until",
 }
-WORDS: Final = {"campaign": "campaign_id", "source": "source", "route": "route", "customer": "customer_id"}
-NAMES: Final = ("q", "state", "account", *WORDS, *MOMENTS)
+TEXTS: Final = {
+    "campaign": "campaign_id",
+    "source": "source",
+    "route": "route",
+    "customer": "customer_id",
+    "words": "words",
+}
+NAMES: Final = ("q", "state", "account", *TEXTS, *MOMENTS)
 LONGEST: Final = 256
 _RECALL_ID: Final = re.compile(r"rc_[0-9a-z]{0,12}")
 
@@ -53,7 +59,7 @@ def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tz
     If a value is invalid, the filter matches no recalls and `unread` has the parameter's name.
     """
     texts = {name: given[name].strip()[:LONGEST] for name in NAMES if given.get(name, "").strip()}
-    read: dict[str, Any] = {field: texts[name] for name, field in WORDS.items() if name in texts}
+    read: dict[str, Any] = {field: texts[name] for name, field in TEXTS.items() if name in texts}
     unread = []
     for name, field in MOMENTS.items():
         if name in texts:

@@ -19,7 +19,7 @@ CHUNK: Final = 500
 _SMALL: Final = ("recall", "delivery", "parked", "lookup", "job")
 # The fields of a recall that hold or may repeat its customer's data.
 _RECALL: Final = (
-    *("customer", "telephone", "record", "attempts", "answer", "reason", "changes", "notes"),
+    *("customer", "telephone", "record", "attempts", "reason", "changes", "notes"),
     "doc",
 )
 _READ: Final = {"hash": "hgetall", "string": "get"}
@@ -105,7 +105,7 @@ def _held_texts(key: str, held: Any) -> Iterator[str]:
     if not isinstance(held, dict):
         yield held or ""
     elif key.startswith("recall:"):
-        yield _joined(held[name] for name in _RECALL if name in held)
+        yield _joined(text for name, text in held.items() if name in _RECALL or name.startswith("answer:"))
     else:
         yield _joined(value for name, value in held.items() if name != "body")
         yield body_of(held).decode("utf-8", "replace")

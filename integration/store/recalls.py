@@ -62,9 +62,11 @@ def encoded_attempt(attempt: Attempt) -> str:
 
 def _attempts(record: Mapping[str, str]) -> tuple[Attempt, ...]:
     attempts = [_attempt(line) for line in record.get("attempts", "").split("\n") if line]
-    if attempts and "answer" in record:
-        attempts[-1] = replace(attempts[-1], answer=record["answer"])
-    return tuple(attempts)
+    first = int(record.get("tries", 0)) - len(attempts) + 1
+    return tuple(
+        replace(attempt, number=number, answer=record.get(f"answer:{number}"))
+        for number, attempt in enumerate(attempts, start=first)
+    )
 
 
 def _change(line: str) -> Change:
@@ -94,6 +96,7 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
         record=record.get("record"),
         proof=record.get("proof"),
         digest=record.get("digest"),
+        words=record.get("words"),
         notes=tuple(record["notes"].split("\n")) if "notes" in record else (),
     )
 

@@ -141,6 +141,7 @@ def _spec(which: Filter) -> dict[str, Any]:
         "source": which.source,
         "route": which.route,
         "record": which.record,
+        "words": which.words,
         "about": which.about,
         "prefix": which.prefix,
         "telephones": None if which.telephones is None else [number[::-1] for number in which.telephones],

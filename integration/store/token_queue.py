@@ -105,6 +105,7 @@ class Outcome:
     date: str | None = None
     attempt: str | None = None
     answer: str | None = None
+    words: str | None = None
     sent_ms: int | None = None
     quiet: bool = False
     wait_ms: int | None = None

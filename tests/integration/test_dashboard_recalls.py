@@ -42,7 +42,7 @@ class RecallPages(Installation):
         assert answer.json["recalls"], answer.json
         return answer.json["recalls"][0]
 
-    def dead(self, **more):
+    def dead(self, words="0000", **more):
         recall = self.form(**more)
         attempt = Attempt(
             started_at=NOW,
@@ -59,6 +59,7 @@ class RecallPages(Installation):
                 reason="wolkvox refuses this recall",
                 attempt=encoded_attempt(attempt),
                 answer='{"msg": "no good", "customer_id": "80123456"}',
+                words=words,
                 passed=True,
             )
         )
@@ -365,3 +366,44 @@ def test_past_due_and_out_of_hours_are_marked(tmp_path, store):
     fill(installation.services.store, 30, states=(State.QUEUED,), ending=NOW - timedelta(days=20), days=1)
     text = installation.get("/calendar")
     assert re.search(r"Past due</a></dt>\s*<dd><b>\d+</b>", text)
+
+
+# --- wolkvox' answers ----------------------------------------------------------------------------
+
+
+def test_dead_recalls_are_grouped_and_found_by_the_words_of_wolkvox(installation):
+    same = [installation.dead(customer=f"8012345{number}", words="aaaa") for number in range(3)]
+    other = installation.dead(customer="80123459", words="bbbb")
+    text = installation.get("/recalls?state=dead")
+    assert "is no good</bdi>: 3" in text
+    assert "is no good</bdi>: 1" in text
+    assert NUMBER not in text
+    assert sorted(ids_in(installation.get("/recalls?state=dead&words=aaaa"))) == sorted(same)
+    assert ids_in(installation.get("/recalls?state=dead&words=bbbb")) == [other]
+    assert 'id="answers"' not in installation.get("/recalls")
+
+
+def test_the_answers_of_the_first_and_the_latest_attempts_stay_with_the_recall(installation):
+    recall = installation.form()
+    for number in range(1, 31):
+        attempt = Attempt(
+            started_at=NOW, seconds=0.1, http_status=500, code=None, msg=f"error {number}", outcome="wait"
+        )
+        outcome = Outcome(
+            kind="again", reason="x", attempt=encoded_attempt(attempt), answer=f"answer {number}"
+        )
+        installation.push(outcome)
+    attempts = installation.recall(recall).attempts
+    kept = [attempt.number for attempt in attempts if attempt.answer == f"answer {attempt.number}"]
+    assert kept == [1, 2, 3, *range(11, 31)]
+    assert all(attempt.answer is None for attempt in attempts if attempt.number not in kept)
+    revealed = installation.pages.post(f"/recalls/{recall}/reveal/answer-2", htmx=True)
+    assert "answer 2" in revealed.text
+    assert "answer 2" not in installation.get(f"/recalls/{recall}")
+
+
+def test_an_account_links_the_latest_refusal_of_wolkvox(installation):
+    recall = installation.dead()
+    text = installation.get("/accounts/bogota")
+    assert re.search(rf'Latest refusal by wolkvox: <a href="/recalls/{recall}"><q>.* is no good', text)
+    assert NUMBER not in text

@@ -339,3 +339,26 @@ def test_any_answer_makes_a_verdict_and_only_a_2xx_with_202_is_accepted(status, 
 def test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict(name, levels):
     body = b'{"code":202,"%s":%s}' % (name.encode(), b"[" * levels + b"]" * levels)
     assert decipher_response(200, {}, body, now=NOW).status == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "msg"),
+    [
+        ({"code": "400", "error": "CAMPAIGN IS NOT ACTIVE"}, "CAMPAIGN IS NOT ACTIVE"),
+        ({"code": "400", "msg": "", "error": "THE CUSTOMER IS BLOCKED"}, "THE CUSTOMER IS BLOCKED"),
+        ({"code": "400", "msg": None, "error": {"field": "date"}}, '{"field":"date"}'),
+        ({"code": "400", "msg": "NO", "error": "YES"}, "NO"),
+        ({"code": "400", "error": "null"}, ""),
+    ],
+)
+def test_the_words_of_an_answer_are_its_msg_or_else_its_error(answer, msg):
+    verdict = decipher_response(400, {}, json.dumps(answer).encode())
+    assert verdict.msg == msg
+
+
+def test_refusals_with_the_same_cause_have_one_digest_of_words():
+    def digest(text):
+        return decipher_response(400, {}, json.dumps({"code": "400", "error": text}).encode()).words_digest
+
+    assert digest("customer 80123456 is blocked") == digest("customer 90999999 is blocked")
+    assert digest("customer 80123456 is blocked") != digest("campaign 10 is not active")

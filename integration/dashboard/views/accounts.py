@@ -16,6 +16,8 @@ from integration.dashboard.presenting.account_overview import overview
 from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.presenting.times import clock_or_day, zone_of
 from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.views.recalls import answer_text
+from integration.domain.recall import Filter, State
 from integration.domain.schedule import next_opening
 from integration.domain.timestamps import read_iso
 from integration.web.metrics.states import in_need_first
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from integration.dashboard.presenting.account_overview import QuotaUse
     from integration.domain.account import Account, AccountView
+    from integration.domain.recall import Recall
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
@@ -102,8 +105,17 @@ def account(services: Services, name: str) -> Response:
         ends=_pause_ends(services, name),
         weekdays=weekdays(),
         quota_label=quota_label,
+        latest_dead=_latest_dead(services, name),
+        answer_text=answer_text,
         **_forecast(services, [view]),
     )
+
+
+def _latest_dead(services: Services, name: str) -> Recall | None:
+    """Return the newest dead recall of an account, which has wolkvox' latest refusal."""
+    records = services.recalls.records
+    found = records.search.find(Filter(state=State.DEAD, accounts=frozenset({name})), limit=1)
+    return next(iter(records.read(found.ids)), None)
 
 
 def _hours(settings: Account) -> list[tuple[int, str]] | None:

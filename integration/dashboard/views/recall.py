@@ -118,8 +118,8 @@ def _timeline_entries(seen: _FoundRecall) -> list[TimelineEntry]:
     """Return the entries of a recall, oldest first."""
     entries = [TimelineEntry(change.at, change.state, change.reason) for change in seen.recall.history]
     entries += [
-        TimelineEntry(attempt.started_at, "push", attempt.reason or "", number, attempt)
-        for number, attempt in enumerate(seen.recall.attempts, start=1)
+        TimelineEntry(attempt.started_at, "push", attempt.reason or "", attempt.number, attempt)
+        for attempt in seen.recall.attempts
     ]
     if seen.kept is not None:
         entries.append(TimelineEntry(seen.kept.received_at, "received"))
@@ -153,7 +153,7 @@ def _calls(services: Services, recall: Recall) -> dict[int, str]:
     if account is None:
         return {}
     calls = {0: timeline.call_of(account, recall)}
-    calls |= {n: timeline.call_of(account, recall, one) for n, one in enumerate(recall.attempts, start=1)}
+    calls |= {one.number: timeline.call_of(account, recall, one) for one in recall.attempts}
     return {n: _call_text(call, revealed=False) for n, call in calls.items()}
 
 
@@ -209,11 +209,12 @@ def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
     )
 
 
-def _attempt_of(recall: Recall, what: str) -> Attempt | None:
+def _attempt_of(recall: Recall, what: str) -> Attempt:
     number = what.partition("-")[2]
-    if not number.isdecimal() or not 1 <= int(number[:4]) <= len(recall.attempts):
+    found = next((attempt for attempt in recall.attempts if str(attempt.number) == number), None)
+    if found is None:
         abort(404)
-    return recall.attempts[int(number) - 1]
+    return found
 
 
 def _curl(services: Services, seen: _FoundRecall, _what: str) -> str | None:
@@ -233,7 +234,7 @@ def _request(services: Services, seen: _FoundRecall, what: str) -> str | None:
 
 def _answer(_services: Services, seen: _FoundRecall, what: str) -> str | None:
     attempt = _attempt_of(seen.recall, what)
-    return None if attempt is None else attempt.answer or attempt.msg
+    return attempt.answer or attempt.msg
 
 
 def _headers(_services: Services, seen: _FoundRecall, _what: str) -> str | None:

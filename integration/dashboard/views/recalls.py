@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import abort, request, url_for
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
+    from integration.domain.recall import Recall
     from integration.domain.recall_filters import FilterQuery
     from integration.services.container import Services
 
@@ -27,6 +29,7 @@ PAGE_SIZE: Final = 50
 BUDGET_SECONDS: Final = 0.1
 SAMPLE: Final = 5
 MOST_COUNTED: Final = 12
+MOST_GROUPED: Final = 200
 KINDS: Final = ("retry", "cancel")
 
 
@@ -46,8 +49,42 @@ def recalls(services: Services) -> Response:
         newest=_address("recalls", asked),
         zones=_Zones(services),
         without_names=display_text.without_names,
+        answers=_answers(services, asked),
         **_filter_options(services),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGroup:
+    """Dead recalls with the same words of wolkvox: the text of the newest one, masked, and their number."""
+
+    text: str
+    count: int
+    address: str
+
+
+def _answers(services: Services, asked: FilterQuery) -> list[AnswerGroup]:
+    """Return the newest dead recalls of the filters by wolkvox' words, the largest group first."""
+    if asked.which.state is not State.DEAD:
+        return []
+    which = replace(asked.which, words=None)
+    found = services.recalls.records.search.find(which, limit=MOST_GROUPED, budget_seconds=BUDGET_SECONDS)
+    groups: dict[str, list[Recall]] = {}
+    for recall in services.recalls.records.read(found.ids):
+        if recall.words and recall.attempts:
+            groups.setdefault(recall.words, []).append(recall)
+    return [
+        AnswerGroup(answer_text(recalls[0]), len(recalls), _address("recalls", asked, words=words))
+        for words, recalls in sorted(groups.items(), key=lambda each: -len(each[1]))
+    ]
+
+
+def answer_text(recall: Recall) -> str:
+    """Return wolkvox' words on a dead recall, with the customer masked; "" if there are none."""
+    if recall.state is not State.DEAD or not recall.attempts:
+        return ""
+    latest = recall.attempts[-1]
+    return display_text.without_names(recall, latest.msg) or f"HTTP {latest.http_status}"
 
 
 class _Zones:

@@ -14,21 +14,22 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     redis.call('ZREM', P .. 'in:pushing', id)
   end
 
-  -- The whole answer is kept for the latest attempt only.
-  function Recall.add_attempt(id, line, answer)
-    local earlier = redis.call('HGET', recall_key(id), 'attempts')
-    if answer then
-      redis.call('HSET', recall_key(id), 'answer', answer)
-    elseif earlier then
-      redis.call('HDEL', recall_key(id), 'answer')
-    end
+  -- Whole answers are kept for the first and for the latest attempts. words: digest of the answer's text
+  function Recall.add_attempt(id, line, answer, words)
+    local key = recall_key(id)
+    local number = redis.call('HINCRBY', key, 'tries', 1)
+    if answer then redis.call('HSET', key, 'answer:' .. number, answer) end
+    local old = number - LATEST_ANSWERS
+    if old > FIRST_ANSWERS then redis.call('HDEL', key, 'answer:' .. old) end
+    if words then redis.call('HSET', key, 'words', words) else redis.call('HDEL', key, 'words') end
+    local earlier = redis.call('HGET', key, 'attempts')
     if not earlier then
-      redis.call('HSET', recall_key(id), 'attempts', line)
+      redis.call('HSET', key, 'attempts', line)
       return
     end
     local _, lines = string.gsub(earlier, '\n', '\n')
     if lines + 1 >= ATTEMPTS then earlier = string.gsub(earlier, '^[^\n]*\n', '', 1) end
-    redis.call('HSET', recall_key(id), 'attempts', earlier .. '\n' .. line)
+    redis.call('HSET', key, 'attempts', earlier .. '\n' .. line)
   end
 
   -- --- the drain ----------------------------------------------------------------------------------
@@ -147,12 +148,12 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
   end
 
   -- o: kind (ended, again, aside), state, reason, passed (the queue works), counts_against_recall (counts against the recall), date,
-  --    attempt (JSON line), answer, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
+  --    attempt (JSON line), answer, words, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
   --    wait_ms, wait_until, wait_reason, stop (reason), history
   function Queue.apply(q, o)
     local id = Queue.get(q, 'inflight')
     Queue.set(q, 'inflight', '')
-    if o.attempt then Recall.add_attempt(id, o.attempt, o.answer) end
+    if o.attempt then Recall.add_attempt(id, o.attempt, o.answer, o.words) end
     if o.verdict then count('pushes:' .. o.verdict) end
     if o.sent_ms then Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1) end
     if o.quiet then Queue.set(q, 'quiet', now - math.max(0, o.sent_ms or 0) + Queue.num(q, 'quiet_ms')) end

@@ -19,7 +19,9 @@
 --   reason     reason of the current state
 --   changes    one line for each change: ms TAB state TAB reason
 --   attempts   one JSON line for each push
---   answer     wolkvox's whole answer to the latest push, unless it was accepted
+--   tries      number of pushes
+--   answer:<n> wolkvox's whole answer to the n-th push, unless it was accepted
+--   words      digest of the words of the latest answer
 --   strikes    see retry.py, also rounds and crashes
 
 local Recall = {}

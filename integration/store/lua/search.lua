@@ -5,7 +5,7 @@
 --
 -- spec
 --   states, accounts           lists
---   campaign, source, route, prefix   texts
+--   campaign, source, route, words, prefix   texts
 --   customer, record           ids, in any spelling of Find.plain_id
 --   telephones                 reversed digits; any of them may match
 --   about                      id of the customer or the record; otherwise one of the telephones must match
@@ -72,7 +72,7 @@ if is_command('search', 'count') then
       fields[#fields + 1], tests[#tests + 1] = field, test
     end
     if spec.accounts then add('account', one_of(spec.accounts)) end
-    for name, test in pairs({campaign = equal, source = equal, route = equal, customer = same_id, record = same_id}) do
+    for name, test in pairs({campaign = equal, source = equal, route = equal, words = equal, customer = same_id, record = same_id}) do
       if spec[name] then add(name, test(spec[name])) end
     end
     local about = spec.about and is_about(spec)
