@@ -37,8 +37,7 @@ DIAL_FORMAT_WORDS = (
     "a text with a placeholder {national}, {dial} or {e164}, such as 9{national}; at most 64 characters"
 )
 COUNTRY_WORDS = 'the code of a country with telephones, such as "CO"'
-COUNTRIES_WORDS = 'a list of country codes of two capital letters such as ["CO"]; left out = see dial_format'
-
+COUNTRIES_WORDS = 'a list of country codes of two capital letters such as ["CO"] (default: by dial_format)'
 
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 

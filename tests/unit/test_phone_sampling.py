@@ -105,3 +105,16 @@ def test_a_valid_number_is_read_as_itself_or_parked_in_each_of_ten_ways(country,
                 assert found is None, (way, written)
             else:
                 assert found == write("{e164}", number), (way, written)
+
+
+@pytest.mark.parametrize("country", ["CL", "CO", "MX"])
+def test_a_digit_that_was_lost_or_typed_twice_makes_no_other_number(country, chance):
+    """In other countries some numbers with a digit missing are valid: no rule finds those."""
+    for number in numbers_of(country, chance):
+        national = phonenumbers.national_significant_number(number)
+        place = chance.randrange(len(national))
+        for written in (
+            national[:place] + national[place + 1 :],
+            national[:place] + national[place] + national[place:],
+        ):
+            assert dialled(written, country) in {None, write("{e164}", number)}, (number, written)

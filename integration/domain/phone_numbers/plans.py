@@ -41,14 +41,15 @@ def _form(pattern: str, today: str, *, needs_code: bool = False) -> OldForm:
 
 
 # Long-distance carriers of the two countries, as libphonenumber lists them.
-_COLOMBIAN_CARRIERS = r"0(?:[3579]|4(?:[14]4|56))?"
+_COLOMBIAN_CARRIERS = r"0(?:[3579]|4(?:[14]4|56))"
 _BRAZILIAN_CARRIERS = r"(?:0(?:1[245]|2[1-35]|31|4[13]|[56]5|99)?|90(?:1[245]|2[1-35]|31|4[13]|[56]5|99)?)"
 # https://www.wtng.info/wtng-51-pe.html
 _PERUVIAN_AREAS = r"(?:1|4[1-4]|5[1-46]|6[1-7]|7[2346]|8[234])"
 
 OLD_FORMS: Final[Mapping[int, Sequence[OldForm]]] = {
     # Since 1 September 2021 fixed numbers start with 60, and mobile numbers are dialled without 03 (CRC,
-    # Resolución 5826 de 2019). An old 46xxxxxx of Medellín is left out, see `has_two_readings`.
+    # Resolución 5826 de 2019). An old 46xxxxxx of Medellín is left out, see `has_two_readings`. So is 0 2
+    # xxxxxxx without a carrier: a mobile number 302 xxxxxxx without its first digit looks the same.
     _COLOMBIA: (
         _form(r"03?(\d{10})", r"\1"),
         _form(rf"(?:{_COLOMBIAN_CARRIERS})?((?!46)[1245678]\d{{7}})", r"60\1"),
@@ -91,6 +92,7 @@ _TWO_READINGS: Final[Mapping[int, re.Pattern[str]]] = {
 
 # Forms that are old numbers, or numbers of today with a digit missing. They are never completed.
 _REASONS: Final[Mapping[int, Sequence[tuple[re.Pattern[str], reasons.Reason]]]] = {
+    _COLOMBIA: ((re.compile(r"0[1-8]\d{7}"), reasons.OLD_OR_INCOMPLETE),),
     _BRAZIL: (
         (re.compile(r"0?\d\d9\d{7}"), reasons.OLD_OR_INCOMPLETE),
         (re.compile(r"\d{8,9}"), reasons.NO_AREA_CODE),
