@@ -32,6 +32,7 @@ from integration.store.scripting.epoch import StoreEpoch
 from integration.telemetry import logging
 from integration.telemetry.counters import Counters
 from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
+from integration.web.bounded_request import BoundedRequest
 from integration.web.health import health_blueprint, metrics_blueprint
 from integration.web.problems import install
 from integration.web.rate_limit import RateLimit
@@ -149,6 +150,7 @@ def compose(
 
 def _application(name: str, blueprint: Blueprint) -> Flask:
     app = Flask(f"ringback.{name}", static_folder=None)
+    app.request_class = BoundedRequest
     install(app)
     app.register_blueprint(blueprint)
     return app

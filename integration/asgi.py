@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from integration import app as web
+from integration.domain.limits import BODY_SECONDS, MAX_BODY_BYTES, MAX_HELD_BYTES
 from integration.web import wsgi
-from integration.web.problems import MAX_BODY_BYTES, NOTHING_HERE, problem
-from integration.web.request_checks import fault_of_head, has_second_spelling
+from integration.web.problems import NOTHING_HERE, problem
+from integration.web.request_checks import excess_of_head, fault_of_head, has_second_spelling
 from integration.web.request_threads import NoFreeThreadError, RequestThreads
 
 if TYPE_CHECKING:
@@ -31,14 +32,11 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# CRMs give up after 1 to 60 seconds.
-BODY_SECONDS = 10.0
 # A thread is occupied by one short round trip to the store, so more threads would only compete for the
 # processor. The API and the dashboard have threads of their own, so that slow pages delay no webhook.
 RECEIVER_THREADS, RECEIVER_WAITING = 32, 4096
 API_THREADS, API_WAITING = 16, 1024
 DASHBOARD_THREADS, DASHBOARD_WAITING = 8, 256
-MOST_HELD_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 5
 # Net allocations before the garbage collector runs.
 YOUNG_OBJECTS = 20_000
@@ -105,7 +103,7 @@ class WsgiBridge:
         threads_for: Callable[[str], RequestThreads],
         *,
         body_seconds: float = BODY_SECONDS,
-        most_held_bytes: int = MOST_HELD_BYTES,
+        most_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         self._threads_for = threads_for
         self._body_seconds = body_seconds
@@ -188,6 +186,9 @@ def _require_one_reading(scope: Scope) -> None:
     if fault is not None:
         # It is unclear where this request ends, so nothing more is read from the connection.
         raise _RequestRejected(problem(400, detail=fault, headers={"Connection": "close"}))
+    excess = excess_of_head(scope)
+    if excess is not None:
+        raise _RequestRejected(problem(excess[0], detail=excess[1], headers={"Connection": "close"}))
     if has_second_spelling(wsgi.raw_path(scope)):
         raise _RequestRejected(problem(404, detail=NOTHING_HERE))
 

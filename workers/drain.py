@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 
 from integration.clients.wolkvox_protocol import build_call
+from integration.domain.account import next_reset
 from integration.domain.errors import StoreAwayError
-from integration.domain.quota import next_reset
 from integration.domain.recall import Attempt
 from integration.domain.schedule import Drop
 from integration.domain.timestamps import from_epoch_ms, from_iso, iso_seconds

@@ -25,9 +25,9 @@ from integration.cli.context import (
 from integration.domain.dates import parse_moment
 from integration.domain.delivery import headers_of
 from integration.domain.errors import UnmappableError, invalid_value
+from integration.domain.limits import MAX_BODY_BYTES
 from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
-from integration.web.problems import MAX_BODY_BYTES
 from integration.webhooks.hook_urls import hook_path, signed_address
 from integration.webhooks.preview import Sample, preview_sample
 from integration.webhooks.providers import SOURCES

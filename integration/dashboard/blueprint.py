@@ -39,8 +39,8 @@ from integration.dashboard.views import (
     studio,
 )
 from integration.domain.errors import StoreAwayError
+from integration.domain.limits import MAX_BODY_BYTES
 from integration.telemetry.redaction import mask_but_end
-from integration.web.problems import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -61,7 +61,7 @@ _HTTP_WORDS: dict[int, Callable[[], tuple[str, str]]] = {
     400: lambda: (_("Not understood"), _("This request cannot be read.")),
     404: lambda: (_("Nothing here"), _("There is no page at this address.")),
     405: lambda: (_("Not this way"), _("This address does not take that kind of request.")),
-    413: lambda: (_("Too large"), _("What was sent is larger than 1 MiB.")),
+    413: lambda: (_("Too large"), _("What was sent is larger than 1 MiB, or has more than 2000 fields.")),
     500: lambda: (
         _("An error of Ringback's own"),
         _("It has been recorded. What was acknowledged is stored, and pushing goes on."),

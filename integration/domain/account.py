@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import time
-from typing import TYPE_CHECKING, Annotated, Literal
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,10 +25,6 @@ from integration.domain.field_types import (
     Zone,
     refuse,
 )
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 GUARD_SECONDS = 2.0
 LATEST_WRITE_SECONDS = 5.0
@@ -166,3 +162,21 @@ class AccountView:
     daily_limit: int | None
     oldest_seconds: float | None
     pause: Pause | None = None
+
+
+def next_reset(account: Account, now: datetime) -> datetime:
+    """Return the first reset of the account's quota after `now`, aware, in the account's zone.
+
+    wolkvox does not document when the daily limit of a token resets, so `quota_resets_at` is a setting.
+    """
+    local = now.astimezone(account.timezone)
+    reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
+    while reset.astimezone(UTC) <= now:
+        local += timedelta(days=1)
+        reset = datetime.combine(local.date(), account.quota_resets_at, account.timezone)
+    return reset
+
+
+def quota_day(ends: datetime) -> str:
+    """Return the ISO date that identifies a quota day: the date on which it ends, in the account's zone."""
+    return ends.date().isoformat()

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+QUERY = ":query"
+"""The name under which the headers of a delivery hold its query string, undecoded. No header can have it.
+
+The query string is stored with the headers, so that `delivery.query` is known when an event is mapped again.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
-from integration.domain.delivery import header_name
+from integration.domain.delivery import QUERY, header_name
+from integration.domain.errors import UnreadableError
 from integration.mapping.expressions import TemplateContext
+from integration.mapping.forms import fields_of, nested
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from integration.config.models import Config
     from integration.config.source_models import Source
@@ -25,20 +28,27 @@ _SECRET_HEADER_WORDS = (
 )  # fmt: skip
 
 
+_LONGEST_NAME = 256
+
+
 @lru_cache(maxsize=1024)
 def _is_secret(header: str) -> bool:
     return any(word in header for word in _SECRET_HEADER_WORDS)
 
 
 class Headers(Mapping[str, str]):
-    """A delivery's headers for templates: case-insensitive, without headers that authenticate the sender."""
+    """A delivery's headers for templates: case-insensitive, without headers that authenticate the sender.
 
-    __slots__ = ("_headers", "_secret")
+    Its query string (QUERY) is without the parameters that do so.
+    """
+
+    __slots__ = ("_headers", "_secret", "_secret_parameter")
 
     def __init__(self, headers: Mapping[str, str], source: Source | None = None) -> None:
         own = getattr(source, "header", None)
         self._headers = headers
         self._secret = header_name(own) if isinstance(own, str) else None
+        self._secret_parameter = getattr(source, "param", None)
 
     def _is_visible(self, name: str) -> bool:
         return name != self._secret and not _is_secret(name)
@@ -47,11 +57,19 @@ class Headers(Mapping[str, str]):
         name = header_name(name).replace("_", "-")  # a template may write `headers.x_team`
         if not self._is_visible(name):
             raise KeyError(name)
-        return self._headers[name]
+        return self._visible_query() if name == QUERY else self._headers[name]
+
+    def _visible_query(self) -> str:
+        pairs = self._headers[QUERY].split("&")
+        return "&".join(pair for pair in pairs if not self._is_secret_parameter(pair.partition("=")[0]))
+
+    def _is_secret_parameter(self, escaped: str) -> bool:
+        name = unquote_plus(escaped[:_LONGEST_NAME])
+        return name == self._secret_parameter or _is_secret(name.lower().replace("_", "-"))
 
     def table(self) -> dict[str, str]:
         """Return the visible headers as a dict."""
-        return {name: value for name, value in self._headers.items() if self._is_visible(name)}
+        return dict(self)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and super().__contains__(name)
@@ -61,6 +79,24 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def delivery_variables(delivery: Delivery, headers: Headers, zone: tzinfo) -> dict[str, Any]:
+    """Return the variable `delivery` of templates. Times are in `zone`."""
+    return {
+        "headers": headers,
+        "query": _parameters(headers.get(QUERY, "")),
+        "received_at": delivery.received_at.astimezone(zone),
+        "source": delivery.source,
+    }
+
+
+def _parameters(query: str) -> dict[str, Any]:
+    """Return the parameters of a query string; none if it cannot be read, so that their fields are absent."""
+    try:
+        return nested(fields_of(query.encode("latin-1", "replace"))) if query else {}
+    except UnreadableError:
+        return {}
 
 
 class DeliveryContext:
@@ -83,11 +119,7 @@ class DeliveryContext:
             names = self._names[account.name] = {
                 "vars": self._vars,
                 "now": self.now.astimezone(account.timezone),
-                "delivery": {
-                    "headers": self._headers,
-                    "received_at": self.delivery.received_at.astimezone(account.timezone),
-                    "source": self.delivery.source,
-                },
+                "delivery": delivery_variables(self.delivery, self._headers, account.timezone),
             }
         return names
 

@@ -6,6 +6,7 @@ UnmappableError.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from integration.mapping.event_context import EventContext
 
 LONGEST_FIELD = 256
+# Unicode's Default_Ignorable_Code_Point, and a blank that strip() keeps. Copied texts bring them along. An
+# id with one of them would be another customer.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_WITH_DECIMAL = re.compile(r"[0-9]+\.0")
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")  # 8.01E+07
 _IDENTITY_FIELDS = ("campaign_id", "customer_id")
 _RECALL_FIELDS = (*_IDENTITY_FIELDS, "recall_telephone", "recall_date")
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -172,7 +181,7 @@ def _filled(name: str, text: expressions.Text, account: Account, context: EventC
 
 def _clean(name: str, value: object) -> str:
     try:
-        written = expressions.as_text(value).strip()
+        written = _INVISIBLE.sub("", expressions.as_text(value)).strip()
     except UnmappableError as error:
         raise UnmappableError(name, error.found, error.allowed) from error
     if not written:
@@ -183,7 +192,14 @@ def _clean(name: str, value: object) -> str:
         unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in written
     ):
         raise UnmappableError(name, "a control character or line break", "one line of text")
-    return written
+    return _identifier(name, written) if name in _IDENTITY_FIELDS else written
+
+
+def _identifier(name: str, written: str) -> str:
+    """Return an id without the `.0` that spreadsheets add to it. Raise UnmappableError for a rounded one."""
+    if _ROUNDED.fullmatch(written):
+        raise UnmappableError(name, "a number that a spreadsheet shortened", "a number with all its digits")
+    return written.removesuffix(".0") if _WITH_DECIMAL.fullmatch(written) else written
 
 
 def _why(compiled: CompiledRoute, *, taken: bool) -> str:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.account import AccountView, Pause
+from integration.domain.account import AccountView, Pause, next_reset, quota_day
 from integration.domain.errors import UnknownError
-from integration.domain.quota import next_reset, quota_day
 from integration.domain.timestamps import from_epoch_ms
 from integration.services.connection_probe import ProbeResult, QueueInUseError, probe_in_queue
 from integration.services.forecast import Forecast, Forecasts

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.delivery import Answer, Delivery, Event, delivery_id
+from integration.domain.delivery import QUERY, Answer, Delivery, Event, delivery_id
 from integration.domain.errors import UnboundError
 from integration.domain.json_codec import read_json
 from integration.domain.recall import ENDS
@@ -102,7 +102,8 @@ def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
         if event.dedup_key is not None:
             keys.append(digest_of(delivery.source, "key", event.dedup_key))
             continue
-        body = body or digest_of(delivery.source, "body", delivery.body)
+        # Some senders put the data into the query string, and their bodies are alike.
+        body = body or digest_of(delivery.source, "body", delivery.headers.get(QUERY, ""), delivery.body)
         keys.append(digest_of(body, str(index)))
     return tuple(keys)
 

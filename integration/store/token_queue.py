@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
+from integration.domain.account import next_reset, quota_day
 from integration.domain.json_codec import read_json
-from integration.domain.quota import next_reset, quota_day
 from integration.domain.timestamps import epoch_ms, from_epoch_ms
 
 if TYPE_CHECKING:

@@ -23,13 +23,13 @@ from integration.domain.errors import (
     UnreadableError,
     UnsupportedTypeError,
 )
+from integration.domain.limits import MAX_BODY_BYTES
 from integration.web import security_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PROBLEM_TYPE = "application/problem+json"
-MAX_BODY_BYTES = 1024 * 1024
 NOTHING_HERE = "there is nothing at this address"
 
 _log = structlog.get_logger("ringback.web")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from integration.clients.wolkvox_protocol import build_call
 from integration.config.source_models import JsonSource
-from integration.domain.delivery import Delivery
+from integration.domain.delivery import QUERY, Delivery
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.mapping.expressions import NOT_LOOKED_UP
 from integration.mapping.planner import (
@@ -71,6 +72,8 @@ class Sample:
     def delivery(self) -> Delivery:
         """The sample as a delivery that arrives at `now`."""
         headers = {"content-type": self.content_type, **(self.headers or {})}
+        if query := urlsplit(self.url).query:
+            headers[QUERY] = query
         return Delivery(
             id="sample",
             source=self.source.name,

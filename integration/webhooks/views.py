@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
-from integration.domain.delivery import Delivery, delivery_id, signed_url
+from integration.domain.delivery import QUERY, Delivery, delivery_id, signed_url
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
 from integration.web.problems import problem
 from integration.web.request_body import read_body
@@ -31,9 +31,11 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
     """Return the routes under /hooks."""
     blueprint = Blueprint("receiver", __name__)
 
-    # `address_check` answers OPTIONS too.
-    @blueprint.post("/hooks/<source>", provide_automatic_options=False)
-    @blueprint.post("/hooks/<source>/<url_key>", provide_automatic_options=False)
+    # `address_check` answers OPTIONS too. Some senders add a slash to every address, and follow no redirect.
+    posted = {"methods": ["POST"], "provide_automatic_options": False, "strict_slashes": False}
+
+    @blueprint.route("/hooks/<source>", **posted)
+    @blueprint.route("/hooks/<source>/<url_key>", **posted)
     def hook(source: str, url_key: str | None = None) -> Response:
         settings = intake.source(source, url_key)
         if settings is None:
@@ -53,8 +55,10 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
             return problem(status, TITLES[status], why)
         return _response(intake.receive(settings, delivery))
 
-    @blueprint.route("/hooks/<source>", methods=["GET", "HEAD", "OPTIONS"])
-    @blueprint.route("/hooks/<source>/<url_key>", methods=["GET", "HEAD", "OPTIONS"])
+    checked = {"methods": ["GET", "HEAD", "OPTIONS"], "strict_slashes": False}
+
+    @blueprint.route("/hooks/<source>", **checked)
+    @blueprint.route("/hooks/<source>/<url_key>", **checked)
     def address_check(source: str, url_key: str | None = None) -> Response:
         """Answer a sender that checks the address, if the source has a `handshake` of this method."""
         settings = intake.source(source, url_key)
@@ -71,6 +75,8 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
 def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
     environ = request.environ
     headers = _headers(environ)
+    if environ["QUERY_STRING"]:
+        headers[QUERY] = environ["QUERY_STRING"]
     return Delivery(
         id=delivery_id(secrets.token_hex(8)),
         source=settings.name,

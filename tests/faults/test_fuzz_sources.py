@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 
 from integration.domain.delivery import Answer, ErrorAnswer
 from integration.domain.errors import NotVerifiedError, UnreadableError
+from integration.domain.limits import MAX_EVENTS, MAX_FIELD_DEPTH, MAX_JSON_DEPTH
+from integration.mapping.charsets import utf8
 from integration.webhooks.providers.bodies import (
     FORM_TYPE,
-    MAX_DEPTH,
-    MAX_EVENTS,
-    MAX_FORM_DEPTH,
-    read_form,
+    read_body,
     read_json,
 )
 from integration.webhooks.providers.hubspot import signed_uri
@@ -156,7 +155,7 @@ def read_as_promised(case, delivery):
     assert len(events) <= MAX_EVENTS
     for event in events:
         orjson.dumps(event.data)
-        assert levels(event.data) <= MAX_DEPTH
+        assert levels(event.data) <= MAX_JSON_DEPTH
         assert event.dedup_key is None or event.dedup_key.encode("utf-8", "strict") is not None
     return events
 
@@ -221,7 +220,7 @@ def test_what_is_read_as_json_is_what_the_standard_librarys_reader_reads(data):
     except UnreadableError:
         return
     # What does not fit into 64 bits is kept as the text of its digits.
-    assert read == json.loads(body.removeprefix(b"\xef\xbb\xbf"), parse_int=stored)
+    assert read == json.loads(utf8(body, "utf-8"), parse_int=stored)
 
 
 @given(text=st.text(), number=st.integers(-(10**300), 10**300))
@@ -240,7 +239,7 @@ PLAIN = st.text(
 
 
 def form(body):
-    return read_form(FORM.delivery(body=body, headers={"content-type": FORM_TYPE}))
+    return read_body(FORM.delivery(body=body, headers={"content-type": FORM_TYPE}))
 
 
 @examples(150)
@@ -271,7 +270,7 @@ def test_a_form_of_any_brackets_is_of_texts_and_never_deep(body):
             read = form(body)
         except UnreadableError:
             return
-    assert levels(read) <= MAX_FORM_DEPTH + 2
+    assert levels(read) <= MAX_FIELD_DEPTH + 2
     stack = [read]
     while stack:
         value = stack.pop()
@@ -353,6 +352,12 @@ TOO_MUCH = {
     "json, one key many times": (TYPED, b"{" + b'"a":1,' * (MIB // 7) + b'"a":1}'),
     "json, escapes": (TYPED, b'{"a":"' + b"\\u0041" * (MIB // 7) + b'"}'),
     "form, fields": (FORM, b"&".join(b"a[%d]=1" % n for n in range(2000))),
+    "form, indexes after ids": (
+        FORM,
+        b"&".join([*(b"a[%d]=1" % n for n in range(1000, 2000)), *[b"a[]=1"] * 1000]),
+    ),
+    "form, escapes of surrogates": (FORM, b"a=" + b"%ED%A0%BD" * (MIB // 9 - 1)),
+    "json, lone surrogates": (TYPED, b'{"a":"' + b"\\ud83d" * (MIB // 6 - 2) + b'"}'),
     "form, one name": (FORM, b"&".join(b"a[]=%d" % n for n in range(2000))),
     "form, more fields": (FORM, b"a=1&" * (MIB // 4)),
     "form, deep names": (FORM, b"&".join(b"a" + b"[%d]" % (n % 7) * 10 + b"=x" for n in range(2000))),
@@ -363,6 +368,18 @@ TOO_MUCH = {
     "xml, deep": (XML, LEAD + b"<a>" * (MIB // 3)),
     "xml, wide": (XML, LEAD + b"<a/>" * (MIB // 5) + b"<Notification>" + REST),
     "xml, attributes": (XML, b"<a " + b" ".join(b'a%d="x"' % n for n in range(80_000)) + b"/>"),
+    "xml, a long namespace on many elements": (
+        XML,
+        b"<a:a xmlns:a='" + b"x" * 500_000 + b"'>" + b"<a:b/>" * 60_000 + b"</a:a>",
+    ),
+    "xml, a namespace of the longest": (
+        XML,
+        LEAD + b"<a:a xmlns:a='" + b"x" * 256 + b"'>" + b"<a:b/>" * 39_000 + b"</a:a><Notification>" + REST,
+    ),
+    "xml, a namespace for each element": (
+        XML,
+        LEAD + b"".join(b"<a xmlns='%d'/>" % n for n in range(39_000)) + b"<Notification>" + REST,
+    ),
     "xml, namespaces": (XML, b"<a " + b" ".join(b'xmlns:a%d="x%d"' % (n, n) for n in range(40_000)) + b"/>"),
     "xml, a token without end": (XML, b"<a " + b"x" * MIB),
     "xml, a comment without end": (XML, b"<!--" + b"-a" * (MIB // 2)),

@@ -17,7 +17,7 @@ from integration.dashboard.auth.cookies import StoredKeySessions
 from integration.dashboard.charts.plots import PlotSeries, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
 from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
-from integration.web.problems import MAX_BODY_BYTES
+from integration.domain.limits import MAX_BODY_BYTES
 from support import NoRates, make_services
 from support.dashboard_client import Pages
 

@@ -15,13 +15,13 @@ from integration.config import alert_models, source_models
 from integration.config import models as config
 from integration.dashboard.presenting import reason_labels
 from integration.domain import account as domain_account
+from integration.domain import limits
 from integration.domain.recall import State
 from integration.domain.schedule import calling_hours
 from integration.mapping import expressions
 from integration.web import metrics
 from integration.web.metrics.counts import COUNTED
 from integration.webhooks import providers
-from integration.webhooks.providers import bodies
 from integration.webhooks.providers.schemes import SCHEMES
 from support.doc_pages import (
     API,
@@ -206,7 +206,7 @@ def test_the_rules_of_alerts_are_those_there_are_with_their_defaults():
 
 def test_the_limits_are_those_of_the_code():
     text = section(PROMISES, "## Limits")
-    for limit in (bodies.MAX_EVENTS, bodies.MAX_DEPTH, bodies.MAX_FORM_FIELDS):
+    for limit in (limits.MAX_EVENTS, limits.MAX_JSON_DEPTH, limits.MAX_FIELDS):
         assert f"| {limit} |" in text
     assert f"({DEFAULT_ITEMS}, at most {MOST_ITEMS})" in TEXTS[API]
 

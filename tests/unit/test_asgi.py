@@ -13,7 +13,7 @@ from flask import Flask
 
 from integration.app import Web
 from integration.asgi import WsgiBridge, threads_by_application
-from integration.web.problems import MAX_BODY_BYTES
+from integration.domain.limits import MAX_BODY_BYTES
 from integration.web.request_threads import RequestThreads
 from integration.web.security_headers import ANSWER_HEADERS
 from integration.web.wsgi import wsgi_environ
@@ -249,6 +249,9 @@ def test_a_header_with_an_underscore_does_not_reach_the_application():
         (scope((b"host", b"evil.example")), 400),
         (scope((b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")), 400),
         (scope(path=b"//hooks/forms"), 404),
+        (scope(method="post"), 400),
+        (scope(query=b"&" * 2000), 414),
+        (scope((b"x", b"a" * 40_000)), 431),
     ],
 )
 def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
@@ -256,7 +259,7 @@ def test_what_can_be_read_in_two_ways_reaches_nobody(asked, status):
     gate = bridge(lambda environ, _: reached.append(environ))
     answered, headers, body = run(gate, [piece(b"{}", more=False)], asked)
     assert (answered, json.loads(body)["status"]) == (status, status)
-    assert headers.get(b"connection") == (b"close" if status == 400 else None)
+    assert headers.get(b"connection") == (None if status == 404 else b"close")
     assert reached == []
 
 

@@ -172,23 +172,25 @@ def test_a_url_key_that_nobody_configured_is_refused(case):
 
 @cases
 def test_a_content_type_the_source_does_not_read_is_unsupported(case):
-    for wrong in (
-        "text/plain",
-        "multipart/form-data; boundary=x",
-        "application/octet-stream",
-        "application/jsonp",
-    ):
+    for wrong in ("image/png", "application/octet-stream", "application/jsonp"):
         delivery = with_header(case, "content-type", wrong)
         with pytest.raises(UnsupportedTypeError):
             case.kind.read(delivery, case.settings)
 
 
 @cases
-def test_a_charset_other_than_utf_8_is_unsupported(case):
+def test_a_body_is_read_in_the_charset_that_it_declares(case):
     bare = case.delivery().content_type
-    with pytest.raises(UnsupportedTypeError):
-        case.kind.read(with_header(case, "content-type", f'{bare}; charset="ISO-8859-1"'), case.settings)
-    case.kind.read(with_header(case, "content-type", f'{bare}; charset="UTF-8"'), case.settings)
+    expected = case.kind.read(case.delivery(), case.settings)
+    for charset in ("UTF-8", "ISO-8859-1", "utf-16", "x-unknown"):
+        codec = "utf-8" if charset == "x-unknown" else charset
+        body = case.body.decode().encode(codec, "xmlcharrefreplace")
+        delivery = replace(with_header(case, "content-type", f'{bare}; charset="{charset}"'), body=body)
+        assert case.kind.read(delivery, case.settings) == expected
+        assert (
+            case.kind.read(replace(delivery, body=case.kind.keep(delivery, case.settings)), case.settings)
+            == expected
+        )
 
 
 @cases

@@ -5,9 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from integration.domain import limits
 from integration.domain.delivery import Delivery, ErrorAnswer
 from integration.domain.errors import UnreadableError
-from integration.webhooks.providers import SOURCES, bodies
+from integration.webhooks.providers import SOURCES
 from support.provider_deliveries import SALESFORCE, read_hubspot
 from support.source_cases import (
     FORM,
@@ -57,7 +58,7 @@ def test_a_byte_order_mark_before_json_passes():
 
 @pytest.mark.parametrize(
     "body",
-    [b"NaN", b"[Infinity]", b"1e400", b"{'a':1}", b'"\xff"', b'"\\ud800"', b"{}{}", b"[1,]", b'{"a":1'],
+    [b"NaN", b"[Infinity]", b"1e400", b"{'a':1}", b'"\\ud80"', b"{}{}", b"[1,]", b'{"a":1'],
     ids=ascii,
 )
 def test_what_is_not_json_is_unreadable_and_the_place_is_named(body):
@@ -107,10 +108,15 @@ def test_nul_in_json_text_is_read_as_sent():
     ("body", "data"),
     [
         (b"a[b][0]=c", {"a": {"b": ["c"]}}),
+        (b"a[1]=y&a[0]=x", {"a": ["x", "y"]}),
+        (b"a[b]=1&a[b]=2&a[b][c]=3", {"a": {"b": {"0": ["1", "2"], "c": "3"}}}),
+        (b"a[b]=1&a=2&[c]=3", {"a": {"b": "1", "1": "2"}, "c": "3"}),
+        (b"a[b=1&a]b=2&a[0]b=3", {"a[b": "1", "a]b": "2", "a[0]b": "3"}),
         (b"a%5Bb%5D%5B0%5D=c", {"a": {"b": ["c"]}}),
         (b"a[]=1&a[]=2", {"a": ["1", "2"]}),
         (b"a=1&a=2", {"a": ["1", "2"]}),
-        (b"a[2]=x&a[5]=y", {"a": ["x", "y"]}),
+        (b"a[2]=x&a[5]=y", {"a": {"2": "x", "5": "y"}}),
+        (b"a[00]=x&a[1]=y", {"a": {"00": "x", "1": "y"}}),
         (b"a[661001]=x", {"a": {"661001": "x"}}),
         (b"a.b=c&__proto__[x]=1", {"a.b": "c", "__proto__": {"x": "1"}}),
         (b"a=1%2B2+3&b=%5Bx%5D&c&d=", {"a": "1+2 3", "b": "[x]", "c": "", "d": ""}),
@@ -129,8 +135,8 @@ def test_a_form_with_brackets_becomes_mappings_and_lists(body, data):
         b"",
         b"&&&",
         b"=x",
-        b'{"a":1}',
-        b"[1]",
+        b'{"a":1',
+        b"[1",
         b"a=%FF",
         b"a=\xff",
         b"&".join([b"a=1"] * 2001),
@@ -153,10 +159,8 @@ def test_a_byte_order_mark_before_a_form_passes():
 
 
 def test_a_form_at_its_limits_is_read():
-    body = b"&".join(
-        b"a%d" % n + b"[249]" * bodies.MAX_FORM_DEPTH + b"=x" for n in range(bodies.MAX_FORM_FIELDS)
-    )
-    assert len(read_json(body, FORM)[0].data) == bodies.MAX_FORM_FIELDS
+    body = b"&".join(b"a%d" % n + b"[249]" * limits.MAX_FIELD_DEPTH + b"=x" for n in range(limits.MAX_FIELDS))
+    assert len(read_json(body, FORM)[0].data) == limits.MAX_FIELDS
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,20 @@ def test_of_a_body_that_cannot_be_read_nothing_is_kept():
         (b"<a>" * 40 + b"</a>" * 40, "more than 32 levels"),
         (b"<a>" * 300_000, "more than 32 levels"),
         ("<a>é</a>".encode("latin-1"), "not UTF-8"),
-        ("<a>é</a>".encode("utf-16"), "not UTF-8"),
+        ("<a>é</a>".encode("utf-16"), "XML of another kind"),
+        (b"<a xmlns='urn:" + b"x" * 253 + b"'>" + b"<b/>" * 9 + b"</a>", "a namespace of 257 characters"),
+        (b"<p:a xmlns:p='" + b"x" * 500_000 + b"'/>", "a namespace of 500000 characters"),
+        (b"<a><b xmlns='" + b"x" * 257 + b"'/></a>", "a namespace of 257 characters"),
+        (b"<" + b"a" * 257 + b"/>", "a name of 257 characters"),
+        (b"<a " + b"b" * 257 + b"='1'/>", "a name of 257 characters"),
+        (b"<a>" + b"<b/>" * 40_000 + b"</a>", "more than 40000 elements and attributes"),
+        (b"<a " + b" ".join(b"b%d='1'" % n for n in range(40_000)) + b"/>", "more than 40000 elements"),
         (b"<a>\x00</a>", "not XML"),
         (b"{}", "not XML"),
         (b"<a/>", "XML of another kind"),
         (b"<notifications xmlns='http://soap.sforce.com/2005/09/outbound'/>", "XML of another kind"),
     ],
-    ids=range(12),
+    ids=range(19),
 )
 def test_xml_that_is_dangerous_or_no_message_is_unreadable(body, found):
     assert found in salesforce_refuses(body)

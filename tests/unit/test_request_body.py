@@ -9,7 +9,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
-from integration.web.problems import MAX_BODY_BYTES
+from integration.domain.limits import MAX_BODY_BYTES
 from integration.web.request_body import read_body
 
 
@@ -62,6 +62,12 @@ def test_what_was_cut_short_is_refused():
     request, _ = request_of(b"x" * 10, 11)
     with pytest.raises(UnreadableError):
         read_body(request)
+
+
+@pytest.mark.parametrize("coding", ["UTF-8", "identity", "", "application/json", "gzipped"])
+def test_a_content_encoding_that_is_no_compression_is_ignored(coding):
+    request, _ = request_of(b"x", HTTP_CONTENT_ENCODING=coding)
+    assert read_body(request) == b"x"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip"])

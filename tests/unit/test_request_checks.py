@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.web.request_checks import fault_of_head, has_second_spelling
+from integration.domain.limits import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from integration.web.request_checks import excess_of_head, fault_of_head, has_second_spelling
 
 HOST = (b"host", b"hooks.example.com")
 
 
-def head(*headers, http_version="1.1"):
-    return {"headers": list(headers), "http_version": http_version}
+def head(*headers, http_version="1.1", method="POST", path=b"/hooks/forms", query=b""):
+    line = {"method": method, "raw_path": path, "query_string": query, "http_version": http_version}
+    return {"headers": list(headers), **line}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,9 @@ def head(*headers, http_version="1.1"):
         (head(HOST, (b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")), "more than one"),
         (head(HOST, (b"transfer-encoding", b"chunked, chunked")), "another transfer-encoding"),
         (head(HOST, (b"transfer-encoding", b"gzip, chunked")), "another transfer-encoding"),
+        (head(HOST, method="post"), "capital letters"),
+        (head(HOST, method="Post"), "capital letters"),
+        (head(HOST, method="gET"), "capital letters"),
     ],
 )
 def test_a_head_that_can_be_read_in_two_ways_is_a_fault(scope, words):
@@ -49,6 +54,28 @@ def test_a_head_that_can_be_read_in_two_ways_is_a_fault(scope, words):
 )
 def test_what_can_be_read_in_one_way_passes(scope):
     assert fault_of_head(scope) is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "status"),
+    [
+        (head(HOST, path=b"/" + b"a" * MAX_TARGET_BYTES), 414),
+        (head(HOST, query=b"a" * MAX_TARGET_BYTES), 414),
+        (head(HOST, query=b"&" * MAX_FIELDS), 414),
+        (head(HOST, (b"x", b"a" * MAX_HEAD_BYTES)), 431),
+        (head(HOST, *[(b"a" * 400, b"")] * 82), 431),
+    ],
+    ids=["path", "query", "parameters", "one header", "many headers"],
+)
+def test_a_head_over_a_limit_is_answered_with_its_status(scope, status):
+    assert excess_of_head(scope)[0] == status
+
+
+def test_a_head_at_its_limits_passes():
+    room = MAX_HEAD_BYTES - len(b"".join(HOST)) - 1
+    query = b"&" * (MAX_FIELDS - 1)
+    path = b"/" + b"a" * (MAX_TARGET_BYTES - len(query) - 1)
+    assert excess_of_head(head(HOST, (b"x", b"a" * room), path=path, query=query)) is None
 
 
 @pytest.mark.parametrize(

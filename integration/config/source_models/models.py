@@ -161,6 +161,9 @@ class JsonSource(_Source):
     retry_status: Literal[429, 503] | None = Field(
         default=None, description="429 or 503 (default: each where it fits)"
     )
+    body: Literal["auto", "query"] = Field(
+        default="auto", description='"auto", or "query": the data is in the query string'
+    )
     events: Template | None = Field(
         default=None, description='an expression such as "body.items" (default: the whole body is one event)'
     )

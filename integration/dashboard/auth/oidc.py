@@ -27,8 +27,10 @@ from integration.dashboard.addresses import client_address, local_address
 from integration.dashboard.auth.access import provider_fingerprint
 from integration.dashboard.auth.roles import anybody
 from integration.dashboard.responses import failure
-from integration.domain.errors import UnknownError
+from integration.domain.errors import UnknownError, UnreadableError
+from integration.domain.limits import MAX_ANSWER_BYTES
 from integration.domain.roles import Role
+from integration.webhooks.providers.bodies import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.dashboard")
 
 ANSWER_SECONDS: Final = 5.0
-BODY_LIMIT: Final = 1024 * 1024
 _LONGEST_NAME: Final = 100
 _NEXT: Final = "next"
+_UNUSABLE_ANSWERS: Final = (
+    httpx.HTTPError, httpx.InvalidURL, RuntimeError, KeyError, ValueError, UnreadableError
+)  # fmt: skip
 
 
 class Provider:
@@ -82,7 +86,7 @@ class Provider:
         except (OAuthError, JoseError) as error:
             log.warning("rejected the response of the identity provider", error=type(error).__name__)
             return _sign_in_failed(_("What the provider sent does not fit, or came too late."))
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, KeyError, ValueError) as error:
+        except _UNUSABLE_ANSWERS as error:
             log.error("the identity provider cannot be reached", error=type(error).__name__)
             return _sign_in_failed(
                 _("It cannot be reached, or answers in a way that is not understood."), 502
@@ -124,7 +128,7 @@ class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib h
     oauth_error_class = OAuthError
 
     def __init__(self, **options: Any) -> None:
-        DeadlineClient.__init__(self, DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS)
+        DeadlineClient.__init__(self, DeadlineTransport(body_limit=MAX_ANSWER_BYTES), seconds=ANSWER_SECONDS)
         OAuth2Client.__init__(self, session=self, **options)
 
     def client_auth(self, auth_method: str) -> httpx.Auth:  # noqa: ARG002  (Authlib's)
@@ -132,8 +136,13 @@ class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib h
         return httpx.BasicAuth(self.client_id, self.client_secret)
 
     def request(self, *given: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
-        """Send a request without an access token; none of our requests needs one."""
-        return DeadlineClient.request(self, *given, **options)
+        """Send a request without an access token; none of our requests needs one.
+
+        Raise UnreadableError for an answer that is not JSON within the limits.
+        """
+        answer = DeadlineClient.request(self, *given, **options)
+        read_json(answer.content)
+        return answer
 
 
 class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authlib has no types.

@@ -20,6 +20,7 @@ MAX_LIST = 10_000  # items of a list that a template reads or creates
 MAX_MADE = 1_000_000  # characters and items, including inner lists, of a list that a template creates
 MAX_DIGITS = 40
 _EXACT_FLOAT = 2**53  # floats above this do not represent every integer
+_INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
 _DATE_PARTS = frozenset({"year", "month", "day", "hour", "minute", "second"})
 
 
@@ -131,11 +132,17 @@ def refuse_text(found: str) -> NoReturn:
 
 
 def field_of(value: Any, name: str) -> Any:
-    """Return an item of a mapping or a part of a date by name. Return Absent if it does not exist."""
+    """Return an item of a mapping, an item of a list by its index as text, or a part of a date by name.
+
+    Return Absent if it does not exist. Senders of forms number fields; whether they are a list or a mapping
+    depends on which fields a customer filled in, so both are read alike.
+    """
     if is_missing(value):
         return value if isinstance(value, Absent) else Absent(name=name)
     if isinstance(value, Mapping):
         return value[name] if name in value else Absent(name=name)
+    if isinstance(value, list) and _INDEX.fullmatch(name):
+        return item_of(value, int(name))
     if isinstance(value, date) and name in _DATE_PARTS:
         return getattr(value, name, None)
     return Absent(name=name)
@@ -145,6 +152,8 @@ def item_of(value: Any, key: Any) -> Any:
     """Return an item of a mapping, list or text by key or index. Return Absent if it does not exist."""
     if isinstance(key, str):
         return field_of(value, key)
+    if isinstance(value, Mapping) and isinstance(key, int):
+        return field_of(value, str(key))
     if is_missing(value) or is_missing(key):
         return Absent()
     try:

@@ -1,4 +1,4 @@
-"""Parse JSON and form bodies into JSON values, with limits for size, depth and number of values.
+"""Parse bodies into JSON values: JSON, forms, multipart forms and query strings, within `domain.limits`.
 
 Errors are UnreadableError. They contain the place and a description of the error, never the body's text.
 """
@@ -7,93 +7,115 @@ from __future__ import annotations
 
 import json
 import re
-from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import orjson
-from qs_codec import DecodeOptions, decode
 
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
+from integration.domain.limits import MAX_EVENTS, MAX_JSON_DEPTH
+from integration.mapping.charsets import charset_of, extends_ascii, utf8
+from integration.mapping.forms import fields_of, nested
+from integration.webhooks.providers.multipart import MULTIPART_TYPE, read_parts
 
 if TYPE_CHECKING:
     from integration.domain.delivery import Delivery
 
-MAX_EVENTS = 1000
-MAX_DEPTH = 64
-MAX_FORM_FIELDS = 2000
-MAX_FORM_DEPTH = 10
-
 FORM_TYPE = "application/x-www-form-urlencoded"
-_JSON_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?json")
+_JSON_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?json|text/plain")
 _XML_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?xml")
-_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
-_UTF8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _STORABLE = range(-(2**63), 2**64)
-_OPENING_BRACKET = re.compile(r"\[|%5b", re.IGNORECASE)
+# A pair of surrogates, half a pair, or any other escape. A program that cuts a text in UTF-16 makes halves,
+# and JSON.stringify writes them.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 
-# Lists over `list_limit`, and numbers in brackets that are ids and not indexes, become mappings.
-_FORM_OPTIONS = DecodeOptions(list_limit=250, depth=MAX_FORM_DEPTH, parameter_limit=MAX_FORM_FIELDS)
+
+def read_body(delivery: Delivery) -> Any:
+    """Return the value of a JSON or form body. Raise UnsupportedTypeError or UnreadableError.
+
+    JSON is also read where the sender calls it a form or plain text. A form is a mapping of texts, see
+    `integration.mapping.forms`.
+    """
+    if delivery.content_type == MULTIPART_TYPE:
+        return _form(read_parts(delivery))
+    charset = charset_of(delivery.headers.get("content-type", ""))
+    body = utf8(delivery.body, charset)
+    if delivery.content_type != FORM_TYPE:
+        require_json_type(delivery)
+        return read_json(body)
+    if body.lstrip()[:1] in {b"{", b"["}:
+        return read_json(body)
+    if b"\0" in body:  # a form encodes NUL as %00, so a raw NUL indicates UTF-16
+        raise UnreadableError("form", "a NUL byte", "UTF-8")
+    return _form(fields_of(body.strip(), charset if extends_ascii(charset) else "utf-8"))
 
 
-def is_form(delivery: Delivery) -> bool:
-    """Return True if the content type is that of a URL-encoded form."""
-    return delivery.content_type == FORM_TYPE
+def read_query(query: str) -> dict[str, Any]:
+    """Return the parameters of a query string, as those of a form. Raise UnreadableError."""
+    return _form(fields_of(query.encode("latin-1", "replace")))
+
+
+def _form(fields: list[tuple[str, str]]) -> dict[str, Any]:
+    read = nested(fields)
+    if not read:
+        raise UnreadableError("form", "no named field", "name=value&name=value")
+    return read
 
 
 def require_json_type(delivery: Delivery) -> None:
-    """Raise UnsupportedTypeError unless the content type is JSON in UTF-8, or missing, as scripts send it."""
+    """Raise UnsupportedTypeError unless the content type is JSON, plain text, or missing."""
     _require_type(delivery, _JSON_TYPE, "application/json")
 
 
 def require_xml_type(delivery: Delivery) -> None:
-    """Raise UnsupportedTypeError unless the content type is XML in UTF-8, or missing."""
+    """Raise UnsupportedTypeError unless the content type is XML, or missing."""
     _require_type(delivery, _XML_TYPE, "text/xml")
 
 
 def _require_type(delivery: Delivery, pattern: re.Pattern[str], allowed: str) -> None:
     if delivery.content_type and not pattern.fullmatch(delivery.content_type):
         raise UnsupportedTypeError("content-type", "another type", allowed)
-    _require_utf8(delivery)
 
 
-def _require_utf8(delivery: Delivery) -> None:
-    charset = _CHARSET.search(delivery.headers.get("content-type", ""))
-    if charset and charset[1].lower() not in _UTF8_NAMES:
-        raise UnsupportedTypeError("content-type", "another charset", "utf-8")
-
-
-def read_body(delivery: Delivery) -> Any:
-    """Return the value of a form or JSON body. Raise UnsupportedTypeError or UnreadableError."""
-    if is_form(delivery):
-        return read_form(delivery)
+def json_of(delivery: Delivery) -> Any:
+    """Return the value of a JSON body in the charset that it declares. Raise the errors of `read_body`."""
     require_json_type(delivery)
-    return read_json(delivery.body)
+    return read_json(delivery.body, charset_of(delivery.headers.get("content-type", "")))
 
 
-def read_json(body: bytes) -> Any:
-    """Return the value of a JSON body (RFC 8259, UTF-8, optional byte order mark) of at most 64 levels.
+def read_json(body: bytes, charset: str = "utf-8") -> Any:
+    """Return the value of a JSON text (RFC 8259) of at most MAX_JSON_DEPTH levels.
 
     An integer beyond 64 bits becomes a text of its digits, because rounding would change a customer's id. The
-    last of repeated keys wins. Raise UnreadableError, also for `NaN`, `Infinity` and numbers outside the
-    range of double precision.
+    last of repeated keys wins. A lone surrogate becomes U+FFFD. Raise UnreadableError, also for `NaN`,
+    `Infinity` and numbers outside the range of double precision.
     """
-    body = body.removeprefix(BOM_UTF8)
+    body = utf8(body, charset)
     if not body.strip():
         raise UnreadableError("body", "nothing", "JSON")
     try:
         value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        body = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
+        value = _loaded(body)
+    if _deeper_than(value, MAX_JSON_DEPTH, body):
+        raise UnreadableError("body", f"more than {MAX_JSON_DEPTH} levels", f"at most {MAX_JSON_DEPTH}")
+    if _LONG_NUMBER.search(body):
+        return json.loads(body, parse_int=_exact_integer)
+    return value
+
+
+def _loaded(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise UnreadableError(
             f"body, line {error.lineno}, column {error.colno}", "something that is not JSON", "JSON in UTF-8"
         ) from None
-    if _deeper_than(value, MAX_DEPTH, body):
-        raise UnreadableError("body", f"more than {MAX_DEPTH} levels", f"at most {MAX_DEPTH}")
-    if _LONG_NUMBER.search(body):
-        return json.loads(body, parse_int=_exact_integer)
-    return value
 
 
 def _exact_integer(digits: str) -> int | str:
@@ -115,40 +137,6 @@ def _children(value: Any) -> tuple[Any, ...]:
     if isinstance(value, dict):
         return tuple(value.values())
     return tuple(value) if isinstance(value, list) else ()
-
-
-def read_form(delivery: Delivery) -> dict[str, Any]:
-    """Return the fields of an `application/x-www-form-urlencoded` body. Raise UnreadableError.
-
-    Brackets make mappings and lists: `a[b][0]=c`. All values are text. Numbers in brackets make a list
-    without gaps; numbers from 250 on are ids and make a mapping. The limits are 2000 fields and 10 levels of
-    brackets. The body must be UTF-8; a byte order mark is removed.
-    """
-    _require_utf8(delivery)
-    text = _form_text(delivery.body)
-    fields = text.count("&") + 1
-    if fields > MAX_FORM_FIELDS:
-        raise UnreadableError("form", f"{fields} fields", f"at most {MAX_FORM_FIELDS}")
-    for place, field in enumerate(text.split("&"), start=1):
-        if len(_OPENING_BRACKET.findall(field.partition("=")[0])) > MAX_FORM_DEPTH:
-            raise UnreadableError(f"form, field {place}", "more brackets", f"at most {MAX_FORM_DEPTH} levels")
-    read: dict[str, Any] = decode(text, _FORM_OPTIONS)
-    if not read:
-        raise UnreadableError("form", "no named field", "name=value&name=value")
-    return read
-
-
-def _form_text(body: bytes) -> str:
-    body = body.removeprefix(BOM_UTF8)
-    if body.lstrip()[:1] in {b"{", b"["}:
-        raise UnreadableError("form", "what looks like JSON", "content-type application/json for JSON")
-    if b"\0" in body:  # a form encodes NUL as %00, so a raw NUL indicates UTF-16
-        raise UnreadableError("form", "a NUL byte", "UTF-8")
-    try:
-        unquote_to_bytes(body).decode()
-        return body.decode().strip()
-    except UnicodeDecodeError:
-        raise UnreadableError("form", "bytes that are not UTF-8", "UTF-8") from None
 
 
 def require_few(events: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnreadableError
-from integration.webhooks.providers.bodies import read_json, require_few, require_json_type
+from integration.webhooks.providers.bodies import json_of, require_few
 from integration.webhooks.providers.replies import as_json, problem, reply
 from integration.webhooks.signature import (
     by_secret,
@@ -141,8 +141,7 @@ def read(delivery: Delivery, settings: HubspotSource) -> tuple[Event, ...]:
     An item that is not an object becomes an event with that value, so that only this event is parked.
     Raise UnsupportedTypeError or UnreadableError.
     """
-    require_json_type(delivery)
-    body = read_json(delivery.body)
+    body = json_of(delivery)
     if isinstance(body, list):
         require_few(len(body))
         return tuple(_subscription_event(element, settings) for element in body)
@@ -248,7 +247,7 @@ def _answers_custom_action(delivery: Delivery) -> bool:
     if b'"callbackId"' not in delivery.body:
         return False
     try:
-        return _is_custom_action(read_json(delivery.body))
+        return _is_custom_action(json_of(delivery))
     except UnreadableError:
         return False
 

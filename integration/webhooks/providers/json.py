@@ -7,17 +7,19 @@ event (`dedup_key`). If the template of `dedup_key` fails, only its event has no
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from integration.config.source_models.checks import NEEDS_SECRETS
-from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply, header_name
+from integration.domain.delivery import QUERY, Answer, Delivery, ErrorAnswer, Event, Reply, header_name
 from integration.domain.errors import NotVerifiedError, UnmappableError
-from integration.mapping.event_context import Headers
+from integration.mapping.event_context import Headers, delivery_variables
 from integration.mapping.expressions import expression, text
-from integration.webhooks.providers.bodies import FORM_TYPE, read_body, require_few
+from integration.webhooks.providers.bodies import FORM_TYPE, read_body, read_query, require_few
+from integration.webhooks.providers.multipart import MULTIPART_TYPE, without_files
 from integration.webhooks.providers.replies import problem, reply
 from integration.webhooks.providers.schemes import SCHEMES, without_tokens
 from integration.webhooks.providers.signatures import SignedMessage
@@ -52,10 +54,14 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
 
     Raise UnsupportedTypeError or UnreadableError.
     """
-    body = read_body(replace(delivery, body=without_tokens(delivery.body, settings)))
+    headers = Headers(delivery.headers, settings)
+    if settings.body == "query" and QUERY in headers:
+        body = read_query(headers[QUERY])
+    else:
+        body = read_body(replace(delivery, body=without_tokens(delivery.body, settings)))
     found, listed = _events(body, settings)
     require_few(len(found))
-    told = _told(delivery, settings)
+    variables = delivery_variables(delivery, headers, UTC)
     message_id = _message_id(delivery, settings)
     return tuple(
         Event(
@@ -64,7 +70,7 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
             record_id=(key or message_id or "").partition(":")[2] or None,
         )
         for place, data in enumerate(found)
-        for key in [_rendered_key(data, told, settings)]
+        for key in [_rendered_key(data, variables, settings)]
     )
 
 
@@ -78,7 +84,7 @@ def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
         return [body], False
     found = _evaluated(settings.events, body)
     if isinstance(found, dict) and found and all(key.isdecimal() for key in found):
-        # PHP senders number the items of a form's lists, and do not always begin at 0.
+        # A form's numbered items with a gap are a mapping.
         return list(found.values()), True
     return (found, True) if isinstance(found, list) else ([found], False)
 
@@ -91,19 +97,11 @@ def _evaluated(source: str, body: Any) -> Any:
         return None
 
 
-def _told(delivery: Delivery, settings: JsonSource) -> dict[str, Any]:
-    return {
-        "headers": Headers(delivery.headers, settings),
-        "received_at": delivery.received_at,
-        "source": delivery.source,
-    }
-
-
-def _rendered_key(data: Any, told: dict[str, Any], settings: JsonSource) -> str | None:
+def _rendered_key(data: Any, variables: dict[str, Any], settings: JsonSource) -> str | None:
     if settings.dedup_key is None:
         return None
     try:
-        return "key:" + text(settings.dedup_key).render(event=data, delivery=told)
+        return "key:" + text(settings.dedup_key).render(event=data, delivery=variables)
     except _TEMPLATE_FAILS:
         return None
 
@@ -145,5 +143,9 @@ def sign(
 
 
 def keep(delivery: Delivery, settings: JsonSource) -> bytes:
-    """Return the body without the token that some senders prove themselves by."""
-    return without_tokens(delivery.body, settings)
+    """Return the body without the token that some senders prove themselves by.
+
+    Of the files in a multipart form only the names are kept.
+    """
+    body = without_tokens(delivery.body, settings)
+    return without_files(replace(delivery, body=body)) if delivery.content_type == MULTIPART_TYPE else body

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnreadableError
+from integration.mapping.charsets import charset_of
 from integration.webhooks.providers.bodies import require_few, require_xml_type
 from integration.webhooks.providers.replies import retry_after
 from integration.webhooks.providers.soap import (
@@ -76,11 +77,15 @@ def read(delivery: Delivery, settings: SalesforceSource) -> tuple[Event, ...]:  
 
 def _message(delivery: Delivery) -> Element:
     require_xml_type(delivery)
-    root = read_xml(delivery.body, _CREDENTIALS)
+    root = read_xml(delivery.body, _CREDENTIALS, _charset(delivery))
     message = root.find(f"{{{ENVELOPE}}}Body/{{{_OUTBOUND}}}notifications")
     if root.tag != f"{{{ENVELOPE}}}Envelope" or message is None:
         raise UnreadableError("body", "XML of another kind", "a SOAP envelope with outbound notifications")
     return message
+
+
+def _charset(delivery: Delivery) -> str:
+    return charset_of(delivery.headers.get("content-type", ""))
 
 
 def _organization_id(message: Element) -> str:
@@ -156,6 +161,6 @@ def keep(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG0
     `read` returns the same events for it. Return an empty body if the XML cannot be parsed.
     """
     try:
-        return write_xml(read_xml(delivery.body, _CREDENTIALS))
+        return write_xml(read_xml(delivery.body, _CREDENTIALS, _charset(delivery)), _charset(delivery))
     except UnreadableError:
         return b""

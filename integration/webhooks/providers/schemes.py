@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from integration.domain.errors import NotVerifiedError, UnmappableError
+from integration.mapping.charsets import WIDE_CHARSETS
 from integration.mapping.expressions import text
 from integration.webhooks.providers.bodies import read_body
 from integration.webhooks.providers.signatures import (
@@ -244,12 +245,14 @@ def body_token(delivery: Delivery, settings: JsonSource) -> str:
 def without_tokens(body: bytes, settings: JsonSource) -> bytes:
     """Return a body with "*" in place of each configured secret. Its events and its stored copy have none.
 
-    The secrets of `body-token` consist of characters that no encoding of a body changes.
+    The secrets of `body-token` consist of characters that are ASCII in all charsets but the wide ones.
     """
     if settings.verify != "body-token":
         return body
     for secret in settings.secrets:
-        body = body.replace(secret_bytes(secret), b"*")
+        token = secret_bytes(secret).decode()
+        for charset in WIDE_CHARSETS:
+            body = body.replace(token.encode(charset), "*".encode(charset))
     return body
 
 

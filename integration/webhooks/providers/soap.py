@@ -1,6 +1,6 @@
 """SOAP 1.1 for outbound messages: a bounded XML parser, and the two responses.
 
-The parser accepts UTF-8 of at most 32 levels, without DTD and entities, and uses no network. It empties
+The parser accepts documents within `domain.limits`, without DTD and entities, and uses no network. It empties
 elements with credentials while parsing, so that the tree never contains a credential.
 """
 
@@ -16,6 +16,8 @@ from defusedxml.ElementTree import DefusedXMLParser, tostring
 
 from integration.domain.delivery import ErrorAnswer, Reply
 from integration.domain.errors import UnreadableError
+from integration.domain.limits import MAX_XML_DEPTH, MAX_XML_NAME, MAX_XML_NODES
+from integration.mapping.charsets import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,29 +25,42 @@ if TYPE_CHECKING:
 
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
-MAX_DEPTH = 32
-
 CONTENT_TYPE = "text/xml; charset=utf-8"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _BoundedBuilder(TreeBuilder):
-    """Builds the tree, limits its depth, and drops the content of elements with the given local names."""
+    """Builds the tree within `domain.limits`, without the content of elements with the given local names."""
 
     def __init__(self, emptied: frozenset[str]) -> None:
         super().__init__()
         self._emptied = emptied
         self._open: list[str] = []
         self._dropping_from: int | None = None
+        self._nodes = 0
+
+    def start_ns(self, _prefix: str, uri: str, /) -> None:
+        # The parser calls this before it writes the URI before the names of the element and of those in it.
+        _require_short("a namespace", uri)
+        self._count(1)
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         self._open.append(tag)
-        if len(self._open) > MAX_DEPTH:
-            raise UnreadableError("body", f"more than {MAX_DEPTH} levels", f"at most {MAX_DEPTH}")
+        if len(self._open) > MAX_XML_DEPTH:
+            raise UnreadableError("body", f"more than {MAX_XML_DEPTH} levels", f"at most {MAX_XML_DEPTH}")
+        self._count(1 + len(attrs))
+        for name in (tag, *attrs):
+            _require_short("a name", local_name(name))
         if self._dropping_from is None and local_name(tag) in self._emptied:
             self._dropping_from = len(self._open)
             return super().start(tag, {})
         return super().start(tag, attrs if self._dropping_from is None else {})
+
+    def _count(self, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_XML_NODES:
+            found = f"more than {MAX_XML_NODES} elements and attributes"
+            raise UnreadableError("body", found, f"at most {MAX_XML_NODES}")
 
     def data(self, data: str, /) -> None:
         if self._dropping_from is None:
@@ -58,19 +73,22 @@ class _BoundedBuilder(TreeBuilder):
         return super().end(tag)
 
 
-def read_xml(body: bytes, emptied: frozenset[str]) -> Element:
+def _require_short(what: str, name: str) -> None:
+    if len(name) > MAX_XML_NAME:
+        found = f"{what} of {len(name)} characters"
+        raise UnreadableError("body", found, f"at most {MAX_XML_NAME} characters")
+
+
+def read_xml(body: bytes, emptied: frozenset[str], charset: str = "utf-8") -> Element:
     """Return the root element of an XML document. Elements with a local name in `emptied` are emptied.
 
-    Raise UnreadableError if the document is not UTF-8, not well-formed, too deep, or has a DTD or an entity.
+    Raise UnreadableError if the document is not in its charset, not well-formed, over a limit, or has a DTD
+    or an entity.
     """
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableError("body", "bytes that are not UTF-8", "XML in UTF-8") from None
-    # The bytes are valid UTF-8, so the encoding in the XML declaration is overridden.
+    # The encoding in the XML declaration is overridden.
     parser = DefusedXMLParser(target=_BoundedBuilder(emptied), encoding="utf-8", forbid_dtd=True)
     try:
-        parser.feed(text.encode())
+        parser.feed(utf8(body, charset))
         root: Element = parser.close()
     except DefusedXmlException:
         raise UnreadableError("body", "a DTD or an entity", "XML without them") from None
@@ -82,10 +100,10 @@ def read_xml(body: bytes, emptied: frozenset[str]) -> Element:
     return root
 
 
-def write_xml(root: Element) -> bytes:
-    """Return the tree as UTF-8 XML. Parsing it again returns the same tree."""
-    written: bytes = tostring(root, encoding="utf-8")
-    return written
+def write_xml(root: Element, charset: str) -> bytes:
+    """Return the tree as XML. Parsing it again in the same charset returns the same tree."""
+    written: str = tostring(root, encoding="unicode")
+    return written.encode(charset, "xmlcharrefreplace")
 
 
 def local_name(tag: str) -> str:

@@ -8,6 +8,10 @@ from .mutant import mutant
 _ASGI = Code("integration/asgi.py")
 _BATCHING = Code("integration/store/scripting/batching.py")
 _REQUEST_BODY = Code("integration/web/request_body.py")
+_FORMS = Code("integration/mapping/forms.py")
+_MULTIPART = Code("integration/webhooks/providers/multipart.py")
+_BOUNDED_REQUEST = Code("integration/web/bounded_request.py")
+_REQUEST_CHECKS = Code("integration/web/request_checks.py")
 _SOURCES_BODIES = Code("integration/webhooks/providers/bodies.py")
 _SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
 _SOURCES_SOAP = Code("integration/webhooks/providers/soap.py")
@@ -40,7 +44,7 @@ GUARDS = (
     mutant(
         "a packed body",
         "a few bytes may unpack to any number",
-        _REQUEST_BODY.condition("read_body", "identity"),
+        _REQUEST_BODY.condition("read_body", "_COMPRESSIONS"),
         "test_request_body.py::test_a_packed_body_is_refused_unread",
     ),
     mutant(
@@ -82,13 +86,13 @@ GUARDS = (
     mutant(
         "fields of a form",
         "any number is read",
-        _SOURCES_BODIES.condition("read_form", "MAX_FORM_FIELDS"),
+        _FORMS.condition("fields_of", "MAX_FIELDS"),
         "test_providers_json.py::test_a_form_that_is_a_bomb_or_no_form_is_unreadable",
     ),
     mutant(
         "brackets of a form",
         "any depth is read",
-        _SOURCES_BODIES.condition("read_form", "MAX_FORM_DEPTH"),
+        _FORMS.condition("nested", "MAX_FIELD_DEPTH"),
         "test_providers_json.py::test_a_form_that_is_a_bomb_or_no_form_is_unreadable",
     ),
     mutant(
@@ -110,8 +114,50 @@ GUARDS = (
     mutant(
         "depth of XML",
         "any depth is built",
-        _SOURCES_SOAP.condition("start", "MAX_DEPTH"),
+        _SOURCES_SOAP.condition("start", "MAX_XML_DEPTH"),
         "test_providers_salesforce.py::test_xml_that_is_dangerous_or_no_message_is_unreadable",
+    ),
+    mutant(
+        "names of XML are bounded",
+        "the parser writes half a megabyte before each of sixty thousand names",
+        _SOURCES_SOAP.condition("_require_short", "MAX_XML_NAME"),
+        "test_providers_salesforce.py::test_xml_that_is_dangerous_or_no_message_is_unreadable",
+    ),
+    mutant(
+        "elements and attributes of XML are bounded",
+        "a mebibyte of empty elements takes seconds",
+        _SOURCES_SOAP.condition("_count", "MAX_XML_NODES"),
+        "test_providers_salesforce.py::test_xml_that_is_dangerous_or_no_message_is_unreadable",
+    ),
+    mutant(
+        "parts of a multipart body",
+        "any number is read",
+        _MULTIPART.argument("_parts", "_Decoder", "max_parts", to="None"),
+        "test_sender_bodies.py::test_a_multipart_body_that_is_incomplete_or_too_large_is_unreadable",
+    ),
+    mutant(
+        "headers of a part",
+        "a header of a megabyte is read in quadratic time",
+        _MULTIPART.condition("_parse_headers", "MAX_PART_HEAD_BYTES"),
+        "test_sender_bodies.py::test_a_multipart_body_that_is_incomplete_or_too_large_is_unreadable",
+    ),
+    mutant(
+        "fields of a form of the dashboard",
+        "half a million are read before anybody has signed in",
+        _BOUNDED_REQUEST.condition("parse", "MAX_FIELDS"),
+        "test_bounded_request.py::test_a_form_of_too_many_fields_is_rejected",
+    ),
+    mutant(
+        "parameters of an address",
+        "any number is read",
+        _REQUEST_CHECKS.condition("excess_of_head", "MAX_FIELDS"),
+        "test_request_checks.py::test_a_head_over_a_limit_is_answered_with_its_status",
+    ),
+    mutant(
+        "size of the headers",
+        "a header of 400 kB is read in quadratic time",
+        _REQUEST_CHECKS.condition("excess_of_head", "MAX_HEAD_BYTES"),
+        "test_request_checks.py::test_a_head_over_a_limit_is_answered_with_its_status",
     ),
     mutant(
         "a SessionId goes nowhere",

@@ -29,7 +29,7 @@ OTHERS = (
     ),
     *("celery", "celery.app", "celery.signals", "kombu.transport.redis", "redis", "flask", "werkzeug.test"),
     *("sentry_sdk", "sentry_sdk.integrations.celery", "httpx", "httpcore"),
-    *("pydantic", "jinja2.sandbox", "phonenumbers", "holidays", "structlog", "orjson", "limits", "qs_codec"),
+    *("pydantic", "jinja2.sandbox", "phonenumbers", "holidays", "structlog", "orjson", "limits"),
     *(
         "defusedxml.ElementTree",
         "click",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from integration.web.problems import MAX_BODY_BYTES
+from integration.domain.limits import MAX_BODY_BYTES
 from support.api_cases import LIMITED
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.api.recalls import NO_ACCOUNT
-from integration.web.problems import MAX_BODY_BYTES
+from integration.domain.limits import MAX_BODY_BYTES
 from support import as_bytes
 from support.api_cases import LIMITED, YESTERDAY, pointers
 from support.api_client import TOMORROW, recall_body

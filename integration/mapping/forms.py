@@ -1,0 +1,96 @@
+"""Form fields and query strings, read into the mappings and lists that templates see. Pure.
+
+A bracket in a name is read as PHP does: `a[b][]=c`. Items with `[]`, and items numbered from 0 without a gap,
+are a list. All other items are a mapping, whose keys are never renumbered: `fields[7]` stays "7" whatever
+other fields a customer filled in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from integration.domain.errors import UnreadableError
+from integration.domain.limits import MAX_FIELD_DEPTH, MAX_FIELDS
+from integration.mapping.charsets import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PATH = re.compile(r"([^\[\]]*)((?:\[[^\[\]]*\])+)")
+
+
+def fields_of(body: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
+    """Return the pairs of name and value of a URL-encoded text, in their order.
+
+    Pairs without a name are left out. Raise UnreadableError for more than MAX_FIELDS pairs, and for bytes
+    that are not of the charset.
+    """
+    count = body.count(b"&") + 1
+    if count > MAX_FIELDS:
+        raise UnreadableError("form", f"{count} fields", f"at most {MAX_FIELDS}")
+    pairs = (pair.replace(b"+", b" ").partition(b"=") for pair in body.split(b"&"))
+    try:
+        return [(_text(name, charset), _text(value, charset)) for name, _, value in pairs if name]
+    except UnicodeDecodeError:
+        raise UnreadableError("form", f"bytes that are not {charset.upper()}", charset.upper()) from None
+
+
+def _text(escaped: bytes, charset: str) -> str:
+    return decoded(unquote_to_bytes(escaped), charset)
+
+
+def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return fields as a mapping. Brackets in their names make inner mappings and lists.
+
+    A name that occurs more than once has a list of its values. Raise UnreadableError for more than
+    MAX_FIELD_DEPTH pairs of brackets.
+    """
+    tree: dict[str, Any] = {}
+    for place, (name, value) in enumerate(fields, start=1):
+        if name.count("[") > MAX_FIELD_DEPTH:
+            allowed = f"at most {MAX_FIELD_DEPTH} levels"
+            raise UnreadableError(f"form, field {place}", "more brackets", allowed)
+        _add(tree, _path(name), value)
+    return {key: _with_lists(item) for key, item in tree.items()}
+
+
+def _path(name: str) -> list[str]:
+    found = _PATH.fullmatch(name)
+    if found is None:
+        return [name]
+    keys = found[2][1:-1].split("][")
+    return [found[1], *keys] if found[1] else keys
+
+
+def _add(tree: dict[str, Any], path: list[str], value: str) -> None:
+    """Add a value to nested mappings. The value of a name that also has inner names gets an index."""
+    for key in path[:-1]:
+        inner = tree.setdefault(key or _next_index(tree), {})
+        if not isinstance(inner, dict):
+            inner = tree[key] = {"0": inner}
+        tree = inner
+    key = path[-1] or _next_index(tree)
+    present = tree.get(key)
+    if isinstance(present, dict):
+        present[_next_index(present)] = value
+    elif isinstance(present, list):
+        present.append(value)
+    else:
+        tree[key] = value if present is None else [present, value]
+
+
+def _next_index(tree: dict[str, Any]) -> str:
+    index = len(tree)
+    while str(index) in tree:
+        index += 1
+    return str(index)
+
+
+def _with_lists(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    items = {key: _with_lists(inner) for key, inner in item.items()}
+    indexes = [str(index) for index in range(len(items))]
+    return [items[index] for index in indexes] if items.keys() == set(indexes) else items
