@@ -21,6 +21,7 @@ _SCHEME: Final = re.compile(r"(?:tel|whatsapp|phone|callto|p):(?://)?", re.IGNOR
 _QUOTES: Final = ('"', "'")
 # Spreadsheets write a whole number that was read as a decimal number with ".0" at its end.
 _SPREADSHEET_DECIMAL: Final = re.compile(r"(\+?\d+)\.0")
+_CODE_IN_BRACKETS: Final = re.compile(r"^\( ?\+ ?(\d{1,3}) ?\)")
 _SCIENTIFIC: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?e[+-]?\d+", re.IGNORECASE)
 # Brazilian long-distance numbers are printed as 0xx11…, with xx for any carrier's two digits.
 _CARRIER_PLACEHOLDER: Final = re.compile(r"((?:\+?55)?[ (]*0) ?xx", re.IGNORECASE)
@@ -91,7 +92,10 @@ def _ascii(character: str) -> str:
 
 
 def _undecorated(text: str) -> str:
-    """Return the text without a formula's =, quotes, the scheme of an address and a spreadsheet's `.0`."""
+    """Return the text without a formula's =, quotes, an address' scheme and a spreadsheet's `.0`.
+
+    A country code in brackets, (+57), becomes one without.
+    """
     text = text.removeprefix("=").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
         text = text[1:-1].strip()
@@ -99,6 +103,7 @@ def _undecorated(text: str) -> str:
     scheme = _SCHEME.match(text)
     if scheme:
         text = text[scheme.end() :].strip()
+    text = _CODE_IN_BRACKETS.sub(r"+\1 ", text)
     decimal = _SPREADSHEET_DECIMAL.fullmatch(text)
     return decimal[1] if decimal else text
 
