@@ -42,6 +42,7 @@ COMMANDS = {
     "user": "integration.cli.user:user",
     "alerts": "integration.cli.alerts:alerts",
     "sandbox": "integration.cli.sandbox:sandbox",
+    "store": "integration.local.store_repair:store",
 }
 
 

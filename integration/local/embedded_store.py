@@ -35,6 +35,8 @@ LOCK_FILE = ".lock"
 LOG_FILE = "store.log"
 
 
+# The server's words for an append-only file that it cannot read.
+_DAMAGED = "Bad file format reading the append only file"
 # Files are for this user alone, whatever the umask.
 _PRIVATE = partial(os.open, mode=0o600)
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -125,7 +127,7 @@ def _prepare_socket_folder(folder: Path) -> None:
         )
 
 
-def _lock(folder: Path) -> IO[str]:
+def lock_folder(folder: Path) -> IO[str]:
     """Lock the folder until every process that inherits the file has closed it. Raise EmbeddedBusyError."""
     file = open(folder / LOCK_FILE, "a+", encoding="ascii", opener=_PRIVATE)  # noqa: SIM115  (the caller closes it)
     end = time.monotonic() + LOCK_SECONDS
@@ -205,7 +207,7 @@ class EmbeddedStore:
             return
         program = find_server()
         _prepare_folder(self.data_dir)
-        with _lock(self.data_dir) as lock:
+        with lock_folder(self.data_dir) as lock:
             self._child = child = self._spawn(program, lock)
             _write_pid(lock, child.pid)
         try:
@@ -237,9 +239,7 @@ class EmbeddedStore:
         with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
             while not _answers(client):
                 if (status := child.poll()) is not None:
-                    raise EmbeddedError(
-                        f"{self.data_dir}: the store {describe_exit(status)}: {self._log_tail()}"
-                    )
+                    raise EmbeddedError(self._failure(describe_exit(status)))
                 loaded = _loaded(client)
                 if loaded is None and time.monotonic() - started_at > ANSWER_SECONDS:
                     raise EmbeddedError(f"{self.data_dir}: the store does not answer: {self._log_tail()}")
@@ -247,6 +247,15 @@ class EmbeddedStore:
                     reported_at = time.monotonic()
                     self._progress("waiting for its answer" if loaded is None else f"loaded {loaded}")
                 time.sleep(0.01)
+
+    def _failure(self, how: str) -> str:
+        tail = self._log_tail()
+        if _DAMAGED in tail:
+            return (
+                f"{self.data_dir}: the store {how}, because its data are damaged; "
+                f"run: ringback store repair. The store's log: {tail}"
+            )
+        return f"{self.data_dir}: the store {how}: {tail}"
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
