@@ -55,14 +55,14 @@ def send(channel: Channel, message: AlertMessage, config: Config, now: datetime)
         case SlackChannel():
             _post(channel.url.get_secret_value(), orjson.dumps(_slack(words)), {})
         case WebhookChannel():
-            body = orjson.dumps({**message.to_fields(), **_shown(words)})
+            body = orjson.dumps({**message.to_fields(), **_fields(words)})
             _post(channel.url.get_secret_value(), body, _signed(channel, message, body, now))
 
 
 # --- HTTP ------------------------------------------------------------------------------------
 
 
-def _shown(words: MessageText) -> dict[str, Any]:
+def _fields(words: MessageText) -> dict[str, Any]:
     return {"title": words.title, "text": words.text, "link": words.link}
 
 

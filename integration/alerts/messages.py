@@ -34,58 +34,58 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "dead-letters": (
             "Account {subject}: {dead} dead recalls",
-            "wolkvox refused them; they wait for you.",
+            "wolkvox refused them. Correct the cause, then retry or cancel them.",
         ),
         "quota-used": (
             "Account {subject}: {percent} % of the day's calls are used",
             "{pushed} of {limit} calls.",
         ),
         "source-silent": (
-            "Source {subject} has been silent for {hours} hours",
-            "Its latest delivery was taken on {last}.",
+            "Source {subject} has sent nothing for {hours} hours",
+            "Its latest delivery arrived on {last}.",
         ),
         "nothing-verified": (
-            "Source {subject}: every delivery is refused",
-            "{refusals} since {since}; none was taken. Look at its secret, and at the address it calls.",
+            "Source {subject}: every delivery is rejected",
+            "{refusals} since {since}, none was verified. Check the secret of the source and its address.",
         ),
         "no-worker": ("No worker is running", "{queued} recalls wait."),
         "due-lag": (
             "Work waits for workers",
-            "A queue with work has waited for {seconds} s; {workers} workers are seen.",
+            "A queue with work has waited for {seconds} s; {workers} workers are running.",
         ),
         "config-pending": (
             "A change of the configuration is pending",
             "It would remove what is in use: {removed}. Restore the file, or run: ringback config accept",
         ),
         "store-unsafe": ("The store is not safe", "{reason}. Deliveries get 503 until this is fixed."),
-        "test": ("A test", "Somebody tried this channel. Nothing is wrong."),
+        "test": ("A test", "This is a test of the channel. Nothing is wrong."),
     },
     "es": {
-        "queue-stopped": ("La cuenta {subject} está detenida", "{reason}. Esperan {queued} recalls."),
+        "queue-stopped": ("La cuenta {subject} está detenida", "{reason}. Esperan {queued} rellamadas."),
         "oldest-queued": (
-            "Cuenta {subject}: un recall espera desde hace {minutes} minutos",
-            "Esperan {queued} recalls; la cola está en «{state}». {reason}",
+            "Cuenta {subject}: una rellamada espera desde hace {minutes} minutos",
+            "Esperan {queued} rellamadas; la cola está en «{state}». {reason}",
         ),
         "dead-letters": (
-            "Cuenta {subject}: {dead} recalls muertos",
-            "wolkvox los rechazó; le esperan a usted.",
+            "Cuenta {subject}: {dead} rellamadas fallidas",
+            "wolkvox las rechazó. Corrija la causa y reinténtelas o cancélelas.",
         ),
         "quota-used": (
             "Cuenta {subject}: usado el {percent} % de las llamadas del día",
             "{pushed} de {limit} llamadas.",
         ),
         "source-silent": (
-            "La fuente {subject} calla desde hace {hours} horas",
-            "Su última entrega se aceptó el {last}.",
+            "El origen {subject} no envía nada desde hace {hours} horas",
+            "Su última entrega llegó el {last}.",
         ),
         "nothing-verified": (
-            "Fuente {subject}: se rechaza cada entrega",
-            "{refusals} desde el {since}; ninguna se aceptó. Revise su secreto y la dirección que llama.",
+            "Origen {subject}: se rechaza cada entrega",
+            "{refusals} desde el {since}, ninguna verificada. Revise el secreto del origen y su dirección.",
         ),
-        "no-worker": ("No hay ningún worker en marcha", "Esperan {queued} recalls."),
+        "no-worker": ("No hay ningún worker en marcha", "Esperan {queued} rellamadas."),
         "due-lag": (
-            "Hay trabajo que espera a un worker",
-            "Una cola con trabajo espera desde hace {seconds} s; se ven {workers} workers.",
+            "Hay trabajo que espera workers",
+            "Una cola con trabajo espera desde hace {seconds} s; hay {workers} workers en marcha.",
         ),
         "config-pending": (
             "Un cambio de la configuración está pendiente",
@@ -95,7 +95,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "El almacén no es seguro",
             "{reason}. Las entregas reciben 503 hasta que se corrija.",
         ),
-        "test": ("Una prueba", "Alguien probó este canal. No pasa nada malo."),
+        "test": ("Una prueba", "Es una prueba del canal. No hay ningún problema."),
     },
 }
 _MANY: Final = {
@@ -137,11 +137,11 @@ def message_text(message: AlertMessage, config: Config) -> MessageText:
 
 
 def text_of(
-    kind: str, subject: str, values: Mapping[str, Any], language: str, say: Callable[[str], str] = str
+    kind: str, subject: str, values: Mapping[str, Any], language: str, translate: Callable[[str], str] = str
 ) -> tuple[str, str]:
     """Return title and text of one alert, or of many of a kind.
 
-    `say` translates a reason, which is in English in the store.
+    `translate` translates a reason, which is in English in the store.
     """
     if "number" in values:
         title, all_of_them, some = _MANY[language]
@@ -150,9 +150,9 @@ def text_of(
         return title.format(number=values["number"], kind=kind), text.format(names=names, more=values["more"])
     title, text = _WORDS[language][kind]
     known = {**values, "subject": subject}
-    known["reason"] = say(str(known.get("reason", "")))
-    told = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
-    return title.format(**told), _tidied(text.format(**told))
+    known["reason"] = translate(str(known.get("reason", "")))
+    filled = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
+    return title.format(**filled), _tidied(text.format(**filled))
 
 
 def link_to(kind: str, subject: str, site: str | None) -> str | None:

@@ -198,7 +198,7 @@ def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iter
             continue
         silent = _counted(rule, config, heard.taken, facts.now)
         if silent >= timedelta(hours=rule.hours):
-            yield name, {"hours": int(silent.total_seconds() // 3600), "last": _shown(heard.taken)}, NOW
+            yield name, {"hours": int(silent.total_seconds() // 3600), "last": _utc_text(heard.taken)}, NOW
 
 
 def _counted(rule: SourceSilent, config: Config, begin: datetime, end: datetime) -> timedelta:
@@ -214,7 +214,7 @@ def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) 
         if since is None or last is None or facts.now - last > REFUSED_LATELY:
             continue
         if facts.now - since >= timedelta(minutes=rule.minutes):
-            yield name, {"refusals": heard.refusals, "since": _shown(since)}, NOW
+            yield name, {"refusals": heard.refusals, "since": _utc_text(since)}, NOW
 
 
 def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
@@ -228,7 +228,7 @@ def _due_lag(rule: DueLag, _config: Config, facts: RuleFacts) -> Iterator[Judged
         yield "", {"seconds": int(facts.due_lag_seconds), "workers": facts.workers}, NOW
 
 
-def _shown(moment: datetime) -> str:
+def _utc_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -10,7 +10,7 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountModel, Me, PauseRequestBody
 from integration.api.requests import bad_fields, checked, optional_json_body
-from integration.domain.errors import UnknownError
+from integration.domain.errors import UnknownError, invalid_value
 
 if TYPE_CHECKING:
     from integration.config.models import ApiKey
@@ -43,13 +43,14 @@ def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
 
     Raise ProblemError (422) for an end that has passed or is too far ahead.
     """
-    asked = checked(PauseRequestBody, optional_json_body(request))
+    body = checked(PauseRequestBody, optional_json_body(request))
     one(services, caller, name)
-    if asked.until is not None and not is_pause_end(asked.until, datetime.now(UTC)):
+    if body.until is not None and not is_pause_end(body.until, datetime.now(UTC)):
         allowed = PauseRequestBody.model_fields["until"].description or ""
-        raise bad_fields([{"pointer": "/until", "detail": f"another moment; allowed: {allowed}"}])
+        detail = invalid_value("until", "a moment that is not allowed", allowed)
+        raise bad_fields([{"pointer": "/until", "detail": detail}])
     services.accounts.pause(
-        name, asked.reason or f"paused by api:{caller.name}", asked.until, by=f"api:{caller.name}"
+        name, body.reason or f"paused by api:{caller.name}", body.until, by=f"api:{caller.name}"
     )
     note(services, caller, "pause", name)
     return one(services, caller, name)
@@ -61,7 +62,7 @@ def is_pause_end(until: datetime, now: datetime) -> bool:
 
 
 def resume(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Resume an account's queue. Raises UnknownError."""
+    """Resume an account's queue. Raise UnknownError."""
     one(services, caller, name)
     services.accounts.resume(name)
     note(services, caller, "resume", name)

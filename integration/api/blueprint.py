@@ -51,8 +51,8 @@ def _v1(services: Services, rates: RateLimit) -> Blueprint:
 
 def _add(blueprint: Blueprint, services: Services, operation: Operation, view: View) -> None:
     def answer(**parts: Any) -> Response:
-        shown = view(services, g.caller, **parts)
-        model, status, headers = shown if isinstance(shown, tuple) else (shown, min(operation.answers), {})
+        answer = view(services, g.caller, **parts)
+        model, status, headers = answer if isinstance(answer, tuple) else (answer, min(operation.answers), {})
         return Response(
             model.model_dump_json(), status=status, headers=dict(headers), content_type="application/json"
         )

@@ -28,11 +28,11 @@ _SCHEME = "bearer"
 
 def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
     """Return the key in the `Authorization` header. Raise ProblemError (401)."""
-    scheme, _, given = (authorization or "").strip().partition(" ")
-    if scheme.lower() != _SCHEME or not given.strip():
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != _SCHEME or not token.strip():
         raise _unauthorized("send the header: Authorization: Bearer KEY", "Bearer")
     # The digests have the same length, so that timing does not reveal a key's length.
-    digest = sha256(given.strip().encode("utf-8", "surrogatepass")).digest()
+    digest = sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
     caller: ApiKey | None = None
     for key in keys.values():
         if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):
@@ -51,7 +51,7 @@ def require_rate(caller: ApiKey, rates: RateLimit) -> None:
     if wait is not None:
         raise ProblemError(
             429,
-            f"this key may ask {caller.rate_per_minute} times a minute; ask again in {wait} s",
+            f"this key may make {caller.rate_per_minute} requests a minute; try again in {wait} s",
             headers={"Retry-After": str(wait)},
         )
 

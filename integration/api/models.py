@@ -1,7 +1,6 @@
-"""What `/v1` takes and gives, as models: they check requests, make answers and describe both in OpenAPI.
+"""The models of `/v1`: they validate requests, serialize responses and describe both in OpenAPI.
 
-Every field that a caller may get wrong has a description that says what is allowed there; it is what the
-caller reads when it is not.
+The description of a request's field says what is allowed. The error for an invalid value contains it.
 """
 
 from __future__ import annotations
@@ -81,13 +80,13 @@ Limit = Annotated[
 
 
 class RequestModel(BaseModel):
-    """Something that a caller sends: nothing beyond the fields named, and no value turned into another."""
+    """Base class of requests: unknown fields are errors, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class ResponseModel(BaseModel):
-    """Something that is answered."""
+    """Base class of responses."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -96,7 +95,7 @@ class ResponseModel(BaseModel):
 
 
 class RecallRequestBody(RequestModel):
-    """A callback to be made. Numbers are accepted where text is meant."""
+    """A callback to make. A number is accepted in place of a text."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -121,15 +120,16 @@ class RecallRequestBody(RequestModel):
     )
     recall_date: Text = Field(
         description="ISO 8601 with or without zone (without: the account's), epoch seconds or milliseconds, "
-        "YYYYmmddHHMMSS, or a date alone where the account has calling hours",
+        "YYYYmmddHHMMSS, or a date alone where the account has calling hours; at most max_days_ahead of the "
+        "account away",
         examples=["2027-06-03T15:30:00-05:00"],
     )
 
 
 class RecallsQuery(RequestModel):
-    """Which recalls to list."""
+    """The filters and the page of a list of recalls."""
 
-    # Read from text, and the words of `state` are no State yet.
+    # A query has texts only, also for `state` and `limit`.
     model_config = ConfigDict(strict=False)
 
     state: State | None = Field(default=None, description=f"one of {', '.join(State)}")
@@ -161,9 +161,10 @@ class RecallsQuery(RequestModel):
 
 
 class AttemptModel(ResponseModel):
-    """One call to wolkvox. `http_status`, `code` and `msg` are null where no answer came.
+    """One call to wolkvox. `http_status`, `code` and `msg` are null if there was no answer.
 
-    `answer` is the whole body, at most 64 KiB of it; the latest attempt has it unless it was accepted.
+    `answer` is the body of the answer, at most 64 KiB. Only the latest attempt has it, and
+    only if it was not accepted.
     """
 
     started_at: Milliseconds
@@ -184,10 +185,10 @@ class StateChangeModel(ResponseModel):
 
 
 class RecallModel(ResponseModel):
-    """A recall, and all that became of it.
+    """A recall with its attempts and its changes of state.
 
-    `recall_date` is as sent, after the rules of the schedule; `requested_date` as asked. `source` is
-    the source's name, or `api:` and the key's.
+    `recall_date` is the date that is sent, after the rules of the schedule; `requested_date` is that of the
+    request. `source` is the name of a source, or `api:` and the name of a key.
     """
 
     id: Annotated[str, Field(pattern=RECALL_ID)]
@@ -217,14 +218,14 @@ class RecallPage(ResponseModel):
 
 
 class Me(ResponseModel):
-    """The caller's key: its name, and the accounts that it sees."""
+    """The name of the key and its accounts."""
 
     name: str
     accounts: tuple[str, ...]
 
 
 def _aware_moment(value: object) -> object:
-    # Pydantic alone would also take a number for seconds since 1970.
+    # Pydantic alone would read a number as seconds since 1970.
     if value is None or isinstance(value, datetime):
         return value
     if not isinstance(value, str):
@@ -233,7 +234,7 @@ def _aware_moment(value: object) -> object:
 
 
 class PauseRequestBody(RequestModel):
-    """Why an account is paused, and until when; both may be left out."""
+    """The reason and the end of a pause. Both are optional."""
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)] | None = Field(
         default=None,
@@ -246,13 +247,13 @@ class PauseRequestBody(RequestModel):
         WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
     ] = Field(
         default=None,
-        description=f"ISO 8601 with offset, in the future, at most {MOST_PAUSE_DAYS} days ahead: the account "
-        "then goes on by itself; left out = until it is resumed",
+        description=f"ISO 8601 with offset, in the future, at most {MOST_PAUSE_DAYS} days ahead; left out = "
+        "until it is resumed",
     )
 
 
 class AccountModel(ResponseModel):
-    """An account with its queue. Accounts with one token share a queue: its state is theirs."""
+    """An account with its queue. Accounts with the same token share a queue and its state."""
 
     name: str
     state: Literal["idle", "busy", "waiting", "paused", "stopped"]
@@ -266,7 +267,7 @@ class AccountModel(ResponseModel):
 
 
 class AccountList(ResponseModel):
-    """All accounts that the caller sees."""
+    """The accounts of the key."""
 
     items: tuple[AccountModel, ...]
 
@@ -275,7 +276,7 @@ class AccountList(ResponseModel):
 
 
 class ParkedQuery(RequestModel):
-    """Which parked events to list."""
+    """The filters and the page of a list of parked events."""
 
     model_config = ConfigDict(strict=False)
 
@@ -292,7 +293,7 @@ class ParkedQuery(RequestModel):
 
 
 class ParkedReason(ResponseModel):
-    """Why an event could not be mapped: in which field, what was there, what is allowed."""
+    """The reason why an event could not be mapped: the field, the value found, the values allowed."""
 
     field: str
     found: str
@@ -300,7 +301,7 @@ class ParkedReason(ResponseModel):
 
 
 class ParkedEventModel(ResponseModel):
-    """An event that waits for a mended configuration, as the sender sent it."""
+    """An event that could not be mapped, as the sender sent it."""
 
     id: str
     source: str
@@ -313,7 +314,7 @@ class ParkedEventModel(ResponseModel):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """Make it of the record that the store keeps of a parked event."""
+        """Return the model of a parked event's record in the store."""
         event = read_json(record["event"])
         return cls(
             id=record["id"],
@@ -335,7 +336,7 @@ class ParkedPage(ResponseModel):
 
 
 class RemapRequestBody(RequestModel):
-    """Which parked events to remap; all of them when nothing is named."""
+    """The parked events to remap: those of a source or a route, or all."""
 
     source: Annotated[str, Field(pattern=NAME)] | None = Field(
         default=None, description="the name of a source", examples=["hubspot"]
@@ -346,7 +347,7 @@ class RemapRequestBody(RequestModel):
 
 
 class RemapModel(ResponseModel):
-    """What remapping came to."""
+    """The result of remapping."""
 
     looked_at: int
     recalls: tuple[str, ...]
@@ -358,10 +359,10 @@ class RemapModel(ResponseModel):
 
 
 class DeliveryModel(ResponseModel):
-    """What followed from a webhook.
+    """The result of a webhook.
 
-    `pending` counts events whose contact is being looked up; `cancelled` and `too_late` name recalls
-    that the sender took back in time, and not. They are left out where there is none.
+    `pending` counts events whose contact is looked up first. `cancelled` and `too_late` are ids of recalls
+    that the sender cancelled in time or too late. The three are left out if they are empty.
     """
 
     delivery: str
@@ -374,7 +375,7 @@ class DeliveryModel(ResponseModel):
 
 
 class ActionFields(ResponseModel):
-    """What a HubSpot workflow may go on with."""
+    """The output fields of a HubSpot custom workflow action."""
 
     delivery: str
     recall_id: str
@@ -389,7 +390,7 @@ class CustomActionModel(ResponseModel):
 
 
 class FieldErrorModel(ResponseModel):
-    """One thing that is wrong, and where: a JSON pointer into the body, a parameter or a header."""
+    """One invalid value and its place: a JSON pointer into the body, a parameter or a header."""
 
     pointer: str | None = None
     parameter: str | None = None
@@ -398,7 +399,7 @@ class FieldErrorModel(ResponseModel):
 
 
 class Problem(ResponseModel):
-    """An error (RFC 9457). `state` is the recall's, where an action does not fit it."""
+    """An error (RFC 9457). `state` is the state of the recall, if it does not permit the action."""
 
     type: Literal["about:blank"]
     title: str

@@ -65,7 +65,7 @@ def document(today: date) -> Schema:
         },
         "servers": [{"url": "/"}],
         "tags": [
-            {"name": "v1", "description": "For programs that ask for recalls and look after them."},
+            {"name": "v1", "description": "For programs that create and manage recalls."},
             {"name": "hooks", "description": "For CRMs that send webhooks."},
         ],
         "security": [{"key": []}],
@@ -116,20 +116,23 @@ def _responses(operation: Operation) -> Schema:
     errors = {status: _error(status) for status in operation.errors}
     always = {status: _error(status) for status in ALWAYS}
     every = {**operation.answers} if operation.tag == "hooks" else {**operation.answers, **errors, **always}
-    told = {str(status): _response(given) for status, given in sorted(every.items())}
+    responses = {str(status): _response(response) for status, response in sorted(every.items())}
     # An unexpected error (500) is a problem too.
-    return {**told, "default": _response(DocumentedResponse("Any other error.", {PROBLEM_TYPE: Problem}))}
+    return {
+        **responses,
+        "default": _response(DocumentedResponse("Any other error.", {PROBLEM_TYPE: Problem})),
+    }
 
 
 def _error(status: int) -> DocumentedResponse:
     return DocumentedResponse(ERROR_WORDS[status], {PROBLEM_TYPE: Problem}, ERROR_HEADERS.get(status, ()))
 
 
-def _response(given: DocumentedResponse) -> Schema:
-    told: Schema = {"description": given.words, "content": _content(given.content)}
-    if given.headers:
-        told["headers"] = {name: HEADERS[name] for name in given.headers}
-    return told
+def _response(response: DocumentedResponse) -> Schema:
+    described: Schema = {"description": response.words, "content": _content(response.content)}
+    if response.headers:
+        described["headers"] = {name: HEADERS[name] for name in response.headers}
+    return described
 
 
 def _content(content: Mapping[str, Model | None]) -> Schema:
@@ -158,10 +161,16 @@ def _query_parameters(operation: Operation) -> Iterable[Schema]:
         return
     shape = operation.query.model_json_schema(ref_template=REFS)
     for name, schema in shape["properties"].items():
-        told = _without_null(schema)
-        told.pop("title", None)
-        description = told.pop("description")
-        yield {"name": name, "in": "query", "required": False, "description": description, "schema": told}
+        parameter = _without_null(schema)
+        parameter.pop("title", None)
+        description = parameter.pop("description")
+        yield {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": description,
+            "schema": parameter,
+        }
 
 
 def _without_null(schema: Schema) -> Schema:
@@ -179,10 +188,10 @@ def _models() -> Iterable[tuple[Model, str]]:
         for model in (operation.body or {}).values():
             if model is not None:
                 yield model, "validation"
-        for given in operation.answers.values():
-            for shown in given.content.values():
-                if shown is not None:
-                    yield shown, "serialization"
+        for response in operation.answers.values():
+            for answer in response.content.values():
+                if answer is not None:
+                    yield answer, "serialization"
     yield Problem, "serialization"
     yield from ((operation.query, "validation") for operation in OPERATIONS if operation.query)
 

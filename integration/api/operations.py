@@ -63,16 +63,16 @@ class Operation:
 
 
 ERROR_WORDS = {
-    400: "The body cannot be read.",
-    401: "The caller is not proved.",
+    400: "The body cannot be parsed.",
+    401: "The API key is missing or unknown.",
     403: "The key is limited to other accounts.",
-    404: "There is none, or none that the caller may see.",
-    409: "It does not fit what is there.",
+    404: "It does not exist, or the key must not see it.",
+    409: "The request conflicts with the current state.",
     413: "The body is larger than 1 MiB.",
-    415: "The content type is not one that is read here.",
-    422: "A field, parameter or header is not allowed; `errors` names each.",
-    429: "Too many requests in a minute.",
-    503: "The store is away or full; sending the same again is safe.",
+    415: "The content type is not supported.",
+    422: "A field, parameter or header is invalid; `errors` lists each.",
+    429: "The key made too many requests in a minute.",
+    503: "The store is unreachable or full. It is safe to send the request again.",
 }
 ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 HEADERS: Schema = {
@@ -81,10 +81,10 @@ HEADERS: Schema = {
         "schema": {"type": "string", "pattern": f"^/v1/recalls/{m.RECALL_ID.strip('^$')}$"},
     },
     "Retry-After": {
-        "description": "Seconds after which to ask again.",
+        "description": "Seconds to wait before the next request.",
         "schema": {"type": "integer", "minimum": 1},
     },
-    "WWW-Authenticate": {"description": "How to prove the caller.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "The authentication scheme.", "schema": {"type": "string"}},
 }
 ALWAYS = (401, 429, 503)
 _BODY = (400, 413, 415, 422)
@@ -93,7 +93,7 @@ _IDEMPOTENCY: Schema = {
     "in": "header",
     "required": False,
     "description": f"{IDEMPOTENCY_WORDS}. The same key with the same body, compared as JSON, within "
-    "168 hours gives the same recall; with another body 409.",
+    "168 hours returns the same recall; with another body the status is 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "example": "deal-4711-callback-1",
 }
@@ -107,7 +107,7 @@ PATH_WORDS = {
     "recall_id": "The recall's id.",
     "name": "The account's name.",
     "source": "The source's name.",
-    "url_key": "The unguessable part of the address, for senders that cannot sign.",
+    "url_key": "The secret part of the address, for senders that cannot sign.",
 }
 
 
@@ -127,17 +127,17 @@ _HOOK_ANSWERS = {
         "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`.",
         {XML: None, JSON: m.CustomActionModel},
     ),
-    202: _ok(m.DeliveryModel, "Stored durably, or stored before: then the old answer."),
+    202: _ok(m.DeliveryModel, "Stored durably. A repeated delivery gets the answer of the first one."),
     # RFC 9110 requires a challenge with 401, but a signature is not an authentication scheme.
-    401: DocumentedResponse("Not verified; why is in the log.", {PROBLEM_TYPE: m.Problem, XML: None}),
+    401: DocumentedResponse("Not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem, XML: None}),
     404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
     **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
 }
 _HOOK_BODIES: Mapping[str, Model | None] = {JSON: None, FORM: None, XML: None}
 _HOOK_WORDS = (
-    "The sender proves itself as the source is configured: by a signature of the body, a header, or the "
-    "`url_key` of the address. What it sends is its own; an event that cannot be mapped is parked and "
-    "answered 2xx. Sending the same delivery again changes nothing."
+    "The sender is verified as the source is configured: by a signature of the body, a header, or the "
+    "`url_key` of the address. The sender decides the format of the body. An event that cannot be mapped is "
+    "parked and answered with 2xx. A repeated delivery changes nothing."
 )
 
 OPERATIONS = (
@@ -146,17 +146,17 @@ OPERATIONS = (
         path="/v1/me",
         name="me",
         view=accounts.me,
-        summary="Whose key this is, and which accounts it sees",
+        summary="Get the name of the key and its accounts",
         answers={200: _ok(m.Me, "The key.")},
     ),
     Operation(
         method="post",
         path="/v1/recalls",
-        name="askForRecall",
-        view=recalls.ask,
-        summary="Ask for a recall",
-        description="Stored durably before it is answered. Per account, campaign and customer the newest "
-        "request wins; an older one that is still queued is superseded.",
+        name="createRecall",
+        view=recalls.create,
+        summary="Create a recall",
+        description="The recall is stored durably before the response is sent. For a customer of a campaign "
+        "the newest request wins: an older one that is still queued is superseded.",
         headers=(_IDEMPOTENCY,),
         body={JSON: m.RecallRequestBody},
         answers={
@@ -182,7 +182,7 @@ OPERATIONS = (
         path="/v1/recalls/{recall_id}",
         name="getRecall",
         view=recalls.one,
-        summary="A recall, with every call to wolkvox and every change of its state",
+        summary="Get a recall with its calls to wolkvox and its changes of state",
         answers={200: _ok(m.RecallModel, "The recall.")},
         errors=(404,),
     ),
@@ -191,7 +191,7 @@ OPERATIONS = (
         path="/v1/recalls/{recall_id}/retry",
         name="retryRecall",
         view=recalls.retry,
-        summary="Queue a dead or expired recall again, while it is the newest of its customer",
+        summary="Queue a dead or expired recall again, if it is the newest of its customer",
         answers={202: _ok(m.RecallModel, "Queued.")},
         errors=(404, 409),
     ),
@@ -200,7 +200,7 @@ OPERATIONS = (
         path="/v1/recalls/{recall_id}/cancel",
         name="cancelRecall",
         view=recalls.cancel,
-        summary="Take a queued recall back",
+        summary="Cancel a queued recall",
         answers={202: _ok(m.RecallModel, "Cancelled.")},
         errors=(404, 409),
     ),
@@ -209,7 +209,7 @@ OPERATIONS = (
         path="/v1/parked",
         name="listParked",
         view=parked.many,
-        summary="Events that could not be mapped, newest first, with reasons",
+        summary="List the events that could not be mapped, newest first, with reasons",
         query=m.ParkedQuery,
         answers={200: _ok(m.ParkedPage, "The events.")},
         errors=(422,),
@@ -219,10 +219,10 @@ OPERATIONS = (
         path="/v1/parked/remap",
         name="remapParked",
         view=parked.remap,
-        summary="Remap parked events, with the configuration as it is now",
+        summary="Remap parked events with the current configuration",
         body={JSON: m.RemapRequestBody},
         body_required=False,
-        answers={200: _ok(m.RemapModel, "What it came to.")},
+        answers={200: _ok(m.RemapModel, "The result.")},
         errors=(*_BODY, 403),
     ),
     Operation(
@@ -230,7 +230,7 @@ OPERATIONS = (
         path="/v1/accounts",
         name="listAccounts",
         view=accounts.many,
-        summary="All accounts that the key sees, with their queues",
+        summary="List the accounts of the key, with their queues",
         answers={200: _ok(m.AccountList, "The accounts.")},
     ),
     Operation(
@@ -238,7 +238,7 @@ OPERATIONS = (
         path="/v1/accounts/{name}",
         name="getAccount",
         view=accounts.one,
-        summary="An account with its queue",
+        summary="Get an account with its queue",
         answers={200: _ok(m.AccountModel, "The account.")},
         errors=(404,),
     ),
@@ -247,7 +247,7 @@ OPERATIONS = (
         path="/v1/accounts/{name}/pause",
         name="pauseAccount",
         view=accounts.pause,
-        summary="Push nothing more for an account's queue until it is resumed",
+        summary="Pause the queue of an account until it is resumed",
         body={JSON: m.PauseRequestBody},
         body_required=False,
         answers={200: _ok(m.AccountModel, "Paused.")},
@@ -258,7 +258,7 @@ OPERATIONS = (
         path="/v1/accounts/{name}/resume",
         name="resumeAccount",
         view=accounts.resume,
-        summary="End pause, stop and waits of an account's queue, but no lease and no quiet time",
+        summary="Resume the queue of an account: end its pause, stop or wait, but no lease or quiet time",
         answers={200: _ok(m.AccountModel, "Resumed.")},
         errors=(404,),
     ),

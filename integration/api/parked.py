@@ -27,11 +27,11 @@ def many(services: Services, caller: ApiKey) -> ParkedPage:
 
     A key that is limited to accounts sees only events with a known route, and so a known account.
     """
-    asked = query(ParkedQuery, request)
+    filters = query(ParkedQuery, request)
     found, following = services.parked.records.page(
-        fits=lambda record: _fits(asked, record) and may_see(caller, record["account"]),
-        limit=asked.limit,
-        cursor=None if asked.cursor is None else asked.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
+        fits=lambda record: _fits(filters, record) and may_see(caller, record["account"]),
+        limit=filters.limit,
+        cursor=None if filters.cursor is None else filters.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
     )
     return ParkedPage(
         items=tuple(ParkedEventModel.of(record) for record in found),
@@ -39,15 +39,15 @@ def many(services: Services, caller: ApiKey) -> ParkedPage:
     )
 
 
-def _fits(asked: ParkedQuery, record: Mapping[str, str]) -> bool:
-    return asked.source in {None, record["source"]} and asked.route in {None, record["route"]}
+def _fits(filters: ParkedQuery, record: Mapping[str, str]) -> bool:
+    return filters.source in {None, record["source"]} and filters.route in {None, record["route"]}
 
 
 def remap(services: Services, caller: ApiKey) -> RemapModel:
     """Remap parked events. Raise ProblemError (403 for a key limited to accounts, 422)."""
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
-    asked = checked(RemapRequestBody, optional_json_body(request))
-    remapped = services.parked.remap(ParkedFilter(source=asked.source, route=asked.route), datetime.now(UTC))
-    note(services, caller, "remap", asked.source or "every-source")
+    body = checked(RemapRequestBody, optional_json_body(request))
+    remapped = services.parked.remap(ParkedFilter(source=body.source, route=body.route), datetime.now(UTC))
+    note(services, caller, "remap", body.source or "every-source")
     return RemapModel.model_validate(remapped)

@@ -12,7 +12,7 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import RecallModel, RecallPage, RecallRequestBody, RecallsQuery
 from integration.api.requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
-from integration.domain.errors import UnknownError
+from integration.domain.errors import UnknownError, invalid_value
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Filter
 from integration.mapping.planner import BadFieldsError, Expired, request_from_fields
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
-NO_ACCOUNT = {"pointer": "/account", "detail": "no such account; allowed: the name of an account"}
+NO_ACCOUNT = {
+    "pointer": "/account",
+    "detail": "there is no such account. Use the name of an account that the key may see.",
+}
 _CURSOR, _ID = "c1_", "rc_"
 _NUMBER_WORDS = "a telephone number, or its last digits, four at least"
 # A search for rare values ends a page early, with a cursor.
 BUDGET_SECONDS = 1.0
 
 
-def ask(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[str, str]]:
+def create(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[str, str]]:
     """Admit the requested recall. Return it with status 202, or 200 for a repeated Idempotency-Key.
 
     Raise ProblemError (403, 409, 422), the errors of `json_body`, and StoreAwayError.
@@ -42,9 +45,11 @@ def ask(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[s
     key = idempotency_key(request)
     value = json_body(request)
     planned = _planned(services, caller, value)
-    wanted, expired = (planned.request, planned.reason) if isinstance(planned, Expired) else (planned, None)
+    recall_request, expired = (
+        (planned.request, planned.reason) if isinstance(planned, Expired) else (planned, None)
+    )
     admitted = services.admission.admit_one(
-        wanted,
+        recall_request,
         expired=expired,
         key="" if key is None else _digest(b"idempotency", caller.name.encode(), key.encode()),
         fingerprint=_digest(orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)),
@@ -63,16 +68,16 @@ def ask(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[s
 
 def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
     """Return a recall. Raise UnknownError, also for one that the caller must not see."""
-    return RecallModel.model_validate(_seen(services, caller, recall_id))
+    return RecallModel.model_validate(_visible(services, caller, recall_id))
 
 
 def many(services: Services, caller: ApiKey) -> RecallPage:
     """Return the page of recalls that the query selects. Raise ProblemError (422)."""
-    asked = query(RecallsQuery, request)
-    which = _filter_of(services, caller, asked)
-    cursor = None if asked.cursor is None else asked.cursor.replace(_CURSOR, _ID, 1)
+    parameters = query(RecallsQuery, request)
+    which = _filter_of(services, caller, parameters)
+    cursor = None if parameters.cursor is None else parameters.cursor.replace(_CURSOR, _ID, 1)
     recalls, following = services.recalls.records.page(
-        which, limit=asked.limit, cursor=cursor, budget_seconds=BUDGET_SECONDS
+        which, limit=parameters.limit, cursor=cursor, budget_seconds=BUDGET_SECONDS
     )
     return RecallPage(
         items=tuple(RecallModel.model_validate(recall) for recall in recalls),
@@ -80,32 +85,32 @@ def many(services: Services, caller: ApiKey) -> RecallPage:
     )
 
 
-def _filter_of(services: Services, caller: ApiKey, asked: RecallsQuery) -> Filter:
+def _filter_of(services: Services, caller: ApiKey, parameters: RecallsQuery) -> Filter:
     telephones = None
-    if asked.telephone is not None:
-        telephones = endings(asked.telephone, services.config.accounts.values())
+    if parameters.telephone is not None:
+        telephones = endings(parameters.telephone, services.config.accounts.values())
         if not telephones:
-            found = {"parameter": "telephone", "detail": f"found no number; allowed: {_NUMBER_WORDS}"}
-            raise bad_fields([found])
+            detail = invalid_value("telephone", "a text without a number", _NUMBER_WORDS)
+            raise bad_fields([{"parameter": "telephone", "detail": detail}])
     return Filter(
-        state=asked.state,
-        accounts=_accounts(caller, asked.account),
-        customer_id=asked.customer_id,
-        campaign_id=asked.campaign_id,
-        record=asked.record_id,
-        source=asked.source,
-        route=asked.route,
+        state=parameters.state,
+        accounts=_accounts(caller, parameters.account),
+        customer_id=parameters.customer_id,
+        campaign_id=parameters.campaign_id,
+        record=parameters.record_id,
+        source=parameters.source,
+        route=parameters.route,
         telephones=telephones,
-        created_from=asked.created_from,
-        created_until=asked.created_until,
-        date_from=asked.recall_from,
-        date_until=asked.recall_until,
+        created_from=parameters.created_from,
+        created_until=parameters.created_until,
+        date_from=parameters.recall_from,
+        date_until=parameters.recall_until,
     )
 
 
 def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
     """Queue a dead or expired recall again. Raise UnknownError, ConflictError."""
-    _seen(services, caller, recall_id)
+    _visible(services, caller, recall_id)
     services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
     note(services, caller, "retry", recall_id)
     return one(services, caller, recall_id)
@@ -113,23 +118,23 @@ def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 
 def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
     """Cancel a queued recall. Raise UnknownError, ConflictError."""
-    _seen(services, caller, recall_id)
+    _visible(services, caller, recall_id)
     services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
     note(services, caller, "cancel", recall_id)
     return one(services, caller, recall_id)
 
 
-def _seen(services: Services, caller: ApiKey, recall_id: str) -> Recall:
+def _visible(services: Services, caller: ApiKey, recall_id: str) -> Recall:
     recall = services.recalls.records.get(recall_id)
     if not may_see(caller, recall.account):
         raise UnknownError("no such recall")
     return recall
 
 
-def _accounts(caller: ApiKey, asked: str | None) -> frozenset[str] | None:
-    if asked is None:
+def _accounts(caller: ApiKey, account: str | None) -> frozenset[str] | None:
+    if account is None:
         return caller.accounts
-    return frozenset({asked}) if may_see(caller, asked) else frozenset()
+    return frozenset({account}) if may_see(caller, account) else frozenset()
 
 
 def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | Expired:
@@ -141,9 +146,9 @@ def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | 
     if account is None:
         faults.setdefault("/account", NO_ACCOUNT)
         raise bad_fields(faults.values())
-    given = {name: value.get(name) for name in FIELDS}
+    fields = {name: value.get(name) for name in FIELDS}
     try:
-        planned = request_from_fields(account, **given, now=datetime.now(UTC), source=f"api:{caller.name}")
+        planned = request_from_fields(account, **fields, now=datetime.now(UTC), source=f"api:{caller.name}")
     except BadFieldsError as error:
         unread = {fault["pointer"]: fault for fault in map(unmappable, error.errors)}
         raise bad_fields({**unread, **faults}.values()) from error
@@ -154,7 +159,7 @@ def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | 
 
 def _account(services: Services, caller: ApiKey, name: str) -> Account | None:
     if not may_see(caller, name):
-        raise ProblemError(403, "this key may not ask for recalls of this account")
+        raise ProblemError(403, "this key has no access to this account")
     return services.config.accounts.get(name)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from integration.domain.errors import UnsupportedTypeError
+from integration.domain.errors import UnsupportedTypeError, invalid_value
 from integration.mapping.expressions import kind
 from integration.web.problems import ProblemError
 from integration.web.request_body import read_body
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from integration.domain.errors import UnmappableError
 
 Fault = dict[str, str]
-_Asked = TypeVar("_Asked", bound=BaseModel)
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 # RFC 8259 defines no charset parameter, but some clients send one.
 _JSON_TYPE = re.compile(r'application/json *(; *charset *= *"?utf-?8"? *)?', re.IGNORECASE)
@@ -53,7 +53,7 @@ def optional_json_body(request: Request) -> Any:
     return read_json(body)
 
 
-def checked(model: type[_Asked], value: Any) -> _Asked:
+def checked(model: type[_ModelT], value: Any) -> _ModelT:
     """Return a body as a model. Raise ProblemError (422) with a pointer to every fault."""
     faults = body_faults(model, value)
     if faults:
@@ -66,11 +66,12 @@ def body_faults(model: type[BaseModel], value: Any) -> list[Fault]:
     return [{"pointer": pointer, "detail": words} for pointer, words in _faults(model, value, "/").items()]
 
 
-def query(model: type[_Asked], request: Request) -> _Asked:
+def query(model: type[_ModelT], request: Request) -> _ModelT:
     """Return the query parameters as a model. Raise ProblemError (422) with all invalid ones."""
-    given = request.args.to_dict(flat=False)
-    faults = {name: "found it more than once; allowed: once" for name, values in given.items() if values[1:]}
-    once = {name: values[0] for name, values in given.items()}
+    parameters = request.args.to_dict(flat=False)
+    twice = "the parameter is there more than once. Use it once."
+    faults = {name: twice for name, values in parameters.items() if values[1:]}
+    once = {name: values[0] for name, values in parameters.items()}
     faults = {**_faults(model, once, ""), **faults}
     if faults:
         raise bad_fields([{"parameter": name, "detail": words} for name, words in faults.items()])
@@ -81,25 +82,24 @@ def idempotency_key(request: Request) -> str | None:
     """Return the `Idempotency-Key` header, None if it is missing. Raise ProblemError (422)."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        found = "nothing" if not key else "something else"
-        words = f"found {found}; allowed: {IDEMPOTENCY_WORDS}"
-        raise bad_fields([{"header": "Idempotency-Key", "detail": words}])
+        found = "empty" if not key else "too long, or has other characters"
+        detail = invalid_value("Idempotency-Key", found, IDEMPOTENCY_WORDS)
+        raise bad_fields([{"header": "Idempotency-Key", "detail": detail}])
     return key
 
 
 def unmappable(error: UnmappableError) -> Fault:
     """Return the fault of a field whose type is right but whose value is invalid."""
-    return {"pointer": f"/{error.field}", "detail": f"found {error.found}; allowed: {error.allowed}"}
+    return {"pointer": f"/{error.field}", "detail": invalid_value(error.field, error.found, error.allowed)}
 
 
 def bad_fields(faults: Iterable[Fault]) -> ProblemError:
     """Return the error for a readable request with invalid values. It lists at most 100 faults."""
-    told = tuple(faults)
+    errors = tuple(faults)
     # A body of unknown names would otherwise cause a response of ten times its size.
-    which = (
-        "see errors" if len(told) <= MOST_FAULTS else f"see errors, the first {MOST_FAULTS} of {len(told)}"
-    )
-    return ProblemError(422, f"the request holds what is not allowed; {which}", errors=told[:MOST_FAULTS])
+    some = "" if len(errors) <= MOST_FAULTS else f", the first {MOST_FAULTS} of {len(errors)}"
+    detail = f"the request has invalid values; see errors{some}"
+    return ProblemError(422, detail, errors=errors[:MOST_FAULTS])
 
 
 def _require_json_type(request: Request) -> None:
@@ -123,11 +123,11 @@ def _faults(model: type[BaseModel], value: Any, before: str) -> dict[str, str]:
 
 def _words(model: type[BaseModel], name: str | None, details: ErrorDetails, value: Any) -> str:
     if name is None:
-        return f"found {kind(value)}; allowed: an object"
+        return invalid_value("the body", kind(value), "an object")
     if details["type"] == "extra_forbidden":
-        return f"unknown; known are: {', '.join(model.model_fields)}"
-    found = "nothing" if name not in value else _found(value[name])
-    return f"found {found}; allowed: {_allowed(model.model_fields, name)}"
+        return invalid_value("the name", "unknown", f"one of {', '.join(model.model_fields)}")
+    found = "missing" if name not in value else _found(value[name])
+    return invalid_value(name, found, _allowed(model.model_fields, name))
 
 
 def _allowed(fields: Mapping[str, Any], name: str) -> str:

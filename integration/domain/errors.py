@@ -59,7 +59,7 @@ class UnmappableError(RingbackError):
     """
 
     def __init__(self, field: str, found: str, allowed: str) -> None:
-        super().__init__(f"{field}: found {found}; allowed: {allowed}")
+        super().__init__(invalid_value(field, found, allowed))
         self.field = field
         self.found = found
         self.allowed = allowed
@@ -104,7 +104,7 @@ class UnreadableError(RingbackError):
     """
 
     def __init__(self, where: str, found: str, allowed: str) -> None:
-        super().__init__(f"{where}: found {found}; allowed: {allowed}")
+        super().__init__(invalid_value(where, found, allowed))
         self.where = where
         self.found = found
         self.allowed = allowed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import ValidationError
 
 from integration.config.models import Route
-from integration.domain.errors import ConfigError
+from integration.domain.errors import ConfigError, invalid_value
 from integration.mapping.expressions import NOT_LOOKED_UP
 from integration.mapping.planner import (
     CancelWanted,
@@ -69,7 +69,7 @@ class DraftError(Exception):
     """A draft is invalid. `faults` lists every invalid field."""
 
     def __init__(self, faults: tuple[FieldFault, ...]) -> None:
-        super().__init__("; ".join(f"{fault.name}: found {fault.found}" for fault in faults))
+        super().__init__("; ".join(f"{fault.name} is {fault.found}" for fault in faults))
         self.faults = faults
 
 
@@ -93,20 +93,20 @@ class Comparison:
 def route_of(draft: Draft) -> Route:
     """Return the draft as a route. Raise DraftError."""
     written = {name: draft.values.get(name, "").strip() for name in FIELDS}
-    given: dict[str, Any] = {name: text for name, text in written.items() if text or name not in _MAY_LACK}
+    filled: dict[str, Any] = {name: text for name, text in written.items() if text or name not in _MAY_LACK}
     if written["action"] == "cancel":
-        given = {name: text for name, text in given.items() if name not in _NOT_OF_A_CANCEL}
+        filled = {name: text for name, text in filled.items() if name not in _NOT_OF_A_CANCEL}
     try:
-        return Route.model_validate({**given, "source": draft.source})
+        return Route.model_validate({**filled, "source": draft.source})
     except ValidationError as error:
-        faults = tuple(_fault(details["loc"], given) for details in error.errors(include_input=False))
+        faults = tuple(_fault(details["loc"], filled) for details in error.errors(include_input=False))
         raise DraftError(faults) from error
 
 
-def _fault(place: tuple[int | str, ...], given: Mapping[str, Any]) -> FieldFault:
+def _fault(place: tuple[int | str, ...], filled: Mapping[str, Any]) -> FieldFault:
     name = str(place[0])
     allowed = Route.model_fields[name].description or ""
-    return FieldFault(name, "nothing" if not given.get(name) else "something else", allowed)
+    return FieldFault(name, "another value" if filled.get(name) else "missing", allowed)
 
 
 def routes_of(config: Config, draft: Draft) -> CompiledRoutes:
@@ -182,7 +182,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
             yield f"customer_id = {outcome.request.customer_id}"
         case Parked():
             yield "parked"
-            yield f"{outcome.field}: found {outcome.found}; allowed: {outcome.allowed}"
+            yield invalid_value(outcome.field, outcome.found, outcome.allowed)
         case Pending():
             yield "waits for a lookup"
         case Ignored():

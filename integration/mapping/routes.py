@@ -102,9 +102,9 @@ class CompiledRoutes:
     @classmethod
     def of(cls, config: Config) -> CompiledRoutes:
         """Return the compiled templates of a configuration. Raise ConfigError with every fault."""
-        found = faults(config, "ringback.toml")
-        if found:
-            raise ConfigError(found)
+        invalid = faults(config, "ringback.toml")
+        if invalid:
+            raise ConfigError(invalid)
         routes = {
             name: tuple(_compiled(config, route) for route in routes)
             for name, routes in config.routes_by_source.items()
@@ -266,4 +266,7 @@ def _compile_faults(
         return
     for word in sorted(compiled.words - words.keys()):
         known = ", ".join(sorted(words)) or "none yet"
-        yield f"vars.{word}, which is not in [vars]", f"one of [vars] ({known}), or a default filter"
+        yield (
+            f"vars.{word}, which is not in [vars]",
+            f"one of [vars] ({known}), or a default filter",
+        )

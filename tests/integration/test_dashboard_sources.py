@@ -270,8 +270,8 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
     pages = Pages(services)
     assert "silent" in text_of(pages.get("/sources"))
     assert "source-silent 4 hours" in text_of(pages.get("/sources/forms"))
-    assert "Source forms has been silent for 5 hours" in text_of(pages.get("/alerts"))
-    assert "La fuente forms calla desde hace 5 horas" in text_of(
+    assert "Source forms has sent nothing for 5 hours" in text_of(pages.get("/alerts"))
+    assert "El origen forms no envía nada desde hace 5 horas" in text_of(
         Pages(services, language="es").get("/alerts")
     )
     much_later = later + timedelta(minutes=2)

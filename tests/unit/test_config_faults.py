@@ -161,7 +161,7 @@ ONE_FAULT = [
     (BEARER + 'prefix = "a\\nb"\n', "sources.s.prefix", "3 characters", "sha256="),
     (BEARER + 'events = ""\n', "sources.s.events", "an empty text", "body.items"),
     (BEARER + 'events = "body."\n', "sources.s.events", "", ""),
-    (BEARER + 'dedup_key = "{{ nothing }}"\n', "sources.s.dedup_key", "the name 'nothing'", ""),
+    (BEARER + 'dedup_key = "{{ nothing }}"\n', "sources.s.dedup_key", "the unknown name 'nothing'", ""),
     (ACCOUNT + ROUTE.replace('"s"', '"x"') + RECALL + BEARER, 'routes[1] ("r").source', '"x"', "one of the sources"),
     (ACCOUNT + ROUTE.replace('"a"', '"aa"') + RECALL + BEARER, 'routes[1] ("r").account', '"aa"', 'Did you mean "a"?'),
     (ACCOUNT + BEARER + ROUTE + RECALL.replace("recall_date", "#"), 'routes[1] ("r").recall_date', "missing", "needs one"),

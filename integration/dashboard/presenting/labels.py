@@ -137,7 +137,7 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a text in the format %(format)s"),
     _("HH:MM, HH:MM:SS or HH:MM:SS.sssZ"),
     _("a format that `ringback check` accepts"),
-    _("a date within max_days_ahead of the account; if the field of the template is right, raise it"),
+    _("a date within max_days_ahead of the account, or raise max_days_ahead if the field is right"),
     _(
         "ISO 8601, epoch seconds (10 digits), milliseconds (13 digits), microseconds (16 digits) or "
         "nanoseconds (19 digits), YYYYmmddHHMMSS, RFC 2822, /Date(milliseconds)/, a date alone where the "

@@ -85,7 +85,7 @@ def read_date(account: Account, value: object, now: datetime) -> datetime:
         # A telephone number in the wrong field can be read as an epoch: 3001112233 is a moment of 2065.
         raise unreadable(
             f"a date more than {account.max_days_ahead} days ahead",
-            "a date within max_days_ahead of the account; if the field of the template is right, raise it",
+            "a date within max_days_ahead of the account, or raise max_days_ahead if the field is right",
         )
     return date_
 

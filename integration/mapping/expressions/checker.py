@@ -13,7 +13,7 @@ from integration.domain.dates import format_fault
 from integration.mapping.expressions.filters import FILTERS, METHODS, TESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _ALLOWED_NODES = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Name, nodes.Const, nodes.List,
@@ -25,10 +25,13 @@ _ALLOWED_NODES = (
 
 
 class TemplateFaultError(ValueError):
-    """A template or expression does not compile. The configuration's fault has its `found` and `allowed`."""
+    """A template or expression does not compile.
+
+    `found` completes the sentence "a template with FOUND", `allowed` the sentence "Use ALLOWED".
+    """
 
     def __init__(self, found: str, allowed: str) -> None:
-        super().__init__(f"found {found}; allowed: {allowed}")
+        super().__init__(f"the template has {found}. Use {allowed}")
         self.found = found
         self.allowed = allowed
 
@@ -51,7 +54,7 @@ class Checker:
         if not isinstance(node, _ALLOWED_NODES):
             raise TemplateFaultError(
                 f"{type(node).__name__.lower()} in line {node.lineno}",
-                "placeholders, filters, tests, {% if %}",
+                "placeholders, filters, tests and {% if %} only",
             )
         check = self._CHECKS.get(type(node))
         if check is not None:
@@ -61,7 +64,7 @@ class Checker:
 
     def _check_name(self, node: Any) -> None:
         if node.name not in self._allowed:
-            _unknown("the name", node.name, self._allowed)
+            _unknown("name", node.name, self._allowed)
         self._names.add(node.name)
 
     def _check_field(self, node: Any) -> None:
@@ -69,7 +72,7 @@ class Checker:
 
     def _check_filter(self, node: Any) -> None:
         if node.name not in FILTERS:
-            _unknown("the filter", node.name, FILTERS)
+            _unknown("filter", node.name, FILTERS)
         self._check_arguments(node)
         if node.name in {"default", "d"}:
             self._spare_words.update(_word_of(node.node))
@@ -82,7 +85,7 @@ class Checker:
 
     def _check_test(self, node: Any) -> None:
         if node.name not in TESTS:
-            _unknown("the test", node.name, TESTS)
+            _unknown("test", node.name, TESTS)
         self._check_arguments(node)
         if node.name in {"defined", "undefined"}:
             self._spare_words.update(_word_of(node.node))
@@ -93,7 +96,7 @@ class Checker:
                 f"a call in line {node.lineno}", "filters, such as {{ event.x | digits }}"
             )
         if node.node.attr not in METHODS:
-            _unknown("the method", node.node.attr, METHODS)
+            _unknown("method", node.node.attr, METHODS)
         self._check_arguments(node)
 
     def _check_arguments(self, node: Any) -> None:
@@ -102,7 +105,7 @@ class Checker:
 
     def _check_mapped_filter(self, name: nodes.Expr) -> None:
         if not isinstance(name, nodes.Const) or name.value not in FILTERS:
-            raise TemplateFaultError("map with an unknown filter", f"one of {', '.join(FILTERS)}")
+            raise TemplateFaultError("map and an unknown filter", f"one of {', '.join(FILTERS)}")
 
     def _check_format(self, form: nodes.Expr) -> None:
         fault = (
@@ -111,7 +114,7 @@ class Checker:
             else None
         )
         if fault is not None:
-            raise TemplateFaultError(fault, "a format such as %d/%m/%Y %H:%M or %d/%m/%Y %I:%M %p")
+            raise TemplateFaultError(fault, "a format such as %d/%m/%Y %H:%M")
 
     def _check_zone(self, name: nodes.Expr) -> None:
         if not isinstance(name, nodes.Const):
@@ -120,7 +123,7 @@ class Checker:
             ZoneInfo(name.value)
         except (LookupError, ValueError, TypeError, OSError) as error:
             raise TemplateFaultError(
-                "zone with an unknown name", "an IANA name such as America/Bogota"
+                "a time zone that does not exist", "an IANA name such as America/Bogota"
             ) from error
 
     _CHECKS: Mapping[type, Callable[..., None]] = MappingProxyType(
@@ -143,8 +146,8 @@ def _word_of(node: nodes.Node) -> frozenset[str]:
     return frozenset({key}) if node.node.name == "vars" and isinstance(key, str) else frozenset()
 
 
-def _unknown(what: str, name: str, known: Any) -> NoReturn:
+def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f'. Did you mean "{close[0]}"?' if close else ""
-    raise TemplateFaultError(f"{what} {name!r}", f"one of {', '.join(names)}{hint}")
+    raise TemplateFaultError(f"the unknown {kind} {name!r}", f"one of {', '.join(names)}{hint}")

@@ -157,9 +157,9 @@ class _CompileFaults:
 
     def __init__(self, source: str) -> None:
         if not source.strip():
-            raise TemplateFaultError("an empty text", "a text that is not empty")
+            raise TemplateFaultError("no text", "a template that is not empty")
         if len(source) > MAX_SOURCE:
-            raise TemplateFaultError(f"{len(source)} characters", f"at most {MAX_SOURCE}")
+            raise TemplateFaultError(f"{len(source)} characters", f"at most {MAX_SOURCE} characters")
 
     def __enter__(self) -> None:
         return
@@ -167,10 +167,11 @@ class _CompileFaults:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, TemplateSyntaxError):
             raise TemplateFaultError(
-                f"{error.message} (line {error.lineno})", "Jinja that compiles"
+                f"a syntax error: {error.message} (line {error.lineno})",
+                "the syntax of Jinja",
             ) from error
         if isinstance(error, RecursionError | MemoryError | SyntaxError | OverflowError):
-            raise TemplateFaultError("brackets or operators nested too deep", "something simpler") from error
+            raise TemplateFaultError("brackets or operators nested too deep", "a simpler template") from error
 
 
 def _compile_expression(tree: nodes.Expr) -> Callable[[Context], Any]:
