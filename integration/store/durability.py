@@ -13,6 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.store.scripting.layout import FIELDS, layout_fault
+from integration.store.scripting.protocol import PREFIX
 
 if TYPE_CHECKING:
     import redis
@@ -61,13 +63,14 @@ def inspect(client: redis.Redis) -> StoreReport:
     try:
         info = _info(client)
         config = _config(client)
+        layout = _layout(client)
     except AuthenticationError as error:
         raise StoreAwayError("the store refuses this user or password") from error
     except BusyLoadingError as error:
         raise StoreAwayError("the store is still loading its data") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreAwayError(f"the store does not answer ({type(error).__name__})") from error
-    return _report_of(info, config)
+    return _report_of(info, config, layout)
 
 
 def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
@@ -115,6 +118,13 @@ def _config(client: redis.Redis) -> dict[str, str] | None:
     return answer
 
 
+def _layout(client: redis.Redis) -> str | None:
+    """Return why this version must not use the store because of its layout, None if it may."""
+    values = client.hmget(f"{PREFIX}meta", list(FIELDS))
+    meta = {name: _text(value) for name, value in zip(FIELDS, values, strict=True) if value is not None}
+    return layout_fault(meta, has_accounts=bool(client.exists(f"{PREFIX}accounts")))
+
+
 def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
@@ -122,7 +132,7 @@ def _text(value: object) -> str:
 # --- evaluation -------------------------------------------------------------------------------
 
 
-def _report_of(info: dict[str, Any], config: dict[str, str] | None) -> StoreReport:
+def _report_of(info: dict[str, Any], config: dict[str, str] | None, layout: str | None) -> StoreReport:
     settings = config or {}
     facts: dict[str, Any] = {
         "name": _name(info),
@@ -135,7 +145,7 @@ def _report_of(info: dict[str, Any], config: dict[str, str] | None) -> StoreRepo
         "eviction": settings.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
     }
     plain = StoreReport(**facts)
-    return StoreReport(**facts, faults=_faults(plain), risks=_risks(plain))
+    return StoreReport(**facts, faults=_faults(plain, layout), risks=_risks(plain))
 
 
 def _name(info: dict[str, Any]) -> str:
@@ -166,7 +176,7 @@ def _aof(config: dict[str, str], info: dict[str, Any]) -> bool | None:
     return None
 
 
-def _faults(report: StoreReport) -> tuple[str, ...]:
+def _faults(report: StoreReport, layout: str | None) -> tuple[str, ...]:
     faults = []
     oldest = ".".join(map(str, OLDEST))
     if report.speaks is None:
@@ -175,7 +185,7 @@ def _faults(report: StoreReport) -> tuple[str, ...]:
         faults.append(f"version: found {report.version}; allowed: {oldest} or later")
     if report.role not in {None, "master"}:
         faults.append(f"role: found a replica ({report.role}); allowed: the primary, which accepts writes")
-    return tuple(faults)
+    return tuple(faults) if layout is None else (*faults, layout)
 
 
 def _risks(report: StoreReport) -> tuple[str, ...]:

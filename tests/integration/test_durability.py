@@ -133,23 +133,23 @@ def test_a_wrong_password_is_named_and_not_quoted(start_valkey):
     ],
 )
 def test_a_server_older_than_6_2_is_refused_always(version, good):
-    assert (_report_of(INFO | {"redis_version": version}, GOOD).faults == ()) is good
+    assert (_report_of(INFO | {"redis_version": version}, GOOD, None).faults == ()) is good
 
 
 def test_valkeys_own_version_is_reported_and_its_compatibility_is_judged():
-    report = _report_of(INFO | {"valkey_version": "9.1.2", "redis_version": "7.2.4"}, GOOD)
+    report = _report_of(INFO | {"valkey_version": "9.1.2", "redis_version": "7.2.4"}, GOOD, None)
     assert (report.name, report.version, report.speaks) == ("Valkey", "9.1.2", (7, 2, 4))
 
 
 def test_another_server_is_called_what_it_calls_itself():
-    assert _report_of(INFO, GOOD).name == "Redis"
-    assert _report_of(INFO | {"server_name": "other"}, GOOD).name == "other"
+    assert _report_of(INFO, GOOD, None).name == "Redis"
+    assert _report_of(INFO | {"server_name": "other"}, GOOD, None).name == "other"
 
 
 @pytest.mark.parametrize("setting", GOOD)
 def test_every_setting_counts_by_itself(setting):
     bad = {"no": "yes", "yes": "no"}.get(GOOD[setting], "else")
-    assert settings_named(_report_of(INFO, GOOD | {setting: bad}).problems) == [setting]
+    assert settings_named(_report_of(INFO, GOOD | {setting: bad}, None).problems) == [setting]
 
 
 def test_faults_come_before_risks():

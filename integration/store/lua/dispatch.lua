@@ -4,6 +4,7 @@ local known = {
   epoch = ARGV[3], revision = tonumber(ARGV[4]), server = ARGV[5], ago = tonumber(ARGV[6]), who = ARGV[7],
 }
 local loss = Epoch.check(known)
+if Epoch.fault then return redis.error_reply(Epoch.fault) end
 local run = COMMANDS[ARGV[1]]
 local replies = {}
 

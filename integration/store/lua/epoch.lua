@@ -22,14 +22,27 @@ end
 -- Compare the store with what a caller knows. known: epoch, revision, server, ago (ms since it last saw them), who.
 -- Return the loss to be reported, to one caller only: how|revision that was found; '' for none.
 function Epoch.check(known)
-  local meta = redis.call('HMGET', P .. 'meta', 'epoch', 'revision', 'server', 'base', 'held', 'settle', 'seq')
+  local meta = redis.call('HMGET', P .. 'meta', 'epoch', 'revision', 'server', 'base', 'held', 'settle', 'seq', 'layout')
   Epoch.epoch, Epoch.revision, Epoch.server = meta[1] or '', tonumber(meta[2]) or 0, meta[3] or ''
   Epoch.base, Epoch.held, Epoch.settle = tonumber(meta[4]) or 0, tonumber(meta[5]) or 0, tonumber(meta[6]) or 0
   Epoch.arrivals = tonumber(meta[7]) or 0
+  if meta[8] ~= LAYOUT and not Epoch.begin_layout(meta[8]) then return '' end
   local same = known.epoch == Epoch.epoch and known.revision <= Epoch.revision
     and known.server == Epoch.server and Epoch.server == Epoch.server_now()
   if same and Epoch.epoch ~= '' and Epoch.held <= now and Epoch.settle <= now then return '' end
   return Epoch.reconcile(known)
+end
+
+-- Record the layout in a new store, and return true. In a store of another layout set Epoch.fault: this run must not
+-- change anything.
+function Epoch.begin_layout(found)
+  local used = Epoch.epoch ~= '' or Epoch.arrivals > 0 or redis.call('EXISTS', P .. 'accounts') == 1
+  if not found and not used then
+    redis.call('HSET', P .. 'meta', 'layout', LAYOUT, 'layout_version', VERSION)
+    return true
+  end
+  Epoch.fault = 'LAYOUT the store has layout ' .. (found or '1') .. ', and this version has ' .. LAYOUT
+  return false
 end
 
 local LOOK_AGAIN = 300      -- ms after which a queue checks again whether all workers have called

@@ -1,5 +1,7 @@
 -- The keys of the store. All have the same hash tag, so that one script may access any of them.
 --
+-- LAYOUT and VERSION are set before this file (scripting/protocol.py).
+--
 -- The script's arguments
 --   KEYS[1]         P, the prefix of all keys ("{ringback}:")
 --   ARGV[1]         the command
@@ -78,6 +80,7 @@
 -- `room` is not in this list on purpose: allow_on_full_store deletes it, and nothing creates it.
 --
 -- fields of meta
+--   layout           version of the layout of keys and fields; layout_version: the version of Ringback that wrote it
 --   seq              number of arrivals so far, from which ids are made
 --   taken            number of the latest wake-up taken
 --   queue_key        HMAC key of the queue ids

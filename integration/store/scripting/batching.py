@@ -60,6 +60,7 @@ _TEMPORARY = (
     "MASTERDOWN",
     "TRYAGAIN",
     "BUSY",
+    "LAYOUT",  # the script's own: another version of Ringback has changed the store
 )
 
 

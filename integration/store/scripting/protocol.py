@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from integration.store.scripting.layout import LAYOUT, VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -25,7 +27,12 @@ _PARTS = (
     *("keys", "epoch", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
     *("monitoring", "purge", "dispatch"),
 )
-SCRIPT = "\n".join((files("integration.store") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS)
+SCRIPT = "\n".join(
+    (
+        f"local LAYOUT, VERSION = '{LAYOUT}', '{VERSION}'",
+        *((files("integration.store") / "lua" / f"{part}.lua").read_text("utf-8") for part in _PARTS),
+    )
+)
 SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  (the store's own naming)
 
 

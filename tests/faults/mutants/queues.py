@@ -174,6 +174,12 @@ GUARDS = (
         "test_epoch_memory.py::test_a_file_remembers_while_everything_is_down",
     ),
     mutant(
+        "the layout is compared in each run",
+        "a process that still runs during an upgrade changes a store of another layout",
+        _LUA.condition("Epoch.check", "LAYOUT"),
+        "test_layout.py::test_a_running_process_of_an_older_version_changes_nothing_after_an_upgrade",
+    ),
+    mutant(
         "clamp",
         "a clock that jumped back locks a queue until it is there again",
         _LUA.condition("Queue.clamp", "most"),

@@ -1,0 +1,45 @@
+"""The version of the layout of keys and fields in the store, and which layouts this version must not change.
+
+The script compares the layout in each run (epoch.lua), so that a process of another version which still runs
+during an upgrade changes nothing. Raise LAYOUT when keys or fields get another name or meaning.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAYOUT: Final = 2
+"""1 is the layout of version 0.1.0, which has no field for it in `meta`."""
+VERSION: Final = version("ringback")
+
+FIELDS: Final = ("layout", "layout_version", "epoch", "seq")
+"""The fields of `meta` that show the layout."""
+
+
+def layout_fault(meta: Mapping[str, str], *, has_accounts: bool) -> str | None:
+    """Return why this version must not use a store, None if it may.
+
+    `meta` has the FIELDS that exist. `has_accounts`: accounts were bound to queues in this store.
+    """
+    if "layout" not in meta:
+        used = has_accounts or "epoch" in meta or "seq" in meta
+        return _older("0.1.0 or a development version") if used else None
+    found, writer = int(meta["layout"]), meta.get("layout_version", "a newer version")
+    if found > LAYOUT:
+        return (
+            f"layout: Ringback {writer} wrote the store (layout {found}), and this is the older version "
+            f"{VERSION} (layout {LAYOUT}). Run Ringback {writer} or later."
+        )
+    return _older(writer) if found < LAYOUT else None
+
+
+def _older(writer: str) -> str:
+    return (
+        f"layout: Ringback {writer} wrote the store, and {VERSION} does not read its layout. Start {writer} "
+        f"again, wait until nothing is queued, stop all processes, and start {VERSION} with an empty store: "
+        "another RINGBACK_DATA_DIR, or another database in REDIS_URL."
+    )
