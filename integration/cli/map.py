@@ -22,6 +22,7 @@ from integration.cli.context import (
     pass_cli_context,
     read_json_file,
 )
+from integration.config.source_models import presets
 from integration.domain.dates import parse_moment
 from integration.domain.delivery import headers_of
 from integration.domain.errors import UnmappableError, invalid_value
@@ -29,12 +30,13 @@ from integration.domain.limits import MAX_BODY_BYTES
 from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
 from integration.webhooks.hook_urls import hook_path, signed_address
-from integration.webhooks.preview import Sample, preview_sample
+from integration.webhooks.preview import Sample, preset_config, preview_sample
 from integration.webhooks.providers import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from integration.config.models import Config
     from integration.config.source_models import Source
 
 _TYPES_BY_NAME = {
@@ -45,8 +47,8 @@ _TYPES_BY_NAME = {
 
 
 @click.command("map", cls=AsWritten)
-@click.argument("source")
-@click.argument("file", type=click.File("rb"))
+@click.argument("names", nargs=-1, required=True, metavar="[SOURCE] FILE")
+@click.option("--preset", metavar="NAME", help="Try a preset of `ringback presets`, without a configuration.")
 @click.option(
     "--headers",
     type=click.File("rb"),
@@ -68,7 +70,9 @@ _TYPES_BY_NAME = {
 @config_option
 @json_option
 @pass_cli_context
-def map_sample(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+def map_sample(
+    context: CliContext, /, names: tuple[str, ...], *, preset: str | None, as_json: bool, **given: Any
+) -> None:
     """Show how a sample webhook would be mapped. Sends nothing.
 
     FILE holds the body ("-": standard input). For each event it prints the route that matches and why
@@ -80,9 +84,15 @@ def map_sample(context: CliContext, /, source: str, file: IO[bytes], *, as_json:
       ringback map hubspot body.json
       ringback map forms body.json --headers headers.txt --at 2030-06-03T15:00:00Z
       ringback map hubspot body.json --contact contact.json
+      ringback map --preset typeform body.json
     """
-    sample = _sample(context, context.source(source), file, given)
-    way = preview_sample(CompiledRoutes.of(context.config), sample)
+    *sources, path = names
+    if len(sources) != (preset is None):
+        raise click.UsageError("map takes SOURCE and FILE, or --preset NAME and FILE.")
+    config = context.config if preset is None else _config_of(preset)
+    source = context.source(sources[0]) if preset is None else config.sources[preset]
+    file = click.File("rb").convert(path, None, click.get_current_context())
+    way = preview_sample(CompiledRoutes.of(config), _sample(context, source, file, given))
     if as_json:
         output.as_json(way)
     else:
@@ -92,6 +102,14 @@ def map_sample(context: CliContext, /, source: str, file: IO[bytes], *, as_json:
 
 
 # --- input -------------------------------------------------------------------------------------
+
+
+def _config_of(name: str) -> Config:
+    if name not in presets():
+        raise click.BadParameter(
+            f"There is no preset {name!r}. `ringback presets` lists them.", param_hint="--preset"
+        )
+    return preset_config(presets()[name])
 
 
 def _sample(context: CliContext, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:

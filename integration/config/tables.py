@@ -21,7 +21,7 @@ from integration.config.models import (
     StoreSettings,
     User,
 )
-from integration.config.source_models import SOURCE_KINDS, Lookup, Source
+from integration.config.source_models import SOURCE_KINDS, Lookup, Source, presets, with_preset
 from integration.domain.account import Account
 from integration.domain.field_types import Table
 from integration.domain.schedule.calling_hours import CallingHoursError, read_hours
@@ -171,10 +171,23 @@ def _rule(reading: ConfigReading, index: int, table: object) -> Rule | None:
 
 def _sources(reading: ConfigReading) -> dict[str, Source]:
     built = {
-        name: _built_by_kind(reading, SOURCE_KINDS, ("sources", name), table, name=name)
+        name: _built_by_kind(
+            reading, SOURCE_KINDS, ("sources", name), _with_preset(reading, name, table), name=name
+        )
         for name, table in _tables(reading, "sources")
     }
     return {name: source for name, source in built.items() if source}
+
+
+def _with_preset(reading: ConfigReading, name: str, table: dict[str, Any]) -> dict[str, Any]:
+    wanted = table.get("preset")
+    if table.get("kind") != "json" or wanted is None:
+        return table
+    preset = presets().get(wanted) if isinstance(wanted, str) else None
+    if preset is not None:
+        return with_preset(table, preset)
+    reading.report(("sources", name, "preset"), nearest(wanted, presets(), "the presets"))
+    return {**table, "preset": None}
 
 
 def _routes(reading: ConfigReading) -> tuple[Route, ...]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from integration.clients.wolkvox_protocol import build_call
+from integration.config.models import Config, Route
 from integration.config.source_models import JsonSource
+from integration.domain.account import Account
 from integration.domain.delivery import QUERY, Delivery
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.mapping.expressions import NOT_LOOKED_UP
@@ -32,13 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from integration.config.models import Config
-    from integration.config.source_models import Source
-    from integration.domain.account import Account
+    from integration.config.source_models import Preset, Source
     from integration.domain.delivery import Event
     from integration.domain.recall import RecallRequest
     from integration.mapping.planner import Explained, Outcome
     from integration.mapping.routes import CompiledRoutes, Field
+
+_SAMPLE_SECRET = "sample-secret-0123456789"  # noqa: S105  (of a preset that is tried without a configuration)
 
 _OUTCOMES: Mapping[type[Outcome], str] = {
     RecallWanted: "recall",
@@ -90,6 +92,45 @@ class Sample:
         if event.lookup_id is None:
             return NOT_LOOKED_UP
         return self.contacts.get(event.lookup_id, self.contacts.get("", NOT_LOOKED_UP))
+
+
+def preset_config(preset: Preset) -> Config:
+    """Return a configuration with a source of this preset, its route, and an account in its country.
+
+    The secrets are placeholders, and the account does not call wolkvox.
+    """
+    secret = "sample-user:sample-secret-0123456789" if preset.source["verify"] == "basic" else _SAMPLE_SECRET
+    source = JsonSource.model_validate(
+        {
+            "name": preset.name,
+            "kind": "json",
+            "preset": preset.name,
+            "secrets": secret,
+            "url_key": _SAMPLE_SECRET if preset.source["verify"] == "url-key" else None,
+            "verify_token": secret,
+            **preset.source,
+        }
+    )
+    account = Account.model_validate(
+        {
+            "name": "sample",
+            "server": "0000",
+            "token": _SAMPLE_SECRET,
+            "timezone": "America/Bogota",
+            "country": preset.country,
+            "mode": "dry-run",
+        }
+    )
+    route = Route.model_validate(
+        {
+            "name": preset.name,
+            "source": preset.name,
+            "account": "sample",
+            "campaign_id": "12345",
+            **preset.route,
+        }
+    )
+    return Config(accounts={"sample": account}, sources={preset.name: source}, routes=(route,))
 
 
 def preview_sample(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:

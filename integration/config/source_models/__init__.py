@@ -8,5 +8,16 @@ from integration.config.source_models.models import (
     SalesforceSource,
     Source,
 )
+from integration.config.source_models.preset_files import Preset, presets, with_preset
 
-__all__ = ["SOURCE_KINDS", "HubspotSource", "JsonSource", "Lookup", "SalesforceSource", "Source"]
+__all__ = [
+    "SOURCE_KINDS",
+    "HubspotSource",
+    "JsonSource",
+    "Lookup",
+    "Preset",
+    "SalesforceSource",
+    "Source",
+    "presets",
+    "with_preset",
+]

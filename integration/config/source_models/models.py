@@ -99,9 +99,10 @@ class SalesforceSource(_Source):
 
 
 class JsonSource(_Source):
-    """Any system that can POST JSON or a form."""
+    """Any system that can POST JSON or a form. `preset` is the sender whose keys the table has."""
 
     kind: Literal["json"] = Field(description='"json"')
+    preset: str | None = Field(default=None, description="the name of a preset, see `ringback presets`")
     verify: Literal[
         "standard-webhooks",
         "hmac",

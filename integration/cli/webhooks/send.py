@@ -51,8 +51,8 @@ def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool,
     """Post a sample webhook, signed as its CRM would sign it.
 
     FILE holds the body ("-": standard input). It is posted to the web server on this machine.
-    HubSpot and Salesforce bodies contain event ids: sending the same file again is a duplicate and
-    changes nothing. Exit 0 if the response is 2xx.
+    HubSpot and Salesforce bodies contain event ids, and a signature over the body alone has no id:
+    sending the same file again is a duplicate and changes nothing. Exit 0 if the response is 2xx.
 
     Examples:
       ringback send hubspot body.json

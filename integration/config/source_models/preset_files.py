@@ -1,0 +1,57 @@
+"""Presets of senders: files of data in `presets/`, one for each sender.
+
+A preset has the keys of a `json` source that its sender needs, a route to begin with, and a set-up text. It
+contains no secrets.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.config.source_models.checks import ALL_PROOF_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FOLDER: Final = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A sender. `page` is the vendor's page, `set_up` the steps in the sender, one a line.
+
+    `source` has keys of a source table, `route` of a route table. `country` is that of the sender's numbers.
+    """
+
+    name: str
+    title: str
+    page: str
+    set_up: str
+    source: Mapping[str, Any]
+    route: Mapping[str, str]
+    country: str = "CO"
+
+
+@lru_cache(maxsize=1)
+def presets() -> Mapping[str, Preset]:
+    """Return all presets by name, in alphabetical order."""
+    return {path.stem: _read(path) for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def _read(path: Path) -> Preset:
+    return Preset(name=path.stem, **tomllib.loads(path.read_text("utf-8")))
+
+
+def with_preset(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
+    """Return a source's table with the keys of a preset that it does not have itself.
+
+    If the table has another `verify`, the preset's keys of the proof are left out, because they describe
+    another one.
+    """
+    own = table.get("verify", preset.source["verify"]) == preset.source["verify"]
+    kept = {key: value for key, value in preset.source.items() if own or key not in ALL_PROOF_KEYS}
+    return {**kept, **table}

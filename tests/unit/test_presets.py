@@ -1,0 +1,292 @@
+"""Every preset: it loads, verifies what its sender signs, identifies events, and maps its sample."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from integration.cli.main import main
+from integration.cli.webhooks.presets import toml_lines
+from integration.config.source_models import JsonSource, presets, with_preset
+from integration.config.source_models.checks import PROOF_KEYS
+from integration.config.warnings import config_warnings
+from integration.domain.delivery import Answer, Delivery, ErrorAnswer
+from integration.domain.errors import NotVerifiedError
+from integration.mapping.planner import RecallWanted, explain_event
+from integration.mapping.routes import CompiledRoutes
+from integration.services.configuration import load_config
+from integration.webhooks.handshakes import handshake_reply
+from integration.webhooks.preview import preset_config
+from integration.webhooks.providers import SOURCES
+from support.config_texts import faults_of, written
+
+ROOT = Path(__file__).parent.parent.parent
+SAMPLES = ROOT / "tests/samples/presets"
+NOW = datetime(2026, 5, 1, 20, 0, 0, tzinfo=UTC)
+JSON = SOURCES["json"]
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = PRIVATE.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+ACCOUNT = '[accounts.bogota]\nserver = "0003"\ntoken = "env:T"\ntimezone = "America/Bogota"\ncountry = "CO"\n'
+# These senders put no id into the body, so a body is a duplicate while it equals its customer's newest request.
+WITHOUT_ID = {"elementor", "contact-form-7"}
+WITHOUT_TIME = {
+    "elementor",
+    "contact-form-7",
+    "wpforms",
+    "freshsales",
+    "slack",
+    "dynamics-365",
+    "zapier",
+    "make",
+    "n8n",
+}
+
+each = pytest.mark.parametrize("name", sorted(presets()))
+
+
+def sample(name) -> Path:
+    (found,) = SAMPLES.glob(f"{name}.*")
+    return found
+
+
+def settings_of(name) -> JsonSource:
+    source = preset_config(presets()[name]).sources[name]
+    if source.verify == "ed25519":  # only the sender has the private key of the preset
+        source = source.model_copy(update={"public_keys": (PUBLIC,)})
+    return source
+
+
+def delivered(name, body=None) -> Delivery:
+    """Return the sample as its sender posts it."""
+    settings, path = settings_of(name), sample(name)
+    body = path.read_bytes() if body is None else body
+    url = f"https://hooks.example.com/hooks/{name}"
+    if settings.verify == "query-key":
+        url += f"?{settings.param}={settings.secrets[0].get_secret_value()}"
+    if settings.verify == "ed25519":
+        headers = {
+            settings.header: base64.b64encode(PRIVATE.sign(body)).decode(),
+            "Content-Type": "application/json",
+        }
+    else:
+        headers = JSON.sign(body, settings, url=url, method="POST", message_id="m-1", now=NOW)
+    return Delivery(
+        id="d-1",
+        source=name,
+        method="POST",
+        url=url,
+        headers={key.lower(): value for key, value in headers.items()},
+        body=body,
+        received_at=NOW,
+        url_key=None if settings.url_key is None else settings.url_key.get_secret_value(),
+    )
+
+
+def explained(name, event):
+    book = CompiledRoutes.of(preset_config(presets()[name]))
+    return explain_event(book, delivered(name), event, NOW).outcome
+
+
+def test_there_are_presets():
+    assert len(presets()) >= 26
+    assert {path.stem for path in SAMPLES.iterdir()} == set(presets())
+
+
+@each
+def test_the_tables_that_are_printed_load_without_a_warning(tmp_path, name):
+    secret = (
+        "user:secret-0123456789" if presets()[name].source["verify"] == "basic" else "secret-0123456789abc"
+    )
+    variable = name.upper().replace("-", "_")
+    environ = {"T": "token"} | {
+        f"{variable}_{what}": secret for what in ("SECRET", "URL_KEY", "VERIFY_TOKEN")
+    }
+    config = load_config(written(tmp_path, ACCOUNT + "\n".join(toml_lines(presets()[name]))), environ)
+    assert config_warnings(config) == ()
+    assert config.sources[name].preset == name
+
+
+@each
+def test_what_its_sender_posts_is_verified_and_read(name):
+    settings, made = settings_of(name), delivered(name)
+    assert JSON.verify(made, settings, NOW)
+    assert JSON.read(made, settings)
+
+
+@each
+def test_a_proof_of_another_is_rejected(name):
+    settings, made = settings_of(name), delivered(name)
+    if settings.verify in {"hmac", "ed25519"}:
+        other = replace(made, body=made.body + b" ")
+    elif settings.verify == "url-key":
+        other = replace(made, url_key="another-key-0123456789")
+    else:
+        bare = {key: value for key, value in made.headers.items() if key == "content-type"}
+        other = replace(made, headers=bare, url=f"https://hooks.example.com/hooks/{name}")
+    with pytest.raises(NotVerifiedError):
+        JSON.verify(other, settings, NOW)
+
+
+@pytest.mark.parametrize("name", [name for name, preset in presets().items() if "timestamp" in preset.source])
+def test_a_signed_time_expires(name):
+    settings, made = settings_of(name), delivered(name)
+    for minutes in (-6, 6):
+        with pytest.raises(NotVerifiedError, match="timestamp"):
+            JSON.verify(made, settings, NOW + timedelta(minutes=minutes))
+
+
+@each
+def test_an_event_that_is_sent_twice_is_the_same_event(name):
+    settings = settings_of(name)
+    first, second = (JSON.read(replace(delivered(name), id=f"d-{n}"), settings) for n in (1, 2))
+    keys = [event.dedup_key for event in first]
+    assert keys == [event.dedup_key for event in second]
+    assert len(set(keys)) == len(keys)
+    assert all((key is None) == (name in WITHOUT_ID) for key in keys)
+    # An unsigned header never identifies a delivery of a preset with an id.
+    made = delivered(name)
+    named = replace(made, headers={**made.headers, "idempotency-key": "x"})
+    assert name in WITHOUT_ID or [event.dedup_key for event in JSON.read(named, settings)] == keys
+
+
+@each
+def test_the_sample_becomes_a_recall_with_the_time_of_the_sender(name):
+    (event,) = JSON.read(delivered(name), settings_of(name))
+    outcome = explained(name, event)
+    assert isinstance(outcome, RecallWanted), outcome
+    assert len(outcome.request.recall_telephone) >= 10
+    assert (outcome.request.version == NOW) == (name in WITHOUT_TIME)
+    assert outcome.request.version <= NOW
+
+
+@each
+def test_a_success_is_answered_as_the_preset_says(name):
+    settings, made = settings_of(name), delivered(name)
+    assert JSON.acknowledge(made, settings, Answer(delivery="d-1")).status == settings.answer_status
+    later = JSON.acknowledge(made, settings, ErrorAnswer(status=503, title="x", retry_after_seconds=5))
+    assert later.status == (settings.retry_status or 503)
+
+
+@each
+def test_a_preset_says_where_its_facts_are_from_and_how_it_is_set_up(name):
+    preset = presets()[name]
+    assert preset.page.startswith("https://")
+    assert preset.set_up.lstrip().startswith("1. ")
+    assert name in (ROOT / "docs/other-senders.md").read_text("utf-8")
+    assert set(preset.source) <= set(JsonSource.model_fields)
+    assert "secrets" not in preset.source
+
+
+HANDSHAKES = {
+    "woocommerce": ("POST", "", b"webhook_id=12", 200),
+    "monday": ("POST", "", b'{"challenge": "3eZbrw1aBm2rZgRNFdxV"}', 200),
+    "intercom": ("HEAD", "", b"", 200),
+    "rd-station": ("GET", "", b"", 200),
+    "whatsapp-cloud": ("GET", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=sample-secret-0123456789", b"", 200),
+}  # fmt: skip
+
+
+def test_each_handshake_of_a_preset_is_tried():
+    assert set(HANDSHAKES) == {name for name, preset in presets().items() if "handshake" in preset.source}
+
+
+@pytest.mark.parametrize("name", HANDSHAKES)
+def test_the_handshake_of_a_preset_is_answered_and_its_deliveries_are_none(name):
+    method, query, body, status = HANDSHAKES[name]
+    settings, made = settings_of(name), delivered(name)
+    content_type = "application/x-www-form-urlencoded" if b"=" in body else "application/json"
+    check = replace(
+        made, method=method, url=made.url + query, body=body, headers={"content-type": content_type}
+    )
+    assert handshake_reply(check, settings).status == status
+    assert handshake_reply(made, settings) is None
+
+
+def test_senders_that_take_only_200_get_it():
+    assert {name for name, preset in presets().items() if preset.source.get("answer_status") == 200} >= {
+        "elementor", "monday", "woocommerce", "kommo", "slack"
+    }  # fmt: skip
+
+
+def test_gohighlevel_sends_again_on_429_only_and_dataverse_on_503():
+    assert presets()["gohighlevel"].source["retry_status"] == 429
+    assert presets()["dynamics-365"].source["retry_status"] == 503
+
+
+# --- overriding ------------------------------------------------------------------------------------
+
+
+def test_each_key_of_a_preset_can_be_overridden():
+    preset = presets()["typeform"]
+    for key in preset.source:
+        if key != "verify":
+            assert with_preset({key: "mine"}, preset)[key] == "mine"
+
+
+@pytest.mark.parametrize("verify", sorted(set(PROOF_KEYS) - {"hmac"}))
+def test_another_verify_drops_what_the_preset_says_about_its_own(verify):
+    table = with_preset({"verify": verify}, presets()["calendly"])
+    assert not {"header", "signed", "timestamp", "prefix", "tolerance_seconds"} & table.keys()
+    assert table["dedup_key"] == presets()["calendly"].source["dedup_key"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "found", "allowed"),
+    [
+        ('preset = "typefrom"\nsecrets = "s"\nverify = "bearer"\n', "sources.s.preset", '"typefrom"', 'Did you mean "typeform"?'),
+        ('preset = 5\nsecrets = "s"\nverify = "bearer"\n', "sources.s.preset", "the number 5", "one of the presets"),
+        ('preset = "typeform"\n', "sources.s.secrets", "missing", "needs one"),
+        ('preset = "monday"\n', "sources.s.url_key", "missing", "needs one"),
+        ('preset = "whatsapp-cloud"\nsecrets = "s"\n', "sources.s.verify_token", "missing", "hub-challenge"),
+    ],
+)  # fmt: skip
+def test_a_fault_beside_a_preset_is_named(tmp_path, keys, key, found, allowed):
+    faults = faults_of(written(tmp_path, f'[sources.s]\nkind = "json"\n{keys}'))
+    assert found in faults[key][0]
+    assert allowed in faults[key][1]
+
+
+# --- the commands ----------------------------------------------------------------------------------
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, arguments, env={"RINGBACK_CONFIG": "/nowhere/ringback.toml"})
+
+
+def test_presets_are_listed_and_shown():
+    listed = run("presets", "--json")
+    assert [one["name"] for one in json.loads(listed.stdout)["items"]] == list(presets())
+    assert all(name in run("presets").stdout for name in presets())
+    shown = run("presets", "typeform")
+    assert shown.exit_code == 0
+    assert 'preset = "typeform"' in shown.stdout
+    assert "Connect > Webhooks" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [("presets", "nobody"), ("map", "--preset", "nobody", "x.json")])
+def test_an_unknown_preset_is_a_wrong_usage(arguments):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert "`ringback presets`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--preset", "typeform", "forms", "x.json"), ("x.json",), ("a", "b", "c")]
+)
+def test_map_takes_a_source_or_a_preset(arguments):
+    assert run("map", *arguments).exit_code == 2
+
+
+@each
+def test_a_sample_is_mapped_without_a_configuration(name):
+    done = run("map", "--preset", name, str(sample(name)), "--at", NOW.isoformat(), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["counts"] == {"recall": 1}
