@@ -98,6 +98,9 @@ def test_a_delivery_that_was_captured_gives_one_recall_under_any_unsigned_header
         answer = web.client.post("/hooks/s", data=BODY, headers=headers, content_type="application/json")
         assert answer.status_code == 202
         recalls.update(answer.json["recalls"])
+    headers = {"X-WC-Webhook-Signature": value}
+    answer = web.client.post("/hooks/s?x=1", data=BODY, headers=headers, content_type="application/json")
+    recalls.update(answer.json["recalls"])
     assert len(recalls) == 1
 
 
