@@ -211,6 +211,15 @@ def test_an_account_shows_its_rules_by_its_own_clock(services):
     assert "token-of-lima" not in text
 
 
+def test_an_account_shows_which_numbers_it_dials(tmp_path, store):
+    more = 'dial_format = "00{e164}"\ncountries = ["PE", "EC"]'
+    services = make_services(tmp_path, store, two_accounts(more=more) + SOURCES_AND_ROUTES)
+    services.binding.bind()
+    pages = Pages(services)
+    assert "CO, PE, EC, 00{e164}" in pages.get("/accounts/bogota").text
+    assert "PE, EC, 00{e164}" in pages.get("/accounts/lima").text
+
+
 def test_an_account_that_there_is_not_says_so(services):
     answer = Pages(services).get("/accounts/medellin")
     assert answer.status_code == 404
