@@ -63,7 +63,7 @@ def _removals(old: Config, new: Config) -> Iterator[Removal]:
 
 def digest(config: Config) -> str:
     """Return the digest of the configuration without its secrets, 16 hex digits."""
-    canonical = _canonical(config.model_dump(exclude={"digest"}))
+    canonical = _canonical(config.model_dump(exclude={"digest", "exposed_files"}))
     text = json.dumps(canonical, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -5,7 +5,7 @@ A fault about a shared secret contains the place of the other use, never the sec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from integration.config.descriptions import nearest
 from integration.config.source_models import HubspotSource
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
 
 
+_ALL_OR_NONE: Final = "all accounts of a token or none of them, because they share one queue"
+
+
 def check_across_tables(reading: ConfigReading, config: Config) -> None:
     """Report every inconsistency between tables to `reading`."""
     _check_names(reading, config)
     _check_shared_texts(reading, config)
     _check_shared_queues(reading, config)
+    _check_limited_keys(reading, config)
     if config.oidc is not None and config.dashboard.public_url is None:
         allowed = f"{SITE_WORDS}. [oidc] redirects users to it after sign-in"
         reading.report(("dashboard", "public_url"), allowed)
@@ -68,7 +72,7 @@ def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], 
             reading.report((*place, index), nearest(name, known, kind))
 
 
-def _secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
+def secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
     """Yield the use, the place and the value of every secret."""
     for name, account in config.accounts.items():
         yield "token", ("accounts", name, "token"), account.token
@@ -97,7 +101,7 @@ def _check_shared_texts(reading: ConfigReading, config: Config) -> None:
     Accounts may share a token (one queue). Sources may share a secret (one app with two URLs).
     """
     first: dict[str, tuple[str, Place]] = {}
-    for use, place, secret in _secret_texts(config):
+    for use, place, secret in secret_texts(config):
         other_use, other = first.setdefault(secret.get_secret_value(), (use, place))
         if other != place and (use != other_use or use in {"key", "url_key"}):
             found = f"the same text as {reading.spelled(reading.written(other))}"
@@ -116,6 +120,24 @@ def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
                 default = "missing" if mine is None else f"left out (default: {mine})"
                 found = default if reading.value(place) is None else None
                 reading.report(place, f"the value of accounts.{other.name}, which has the same token", found)
+
+
+def _check_limited_keys(reading: ConfigReading, config: Config) -> None:
+    """Report an API key that may use some accounts of a queue only.
+
+    Such a caller could pause the queue of the others, and supersede their recalls.
+    """
+    queues: dict[str, set[str]] = {}
+    for account in config.accounts.values():
+        queues.setdefault(account.token.get_secret_value(), set()).add(account.name)
+    shared = [accounts for accounts in queues.values() if len(accounts) > 1]
+    for name, key in config.api_keys.items():
+        allowed = key.accounts or frozenset()
+        for accounts in shared:
+            inside, outside = accounts & allowed, accounts - allowed
+            if inside and outside:
+                found = f"a list with {min(inside)} and without {min(outside)}, which has the same token"
+                reading.report(("api_keys", name, "accounts"), _ALL_OR_NONE, found)
 
 
 def _equivalent_keys(key: str) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
 from integration.config.changes import digest
-from integration.config.cross_table_checks import check_across_tables
+from integration.config.cross_table_checks import check_across_tables, secret_texts
 from integration.config.reading import WHOLE_FILE, ConfigReading
 from integration.config.references import resolved
 from integration.config.table_checks import check_each_table
 from integration.config.tables import config_of
-from integration.config.text_files import UnreadableFileError
+from integration.config.text_files import UnreadableFileError, readable_by_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,4 +67,7 @@ def _checked(reading: ConfigReading, check: Callable[[ConfigReading, Config], No
     check_each_table(reading, config)
     check_across_tables(reading, config)
     check(reading, config)
-    return config.model_copy(update={"digest": digest(config)})
+    places = [reading.written(place) for _, place, _ in secret_texts(config)]
+    inline = {reading.file_of(place) for place in places if place not in reading.origins}
+    exposed = tuple(str(path) for path in sorted(inline) if readable_by_others(path))
+    return config.model_copy(update={"digest": digest(config), "exposed_files": exposed})

@@ -155,7 +155,10 @@ class Route(Table):
 
 
 class Config(Table):
-    """The content of `ringback.toml`. `digest` changes if and only if its meaning changes."""
+    """The content of `ringback.toml`. `digest` changes if and only if its meaning changes.
+
+    `exposed_files` are its files that hold a secret and that every user of the machine can read.
+    """
 
     accounts: dict[str, Account] = Field(default_factory=dict)
     vars: dict[str, Any] = Field(default_factory=dict)
@@ -167,6 +170,7 @@ class Config(Table):
     oidc: Oidc | None = None
     sources: dict[str, Source] = Field(default_factory=dict)
     routes: tuple[Route, ...] = ()
+    exposed_files: tuple[str, ...] = ()
     digest: str = ""
 
     @property

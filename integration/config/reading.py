@@ -92,6 +92,10 @@ class ConfigReading:
         self.stamps[path] = stamp(path)
         return read_text(path, most_bytes)
 
+    def file_of(self, place: Place) -> Path:  # noqa: ARG002
+        """Return the file that holds a place."""
+        return self.path
+
     def value(self, place: Place) -> Any:
         """Return the file's value at `place`, or None."""
         value: Any = self.tree

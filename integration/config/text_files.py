@@ -24,6 +24,14 @@ def stamp(path: Path) -> Stamp | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def readable_by_others(path: Path) -> bool:
+    """Return True if users other than the owner and its group may read the file."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except (OSError, ValueError):
+        return False
+
+
 def read_text(path: Path, most_bytes: int) -> str:
     """Return the text of a file. Raise UnreadableFileError, also if it has more than `most_bytes` bytes."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from integration.config.cross_table_checks import secret_texts
 from integration.config.source_models import HubspotSource, JsonSource
 from integration.config.source_models.checks import ALL_PROOF_KEYS, PROOF_KEYS
 from integration.domain.phone_numbers.dialling import has_country_code, needs_carrier, undialled_types
@@ -26,6 +27,9 @@ def config_warnings(config: Config) -> tuple[str, ...]:
         *_queue_warnings(config),
         *_dialling_warnings(config),
         *_weak_checks(config),
+        *_short_secrets(config),
+        *_exposed_files(config),
+        *_unknown_addresses(config),
         *_keys_without_effect(config),
         *_route_warnings(config),
         *_alert_warnings(config),
@@ -88,10 +92,37 @@ def _dialling_warnings(config: Config) -> Iterator[str]:
             )
 
 
+def _short_secrets(config: Config) -> Iterator[str]:
+    """Yield a warning for each secret that Ringback itself verifies or signs with, if it is short."""
+    for use, place, secret in secret_texts(config):
+        if use in {"key", "secret", "alert secret"} and len(secret.get_secret_value()) < _SHORT_KEY:
+            name = ".".join(str(part) for part in place if isinstance(part, str)).removesuffix(".key")
+            yield f"{name} is shorter than {_SHORT_KEY} characters and could be guessed."
+
+
+def _exposed_files(config: Config) -> Iterator[str]:
+    for path in config.exposed_files:
+        yield (
+            f"{path} has a secret in it, and every user of this machine can read it. "
+            "Use env: or file: for the secret, or run: chmod o-r on the file."
+        )
+
+
+def _unknown_addresses(config: Config) -> Iterator[str]:
+    urls = [
+        config.dashboard.public_url,
+        *(getattr(each, "public_url", None) for each in config.sources.values()),
+    ]
+    behind_proxy = any(url and url.startswith("https:") for url in urls)
+    if behind_proxy and config.can_sign_in and config.dashboard.proxies == 0:
+        yield (
+            "A public_url has https:, which a reverse proxy provides, and dashboard.proxies is 0: all users "
+            "seem to have the proxy's address, so that they share one limit of failed sign-ins, and the "
+            "audit log lacks their addresses. Set proxies to the number of your reverse proxies."
+        )
+
+
 def _weak_checks(config: Config) -> Iterator[str]:
-    for name, key in config.api_keys.items():
-        if len(key.key.get_secret_value()) < _SHORT_KEY:
-            yield f"api_keys.{name} is shorter than {_SHORT_KEY} characters and could be guessed."
     for name, source in config.sources.items():
         weak = sorted({"v1", "v2"} & set(source.signatures)) if isinstance(source, HubspotSource) else []
         if weak:

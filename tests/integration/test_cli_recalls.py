@@ -14,7 +14,7 @@ from integration.mapping.planner import plan_delivery
 from integration.store.client import Store
 from integration.store.recalls import encoded_attempt
 from integration.store.token_queue import Claim, Outcome, TokenQueues, terms_of
-from support import SOURCES_AND_ROUTES, two_accounts, url_of, write_config
+from support import SOURCES_AND_ROUTES, on_one_token, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 
 PHONE = "3001112233"
@@ -383,7 +383,7 @@ def test_a_pause_without_a_reason_has_one(run):
 
 
 def test_accounts_on_the_same_token_are_told(run, tmp_path):
-    text = two_accounts().replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA") + SOURCES_AND_ROUTES
+    text = on_one_token(two_accounts() + SOURCES_AND_ROUTES)
     write_config(tmp_path, text)
     assert "same token, same state: lima" in run("pause", "bogota").stdout
 

@@ -21,7 +21,7 @@ from integration.dashboard.presenting.account_overview import QuotaUse, needs_a_
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
 from integration.store.token_queue import Outcome, terms_of
-from support import SOURCES_AND_ROUTES, make_services, two_accounts
+from support import SOURCES_AND_ROUTES, make_services, on_one_token, two_accounts
 from support.dashboard_client import Pages, text_of
 
 BOGOTA = ZoneInfo("America/Bogota")
@@ -227,7 +227,7 @@ def test_an_account_that_there_is_not_says_so(services):
 
 
 def test_accounts_on_one_token_name_each_other(tmp_path, store):
-    text = two_accounts().replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA") + SOURCES_AND_ROUTES
+    text = on_one_token(two_accounts() + SOURCES_AND_ROUTES)
     services = make_services(tmp_path, store, text)
     services.binding.bind()
     assert re.search(

@@ -156,13 +156,13 @@ def test_a_challenge_is_echoed_and_stores_nothing(web_of, store, name):
     ids=str,
 )
 def test_what_is_not_exactly_a_challenge_is_a_delivery(web_of, body):
-    web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-0123"\nhandshake = "challenge"\n')
+    web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-of-s-0123"\nhandshake = "challenge"\n')
     assert web.client.post("/hooks/s", json=body).status_code == 401
     assert counted(web) == {"not verified": 1}
 
 
 def test_a_long_challenge_is_not_read(web_of):
-    web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-0123"\nhandshake = "challenge"\n')
+    web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-of-s-0123"\nhandshake = "challenge"\n')
     body = '{"challenge": "abc"' + " " * 2048 + "}"
     assert web.client.post("/hooks/s", data=body, content_type="application/json").status_code == 401
 
@@ -300,7 +300,7 @@ def test_the_page_of_the_source_shows_that_the_address_was_verified(web_of):
 
 
 def test_a_handshake_does_not_end_a_series_of_rejections(web_of):
-    web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-0123"\nhandshake = "challenge"\n')
+    web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-of-s-0123"\nhandshake = "challenge"\n')
     web.client.post("/hooks/s", json={})
     web.services.counter_flusher.flush()
     web.client.post("/hooks/s", json=CHALLENGES["monday"])

@@ -111,6 +111,11 @@ def two_accounts(base_url="http://127.0.0.1:9", more=""):
     )
 
 
+def on_one_token(text):
+    """The configuration with both accounts on the token of Bogotá, and no API key for one of them alone."""
+    return text.replace("env:TOKEN_LIMA", "env:TOKEN_BOGOTA").replace(', accounts = ["lima"] }', " }")
+
+
 def write_config(folder: Path, text: str | None = None) -> Path:
     path = folder / "ringback.toml"
     path.write_text(two_accounts() + SOURCES_AND_ROUTES if text is None else text, "utf-8")

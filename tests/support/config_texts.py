@@ -20,7 +20,7 @@ EXAMPLE_ENVIRON = {
     "HUBSPOT_PRIVATE_APP_TOKEN": "hubspot-private-app-token",
     "SALESFORCE_URL_KEY": "salesforce-url-key-0123456789",
     "FORMS_SECRET": "whsec_" + base64.b64encode(b"forms secret of 24 bytes").decode(),
-    "TIENDA_SECRET": "tienda-secret",
+    "TIENDA_SECRET": "tienda-secret-0123456789",
     "OIDC_CLIENT_SECRET": "oidc-client-secret",
     "SMTP_PASSWORD": "smtp-password",
     "SLACK_WEBHOOK_URL": "https://hooks.slack.example.com/services/T0/B0/secretpart",
@@ -41,7 +41,7 @@ SALESFORCE = (
     '[sources.s]\nkind = "salesforce"\nurl_key = "0123456789abcdef"\norganization_id = "00Dxx0000000000EAA"\n'
 )
 JSON = '[sources.s]\nkind = "json"\n'
-BEARER = JSON + 'verify = "bearer"\nsecrets = ["bearer-secret"]\n'
+BEARER = JSON + 'verify = "bearer"\nsecrets = ["bearer-secret-of-s"]\n'
 
 GOOD = '[vars]\nventas = "1"\n' + ACCOUNT + BEARER + '[api_keys]\nk = "key-of-k"\n' + ROUTE + RECALL
 
@@ -49,6 +49,7 @@ GOOD = '[vars]\nventas = "1"\n' + ACCOUNT + BEARER + '[api_keys]\nk = "key-of-k"
 def written(folder: Path, text: str) -> Path:
     path = folder / "ringback.toml"
     path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
     return path
 
 

@@ -188,8 +188,8 @@ ONE_FAULT = [
     (SITE + OIDC + "name = ''\n", "oidc.name", "an empty text", "1 to 60"),
     ('[api_keys]\na = "same"\nb = "same"\n', "api_keys.b", "the same text as api_keys.a", "nowhere else"),
     ('[api_keys]\nb = {key = "token-a"}\n' + ACCOUNT, "api_keys.b.key", "the same text as accounts.a.token", "nowhere"),
-    (ACCOUNT.replace("token-a", "bearer-secret") + BEARER, "sources.s.secrets[1]", "as accounts.a.token", "nowhere"),
-    (BEARER + '[api_keys]\nb = "bearer-secret"\n', "api_keys.b", "the same text as sources.s.secrets[1]", "nowhere"),
+    (ACCOUNT.replace("token-a", "bearer-secret-of-s") + BEARER, "sources.s.secrets[1]", "as accounts.a.token", "nowhere"),
+    (BEARER + '[api_keys]\nb = "bearer-secret-of-s"\n', "api_keys.b", "the same text as sources.s.secrets[1]", "nowhere"),
     (SALESFORCE + SALESFORCE.replace("sources.s", "sources.t"), "sources.t.url_key", "as sources.s.url_key", "nowhere"),
     (SALESFORCE + '[api_keys]\nb = "0123456789abcdef"\n', "api_keys.b", "the same text as sources.s.url_key", "nowhere"),
 ]  # fmt: skip
