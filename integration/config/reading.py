@@ -1,6 +1,6 @@
 """The state of one reading of the configuration: its content, its faults and the files it depends on.
 
-A key has at most one fault. Faults are sorted in the order of the file.
+A key has at most one fault. Faults are sorted in the order of the files.
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ _OWN_NAME: Final = "the table's own name"
 
 @dataclass(slots=True, eq=False)
 class ConfigReading:
-    """One reading of the configuration file: its content, its faults and the files it depends on.
+    """One reading of the configuration: its content, its faults and the files it depends on.
 
-    Only the first fault of a key is recorded, because further faults usually follow from it.
+    `path` is the main file. `tree` has the tables of all files; `owners` has the file of each included table
+    or route, and its place there. Only the first fault of a key is recorded, because further faults usually
+    follow from it.
     """
 
     path: Path
     environ: Mapping[str, str]
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Place, str] = field(default_factory=dict)
+    owners: dict[Place, tuple[Path, Place]] = field(default_factory=dict)
     faults: dict[Place, Fault] = field(default_factory=dict)
     stamps: dict[Path, Stamp | None] = field(default_factory=dict)
     config: Config | None = None
@@ -48,7 +51,11 @@ class ConfigReading:
     def outcome(self) -> Config:
         """Return the configuration. Raise ConfigError if there is a fault."""
         if self.faults or self.config is None:
-            raise ConfigError(tuple(self.faults[place] for place in sorted(self.faults, key=self._position)))
+            files = {str(path): number for number, path in enumerate(self.stamps)}
+            order = sorted(
+                self.faults, key=lambda place: (files.get(self.faults[place].file, 0), self._position(place))
+            )
+            raise ConfigError(tuple(self.faults[place] for place in order))
         return self.config
 
     def _position(self, place: Place) -> tuple[int, ...]:
@@ -70,12 +77,16 @@ class ConfigReading:
         place = self.written(place)
         if not self.at_fault(place):
             found = found or described(self.value(place), place, self.origins.get(place))
-            self.faults[place] = Fault(str(self.path), self.spelled(place), found, allowed)
+            self.faults[place] = Fault(str(self.file_of(place)), self.spelled(place), found, allowed)
             self._above.update(place[:end] for end in range(len(place)))
+
+    def report_included(self, path: Path, key: str, found: str, allowed: str) -> None:
+        """Record a fault of an included file. `key` is its place there, or WHOLE_FILE."""
+        self.faults["include", str(path), key] = Fault(str(path), key, found, allowed)
 
     def report_name(self, table: Place) -> None:
         """Record that a table's own name is invalid. Its keys are still checked."""
-        fault = Fault(str(self.path), self.spelled(table), "an invalid name", NAME_WORDS)
+        fault = Fault(str(self.file_of(table)), self.spelled(table), "an invalid name", NAME_WORDS)
         self.faults[*table, _OWN_NAME] = fault
 
     def report_all(self, table: Place, issues: Iterable[ValidationIssue]) -> None:
@@ -83,18 +94,21 @@ class ConfigReading:
         for issue in issues:
             self.report((*table, *issue.place), issue.allowed, issue.found)
 
-    def report_whole(self, found: str, allowed: str, key: str = WHOLE_FILE) -> None:
-        """Record that the whole file is unusable."""
-        self.faults[()] = Fault(str(self.path), key, found, allowed)
+    def report_whole(self, path: Path, found: str, allowed: str, key: str = WHOLE_FILE) -> None:
+        """Record that a whole file is unusable."""
+        if path == self.path:
+            self.faults[()] = Fault(str(path), key, found, allowed)
+        else:
+            self.report_included(path, key, found, allowed)
 
     def text_of(self, path: Path, most_bytes: int) -> str:
         """Return the text of a file, and record its stamp from before the read. Raise UnreadableFileError."""
         self.stamps[path] = stamp(path)
         return read_text(path, most_bytes)
 
-    def file_of(self, place: Place) -> Path:  # noqa: ARG002
+    def file_of(self, place: Place) -> Path:
         """Return the file that holds a place."""
-        return self.path
+        return self.owners.get(place[:2], (self.path, ()))[0]
 
     def value(self, place: Place) -> Any:
         """Return the file's value at `place`, or None."""
@@ -105,7 +119,8 @@ class ConfigReading:
 
     def spelled(self, place: Place) -> str:
         """Return the text of a place. List items are numbered from 1, and a route's name is appended."""
-        text = "".join(map(spelled_part, place)).removeprefix(".")
+        own = self.owners.get(place[:2], (self.path, place[:2]))[1]
+        text = "".join(map(spelled_part, (*own, *place[2:]))).removeprefix(".")
         name = self.value((*place[:2], "name")) if place[:1] == ("routes",) else None
         if isinstance(name, str) and (*place[:2], "name") not in self.origins and is_plain(name):
             return text.replace("]", f'] ("{name}")', 1)

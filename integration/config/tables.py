@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from integration.config.reading import ConfigReading
 
 _TABLES: Final = (
+    "include",
     "accounts",
     "vars",
     "store",
