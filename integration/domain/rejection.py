@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-_MATTERS = (
+_RELEVANT_WORDS = (
     "signature", "hmac", "digest", "token", "key", "secret", "authorization", "webhook-", "svix-", "hubspot",
     "timestamp", "content-", "transfer-encoding", "user-agent", "forwarded", "host", "soapaction",
 )  # fmt: skip
@@ -62,14 +62,14 @@ def rejection_of(  # noqa: PLR0913  (a request has these parts)
         method=_NOT_METHOD.sub("", method)[:_LONGEST],
         size=size,
         content_type=_NOT_TYPE.sub("", kind)[:_LONGEST],
-        headers=names_that_matter(headers),
+        headers=relevant_header_names(headers),
         sender=sender(headers, address),
     )
 
 
-def names_that_matter(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the headers that matter for verification, for proxies or for parsing the body."""
-    named = (safe_header_name(name) for name in headers if any(word in name for word in _MATTERS))
+def relevant_header_names(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the headers that verification, proxies or the parsing of the body depend on."""
+    named = (safe_header_name(name) for name in headers if any(word in name for word in _RELEVANT_WORDS))
     return tuple(sorted(named))[:_MOST_HEADERS]
 
 

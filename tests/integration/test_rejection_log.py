@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from integration.domain.rejection import names_that_matter, shortened
+from integration.domain.rejection import relevant_header_names, shortened
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
@@ -241,7 +241,7 @@ def test_an_address_is_shortened(address, short):
 
 def test_header_names_are_kept_without_values_and_without_what_a_name_cannot_hold():
     headers = {"x-signature": "secret", "x-\x1btoken<b>": "secret", "accept": "x", "x" * 500 + "token": ""}
-    names = names_that_matter(headers)
+    names = relevant_header_names(headers)
     assert "x-signature" in names
     assert "accept" not in names
     assert "secret" not in json.dumps(names)

@@ -181,7 +181,7 @@ _OF_NUMBERS: Final[Sequence[str]] = (
     _("a number of a service, such as a pager, a personal number or voicemail"),
     _("a premium-rate number, which costs the caller extra"),
     _("a shared-cost number, which costs the caller extra"),
-    _("a toll-free number, which is no customer's own"),
+    _("a toll-free number, which does not belong to a customer"),
     _("a fixed, mobile or VoIP number of a customer"),
     _("a fixed, mobile or VoIP number of a customer; toll_free = true of the account also dials this one"),
     _("a telephone number that exists: digits, of the account's country or with + and a country code"),

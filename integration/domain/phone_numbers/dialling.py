@@ -104,7 +104,7 @@ def _is_argentine_mobile(number: PhoneNumber, national: str) -> bool:
 
 
 def _country_of(number: PhoneNumber, country: str) -> str:
-    """Return the number's country. One that cannot be told is `country`, if that has its country code."""
+    """Return the country of a number. An unknown one is `country`, if that has the same country code."""
     region = phonenumbers.region_code_for_number(number)
     if region is None and number.country_code == phonenumbers.country_code_for_region(country):
         return country

@@ -104,7 +104,7 @@ BY_TYPE: Final[Mapping[int, Reason]] = {
     PhoneNumberType.PREMIUM_RATE: Reason("a premium-rate number, which costs the caller extra", _SUBSCRIBER),
     PhoneNumberType.SHARED_COST: Reason("a shared-cost number, which costs the caller extra", _SUBSCRIBER),
     PhoneNumberType.TOLL_FREE: Reason(
-        "a toll-free number, which is no customer's own",
+        "a toll-free number, which does not belong to a customer",
         "a fixed, mobile or VoIP number of a customer; toll_free = true of the account also dials this one",
     ),
     PhoneNumberType.PERSONAL_NUMBER: _SERVICE,
