@@ -380,15 +380,33 @@ def mask_numbers(text: str) -> str:
 
 
 def mask_data(value: Any) -> Any:
-    """Return a JSON value of the same shape, with every text and number masked but for its end."""
+    """Return a JSON value of the same shape, with every text and number masked but for its end.
+
+    Names of members stay, because routes use them; a form may have a question with a number as a name, so
+    numbers in them are masked. Names of event types stay readable: they are not data of a person.
+    """
     if isinstance(value, dict):
         members = list(value.items())[:_MOST_MEMBERS]
-        return {str(name)[:_LONGEST_MEMBER_NAME]: mask_data(part) for name, part in members}
+        return {
+            mask_numbers(str(name)[:_LONGEST_MEMBER_NAME]): part if _is_type(name, part) else mask_data(part)
+            for name, part in members
+        }
     if isinstance(value, list):
         return [mask_data(part) for part in value[:_MOST_MEMBERS]]
     if value is None or isinstance(value, bool):
         return value
     return mask_but_end(str(value)) if str(value) else ""
+
+
+# Members of webhooks that name the kind of an event, as HubSpot and others spell them.
+_TYPES: Final = frozenset(
+    {"subscriptionType", "propertyName", "objectTypeId", "changeSource", "event_type", "eventType"}
+)
+_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z_.-]{0,39}(?:[0-9]{1,2})?")
+
+
+def _is_type(name: Any, value: Any) -> bool:
+    return name in _TYPES and isinstance(value, str) and _TYPE.fullmatch(value) is not None
 
 
 def harmless(value: Any) -> Any:

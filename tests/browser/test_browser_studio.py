@@ -118,3 +118,18 @@ def test_a_sample_of_a_number_is_masked_until_it_is_revealed_and_that_is_audited
     guest.page.get_by_role("button", name="Reveal").click()
     guest.page.get_by_role("button", name="Yes, reveal").click()
     guest.page.locator("#content pre.text:visible", has_text="3009998877").wait_for()
+
+
+def test_what_was_typed_survives_a_reload_in_the_same_tab_alone(someone):
+    guest = someone("olga")
+    guest.go("/studio?source=forms")
+    field = guest.page.locator("textarea[name=campaign_id]")
+    before = field.input_value()
+    field.fill("4711")
+    guest.page.locator("#result .code code", has_text="4711").wait_for()
+    guest.page.reload(wait_until="load")
+    guest.page.locator("#result .code code", has_text="4711").wait_for()
+    assert field.input_value() == "4711"
+    other = guest.context.new_page()
+    other.goto(guest.url + "/studio?source=forms", wait_until="load")
+    assert other.locator("textarea[name=campaign_id]").input_value() == before

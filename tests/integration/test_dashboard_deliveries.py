@@ -155,6 +155,21 @@ def test_text_that_steers_is_made_visible():
     assert visible("plain") == "plain"
 
 
+@pytest.mark.parametrize("name", ["subscriptionType", "propertyName", "objectTypeId", "changeSource"])
+@pytest.mark.parametrize(
+    ("value", "shown"), [("contact.propertyChange", True), ("0-1", True), (PHONE, False)]
+)
+def test_the_type_of_an_event_is_readable_and_a_number_in_its_place_is_not(name, value, shown):
+    assert (mask_data({name: value})[name] == value) is shown
+
+
+@pytest.mark.parametrize(
+    "question", [f"Is {PHONE} your number?", f"call {PHONE[:3]} {PHONE[3:6]} {PHONE[6:]}"]
+)
+def test_a_number_in_the_name_of_a_member_is_masked(question):
+    assert not any(PHONE in name.replace(" ", "") for name in mask_data({question: "yes"}))
+
+
 def test_mask_data_keeps_names_and_shape():
     masked = mask_data({"phone": PHONE, "tags": ["abcdef", 7], "on": True, "none": None, "": {"x": 1234567}})
     assert masked == {

@@ -336,6 +336,30 @@ def test_a_running_job_can_be_stopped(installation):
     assert "had ended already" in installation.pages.post(f"/jobs/{job.id}/stop").text
 
 
+@pytest.mark.parametrize("filters", [{}, {"state": "queued"}])
+@pytest.mark.parametrize("typed", ["", "2", "yes", "30"])
+def test_every_queued_recall_is_cancelled_only_by_typing_their_number(installation, filters, typed):
+    recalls = [installation.form(customer=f"8012345{number}") for number in range(3)]
+    asked = "&".join(f"{name}={value}" for name, value in {"kind": "cancel", **filters}.items())
+    assert 'name="typed"' in installation.get(f"/recalls/bulk?{asked}")
+    form = {"kind": "cancel", "total": "3", **filters}
+    refused = installation.pages.post("/recalls/bulk", {**form, "typed": typed})
+    assert "Nothing was cancelled" in unescape(refused.text)
+    assert installation.services.bulk_jobs.latest() == []
+    installation.pages.post("/recalls/bulk", {**form, "typed": "3"})
+    (job,) = installation.services.bulk_jobs.latest()
+    while installation.services.bulk_jobs.advance(job.id, "w1", installation.services.config.accounts, NOW):
+        pass
+    assert {installation.recall(recall).state for recall in recalls} == {State.CANCELLED}
+
+
+@pytest.mark.parametrize("filters", [{"account": "bogota"}, {"campaign": "10"}, {"q": CUSTOMER}])
+def test_a_filtered_cancel_needs_no_number(installation, filters):
+    installation.form()
+    installation.pages.post("/recalls/bulk", {"kind": "cancel", "total": "1", **filters})
+    assert len(installation.services.bulk_jobs.latest()) == 1
+
+
 @pytest.mark.parametrize("kind", ["", "delete"])
 def test_only_what_there_is_can_be_done_to_many(installation, kind):
     assert installation.pages.post("/recalls/bulk", {"kind": kind}).status_code == 400

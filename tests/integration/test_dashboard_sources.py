@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import os
 import re
 import shutil
@@ -310,3 +311,19 @@ def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
         assert Pages(services, "viewer").post("/alerts/chat/test").status_code == 403
         assert Pages(services).post("/alerts/nobody/test").status_code == 404
     assert {entry.what for entry in services.audit.page()[0]} == {"test alert"}
+
+
+def test_the_axis_of_a_day_ends_now_and_its_texts_lie_at_equal_distances(services):
+    page = Pages(services).get("/sources/forms").text
+    texts = re.findall(r"<span>([^<]+)</span>", re.search(r'<div class="plot-ticks">(.*?)</div>', page)[1])
+    assert texts[-1] == "now"
+    minutes = [int(text[:2]) * 60 + int(text[3:]) for text in texts[:-1]]
+    steps = {(after - before) % (24 * 60) for before, after in itertools.pairwise(minutes)}
+    assert steps <= {23 * 60 // (len(texts) - 1), 23 * 60 // (len(texts) - 1) + 1}
+
+
+def test_a_legend_has_the_sum_of_the_period():
+    from integration.dashboard.charts.plots import PlotSeries
+
+    assert PlotSeries("taken", [3, None, 4, 0]).total == 7
+    assert PlotSeries("taken", [None]).total is None

@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from integration.dashboard.views import studio
-from support import hubspot_event, make_services, parked_events
+from support import SOURCES_AND_ROUTES, hubspot_event, make_services, parked_events, two_accounts
 from support.dashboard_client import Pages, text_of
 from support.hook_client import AT, HookClient
 
@@ -218,3 +218,31 @@ def test_a_contact_may_stand_in_for_the_lookup(tmp_path, store):
     assert "would wait for a lookup" in text_of(Pages(services).post("/studio/try", sent, htmx=True))
     sent["contact"] = json.dumps({"id": "7", "properties": {"phone": PHONE}})
     assert "would be queued" in text_of(Pages(services).post("/studio/try", sent, htmx=True))
+
+
+def test_a_parked_event_is_opened_with_its_own_route(tmp_path, store):
+    text = two_accounts() + SOURCES_AND_ROUTES
+    before = '[[routes]]\nname = "form"'
+    other = (
+        before.replace("form", "other form")
+        + """
+source = "forms"
+account = "lima"
+when = "event.other"
+campaign_id = "9"
+customer_id = "1"
+recall_telephone = "3"
+recall_date = "x"
+
+"""
+    )
+    services = make_services(tmp_path, store, text.replace(before, other + before))
+    services.binding.bind()
+    HookClient(services).post("forms", {"customer": "1", "phone": "no number", "at": "2030-01-01T10:00:00Z"})
+    (parked,) = parked_events(services)
+    assert parked["route"] == "form"
+    for name in ("parked", "stored"):
+        page = Pages(services).get(f"/studio?source=forms&{name}={parked['id']}").text
+        assert re.search(r"<option value=\"\d+\" selected>form</option>", page)
+    chosen = Pages(services).get(f"/studio?source=forms&route=new&parked={parked['id']}").text
+    assert re.search(r'<option value="new" selected>', chosen)

@@ -25,9 +25,10 @@ class PlotSeries:
     tone: str = "first"
 
     @property
-    def latest(self) -> float | None:
-        """The last value, or None."""
-        return self.values[-1] if self.values else None
+    def total(self) -> float | None:
+        """The sum of the known values, or None if there are none."""
+        known = [value for value in self.values if value is not None]
+        return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)

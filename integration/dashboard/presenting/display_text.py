@@ -18,7 +18,7 @@ LONGEST: Final = 50_000
 # Controls, direction marks, joiners and line separators are shown as code points, so they have no effect.
 _STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _PLAIN_HEADERS: Final = frozenset(
-    {"content-type", "content-length", "user-agent", "accept", "accept-encoding"}
+    {"content-type", "content-length", "user-agent", "accept", "accept-encoding", "host"}
 )
 
 

@@ -56,6 +56,29 @@
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !(old instanceof Element && old.hasAttribute("data-begun"));
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node instanceof HTMLDetailsElement);
 
+  // --- a form with data-keep survives a reload of its page, in this tab alone ---
+  function keepForm(event) {
+    const form = event.target.closest("form[data-keep]");
+    if (!form) return;
+    const fields = [...new FormData(form)].filter(([name]) => name !== "csrf_token");
+    sessionStorage.setItem(`form:${form.dataset.keep}`, JSON.stringify(fields));
+  }
+
+  function restoreForm() {
+    const form = document.querySelector("form[data-keep]");
+    const kept = form && sessionStorage.getItem(`form:${form.dataset.keep}`);
+    if (!kept) return;
+    for (const [name, value] of JSON.parse(kept)) {
+      const field = form.elements.namedItem(name);
+      if (field && field.type !== "hidden") field.value = value;
+    }
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  body.addEventListener("input", keepForm);
+  if (performance.getEntriesByType("navigation")[0]?.type === "reload") addEventListener("load", restoreForm);
+  body.addEventListener("submit", (event) => { if (event.target.matches("[data-sign-out]")) sessionStorage.clear(); });
+
   // --- ask before an act ---
   const ask = document.getElementById("ask");
   const [no, yes] = ask.querySelectorAll("button");

@@ -169,6 +169,7 @@ def recalls_bulk(services: Services) -> Response:
         number=number,
         exact=counted.next is None,
         going_on=going_on,
+        type_the_number=_is_unlimited(kind, asked),
         sample=services.recalls.records.read(sample.ids),
         zones=_Zones(services),
         without_names=display_text.without_names,
@@ -180,6 +181,9 @@ def begin_job(services: Services) -> ResponseReturnValue:
     """Start a bulk retry or cancel of the recalls that match the filters."""
     kind, asked = _kind(), _filter_query(services)
     total = request.form.get("total", "")
+    if _is_unlimited(kind, asked) and not _is_number(request.form.get("typed", ""), total):
+        say(_("Nothing was cancelled: without a filter, type the number of recalls to confirm."), "refused")
+        return back_to(_address("recalls_bulk", asked, kind=kind))
     job = services.bulk_jobs.begin(
         kind,
         asked.which,
@@ -189,6 +193,17 @@ def begin_job(services: Services) -> ResponseReturnValue:
     )
     note(services, f"begin {kind} of many", job.id)
     return back_to(url_for("dashboard.job", job_id=job.id))
+
+
+def _is_unlimited(kind: str, asked: FilterQuery) -> bool:
+    """Return True for a cancel that no filter limits. A state limits nothing: only queued ones are meant."""
+    return kind == "cancel" and not asked.given.keys() - {"state"}
+
+
+def _is_number(typed: str, total: str) -> bool:
+    """Return True if a user typed the counted number, with or without separators of thousands."""
+    digits = "".join(sign for sign in typed if sign not in "., \u00a0\u202f")
+    return total.isdecimal() and digits == total
 
 
 def _kind() -> str:

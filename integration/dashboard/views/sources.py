@@ -14,7 +14,7 @@ from integration.config.alert_models import NothingVerified, SourceSilent
 from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
-from integration.dashboard.presenting.times import zone_of
+from integration.dashboard.presenting.times import hour_and_minute, zone_of
 from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
 from integration.domain.errors import UnknownError
@@ -143,9 +143,10 @@ def _plot(day: Sequence[HourlyDeliveries]) -> Plot:
 
 
 def _ticks(config: Config, day: Sequence[HourlyDeliveries]) -> tuple[str, ...]:
-    zone = zone_of(config)
-    step = max(1, (len(day) - 1) // (TICKS - 1))
-    return tuple(f"{hour.at.astimezone(zone):%H:%M}" for hour in day[::step])
+    """Return the texts under the plot, at equal distances; the right edge is the current hour."""
+    zone, begin, span = zone_of(config), day[0].at, day[-1].at - day[0].at
+    times = (begin + span * place / (TICKS - 1) for place in range(TICKS - 1))
+    return (*(hour_and_minute(time, zone) for time in times), _("now"))
 
 
 def _rules(config: Config, name: str) -> tuple[str, ...]:

@@ -57,6 +57,8 @@ MOST_SHOWN: Final = 5  # limits the events of a sample, and the changed events o
 MOST_TRIED: Final = 200
 RUN_SECONDS: Final = 2.0
 _MOST_OPENED: Final = 20
+# Verdicts with an example in a run, in the order in which they are shown.
+_VERDICTS: Final = ("newly parked", "newly ignored", "changed", "newly mapped")
 _SAMPLE_TYPES: Final = {"hubspot": "application/json", "salesforce": "text/xml"}
 
 
@@ -89,7 +91,7 @@ def studio(services: Services) -> Response:
     source = _source(config)
     if source is None:
         return page("studio.html", source=None, faults=())
-    place = _route_index(config, source.name, request.args.get("route", ""))
+    place = _route_index(config, source.name, request.args.get("route") or _own_route(services, source.name))
     values = _values_of(config, source.name, place)
     may = person().may("operator")
     picked, words = _opened(services, source, request.args, may=may)
@@ -150,6 +152,18 @@ def _source(config: Config) -> Source | None:
 
 def _routes(config: Config, source: str) -> list[tuple[str, str]]:
     return [(str(place), one.name) for place, one in enumerate(config.routes) if one.source == source]
+
+
+def _own_route(services: Services, source: str) -> str:
+    """Return the index of the route that parked the event of the query string, "" if there is none."""
+    parked = request.args.get("parked") or request.args.get("stored", "")
+    if not parked.startswith("pk_"):
+        return ""
+    try:
+        name = services.parked.records.get(parked).get("route", "")
+    except UnknownError:
+        return ""
+    return next((place for place, route in _routes(services.config, source) if route == name), "")
 
 
 def _route_index(config: Config, source: str, text: str) -> int:
@@ -310,8 +324,11 @@ def _compare_latest(services: Services, source: Source, tried: CompiledRoutes) -
             in_time = False
             break
         found.append(compare(present, tried, delivery, event, now))
-    changed = tuple(one for one in found if one.verdict not in {"same", "not known"})
-    return _Run(len(found), counted(found), changed[:MOST_SHOWN], in_time)
+    # Events that would no longer be mapped come first: they are what a user must see.
+    changed = sorted(
+        (one for one in found if one.verdict in _VERDICTS), key=lambda one: _VERDICTS.index(one.verdict)
+    )
+    return _Run(len(found), counted(found), tuple(changed[:MOST_SHOWN]), in_time)
 
 
 def _latest_events(services: Services, source: Source) -> Iterator[tuple[Delivery, Event]]:
