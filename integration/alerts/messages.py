@@ -92,7 +92,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Quitaría lo que está en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
         ),
         "store-unsafe": (
-            "El almacén no es seguro",
+            "La base de datos no es segura",
             "{reason}. Las entregas reciben 503 hasta que se corrija.",
         ),
         "test": ("Una prueba", "Es una prueba del canal. No hay ningún problema."),

@@ -96,7 +96,7 @@ def test_the_switch_changes_the_language_and_stays(someone):
     guest.go("/parked")
     guest.page.locator(".side a[hreflang=es]").click()
     guest.page.wait_for_load_state("networkidle")
-    assert guest.page.locator("h1").inner_text() == "Estacionados"
+    assert guest.page.locator("h1").inner_text() == "Por corregir"
     guest.go("/deliveries")
     assert guest.page.locator("h1").inner_text() == "Entregas"
 

@@ -216,15 +216,31 @@ def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
             counts.get("recalls", 0),
             ngettext("%(num)d recall", "%(num)d recalls", counts.get("recalls", 0)),
         ),
-        ("warn", counts.get("parked", 0), _("%(num)d parked", num=counts.get("parked", 0))),
+        (
+            "warn",
+            counts.get("parked", 0),
+            ngettext("%(num)d parked", "%(num)d parked", counts.get("parked", 0)),
+        ),
         (
             "note",
             counts.get("pending", 0),
             ngettext("%(num)d waits for a lookup", "%(num)d wait for a lookup", counts.get("pending", 0)),
         ),
-        ("note", counts.get("cancelled", 0), _("%(num)d taken back", num=counts.get("cancelled", 0))),
-        ("warn", counts.get("too_late", 0), _("%(num)d taken back too late", num=counts.get("too_late", 0))),
-        ("", counts.get("ignored", 0), _("%(num)d ignored", num=counts.get("ignored", 0))),
+        (
+            "note",
+            counts.get("cancelled", 0),
+            ngettext("%(num)d recall cancelled", "%(num)d recalls cancelled", counts.get("cancelled", 0)),
+        ),
+        (
+            "warn",
+            counts.get("too_late", 0),
+            ngettext("%(num)d cancelled too late", "%(num)d cancelled too late", counts.get("too_late", 0)),
+        ),
+        (
+            "",
+            counts.get("ignored", 0),
+            ngettext("%(num)d ignored", "%(num)d ignored", counts.get("ignored", 0)),
+        ),
     ]
     labels = [(words, tone) for tone, count, words in told if count]
     return ([(_("sent again"), "")] if arrival.again else []) + labels
