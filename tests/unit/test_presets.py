@@ -96,7 +96,7 @@ def explained(name, event):
 
 
 def test_there_are_presets():
-    assert len(presets()) >= 26
+    assert len(presets()) >= 27
     assert {path.stem for path in SAMPLES.iterdir()} == set(presets())
 
 

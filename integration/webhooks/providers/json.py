@@ -6,6 +6,7 @@ event (`dedup_key`). If the template of `dedup_key` fails, only its event has no
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC
 from http import HTTPStatus
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 # RFC 9110, 11.6.1. Some HTTP clients send their credentials only after a challenge.
 _CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Bearer"}
+
+# RFC 2046, 5.1.1: a multipart body begins with its boundary.
+_BOUNDARY = re.compile(rb"--([0-9A-Za-z'()+_,./:=?-]{1,70})\r?\ncontent-disposition:", re.IGNORECASE)
 
 _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -136,10 +140,16 @@ def sign(
     now: datetime,
 ) -> dict[str, str]:
     """Return the headers that the sender would send with `body`, signed with the first secret."""
-    looks_like_json = body.lstrip()[:1] in {b"{", b"["}
-    content_type = "application/json" if looks_like_json else FORM_TYPE
     message = SignedMessage(body=body, id=message_id, url=url, now=now)
-    return {"Content-Type": content_type, **SCHEMES[settings.verify].sign(message, settings)}
+    return {"Content-Type": _content_type_of(body), **SCHEMES[settings.verify].sign(message, settings)}
+
+
+def _content_type_of(body: bytes) -> str:
+    """Return the content type that a sender of this body would send."""
+    if body.lstrip()[:1] in {b"{", b"["}:
+        return "application/json"
+    boundary = _BOUNDARY.match(body)
+    return FORM_TYPE if boundary is None else f"{MULTIPART_TYPE}; boundary={boundary[1].decode()}"
 
 
 def keep(delivery: Delivery, settings: JsonSource) -> bytes:
