@@ -9,8 +9,8 @@ from typing import Any, Final
 import orjson
 
 from integration.domain.errors import UnreadableError
+from integration.domain.limits import MAX_JSON_DEPTH
 
-MAX_JSON_DEPTH: Final = 64
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _STORABLE: Final = range(-(2**63), 2**64)
 # A pair of surrogates, half a pair, or any other escape. A program that cuts a text in UTF-16 makes halves,

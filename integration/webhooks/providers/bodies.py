@@ -5,14 +5,12 @@ Errors are UnreadableError. They contain the place and a description of the erro
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
-from integration.domain.limits import MAX_EVENTS, MAX_JSON_DEPTH
+from integration.domain.json_codec import parse_json
+from integration.domain.limits import MAX_EVENTS
 from integration.mapping.charsets import charset_of, extends_ascii, utf8
 from integration.mapping.forms import fields_of, nested
 from integration.webhooks.providers.multipart import MULTIPART_TYPE, read_parts
@@ -23,15 +21,6 @@ if TYPE_CHECKING:
 FORM_TYPE = "application/x-www-form-urlencoded"
 _JSON_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?json|text/plain")
 _XML_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?xml")
-
-_LONG_NUMBER = re.compile(rb"\d{19}")
-_STORABLE = range(-(2**63), 2**64)
-# A pair of surrogates, half a pair, or any other escape. A program that cuts a text in UTF-16 makes halves,
-# and JSON.stringify writes them.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
 
 
 def read_body(delivery: Delivery) -> Any:
@@ -88,55 +77,8 @@ def json_of(delivery: Delivery) -> Any:
 
 
 def read_json(body: bytes, charset: str = "utf-8") -> Any:
-    """Return the value of a JSON text (RFC 8259) of at most MAX_JSON_DEPTH levels.
-
-    An integer beyond 64 bits becomes a text of its digits, because rounding would change a customer's id. The
-    last of repeated keys wins. A lone surrogate becomes U+FFFD. Raise UnreadableError, also for `NaN`,
-    `Infinity` and numbers outside the range of double precision.
-    """
-    body = utf8(body, charset)
-    if not body.strip():
-        raise UnreadableError("body", "nothing", "JSON")
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        body = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
-        value = _loaded(body)
-    if _deeper_than(value, MAX_JSON_DEPTH, body):
-        raise UnreadableError("body", f"more than {MAX_JSON_DEPTH} levels", f"at most {MAX_JSON_DEPTH}")
-    if _LONG_NUMBER.search(body):
-        return json.loads(body, parse_int=_exact_integer)
-    return value
-
-
-def _loaded(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableError(
-            f"body, line {error.lineno}, column {error.colno}", "something that is not JSON", "JSON in UTF-8"
-        ) from None
-
-
-def _exact_integer(digits: str) -> int | str:
-    # At most 309 digits, because orjson rejects longer numbers as infinite.
-    number = int(digits)
-    return number if number in _STORABLE else digits
-
-
-def _deeper_than(value: Any, levels: int, body: bytes) -> bool:
-    if body.count(b"[") + body.count(b"{") <= levels:
-        return False
-    layer = [value]
-    for _ in range(levels):
-        layer = [child for parent in layer for child in _children(parent)]
-    return any(isinstance(value, dict | list) for value in layer)
-
-
-def _children(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, dict):
-        return tuple(value.values())
-    return tuple(value) if isinstance(value, list) else ()
+    """Return the value of a JSON text in a charset. Raise the errors of `parse_json`."""
+    return parse_json(utf8(body, charset))
 
 
 def require_few(events: int) -> None:

@@ -12,6 +12,7 @@ _FORMS = Code("integration/mapping/forms.py")
 _MULTIPART = Code("integration/webhooks/providers/multipart.py")
 _BOUNDED_REQUEST = Code("integration/web/bounded_request.py")
 _REQUEST_CHECKS = Code("integration/web/request_checks.py")
+_JSON_CODEC = Code("integration/domain/json_codec.py")
 _SOURCES_BODIES = Code("integration/webhooks/providers/bodies.py")
 _SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
 _SOURCES_SOAP = Code("integration/webhooks/providers/soap.py")
@@ -68,7 +69,7 @@ GUARDS = (
     mutant(
         "depth of JSON",
         "a hundred thousand brackets reach the templates",
-        _SOURCES_BODIES.condition("read_json", "_deeper_than"),
+        _JSON_CODEC.condition("parse_json", "_deeper_than"),
         "test_providers_json.py::test_json_of_64_levels_is_read_and_deeper_is_not",
     ),
     mutant(
