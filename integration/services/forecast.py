@@ -1,7 +1,8 @@
 """Forecasts for accounts: rate, end of the queue, and dates that will be missed.
 
 The forecast assumes that a queue continues at the pace of its recent pushes, within the daily limit. A queue
-without recent pushes is assumed to make one a second, a stopped or paused one none.
+without recent pushes is assumed to make one a second. A stopped queue, and one that is paused without an end,
+makes none: all its recalls are at risk.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ PACE_MINUTES: Final = 15
 UNKNOWN_PER_MINUTE: Final = 60.0
 # Spans from now for which the recalls due are compared with the pushes possible.
 HORIZONS: Final = tuple(timedelta(minutes=m) for m in (0, 15, 60, 4 * 60, 12 * 60, 24 * 60))
-_ENDS: Final = (HORIZONS[0], HORIZONS[-1])
+HORIZON: Final = HORIZONS[-1]
+_ENDS: Final = (HORIZONS[0], HORIZON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,8 @@ class Forecast:
 
     `per_minute`: the pushes that its queue can make. `drained_at`: when the queue is empty. `quota_out_at`:
     when the daily limit is reached at the pace of the last quarter of an hour. Both are None for never or
-    unknown. `at_risk`: the least number of queued recalls whose date will have passed, or has, before their
-    push.
+    unknown. `at_risk`: the number of queued recalls whose date cannot be kept as things stand. That is all of
+    them for a queue that makes no pushes; else those whose date within `HORIZON` comes before their push.
     """
 
     pace: Pace
@@ -68,9 +70,9 @@ class _Progress:
 
 def _progress(view: AccountView, pace: Pace, now: datetime, resets: datetime | None) -> _Progress:
     rate = 0.0
-    if view.state not in {"stopped", "paused"}:
+    if view.state != "stopped" and (view.state != "paused" or view.until is not None):
         rate = pace.capacity_per_minute or UNKNOWN_PER_MINUTE
-    starts = view.until if view.state == "waiting" and view.until else now
+    starts = view.until if view.state in {"waiting", "paused"} and view.until else now
     left = None if view.daily_limit is None else max(0, view.daily_limit - view.pushed_today)
     return _Progress(now, rate, max(now, starts), left, view.daily_limit, resets)
 
@@ -83,12 +85,13 @@ def forecast(
     `due` is the number of its queued recalls due within each horizon, `resets` the time of the quota's reset.
     """
     going = _progress(view, pace, now, resets)
+    missed = max((max(0, n - int(going.capacity(h))) for h, n in due.items()), default=0)
     return Forecast(
         pace=pace,
         per_minute=going.rate,
         drained_at=_after(view.queued, going.rate, going.starts) if view.queued else None,
         quota_out_at=None if going.left is None else _after(going.left, pace.per_minute, now),
-        at_risk=max((max(0, n - int(going.capacity(h))) for h, n in due.items()), default=0),
+        at_risk=missed if going.rate else view.queued,
     )
 
 

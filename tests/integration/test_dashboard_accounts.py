@@ -89,6 +89,15 @@ def test_a_stopped_queue_that_is_overdue_has_dates_at_risk(services, installatio
     assert tile(Pages(services).get("/").text, "Dates at risk").startswith("1")
 
 
+def test_all_that_a_stopped_queue_holds_is_at_risk_and_it_is_never_done(services, installation):
+    for hours in (1, 48, 20 * 24):
+        installation.ask(f"8012345{hours}", hours=hours)
+    services.accounts.pause("bogota", "x")
+    text = Pages(services).get("/").text
+    assert tile(text, "Dates at risk").startswith("3 cannot be kept as things stand")
+    assert "done in" not in tile(text, "Queued")
+
+
 def test_the_calls_of_the_day_are_told_with_their_forecast(services, installation):
     for customer in "123456789":
         installation.ask(customer)

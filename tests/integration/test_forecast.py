@@ -43,7 +43,16 @@ def test_without_a_call_lately_one_a_second_is_taken():
 @pytest.mark.parametrize("state", ["stopped", "paused"])
 def test_a_queue_that_stands_still_is_never_through_and_keeps_no_date(state):
     found = forecast(view(state=state), pace(), due(m0=1, m1440=7), NOW)
-    assert (found.drained_at, found.at_risk) == (None, 7)
+    assert (found.drained_at, found.at_risk) == (None, 10), "later dates cannot be kept either"
+    assert forecast(view(state=state, queued=13), pace(), due(m0=0, m1440=0), NOW).at_risk == 13
+    assert forecast(view(state=state, queued=0), pace(), {}, NOW).at_risk == 0
+
+
+def test_a_pause_with_an_end_delays_the_queue_and_no_more():
+    paused = view(state="paused", until=NOW + 10 * MINUTE, queued=30)
+    found = forecast(paused, pace(), due(m0=0, m15=200), NOW)
+    assert found.at_risk == 50
+    assert found.drained_at == NOW + 11 * MINUTE
 
 
 def test_what_is_due_before_its_turn_is_at_risk():

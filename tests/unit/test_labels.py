@@ -88,12 +88,12 @@ def test_what_a_reason_tells_is_kept(spanish):
         "poison: it failed again and again while others passed; last: an answer that is not JSON"
     )
     assert said.endswith("lo último: una respuesta que no es JSON")
-    assert label_for("retried by ana, with others") == "reintentado por ana, junto con otros"
+    assert label_for("retried by ana, with others") == "reintentada por ana, junto con otras"
 
 
 def test_what_somebody_wrote_stays_as_it_is(spanish):
     assert label_for("cambiamos la campaña %(x)s 100 %") == "cambiamos la campaña %(x)s 100 %"
-    assert label_for("retried by %(name)s and 5 %") == "reintentado por %(name)s and 5 %"
+    assert label_for("retried by %(name)s and 5 %") == "reintentada por %(name)s and 5 %"
     assert label_for(None) == ""
 
 

@@ -40,7 +40,10 @@ class QuotaUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountOverview:
-    """All accounts together. `need` lists those that need attention, most urgent first."""
+    """All accounts together. `need` lists those that need attention, most urgent first.
+
+    `drained_at` (aware) is when all queues are empty, or None if one of them is not emptied as things stand.
+    """
 
     queues: Mapping[str, int]
     queued: int
@@ -70,14 +73,15 @@ def overview(
 ) -> AccountOverview:
     """Combine accounts. `resets` maps accounts with a quota to the time it resets (aware)."""
     waiting = [view for view in views if view.oldest_seconds is not None]
-    drained = [forecast.drained_at for forecast in forecasts.values() if forecast.drained_at]
+    ends = [forecasts[view.name].drained_at for view in views if view.queued and view.name in forecasts]
+    drained = [end for end in ends if end is not None]
     return AccountOverview(
         queues=Counter(view.state for view in views),
         queued=sum(view.queued for view in views),
         dead=sum(view.dead for view in views),
         oldest=max(waiting, key=lambda view: view.oldest_seconds or 0.0, default=None),
         at_risk=sum(forecast.at_risk for forecast in forecasts.values()),
-        drained_at=max(drained, default=None),
+        drained_at=max(drained, default=None) if len(drained) == len(ends) else None,
         need=[view for view in in_need_first(views) if needs_a_look(view)],
         quotas=sorted(_quotas(views, forecasts, resets), key=lambda quota: (-quota.share, quota.account)),
     )
