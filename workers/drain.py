@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.drain")
 
-# Then the queue waits behind other wake-ups. Changing queues costs about as much as two calls.
-DRAIN_CALLS = 20
+# Then the queue waits behind other wake-ups. More calls would make the shares of many busy queues less equal.
+# Changing queues costs about as much as two calls.
+DRAIN_CALLS = 10
 DRAIN_SECONDS = 2.0
 # The limit while no other queue or lookup waits. A new wake-up would leave the queue idle for 50 ms.
 ALONE_SECONDS = 20.0

@@ -32,13 +32,12 @@ LEASE_SECONDS = 60.0
 BATCH = 100
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
-MOST_ASKED_SECONDS = LIMIT_SECONDS
 
 
-def wait_after(tries: int, asked_seconds: float | None) -> float:
+def wait_after(tries: int, retry_after_seconds: float | None) -> float:
     """Return the seconds to wait after the `tries`-th failure, at least those that the CRM asks for."""
     backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
-    return max(backoff, min(asked_seconds or 0.0, MOST_ASKED_SECONDS))
+    return max(backoff, min(retry_after_seconds or 0.0, LIMIT_SECONDS))
 
 
 class LookupRunner:
@@ -70,7 +69,7 @@ class LookupRunner:
         )
         if not waiting:
             return False
-        ids = tuple(dict.fromkeys(e.lookup_id for kept in waiting for e in kept.events if e.lookup_id))
+        ids = tuple(dict.fromkeys(e.lookup_id for stored in waiting for e in stored.events if e.lookup_id))
         if settings.lookup is None:
             contacts: Mapping[str, Any] = {}
         else:
@@ -78,8 +77,8 @@ class LookupRunner:
             if found is None:
                 return False
             contacts = found
-        for kept in waiting:
-            self._admit(kept, contacts)
+        for stored in waiting:
+            self._admit(stored, contacts)
         return True
 
     def _read(
@@ -89,17 +88,21 @@ class LookupRunner:
             return read_contacts(lookup, ids)
         except ContactsAway as away:
             log.warning("contacts cannot be read now", source=waiting[0].delivery.source, reason=away.reason)
-            for kept in waiting:
-                wait = wait_after(kept.tries, away.retry_after_seconds)
-                self._services.deliveries.postpone_lookup(kept.id, wait, away.reason)
+            for stored in waiting:
+                wait = wait_after(stored.tries, away.retry_after_seconds)
+                self._services.deliveries.postpone_lookup(stored.id, wait, away.reason)
             return None
 
-    def _admit(self, kept: StoredEvents, contacts: Mapping[str, Any]) -> None:
+    def _admit(self, stored: StoredEvents, contacts: Mapping[str, Any]) -> None:
         now = utc_now()
         outcomes: list[Outcome] = [
             plan_event(
-                self._services.routes, kept.delivery, event, now, contact=contacts.get(event.lookup_id or "")
+                self._services.routes,
+                stored.delivery,
+                event,
+                now,
+                contact=contacts.get(event.lookup_id or ""),
             )
-            for event in kept.events
+            for event in stored.events
         ]
-        self._services.admission.resolve(kept, outcomes, parked=False)
+        self._services.admission.resolve(stored, outcomes, parked=False)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
     """Return a decision as fields of the queue's Outcome. `date` is the recall_date that was sent."""
-    told = _ending(decision, date)
-    told["quiet"] = getattr(decision, "quiet", False)
+    fields = _ending(decision, date)
+    fields["quiet"] = getattr(decision, "quiet", False)
     seconds = getattr(decision, "seconds", 0.0)
     if seconds:
-        told["wait_ms"] = round(seconds * 1000)
-    return told
+        fields["wait_ms"] = round(seconds * 1000)
+    return fields
 
 
 def _ending(decision: Decision, date: str) -> dict[str, Any]:

@@ -24,7 +24,6 @@ STRIKES_LIMIT = 3
 ROUNDS_LIMIT = 2
 SAME_WORDS_LIMIT = 5
 PROBE_EVERY = timedelta(hours=1)
-RETRY_AFTER_LIMIT_SECONDS = LIMIT_SECONDS
 
 
 # --- history ---------------------------------------------------------------------------------
@@ -167,7 +166,7 @@ def _concurrency_seconds(attempt: int, case: _Situation) -> float:
 
 def _at_least(seconds: float, verdict: Verdict) -> float:
     """Return `seconds`, or the delay that wolkvox asks for if it is longer, at most an hour."""
-    return max(seconds, min(verdict.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
+    return max(seconds, min(verdict.retry_after_seconds or 0.0, LIMIT_SECONDS))
 
 
 def store_retry_seconds(attempt: int) -> float:
@@ -202,9 +201,9 @@ def decide(
     Raise ValueError for another jitter or a naive time.
     """
     if not 0 <= jitter < 1:
-        raise ValueError(f"jitter: found {jitter}; allowed: 0 up to but not including 1")
+        raise ValueError(f"jitter is {jitter}; it must be at least 0 and below 1")
     if now.utcoffset() is None or quota_resets_at.utcoffset() is None:
-        raise ValueError("now, quota_resets_at: found a date without a zone; allowed: aware datetimes")
+        raise ValueError("now or quota_resets_at has no time zone; both must be aware datetimes")
     case = _Situation(verdict, queue, recall, jitter, now, quota_resets_at)
     return _BY_KIND[verdict.kind](case)
 
@@ -217,12 +216,12 @@ def _after_refusal(case: _Situation) -> tuple[Decision, QueueHistory]:
     verdict = case.verdict
     if not verdict.may_stop_queue:
         return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory()
-    mark = verdict.words_digest or ""
-    times = case.queue.same_words + 1 if mark == case.queue.words else 1
+    digest = verdict.words_digest or ""
+    times = case.queue.same_words + 1 if digest == case.queue.words else 1
     if times >= SAME_WORDS_LIMIT:
         reason = f"{times} refusals in a row with the same words: look at the last answer, then resume"
         return StopQueue(reason=reason, recall_dead=True, quiet=verdict.quiet), QueueHistory()
-    return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory(words=mark, same_words=times)
+    return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory(words=digest, same_words=times)
 
 
 def _concurrency(case: _Situation) -> tuple[Decision, QueueHistory]:

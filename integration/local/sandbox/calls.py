@@ -36,7 +36,7 @@ class ReceivedCall:
     rule: int | None = None
     in_flight: int = 1
     answered: bool = False
-    mark: str = ""
+    fingerprint: str = ""
 
     @property
     def customer_id(self) -> str | None:
@@ -53,13 +53,13 @@ class ReceivedCall:
         found = self.body.get(name) if isinstance(self.body, dict) else None
         return None if found is None else str(found)
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the call as JSON values, with a fingerprint instead of the token."""
         return {
             "seq": self.seq,
             "received_at": iso(self.received_at),
             "finished_at": None if self.finished_at is None else iso(self.finished_at),
-            "token": self.mark,
+            "token": self.fingerprint,
             "method": self.method,
             "path": self.path,
             "query": self.query,

@@ -12,7 +12,7 @@ from integration.local.sandbox.answers import SandboxAnswer, json_answer
 from integration.local.sandbox.calls import json_value
 from integration.local.sandbox.page import page
 from integration.local.sandbox.rules import Rule
-from integration.local.sandbox.state import CALLS_KEPT
+from integration.local.sandbox.state import MOST_CALLS
 
 if TYPE_CHECKING:
     from integration.local.sandbox.state import SandboxState
@@ -54,8 +54,8 @@ class Control:
     def _lists(self, method: str, path: str, query: str) -> SandboxAnswer:
         match method, path:
             case "GET", "/sandbox/calls":
-                wanted = {name: values[-1] for name, values in parse_qs(query).items()}
-                after, limit = _whole(wanted.get("after"), 0), _whole(wanted.get("limit"), CALLS_KEPT)
+                parameters = {name: values[-1] for name, values in parse_qs(query).items()}
+                after, limit = _whole(parameters.get("after"), 0), _whole(parameters.get("limit"), MOST_CALLS)
                 return json_answer(200, self._state.calls(after=after, limit=limit))
             case "DELETE", "/sandbox/calls":
                 self._state.forget_calls()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from integration.local.sandbox.state import SandboxState
 
-_CALLS_SHOWN = 100
+_MOST_ROWS = 100
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="refresh" content="2"><title>wolkvox sandbox</title>
 <style>body{{font:14px/1.5 system-ui;margin:2rem;max-width:75rem}}
@@ -35,7 +35,7 @@ def page(state: SandboxState) -> str:
             json.dumps(call["body"], ensure_ascii=False),
             f"{call['status'] or '…'} / {call['code'] or '-'}",
         )
-        for call in state.newest_calls(_CALLS_SHOWN)
+        for call in state.newest_calls(_MOST_ROWS)
     )
     rules = "".join(_row(rule["id"], json.dumps(rule, ensure_ascii=False)) for rule in state.rules())
     return _PAGE.format(

@@ -77,11 +77,11 @@ class PlacedRule:
         self.used += 1
         return True
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the rule as JSON values, without its token."""
-        shown = self.rule.model_dump(exclude_defaults=True, exclude={"token", "token_prefix"})
+        fields = self.rule.model_dump(exclude_defaults=True, exclude={"token", "token_prefix"})
         if self.rule.token is not None:
-            shown["token"] = fingerprint(self.rule.token)
+            fields["token"] = fingerprint(self.rule.token)
         if self.rule.token_prefix is not None:
-            shown["token_prefix"] = "(set)"  # noqa: S105  (a placeholder)
-        return {"id": self.id, **shown, "seen": self.seen, "used": self.used}
+            fields["token_prefix"] = "(set)"  # noqa: S105  (a placeholder)
+        return {"id": self.id, **fields, "seen": self.seen, "used": self.used}

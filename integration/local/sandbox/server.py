@@ -68,7 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             seq=0,
             received_at=datetime.now(UTC),
             token=token,
-            mark=fingerprint(token),
+            fingerprint=fingerprint(token),
             method=self.command,
             path=path,
             query={name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()},

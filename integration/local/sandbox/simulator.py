@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from integration.local.sandbox.rules import Rule
 from integration.local.sandbox.server import Server
-from integration.local.sandbox.state import CALLS_KEPT, SandboxState
+from integration.local.sandbox.state import MOST_CALLS, SandboxState
 from integration.local.sandbox.wolkvox import Settings, Wolkvox
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Sandbox:
         """Return the rules with their counts."""
         return self.state.rules()
 
-    def calls(self, *, after: int = 0, limit: int = CALLS_KEPT) -> list[dict[str, Any]]:
+    def calls(self, *, after: int = 0, limit: int = MOST_CALLS) -> list[dict[str, Any]]:
         """Return calls with a sequence number above `after`, oldest first."""
         return self.state.calls(after=after, limit=limit)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from integration.local.sandbox.calls import ReceivedCall
     from integration.local.sandbox.rules import Rule
 
-CALLS_KEPT = 100_000
+MOST_CALLS = 100_000
 OVERLAPS_KEPT = 1_000
 
 
@@ -29,7 +29,7 @@ class SandboxState:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: deque[ReceivedCall] = deque(maxlen=CALLS_KEPT)
+        self._calls: deque[ReceivedCall] = deque(maxlen=MOST_CALLS)
         self._rules: list[PlacedRule] = []
         self._running: dict[str, list[ReceivedCall]] = {}
         self._recalls: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -43,7 +43,9 @@ class SandboxState:
         self._codes: Counter[str] = Counter()
         self._overlap_count = 0
         self._overlaps: deque[dict[str, Any]] = deque(maxlen=OVERLAPS_KEPT)
-        self._most: Counter[str] = Counter({mark: len(calls) for mark, calls in self._running.items()})
+        self._most: Counter[str] = Counter(
+            {fingerprint: len(calls) for fingerprint, calls in self._running.items()}
+        )
 
     def forget_calls(self) -> None:
         """Clear calls, counts, callbacks and daily use. Calls in flight stay in flight."""
@@ -61,7 +63,7 @@ class SandboxState:
                 placed.append(PlacedRule(self._next_rule, rule))
                 self._next_rule += 1
             self._rules.extend(placed)
-            return [rule.shown() for rule in placed]
+            return [rule.to_json() for rule in placed]
 
     def remove(self, rule_id: int | None) -> int:
         """Remove one rule, or all with None. Return how many were removed."""
@@ -78,23 +80,23 @@ class SandboxState:
             self._count += 1
             self._calls.append(call)
             if call.token:
-                self._used[call.mark, _today()] += 1
+                self._used[call.fingerprint, _today()] += 1
                 self._overlap(call)
             placed = next((rule for rule in self._rules if rule.takes(call)), None)
             call.rule = None if placed is None else placed.id
             return None if placed is None else placed.rule
 
     def _overlap(self, call: ReceivedCall) -> None:
-        running = self._running.setdefault(call.mark, [])
+        running = self._running.setdefault(call.fingerprint, [])
         if running:
             self._overlap_count += 1
             seqs = [other.seq for other in running]
             self._overlaps.append(
-                {"token": call.mark, "seq": call.seq, "with": seqs, "at": iso(call.received_at)}
+                {"token": call.fingerprint, "seq": call.seq, "with": seqs, "at": iso(call.received_at)}
             )
         running.append(call)
         call.in_flight = len(running)
-        self._most[call.mark] = max(self._most[call.mark], call.in_flight)
+        self._most[call.fingerprint] = max(self._most[call.fingerprint], call.in_flight)
 
     def leave(self, call: ReceivedCall) -> None:
         """Mark a call as finished. Idempotent."""
@@ -103,37 +105,37 @@ class SandboxState:
                 return
             call.finished_at = datetime.now(UTC)
             self._codes[call.code or "none"] += 1
-            running = self._running.get(call.mark, [])
+            running = self._running.get(call.fingerprint, [])
             if call in running:
                 running.remove(call)
             if not running:
-                self._running.pop(call.mark, None)
+                self._running.pop(call.fingerprint, None)
 
     def record(self, recall: dict[str, Any]) -> None:
         """Record a callback, replacing the one of its token, campaign and customer."""
         with self._lock:
             self._recalls[recall["token"], recall["campaign_id"], recall["customer_id"]] = recall
 
-    def used_today(self, mark: str) -> int:
+    def used_today(self, fingerprint: str) -> int:
         """Return how many calls a token has made today (UTC)."""
         with self._lock:
-            return self._used[mark, _today()]
+            return self._used[fingerprint, _today()]
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the rules with their counts."""
         with self._lock:
-            return [rule.shown() for rule in self._rules]
+            return [rule.to_json() for rule in self._rules]
 
-    def calls(self, *, after: int = 0, limit: int = CALLS_KEPT) -> list[dict[str, Any]]:
+    def calls(self, *, after: int = 0, limit: int = MOST_CALLS) -> list[dict[str, Any]]:
         """Return calls with a sequence number above `after`, oldest first."""
         with self._lock:
             found = [call for call in self._calls if call.seq > after][:limit]
-            return [call.shown() for call in found]
+            return [call.to_json() for call in found]
 
     def newest_calls(self, limit: int) -> list[dict[str, Any]]:
         """Return the latest calls, newest first."""
         with self._lock:
-            return [call.shown() for call in islice(reversed(self._calls), limit)]
+            return [call.to_json() for call in islice(reversed(self._calls), limit)]
 
     def recalls(self) -> list[dict[str, Any]]:
         """Return the recorded callbacks: the latest per token, campaign and customer."""
@@ -148,7 +150,7 @@ class SandboxState:
                 "accepted": self._codes["202"],
                 "codes": dict(self._codes),
                 "max_in_flight": dict(self._most),
-                "in_flight": {mark: len(calls) for mark, calls in self._running.items()},
+                "in_flight": {fingerprint: len(calls) for fingerprint, calls in self._running.items()},
                 "overlap_count": self._overlap_count,
                 "overlaps": list(self._overlaps),
             }

@@ -95,7 +95,7 @@ class Wolkvox:
         if call.in_flight > SIMULTANEOUS_LIMIT:
             return TOKEN_BUSY
         limit = self.settings.daily_limit
-        if limit is not None and self._state.used_today(call.mark) > limit:
+        if limit is not None and self._state.used_today(call.fingerprint) > limit:
             return TOKEN_USED_UP
         return None
 
@@ -111,7 +111,7 @@ class Wolkvox:
             return PARAMETERS_REQUIRED
         recall = {
             "seq": call.seq,
-            "token": call.mark,
+            "token": call.fingerprint,
             "campaign_id": campaign,
             "customer_id": customer,
             "recall_telephone": telephone,
@@ -123,7 +123,7 @@ class Wolkvox:
     # The format of report rows and their messages is not documented.
 
     def _campaigns(self, call: ReceivedCall) -> SandboxAnswer:
-        wanted = call.query.get("campaign")
+        chosen = call.query.get("campaign")
         rows = [
             {
                 "campaign_id": campaign,
@@ -133,12 +133,12 @@ class Wolkvox:
                 "records": 0,
             }
             for campaign, kind in self.settings.campaigns.items()
-            if wanted in {None, campaign}
+            if chosen in {None, campaign}
         ]
         return _api_answer(200, "", data=rows)
 
     def _token_info(self, call: ReceivedCall) -> SandboxAnswer:
-        used = self._state.used_today(call.mark)
+        used = self._state.used_today(call.fingerprint)
         limit = self.settings.daily_limit
         row = {
             "token_limit": limit,
@@ -151,7 +151,7 @@ class Wolkvox:
     def _recalls(self, call: ReceivedCall) -> SandboxAnswer:
         # Callbacks created by the API are reported as "auto". The format of `date_recall` is not
         # documented.
-        recalls = [recall for recall in self._state.recalls() if recall["token"] == call.mark]
+        recalls = [recall for recall in self._state.recalls() if recall["token"] == call.fingerprint]
         rows = [
             {
                 "type_recall": "auto",

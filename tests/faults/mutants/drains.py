@@ -46,7 +46,7 @@ GUARDS = (
     ),
     mutant(
         "a drain is bounded in time",
-        "a slow queue holds its thread for twenty of its calls, and others wait",
+        "a slow queue holds its thread for ten of its calls, and others wait",
         _DRAIN.condition("_goes_on", "DRAIN_SECONDS", to="self._pushed < DRAIN_CALLS"),
         "test_drain.py::test_a_drain_of_a_slow_queue_ends_after_so_long_where_another_waits",
     ),

@@ -216,7 +216,7 @@ GUARDS = (
     mutant(
         "one server on an embedded store's folder",
         "a second one starts there and ruins it",
-        _EMBEDDED.argument("_lock", "fcntl.flock", 1, to="fcntl.LOCK_UN"),
+        _EMBEDDED.argument("lock_folder", "fcntl.flock", 1, to="fcntl.LOCK_UN"),
         "test_embedded_store.py::test_a_second_server_on_the_folder_is_refused_and_the_first_is_named",
     ),
 )
