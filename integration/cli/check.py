@@ -160,7 +160,7 @@ def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
     folder = environment.data_dir(context.environ)
     url = context.environ.get("REDIS_URL") or running_url(folder)
     if url is None:
-        detail = f"no REDIS_URL, and no embedded store runs in {folder}: `ringback up` starts one"
+        detail = f"REDIS_URL is not set, and no embedded store runs in {folder}; `ringback up` starts one"
         return {"state": "none", "address": None, "detail": detail, "problems": []}
     try:
         address = redacted_address(url)
@@ -192,11 +192,11 @@ def _online_checks(context: CliContext, config: Config | None, store: dict[str, 
 # --- output ------------------------------------------------------------------------------------
 
 _STORE_WORDS = {
-    "good": "keeps what it takes",
-    "accepted": "may lose what it takes, which [store] accept_loss allows",
+    "good": "keeps acknowledged data",
+    "accepted": "may lose acknowledged data; [store] accept_loss allows it",
     "refused": "REFUSED",
     "away": "CANNOT BE REACHED",
-    "none": "not there yet",
+    "none": "none",
 }
 
 

@@ -92,12 +92,12 @@ def map_sample(
     config = context.config if preset is None else _config_of(preset)
     source = context.source(sources[0]) if preset is None else config.sources[preset]
     file = click.File("rb").convert(path, None, click.get_current_context())
-    way = preview_sample(CompiledRoutes.of(config), _sample(context, source, file, given))
+    result = preview_sample(CompiledRoutes.of(config), _sample(context, source, file, given))
     if as_json:
-        output.as_json(way)
+        output.as_json(result)
     else:
-        _print_result(way)
-    if not way["good"]:
+        _print_result(result)
+    if not result["good"]:
         raise SystemExit(1)
 
 
@@ -204,24 +204,24 @@ def _contacts(given: Any) -> dict[str, Any]:
 # --- output ------------------------------------------------------------------------------------
 
 
-def _print_result(way: Mapping[str, Any]) -> None:
+def _print_result(result: Mapping[str, Any]) -> None:
     output.pairs(
         (
-            ("source", f"{way['source']} ({way['kind']})"),
-            ("body", f"{way['bytes']} bytes, {way['content_type'] or 'no content type'}"),
-            ("verified", _verified(way["verified"])),
+            ("source", f"{result['source']} ({result['kind']})"),
+            ("body", f"{result['bytes']} bytes, {result['content_type'] or 'no content type'}"),
+            ("verified", _verified(result["verified"])),
         )
     )
-    if way["refused"]:
-        refused = way["refused"]
+    if result["refused"]:
+        refused = result["refused"]
         reason = invalid_value(refused["where"], refused["found"], refused["allowed"])
         output.line(f"refused   {reason}")
-    for number, event in enumerate(way["events"], start=1):
+    for number, event in enumerate(result["events"], start=1):
         output.line()
-        output.line(f"event {number} of {len(way['events'])}: {_OUTCOME_WORDS[event['outcome']]}")
+        output.line(f"event {number} of {len(result['events'])}: {_OUTCOME_WORDS[event['outcome']]}")
         _print_event(event)
     output.line()
-    counts = ", ".join(f"{count} {name}" for name, count in way["counts"].items()) or "no events"
+    counts = ", ".join(f"{count} {name}" for name, count in result["counts"].items()) or "no events"
     output.line(f"{counts}. Nothing was sent.")
 
 
