@@ -80,7 +80,7 @@ def test_the_short_helps_are_whole_sentences(run):
         assert not line.endswith("..."), line
 
 
-def test_version_is_told(run):
+def test_version_is_reported(run):
     assert re.fullmatch(r"ringback, version \d+\.\d+\.\d+\n", run("--version").output)
 
 
@@ -110,7 +110,7 @@ def test_wrong_usage_is_status_2(run, args):
     assert done.stdout == ""
 
 
-def test_a_faulty_configuration_is_told_whole_and_is_status_1(tmp_path):
+def test_a_faulty_configuration_is_reported_whole_and_is_status_1(tmp_path):
     write_config(tmp_path, account("bogota", more='minimum = 3\nlate = "never"'))
     done = process("accounts", cwd=tmp_path)
     assert done.returncode == 1
@@ -145,7 +145,7 @@ def test_an_address_that_is_none_is_a_fault_of_the_environment(run, url):
     assert "geheim" not in done.stderr
 
 
-def test_a_store_that_refuses_a_command_is_told_without_its_words(run, store):
+def test_a_store_that_refuses_a_command_is_reported_without_its_words(run, store):
     store.acl_setuser("narrow", enabled=True, passwords=["+geheim"], categories=["+@connection"], keys=["*"])
     try:
         where = url_of(store).removeprefix("redis://")
@@ -164,7 +164,7 @@ def test_the_configuration_may_be_named_before_or_behind_the_command(run, tmp_pa
         assert "elsewhere.toml: wrong" in run(*args).output
 
 
-def test_an_unsafe_store_is_told_as_such_and_not_as_one_that_is_away():
+def test_an_unsafe_store_is_reported_as_such_and_not_as_one_that_is_away():
     away = StoreAwayError("the store may lose acknowledged recalls")
     away.__cause__ = StoreUnsafeError("the store is refused:\n- appendonly: found no")
     assert render_error(away, CliContext({})) == "the store is refused:\n- appendonly: found no"
@@ -172,8 +172,8 @@ def test_an_unsafe_store_is_told_as_such_and_not_as_one_that_is_away():
 
 def test_one_fault_is_one_line():
     fault = Fault("ringback.toml", "accounts.x.token", "nothing", "a text")
-    told = render_error(ConfigError((fault,)), CliContext({}))
-    assert told.splitlines() == ["the configuration is not valid, 1 fault:", f"- {fault}"]
+    text = render_error(ConfigError((fault,)), CliContext({}))
+    assert text.splitlines() == ["the configuration is not valid, 1 fault:", f"- {fault}"]
 
 
 @pytest.mark.parametrize(
@@ -224,14 +224,14 @@ def test_a_child_s_json_line_is_put_into_words():
 
 
 def test_a_line_of_a_child_cannot_steer_the_terminal_or_forge_another():
-    told = {
+    record = {
         "timestamp": "T",
         "level": "error",
         "event": "a\x1b[2J\nforged",
         "name": "b\u202e",
         "exception": "one\ntwo\x1b",
     }
-    shown = readable(f"web | {json.dumps(told)}")
+    shown = readable(f"web | {json.dumps(record)}")
     assert shown == "web | T error   a [2J forged  name=b\nweb | one\nweb | two "
 
 
@@ -240,7 +240,7 @@ def test_a_child_s_other_lines_stay_as_they_are(line):
     assert readable(line) == line
 
 
-def test_a_port_that_is_taken_is_told(run):
+def test_a_port_that_is_taken_is_reported(run):
     import socket
 
     with socket.socket() as taken:
@@ -277,9 +277,9 @@ def test_up_takes_a_webhook_and_stops_on_ctrl_c(run, tmp_path):
         )
     try:
         _wait_for(output, "Ringback is up", running)
-        told = output.read_text()
-        assert f"http://127.0.0.1:{port}/hooks/salesforce/{{url_key}}" in told
-        assert ENVIRON["URL_KEY"] not in told
+        printed = output.read_text()
+        assert f"http://127.0.0.1:{port}/hooks/salesforce/{{url_key}}" in printed
+        assert ENVIRON["URL_KEY"] not in printed
         assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60).status == 200
         # Found through port and data folder alone, as from another terminal.
         (recall,) = run.json("send", "forms", str(body), PORT=str(port))["answer"]["recalls"]

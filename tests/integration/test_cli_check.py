@@ -40,7 +40,7 @@ def run(tmp_path, store, sandbox):
 # --- configuration -----------------------------------------------------------------------------
 
 
-def test_what_is_good_is_told_too(run):
+def test_a_valid_configuration_is_reported(run):
     report = run.json("check")
     assert report["good"] is True
     assert report["has"] == {"accounts": 2, "sources": 3, "routes": 4, "api keys": 2}
@@ -48,7 +48,7 @@ def test_what_is_good_is_told_too(run):
     assert report["online"] == []
 
 
-def test_all_faults_are_told_at_once_with_file_key_found_and_allowed(run, tmp_path):
+def test_all_faults_are_reported_at_once_with_file_key_found_and_allowed(run, tmp_path):
     write_config(tmp_path, two_accounts(more="minimum = 3") + 'colour = "red"')
     report = run.json("check", status=1, PORT="eighty")
     assert [fault["key"] for fault in report["faults"]] == [
@@ -69,7 +69,7 @@ def test_a_missing_file_is_a_fault_and_no_trace(run):
     assert "Traceback" not in done.output
 
 
-def test_warnings_are_told_and_are_no_fault(run, tmp_path):
+def test_warnings_are_reported_and_are_no_fault(run, tmp_path):
     text = (tmp_path / "ringback.toml").read_text()
     (tmp_path / "ringback.toml").write_text(
         text + '[sources.idle]\nkind = "json"\nverify = "bearer"\nsecrets = "s-1"\n'
@@ -79,7 +79,7 @@ def test_warnings_are_told_and_are_no_fault(run, tmp_path):
     assert "warning: " in done.stdout
 
 
-def test_no_secret_is_told(run):
+def test_no_secret_is_reported(run):
     told = run("check", "--online").output + run("check", "--json").output
     assert not any(secret in told for secret in ENVIRON.values())
 
@@ -87,14 +87,14 @@ def test_no_secret_is_told(run):
 # --- the store ---------------------------------------------------------------------------------
 
 
-def test_no_store_is_told_and_is_no_fault(run):
+def test_no_store_is_reported_and_is_no_fault(run):
     report = run.json("check", REDIS_URL="")
     assert report["good"] is True
     assert report["store"]["state"] == "none"
     assert "ringback up" in report["store"]["detail"]
 
 
-def test_a_store_that_is_away_is_a_failure_told_without_credentials(run):
+def test_a_store_that_is_away_is_a_failure_reported_without_credentials(run):
     done = run("check", REDIS_URL="redis://user:geheim@127.0.0.1:1/0")
     assert done.exit_code == 1
     assert "store redis://127.0.0.1:1/0: CANNOT BE REACHED" in done.stdout
@@ -137,7 +137,7 @@ def test_online_makes_one_reading_call_per_token(run, sandbox):
     ] * 2
 
 
-def test_accounts_on_one_token_are_asked_once(run, sandbox, tmp_path):
+def test_accounts_on_one_token_are_probed_once(run, sandbox, tmp_path):
     text = on_one_token((tmp_path / "ringback.toml").read_text())
     (tmp_path / "ringback.toml").write_text(text)
     assert run.json("check", "--online")["online"][0]["who"] == ["bogota", "lima"]

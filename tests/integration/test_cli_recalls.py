@@ -174,7 +174,7 @@ def test_a_recall_can_be_cancelled_and_shown_while_the_configuration_is_faulty(r
 # --- show --------------------------------------------------------------------------------------
 
 
-def test_show_tells_history_and_attempts_in_order_on_the_account_s_clock(run, dead):
+def test_show_prints_history_and_attempts_in_order_on_the_account_s_clock(run, dead):
     recall = dead()
     shown = run("show", recall).stdout
     timeline = shown.partition("\n\n")[2].splitlines()
@@ -218,7 +218,7 @@ def test_an_expired_recall_is_queued_again(run, admit):
     assert run.json("retry", recall)["retried"] == [recall]
 
 
-def test_each_recall_is_told_and_one_failure_makes_status_1(run, dead, admit):
+def test_each_recall_is_reported_and_one_failure_makes_status_1(run, dead, admit):
     one, other = dead("1"), admit("2")
     told = run.json("retry", other, one, "rc_none", status=1)
     assert told["retried"] == [one]
@@ -237,7 +237,7 @@ def test_all_dead_recalls_of_one_account_are_retried(run, dead):
     assert run.json("show", theirs)["state"] == "dead"
 
 
-def test_all_dead_recalls_are_retried_and_an_overtaken_one_is_told(run, dead, admit):
+def test_all_dead_recalls_are_retried_and_an_overtaken_one_is_reported(run, dead, admit):
     old, other = dead("1"), dead("2")
     admit("1")
     told = run.json("retry", "--dead", status=1)
@@ -382,7 +382,7 @@ def test_a_pause_without_a_reason_has_one(run):
     assert run.json("pause", "bogota")["reason"] == "paused by the operator"
 
 
-def test_accounts_on_the_same_token_are_told(run, tmp_path):
+def test_accounts_on_the_same_token_are_reported(run, tmp_path):
     text = on_one_token(two_accounts() + SOURCES_AND_ROUTES)
     write_config(tmp_path, text)
     assert "same token, same state: lima" in run("pause", "bogota").stdout

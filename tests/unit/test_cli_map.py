@@ -163,7 +163,7 @@ def test_salesforce_needs_no_headers_to_be_read(run):
     assert len(way["events"]) == 2
 
 
-def test_a_form_body_is_told_from_json_by_itself(run, body):
+def test_a_form_body_is_reported_from_json_by_itself(run, body):
     path = body(b"customer=1&phone=3001112233&at=2030-01-01T10:00:00", "body")
     way = run.json("map", "forms", path)
     assert way["content_type"] == "application/x-www-form-urlencoded"

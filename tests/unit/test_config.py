@@ -235,7 +235,7 @@ def test_what_was_read_from_elsewhere_is_not_read_again(tmp_path):
     assert config.vars == {"x": "env:Y"}
 
 
-def test_an_unreadable_reference_is_told_with_its_key_and_name(tmp_path):
+def test_an_unreadable_reference_is_reported_with_its_key_and_name(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     (tmp_path / "long").write_bytes(b"x" * 70_000)
@@ -276,7 +276,7 @@ def test_an_unreadable_reference_is_told_with_its_key_and_name(tmp_path):
         assert expected in what
 
 
-def test_a_file_that_cannot_be_opened_is_told_with_the_reason(tmp_path):
+def test_a_file_that_cannot_be_opened_is_reported_with_the_reason(tmp_path):
     path = written(tmp_path, '[vars]\nx = "file:ringback.toml/x"\n')
     assert "not readable (Not a directory)" in faults_of(path)["vars.x"][0]
 
@@ -304,28 +304,28 @@ def test_an_empty_secret_is_a_fault(tmp_path, key, text, value):
 # --- the file as a whole -----------------------------------------------------------------------
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     found, allowed = faults_of(tmp_path / "none.toml")["the file"]
     assert found == "missing"
     assert "RINGBACK_CONFIG" in allowed
 
 
-def test_a_folder_in_place_of_the_file_is_told(tmp_path):
+def test_a_folder_in_place_of_the_file_is_reported(tmp_path):
     assert "not a regular file" in faults_of(tmp_path)["the file"][0]
 
 
-def test_a_file_that_is_not_utf8_is_told(tmp_path):
+def test_a_file_that_is_not_utf8_is_reported(tmp_path):
     path = tmp_path / "ringback.toml"
     path.write_bytes("[accounts]\n# ñ".encode("latin-1"))
     assert faults_of(path)["the file"][0] == "not in UTF-8 (at byte 13)"
 
 
-def test_a_fault_of_the_syntax_is_told_with_line_and_column(tmp_path):
+def test_a_fault_of_the_syntax_is_reported_with_line_and_column(tmp_path):
     found, _ = faults_of(written(tmp_path, "[store]\naccept_loss = \n"))["line 2, column 15"]
     assert "invalid TOML" in found
 
 
-def test_a_file_that_ends_too_soon_is_told(tmp_path):
+def test_a_file_that_ends_too_soon_is_reported(tmp_path):
     assert faults_of(written(tmp_path, '[vars]\nx = "')).keys() == {"end of document"}
 
 

@@ -198,7 +198,7 @@ ONE_FAULT = [
 @pytest.mark.parametrize(
     ("text", "key", "found", "allowed"), ONE_FAULT, ids=[f"{n}-{case[1]}" for n, case in enumerate(ONE_FAULT)]
 )
-def test_a_fault_is_told_with_its_key_what_was_found_and_what_is_allowed(tmp_path, text, key, found, allowed):
+def test_a_fault_names_its_key_what_was_found_and_what_to_use(tmp_path, text, key, found, allowed):
     faults = faults_of(written(tmp_path, text))
     assert found in faults[key][0]
     assert allowed in faults[key][1]
@@ -282,7 +282,7 @@ def test_sources_may_share_the_secret_of_their_app(tmp_path):
     assert load_config(written(tmp_path, HUBSPOT + HUBSPOT.replace("sources.s", "sources.t")), {})
 
 
-def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path):
+def test_all_faults_are_reported_at_once_in_the_order_of_the_file(tmp_path):
     text = (
         '[[routes]]\nname = "first"\nsource = "s"\naccount = "a"\ncampaign_id = "{{ evnt.x }}"\nwhen = "x =="\n'
         "[accounts.a]\nserver = 3\ndaily_limit = 0\n"
@@ -391,7 +391,7 @@ def test_a_fault_of_the_alerts_is_named_with_what_is_allowed(tmp_path, text, key
         (CHAT + '[[alerts.rules]]\nkind = "quota-used"\n', "alerts.rules[1] watches daily_limit"),
     ],
 )
-def test_alerts_that_can_tell_nobody_or_nothing_are_doubted(tmp_path, text, warning):
+def test_alerts_without_channels_or_rules_are_a_warning(tmp_path, text, warning):
     config = load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + text), {})
     assert [each for each in config_warnings(config) if warning in each]
     fine = CHAT + '[[alerts.rules]]\nkind = "no-worker"\n'

@@ -108,7 +108,7 @@ def disguised(secret: str, way: str) -> object:
     }.get(way, secret)
 
 
-def told_about(folder: Path, place, secret: str, way: str) -> str:
+def faults_about(folder: Path, place, secret: str, way: str) -> str:
     path = written(folder, placed(place, disguised(secret, way), "_x" if way == "unknown key" else ""))
     (folder / "secret").write_text(secret, encoding="utf-8")
     try:
@@ -129,7 +129,7 @@ def folder(tmp_path_factory):
     secret=st.text(string.ascii_letters + string.digits, min_size=16, max_size=48),
 )
 def test_what_looks_like_a_secret_is_quoted_nowhere_whatever_key_it_was_pasted_to(folder, place, way, secret):
-    assert secret not in told_about(folder, place, secret, way)
+    assert secret not in faults_about(folder, place, secret, way)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -141,7 +141,7 @@ def test_what_looks_like_a_secret_is_quoted_nowhere_whatever_key_it_was_pasted_t
     ),
 )
 def test_nothing_in_the_place_of_a_secret_is_quoted_however_short(folder, place, way, secret):
-    assert "qzx" not in told_about(folder, place, f"qzx{secret}", way)
+    assert "qzx" not in faults_about(folder, place, f"qzx{secret}", way)
 
 
 def test_a_plain_word_is_quoted_from_the_file_but_not_from_elsewhere(tmp_path):

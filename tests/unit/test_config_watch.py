@@ -74,7 +74,7 @@ def test_an_unchanged_file_is_neither_taken_up_nor_read(tmp_path, monkeypatch):
     assert watched.watch.generation == 1
 
 
-def test_the_files_are_looked_at_no_more_often_than_asked(tmp_path):
+def test_the_files_are_looked_at_no_more_often_than_configured(tmp_path):
     watched = Watched(tmp_path, GOOD)
     watched.write(GOOD.replace('ventas = "1"', 'ventas = "22"'))
     watched.look()
