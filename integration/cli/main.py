@@ -43,6 +43,8 @@ COMMANDS = {
     "user": "integration.cli.user:user",
     "alerts": "integration.cli.alerts:alerts",
     "sandbox": "integration.cli.sandbox:sandbox",
+    "backup": "integration.local.store_backup:backup",
+    "restore": "integration.local.store_backup:restore",
     "store": "integration.local.store_repair:store",
 }
 

@@ -8,6 +8,7 @@ from .mutant import mutant
 _SWEEPER = Code("workers/sweeper.py")
 _LUA = Code("integration/store/lua/*.lua")
 _HEARTBEAT = Code("integration/services/heartbeat.py")
+_BACKUP = Code("integration/store/backup.py")
 _EPOCH = Code("integration/store/scripting/epoch.py")
 
 GUARDS = (
@@ -178,6 +179,24 @@ GUARDS = (
         "a process that still runs during an upgrade changes a store of another layout",
         _LUA.condition("Epoch.check", "LAYOUT"),
         "test_layout.py::test_a_running_process_of_an_older_version_changes_nothing_after_an_upgrade",
+    ),
+    mutant(
+        "a restored store is paused",
+        "recalls older than what wolkvox has are sent without an operator",
+        _BACKUP.call("restore_backup", "_pause_queues", to="None"),
+        "test_backup.py::test_a_restored_store_has_every_record_and_its_queues_are_paused",
+    ),
+    mutant(
+        "a backup shows one moment",
+        "a recall is in an index of the backup and has no record",
+        _BACKUP.statement("_pause_writes", "execute_command"),
+        "test_backup.py::test_a_backup_of_a_store_in_use_shows_one_moment",
+    ),
+    mutant(
+        "a restore needs an empty store",
+        "records of two stores are mixed",
+        _BACKUP.call("restore_backup", "_require_empty", to="None"),
+        "test_backup.py::test_a_store_that_is_not_empty_is_left_as_it_is",
     ),
     mutant(
         "clamp",

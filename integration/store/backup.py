@@ -1,0 +1,275 @@
+"""Backups: all records of a store in one file, and back into an empty store.
+
+While the keys are read, the store holds writes back (`CLIENT PAUSE … WRITE`, Redis 6.2), so that a backup
+shows one moment. The pause ends by itself within seconds if this process dies. A record is what DUMP returns,
+so a backup is restored into a server of the same or a later version (valkey.io, DUMP).
+
+File: MAGIC, a header (JSON), then for each key its length, its time to live in ms (0 for none) and the
+length of its value, key, value; at the end an empty key with the number of keys, and the SHA-256 of all that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import orjson
+from redis.exceptions import ResponseError
+
+from integration.domain.errors import RingbackError
+from integration.domain.recall import State
+from integration.store.scripting.layout import LAYOUT, VERSION
+from integration.store.scripting.protocol import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    import redis
+
+    from integration.store.token_queue import TokenQueues
+
+RESTORED: Final = "restored from a backup: what is queued may be older than what wolkvox has"
+"""The reason of the pause of each queue until `ringback restore --confirm`."""
+
+MAGIC: Final = b"ringback backup 1\n"
+CHUNK: Final = 500
+PAUSE_MS: Final = 3000
+"""Writes are held back for this long; each chunk begins the time anew."""
+_RECORD: Final = struct.Struct(">IQI")
+_LENGTH: Final = struct.Struct(">I")
+_PREFIX: Final = PREFIX.encode()
+# Not in a backup: messages of Celery, and what belongs to running processes and to sessions.
+_LEFT_OUT: Final = tuple(
+    _PREFIX + name
+    for name in (b"celery:", b"rate:", b"process", b"flushed:", b"probe", b"awaited", b"session:", b"once:")
+)
+
+
+class BackupError(RingbackError):
+    """A backup that cannot be written or restored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """The header of a backup. `counts` are recalls by state, parked events and lookups, without zeros."""
+
+    version: str
+    layout: int
+    taken_at: str
+    counts: Mapping[str, int]
+    keys: int = 0
+
+
+def record_counts(client: redis.Redis) -> dict[str, int]:
+    """Return the number of recalls in each state, of parked events, and of lookups, without zeros."""
+    names = {**{str(state): f"in:{state}" for state in State}, "parked": "parked", "lookups": "lookups"}
+    with client.pipeline(transaction=False) as pipe:
+        for name in names.values():
+            pipe.zcard(PREFIX + name)
+        found = pipe.execute()
+    return {name: number for name, number in zip(names, found, strict=True) if number}
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
+    """Write a backup to a new file that only its owner may read. `client` returns bytes.
+
+    Raise BackupError if the file exists, or the server does not allow a pause of writes.
+    """
+    if path.exists():
+        raise BackupError(f"{path}: exists already; name a new file")
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        try:
+            _pause_writes(client)
+            backup = Backup(
+                version=VERSION, layout=LAYOUT, taken_at=now.isoformat(), counts=record_counts(client)
+            )
+            keys = _write(client, file, backup)
+        finally:
+            _resume_writes(client)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return Backup(**{**_fields(backup), "keys": keys})
+
+
+def _fields(backup: Backup) -> dict[str, Any]:
+    return {name: getattr(backup, name) for name in backup.__slots__}
+
+
+def _pause_writes(client: Any) -> None:
+    try:
+        client.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
+    except ResponseError as error:
+        raise BackupError(
+            f"the server does not allow CLIENT PAUSE, which a backup of one moment needs: {error}. "
+            "Copy its data as its host describes"
+        ) from error
+
+
+def _resume_writes(client: Any) -> None:
+    try:
+        client.execute_command("CLIENT", "UNPAUSE")
+    except ResponseError:
+        return  # it was not paused, or the pause ends by itself
+
+
+def _write(client: redis.Redis, file: IO[bytes], backup: Backup) -> int:
+    digest, number = hashlib.sha256(), 0
+
+    def put(data: bytes) -> None:
+        digest.update(data)
+        file.write(data)
+
+    header = orjson.dumps({name: value for name, value in _fields(backup).items() if name != "keys"})
+    put(MAGIC + _LENGTH.pack(len(header)) + header)
+    for key, ttl, value in _records(client):
+        put(_RECORD.pack(len(key), ttl, len(value)) + key + value)
+        number += 1
+    put(_RECORD.pack(0, number, 0))
+    file.write(digest.digest())
+    return number
+
+
+def _records(client: Any) -> Iterator[tuple[bytes, int, bytes]]:
+    seen: set[bytes] = set()  # SCAN may return a key twice
+    cursor = 0
+    while True:
+        _pause_writes(client)
+        cursor, keys = client.scan(cursor, match=f"{PREFIX}*", count=CHUNK)
+        wanted = [key for key in dict.fromkeys(keys) if key not in seen and not key.startswith(_LEFT_OUT)]
+        seen.update(wanted)
+        with client.pipeline(transaction=False) as pipe:
+            for key in wanted:
+                pipe.dump(key)
+                pipe.pttl(key)
+            found = pipe.execute()
+        for key, value, ttl in zip(wanted, found[::2], found[1::2], strict=True):
+            if value is not None:
+                yield key, max(0, ttl), value
+        if cursor == 0:
+            return
+
+
+# --- restoring ----------------------------------------------------------------------------------
+
+
+def read_header(path: Path) -> Backup:
+    """Return the header of a complete backup. Raise BackupError if the file is damaged or something else."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        backup = _read_header(file, path)
+        file.seek(0)
+        left = path.stat().st_size - digest.digest_size
+        while left > 0 and (data := file.read(min(left, 1 << 20))):
+            digest.update(data)
+            left -= len(data)
+        if file.read() != digest.digest():
+            raise BackupError(f"{path}: is damaged or cut off; use another backup")
+        file.seek(0)
+        return Backup(**{**_fields(backup), "keys": sum(1 for _ in _read_records(file))})
+
+
+def _read_header(file: IO[bytes], path: Path) -> Backup:
+    if file.read(len(MAGIC)) != MAGIC:
+        raise BackupError(f"{path}: is not a backup of Ringback")
+    try:
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        return Backup(**orjson.loads(file.read(length)))
+    except (struct.error, orjson.JSONDecodeError, TypeError) as error:
+        raise BackupError(f"{path}: is damaged or cut off; use another backup") from error
+
+
+def _read_records(file: IO[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+    file.seek(len(MAGIC))
+    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+    file.seek(length, os.SEEK_CUR)
+    while True:
+        key_size, ttl, size = _RECORD.unpack(file.read(_RECORD.size))
+        if key_size == 0:
+            return
+        yield file.read(key_size), ttl, file.read(size)
+
+
+def restore_backup(client: redis.Redis, path: Path) -> Backup:
+    """Restore a backup into an empty store, with all queues paused. `client` returns bytes.
+
+    `meta` is restored last: until then every process refuses the store, because it has accounts and no
+    layout. Raise BackupError if the file is damaged or of another layout, if the store is not empty, or if
+    the restored records are not those of the backup.
+    """
+    backup = read_header(path)
+    if backup.layout != LAYOUT:
+        raise BackupError(
+            f"{path}: was written by Ringback {backup.version} (layout {backup.layout}), and this version "
+            f"has layout {LAYOUT}; restore it with Ringback {backup.version}"
+        )
+    _require_empty(client)
+    meta: tuple[bytes, int, bytes] | None = None
+    with path.open("rb") as file:
+        chunk = []
+        for record in _read_records(file):
+            if record[0] == _PREFIX + b"meta":
+                meta = record
+                continue
+            chunk.append(record)
+            if len(chunk) == CHUNK:
+                _restore(client, chunk)
+                chunk = []
+        _restore(client, chunk)
+    _pause_queues(client)
+    if meta is not None:
+        _restore(client, [meta])
+    found = record_counts(client)
+    if found != dict(backup.counts):
+        raise BackupError(f"the store has {found} after the restore, and the backup {dict(backup.counts)}")
+    return backup
+
+
+def _pause_queues(client: Any) -> None:
+    for queue in set(client.hgetall(PREFIX + "accounts").values()):
+        fields = {"paused": RESTORED, "paused_until": "", "paused_ms": ""}
+        client.hset(f"{PREFIX}queue:{queue.decode()}", mapping=fields)
+
+
+def _require_empty(client: Any) -> None:
+    for key in client.scan_iter(match=f"{PREFIX}*", count=CHUNK):
+        if not key.startswith(_LEFT_OUT):
+            raise BackupError(
+                "the store is not empty, and a restore would mix two stores: stop all processes, and name an "
+                "empty store (another RINGBACK_DATA_DIR, or another database in REDIS_URL)"
+            )
+
+
+def _restore(client: redis.Redis, records: list[tuple[bytes, int, bytes]]) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for key, ttl, value in records:
+            pipe.restore(key, ttl, value)
+        try:
+            pipe.execute()
+        except ResponseError as error:
+            raise BackupError(
+                f"the server refuses a record: {error}. Use a server of the version of the backup or a later "
+                "one, and an empty store"
+            ) from error
+
+
+def confirm_restore(queues: TokenQueues, client: redis.Redis) -> int:
+    """Resume the queues that a restore has paused. Return their number. `client` returns text."""
+    paused = [
+        queue
+        for queue in sorted(set(queues.bound().values()))
+        if client.hget(f"{PREFIX}queue:{queue}", "paused") == RESTORED
+    ]
+    for queue in paused:
+        queues.resume(queue)
+    return len(paused)
