@@ -161,26 +161,26 @@ if is_command('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_
   -- Return the keys of the alerts that begin or end by this call.
   local function settle_alerts(changes)
     allow_on_full_store()
-    local key, done, news = P .. 'alerts', {}, {}
+    local key, done, changed = P .. 'alerts', {}, {}
     for _, each in ipairs(changes.forget) do redis.call('HDEL', key, each) end
     for each, record in pairs(changes.keep) do redis.call('HSET', key, each, record) end
     for _, each in ipairs(changes.begin) do
       local was = redis.call('HGET', key, each.key)
       if not was or not cjson.decode(was).on then
         redis.call('HSET', key, each.key, each.record)
-        done[#done + 1], news[each.key] = each.key, true
+        done[#done + 1], changed[each.key] = each.key, true
       end
     end
     for _, each in ipairs(changes.finish) do
       if redis.call('HDEL', key, each.key) == 1 then
         redis.call('LPUSH', key .. ':past', each.record)
         redis.call('LTRIM', key .. ':past', 0, ALERTS_PAST - 1)
-        done[#done + 1], news[each.key] = each.key, true
+        done[#done + 1], changed[each.key] = each.key, true
       end
     end
     for _, each in ipairs(changes.messages) do
       for _, about in ipairs(each.keys) do
-        if news[about] then
+        if changed[about] then
           post(each.channels, each.message)
           break
         end
