@@ -124,7 +124,8 @@ def _error_responses(status: int) -> DocumentedResponse:
 
 _HOOK_ANSWERS = {
     200: DocumentedResponse(
-        "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`.",
+        "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`. A source "
+        "with `answer_status = 200`: the body of 202. A handshake: what the sender expects.",
         {XML: None, JSON: m.CustomActionModel},
     ),
     202: _ok(m.DeliveryModel, "Stored durably. A repeated delivery gets the answer of the first one."),
@@ -132,6 +133,14 @@ _HOOK_ANSWERS = {
     401: DocumentedResponse("Not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem, XML: None}),
     404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
     **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
+}
+_HANDSHAKE_ANSWERS = {
+    200: DocumentedResponse("The answer that the sender expects. Nothing is stored.", {"text/plain": None}),
+    401: DocumentedResponse("Not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem}),
+    405: DocumentedResponse(
+        "There is no such source, or it has no `handshake` of this method.", {PROBLEM_TYPE: m.Problem}
+    ),
+    **{status: _error_responses(status) for status in (429, 503)},
 }
 _HOOK_BODIES: Mapping[str, Model | None] = {JSON: None, FORM: None, XML: None}
 _HOOK_WORDS = (
@@ -279,5 +288,21 @@ OPERATIONS = (
         description=_HOOK_WORDS,
         body=_HOOK_BODIES,
         answers=_HOOK_ANSWERS,
+    ),
+    Operation(
+        method="get",
+        path="/hooks/{source}",
+        name="checkAddress",
+        summary="Answer a sender that checks the address",
+        description="Only for sources with a `handshake` of this method.",
+        answers=_HANDSHAKE_ANSWERS,
+    ),
+    Operation(
+        method="get",
+        path="/hooks/{source}/{url_key}",
+        name="checkAddressByUrlKey",
+        summary="Answer a sender that checks an address with a key",
+        description="Only for sources with a `handshake` of this method.",
+        answers=_HANDSHAKE_ANSWERS,
     ),
 )

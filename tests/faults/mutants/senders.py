@@ -17,6 +17,8 @@ _SOURCES_JSON = Code("integration/webhooks/providers/json.py")
 _SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
 _SOURCES_SIGNATURES = Code("integration/webhooks/providers/signatures.py")
 _HANDSHAKES = Code("integration/webhooks/handshakes.py")
+_DELIVERIES = Code("integration/store/deliveries.py")
+_PRESETS = Code("integration/config/source_models/preset_files.py")
 _SIGNED_CONTENT = Code("integration/config/source_models/signed_content.py")
 _SOURCES_SCHEMES = Code("integration/webhooks/providers/schemes.py")
 _TEMPLATES_ENVIRONMENT = Code("integration/mapping/expressions/environment.py")
@@ -138,6 +140,24 @@ GUARDS = (
         "an address without its key is verified too",
         _HANDSHAKES.statement("handshake_reply", "require_url_key"),
         "test_handshakes.py::test_a_challenge_to_an_address_without_the_right_key_is_rejected",
+    ),
+    mutant(
+        "an unsigned query names no delivery",
+        "a captured delivery may be sent again under another query",
+        _DELIVERIES.result("_query_of", to='delivery.headers.get(QUERY, "")'),
+        "test_handshakes.py::test_a_delivery_that_was_captured_gives_one_recall_under_any_unsigned_header",
+    ),
+    mutant(
+        "a signed time in a header of its own expires",
+        "a captured delivery may be sent for ever",
+        _SOURCES_SIGNATURES.statement("_content", "require_near", "-if"),
+        "test_sender_signatures.py::test_a_time_outside_the_tolerance_is_rejected_in_both_directions",
+    ),
+    mutant(
+        "another `verify` drops the proof of a preset",
+        "keys of another proof count",
+        _PRESETS.value("with_preset", "own", to="True"),
+        "test_presets.py::test_another_verify_drops_what_the_preset_says_about_its_own",
     ),
     mutant(
         "an echoed value is limited",
