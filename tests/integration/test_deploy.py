@@ -9,6 +9,8 @@ import logging
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,7 @@ from integration.local.supervisor import wait_until
 from integration.server import APPLICATION, SETTINGS
 from integration.server import main as server_command
 from integration.store.durability import assure
+from support.worker_processes import WorkerProcesses
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -346,6 +349,30 @@ def test_composes_worker_is_the_procfiles(compose):
 def test_web_is_reached_on_the_port_that_it_listens_on(compose):
     web = compose["services"]["web"]
     assert web["ports"] == [f"127.0.0.1:${{PORT:-8080}}:{web['environment']['PORT']}"]
+
+
+def test_composes_health_check_of_a_worker_is_that_it_answers_a_ping(
+    compose, tmp_path, start_valkey, sandbox
+):
+    running = WorkerProcesses(tmp_path, start_valkey(), sandbox, "")
+    check = compose["services"]["worker"]["healthcheck"]["test"][1].replace("$$", "$")
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "REDIS_URL": running.server.url,
+        "HOSTNAME": socket.gethostname(),
+    }
+
+    def status():
+        words = ["sh", "-c", check.replace("--timeout 10", "--timeout 3")]
+        return subprocess.run(words, env=environ, cwd=ROOT, capture_output=True, check=False).returncode
+
+    try:
+        worker = running.start_worker()
+        wait_until(lambda: status() == 0, 60, what="the worker answers")
+        os.killpg(worker.pid, signal.SIGSTOP)
+        assert status() != 0
+    finally:
+        running.kill_workers()
 
 
 def test_the_sandbox_is_a_command_that_exists_and_gets_no_secrets(compose):
