@@ -74,7 +74,7 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services, in
     text = Pages(services).get("/").text
     assert "All quiet." not in text
     assert tile(text, "Queued").startswith("2")
-    assert tile(text, "Dead") == "1 refused by wolkvox"
+    assert tile(text, "Dead") == "1 by a refusal of wolkvox"
     assert tile(text, "Queues held") == "2 1 stopped, 1 paused"
     rows = re.findall(r"<tr>\s*<th scope=\"row\" data-name=\"Account\">(.*?)</tr>", text, re.DOTALL)
     assert [re.search(r">(\w+)</a>", row)[1] for row in rows] == ["bogota", "lima"]
