@@ -254,7 +254,7 @@ def _compile_faults(
     compile_: Callable[[str, frozenset[str]], expressions.Text | expressions.Expression],
     source: str | None,
     names: frozenset[str],
-    words: Mapping[str, Any],
+    variables: Mapping[str, Any],
 ) -> Iterator[tuple[str, str]]:
     """Yield the faults of one template as (found, allowed)."""
     if source is None:
@@ -264,9 +264,9 @@ def _compile_faults(
     except expressions.TemplateFaultError as error:
         yield error.found, error.allowed
         return
-    for word in sorted(compiled.words - words.keys()):
-        known = ", ".join(sorted(words)) or "none yet"
+    for name in sorted(compiled.variables - variables.keys()):
+        known = ", ".join(sorted(variables)) or "none yet"
         yield (
-            f"vars.{word}, which is not in [vars]",
+            f"vars.{name}, which is not in [vars]",
             f"one of [vars] ({known}), or a default filter",
         )

@@ -59,8 +59,8 @@ def test_the_words_of_vars_that_have_no_default_are_known():
     made = text(
         "{{ vars.a }}{{ vars['b'] }}{{ vars.c | default('x') }}{% if vars.d is defined %}{{ vars.d }}{% endif %}"
     )
-    assert made.words == {"a", "b"}
-    assert expression("event.vars.x == vars.y and vars[event.z]").words == {"y"}
+    assert made.variables == {"a", "b"}
+    assert expression("event.vars.x == vars.y and vars[event.z]").variables == {"y"}
 
 
 def test_the_same_source_is_compiled_once():

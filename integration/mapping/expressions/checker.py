@@ -42,13 +42,13 @@ class Checker:
     def __init__(self, allowed: frozenset[str]) -> None:
         self._allowed = allowed
         self._names: set[str] = set()
-        self._words: set[str] = set()
-        self._spare_words: set[str] = set()
+        self._variables: set[str] = set()
+        self._defaulted_variables: set[str] = set()
 
     def reads_of(self, tree: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
         """Return the top-level names that are read, and the keys of `vars` read without a default."""
         self._check(tree)
-        return frozenset(self._names), frozenset(self._words - self._spare_words)
+        return frozenset(self._names), frozenset(self._variables - self._defaulted_variables)
 
     def _check(self, node: nodes.Node) -> None:
         if not isinstance(node, _ALLOWED_NODES):
@@ -68,14 +68,14 @@ class Checker:
         self._names.add(node.name)
 
     def _check_field(self, node: Any) -> None:
-        self._words.update(_word_of(node))
+        self._variables.update(_variable_of(node))
 
     def _check_filter(self, node: Any) -> None:
         if node.name not in FILTERS:
             _unknown("filter", node.name, FILTERS)
         self._check_arguments(node)
         if node.name in {"default", "d"}:
-            self._spare_words.update(_word_of(node.node))
+            self._defaulted_variables.update(_variable_of(node.node))
         if node.name == "map" and node.args:
             self._check_mapped_filter(node.args[0])
         if node.name == "date" and node.args:
@@ -88,7 +88,7 @@ class Checker:
             _unknown("test", node.name, TESTS)
         self._check_arguments(node)
         if node.name in {"defined", "undefined"}:
-            self._spare_words.update(_word_of(node.node))
+            self._defaulted_variables.update(_variable_of(node.node))
 
     def _check_call(self, node: Any) -> None:
         if not isinstance(node.node, nodes.Getattr):
@@ -138,7 +138,7 @@ class Checker:
     )
 
 
-def _word_of(node: nodes.Node) -> frozenset[str]:
+def _variable_of(node: nodes.Node) -> frozenset[str]:
     """Return a set with the key of `vars.key` or `vars['key']`, and an empty set for all other nodes."""
     if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(node.node, nodes.Name):
         return frozenset()

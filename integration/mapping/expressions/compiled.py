@@ -54,13 +54,13 @@ class TemplateContext:
 class Expression:
     """A compiled expression.
 
-    `names` are the top-level names that it reads. `words` are the keys of `vars` that it reads without a
+    `names` are the top-level names that it reads. `variables` are the keys of `vars` that it reads without a
     default.
     """
 
     source: str
     names: frozenset[str]
-    words: frozenset[str]
+    variables: frozenset[str]
     _run: Callable[[Context], Any]
 
     def evaluate(self, **names: Any) -> Any:
@@ -80,11 +80,11 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A compiled template. `names` and `words` are as in Expression."""
+    """A compiled template. `names` and `variables` are as in Expression."""
 
     source: str
     names: frozenset[str]
-    words: frozenset[str]
+    variables: frozenset[str]
     _run: Callable[[Context], Any]
 
     def value(self, context: TemplateContext) -> str | int | float | date:
