@@ -148,9 +148,9 @@ _OF_EVENTS: Final[Sequence[str]] = (
 # From integration/domain/phone_numbers: why a number is not dialled, and what is allowed.
 _OF_NUMBERS: Final[Sequence[str]] = (
     _("a text without a number"),
-    _("letters in the number"),
+    _("a number with letters in it"),
     _("digits; a letter is never read as a digit"),
-    _("characters that are not part of a telephone number"),
+    _("a text with characters that are not part of a telephone number"),
     _("a number in scientific notation, which has lost digits"),
     _("all digits; export the column as text from the spreadsheet"),
     _("a number with an extension, which is not dialled"),
@@ -158,7 +158,7 @@ _OF_NUMBERS: Final[Sequence[str]] = (
     _("a number with an extension, or with a digit too many"),
     _("several numbers"),
     _("one number; keep the others in fields of their own"),
-    _("two different country codes"),
+    _("a number with two different country codes"),
     _("one country code"),
     _("a number that is incomplete or has no country code"),
     _("a number without its area code"),

@@ -42,8 +42,8 @@ def unmappable(reason: Reason) -> UnmappableError:
 
 BLANK: Final = Reason("a blank text")
 NO_NUMBER: Final = Reason("a text without a number")
-LETTERS: Final = Reason("letters in the number", "digits; a letter is never read as a digit")
-CHARACTERS: Final = Reason("characters that are not part of a telephone number")
+LETTERS: Final = Reason("a number with letters in it", "digits; a letter is never read as a digit")
+CHARACTERS: Final = Reason("a text with characters that are not part of a telephone number")
 SCIENTIFIC: Final = Reason(
     "a number in scientific notation, which has lost digits",
     "all digits; export the column as text from the spreadsheet",
@@ -57,7 +57,7 @@ EXTRA_DIGITS: Final = Reason(
     "the number alone; keep the extension in a field of its own",
 )
 SEVERAL: Final = Reason("several numbers", "one number; keep the others in fields of their own")
-TWO_COUNTRY_CODES: Final = Reason("two different country codes", "one country code")
+TWO_COUNTRY_CODES: Final = Reason("a number with two different country codes", "one country code")
 
 # --- the number --------------------------------------------------------------------------------
 
