@@ -210,7 +210,7 @@ GUARDS = (
     mutant(
         "the web looks at the store before it takes anything",
         "it admits into any store",
-        _BINDING.argument("assure_store", "self._store.guarded", 0, to="lambda: accept_loss"),
+        _BINDING.statement("assure_store", "assure"),
         "test_services.py::test_a_store_that_forgets_is_bound_to_nothing",
     ),
     mutant(

@@ -74,7 +74,7 @@ GUARDS = (
         "a worker that takes no wake-ups is reported",
         "the sweep drains its queues, and nobody is told",
         _HEARTBEAT.call("send", "self._report", to="None"),
-        "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once",
+        "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_is_reported_once",
     ),
     mutant(
         "a worker that answers a long drain is not stalled",

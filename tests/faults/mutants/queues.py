@@ -234,7 +234,7 @@ GUARDS = (
         "a worker that takes no wake-ups is noticed",
         "it is alive, takes nothing, and nobody is told",
         _HEARTBEAT.condition("send", "_reporter", to="self._reporter is None"),
-        "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_it_is_told_once",
+        "test_heartbeat.py::test_a_worker_whose_queues_the_sweep_drains_is_stalled_and_is_reported_once",
     ),
     mutant(
         "the sweep drains by itself",
