@@ -130,7 +130,9 @@ def test_a_log_that_is_damaged_is_reported_with_the_servers_own_words(running, d
     running.stop()
     (log,) = (data_dir / "appendonlydir").glob("*.incr.aof")
     log.write_bytes(b"nonsense\r\n" * 100)
-    with pytest.raises(EmbeddedError, match=r"(?s)ended with status 1, because its data are damaged; .*format"):
+    with pytest.raises(
+        EmbeddedError, match=r"(?s)ended with status 1, because its data are damaged; .*format"
+    ):
         running.start()
 
 
