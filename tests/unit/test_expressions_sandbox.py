@@ -151,7 +151,16 @@ def test_no_step_on_the_way_makes_a_longer_text_than_a_template_may(source):
         expression(source).evaluate(event={"long": "x" * (MAX_TEXT - 1), "sharp": "ß" * (MAX_TEXT - 1)})
 
 
-@pytest.mark.parametrize("source", ["event.long | replace('x', event.long)", "'x' | zfill(300000000)"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "event.long | replace('x', event.long)",
+        "'x' | zfill(300000000)",
+        "'2026-03-02' | strftime('%20000000d')",
+        "['2026-03-02', '2026-03-02'] | map('strftime', '%^9000000B') | join",
+        "event.long | list | join(event.long)",
+    ],
+)
 def test_a_bomb_takes_no_memory(source):
     event = {"long": "x" * (MAX_TEXT - 1)}
     compiled = expression(source)
@@ -162,6 +171,23 @@ def test_a_bomb_takes_no_memory(source):
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "form", ["%20000000d", "%-99999999Y", "%^5000000B", "%020d", "%", "%d" * 101, "%Y" * 20 + "%1000d"]
+)
+def test_a_strftime_format_with_a_width_or_too_long_is_unmappable(form):
+    with pytest.raises(UnmappableError, match="strftime format"):
+        expression("'2026-03-02T10:00:00' | strftime(event.form)").evaluate(event={"form": form})
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [("%d/%m/%Y %H:%M", "02/03/2026 10:00"), ("%-d %^b 100%%", "2 MAR 100%"), ("no date", "no date")],
+)
+def test_a_strftime_format_without_a_width_is_written(form, written):
+    found = expression("'2026-03-02T10:00:00' | strftime(event.form)").evaluate(event={"form": form})
+    assert found == written
 
 
 def test_rounding_does_not_raise_ten_to_a_power_that_the_sender_chose():

@@ -6,6 +6,7 @@ An absent argument makes the result absent, except for `default` and the tests f
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import wraps
@@ -33,6 +34,9 @@ from integration.mapping.expressions.data import (
     refuse_text,
     require_short,
 )
+
+_LONGEST_FORMAT = 200  # characters
+_DIRECTIVES = re.compile(r"(?:[^%]|%[-_0^#]?[EO]?:?[A-Za-z%])*")
 
 
 def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +99,10 @@ def _join(value: Any, separator: str = "", attribute: Any = None) -> Any:
         parts = [item_of(part, attribute) for part in parts]
     if any(is_missing(part) for part in parts):
         return Absent()
-    return bounded(as_text(separator).join(as_text(part) for part in parts))
+    texts, between = [as_text(part) for part in parts], as_text(separator)
+    if sum(map(len, texts)) + len(between) * len(texts) > 2 * MAX_TEXT:
+        refuse_text("a text that grows too long")
+    return bounded(between.join(texts))
 
 
 def _flatten(value: Any) -> Iterator[Any]:
@@ -145,6 +152,10 @@ def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 
 
 
 def _strftime(value: object, form: str) -> str:
+    # A width, as in %20000000d, makes the C library write as many characters.
+    if len(form) > _LONGEST_FORMAT or not _DIRECTIVES.fullmatch(form):
+        found, allowed = "a strftime format that cannot be used", "directives without a width, such as %d"
+        raise UnmappableError("template", found, allowed)
     moment = parse_moment(value)
     return moment.strftime(form)
 

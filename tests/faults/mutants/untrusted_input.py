@@ -8,6 +8,7 @@ from .mutant import mutant
 _ANSWER_HEADERS = Code("integration/web/security_headers.py")
 _API_REQUESTS = Code("integration/api/requests.py")
 _ASGI = Code("integration/asgi.py")
+_FILTERS = Code("integration/mapping/expressions/filters.py")
 _SERVER = Code("integration/server.py")
 _LOGGING = Code("integration/telemetry/logging.py")
 _DASHBOARD_LANGUAGE = Code("integration/dashboard/language.py")
@@ -43,6 +44,18 @@ GUARDS = (
         "it makes no verdict, and the turn dies of it",
         _WOLKVOX.caught("_text"),
         "test_wolkvox_protocol.py::test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict",
+    ),
+    mutant(
+        "a format of dates has no widths",
+        "%20000000d writes twenty megabytes",
+        _FILTERS.condition("_strftime", "_DIRECTIVES"),
+        "test_expressions_sandbox.py::test_a_strftime_format_with_a_width_or_too_long_is_unmappable",
+    ),
+    mutant(
+        "a joined text is measured before it is made",
+        "ten thousand items with ten thousand characters between them are joined",
+        _FILTERS.condition("_join", "MAX_TEXT"),
+        "test_expressions_sandbox.py::test_a_bomb_takes_no_memory",
     ),
     mutant(
         "an address has one spelling",
