@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import _WORDS, message_text, text_of
+from integration.alerts.rules import PENDING_KIND, STORE_UNSAFE_KIND
 from integration.config.alert_models import (
     RULE_KINDS,
     AlertSettings,
@@ -54,9 +55,9 @@ def mail_channel(server, **more):
 # --- words -------------------------------------------------------------------------------------
 
 
-def test_every_kind_of_rule_has_its_words_in_both_languages():
+def test_every_kind_of_alert_has_its_words_in_both_languages():
     for language in ("en", "es"):
-        assert set(_WORDS[language]) == {*RULE_KINDS, "test"}
+        assert set(_WORDS[language]) == {*RULE_KINDS, PENDING_KIND, STORE_UNSAFE_KIND, "test"}
 
 
 def test_an_alert_that_begins_is_told_with_its_reason_and_the_page_about_it():

@@ -203,7 +203,7 @@ def exposed(stack):
         "account": "lima",
         "campaign_id": "1",
         "customer_id": "1",
-        "recall_telephone": "+51 912 345 678",
+        "recall_telephone": "300 111 2233",
     }
     assert stack.api("POST", "/v1/recalls", json={**waiting, "recall_date": AT}).status_code == 202
     samples, types = scraped(stack)

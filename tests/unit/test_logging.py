@@ -224,7 +224,7 @@ def test_an_observer_is_told_of_every_line_and_one_that_fails_costs_none():
 
 
 def test_an_unknown_level_is_refused_by_name():
-    with pytest.raises(ConfigError, match=r"LOG_LEVEL: found .* allowed: DEBUG, INFO"):
+    with pytest.raises(ConfigError, match=r"LOG_LEVEL is a text of 4 characters. Use one of DEBUG, INFO"):
         logs.configure("loud")
 
 
