@@ -132,6 +132,8 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("no route of this source"),
     _("a table [[routes]] with the name of this source"),
     _("a number with all its digits"),
+    _("a strftime format that cannot be used"),
+    _("directives without a width"),
     _("at most %(number)s"),
     _("a date, or midnight UTC of a date"),
     _("a text in the format %(format)s"),

@@ -154,7 +154,7 @@ def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 
 def _strftime(value: object, form: str) -> str:
     # A width, as in %20000000d, makes the C library write as many characters.
     if len(form) > _LONGEST_FORMAT or not _DIRECTIVES.fullmatch(form):
-        found, allowed = "a strftime format that cannot be used", "directives without a width, such as %d"
+        found, allowed = "a strftime format that cannot be used", "directives without a width"
         raise UnmappableError("template", found, allowed)
     moment = parse_moment(value)
     return moment.strftime(form)
