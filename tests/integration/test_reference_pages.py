@@ -228,7 +228,7 @@ def test_the_queue_states_are_those_there_are():
 
 def test_the_table_of_the_api_has_every_operation_and_no_other():
     told = {tuple(name.split(" ", 1)) for name in first_column(TEXTS[API]) if " " in name}
-    told |= {("POST", path) for path in re.findall(r"`POST (/hooks/[^`]+)`", TEXTS[API])}
+    told |= set(re.findall(r"`(GET|POST) (/hooks/[^`]+)`", TEXTS[API]))
     assert told == {(operation.method.upper(), operation.path) for operation in OPERATIONS}
 
 
