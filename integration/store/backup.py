@@ -11,6 +11,7 @@ length of its value, key, value; at the end an empty key with the number of keys
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import struct
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def read_header(path: Path) -> Backup:
         while left > 0 and (data := file.read(min(left, 1 << 20))):
             digest.update(data)
             left -= len(data)
-        if file.read() != digest.digest():
+        if not hmac.compare_digest(file.read(), digest.digest()):
             raise BackupError(f"{path}: is damaged or cut off; use another backup")
         file.seek(0)
         return Backup(**{**_fields(backup), "keys": sum(1 for _ in _read_records(file))})

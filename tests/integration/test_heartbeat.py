@@ -111,9 +111,11 @@ def test_drains_are_counted_over_all_workers_and_each_once(group, store):
 
 
 def test_a_full_store_still_takes_signs_of_life(group, store):
+    worker = group.process()
+    worker.send()
     store.config_set("maxmemory", "1")
     try:
-        group.process().send()
+        worker.send()
         assert len(group.processes.all()) == 1
     finally:
         store.config_set("maxmemory", "0")

@@ -109,7 +109,7 @@ def test_a_body_that_is_no_object_is_refused_as_a_whole(web, value):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b" ", b"{", b'{"a":1,}', b"\xff\xfe", b"[" * 100_000, b'{"a":NaN}', b"a=1", b'"\\ud800"']
+    "body", [b"", b" ", b"{", b'{"a":1,}', b"\xff\xfe", b"[" * 100_000, b'{"a":NaN}', b"a=1"]
 )
 def test_a_body_that_is_no_json_cannot_be_read(web, body):
     answer = web.open("POST", "/v1/recalls", data=body, content_type="application/json")
