@@ -66,7 +66,7 @@ def deliveries(services: Services) -> Response:
         sources=[(name, name) for name in sorted(services.config.sources)],
         results=RESULTS,
         zone=zone,
-        told=_reason_text,
+        reason_text=_reason_text,
         came_to=_result_labels,
         older=_older_address(asked, found.next),
     )
@@ -210,7 +210,7 @@ def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
     if arrival.refused is not None:
         return [(_("refused"), "bad")]
     counts = arrival.counts
-    told = [
+    labelled = [
         (
             "good",
             counts.get("recalls", 0),
@@ -242,7 +242,7 @@ def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
             ngettext("%(num)d ignored", "%(num)d ignored", counts.get("ignored", 0)),
         ),
     ]
-    labels = [(words, tone) for tone, count, words in told if count]
+    labels = [(words, tone) for tone, count, words in labelled if count]
     return ([(_("sent again"), "")] if arrival.again else []) + labels
 
 

@@ -61,7 +61,7 @@ def _diagnose_v3(case: VerificationCase) -> Diagnosis:
 
 
 def _diagnose_older(case: VerificationCase) -> Diagnosis:
-    told = case.delivery.headers.get(_VERSION, "").strip().lower()
+    version_header = case.delivery.headers.get(_VERSION, "").strip().lower()
     method = case.delivery.method
 
     def v2(secret: str, uri: str, body: bytes) -> bytes:
@@ -76,17 +76,17 @@ def _diagnose_older(case: VerificationCase) -> Diagnosis:
         ("v1", v1, (Guess(case.delivery.url),)),
     )
     for version, digest, uris in tried:
-        if told in {"v1", "v2"} and version != told:
+        if version_header in {"v1", "v2"} and version != version_header:
             continue
         found = _searched(case, _OLDER, digest, uris)
         if found is not None:
-            return concluded(_of_version(case, version, told), found)
-    return concluded(_of_version(case, told, told) if told else (), None)
+            return concluded(_of_version(case, version, version_header), found)
+    return concluded(_of_version(case, version_header, version_header) if version_header else (), None)
 
 
-def _of_version(case: VerificationCase, version: str, told: str) -> tuple[Finding, ...]:
-    """Return the findings about the signature's version. `told` is the value of the version header."""
-    if not told:
+def _of_version(case: VerificationCase, version: str, version_header: str) -> tuple[Finding, ...]:
+    """Return the findings about the signature's version. `version_header` is that header's value."""
+    if not version_header:
         return (Finding("missing header", {"header": _VERSION}),)
     named = case.settings.signatures if isinstance(case.settings, HubspotSource) else ()
     return () if version in named else (Finding("version", {"version": safe_header_name(version)}),)
