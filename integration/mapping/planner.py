@@ -119,35 +119,45 @@ class BadFieldsError(UnmappableError):
 
 
 def plan_delivery(
-    book: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
+    compiled_routes: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
 ) -> tuple[Outcome, ...]:
     """Return the outcomes of the events of a delivery, in their order. `now` is aware."""
-    context = DeliveryContext(book.config, delivery, now)
-    return tuple(_explain(book, context, event, NOT_LOOKED_UP).outcome for event in events)
+    context = DeliveryContext(compiled_routes.config, delivery, now)
+    return tuple(_explain(compiled_routes, context, event, NOT_LOOKED_UP).outcome for event in events)
 
 
 def plan_event(
-    book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+    compiled_routes: CompiledRoutes,
+    delivery: Delivery,
+    event: Event,
+    now: datetime,
+    contact: object = NOT_LOOKED_UP,
 ) -> Outcome:
     """Return the outcome of one event.
 
     `contact` is the result of the look-up: an object, None if the contact does not exist, or NOT_LOOKED_UP
     before the look-up. An event without a `lookup_id` has no contact.
     """
-    return explain_event(book, delivery, event, now, contact).outcome
+    return explain_event(compiled_routes, delivery, event, now, contact).outcome
 
 
 def explain_event(
-    book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+    compiled_routes: CompiledRoutes,
+    delivery: Delivery,
+    event: Event,
+    now: datetime,
+    contact: object = NOT_LOOKED_UP,
 ) -> Explained:
     """Return the outcome of one event with the result of every route of its source.
 
     The arguments are those of `plan_event`.
     """
-    explained = _explain(book, DeliveryContext(book.config, delivery, now), event, contact)
+    explained = _explain(
+        compiled_routes, DeliveryContext(compiled_routes.config, delivery, now), event, contact
+    )
     if not explained.considered:
         return explained
-    later = book.routes[delivery.source][len(explained.considered) :]
+    later = compiled_routes.routes[delivery.source][len(explained.considered) :]
     unreached = tuple(Considered(taken.route.name, matched=False, why=_UNREACHED) for taken in later)
     return replace(explained, considered=explained.considered + unreached)
 
@@ -187,23 +197,25 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     return request
 
 
-def _explain(book: CompiledRoutes, context: DeliveryContext, event: Event, contact: object) -> Explained:
+def _explain(
+    compiled_routes: CompiledRoutes, context: DeliveryContext, event: Event, contact: object
+) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
-    if not book.routes.get(context.delivery.source):
+    if not compiled_routes.routes.get(context.delivery.source):
         # The source may have been set up before its routes, or a file may have lost them.
         fault = UnmappableError("route", "no route of this source", _A_ROUTE)
         return Explained(outcome=_parked(event, fault))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
     event_context = EventContext(context, event.data, known)
     try:
-        found = routes.match(book, context.delivery.source, event_context)
+        found = routes.match(compiled_routes, context.delivery.source, event_context)
         if found.route is None:
             return Explained(outcome=Ignored(event=event), considered=found.considered)
         if found.fault is not None:
             return Explained(outcome=_parked(event, found.fault, found.route), considered=found.considered)
         fields = routes.fill(found.route, event_context)
-        version = _version(book, context.delivery, event, found.route.account, event_context)
+        version = _version(compiled_routes, context.delivery, event, found.route.account, event_context)
     except LookupNeeded:
         return Explained(outcome=Pending(event=event))
     outcome, notes = _outcome(event, found.route, fields, version, context.now)
@@ -270,7 +282,7 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
 
 
 def _version(
-    book: CompiledRoutes, delivery: Delivery, event: Event, account: Account, context: EventContext
+    compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, account: Account, context: EventContext
 ) -> datetime:
     """Return the CRM's time of the request, in UTC.
 
@@ -278,15 +290,15 @@ def _version(
     requests.
     """
     arrival = delivery.received_at
-    happened = event.occurred_at or _event_time(book, delivery.source, account, context) or arrival
+    happened = event.occurred_at or _event_time(compiled_routes, delivery.source, account, context) or arrival
     return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)
 
 
 def _event_time(
-    book: CompiledRoutes, source: str, account: Account, context: EventContext
+    compiled_routes: CompiledRoutes, source: str, account: Account, context: EventContext
 ) -> datetime | None:
     """Return the moment of the source's `event_time`, or None if there is none or it cannot be parsed."""
-    text = book.event_times.get(source)
+    text = compiled_routes.event_times.get(source)
     if text is None:
         return None
     try:

@@ -125,14 +125,14 @@ def faults(config: Config, file: str) -> tuple[Fault, ...]:
     return (*_source_faults(config, file), *_route_faults(config, file))
 
 
-def match(book: CompiledRoutes, source: str, context: EventContext) -> Match:
+def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -> Match:
     """Return the first route of `source` that matches the event.
 
     A `when` that cannot be evaluated ends the search, because a later route must not take an event of this
     route. Raise LookupNeeded if a `when` reads a contact that is not looked up yet.
     """
     considered: list[Considered] = []
-    for compiled in book.routes.get(source, ()):
+    for compiled in compiled_routes.routes.get(source, ()):
         try:
             taken = compiled.when is None or bool(compiled.when.evaluated(context.of(compiled.account)))
         except UnmappableError as error:

@@ -39,12 +39,12 @@ class MappedFields:
     lacks_contact: bool
 
 
-def mapped(book: CompiledRoutes, delivery: Delivery, event: Event, recall: Recall) -> MappedFields:
+def mapped(compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, recall: Recall) -> MappedFields:
     """Return the mapping of a recall's event as of the time of its arrival."""
-    explained = explain_event(book, delivery, event, delivery.received_at)
+    explained = explain_event(compiled_routes, delivery, event, delivery.received_at)
     return MappedFields(
         explained=explained,
-        changed=recall.digest is None or not book.config.digest.startswith(recall.digest),
+        changed=recall.digest is None or not compiled_routes.config.digest.startswith(recall.digest),
         lacks_contact=isinstance(explained.outcome, Pending),
     )
 

@@ -133,7 +133,7 @@ def preset_config(preset: Preset) -> Config:
     return Config(accounts={"sample": account}, sources={preset.name: source}, routes=(route,))
 
 
-def preview_sample(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
+def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     """Return the steps of processing a sample, as a dict of JSON values.
 
     `verified` has `checked`, `ok`, `check` and `why`. `refused` is the reason why the body cannot be parsed,
@@ -157,7 +157,7 @@ def preview_sample(book: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     except UnreadableError as error:
         steps["refused"] = {"where": error.where, "found": error.found, "allowed": error.allowed}
         events = ()
-    steps["events"] = [_event(book, sample, delivery, event) for event in events]
+    steps["events"] = [_event(compiled_routes, sample, delivery, event) for event in events]
     steps["counts"] = dict(Counter(event["outcome"] for event in steps["events"]))
     verified = steps["verified"]["ok"] is not False
     steps["good"] = verified and not steps["refused"] and "parked" not in steps["counts"]
@@ -172,13 +172,19 @@ def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
     return {"checked": True, "ok": True, "check": None, "why": None}
 
 
-def _event(book: CompiledRoutes, sample: Sample, delivery: Delivery, event: Event) -> dict[str, Any]:
-    steps = preview_event(book, delivery, event, sample.now, sample.contact(event))
+def _event(
+    compiled_routes: CompiledRoutes, sample: Sample, delivery: Delivery, event: Event
+) -> dict[str, Any]:
+    steps = preview_event(compiled_routes, delivery, event, sample.now, sample.contact(event))
     return {**steps, "dedup": _dedup(sample, event)}
 
 
 def preview_event(
-    book: CompiledRoutes, delivery: Delivery, event: Event, now: datetime, contact: object = NOT_LOOKED_UP
+    compiled_routes: CompiledRoutes,
+    delivery: Delivery,
+    event: Event,
+    now: datetime,
+    contact: object = NOT_LOOKED_UP,
 ) -> dict[str, Any]:
     """Return the steps of processing one event, as a dict of JSON values.
 
@@ -186,7 +192,7 @@ def preview_event(
     `parked` or `pending`. `routes` are the routes considered. `fields` has the template, the rendered text
     and the value or fault of each field. `call` is the call to wolkvox without the token.
     """
-    explained = explain_event(book, delivery, event, now, contact)
+    explained = explain_event(compiled_routes, delivery, event, now, contact)
     return {
         "event": event.data,
         "dedup_key": event.dedup_key,
@@ -195,7 +201,7 @@ def preview_event(
         "routes": [{"route": r.route, "matched": r.matched, "why": r.why} for r in explained.considered],
         "fields": [_field(field) for field in explained.fields],
         "outcome": _OUTCOMES[type(explained.outcome)],
-        **_consequence(book.config, explained),
+        **_consequence(compiled_routes.config, explained),
     }
 
 

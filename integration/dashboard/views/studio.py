@@ -283,12 +283,12 @@ def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: st
     faults: tuple[FieldFault, ...] = ()
     ways: list[dict[str, Any]] = []
     try:
-        book = routes_of(services.config, draft)
+        compiled_routes = routes_of(services.config, draft)
     except DraftError as error:
         faults = error.faults
     else:
         if picked is not None:
-            ways = [_preview(book, picked, event, contact) for event in picked.events[:MOST_SHOWN]]
+            ways = [_preview(compiled_routes, picked, event, contact) for event in picked.events[:MOST_SHOWN]]
     return {
         "faults": faults,
         "ways": ways,
@@ -298,8 +298,8 @@ def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: st
     }
 
 
-def _preview(book: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
-    way = preview_event(book, picked.delivery, event, datetime.now(UTC), _contact(contact))
+def _preview(compiled_routes: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
+    way = preview_event(compiled_routes, picked.delivery, event, datetime.now(UTC), _contact(contact))
     return {**way, "event": display_text.as_text(way["event"])}
 
 
