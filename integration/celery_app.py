@@ -64,7 +64,7 @@ app.conf.update(
 
 
 def use_broker(environ: Mapping[str, str]) -> None:
-    """Set Celery's broker URL from the environment. Raise ConfigError."""
+    """Set Celery's broker URL from the environment. Raise ConfigError if it has none."""
     app.conf.broker_url = broker_url(environ)
 
 

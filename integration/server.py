@@ -111,7 +111,7 @@ class WebServer(MPServer):
 
 
 def _load(target: str, turns: TurnCounter) -> Asgi:
-    """Return the application of a process, which counts the turns of its event loop."""
+    """Return the ASGI application, wrapped so that `turns` counts the turns of its event loop."""
     # Chained: after the stacks of all threads are written, without values, the signal ends the process.
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
     application: Any = load_target(target, factory=True)

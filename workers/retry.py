@@ -261,7 +261,7 @@ def _fault(case: _Situation) -> tuple[Decision, QueueHistory]:
         return retry, queue
     if recall.rounds < ROUNDS_LIMIT:
         return SetAside(seconds=seconds, reason=verdict.reason, quiet=verdict.quiet), queue
-    reason = f"poison: it failed again and again while others passed; last: {verdict.reason}"
+    reason = f"poison: it failed repeatedly while others passed; last: {verdict.reason}"
     return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), queue
 
 

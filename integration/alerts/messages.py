@@ -33,8 +33,8 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "{queued} recalls wait; the queue is {state}. {reason}",
         ),
         "dead-letters": (
-            "Account {subject}: {dead} dead recalls",
-            "wolkvox refused them. Correct the cause, then retry or cancel them.",
+            "Account {subject}: dead recalls: {dead}",
+            "See each reason with ringback show. Correct the cause, then retry or cancel them.",
         ),
         "quota-used": (
             "Account {subject}: {percent} % of the day's calls are used",
@@ -48,7 +48,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Source {subject}: every delivery is rejected",
             "{refusals} since {since}, none was verified. Check the secret of the source and its address.",
         ),
-        "no-worker": ("No worker is running", "{queued} recalls wait."),
+        "no-worker": (
+            "No worker is running",
+            "Waiting recalls: {queued}. Start a worker, or read in its log why it ended.",
+        ),
         "due-lag": (
             "Work waits for workers",
             "A queue with work has waited for {seconds} s; {workers} workers are running.",
@@ -67,8 +70,8 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Esperan {queued} rellamadas; la cola está en «{state}». {reason}",
         ),
         "dead-letters": (
-            "Cuenta {subject}: {dead} rellamadas fallidas",
-            "wolkvox las rechazó. Corrija la causa y reinténtelas o cancélelas.",
+            "Cuenta {subject}: rellamadas fallidas: {dead}",
+            "Vea cada motivo con ringback show. Corrija la causa y reinténtelas o cancélelas.",
         ),
         "quota-used": (
             "Cuenta {subject}: usado el {percent} % de las llamadas del día",
@@ -82,7 +85,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Origen {subject}: se rechaza cada entrega",
             "{refusals} desde el {since}, ninguna verificada. Revise el secreto del origen y su dirección.",
         ),
-        "no-worker": ("No hay ningún worker en marcha", "Esperan {queued} rellamadas."),
+        "no-worker": (
+            "No hay ningún worker en marcha",
+            "Rellamadas en espera: {queued}. Inicie un worker o lea en su registro por qué terminó.",
+        ),
         "due-lag": (
             "Hay trabajo que espera workers",
             "Una cola con trabajo espera desde hace {seconds} s; hay {workers} workers en marcha.",
@@ -102,7 +108,10 @@ _MANY: Final = {
     "en": ("{number} at once: {kind}", "{names}.", "{names} and {more} more."),
     "es": ("{number} a la vez: {kind}", "{names}.", "{names} y {more} más."),
 }
-_OVER: Final = {"en": ("Over: {title}", "It lasted {lasted}."), "es": ("Resuelto: {title}", "Duró {lasted}.")}
+_OVER: Final = {
+    "en": ("Resolved: {title}", "It lasted {lasted}."),
+    "es": ("Resuelto: {title}", "Duró {lasted}."),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

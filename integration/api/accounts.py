@@ -39,7 +39,9 @@ def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
 
 
 def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Pause an account's queue, with the optional reason and end in the body. Raise UnknownError.
+    """Pause an account's queue and return the account. The body may have `reason` and `until`.
+
+    Raise UnknownError for another account.
 
     Raise ProblemError (422) for an end that has passed or is too far ahead.
     """

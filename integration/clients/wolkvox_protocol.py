@@ -182,7 +182,7 @@ _BY_TEXT: tuple[tuple[int, str, _Meaning], ...] = (
     (
         400,
         "SOME PARAMETERS ARE REQUIRED",
-        _Meaning(VerdictKind.REFUSED, "wolkvox misses parameters or cannot read them"),
+        _Meaning(VerdictKind.REFUSED, "wolkvox reports that parameters are missing or unreadable"),
     ),
     (401, "PLEASE ENTER THE WOLKVOX TOKEN", _BAD_TOKEN),
     (403, "PLEASE VALIDATE TOKEN", _BAD_TOKEN),

@@ -1,7 +1,7 @@
 """The dashboard's language: from the language cookie, else from `Accept-Language`.
 
-Templates are in English. `translations/LANGUAGE/*.po` has one file per page. The catalogues are compiled on
-first use.
+Templates are in English. `translations/LANGUAGE` has one `.po` file per area; `grep` for the English
+text finds the right one. The catalogues are compiled on first use.
 """
 
 from __future__ import annotations

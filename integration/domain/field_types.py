@@ -126,7 +126,10 @@ def is_this_machine(host: str) -> bool:
 
 
 def _address(text: str, allowed: str) -> SplitResult:
-    """Return the parts of an http or https URL. Raise an error for user names, fragments and white space."""
+    """Return the parts of an http or https URL.
+
+    Raise ValueError if it has a user name, a fragment or white space.
+    """
     try:
         parts = urlsplit(text)
         sound = parts.port != 0

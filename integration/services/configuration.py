@@ -151,7 +151,7 @@ class ConfigRefresher:
                 self._configuration.refresh()
             except Exception:  # noqa: BLE001
                 # The thread must not end, because nothing restarts it.
-                _log.exception("the look for a changed configuration failed; it is repeated")
+                _log.exception("checking for a changed configuration failed; it is checked again")
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:

@@ -76,6 +76,11 @@ def record_counts(client: redis.Redis) -> dict[str, int]:
     return {name: number for name, number in zip(names, found, strict=True) if number}
 
 
+def _difference(found: Mapping[str, int], wanted: Mapping[str, int]) -> str:
+    names = sorted(name for name in {*found, *wanted} if found.get(name, 0) != wanted.get(name, 0))
+    return ", ".join(f"{name}: {found.get(name, 0)} of {wanted.get(name, 0)}" for name in names)
+
+
 # --- writing ------------------------------------------------------------------------------------
 
 
@@ -232,7 +237,10 @@ def restore_backup(client: redis.Redis, path: Path) -> Backup:
         _restore(client, [meta])
     found = record_counts(client)
     if found != dict(backup.counts):
-        raise BackupError(f"the store has {found} after the restore, and the backup {dict(backup.counts)}")
+        raise BackupError(
+            f"the restored records differ from the backup ({_difference(found, backup.counts)}); "
+            "empty the store and restore again"
+        )
     return backup
 
 

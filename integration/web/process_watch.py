@@ -49,7 +49,10 @@ class ProcessWatch:
     _last: int = field(default=0, init=False)
 
     def look(self) -> int:
-        """Look once. Return how many times the process was found stalled, without a turn in between."""
+        """Compare the turns with the last look. Return 0 while the loop turns.
+
+        Otherwise return the number of looks beyond the limit in a row.
+        """
         value = self.turns.value
         self._missed = self._missed + 1 if value == self._last else 0
         self._last = value

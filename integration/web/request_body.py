@@ -29,7 +29,7 @@ def read_body(request: Request) -> bytes:
     environ = request.environ
     codings = environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")
     if not _COMPRESSIONS.isdisjoint(coding.strip() for coding in codings):
-        raise UnsupportedTypeError("Content-Encoding", "a packed body", "a body as it is")
+        raise UnsupportedTypeError("Content-Encoding", "a compressed body", "an uncompressed body")
     announced = request.content_length
     if announced is not None and announced > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
@@ -40,5 +40,7 @@ def read_body(request: Request) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     if announced is not None and len(body) < announced:
-        raise UnreadableError("body", f"{len(body)} bytes", f"the {announced} that Content-Length announced")
+        raise UnreadableError(
+            "body", f"{len(body)} of {announced} bytes, then the connection ended", "the whole body"
+        )
     return body

@@ -299,7 +299,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
         here.later(seconds=61)
     here.first.deliver()
     assert [each["title"] for each in here.receiver.bodies()][1:] == [
-        "Ringback: Over: 30 at once: queue-stopped"
+        "Ringback: Resolved: 30 at once: queue-stopped"
     ]
 
 

@@ -60,7 +60,9 @@ def signed_content(template: str, values: Mapping[str, bytes]) -> bytes:
 def _require_unambiguous(template: str, values: Mapping[str, bytes]) -> None:
     for name, separator, following in _joints(template):
         if name == "id" and separator.encode() in values[name]:
-            raise AmbiguousContentError(f"the message id contains {separator!r}, which ends it")
+            raise AmbiguousContentError(
+                f"the message id contains {separator!r}, which is also the separator after it"
+            )
         query = values["url"].partition(b"?")[2] if name == "url" else b""
         if query and separator.encode() in query:
             raise AmbiguousContentError("the query of the address and what follows it cannot be told apart")

@@ -26,7 +26,7 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("wolkvox answered 202: recorded, not yet called"),
     _("wolkvox does not take the token: check the account's token and server, then resume"),
     _("wolkvox knows no such API: check the account's server, then resume"),
-    _("wolkvox misses parameters or cannot read them"),
+    _("wolkvox reports that parameters are missing or unreadable"),
     _("the token's calls of the day are used up"),
     _("somebody else uses the token at this moment"),
     _("wolkvox forbids calls for now, as in maintenance"),
@@ -42,13 +42,13 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("nothing was sent"),
     _("no complete answer came"),
     _("no answer in time"),
-    _("no agreement with the server (%(why)s)"),
+    _("the TLS handshake failed (%(why)s)"),
 )
 
 # From workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua scripts.
 _OF_QUEUES: Final[Sequence[str]] = (
     _("%(number)s refusals in a row with the same words: look at the last answer, then resume"),
-    _("poison: it failed again and again while others passed; last: %(words)s"),
+    _("poison: it failed repeatedly while others passed; last: %(words)s"),
     _("workers died while pushing it, and others passed"),
     _("this worker does not know the account yet"),
     _("no time was left to send it"),

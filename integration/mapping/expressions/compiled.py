@@ -148,7 +148,9 @@ def _guarded(
     except _RUN_TIME_ERRORS as error:
         # The messages of these errors quote values, so only the type is reported.
         raise UnmappableError(
-            field, f"values that do not fit ({type(error).__name__})", "values of the kinds used together"
+            field,
+            f"an expression that failed ({type(error).__name__}), since its values are of different kinds",
+            "values of one kind",
         ) from None
 
 

@@ -131,7 +131,10 @@ class PersonalData:
         ]
 
     def left(self, person: PersonMatcher, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
-        """Yield every key that mentions a person. All values are examined, compressed bodies too."""
+        """Yield each key that mentions the person, and `find` if the search index has a recall of theirs.
+
+        All values are examined, compressed bodies too.
+        """
         for keys in self._content.keys("*", progress):
             for key, texts in self._content.texts(keys):
                 if person.in_text(key) or any(map(person.in_text, texts)):

@@ -52,7 +52,10 @@ def _finding(delivery: Delivery, url: str) -> Finding:
 
 
 def shown(url: str, url_key: str | None) -> str:
-    """Return a URL without its key and its query, which may contain secrets or customer data."""
+    """Return a URL with `{url_key}` for its key and `?…` for its query.
+
+    Both may contain secrets, and the query customer data.
+    """
     bare, has_query, _ = url.partition("?")
     if url_key:
         bare = bare.replace(url_key, "{url_key}")

@@ -128,7 +128,7 @@ def _require_match(given: str, expected: list[bytes], check: str, secrets: int) 
     """Return the proof with the number of the secret. `expected` repeats the secrets once or more."""
     place = place_of(given.encode(), expected)
     if place is None:
-        raise NotVerifiedError(check, "it is not made from this method, address, body and time with a secret")
+        raise NotVerifiedError(check, "no configured secret gives this signature")
     return by_secret(check, place % secrets, secrets)
 
 

@@ -124,7 +124,7 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
     )
     if "." in message_id:
         # The signed text is `id.timestamp.body`. With a dot in the id it could be split in another way.
-        raise NotVerifiedError(check, "the message id contains a dot, which ends it in the signed text")
+        raise NotVerifiedError(check, "the message id contains a dot, which is also the separator after it")
     given = _standard_signatures(signatures)
     require_fresh(timestamp, _SECOND, now)
     keys = [standard_key(secret) for secret in settings.secrets]
