@@ -29,6 +29,7 @@ COMMANDS = {
     "map": "integration.cli.map:map_sample",
     "send": "integration.cli.webhooks.send:send",
     "presets": "integration.cli.webhooks.presets:list_presets",
+    "hubspot": "integration.cli.webhooks.hubspot:hubspot",
     "recalls": "integration.cli.recalls:recalls",
     "show": "integration.cli.recalls:show",
     "retry": "integration.cli.recalls:retry",

@@ -147,6 +147,15 @@ def test_the_first_steps_with_hubspot_give_what_the_page_shows(tmp_path, name):
     assert [line for line in expected if line not in done.output.splitlines()] == []
 
 
+def test_the_project_app_is_written_as_the_page_shows(tmp_path):
+    done = run(["hubspot", "project", str(tmp_path / "hubspot-app")], tmp_path, COMPLETE[HUBSPOT])
+    assert done.exit_code == 0, done.output
+    shown = next(block for block in blocks(HUBSPOT, "") if block.startswith("hsproject.json"))
+    offered = next(block for block in blocks(HUBSPOT, "toml") if "event.inputFields.account" in block)
+    assert shown in done.output
+    assert offered in done.output
+
+
 def test_the_check_of_the_first_configuration_says_what_the_page_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RINGBACK_DATA_DIR", raising=False)

@@ -17,7 +17,7 @@ EXAMPLE_ENVIRON = {
     "RINGBACK_KEY_ZAPIER": "key-of-zapier-0123456789",
     "RINGBACK_KEY_PARTNER": "key-of-partner-0123456789",
     "HUBSPOT_CLIENT_SECRET": "hubspot-client-secret",
-    "HUBSPOT_PRIVATE_APP_TOKEN": "hubspot-private-app-token",
+    "HUBSPOT_TOKEN": "hubspot-private-app-token",
     "SALESFORCE_URL_KEY": "salesforce-url-key-0123456789",
     "FORMS_SECRET": "whsec_" + base64.b64encode(b"forms secret of 24 bytes").decode(),
     "TIENDA_SECRET": "tienda-secret-0123456789",

@@ -30,7 +30,7 @@ EXAMPLE = (ROOT / "ringback.example.toml").read_text("utf-8")
 FRAME = {
     "[accounts.bogota]": 'token = "env:WOLKVOX_TOKEN"\nserver = "0003"\ntimezone = "America/Bogota"',
     "[sources.hubspot]": 'kind = "hubspot"\nsecrets = "env:HUBSPOT_CLIENT_SECRET"',
-    "[sources.hubspot.lookup]": 'token = "env:HUBSPOT_PRIVATE_APP_TOKEN"\nproperties = "phone"',
+    "[sources.hubspot.lookup]": 'token = "env:HUBSPOT_TOKEN"\nproperties = "phone"',
 }
 
 

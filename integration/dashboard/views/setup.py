@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import phonenumbers
 
 from integration.config.source_models.signed_content import parts_of
+from integration.mapping.route_reads import EVENT_FIELD, texts_of
 from integration.telemetry.redaction import DOTS
 from integration.webhooks.hook_urls import hook_path, public_url, secret_path
 from integration.webhooks.providers.signatures import IN_THE_HEADER
@@ -20,22 +21,19 @@ from integration.webhooks.providers.signatures import IN_THE_HEADER
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from integration.config.models import Config, Route
+    from integration.config.models import Config
     from integration.config.source_models import JsonSource, Source
     from integration.domain.account import Account
 
-_FIELD: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
 _EQUALS: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)\s*==\s*['\"]([^'\"]*)['\"]")
 _DATE_FORM: Final = re.compile(r"date\(\s*['\"]([^'\"]+)['\"]\s*\)")
 _TOKEN: Final = re.compile(r"\{\{\s*body((?:\.[A-Za-z_]\w*)+)\s*\}\}")
 _LIST: Final = re.compile(r"body((?:\.[A-Za-z_]\w*)+)")
-_PROPERTY: Final = re.compile(r"event\.propertyName\s*==\s*['\"]([^'\"]+)['\"]")
 # HubSpot sets these in every subscription event; a workflow need not send them.
 _OF_SUBSCRIPTIONS: Final = frozenset(
     {"appId", "eventId", "objectId", "occurredAt", "portalId", "propertyName", "propertyValue"}
     | {"subscriptionId", "subscriptionType", "attemptNumber", "changeSource", "sourceId"}
 )
-_GIVEN: Final = frozenset({"notification_id", "object_type", "organization_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +58,6 @@ def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
     return Address(root.rstrip("/") + path, has_key=has_key)
 
 
-def texts_of(route: Route) -> dict[str, str]:
-    """Return the templates of a route by key, without empty ones."""
-    # `when` comes last: a field's own template tells more about its type than a condition.
-    keys = ("campaign_id", "customer_id", "recall_telephone", "recall_date", "when")
-    return {key: text for key in keys if (text := getattr(route, key))}
-
-
-def fields_of(routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """Return the event fields that the routes read, such as `inputFields.phone`, without duplicates."""
-    found = (
-        path[1:] for route in routes for text in texts_of(route).values() for path in _FIELD.findall(text)
-    )
-    return tuple(dict.fromkeys(name for name in found if name not in _GIVEN))
-
-
-def properties_of(routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """Return the HubSpot properties whose changes the routes match."""
-    found = (name for route in routes if route.when for name in _PROPERTY.findall(route.when))
-    return tuple(dict.fromkeys(found))
-
-
-def under(prefix: str, fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the fields below `prefix`, without the prefix."""
-    return tuple(name.removeprefix(f"{prefix}.") for name in fields if name.startswith(f"{prefix}."))
-
-
 def keys_of(fields: tuple[str, ...]) -> tuple[str, ...]:
     """Return the fields that a HubSpot workflow must send: no nested ones, none that HubSpot sets itself."""
     return tuple(name for name in fields if "." not in name and name not in _OF_SUBSCRIPTIONS)
@@ -104,7 +76,7 @@ def sample_of(config: Config, source: Source, tomorrow: datetime) -> str:
     if routes:
         account = config.accounts[routes[0].account]
         for key, text in texts_of(routes[0]).items():
-            for path in _FIELD.findall(text):
+            for path in EVENT_FIELD.findall(text):
                 _put(event, path[1:], _value(key, text, account, tomorrow))
         for path, word in _EQUALS.findall(routes[0].when or ""):
             _put(event, path[1:], word, overwrite=True)

@@ -18,6 +18,7 @@ from integration.dashboard.presenting.times import hour_and_minute, zone_of
 from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
 from integration.domain.errors import UnknownError
+from integration.mapping.route_reads import compared_with, fields_of, under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def source(services: Services, name: str) -> Response:
     settings = source_of(services, name)
     config, routes = services.config, services.config.routes_by_source[name]
     row = _shown(services, [name])[name]
-    fields = setup.fields_of(routes)
+    fields = fields_of(routes)
     sample = setup.sample_of(config, settings, datetime.now(UTC) + timedelta(days=1))
     command = ""
     if isinstance(settings, JsonSource):
@@ -74,9 +75,9 @@ def source(services: Services, name: str) -> Response:
         settings=settings,
         routes=routes,
         fields=fields,
-        inputs=setup.under("inputFields", fields),
+        inputs=under("inputFields", fields),
         keys=setup.keys_of(fields),
-        properties=setup.properties_of(routes),
+        properties=compared_with(routes, "propertyName"),
         sample=sample,
         command=command,
         rules=_rules(config, name),

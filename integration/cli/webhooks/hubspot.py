@@ -1,0 +1,174 @@
+"""`ringback hubspot project`: writes a HubSpot project app for a source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from integration.cli import output
+from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_cli_context
+from integration.config.source_models import HubspotSource
+from integration.domain.errors import RingbackError
+from integration.webhooks.hubspot_project import (
+    project_files,
+    reads_inputs,
+    routes_for_action,
+    updated_files,
+)
+from integration.webhooks.hubspot_project.files import WEBHOOKS_FILE
+
+if TYPE_CHECKING:
+    from integration.config.models import Config
+
+RECORD: Final = ".ringback-project.json"
+"""The file with what was generated last, which tells edits apart. It is outside of `src`."""
+
+
+@click.group("hubspot")
+def hubspot() -> None:
+    """Set up HubSpot for a source: `ringback hubspot project DIR` writes its app."""
+
+
+@hubspot.command("project", cls=AsWritten)
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--source", "name", metavar="NAME", help="The source. Default: the only HubSpot source.")
+@config_option
+@json_option
+@pass_cli_context
+def project(context: CliContext, /, folder: Path, *, name: str | None, as_json: bool) -> None:
+    """Write a HubSpot project app to DIR, or update it.
+
+    The app has the subscriptions that the source's routes need, and the workflow action
+    "Schedule a callback". Edit the files as you like: a second run keeps your edits.
+    `hs project upload`, HubSpot's command, uploads the app.
+
+    Examples:
+      ringback hubspot project hubspot-app
+      ringback hubspot project hubspot-app --source hubspot
+    """
+    config = context.config
+    source = _source(context, name)
+    routes = config.routes_by_source[source.name]
+    accounts = list(dict.fromkeys(route.account for route in routes)) or list(config.accounts)
+    generated = project_files(source, routes, accounts)
+    states = _write(folder, source.name, generated)
+    notes = _notes(config, source, accounts, with_webhooks=WEBHOOKS_FILE in generated)
+    if as_json:
+        output.as_json({"source": source.name, "folder": str(folder), "files": states, "notes": notes})
+        return
+    output.pairs(states.items())
+    output.line("")
+    output.line(_next_steps(folder, source))
+    for note in notes:
+        output.line("")
+        output.line(note)
+
+
+def _source(context: CliContext, name: str | None) -> HubspotSource:
+    known = [each for each in context.config.sources.values() if isinstance(each, HubspotSource)]
+    if name is None:
+        if len(known) == 1:
+            return known[0]
+        names = ", ".join(each.name for each in known) or "none"
+        raise click.UsageError(f"--source is needed; the HubSpot sources are: {names}")
+    source = context.source(name)
+    if not isinstance(source, HubspotSource):
+        raise click.BadParameter(f'{name} has kind = "{source.kind}", not "hubspot"', param_hint="--source")
+    return source
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def _write(folder: Path, source: str, generated: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Write the files that change. Return what was done with each file, by its path."""
+    record = _read(folder / RECORD) or {"source": source, "files": {}}
+    if record.get("source") != source or not isinstance(record.get("files"), dict):
+        raise RingbackError(
+            f"{folder} holds the project of the source {record.get('source')!r}. Choose another folder for "
+            f"{source!r}."
+        )
+    base = record["files"]
+    paths = dict.fromkeys((*generated, *base))
+    current = {path: found for path in paths if (found := _read(folder / path)) is not None}
+    files, next_base = updated_files(base, generated, current)
+    for path, content in files.items():
+        if content != current.get(path):
+            _save(folder / path, content)
+    _save(folder / RECORD, {"source": source, "files": next_base})
+    return {path: _state(path, files, current) for path in next_base}
+
+
+def _state(path: str, files: dict[str, dict[str, Any]], current: dict[str, Any]) -> str:
+    if path not in files:
+        return "deleted by you, not written again"
+    if path not in current:
+        return "created"
+    return "unchanged" if files[path] == current[path] else "updated"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object of a file, or None if there is no file. Raise RingbackError."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RingbackError(
+            f"{path} cannot be read as JSON ({type(error).__name__}). Correct it, or delete it together with "
+            f"{RECORD} to have it written anew. Nothing was written."
+        ) from error
+    if not isinstance(found, dict):
+        raise RingbackError(f"{path} is not a JSON object. Correct it. Nothing was written.")
+    return found
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise RingbackError(f"{path} cannot be written: {error.strerror}. Choose another folder.") from error
+
+
+# --- what to do next ---------------------------------------------------------------------------
+
+
+def _next_steps(folder: Path, source: HubspotSource) -> str:
+    token = "" if source.lookup is None else f", the access token in sources.{source.name}.lookup.token"
+    return f"""Next, with HubSpot's command line (npm install -g @hubspot/cli):
+  hs account auth          once: connects the command to your HubSpot account
+  cd {folder}
+  hs project upload        uploads and builds the app
+Install the app in HubSpot: Development > Projects > the app.
+Its tab Auth has the client secret and the access token. The client secret belongs in
+sources.{source.name}.secrets{token}."""
+
+
+def _notes(config: Config, source: HubspotSource, accounts: list[str], *, with_webhooks: bool) -> list[str]:
+    """Return what the user should know about this source."""
+    notes = []
+    if not with_webhooks:
+        notes.append(
+            "No webhooks file: no route of this source compares event.propertyName or event.subscriptionType "
+            "in its `when`. Add such a route, and run the command again."
+        )
+    if not reads_inputs(config.routes_by_source[source.name]):
+        notes.append(
+            "No route reads the fields of the workflow action yet. To use the action, add:\n\n"
+            + routes_for_action(source.name, accounts)
+        )
+    if "v2" not in source.signatures:
+        notes.append(
+            "HubSpot signs workflow actions with v2, which this source does not accept. To use the action, "
+            f'set in [sources.{source.name}]: signatures = ["v3", "v2"]'
+        )
+    if source.url_key is not None:
+        notes.append(
+            "The files contain the address of the source with its url_key, which is a secret. Keep them out "
+            "of public repositories."
+        )
+    return notes

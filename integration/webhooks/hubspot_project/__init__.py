@@ -1,0 +1,7 @@
+"""A HubSpot project app for a source: its files, and the update of files that were edited. Pure."""
+
+from integration.webhooks.hubspot_project.files import project_files
+from integration.webhooks.hubspot_project.update import updated_files
+from integration.webhooks.hubspot_project.workflow_action import reads_inputs, routes_for_action
+
+__all__ = ["project_files", "reads_inputs", "routes_for_action", "updated_files"]

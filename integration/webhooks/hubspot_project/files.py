@@ -1,0 +1,129 @@
+"""The files of a HubSpot project app, derived from a source and its routes. Pure.
+
+Sources, at developers.hubspot.com/docs/apps/developer-platform: build-apps/app-configuration and
+add-features/configure-webhooks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.domain.errors import RingbackError
+from integration.mapping.route_reads import compared_with
+from integration.webhooks.hubspot_project.workflow_action import workflow_action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from integration.config.models import Route
+    from integration.config.source_models import HubspotSource
+
+PROJECT_FILE: Final = "hsproject.json"
+APP_FILE: Final = "src/app/app-hsmeta.json"
+WEBHOOKS_FILE: Final = "src/app/webhooks/webhooks-hsmeta.json"
+ACTION_FILE: Final = "src/app/workflow-actions/schedule-callback-hsmeta.json"
+
+PLATFORM_VERSION: Final = "2026.09"
+CONTACTS_SCOPE: Final = "crm.objects.contacts.read"
+# The objects whose events need another scope than contacts do. The key is the type before the first dot.
+_SCOPES: Final = {
+    "contact": CONTACTS_SCOPE,
+    "company": "crm.objects.companies.read",
+    "deal": "crm.objects.deals.read",
+    "ticket": "tickets",
+}
+_PROPERTY_CHANGE: Final = "propertyChange"
+_ANY_OBJECT: Final = "object"
+_LONGEST_NAME: Final = 40  # a uid has 64 characters at most (@hubspot/project-parsing-lib)
+
+
+def project_files(
+    source: HubspotSource, routes: Sequence[Route], accounts: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the JSON of each file by its path in the project.
+
+    `accounts` are the names that the workflow action offers if no route reads its fields. Without a route
+    that needs subscriptions, there is no webhooks file. Raise RingbackError if the source has no https
+    `public_url`.
+    """
+    url = source.public_url
+    if url is None or not url.startswith("https://"):
+        raise RingbackError(
+            f"sources.{source.name} has no public_url that starts with https://. HubSpot posts to this "
+            f'address. Add: public_url = "https://HOST/hooks/{source.name}"'
+        )
+    name = source.name
+    uid = f"ringback-{name[:_LONGEST_NAME]}"
+    subscriptions = _subscriptions(routes)
+    files = {
+        PROJECT_FILE: {"name": f"ringback-{name}", "srcDir": "src", "platformVersion": PLATFORM_VERSION},
+        APP_FILE: _app(f"{uid}-app", name, _scopes(subscriptions)),
+        ACTION_FILE: workflow_action(f"{uid}-callback", url, routes, accounts),
+    }
+    if any(subscriptions.values()):
+        files[WEBHOOKS_FILE] = _webhooks(f"{uid}-webhooks", url, subscriptions)
+    return files
+
+
+def _app(uid: str, name: str, scopes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "uid": uid,
+        "type": "app",
+        "config": {
+            "name": f"Ringback {name}",
+            "description": "Schedules callbacks in wolkvox.",
+            "distribution": "private",
+            "auth": {
+                "type": "static",
+                "requiredScopes": list(scopes),
+                "optionalScopes": [],
+                "conditionallyRequiredScopes": [],
+            },
+            "permittedUrls": {"fetch": [], "iframe": [], "img": []},
+        },
+    }
+
+
+def _webhooks(uid: str, url: str, subscriptions: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    return {
+        "uid": uid,
+        "type": "webhooks",
+        "config": {
+            "settings": {"targetUrl": url, "maxConcurrentRequests": 10},
+            "subscriptions": {**subscriptions, "hubEvents": []},
+        },
+    }
+
+
+def _subscriptions(routes: Sequence[Route]) -> dict[str, list[dict[str, Any]]]:
+    """Return the subscriptions by the format of their events. `object.…` is the newer one."""
+    found: dict[str, list[dict[str, Any]]] = {"crmObjects": [], "legacyCrmObjects": []}
+    for subscription in (each for route in routes for each in _of_route(route)):
+        newer = subscription["subscriptionType"].startswith(f"{_ANY_OBJECT}.")
+        place = found["crmObjects" if newer else "legacyCrmObjects"]
+        if subscription not in place:
+            place.append(subscription)
+    return found
+
+
+def _of_route(route: Route) -> Iterator[dict[str, Any]]:
+    """Yield the subscriptions of the events that a route's `when` names.
+
+    A property without a type is that of a contact, because lookups read contacts.
+    """
+    properties = compared_with([route], "propertyName")
+    types = (*compared_with([route], "subscriptionType"), *compared_with([route], "eventType"))
+    for kind in dict.fromkeys(types or (f"{_ANY_OBJECT}.{_PROPERTY_CHANGE}",)):
+        about = {"objectType": "contact"} if kind.startswith(f"{_ANY_OBJECT}.") else {}
+        if not kind.endswith(f".{_PROPERTY_CHANGE}"):
+            yield {"subscriptionType": kind, **about, "active": True}
+            continue
+        for name in properties:
+            yield {"subscriptionType": kind, **about, "propertyName": name, "active": True}
+
+
+def _scopes(subscriptions: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """Return the scopes to read what the subscriptions report, and contacts, for the lookup."""
+    kinds = (each["subscriptionType"].partition(".")[0] for group in subscriptions.values() for each in group)
+    scopes = (CONTACTS_SCOPE, *(_SCOPES[kind] for kind in kinds if kind in _SCOPES))
+    return list(dict.fromkeys(scopes))
