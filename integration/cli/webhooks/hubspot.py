@@ -27,7 +27,7 @@ RECORD: Final = ".ringback-project.json"
 """The file with what was generated last, which tells edits apart. It is outside of `src`."""
 
 
-@click.group("hubspot")
+@click.group("hubspot", short_help="Write a HubSpot project app.")
 def hubspot() -> None:
     """Set up HubSpot for a source: `ringback hubspot project DIR` writes its app."""
 
