@@ -19,6 +19,7 @@ from integration.config.environment import (
     APPLICATIONS,
     config_path,
     epoch_file,
+    hooks_url,
     served_applications,
     store_url,
 )
@@ -52,6 +53,9 @@ log = structlog.get_logger("ringback.web")
 STORE_CONNECT_SECONDS = 0.4
 STORE_ANSWER_SECONDS = 1.2
 
+
+# Displayed if another process serves the receiver and RINGBACK_HOOKS_URL is unset.
+UNKNOWN_RECEIVER = "https://RECEIVER"
 
 _RECEIVER = frozenset({"hooks"})
 _API = frozenset({"v1", "openapi.json"})
@@ -123,7 +127,8 @@ def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
         counters,
     )
     _check_store(services)
-    return services, compose(services, RateLimit(client), served=served_applications(environ))
+    served, receiver_url = served_applications(environ), hooks_url(environ)
+    return services, compose(services, RateLimit(client), served=served, receiver_url=receiver_url)
 
 
 def compose(
@@ -131,8 +136,12 @@ def compose(
     rates: RateLimit,
     access: Access | None = None,
     served: frozenset[str] = APPLICATIONS,
+    receiver_url: str | None = None,
 ) -> Web:
-    """Return the `served` applications. `access` replaces the sign-in, for tests."""
+    """Return the `served` applications. `access` replaces the sign-in, for tests.
+
+    `receiver_url` is the base URL of a receiver that another process serves.
+    """
     receiver = api = pages = None
     if "hooks" in served:
         webhooks = WebhookService(services, rates, RejectionLog(services))
@@ -141,7 +150,9 @@ def compose(
         api = _application("api", api_blueprint(services, rates))
     if "dashboard" in served:
         pages = _application("dashboard", metrics_blueprint(services))
-        dashboard.install(pages, services, rates, access)
+        if receiver_url is None and receiver is None:
+            receiver_url = UNKNOWN_RECEIVER
+        dashboard.install(pages, services, rates, access, receiver_url=receiver_url)
     web = Web(receiver, api, pages)
     for app in web.applications:
         app.register_blueprint(health_blueprint(services))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -69,6 +70,15 @@ def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
         allowed = "one or more of hooks, api and dashboard, separated by commas"
         raise ConfigError((Fault("environment", "RINGBACK_SERVE", f"{text[:60]!r}", allowed),))
     return names
+
+
+def hooks_url(environ: Mapping[str, str]) -> str | None:
+    """Return the receiver's base URL in RINGBACK_HOOKS_URL, or None if it is unset. Raise ConfigError."""
+    text = environ.get("RINGBACK_HOOKS_URL") or None
+    if text is not None and not re.fullmatch(r"https?://[^\s/?#@]+/?", text):
+        allowed = "http:// or https:// with a host, such as https://hooks.example.com"
+        raise ConfigError((Fault("environment", "RINGBACK_HOOKS_URL", "an invalid address", allowed),))
+    return text
 
 
 def port(environ: Mapping[str, str]) -> int:

@@ -74,14 +74,23 @@ PAGES = (
 TICK_SECONDS = 5
 
 
-def install(app: Flask, services: Services, rates: RateStore, access: Access | None = None) -> None:
+def install(
+    app: Flask,
+    services: Services,
+    rates: RateStore,
+    access: Access | None = None,
+    *,
+    receiver_url: str | None = None,
+) -> None:
     """Add the dashboard to an application.
 
-    `rates` counts sign-in attempts. `access` replaces the session check; tests use it.
+    `rates` counts sign-in attempts. `access` replaces the session check; tests use it. `receiver_url` is the
+    base URL of the receiver; None if it has the dashboard's address.
     """
     session_access = SessionAccess(services)
     access = access or session_access
     _configure(app, services)
+    app.config["RECEIVER_URL"] = receiver_url
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
     _guard(app, blueprint, access)
     account_cache.install(app, services)

@@ -90,7 +90,7 @@ def start_web(
     NotReadyError.
     """
     public = {**environ, "RINGBACK_SERVE": "hooks,api"}
-    pages = {**environ, "RINGBACK_SERVE": "dashboard", "WEB_CONCURRENCY": "1"}
+    pages = dashboard_environment(environ, receiver_port=port_of(listener))
     programs = (
         _web_program("web", listener, public, relay),
         _web_program("dashboard", dashboard_listener, pages, relay),
@@ -105,6 +105,21 @@ def start_web(
             alive=partial(supervisor.alive, program),
         )
     return programs
+
+
+def dashboard_environment(environ: Mapping[str, str], *, receiver_port: int) -> dict[str, str]:
+    """Return the environment of the dashboard's process.
+
+    Its pages display the addresses of webhooks, so it needs the receiver's URL: RINGBACK_HOOKS_URL, else the
+    receiver's port on loopback.
+    """
+    receiver_url = environ.get("RINGBACK_HOOKS_URL") or f"http://{LOOPBACK}:{receiver_port}"
+    return {
+        **environ,
+        "RINGBACK_SERVE": "dashboard",
+        "RINGBACK_HOOKS_URL": receiver_url,
+        "WEB_CONCURRENCY": "1",
+    }
 
 
 def _web_program(

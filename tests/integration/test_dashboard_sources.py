@@ -14,16 +14,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from werkzeug.serving import make_server
+from werkzeug.test import Client
 
 from integration.alerts.lifecycle import next_steps
 from integration.alerts.monitor import AlertMonitor
-from integration.app import compose
+from integration.app import UNKNOWN_RECEIVER, compose
+from integration.config.environment import hooks_url, served_applications
 from integration.config.source_models import JsonSource
 from integration.dashboard.views import setup
+from integration.domain.errors import ConfigError
+from integration.local.stack import dashboard_environment
 from integration.webhooks.providers.schemes import SCHEMES
 from support import ENVIRON, SOURCES_AND_ROUTES, NoRates, make_services, two_accounts
 from support.alert_receivers import HttpReceiver, running
-from support.dashboard_client import Pages, text_of
+from support.dashboard_client import Pages, SignedIn, text_of
 from support.reporters import SilentReporter
 
 SITE = '\n[dashboard]\npublic_url = "https://ringback.example.com"\n'
@@ -105,6 +109,37 @@ def test_the_address_is_the_one_that_hubspot_signs_where_it_is_configured(tmp_pa
         "https://hooks.example.com/hooks/hubspot"
         in Pages(make_services(tmp_path, store, text)).get("/sources/hubspot").text
     )
+
+
+@pytest.mark.parametrize("name", ["hubspot", "salesforce", "forms"])
+def test_a_dashboard_in_a_process_of_its_own_shows_the_address_of_the_receiver(tmp_path, store, name):
+    environ = dashboard_environment({}, receiver_port=18080)
+    services = make_services(tmp_path, store, TEXT)
+    served = {"served": served_applications(environ), "receiver_url": hooks_url(environ)}
+    client = Client(compose(services, NoRates(), SignedIn(), **served))
+    page = client.get(f"/sources/{name}", base_url="http://127.0.0.1:18081")
+    assert f"http://127.0.0.1:18080/hooks/{name}" in page.text
+    assert "18081/hooks" not in page.text
+
+
+def test_a_dashboard_that_does_not_know_the_receiver_shows_no_address_of_its_own(tmp_path, store):
+    web = compose(make_services(tmp_path, store, TEXT), NoRates(), SignedIn(), frozenset({"dashboard"}))
+    page = Client(web).get("/sources/forms", base_url="http://127.0.0.1:18081")
+    assert f"{UNKNOWN_RECEIVER}/hooks/forms" in page.text
+    assert "18081/hooks" not in page.text
+
+
+def test_a_given_address_of_the_receiver_is_used():
+    given = {"RINGBACK_HOOKS_URL": "https://hooks.example.com"}
+    assert hooks_url(dashboard_environment(given, receiver_port=18080)) == "https://hooks.example.com"
+
+
+@pytest.mark.parametrize(
+    "text", ["hooks.example.com", "ftp://a", "https://u:p@a", "https://a/hooks", "https://"]
+)
+def test_an_address_of_the_receiver_that_is_none_is_a_fault(text):
+    with pytest.raises(ConfigError, match="RINGBACK_HOOKS_URL"):
+        hooks_url({"RINGBACK_HOOKS_URL": text})
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])

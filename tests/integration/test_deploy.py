@@ -295,6 +295,10 @@ def test_compose_serves_the_dashboard_by_itself_and_to_this_machine_only(compose
     web, dashboard = compose["services"]["web"], compose["services"]["dashboard"]
     assert web["environment"]["RINGBACK_SERVE"] == "hooks,api"
     assert dashboard["environment"]["RINGBACK_SERVE"] == "dashboard"
+    assert (
+        dashboard["environment"]["RINGBACK_HOOKS_URL"]
+        == "${RINGBACK_HOOKS_URL:-http://127.0.0.1:${PORT:-8080}}"
+    )
     assert all(port.startswith("127.0.0.1:") for port in dashboard["ports"])
 
 

@@ -47,7 +47,7 @@ class Address:
 def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
     """Return the address that a sender posts to.
 
-    `root` is our base URL (`https://HOST`), used if the source has no `public_url`.
+    `root` is the receiver's base URL (`https://HOST`), used if the source has no `public_url`.
     """
     known, has_key = public_url(source), source.url_key is not None
     if known is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from flask import request
+from flask import current_app, request
 from flask_babel import gettext as _
 
 from integration.alerts.rules import rule_label
@@ -102,8 +102,9 @@ def source_of(services: Services, name: str) -> Source:
 
 
 def _root(config: Config) -> str:
-    """Return our base URL: `dashboard.public_url`, else the root of the current request."""
-    return config.dashboard.public_url or request.url_root
+    """Return the receiver's base URL: `dashboard.public_url`, else its own, else that of the request."""
+    own: str | None = current_app.config["RECEIVER_URL"]
+    return config.dashboard.public_url or own or request.url_root
 
 
 def _shown(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
