@@ -50,14 +50,14 @@ def switched() -> Response | None:
 
     Return None if the request does not ask for a known language.
     """
-    asked = request.args.get("language")
-    if asked not in LANGUAGES or request.method != "GET" or request.endpoint is None:
+    code = request.args.get("language")
+    if code not in LANGUAGES or request.method != "GET" or request.endpoint is None:
         return None
     # url_for cannot build this: it interprets parameters like `_external` and `_scheme`.
     rest = [(name, value) for name, value in request.args.items(multi=True) if name != "language"]
     same_page = quote(request.path) + (f"?{urlencode(rest)}" if rest else "")
     answer = redirect(local_address(same_page), 303)
-    answer.set_cookie(COOKIE, asked, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
+    answer.set_cookie(COOKIE, code, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
     return answer
 
 

@@ -113,11 +113,11 @@ def _cloudevents(delivery: Delivery, settings: JsonSource) -> Reply | None:
     if delivery.method != "OPTIONS" or not _ORIGIN.fullmatch(origin):
         return None
     headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin}
-    asked = delivery.headers.get("webhook-request-rate", "").strip()
+    rate = delivery.headers.get("webhook-request-rate", "").strip()
     if settings.rate_per_minute is not None:
         headers["WebHook-Allowed-Rate"] = str(settings.rate_per_minute)
-    elif asked:
-        headers["WebHook-Allowed-Rate"] = asked if _RATE.fullmatch(asked) else "*"
+    elif rate:
+        headers["WebHook-Allowed-Rate"] = rate if _RATE.fullmatch(rate) else "*"
     return Reply(status=200, body=b"", content_type=_TEXT, headers=headers)
 
 

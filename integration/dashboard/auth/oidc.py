@@ -152,20 +152,22 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authl
 
     def sign_in_url(self, back: str) -> str:
         """Return the provider's authorization URL. State, nonce and PKCE verifier are kept in the session."""
-        asked: dict[str, str] = self.create_authorization_url(back)
-        self.framework.set_state_data(session, asked.pop("state"), {"redirect_uri": back, **asked})
-        return asked["url"]
+        authorization: dict[str, str] = self.create_authorization_url(back)
+        self.framework.set_state_data(
+            session, authorization.pop("state"), {"redirect_uri": back, **authorization}
+        )
+        return authorization["url"]
 
     def claims(self) -> Mapping[str, Any]:
         """Return the claims of the ID token after the redirect. Raise OAuthError or JoseError."""
         if "error" in request.args:
             raise OAuthError(error=request.args["error"])
         state = request.args.get("state")
-        asked = self.framework.get_state_data(session, state)
+        state_data = self.framework.get_state_data(session, state)
         self.framework.clear_state_data(session, state)
         answer = {"code": request.args.get("code"), "state": state}
-        token = self.fetch_access_token(**self._format_state_params(asked, answer))
-        claims: Mapping[str, Any] | None = self.parse_id_token(token, nonce=asked["nonce"])
+        token = self.fetch_access_token(**self._format_state_params(state_data, answer))
+        claims: Mapping[str, Any] | None = self.parse_id_token(token, nonce=state_data["nonce"])
         if claims is None:
             raise OAuthError(error="missing_id_token")
         return claims

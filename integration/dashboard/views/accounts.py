@@ -73,8 +73,8 @@ def _start() -> int:
 
 
 def _address(text: str, state: str, start: int = 0) -> str:
-    asked: dict[str, Any] = {"q": text, "state": state, "start": start}
-    return url_for("dashboard.accounts", **{name: value for name, value in asked.items() if value})
+    query: dict[str, Any] = {"q": text, "state": state, "start": start}
+    return url_for("dashboard.accounts", **{name: value for name, value in query.items() if value})
 
 
 def _forecast(services: Services, views: Sequence[AccountView]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def audit(services: Services) -> Response:
     """List the log's entries, newest first."""
     who, what = request.args.get("who", "").strip(), request.args.get("what", "")
     found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
-    asked: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
+    query: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
     return page(
         "audit.html",
         found=found,
@@ -54,8 +54,8 @@ def audit(services: Services) -> Response:
         what=what,
         acts=list(ACTS.items()),
         in_words=act_label,
-        first=url_for("dashboard.audit", **asked),
-        next=url_for("dashboard.audit", **asked, cursor=following) if following else None,
+        first=url_for("dashboard.audit", **query),
+        next=url_for("dashboard.audit", **query, cursor=following) if following else None,
         zone=zone_of(services.config),
         days=services.config.store.retention_days,
         addresses={each: _address(services, each) for entry in found for each in entry.about},

@@ -46,14 +46,14 @@ MOST_EVENTS: Final = 100
 @signed_in
 def deliveries(services: Services) -> Response:
     """List deliveries, rejected ones included, newest first."""
-    asked = _filters(services)
-    sources = [asked["source"]] if asked["source"] else list(services.config.sources)
+    filters = _filters(services)
+    sources = [filters["source"]] if filters["source"] else list(services.config.sources)
     zone = zone_of(services.config)
     try:
         found = services.delivery_log.page(
             sources,
-            result=asked["result"] or None,
-            until=read_iso(asked["until"], zone),
+            result=filters["result"] or None,
+            until=read_iso(filters["until"], zone),
             cursor=request.args.get("cursor") or None,
             limit=PAGE_SIZE,
         )
@@ -62,13 +62,13 @@ def deliveries(services: Services) -> Response:
     return page(
         "deliveries.html",
         found=found,
-        asked=asked,
+        filters=filters,
         sources=[(name, name) for name in sorted(services.config.sources)],
         results=RESULTS,
         zone=zone,
         reason_text=_reason_text,
         came_to=_result_labels,
-        older=_older_address(asked, found.next),
+        older=_older_address(filters, found.next),
     )
 
 
@@ -82,9 +82,9 @@ def _filters(services: Services) -> dict[str, str]:
     }
 
 
-def _older_address(asked: Mapping[str, str], cursor: str | None) -> str | None:
-    filters: dict[str, Any] = {name: value for name, value in asked.items() if value}
-    return url_for("dashboard.deliveries", **filters, cursor=cursor) if cursor else None
+def _older_address(filters: Mapping[str, str], cursor: str | None) -> str | None:
+    query: dict[str, Any] = {name: value for name, value in filters.items() if value}
+    return url_for("dashboard.deliveries", **query, cursor=cursor) if cursor else None
 
 
 def _reason_text(arrival: LoggedDelivery) -> str:

@@ -36,20 +36,20 @@ KINDS: Final = ("retry", "cancel")
 @signed_in
 def recalls(services: Services) -> Response:
     """List the recalls that match the filters, newest first."""
-    asked = _filter_query(services)
+    filters = _filter_query(services)
     found = services.recalls.records.search.find(
-        asked.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
+        filters.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
     )
     return page(
         "recalls.html",
-        asked=asked,
+        filters=filters,
         found=services.recalls.records.read(found.ids),
         back_to=found.back_to,
-        older=_address("recalls", asked, cursor=found.next) if found.next else None,
-        newest=_address("recalls", asked),
+        older=_address("recalls", filters, cursor=found.next) if found.next else None,
+        newest=_address("recalls", filters),
         zones=_Zones(services),
         without_names=display_text.without_names,
-        answers=_answers(services, asked),
+        answers=_answers(services, filters),
         **_filter_options(services),
     )
 
@@ -63,18 +63,18 @@ class AnswerGroup:
     address: str
 
 
-def _answers(services: Services, asked: FilterQuery) -> list[AnswerGroup]:
+def _answers(services: Services, filters: FilterQuery) -> list[AnswerGroup]:
     """Return the newest dead recalls of the filters by wolkvox' words, the largest group first."""
-    if asked.which.state is not State.DEAD:
+    if filters.which.state is not State.DEAD:
         return []
-    which = replace(asked.which, words=None)
+    which = replace(filters.which, words=None)
     found = services.recalls.records.search.find(which, limit=MOST_GROUPED, budget_seconds=BUDGET_SECONDS)
     groups: dict[str, list[Recall]] = {}
     for recall in services.recalls.records.read(found.ids):
         if recall.words and recall.attempts:
             groups.setdefault(recall.words, []).append(recall)
     return [
-        AnswerGroup(answer_text(recalls[0]), len(recalls), _address("recalls", asked, words=words))
+        AnswerGroup(answer_text(recalls[0]), len(recalls), _address("recalls", filters, words=words))
         for words, recalls in sorted(groups.items(), key=lambda each: -len(each[1]))
     ]
 
@@ -102,9 +102,9 @@ def _filter_query(services: Services) -> FilterQuery:
     return read_filters(request.values, services.config.accounts.values(), zone_of(services.config, account))
 
 
-def _address(view: str, asked: FilterQuery, **more: Any) -> str:
+def _address(view: str, filters: FilterQuery, **more: Any) -> str:
     """Return the address of a view with the same filters."""
-    values: dict[str, Any] = {**asked.given, **more}
+    values: dict[str, Any] = {**filters.given, **more}
     return url_for(f"dashboard.{view}", **values)
 
 
@@ -155,21 +155,21 @@ def recalls_bulk(services: Services) -> Response:
 
     Each refresh of the page continues the count.
     """
-    kind, asked = _kind(), _filter_query(services)
-    which = services.bulk_jobs.acted_on(kind, asked.which)
+    kind, filters = _kind(), _filter_query(services)
+    which = services.bulk_jobs.acted_on(kind, filters.which)
     before = request.args.get("counted", "0")
     counted = services.recalls.records.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
     number = counted.number + (int(before) if before.isdecimal() and len(before) <= MOST_COUNTED else 0)
     sample = services.recalls.records.search.find(which, limit=SAMPLE, budget_seconds=BUDGET_SECONDS)
-    going_on = _address("recalls_bulk", asked, kind=kind, counted=number, cursor=counted.next)
+    going_on = _address("recalls_bulk", filters, kind=kind, counted=number, cursor=counted.next)
     return page(
         "recalls_bulk.html",
         kind=kind,
-        asked=asked,
+        filters=filters,
         number=number,
         exact=counted.next is None,
         going_on=going_on,
-        type_the_number=_is_unlimited(kind, asked),
+        type_the_number=_is_unlimited(kind, filters),
         sample=services.recalls.records.read(sample.ids),
         zones=_Zones(services),
         without_names=display_text.without_names,
@@ -179,14 +179,14 @@ def recalls_bulk(services: Services) -> Response:
 @role("operator")
 def begin_job(services: Services) -> ResponseReturnValue:
     """Start a bulk retry or cancel of the recalls that match the filters."""
-    kind, asked = _kind(), _filter_query(services)
+    kind, filters = _kind(), _filter_query(services)
     total = request.form.get("total", "")
-    if _is_unlimited(kind, asked) and not _is_number(request.form.get("typed", ""), total):
+    if _is_unlimited(kind, filters) and not _is_number(request.form.get("typed", ""), total):
         say(_("Nothing was cancelled: without a filter, type the number of recalls to confirm."), "refused")
-        return back_to(_address("recalls_bulk", asked, kind=kind))
+        return back_to(_address("recalls_bulk", filters, kind=kind))
     job = services.bulk_jobs.begin(
         kind,
-        asked.which,
+        filters.which,
         who=person().name,
         reason=_reason(kind),
         total=int(total) if total.isdecimal() and len(total) <= MOST_COUNTED else None,
@@ -195,9 +195,9 @@ def begin_job(services: Services) -> ResponseReturnValue:
     return back_to(url_for("dashboard.job", job_id=job.id))
 
 
-def _is_unlimited(kind: str, asked: FilterQuery) -> bool:
+def _is_unlimited(kind: str, filters: FilterQuery) -> bool:
     """Return True for a cancel that no filter limits. A state limits nothing: only queued ones are meant."""
-    return kind == "cancel" and not asked.given.keys() - {"state"}
+    return kind == "cancel" and not filters.given.keys() - {"state"}
 
 
 def _is_number(typed: str, total: str) -> bool:

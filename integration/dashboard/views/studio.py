@@ -189,13 +189,13 @@ def _draft(config: Config, source: Source, sent: Mapping[str, str]) -> Draft:
 
 
 def _opened(
-    services: Services, source: Source, asked: Mapping[str, str], *, may: bool
+    services: Services, source: Source, query: Mapping[str, str], *, may: bool
 ) -> tuple[_Picked | None, str]:
     """Return the requested stored event and "".
 
     Return None and a reason if it cannot be shown, or None and "" if none is requested.
     """
-    stored = _stored_name(asked)
+    stored = _stored_name(query)
     if not stored:
         return None, ""
     if not may:
@@ -208,12 +208,12 @@ def _opened(
     return picked, ""
 
 
-def _stored_name(asked: Mapping[str, str]) -> str:
-    if asked.get("stored"):
-        return asked["stored"]
-    if asked.get("parked"):
-        return asked["parked"]
-    return f"{asked['delivery']}.{asked.get('event', '1')}" if asked.get("delivery") else ""
+def _stored_name(query: Mapping[str, str]) -> str:
+    if query.get("stored"):
+        return query["stored"]
+    if query.get("parked"):
+        return query["parked"]
+    return f"{query['delivery']}.{query.get('event', '1')}" if query.get("delivery") else ""
 
 
 def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
