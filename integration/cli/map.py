@@ -71,7 +71,7 @@ _TYPES_BY_NAME = {
 @json_option
 @pass_cli_context
 def map_sample(
-    context: CliContext, /, names: tuple[str, ...], *, preset: str | None, as_json: bool, **given: Any
+    context: CliContext, /, names: tuple[str, ...], *, preset: str | None, as_json: bool, **options: Any
 ) -> None:
     """Show how a sample webhook would be mapped. Sends nothing.
 
@@ -92,7 +92,7 @@ def map_sample(
     config = context.config if preset is None else _config_of(preset)
     source = context.source(sources[0]) if preset is None else config.sources[preset]
     file = click.File("rb").convert(path, None, click.get_current_context())
-    result = preview_sample(CompiledRoutes.of(config), _sample(context, source, file, given))
+    result = preview_sample(CompiledRoutes.of(config), _sample(context, source, file, options))
     if as_json:
         output.as_json(result)
     else:
@@ -112,23 +112,25 @@ def _config_of(name: str) -> Config:
     return preset_config(presets()[name])
 
 
-def _sample(context: CliContext, source: Source, file: IO[bytes], given: Mapping[str, Any]) -> Sample:
+def _sample(context: CliContext, source: Source, file: IO[bytes], options: Mapping[str, Any]) -> Sample:
     body = file.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise click.BadParameter(
             f"larger than {MAX_BODY_BYTES} bytes, the limit of the receiver", param_hint="FILE"
         )
-    now = _moment(given["at"])
-    headers = None if given["headers"] is None else _headers(given["headers"])
-    url = given["url"] or signed_address(source, headers or {}, context.environ)
+    now = _moment(options["at"])
+    headers = None if options["headers"] is None else _headers(options["headers"])
+    url = options["url"] or signed_address(source, headers or {}, context.environ)
     return Sample(
         source=source,
         body=body,
         content_type=_content_type(source, getattr(file, "name", ""), body, now),
         headers=headers,
         url=url,
-        url_key=_url_key(source, given["url"]),
-        contacts={} if given["contact"] is None else _contacts(read_json_file(given["contact"], "--contact")),
+        url_key=_url_key(source, options["url"]),
+        contacts={}
+        if options["contact"] is None
+        else _contacts(read_json_file(options["contact"], "--contact")),
         now=now,
     )
 
@@ -150,8 +152,8 @@ def _moment(text: str | None) -> datetime:
 def _headers(file: IO[bytes]) -> dict[str, str]:
     """Parse a file of headers: a JSON object, or `Name: value` lines."""
     text = file.read().decode("utf-8-sig", "replace").strip()
-    given = _header_object(text) if text.startswith("{") else _header_lines(text)
-    return headers_of((name.strip(), value) for name, value in given)
+    pairs = _header_object(text) if text.startswith("{") else _header_lines(text)
+    return headers_of((name.strip(), value) for name, value in pairs)
 
 
 def _header_object(text: str) -> list[tuple[str, str]]:
@@ -194,11 +196,11 @@ def _url_key(source: Source, url: str | None) -> str | None:
     return last if before.endswith(hook_path(source)) else None
 
 
-def _contacts(given: Any) -> dict[str, Any]:
+def _contacts(document: Any) -> dict[str, Any]:
     """Return contacts by id, from a HubSpot batch response; a single contact is stored under ""."""
-    if isinstance(given, dict) and isinstance(given.get("results"), list):
-        return {str(one.get("id")): one for one in given["results"] if isinstance(one, dict)}
-    return {"": given}
+    if isinstance(document, dict) and isinstance(document.get("results"), list):
+        return {str(one.get("id")): one for one in document["results"] if isinstance(one, dict)}
+    return {"": document}
 
 
 # --- output ------------------------------------------------------------------------------------

@@ -98,19 +98,19 @@ def _listed(context: CliContext, which: Filter, limit: int | None) -> _RecallPag
     return _RecallPage(*known.page(which, limit=limit))
 
 
-def _filter(context: CliContext, **given: str | None) -> Filter:
-    account, telephone, state = given.get("account"), given.get("telephone"), given.get("state")
+def _filter(context: CliContext, **options: str | None) -> Filter:
+    account, telephone, state = options.get("account"), options.get("telephone"), options.get("state")
     if account is not None:
         context.require_account(account)
     return Filter(
         state=None if state is None else State(state),
         accounts=None if account is None else frozenset({account}),
-        customer_id=given.get("customer"),
+        customer_id=options.get("customer"),
         telephones=None if telephone is None else _endings(context, telephone),
-        record=given.get("record"),
-        campaign_id=given.get("campaign"),
-        source=given.get("source"),
-        route=given.get("route"),
+        record=options.get("record"),
+        campaign_id=options.get("campaign"),
+        source=options.get("source"),
+        route=options.get("route"),
     )
 
 

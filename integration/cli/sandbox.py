@@ -66,8 +66,8 @@ def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) ->
         ) from error
 
 
-def _rules(given: Any) -> list[dict[str, Any]]:
-    rules = given if isinstance(given, list) else [given]
+def _rules(document: Any) -> list[dict[str, Any]]:
+    rules = document if isinstance(document, list) else [document]
     if not all(isinstance(rule, dict) for rule in rules):
         raise click.BadParameter("not a rule; give a JSON object, or a list of them", param_hint="--rules")
     return rules

@@ -212,7 +212,7 @@ def _built_by_kind(
     kinds: Mapping[str, type[_Model]],
     place: Place,
     table: dict[str, Any],
-    **given: str,
+    **header_values: str,
 ) -> _Model | None:
     """Return the model of one table, whose type is chosen by the key `kind`."""
     kind = table.get("kind")
@@ -220,18 +220,18 @@ def _built_by_kind(
     if model is None:
         reading.report((*place, "kind"), nearest(kind, kinds, "the kinds"))
         return None
-    return _built(reading, model, place, table, **given)
+    return _built(reading, model, place, table, **header_values)
 
 
 def _built(
-    reading: ConfigReading, model: type[_Model], place: Place, table: dict[str, Any], **given: str
+    reading: ConfigReading, model: type[_Model], place: Place, table: dict[str, Any], **header_values: str
 ) -> _Model | None:
     """Return the model of one table. Keys with a fault get placeholder values."""
-    if given.keys() & table.keys():
+    if header_values.keys() & table.keys():
         reading.report(
             (*place, "name"), "no such key, because the name is in the table's header", "an unknown key"
         )
-    values = {**table, **given}
+    values = {**table, **header_values}
     try:
         return model.model_validate(values)
     except ValidationError as error:

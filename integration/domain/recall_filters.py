@@ -41,10 +41,10 @@ _RECALL_ID: Final = re.compile(r"rc_[0-9a-z]{0,12}")
 
 @dataclass(frozen=True, slots=True)
 class FilterQuery:
-    """The filter of a URL, the texts that were given, and the names of parameters with an invalid value."""
+    """The filter of a URL, the texts of its parameters, and the names of parameters with an invalid value."""
 
     which: Filter
-    given: Mapping[str, str]
+    texts: Mapping[str, str]
     unread: tuple[str, ...] = ()
 
     @property
@@ -53,12 +53,12 @@ class FilterQuery:
         return all(getattr(self.which, each.name) is None for each in fields(self.which))
 
 
-def read_filters(given: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> FilterQuery:
-    """Return the filter for the query parameters in `given`. Times without an offset are in `zone`.
+def read_filters(parameters: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> FilterQuery:
+    """Return the filter for the query parameters in `parameters`. Times without an offset are in `zone`.
 
     If a value is invalid, the filter matches no recalls and `unread` has the parameter's name.
     """
-    texts = {name: given[name].strip()[:LONGEST] for name in NAMES if given.get(name, "").strip()}
+    texts = {name: parameters[name].strip()[:LONGEST] for name in NAMES if parameters.get(name, "").strip()}
     read: dict[str, Any] = {field: texts[name] for name, field in TEXTS.items() if name in texts}
     unread = []
     for name, field in MOMENTS.items():

@@ -94,14 +94,14 @@ class _Secrets:
     def add(self, secrets: Iterable[str]) -> None:
         with self._lock:
             long = {form for forms in self._by_start.values() for form in forms}
-            given = set(filter(None, secrets))
-            for secret in given:
+            added = set(filter(None, secrets))
+            for secret in added:
                 long.update(form for form in _forms(secret) if len(form) >= _SHORTEST_SECRET)
             by_start: dict[str, list[str]] = {}
             for form in sorted(long, key=len, reverse=True):
                 by_start.setdefault(form[:_SHORTEST_SECRET], []).append(form)
             self._by_start = {start: tuple(forms) for start, forms in by_start.items()}
-            self._short |= {secret for secret in given if len(secret) < _SHORTEST_SECRET}
+            self._short |= {secret for secret in added if len(secret) < _SHORTEST_SECRET}
             self._short_pattern = _standing_alone(self._short)
             self.generation += 1
 

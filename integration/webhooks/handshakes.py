@@ -79,8 +79,8 @@ def _hub_challenge(delivery: Delivery, settings: JsonSource) -> Reply | None:
     value = query.get("hub.challenge", "")
     if delivery.method != "GET" or query.get("hub.mode") != "subscribe" or not _CHALLENGE.fullmatch(value):
         return None
-    given, expected = query.get("hub.verify_token", ""), settings.verify_token
-    if expected is None or not matches_any(given.encode(errors="replace"), (secret_bytes(expected),)):
+    token, expected = query.get("hub.verify_token", ""), settings.verify_token
+    if expected is None or not matches_any(token.encode(errors="replace"), (secret_bytes(expected),)):
         raise NotVerifiedError("handshake", "hub.verify_token is not the configured `verify_token`")
     return Reply(status=200, body=value.encode(), content_type=_TEXT)
 

@@ -30,17 +30,17 @@ _LONGEST_SECONDS = 11
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def matches_any(given: bytes, allowed: Iterable[bytes]) -> bool:
-    """Return True if `given` equals one of `allowed`. The comparison takes constant time.
+def matches_any(candidate: bytes, allowed: Iterable[bytes]) -> bool:
+    """Return True if `candidate` equals one of `allowed`. The comparison takes constant time.
 
     All of `allowed` are compared, because a source has several secrets during a rotation.
     """
-    return place_of(given, allowed) is not None
+    return place_of(candidate, allowed) is not None
 
 
-def place_of(given: bytes, allowed: Iterable[bytes]) -> int | None:
-    """Return the index of the value in `allowed` that equals `given`, or None. Takes constant time."""
-    places = [place for place, value in enumerate(allowed) if hmac.compare_digest(value, given)]
+def place_of(candidate: bytes, allowed: Iterable[bytes]) -> int | None:
+    """Return the index of the value in `allowed` that equals `candidate`, or None. Takes constant time."""
+    places = [place for place, value in enumerate(allowed) if hmac.compare_digest(value, candidate)]
     return places[0] if places else None
 
 
@@ -126,6 +126,6 @@ def require_url_key(delivery: Delivery, expected: SecretStr | None) -> None:
         return
     if delivery.url_key is None:
         raise NotVerifiedError("url_key", "the path does not end in one")
-    given = delivery.url_key.encode(errors="replace")
-    if not matches_any(given, (secret_bytes(expected),)):
+    key = delivery.url_key.encode(errors="replace")
+    if not matches_any(key, (secret_bytes(expected),)):
         raise NotVerifiedError("url_key", "the one in the path is not the configured one")

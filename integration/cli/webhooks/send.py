@@ -47,7 +47,7 @@ class _SignedRequest:
 @config_option
 @json_option
 @pass_cli_context
-def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **options: Any) -> None:
     """Post a sample webhook, signed as its CRM would sign it.
 
     FILE holds the body ("-": standard input). It is posted to the web server on this machine.
@@ -59,7 +59,7 @@ def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool,
       ringback send forms body.json --url http://127.0.0.1:8080/hooks/forms
     """
     settings = context.source(source)
-    signed = _signed_request(context, settings, **given)
+    signed = _signed_request(context, settings, **options)
     response = _post(settings, signed, file.read())
     answer = _answer(response)
     if as_json:

@@ -135,12 +135,12 @@ class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib h
         """Return the authentication for the token endpoint (RFC 6749, 2.3.1)."""
         return httpx.BasicAuth(self.client_id, self.client_secret)
 
-    def request(self, *given: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
+    def request(self, *args: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
         """Send a request without an access token; none of our requests needs one.
 
         Raise UnreadableError for an answer that is not JSON within the limits.
         """
-        answer = DeadlineClient.request(self, *given, **options)
+        answer = DeadlineClient.request(self, *args, **options)
         read_json(answer.content)
         return answer
 

@@ -53,14 +53,14 @@ def without_names(recall: Recall, text: str | None) -> str:
     return mask_numbers(mask_names(text or "", (recall.recall_telephone, recall.customer_id)))
 
 
-def headers(given: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]]:
+def headers(stored_headers: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]]:
     """Return stored headers, sorted by name.
 
     Values that may identify a person are masked unless `revealed`.
     """
     kept = {
         name: value if revealed or name in _PLAIN_HEADERS else mask_but_end(value)
-        for name, value in given.items()
+        for name, value in stored_headers.items()
     }
     return [(visible(name), visible(cut(value, 1000))) for name, value in sorted(kept.items())]
 

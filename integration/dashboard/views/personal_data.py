@@ -58,8 +58,14 @@ def find_person(services: Services) -> ResponseReturnValue:
         return _form(status=422)
     counts = services.personal_data.held(who).counts
     note(services, "find person", *_noted(counts))
-    given = _given()
-    return page("one_person.html", erased=None, given=given, counts=_labelled(counts), short=who.is_short)
+    person_fields = _filled_fields()
+    return page(
+        "one_person.html",
+        erased=None,
+        person_fields=person_fields,
+        counts=_labelled(counts),
+        short=who.is_short,
+    )
 
 
 @role("admin")
@@ -71,7 +77,7 @@ def forget_person(services: Services) -> ResponseReturnValue:
     erased = services.personal_data.forget(who, keep_days=services.config.store.longest_days)
     note(services, "forget", *_noted(erased.removed))
     labelled = _labelled(erased.removed)
-    return page("one_person.html", erased=erased, given={}, counts=labelled, short=who.is_short)
+    return page("one_person.html", erased=erased, person_fields={}, counts=labelled, short=who.is_short)
 
 
 def _noted(counts: Mapping[str, int]) -> list[str]:
@@ -95,10 +101,10 @@ _KINDS: Final = ("recalls", "deliveries", "parked", "lookups", "jobs", "cancella
 
 
 def _form(status: int = 200) -> Response:
-    return page("one_person.html", status=status, erased=None, given={}, counts=[], short=False)
+    return page("one_person.html", status=status, erased=None, person_fields={}, counts=[], short=False)
 
 
-def _given() -> dict[str, str]:
+def _filled_fields() -> dict[str, str]:
     """Return the filled-in fields of the form."""
     fields = {name: request.form.get(name, "").strip()[:LONGEST] for name in ("customer", "telephone")}
     return {name: text for name, text in fields.items() if text}
@@ -106,13 +112,13 @@ def _given() -> dict[str, str]:
 
 def _person(services: Services) -> PersonMatcher | None:
     """Return the person of the form. If the form is not usable, flash the reason and return None."""
-    given = _given()
-    if len(given) != 1:
+    person_fields = _filled_fields()
+    if len(person_fields) != 1:
         say(_("Enter either a customer or a telephone number."), "refused")
         return None
-    if "customer" in given:
-        return PersonMatcher(customer=given["customer"])
-    found = PersonMatcher.of_telephone(given["telephone"], services.config.accounts.values())
+    if "customer" in person_fields:
+        return PersonMatcher(customer=person_fields["customer"])
+    found = PersonMatcher.of_telephone(person_fields["telephone"], services.config.accounts.values())
     if found is None:
         say(
             _(

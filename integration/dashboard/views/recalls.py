@@ -104,7 +104,7 @@ def _filter_query(services: Services) -> FilterQuery:
 
 def _address(view: str, filters: FilterQuery, **more: Any) -> str:
     """Return the address of a view with the same filters."""
-    values: dict[str, Any] = {**filters.given, **more}
+    values: dict[str, Any] = {**filters.texts, **more}
     return url_for(f"dashboard.{view}", **values)
 
 
@@ -197,7 +197,7 @@ def begin_job(services: Services) -> ResponseReturnValue:
 
 def _is_unlimited(kind: str, filters: FilterQuery) -> bool:
     """Return True for a cancel that no filter limits. A state limits nothing: only queued ones are meant."""
-    return kind == "cancel" and not filters.given.keys() - {"state"}
+    return kind == "cancel" and not filters.texts.keys() - {"state"}
 
 
 def _is_number(typed: str, total: str) -> bool:

@@ -333,12 +333,12 @@ def _compare_latest(services: Services, source: Source, tried: CompiledRoutes) -
 
 def _latest_events(services: Services, source: Source) -> Iterator[tuple[Delivery, Event]]:
     """Yield the latest stored events of a source, at most MOST_TRIED."""
-    given = 0
+    yielded = 0
     for came in services.delivery_log.kept_of(source.name, limit=MOST_TRIED):
         for event in events_of(services, came):
-            if given == MOST_TRIED:
+            if yielded == MOST_TRIED:
                 return
-            given += 1
+            yielded += 1
             yield as_delivery(came), event
 
 

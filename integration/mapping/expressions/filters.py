@@ -45,8 +45,8 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        for given in (*args[first:], *kwargs.values()):
-            if is_missing(given):
+        for argument in (*args[first:], *kwargs.values()):
+            if is_missing(argument):
                 return Absent()
         require_short(*args[first:], *kwargs.values())
         result = function(*args, **kwargs)

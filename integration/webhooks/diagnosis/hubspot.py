@@ -95,5 +95,5 @@ def _of_version(case: VerificationCase, version: str, version_header: str) -> tu
 def _searched(
     case: VerificationCase, header: str, digest: Callable[[str, str, bytes], bytes], uris: tuple[Guess, ...]
 ) -> tuple[Finding, ...] | None:
-    given = [written.raw for written in read_digests(case.delivery.headers[header].strip())]
-    return search((case.secrets, uris, bodies(case.delivery.body)), digest, given, SearchBudget())
+    sent_digests = [written.raw for written in read_digests(case.delivery.headers[header].strip())]
+    return search((case.secrets, uris, bodies(case.delivery.body)), digest, sent_digests, SearchBudget())

@@ -19,30 +19,30 @@ def diagnose_url_key(case: VerificationCase) -> Diagnosis:
     """Return the diagnosis of the key at the end of the path."""
     if case.settings.url_key is None:
         return Diagnosis((Finding("not configured", {"what": "url_key"}),), proved=False)
-    given = case.delivery.url_key
-    if not given:
+    key = case.delivery.url_key
+    if not key:
         return Diagnosis((Finding("key missing"),), proved=False)
-    found = known_credential(given, case.keys)
+    found = known_credential(key, case.keys)
     if found is not None:
         return Diagnosis((found,), proved=True)
     expected = case.settings.url_key.get_secret_value()
-    return Diagnosis((_near_key(given, expected),), proved=False)
+    return Diagnosis((_near_key(key, expected),), proved=False)
 
 
-def _near_key(given: str, expected: str) -> Finding:
-    if matches_any(given.lower().encode(errors="replace"), (expected.lower().encode(),)):
+def _near_key(key: str, expected: str) -> Finding:
+    if matches_any(key.lower().encode(errors="replace"), (expected.lower().encode(),)):
         return Finding("key case")
-    longest = min(len(given), len(expected))
-    begins = (given[:longest] + " ").encode(errors="replace"), (expected[:longest] + " ").encode()
+    longest = min(len(key), len(expected))
+    begins = (key[:longest] + " ").encode(errors="replace"), (expected[:longest] + " ").encode()
     if longest >= _LEAST_CUT and matches_any(begins[0], (begins[1],)):
         return Finding("key cut")
     return Finding("key unknown")
 
 
-def known_credential(given: str, secrets: Sequence[Guess]) -> Finding | None:
+def known_credential(credential: str, secrets: Sequence[Guess]) -> Finding | None:
     """Return the finding for a known credential, or None. Quotes and words such as "Bearer" are ignored."""
     for padded in (False, True):
-        text = _bare(given) if padded else given
+        text = _bare(credential) if padded else credential
         for guess in secrets:
             if not matches_any(text.encode(errors="replace"), (guess.value.encode(),)):
                 continue

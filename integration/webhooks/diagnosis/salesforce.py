@@ -19,17 +19,17 @@ _ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 def diagnose(case: VerificationCase) -> Diagnosis:
     """Return the diagnosis of a message whose `url_key` was right."""
     try:
-        given = organization_of(case.delivery)
+        organization = organization_of(case.delivery)
     except UnreadableError:
-        given = ""
-    if not given:
+        organization = ""
+    if not organization:
         return Diagnosis((Finding("organization missing"),), proved=False)
-    if not _ID.fullmatch(given):
+    if not _ID.fullmatch(organization):
         return Diagnosis(
             (Finding("organization", {"found": "?", "expected": _expected(case)}),), proved=False
         )
-    facts = {"found": given, "expected": _expected(case)}
-    source = case.organizations.get(given[:ID_LENGTH])
+    facts = {"found": organization, "expected": _expected(case)}
+    source = case.organizations.get(organization[:ID_LENGTH])
     if source is not None:
         return Diagnosis((Finding("organization of other source", {**facts, "source": source}),), proved=True)
     return Diagnosis((Finding("organization", facts),), proved=True)

@@ -88,13 +88,13 @@ def _standard(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noq
     if not v1:
         version = safe_header_name(parts[0][0]) if parts else ""
         return Diagnosis((Finding("version", {"version": version}),), proved=False)
-    given = [written.raw for text in v1 for written in read_digests(text)]
+    sent_digests = [written.raw for text in v1 for written in read_digests(text)]
 
     def digest(key: bytes, body: bytes) -> bytes:
         return hmac_sha256(key, f"{message_id}.{timestamp}.".encode(errors="replace") + body)
 
     keys = tuple(key for guess in case.secrets for key in _standard_keys(guess))
-    found = search((keys, bodies(case.delivery.body)), digest, given, SearchBudget())
+    found = search((keys, bodies(case.delivery.body)), digest, sent_digests, SearchBudget())
     return concluded(time_findings(timestamp, "seconds", case.now), found)
 
 
@@ -281,8 +281,8 @@ def _other_scheme(case: VerificationCase, word: str, scheme: str, rest: str) -> 
 
 def _is_ours(case: VerificationCase, text: str) -> bool:
     ours = [guess.value.encode() for guess in case.secrets if guess.finding is None]
-    given = [text.encode(errors="replace"), _base64(text) or b""]
-    return any([matches_any(text, ours) for text in given])  # noqa: C419  (compare all: constant time)
+    forms = [text.encode(errors="replace"), _base64(text) or b""]
+    return any([matches_any(text, ours) for text in forms])  # noqa: C419  (compare all: constant time)
 
 
 def _basic_credential(case: VerificationCase, text: str) -> Diagnosis:

@@ -53,10 +53,10 @@ class SentDigest:
 def search(
     dimensions: Sequence[Sequence[Guess]],
     digest: Callable[..., bytes],
-    given: Sequence[bytes],
+    sent_digests: Sequence[bytes],
     budget: SearchBudget,
 ) -> tuple[Finding, ...] | None:
-    """Return the findings of the fewest changes for which `digest` returns one of `given`, or None.
+    """Return the findings of the fewest changes for which `digest` returns one of `sent_digests`, or None.
 
     Each dimension lists guesses for one argument of `digest`, in its order. The result is empty if the
     digest matches without changes.
@@ -65,7 +65,7 @@ def search(
         values = [guess.value for guess in combination]
         if not budget.spend(sum(_size(value) for value in values)):
             return None
-        if matches_any(digest(*values), given):
+        if matches_any(digest(*values), sent_digests):
             return tuple(guess.finding for guess in combination if guess.finding is not None)
     return None
 

@@ -97,7 +97,7 @@ _OLDER = {"v2": _v2, "v1": _v1}
 
 def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
     check = "signature v3"
-    given = required_header(delivery, _SIGNATURE_V3, check)
+    signature = required_header(delivery, _SIGNATURE_V3, check)
     timestamp = required_header(delivery, _TIMESTAMP, check)
     require_fresh(timestamp, _MILLISECOND, now)
     # No public sample of a delivery to a URL with a query exists, so both forms are tried.
@@ -106,7 +106,7 @@ def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> st
         for uri in (signed_uri(delivery.url), delivery.url)
         for secret in settings.secrets
     ]
-    return _require_match(given, expected, check, len(settings.secrets))
+    return _require_match(signature, expected, check, len(settings.secrets))
 
 
 def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
@@ -119,14 +119,14 @@ def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
         raise NotVerifiedError(
             check, f"the header {_VERSION} gives a version that `signatures` does not name"
         )
-    given = required_header(delivery, _SIGNATURE, check)
+    signature = required_header(delivery, _SIGNATURE, check)
     expected = [_OLDER[version](secret_bytes(secret), delivery) for secret in settings.secrets]
-    return _require_match(given, expected, f"signature {version}", len(settings.secrets))
+    return _require_match(signature, expected, f"signature {version}", len(settings.secrets))
 
 
-def _require_match(given: str, expected: list[bytes], check: str, secrets: int) -> str:
+def _require_match(signature: str, expected: list[bytes], check: str, secrets: int) -> str:
     """Return the proof with the number of the secret. `expected` repeats the secrets once or more."""
-    place = place_of(given.encode(), expected)
+    place = place_of(signature.encode(), expected)
     if place is None:
         raise NotVerifiedError(check, "no configured secret gives this signature")
     return by_secret(check, place % secrets, secrets)

@@ -112,8 +112,8 @@ def _rendered_key(data: Any, variables: dict[str, Any], settings: JsonSource) ->
 
 def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
     header = SCHEMES[settings.verify].id_header(delivery, settings)
-    given = "" if header is None else delivery.headers.get(header_name(header), "").strip()
-    return f"id:{given}" if given else None
+    message_id = "" if header is None else delivery.headers.get(header_name(header), "").strip()
+    return f"id:{message_id}" if message_id else None
 
 
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)

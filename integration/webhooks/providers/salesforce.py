@@ -50,11 +50,11 @@ def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> str
     The organisation is in the body, so this also raises UnsupportedTypeError and UnreadableError.
     """
     require_url_key(delivery, settings.url_key)
-    given = _organization_id(_message(delivery))
-    if not given:
+    organization = _organization_id(_message(delivery))
+    if not organization:
         raise NotVerifiedError("organization_id", "the message names none")
     expected = settings.organization_id[:ID_LENGTH].encode()
-    if not matches_any(given[:ID_LENGTH].encode(), (expected,)):
+    if not matches_any(organization[:ID_LENGTH].encode(), (expected,)):
         raise NotVerifiedError("organization_id", "the message comes from another organisation")
     return "url_key and organization_id"
 

@@ -125,16 +125,16 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
     if "." in message_id:
         # The signed text is `id.timestamp.body`. With a dot in the id it could be split in another way.
         raise NotVerifiedError(check, "the message id contains a dot, which is also the separator after it")
-    given = _standard_signatures(signatures)
+    v1_signatures = _standard_signatures(signatures)
     require_fresh(timestamp, _SECOND, now)
     keys = [standard_key(secret) for secret in settings.secrets]
     # Everybody knows an empty key, so it must not match.
     expected = [_standard_digest(key, message_id, timestamp, delivery.body) if key else b"" for key in keys]
-    places = [place_of(signature, expected) for signature in given if signature]
+    places = [place_of(signature, expected) for signature in v1_signatures if signature]
     place = next((place for place in places if place is not None), None)
     if place is None:
         raise NotVerifiedError(
-            check, f"none of the {len(given)} v1 signatures is made with a configured secret"
+            check, f"none of the {len(v1_signatures)} v1 signatures is made with a configured secret"
         )
     return by_secret(check, place, len(keys))
 
@@ -165,8 +165,8 @@ def _credentials(delivery: Delivery, word: str, check: str) -> str:
     return rest.strip()
 
 
-def _require_secret(given: bytes, settings: JsonSource, check: str) -> str:
-    place = place_of(given, [secret_bytes(secret) for secret in settings.secrets])
+def _require_secret(credential: bytes, settings: JsonSource, check: str) -> str:
+    place = place_of(credential, [secret_bytes(secret) for secret in settings.secrets])
     if place is None:
         raise NotVerifiedError(check, "what was sent is not a configured secret")
     return by_secret(check, place, len(settings.secrets))
@@ -183,10 +183,10 @@ def _sign_bearer(message: SignedMessage, settings: JsonSource) -> dict[str, str]
 def _verify_basic(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)
     text = _credentials(delivery, "basic", "basic")
     try:
-        given = base64.b64decode(text, validate=True)
+        credentials = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise NotVerifiedError("basic", "the credentials are not base64") from None
-    return _require_secret(given, settings, "basic")
+    return _require_secret(credentials, settings, "basic")
 
 
 def _sign_basic(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (signs nothing)

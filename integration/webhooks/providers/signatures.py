@@ -135,8 +135,8 @@ def verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     sent, content = _content(delivery, settings, now)
     expected = [hmac_text(settings, secret_bytes(secret), content).encode() for secret in settings.secrets]
     # Some senders write hex digits in upper case. Base64 is case-sensitive.
-    given = [text.lower() if settings.encoding == "hex" else text for text in sent.texts]
-    places = [place_of(text.encode(), expected) for text in given]
+    texts = [text.lower() if settings.encoding == "hex" else text for text in sent.texts]
+    places = [place_of(text.encode(), expected) for text in texts]
     place = next((place for place in places if place is not None), None)
     if place is None:
         raise NotVerifiedError(

@@ -35,7 +35,7 @@ GUARDS = (
         "the first that fits ends the search, and the time taken tells which",
         _SIGNATURE.result(
             "place_of",
-            to="next((place for place, value in enumerate(allowed) if hmac.compare_digest(value, given)), None)",
+            to="next((place for place, value in enumerate(allowed) if hmac.compare_digest(value, candidate)), None)",
         ),
         "test_signature.py::test_matching_looks_at_all_that_is_allowed",
     ),
