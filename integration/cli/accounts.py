@@ -43,12 +43,12 @@ def accounts(context: CliContext, *, as_json: bool) -> None:
     """
     found = context.services.accounts.all()
     if as_json:
-        output.as_json({"items": [_shown(view) for view in found]})
+        output.as_json({"items": [_as_dict(view) for view in found]})
         return
     output.table(COLUMNS, (_row(view) for view in found))
 
 
-def _shown(view: AccountView) -> dict[str, Any]:
+def _as_dict(view: AccountView) -> dict[str, Any]:
     return AccountModel.model_validate(view).model_dump(mode="json")
 
 
@@ -123,7 +123,7 @@ def resume(context: CliContext, account: str, *, as_json: bool) -> None:
 def _report(context: CliContext, account: str, *, as_json: bool) -> None:
     view = context.services.accounts.get(account)
     if as_json:
-        output.as_json(_shown(view))
+        output.as_json(_as_dict(view))
         return
     reason = f": {printable(view.reason)}" if view.reason else ""
     until = f" until {output.moment(view.until)}" if view.until else ""

@@ -78,7 +78,7 @@ def recalls(
     """
     found = _listed(context, _filter(context, **which), None if everything else limit)
     if as_json:
-        output.as_json({"items": [_shown(recall) for recall in found.items], "next": found.next})
+        output.as_json({"items": [_as_dict(recall) for recall in found.items], "next": found.next})
         return
     output.table(COLUMNS, (_row(recall, reveal=reveal) for recall in found.items))
     if found.next is not None:
@@ -124,7 +124,7 @@ def _endings(context: CliContext, telephone: str) -> tuple[str, ...]:
     return found
 
 
-def _shown(recall: Recall) -> dict[str, Any]:
+def _as_dict(recall: Recall) -> dict[str, Any]:
     return RecallModel.model_validate(recall).model_dump(mode="json")
 
 
@@ -159,7 +159,7 @@ def show(context: CliContext, recall_id: str, *, reveal: bool, as_json: bool) ->
     """
     recall = RecallStore(context.store).get(recall_id)
     if as_json:
-        output.as_json(_shown(recall))
+        output.as_json(_as_dict(recall))
         return
     zone = _zone(context, recall)
     telephone = recall.recall_telephone

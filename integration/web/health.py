@@ -53,12 +53,12 @@ def health_blueprint(services: Services) -> Blueprint:
 def metrics_blueprint(services: Services) -> Blueprint:
     """Return the blueprint of `/metrics`, for the dashboard's application."""
     blueprint = Blueprint("metrics", __name__)
-    shown = registry(services, StoreProbe(services.store.client).answers)
+    metrics_registry = registry(services, StoreProbe(services.store.client).answers)
 
     @blueprint.get("/metrics")
     def metrics() -> Response:
         services.configuration.refresh()
-        return Response(generate_latest(shown), content_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics_registry), content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
 

@@ -132,10 +132,10 @@ def _print_answer(answer: Any) -> None:
     if not isinstance(answer, dict):
         output.line(printable(answer))
         return
-    shown = {
+    values = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else value
         for name, value in answer.items()
     }
-    output.pairs(shown.items(), indent="  ")
+    output.pairs(values.items(), indent="  ")
     for recall in answer.get("recalls") or ():
         output.line(f"to follow it: ringback show {printable(recall)}")

@@ -220,7 +220,7 @@ def reason_text(cause: str, facts: Mapping[str, str]) -> ReasonText:
 def with_code_marks(text: str) -> Markup:
     """Return text as HTML, with `<code>` around parts between backticks."""
     parts = text.split("`")
-    shown = (
+    marked = (
         Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
     )
-    return Markup("").join(shown)
+    return Markup("").join(marked)

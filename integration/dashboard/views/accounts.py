@@ -47,10 +47,10 @@ def accounts(services: Services) -> Response:
     found = [view for view in every if _fits(view, text, state)]
     start = _start()
     names = [view.name for view in in_need_first(found)[start : start + PAGE_SIZE]]
-    shown = services.accounts.all(names)
+    listed = services.accounts.all(names)
     return page(
         "accounts.html",
-        accounts=shown,
+        accounts=listed,
         total=len(found),
         every=len(every),
         text=text,
@@ -58,8 +58,8 @@ def accounts(services: Services) -> Response:
         state_options=state_options(),
         first=_address(text, state),
         next=_address(text, state, start + PAGE_SIZE) if start + PAGE_SIZE < len(found) else None,
-        zones={view.name: zone_of(services.config, view.name) for view in shown},
-        **_forecast(services, shown),
+        zones={view.name: zone_of(services.config, view.name) for view in listed},
+        **_forecast(services, listed),
     )
 
 

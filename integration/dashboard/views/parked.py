@@ -55,12 +55,12 @@ def parked(services: Services) -> Response:
 
 def _page(services: Services, progress: _Progress | None) -> Response:
     groups = services.parked.records.groups()
-    shown = groups[:MOST_GROUPS]
-    records = services.parked.records.many([group.example for group in shown])
+    first_groups = groups[:MOST_GROUPS]
+    records = services.parked.records.many([group.example for group in first_groups])
     return page(
         "parked.html",
-        groups=shown,
-        examples={group.id: _example(group, records.get(group.example)) for group in shown},
+        groups=first_groups,
+        examples={group.id: _example(group, records.get(group.example)) for group in first_groups},
         total=services.parked.records.count(),
         grouped=sum(group.count for group in groups),
         progress=progress,

@@ -52,9 +52,9 @@ class SourceRow:
 @signed_in
 def sources(services: Services) -> Response:
     """List the sources; those with alerts or rejections first."""
-    shown = _shown(services, list(services.config.sources))
+    rows_by_name = _rows(services, list(services.config.sources))
     order = {"refused": 0, "waiting": 1, "heard": 2}
-    rows = sorted(shown.values(), key=lambda row: (not row.alerts, order[row.state], row.source.name))
+    rows = sorted(rows_by_name.values(), key=lambda row: (not row.alerts, order[row.state], row.source.name))
     return page("sources.html", rows=rows, zone=zone_of(services.config))
 
 
@@ -63,7 +63,7 @@ def source(services: Services, name: str) -> Response:
     """Show one source: its activity and its setup. Raise UnknownError."""
     settings = source_of(services, name)
     config, routes = services.config, services.config.routes_by_source[name]
-    row = _shown(services, [name])[name]
+    row = _rows(services, [name])[name]
     fields = fields_of(routes)
     sample = setup.sample_of(config, settings, datetime.now(UTC) + timedelta(days=1))
     command = ""
@@ -107,7 +107,7 @@ def _root(config: Config) -> str:
     return config.dashboard.public_url or own or request.url_root
 
 
-def _shown(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
+def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
     now, config = datetime.now(UTC), services.config
     heard, days = services.source_status.heard(names), services.source_status.day(names, now)
     holding = [alert for alert in services.alerts.holding() if alert.on]

@@ -67,6 +67,6 @@ def _build() -> Metric:
 
 def registry(services: Services, store_answers: Callable[[], bool]) -> CollectorRegistry:
     """Return the registry of `/metrics`."""
-    shown = CollectorRegistry(auto_describe=False)
-    shown.register(StoreCollector(services, store_answers))
-    return shown
+    collectors = CollectorRegistry(auto_describe=False)
+    collectors.register(StoreCollector(services, store_answers))
+    return collectors

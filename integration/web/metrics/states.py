@@ -83,14 +83,14 @@ def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast])
     yield gauge(
         "ringback_dates_at_risk", "Queued recalls whose date cannot be kept at the present rate.", at_risk
     )
-    shown = in_need_first(views)[:MOST_ACCOUNTS]
-    yield from _of_shown(shown)
+    most_urgent = in_need_first(views)[:MOST_ACCOUNTS]
+    yield from _account_metrics(most_urgent)
     risk = _by_name(
         "ringback_account_dates_at_risk",
         "Queued recalls of an account whose date cannot be kept at the present rate.",
         "account",
     )
-    for view in shown:
+    for view in most_urgent:
         risk.add_metric((view.name,), forecasts[view.name].at_risk if view.name in forecasts else 0)
     yield risk
 
@@ -105,7 +105,7 @@ def _need(view: AccountView) -> tuple[float, ...]:
     return QUEUE_STATES.index(view.state), view.oldest_seconds or 0.0, view.dead, used, view.queued
 
 
-def _of_shown(views: Iterable[AccountView]) -> Iterator[Metric]:
+def _account_metrics(views: Iterable[AccountView]) -> Iterator[Metric]:
     state = GaugeMetricFamily(
         "ringback_queue_state", "1 for the state that an account's queue is in.", labels=("account", "state")
     )

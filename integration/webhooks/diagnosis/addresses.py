@@ -47,11 +47,14 @@ def addresses(delivery: Delivery) -> tuple[Guess, ...]:
 
 
 def _finding(delivery: Delivery, url: str) -> Finding:
-    facts = {"signed": shown(url, delivery.url_key), "expected": shown(delivery.url, delivery.url_key)}
+    facts = {
+        "signed": without_secrets(url, delivery.url_key),
+        "expected": without_secrets(delivery.url, delivery.url_key),
+    }
     return Finding("address", facts)
 
 
-def shown(url: str, url_key: str | None) -> str:
+def without_secrets(url: str, url_key: str | None) -> str:
     """Return a URL with `{url_key}` for its key and `?…` for its query.
 
     Both may contain secrets, and the query customer data.
