@@ -115,7 +115,7 @@ class AlertMonitor:
             accounts=[
                 view for view in self._services.accounts.all() if view.name in self._services.config.accounts
             ],
-            sources=self._services.source_status.heard(self._services.config.sources),
+            sources=self._services.source_status.activity(self._services.config.sources),
             workers=len(workers),
             due_lag_seconds=self._services.accounts.due_lag_seconds(),
             pending=self._services.configuration.changes.pending(now),

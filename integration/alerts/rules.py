@@ -187,18 +187,20 @@ def _quota_used(rule: QuotaUsed, _config: Config, facts: RuleFacts) -> Iterator[
 
 def _sources(rule: SourceSilent | NothingVerified, facts: RuleFacts) -> Iterator[tuple[str, SourceActivity]]:
     return (
-        (name, heard) for name, heard in facts.sources.items() if rule.sources is None or name in rule.sources
+        (name, activity)
+        for name, activity in facts.sources.items()
+        if rule.sources is None or name in rule.sources
     )
 
 
 def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iterator[Judged]:
-    for name, heard in _sources(rule, facts):
+    for name, activity in _sources(rule, facts):
         # A source without any delivery is still being set up.
-        if heard.taken is None:
+        if activity.taken is None:
             continue
-        silent = _counted(rule, config, heard.taken, facts.now)
+        silent = _counted(rule, config, activity.taken, facts.now)
         if silent >= timedelta(hours=rule.hours):
-            yield name, {"hours": int(silent.total_seconds() // 3600), "last": _utc_text(heard.taken)}, NOW
+            yield name, {"hours": int(silent.total_seconds() // 3600), "last": _utc_text(activity.taken)}, NOW
 
 
 def _counted(rule: SourceSilent, config: Config, begin: datetime, end: datetime) -> timedelta:
@@ -209,12 +211,12 @@ def _counted(rule: SourceSilent, config: Config, begin: datetime, end: datetime)
 
 
 def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
-    for name, heard in _sources(rule, facts):
-        since, last = heard.refusing_since, heard.refused
+    for name, activity in _sources(rule, facts):
+        since, last = activity.refusing_since, activity.refused
         if since is None or last is None or facts.now - last > REFUSED_LATELY:
             continue
         if facts.now - since >= timedelta(minutes=rule.minutes):
-            yield name, {"refusals": heard.refusals, "since": _utc_text(since)}, NOW
+            yield name, {"refusals": activity.refusals, "since": _utc_text(since)}, NOW
 
 
 def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[Judged]:

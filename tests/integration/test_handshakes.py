@@ -311,7 +311,7 @@ def test_a_handshake_does_not_end_a_series_of_rejections(web_of):
     web.services.counter_flusher.flush()
     web.client.post("/hooks/s", json=CHALLENGES["monday"])
     web.services.counter_flusher.flush()
-    activity = web.services.source_status.heard(["s"])["s"]
+    activity = web.services.source_status.activity(["s"])["s"]
     assert (activity.refusals, activity.refusing_since is None) == (1, False)
     assert activity.address_checked is not None
 

@@ -40,7 +40,7 @@ class SourceRow:
 
     source: Source
     address: setup.Address
-    heard: SourceActivity
+    activity: SourceActivity
     state: str
     taken: int
     refused: int
@@ -109,15 +109,15 @@ def _root(config: Config) -> str:
 
 def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
     now, config = datetime.now(UTC), services.config
-    heard, days = services.source_status.heard(names), services.source_status.day(names, now)
+    activity, days = services.source_status.activity(names), services.source_status.day(names, now)
     holding = [alert for alert in services.alerts.holding() if alert.on]
     root = _root(config)
     return {
         name: SourceRow(
             source=config.sources[name],
             address=setup.address_of(config.sources[name], root),
-            heard=heard[name],
-            state=_state(heard[name]),
+            activity=activity[name],
+            state=_state(activity[name]),
             taken=sum(hour.taken for hour in days[name]),
             refused=sum(hour.refused for hour in days[name]),
             plot=_plot(days[name]),
@@ -131,10 +131,10 @@ def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
 _KINDS: Final = frozenset({"source-silent", "nothing-verified"})
 
 
-def _state(heard: SourceActivity) -> str:
-    if heard.refusing_since is not None:
+def _state(activity: SourceActivity) -> str:
+    if activity.refusing_since is not None:
         return "refused"
-    return "waiting" if heard.taken is None else "heard"
+    return "waiting" if activity.taken is None else "heard"
 
 
 def _plot(day: Sequence[HourlyDeliveries]) -> Plot:

@@ -64,18 +64,18 @@ if is_command('flush_counters') then
     redis.call('PEXPIRE', key, SERIES_KEPT)
   end
 
-  -- heard: {"taken:<source>", "refused:<source>" or "checked:<source>" = number}
+  -- requests: {"taken:<source>", "refused:<source>" or "checked:<source>" = number}
   --
   -- If deliveries of a source were both accepted and rejected in this flush, the source counts as accepted.
-  function Counters.add_deliveries(heard)
-    Counters.add(P .. 'heard:' .. math.floor(now / HOUR), heard, SERIES_KEPT)
-    for field, by in pairs(heard) do
+  function Counters.add_deliveries(requests)
+    Counters.add(P .. 'heard:' .. math.floor(now / HOUR), requests, SERIES_KEPT)
+    for field, by in pairs(requests) do
       local what, source = string.match(field, '^(%a+):(.*)$')
       local key = P .. 'source:' .. source
       redis.call('HSET', key, what, now)
       if what == 'taken' then
         redis.call('HDEL', key, 'refusing', 'refusals')
-      elseif what == 'refused' and not heard['taken:' .. source] then
+      elseif what == 'refused' and not requests['taken:' .. source] then
         redis.call('HSETNX', key, 'refusing', now)
         redis.call('HINCRBY', key, 'refusals', by)
       end

@@ -47,11 +47,11 @@ class SourceStatusStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def heard(self, names: Iterable[str]) -> dict[str, SourceActivity]:
+    def activity(self, names: Iterable[str]) -> dict[str, SourceActivity]:
         """Return the latest activity of these sources, in one round trip. Raise StoreAwayError."""
         wanted = list(names)
         found = self._store.hashes(f"source:{name}" for name in wanted)
-        return {name: _heard(fields) for name, fields in zip(wanted, found, strict=True)}
+        return {name: _activity(fields) for name, fields in zip(wanted, found, strict=True)}
 
     def day(self, names: Iterable[str], now: datetime) -> dict[str, list[HourlyDeliveries]]:
         """Return the last 24 hours of these sources, oldest first, the current hour last; one round trip.
@@ -77,7 +77,7 @@ class SourceStatusStore:
         return found
 
 
-def _heard(fields: Mapping[str, str]) -> SourceActivity:
+def _activity(fields: Mapping[str, str]) -> SourceActivity:
     def moment(name: str) -> datetime | None:
         return from_epoch_ms(fields[name]) if fields.get(name) else None
 

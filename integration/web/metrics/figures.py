@@ -56,7 +56,7 @@ def read_figures(services: Services) -> Figures:
         counts=totals(services.store),
         accounts=views,
         forecasts=services.accounts.forecasts([v for v in views if v.queued], from_epoch_ms(now_ms)),
-        sources=services.source_status.heard(services.config.sources),
+        sources=services.source_status.activity(services.config.sources),
         recalls=dict(zip(map(str, State), recalls, strict=True)),
         parked=parked,
         lookups_waiting=lookups,
