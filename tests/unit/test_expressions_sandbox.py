@@ -103,7 +103,7 @@ def test_nothing_but_data_is_ever_reached(source):
         "{{ event.items is eq(*event.items) }}",
         "{{ event.items | map('attr', 'a') | first }}",
         "{{ event.items | map(event.a) | first }}",
-        "{{ event.items | map('hole', 'a') | first }}",
+        "{{ event.items | map('placeholder', 'a') | first }}",
     ],
 )
 def test_statements_and_calls_that_a_mapping_does_not_need_are_faults(source):

@@ -19,7 +19,12 @@ from integration.domain.errors import UnmappableError
 from integration.mapping.expressions.checker import Checker, TemplateFaultError
 from integration.mapping.expressions.data import Absent, as_text, bounded
 from integration.mapping.expressions.environment import ENVIRONMENT
-from integration.mapping.expressions.rewriting import HoleRewriter, Rewriter, as_hole, only_hole
+from integration.mapping.expressions.rewriting import (
+    PlaceholderRewriter,
+    Rewriter,
+    as_placeholder,
+    only_placeholder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,10 +133,10 @@ def text(source: str, allowed: frozenset[str] = NAMES) -> Text:
     with _CompileFaults(source):
         tree = ENVIRONMENT.parse(source)
         read = Checker(allowed).reads_of(tree)
-        hole = only_hole(tree)
-        if hole is not None:
-            return Text(source, *read, _compile_expression(as_hole(Rewriter().visit(hole))))
-        return Text(source, *read, _compile_text(HoleRewriter().visit(tree)))
+        placeholder = only_placeholder(tree)
+        if placeholder is not None:
+            return Text(source, *read, _compile_expression(as_placeholder(Rewriter().visit(placeholder))))
+        return Text(source, *read, _compile_text(PlaceholderRewriter().visit(tree)))
 
 
 def _guarded(

@@ -190,7 +190,7 @@ def _contains(left: Any, right: Any) -> bool:
     return left in right
 
 
-def _hole_value(value: object, place: str) -> str | float | date:
+def _placeholder_value(value: object, place: str) -> str | float | date:
     """Return the value of a placeholder. Raise UnmappableError unless it is a text, a number or a date."""
     if is_missing(value):
         raise UnmappableError(
@@ -205,8 +205,8 @@ def _hole_value(value: object, place: str) -> str | float | date:
     return value  # type: ignore[return-value]  # as_text refuses all other types
 
 
-def _hole_text(value: object, place: str) -> str:
-    return as_text(_hole_value(value, place))
+def _placeholder_text(value: object, place: str) -> str:
+    return as_text(_placeholder_value(value, place))
 
 
 _TEXT_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -255,8 +255,8 @@ _OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "~": _propagating(_concat),
         "[:]": _slice,
-        "hole": _hole_value,
-        "hole text": _hole_text,
+        "placeholder": _placeholder_value,
+        "placeholder text": _placeholder_text,
         "compare lt": _ordered(operator.lt),
         "compare lteq": _ordered(operator.le),
         "compare gt": _ordered(operator.gt),

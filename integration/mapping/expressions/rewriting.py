@@ -52,22 +52,22 @@ class Rewriter(NodeTransformer):
         return whole
 
 
-class HoleRewriter(Rewriter):
+class PlaceholderRewriter(Rewriter):
     """Also adds a filter to each placeholder that rejects absent, null and blank values."""
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802  (as above)
-        """Add the filter `hole text` to each placeholder."""
+        """Add the filter `placeholder text` to each placeholder."""
         self.generic_visit(node)
         node.nodes = [
             part
             if isinstance(part, nodes.TemplateData)
-            else _filter(part, "hole text", [nodes.Const(_place(part))])
+            else _filter(part, "placeholder text", [nodes.Const(_place(part))])
             for part in node.nodes
         ]
         return node
 
 
-def only_hole(tree: nodes.Template) -> nodes.Expr | None:
+def only_placeholder(tree: nodes.Template) -> nodes.Expr | None:
     """Return the placeholder of a template that consists of a single placeholder, else None."""
     outputs = [node for node in tree.body if isinstance(node, nodes.Output)]
     if len(outputs) != len(tree.body):
@@ -82,9 +82,9 @@ def only_hole(tree: nodes.Template) -> nodes.Expr | None:
     return None if isinstance(only, nodes.TemplateData) else only
 
 
-def as_hole(rewritten: nodes.Expr) -> nodes.Filter:
-    """Return the expression with the filter `hole`, which rejects absent, null and blank values."""
-    return _filter(rewritten, "hole", [nodes.Const(_place(rewritten))])
+def as_placeholder(rewritten: nodes.Expr) -> nodes.Filter:
+    """Return the expression with the filter `placeholder`, which rejects absent, null and blank values."""
+    return _filter(rewritten, "placeholder", [nodes.Const(_place(rewritten))])
 
 
 def _comparison(left: nodes.Expr, operand: nodes.Operand) -> nodes.Expr:
