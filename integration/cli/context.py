@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from integration.config import environment
-from integration.domain.errors import ConfigError, Fault, UnknownError
+from integration.domain.errors import ENVIRONMENT, ConfigError, Fault, UnknownError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
@@ -117,7 +117,7 @@ def open_store(url: str) -> Store:
         client = connect(url, timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS)
     except ValueError as error:
         allowed = "redis://host:port/0, rediss://host:port/0 or unix:///path?db=0"
-        fault = Fault("environment", "REDIS_URL", "an invalid address", allowed)
+        fault = Fault(ENVIRONMENT, "REDIS_URL", "an invalid address", allowed)
         raise ConfigError((fault,)) from error
     return Store(client)
 

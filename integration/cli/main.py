@@ -16,7 +16,13 @@ from redis.exceptions import RedisError
 
 from integration.cli import output
 from integration.cli.context import CliContext, config_option, write_help
-from integration.domain.errors import ConfigError, RingbackError, StoreAwayError, StoreUnsafeError
+from integration.domain.errors import (
+    ENVIRONMENT,
+    ConfigError,
+    RingbackError,
+    StoreAwayError,
+    StoreUnsafeError,
+)
 from integration.telemetry import logging
 
 # In the order of `--help`: name and location of each command.
@@ -81,6 +87,8 @@ class Ringback(click.Group):
 def render_error(error: Exception, context: CliContext) -> str:
     """Return the error text for the operator."""
     match error:
+        case ConfigError() if all(fault.file == ENVIRONMENT for fault in error.faults):
+            return "\n".join(map(str, error.faults))
         case ConfigError():
             count = len(error.faults)
             head = f"the configuration is not valid, {count} fault{'s' if count > 1 else ''}:"

@@ -232,7 +232,7 @@ _OUTCOME_WORDS = {
     "cancel": "would cancel a queued recall",
     "expired": "would be recorded as expired, and not sent",
     "ignored": "would be ignored: no route matches",
-    "parked": "would be PARKED until the configuration is fixed",
+    "parked": "would be PARKED",
     "pending": "would wait for the lookup of the contact; --contact FILE replaces it",
 }
 

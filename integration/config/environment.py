@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from integration.domain.errors import ConfigError, Fault
+from integration.domain.errors import ENVIRONMENT, ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +50,12 @@ def epoch_file_beside(folder: Path) -> Path:
 
 def store_url(environ: Mapping[str, str]) -> str:
     """Return REDIS_URL, else the URL of the running embedded store. Raise ConfigError if there is none."""
-    url = environ.get("REDIS_URL") or running_url(data_dir(environ))
+    folder = data_dir(environ)
+    url = environ.get("REDIS_URL") or running_url(folder)
     if url is None:
-        allowed = "redis://host:port/0, or start an embedded store with: ringback up"
-        raise ConfigError((Fault("environment", "REDIS_URL", "missing", allowed),))
+        found = f"not set, and the embedded store of {folder} is not running"
+        allowed = "redis://host:port/0, or start the embedded store with: ringback up"
+        raise ConfigError((Fault(ENVIRONMENT, "REDIS_URL", found, allowed),))
     return url
 
 
@@ -68,7 +70,7 @@ def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     if not names or not names <= APPLICATIONS:
         allowed = "one or more of hooks, api and dashboard, separated by commas"
-        raise ConfigError((Fault("environment", "RINGBACK_SERVE", f"{text[:60]!r}", allowed),))
+        raise ConfigError((Fault(ENVIRONMENT, "RINGBACK_SERVE", f"{text[:60]!r}", allowed),))
     return names
 
 
@@ -85,7 +87,7 @@ def port(environ: Mapping[str, str]) -> int:
     """Return the web's TCP port in PORT, or 8080 if it is unset. Raise ConfigError."""
     text = environ.get("PORT") or str(DEFAULT_PORT)
     if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
-        raise ConfigError((Fault("environment", "PORT", f"{text[:20]!r}", "a number from 1 to 65535"),))
+        raise ConfigError((Fault(ENVIRONMENT, "PORT", f"{text[:20]!r}", "a number from 1 to 65535"),))
     return int(text)
 
 

@@ -31,12 +31,13 @@ def resolved(reading: ConfigReading, place: Place, value: Any) -> Any:
 
 
 def _from_environment(reading: ConfigReading, place: Place, name: str) -> str | None:
-    allowed = "env: and the name of a variable that is set, such as env:WOLKVOX_TOKEN"
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        allowed = "env: and a name of letters, digits and _ that does not start with a digit"
         reading.report(place, allowed, "env: with an invalid variable name")
         return None
     text = reading.environ.get(name)
     if text is None:
+        allowed = f"a variable that is set: export {name} where Ringback starts, or name another variable"
         reading.report(place, allowed, f"env:{name}, a variable that is not set")
         return None
     if not _is_utf8(text):

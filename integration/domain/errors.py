@@ -7,6 +7,7 @@ its type or length in `found`, never quoted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 class RingbackError(Exception):
@@ -23,6 +24,10 @@ def invalid_value(subject: str, found: str, allowed: str) -> str:
     sentence of its own, such as a suggestion.
     """
     return f"{subject} is {found}. Use {allowed}{'' if allowed.endswith(('.', '?')) else '.'}"
+
+
+ENVIRONMENT: Final = "environment"
+"""The `file` of a fault in an environment variable."""
 
 
 @dataclass(frozen=True, slots=True)

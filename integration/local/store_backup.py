@@ -54,10 +54,11 @@ def backup(file: Path) -> None:
     webhooks wait or get 503, and their senders try again. FILE holds customers' data and keys; only its owner
     may read it.
 
+    \b
     Examples:
       ringback backup /backups/ringback-2026-03-02
       RINGBACK_DATA_DIR=/srv/ringback/data ringback backup ringback.backup
-    """
+    """  # noqa: D301  (click keeps the lines of a paragraph after \b)
     with _store_url() as url, redis.Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as client:
         done = write_backup(client, file, datetime.now(UTC))
     click.echo(f"{file}: {done.keys} keys, {file.stat().st_size} bytes\n{_text(done.counts)}")
@@ -73,10 +74,11 @@ def restore(file: Path | None, *, confirm: bool) -> None:
     Compare them (`ringback recalls --state queued`), cancel what must not be sent, then run
     `ringback restore --confirm`.
 
+    \b
     Examples:
       ringback restore /backups/ringback-2026-03-02
       ringback restore --confirm
-    """
+    """  # noqa: D301  (click keeps the lines of a paragraph after \b)
     if confirm == (file is not None):
         raise click.UsageError("name a FILE to restore, or --confirm a restore")
     with _store_url() as url:

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import os
 import struct
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -87,12 +88,25 @@ def _difference(found: Mapping[str, int], wanted: Mapping[str, int]) -> str:
 def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
     """Write a backup to a new file that only its owner may read. `client` returns bytes.
 
-    Raise BackupError if the file exists, or the server does not allow a pause of writes.
+    Raise BackupError if the file exists or cannot be written, or if the server does not allow a pause of
+    writes. An incomplete file is removed.
     """
-    if path.exists():
-        raise BackupError(f"{path}: exists already; name a new file")
     part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
+    try:
+        if path.exists():
+            raise BackupError(f"{path}: exists already; name a new file")
+        part.unlink(missing_ok=True)
+        return _write_file(client, path, part, now)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise BackupError(
+            f"{path}: cannot be written: {error.strerror}. Name a file in a folder that exists, that this "
+            "user may write to, and that has space for the whole store"
+        ) from error
+
+
+def _write_file(client: redis.Redis, path: Path, part: Path, now: datetime) -> Backup:
     with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         try:
             _pause_writes(client)
@@ -170,9 +184,12 @@ def _records(client: Any) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def read_header(path: Path) -> Backup:
-    """Return the header of a complete backup. Raise BackupError if the file is damaged or something else."""
+    """Return the header of a complete backup.
+
+    Raise BackupError if the file cannot be read, is damaged or is something else.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         backup = _read_header(file, path)
         file.seek(0)
         left = path.stat().st_size - digest.digest_size
@@ -183,6 +200,17 @@ def read_header(path: Path) -> Backup:
             raise BackupError(f"{path}: is damaged or cut off; use another backup")
         file.seek(0)
         return Backup(**{**_fields(backup), "keys": sum(1 for _ in _read_records(file))})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise BackupError(
+            f"{path}: cannot be read: {error.strerror}. Name a backup that this user may read"
+        ) from error
 
 
 def _read_header(file: IO[bytes], path: Path) -> Backup:
@@ -221,7 +249,7 @@ def restore_backup(client: redis.Redis, path: Path) -> Backup:
         )
     _require_empty(client)
     meta: tuple[bytes, int, bytes] | None = None
-    with path.open("rb") as file:
+    with _opened(path) as file:
         chunk = []
         for record in _read_records(file):
             if record[0] == _PREFIX + b"meta":

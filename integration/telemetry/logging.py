@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import structlog
 
-from integration.domain.errors import ConfigError, Fault
+from integration.domain.errors import ENVIRONMENT, ConfigError, Fault
 from integration.telemetry.redaction import mask_facts, mask_text
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def configure(level: str = "INFO", *, json: bool | None = None) -> None:
     chosen = level.strip().upper()
     if chosen not in LEVELS:
         found = f"a text of {len(level)} characters"
-        raise ConfigError((Fault("environment", "LOG_LEVEL", found, f"one of {', '.join(LEVELS)}"),))
+        raise ConfigError((Fault(ENVIRONMENT, "LOG_LEVEL", found, f"one of {', '.join(LEVELS)}"),))
     _PROCESSORS[:] = _processors(json=not sys.stderr.isatty() if json is None else json)
     structlog.configure(
         processors=_PROCESSORS,

@@ -29,7 +29,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.tracing import TransactionSource
 from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
 
-from integration.domain.errors import ConfigError, Fault
+from integration.domain.errors import ENVIRONMENT, ConfigError, Fault
 from integration.telemetry.logging import add_observer
 from integration.telemetry.redaction import mask_names, remember_secrets, secrets_of
 from integration.telemetry.sentry_filter import scrub
@@ -226,14 +226,14 @@ def _check_dsn(dsn: str) -> None:
     except (BadDsn, ValueError):
         allowed = "the DSN from the project's settings in Sentry: https://KEY@HOST/PROJECT"
         found = f"a text of {len(dsn)} characters"
-        raise ConfigError((Fault("environment", "SENTRY_DSN", found, allowed),)) from None
+        raise ConfigError((Fault(ENVIRONMENT, "SENTRY_DSN", found, allowed),)) from None
 
 
 def _traces_sample_rate(environ: Mapping[str, str]) -> float:
     text = environ.get("SENTRY_TRACES_SAMPLE_RATE") or str(DEFAULT_TRACES_SAMPLE_RATE)
     if re.fullmatch(r"0(\.\d+)?|1(\.0+)?|\.\d+", text, re.ASCII):
         return float(text)
-    fault = Fault("environment", "SENTRY_TRACES_SAMPLE_RATE", f"{text[:20]!r}", "a number from 0 to 1")
+    fault = Fault(ENVIRONMENT, "SENTRY_TRACES_SAMPLE_RATE", f"{text[:20]!r}", "a number from 0 to 1")
     raise ConfigError((fault,))
 
 

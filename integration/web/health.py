@@ -6,6 +6,7 @@ shows a value of the configuration.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,6 +15,7 @@ from flask import Blueprint, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
+from integration.config.reading import WHOLE_FILE
 from integration.domain.errors import StoreAwayError, StoreUnsafeError
 from integration.services.configuration import pending_warning
 from integration.web.metrics import registry
@@ -22,6 +24,7 @@ from integration.web.problems import problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from integration.domain.errors import Fault
     from integration.services.configuration import Configuration
     from integration.services.container import Services
 
@@ -100,14 +103,20 @@ def configuration_warnings(configuration: Configuration) -> Iterator[str]:
     """Yield why the files of the configuration are not in use. Values of the files are not quoted."""
     fault, pending = configuration.watch.fault, configuration.pending
     if fault is not None:
-        keys = ", ".join(found.key for found in fault.faults[:_MOST_NAMED])
+        named = "; ".join(map(_named, fault.faults[:_MOST_NAMED]))
         more = len(fault.faults) - _MOST_NAMED
         yield (
-            f"The configuration has faults, and the last valid one is in use: {keys}"
-            f"{f' and {more} more' if more > 0 else ''}. Run ringback check, and correct the file."
+            "The changed configuration has faults, so the last valid one stays in use. Faults: "
+            f"{named}{f'; and {more} more' if more > 0 else ''}. Run ringback check, and correct the file."
         )
     if pending is not None:
         yield pending_warning(pending)
+
+
+def _named(fault: Fault) -> str:
+    name = PurePath(fault.file).name
+    # What is found in a whole file quotes none of its values.
+    return f"{name} is {fault.found}" if fault.key == WHOLE_FILE else f"{name}: {fault.key}"
 
 
 def _store_why(services: Services, probe: StoreProbe) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from datetime import UTC, datetime
 
@@ -177,6 +178,41 @@ def test_only_the_owner_may_read_the_file_and_no_file_is_overwritten(tmp_path, s
     assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
     with pytest.raises(BackupError, match="exists already"):
         write_backup(raw(store), tmp_path / "backup", NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nodir/backup", "No such file or directory"),
+        ("afile/backup", "Not a directory"),
+        ("x" * 256, "File name too long"),
+    ],
+    ids=["no folder", "a file as folder", "a long name"],
+)
+def test_a_file_that_cannot_be_written_is_an_error_with_its_reason(tmp_path, services, store, name, reason):
+    (tmp_path / "afile").touch()
+    with pytest.raises(BackupError, match=rf"cannot be written: {reason}\. Name a file in a folder"):
+        write_backup(raw(store), tmp_path / name, NOW)
+
+
+def test_a_backup_that_does_not_fit_leaves_no_file_and_writes_go_on(tmp_path, services, store):
+    admit(services, 1)
+    # Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(BackupError, match="cannot be written: File too large"):
+            write_backup(raw(store), tmp_path / "backup", NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.glob("backup*")) == []
+    assert len(admit(services, 2)) == 1
+
+
+def test_a_backup_that_cannot_be_read_is_an_error_with_its_reason(tmp_path, services, store):
+    for name, reason in (("missing", "No such file or directory"), ("", "Is a directory")):
+        with pytest.raises(BackupError, match=rf"cannot be read: {reason}\. Name a backup"):
+            restore_backup(raw(store), tmp_path / name)
 
 
 def test_a_store_that_is_not_empty_is_left_as_it_is(tmp_path, services, store):

@@ -60,6 +60,10 @@ def test_help_names_every_command_that_is_there(run):
         assert re.search(rf"^  {name} +\w", shown.output, re.MULTILINE), name
 
 
+def unindented(text):
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "demo"])
 def test_every_command_has_help_with_an_example_or_no_arguments(run, name):
     shown = run(name, "--help")
@@ -67,6 +71,11 @@ def test_every_command_has_help_with_an_example_or_no_arguments(run, name):
     assert "ringback " in shown.output
     assert "\x08" not in shown.output
     assert "[required]" not in shown.output
+    command = main.get_command(click.Context(main), name)
+    examples = (command.help or "").replace("\b", "").partition("Examples:")[2].split("\n")
+    assert [
+        line for line in examples if line.strip() and f"\n{line.strip()}" not in unindented(shown.output)
+    ] == []
 
 
 @pytest.mark.parametrize("name", ["check", "map", "send", "recalls", "show", "retry", "cancel"])
@@ -124,8 +133,16 @@ def test_a_faulty_configuration_is_reported_whole_and_is_status_1(tmp_path):
 def test_no_store_at_all_is_status_1_and_says_what_to_do(run):
     done = run("recalls")
     assert done.exit_code == 1
-    assert "REDIS_URL" in done.stderr
+    assert "REDIS_URL is not set, and the embedded store of" in done.stderr
     assert "ringback up" in done.stderr
+
+
+@pytest.mark.parametrize("environ", [{}, {"REDIS_URL": "nonsense"}, {"LOG_LEVEL": "nonsense"}])
+def test_a_fault_of_the_environment_is_not_called_one_of_the_configuration(run, environ):
+    done = run("recalls", **environ)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("environment: ")
+    assert "the configuration" not in done.stderr
 
 
 def test_a_store_that_is_away_is_named_without_its_credentials(tmp_path):

@@ -131,9 +131,26 @@ def test_a_faulty_file_is_a_warning_with_its_keys_and_never_its_values(tmp_path,
     answer = client.get("/readyz")
     assert answer.status_code == 200
     (warning,) = answer.json["warnings"]
-    assert "accounts.bogota.country, sources.forms.nope. Run ringback check" in warning
+    faults = "ringback.toml: accounts.bogota.country; ringback.toml: sources.forms.nope"
+    assert f"the last valid one stays in use. Faults: {faults}. Run ringback check" in warning
     assert "no-such-value" not in answer.text
     assert answer.json["store"] == {"ready": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "ringback.toml is without sources and accounts"),
+        (GOOD + "\n[store\n", "ringback.toml: line "),
+        (None, "ringback.toml is missing"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_in_the_warning(tmp_path, valkey, store, text, fault):
+    client = client_of(services_at(tmp_path, valkey.url))
+    file = tmp_path / "ringback.toml"
+    file.unlink() if text is None else file.write_text(text)
+    (warning,) = client.get("/readyz").json["warnings"]
+    assert f"Faults: {fault}" in warning
 
 
 def test_a_store_on_a_unix_socket_is_asked_too(valkey):

@@ -131,7 +131,7 @@ def test_every_event_goes_its_own_way(run, body):
 def test_something_to_be_parked_is_status_1_and_named(run, body):
     done = run("map", "forms", body(form(phone="12")))
     assert done.exit_code == 1
-    assert "would be PARKED" in done.stdout
+    assert "would be PARKED\n" in done.stdout
     assert "parked: recall_telephone is" in done.stdout
 
 

@@ -39,7 +39,6 @@ def demo(*, once: bool) -> None:
         with Supervisor() as supervisor:
             stack = start_stack(supervisor, folder, lambda what: console.print(f"Starting {what} …"))
             good = _run_samples(stack, console)
-            _print_dashboard(stack, console)
             if not once:
                 _keep_running(stack, supervisor, console)
     except RingbackError as error:
@@ -186,12 +185,9 @@ def check_calls(samples: SampleSet, calls: list[dict[str, Any]], stats: dict[str
     return wrong
 
 
-def _print_dashboard(stack: DemoStack, console: Console) -> None:
+def _keep_running(stack: DemoStack, supervisor: Supervisor, console: Console) -> None:
     console.print(f"\nDashboard  {stack.dashboard}/")
     console.print(f"           name {stack.user.name}, password {stack.user.password} (for this run)")
-
-
-def _keep_running(stack: DemoStack, supervisor: Supervisor, console: Console) -> None:
     console.print(f"API        {stack.web}/openapi.json")
     console.print(f"Sandbox    {stack.sandbox}  (what wolkvox received, live)")
     console.print(f"Data       {stack.folder}")
