@@ -45,16 +45,16 @@ def accounts(context: CliContext, *, as_json: bool) -> None:
     if as_json:
         output.as_json({"items": [_as_dict(view) for view in found]})
         return
-    output.table(COLUMNS, (_row(view) for view in found))
+    output.table(COLUMNS, (_row(context, view) for view in found))
 
 
 def _as_dict(view: AccountView) -> dict[str, Any]:
     return AccountModel.model_validate(view).model_dump(mode="json")
 
 
-def _row(view: AccountView) -> tuple[object, ...]:
+def _row(context: CliContext, view: AccountView) -> tuple[object, ...]:
     pushed = view.pushed_today if view.daily_limit is None else f"{view.pushed_today} of {view.daily_limit}"
-    until = output.moment(view.until)
+    until = output.moment(view.until, context.zone_of(view.name))
     return (
         view.name,
         view.state,
@@ -126,7 +126,7 @@ def _report(context: CliContext, account: str, *, as_json: bool) -> None:
         output.as_json(_as_dict(view))
         return
     reason = f": {printable(view.reason)}" if view.reason else ""
-    until = f" until {output.moment(view.until)}" if view.until else ""
+    until = f" until {output.moment(view.until, context.zone_of(account))}" if view.until else ""
     output.line(f"{account} is {output.coloured(view.state)}{until}{reason}")
     bound = context.services.queues.bound()
     others = sorted(name for name, queue in bound.items() if queue == bound.get(account) and name != account)

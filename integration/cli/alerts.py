@@ -25,6 +25,8 @@ from integration.domain.timestamps import iso_seconds
 from integration.store.monitoring.alerts import AlertMessage
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from integration.store.monitoring.alerts import Alert, Backlog
 
 COLUMNS = ("kind", "subject", "since", "sent", "alert")
@@ -75,17 +77,17 @@ def _show(context: CliContext, *, as_json: bool) -> None:
     elif not holding:
         output.line(f"No alerts. {output.counted(len(settings.rules), 'rules')} checked.")
     else:
-        output.table(COLUMNS, (_row(alert) for alert in holding))
+        output.table(COLUMNS, (_row(alert, context.zone_of()) for alert in holding))
     for name, found in waiting.items():
         if found.messages:
             trouble = f": {found.trouble}" if found.trouble else ""
             output.line(f"channel {name}: {output.counted(found.messages, 'messages')} not sent{trouble}")
 
 
-def _row(alert: Alert) -> tuple[object, ...]:
+def _row(alert: Alert, zone: tzinfo) -> tuple[object, ...]:
     sent = "not yet, it must last longer" if not alert.on else "yes"
     title, text = text_of(alert.kind, alert.subject, alert.values, "en")
-    return alert.kind, alert.subject, output.moment(alert.since), sent, f"{title}. {text}"
+    return alert.kind, alert.subject, output.moment(alert.since, zone), sent, f"{title}. {text}"
 
 
 def _fields(alert: Alert) -> dict[str, Any]:

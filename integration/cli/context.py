@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from datetime import UTC
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from integration.config import environment
+from integration.config.models import zone_of
 from integration.domain.errors import ENVIRONMENT, ConfigError, Fault, UnknownError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
@@ -26,6 +28,7 @@ from integration.store.token_queue import TokenQueues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import tzinfo
 
     from integration.config.models import Config
     from integration.config.source_models import Source
@@ -71,6 +74,11 @@ class CliContext:
             return self.config
         except ConfigError:
             return None
+
+    def zone_of(self, account: str | None = None) -> tzinfo:
+        """Return the time zone for display, as the dashboard does; UTC without a valid configuration."""
+        config = self.config_if_good
+        return UTC if config is None else zone_of(config, account)
 
     @cached_property
     def store(self) -> Store:

@@ -51,7 +51,7 @@ def parked(context: CliContext, source: str | None, route: str | None, limit: in
     if as_json:
         output.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
         return
-    output.table(COLUMNS, ((one.id, output.moment(one.parked_at), *_reason_cells(one)) for one in found))
+    output.table(COLUMNS, (_row(context, one) for one in found))
 
 
 def _newest(store: ParkedStore, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:
@@ -65,8 +65,13 @@ def _newest(store: ParkedStore, source: str | None, route: str | None, limit: in
     return found
 
 
+def _row(context: CliContext, one: ParkedEventModel) -> tuple[object, ...]:
+    parked_at = output.moment(one.parked_at, context.zone_of(one.account))
+    return one.id, parked_at, one.source, one.route, one.account, *_reason_cells(one)
+
+
 def _reason_cells(one: ParkedEventModel) -> tuple[object, ...]:
-    return one.source, one.route, one.account, one.reason.field, one.reason.found, one.reason.allowed
+    return one.reason.field, one.reason.found, one.reason.allowed
 
 
 @click.command(cls=AsWritten)

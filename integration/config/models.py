@@ -7,6 +7,8 @@ reports every fault.
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, tzinfo
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -182,3 +184,12 @@ class Config(Table):
     def routes_by_source(self) -> dict[str, tuple[Route, ...]]:
         """The routes of each source, by the source's name, in the order of the file."""
         return {name: tuple(r for r in self.routes if r.source == name) for name in self.sources}
+
+
+def zone_of(config: Config, account: str | None = None) -> tzinfo:
+    """Return an account's time zone. Without a known account, return the most common zone, else UTC."""
+    known = config.accounts.get(account) if account is not None else None
+    if known is not None:
+        return known.timezone
+    zones = Counter(each.timezone for each in config.accounts.values())
+    return zones.most_common(1)[0][0] if zones else UTC

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -292,6 +293,14 @@ def test_parked_events_are_listed_with_the_reason_and_not_the_event(run, park):
     shown = run("parked").stdout
     assert "recall_telephone" in shown
     assert "80123456" not in shown
+
+
+def test_times_of_parked_events_and_pauses_are_in_the_zone_of_the_account(run, park):
+    park(customer="80123456", phone="12", at="2030-01-01T10:00:00")
+    run("pause", "bogota", "--minutes", "30")
+    for command in ("parked", "accounts"):
+        (moment,) = re.findall(r"\t(20\d\d-\S+ \S+)\t", run(command).stdout)
+        assert moment.endswith("-05:00")
 
 
 def test_the_json_of_parked_events_holds_the_event(run, park):

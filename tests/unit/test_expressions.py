@@ -234,7 +234,8 @@ def test_one_hole_that_is_absent_null_blank_or_no_text_makes_the_text_unmappable
 def test_the_error_of_a_hole_names_its_path_and_never_quotes_a_value():
     with pytest.raises(UnmappableError) as caught:
         render("{{ event.nested['deep'].phone | digits }}")
-    assert "event.nested['deep'].phone, which is absent" in caught.value.found
+    assert "event.nested['deep'].phone, which this event does not have" in caught.value.found
+    assert caught.value.allowed.startswith("a field that is in the stored delivery")
 
 
 def test_a_text_that_comes_out_empty_is_unmappable():

@@ -5,9 +5,7 @@ Datetimes are aware. Texts are in the user's language.
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
 
 from babel.dates import format_datetime, format_timedelta
 from flask_babel import get_locale
@@ -15,21 +13,9 @@ from markupsafe import Markup
 
 from integration.domain.timestamps import iso_seconds
 
-if TYPE_CHECKING:
-    from integration.config.models import Config
-
 _THIS_YEAR = "d MMM HH:mm:ss"
 _ANOTHER_YEAR = "d MMM y HH:mm:ss"
 _WITH_ZONE = "EEEE d MMMM y HH:mm:ss zzzz (OOOO)"
-
-
-def zone_of(config: Config, account: str | None = None) -> tzinfo:
-    """Return an account's time zone. Without a known account, return the most common zone, else UTC."""
-    known = config.accounts.get(account) if account is not None else None
-    if known is not None:
-        return known.timezone
-    zones = Counter(each.timezone for each in config.accounts.values())
-    return zones.most_common(1)[0][0] if zones else UTC
 
 
 def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:

@@ -9,12 +9,13 @@ from flask import request, url_for
 from flask_babel import gettext as _
 
 from integration.api.accounts import is_pause_end
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import quota_label, state_options, state_word, weekdays
 from integration.dashboard.presenting.account_overview import overview
 from integration.dashboard.presenting.labels import label_for
-from integration.dashboard.presenting.times import clock_or_day, zone_of
+from integration.dashboard.presenting.times import clock_or_day
 from integration.dashboard.responses import back_to, note, page, person, say
 from integration.dashboard.views.recalls import answer_text
 from integration.domain.recall import Filter, State

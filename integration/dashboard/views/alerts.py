@@ -13,9 +13,9 @@ from flask_babel import gettext as _
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import link_to
 from integration.alerts.rules import of_rule, rule_label
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_labels import alert_label
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import back_to, note, page, say
 from integration.domain.errors import UnknownError
 from integration.store.monitoring.alerts import AlertMessage

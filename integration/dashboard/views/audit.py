@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import request, url_for
 from flask_babel import lazy_gettext as _l
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import page
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import request, url_for
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import signed_in
 from integration.dashboard.charts.heat_map import HeatMap, HeatRow, local_text
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import page
 
 if TYPE_CHECKING:

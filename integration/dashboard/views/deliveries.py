@@ -10,9 +10,9 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text, reason_labels
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import note, page
 from integration.domain.delivery import Delivery
 from integration.domain.errors import UnknownError, UnreadableError

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask_babel import gettext as _
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
 from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import alert_label, queue_counts_text, quota_label
-from integration.dashboard.presenting.times import hour_and_minute, zone_of
+from integration.dashboard.presenting.times import hour_and_minute
 from integration.dashboard.responses import page
 from integration.telemetry.counters import TAKEN
 from integration.web.metrics.figures import memory_of

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from flask import request, session
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import note, page
 from integration.domain.json_codec import read_json
 from integration.services.parked import ParkedFilter

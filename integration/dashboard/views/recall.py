@@ -13,9 +13,9 @@ import orjson
 from flask import abort, url_for
 from flask_babel import gettext as _
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import back_to, note, page, person, say
 from integration.dashboard.views.deliveries import as_delivery, events_of
 from integration.domain.errors import UnknownError

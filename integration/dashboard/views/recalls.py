@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import abort, request, url_for
 from flask_babel import gettext as _
 
+from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import back_to, note, page, person, say
 from integration.domain.recall import State
 from integration.domain.recall_filters import read_filters

@@ -11,10 +11,11 @@ from flask_babel import gettext as _
 
 from integration.alerts.rules import rule_label
 from integration.config.alert_models import NothingVerified, SourceSilent
+from integration.config.models import zone_of
 from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
-from integration.dashboard.presenting.times import hour_and_minute, zone_of
+from integration.dashboard.presenting.times import hour_and_minute
 from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
 from integration.domain.errors import UnknownError

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from flask import request, session
 
+from integration.config.models import zone_of
 from integration.config.source_models import HubspotSource
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.presenting.times import zone_of
 from integration.dashboard.responses import note, page, person
 from integration.dashboard.views.deliveries import as_delivery, events_of
 from integration.dashboard.views.sources import source_of

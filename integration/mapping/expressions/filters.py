@@ -190,12 +190,19 @@ def _contains(left: Any, right: Any) -> bool:
     return left in right
 
 
+def _absence(place: str) -> tuple[str, str]:
+    if re.match(r"contact\b", place):
+        return "contact", "a property that the lookup reads and the contact has, or the filter default"
+    return "event", "a field that is in the stored delivery, or the filter default"
+
+
 def _placeholder_value(value: object, place: str) -> str | float | date:
     """Return the value of a placeholder. Raise UnmappableError unless it is a text, a number or a date."""
+    if value is None:
+        raise UnmappableError("template", f"{place}, which is null", "a value")
     if is_missing(value):
-        raise UnmappableError(
-            "template", f"{place}, which is {'null' if value is None else 'absent'}", "a value"
-        )
+        owner, allowed = _absence(place)
+        raise UnmappableError("template", f"{place}, which this {owner} does not have", allowed)
     if isinstance(value, str) and not value.strip():
         raise UnmappableError("template", f"{place}, which is blank", "a value")
     try:
