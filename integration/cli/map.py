@@ -97,6 +97,8 @@ def map_sample(
         output.as_json(result)
     else:
         _print_result(result)
+        if preset is not None:
+            output.line("The account and the campaign are examples: a route in ringback.toml names yours.")
     if not result["good"]:
         raise SystemExit(1)
 

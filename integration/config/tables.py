@@ -5,6 +5,7 @@ A key with a fault gets a placeholder value, so that the rest of its table is va
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from integration.config.descriptions import Place
     from integration.config.reading import ConfigReading
 
+_SIMILAR_PRESET: Final = 0.8
 _TABLES: Final = (
     "include",
     "accounts",
@@ -172,23 +174,25 @@ def _rule(reading: ConfigReading, index: int, table: object) -> Rule | None:
 
 def _sources(reading: ConfigReading) -> dict[str, Source]:
     built = {
-        name: _built_by_kind(
-            reading, SOURCE_KINDS, ("sources", name), _with_preset(reading, name, table), name=name
-        )
-        for name, table in _tables(reading, "sources")
+        name: _source(reading, ("sources", name), table, name) for name, table in _tables(reading, "sources")
     }
     return {name: source for name, source in built.items() if source}
 
 
-def _with_preset(reading: ConfigReading, name: str, table: dict[str, Any]) -> dict[str, Any]:
-    wanted = table.get("preset")
-    if table.get("kind") != "json" or wanted is None:
-        return table
-    preset = presets().get(wanted) if isinstance(wanted, str) else None
-    if preset is not None:
-        return with_preset(table, preset)
-    reading.report(("sources", name, "preset"), nearest(wanted, presets(), "the presets"))
-    return {**table, "preset": None}
+def _source(reading: ConfigReading, place: Place, table: dict[str, Any], name: str) -> Source | None:
+    kind, wanted = table.get("kind"), table.get("preset")
+    if kind == "json" and wanted is not None:
+        preset = presets().get(wanted) if isinstance(wanted, str) else None
+        if preset is None:
+            # Which keys are missing depends on the preset.
+            reading.report((*place, "preset"), nearest(wanted, presets(), "the presets"))
+            return None
+        table = with_preset(table, preset)
+    elif isinstance(kind, str) and kind not in SOURCE_KINDS:
+        for close in get_close_matches(kind, presets(), n=1, cutoff=_SIMILAR_PRESET):
+            reading.report((*place, "kind"), f'"json", and add preset = "{close}"')
+            return None
+    return _built_by_kind(reading, SOURCE_KINDS, place, table, name=name)
 
 
 def _routes(reading: ConfigReading) -> tuple[Route, ...]:

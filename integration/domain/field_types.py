@@ -9,7 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import time
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Annotated, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -40,6 +40,8 @@ ROLES_WORDS = (
 )
 HOOK_URL_WORDS = "an https:// address without user and fragment; http:// only for this machine"
 MAIL_WORDS = "an address such as operator@example.com, without a name before it"
+_LONGEST_ZONE = 60
+_SIMILAR_CITY = 0.75
 Role = Literal["viewer", "operator", "admin"]
 
 
@@ -72,9 +74,23 @@ def _known_zone(name: object) -> ZoneInfo:
     try:
         return ZoneInfo(str(name))
     except (KeyError, ValueError, OSError) as error:
-        close = get_close_matches(str(name), available_timezones(), n=1)
-        allowed = f'an IANA time zone. Did you mean "{close[0]}"?' if close else ZONE_WORDS
+        close = _similar_zone(str(name)[:_LONGEST_ZONE])
+        allowed = f'an IANA time zone. Did you mean "{close}"?' if close else ZONE_WORDS
         raise refuse(allowed) from error
+
+
+def _similar_zone(name: str) -> str | None:
+    """Return the time zone with a similar city, or None.
+
+    Only the city is compared, because whole names of one continent are similar. Etc/GMT-5 is no suggestion:
+    its sign is the opposite of the common one (https://data.iana.org/time-zones/tzdb/etcetera).
+    """
+    known = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
+    cities = {zone: zone.rpartition("/")[2].casefold() for zone in known}
+    wanted = name.rpartition("/")[2].casefold().replace(" ", "_")
+    close = get_close_matches(wanted, cities.values(), n=1, cutoff=_SIMILAR_CITY)
+    zones = [zone for zone, city in cities.items() if city in close]
+    return max(zones, key=lambda zone: SequenceMatcher(None, zone, name).ratio(), default=None)
 
 
 def _clock(value: object) -> time:

@@ -290,3 +290,15 @@ def test_a_sample_is_mapped_without_a_configuration(name):
     done = run("map", "--preset", name, str(sample(name)), "--at", NOW.isoformat(), "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["counts"] == {"recall": 1}
+
+
+def test_a_preview_says_that_account_and_campaign_are_examples(tmp_path):
+    body = tmp_path / "body.json"
+    body.write_text("{}")
+    assert "The account and the campaign are examples" in run("map", "--preset", "typeform", str(body)).stdout
+
+
+def test_a_suggested_route_says_which_customer_id_is_needed():
+    shown = run("presets", "typeform").stdout.splitlines()
+    (place,) = [number for number, line in enumerate(shown) if line.startswith("customer_id")]
+    assert shown[place - 1].startswith("# The id of the customer in the campaign.")

@@ -95,6 +95,8 @@ def toml_lines(preset: Preset) -> Iterator[str]:
     yield 'account = "bogota"'
     yield 'campaign_id = "12345"'
     for key, template in preset.route.items():
+        if key == "customer_id":
+            yield "# The id of the customer in the campaign. Use the field of the event that holds it."
         yield f"{key} = {_toml_text(template)}"
 
 
