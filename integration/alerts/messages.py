@@ -86,12 +86,12 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "{refusals} desde el {since}, ninguna verificada. Revise el secreto del origen y su dirección.",
         ),
         "no-worker": (
-            "No hay ningún worker en marcha",
-            "Rellamadas en espera: {queued}. Inicie un worker o lea en su registro por qué terminó.",
+            "No hay ningún proceso de envío en marcha",
+            "Rellamadas en espera: {queued}. Inicie uno o lea en su registro por qué terminó.",
         ),
         "due-lag": (
-            "Hay trabajo que espera workers",
-            "Una cola con trabajo espera desde hace {seconds} s; hay {workers} workers en marcha.",
+            "Hay trabajo que espera un proceso de envío",
+            "Una cola con trabajo espera desde hace {seconds} s; hay {workers} procesos de envío en marcha.",
         ),
         "config-pending": (
             "Un cambio de la configuración está pendiente",

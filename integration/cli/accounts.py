@@ -14,13 +14,13 @@ import click
 from integration.api.models import MOST_PAUSE_DAYS, AccountModel
 from integration.cli import output
 from integration.cli.context import (
-    COMMAND_LINE,
     AsWritten,
     CliContext,
     config_option,
     json_option,
     pass_cli_context,
 )
+from integration.store.audit import COMMAND_LINE
 from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:

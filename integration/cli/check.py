@@ -13,7 +13,6 @@ import click
 
 from integration.cli import output
 from integration.cli.context import (
-    COMMAND_LINE,
     AsWritten,
     CliContext,
     config_option,
@@ -27,7 +26,7 @@ from integration.config.environment import running_url
 from integration.config.warnings import config_warnings
 from integration.domain.errors import ConfigError, Fault, StoreAwayError, UnknownError, invalid_value
 from integration.services.online_check import OnlineCheck, ask_lookups, ask_queues
-from integration.store.audit import AuditLog
+from integration.store.audit import COMMAND_LINE, AuditLog
 from integration.store.durability import inspect
 from integration.store.monitoring.config_changes import ConfigChanges
 

@@ -38,10 +38,6 @@ STORE_CONNECT_SECONDS = 2.0
 STORE_ANSWER_SECONDS = 10.0
 
 
-COMMAND_LINE = "command line"
-"""The user of command line actions in the audit log."""
-
-
 class CliContext:
     """The environment, configuration and store of one `ringback` call."""
 

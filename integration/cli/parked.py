@@ -13,7 +13,6 @@ import click
 from integration.api.models import ParkedEventModel, RemapModel
 from integration.cli import output
 from integration.cli.context import (
-    COMMAND_LINE,
     AsWritten,
     CliContext,
     config_option,
@@ -21,6 +20,7 @@ from integration.cli.context import (
     pass_cli_context,
 )
 from integration.services.parked import ParkedFilter
+from integration.store.audit import COMMAND_LINE
 from integration.store.parked import ParkedStore
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from integration.cli import output
 from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_cli_context
 from integration.services.personal_data.export import EXPORT_COLUMNS, exported, rows
 from integration.services.personal_data.matcher import SHORTEST_NUMBER, SHORTEST_WORD, PersonMatcher
+from integration.store.audit import COMMAND_LINE
 from integration.telemetry.logging import printable
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def forget(
         _confirm(personal_data.held(person, _progress()))
     done = _forget_until_done(context, person)
     _rewrite_log(context)
-    context.services.audit.note("command line", "forget", [f"{n}={c}" for n, c in done.removed.items()])
+    context.services.audit.note(COMMAND_LINE, "forget", [f"{n}={c}" for n, c in done.removed.items()])
     if as_json:
         output.as_json({"removed": done.removed, "pushing": done.pushing, "left": done.left})
     else:
@@ -166,7 +167,7 @@ def export(context: CliContext, customer: str | None, telephone: str | None, *, 
     person = person_of(context.config, customer, telephone)
     services = context.services
     held = services.personal_data.held(person, _progress())
-    services.audit.note("command line", "export", [f"{n}={c}" for n, c in held.counts.items()])
+    services.audit.note(COMMAND_LINE, "export", [f"{n}={c}" for n, c in held.counts.items()])
     recalls = [RecallModel.model_validate(recall).model_dump(mode="json") for recall in held.recalls]
     if as_csv:
         writer = csv.writer(sys.stdout)

@@ -18,7 +18,6 @@ from rich.progress import track
 from integration.api.models import RecallModel
 from integration.cli import output
 from integration.cli.context import (
-    COMMAND_LINE,
     AsWritten,
     CliContext,
     config_option,
@@ -28,7 +27,7 @@ from integration.cli.context import (
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Attempt, Filter, Recall, State
-from integration.store.audit import AuditLog
+from integration.store.audit import COMMAND_LINE, AuditLog
 from integration.store.recalls import RecallStore
 from integration.telemetry.logging import printable
 from integration.telemetry.redaction import mask_but_end, mask_numbers

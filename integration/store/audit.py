@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.audit")
 
+COMMAND_LINE: Final = "command line"
+"""The user of command line actions."""
+
 _CHUNK: Final = 500
 _IDS_AN_ENTRY: Final = 50
 # Entries examined for one page. If a filter excludes more, the page's cursor continues from there.

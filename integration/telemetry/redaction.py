@@ -203,11 +203,14 @@ _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,6})?)?"
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 # Loopback and private addresses. Other addresses could be a telephone number with dots.
 _NEAR = rf"(?:127\.{_BYTE}|10\.{_BYTE}|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.{_BYTE}\.{_BYTE}|0\.0\.0\.0"
+_DATE = (
+    r"(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    rf"(?:[T ]{_CLOCK}{_OFFSET}?)?(?![0-9])"
+)
 # Texts with seven digits or more that are not telephone numbers: UUIDs, dates, private addresses.
 _KEEP = (
     r"(?<![\w-])(?=[0-9-]*[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![\w-])"
-    r"|(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-    rf"(?:[T ]{_CLOCK}{_OFFSET}?)?(?![0-9])"
+    rf"|{_DATE}"
     rf"|(?<![0-9.])(?:{_NEAR})(?![0-9.]*[0-9])"
 )
 # Separators between the digits of one number, including invisible characters and escape sequences.
@@ -353,9 +356,12 @@ def _mask_outbound(text: str) -> str:
 def mask_names(text: str, names: Iterable[str]) -> str:
     """Return a text without these customer values. Short ones (1 or 2 characters) must be whole words."""
     for name in filter(None, names):
-        pattern = re.escape(name) if len(name) >= _SHORTEST_NAME else rf"(?<!\w){re.escape(name)}(?!\w)"
-        text = re.sub(pattern, MASK, text)
+        text = re.sub(_name_pattern(name), MASK, text)
     return text
+
+
+def _name_pattern(name: str) -> str:
+    return re.escape(name) if len(name) >= _SHORTEST_NAME else rf"(?<!\w){re.escape(name)}(?!\w)"
 
 
 # --- values on screens until they are revealed --------------------------------------------------
@@ -364,8 +370,14 @@ _SHOWN: Final = 2
 _SHORTEST_SHOWN: Final = 5
 _MOST_MEMBERS: Final = 200
 _LONGEST_MEMBER_NAME: Final = 80
-# Our own ids (first alternative) consist mostly of digits, but are not masked.
-_ID_OR_NUMBER = re.compile(r"\b(?:rc|pk|lk)_[0-9a-z]{12}\b|(\d(?:[ ().-]{0,3}\d){5,})")
+# wolkvox takes and repeats a date as YYYYMMDDhhmmss.
+_WOLKVOX_DATE = (
+    r"(?<![0-9+])20[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+    r"(?:[01][0-9]|2[0-3])(?:[0-5][0-9]){2}(?![0-9])"
+)
+# Our own ids and dates consist mostly of digits, but are not masked.
+_OPEN = rf"(?P<open>\b(?:rc|pk|lk)_[0-9a-z]{{12}}\b|{_DATE}|{_WOLKVOX_DATE})"
+_NUMBER = r"\d(?:[ ().-]{0,3}\d){5,}"
 
 
 def mask_but_end(text: str) -> str:
@@ -374,9 +386,14 @@ def mask_but_end(text: str) -> str:
     return f"{DOTS} {plain[-_SHOWN:]}" if len(plain) >= _SHORTEST_SHOWN else DOTS
 
 
-def mask_numbers(text: str) -> str:
-    """Return a text in which possible telephone and customer numbers are masked but for their end."""
-    return _ID_OR_NUMBER.sub(lambda match: mask_but_end(match[0]) if match[1] else match[0], text)
+def mask_numbers(text: str, names: Iterable[str] = ()) -> str:
+    """Return a text in which possible telephone and customer numbers are masked but for their end.
+
+    `names` are further values of a customer, masked likewise. Dates are not masked.
+    """
+    known = sorted(filter(None, names), key=len, reverse=True)
+    pattern = "|".join((_OPEN, _NUMBER, *map(_name_pattern, known)))
+    return re.sub(pattern, lambda match: match["open"] or mask_but_end(match[0]), text)
 
 
 def mask_data(value: Any) -> Any:

@@ -16,10 +16,16 @@ from integration.dashboard.auth import roles
 from integration.dashboard.auth.cookies import StoredKeySessions
 from integration.dashboard.charts.plots import PlotSeries, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
-from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
+from integration.dashboard.views.now import MOST_KEYS, faulty_files
+from integration.domain.errors import ConfigError, ConflictError, Fault, StoreAwayError, UnknownError
 from integration.domain.limits import MAX_BODY_BYTES
-from support import NoRates, make_services
-from support.dashboard_client import Pages
+from integration.services.configuration import watch_config
+from integration.services.container import Services
+from integration.services.wakeup import WakeUpPublisher
+from integration.store.audit import COMMAND_LINE
+from integration.store.client import Store, connect
+from support import ENVIRON, NoRates, make_services, url_of, write_config
+from support.dashboard_client import Pages, text_of
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -283,3 +289,63 @@ def test_receiver_and_api_have_no_sessions_and_know_nothing_of_pages(services):
         assert "csrf" not in app.extensions
         assert "babel" not in app.extensions
         assert app.before_request_funcs.get(None, []) == []
+
+
+# --- the configuration -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(tmp_path, store):
+    """Return the pages of a process that looks at its file with each request, and the file."""
+    path = write_config(tmp_path)
+    watch = watch_config(path, ENVIRON, every_seconds=0)
+    return Services(watch, Store(connect(url_of(store))), WakeUpPublisher.silent()), path
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "key"),
+    [
+        ("en", "The configuration has a fault, and the last valid one is in use.", "accounts.bogota.country"),
+        ("es", "La configuración tiene un error, y se usa la última válida.", "accounts.bogota.country"),
+    ],
+)
+def test_a_faulty_file_is_named_on_the_first_page_until_it_is_corrected(watched, language, words, key):
+    services, path = watched
+    pages, good = Pages(services, language=language), path.read_text()
+    assert words not in pages.get("/").text
+    path.write_text(good.replace('country = "CO"', 'country = "no-such-value"'))
+    page = pages.get("/").text
+    assert words in page
+    assert str(path) in page
+    assert key in page
+    assert "no-such-value" not in page
+    path.write_text(good)
+    assert words not in pages.get("/").text
+
+
+@pytest.mark.parametrize("text", ["", "[accounts.bogota", '[accounts.bogota]\ntoken = "'])
+def test_a_truncated_file_is_named_on_the_first_page(watched, text):
+    services, path = watched
+    path.write_text(text)
+    page = Pages(services).get("/").text
+    assert "The configuration has a fault" in page
+    assert str(path) in page
+    assert "All quiet" not in page
+
+
+def test_the_keys_of_a_faulty_file_are_listed_once_and_in_part():
+    faults = [Fault("a.toml", f"key{n}", "nothing", "a text") for n in (*range(MOST_KEYS + 2), 0)]
+    first, second = faulty_files(ConfigError((*faults, Fault("b.toml", "other", "nothing", "a text"))))
+    assert (first.path, len(first.keys), first.more) == ("a.toml", MOST_KEYS, 2)
+    assert (second.path, second.keys, second.more) == ("b.toml", ("other",), 0)
+
+
+def test_spanish_pages_agree_in_gender_and_name_the_command_line_and_the_mode(services):
+    pages = Pages(services, "admin", language="es")
+    services.audit.note(COMMAND_LINE, "accept configuration", ["d1"])
+    assert "Fallidas 0 ninguna" in text_of(pages.get("/"))
+    assert "Procesos de envío" in text_of(pages.get("/"))
+    assert '<option value="">todas</option>' in pages.get("/recalls").text
+    assert "Modo real" in text_of(pages.get("/accounts/bogota"))
+    for address in ("/audit", "/audit?who=línea de comandos"):
+        assert "línea de comandos aceptar la configuración" in text_of(pages.get(address))

@@ -78,6 +78,10 @@ RETIRED_IN_SPANISH = (
     r"\bfuentes?\b",
     r"mapea|mapeo",
     r"muert[oa]s\b",
+    r"\bworkers?\b",
+    r"\bwake-ups?\b",
+    r"\bseñal(?:es)?\b",
+    r"\blive\b",
 )
 
 
@@ -92,7 +96,7 @@ def test_one_spanish_word_stands_for_one_thing(word):
     ]
     texts += [text for pair in messages._WORDS["es"].values() for text in pair]
     # Code, paths and placeholders are names, not Spanish.
-    names = re.compile(r"`[^`]*`|\S*[/_]\S*|%\(\w+\)s|\{\w+\}")
+    names = re.compile(r"`[^`]*`|«[^»]*»|\S*[/_]\S*|%\(\w+\)s|\{\w+\}")
     assert not [text for text in texts if re.search(word, names.sub("", text), re.IGNORECASE)]
 
 

@@ -44,6 +44,28 @@ def test_a_number_inside_a_text_is_masked(number):
     assert sum(sign.isdigit() for sign in masked) == 2
 
 
+@pytest.mark.parametrize(
+    "date", ["20301126100026", "2030-11-26", "2030-11-26 10:00:26", "2030-11-26T10:00:26-05:00"]
+)
+def test_a_date_in_a_text_stays_and_the_number_behind_it_does_not(date):
+    masked = mask_numbers(f"will be call back on {date} to phone 3001112233", ["3001112233"])
+    assert masked == f"will be call back on {date} to phone •••• 33"
+
+
+@pytest.mark.parametrize("number", ["20309926100026", "+20301126100026", "203011261000", "120301126100026"])
+def test_a_number_that_is_no_date_is_masked(number):
+    assert number.lstrip("+") not in mask_numbers(f"call back to phone {number}")
+
+
+@pytest.mark.parametrize(
+    ("name", "masked"),
+    [("80123456", "•••• 56"), ("ana@example.com", "•••• om"), ("C17", "••••"), ("7", "••••")],
+)
+def test_a_customer_in_a_text_has_the_mask_of_a_number(name, masked):
+    text = f"customer_id {name} has been updated, 3001112233"
+    assert mask_numbers(text, [name]) == f"customer_id {masked} has been updated, •••• 33"
+
+
 def test_short_numbers_in_a_text_stay():
     assert mask_numbers("HTTP 403 after 20 s") == "HTTP 403 after 20 s"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from integration.telemetry.redaction import mask_but_end, mask_names, mask_numbers
+from integration.telemetry.redaction import mask_but_end, mask_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def as_text(value: Any) -> str:
 
 def without_names(recall: Recall, text: str | None) -> str:
     """Return a text about a recall with the customer's id and telephone number masked."""
-    return mask_numbers(mask_names(text or "", (recall.recall_telephone, recall.customer_id)))
+    return mask_numbers(text or "", (recall.recall_telephone, recall.customer_id))
 
 
 def headers(stored_headers: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]]:

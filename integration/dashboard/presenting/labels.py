@@ -192,6 +192,14 @@ _OF_NUMBERS: Final[Sequence[str]] = (
     _("a telephone number that exists: digits, of the account's country or with + and a country code"),
 )
 
+# From integration/store/audit.py and config/loader.py: an actor, and places in a faulty file.
+_OF_ACTORS_AND_FILES: Final[Sequence[str]] = (
+    _("command line"),
+    _("the file"),
+    _("line %(line)s, column %(column)s"),
+    _("end of document"),
+)
+
 VERDICTS: Final[Mapping[str, str]] = {
     "accepted": _("accepted"),
     "refused": _("refused by wolkvox"),
@@ -214,6 +222,7 @@ KNOWN: Final[Sequence[str]] = (
     *_OF_RECALLS,
     *_OF_EVENTS,
     *_OF_NUMBERS,
+    *_OF_ACTORS_AND_FILES,
 )
 
 

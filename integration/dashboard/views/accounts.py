@@ -133,10 +133,10 @@ def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
     """Return the ends that a pause can have, as pairs of form value and label."""
     opening = clock_or_day(_tomorrows_opening(services, name), zone_of(services.config, name))
     return [
-        ("", _("until it is resumed, or until the time below")),
+        ("", _("until it is resumed")),
         ("30", _("for 30 minutes")),
         ("60", _("for 1 hour")),
-        ("opening", _("until tomorrow's opening, %(time)s", time=opening)),
+        ("opening", _("until the opening, %(time)s", time=opening)),
     ]
 
 

@@ -10,7 +10,9 @@ from flask_babel import lazy_gettext as _l
 
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role
+from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.responses import page
+from integration.store.audit import COMMAND_LINE
 
 if TYPE_CHECKING:
     from flask import Response
@@ -38,6 +40,7 @@ ACTS: Final = {
     "export": _l("export"),
     "find person": _l("search for a person"),
     "forget": _l("erase"),
+    "accept configuration": _l("accept configuration"),
 }
 
 
@@ -45,7 +48,8 @@ ACTS: Final = {
 def audit(services: Services) -> Response:
     """List the log's entries, newest first."""
     who, what = request.args.get("who", "").strip(), request.args.get("what", "")
-    found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=who, what=what)
+    logged_who = COMMAND_LINE if who == label_for(COMMAND_LINE) else who
+    found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=logged_who, what=what)
     query: dict[str, Any] = {name: value for name, value in (("who", who), ("what", what)) if value}
     return page(
         "audit.html",

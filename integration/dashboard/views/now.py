@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from flask_babel import gettext as _
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from integration.dashboard.presenting.account_overview import AccountOverview
+    from integration.domain.errors import ConfigError
     from integration.services.container import Services
     from integration.store.monitoring.process_registry import Process
     from integration.store.monitoring.time_series import Minute
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 MINUTES: Final = 60
 MOST_IN_NEED: Final = 8
 MOST_QUOTAS: Final = 6
+MOST_KEYS: Final = 8
 _MIB: Final = 1024 * 1024
 
 
@@ -43,6 +46,7 @@ def now(services: Services) -> Response:
     alerts = [alert for alert in services.alerts.holding() if alert.on]
     parked = services.parked.records.count()
     workers = [process for process in processes if process.kind == "worker"]
+    faults = faulty_files(services.configuration.watch.fault)
     return page(
         "now.html",
         stand=stand,
@@ -53,7 +57,8 @@ def now(services: Services) -> Response:
         stalled=[worker for worker in workers if worker.stalled_since is not None],
         webs=len(processes) - len(workers),
         memory=_memory(services),
-        quiet=is_quiet(stand, parked, alerts, workers),
+        faulty_files=faults,
+        quiet=not faults and is_quiet(stand, parked, alerts, workers),
         moment=moment,
         zone=zone_of(services.config),
         zone_of=lambda name: zone_of(services.config, name),
@@ -64,6 +69,26 @@ def now(services: Services) -> Response:
         quota_label=quota_label,
         **_rates(minutes, services),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyFile:
+    """A file of the configuration with faults: its first keys, and the number of further ones."""
+
+    path: str
+    keys: tuple[str, ...]
+    more: int
+
+
+def faulty_files(error: ConfigError | None) -> list[FaultyFile]:
+    """Return the files with faults, in the order of their first fault. Values are left out."""
+    keys: dict[str, dict[str, None]] = {}
+    for fault in error.faults if error is not None else ():
+        keys.setdefault(fault.file, {})[fault.key] = None
+    return [
+        FaultyFile(path, tuple(found)[:MOST_KEYS], max(0, len(found) - MOST_KEYS))
+        for path, found in keys.items()
+    ]
 
 
 def is_quiet(
