@@ -331,8 +331,8 @@ def test_a_queue_is_due_when_it_has_work_and_no_reason_to_wait(fields, queued, d
 
 
 def test_each_life_of_a_worker_has_another_clock_and_the_seed_gives_the_same_ones():
-    ours = clocks.shifts(7, "worker0")
-    assert ours == clocks.shifts(7, "worker0") != clocks.shifts(7, "worker1")
+    ours = clocks.clock_errors(7, "worker0")
+    assert ours == clocks.clock_errors(7, "worker0") != clocks.clock_errors(7, "worker1")
     assert len(set(ours)) > 900
     assert max(map(abs, ours)) <= clocks.FURTHEST_SECONDS
 

@@ -96,4 +96,4 @@ def test_hooks_answer_as_their_document_says(web, label, data):
     case = drawn(data, label, GenerationMode.POSITIVE, path_parameters=fixed)
     answer = case.call(app=web.app)
     case.validate_response(answer, excluded_checks=[ignored_auth, positive_data_acceptance])
-    assert answer.status_code in {400, 401, 404, 415}
+    assert answer.status_code in ({401, 405} if label.startswith("GET") else {400, 401, 404, 415})

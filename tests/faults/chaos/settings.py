@@ -55,7 +55,7 @@ def config_text(settings: Settings, wolkvox: str) -> str:
     for n in range(settings.accounts):
         parts.append(
             f'[accounts.a{n}]\nbase_url = "{wolkvox}"\ntoken = "{token_of(n, settings.accounts)}"\n'
-            'timezone = "America/Bogota"\ncountry = "CO"\n'
+            'timezone = "America/Bogota"\ncountry = "CO"\nmax_days_ahead = 36500\n'
             f"timeout_seconds = {TIMEOUT_SECONDS}\nserver_limit_seconds = {SERVER_LIMIT_SECONDS}\n"
         )
         property_ = f"event.propertyName == 'callback_a{n}'"
