@@ -442,7 +442,7 @@ def _connect_error(step: str, error: OSError) -> httpx.TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"the server's certificate is not valid ({error.verify_message})"
     elif isinstance(error, ssl.SSLError):
-        why = f"the TLS handshake failed ({error.reason or 'unknown'})"
+        why = f"the handshake failed ({error.reason or 'unknown'})"
     else:
         why = os.strerror(error.errno) if error.errno else "failed"
     return httpx.ConnectError(f"{step}: {why}")

@@ -42,7 +42,7 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("nothing was sent"),
     _("no complete answer came"),
     _("no answer in time"),
-    _("the TLS handshake failed (%(why)s)"),
+    _("the handshake failed (%(why)s)"),
 )
 
 # From workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua scripts.
