@@ -120,8 +120,8 @@ GUARDS = (
     mutant(
         "an Ed25519 signature",
         "any signature passes",
-        _SOURCES_SIGNATURES.caught("is_ed25519", "InvalidSignature", to="Exception"),
-        "test_sender_signatures.py::test_what_is_no_signature_is_rejected",
+        _SOURCES_SIGNATURES.statement("is_ed25519", "read_public_key"),
+        "test_sender_signatures.py::test_an_ed25519_signature_is_verified",
     ),
     mutant(
         "the token of a body is stored nowhere",
