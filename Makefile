@@ -49,7 +49,7 @@ dev: $(VENV)/.installed ## run the code on the sandbox, and again when a file ch
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
-test: $(VENV)/.installed-dev ## what protects a change: real store, real worker, real browser (3.5 min)
+test: $(VENV)/.installed-dev ## what protects a change: real store, real worker, real browser (4.5 min)
 	@echo "Testing with $$($(BIN)/python -V) in $(VENV)"
 	@$(PYTEST) --dist worksteal -m "not thorough" tests/unit tests/integration tests/browser
 
@@ -66,7 +66,7 @@ screenshots: $(VENV)/.installed-dev ## a picture of every page into docs/screens
 faults: $(VENV)/.installed-dev ## processes killed, frozen and cut off at random (60 s; SECONDS=600 SEED=1 RESTORES=1 SENTRY=1)
 	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(RESTORES),--restores) $(if $(SENTRY),--sentry)
 
-mutants: $(VENV)/.installed-dev ## take one guard out at a time; a test must notice (30 min; ONLY="quiet time")
+mutants: $(VENV)/.installed-dev ## take one guard out at a time; a test must notice (10 min; ONLY="quiet time")
 	@cd tests && ../$(BIN)/python -m faults.mutants $(if $(ONLY),--only "$(ONLY)")
 
 fuzz: $(VENV)/.installed-dev ## random requests, bodies and templates (60 s; SECONDS=600 SEED=1)
