@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from integration.domain.errors import UnmappableError
 from integration.domain.phone_numbers import endings as endings_of
 from integration.domain.phone_numbers import read, write
+from support.phone_countries import ALL_COUNTRIES
 
 COUNTRIES = ["CO", "MX", "AR", "BR", "PE", "EC", "CL", "US", "ES"]
 
@@ -211,25 +212,6 @@ NEVER_DIALLED = {
     "a number of a service,": phonenumbers.PhoneNumberType.UAN,
     "a number of a service, such": phonenumbers.PhoneNumberType.VOICEMAIL,
 }
-ALL_COUNTRIES = [
-    "AR",
-    "BO",
-    "BR",
-    "CL",
-    "CO",
-    "CR",
-    "DO",
-    "EC",
-    "ES",
-    "GT",
-    "MX",
-    "PA",
-    "PE",
-    "PY",
-    "US",
-    "UY",
-    "VE",
-]
 
 
 @pytest.mark.parametrize("country", ALL_COUNTRIES)

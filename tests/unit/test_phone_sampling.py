@@ -15,26 +15,8 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from integration.domain.errors import UnmappableError
 from integration.domain.phone_numbers import read, write
+from support.phone_countries import ALL_COUNTRIES
 
-COUNTRIES = [
-    "AR",
-    "BO",
-    "BR",
-    "CL",
-    "CO",
-    "CR",
-    "DO",
-    "EC",
-    "ES",
-    "GT",
-    "MX",
-    "PA",
-    "PE",
-    "PY",
-    "US",
-    "UY",
-    "VE",
-]
 SAMPLES = int(os.environ.get("PHONE_SAMPLES", "60"))
 MOBILE_SHARE = 0.6
 TRUNK = {"MX": "01", "US": "1", "DO": "1", "CR": "", "PA": "", "GT": "", "ES": ""}
@@ -89,7 +71,7 @@ def dialled(written, country):
         return None
 
 
-@pytest.mark.parametrize("country", COUNTRIES)
+@pytest.mark.parametrize("country", ALL_COUNTRIES)
 def test_a_valid_number_is_read_as_itself_or_parked_in_each_of_ten_ways(country, chance):
     for number in numbers_of(country, chance):
         dialable = phonenumbers.number_type(number) in {
