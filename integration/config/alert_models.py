@@ -17,9 +17,9 @@ from integration.domain.field_types import (
     Secret,
     Table,
     Whole,
+    invalid,
     is_this_machine,
     one_or_more,
-    refuse,
 )
 
 CHANNELS_WORDS = "a list of names of alerts.channels, not empty (default: all of them)"
@@ -46,10 +46,10 @@ class EmailChannel(Table):
     def _user_and_password(self) -> EmailChannel:
         if (self.user is None) != (self.password is None):
             found = "missing beside password" if self.user is None else "set without password"
-            raise refuse("both user and password, or neither", found, key="user")
+            raise invalid("both user and password, or neither", found, key="user")
         if self.security == "none" and self.password is not None and not is_this_machine(self.host):
             allowed = '"starttls" or "tls", because a password is sent only over an encrypted connection'
-            raise refuse(allowed, key="security")
+            raise invalid(allowed, key="security")
         return self
 
 

@@ -23,7 +23,7 @@ from integration.domain.field_types import (
     Whole,
     Window,
     Zone,
-    refuse,
+    invalid,
 )
 
 GUARD_SECONDS = 2.0
@@ -41,7 +41,7 @@ CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 def _server(text: str) -> str:
     # wolkvox documents the whole host name. A pasted "wv0003" would become the host wvwv0003.
     if not re.fullmatch(r"(?!wv\d)[A-Za-z0-9-]{1,63}", text):
-        raise refuse(SERVER_WORDS)
+        raise invalid(SERVER_WORDS)
     return text
 
 
@@ -110,7 +110,7 @@ class Account(Table):
     def _server_or_base_url(self) -> Account:
         if (self.server is None) == (self.base_url is None):
             found = "missing, and so is base_url" if self.server is None else "set beside base_url"
-            raise refuse("exactly one of server and base_url", found, key="server")
+            raise invalid("exactly one of server and base_url", found, key="server")
         return self
 
     @property

@@ -59,7 +59,7 @@ class ValidationIssue:
     found: str | None = None
 
 
-def refuse(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
+def invalid(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
     """Return the validation error for a value that is not `allowed`.
 
     `found` replaces the default description of the value, and must not quote a secret. `key` is the key to
@@ -76,7 +76,7 @@ def _known_zone(name: object) -> ZoneInfo:
     except (KeyError, ValueError, OSError) as error:
         close = _similar_zone(str(name)[:_LONGEST_ZONE])
         allowed = f'an IANA time zone. Did you mean "{close}"?' if close else ZONE_WORDS
-        raise refuse(allowed) from error
+        raise invalid(allowed) from error
 
 
 def _similar_zone(name: str) -> str | None:
@@ -100,7 +100,7 @@ def _clock(value: object) -> time:
         return time(hour, minute, second)
     if isinstance(value, time) and value.tzinfo is None:
         return value.replace(microsecond=0)
-    raise refuse(CLOCK_WORDS)
+    raise invalid(CLOCK_WORDS)
 
 
 def _not_bool(value: object) -> object:
@@ -117,19 +117,19 @@ def one_or_more(value: object) -> object:
 
 def _not_empty(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().strip():
-        raise refuse(FILLED_TEXT_WORDS, "an empty text")
+        raise invalid(FILLED_TEXT_WORDS, "an empty text")
     return secret
 
 
 def _fits_header(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", _not_empty(secret).get_secret_value()):
-        raise refuse(HEADER_TEXT_WORDS, "a text with spaces, line ends or other characters")
+        raise invalid(HEADER_TEXT_WORDS, "a text with spaces, line ends or other characters")
     return secret
 
 
 def _fits_path(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[A-Za-z0-9._~-]{16,}", _not_empty(secret).get_secret_value()):
-        raise refuse(URL_KEY_WORDS)
+        raise invalid(URL_KEY_WORDS)
     return secret
 
 
@@ -150,10 +150,10 @@ def _address(text: str, allowed: str) -> SplitResult:
         parts = urlsplit(text)
         sound = parts.port != 0
     except ValueError as error:
-        raise refuse(allowed) from error
+        raise invalid(allowed) from error
     sound = sound and parts.scheme in {"http", "https"} and bool(parts.hostname)
     if not sound or parts.fragment or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", text):
-        raise refuse(allowed)
+        raise invalid(allowed)
     return parts
 
 
@@ -163,14 +163,14 @@ def _base_url(text: str) -> str:
     # A name without dots resolves only inside one network, such as a container network.
     is_local = is_this_machine(host) or re.fullmatch(r"[a-z][a-z0-9_-]*", host)
     if "?" in text or "#" in text or (parts.scheme == "http" and not is_local):
-        raise refuse(BASE_URL_WORDS)
+        raise invalid(BASE_URL_WORDS)
     return text
 
 
 def _public_url(text: str) -> str:
     parts = _address(text, PUBLIC_URL_WORDS)
     if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
-        raise refuse(PUBLIC_URL_WORDS)
+        raise invalid(PUBLIC_URL_WORDS)
     return text
 
 
@@ -181,27 +181,27 @@ def _site(text: str) -> str:
         or "?" in text
         or (parts.scheme == "http" and not is_this_machine(parts.hostname or ""))
     ):
-        raise refuse(SITE_WORDS)
+        raise invalid(SITE_WORDS)
     return text.rstrip("/")
 
 
 def _password_hash(secret: SecretStr) -> SecretStr:
     if not is_sound(secret.get_secret_value()):
-        raise refuse(HASH_WORDS, "a text that is not such a hash")
+        raise invalid(HASH_WORDS, "a text that is not such a hash")
     return secret
 
 
 def roles_by_group(value: object) -> object:
     """Return the table unchanged. Raise an error if one of its values is not a role."""
     if not isinstance(value, dict) or not value or not set(map(str, value.values())) <= set(get_args(Role)):
-        raise refuse(ROLES_WORDS)
+        raise invalid(ROLES_WORDS)
     return value
 
 
 def _hook_url(secret: SecretStr) -> SecretStr:
     parts = _address(_not_empty(secret).get_secret_value(), HOOK_URL_WORDS)
     if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
-        raise refuse(HOOK_URL_WORDS)
+        raise invalid(HOOK_URL_WORDS)
     return secret
 
 

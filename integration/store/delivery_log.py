@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from integration.store.client import Store
 
-REFUSED_KEPT = 1000
+REJECTIONS_KEPT = 1000
 CHUNK = 200
 MOST_LOOKED_AT = 5000
 _COUNTS = ("recalls", "ignored", "parked", "pending", "cancelled", "too_late")
@@ -33,7 +33,7 @@ RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "ref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedDelivery:
-    """One entry of the log. `at` is aware, UTC. A rejected entry has `refused` and no `delivery`.
+    """One entry of the log. `at` is aware, UTC. A rejected entry has `rejection` and no `delivery`.
 
     `place` identifies the entry: as a cursor, and in the address of a rejected delivery.
     """
@@ -44,15 +44,15 @@ class LoggedDelivery:
     delivery: str | None
     again: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
-    refused: Rejection | None = None
+    rejection: Rejection | None = None
 
     def came_to(self, result: str) -> bool:
         """Return whether the entry has this result, one of RESULTS."""
         if result == "refused":
-            return self.refused is not None
+            return self.rejection is not None
         if result == "again":
             return self.again
-        return self.refused is None and not self.again and self.counts.get(result, 0) > 0
+        return self.rejection is None and not self.again and self.counts.get(result, 0) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +88,19 @@ class DeliveryLog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def refuse(self, batch: Sequence[Rejection], *, days: int) -> None:
+    def add_rejections(self, batch: Sequence[Rejection], *, days: int) -> None:
         """Log rejected deliveries and keep them for `days`. Raise StoreAwayError."""
 
         def commands(pipe: Any) -> None:
             for rejection in batch:
                 pipe.xadd(
-                    self._refused(rejection.source),
+                    self._rejections_key(rejection.source),
                     {"doc": _doc(rejection)},
-                    maxlen=REFUSED_KEPT,
+                    maxlen=REJECTIONS_KEPT,
                     approximate=True,
                 )
             for source in {rejection.source for rejection in batch}:
-                pipe.expire(self._refused(source), days * 24 * 3600)
+                pipe.expire(self._rejections_key(source), days * 24 * 3600)
 
         self._store.pipelined(commands)
 
@@ -131,7 +131,7 @@ class DeliveryLog:
                 found.append(arrival)
         return DeliveryLogPage(items=tuple(found), next=None)
 
-    def refusal(self, place: str) -> LoggedDelivery:
+    def rejected(self, place: str) -> LoggedDelivery:
         """Return one rejected delivery by its place. Raise UnknownError, StoreAwayError."""
         try:
             at, stream = _read_place(place)
@@ -185,7 +185,7 @@ class DeliveryLog:
 
         self._store.pipelined(commands)
 
-    def _refused(self, source: str) -> str:
+    def _rejections_key(self, source: str) -> str:
         return self._store.key(f"refused:{source}")
 
     def _newest_first(
@@ -247,8 +247,8 @@ def _arrival(stream: str, at: str, fields: Mapping[str, str]) -> LoggedDelivery:
     moment = from_epoch_ms(at.partition("-")[0])
     place = f"{at}.{stream}"
     if kind == "refused":
-        refused = _read_doc(source, fields["doc"])
-        return LoggedDelivery(place=place, at=refused.at, source=source, delivery=None, refused=refused)
+        rejection = _read_doc(source, fields["doc"])
+        return LoggedDelivery(place=place, at=rejection.at, source=source, delivery=None, rejection=rejection)
     what, *numbers = fields["w"].split(";")
     counts = dict(zip(_COUNTS, map(int, numbers), strict=True))
     return LoggedDelivery(

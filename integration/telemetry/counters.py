@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Counted = dict[str, dict[str, int]]
 
-# The results of a delivery. TAKEN shows that the sender is configured correctly, REFUSED that it is not.
+# The results of a delivery. TAKEN shows that the sender is configured correctly, REJECTED that it is not.
 TAKEN: Final = ("admitted", "again")
-REFUSED: Final = ("not verified", "unreadable", "unsupported type", "too large")
+REJECTED: Final = ("not verified", "unreadable", "unsupported type", "too large")
 ADDRESS_VERIFIED: Final = "address verified"
-RESULTS: Final = (*TAKEN, *REFUSED, "too many", "not stored", ADDRESS_VERIFIED)
+RESULTS: Final = (*TAKEN, *REJECTED, "too many", "not stored", ADDRESS_VERIFIED)
 
 # The pushes of an account and their milliseconds are one number: pushes * PUSH_UNIT + ms. This halves the
 # size of the table.
@@ -75,7 +75,7 @@ class Counters:
         increments = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
         if result in TAKEN:
             increments.append(("heard", f"taken:{source}", 1))
-        elif result in REFUSED:
+        elif result in REJECTED:
             increments.append(("heard", f"refused:{source}", 1))
         elif result == ADDRESS_VERIFIED:
             increments.append(("heard", f"checked:{source}", 1))

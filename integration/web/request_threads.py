@@ -45,7 +45,7 @@ class RequestThreads:
         self._app = app
         self._threads = 0
         self._most_threads = threads
-        self._asked: SimpleQueue[tuple[Future[WholeResponse], dict[str, Any]]] = SimpleQueue()
+        self._requests: SimpleQueue[tuple[Future[WholeResponse], dict[str, Any]]] = SimpleQueue()
         self._answers: deque[tuple[Future[WholeResponse], WholeResponse | BaseException]] = deque()
         self._handing_over = False
         self._most_open = threads + most_waiting
@@ -66,13 +66,13 @@ class RequestThreads:
         self._open += 1
         self._waiting[answered] = loop.time()
         try:
-            self._asked.put((answered, environ))
+            self._requests.put((answered, environ))
             if self._threads < min(self._open, self._most_threads):
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"answer-{self._threads}", daemon=True).start()
             if not self._looked_after:
                 self._looked_after = True
-                loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
+                loop.call_later(self._patience_seconds / 3, self._reject_overdue)
             answer: WholeResponse = await answered
         finally:
             self._open -= 1
@@ -84,7 +84,7 @@ class RequestThreads:
     def _work(self) -> None:
         """Run one request after the other, in a thread."""
         while True:
-            answered, environ = self._asked.get()
+            answered, environ = self._requests.get()
             if self._waiting.pop(answered, None) is None:
                 continue
             try:
@@ -109,15 +109,15 @@ class RequestThreads:
             else:
                 answered.set_result(answer)
 
-    def _refuse_overdue(self) -> None:
+    def _reject_overdue(self) -> None:
         """Reject the requests that no thread took in time. It runs again while any request is open."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for answered, asked_at in self._waiting.copy().items():
-            stuck = now - max(asked_at, self._succeeded_at) > self._patience_seconds
-            overdue = stuck or now - asked_at > LONGEST_WAIT_SECONDS
+        for answered, queued_at in self._waiting.copy().items():
+            stuck = now - max(queued_at, self._succeeded_at) > self._patience_seconds
+            overdue = stuck or now - queued_at > LONGEST_WAIT_SECONDS
             if overdue and self._waiting.pop(answered, None) is not None:
                 answered.set_exception(NoFreeThreadError())
         self._looked_after = self._open > 0
         if self._looked_after:
-            loop.call_later(self._patience_seconds / 3, self._refuse_overdue)
+            loop.call_later(self._patience_seconds / 3, self._reject_overdue)

@@ -54,20 +54,20 @@ class FailedVerification:
 class Rejections(Protocol):
     """Records rejected deliveries. Never blocks and never raises."""
 
-    def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
+    def note(self, rejection: Rejection, unproved: FailedVerification | None = None) -> None:
         """Record a rejection. If `unproved` is given, the failed verification is diagnosed."""
 
 
 class NoRejections:
     """Records nothing."""
 
-    def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
+    def note(self, rejection: Rejection, unproved: FailedVerification | None = None) -> None:
         """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _QueuedRejection:
-    refused: Rejection
+    rejection: Rejection
     unproved: FailedVerification | None = None
 
     @property
@@ -114,15 +114,15 @@ class RejectionLog:
         self._runs_in: int | None = None
         self._dropped = 0
 
-    def note(self, refused: Rejection, unproved: FailedVerification | None = None) -> None:
+    def note(self, rejection: Rejection, unproved: FailedVerification | None = None) -> None:
         """Queue a rejection, which is written within a second."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
                 return
-            noted = _QueuedRejection(refused, unproved)
+            noted = _QueuedRejection(rejection, unproved)
             if unproved is not None and not self._may_look_into(noted):
-                noted = _QueuedRejection(replace(refused, findings=(("not looked into", {}),)))
+                noted = _QueuedRejection(replace(rejection, findings=(("not looked into", {}),)))
             self._waiting.append(noted)
             self._waiting_bytes += noted.size
             self._start()
@@ -131,7 +131,7 @@ class RejectionLog:
     def _may_look_into(self, noted: _QueuedRejection) -> bool:
         if self._waiting_bytes + noted.size > MOST_BODY_BYTES:
             return False
-        own = self._per_source.setdefault(noted.refused.source, Allowance(PER_SOURCE_A_SECOND))
+        own = self._per_source.setdefault(noted.rejection.source, Allowance(PER_SOURCE_A_SECOND))
         now = self._clock()
         return own.take(now) and self._in_all.take(now)
 
@@ -161,7 +161,7 @@ class RejectionLog:
             rejections = [self._looked_into(noted) for noted in batch]
             days = max(1, self._services.config.store.raw_retention_days)
             if rejections:
-                self._services.delivery_log.refuse(listed(rejections), days=days)
+                self._services.delivery_log.add_rejections(listed(rejections), days=days)
         except StoreAwayError as error:
             log.warning("rejected deliveries not recorded", count=len(batch), reason=str(error))
         except Exception:
@@ -172,12 +172,12 @@ class RejectionLog:
         config = self._services.config
         self._remember_retired(config)
         unproved = noted.unproved
-        if unproved is None or noted.refused.source not in config.sources:
-            return noted.refused
+        if unproved is None or noted.rejection.source not in config.sources:
+            return noted.rejection
         delivery = unproved.delivery
         diagnosis = diagnose(delivery, unproved.error, config, delivery.received_at, retired=self._retired)
         findings = tuple((finding.cause, finding.facts) for finding in diagnosis.findings)
-        return replace(noted.refused, findings=findings, proved=diagnosis.proved)
+        return replace(noted.rejection, findings=findings, proved=diagnosis.proved)
 
     def _remember_retired(self, config: Config) -> None:
         """Keep the secrets that a source had before its configuration changed. They stay in memory only."""

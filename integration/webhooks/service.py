@@ -69,12 +69,12 @@ class _TooManyError(Exception):
 
 
 class WebhookService:
-    """Receives deliveries. `refusals` records rejected deliveries."""
+    """Receives deliveries. `rejections` records rejected deliveries."""
 
-    def __init__(self, services: Services, rates: RateLimiter, refusals: Rejections | None = None) -> None:
+    def __init__(self, services: Services, rates: RateLimiter, rejections: Rejections | None = None) -> None:
         self._services = services
         self._rates = rates
-        self._refusals = refusals or NoRejections()
+        self._rejections = rejections or NoRejections()
 
     def source(self, name: str, url_key: str | None) -> Source | None:
         """Return the source for a URL's source name and key, or None if the URL does not exist."""
@@ -98,9 +98,9 @@ class WebhookService:
             kept = replace(delivery, proof=proof, headers=Headers(delivery.headers, settings).table())
             admitted = self._services.admission.admit(kept, outcomes, kind.keep(delivery, settings))
         except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
-            refusal = self._refused(settings, delivery, error)
-            self._count(settings, _COUNTED_AS[refusal.status], began)
-            return kind.acknowledge(delivery, settings, refusal)
+            error_answer = self._reject(settings, delivery, error)
+            self._count(settings, _COUNTED_AS[error_answer.status], began)
+            return kind.acknowledge(delivery, settings, error_answer)
         self._log(delivery.source, outcomes, admitted)
         self._count(settings, "again" if admitted.again else "admitted", began)
         return kind.acknowledge(delivery, settings, admitted.answer)
@@ -113,9 +113,9 @@ class WebhookService:
         try:
             reply = handshake_reply(delivery, settings)
         except NotVerifiedError as error:
-            refusal = self._refused(settings, delivery, error)
-            self._services.counters.delivery(settings.name, _COUNTED_AS[refusal.status])
-            return SOURCES[settings.kind].acknowledge(delivery, settings, refusal)
+            error_answer = self._reject(settings, delivery, error)
+            self._services.counters.delivery(settings.name, _COUNTED_AS[error_answer.status])
+            return SOURCES[settings.kind].acknowledge(delivery, settings, error_answer)
         if reply is not None:
             log.info("address verified", source=settings.name)
             self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
@@ -140,7 +140,7 @@ class WebhookService:
         self._services.counters.delivery(settings.name, name)
         self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
-    def _refused(
+    def _reject(
         self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError
     ) -> ErrorAnswer:
         """Log and record a rejected delivery. Return the response for its sender."""
@@ -149,7 +149,7 @@ class WebhookService:
                 self._note(delivery, 429, f"more than {settings.rate_per_minute} a minute")
                 return _error_answer(429, retry_after_seconds=error.retry_after_seconds)
             case NotVerifiedError():
-                log.warning("delivery refused", source=delivery.source, check=error.check, why=error.why)
+                log.warning("delivery rejected", source=delivery.source, check=error.check, why=error.why)
                 self._note(delivery, 401, error.why, error)
                 return _error_answer(401)
             case UnsupportedTypeError():
@@ -184,7 +184,7 @@ class WebhookService:
             address=delivery.client_address,
         )
         rejection = replace(rejection, check="" if error is None else error.check, why=why)
-        self._refusals.note(rejection, None if error is None else FailedVerification(delivery, error))
+        self._rejections.note(rejection, None if error is None else FailedVerification(delivery, error))
 
     def _log(self, source: str, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
         answer = admitted.answer

@@ -334,12 +334,12 @@ recall_date = "{{ event.at | default(now) }}"
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
+def compiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compiled")
     return CompiledRoutes.of(watch_config(write_config(folder, two_accounts() + ROUTES), ENVIRON).current)
 
 
-def planned(book, data):
+def planned(compiled, data):
     delivery = Delivery(
         id="dl_1",
         source="crm",
@@ -349,25 +349,25 @@ def planned(book, data):
         body=b"",
         received_at=NOW,
     )
-    return plan_event(book, delivery, Event(data=data), NOW)
+    return plan_event(compiled, delivery, Event(data=data), NOW)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_a_template_in_an_event_is_a_text_like_any_other(book, payload):
-    outcome = planned(book, {"customer": payload, "campaign": payload})
+def test_a_template_in_an_event_is_a_text_like_any_other(compiled, payload):
+    outcome = planned(compiled, {"customer": payload, "campaign": payload})
     assert isinstance(outcome, RecallWanted)
     assert (outcome.request.customer_id, outcome.request.campaign_id) == (payload.strip(), payload.strip())
-    taken_back = planned(book, {"customer": payload, "campaign": payload, "gone": payload})
+    taken_back = planned(compiled, {"customer": payload, "campaign": payload, "gone": payload})
     assert isinstance(taken_back, CancelWanted)
     assert taken_back.request.customer_id == payload.strip()
     for field in ("phone", "at"):
-        outcome = planned(book, {"customer": "c", "campaign": "1", field: payload})
+        outcome = planned(compiled, {"customer": "c", "campaign": "1", field: payload})
         assert isinstance(outcome, Parked)
         assert "49" not in outcome.found
 
 
-def test_a_template_in_vars_is_a_text_like_any_other(book):
-    assert planned(book, {"customer": "c"}).request.campaign_id == "{{ 7*7 }}"
+def test_a_template_in_vars_is_a_text_like_any_other(compiled):
+    assert planned(compiled, {"customer": "c"}).request.campaign_id == "{{ 7*7 }}"
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))
@@ -398,9 +398,9 @@ DATA = st.recursive(
 
 @examples(200)
 @given(event=st.fixed_dictionaries({}, optional=dict.fromkeys(["customer", "campaign", "phone", "at", "gone", "kind", "list", "id"], DATA)) | DATA)  # fmt: skip
-def test_whatever_an_event_holds_it_has_an_outcome(book, event):
+def test_whatever_an_event_holds_it_has_an_outcome(compiled, event):
     with bounded(2.0):
-        outcome = planned(book, event)
+        outcome = planned(compiled, event)
     if isinstance(outcome, RecallWanted | CancelWanted):
         sent = outcome.request
         assert sent.customer_id == (

@@ -43,7 +43,7 @@ def refuse_a_stale_one(services):
         data,
         headers=signed(services, "hubspot", data, url="http://localhost/hooks/hubspot", now=late),
     )
-    web.book.write()
+    web.rejection_log.write()
 
 
 def test_the_list_shows_what_came_and_what_was_refused_with_the_reason(services):

@@ -81,14 +81,14 @@ def test_a_request_by_the_api_is_no_delivery(web):
 
 def test_what_was_refused_stands_in_the_list_at_its_time(web):
     web.post("hubspot", [hubspot_event(1, AT)])
-    web.services.delivery_log.refuse(
+    web.services.delivery_log.add_rejections(
         [refused(findings=(("stale", {"seconds": "400"}),), proved=True)], days=7
     )
     web.post("forms", {"customer": "c", "phone": "3001112233", "at": AT})
     assert [one.delivery is None for one in listed(web)] == [False, True, False]
     told = listed(web, result="refused")[0]
-    assert told.refused.findings == (("stale", {"seconds": "400"}),)
-    assert web.services.delivery_log.refusal(told.place).refused == told.refused
+    assert told.rejection.findings == (("stale", {"seconds": "400"}),)
+    assert web.services.delivery_log.rejected(told.place).rejection == told.rejection
     assert web.services.store.client.ttl("{ringback}:refused:hubspot") > 6 * 24 * 3600
 
 
@@ -97,13 +97,13 @@ def test_what_was_refused_stands_in_the_list_at_its_time(web):
 )
 def test_a_place_where_nothing_was_refused_is_unknown(web, place):
     with pytest.raises(UnknownError):
-        web.services.delivery_log.refusal(place)
+        web.services.delivery_log.rejected(place)
 
 
 def test_pages_give_every_line_once_in_order(web):
     for number in range(7):
         web.post(("hubspot", "forms")[number % 2], _one(number))
-        web.services.delivery_log.refuse([refused(("forms", "hubspot")[number % 2])], days=1)
+        web.services.delivery_log.add_rejections([refused(("forms", "hubspot")[number % 2])], days=1)
     seen, cursor = [], None
     while True:
         page = web.services.delivery_log.page(web.services.config.sources, limit=3, cursor=cursor)
@@ -158,9 +158,9 @@ def test_until_leaves_out_what_came_later(web):
 
 def test_old_lines_go_and_the_newest_are_kept_in_bounds(web):
     web.post("hubspot", [hubspot_event(1, AT)])
-    for _ in range(delivery_log.REFUSED_KEPT + 300):
-        web.services.delivery_log.refuse([refused()], days=1)
-    assert web.services.store.client.xlen("{ringback}:refused:hubspot") <= delivery_log.REFUSED_KEPT + 100
+    for _ in range(delivery_log.REJECTIONS_KEPT + 300):
+        web.services.delivery_log.add_rejections([refused()], days=1)
+    assert web.services.store.client.xlen("{ringback}:refused:hubspot") <= delivery_log.REJECTIONS_KEPT + 100
     web.services.delivery_log.trim(["hubspot"], before=datetime.now(UTC) + timedelta(minutes=1))
     assert web.services.store.client.xlen("{ringback}:refused:hubspot") < 200
 

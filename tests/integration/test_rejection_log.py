@@ -44,7 +44,7 @@ def test_a_stale_delivery_is_listed_with_how_stale_it_was(web):
     headers = signed(web.services, "hubspot", body, url="http://localhost/hooks/hubspot", now=late)
     answer = web.post("hubspot", body, headers=headers)
     assert (answer.status_code, "stale" in answer.text) == (401, False)
-    (told,) = web.refusals()
+    (told,) = web.rejections()
     assert (told.status, told.check, told.proved) == (401, "timestamp", True)
     ((cause, facts),) = told.findings
     assert cause == "stale"
@@ -64,7 +64,7 @@ def test_the_answer_is_the_same_bare_401_whatever_is_found(web):
     answers = [web.post("hubspot", body, headers=headers) for headers in (stale, other_address, {})]
     answers.append(web.forged())
     assert {(one.status_code, one.data) for one in answers} == {(401, answers[0].data)}
-    causes = {one.findings[0][0] for one in web.refusals()}
+    causes = {one.findings[0][0] for one in web.rejections()}
     assert causes == {"stale", "address", "missing header"}
 
 
@@ -77,7 +77,7 @@ def test_nothing_of_the_body_and_no_secret_is_written_down(web, store):
         "Cookie": "a=b",
     }
     web.post("forms", body, headers=headers)
-    web.refusals()
+    web.rejections()
     kept = "".join(str(store.xrange(key)) for key in store.keys("*refused*"))
     assert "webhook-signature" in kept
     for secret in (
@@ -97,7 +97,7 @@ def test_each_kind_of_refusal_is_listed(web):
     web.post("forms", b"{", message_id="m1")
     web.post("forms", b"x" * (1024 * 1024 + 1), headers={"content-type": "application/json"})
     web.post("forms", b"{}", headers={"content-encoding": "gzip"})
-    assert sorted(one.status for one in web.refusals()) == [400, 401, 413, 415]
+    assert sorted(one.status for one in web.rejections()) == [400, 401, 413, 415]
 
 
 def test_too_many_are_listed_as_such(tmp_path, store):
@@ -110,7 +110,7 @@ def test_too_many_are_listed_as_such(tmp_path, store):
     )
     web = HookClient(make_services(tmp_path, store, text), Over())
     assert web.post("hubspot", [hubspot_event(1, AT)]).status_code == 429
-    (told,) = web.refusals()
+    (told,) = web.rejections()
     assert (told.status, told.why, told.findings) == (429, "more than 5 a minute", ())
 
 
@@ -131,7 +131,7 @@ def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path,
         lambda: services.config.sources["hubspot"].secrets[0].get_secret_value() == "a-new-secret-of-hubspot"
     )
     assert web.post("hubspot", body, headers=headers).status_code == 401
-    (told,) = web.refusals()
+    (told,) = web.rejections()
     assert [cause for cause, _ in told.findings] == ["retired secret"]
 
 
@@ -141,18 +141,18 @@ def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
 
     real = rejection_log.diagnose
     monkeypatch.setattr(rejection_log, "diagnose", lambda *a, **k: looked_into.append(1) or real(*a, **k))
-    web.book._clock = lambda: 100.0
+    web.rejection_log._clock = lambda: 100.0
     for _ in range(200):
         web.forged()
-    listed = web.refusals()
+    listed = web.rejections()
     assert len(looked_into) == PER_SOURCE_A_SECOND * AT_ONCE
     assert len(listed) == LISTED_PER_BATCH
     assert sum(one.more for one in listed) == 200 - LISTED_PER_BATCH
     assert "not looked into" in {cause for one in listed for cause, _ in one.findings}
-    web.book._clock = lambda: 101.0
+    web.rejection_log._clock = lambda: 101.0
     for _ in range(10):
         web.forged()
-    web.refusals()
+    web.rejections()
     assert len(looked_into) == PER_SOURCE_A_SECOND * (AT_ONCE + 1)
     assert IN_ALL_A_SECOND > PER_SOURCE_A_SECOND
 
@@ -165,25 +165,25 @@ def not_written(logged):
 def test_what_waits_is_bounded_and_the_rest_is_counted(web, monkeypatch):
     from integration.domain.rejection import rejection_of
 
-    monkeypatch.setattr(web.book, "_start", lambda: None)
+    monkeypatch.setattr(web.rejection_log, "_start", lambda: None)
 
     one = rejection_of(
         at=datetime.now(UTC), source="hubspot", status=401, method="POST", size=1, headers={}, address=""
     )
     for _ in range(MOST_WAITING + 25):
-        web.book.note(one)
+        web.rejection_log.note(one)
     with capture_logs() as logged:
-        web.book.write()
-        web.book.write()
+        web.rejection_log.write()
+        web.rejection_log.write()
     assert not_written(logged) == [25]
 
 
 def test_large_bodies_do_not_pile_up(web):
-    web.book._clock = lambda: 0.0
+    web.rejection_log._clock = lambda: 0.0
     for _ in range(6):
         web.forged(body=b"[" + b" " * (1024 * 1024 - 2) + b"]")
-    assert web.book._waiting_bytes <= 4 * 1024 * 1024
-    assert len(web.refusals()) == 6
+    assert web.rejection_log._waiting_bytes <= 4 * 1024 * 1024
+    assert len(web.rejections()) == 6
 
 
 def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_same(
@@ -198,10 +198,10 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
         WakeUpPublisher.silent(),
     )
     web = HookClient(away)
-    monkeypatch.setattr(web.book, "_start", lambda: None)
+    monkeypatch.setattr(web.rejection_log, "_start", lambda: None)
     assert web.forged().status_code == 401
     with capture_logs() as logged:
-        web.book.write()
+        web.rejection_log.write()
     assert not_written(logged) == [1]
 
 
@@ -209,18 +209,18 @@ def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
     from integration.webhooks import rejection_log
 
     monkeypatch.setattr(rejection_log, "diagnose", lambda *_, **__: 1 / 0)
-    monkeypatch.setattr(web.book, "_start", lambda: None)
+    monkeypatch.setattr(web.rejection_log, "_start", lambda: None)
     web.forged()
     with capture_logs() as logged:
-        web.book.write()
+        web.rejection_log.write()
     assert not_written(logged) == [1]
     monkeypatch.undo()
     web.forged()
-    assert len(web.refusals()) == 1
+    assert len(web.rejections()) == 1
 
 
 def test_the_thread_writes_by_itself_within_seconds(tmp_path, store):
-    web = HookClient(make_services(tmp_path, store), book=RejectionLog)
+    web = HookClient(make_services(tmp_path, store), rejection_log=RejectionLog)
     web.forged()
     wait_until(lambda: web.services.delivery_log.page(["hubspot"], result="refused").items)
 

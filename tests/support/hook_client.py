@@ -16,8 +16,8 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 AT = TOMORROW.isoformat()
 
 
-class ManualRefusalBook(RejectionLog):
-    """A book without a thread: it is written when the test says so."""
+class ManualRejectionLog(RejectionLog):
+    """A rejection_log without a thread: it is written when the test says so."""
 
     def _start(self):
         pass
@@ -26,12 +26,12 @@ class ManualRefusalBook(RejectionLog):
 class HookClient:
     """`post` signs as the source's sender does, unless headers are given."""
 
-    def __init__(self, services, rates=None, book=ManualRefusalBook):
+    def __init__(self, services, rates=None, rejection_log=ManualRejectionLog):
         self.services = services
-        self.book = book(services)
+        self.rejection_log = rejection_log(services)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(WebhookService(services, rates or NoRates(), self.book)))
+        app.register_blueprint(receiver_blueprint(WebhookService(services, rates or NoRates(), self.rejection_log)))
         self.client = app.test_client()
 
     def post(self, source, body, *, path=None, headers=None, message_id=None, **more):
@@ -56,9 +56,9 @@ class HookClient:
     def recall(self, recall_id):
         return self.services.recalls.records.get(recall_id)
 
-    def refusals(self):
-        self.book.write()
+    def rejections(self):
+        self.rejection_log.write()
         return [
-            one.refused
+            one.rejection
             for one in self.services.delivery_log.page(self.services.config.sources, result="refused").items
         ]

@@ -50,7 +50,7 @@ def route(**changes):
 CANCEL = route(name="cancel", when="event.gone", action="cancel", recall_telephone=None, recall_date=None)
 
 
-def book(*routes, account=ACCOUNT, event_time=None):
+def compiled_routes(*routes, account=ACCOUNT, event_time=None):
     source = JsonSource(name="crm", kind="json", verify="bearer", secrets=("s" * 20,), event_time=event_time)
     return CompiledRoutes.of(
         Config(
@@ -62,7 +62,7 @@ def book(*routes, account=ACCOUNT, event_time=None):
     )
 
 
-def hubspot_book(**changes):
+def hubspot_routes(**changes):
     lookup = Lookup(token="t" * 20, properties=("phone",))
     source = HubspotSource(name="crm", kind="hubspot", secrets=("s" * 20,), lookup=lookup)
     routes = (route(recall_telephone="{{ contact.properties.phone }}", **changes), CANCEL)
@@ -85,9 +85,9 @@ def delivery(**changes):
     return Delivery(**fields)
 
 
-def plan(data, *, with_book=None, now=NOW, contact=None, **event):
+def plan(data, *, with_routes=None, now=NOW, contact=None, **event):
     told = {} if contact is None else {"contact": contact}
-    return plan_event(with_book or book(), delivery(), Event(data=data, **event), now, **told)
+    return plan_event(with_routes or compiled_routes(), delivery(), Event(data=data, **event), now, **told)
 
 
 # --- outcomes --------------------------------------------------------------------------------
@@ -143,14 +143,14 @@ def test_an_event_that_is_no_object_is_parked(data):
 
 
 def test_a_when_that_fails_parks_the_event():
-    outcome = plan({"at": "x"}, with_book=book(route(when="event.at < 5")))
+    outcome = plan({"at": "x"}, with_routes=compiled_routes(route(when="event.at < 5")))
     assert isinstance(outcome, Parked)
     assert (outcome.field, outcome.route) == ("when", "callback")
 
 
 def test_a_past_date_that_is_dropped_is_expired_and_keeps_the_asked_date():
     account = ACCOUNT.model_copy(update={"late": "drop"})
-    outcome = plan({**GOOD, "at": "2026-03-01T10:00:00"}, with_book=book(account=account))
+    outcome = plan({**GOOD, "at": "2026-03-01T10:00:00"}, with_routes=compiled_routes(account=account))
     assert isinstance(outcome, Expired)
     assert outcome.request.recall_date == outcome.request.requested_date
     assert "late" in outcome.reason
@@ -158,7 +158,7 @@ def test_a_past_date_that_is_dropped_is_expired_and_keeps_the_asked_date():
 
 def test_one_bad_event_harms_none_of_the_others():
     events = [Event(data=GOOD)] * 50 + [Event(data=5)] + [Event(data=GOOD)] * 49
-    outcomes = plan_delivery(book(), delivery(), events, NOW)
+    outcomes = plan_delivery(compiled_routes(), delivery(), events, NOW)
     assert [type(outcome) for outcome in outcomes] == [RecallWanted] * 50 + [Parked] + [RecallWanted] * 49
     assert all(outcome.event is event for outcome, event in zip(outcomes, events, strict=True))
 
@@ -175,31 +175,31 @@ CONTACT = {"properties": {"phone": "3001112233"}}
 
 
 def test_an_event_whose_mapping_reads_the_contact_waits_for_it():
-    assert isinstance(plan(GOOD, with_book=hubspot_book(), lookup_id="77"), Pending)
+    assert isinstance(plan(GOOD, with_routes=hubspot_routes(), lookup_id="77"), Pending)
 
 
 def test_an_event_with_its_contact_is_a_recall():
-    outcome = plan(GOOD, with_book=hubspot_book(), lookup_id="77", contact=CONTACT)
+    outcome = plan(GOOD, with_routes=hubspot_routes(), lookup_id="77", contact=CONTACT)
     assert outcome.request.recall_telephone == "3001112233"
 
 
 def test_a_route_that_does_not_read_the_contact_does_not_wait():
-    outcome = plan({"id": 77, "gone": 1}, with_book=hubspot_book(), lookup_id="77")
+    outcome = plan({"id": 77, "gone": 1}, with_routes=hubspot_routes(), lookup_id="77")
     assert isinstance(outcome, CancelWanted)
 
 
 def test_a_when_that_reads_the_contact_waits_for_it():
-    assert isinstance(plan(GOOD, with_book=hubspot_book(when="contact.vip"), lookup_id="77"), Pending)
+    assert isinstance(plan(GOOD, with_routes=hubspot_routes(when="contact.vip"), lookup_id="77"), Pending)
 
 
 def test_an_event_without_a_record_to_look_up_never_waits():
-    outcome = plan(GOOD, with_book=hubspot_book())
+    outcome = plan(GOOD, with_routes=hubspot_routes())
     assert isinstance(outcome, Parked)
     assert outcome.field == "recall_telephone"
 
 
 def test_a_contact_that_does_not_exist_parks_the_event():
-    outcome = plan_event(hubspot_book(), delivery(), Event(data=GOOD, lookup_id="77"), NOW, None)
+    outcome = plan_event(hubspot_routes(), delivery(), Event(data=GOOD, lookup_id="77"), NOW, None)
     assert isinstance(outcome, Parked)
 
 
@@ -207,7 +207,7 @@ def test_a_contact_that_does_not_exist_parks_the_event():
 
 
 def version(*, event_time=None, data=GOOD, **event):
-    return plan(data, with_book=book(event_time=event_time), **event).request.version
+    return plan(data, with_routes=compiled_routes(event_time=event_time), **event).request.version
 
 
 def test_the_version_is_the_crms_own_time():
@@ -254,27 +254,27 @@ def test_a_version_is_in_utc():
 
 
 def test_templates_see_headers_but_none_that_prove_the_sender():
-    taken = book(route(customer_id="{{ delivery.headers['X-Team'] }}-{{ delivery.source }}"))
-    assert plan(GOOD, with_book=taken).request.customer_id == "red-crm"
-    refused = book(route(customer_id="{{ delivery.headers.authorization }}"))
-    assert plan(GOOD, with_book=refused).field == "customer_id"
+    taken = compiled_routes(route(customer_id="{{ delivery.headers['X-Team'] }}-{{ delivery.source }}"))
+    assert plan(GOOD, with_routes=taken).request.customer_id == "red-crm"
+    refused = compiled_routes(route(customer_id="{{ delivery.headers.authorization }}"))
+    assert plan(GOOD, with_routes=refused).field == "customer_id"
 
 
 def test_now_may_be_the_start_of_a_date():
-    outcome = plan(GOOD, with_book=book(route(recall_date="{{ now | plus(hours=2) }}")))
+    outcome = plan(GOOD, with_routes=compiled_routes(route(recall_date="{{ now | plus(hours=2) }}")))
     assert outcome.request.recall_date.isoformat() == "2026-03-02T12:00:00-05:00"
 
 
 # --- explaining ------------------------------------------------------------------------------
 
 
-def explain(data, with_book=None, **event):
-    return explain_event(with_book or book(), delivery(), Event(data=data, **event), NOW)
+def explain(data, with_routes=None, **event):
+    return explain_event(with_routes or compiled_routes(), delivery(), Event(data=data, **event), NOW)
 
 
 def test_every_route_of_the_source_says_why_it_took_the_event_or_not():
     routes = (route(name="a", when="event.x"), route(name="b"), route(name="c"))
-    explained = explain(GOOD, book(*routes))
+    explained = explain(GOOD, compiled_routes(*routes))
     assert [(each.route, each.matched, each.why) for each in explained.considered] == [
         ("a", False, "its `when` is false"),
         ("b", True, "its `when` is true"),
@@ -373,7 +373,7 @@ json_values = st.recursive(
 events = st.dictionaries(
     st.sampled_from(["id", "phone", "at", "gone"]), json_values | st.just("+573001112233")
 )
-BUSY = book(
+BUSY = compiled_routes(
     route(when="event.at and event.x != 'n'", recall_date="{{ event.at | default(now) }}"),
     route(name="typed", when="event.id > 3", recall_date="{{ event.at | date('%d/%m/%Y') }}"),
     CANCEL,

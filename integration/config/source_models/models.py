@@ -23,8 +23,8 @@ from integration.domain.field_types import (
     Template,
     UrlKey,
     Whole,
+    invalid,
     one_or_more,
-    refuse,
 )
 
 HEADER_NAME_WORDS: Final = 'the name of a header without "_", such as "X-Signature"'
@@ -34,7 +34,7 @@ HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^`|~0-9A-Za-z-]+$")]
 
 def _signed_template(text: str) -> str:
     if not is_signed_template(text):
-        raise refuse(SIGNED_WORDS)
+        raise invalid(SIGNED_WORDS)
     return text
 
 
@@ -42,7 +42,7 @@ def _public_key(text: str) -> str:
     try:
         read_public_key(text)
     except ValueError:
-        raise refuse(PUBLIC_KEY_WORDS) from None
+        raise invalid(PUBLIC_KEY_WORDS) from None
     return text
 
 

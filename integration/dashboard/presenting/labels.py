@@ -213,7 +213,7 @@ VERDICTS: Final[Mapping[str, str]] = {
 }
 """Labels of push outcomes by `clients.wolkvox_protocol.Kind`; "worker lost" is set by the store."""
 
-_HOLE: Final = re.compile(r"%\((\w+)\)s")
+_PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
 
 KNOWN: Final[Sequence[str]] = (
     *_OF_CALLS,
@@ -246,17 +246,17 @@ def verdict_word(verdict: str) -> str:
 
 @cache
 def _shapes() -> tuple[tuple[re.Pattern[str], str], ...]:
-    holed = [words for words in KNOWN if _HOLE.search(words)]
+    with_placeholders = [words for words in KNOWN if _PLACEHOLDER.search(words)]
     # Longest first: the name in "retried by NAME, with others" must not match "NAME, with others".
-    return tuple((_shape(words), words) for words in sorted(holed, key=_weight, reverse=True))
+    return tuple((_shape(words), words) for words in sorted(with_placeholders, key=_weight, reverse=True))
 
 
 def _weight(words: str) -> int:
-    return len(_HOLE.sub("", words))
+    return len(_PLACEHOLDER.sub("", words))
 
 
 def _shape(words: str) -> re.Pattern[str]:
-    parts = _HOLE.split(words)
+    parts = _PLACEHOLDER.split(words)
     return re.compile(
         "".join(f"(?P<{part}>.+)" if place % 2 else re.escape(part) for place, part in enumerate(parts)),
         re.DOTALL,

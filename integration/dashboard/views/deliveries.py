@@ -89,7 +89,7 @@ def _older_address(filters: Mapping[str, str], cursor: str | None) -> str | None
 
 def _reason_text(arrival: LoggedDelivery) -> str:
     """Return a short reason for a rejected delivery; "" for an accepted one."""
-    refused = arrival.refused
+    refused = arrival.rejection
     if refused is None:
         return ""
     return " ".join(str(words.what) for words in _words(refused)) or refused.why
@@ -106,14 +106,14 @@ def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
 @signed_in
 def refused_delivery(services: Services, place: str) -> Response:
     """Show a rejected delivery: its data, the reasons, and what to change. Raise UnknownError."""
-    arrival = services.delivery_log.refusal(place)
-    if arrival.refused is None or arrival.source not in services.config.sources:
+    arrival = services.delivery_log.rejected(place)
+    if arrival.rejection is None or arrival.source not in services.config.sources:
         raise UnknownError("no such delivery")
     return page(
         "refused_delivery.html",
         arrival=arrival,
-        refused=arrival.refused,
-        words=_words(arrival.refused),
+        refused=arrival.rejection,
+        words=_words(arrival.rejection),
         settings=services.config.sources[arrival.source],
         zone=zone_of(services.config),
     )
@@ -207,7 +207,7 @@ def recall_address(recall_id: str) -> str:
 
 def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
     """Return the results of a delivery as pairs of label and tone."""
-    if arrival.refused is not None:
+    if arrival.rejection is not None:
         return [(_("refused"), "bad")]
     counts = arrival.counts
     labelled = [

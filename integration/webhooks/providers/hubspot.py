@@ -234,13 +234,13 @@ def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | E
     return reply(outcome, with_pending=settings.lookup is not None)
 
 
-def _workflow_retry_after(delivery: Delivery, refusal: ErrorAnswer) -> dict[str, str]:
+def _workflow_retry_after(delivery: Delivery, error: ErrorAnswer) -> dict[str, str]:
     # Contrary to RFC 9110, workflows read Retry-After of a 429 in milliseconds ("recorded in milliseconds",
     # knowledge base on webhooks in workflows). Only workflows sign with v2. App subscriptions read seconds.
     is_workflow = delivery.headers.get(_VERSION.lower(), "").strip().lower() == "v2"
-    if not is_workflow or refusal.status != 429 or refusal.retry_after_seconds is None:  # noqa: PLR2004  (HTTP)
+    if not is_workflow or error.status != 429 or error.retry_after_seconds is None:  # noqa: PLR2004  (HTTP)
         return {}
-    return {"Retry-After": str(refusal.retry_after_seconds * 1000)}
+    return {"Retry-After": str(error.retry_after_seconds * 1000)}
 
 
 def _answers_custom_action(delivery: Delivery) -> bool:

@@ -1,4 +1,4 @@
-"""Responses for most senders: the result of a delivery as JSON, a refusal as problem details (RFC 9457).
+"""Responses for most senders: the result of a delivery as JSON, an error as problem details (RFC 9457).
 
 A response does not contain the check that failed or any received data.
 """
@@ -19,7 +19,7 @@ PROBLEM = "application/problem+json"
 
 
 def reply(outcome: Answer | ErrorAnswer, *, with_pending: bool = False) -> Reply:
-    """Return a 202 response with ids and counts, or the response to a refusal.
+    """Return a 202 response with ids and counts, or the response to an error.
 
     The response has `pending` if `with_pending` is set (the source looks up contacts) or if it is not 0.
     """
@@ -45,24 +45,24 @@ def summary(answer: Answer, *, with_pending: bool) -> dict[str, Any]:
     return members
 
 
-def problem(refusal: ErrorAnswer, headers: Mapping[str, str] | None = None) -> Reply:
-    """Return a refusal as problem details (RFC 9457), with `Retry-After` in seconds if it is known."""
-    members: dict[str, Any] = {"type": "about:blank", "title": refusal.title, "status": refusal.status}
-    if refusal.detail:
-        members["detail"] = refusal.detail
+def problem(error: ErrorAnswer, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return an error as problem details (RFC 9457), with `Retry-After` in seconds if it is known."""
+    members: dict[str, Any] = {"type": "about:blank", "title": error.title, "status": error.status}
+    if error.detail:
+        members["detail"] = error.detail
     return Reply(
-        status=refusal.status,
+        status=error.status,
         body=orjson.dumps(members),
         content_type=PROBLEM,
-        headers={**retry_after(refusal), **(headers or {})},
+        headers={**retry_after(error), **(headers or {})},
     )
 
 
-def retry_after(refusal: ErrorAnswer) -> dict[str, str]:
+def retry_after(error: ErrorAnswer) -> dict[str, str]:
     """Return the header `Retry-After` in seconds (RFC 9110), or no header."""
-    if refusal.retry_after_seconds is None:
+    if error.retry_after_seconds is None:
         return {}
-    return {"Retry-After": str(refusal.retry_after_seconds)}
+    return {"Retry-After": str(error.retry_after_seconds)}
 
 
 def as_json(status: int, value: Mapping[str, Any]) -> Reply:

@@ -116,14 +116,14 @@ def accepted(response: str) -> Reply:
     return Reply(status=200, body=_enveloped(response), content_type=CONTENT_TYPE)
 
 
-def fault(refusal: ErrorAnswer, headers: Mapping[str, str]) -> Reply:
-    """Return a SOAP Fault with the refusal's status: `Client` for a 4xx status, else `Server`."""
-    code = "Client" if refusal.status < 500 else "Server"  # noqa: PLR2004  (HTTP's server errors)
-    message = f"{refusal.title}: {refusal.detail}" if refusal.detail else refusal.title
+def fault(error: ErrorAnswer, headers: Mapping[str, str]) -> Reply:
+    """Return a SOAP Fault with the error's status: `Client` for a 4xx status, else `Server`."""
+    code = "Client" if error.status < 500 else "Server"  # noqa: PLR2004  (HTTP's server errors)
+    message = f"{error.title}: {error.detail}" if error.detail else error.title
     text = escape(_NOT_XML.sub("\ufffd", message))
     inner = f"<faultcode>soapenv:{code}</faultcode><faultstring>{text}</faultstring>"
     return Reply(
-        status=refusal.status,
+        status=error.status,
         body=_enveloped(f"<soapenv:Fault>{inner}</soapenv:Fault>"),
         content_type=CONTENT_TYPE,
         headers=headers,

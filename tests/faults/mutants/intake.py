@@ -138,7 +138,7 @@ GUARDS = (
     mutant(
         "503 while the store is away",
         "the sender is told that it sends too much",
-        _INTAKE.argument("_refused", "_error_answer", 0, "503", to="429"),
+        _INTAKE.argument("_reject", "_error_answer", 0, "503", to="429"),
         "test_receiver.py::test_with_the_store_away_the_sender_is_told_to_come_again",
     ),
     mutant(

@@ -198,7 +198,7 @@ GUARDS = (
     mutant(
         "no answer says which check failed",
         "a 401 tells why",
-        _INTAKE.call("_refused", "_error_answer", "401", to="_error_answer(401, error.why)"),
+        _INTAKE.call("_reject", "_error_answer", "401", to="_error_answer(401, error.why)"),
         "test_receiver.py::test_a_forged_delivery_is_refused_and_leaves_nothing",
     ),
     mutant(
