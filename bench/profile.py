@@ -45,7 +45,7 @@ _PARTS = (
     ("kombu", "wake-ups (Celery, kombu)"),
     ("celery/", "wake-ups (Celery, kombu)"),
     ("integration/store/deliveries.py", "serialising records"),
-    ("integration/webhooks/signature.py", "parsing and verifying"),
+    ("integration/webhooks/verification.py", "parsing and verifying"),
     ("integration/webhooks/providers", "parsing and verifying"),
     ("hmac.py", "parsing and verifying"),
     ("integration/domain/schedule/", "dates and calling hours"),

@@ -12,7 +12,7 @@ import structlog
 from flask import request
 
 from integration.web.problems import ProblemError
-from integration.webhooks.signature import matches_any, secret_bytes
+from integration.webhooks.verification import matches_any, secret_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -27,8 +27,8 @@ from integration.telemetry import logging
 
 # In the order of `--help`: name and location of each command.
 COMMANDS = {
-    "up": "integration.cli.up:up",
-    "web": "integration.cli.web:web",
+    "up": "integration.cli.processes.up:up",
+    "web": "integration.cli.processes.web:web",
     "demo": "integration.local.demo:demo",
     "check": "integration.cli.check:check",
     "config": "integration.cli.check:config_group",
@@ -49,10 +49,10 @@ COMMANDS = {
     "resume": "integration.cli.accounts:resume",
     "user": "integration.cli.user:user",
     "alerts": "integration.cli.alerts:alerts",
-    "sandbox": "integration.cli.sandbox:sandbox",
-    "backup": "integration.local.store_backup:backup",
-    "restore": "integration.local.store_backup:restore",
-    "store": "integration.local.store_repair:store",
+    "sandbox": "integration.cli.processes.sandbox:sandbox",
+    "backup": "integration.cli.store.backup:backup",
+    "restore": "integration.cli.store.backup:restore",
+    "store": "integration.cli.store.repair:store",
 }
 
 

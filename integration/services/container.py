@@ -17,7 +17,7 @@ from integration.store.deliveries import DeliveryStore
 from integration.store.delivery_log import DeliveryLog
 from integration.store.monitoring.alerts import AlertStore
 from integration.store.monitoring.config_changes import ConfigChanges
-from integration.store.monitoring.counters import CounterFlusher
+from integration.store.monitoring.counter_flusher import CounterFlusher
 from integration.store.monitoring.durability_watch import DurabilityWatch
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.monitoring.schedule_histogram import ScheduleHistogram

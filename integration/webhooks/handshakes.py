@@ -18,7 +18,7 @@ from integration.domain.delivery import Reply
 from integration.domain.errors import NotVerifiedError
 from integration.webhooks.providers.bodies import FORM_TYPE
 from integration.webhooks.providers.replies import as_json
-from integration.webhooks.signature import matches_any, require_url_key, secret_bytes
+from integration.webhooks.verification import matches_any, require_url_key, secret_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -215,4 +215,4 @@ def test_a_store_that_is_away_is_said_so(tmp_path):
 
     away = delivery_log.DeliveryLog(Store(connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)))
     with pytest.raises(StoreAwayError):
-        away.refuse([refused()], days=1)
+        away.add_rejections([refused()], days=1)

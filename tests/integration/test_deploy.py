@@ -20,7 +20,7 @@ import pytest
 import redis
 from celery.bin.celery import celery as celery_command
 
-from integration.cli.sandbox import sandbox as sandbox_command
+from integration.cli.processes.sandbox import sandbox as sandbox_command
 from integration.local.child_process import spawn
 from integration.local.embedded_store import find_server
 from integration.local.supervisor import wait_until

@@ -19,7 +19,7 @@ from flask import Flask
 
 from integration.api import api_blueprint
 from integration.celery_app import app as celery
-from integration.cli.sandbox import sandbox
+from integration.cli.processes.sandbox import sandbox
 from integration.clients import hubspot
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.clients.hubspot import ContactsAway, read_contacts

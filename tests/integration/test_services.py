@@ -17,7 +17,7 @@ from integration.services.container import Services
 from integration.services.heartbeat import Heartbeat
 from integration.services.parked import ParkedFilter
 from integration.store.client import Store, connect
-from integration.store.monitoring.counters import totals
+from integration.store.monitoring.counter_flusher import totals
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.token_queue import QUIET, UNTAKEN, Outcome
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config

@@ -8,8 +8,8 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+from integration.cli.store.repair import repair, repair_command
 from integration.local.embedded_store import EmbeddedBusyError, EmbeddedError, EmbeddedStore
-from integration.local.store_repair import repair, repair_command
 
 NOW = datetime(2026, 11, 30, 12, 0, 5, tzinfo=UTC)
 GARBAGE = b"\x00\xffnot a command\r\n"

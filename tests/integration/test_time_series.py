@@ -8,7 +8,7 @@ import pytest
 
 from integration.clients.wolkvox_protocol import VerdictKind
 from integration.store.client import Store, connect
-from integration.store.monitoring.counters import CounterFlusher
+from integration.store.monitoring.counter_flusher import CounterFlusher
 from integration.store.monitoring.time_series import TOTALS, TimeSeries
 from integration.telemetry.counters import RESULTS, Counters
 from support import url_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from integration.store.client import Store, connect
-from integration.store.monitoring.counters import CounterFlusher
+from integration.store.monitoring.counter_flusher import CounterFlusher
 from integration.telemetry.counters import Counters
 from support import url_of
 

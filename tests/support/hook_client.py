@@ -31,7 +31,9 @@ class HookClient:
         self.rejection_log = rejection_log(services)
         app = Flask("ringback", static_folder=None)
         install(app)
-        app.register_blueprint(receiver_blueprint(WebhookService(services, rates or NoRates(), self.rejection_log)))
+        app.register_blueprint(
+            receiver_blueprint(WebhookService(services, rates or NoRates(), self.rejection_log))
+        )
         self.client = app.test_client()
 
     def post(self, source, body, *, path=None, headers=None, message_id=None, **more):

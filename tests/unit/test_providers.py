@@ -11,7 +11,7 @@ import pytest
 from integration.domain.delivery import Delivery, ErrorAnswer
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
 from integration.webhooks.providers import SOURCES
-from integration.webhooks.signature import TOLERANCE
+from integration.webhooks.verification import TOLERANCE
 from support.provider_deliveries import cases, refused
 from support.source_cases import (
     CASES,

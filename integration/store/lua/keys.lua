@@ -68,7 +68,7 @@
 -- traces                   STRING  set after an erasure of personal data; see Newest.trace        retention_days
 -- jobs                     ZSET    job id -> time of its start                                    retention_days
 -- jobs:running             SET     ids of running jobs                                            until they end
--- job:<id>                 HASH    fields in operate.lua                                          retention_days
+-- job:<id>                 HASH    fields in operator_commands.lua                                          retention_days
 -- processes                ZSET    web or worker process -> time of its latest heartbeat          while it runs
 -- process:<id>             HASH    fields in monitoring.lua                                       15 s after a heartbeat
 -- probe                    STRING  written every few seconds, to notice a store that refuses writes   1 minute

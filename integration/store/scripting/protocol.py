@@ -24,7 +24,7 @@ log = structlog.get_logger("ringback.store")
 PREFIX = "{ringback}:"
 
 _PARTS = (
-    *("keys", "epoch", "recalls", "queue", "drain", "parked", "admission", "operate", "search"),
+    *("keys", "epoch", "recalls", "queue", "drain", "parked", "admission", "operator_commands", "search"),
     *("monitoring", "purge", "dispatch"),
 )
 SCRIPT = "\n".join(

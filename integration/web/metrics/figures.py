@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from integration.domain.recall import State
 from integration.domain.timestamps import from_epoch_ms
-from integration.store.monitoring.counters import totals
+from integration.store.monitoring.counter_flusher import totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

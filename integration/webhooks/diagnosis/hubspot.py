@@ -16,7 +16,7 @@ from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, c
 from integration.webhooks.diagnosis.search import SearchBudget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings
 from integration.webhooks.providers.hubspot import signed_uri
-from integration.webhooks.signature import hmac_sha256
+from integration.webhooks.verification import hmac_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable

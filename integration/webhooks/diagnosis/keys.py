@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integration.webhooks.diagnosis.findings import Diagnosis, Finding
-from integration.webhooks.signature import matches_any
+from integration.webhooks.verification import matches_any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

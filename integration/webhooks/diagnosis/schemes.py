@@ -35,7 +35,7 @@ from integration.webhooks.providers.signatures import (
     is_ed25519,
     sent_signature,
 )
-from integration.webhooks.signature import hmac_sha256, matches_any, moment_of
+from integration.webhooks.verification import hmac_sha256, matches_any, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

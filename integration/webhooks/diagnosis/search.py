@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from integration.webhooks.signature import matches_any
+from integration.webhooks.verification import matches_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from integration.webhooks.diagnosis.findings import Finding
-from integration.webhooks.signature import TOLERANCE
+from integration.webhooks.verification import TOLERANCE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {

@@ -16,7 +16,7 @@ from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Re
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import json_of, require_few
 from integration.webhooks.providers.replies import as_json, problem, reply
-from integration.webhooks.signature import (
+from integration.webhooks.verification import (
     by_secret,
     hmac_sha256,
     place_of,

@@ -24,7 +24,7 @@ from integration.webhooks.providers.multipart import MULTIPART_TYPE, without_fil
 from integration.webhooks.providers.replies import problem, reply
 from integration.webhooks.providers.schemes import SCHEMES, without_tokens
 from integration.webhooks.providers.signatures import SignedMessage
-from integration.webhooks.signature import require_url_key
+from integration.webhooks.verification import require_url_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

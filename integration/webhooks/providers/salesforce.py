@@ -25,7 +25,7 @@ from integration.webhooks.providers.soap import (
     read_xml,
     write_xml,
 )
-from integration.webhooks.signature import matches_any, require_url_key
+from integration.webhooks.verification import matches_any, require_url_key
 
 if TYPE_CHECKING:
     from datetime import datetime

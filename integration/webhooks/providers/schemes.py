@@ -27,7 +27,7 @@ from integration.webhooks.providers.signatures import (
     verify_ed25519,
     verify_hmac,
 )
-from integration.webhooks.signature import (
+from integration.webhooks.verification import (
     by_secret,
     hmac_sha256,
     place_of,

@@ -23,7 +23,7 @@ from integration.config.source_models.signed_content import (
     signed_content,
 )
 from integration.domain.errors import CannotSignError, NotVerifiedError
-from integration.webhooks.signature import (
+from integration.webhooks.verification import (
     by_secret,
     moment_of,
     place_of,

@@ -1,6 +1,6 @@
 """Where a guard stands and what it becomes: by names and structure, never by how the source is written.
 
-    code("integration/webhooks/signature.py").condition("check_fresh", "TOLERANCE")
+    code("integration/webhooks/verification.py").condition("check_fresh", "TOLERANCE")
 
 is the one condition in the function `check_fresh` that mentions `TOLERANCE`, and it becomes false. Of pieces
 within each other the innermost counts. In `to`, `{it}` is the piece itself; of a call, `{name}` is what is

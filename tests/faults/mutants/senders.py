@@ -11,7 +11,7 @@ _INTAKE = Code("integration/webhooks/service.py")
 _EVENT_CONTEXT = Code("integration/mapping/event_context.py")
 _MAPPING = Code("integration/mapping/routes.py")
 _RATES = Code("integration/web/rate_limit.py")
-_SIGNATURE = Code("integration/webhooks/signature.py")
+_SIGNATURE = Code("integration/webhooks/verification.py")
 _SOURCES_HUBSPOT = Code("integration/webhooks/providers/hubspot.py")
 _SOURCES_JSON = Code("integration/webhooks/providers/json.py")
 _SOURCES_SALESFORCE = Code("integration/webhooks/providers/salesforce.py")
@@ -28,7 +28,7 @@ GUARDS = (
         "secrets are compared in constant time",
         "they are compared letter by letter, and the time taken tells how many were right",
         _SIGNATURE.call("place_of", "hmac.compare_digest", to="{0} == {1}"),
-        "test_signature.py::test_matching_takes_the_same_time_however_many_letters_are_right",
+        "test_verification.py::test_matching_takes_the_same_time_however_many_letters_are_right",
     ),
     mutant(
         "all secrets are looked at",
@@ -37,19 +37,19 @@ GUARDS = (
             "place_of",
             to="next((place for place, value in enumerate(allowed) if hmac.compare_digest(value, candidate)), None)",
         ),
-        "test_signature.py::test_matching_looks_at_all_that_is_allowed",
+        "test_verification.py::test_matching_looks_at_all_that_is_allowed",
     ),
     mutant(
         "replay window of signatures",
         "a captured delivery may be sent for ever",
         _SIGNATURE.condition("require_near", "tolerance"),
-        "test_signature.py::test_freshness_is_five_minutes_either_way",
+        "test_verification.py::test_freshness_is_five_minutes_either_way",
     ),
     mutant(
         "a signature of the future is refused",
         "a captured delivery may be sent until then",
         _SIGNATURE.condition("require_near", "tolerance", to="off > tolerance"),
-        "test_signature.py::test_freshness_is_five_minutes_either_way",
+        "test_verification.py::test_freshness_is_five_minutes_either_way",
     ),
     mutant(
         "url_key",
@@ -79,19 +79,19 @@ GUARDS = (
         "HubSpot's signature",
         "any signature passes",
         _SOURCES_HUBSPOT.value("_require_match", "place", to="0"),
-        "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
+        "test_verification.py::test_a_vector_with_another_body_or_secret_is_refused",
     ),
     mutant(
         "the digest of a body",
         "any digest passes",
         _SOURCES_SIGNATURES.value("verify_hmac", "place", to="0"),
-        "test_signature.py::test_a_vector_with_another_body_or_secret_is_refused",
+        "test_verification.py::test_a_vector_with_another_body_or_secret_is_refused",
     ),
     mutant(
         "an empty key signs nothing",
         "a secret of the prefix alone is one that everybody has",
         _SOURCES_SCHEMES.condition("_verify_standard", "key", to="True"),
-        "test_signature.py::test_a_standard_secret_that_stands_for_no_key_matches_nothing",
+        "test_verification.py::test_a_standard_secret_that_stands_for_no_key_matches_nothing",
     ),
     mutant(
         "organization_id",

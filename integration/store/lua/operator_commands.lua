@@ -1,9 +1,9 @@
 -- Commands of operators and of the configuration: cancel and retry recalls, one or many; bind accounts to queues.
 
-local Operate, Job = {}, {}
+local OperatorCommands, Job = {}, {}
 
 if is_command('cancel', 'retry', 'job_step') then
-  function Operate.cancel_recall(id, reason)
+  function OperatorCommands.cancel_recall(id, reason)
     local r = redis.call('HMGET', recall_key(id), 'state', 'account')
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'queued' then return {'conflict', r[1], {}} end
@@ -16,7 +16,7 @@ if is_command('cancel', 'retry', 'job_step') then
 
   -- Queue a dead or expired recall again, unless the customer has a newer request. date and score are given if the old
   -- date has passed, otherwise they are "".
-  function Operate.retry_recall(id, reason, date, score)
+  function OperatorCommands.retry_recall(id, reason, date, score)
     local r = redis.call('HMGET', recall_key(id), 'state', 'account', 'score')
     if not r[1] then return {'unknown', '', {}} end
     if r[1] ~= 'dead' and r[1] ~= 'expired' then return {'conflict', r[1], {}} end
@@ -30,9 +30,9 @@ if is_command('cancel', 'retry', 'job_step') then
     return {'done', 'queued', Queue.wake(q, {})}
   end
 
-  function COMMANDS.cancel(id, reason) return Operate.cancel_recall(id, reason) end
+  function COMMANDS.cancel(id, reason) return OperatorCommands.cancel_recall(id, reason) end
 
-  function COMMANDS.retry(id, reason, date, score) return Operate.retry_recall(id, reason, date, score) end
+  function COMMANDS.retry(id, reason, date, score) return OperatorCommands.retry_recall(id, reason, date, score) end
 end
 
 if is_command('bind') then
@@ -237,8 +237,8 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
   end
 
   local function act_on(kind, a, reason)
-    if kind == 'cancel' then return Operate.cancel_recall(a.id, reason) end
-    return Operate.retry_recall(a.id, reason, a.date or '', a.score or '')
+    if kind == 'cancel' then return OperatorCommands.cancel_recall(a.id, reason) end
+    return OperatorCommands.retry_recall(a.id, reason, a.date or '', a.score or '')
   end
 
   local SKIPPED = {unknown = 'purged', superseded = 'a newer request is known'}

@@ -25,7 +25,7 @@ from integration.domain.errors import NotVerifiedError
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.providers.hubspot import signed_uri
 from integration.webhooks.providers.schemes import standard_key
-from integration.webhooks.signature import hmac_sha256, matches_any, require_fresh, required_header
+from integration.webhooks.verification import hmac_sha256, matches_any, require_fresh, required_header
 from support.source_cases import NOW, STANDARD_SECRET, forms, hubspot
 
 ROOT = Path(__file__).parent.parent.parent
@@ -403,7 +403,7 @@ def test_matching_takes_the_same_time_however_many_letters_are_right():
 
 # Whatever a sender proves itself by. Elsewhere secrets are compared with secrets of the same configuration.
 PROVING = (
-    "webhooks/signature.py",
+    "webhooks/verification.py",
     "api/keys.py",
     "webhooks/providers/hubspot.py",
     "webhooks/providers/salesforce.py",
