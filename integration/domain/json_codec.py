@@ -34,7 +34,7 @@ def parse_json(text: bytes) -> Any:
     `Infinity` and numbers outside the range of double precision.
     """
     if not text.strip():
-        raise UnreadableError("body", "nothing", "JSON")
+        raise UnreadableError("body", "empty", "JSON")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:

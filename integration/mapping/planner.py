@@ -204,7 +204,7 @@ def _explain(
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
     if not compiled_routes.routes.get(context.delivery.source):
         # The source may have been set up before its routes, or a file may have lost them.
-        fault = UnmappableError("route", "no route of this source", _A_ROUTE)
+        fault = UnmappableError("route", "missing, because this source has no route", _A_ROUTE)
         return Explained(outcome=_parked(event, fault))
     known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
     event_context = EventContext(context, event.data, known)

@@ -58,7 +58,7 @@ class QueueBinding:
         try:
             self.assure_store()
         except StoreUnsafeError as error:
-            log.error("deliveries are refused: the store may lose acknowledged recalls", why=str(error))
+            log.error("deliveries are rejected: the store may lose acknowledged recalls", why=str(error))
             raise StoreAwayError("the store may lose acknowledged recalls") from error
         key = self._queues.id_key()
         later = self._queues.bind(queue_ids(config, key))

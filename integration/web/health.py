@@ -127,7 +127,7 @@ def _store_why(services: Services, probe: StoreProbe) -> str | None:
     except StoreAwayError:
         return AWAY
     except StoreUnsafeError:
-        return "it may lose acknowledged recalls, so deliveries are refused; run ringback check"
+        return "it may lose acknowledged recalls, so deliveries are rejected; run ringback check"
     return services.durability.problem
 
 

@@ -303,7 +303,7 @@ def test_a_source_without_any_route_parks_its_events(tmp_path, store):
     processes.path.write_text(WHOLE.replace(FORM_ROUTE, ""))
     web = processes.start()
     _, (outcome,), _ = form_delivery(web, "C1")
-    assert (outcome.field, outcome.found) == ("route", "no route of this source")
+    assert (outcome.field, outcome.found) == ("route", "missing, because this source has no route")
     web.binding.bind()
     assert web.admission.admit(*form_delivery(web, "C1")).answer.parked == 1
     processes.path.write_text(WHOLE)

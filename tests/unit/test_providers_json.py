@@ -48,7 +48,7 @@ def test_json_comes_under_several_names_or_none(content_type):
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"\xef\xbb\xbf"])
 def test_an_empty_body_is_named_as_such(body):
-    with pytest.raises(UnreadableError, match="body is nothing"):
+    with pytest.raises(UnreadableError, match="body is empty"):
         read_json(body)
 
 

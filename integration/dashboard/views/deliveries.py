@@ -209,38 +209,17 @@ def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
     """Return the results of a delivery as pairs of label and tone."""
     if arrival.rejection is not None:
         return [(_("refused"), "bad")]
-    counts = arrival.counts
+    recalls, parked, pending, cancelled, too_late, ignored = (
+        arrival.counts.get(name, 0)
+        for name in ("recalls", "parked", "pending", "cancelled", "too_late", "ignored")
+    )
     labelled = [
-        (
-            "good",
-            counts.get("recalls", 0),
-            ngettext("%(num)d recall", "%(num)d recalls", counts.get("recalls", 0)),
-        ),
-        (
-            "warn",
-            counts.get("parked", 0),
-            ngettext("%(num)d parked", "%(num)d parked", counts.get("parked", 0)),
-        ),
-        (
-            "note",
-            counts.get("pending", 0),
-            ngettext("%(num)d waits for a lookup", "%(num)d wait for a lookup", counts.get("pending", 0)),
-        ),
-        (
-            "note",
-            counts.get("cancelled", 0),
-            ngettext("%(num)d recall cancelled", "%(num)d recalls cancelled", counts.get("cancelled", 0)),
-        ),
-        (
-            "warn",
-            counts.get("too_late", 0),
-            ngettext("%(num)d cancelled too late", "%(num)d cancelled too late", counts.get("too_late", 0)),
-        ),
-        (
-            "",
-            counts.get("ignored", 0),
-            ngettext("%(num)d ignored", "%(num)d ignored", counts.get("ignored", 0)),
-        ),
+        ("good", recalls, ngettext("%(num)d recall", "%(num)d recalls", recalls)),
+        ("warn", parked, ngettext("%(num)d parked", "%(num)d parked", parked)),
+        ("note", pending, ngettext("%(num)d waits for a lookup", "%(num)d wait for a lookup", pending)),
+        ("note", cancelled, ngettext("%(num)d recall cancelled", "%(num)d recalls cancelled", cancelled)),
+        ("warn", too_late, ngettext("%(num)d cancelled too late", "%(num)d cancelled too late", too_late)),
+        ("", ignored, ngettext("%(num)d ignored", "%(num)d ignored", ignored)),
     ]
     labels = [(words, tone) for tone, count, words in labelled if count]
     return ([(_("sent again"), "")] if arrival.again else []) + labels

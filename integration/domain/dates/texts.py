@@ -32,7 +32,7 @@ def date_text(value: object) -> str:
         # Some browsers write marks for the direction of writing into the texts of dates.
         return "".join(c for c in value if c.isascii() or unicodedata.category(c) != "Cf").strip()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise unreadable("nothing" if value is None else f"a {type(value).__name__}")
+        raise unreadable("missing" if value is None else f"a {type(value).__name__}")
     if not abs(value) < _TOO_BIG:  # False for inf and nan, too
         raise unreadable("a number out of range")
     return str(int(value)) if value == int(value) else f"{value:.6f}"

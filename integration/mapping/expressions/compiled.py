@@ -164,7 +164,7 @@ class _CompileFaults:
 
     def __init__(self, source: str) -> None:
         if not source.strip():
-            raise TemplateFaultError("no text", "a template that is not empty")
+            raise TemplateFaultError("empty", "a template that is not empty")
         if len(source) > MAX_SOURCE:
             raise TemplateFaultError(f"{len(source)} characters", f"at most {MAX_SOURCE} characters")
 

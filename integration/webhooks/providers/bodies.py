@@ -51,7 +51,7 @@ def read_query(query: str) -> dict[str, Any]:
 def _form(fields: list[tuple[str, str]]) -> dict[str, Any]:
     read = nested(fields)
     if not read:
-        raise UnreadableError("form", "no named field", "name=value&name=value")
+        raise UnreadableError("form", "without a named field", "name=value&name=value")
     return read
 
 

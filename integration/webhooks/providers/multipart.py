@@ -70,7 +70,7 @@ def _boundary(delivery: Delivery) -> bytes:
     _, options = parse_options_header(delivery.headers["content-type"])
     boundary = options.get("boundary", "").encode()
     if not boundary:
-        raise UnreadableError("content-type", "no boundary", "multipart/form-data; boundary=…")
+        raise UnreadableError("content-type", "without a boundary", "multipart/form-data; boundary=…")
     return boundary
 
 
