@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from integration.config.descriptions import Place
-    from integration.config.models import Config
+    from integration.config.models import Config, Route
     from integration.config.reading import ConfigReading
     from integration.domain.account import Account
 
@@ -42,13 +42,25 @@ def _check_names(reading: ConfigReading, config: Config) -> None:
     for index, route in enumerate(config.routes):
         if route.source not in sources:
             reading.report(("routes", index, "source"), nearest(route.source, sources, "the sources"))
-        if route.account not in accounts:
-            reading.report(("routes", index, "account"), nearest(route.account, accounts, "the accounts"))
+        _check_account(reading, ("routes", index), route, accounts)
     for name in config.api_keys:
         _check_listed(reading, ("api_keys", name, "accounts"), accounts, "the accounts")
     rules = table_of(reading, "alerts").get("rules")
     for index in range(len(rules) if isinstance(rules, list) else 0):
         _check_rule(reading, ("alerts", "rules", index), config)
+
+
+def _check_account(reading: ConfigReading, place: Place, route: Route, accounts: Collection[str]) -> None:
+    listed = (*place, "accounts")
+    if route.has_account_template:
+        if route.accounts is None and not reading.at_fault(listed):
+            reading.report(listed, "a list of the accounts that the template in account may name")
+    elif route.accounts is not None:
+        allowed = "no such key, because account is the name of one account. Only a template needs the list"
+        reading.report(listed, allowed)
+    elif route.account not in accounts:
+        reading.report((*place, "account"), nearest(route.account, accounts, "the accounts"))
+    _check_listed(reading, listed, accounts, "the accounts")
 
 
 def _check_rule(reading: ConfigReading, place: Place, config: Config) -> None:

@@ -147,13 +147,28 @@ class Route(Table):
 
     name: str = Field(min_length=1, max_length=200, description="a name of 1 to 200 characters")
     source: str = Field(description="the name of a source")
-    account: str = Field(description="the name of an account")
+    account: Template = Field(description="the name of an account, or a template for it")
+    accounts: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
+        default=None,
+        min_length=1,
+        description="a list of account names, not empty (only with a template in account)",
+    )
     when: Template | None = Field(default=None, description="an expression (default: always)")
     action: Literal["recall", "cancel"] = Field(default="recall", description='"recall" or "cancel"')
     campaign_id: Template = Field(description="a template for the campaign's id")
     customer_id: Template = Field(description="a template for the customer's id")
     recall_telephone: Template | None = Field(default=None, description="a template for the number to call")
     recall_date: Template | None = Field(default=None, description="a template for the date of the callback")
+
+    @property
+    def has_account_template(self) -> bool:
+        """True if `account` is a template. The name of an account has no braces."""
+        return "{" in self.account
+
+    @property
+    def account_names(self) -> tuple[str, ...]:
+        """The accounts that the route may use, in the order of the file."""
+        return (self.account,) if self.accounts is None else self.accounts
 
 
 class Config(Table):

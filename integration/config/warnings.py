@@ -45,7 +45,7 @@ def _idle_tables(config: Config) -> Iterator[str]:
         for name in config.sources
         if name not in served
     )
-    routed = {route.account for route in config.routes}
+    routed = {name for route in config.routes for name in route.account_names}
     reachable = [key.accounts for key in config.api_keys.values()]
     for name in config.accounts:
         if name not in routed and not any(accounts is None or name in accounts for accounts in reachable):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
-    from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field
+    from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field, Filled
 
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # the longest time that a version may be after the arrival
 _A_ROUTE = "a table [[routes]] with the name of this source"
@@ -214,22 +214,22 @@ def _explain(
             return Explained(outcome=Ignored(event=event), considered=found.considered)
         if found.fault is not None:
             return Explained(outcome=_parked(event, found.fault, found.route), considered=found.considered)
-        fields = routes.fill(found.route, event_context)
-        version = _version(compiled_routes, context.delivery, event, found.route.account, event_context)
+        filled = routes.fill(found.route, event_context)
+        version = _version(compiled_routes, context.delivery, event, filled.account, event_context)
     except LookupNeeded:
         return Explained(outcome=Pending(event=event))
-    outcome, notes = _outcome(event, found.route, fields, version, context.now)
-    return Explained(outcome=outcome, considered=found.considered, fields=fields, notes=notes)
+    outcome, notes = _outcome(event, found.route, filled, version, context.now)
+    return Explained(outcome=outcome, considered=found.considered, fields=filled.fields, notes=notes)
 
 
 def _outcome(
-    event: Event, taken: CompiledRoute, fields: tuple[Field, ...], version: datetime, now: datetime
+    event: Event, taken: CompiledRoute, filled: Filled, version: datetime, now: datetime
 ) -> tuple[Outcome, tuple[str, ...]]:
-    for field in fields:
+    route, account = taken.route, filled.account
+    for field in filled.fields:
         if field.fault is not None:
-            return _parked(event, field.fault, taken), ()
-    values = {field.name: field.value for field in fields}
-    route, account = taken.route, taken.account
+            return _parked(event, field.fault, taken, account), ()
+    values = {field.name: field.value for field in filled.fields}
     origin = _Origin(route.source, route.name, version)
     if route.action == "cancel":
         return CancelWanted(event=event, request=_cancel(account, values, origin)), ()
@@ -239,11 +239,17 @@ def _outcome(
     return RecallWanted(event=event, request=request, notes=scheduled.notes), scheduled.notes
 
 
-def _parked(event: Event, fault: UnmappableError, taken: CompiledRoute | None = None) -> Parked:
+def _parked(
+    event: Event, fault: UnmappableError, taken: CompiledRoute | None = None, account: Account | None = None
+) -> Parked:
+    """Return the parked event. `account` is the account that the event names, if it is known."""
+    if taken is not None and not taken.route.has_account_template:
+        account = taken.first_account
+    known = account is not None and fault.field != "account"
     return Parked(
         event=event,
         route=taken.route.name if taken else None,
-        account=taken.account.name if taken else None,
+        account=account.name if account is not None and known else None,
         field=fault.field,
         found=fault.found,
         allowed=fault.allowed,

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
 NEW: Final = -1  # the place of a new route
 FIELDS: Final = (
-    "name", "account", "when", "action", "campaign_id", "customer_id", "recall_telephone", "recall_date",
+    "name", "account", "accounts", "when", "action",
+    "campaign_id", "customer_id", "recall_telephone", "recall_date",
 )  # fmt: skip
-_MAY_LACK: Final = frozenset({"when", "recall_telephone", "recall_date"})
+_MAY_LACK: Final = frozenset({"accounts", "when", "recall_telephone", "recall_date"})
 _NOT_OF_A_CANCEL: Final = frozenset({"recall_telephone", "recall_date"})
 
 Verdict = Literal["same", "changed", "newly mapped", "newly parked", "newly ignored", "not known"]
@@ -96,6 +97,8 @@ def route_of(draft: Draft) -> Route:
     filled: dict[str, Any] = {name: text for name, text in written.items() if text or name not in _MAY_LACK}
     if written["action"] == "cancel":
         filled = {name: text for name, text in filled.items() if name not in _NOT_OF_A_CANCEL}
+    if "accounts" in filled:
+        filled["accounts"] = _names(filled["accounts"])
     try:
         return Route.model_validate({**filled, "source": draft.source})
     except ValidationError as error:
@@ -112,9 +115,7 @@ def _fault(place: tuple[int | str, ...], filled: Mapping[str, Any]) -> FieldFaul
 def routes_of(config: Config, draft: Draft) -> CompiledRoutes:
     """Return the compiled routes of the draft's source, including the draft. Raise DraftError."""
     route = route_of(draft)
-    if route.account not in config.accounts:
-        known = ", ".join(sorted(config.accounts)) or "none yet"
-        raise DraftError((FieldFault("account", "an account that is not configured", f"one of {known}"),))
+    _check_accounts(config, route)
     routes = [
         route if place == draft.place else other
         for place, other in enumerate(config.routes)
@@ -136,6 +137,26 @@ def routes_of(config: Config, draft: Draft) -> CompiledRoutes:
             )
             or tuple(FieldFault("name", fault.found, fault.allowed) for fault in error.faults)
         ) from error
+
+
+def _names(text: str) -> list[str]:
+    """Return the names of a list that is separated by commas or white space."""
+    return text.replace(",", " ").split()
+
+
+def _check_accounts(config: Config, route: Route) -> None:
+    """Raise DraftError if the route's accounts are not those of the configuration, as in `ringback check`."""
+    known = f"one of {', '.join(sorted(config.accounts)) or 'none yet'}"
+    if route.has_account_template and route.accounts is None:
+        fault = FieldFault("accounts", "missing", "the accounts that the template in account may name")
+    elif route.accounts is not None and not route.has_account_template:
+        fault = FieldFault("accounts", "a list", "no list, because account is the name of one account")
+    elif set(route.account_names) <= config.accounts.keys():
+        return
+    else:
+        name = "account" if route.accounts is None else "accounts"
+        fault = FieldFault(name, "an account that is not configured", known)
+    raise DraftError((fault,))
 
 
 def compare(
@@ -203,10 +224,10 @@ def as_toml(draft: Draft) -> str:
             continue
         if draft.values.get("action") == "cancel" and name in _NOT_OF_A_CANCEL:
             continue
-        lines.append(_line(name, text))
+        lines.append(_line(name, _names(text) if name == "accounts" else text))
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, text: str) -> str:
-    # TOML's basic strings are JSON strings, except that TOML does not allow an unescaped DEL.
-    return f"{name} = {json.dumps(text, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+def _line(name: str, value: str | list[str]) -> str:
+    # TOML's strings and lists are those of JSON, except that TOML does not allow an unescaped DEL.
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")

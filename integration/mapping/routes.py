@@ -40,6 +40,8 @@ _RECALL_FIELDS = (*_IDENTITY_FIELDS, "recall_telephone", "recall_date")
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"recall": _RECALL_FIELDS, "cancel": _IDENTITY_FIELDS}
 )
+_NOT_ALLOWED = "an account that this route may not use"
+_LISTED_ACCOUNTS = 20
 _EVENT_NAMES = frozenset({"event", "vars", "delivery", "now"})
 # The names that each template of a source may use. `events` and `dedup_key` are evaluated before planning.
 _SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -54,12 +56,21 @@ _SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
-    """A route with its account and its compiled templates."""
+    """A route with the accounts that it may use and its compiled templates.
+
+    `account` is None if the route names one account. `accounts` is never empty.
+    """
 
     route: Route
-    account: Account
+    accounts: Mapping[str, Account]
+    account: expressions.Text | None
     when: expressions.Expression | None
     texts: Mapping[str, expressions.Text]
+
+    @property
+    def first_account(self) -> Account:
+        """The route's only account, or the first of its `accounts`, in whose zone `when` is evaluated."""
+        return next(iter(self.accounts.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,18 @@ class Field:
     rendered: str | None = field(default=None, repr=False)
     value: str | datetime | None = field(default=None, repr=False)
     fault: UnmappableError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The fields of a recall and its account.
+
+    If the route's `account` is a template, it is the first field. If that field has a fault, it is the only
+    one, and `account` is the route's first account.
+    """
+
+    account: Account
+    fields: tuple[Field, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +157,7 @@ def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -
     considered: list[Considered] = []
     for compiled in compiled_routes.routes.get(source, ()):
         try:
-            taken = compiled.when is None or bool(compiled.when.evaluated(context.of(compiled.account)))
+            taken = compiled.when is None or bool(compiled.when.evaluated(context.of(compiled.first_account)))
         except UnmappableError as error:
             fault = UnmappableError("when", error.found, error.allowed)
             considered.append(Considered(compiled.route.name, matched=False, why=str(fault)))
@@ -146,12 +169,18 @@ def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -
     return Match(None, tuple(considered))
 
 
-def fill(compiled: CompiledRoute, context: EventContext) -> tuple[Field, ...]:
-    """Return every field that the route's action needs. A field that fails has a fault.
+def fill(compiled: CompiledRoute, context: EventContext) -> Filled:
+    """Return the account, and every field that the route's action needs. A field that fails has a fault.
 
     Raise LookupNeeded if a field reads a contact that is not looked up yet.
     """
-    return tuple(_filled(name, text, compiled.account, context) for name, text in compiled.texts.items())
+    if compiled.account is None:
+        return Filled(compiled.first_account, _fields(compiled, compiled.first_account, context))
+    chosen = _filled_account(compiled, compiled.account, context)
+    if chosen.fault is not None:
+        return Filled(compiled.first_account, (chosen,))
+    account = compiled.accounts[str(chosen.value)]
+    return Filled(account, (chosen, *_fields(compiled, account, context)))
 
 
 def read_field(name: str, value: object, account: Account, now: datetime) -> str | datetime:
@@ -165,6 +194,30 @@ def read_field(name: str, value: object, account: Account, now: datetime) -> str
     if name == "recall_telephone":
         return phone_numbers.dialled(written, account)
     return written
+
+
+def _fields(compiled: CompiledRoute, account: Account, context: EventContext) -> tuple[Field, ...]:
+    return tuple(_filled(name, text, account, context) for name, text in compiled.texts.items())
+
+
+def _filled_account(compiled: CompiledRoute, text: expressions.Text, context: EventContext) -> Field:
+    """Return the field `account`, whose value is the name of one of the route's accounts."""
+    rendered = None
+    try:
+        rendered = expressions.as_text(text.value(context.of(compiled.first_account)))
+        name = _clean("account", rendered)
+    except UnmappableError as error:
+        fault = UnmappableError("account", error.found, error.allowed)
+        return Field("account", text.source, rendered, fault=fault)
+    if name in compiled.accounts:
+        return Field("account", text.source, rendered, name)
+    fault = UnmappableError("account", _NOT_ALLOWED, f"one of its accounts ({_listed(compiled)})")
+    return Field("account", text.source, rendered, fault=fault)
+
+
+def _listed(compiled: CompiledRoute) -> str:
+    names = [*compiled.accounts]
+    return ", ".join(names[:_LISTED_ACCOUNTS]) + (", …" if len(names) > _LISTED_ACCOUNTS else "")
 
 
 def _filled(name: str, text: expressions.Text, account: Account, context: EventContext) -> Field:
@@ -222,7 +275,9 @@ def _compiled(config: Config, route: Route) -> CompiledRoute:
         if (source := getattr(route, name)) is not None
     }
     when = None if route.when is None else expressions.expression(route.when, names)
-    return CompiledRoute(route, config.accounts[route.account], when, MappingProxyType(texts))
+    account = expressions.text(route.account, names) if route.has_account_template else None
+    accounts = {name: config.accounts[name] for name in route.account_names}
+    return CompiledRoute(route, MappingProxyType(accounts), account, when, MappingProxyType(texts))
 
 
 def _source_faults(config: Config, file: str) -> Iterator[Fault]:
@@ -240,6 +295,9 @@ def _route_faults(config: Config, file: str) -> Iterator[Fault]:
         allowed = _names(config, route.source)
         for wrong in _compile_faults(expressions.expression, route.when, allowed, config.vars):
             yield Fault(file, f"{place}.when", *wrong)
+        account = route.account if route.has_account_template else None
+        for wrong in _compile_faults(expressions.text, account, allowed, config.vars):
+            yield Fault(file, f"{place}.account", *wrong)
         for name in FIELDS[route.action]:
             template = getattr(route, name)
             if template is None:

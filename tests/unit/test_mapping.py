@@ -62,7 +62,7 @@ def found(book, event, source="forms"):
 
 def filled(event=EVENT, **changes):
     book = CompiledRoutes.of(config(route(**changes)))
-    return {field.name: field for field in fill(book.routes["forms"][0], context(event))}
+    return {field.name: field for field in fill(book.routes["forms"][0], context(event)).fields}
 
 
 # --- faults ----------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def faults(config, tried):
 
 def test_the_route_as_it_is_changes_nothing(config):
     assert verdict(config, draft()).verdict == "same"
-    assert {name: getattr(route_of(draft()), name) for name in FIELDS} == FORM
+    assert {name: getattr(route_of(draft()), name) for name in FORM} == FORM
 
 
 def test_a_change_is_told_with_its_lines(config):
@@ -132,6 +132,10 @@ def test_other_sources_routes_are_left_alone(config):
         ({"campaign_id": ""}, "campaign_id"),
         ({"recall_telephone": ""}, "recall_telephone"),
         ({"account": "nowhere"}, "account"),
+        ({"account": "{{ event.account }}"}, "accounts"),
+        ({"account": "{{ event.account }}", "accounts": "bogota, nowhere"}, "accounts"),
+        ({"account": "{{ event.account", "accounts": "bogota"}, "account"),
+        ({"accounts": "bogota"}, "accounts"),
         ({"action": "call"}, "action"),
         ({"name": ""}, "name"),
         ({"recall_date": "x" * 5000}, "recall_date"),
@@ -141,6 +145,17 @@ def test_a_fault_names_its_field_and_what_is_allowed(config, changes, field):
     found = faults(config, draft(**changes))
     assert set(found) == {field}
     assert all(found[field])
+
+
+def test_a_template_chooses_among_the_listed_accounts(config):
+    tried = draft(account="{{ event.operation }}", accounts="bogota, lima")
+    assert verdict(config, tried, operation="lima", phone="999 888 777").after[:2] == (
+        "recall",
+        "account = lima",
+    )
+    assert verdict(config, tried, operation="cali").verdict == "newly parked"
+    (route,) = tomllib.loads(as_toml(tried))["routes"]
+    assert route["accounts"] == ["bogota", "lima"]
 
 
 def test_a_cancel_needs_neither_number_nor_date(config):
@@ -161,4 +176,4 @@ def test_whatever_is_written_into_a_field_the_toml_reads_back(values):
     for name, text in values.items():
         kept = text if name == "name" else text.strip()
         if name in route:
-            assert route[name] == kept
+            assert route[name] == (kept.replace(",", " ").split() if name == "accounts" else kept)

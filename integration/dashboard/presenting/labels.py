@@ -134,6 +134,8 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("one line of text"),
     _("missing, because this source has no route"),
     _("a table [[routes]] with the name of this source"),
+    _("an account that this route may not use"),
+    _("one of its accounts (%(names)s)"),
     _("a number with all its digits"),
     _("a strftime format that cannot be used"),
     _("directives without a width"),

@@ -102,7 +102,7 @@ def account(services: Services, name: str) -> Response:
         sharing=services.accounts.sharing_token(name),
         endpoint=None if settings is None else settings.endpoint,
         hours=None if settings is None else _hours(settings),
-        routes=[route for route in services.config.routes if route.account == name],
+        routes=[route for route in services.config.routes if name in route.account_names],
         ends=_pause_ends(services, name),
         weekdays=weekdays(),
         quota_label=quota_label,

@@ -74,7 +74,7 @@ def sample_of(config: Config, source: Source, tomorrow: datetime) -> str:
     routes = config.routes_by_source.get(source.name, ())
     event: dict[str, Any] = {}
     if routes:
-        account = config.accounts[routes[0].account]
+        account = config.accounts[routes[0].account_names[0]]
         for key, text in texts_of(routes[0]).items():
             for path in EVENT_FIELD.findall(text):
                 _put(event, path[1:], _value(key, text, account, tomorrow))

@@ -180,7 +180,9 @@ def _values_of(config: Config, source: str, place: int) -> dict[str, str]:
         empty = dict.fromkeys(FIELDS, "")
         return {**empty, "name": f"{source}: new route", "account": account, "action": "recall"}
     route = config.routes[place]
-    return {name: getattr(route, name) or "" for name in FIELDS}
+    return {name: getattr(route, name) or "" for name in FIELDS} | {
+        "accounts": ", ".join(route.accounts or ())
+    }
 
 
 def _draft(config: Config, source: Source, sent: Mapping[str, str]) -> Draft:
