@@ -19,7 +19,7 @@ import orjson
 
 from integration.domain.account import next_reset, quota_day
 from integration.domain.json_codec import read_json
-from integration.domain.timestamps import epoch_ms, from_epoch_ms
+from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,6 +117,8 @@ class Outcome:
     def to_json(self) -> bytes:
         """Return the JSON for the script, without the fields that are None."""
         named = {name: getattr(self, name) for name in self.__slots__}
+        if self.date is not None:
+            named["date_ms"] = epoch_ms(from_iso(self.date))
         return orjson.dumps({name: value for name, value in named.items() if value is not None})
 
 

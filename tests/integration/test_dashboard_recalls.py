@@ -375,7 +375,10 @@ def test_the_calendar_counts_by_hour_and_campaign_and_leads_to_the_recalls(insta
     zone = installation.services.config.accounts["bogota"].timezone
     day = at.astimezone(zone).date()
     text = installation.get(f"/calendar?account=bogota&day={day}")
-    cell = re.search(r'<a href="(/recalls\?[^"]*campaign=20[^"]*)"[^>]*>3</a>', text)
+    cell = re.search(
+        r'<a class="queued" href="(/recalls\?[^"]*campaign=20[^"]*)"[^>]*><span aria-hidden="true">3</span>',
+        text,
+    )
     assert set(ids_in(installation.get(cell[1]))) == mine
 
 

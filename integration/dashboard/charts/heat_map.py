@@ -1,4 +1,4 @@
-"""Heat maps of queued recalls: rows of 24 hours in one time zone. Pure: `now` is a parameter."""
+"""Heat maps of planned recalls: rows of 24 hours in one time zone. Pure: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
-    from integration.domain.account import CallingHours
+    from integration.domain.account import Account, CallingHours
     from integration.store.monitoring.schedule_histogram import Slot
 
 LEVELS: Final = 5
 HOUR: Final = timedelta(hours=1)
 HALF: Final = timedelta(minutes=30)
 HOURS: Final = 24
+MOST_CALLING_HOURS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class HeatCell:
     """One hour of a row, from `begins` to `ends` (aware datetimes).
 
-    `level` is 0 to 5. `past`: recalls are still queued although their time is over. `closed`: some of them
-    are due outside calling hours.
+    `queued` recalls wait in Ringback, `accepted` ones are set in wolkvox. `level` is 0 to 5, for both.
+    `over`: the hour has passed. `past`: recalls are still queued although their time is over. `closed`: some
+    recalls are due outside the calling hours of their account, or the hour is outside those of every account.
     """
 
     begins: datetime
     ends: datetime
-    count: int
+    queued: int
+    accepted: int
     level: int
+    over: bool
     past: bool
     closed: bool
 
@@ -59,13 +63,15 @@ class _Local:
 
 
 class HeatMap:
-    """Queued recalls in the time zone `zone`. `hours` maps accounts to their calling hours."""
+    """Planned recalls of accounts in the time zone `zone`. Calling hours are in the zone of their account."""
 
     def __init__(
-        self, slots: Iterable[Slot], zone: tzinfo, hours: Mapping[str, CallingHours], now: datetime
+        self, slots: Iterable[Slot], zone: tzinfo, accounts: Mapping[str, Account], now: datetime
     ) -> None:
         self._zone = zone
-        self._hours = hours
+        self._now = now
+        self._hours = {name: (each.calling_hours, each.timezone) for name, each in accounts.items()}
+        self._distinct_hours = frozenset(self._hours.values())
         self._slots = tuple(slots)
         self._by_day: dict[date, list[_Local]] = defaultdict(list)
         self.today = now.astimezone(zone).date()
@@ -80,17 +86,21 @@ class HeatMap:
                     local = clock[slot.half_hour] = _moment(slot.half_hour).astimezone(zone)
                 self._by_day[local.date()].append(_Local(slot, local))
 
-    def total(self) -> int:
+    def queued(self) -> int:
         """Return the number of queued recalls."""
-        return sum(slot.number for slot in self._slots)
+        return sum(slot.queued for slot in self._slots)
+
+    def accepted(self) -> int:
+        """Return how many recalls are set in wolkvox for the present half hour and later ones."""
+        return sum(slot.accepted for slot in self._slots if slot.half_hour >= self._running)
 
     def past_due(self) -> int:
         """Return how many recalls are queued for half hours that are over."""
-        return sum(slot.number for slot in self._slots if slot.half_hour < self._running)
+        return sum(slot.queued for slot in self._slots if slot.half_hour < self._running)
 
     def beyond(self, last: date) -> int:
-        """Return how many recalls are queued for days after `last`."""
-        return sum(each.slot.number for day, found in self._by_day.items() if day > last for each in found)
+        """Return how many recalls are planned for days after `last`."""
+        return sum(_number(found) for day, found in self._by_day.items() if day > last)
 
     def by_day(self, days: int) -> list[HeatRow]:
         """Return a row for each of `days` days, from today on."""
@@ -107,29 +117,41 @@ class HeatMap:
 
     def _rows(self, groups: Iterable[tuple[str, date, list[_Local]]]) -> list[HeatRow]:
         drafts = [(name, day, _by_hour(found)) for name, day, found in groups]
-        counts = (sum(each.slot.number for each in found) for *_, hours in drafts for found in hours.values())
+        counts = (_number(found) for *_, hours in drafts for found in hours.values())
         most = max(counts, default=0)
         return [self._row(name, day, hours, most) for name, day, hours in drafts]
 
     def _row(self, name: str, day: date, hours: Mapping[int, list[_Local]], most: int) -> HeatRow:
         cells = tuple(self._cell(day, hour, hours.get(hour, []), most) for hour in range(HOURS))
-        return HeatRow(name, day, sum(cell.count for cell in cells), cells)
+        return HeatRow(name, day, sum(cell.queued + cell.accepted for cell in cells), cells)
 
     def _cell(self, day: date, hour: int, found: list[_Local], most: int) -> HeatCell:
         begins = datetime.combine(day, time(hour), self._zone)
-        count = sum(each.slot.number for each in found)
+        dates = {(each.slot.account, each.at) for each in found}
         return HeatCell(
             begins=begins,
             ends=begins + HOUR,
-            count=count,
-            level=level(count, most),
-            past=any(each.slot.half_hour < self._running for each in found),
-            closed=any(self._closed(account, at) for account, at in {(e.slot.account, e.at) for e in found}),
+            queued=sum(each.slot.queued for each in found),
+            accepted=sum(each.slot.accepted for each in found),
+            level=level(_number(found), most),
+            over=begins + HOUR <= self._now,
+            past=any(each.slot.queued and each.slot.half_hour < self._running for each in found),
+            closed=self._all_closed(begins) or any(_is_closed(*self._hours[name], at) for name, at in dates),
         )
 
-    def _closed(self, account: str, at: datetime) -> bool:
-        hours = self._hours.get(account)
-        return hours is not None and not is_open(hours, at)
+    def _all_closed(self, begins: datetime) -> bool:
+        """Return True if all accounts are closed for the hour; False if too many hours would be checked."""
+        return 0 < len(self._distinct_hours) <= MOST_CALLING_HOURS and all(
+            _is_closed(*hours, begins) and _is_closed(*hours, begins + HALF) for hours in self._distinct_hours
+        )
+
+
+def _is_closed(hours: CallingHours | None, zone: tzinfo, at: datetime) -> bool:
+    return hours is not None and not is_open(hours, at.astimezone(zone))
+
+
+def _number(found: Iterable[_Local]) -> int:
+    return sum(each.slot.queued + each.slot.accepted for each in found)
 
 
 def _half_hour(moment: datetime) -> int:

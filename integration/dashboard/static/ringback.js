@@ -79,6 +79,13 @@
   if (performance.getEntriesByType("navigation")[0]?.type === "reload") addEventListener("load", restoreForm);
   body.addEventListener("submit", (event) => { if (event.target.matches("[data-sign-out]")) sessionStorage.clear(); });
 
+  // --- a wide table opens at its marked column ---
+  for (const column of document.querySelectorAll("[data-scroll-here]")) {
+    const frame = column.closest(".scroll");
+    const fixed = column.parentElement.firstElementChild.offsetWidth;
+    if (frame.scrollWidth > frame.clientWidth) frame.scrollLeft = column.offsetLeft - fixed;
+  }
+
   // --- ask before an act ---
   const ask = document.getElementById("ask");
   const [no, yes] = ask.querySelectorAll("button");

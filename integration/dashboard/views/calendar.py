@@ -1,4 +1,4 @@
-"""Calendar: queued recalls by hour and campaign; which are past due or outside calling hours."""
+"""Calendar: recalls that are queued, and those set in wolkvox, by hour and campaign."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from flask import request, url_for
 
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import signed_in
-from integration.dashboard.charts.heat_map import HeatMap, HeatRow, local_text
+from integration.dashboard.charts.heat_map import HeatMap, local_text
 from integration.dashboard.responses import page
 
 if TYPE_CHECKING:
     from flask import Response
 
     from integration.dashboard.charts.heat_map import HeatCell
-    from integration.domain.account import CallingHours
     from integration.services.container import Services
 
 DAYS: Final = 7
@@ -25,12 +24,13 @@ MOST_ROWS: Final = 40
 
 @signed_in
 def calendar(services: Services) -> Response:
-    """Show the queued recalls: seven days by hour, and one day by campaign."""
+    """Show the planned recalls: seven days by hour, and one day by campaign."""
     config, now = services.config, datetime.now(UTC)
     account = request.args.get("account", "")
     names = [account] if account in config.accounts else sorted(config.accounts)
     chosen = account if account in config.accounts else ""
-    heat = HeatMap(services.schedule.of(names), zone_of(config, chosen or None), _hours(services), now)
+    accounts = {name: config.accounts[name] for name in names}
+    heat = HeatMap(services.schedule.of(names), zone_of(config, chosen or None), accounts, now)
     day = _day(request.args.get("day", ""), heat.today)
     week, campaigns = heat.by_day(DAYS), heat.by_campaign(day)
     return page(
@@ -43,22 +43,18 @@ def calendar(services: Services) -> Response:
         more=max(0, len(campaigns) - MOST_ROWS),
         past_due=heat.past_due(),
         past_href=_recalls_address(
-            chosen, due_until=local_text(now.astimezone(zone_of(config, chosen or None)))
+            chosen, "queued", due_until=local_text(now.astimezone(zone_of(config, chosen or None)))
         ),
         beyond=heat.beyond(heat.today + timedelta(days=DAYS - 1)),
-        queued=heat.total(),
+        queued=heat.queued(),
+        accepted=heat.accepted(),
+        opening=next((cell.begins.hour for cell in week[0].cells if not cell.closed), 0),
         day_href=lambda row: url_for(
             "dashboard.calendar", **_without_empty(account=chosen), day=row.day.isoformat()
         ),
-        cell_href=lambda cell: _cell_href(chosen, cell),
-        campaign_href=lambda row, cell: _cell_href(chosen, cell, row),
+        cell_href=lambda cell, state, campaign: _cell_href(chosen, cell, state, campaign),
         zone=zone_of(config, chosen or None),
     )
-
-
-def _hours(services: Services) -> dict[str, CallingHours]:
-    accounts = services.config.accounts.items()
-    return {name: account.calling_hours for name, account in accounts if account.calling_hours is not None}
 
 
 def _day(text: str, today: date) -> date:
@@ -72,14 +68,15 @@ def _without_empty(**filters: str) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value}
 
 
-def _recalls_address(account: str, **filters: str) -> str:
-    return url_for("dashboard.recalls", **_without_empty(state="queued", account=account, **filters))
+def _recalls_address(account: str, state: str, **filters: str) -> str:
+    return url_for("dashboard.recalls", **_without_empty(state=state, account=account, **filters))
 
 
-def _cell_href(account: str, cell: HeatCell, row: HeatRow | None = None) -> str:
+def _cell_href(account: str, cell: HeatCell, state: str, campaign: str) -> str:
     return _recalls_address(
         account,
-        campaign=row.name if row is not None else "",
+        state,
+        campaign=campaign,
         due_from=local_text(cell.begins),
         due_until=local_text(cell.ends),
     )

@@ -58,6 +58,13 @@ if is_command('admit', 'resolve', 'bind') then
     if state ~= 'queued' then Recall.set_ended(id, state) end
   end
 
+  -- Note which recall of the customer wolkvox has, or is getting. older: the newest recall until now
+  local function note_replaced(id, older)
+    local r = Recall.fields(older, {'state', 'replaces'})
+    local replaced = (r.state == 'accepted' or r.state == 'pushing') and older or r.replaces
+    if replaced then redis.call('HSET', recall_key(id), 'replaces', replaced) end
+  end
+
   function Admit.recall(e, id, delivery, queues)
     local queue, ends = queue_of(e.account), e.state and e.state ~= 'queued'
     create(id, e, delivery)
@@ -67,6 +74,7 @@ if is_command('admit', 'resolve', 'bind') then
       if ends then return end
       return Recall.become(id, Newest.state_of_older(newest))
     end
+    if newest and newest.kind == 'r' then note_replaced(id, newest.id) end
     if newest then Admit.end_queued(queue, newest.id, 'superseded', 'a newer request: ' .. id) end
     Newest.set(queue, e.campaign, e.customer, e.version, id, 'r')
     if ends then

@@ -139,16 +139,55 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     return Queue.push_reply(q)
   end
 
+  -- --- the calendar of accepted recalls ------------------------------------------------------------
+
+  -- Remove the counts of days that are over, when the first recall of a day is accepted.
+  function Calendar.remove_old_days(key)
+    local today = math.floor(now / Calendar.SLOT / Calendar.SLOTS_OF_DAY)
+    if tonumber(redis.call('HGET', key, 'day')) == today then return end
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      local slot = tonumber(string.match(field, '^(%d+)%z'))
+      if slot and slot < (today - 1) * Calendar.SLOTS_OF_DAY then redis.call('HDEL', key, field) end
+    end
+    redis.call('HSET', key, 'day', today)
+  end
+
+  -- wolkvox has one recall for each customer of a campaign. Remove the count of the one that a recall replaces.
+  function Calendar.remove_replaced(id)
+    while id do
+      local r = Recall.fields(id, {'state', 'account', 'campaign', 'score', 'replaces'})
+      if r.state == 'accepted' then
+        local key, field = Calendar.place('accepted_calendar', r)
+        if redis.call('HEXISTS', key, field) == 1 then Calendar.count('accepted_calendar', r, -1) end
+        return
+      end
+      id = r.replaces
+    end
+  end
+
+  function Calendar.add_accepted(id)
+    local r = Recall.fields(id, {'account', 'campaign', 'score', 'replaces'})
+    local key = Calendar.place('accepted_calendar', r)
+    Calendar.remove_old_days(key)
+    Calendar.remove_replaced(r.replaces)
+    Calendar.count('accepted_calendar', r, 1)
+    local expires = math.max(tonumber(r.score) - now, 0) + 2 * Calendar.SLOTS_OF_DAY * Calendar.SLOT
+    if redis.call('PTTL', key) < expires then redis.call('PEXPIRE', key, expires) end
+  end
+
   local Outcome = {}
 
   function Outcome.ended(q, id, o)
     if o.passed and Queue.get(q, 'probing') == '1' then Queue.passed(q) end
     if o.date then redis.call('HSET', recall_key(id), 'date', o.date) end
     Recall.become(id, o.state, o.reason)
+    if o.state ~= 'accepted' then return end
+    if o.date_ms then redis.call('HSET', recall_key(id), 'score', o.date_ms) end
+    Calendar.add_accepted(id)
   end
 
   -- o: kind (ended, again, aside), state, reason, passed (the queue works), counts_against_recall (counts against the recall), date,
-  --    attempt (JSON line), answer, words, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
+  --    date_ms (the same date), attempt (JSON line), answer, words, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
   --    wait_ms, wait_until, wait_reason, stop (reason), history
   function Queue.apply(q, o)
     local id = Queue.get(q, 'inflight')

@@ -46,6 +46,8 @@
 -- find:r:<bucket>          ZSET    digest of the CRM record, recall id                            as the recall
 -- find:t:<last 4 digits>   ZSET    the other digits reversed, "|", recall id                      as the recall
 -- calendar:<account>       HASH    half hour since 1970 NUL campaign -> recalls queued for it     while queued
+-- accepted_calendar:<account>  HASH  the same for accepted recalls that none replaced; day: the     a day or two after
+--                                  UTC day since 1970 when old days were last removed             its date
 -- ended:<state>            ZSET    recall id -> time of its end                                   as the recall
 -- seen:<digest>            STRING  a known event: digest|what|id|fingerprint, and |answer if      dedup_hours
 --                                  it was the only event of its delivery

@@ -4,7 +4,7 @@
 -- store keeps the hash as a listpack, in half the memory.
 --   state      as in the contract, also account, campaign and customer
 --   version    ms: the CRM's time of the request
---   score      ms: the recall_date on admission
+--   score      ms: the recall_date on admission; of an accepted recall, the one that wolkvox has
 --   date       recall_date as sent, ISO 8601
 --   requested  date as requested, ISO 8601
 --   telephone  as dialled
@@ -13,6 +13,7 @@
 --   proof      how the delivery was verified
 --   digest     digest of the configuration that mapped it, shortened
 --   record     id of the CRM record, if it is not the customer's
+--   replaces   id of the customer's earlier recall that wolkvox had, or was getting, on admission
 --   notes      why date differs from requested, one reason a line
 --   created    ms of admission
 --   ended      ms of its end, if any
@@ -28,12 +29,17 @@ local Recall = {}
 
 local function recall_key(id) return P .. 'recall:' .. id end
 
--- Number of recalls of an account for each half hour. Time zones differ by multiples of that.
-local Calendar = {SLOT = 1800000}
+-- Number of recalls of an account for each half hour, queued and accepted ones apart. Time zones differ by multiples of
+-- half an hour.
+local Calendar = {SLOT = 1800000, SLOTS_OF_DAY = 48}
 
-function Calendar.count(r, by)
-  local field = math.floor(tonumber(r.score) / Calendar.SLOT) .. '\0' .. r.campaign
-  local key = P .. 'calendar:' .. r.account
+-- Return key and field of the count. kind: "calendar" for queued recalls, "accepted_calendar" for accepted ones
+function Calendar.place(kind, r)
+  return P .. kind .. ':' .. r.account, math.floor(tonumber(r.score) / Calendar.SLOT) .. '\0' .. r.campaign
+end
+
+function Calendar.count(kind, r, by)
+  local key, field = Calendar.place(kind, r)
   if redis.call('HINCRBY', key, field, by) == 0 then redis.call('HDEL', key, field) end
 end
 
@@ -41,7 +47,7 @@ end
 local function list(id, r, state)
   redis.call('ZADD', P .. 'in:' .. state, 0, id)
   redis.call('ZADD', P .. 'of:' .. r.account .. ':' .. state, 0, id)
-  if state == 'queued' then Calendar.count(r, 1) end
+  if state == 'queued' then Calendar.count('calendar', r, 1) end
 end
 
 local Newest = {}
@@ -99,7 +105,7 @@ end
 local function unlist(id, r, state)
   redis.call('ZREM', P .. 'in:' .. state, id)
   redis.call('ZREM', P .. 'of:' .. r.account .. ':' .. state, id)
-  if state == 'queued' then Calendar.count(r, -1) end
+  if state == 'queued' then Calendar.count('calendar', r, -1) end
 end
 
 -- Record a change of state with its time and reason. Changes between `queued` and `pushing` are recorded as attempts.

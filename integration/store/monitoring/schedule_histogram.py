@@ -1,6 +1,7 @@
-"""Schedule histogram: how many callbacks are queued for each half hour, by account and campaign.
+"""Schedule histogram: how many callbacks are planned for each half hour, by account and campaign.
 
-The script updates the counts when a recall enters or leaves a queue, so reading them needs no scan.
+The script updates the counts when a recall enters or leaves a queue, and when wolkvox accepts it, so reading
+them needs no scan.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
 
 
 class Slot(NamedTuple):
-    """Recalls queued or being pushed for a half hour. `half_hour` counts from 1970-01-01, UTC."""
+    """Recalls planned for a half hour. `half_hour` counts from 1970-01-01, UTC.
+
+    `queued` are queued or being pushed. `accepted` are set in wolkvox; a day or two after their date they are
+    left out.
+    """
 
     account: str
     campaign_id: str
     half_hour: int
-    number: int
+    queued: int
+    accepted: int
 
 
 class ScheduleHistogram:
@@ -31,10 +37,14 @@ class ScheduleHistogram:
     def of(self, accounts: Iterable[str]) -> list[Slot]:
         """Return the counts of these accounts, in no order. Raise StoreAwayError."""
         names = list(accounts)
-        found = self._store.hashes(f"calendar:{name}" for name in names)
+        found = self._store.hashes(
+            f"{kind}:{name}" for name in names for kind in ("calendar", "accepted_calendar")
+        )
+        counts = dict(zip(names, zip(found[::2], found[1::2], strict=True), strict=True))
         return [
-            Slot(name, campaign, int(half_hour), int(count))
-            for name, counts in zip(names, found, strict=True)
-            for field, count in counts.items()
-            for half_hour, _, campaign in (field.partition("\0"),)
+            Slot(name, campaign, int(half_hour), int(queued.get(field, 0)), int(accepted.get(field, 0)))
+            for name, (queued, accepted) in counts.items()
+            for field in queued.keys() | accepted.keys()
+            for half_hour, separator, campaign in (field.partition("\0"),)
+            if separator
         ]

@@ -29,10 +29,11 @@ class Checks(Drains):
     def check_calendar(self, view: View) -> None:
         waiting = [fields for fields in view.recalls.values() if fields["state"] not in ENDS]
         counted = Counter(
-            (fields["account"], str(int(fields["score"]) // HALF_HOUR_MS), fields["campaign"])
+            ("queued", fields["account"], str(int(fields["score"]) // HALF_HOUR_MS), fields["campaign"])
             for fields in waiting
         )
-        assert view.calendar == counted
+        assert {slot: number for slot, number in view.calendar.items() if slot[0] == "queued"} == counted
+        assert all(number > 0 for number in view.calendar.values())
 
     def check_places(self, view: View) -> None:
         assert set(view.recalls) == set(self.model.recalls)

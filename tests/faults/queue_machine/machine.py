@@ -115,6 +115,7 @@ class Machine(RuleBasedStateMachine):
                 pipe.zrange(key(f"ended:{state}"), 0, -1, withscores=True)
             for account in ACCOUNTS:
                 pipe.hgetall(key(f"calendar:{account}"))
+                pipe.hgetall(key(f"accepted_calendar:{account}"))
             found = iter(pipe.execute())
         return View(
             recalls={recall: fields for recall in ids if (fields := next(found))},
@@ -124,9 +125,11 @@ class Machine(RuleBasedStateMachine):
             due=dict(next(found)),
             ended={recall: at for _ in ENDS for recall, at in next(found)},
             calendar={
-                (account, *slot.split("\0")): int(count)
+                (kind, account, *slot.split("\0")): int(count)
                 for account in ACCOUNTS
+                for kind in ("queued", "accepted")
                 for slot, count in next(found).items()
+                if slot != "day"
             },
         )
 

@@ -130,7 +130,7 @@ class View:
     by_account: dict[tuple[str, str], list[str]]
     due: dict[str, float]
     ended: dict[str, float]
-    calendar: dict[tuple[str, str, str], int]
+    calendar: dict[tuple[str, str, str, str], int]
 
     def same_as(self, other: View) -> bool:
         """Tell whether nothing but wake-ups differs."""
