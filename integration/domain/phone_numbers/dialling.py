@@ -14,10 +14,11 @@ from integration.domain.phone_numbers.reasons import unmappable
 from integration.domain.phone_numbers.texts import digits_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from integration.domain.account import Account
 
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
-_PLACEHOLDERS: Final = frozenset({"national", "e164", "dial"})
 _LONGEST_FORMAT: Final = 64
 _ARGENTINA: Final = 54
 _ARGENTINE_MOBILE_DIGITS: Final = 11
@@ -44,19 +45,33 @@ def write(dial_format: str, number: PhoneNumber) -> str:
     own country, with the trunk prefix: 0991234567 in Ecuador. The 9 of Argentine mobile numbers follows +54
     only, so that `{national}` omits it and `{dial}` has 15 after the area code instead.
     """
+    return _PLACEHOLDER.sub(lambda match: _WRITERS[match[1]](number), dial_format)
+
+
+def _national(number: PhoneNumber) -> str:
     national = phonenumbers.national_significant_number(number)
-    values = {
-        "national": national[1:] if _is_argentine_mobile(number, national) else national,
-        "e164": f"{number.country_code}{national}",
-        "dial": digits_of(phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)),
-    }
-    return _PLACEHOLDER.sub(lambda match: values[match[1]], dial_format)
+    return national[1:] if _is_argentine_mobile(number, national) else national
+
+
+def _e164(number: PhoneNumber) -> str:
+    return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+
+
+def _dial(number: PhoneNumber) -> str:
+    return digits_of(phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL))
+
+
+_WRITERS: Final[Mapping[str, Callable[[PhoneNumber], str]]] = {
+    "national": _national,
+    "e164": _e164,
+    "dial": _dial,
+}
 
 
 def dial_format_fault(dial_format: str) -> str | None:
     """Return a description of the error in a `dial_format`, or None."""
     placeholders = _PLACEHOLDER.findall(dial_format)
-    unknown = sorted(set(placeholders) - _PLACEHOLDERS)
+    unknown = sorted(set(placeholders) - _WRITERS.keys())
     if unknown:
         return f"an unknown placeholder {{{unknown[0]}}}"
     if not placeholders:
