@@ -82,7 +82,7 @@ GUARDS = (
     mutant(
         "the 9 of Argentine mobile numbers",
         "it is dialled inside the country, where no number starts with it",
-        _DIALLING.condition("write", "_is_argentine_mobile"),
+        _DIALLING.condition("_national", "_is_argentine_mobile"),
         "test_phone_dialling.py::test_dial_has_the_trunk_prefix_and_no_argentine_9",
     ),
 )
