@@ -23,6 +23,7 @@ _PAGES: Final = {
     "dead-letters": "/recalls?state=dead&account={}",
     "source-silent": "/sources/{}",
     "nothing-verified": "/sources/{}",
+    "deliveries-lost": "/sources/{}",
 }
 
 _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -47,6 +48,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "nothing-verified": (
             "Source {subject}: every delivery is rejected",
             "{refusals} since {since}, none was verified. Check the secret of the source and its address.",
+        ),
+        "deliveries-lost": (
+            "Source {subject}: deliveries are lost",
+            "{losses} since {since}, and this sender does not send again. Send them again from the CRM.",
         ),
         "no-worker": (
             "No worker is running",
@@ -84,6 +89,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "nothing-verified": (
             "Origen {subject}: se rechaza cada entrega",
             "{refusals} desde el {since}, ninguna verificada. Revise el secreto del origen y su dirección.",
+        ),
+        "deliveries-lost": (
+            "Origen {subject}: se pierden entregas",
+            "{losses} desde el {since}, y este remitente no reenvía. Vuelva a enviarlas desde el CRM.",
         ),
         "no-worker": (
             "No hay ningún proceso de envío en marcha",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from integration.config.alert_models import (
     DeadLetters,
+    DeliveriesLost,
     DueLag,
     NothingVerified,
     NoWorker,
@@ -185,7 +186,9 @@ def _quota_used(rule: QuotaUsed, _config: Config, facts: RuleFacts) -> Iterator[
             yield view.name, values, NOW
 
 
-def _sources(rule: SourceSilent | NothingVerified, facts: RuleFacts) -> Iterator[tuple[str, SourceActivity]]:
+def _sources(
+    rule: SourceSilent | NothingVerified | DeliveriesLost, facts: RuleFacts
+) -> Iterator[tuple[str, SourceActivity]]:
     return (
         (name, activity)
         for name, activity in facts.sources.items()
@@ -219,6 +222,14 @@ def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) 
             yield name, {"refusals": activity.refusals, "since": _utc_text(since)}, NOW
 
 
+def _deliveries_lost(rule: DeliveriesLost, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+    for name, activity in _sources(rule, facts):
+        since, last = activity.lost_since, activity.lost
+        if since is None or last is None or facts.now - last >= timedelta(minutes=rule.minutes):
+            continue
+        yield name, {"losses": activity.losses, "since": _utc_text(since)}, NOW
+
+
 def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     if facts.workers == 0:
         queued = sum(view.queued for view in facts.accounts)
@@ -241,6 +252,7 @@ _JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
     QuotaUsed: _quota_used,
     SourceSilent: _source_silent,
     NothingVerified: _nothing_verified,
+    DeliveriesLost: _deliveries_lost,
     NoWorker: _no_worker,
     DueLag: _due_lag,
 }

@@ -145,6 +145,13 @@ class NothingVerified(_OfSources):
     minutes: Number = Field(default=15, ge=0, le=10080, description="a number of minutes, at most 10080")
 
 
+class DeliveriesLost(_OfSources):
+    """In the last `minutes`, a source lost deliveries: they were not stored and are not sent again."""
+
+    kind: Literal["deliveries-lost"] = Field(description='"deliveries-lost"')
+    minutes: Number = Field(default=60, gt=0, le=1440, description="a number of minutes, at most 1440")
+
+
 class NoWorker(AlertRule):
     """No worker has been seen for `minutes`. A web process evaluates this rule."""
 
@@ -160,7 +167,15 @@ class DueLag(AlertRule):
 
 
 Rule = (
-    QueueStopped | OldestQueued | DeadLetters | QuotaUsed | SourceSilent | NothingVerified | NoWorker | DueLag
+    QueueStopped
+    | OldestQueued
+    | DeadLetters
+    | QuotaUsed
+    | SourceSilent
+    | NothingVerified
+    | DeliveriesLost
+    | NoWorker
+    | DueLag
 )
 RULE_KINDS: Final[dict[str, type[Rule]]] = {
     "queue-stopped": QueueStopped,
@@ -169,6 +184,7 @@ RULE_KINDS: Final[dict[str, type[Rule]]] = {
     "quota-used": QuotaUsed,
     "source-silent": SourceSilent,
     "nothing-verified": NothingVerified,
+    "deliveries-lost": DeliveriesLost,
     "no-worker": NoWorker,
     "due-lag": DueLag,
 }

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 TAKEN: Final = ("admitted", "again")
 REJECTED: Final = ("not verified", "unreadable", "unsupported type", "too large")
 ADDRESS_VERIFIED: Final = "address verified"
-RESULTS: Final = (*TAKEN, *REJECTED, "too many", "not stored", ADDRESS_VERIFIED)
+# Nothing of the delivery was stored, so it is lost if its sender does not send it again.
+TO_SEND_AGAIN: Final = ("too many", "not stored")
+RESULTS: Final = (*TAKEN, *REJECTED, *TO_SEND_AGAIN, ADDRESS_VERIFIED)
 
 # The pushes of an account and their milliseconds are one number: pushes * PUSH_UNIT + ms. This halves the
 # size of the table.
@@ -70,8 +72,11 @@ class Counters:
         """Record a duration in a histogram."""
         self._add(_observed(scale, seconds))
 
-    def delivery(self, source: str, result: str) -> None:
-        """Count the result of a delivery. `source` is the name of a configured source."""
+    def delivery(self, source: str, result: str, *, lost: bool = False) -> None:
+        """Count the result of a delivery. `source` is the name of a configured source.
+
+        `lost`: the delivery was not stored, and its sender does not send it again.
+        """
         increments = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
         if result in TAKEN:
             increments.append(("heard", f"taken:{source}", 1))
@@ -79,6 +84,9 @@ class Counters:
             increments.append(("heard", f"refused:{source}", 1))
         elif result == ADDRESS_VERIFIED:
             increments.append(("heard", f"checked:{source}", 1))
+        if lost:
+            increments.append(("counts", f"lost:{source}:{result}", 1))
+            increments.append(("heard", f"lost:{source}", 1))
         self._add(increments)
 
     def pushed(self, account: str, seconds: float) -> None:
@@ -93,6 +101,11 @@ class Counters:
                 fields[name] = fields.get(name, 0) + by
         if first:
             self._wake()
+
+    def counted(self, table: str) -> dict[str, int]:
+        """Return a copy of the counts of one table since the last flush."""
+        with self._lock:
+            return dict(self._tables.get(table, {}))
 
     def empty(self) -> bool:
         """Return True if nothing has been counted since the last flush."""

@@ -19,7 +19,7 @@ from integration.domain.errors import NotVerifiedError, StoreAwayError, Unreadab
 from integration.domain.rejection import rejection_of
 from integration.mapping.event_context import Headers
 from integration.mapping.planner import Parked, plan_delivery
-from integration.telemetry.counters import ADDRESS_VERIFIED, ADMIT
+from integration.telemetry.counters import ADDRESS_VERIFIED, ADMIT, TO_SEND_AGAIN
 from integration.webhooks.handshakes import handshake_reply
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.rejection_log import FailedVerification, NoRejections
@@ -136,8 +136,11 @@ class WebhookService:
         if wait is not None:
             raise _TooManyError(wait)
 
-    def _count(self, settings: Source, name: str, began: float) -> None:
-        self._services.counters.delivery(settings.name, name)
+    def _count(self, settings: Source, result: str, began: float) -> None:
+        lost = result in TO_SEND_AGAIN and not settings.resends
+        self._services.counters.delivery(settings.name, result, lost=lost)
+        if lost:
+            log.warning("delivery lost: its sender does not send again", source=settings.name, result=result)
         self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
     def _reject(

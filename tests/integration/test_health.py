@@ -8,8 +8,6 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flask import Flask
-from prometheus_client.parser import text_string_to_metric_families
 
 from integration.domain.delivery import Delivery
 from integration.mapping.planner import plan_delivery
@@ -20,23 +18,15 @@ from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.telemetry.counters import ADMIT
 from integration.web import metrics
-from integration.web.health import StoreProbe, health_blueprint, metrics_blueprint
+from integration.web.health import StoreProbe
 from integration.web.metrics import states
-from integration.web.problems import install
 from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_services, two_accounts, write_config
+from support.metrics_client import client_of, figures
 from support.waiting import AT_ONCE_SECONDS
 
 GOOD = two_accounts() + SOURCES_AND_ROUTES
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-
-
-def client_of(services):
-    app = Flask("ringback", static_folder=None)
-    install(app)
-    app.register_blueprint(health_blueprint(services))
-    app.register_blueprint(metrics_blueprint(services))
-    return app.test_client()
 
 
 def services_at(folder, url, *, text=GOOD):
@@ -54,18 +44,6 @@ def planned(services, event):
     )  # fmt: skip
     events = SOURCES["json"].read(delivery, services.config.sources["forms"])
     return delivery, plan_delivery(services.routes, delivery, events, now)
-
-
-def figures(client):
-    """Every sample as {name{label=value,…}: value}."""
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    samples = {}
-    for family in text_string_to_metric_families(answer.text):
-        for sample in family.samples:
-            labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))
-            samples[f"{sample.name}{{{labels}}}"] = sample.value
-    return samples
 
 
 # --- alive and ready ---------------------------------------------------------------------------

@@ -56,7 +56,9 @@ def stack(tmp_path_factory, valkey):
         system.environ["SENTRY_DSN"] = sentry.dsn
         system.write_config(CHANNEL.format(url=receiver.url))
         text = system.config_path.read_text("utf-8")
-        system.config_path.write_text(text.replace(LIMITS, f"{LIMITS}daily_limit = 100000\n"), "utf-8")
+        text = text.replace(LIMITS, f"{LIMITS}daily_limit = 100000\n")
+        text = text.replace('kind = "salesforce"', 'kind = "salesforce"\nresends = false')
+        system.config_path.write_text(text, "utf-8")
         system.start("web")
         system.worker = system.start("worker")
         yield system

@@ -61,6 +61,7 @@ class _Source(Table):
     dedup_hours: Number = Field(
         default=168, gt=0, le=8784, description="a number of hours, more than 0, at most 8784"
     )
+    resends: bool = Field(default=True, description="true or false")
 
 
 class Lookup(Table):

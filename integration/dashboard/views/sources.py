@@ -10,7 +10,7 @@ from flask import current_app, request
 from flask_babel import gettext as _
 
 from integration.alerts.rules import rule_label
-from integration.config.alert_models import NothingVerified, SourceSilent
+from integration.config.alert_models import DeliveriesLost, NothingVerified, SourceSilent
 from integration.config.models import zone_of
 from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
@@ -45,6 +45,7 @@ class SourceRow:
     state: str
     taken: int
     refused: int
+    lost: int
     plot: Plot
     ticks: tuple[str, ...]
     alerts: tuple[Alert, ...]
@@ -121,6 +122,7 @@ def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
             state=_state(activity[name]),
             taken=sum(hour.taken for hour in days[name]),
             refused=sum(hour.refused for hour in days[name]),
+            lost=sum(hour.lost for hour in days[name]),
             plot=_plot(days[name]),
             ticks=_ticks(config, days[name]),
             alerts=tuple(a for a in holding if a.subject == name and a.kind in _KINDS),
@@ -129,7 +131,7 @@ def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
     }
 
 
-_KINDS: Final = frozenset({"source-silent", "nothing-verified"})
+_KINDS: Final = frozenset({"source-silent", "nothing-verified", "deliveries-lost"})
 
 
 def _state(activity: SourceActivity) -> str:
@@ -157,7 +159,8 @@ def _rules(config: Config, name: str) -> tuple[str, ...]:
     return tuple(
         rule_label(rule)
         for rule in config.alerts.rules
-        if isinstance(rule, SourceSilent | NothingVerified) and (rule.sources is None or name in rule.sources)
+        if isinstance(rule, SourceSilent | NothingVerified | DeliveriesLost)
+        and (rule.sources is None or name in rule.sources)
     )
 
 

@@ -22,7 +22,7 @@
 -- flushed:<process>        STRING  number of the process's latest flush of counters               1 hour
 -- series:<hour>            HASH    minute -> totals of some counts at its start, JSON             26 hours
 -- pushed:<minute>          HASH    account -> pushes * 10^7 + their duration in ms                65 minutes
--- heard:<hour>             HASH    taken:, refused:, checked:<source> -> requests                  26 hours
+-- heard:<hour>             HASH    taken:, refused:, lost:, checked:<source> -> requests           26 hours
 -- source:<name>            HASH    fields below                                                   unlimited
 -- config:pending           HASH    digest of a pending configuration -> removed, until; JSON      60 s after the last look
 -- config:accepted:<digest> STRING  set by an operator, or by a process that removed nothing in use 1 hour
@@ -127,6 +127,9 @@
 --   checked          time of the latest handshake, by which the sender checked the address
 --   refusing         time of the first rejected delivery since one was accepted
 --   refusals         number of deliveries rejected since then
+--   lost             time when the latest lost delivery was counted: not stored, and its sender does not send again
+--   losing           time of the first loss of the present series; a day without losses ends a series
+--   losses           number of losses since then
 
 local WIDTH = tonumber(ARGV[8])
 local CALLS = WIDTH == 0 and 1 or (#ARGV - 8) / WIDTH

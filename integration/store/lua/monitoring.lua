@@ -48,6 +48,7 @@ if is_command('flush_counters') then
   local SERIES_KEPT = 26 * HOUR
   local PUSHED_KEPT = 65 * 60000
   local FLUSHED_KEPT = HOUR
+  local SERIES = 24 * HOUR
 
   function Counters.add(key, fields, ttl)
     for field, by in pairs(fields) do redis.call('HINCRBY', key, field, by) end
@@ -64,7 +65,15 @@ if is_command('flush_counters') then
     redis.call('PEXPIRE', key, SERIES_KEPT)
   end
 
-  -- requests: {"taken:<source>", "refused:<source>" or "checked:<source>" = number}
+  -- Losses that are further apart than SERIES are counted anew.
+  function Counters.add_losses(key, number)
+    local latest = tonumber(redis.call('HGET', key, 'lost'))
+    if not latest or now - latest > SERIES then redis.call('HSET', key, 'losing', now, 'losses', 0) end
+    redis.call('HINCRBY', key, 'losses', number)
+    redis.call('HSET', key, 'lost', now)
+  end
+
+  -- requests: {"taken:<source>", "refused:<source>", "lost:<source>" or "checked:<source>" = number}
   --
   -- If deliveries of a source were both accepted and rejected in this flush, the source counts as accepted.
   function Counters.add_deliveries(requests)
@@ -72,7 +81,11 @@ if is_command('flush_counters') then
     for field, by in pairs(requests) do
       local what, source = string.match(field, '^(%a+):(.*)$')
       local key = P .. 'source:' .. source
-      redis.call('HSET', key, what, now)
+      if what == 'lost' then
+        Counters.add_losses(key, by)
+      else
+        redis.call('HSET', key, what, now)
+      end
       if what == 'taken' then
         redis.call('HDEL', key, 'refusing', 'refusals')
       elseif what == 'refused' and not requests['taken:' .. source] then

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 import weakref
+from collections import Counter
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ log = structlog.get_logger("ringback.counters")
 
 EVERY_SECONDS = 1.0
 IDLE_SECONDS = 10.0
+LOST = "lost:"
 
 
 def totals(store: Store) -> dict[str, int]:
@@ -105,6 +107,12 @@ class CounterFlusher:
                 self._thread = None
                 return True
         return False
+
+    def unsaved_losses(self) -> dict[str, int]:
+        """Return the lost deliveries of this process, by source, that are not in the store yet."""
+        unsaved = Counter(self._unsent.get("heard", {}))
+        unsaved.update(self._counters.counted("heard"))
+        return {name.removeprefix(LOST): number for name, number in unsaved.items() if name.startswith(LOST)}
 
     def flush(self) -> None:
         """Send the counts made so far. Raise StoreAwayError; the counts are kept and sent again."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 HOURS: Final = 24
+_HOURLY: Final = ("taken", "refused", "lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,9 @@ class SourceActivity:
 
     `taken`: the latest accepted or repeated delivery. `refused`: the latest one that was not verified or not
     readable. `refusing_since`: since then all deliveries were rejected, `refusals` in number.
-    `address_checked`: the latest check of the address by its sender that was answered.
+    `address_checked`: the latest check of the address by its sender that was answered. `lost`: when the latest
+    loss was counted (a delivery that was not stored and is not sent again), `losses`: their number since
+    `lost_since`. A day without losses ends the count.
     """
 
     taken: datetime | None = None
@@ -30,6 +33,9 @@ class SourceActivity:
     refusing_since: datetime | None = None
     refusals: int = 0
     address_checked: datetime | None = None
+    lost: datetime | None = None
+    lost_since: datetime | None = None
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,7 @@ class HourlyDeliveries:
     at: datetime
     taken: int
     refused: int
+    lost: int
 
 
 class SourceStatusStore:
@@ -61,7 +68,7 @@ class SourceStatusStore:
         wanted = list(names)
         last = int(epoch_seconds(now)) // 3600
         hours = range(last - HOURS + 1, last + 1)
-        fields = [f"{what}:{name}" for name in wanted for what in ("taken", "refused")]
+        fields = [f"{what}:{name}" for name in wanted for what in _HOURLY]
 
         def commands(pipe: Any) -> None:
             for hour in hours:
@@ -72,8 +79,9 @@ class SourceStatusStore:
         for hour, row in zip(hours, rows, strict=False):
             at = from_epoch_seconds(hour * 3600)
             for index, name in enumerate(wanted):
-                taken, refused = (int(value or 0) for value in row[2 * index : 2 * index + 2])
-                found[name].append(HourlyDeliveries(at=at, taken=taken, refused=refused))
+                first = index * len(_HOURLY)
+                values = (int(value or 0) for value in row[first : first + len(_HOURLY)])
+                found[name].append(HourlyDeliveries(at=at, **dict(zip(_HOURLY, values, strict=True))))
         return found
 
 
@@ -87,4 +95,7 @@ def _activity(fields: Mapping[str, str]) -> SourceActivity:
         refusing_since=moment("refusing"),
         refusals=int(fields.get("refusals") or 0),
         address_checked=moment("checked"),
+        lost=moment("lost"),
+        lost_since=moment("losing"),
+        losses=int(fields.get("losses") or 0),
     )

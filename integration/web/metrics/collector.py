@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from integration.domain.errors import StoreAwayError
 from integration.web.metrics.counts import of_counts
-from integration.web.metrics.figures import Figures, read_figures
+from integration.web.metrics.figures import Figures, lossy_sources, read_figures
 from integration.web.metrics.states import gauge, of_figures
 
 if TYPE_CHECKING:
@@ -43,11 +43,21 @@ class StoreCollector(Collector):
         pending = int(self._services.configuration.pending is not None)
         yield gauge("ringback_config_pending", "1 while a change of the configuration is pending.", pending)
         yield _build()
+        yield self._unsaved()
         figures = self._figures()
         yield gauge("ringback_store_up", "1 when the store answers.", int(figures is not None))
         if figures is not None:
             yield from of_figures(figures)
             yield from of_counts(figures.counts)
+
+    def _unsaved(self) -> Metric:
+        words = "Lost deliveries that the process which answers has counted and not yet written to the store."
+        metric = GaugeMetricFamily("ringback_deliveries_lost_unsaved", words, labels=("source",))
+        losses = dict.fromkeys(lossy_sources(self._services.config), 0)
+        losses |= self._services.counter_flusher.unsaved_losses()
+        for source, number in losses.items():
+            metric.add_metric((source,), number)
+        return metric
 
     def _figures(self) -> Figures | None:
         if not self._store_answers():

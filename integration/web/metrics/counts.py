@@ -29,6 +29,11 @@ COUNTED: Final = {
     "deliveries": CounterShape(
         "ringback_deliveries", "Deliveries answered, by result.", ("source", "result")
     ),
+    "lost": CounterShape(
+        "ringback_deliveries_lost",
+        "Deliveries that were not stored and that their sender does not send again, by result.",
+        ("source", "result"),
+    ),
     "events": CounterShape(
         "ringback_events",
         "Events received, by what they became; route is empty if no route took the event.",

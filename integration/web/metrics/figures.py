@@ -10,10 +10,12 @@ from redis.exceptions import RedisError
 from integration.domain.recall import State
 from integration.domain.timestamps import from_epoch_ms
 from integration.store.monitoring.counter_flusher import totals
+from integration.telemetry.counters import TO_SEND_AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from integration.config.models import Config
     from integration.domain.account import AccountView
     from integration.services.container import Services
     from integration.services.forecast import Forecast
@@ -53,7 +55,7 @@ def read_figures(services: Services) -> Figures:
     now_ms = store.now_ms()
     views = services.accounts.all()
     return Figures(
-        counts=totals(services.store),
+        counts={**_no_losses(services.config), **totals(services.store)},
         accounts=views,
         forecasts=services.accounts.forecasts([v for v in views if v.queued], from_epoch_ms(now_ms)),
         sources=services.source_status.activity(services.config.sources),
@@ -65,6 +67,16 @@ def read_figures(services: Services) -> Figures:
         memory=memory_of(services),
         processes=services.processes.all(),
     )
+
+
+def _no_losses(config: Config) -> dict[str, int]:
+    """Return zeros for the sources that may lose deliveries: a rule on an increase misses a new series."""
+    return {f"lost:{name}:{result}": 0 for name in lossy_sources(config) for result in TO_SEND_AGAIN}
+
+
+def lossy_sources(config: Config) -> list[str]:
+    """Return the names of the sources whose sender does not send again."""
+    return [name for name, source in config.sources.items() if not source.resends]
 
 
 def memory_of(services: Services) -> dict[str, int]:
