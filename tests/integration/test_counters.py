@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.domain.errors import StoreAwayError
-from integration.store.monitoring import counters as counters_module
+from integration.store.monitoring import counter_flusher as counters_module
 from integration.telemetry.counters import ADMIT, PUSH_UNIT, Counters
 from support import url_of
 from support.counting import Counting, counting, counts

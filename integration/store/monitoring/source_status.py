@@ -23,9 +23,9 @@ class SourceActivity:
 
     `taken`: the latest accepted or repeated delivery. `refused`: the latest one that was not verified or not
     readable. `refusing_since`: since then all deliveries were rejected, `refusals` in number.
-    `address_checked`: the latest check of the address by its sender that was answered. `lost`: when the latest
-    loss was counted (a delivery that was not stored and is not sent again), `losses`: their number since
-    `lost_since`. A day without losses ends the count.
+    `address_checked`: the latest check of the address by its sender that was answered.
+    `lost`: when the latest loss was counted (a delivery that was not stored and is not sent again), `losses`:
+    their number since `lost_since`. A day without losses ends the count.
     """
 
     taken: datetime | None = None
