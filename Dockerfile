@@ -25,6 +25,6 @@ ENV PATH=/opt/ringback/bin:$PATH \
 WORKDIR /srv
 USER 10001
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; web = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8080), timeout=2); web.request('GET', '/healthz'); sys.exit(web.getresponse().status != 200)"]
+HEALTHCHECK --interval=5s --timeout=15s --start-period=60s --retries=2 \
+    CMD ["python", "-m", "integration.local.health_check", "--web"]
 CMD ["ringback", "web"]

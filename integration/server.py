@@ -30,8 +30,9 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 import integration.asgi  # noqa: F401  (loaded for the forked processes)
+from integration.domain.errors import ConfigError
 from integration.telemetry import logging
-from integration.web.process_watch import LOOK_SECONDS, STALLED_LOOKS, ProcessWatch, TurnCounter
+from integration.telemetry.liveness import LOOK_SECONDS, ProcessWatch, TurnCounter, open_counter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -67,14 +68,13 @@ class WebServer(MPServer):
     hangs would wait for it, while the other processes are idle.
     """
 
-    def __init__(
-        self, target: str, listener: socket.socket, *, stalled_looks: int = STALLED_LOOKS, **settings: Any
-    ) -> None:
+    def __init__(self, target: str, listener: socket.socket, own_turns: TurnCounter, **settings: Any) -> None:
+        """`own_turns` counts the turns of this process, for its supervisor."""
         address, port = listener.getsockname()[:2]
         super().__init__(target, address=address, port=port, **{**SETTINGS, **settings})
         self._listener = listener
-        self._stalled_looks = stalled_looks
-        self._watched: dict[int, tuple[BaseProcess, ProcessWatch]] = {}
+        self._own_turns = own_turns
+        self._watched: dict[int, tuple[BaseProcess, TurnCounter, ProcessWatch]] = {}
         self.on_startup(threading.Thread(target=self._watch, name="process-watch", daemon=True).start)
 
     def _init_shared_socket(self) -> None:
@@ -92,14 +92,15 @@ class WebServer(MPServer):
     ) -> Any:
         turns = TurnCounter()
         worker = super()._spawn_worker(idx, target, partial(_load, self.target, turns))
-        self._watched[idx] = worker.inner, ProcessWatch(turns, self._stalled_looks)
+        self._watched[idx] = worker.inner, turns, ProcessWatch()
         return worker
 
     def _watch(self) -> None:
         while True:
             time.sleep(LOOK_SECONDS)
-            for process, watch in tuple(self._watched.values()):
-                if process.pid is not None and (times := watch.look()):
+            self._own_turns.turn()
+            for process, turns, watch in tuple(self._watched.values()):
+                if process.pid is not None and (times := watch.look(turns.value)):
                     self._end(process.pid, times)
 
     def _end(self, pid: int, times: int) -> None:
@@ -131,6 +132,10 @@ def _load(target: str, turns: TurnCounter) -> Asgi:
 @click.option("--log-level", type=click.Choice(logging.LEVELS, False), default="INFO", envvar="LOG_LEVEL")  # noqa: FBT003  (case)
 def main(fd: int, app: str, processes: int, log_level: str) -> None:
     """Serve until SIGTERM."""
+    try:
+        own_turns = open_counter(os.environ)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
     listener = socket.socket(fileno=fd)
     listener.settimeout(0)  # tokio takes non-blocking sockets only
     # The processes share the loaded code and the memory of their counters.
@@ -138,7 +143,7 @@ def main(fd: int, app: str, processes: int, log_level: str) -> None:
     # Frozen objects are not touched by the collector, so their pages stay shared.
     gc.collect()
     gc.freeze()
-    server = WebServer(app, listener, workers=processes, log_level=LogLevels(log_level.lower()))
+    server = WebServer(app, listener, own_turns, workers=processes, log_level=LogLevels(log_level.lower()))
     # After granian's own configuration of its loggers.
     logging.configure(log_level, json=not sys.stderr.isatty())
     server.serve()

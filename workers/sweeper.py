@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.sweeper")
 
 SWEEP_SECONDS = 0.5
+STALLED_SECONDS = 60.0
+"""A step of the sweep takes less: its calls of the store have a time limit."""
 PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
 CHECK_IN_SECONDS = 60.0
@@ -84,6 +86,7 @@ class Sweeper:
         self._jobs = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._job_free = threading.Semaphore(1)
         self._checked_in_at = -CHECK_IN_SECONDS
+        self._step_at: float | None = None
 
     def start(self) -> None:
         """Start the sweep in a thread, which ends when `stopping` is set."""
@@ -94,12 +97,18 @@ class Sweeper:
         self._drainers.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
+    def has_stalled(self, now: float) -> bool:
+        """Return whether the sweep has begun no step for a minute. `now` is in monotonic seconds."""
+        began = self._step_at
+        return began is not None and now - began >= STALLED_SECONDS and not self._stopping.is_set()
+
     def _run(self) -> None:
         planned = time.monotonic() + SWEEP_SECONDS
         while not self._stopping.wait(SWEEP_SECONDS):
             began = time.monotonic()
             self._services.counters.observe(SWEEP_LAG, max(0.0, began - planned))
             for step in self._steps:
+                self._step_at = time.monotonic()
                 self._run_step(step)
             self._heartbeat.swept()
             self._services.store.epoch.keep()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from integration.store.scripting.epoch import StoreEpoch
 from integration.store.token_queue import WakeUp
 from integration.telemetry import logging
 from integration.telemetry.counters import Counters
+from integration.telemetry.liveness import LOOK_SECONDS, TurnCounter, open_counter
 from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
 from workers.worker import Worker, worker_store
 
@@ -65,11 +67,26 @@ def _prepare(**_: Any) -> None:
         # Celery asks for it later, and the first lines come before.
         _set_up_logging()
         use_broker(os.environ)
+        counter = open_counter(os.environ)
+        # A worker that waits for the store, or for the broker, has not stalled.
+        threading.Thread(target=_count_turns, args=(counter,), name="liveness", daemon=True).start()
         _engine = make_worker(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(1)
+
+
+def _count_turns(counter: TurnCounter) -> None:
+    while True:
+        count_turn(counter, _engine, time.monotonic())
+        time.sleep(LOOK_SECONDS)
+
+
+def count_turn(counter: TurnCounter, engine: Worker | None, now: float) -> None:
+    """Count a turn, unless the sweep has stalled: the process is then restarted. `now`: monotonic seconds."""
+    if engine is None or not engine.sweeper.has_stalled(now):
+        counter.turn()
 
 
 @worker_ready.connect

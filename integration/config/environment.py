@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8080
 LAST_PORT = 65535
+LIVENESS_FILE = "RINGBACK_LIVENESS_FILE"
 APPLICATIONS = frozenset({"hooks", "api", "dashboard"})
 
 
@@ -46,6 +47,11 @@ def epoch_file_beside(folder: Path) -> Path:
     """Return the path of the epoch file for the embedded store in `folder`."""
     folder = folder.resolve()
     return folder.with_name(f"{folder.name}.epoch")
+
+
+def liveness_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the path in RINGBACK_LIVENESS_FILE, or None. The process counts its turns in this file."""
+    return Path(path) if (path := environ.get(LIVENESS_FILE)) else None
 
 
 def store_url(environ: Mapping[str, str]) -> str:

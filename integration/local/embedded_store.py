@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import stat
 import time
 from functools import partial
@@ -45,6 +46,8 @@ OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 LOCK_SECONDS = 2.0
 ANSWER_SECONDS = 30.0
 PROGRESS_SECONDS = 2.0
+TURN_SECONDS = 0.5
+"""The time that the server has for an answer when it is watched."""
 
 FLAGS = (
     *("--port", "0", "--unixsocketperm", "700", "--daemonize", "no"),
@@ -180,6 +183,7 @@ class EmbeddedStore:
         self._stop_seconds = stop_seconds
         self._progress = progress
         self._child: Child | None = None
+        self._turns = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -212,6 +216,7 @@ class EmbeddedStore:
             _write_pid(lock, child.pid)
         try:
             self._wait(child)
+            self._turns += 1
         except BaseException:
             child.stop(self._stop_seconds)
             raise
@@ -219,6 +224,16 @@ class EmbeddedStore:
     def poll(self) -> int | None:
         """Return the exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
+
+    def turns(self) -> int:
+        """Return the number of times that the server answered, whatever the answer, this time included."""
+        # Not by redis-py: an error such as too many clients is an answer as well.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(TURN_SECONDS)
+            connection.connect(str(socket_path(self.data_dir)))
+            connection.sendall(b"PING\r\n")
+            self._turns += bool(connection.recv(1))
+        return self._turns
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Send SIGTERM, wait, then kill the server. Acknowledged writes are on disk in either case."""

@@ -132,6 +132,7 @@ def _web_program(
         stop_seconds=WEB_STOP_SECONDS,
         relay=relay,
         listener=listener,
+        counts_turns=True,
     )
 
 
@@ -145,7 +146,14 @@ def start_worker(
 ) -> Program:
     """Start a worker; return its program."""
     command = worker_command(environ)
-    program = Program("worker", command, env=environ, stop_seconds=WORKER_STOP_SECONDS, relay=relay)
+    program = Program(
+        "worker",
+        command,
+        env=environ,
+        stop_seconds=WORKER_STOP_SECONDS,
+        relay=relay,
+        counts_turns=True,
+    )
     supervisor.start(program)
     return program
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,8 +22,10 @@ from urllib.parse import urlsplit
 import structlog
 
 from integration.clients.backoff import backoff_seconds
+from integration.config.environment import LIVENESS_FILE
 from integration.domain.errors import RingbackError
 from integration.local.child_process import WATCH_SECONDS, Child, SpawnError, describe_exit, spawn
+from integration.telemetry.liveness import LOOK_SECONDS, STALLED_LOOKS, ProcessWatch, TurnCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +59,12 @@ class Service(Protocol):
     def poll(self) -> int | None:
         """Return the exit status, or None while it runs."""
 
+    def turns(self) -> int | None:
+        """Return a number that changes at least once a second while the service works, within a second.
+
+        It is 0 until the service has started. None: the service cannot be watched.
+        """
+
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop the service within a bounded time, or at once if `hurry()`. Do nothing if it is stopped."""
 
@@ -71,7 +81,8 @@ class Program:
 
     Put secrets into `env`, never into `arguments`: every user of the machine can read those. `stop_seconds`
     is the time it gets to end after SIGTERM. `relay=None` discards the output. The program inherits
-    `listener`, which stays open here, so that connections wait while the program is restarted.
+    `listener`, which stays open here, so that connections wait while the program is restarted. With
+    `counts_turns` it counts turns in the file that RINGBACK_LIVENESS_FILE names in its environment.
     """
 
     name: str
@@ -81,6 +92,8 @@ class Program:
     stop_seconds: float = 10.0
     relay: Callable[[str], None] | None = field(default=write_line, repr=False)
     listener: socket.socket | None = field(default=None, repr=False)
+    counts_turns: bool = False
+    _counter: TurnCounter | None = field(default=None, init=False, repr=False)
     _child: Child | None = field(default=None, init=False, repr=False)
     _reader: threading.Thread | None = field(default=None, init=False, repr=False)
 
@@ -91,9 +104,7 @@ class Program:
 
     def start(self) -> None:
         """Start the program. Raise SpawnError."""
-        inherited = () if self.listener is None else (self.listener.fileno(),)
-        child = spawn(self.arguments, env=self.env, cwd=self.cwd, output=subprocess.PIPE, pass_fds=inherited)
-        self._child = child
+        self._child = child = self._spawn()
         reader = threading.Thread(
             target=self._read, args=(child,), name=f"output of {self.name}", daemon=True
         )
@@ -101,9 +112,24 @@ class Program:
         # Set after start(): another thread that stops the program joins the reader.
         self._reader = reader
 
+    def _spawn(self) -> Child:
+        inherited = [] if self.listener is None else [self.listener.fileno()]
+        env = os.environ if self.env is None else self.env
+        # The file has no name and ends with both processes. /dev/fd: the child's descriptor.
+        with tempfile.TemporaryFile() as file:
+            if self.counts_turns:
+                self._counter = TurnCounter(file.fileno())
+                inherited.append(file.fileno())
+                env = {**env, LIVENESS_FILE: f"/dev/fd/{file.fileno()}"}
+            return spawn(self.arguments, env=env, cwd=self.cwd, output=subprocess.PIPE, pass_fds=inherited)
+
     def poll(self) -> int | None:
         """Return the exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
+
+    def turns(self) -> int | None:
+        """Return the number of its turns, None if it does not count them."""
+        return None if self._counter is None else self._counter.value
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Send SIGTERM, wait `stop_seconds`, then kill the program and its descendants."""
@@ -180,10 +206,22 @@ class _Watched:
     failures: int = 0
     start_at: float | None = None
     given_up: bool = False
+    watch: ProcessWatch = field(default_factory=ProcessWatch)
+    looked_at: float = 0.0
+
+    def has_stalled(self, now: float) -> bool:
+        """Look, at most once a second, whether the service's turns go on. `now` is in monotonic seconds."""
+        if now - self.looked_at < LOOK_SECONDS:
+            return False
+        self.looked_at = now
+        turns = self.service.turns()
+        return turns is not None and self.watch.look(turns) > 0
 
 
 class Supervisor:
     """Starts services in order, watches them, and stops them in reverse order.
+
+    A service that ends, or whose turns stand still for ten looks a second apart, is restarted.
 
     As a context manager it stops all services on exit. In the main thread SIGTERM and SIGHUP then raise
     KeyboardInterrupt, as Ctrl-C does. A second signal while stopping kills the remaining services.
@@ -277,10 +315,14 @@ class Supervisor:
                 self._start_again(watched)
         elif (status := watched.service.poll()) is not None:
             self._ended(watched, describe_exit(status))
+        elif watched.has_stalled(now):
+            watched.service.stop(hurry=lambda: True)
+            self._ended(watched, f"did not respond for {STALLED_LOOKS} s and was killed")
 
     def _start_again(self, watched: _Watched) -> None:
         watched.start_at = None
         watched.started_at = time.monotonic()
+        watched.watch = ProcessWatch()
         try:
             watched.service.start()
         except RingbackError as error:

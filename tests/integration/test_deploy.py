@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,8 @@ import redis
 from celery.bin.celery import celery as celery_command
 
 from integration.cli.processes.sandbox import sandbox as sandbox_command
+from integration.config.environment import LIVENESS_FILE
+from integration.local import health_check
 from integration.local.child_process import spawn
 from integration.local.embedded_store import find_server
 from integration.local.supervisor import wait_until
@@ -263,13 +264,12 @@ def test_what_the_image_copies_is_sent_to_its_build():
 def test_the_health_check_asks_healthz_on_the_port_of_the_environment():
     [check] = instructions("HEALTHCHECK")
     program = json.loads(check[check.index("[") :])
-    assert program[:2] == ["python", "-c"]
-    assert "/healthz" in program[2]
+    assert program == ["python", "-m", health_check.__name__, "--web"]
     with_port = subprocess.run(
-        [sys.executable, "-c", program[2]], env={"PORT": "1"}, capture_output=True, check=False
+        [sys.executable, *program[1:]], env={"PORT": "1"}, cwd=ROOT, capture_output=True, check=False
     )
-    assert with_port.returncode != 0
-    assert b"Connection refused" in with_port.stderr
+    assert with_port.returncode == 1
+    assert b"/healthz on port 1: [Errno 111] Connection refused" in with_port.stderr
 
 
 # --- compose -----------------------------------------------------------------------------------
@@ -286,9 +286,14 @@ def test_compose_publishes_on_this_machine_only_and_every_process_has_a_health_c
     for name, service in compose["services"].items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert service["mem_limit"]
-    # The image has the health check of web and dashboard.
-    assert "healthcheck" not in compose["services"]["web"]
-    assert "inspect ping" in compose["services"]["worker"]["healthcheck"]["test"][1]
+    # The image has the health check of web and dashboard. Each container has a /tmp of its own.
+    for name in ("web", "dashboard"):
+        assert "healthcheck" not in compose["services"][name]
+    check = compose["services"]["worker"]["healthcheck"]["test"]
+    assert check == ["CMD", "python", "-m", health_check.__name__]
+    for name in ("web", "dashboard", "worker"):
+        assert compose["services"][name]["environment"][LIVENESS_FILE] == "/tmp/liveness"
+        assert compose["services"][name]["tmpfs"] == ["/tmp"]
 
 
 def test_compose_serves_the_dashboard_by_itself_and_to_this_machine_only(compose):
@@ -355,26 +360,23 @@ def test_web_is_reached_on_the_port_that_it_listens_on(compose):
     assert web["ports"] == [f"127.0.0.1:${{PORT:-8080}}:{web['environment']['PORT']}"]
 
 
-def test_composes_health_check_of_a_worker_is_that_it_answers_a_ping(
+@pytest.mark.timeout(200)
+def test_composes_health_check_of_a_worker_kills_one_that_is_stopped(
     compose, tmp_path, start_valkey, sandbox
 ):
     running = WorkerProcesses(tmp_path, start_valkey(), sandbox, "")
-    check = compose["services"]["worker"]["healthcheck"]["test"][1].replace("$$", "$")
-    environ = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "REDIS_URL": running.server.url,
-        "HOSTNAME": socket.gethostname(),
-    }
+    environ = {**os.environ, LIVENESS_FILE: str(tmp_path / "liveness")}
+    command = [sys.executable, *compose["services"]["worker"]["healthcheck"]["test"][2:]]
 
     def status():
-        words = ["sh", "-c", check.replace("--timeout 10", "--timeout 3")]
-        return subprocess.run(words, env=environ, cwd=ROOT, capture_output=True, check=False).returncode
+        return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, check=False).returncode
 
     try:
-        worker = running.start_worker()
-        wait_until(lambda: status() == 0, 60, what="the worker answers")
+        worker = running.start_worker(**{LIVENESS_FILE: environ[LIVENESS_FILE]})
+        assert status() == 0
         os.killpg(worker.pid, signal.SIGSTOP)
-        assert status() != 0
+        assert status() == 1
+        assert worker.wait(60) == -signal.SIGKILL
     finally:
         running.kill_workers()
 

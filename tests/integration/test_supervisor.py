@@ -282,6 +282,7 @@ class Recorder:
         self.notes = notes
         self.fails = fails
         self.status: int | None = None
+        self.counted: int | None = None
 
     def start(self) -> None:
         self.notes.append(f"start {self.name}")
@@ -292,6 +293,9 @@ class Recorder:
 
     def poll(self) -> int | None:
         return self.status
+
+    def turns(self) -> int | None:
+        return self.counted
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         if self.status is None and not hurry():
@@ -354,6 +358,21 @@ def test_a_restart_that_fails_is_tried_again_with_a_longer_wait():
         assert service.poll() is None
     assert [e.again_in_seconds for e in ended] == [0.0, 0.01, 0.02]
     assert ended[1].how == "did not start: not yet"
+
+
+def test_a_service_whose_turns_stand_still_is_stopped_and_started_again(monkeypatch):
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0)
+    notes: list[str] = []
+    ended: list[Ended] = []
+    service, unwatched = Recorder("worker", notes), Recorder("sandbox", notes)
+    with Supervisor(restart=QUICK, on_ended=ended.append) as supervisor:
+        service.counted = 1
+        supervisor.start(service)
+        supervisor.start(unwatched)
+        eventually(lambda: notes.count("start worker") == 2)
+        service.counted = None
+    assert ended[0] == Ended("worker", "did not respond for 10 s and was killed", 0.0)
+    assert notes.count("start sandbox") == 1
 
 
 def test_a_steady_run_begins_the_backoff_anew():

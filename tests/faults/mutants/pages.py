@@ -13,6 +13,13 @@ _HEALTH = Code("integration/services/consumer_health.py")
 _LUA = Code("integration/store/lua/*.lua")
 _HEARTBEAT = Code("integration/services/heartbeat.py")
 
+_SUPERVISOR = Code("integration/local/supervisor.py")
+_HEALTH_CHECK = Code("integration/local/health_check.py")
+_EMBEDDED_STORE = Code("integration/local/embedded_store.py")
+_SWEEPER = Code("workers/sweeper.py")
+_TASKS = Code("workers/tasks.py")
+_LIVENESS = Code("integration/telemetry/liveness.py")
+
 GUARDS = (
     mutant(
         "requests that another site forges",
@@ -81,5 +88,41 @@ GUARDS = (
         "it is reported while it works",
         _HEALTH.condition("evaluate", "active", to="True"),
         "test_heartbeat.py::test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled",
+    ),
+    mutant(
+        "a process that does not respond is replaced",
+        "a worker that is stopped stays so until somebody looks",
+        _SUPERVISOR.condition("_look_at", "has_stalled"),
+        "test_supervisor.py::test_a_service_whose_turns_stand_still_is_stopped_and_started_again",
+    ),
+    mutant(
+        "a stopped store is asked for an answer",
+        "it counts as one that responds",
+        _EMBEDDED_STORE.statement("turns", "recv", to="self._turns += 1"),
+        "test_stalled_processes.py::test_a_stopped_store_counts_no_turn",
+    ),
+    mutant(
+        "a container's process that does not respond is killed",
+        "Docker shows it as unhealthy and leaves it",
+        _HEALTH_CHECK.statement("check_turns", "SIGKILL"),
+        "test_stalled_processes.py::test_the_health_check_of_a_container_kills_a_process_that_is_stopped",
+    ),
+    mutant(
+        "a worker whose sweep stands still counts no turn",
+        "its queues wait although the process lives",
+        _TASKS.condition("count_turn", "has_stalled", to="True"),
+        "test_stalled_processes.py::test_a_worker_whose_sweep_begins_no_step_for_a_minute_counts_no_turn",
+    ),
+    mutant(
+        "a worker that ends has not stalled",
+        "it is killed during its last call",
+        _SWEEPER.condition("has_stalled", "_stopping", to="True"),
+        "test_stalled_processes.py::test_a_worker_whose_sweep_begins_no_step_for_a_minute_counts_no_turn",
+    ),
+    mutant(
+        "a process has longer for its start",
+        "one that opens its connections is killed again and again",
+        _LIVENESS.value("look", "limit", to="self.stalled_looks"),
+        "test_liveness.py::test_a_process_has_longer_for_its_start",
     ),
 )

@@ -1,0 +1,102 @@
+"""Finds a process that has stalled: it counts turns in shared memory, and another process looks at the count.
+
+So a process is also found that is stopped, or whose interpreter lock is held. The other one counts its looks
+and not the time: no process is ended because the machine was suspended.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from integration.config.environment import LIVENESS_FILE, liveness_file
+from integration.domain.errors import ENVIRONMENT, ConfigError, Fault
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+LOOK_SECONDS: Final = 1.0
+STALLED_LOOKS: Final = 10
+START_LOOKS: Final = 60
+"""The looks that a process has to start, before its first turn. It opens its connections in this time."""
+_PID = struct.Struct("=I")
+_PID_AT = 4
+_BYTES = _PID_AT + _PID.size
+
+
+class TurnCounter:
+    """Counts turns in memory that two processes share: the one that works and the one that watches it."""
+
+    def __init__(self, file: int = -1) -> None:
+        """`file` is a descriptor, open for reading and writing. -1: memory shared with forked processes."""
+        if file != -1:
+            os.ftruncate(file, _BYTES)
+        self._memory = mmap.mmap(file, _BYTES)
+
+    @property
+    def value(self) -> int:
+        """The number of turns, modulo 255 and not 0 after the first."""
+        return self._memory[0]
+
+    @property
+    def pid(self) -> int:
+        """The id of the process that counts, 0 before `begin`."""
+        return int(_PID.unpack_from(self._memory, _PID_AT)[0])
+
+    def begin(self) -> None:
+        """Record that this process counts, from 0."""
+        self._memory[0] = 0
+        _PID.pack_into(self._memory, _PID_AT, os.getpid())
+
+    def turn(self) -> None:
+        """Count a turn."""
+        self._memory[0] = self._memory[0] % 255 + 1
+
+    def count(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a turn now, and another one every second for as long as the event loop runs."""
+        self.turn()
+        loop.call_later(LOOK_SECONDS, self.count, loop)
+
+
+def open_counter(environ: Mapping[str, str]) -> TurnCounter:
+    """Return the counter of this process, in the file that RINGBACK_LIVENESS_FILE names if it is set.
+
+    Raise ConfigError if the file cannot be written.
+    """
+    path = liveness_file(environ)
+    if path is None:
+        return TurnCounter()
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            counter = TurnCounter(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        found = f"{path}: {error.strerror}"
+        raise ConfigError((Fault(ENVIRONMENT, LIVENESS_FILE, found, "a file that can be written"),)) from None
+    counter.begin()
+    return counter
+
+
+@dataclass(slots=True)
+class ProcessWatch:
+    """The looks at one process."""
+
+    stalled_looks: int = STALLED_LOOKS
+    _missed: int = field(default=0, init=False)
+    _last: int = field(default=0, init=False)
+
+    def look(self, turns: int) -> int:
+        """Compare the number of turns with the last look. Return 0 while it changes.
+
+        Otherwise return the number of looks beyond the limit in a row.
+        """
+        self._missed = self._missed + 1 if turns == self._last else 0
+        self._last = turns
+        limit = self.stalled_looks if turns else START_LOOKS
+        return max(0, self._missed - limit + 1)
