@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from integration.clients.backoff import backoff_seconds
-from integration.clients.hubspot import ContactsAway, read_contacts
+from integration.clients.lookups import LookupFailedError, LookupResult, look_up
 from integration.clients.retry_after import LIMIT_SECONDS
-from integration.config.source_models import HubspotSource
+from integration.config.source_models import lookup_of
 from integration.mapping.planner import Outcome, plan_event
 from workers.drain import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
+    from integration.clients.lookups import Variables
     from integration.config.source_models import Lookup
     from integration.services.container import Services
     from integration.store.deliveries import StoredEvents
@@ -62,7 +62,7 @@ class LookupRunner:
 
     def _batch(self, source: str) -> bool:
         settings = self._services.config.sources.get(source)
-        if not isinstance(settings, HubspotSource):
+        if settings is None:
             return False
         waiting = self._services.deliveries.take_lookups(
             source, most_events=BATCH, lease_seconds=LEASE_SECONDS
@@ -70,30 +70,31 @@ class LookupRunner:
         if not waiting:
             return False
         ids = tuple(dict.fromkeys(e.lookup_id for stored in waiting for e in stored.events if e.lookup_id))
-        if settings.lookup is None:
-            contacts: Mapping[str, Any] = {}
-        else:
-            found = self._read(settings.lookup, ids, waiting)
-            if found is None:
-                return False
-            contacts = found
+        lookup = lookup_of(settings)
+        found = LookupResult({}) if lookup is None else self._read(lookup, ids, waiting)
+        if found is None:
+            return False
         for stored in waiting:
-            self._admit(stored, contacts)
+            reasons = [found.failed[id_] for e in stored.events if (id_ := e.lookup_id or "") in found.failed]
+            if reasons:
+                self._postpone(stored, wait_after(stored.tries, None), reasons[0])
+            else:
+                self._admit(stored, found.records)
         return True
 
-    def _read(
-        self, lookup: Lookup, ids: tuple[str, ...], waiting: list[StoredEvents]
-    ) -> Mapping[str, Any] | None:
+    def _read(self, lookup: Lookup, ids: tuple[str, ...], waiting: list[StoredEvents]) -> LookupResult | None:
         try:
-            return read_contacts(lookup, ids)
-        except ContactsAway as away:
-            log.warning("contacts cannot be read now", source=waiting[0].delivery.source, reason=away.reason)
+            return look_up(lookup, ids)
+        except LookupFailedError as error:
             for stored in waiting:
-                wait = wait_after(stored.tries, away.retry_after_seconds)
-                self._services.deliveries.postpone_lookup(stored.id, wait, away.reason)
+                self._postpone(stored, wait_after(stored.tries, error.retry_after_seconds), error.reason)
             return None
 
-    def _admit(self, stored: StoredEvents, contacts: Mapping[str, Any]) -> None:
+    def _postpone(self, stored: StoredEvents, wait_seconds: float, reason: str) -> None:
+        log.warning("records cannot be read now", source=stored.delivery.source, reason=reason)
+        self._services.deliveries.postpone_lookup(stored.id, wait_seconds, reason)
+
+    def _admit(self, stored: StoredEvents, records: Mapping[str, Variables]) -> None:
         now = utc_now()
         outcomes: list[Outcome] = [
             plan_event(
@@ -101,7 +102,7 @@ class LookupRunner:
                 stored.delivery,
                 event,
                 now,
-                contact=contacts.get(event.lookup_id or ""),
+                looked_up=records.get(event.lookup_id or "", {}),
             )
             for event in stored.events
         ]

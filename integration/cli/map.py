@@ -27,6 +27,7 @@ from integration.domain.dates import parse_moment
 from integration.domain.delivery import headers_of
 from integration.domain.errors import UnmappableError, invalid_value
 from integration.domain.limits import MAX_BODY_BYTES
+from integration.mapping.expressions import LOOKUP_NAMES
 from integration.mapping.routes import CompiledRoutes
 from integration.telemetry.logging import printable
 from integration.webhooks.hook_urls import hook_path, signed_address
@@ -59,7 +60,13 @@ _TYPES_BY_NAME = {
     "--contact",
     type=click.File("rb"),
     metavar="FILE",
-    help="The HubSpot contact as JSON, instead of a lookup.",
+    help="The contact as JSON, instead of a lookup.",
+)
+@click.option(
+    "--record",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="The record as JSON, instead of a lookup; left out: the contact.",
 )
 @click.option("--url", metavar="URL", help="The URL that the sender signed.")
 @click.option(
@@ -130,9 +137,7 @@ def _sample(context: CliContext, source: Source, file: IO[bytes], options: Mappi
         headers=headers,
         url=url,
         url_key=_url_key(source, options["url"]),
-        contacts={}
-        if options["contact"] is None
-        else _contacts(read_json_file(options["contact"], "--contact")),
+        looked_up=_looked_up(options),
         now=now,
     )
 
@@ -198,8 +203,19 @@ def _url_key(source: Source, url: str | None) -> str | None:
     return last if before.endswith(hook_path(source)) else None
 
 
-def _contacts(document: Any) -> dict[str, Any]:
-    """Return contacts by id, from a HubSpot batch response; a single contact is stored under ""."""
+def _looked_up(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the names for templates with their values by id. One name of two has the value of the other."""
+    found: dict[str, dict[str, Any]] = {}
+    given = {name: options[name] for name in sorted(LOOKUP_NAMES) if options[name] is not None}
+    for name, file in given.items():
+        for id_, one in _by_id(read_json_file(file, f"--{name}")).items():
+            names = LOOKUP_NAMES if len(given) == 1 else {name}
+            found.setdefault(id_, {}).update(dict.fromkeys(names, one))
+    return found
+
+
+def _by_id(document: Any) -> dict[str, Any]:
+    """Return records by id, from a HubSpot batch response; a single record is stored under ""."""
     if isinstance(document, dict) and isinstance(document.get("results"), list):
         return {str(one.get("id")): one for one in document["results"] if isinstance(one, dict)}
     return {"": document}
@@ -235,7 +251,7 @@ _OUTCOME_WORDS = {
     "expired": "would be recorded as expired, and not sent",
     "ignored": "would be ignored: no route matches",
     "parked": "would be PARKED",
-    "pending": "would wait for the lookup of the contact; --contact FILE replaces it",
+    "pending": "would wait for the lookup; --contact FILE or --record FILE replaces it",
 }
 
 
@@ -250,7 +266,7 @@ def _print_event(event: Mapping[str, Any]) -> None:
         (
             ("happened at", event["occurred_at"]),
             ("the same event", event["dedup"]),
-            ("contact", event["lookup_id"]),
+            ("looked up", event["lookup_id"]),
         ),
         indent="  ",
     )

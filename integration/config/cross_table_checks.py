@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import SecretStr
+
 from integration.config.descriptions import nearest
-from integration.config.source_models import HubspotSource
+from integration.config.source_models import lookup_of
 from integration.config.tables import table_of
 from integration.domain.field_types import SITE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-
-    from pydantic import SecretStr
 
     from integration.config.descriptions import Place
     from integration.config.models import Config, Route
@@ -94,8 +94,9 @@ def secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
         yield from (("secret", (*place, "secrets", index), each) for index, each in enumerate(secrets))
         if source.url_key:
             yield "url_key", (*place, "url_key"), source.url_key
-        if isinstance(source, HubspotSource) and source.lookup:
-            yield "lookup", (*place, "lookup", "token"), source.lookup.token
+        if lookup := lookup_of(source):
+            secrets_of_lookup = ((key, value) for key, value in lookup if isinstance(value, SecretStr))
+            yield from (("lookup", (*place, "lookup", key), value) for key, value in secrets_of_lookup)
     for name, channel in config.alerts.channels.items():
         if channel.kind == "email" and channel.password:
             yield "password", ("alerts", "channels", name, "password"), channel.password

@@ -6,7 +6,7 @@ A key with a fault gets a placeholder value, so that the rest of its table is va
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -17,12 +17,11 @@ from integration.config.models import (
     Config,
     DashboardSettings,
     Oidc,
-    Retention,
     Route,
     StoreSettings,
     User,
 )
-from integration.config.source_models import SOURCE_KINDS, Lookup, Source, presets, with_preset
+from integration.config.source_models import SOURCE_KINDS, Source, presets, with_preset
 from integration.domain.account import Account
 from integration.domain.field_types import Table
 from integration.domain.schedule.calling_hours import CallingHoursError, read_hours
@@ -49,7 +48,6 @@ _TABLES: Final = (
     "sources",
     "routes",
 )
-_TABLES_WITHIN: Final[dict[str | int, type[Table]]] = {"lookup": Lookup, "retention": Retention}
 _SINGLE: Final = frozenset({"vars", "store", "alerts", "dashboard", "oidc"})
 _Model = TypeVar("_Model", bound=Table)
 
@@ -302,4 +300,6 @@ def _key(loc: Place) -> str:
 
 def _owner(model: type[Table], loc: Place) -> type[Table]:
     """Return the model that has the last key of `loc`."""
-    return _TABLES_WITHIN.get(loc[0], model) if len(loc) > 1 else model
+    field = model.model_fields.get(str(loc[0])) if len(loc) > 1 else None
+    types = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    return next((each for each in types if isinstance(each, type) and issubclass(each, Table)), model)

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 from integration.domain.delivery import QUERY, header_name
 from integration.domain.errors import UnreadableError
-from integration.mapping.expressions import TemplateContext
+from integration.mapping.expressions import LOOKUP_NAMES, NotLookedUp, TemplateContext
 from integration.mapping.forms import fields_of, nested
 
 if TYPE_CHECKING:
@@ -125,12 +125,20 @@ class DeliveryContext:
 
 
 class EventContext:
-    """What the templates of one event can read, computed once per account."""
+    """What the templates of one event can read, computed once per account.
 
-    def __init__(self, delivery_context: DeliveryContext, data: object, contact: object) -> None:
+    `looked_up` are the names that a lookup adds with their values, or NOT_LOOKED_UP before the lookup.
+    """
+
+    def __init__(
+        self, delivery_context: DeliveryContext, data: object, looked_up: Mapping[str, object] | NotLookedUp
+    ) -> None:
         self.now = delivery_context.now
         self._delivery_context = delivery_context
-        self._event_names = {"event": data, "contact": contact}
+        self._event_names = {"event": data}
+        for name in LOOKUP_NAMES:
+            value = looked_up if isinstance(looked_up, NotLookedUp) else looked_up.get(name)
+            self._event_names[name] = value
         self._contexts: dict[str, TemplateContext] = {}
 
     def of(self, account: Account) -> TemplateContext:

@@ -17,7 +17,7 @@ from integration.domain.errors import UnmappableError
 from integration.domain.recall import CancelRequest, RecallRequest
 from integration.mapping import routes
 from integration.mapping.event_context import DeliveryContext, EventContext
-from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, kind
+from integration.mapping.expressions import NOT_LOOKED_UP, LookupNeeded, NotLookedUp, kind
 from integration.mapping.routes import Considered
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A template reads the contact, which must be looked up first."""
+    """A template reads the record of the event, which must be looked up first."""
 
     event: Event
 
@@ -131,14 +131,14 @@ def plan_event(
     delivery: Delivery,
     event: Event,
     now: datetime,
-    contact: object = NOT_LOOKED_UP,
+    looked_up: Mapping[str, object] | NotLookedUp = NOT_LOOKED_UP,
 ) -> Outcome:
     """Return the outcome of one event.
 
-    `contact` is the result of the look-up: an object, None if the contact does not exist, or NOT_LOOKED_UP
-    before the look-up. An event without a `lookup_id` has no contact.
+    `looked_up` is the result of the lookup: the names for templates with their values, empty if the record
+    does not exist, or NOT_LOOKED_UP before the lookup. An event without a `lookup_id` has no record.
     """
-    return explain_event(compiled_routes, delivery, event, now, contact).outcome
+    return explain_event(compiled_routes, delivery, event, now, looked_up).outcome
 
 
 def explain_event(
@@ -146,14 +146,14 @@ def explain_event(
     delivery: Delivery,
     event: Event,
     now: datetime,
-    contact: object = NOT_LOOKED_UP,
+    looked_up: Mapping[str, object] | NotLookedUp = NOT_LOOKED_UP,
 ) -> Explained:
     """Return the outcome of one event with the result of every route of its source.
 
     The arguments are those of `plan_event`.
     """
     explained = _explain(
-        compiled_routes, DeliveryContext(compiled_routes.config, delivery, now), event, contact
+        compiled_routes, DeliveryContext(compiled_routes.config, delivery, now), event, looked_up
     )
     if not explained.considered:
         return explained
@@ -198,7 +198,10 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
 
 
 def _explain(
-    compiled_routes: CompiledRoutes, context: DeliveryContext, event: Event, contact: object
+    compiled_routes: CompiledRoutes,
+    context: DeliveryContext,
+    event: Event,
+    looked_up: Mapping[str, object] | NotLookedUp,
 ) -> Explained:
     if not isinstance(event.data, Mapping):
         return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
@@ -206,7 +209,7 @@ def _explain(
         # The source may have been set up before its routes, or a file may have lost them.
         fault = UnmappableError("route", "missing, because this source has no route", _A_ROUTE)
         return Explained(outcome=_parked(event, fault))
-    known = None if contact is NOT_LOOKED_UP and event.lookup_id is None else contact
+    known = {} if looked_up is NOT_LOOKED_UP and event.lookup_id is None else looked_up
     event_context = EventContext(context, event.data, known)
     try:
         found = routes.match(compiled_routes, context.delivery.source, event_context)

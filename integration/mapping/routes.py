@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from integration.config.source_models import HubspotSource
+from integration.config.source_models import lookup_of
 from integration.domain import phone_numbers
 from integration.domain.errors import ConfigError, Fault, UnmappableError
 from integration.domain.schedule import read_date
@@ -152,7 +152,7 @@ def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -
     """Return the first route of `source` that matches the event.
 
     A `when` that cannot be evaluated ends the search, because a later route must not take an event of this
-    route. Raise LookupNeeded if a `when` reads a contact that is not looked up yet.
+    route. Raise LookupNeeded if a `when` reads a record that is not looked up yet.
     """
     considered: list[Considered] = []
     for compiled in compiled_routes.routes.get(source, ()):
@@ -172,7 +172,7 @@ def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -
 def fill(compiled: CompiledRoute, context: EventContext) -> Filled:
     """Return the account, and every field that the route's action needs. A field that fails has a fault.
 
-    Raise LookupNeeded if a field reads a contact that is not looked up yet.
+    Raise LookupNeeded if a field reads a record that is not looked up yet.
     """
     if compiled.account is None:
         return Filled(compiled.first_account, _fields(compiled, compiled.first_account, context))
@@ -263,8 +263,10 @@ def _why(compiled: CompiledRoute, *, taken: bool) -> str:
 
 def _names(config: Config, source: str) -> frozenset[str]:
     settings = config.sources.get(source)
-    looked_up = isinstance(settings, HubspotSource) and settings.lookup is not None
-    return _EVENT_NAMES | {"contact"} if looked_up or settings is None else _EVENT_NAMES
+    if settings is None:
+        return _EVENT_NAMES | expressions.LOOKUP_NAMES
+    lookup = lookup_of(settings)
+    return _EVENT_NAMES if lookup is None else _EVENT_NAMES | lookup.names
 
 
 def _compiled(config: Config, route: Route) -> CompiledRoute:

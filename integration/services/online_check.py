@@ -1,4 +1,4 @@
-"""`ringback check --online`: one read-only call for each token, and one lookup for each HubSpot source.
+"""`ringback check --online`: one read-only call for each token, and one lookup for each source that has one.
 
 There is never a second call on a token: a queue that pushes or waits is not called, and a free one is leased
 for the call. Without a store this cannot be ensured, and the command informs the operator.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from integration.clients.hubspot import ContactsAway, read_contacts
-from integration.config.source_models import HubspotSource
+from integration.clients.lookups import LookupFailedError, look_up
+from integration.config.source_models import lookup_of
 from integration.services.connection_probe import QueueInUseError, probe_campaigns, probe_in_queue
 from integration.store.token_queue import TokenQueues, queue_id
 
@@ -43,17 +43,19 @@ def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
 
 
 def ask_lookups(config: Config) -> list[OnlineCheck]:
-    """Read one contact, existing or not, for every source with lookups. Return the results."""
+    """Read one record, existing or not, for every source with lookups. Return the results."""
     results = []
     for name, source in config.sources.items():
-        if not isinstance(source, HubspotSource) or source.lookup is None:
+        lookup = lookup_of(source)
+        if lookup is None:
             continue
         try:
-            read_contacts(source.lookup, ("1",))
-        except ContactsAway as away:
-            results.append(OnlineCheck(who=(name,), good=False, detail=away.reason))
+            look_up(lookup, ("1",))
+        except LookupFailedError as error:
+            results.append(OnlineCheck(who=(name,), good=False, detail=error.reason))
         else:
-            results.append(OnlineCheck(who=(name,), good=True, detail="HubSpot accepts the lookup's token"))
+            detail = f"{lookup.provider} accepts the lookup's token"
+            results.append(OnlineCheck(who=(name,), good=True, detail=detail))
     return results
 
 

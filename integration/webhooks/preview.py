@@ -17,7 +17,7 @@ from integration.config.source_models import JsonSource
 from integration.domain.account import Account
 from integration.domain.delivery import QUERY, Delivery
 from integration.domain.errors import NotVerifiedError, UnreadableError
-from integration.mapping.expressions import NOT_LOOKED_UP
+from integration.mapping.expressions import NOT_LOOKED_UP, NotLookedUp
 from integration.mapping.planner import (
     CancelWanted,
     Expired,
@@ -57,8 +57,8 @@ class Sample:
     """A sample webhook.
 
     The names in `headers` are lower-case. With `headers=None` the sample is not verified. `url` is the URL
-    that the sender signed, `url_key` the key in it. `contacts` replaces the look-up: contacts by id, and
-    under "" the contact for all other ids.
+    that the sender signed, `url_key` the key in it. `looked_up` replaces the lookup: the names for templates
+    with their values by the record's id, and under "" those for all other ids.
     """
 
     source: Source
@@ -67,7 +67,7 @@ class Sample:
     headers: Mapping[str, str] | None
     url: str
     url_key: str | None
-    contacts: Mapping[str, Any]
+    looked_up: Mapping[str, Mapping[str, Any]]
     now: datetime
 
     @property
@@ -87,11 +87,12 @@ class Sample:
             url_key=self.url_key,
         )
 
-    def contact(self, event: Event) -> object:
-        """Return the contact of an event, or NOT_LOOKED_UP."""
+    def looked_up_for(self, event: Event) -> Mapping[str, Any] | NotLookedUp:
+        """Return what the lookup of an event would find, or NOT_LOOKED_UP."""
         if event.lookup_id is None:
             return NOT_LOOKED_UP
-        return self.contacts.get(event.lookup_id, self.contacts.get("", NOT_LOOKED_UP))
+        record = event.lookup_id.rpartition("/")[2]
+        return self.looked_up.get(record, self.looked_up.get("", NOT_LOOKED_UP))
 
 
 def preset_config(preset: Preset) -> Config:
@@ -175,7 +176,7 @@ def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:
 def _event(
     compiled_routes: CompiledRoutes, sample: Sample, delivery: Delivery, event: Event
 ) -> dict[str, Any]:
-    steps = preview_event(compiled_routes, delivery, event, sample.now, sample.contact(event))
+    steps = preview_event(compiled_routes, delivery, event, sample.now, sample.looked_up_for(event))
     return {**steps, "dedup": _dedup(sample, event)}
 
 
@@ -184,7 +185,7 @@ def preview_event(
     delivery: Delivery,
     event: Event,
     now: datetime,
-    contact: object = NOT_LOOKED_UP,
+    looked_up: Mapping[str, Any] | NotLookedUp = NOT_LOOKED_UP,
 ) -> dict[str, Any]:
     """Return the steps of processing one event, as a dict of JSON values.
 
@@ -192,7 +193,7 @@ def preview_event(
     `parked` or `pending`. `routes` are the routes considered. `fields` has the template, the rendered text
     and the value or fault of each field. `call` is the call to wolkvox without the token.
     """
-    explained = explain_event(compiled_routes, delivery, event, now, contact)
+    explained = explain_event(compiled_routes, delivery, event, now, looked_up)
     return {
         "event": event.data,
         "dedup_key": event.dedup_key,

@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.clients import hubspot
-from integration.clients.hubspot import ContactsAway
+from integration.clients.lookups import LookupFailedError, hubspot
 from integration.clients.wolkvox_protocol import VerdictKind, decipher_response
 from integration.domain import phone_numbers
 from integration.domain.dates import parse_day, parse_format, parse_time_on
@@ -211,12 +210,11 @@ def test_any_answer_of_hubspot_is_contacts_or_a_reason_to_ask_again_later(data):
         gate = hubspot._RateLimit()
         gate.learn(answer, 0.0, NOW)
         assert gate._blocked[0] <= hubspot.DAILY_WAIT_SECONDS
-        for read in (hubspot._raise_for_status, hubspot._page):
-            with contextlib.suppress(ContactsAway):
-                page = read(answer)
-                assert page is None or all(
-                    isinstance(contact["properties"], dict) for contact in page.contacts
-                )
+        with contextlib.suppress(LookupFailedError):
+            hubspot._raise_for_status(answer, ("contacts",))
+        with contextlib.suppress(LookupFailedError):
+            page = hubspot._page(answer, hubspot._is_record)
+            assert all(isinstance(record["properties"], dict) for record in page.results)
 
 
 # --- log lines -------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from email.utils import format_datetime
 import pytest
 
 from integration.clients import deadline_transport
-from integration.clients import hubspot as hubspot_contacts
-from integration.clients.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS, ContactsAway, read_contacts
-from integration.config.source_models import Lookup
+from integration.clients.lookups import LookupFailedError, look_up, requests
+from integration.clients.lookups import hubspot as hubspot_lookup
+from integration.clients.lookups.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS
+from integration.config.source_models import HubspotLookup
 from support.hubspot_stub import PATH, TOKEN, HubspotFault, HubspotStub, rate_limited
 
 
@@ -28,16 +29,23 @@ def hubspot():
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    monkeypatch.setattr(hubspot_contacts, "_RATE_LIMITS", hubspot_contacts._RateLimits())
+    monkeypatch.setattr(hubspot_lookup, "_RATE_LIMITS", hubspot_lookup._RateLimits())
 
 
 def lookup(stub, *, token=TOKEN, base_url=None):
-    return Lookup(token=token, properties=("phone", "numero_documento"), base_url=base_url or stub.base_url)
+    return HubspotLookup(
+        token=token, properties=("phone", "numero_documento"), base_url=base_url or stub.base_url
+    )
 
 
-def away(stub, ids=("101",), **options) -> ContactsAway:
-    with pytest.raises(ContactsAway) as caught:
-        read_contacts(lookup(stub, **options), ids)
+def read(stub, ids, **options):
+    """Return the contacts by id."""
+    return {id_: names["contact"] for id_, names in look_up(lookup(stub, **options), ids).records.items()}
+
+
+def away(stub, ids=("101",), **options) -> LookupFailedError:
+    with pytest.raises(LookupFailedError) as caught:
+        look_up(lookup(stub, **options), ids)
     said = str(caught.value) + caught.value.reason + repr(caught.value)
     assert TOKEN not in said
     assert "573001112233" not in said
@@ -48,7 +56,7 @@ def away(stub, ids=("101",), **options) -> ContactsAway:
 
 
 def test_a_contact_comes_as_hubspot_answered_it(hubspot):
-    found = read_contacts(lookup(hubspot), ("101",))
+    found = read(hubspot, ("101",))
     assert found["101"]["id"] == "101"
     assert found["101"]["properties"] == {
         "phone": "+573001112233",
@@ -59,7 +67,7 @@ def test_a_contact_comes_as_hubspot_answered_it(hubspot):
 
 
 def test_the_request_is_the_documented_one(hubspot):
-    read_contacts(lookup(hubspot, base_url=hubspot.base_url + "/"), ("101", "102"))
+    read(hubspot, ("101", "102"), base_url=hubspot.base_url + "/")
     assert hubspot.asked == [
         {"path": PATH, "properties": ["phone", "numero_documento"], "inputs": [{"id": "101"}, {"id": "102"}]}
     ]
@@ -71,46 +79,46 @@ def test_more_than_a_hundred_are_asked_for_in_several_requests(hubspot):
     ids = tuple(str(number) for number in range(1000, 1250))
     for contact in ids:
         hubspot.add(contact, phone=contact)
-    assert tuple(read_contacts(lookup(hubspot), ids)) == ids
+    assert tuple(read(hubspot, ids)) == ids
     assert [len(asked["inputs"]) for asked in hubspot.asked] == [100, 100, 50]
 
 
 def test_an_id_that_comes_twice_is_asked_once(hubspot):
-    assert set(read_contacts(lookup(hubspot), ("101", "101"))) == {"101"}
+    assert set(read(hubspot, ("101", "101"))) == {"101"}
     assert hubspot.asked[0]["inputs"] == [{"id": "101"}]
 
 
 def test_a_contact_that_does_not_exist_is_absent_and_the_others_come(hubspot):
-    assert set(read_contacts(lookup(hubspot), ("101", "999", "102"))) == {"101", "102"}
+    assert set(read(hubspot, ("101", "999", "102"))) == {"101", "102"}
     assert len(hubspot.asked) == 1
 
 
 def test_an_id_that_is_no_number_is_absent_and_spoils_no_batch(hubspot):
-    assert set(read_contacts(lookup(hubspot), ("101", "x'; drop", "", "١٢"))) == {"101"}
+    assert set(read(hubspot, ("101", "x'; drop", "", "١٢"))) == {"101"}
 
 
 def test_nothing_to_ask_is_no_request(hubspot):
-    assert read_contacts(lookup(hubspot), ()) == {}
+    assert read(hubspot, ()) == {}
     assert hubspot.asked == []
 
 
 def test_a_merged_contact_comes_under_the_id_that_was_asked(hubspot):
     hubspot.merged["55"] = "101"
-    found = read_contacts(lookup(hubspot), ("55", "102", "999"))
+    found = read(hubspot, ("55", "102", "999"))
     assert found["55"]["id"] == "101"
     assert set(found) == {"55", "102"}
 
 
 def test_a_merged_contact_comes_beside_the_one_it_was_merged_into(hubspot):
     hubspot.merged["55"] = "101"
-    found = read_contacts(lookup(hubspot), ("101", "55"))
+    found = read(hubspot, ("101", "55"))
     assert found["55"]["id"] == found["101"]["id"] == "101"
 
 
 def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests(hubspot):
     hubspot.faults.append(HubspotFault(status=200, body=b'{"status":"COMPLETE","results":[]}'))
-    read_contacts(lookup(hubspot), tuple(str(number) for number in range(2000, 2100)))
-    assert len(hubspot.asked) == 1 + hubspot_contacts.READ_ALONE
+    read(hubspot, tuple(str(number) for number in range(2000, 2100)))
+    assert len(hubspot.asked) == 1 + hubspot_lookup.READ_ALONE
 
 
 # --- when it cannot be read --------------------------------------------------------------------
@@ -149,9 +157,9 @@ def test_a_503_is_asked_again_when_it_says(hubspot):
         (b"{}", "no list of results"),
         (b'{"results":{}}', "no list of results"),
         (b'{"results":[],"errors":"none"}', "no list of results"),
-        (b'{"results":[{"id":101,"properties":{}}]}', "not a contact"),
-        (b'{"results":[{"id":"101"}]}', "not a contact"),
-        (b'{"results":["101"]}', "not a contact"),
+        (b'{"results":[{"id":101,"properties":{}}]}', "not a record"),
+        (b'{"results":[{"id":"101"}]}', "not a record"),
+        (b'{"results":["101"]}', "not a record"),
         (b'{"status":"PENDING","results":[]}', "not finished"),
     ],
 )
@@ -161,7 +169,7 @@ def test_an_answer_that_is_not_as_documented_is_away(hubspot, body, words):
 
 
 def test_an_error_that_is_not_a_missing_contact_never_makes_one_look_missing(hubspot):
-    body = {"results": [], "errors": [{"category": "INTERNAL", "context": {"ids": ["101"]}}]}
+    body = {"results": [], "errors": [{"category": "INTERNAL", "context": {}}]}
     hubspot.faults.append(HubspotFault(status=207, body=json.dumps(body).encode()))
     assert "could not read some" in away(hubspot).reason
 
@@ -175,7 +183,7 @@ def test_an_answer_is_never_unpacked(hubspot):
     hubspot.faults.append(
         HubspotFault(status=200, headers={"Content-Encoding": "gzip"}, body=b'{"results":[]}')
     )
-    assert read_contacts(lookup(hubspot), ("101",)) == {}
+    assert read(hubspot, ("101",)) == {}
     assert hubspot.headers[0]["accept-encoding"] == "identity"
 
 
@@ -201,7 +209,7 @@ def test_a_name_that_is_not_known_is_away(hubspot, monkeypatch):
 
 @pytest.mark.parametrize("act", ["drip", "hang"])
 def test_a_server_that_drips_or_says_nothing_is_cut_off_in_time(hubspot, monkeypatch, act):
-    monkeypatch.setattr(hubspot_contacts, "REQUEST_SECONDS", 0.4)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", 0.4)
     hubspot.faults.append(HubspotFault(act))
     began = time.monotonic()
     assert "no complete answer" in away(hubspot).reason
@@ -210,7 +218,7 @@ def test_a_server_that_drips_or_says_nothing_is_cut_off_in_time(hubspot, monkeyp
 
 def test_a_name_look_up_that_hangs_is_cut_off_in_time(hubspot, monkeypatch):
     release = threading.Event()
-    monkeypatch.setattr(hubspot_contacts, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(deadline_transport.socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
     try:
         assert "no complete answer" in away(hubspot, base_url="http://hubspot").reason
@@ -219,7 +227,7 @@ def test_a_name_look_up_that_hangs_is_cut_off_in_time(hubspot, monkeypatch):
 
 
 def test_all_requests_of_a_call_together_have_an_end(hubspot, monkeypatch):
-    monkeypatch.setattr(hubspot_contacts, "CALL_SECONDS", 0.4)
+    monkeypatch.setattr(hubspot_lookup, "CALL_SECONDS", 0.4)
     hubspot.faults.append(HubspotFault("hang"))
     began = time.monotonic()
     away(hubspot)
@@ -277,27 +285,27 @@ def test_no_call_is_made_when_none_remains(hubspot):
         "X-HubSpot-RateLimit-Remaining": "0",
         "X-HubSpot-RateLimit-Interval-Milliseconds": "10000",
     }
-    assert read_contacts(lookup(hubspot), ("101",))
+    assert read(hubspot, ("101",))
     assert 9 < away(hubspot).retry_after_seconds <= 10
     assert len(hubspot.asked) == 1
 
 
 def test_no_call_is_made_when_none_remains_today(hubspot):
     hubspot.extra_headers = {"X-HubSpot-RateLimit-Daily-Remaining": "0"}
-    assert read_contacts(lookup(hubspot), ("101",))
+    assert read(hubspot, ("101",))
     assert away(hubspot).retry_after_seconds > 3000
 
 
 def test_calls_go_on_while_some_remain(hubspot):
     hubspot.extra_headers = {"X-HubSpot-RateLimit-Remaining": "1"}
     for _ in range(2):
-        assert read_contacts(lookup(hubspot), ("101",))
+        assert read(hubspot, ("101",))
 
 
 def test_calls_go_on_when_the_wait_is_over(hubspot):
     hubspot.faults.append(rate_limited("SECONDLY", Retry_After="0"))
     away(hubspot)
-    assert read_contacts(lookup(hubspot), ("101",))
+    assert read(hubspot, ("101",))
 
 
 def test_an_endless_wait_shuts_the_token_for_an_hour_at_most(hubspot):
@@ -310,7 +318,7 @@ def test_one_tokens_limit_holds_no_other_back(hubspot):
     hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
     away(hubspot)
     hubspot.token = "pat-na1-second"
-    assert read_contacts(lookup(hubspot, token="pat-na1-second"), ("101",))
+    assert read(hubspot, ("101",), token="pat-na1-second")
 
 
 # --- connections -------------------------------------------------------------------------------
@@ -318,7 +326,7 @@ def test_one_tokens_limit_holds_no_other_back(hubspot):
 
 def test_the_connection_is_used_again_by_the_next_call(hubspot):
     for _ in range(3):
-        read_contacts(lookup(hubspot), ("101",))
+        read(hubspot, ("101",))
     assert hubspot.connections == 1
 
 
@@ -326,7 +334,7 @@ def test_many_threads_read_at_once(hubspot):
     for number in range(40):
         hubspot.add(str(500 + number), phone=str(number))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda n: read_contacts(lookup(hubspot), (str(500 + n),)), range(40)))
+        found = list(pool.map(lambda n: read(hubspot, (str(500 + n),)), range(40)))
     assert [next(iter(contacts.values()))["properties"]["phone"] for contacts in found] == [
         str(n) for n in range(40)
     ]
@@ -334,12 +342,12 @@ def test_many_threads_read_at_once(hubspot):
 
 def test_a_cookie_is_never_sent_back(hubspot):
     hubspot.extra_headers = {"Set-Cookie": "__cf_bm=abc; Path=/"}
-    read_contacts(lookup(hubspot), ("101",))
-    read_contacts(lookup(hubspot), ("101",))
+    read(hubspot, ("101",))
+    read(hubspot, ("101",))
     assert all("cookie" not in headers for headers in hubspot.headers)
 
 
 def test_a_proxy_of_the_environment_is_not_used(hubspot, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    assert read_contacts(lookup(hubspot), ("101",))
+    assert read(hubspot, ("101",))

@@ -54,7 +54,7 @@ def test_the_example_has_every_key_of_the_configuration():
     told |= set(re.findall(r"^\[(?:\w+\.)*(\w+)\]", EXAMPLE, re.MULTILINE))
     models = (
         domain_account.Account, config.StoreSettings, config.ApiKey, source_models.HubspotSource, source_models.SalesforceSource,
-        source_models.JsonSource, source_models.Lookup, config.Route, config.User, config.DashboardSettings, config.Oidc,
+        source_models.JsonSource, source_models.HubspotLookup, config.Route, config.User, config.DashboardSettings, config.Oidc,
     )  # fmt: skip
     keys = {key for model in models for key in model.model_fields} - {"name"}
     assert keys - told - {"digest"} == set()
@@ -66,7 +66,7 @@ TABLES = {
     "## Accounts": set(domain_account.Account.model_fields),
     "## Store": set(config.StoreSettings.model_fields),
     "## Sources": SOURCES,
-    "### Lookup": set(source_models.Lookup.model_fields),
+    "### Lookup": set(source_models.HubspotLookup.model_fields),
     "## Routes": set(config.Route.model_fields) | {"name"},
     "## API keys": set(config.ApiKey.model_fields),
     "## Dashboard and users": {
@@ -140,7 +140,7 @@ def written(default):
         ("## Accounts", (domain_account.Account,)),
         ("## Store", (config.StoreSettings,)),
         ("## Sources", tuple(source_models.SOURCE_KINDS.values())),
-        ("### Lookup", (source_models.Lookup,)),
+        ("### Lookup", (source_models.HubspotLookup,)),
         ("## Routes", (config.Route,)),
         ("## API keys", (config.ApiKey,)),
         ("## Dashboard and users", (config.User, config.DashboardSettings, config.Oidc)),

@@ -20,10 +20,9 @@ from flask import Flask
 from integration.api import api_blueprint
 from integration.celery_app import app as celery
 from integration.cli.processes.sandbox import sandbox
-from integration.clients import hubspot
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
-from integration.clients.hubspot import ContactsAway, read_contacts
-from integration.config.source_models import Lookup
+from integration.clients.lookups import LookupFailedError, look_up
+from integration.config.source_models import HubspotLookup
 from integration.local.sandbox.server import Server
 from integration.store.client import connect
 from integration.web.problems import install
@@ -35,6 +34,7 @@ from support import (
     SOURCES_AND_ROUTES,
     as_bytes,
     hubspot_event,
+    hubspot_stub,
     make_services,
     signed,
     two_accounts,
@@ -233,10 +233,10 @@ def elsewhere():
 
 
 def test_a_redirect_of_hubspot_is_not_followed(elsewhere):
-    lookup = Lookup(token="pat-token-1", properties=("phone",), base_url=elsewhere.url)
-    with pytest.raises(ContactsAway, match="307"):
-        read_contacts(lookup, ("51201",))
-    assert elsewhere.paths == [hubspot.PATH]
+    lookup = HubspotLookup(token="pat-token-1", properties=("phone",), base_url=elsewhere.url)
+    with pytest.raises(LookupFailedError, match="307"):
+        look_up(lookup, ("51201",))
+    assert elsewhere.paths == [hubspot_stub.PATH]
 
 
 def test_a_redirect_of_who_gets_a_sample_is_not_followed(elsewhere, tmp_path):

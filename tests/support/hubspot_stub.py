@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Self
 
-PATH = "/crm/v3/objects/contacts/batch/read"
+PATH = "/crm/objects/2026-03/contacts/batch/read"
 TOKEN = "pat-na1-6f2c1a0e-0000-4000-8000-abcdefabcdef"
 
 

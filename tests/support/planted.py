@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from integration.config.models import ApiKey, Config
-from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
+from integration.config.source_models import HubspotLookup, HubspotSource, JsonSource, SalesforceSource
 from integration.domain.account import Account
 
 TELEPHONE = "+57 300 111 2233"
@@ -55,7 +55,7 @@ def config() -> Config:
                 name="hubspot",
                 kind="hubspot",
                 secrets=(SECRETS["client"], SECRETS["rotated"]),
-                lookup=Lookup(token=SECRETS["lookup"], properties=("phone",)),
+                lookup=HubspotLookup(token=SECRETS["lookup"], properties=("phone",)),
             ),
             "salesforce": SalesforceSource(
                 name="salesforce",

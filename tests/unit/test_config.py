@@ -20,7 +20,7 @@ from integration.config.models import (
     StoreSettings,
     User,
 )
-from integration.config.source_models import HubspotSource, JsonSource, Lookup, SalesforceSource
+from integration.config.source_models import HubspotLookup, HubspotSource, JsonSource, SalesforceSource
 from integration.config.warnings import config_warnings
 from integration.domain.account import Account
 from integration.domain.schedule.calling_hours import PRESETS
@@ -62,7 +62,7 @@ TABLES_OF = {
     "dashboard": [DashboardSettings],
     "oidc": [Oidc],
     "sources": [HubspotSource, SalesforceSource, JsonSource],
-    "lookup": [Lookup],
+    "lookup": [HubspotLookup],
     "retention": [Retention],
     "routes": [Route],
     "alerts": [AlertSettings],

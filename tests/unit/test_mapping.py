@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from integration.config.models import Config, Route
-from integration.config.source_models import HubspotSource, JsonSource, Lookup
+from integration.config.source_models import HubspotLookup, HubspotSource, JsonSource
 from integration.domain.account import Account
 from integration.domain.delivery import Delivery
 from integration.domain.errors import ConfigError, UnmappableError
@@ -40,7 +40,7 @@ def json_source(**changes):
 
 
 def hubspot(*, lookup):
-    reads = Lookup(token="t" * 20, properties=("phone",)) if lookup else None
+    reads = HubspotLookup(token="t" * 20, properties=("phone",)) if lookup else None
     return HubspotSource(name="hubspot", kind="hubspot", secrets=("s" * 20,), lookup=reads)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from integration.config.models import Config, Route
-from integration.config.source_models import HubspotSource, Lookup
+from integration.config.source_models import HubspotLookup, HubspotSource
 from integration.domain.account import Account
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import UnmappableError
@@ -29,7 +29,7 @@ def from_route(telephone, rules, value):
         name="crm",
         kind="hubspot",
         secrets=("s" * 20,),
-        lookup=Lookup(token="t" * 20, properties=("phone",)),
+        lookup=HubspotLookup(token="t" * 20, properties=("phone",)),
     )
     route = Route(name="r", source="crm", account="bogota", recall_telephone=telephone, **FIELDS)
     book = CompiledRoutes.of(

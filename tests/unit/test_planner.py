@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.config.models import Config, Route
-from integration.config.source_models import HubspotSource, JsonSource, Lookup
+from integration.config.source_models import HubspotLookup, HubspotSource, JsonSource
 from integration.domain.account import Account
 from integration.domain.delivery import Delivery, Event
 from integration.domain.errors import UnmappableError
@@ -63,7 +63,7 @@ def compiled_routes(*routes, account=ACCOUNT, event_time=None):
 
 
 def hubspot_routes(**changes):
-    lookup = Lookup(token="t" * 20, properties=("phone",))
+    lookup = HubspotLookup(token="t" * 20, properties=("phone",))
     source = HubspotSource(name="crm", kind="hubspot", secrets=("s" * 20,), lookup=lookup)
     routes = (route(recall_telephone="{{ contact.properties.phone }}", **changes), CANCEL)
     return CompiledRoutes.of(
@@ -86,7 +86,7 @@ def delivery(**changes):
 
 
 def plan(data, *, with_routes=None, now=NOW, contact=None, **event):
-    told = {} if contact is None else {"contact": contact}
+    told = {} if contact is None else {"looked_up": {"contact": contact}}
     return plan_event(with_routes or compiled_routes(), delivery(), Event(data=data, **event), now, **told)
 
 
@@ -199,7 +199,7 @@ def test_an_event_without_a_record_to_look_up_never_waits():
 
 
 def test_a_contact_that_does_not_exist_parks_the_event():
-    outcome = plan_event(hubspot_routes(), delivery(), Event(data=GOOD, lookup_id="77"), NOW, None)
+    outcome = plan_event(hubspot_routes(), delivery(), Event(data=GOOD, lookup_id="77"), NOW, {})
     assert isinstance(outcome, Parked)
 
 

@@ -126,17 +126,29 @@ def test_a_hubspot_moment_that_is_none_is_left_out(at):
         ({"subscriptionType": "contact.propertyChange", "objectId": 7}, "7"),
         ({"eventType": "contact.creation", "objectId": "7"}, "7"),
         ({"subscriptionType": "object.creation", "objectTypeId": "0-1", "objectId": 7}, "7"),
-        ({"subscriptionType": "object.creation", "objectTypeId": "0-2", "objectId": 7}, None),
-        ({"subscriptionType": "deal.creation", "objectTypeId": "0-1", "objectId": 7}, None),
+        ({"subscriptionType": "object.creation", "objectTypeId": "0-2", "objectId": 7}, "companies/7"),
+        ({"subscriptionType": "object.creation", "objectTypeId": "2-345", "objectId": 7}, "2-345/7"),
+        ({"subscriptionType": "object.creation", "objectId": 7}, None),
+        ({"subscriptionType": "deal.creation", "objectTypeId": "0-1", "objectId": 7}, "deals/7"),
+        ({"subscriptionType": "ticket.propertyChange", "objectId": 7}, "tickets/7"),
+        ({"subscriptionType": "conversation.creation", "objectId": 7}, None),
         ({"subscriptionType": "contacts.creation", "objectId": 7}, None),
         ({"subscriptionType": "contact.creation"}, None),
         ({"subscriptionType": ["contact.creation"], "objectId": 7}, None),
         ({"objectId": 7}, None),
     ],
 )
-def test_only_contact_events_name_a_contact_to_look_up(event, lookup_id):
+def test_an_event_names_its_record_to_look_up(event, lookup_id):
     assert read_hubspot(orjson.dumps([event]), lookup=LOOKUP)[0].lookup_id == lookup_id
     assert read_hubspot(orjson.dumps([event]))[0].lookup_id is None
+
+
+@pytest.mark.parametrize("name", ["deal", "deals", "0-3"])
+def test_a_lookup_of_one_object_leaves_events_of_others(name):
+    lookup = {**LOOKUP, "object": name}
+    events = [{"subscriptionType": f"{kind}.creation", "objectId": 7} for kind in ("deal", "contact")]
+    read = read_hubspot(orjson.dumps(events), lookup=lookup)
+    assert [event.lookup_id for event in read] == ["deals/7", None]
 
 
 @pytest.mark.parametrize("body", [b'"text"', b"7", b"null", b"true"])

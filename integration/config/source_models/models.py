@@ -6,15 +6,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from integration.config.source_models.lookups import HubspotLookup, Lookup
 from integration.config.source_models.public_keys import PUBLIC_KEY_WORDS, read_public_key
 from integration.config.source_models.signed_content import SIGNED_WORDS, is_signed_template
 from integration.domain.field_types import (
-    BASE_URL_WORDS,
-    HEADER_TEXT_WORDS,
     PUBLIC_URL_WORDS,
     URL_KEY_WORDS,
-    BaseUrl,
-    HeaderSecret,
     Name,
     Number,
     PublicUrl,
@@ -64,16 +61,6 @@ class _Source(Table):
     resends: bool = Field(default=True, description="true or false")
 
 
-class Lookup(Table):
-    """The look-up of a HubSpot contact before mapping."""
-
-    token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
-    properties: Annotated[tuple[Template, ...], BeforeValidator(one_or_more)] = Field(
-        min_length=1, description="a list of the contact properties to read, not empty"
-    )
-    base_url: BaseUrl = Field(default="https://api.hubapi.com", description=BASE_URL_WORDS)
-
-
 class HubspotSource(_Source):
     """HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions."""
 
@@ -86,7 +73,7 @@ class HubspotSource(_Source):
         default=("v3",), min_length=1, description='a list of "v3", "v2" and "v1", not empty'
     )
     public_url: PublicUrl | None = Field(default=None, description=PUBLIC_URL_WORDS)
-    lookup: Lookup | None = Field(default=None, description="a table with token and properties")
+    lookup: HubspotLookup | None = Field(default=None, description="a table with token and properties")
 
 
 class SalesforceSource(_Source):
@@ -181,3 +168,8 @@ SOURCE_KINDS: Final[dict[str, type[HubspotSource | SalesforceSource | JsonSource
     "salesforce": SalesforceSource,
     "json": JsonSource,
 }
+
+
+def lookup_of(source: Source) -> Lookup | None:
+    """Return the lookup of a source, or None."""
+    return source.lookup if isinstance(source, HubspotSource) else None

@@ -15,7 +15,7 @@ import orjson
 from flask import request, session
 
 from integration.config.models import zone_of
-from integration.config.source_models import HubspotSource
+from integration.config.source_models import lookup_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.responses import note, page, person
@@ -23,7 +23,7 @@ from integration.dashboard.views.deliveries import as_delivery, events_of
 from integration.dashboard.views.sources import source_of
 from integration.domain.delivery import Delivery
 from integration.domain.errors import UnknownError, UnreadableError
-from integration.mapping.expressions import NOT_LOOKED_UP
+from integration.mapping.expressions import LOOKUP_NAMES, NOT_LOOKED_UP, NotLookedUp
 from integration.mapping.route_draft import (
     FIELDS,
     NEW,
@@ -107,7 +107,7 @@ def studio(services: Services) -> Response:
         missing=words,
         picks=list(_picks(services, source)) if may else [],
         may=may,
-        looks_up=isinstance(source, HubspotSource) and source.lookup is not None,
+        looks_up=lookup_of(source) is not None,
         zone=zone_of(config),
         **_tried(services, Draft(source.name, place, values), picked, ""),
     )
@@ -301,16 +301,16 @@ def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: st
 
 
 def _preview(compiled_routes: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
-    way = preview_event(compiled_routes, picked.delivery, event, datetime.now(UTC), _contact(contact))
+    way = preview_event(compiled_routes, picked.delivery, event, datetime.now(UTC), _looked_up(contact))
     return {**way, "event": display_text.as_text(way["event"])}
 
 
-def _contact(text: str) -> object:
-    """Parse a pasted contact that replaces the lookup; NOT_LOOKED_UP if there is none."""
+def _looked_up(text: str) -> dict[str, Any] | NotLookedUp:
+    """Parse a pasted record that replaces the lookup; NOT_LOOKED_UP if there is none."""
     if not text.strip() or len(text) > LONGEST_SAMPLE:
         return NOT_LOOKED_UP
     try:
-        return orjson.loads(text)
+        return dict.fromkeys(LOOKUP_NAMES, orjson.loads(text))
     except orjson.JSONDecodeError:
         return NOT_LOOKED_UP
 

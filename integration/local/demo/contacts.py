@@ -1,6 +1,6 @@
 """A stand-in for HubSpot's contacts API: the batch read used by lookups, on loopback.
 
-It answers as documented (https://developers.hubspot.com/docs/api/crm/contacts, "Read a batch of contacts"):
+It answers as documented (developers.hubspot.com, API reference, "Read a batch of objects"):
 unknown contacts are left out.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-CONTACTS_PATH = "/crm/v3/objects/contacts/batch/read"
+CONTACTS_PATH = "/crm/objects/2026-03/contacts/batch/read"
 
 
 class Contacts:

@@ -7,6 +7,7 @@ become text. Errors describe values by their kind and never quote them.
 
 from integration.mapping.expressions.checker import TemplateFaultError
 from integration.mapping.expressions.compiled import (
+    LOOKUP_NAMES,
     MAX_SOURCE,
     NAMES,
     Expression,
@@ -20,6 +21,7 @@ from integration.mapping.expressions.data import (
     NOT_LOOKED_UP,
     Absent,
     LookupNeeded,
+    NotLookedUp,
     as_text,
     is_missing,
     kind,
@@ -28,6 +30,7 @@ from integration.mapping.expressions.filters import FILTERS
 
 __all__ = [
     "FILTERS",
+    "LOOKUP_NAMES",
     "MAX_SOURCE",
     "MAX_TEXT",
     "NAMES",
@@ -35,6 +38,7 @@ __all__ = [
     "Absent",
     "Expression",
     "LookupNeeded",
+    "NotLookedUp",
     "TemplateContext",
     "TemplateFaultError",
     "Text",

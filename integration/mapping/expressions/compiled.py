@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import date
 
-NAMES = frozenset({"event", "vars", "delivery", "now", "contact", "body"})
+LOOKUP_NAMES = frozenset({"contact", "record"})
+NAMES = LOOKUP_NAMES | {"event", "vars", "delivery", "now", "body"}
 MAX_SOURCE = 4_000  # characters of a template
 _RUN_TIME_ERRORS = (
     TemplateError,

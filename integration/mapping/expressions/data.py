@@ -1,4 +1,4 @@
-"""Access to the data of templates: fields, absent values, contacts not looked up yet, conversion to text.
+"""Access to the data of templates: fields, absent values, records not looked up yet, conversion to text.
 
 Absent and null values never become text. Errors describe values by their kind and never quote them.
 """
@@ -25,11 +25,11 @@ _DATE_PARTS = frozenset({"year", "month", "day", "hour", "minute", "second"})
 
 
 class LookupNeeded(Exception):  # noqa: N818  (a signal, not an error)
-    """A template reads `contact`, which has not been looked up yet."""
+    """A template reads `contact` or `record`, which have not been looked up yet."""
 
 
-class _NotLookedUp:
-    """Placeholder for a contact that is not looked up yet. Any use of it raises LookupNeeded."""
+class NotLookedUp:
+    """Placeholder for a record that is not looked up yet. Any use of it raises LookupNeeded."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ class _NotLookedUp:
         return "NOT_LOOKED_UP"
 
 
-NOT_LOOKED_UP = _NotLookedUp()
+NOT_LOOKED_UP = NotLookedUp()
 
 
 class Absent(Undefined):
@@ -102,7 +102,7 @@ def kind(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Return True if a value is absent or null. Raise LookupNeeded for a contact that is not looked up."""
+    """Return True if a value is absent or null. Raise LookupNeeded for a record that is not looked up."""
     if value is NOT_LOOKED_UP:
         raise LookupNeeded
     return value is None or isinstance(value, Undefined)

@@ -191,8 +191,9 @@ def _contains(left: Any, right: Any) -> bool:
 
 
 def _absence(place: str) -> tuple[str, str]:
-    if re.match(r"contact\b", place):
-        return "contact", "a property that the lookup reads and the contact has, or the filter default"
+    if looked_up := re.match(r"(contact|record)\b", place):
+        owner = looked_up[1]
+        return owner, f"a property that the lookup reads and the {owner} has, or the filter default"
     return "event", "a field that is in the stored delivery, or the filter default"
 
 

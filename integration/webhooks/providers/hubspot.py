@@ -1,6 +1,6 @@
 """HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions. Pure.
 
-Nothing here calls HubSpot. `Event.lookup_id` is the id of the contact that a worker reads before mapping.
+Nothing here calls HubSpot. `Event.lookup_id` is the id of the record that a worker reads before mapping.
 Source: https://developers.hubspot.com/docs/api/webhooks and …/webhooks/validating-requests.
 """
 
@@ -12,6 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from integration.config.source_models import hubspot_object, hubspot_record
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import json_of, require_few
@@ -27,7 +28,7 @@ from integration.webhooks.verification import (
 )
 
 if TYPE_CHECKING:
-    from integration.config.source_models import HubspotSource
+    from integration.config.source_models import HubspotLookup, HubspotSource
 
 _SIGNATURE = "X-HubSpot-Signature"
 _VERSION = "X-HubSpot-Signature-Version"
@@ -54,7 +55,8 @@ _IDENTITY = (
     "fromObjectId",
     "toObjectId",
 )
-_CONTACT_TYPE_ID = "0-1"
+# "Webhooks", subscription types: the type of a record before the dot, or `object` with its `objectTypeId`.
+_RECORD_TYPES = frozenset({"contact", "company", "deal", "ticket", "product", "line_item"})
 
 
 # --- verify ----------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ def _subscription_event(element: Any, settings: HubspotSource) -> Event:
         data=data,
         dedup_key=_subscription_key(data),
         occurred_at=_moment(data.get("occurredAt")),
-        lookup_id=_contact_id(data) if settings.lookup is not None else None,
+        lookup_id=None if settings.lookup is None else _lookup_id(data, settings.lookup),
         record_id=_record_id(data),
     )
 
@@ -209,12 +211,16 @@ def _record_id(data: dict[str, Any]) -> str | None:
     return next((str(value) for value in values if _is_id(value)), None)
 
 
-def _contact_id(data: dict[str, Any]) -> str | None:
-    kind = str(data.get("subscriptionType", ""))
-    of_contact = kind.startswith("contact.") or (
-        kind.startswith("object.") and data.get("objectTypeId") == _CONTACT_TYPE_ID
-    )
-    return str(data["objectId"]) if of_contact and _is_id(data.get("objectId")) else None
+def _lookup_id(data: dict[str, Any], lookup: HubspotLookup) -> str | None:
+    """Return the id of an event's record for the lookup, or None if the lookup does not read it."""
+    kind = str(data.get("subscriptionType", "")).partition(".")[0]
+    name = data.get("objectTypeId") if kind == "object" else kind if kind in _RECORD_TYPES else None
+    if not isinstance(name, str) or not name or not _is_id(data.get("objectId")):
+        return None
+    object_name = hubspot_object(name)
+    if lookup.object not in {None, object_name}:
+        return None
+    return hubspot_record(object_name, str(data["objectId"]))
 
 
 # --- acknowledge -----------------------------------------------------------------------------------

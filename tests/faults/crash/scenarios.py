@@ -407,7 +407,7 @@ TURNS = (
     ),
 )
 
-_LOOKED_UP = (*_round_trip("take_lookups"), *_round_trip("contacts"))
+_LOOKED_UP = (*_round_trip("take_lookups"), *_round_trip("records"))
 
 LOOKUPS = (
     Scenario(

@@ -155,7 +155,7 @@ def _watch_work(steps: Steps) -> None:
         (redis.Redis, "execute_command", lambda _self, *args, **_: _command_name(args)),
         (Pipeline, "execute", lambda self, **_: f"{_command_name(self.command_stack[0][0])} and more"),
         (WolkvoxConnection, "push", lambda *_, **__: "wolkvox"),
-        (workers.lookups, "read_contacts", lambda *_, **__: "contacts"),
+        (workers.lookups, "look_up", lambda *_, **__: "records"),
         (workers.tasks, "publish", lambda *_, **__: "wake-up"),
         (web, "publish", lambda *_, **__: "wake-up"),
     ]

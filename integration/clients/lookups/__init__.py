@@ -1,0 +1,32 @@
+"""Lookups: read the records of events that carry only an id. One module for each CRM.
+
+`look_up` has the same form for every CRM: ids in, records by id out, or LookupFailedError. The class of the
+settings decides which module reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from integration.clients.lookups import hubspot
+from integration.clients.lookups.results import FailureKind, LookupFailedError, LookupResult, Variables
+from integration.config.source_models import HubspotLookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from integration.config.source_models import Lookup
+
+__all__ = ["FailureKind", "LookupFailedError", "LookupResult", "Variables", "look_up"]
+
+_READERS: dict[type[Lookup], Callable[[Any, Sequence[str]], LookupResult]] = {
+    HubspotLookup: hubspot.read_records,
+}
+
+
+def look_up(lookup: Lookup, ids: Sequence[str]) -> LookupResult:
+    """Return the records with these ids, the `lookup_id` of events.
+
+    The call takes at most 40 s. Thread-safe. Raise LookupFailedError.
+    """
+    return _READERS[type(lookup)](lookup, ids)

@@ -1,0 +1,68 @@
+"""The results of a lookup: records by their ids, or the reason why they cannot be read now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+# What templates can read of one event's record: the names, such as `record` and `contact`, with their values.
+Variables = Mapping[str, Any]
+
+REFUSED_WAIT_SECONDS: Final = 3600.0
+
+
+class FailureKind(StrEnum):
+    """The kinds of failed lookups. The value is a label of metrics."""
+
+    REFUSED = "refused"  # the CRM rejects the credentials or their permissions (401, 403)
+    RATE_LIMITED = "rate_limited"  # 429, or a limit that the CRM's headers report as used up
+    UNREACHABLE = "unreachable"  # no complete answer in time, or a status of 500 and above
+    UNREADABLE = "unreadable"  # a complete answer that is not as documented: it may be about single records
+
+    @property
+    def is_about_source(self) -> bool:
+        """True if the failure holds for every record of the source."""
+        return self is not FailureKind.UNREADABLE
+
+
+class LookupFailedError(Exception):
+    """The records cannot be read now. A later attempt may succeed.
+
+    `reason` contains no token and no customer data. `retry_after_seconds` is the wait that the CRM asks for,
+    or None.
+    """
+
+    def __init__(self, kind: FailureKind, reason: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    """The records of a lookup by id.
+
+    A record that does not exist is missing from both mappings. `failed` has the ids that could not be read
+    this time, although the CRM answered, with the reason.
+    """
+
+    records: Mapping[str, Variables]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+def failure_of_status(
+    provider: str, status: int, reason: str | None, retry_after_seconds: float | None = None
+) -> LookupFailedError:
+    """Return the failure for a status other than success and 429.
+
+    `reason` explains the status to the operator, or is None.
+    """
+    words = f"{reason} ({status})" if reason else f"{provider} answered {status}"
+    if status in {401, 403}:
+        return LookupFailedError(FailureKind.REFUSED, words, REFUSED_WAIT_SECONDS)
+    away = status >= 500 or status == 408  # noqa: PLR2004  (HTTP)
+    kind = FailureKind.UNREACHABLE if away else FailureKind.UNREADABLE
+    return LookupFailedError(kind, words, retry_after_seconds)

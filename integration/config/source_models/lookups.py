@@ -1,0 +1,93 @@
+"""The `[sources.NAME.lookup]` tables: one model for each CRM whose events carry only an id. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from integration.domain.field_types import (
+    BASE_URL_WORDS,
+    HEADER_TEXT_WORDS,
+    BaseUrl,
+    HeaderSecret,
+    Table,
+    Template,
+    one_or_more,
+)
+
+HUBSPOT_CONTACTS: Final = "contacts"
+# developers.hubspot.com, "Understanding the CRM", object type ids. A subscription has the singular name, a
+# path the plural one, and an event of the newer form the id.
+_HUBSPOT_OBJECTS: Final = {
+    "0-1": HUBSPOT_CONTACTS,
+    "contact": HUBSPOT_CONTACTS,
+    "0-2": "companies",
+    "company": "companies",
+    "0-3": "deals",
+    "deal": "deals",
+    "0-5": "tickets",
+    "ticket": "tickets",
+    "0-7": "products",
+    "product": "products",
+    "0-8": "line_items",
+    "line_item": "line_items",
+}
+_OBJECT_WORDS: Final = (
+    '"contacts", "companies", "deals", "tickets", or a custom object\'s type id such as "2-3453932"'
+)
+
+
+def hubspot_object(name: str) -> str:
+    """Return the name of a HubSpot object in paths, such as "deals" for "deal" and "0-3"."""
+    return _HUBSPOT_OBJECTS.get(name.lower(), name)
+
+
+def hubspot_record(object_name: str, record: str) -> str:
+    """Return the `lookup_id` of a record: a contact's id alone, others as "deals/123"."""
+    return record if object_name == HUBSPOT_CONTACTS else f"{object_name}/{record}"
+
+
+HubspotObject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$"), AfterValidator(hubspot_object)]
+Properties = Annotated[tuple[Template, ...], BeforeValidator(one_or_more)]
+
+
+class Lookup(Table):
+    """Base class of the lookups. `provider` is the CRM's name in messages."""
+
+    provider: ClassVar[str]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that templates can read once the record was looked up."""
+        return frozenset({"record"})
+
+
+class HubspotLookup(Lookup):
+    """The lookup of a HubSpot record, and of the contact that is associated with it, before mapping."""
+
+    provider: ClassVar[str] = "HubSpot"
+
+    token: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
+    properties: Properties = Field(
+        min_length=1, description="a list of the record's properties to read, not empty"
+    )
+    object: HubspotObject | None = Field(
+        default=None, description=f"{_OBJECT_WORDS} (default: the object of the event)"
+    )
+    associated: HubspotObject | None = Field(
+        default=None, description='the associated object to read as `contact`, such as "contacts"'
+    )
+    associated_properties: Properties | None = Field(
+        default=None, description="a list of properties (default: those of `properties`)"
+    )
+    base_url: BaseUrl = Field(default="https://api.hubapi.com", description=BASE_URL_WORDS)
+    api_version: Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")] = Field(
+        default="2026-03", description='a version of HubSpot\'s date-based API such as "2026-03"'
+    )
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that templates can read: `record`, and `contact` if one is read."""
+        has_contact = self.associated is not None or self.object in {None, HUBSPOT_CONTACTS}
+        return frozenset({"record", "contact"} if has_contact else {"record"})
