@@ -389,6 +389,22 @@ class CustomActionModel(ResponseModel):
     outputFields: ActionFields  # noqa: N815  (HubSpot's word)
 
 
+class OptionModel(ResponseModel):
+    """An option of a drop-down in HubSpot's workflow editor."""
+
+    label: str
+    description: str
+    value: str
+
+
+class OptionsModel(ResponseModel):
+    """A page of options. `after` is the cursor of the next page; the last page has none."""
+
+    options: tuple[OptionModel, ...]
+    searchable: Literal[True]
+    after: str | None = None
+
+
 class FieldErrorModel(ResponseModel):
     """One invalid value and its place: a JSON pointer into the body, a parameter or a header."""
 

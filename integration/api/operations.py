@@ -134,6 +134,17 @@ _HOOK_ANSWERS = {
     404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
     **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
 }
+_OPTIONS_WORDS = (
+    "HubSpot sends `inputFieldName`, and `fetchOptions` with the text to search for (`q`) and the cursor of "
+    "the next page (`after`). The options of the field for the account are the accounts that the routes of "
+    "the source may use. The request is signed like a custom workflow action. Nothing is stored."
+)
+_OPTIONS_ANSWERS = {
+    200: _ok(m.OptionsModel, "At most 100 options."),
+    401: _HOOK_ANSWERS[401],
+    404: DocumentedResponse("There is no such HubSpot source.", {PROBLEM_TYPE: m.Problem}),
+    **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
+}
 _HANDSHAKE_ANSWERS = {
     200: DocumentedResponse("The answer that the sender expects. Nothing is stored.", {"text/plain": None}),
     401: DocumentedResponse("Not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem}),
@@ -288,6 +299,24 @@ OPERATIONS = (
         description=_HOOK_WORDS,
         body=_HOOK_BODIES,
         answers=_HOOK_ANSWERS,
+    ),
+    Operation(
+        method="post",
+        path="/hooks/{source}/options",
+        name="listOptions",
+        summary="List the options of a drop-down of HubSpot's workflow editor",
+        description=_OPTIONS_WORDS,
+        body={JSON: None},
+        answers=_OPTIONS_ANSWERS,
+    ),
+    Operation(
+        method="post",
+        path="/hooks/{source}/{url_key}/options",
+        name="listOptionsByUrlKey",
+        summary="List the options of a drop-down, at an address with a key",
+        description=_OPTIONS_WORDS,
+        body={JSON: None},
+        answers=_OPTIONS_ANSWERS,
     ),
     Operation(
         method="get",

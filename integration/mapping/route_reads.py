@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from integration.config.models import Route
 
+ACTION_INPUTS: Final = "inputFields"
+"""The table of an event of a HubSpot custom workflow action with its input fields."""
 EVENT_FIELD: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
 # Of a Salesforce notification, not of its record.
 _OF_NOTIFICATIONS: Final = frozenset({"notification_id", "object_type", "organization_id"})
@@ -24,18 +26,25 @@ _OF_NOTIFICATIONS: Final = frozenset({"notification_id", "object_type", "organiz
 def texts_of(route: Route) -> dict[str, str]:
     """Return the templates of a route by key, without empty ones."""
     # `when` comes last: a field's own template tells more about its type than a condition.
-    keys = ("campaign_id", "customer_id", "recall_telephone", "recall_date", "when")
-    return {key: text for key in keys if (text := getattr(route, key))}
+    keys = ("account", "campaign_id", "customer_id", "recall_telephone", "recall_date", "when")
+    texts = {key: text for key in keys if (text := getattr(route, key))}
+    if not route.has_account_template:
+        del texts["account"]
+    return texts
 
 
 def fields_of(routes: Sequence[Route]) -> tuple[str, ...]:
     """Return the event fields that the routes read, such as `inputFields.phone`, without duplicates."""
-    found = (
-        path[1:]
-        for route in routes
-        for text in texts_of(route).values()
-        for path in EVENT_FIELD.findall(text)
-    )
+    return _fields(text for route in routes for text in texts_of(route).values())
+
+
+def read_by(routes: Iterable[Route], key: str) -> tuple[str, ...]:
+    """Return the event fields that the templates of one key read, such as those of `account`."""
+    return _fields(texts_of(route).get(key, "") for route in routes)
+
+
+def _fields(texts: Iterable[str]) -> tuple[str, ...]:
+    found = (path[1:] for text in texts for path in EVENT_FIELD.findall(text))
     return tuple(dict.fromkeys(name for name in found if name not in _OF_NOTIFICATIONS))
 
 

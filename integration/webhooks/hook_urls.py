@@ -43,6 +43,12 @@ def public_url(source: Source) -> str | None:
     return url if isinstance(url, str) else None
 
 
+def options_url(url: str) -> str:
+    """Return the URL of the options for HubSpot's drop-downs, from the URL of the source's webhook."""
+    address, mark, query = url.partition("?")
+    return f"{address.rstrip('/')}/options{mark}{query}"
+
+
 def signed_address(source: Source, headers: Mapping[str, str], environ: Mapping[str, str]) -> str:
     """Return the URL that the sender signed, determined from the headers as the receiver does."""
     if public_url(source) is None and "host" not in headers and "x-forwarded-host" not in headers:

@@ -21,11 +21,12 @@ from integration.mapping.event_context import Headers
 from integration.mapping.planner import Parked, plan_delivery
 from integration.telemetry.counters import ADDRESS_VERIFIED, ADMIT, TO_SEND_AGAIN
 from integration.webhooks.handshakes import handshake_reply
+from integration.webhooks.hubspot_options import options_reply
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.rejection_log import FailedVerification, NoRejections
 
 if TYPE_CHECKING:
-    from integration.config.source_models import Source
+    from integration.config.source_models import HubspotSource, Source
     from integration.domain.delivery import Delivery, Reply
     from integration.domain.errors import RingbackError
     from integration.mapping.planner import Outcome
@@ -105,6 +106,21 @@ class WebhookService:
         self._count(settings, "again" if admitted.again else "admitted", began)
         return kind.acknowledge(delivery, settings, admitted.answer)
 
+    def options(self, settings: HubspotSource, delivery: Delivery) -> Reply:
+        """Return the options of a drop-down of HubSpot's workflow editor. Nothing is stored.
+
+        The request proves that HubSpot knows the address, so it is counted like an address check.
+        """
+        kind = SOURCES[settings.kind]
+        try:
+            kind.verify(delivery, settings, delivery.received_at)
+            self._require_rate(settings)
+            reply = options_reply(delivery, self._services.config.routes_by_source[settings.name])
+        except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
+            return self._error_reply(settings, delivery, error)
+        self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
+        return reply
+
     def address_check(self, settings: Source, delivery: Delivery) -> Reply | None:
         """Return the response to a sender that checks the address, or None for any other request.
 
@@ -113,9 +129,7 @@ class WebhookService:
         try:
             reply = handshake_reply(delivery, settings)
         except NotVerifiedError as error:
-            error_answer = self._reject(settings, delivery, error)
-            self._services.counters.delivery(settings.name, _COUNTED_AS[error_answer.status])
-            return SOURCES[settings.kind].acknowledge(delivery, settings, error_answer)
+            return self._error_reply(settings, delivery, error)
         if reply is not None:
             log.info("address verified", source=settings.name)
             self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
@@ -142,6 +156,14 @@ class WebhookService:
         if lost:
             log.warning("delivery lost: its sender does not send again", source=settings.name, result=result)
         self._services.counters.observe(ADMIT, time.perf_counter() - began)
+
+    def _error_reply(
+        self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError
+    ) -> Reply:
+        """Count and record a rejected request that stores nothing. Return the response for its sender."""
+        error_answer = self._reject(settings, delivery, error)
+        self._services.counters.delivery(settings.name, _COUNTED_AS[error_answer.status])
+        return SOURCES[settings.kind].acknowledge(delivery, settings, error_answer)
 
     def _reject(
         self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError

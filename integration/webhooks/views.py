@@ -1,29 +1,32 @@
-"""The Flask view of POST /hooks/{source}[/{url_key}]. It builds a `Delivery` from the request."""
+"""The Flask views of /hooks/{source}[/{url_key}][/options]. They build a `Delivery` from the request."""
 
 from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
+from integration.config.source_models import HubspotSource
 from integration.domain.delivery import QUERY, Delivery, delivery_id, signed_url
 from integration.domain.errors import UnreadableError, UnsupportedTypeError
 from integration.web.problems import problem
 from integration.web.request_body import read_body
-from integration.webhooks.hook_urls import public_url
+from integration.webhooks.hook_urls import options_url, public_url
 from integration.webhooks.service import TITLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from integration.config.source_models import Source
     from integration.domain.delivery import Reply
     from integration.webhooks.service import WebhookService
 
 # Some servers set these in addition to CONTENT_TYPE and CONTENT_LENGTH, which PEP 3333 defines.
+_UNKNOWN = ("Unknown source", "There is no such webhook address.")
 _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
@@ -39,21 +42,20 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
     def hook(source: str, url_key: str | None = None) -> Response:
         settings = intake.source(source, url_key)
         if settings is None:
-            return problem(404, "Unknown source", "There is no such webhook address.")
-        status, why, body = 0, "", b""
-        try:
-            body = read_body(request)
-        except RequestEntityTooLarge:
-            status = 413
-        except UnsupportedTypeError as error:
-            status, why = 415, str(error)
-        except UnreadableError as error:
-            status, why = 400, str(error)
-        delivery = _delivery(settings, url_key, body)
-        if status:
-            intake.turned_away(delivery, status, why, size=request.content_length)
-            return problem(status, TITLES[status], why)
-        return _response(intake.receive(settings, delivery))
+            return problem(404, *_UNKNOWN)
+        handle = partial(intake.receive, settings)
+        return _answered(intake, settings, url_key, public_url(settings), handle)
+
+    @blueprint.route("/hooks/<source>/options", **posted)
+    @blueprint.route("/hooks/<source>/<url_key>/options", **posted)
+    def options(source: str, url_key: str | None = None) -> Response:
+        """Answer HubSpot's workflow editor, which asks for the options of a drop-down."""
+        settings = intake.source(source, url_key)
+        if not isinstance(settings, HubspotSource):
+            return problem(404, *_UNKNOWN)
+        url = public_url(settings)
+        signed = None if url is None else options_url(url)
+        return _answered(intake, settings, url_key, signed, partial(intake.options, settings))
 
     checked = {"methods": ["GET", "HEAD", "OPTIONS"], "strict_slashes": False}
 
@@ -64,7 +66,7 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
         settings = intake.source(source, url_key)
         if settings is None:
             raise MethodNotAllowed(["POST"])
-        reply = intake.address_check(settings, _delivery(settings, url_key, b""))
+        reply = intake.address_check(settings, _delivery(settings, url_key, b"", public_url(settings)))
         if reply is None:
             raise MethodNotAllowed(["POST"])
         return _response(reply)
@@ -72,7 +74,35 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
     return blueprint
 
 
-def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
+def _answered(
+    intake: WebhookService,
+    settings: Source,
+    url_key: str | None,
+    signed: str | None,
+    handle: Callable[[Delivery], Reply],
+) -> Response:
+    """Read the body and return the response of `handle`, or 400, 413 or 415.
+
+    `signed` is as in `_delivery`.
+    """
+    status, why, body = 0, "", b""
+    try:
+        body = read_body(request)
+    except RequestEntityTooLarge:
+        status = 413
+    except UnsupportedTypeError as error:
+        status, why = 415, str(error)
+    except UnreadableError as error:
+        status, why = 400, str(error)
+    delivery = _delivery(settings, url_key, body, signed)
+    if status:
+        intake.turned_away(delivery, status, why, size=request.content_length)
+        return problem(status, TITLES[status], why)
+    return _response(handle(delivery))
+
+
+def _delivery(settings: Source, url_key: str | None, body: bytes, signed: str | None) -> Delivery:
+    """Return the request as a delivery. `signed` is the configured URL that the sender signs, if any."""
     environ = request.environ
     headers = _headers(environ)
     if environ["QUERY_STRING"]:
@@ -82,7 +112,7 @@ def _delivery(settings: Source, url_key: str | None, body: bytes) -> Delivery:
         source=settings.name,
         method=environ["REQUEST_METHOD"],
         url=signed_url(
-            public_url(settings),
+            signed,
             headers,
             scheme=environ["wsgi.url_scheme"],
             path=request.path,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from integration.mapping.route_reads import compared_with
-from integration.webhooks.hubspot_project import routes_for_action, updated_files
+from integration.webhooks.hubspot_project import route_for_action, updated_files
 from integration.webhooks.hubspot_project.files import (
     ACTION_FILE,
     APP_FILE,
@@ -36,10 +36,13 @@ def source(name="crm", url=None):
     return HUBSPOT.format(name=name, url=url or URL.format(name=name))
 
 
-def route(when=None, *, name="crm", account="bogota", fields=FIELDS):
+def route(when=None, *, name="crm", account="bogota", accounts=None, fields=FIELDS):
     condition = "" if when is None else f"when = {json.dumps(when)}\n"
     title = json.dumps(f"{name}: {when} {account}")
-    return f'\n[[routes]]\nname = {title}\nsource = "{name}"\naccount = "{account}"\n{condition}{fields}'
+    listed = "" if accounts is None else f"accounts = {json.dumps(accounts)}\n"
+    return (
+        f'\n[[routes]]\nname = {title}\nsource = "{name}"\naccount = "{account}"\n{listed}{condition}{fields}'
+    )
 
 
 @pytest.fixture
@@ -164,12 +167,10 @@ def test_the_usual_fields_and_the_routes_that_are_offered_belong_together(run, r
     config = read(ACTION_FILE)["config"]
     names = [each["typeDefinition"]["name"] for each in config["inputFields"]]
     assert names == ["account", "campaign", "customer", "telephone", "date"]
-    assert [option["value"] for option in config["inputFields"][0]["typeDefinition"]["options"]] == [
-        "bogota",
-        "lima",
-    ]
-    assert not any("optionsUrl" in json.dumps(each) for each in config["inputFields"])
-    offered = routes_for_action("crm", ["bogota", "lima"])
+    definition = config["inputFields"][0]["typeDefinition"]
+    assert definition["optionsUrl"] == "https://hooks.example.com/hooks/crm/options"
+    assert "options" not in definition
+    offered = route_for_action("crm", ["bogota", "lima"])
     assert any(offered in note for note in report["notes"])
     path = write_config(tmp_path, two_accounts() + source() + "\n" + offered)
     body = {
@@ -187,6 +188,41 @@ def test_the_usual_fields_and_the_routes_that_are_offered_belong_together(run, r
     args = ("map", "crm", str(tmp_path / "body.json"), "--at", "2027-06-01T15:00:00Z")
     (event,) = Ringback(path).json(*args)["events"]
     assert (event["outcome"], event["account"]) == ("recall", "bogota")
+
+
+def test_a_field_that_a_template_of_the_account_reads_asks_for_its_options(run, read):
+    fields = FIELDS.replace("event.objectId", "event.inputFields.id").replace(
+        "{{ event.propertyValue", "{{ event.inputFields.at"
+    )
+    text = source() + route(
+        account="{{ event.inputFields.site }}", accounts=["bogota", "lima"], fields=fields
+    )
+    run(text)
+    definitions = [each["typeDefinition"] for each in read(ACTION_FILE)["config"]["inputFields"]]
+    assert [each["name"] for each in definitions] == ["site", "id", "at"]
+    assert definitions[0]["optionsUrl"] == "https://hooks.example.com/hooks/crm/options"
+    assert not any("optionsUrl" in each for each in definitions[1:])
+
+
+def test_the_address_of_the_options_keeps_the_key_and_the_query_of_the_webhook(run, read):
+    for url, expected in (
+        ("https://x.example/hooks/crm/", "https://x.example/hooks/crm/options"),
+        ("https://x.example/a/crm/abcdefghijklmnop", "https://x.example/a/crm/abcdefghijklmnop/options"),
+        ("https://x.example/hooks/crm?a=1", "https://x.example/hooks/crm/options?a=1"),
+    ):
+        run(source(url=url))
+        (first, *_) = read(ACTION_FILE)["config"]["inputFields"]
+        assert first["typeDefinition"]["optionsUrl"] == expected
+
+
+def test_fixed_options_of_an_earlier_project_become_a_drop_down_that_asks(run, read, tmp_path):
+    fields = FIELDS.replace("event.objectId", "event.inputFields.id")
+    run(source() + route("event.inputFields.account == 'bogota'", fields=fields))
+    edit(tmp_path, ACTION_FILE, lambda action: action["config"]["inputFields"][0].update(isRequired=False))
+    run(source() + route(account="{{ event.inputFields.account }}", accounts=["bogota"], fields=fields))
+    fields = {each["typeDefinition"]["name"]: each for each in read(ACTION_FILE)["config"]["inputFields"]}
+    assert "options" not in fields["account"]["typeDefinition"]
+    assert fields["account"]["typeDefinition"]["optionsUrl"].endswith("/hooks/crm/options")
 
 
 def test_each_source_has_a_project_of_its_own(run, read):

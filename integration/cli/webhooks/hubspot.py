@@ -15,7 +15,7 @@ from integration.domain.errors import RingbackError
 from integration.webhooks.hubspot_project import (
     project_files,
     reads_inputs,
-    routes_for_action,
+    route_for_action,
     updated_files,
 )
 from integration.webhooks.hubspot_project.files import WEBHOOKS_FILE
@@ -52,8 +52,9 @@ def project(context: CliContext, /, folder: Path, *, name: str | None, as_json: 
     config = context.config
     source = _source(context, name)
     routes = config.routes_by_source[source.name]
-    accounts = list(dict.fromkeys(route.account for route in routes)) or list(config.accounts)
-    generated = project_files(source, routes, accounts)
+    used = dict.fromkeys(name for route in routes for name in route.account_names)
+    accounts = list(used) or list(config.accounts)
+    generated = project_files(source, routes)
     states = _write(folder, source.name, generated)
     notes = _notes(config, source, accounts, with_webhooks=WEBHOOKS_FILE in generated)
     if as_json:
@@ -159,7 +160,7 @@ def _notes(config: Config, source: HubspotSource, accounts: list[str], *, with_w
     if not reads_inputs(config.routes_by_source[source.name]):
         notes.append(
             "No route reads the fields of the workflow action yet. To use the action, add:\n\n"
-            + routes_for_action(source.name, accounts)
+            + route_for_action(source.name, accounts)
         )
     if "v2" not in source.signatures:
         notes.append(

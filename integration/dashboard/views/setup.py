@@ -101,6 +101,8 @@ def _put(table: dict[str, Any], path: str, value: Any, *, overwrite: bool = Fals
 
 
 def _value(key: str, text: str, account: Account, tomorrow: datetime) -> str:
+    if key == "account":
+        return account.name
     if key == "recall_telephone":
         return _telephone(account.country)
     if key == "recall_date":

@@ -2,6 +2,6 @@
 
 from integration.webhooks.hubspot_project.files import project_files
 from integration.webhooks.hubspot_project.update import updated_files
-from integration.webhooks.hubspot_project.workflow_action import reads_inputs, routes_for_action
+from integration.webhooks.hubspot_project.workflow_action import reads_inputs, route_for_action
 
-__all__ = ["project_files", "reads_inputs", "routes_for_action", "updated_files"]
+__all__ = ["project_files", "reads_inputs", "route_for_action", "updated_files"]

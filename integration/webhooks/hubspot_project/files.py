@@ -37,14 +37,11 @@ _ANY_OBJECT: Final = "object"
 _LONGEST_NAME: Final = 40  # a uid has 64 characters at most (@hubspot/project-parsing-lib)
 
 
-def project_files(
-    source: HubspotSource, routes: Sequence[Route], accounts: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+def project_files(source: HubspotSource, routes: Sequence[Route]) -> dict[str, dict[str, Any]]:
     """Return the JSON of each file by its path in the project.
 
-    `accounts` are the names that the workflow action offers if no route reads its fields. Without a route
-    that needs subscriptions, there is no webhooks file. Raise RingbackError if the source has no https
-    `public_url`.
+    Without a route that needs subscriptions, there is no webhooks file. Raise RingbackError if the source
+    has no https `public_url`.
     """
     url = source.public_url
     if url is None or not url.startswith("https://"):
@@ -58,7 +55,7 @@ def project_files(
     files = {
         PROJECT_FILE: {"name": f"ringback-{name}", "srcDir": "src", "platformVersion": PLATFORM_VERSION},
         APP_FILE: _app(f"{uid}-app", name, _scopes(subscriptions)),
-        ACTION_FILE: workflow_action(f"{uid}-callback", url, routes, accounts),
+        ACTION_FILE: workflow_action(f"{uid}-callback", url, routes),
     }
     if any(subscriptions.values()):
         files[WEBHOOKS_FILE] = _webhooks(f"{uid}-webhooks", url, subscriptions)

@@ -5,10 +5,13 @@ Source: developers.hubspot.com/docs/apps/developer-platform/add-features/custom-
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.mapping.route_reads import EVENT_FIELD, compared_with, fields_of, texts_of, under
+from integration.mapping.route_reads import ACTION_INPUTS, compared_with, fields_of, read_by, under
+from integration.webhooks.hook_urls import options_url
+from integration.webhooks.hubspot_options import ACCOUNT_INPUT, account_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,51 +26,52 @@ _LABELS: Final = {
     "date": ("Date", "The time of the callback"),
 }
 _OUTPUTS: Final = {"delivery": "Delivery", "recall_id": "Callback id", "outcome": "Outcome"}
-_INPUTS: Final = "inputFields"
 
 
 @dataclass(frozen=True, slots=True)
 class ActionInput:
-    """A field that the user of a workflow fills in. With `options` it is a drop-down."""
+    """A field that the user of a workflow fills in. With `options` or `is_account` it is a drop-down.
+
+    HubSpot asks the receiver for the options of a field that names the account.
+    """
 
     name: str
     is_date: bool = False
+    is_account: bool = False
     options: tuple[str, ...] = ()
 
 
 def reads_inputs(routes: Sequence[Route]) -> bool:
     """Return True if a route reads a field of a custom workflow action."""
-    return bool(under(_INPUTS, fields_of(routes)))
+    return bool(under(ACTION_INPUTS, fields_of(routes)))
 
 
-def routes_for_action(source: str, accounts: Sequence[str]) -> str:
-    """Return the `[[routes]]` tables that read the action's fields, one for each account."""
-    return "\n\n".join(
-        f"""[[routes]]
-name = "callback from a workflow: {account}"
+def route_for_action(source: str, accounts: Sequence[str]) -> str:
+    """Return the table `[[routes]]` that reads the action's fields."""
+    return f"""[[routes]]
+name = "callback from a workflow"
 source = "{source}"
-account = "{account}"
-when = "event.inputFields.account == '{account}'"
+account = "{{{{ event.inputFields.account }}}}"
+accounts = {json.dumps(list(accounts))}
+when = "event.inputFields"
 campaign_id = "{{{{ event.inputFields.campaign }}}}"
 customer_id = "{{{{ event.inputFields.customer }}}}"
 recall_telephone = "{{{{ event.inputFields.telephone }}}}"
 recall_date = "{{{{ event.inputFields.date }}}}\""""
-        for account in accounts
-    )
 
 
-def workflow_action(uid: str, url: str, routes: Sequence[Route], accounts: Sequence[str]) -> dict[str, Any]:
+def workflow_action(uid: str, url: str, routes: Sequence[Route]) -> dict[str, Any]:
     """Return the definition of the action.
 
     Its fields are those that the routes read. If they read none, the fields are account, campaign, customer,
-    telephone and date, as `routes_for_action` reads them.
+    telephone and date, as `route_for_action` reads them.
     """
-    inputs = _inputs(routes) or _usual_inputs(accounts)
+    inputs = _inputs(routes) or _usual_inputs()
     config: dict[str, Any] = {
         "actionUrl": url,
         "isPublished": True,
         "supportedClients": [{"client": "WORKFLOWS"}],
-        "inputFields": [_input_field(each) for each in inputs],
+        "inputFields": [_input_field(each, url) for each in inputs],
         "outputFields": [
             {"typeDefinition": {"name": name, "type": "string", "fieldType": "text"}} for name in _OUTPUTS
         ],
@@ -81,30 +85,30 @@ def workflow_action(uid: str, url: str, routes: Sequence[Route], accounts: Seque
 
 
 def _inputs(routes: Sequence[Route]) -> list[ActionInput]:
-    dates = {
-        path[1:] for route in routes for path in EVENT_FIELD.findall(texts_of(route).get("recall_date", ""))
-    }
+    dates = under(ACTION_INPUTS, read_by(routes, "recall_date"))
+    accounts = account_inputs(routes)
     return [
         ActionInput(
             name,
-            is_date=f"{_INPUTS}.{name}" in dates,
-            options=compared_with(routes, f"{_INPUTS}.{name}"),
+            is_date=name in dates,
+            is_account=name in accounts,
+            options=compared_with(routes, f"{ACTION_INPUTS}.{name}"),
         )
-        for name in under(_INPUTS, fields_of(routes))
+        for name in under(ACTION_INPUTS, fields_of(routes))
     ]
 
 
-def _usual_inputs(accounts: Sequence[str]) -> list[ActionInput]:
-    return [
-        ActionInput(name, is_date=name == "date", options=tuple(accounts) if name == "account" else ())
-        for name in _LABELS
-    ]
+def _usual_inputs() -> list[ActionInput]:
+    return [ActionInput(name, is_date=name == "date", is_account=name == ACCOUNT_INPUT) for name in _LABELS]
 
 
-def _input_field(field: ActionInput) -> dict[str, Any]:
+def _input_field(field: ActionInput, url: str) -> dict[str, Any]:
     definition: dict[str, Any] = {"name": field.name, "type": "string", "fieldType": "text"}
     values = ["STATIC_VALUE", "OBJECT_PROPERTY"]
-    if field.options:
+    if field.is_account:
+        definition.update(type="enumeration", fieldType="select", optionsUrl=options_url(url))
+        values = ["STATIC_VALUE"]
+    elif field.options:
         options = [{"label": option, "value": option} for option in field.options]
         definition.update(type="enumeration", fieldType="select", options=options)
         values = ["STATIC_VALUE"]

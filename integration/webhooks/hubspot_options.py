@@ -1,0 +1,78 @@
+"""The options of a drop-down in HubSpot's workflow editor. Pure.
+
+HubSpot posts to the `optionsUrl` of an input field when a user opens the drop-down, searches it, or loads
+more options. Source: "Using external data" in
+https://developers.hubspot.com/docs/api-reference/latest/automation/workflow-actions/custom-action-reference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.domain.errors import UnreadableError
+from integration.mapping.route_reads import ACTION_INPUTS, read_by, under
+from integration.webhooks.providers.bodies import json_of
+from integration.webhooks.providers.replies import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.config.models import Route
+    from integration.domain.delivery import Delivery, Reply
+
+MOST_OPTIONS: Final = 100
+ACCOUNT_INPUT: Final = "account"
+"""The usual name of the input field for the account, which `ringback hubspot project` writes."""
+
+_LONGEST_CURSOR: Final = 9
+
+
+def options_reply(delivery: Delivery, routes: Sequence[Route]) -> Reply:
+    """Return a page of at most MOST_OPTIONS options. `routes` are the routes of the source.
+
+    Raise UnreadableError or UnsupportedTypeError if the body is not such a request.
+    """
+    body = json_of(delivery)
+    name = body.get("inputFieldName") if isinstance(body, dict) else None
+    if not isinstance(name, str):
+        raise UnreadableError("inputFieldName", "no text", "the name of the input field")
+    search, start = _fetch_options(body.get("fetchOptions"))
+    values = [value for value in option_values(name, routes) if search in value.casefold()]
+    # The vendor's sample has the three keys in each option.
+    options = [
+        {"label": value, "description": value, "value": value}
+        for value in values[start : start + MOST_OPTIONS]
+    ]
+    page: dict[str, Any] = {"options": options, "searchable": True}
+    if start + MOST_OPTIONS < len(values):
+        page["after"] = str(start + MOST_OPTIONS)
+    return as_json(200, page)
+
+
+def option_values(name: str, routes: Sequence[Route]) -> tuple[str, ...]:
+    """Return the values that an input field may have: the accounts that its routes may use, in their order.
+
+    A field that no route reads has no values, except the usual field for the account.
+    """
+    reading = [route for route in routes if name in account_inputs([route])]
+    if not reading and name == ACCOUNT_INPUT:
+        reading = [*routes]
+    return tuple(dict.fromkeys(account for route in reading for account in route.account_names))
+
+
+def account_inputs(routes: Sequence[Route]) -> tuple[str, ...]:
+    """Return the input fields that name the account, because a template in `account` reads them."""
+    return under(ACTION_INPUTS, read_by(routes, "account"))
+
+
+def _fetch_options(value: Any) -> tuple[str, int]:
+    """Return the text to search for, "" for all, and the index of the first option."""
+    options = value if isinstance(value, dict) else {}
+    search, after = options.get("q"), options.get("after")
+    if after is not None and not _is_cursor(after):
+        raise UnreadableError("fetchOptions.after", "another text", "the cursor of the page before")
+    return search.strip().casefold() if isinstance(search, str) else "", int(after or 0)
+
+
+def _is_cursor(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= _LONGEST_CURSOR
