@@ -241,6 +241,11 @@ def _print_result(result: Mapping[str, Any]) -> None:
         output.line(f"event {number} of {len(result['events'])}: {_OUTCOME_WORDS[event['outcome']]}")
         _print_event(event)
     output.line()
+    if result["handshake"]:
+        output.line(
+            "The sender checks the address. It would be answered with 200, and nothing would be stored."
+        )
+        return
     counts = ", ".join(f"{count} {name}" for name, count in result["counts"].items()) or "no events"
     output.line(f"{counts}. Nothing was sent.")
 
@@ -281,7 +286,8 @@ def _print_event(event: Mapping[str, Any]) -> None:
 
 
 def _print_field(field: Mapping[str, Any]) -> None:
-    rendered = "(nothing)" if field["rendered"] is None else repr(printable(field["rendered"]))
+    # `repr` shows invisible characters, such as a zero-width space, by their code.
+    rendered = "(nothing)" if field["rendered"] is None else repr(str(field["rendered"]))
     if field["fault"]:
         fault = invalid_value("the value", field["fault"]["found"], field["fault"]["allowed"])
         end = f"cannot be sent: {fault}"

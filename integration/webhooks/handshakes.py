@@ -1,8 +1,9 @@
 """Requests by which a sender checks an address before it uses it. Pure.
 
-They are not signed, so they are answered without a verification. Only sources with a `handshake` answer
-them, only to a request of the exact shape, and an echoed value is limited in length and characters. They
-store nothing. A wrong `url_key` is rejected before.
+Most senders do not sign them, so a source with a `handshake` answers them without a verification. A verified
+request of the shape of a challenge or a ping is answered by every `json` source: it contains no event. The
+shape must be exact, and an echoed value is limited in length and characters. They store nothing. A wrong
+`url_key` is rejected before.
 """
 
 from __future__ import annotations
@@ -48,6 +49,13 @@ def handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
     if reply is not None:
         require_url_key(delivery, settings.url_key)
     return reply
+
+
+def verified_handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
+    """Return the response to a verified request that only checks the address, or None for any other one."""
+    if not isinstance(settings, JsonSource):
+        return None
+    return _challenge(delivery, settings) or _ping(delivery, settings)
 
 
 def _challenge(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)

@@ -27,6 +27,7 @@ from integration.mapping.planner import (
     RecallWanted,
     explain_event,
 )
+from integration.webhooks.handshakes import handshake_reply, verified_handshake_reply
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.providers.schemes import SCHEMES
 
@@ -138,7 +139,8 @@ def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str,
     """Return the steps of processing a sample, as a dict of JSON values.
 
     `verified` has `checked`, `ok`, `check` and `why`. `refused` is the reason why the body cannot be parsed,
-    or None. `events` has one entry per event. `good` is True if nothing is rejected or parked.
+    or None. `handshake` is True if the sample only checks the address. `events` has one entry per event.
+    `good` is True if nothing is rejected or parked.
     """
     delivery = sample.delivery
     steps: dict[str, Any] = {
@@ -148,13 +150,15 @@ def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str,
         "content_type": delivery.content_type,
         "verified": {"checked": False, "ok": None, "check": None, "why": "no headers given"},
         "refused": None,
+        "handshake": False,
         "events": [],
     }
     kind = SOURCES[sample.source.kind]
     try:
         if sample.headers is not None:
             steps["verified"] = _verified(sample, delivery)
-        events = kind.read(delivery, sample.source)
+        steps["handshake"] = _is_handshake(delivery, sample.source)
+        events = () if steps["handshake"] else kind.read(delivery, sample.source)
     except UnreadableError as error:
         steps["refused"] = {"where": error.where, "found": error.found, "allowed": error.allowed}
         events = ()
@@ -163,6 +167,15 @@ def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str,
     verified = steps["verified"]["ok"] is not False
     steps["good"] = verified and not steps["refused"] and "parked" not in steps["counts"]
     return steps
+
+
+def _is_handshake(delivery: Delivery, source: Source) -> bool:
+    """Return True if the sample only checks the address."""
+    try:
+        reply = handshake_reply(delivery, source) or verified_handshake_reply(delivery, source)
+    except NotVerifiedError:
+        return False
+    return reply is not None
 
 
 def _verified(sample: Sample, delivery: Delivery) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from integration.domain.rejection import rejection_of
 from integration.mapping.event_context import Headers
 from integration.mapping.planner import Parked, plan_delivery
 from integration.telemetry.counters import ADDRESS_VERIFIED, ADMIT, TO_SEND_AGAIN
-from integration.webhooks.handshakes import handshake_reply
+from integration.webhooks.handshakes import handshake_reply, verified_handshake_reply
 from integration.webhooks.hubspot_options import options_reply
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.rejection_log import FailedVerification, NoRejections
@@ -93,6 +93,9 @@ class WebhookService:
         try:
             proof = kind.verify(delivery, settings, delivery.received_at)
             self._require_rate(settings)
+            checked = verified_handshake_reply(delivery, settings)
+            if checked is not None:
+                return self._address_verified(settings, checked)
             outcomes = plan_delivery(
                 self._services.routes, delivery, kind.read(delivery, settings), delivery.received_at
             )
@@ -130,9 +133,11 @@ class WebhookService:
             reply = handshake_reply(delivery, settings)
         except NotVerifiedError as error:
             return self._error_reply(settings, delivery, error)
-        if reply is not None:
-            log.info("address verified", source=settings.name)
-            self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
+        return None if reply is None else self._address_verified(settings, reply)
+
+    def _address_verified(self, settings: Source, reply: Reply) -> Reply:
+        log.info("address verified", source=settings.name)
+        self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
         return reply
 
     def turned_away(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:

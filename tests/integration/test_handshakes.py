@@ -185,11 +185,41 @@ def test_a_challenge_to_an_address_without_the_right_key_is_rejected(web_of, key
     assert counted(web) == {"not verified": 1}
 
 
-def test_a_source_without_a_handshake_takes_a_challenge_as_a_delivery(web_of):
-    web = web_of(URL_KEY)
-    assert web.client.post(f"/hooks/s/{KEY}", json=CHALLENGES["monday"]).status_code == 202
-    assert web.client.get(f"/hooks/s/{KEY}").status_code == 405
-    assert web.client.options(f"/hooks/s/{KEY}").status_code == 405
+BEARER = 'verify = "bearer"\nsecrets = "a-bearer-secret-of-s-0123"\n'
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "headers"),
+    [
+        (URL_KEY, f"/hooks/s/{KEY}", {}),
+        (BEARER, "/hooks/s", {"Authorization": "Bearer a-bearer-secret-of-s-0123"}),
+        (URL_KEY + 'handshake = "probe"\n', f"/hooks/s/{KEY}", {}),
+    ],
+    ids=["url-key", "bearer", "another handshake"],
+)
+@pytest.mark.parametrize("shape", ["challenge", "ping"])
+def test_a_verified_request_of_the_shape_of_a_handshake_is_no_delivery(
+    web_of, store, keys, path, headers, shape
+):
+    web = web_of(keys)
+    body = (
+        {"json": CHALLENGES["monday"]}
+        if shape == "challenge"
+        else {"data": b"webhook_id=5", "content_type": FORM}
+    )
+    answer = web.client.post(path, headers=headers, **body)
+    assert answer.status_code == 200
+    assert answer.text == ('{"challenge":"3eZbrw1aBm2rZgRNFdxV"}' if shape == "challenge" else "")
+    assert counted(web) == {"address verified": 1}
+    assert stored(store) == []
+
+
+def test_a_source_without_a_handshake_answers_none_that_is_not_verified(web_of):
+    web = web_of(BEARER)
+    assert web.client.post("/hooks/s", json=CHALLENGES["monday"]).status_code == 401
+    assert web.client.post("/hooks/s", data=b"webhook_id=5", content_type=FORM).status_code == 401
+    assert web.client.get("/hooks/s").status_code == 405
+    assert web.client.options("/hooks/s").status_code == 405
 
 
 @pytest.mark.parametrize("keys", [HMAC, URL_KEY])
