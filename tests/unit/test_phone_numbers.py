@@ -87,8 +87,9 @@ def test_decoration_is_cut_before_anything_is_tried(written):
         ("+55 (0xx11) 2345-6789", "CO", "551123456789"),
         ("0991234567", "EC", "593991234567"),
         ("011 57 300 1112233", "US", "573001112233"),
-        ("009 57 3001112233", "CO", "573001112233"),
-        ("005 57 3001112233", "CO", "573001112233"),
+        ("011 57 300 1112233", "DO", "573001112233"),
+        ("00 57 300 1112233", "MX", "573001112233"),
+        ("0055 73 98812-3456", "CO", "5573988123456"),
         ("(601) 555 1234", "CO", "576015551234"),
         ("+44 (0)20 7946 0958", "CO", "442079460958"),
         ("+39 06 1234 5678", "CO", "390612345678"),
@@ -194,6 +195,25 @@ def test_a_text_that_is_not_one_number_is_parked_with_its_reason(written, found)
 def test_a_number_that_cannot_exist_is_parked(written, country):
     with pytest.raises(UnmappableError):
         read(written, country)
+
+
+@pytest.mark.parametrize(
+    ("written", "country"),
+    [
+        ("009 57 3001112233", "CO"),
+        ("005 57 3001112233", "CO"),
+        ("007 1 202 555 0143", "CO"),
+        ("00444 57 3001112233", "CO"),
+        ("011 57 3001112233", "MX"),
+        ("0014 57 3001112233", "BR"),
+        ("19 12 00 57 3001112233", "PE"),
+        ("1880 57 3001112233", "CL"),
+    ],
+)
+@pytest.mark.parametrize("phone_check", ["valid", "possible"])
+def test_an_international_prefix_of_a_carrier_is_parked(written, country, phone_check):
+    with pytest.raises(UnmappableError):
+        read(written, country, phone_check=phone_check)
 
 
 def test_a_last_digit_apart_is_not_joined_to_a_number_that_is_whole_without_it():

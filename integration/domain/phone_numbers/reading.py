@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
+from phonenumbers import (
+    CountryCodeSource,
+    NumberParseException,
+    PhoneNumber,
+    PhoneNumberType,
+    ValidationResult,
+)
 
 from integration.domain.errors import UnmappableError
 from integration.domain.phone_numbers import plans, reasons
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PhoneCheck = Literal["valid", "possible"]
+
+_NORTH_AMERICA: Final = 1
 
 # A last group that numbers are not written with: one digit alone, or up to four after a dash with spaces.
 _UNUSUAL_LAST_GROUP: Final = re.compile(r"(.*\d)(?:[ .)-]+\d| - \d{1,4})")
@@ -58,7 +66,7 @@ def read(
 
 
 def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bool) -> PhoneNumber:
-    as_written = tuple(_as_written(text, country))
+    as_written = _as_written(text, country)
     valid = next(filter(phonenumbers.is_valid_number, as_written), None)
     if phone_check == "possible":
         possible = valid or next(filter(phonenumbers.is_possible_number, as_written), None)
@@ -72,18 +80,39 @@ def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bo
     return _dialable(valid, toll_free=toll_free)
 
 
-def _as_written(text: str, country: str) -> Iterator[PhoneNumber]:
-    """Yield what libphonenumber reads. A leading 00 is read as +, and by the rules of `country`."""
+def _as_written(text: str, country: str) -> tuple[PhoneNumber, ...]:
+    """Return what libphonenumber reads. A leading 00 is read as +, and by the rules of `country`.
+
+    Raise UnmappableError if the number is only valid with an international prefix of a carrier.
+    """
     digits = digits_of(text)
     plus = text.startswith("+")
     spelled = [f"+{digits}"] if plus else [digits]
     if digits.startswith("00") and not plus:
         spelled.insert(0, f"+{digits.removeprefix('00')}")
+    numbers: list[PhoneNumber] = []
     for spelling in spelled:
         try:
-            yield phonenumbers.parse(spelling, country)
+            number = phonenumbers.parse(spelling, country, keep_raw_input=True)
         except NumberParseException:
             continue
+        by_carrier = _has_carrier_prefix(number, country)
+        number.raw_input = number.preferred_domestic_carrier_code = None
+        number.country_code_source = CountryCodeSource.UNSPECIFIED
+        if not by_carrier:
+            numbers.append(number)
+        elif phonenumbers.is_valid_number(number) and not any(map(phonenumbers.is_valid_number, numbers)):
+            raise unmappable(reasons.TWO_READINGS)
+    return tuple(numbers)
+
+
+def _has_carrier_prefix(number: PhoneNumber, country: str) -> bool:
+    """Return True if an international prefix other than 00, +, and 011 of North America was cut off.
+
+    Some countries have one for each carrier: in Colombia, 005 57… is +57… by a carrier, or 00 and +55 7….
+    """
+    with_prefix = number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_IDD
+    return with_prefix and phonenumbers.country_code_for_region(country) != _NORTH_AMERICA
 
 
 def _only_number_of_today(text: str, country: str, as_written: tuple[PhoneNumber, ...]) -> PhoneNumber:
