@@ -31,7 +31,7 @@ def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: 
     for key in known.keys() - found.keys():
         alert = known[key]
         calm_since = alert.calm_since or now
-        if not alert.on:
+        if not alert.on or (alert.built_in and now - calm_since >= CALM):
             forget.append(alert)
         elif now - calm_since >= CALM:
             finish.append(_changed(alert, over=now))
@@ -68,7 +68,8 @@ def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[
     """Yield one message for each alert, or one for all of a kind if there are many."""
     groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
     for alert in alerts:
-        groups.setdefault((alert.kind, alert.channels), []).append(alert)
+        if alert.channels:
+            groups.setdefault((alert.kind, alert.channels), []).append(alert)
     for group in groups.values():
         if len(group) > MOST_SINGLE:
             yield _posted(group, _summary(group, phase, now))

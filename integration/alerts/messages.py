@@ -24,14 +24,18 @@ _PAGES: Final = {
     "source-silent": "/sources/{}",
     "nothing-verified": "/sources/{}",
     "deliveries-lost": "/sources/{}",
+    "parked-events": "/parked",
 }
 
 _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "en": {
-        "queue-stopped": ("Account {subject} is stopped", "{reason}. {queued} recalls wait."),
+        "queue-stopped": (
+            "Account {subject} is stopped",
+            "{reason}. Waiting recalls: {queued}. Correct the cause, then resume the account.",
+        ),
         "oldest-queued": (
             "Account {subject}: a recall has waited for {minutes} minutes",
-            "{queued} recalls wait; the queue is {state}. {reason}",
+            "Waiting recalls: {queued}; the queue is {state}. {reason}",
         ),
         "dead-letters": (
             "Account {subject}: dead recalls: {dead}",
@@ -65,14 +69,29 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "A change of the configuration is pending",
             "It would remove what is in use: {removed}. Restore the file, or run: ringback config accept",
         ),
+        "parked-events": (
+            "Source {subject}: parked events: {parked}",
+            "They could not be mapped. Correct the route or the event, then map them again.",
+        ),
+        "workers-stalled": (
+            "Workers that take no wake-ups: {workers}",
+            "The sweep works off their queues, some seconds later. Restart them if this lasts.",
+        ),
+        "config-faulty": (
+            "The configuration has a fault, and the last valid one is in use",
+            "Run ringback check, and correct the file.",
+        ),
         "store-unsafe": ("The store is not safe", "{reason}. Deliveries get 503 until this is fixed."),
         "test": ("A test", "This is a test of the channel. Nothing is wrong."),
     },
     "es": {
-        "queue-stopped": ("La cuenta {subject} está detenida", "{reason}. Esperan {queued} rellamadas."),
+        "queue-stopped": (
+            "La cuenta {subject} está detenida",
+            "{reason}. Rellamadas en espera: {queued}. Corrija la causa y reanude la cuenta.",
+        ),
         "oldest-queued": (
             "Cuenta {subject}: una rellamada espera desde hace {minutes} minutos",
-            "Esperan {queued} rellamadas; la cola está en «{state}». {reason}",
+            "Rellamadas en espera: {queued}; la cola está en «{state}». {reason}",
         ),
         "dead-letters": (
             "Cuenta {subject}: rellamadas fallidas: {dead}",
@@ -105,6 +124,18 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "config-pending": (
             "Un cambio de la configuración está pendiente",
             "Quitaría lo que está en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
+        ),
+        "parked-events": (
+            "Origen {subject}: eventos por corregir: {parked}",
+            "No se pudieron procesar. Corrija la ruta o el evento y procéselos de nuevo.",
+        ),
+        "workers-stalled": (
+            "Procesos de envío que no reciben avisos: {workers}",
+            "El barrido atiende sus colas, con segundos de demora. Reinícielos si esto dura.",
+        ),
+        "config-faulty": (
+            "La configuración tiene un error, y se usa la última válida",
+            "Ejecute ringback check y corrija el archivo.",
         ),
         "store-unsafe": (
             "La base de datos no es segura",
@@ -177,7 +208,7 @@ def link_to(kind: str, subject: str, site: str | None) -> str | None:
     """Return the URL of the page about an alert, None if the dashboard's address is not configured."""
     if site is None:
         return None
-    page = _PAGES.get(kind, "/").format(quote(subject, safe="")) if subject else "/alerts"
+    page = _PAGES.get(kind, "/").format(quote(subject, safe="")) if subject else "/attention"
     return site.rstrip("/") + page
 
 

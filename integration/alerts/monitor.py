@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import structlog
 
 from integration.alerts.channels import ChannelError, send
+from integration.alerts.facts import read_facts
 from integration.alerts.lifecycle import next_steps
-from integration.alerts.rules import STORE_UNSAFE_KIND, RuleFacts, matching_rules
+from integration.alerts.problems import row_ids
+from integration.alerts.rules import STORE_UNSAFE_KIND, all_matches
 from integration.clients.backoff import backoff_seconds
 from integration.domain.errors import RingbackError, StoreAwayError
 
@@ -83,44 +85,28 @@ class AlertMonitor:
 
     def look(self) -> None:
         """Evaluate the rules, if this process is elected, and send what is due. Raise StoreAwayError."""
-        configuration, alerts = self._services.configuration, self._services.alerts
-        reasons = (
-            configuration.current.alerts.rules,
-            configuration.pending,
-            self._services.durability.problem,
-        )
-        if (any(reasons) or alerts.holding()) and alerts.elect(self._who):
+        if self._services.alerts.elect(self._who):
             self.evaluate()
         self.deliver()
 
     def evaluate(self) -> None:
         """Update the alerts: find the rules that match, and begin and end alerts. Raise StoreAwayError."""
-        now = self._now()
-        known = {alert.key: alert for alert in self._services.alerts.holding()}
-        found = matching_rules(self._services.config, self._facts(now))
-        begun, over = self._services.alerts.settle(next_steps(known, found, now))
+        now, services = self._now(), self._services
+        known = {alert.key: alert for alert in services.alerts.problems()}
+        found = all_matches(services.config, read_facts(services, now, services.accounts.all()))
+        steps = next_steps(known, found, now)
+        begun, over = services.alerts.settle(steps)
+        services.problem_notes.keep(row_ids((*steps.keep, *steps.begin)))
         for alert in begun:
             self._note(alert, "alert begins", self._listener.alert_begins)
         for alert in over:
             self._note(alert, "alert is over", self._listener.alert_is_over)
 
     def _note(self, alert: Alert, event: str, tell: Callable[[str, str], None]) -> None:
+        if alert.built_in:
+            return
         log.warning(event, kind=alert.kind, subject=alert.subject)
         tell(alert.kind, alert.subject)
-
-    def _facts(self, now: datetime) -> RuleFacts:
-        workers = [process for process in self._services.processes.all() if process.kind == "worker"]
-        return RuleFacts(
-            now=now,
-            accounts=[
-                view for view in self._services.accounts.all() if view.name in self._services.config.accounts
-            ],
-            sources=self._services.source_status.activity(self._services.config.sources),
-            workers=len(workers),
-            due_lag_seconds=self._services.accounts.due_lag_seconds(),
-            pending=self._services.configuration.changes.pending(now),
-            store_problem=self._services.durability.problem,
-        )
 
     def deliver(self) -> None:
         """Send due messages, with a thread for each channel. Raise StoreAwayError."""

@@ -1,7 +1,8 @@
-"""Evaluates the alert rules of the configuration against the figures of the store. There is no I/O here.
+"""Evaluates the alert rules against the figures of the store. There is no I/O here.
 
 An alert is a rule about a subject: an account, a source or the installation. Its key does not depend on the
-order of the rules in the file, so that reordering them reports nothing twice.
+order of the rules in the file, so that reordering them reports nothing twice. Beside the rules of the
+configuration, which send messages, there are built-in ones for the page "Requires attention".
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from integration.config.alert_models import (
     SourceSilent,
 )
 from integration.domain.schedule import open_time
+from integration.store.monitoring.alerts import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +47,8 @@ MOST_REMOVED: Final = 20
 class RuleFacts:
     """The input of the rules at `now` (aware). `due_lag_seconds` is the longest wait for a worker.
 
+    `stalled` is the number of workers that take no wake-ups. `parked` maps sources to their parked events.
+    `config_faulty`: the files of the configuration have a fault, and the last valid one is in use.
     `pending` are the changes of the configuration that an operator must accept.
     `store_problem`: why the store may lose data or refuses writes, None if all is well.
     """
@@ -54,6 +58,9 @@ class RuleFacts:
     sources: Mapping[str, SourceActivity]
     workers: int
     due_lag_seconds: float
+    stalled: int = 0
+    parked: Mapping[str, int] = field(default_factory=dict)
+    config_faulty: bool = False
     pending: Sequence[PendingChange] = ()
     store_problem: str | None = None
 
@@ -94,6 +101,30 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
                 hold=hold,
             )
     return found
+
+
+def all_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
+    """Return the matches of the configured rules and of the built-in ones, by key."""
+    return {**built_in_matches(config, facts), **matching_rules(config, facts)}
+
+
+def built_in_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
+    """Return what requires attention whatever rules are configured, by key. It has no channels."""
+    found: list[tuple[str, str, Mapping[str, Value]]] = [
+        (rule.kind, subject, values)
+        for rule in _BUILT_IN_RULES
+        for subject, values, _ in _JUDGES[type(rule)](rule, config, facts)
+    ]
+    found += [("parked-events", source, {"parked": number}) for source, number in facts.parked.items()]
+    if facts.stalled:
+        found.append(("workers-stalled", "", {"workers": facts.stalled}))
+    if facts.config_faulty:
+        found.append(("config-faulty", "", {}))
+    return {
+        key: RuleMatch(key=key, kind=kind, subject=subject, channels=frozenset(), values=values)
+        for kind, subject, values in found
+        for key in (f"{BUILT_IN}{kind}/{subject}",)
+    }
 
 
 def _pending_changes(config: Config, facts: RuleFacts) -> Iterator[RuleMatch]:
@@ -256,3 +287,13 @@ _JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
     NoWorker: _no_worker,
     DueLag: _due_lag,
 }
+_BUILT_IN_RULES: Final[tuple[Rule, ...]] = (
+    QueueStopped(kind="queue-stopped"),
+    OldestQueued(kind="oldest-queued"),
+    DeadLetters(kind="dead-letters"),
+    QuotaUsed(kind="quota-used", percent=100),
+    NothingVerified(kind="nothing-verified"),
+    DeliveriesLost(kind="deliveries-lost", minutes=1440),
+    NoWorker(kind="no-worker", minutes=0),
+    DueLag(kind="due-lag"),
+)

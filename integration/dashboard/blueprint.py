@@ -23,10 +23,12 @@ from integration.dashboard.headers import set_security_headers
 from integration.dashboard.presenting import account_cache, times
 from integration.dashboard.presenting.display_text import visible
 from integration.dashboard.presenting.labels import label_for, verdict_word
+from integration.dashboard.presenting.problem_labels import open_problems
 from integration.dashboard.presenting.reason_labels import with_code_marks
 from integration.dashboard.views import (
     accounts,
     alerts,
+    attention,
     audit,
     calendar,
     deliveries,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 # Each module lists its paths and views in VIEWS.
 PAGES = (
     now,
+    attention,
     recalls,
     recall,
     deliveries,
@@ -92,7 +95,7 @@ def install(
     _configure(app, services)
     app.config["RECEIVER_URL"] = receiver_url
     blueprint = Blueprint("dashboard", __name__, static_folder=FOLDER, template_folder="templates")
-    _guard(app, blueprint, access)
+    _guard(app, blueprint, access, services)
     account_cache.install(app, services)
     sign_in = SignIn(session_access, Throttle(rates)).views()
     for address, view in chain(sign_in, *(module.VIEWS for module in PAGES)):
@@ -137,7 +140,7 @@ def _configure(app: Flask, services: Services) -> None:
     )
 
 
-def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
+def _guard(app: Flask, blueprint: Blueprint, access: Access, services: Services) -> None:
     csrf = CSRFProtect(app)
 
     @blueprint.before_request
@@ -152,6 +155,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access) -> None:
 
     # Registered on the application: a request for an unknown path has no blueprint.
     app.context_processor(_frame)
+    app.jinja_env.globals["open_problems"] = lambda: open_problems(services)
     blueprint.after_request(set_security_headers)
 
 

@@ -29,6 +29,7 @@ class NavigationEntry:
 
 ENTRIES = (
     NavigationEntry("now", _l("Now"), main=True),
+    NavigationEntry("attention", _l("Requires attention")),
     NavigationEntry("recalls", _l("Recalls"), main=True),
     NavigationEntry("deliveries", _l("Deliveries")),
     NavigationEntry("parked", _l("Parked"), main=True),

@@ -19,6 +19,7 @@ from integration.store.monitoring.alerts import AlertStore
 from integration.store.monitoring.config_changes import ConfigChanges
 from integration.store.monitoring.counter_flusher import CounterFlusher
 from integration.store.monitoring.durability_watch import DurabilityWatch
+from integration.store.monitoring.problem_notes import ProblemNoteStore
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.monitoring.schedule_histogram import ScheduleHistogram
 from integration.store.monitoring.source_status import SourceStatusStore
@@ -65,6 +66,7 @@ class Services:
         self.audit = AuditLog(store)
         self.sessions = SessionStore(store)
         self.alerts = AlertStore(store)
+        self.problem_notes = ProblemNoteStore(store)
         self.processes = ProcessRegistry(store)
         self.schedule = ScheduleHistogram(store)
         self.source_status = SourceStatusStore(store)

@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
 from integration.alerts.messages import _WORDS, message_text, text_of
+from integration.alerts.problems import KINDS
 from integration.alerts.rules import PENDING_KIND, STORE_UNSAFE_KIND
 from integration.config.alert_models import (
     RULE_KINDS,
@@ -52,18 +53,23 @@ def mail_channel(server, **more):
     return EmailChannel(name="m", kind="email", host="127.0.0.1", port=server.port, **{**fields, **more})
 
 
+STOPPED_TEXT = (
+    "wolkvox does not take the token. Waiting recalls: 7. Correct the cause, then resume the account."
+)
+
 # --- words -------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_alert_has_its_words_in_both_languages():
     for language in ("en", "es"):
-        assert set(_WORDS[language]) == {*RULE_KINDS, PENDING_KIND, STORE_UNSAFE_KIND, "test"}
+        assert set(_WORDS[language]) == {*KINDS, "test"}
+    assert {*RULE_KINDS, PENDING_KIND, STORE_UNSAFE_KIND} <= set(KINDS)
 
 
 def test_an_alert_that_begins_is_told_with_its_reason_and_the_page_about_it():
     words = message_text(message(), ENGLISH)
     assert words.title == "Ringback: Account bogota is stopped"
-    assert words.text == "wolkvox does not take the token. 7 recalls wait."
+    assert words.text == STOPPED_TEXT
     assert words.link == "https://ringback.example.com/accounts/bogota"
 
 
@@ -167,7 +173,7 @@ def test_a_mail_reaches_everybody_with_title_text_and_link(tmp_path):
     assert mail["From"] == "ringback@example.com"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail.get_content().splitlines() == [
-        "wolkvox does not take the token. 7 recalls wait.",
+        STOPPED_TEXT,
         "https://ringback.example.com/accounts/bogota",
     ]
 

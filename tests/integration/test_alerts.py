@@ -463,7 +463,7 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     here.stop_queue()
     here.first.look()
     shown = ringback("alerts").stdout
-    assert "Account bogota is stopped. wolkvox does not take the token. 0 recalls wait." in shown
+    assert "Account bogota is stopped. wolkvox does not take the token. Waiting recalls: 0." in shown
     assert "channel chat: 1 message not sent: answered 500" in shown
     messages = ringback.json("alerts")
     assert [(item["kind"], item["subject"], item["sent"]) for item in messages["items"]] == [

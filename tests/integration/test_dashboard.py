@@ -16,7 +16,7 @@ from integration.dashboard.auth import roles
 from integration.dashboard.auth.cookies import StoredKeySessions
 from integration.dashboard.charts.plots import PlotSeries, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
-from integration.dashboard.views.now import MOST_KEYS, faulty_files
+from integration.dashboard.presenting.problem_labels import MOST_KEYS, faulty_files
 from integration.domain.errors import ConfigError, ConflictError, Fault, StoreAwayError, UnknownError
 from integration.domain.limits import MAX_BODY_BYTES
 from integration.services.configuration import watch_config
@@ -305,8 +305,8 @@ def watched(tmp_path, store):
 @pytest.mark.parametrize(
     ("language", "words", "key"),
     [
-        ("en", "The configuration has a fault, and the last valid one is in use.", "accounts.bogota.country"),
-        ("es", "La configuración tiene un error, y se usa la última válida.", "accounts.bogota.country"),
+        ("en", "The configuration has a fault, and the last valid one is in use", "accounts.bogota.country"),
+        ("es", "La configuración tiene un error, y se usa la última válida", "accounts.bogota.country"),
     ],
 )
 def test_a_faulty_file_is_named_on_the_first_page_until_it_is_corrected(watched, language, words, key):

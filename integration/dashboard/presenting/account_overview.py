@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from integration.web.metrics.states import in_need_first
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from integration.domain.account import AccountView
     from integration.services.forecast import Forecast
 
-OLD_SECONDS: Final = 15 * 60
 _HELD: Final = ("stopped", "paused", "waiting")
 
 
@@ -40,7 +37,7 @@ class QuotaUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountOverview:
-    """All accounts together. `need` lists those that need attention, most urgent first.
+    """All accounts together.
 
     `drained_at` (aware) is when all queues are empty, or None if one of them is not emptied as things stand.
     """
@@ -51,7 +48,6 @@ class AccountOverview:
     oldest: AccountView | None
     at_risk: int
     drained_at: datetime | None
-    need: Sequence[AccountView]
     quotas: Sequence[QuotaUse]
 
     @property
@@ -82,15 +78,8 @@ def overview(
         oldest=max(waiting, key=lambda view: view.oldest_seconds or 0.0, default=None),
         at_risk=sum(forecast.at_risk for forecast in forecasts.values()),
         drained_at=max(drained, default=None) if len(drained) == len(ends) else None,
-        need=[view for view in in_need_first(views) if needs_a_look(view)],
         quotas=sorted(_quotas(views, forecasts, resets), key=lambda quota: (-quota.share, quota.account)),
     )
-
-
-def needs_a_look(view: AccountView) -> bool:
-    """Return True if an account is held, has an old recall, or is idle for a stated reason."""
-    old = view.oldest_seconds is not None and view.oldest_seconds > OLD_SECONDS and view.state != "busy"
-    return view.state in _HELD or old or (view.state == "idle" and view.reason is not None)
 
 
 def _quotas(

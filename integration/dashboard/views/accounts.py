@@ -213,6 +213,8 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
         say(_("It was not held: nothing changed."), "note")
     else:
         say(_("Resumed."))
+    if request.form.get("page") == "attention":
+        return back_to(url_for("dashboard.attention"))
     return back_to(url_for("dashboard.account", name=name))
 
 

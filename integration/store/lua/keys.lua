@@ -30,6 +30,7 @@
 -- alerts                   HASH    key of an active alert -> record, JSON                         while active
 -- alerts:past              LIST    records of past alerts, JSON, newest first                     the latest 100
 -- alerts:monitor           HASH    by: the process that evaluates the alerts; until: a time       unlimited
+-- problem_notes            HASH    row NUL acknowledged, snoozed or assigned -> JSON              until its problems end
 -- once:<name>              STRING  set by the first process that does this within a minute        55 s
 -- outbox                   ZSET    channel -> time when its next message is due                   while it has messages
 -- outbox:<channel>         LIST    messages to be sent, JSON, oldest first                        until sent, at most 3 days

@@ -247,6 +247,26 @@ if is_command('elect_alert_monitor', 'settle_alerts', 'take_messages', 'message_
   function COMMANDS.message_waits(channel, wait_ms, reason) return message_waits(channel, tonumber(wait_ms), reason) end
 end
 
+-- Notes of operators on problems. row: "account:NAME", "source:NAME" or "installation"
+if is_command('note_problem', 'keep_problem_notes') then
+  -- kind: acknowledged, snoozed or assigned; text: JSON, "" removes the note
+  function COMMANDS.note_problem(row, kind, text)
+    allow_on_full_store()
+    local field = row .. '\0' .. kind
+    if text == '' then return redis.call('HDEL', P .. 'problem_notes', field) end
+    return redis.call('HSET', P .. 'problem_notes', field, text)
+  end
+
+  -- Remove the notes of rows that are not in the list.
+  function COMMANDS.keep_problem_notes(rows)
+    local kept = {}
+    for _, row in ipairs(cjson.decode(rows)) do kept[row] = true end
+    for _, field in ipairs(redis.call('HKEYS', P .. 'problem_notes')) do
+      if not kept[string.match(field, '^(%Z*)%z')] then redis.call('HDEL', P .. 'problem_notes', field) end
+    end
+  end
+end
+
 -- Sessions of the dashboard, and the audit log.
 if is_command('sign_in', 'note') then
   -- doc: the session as JSON, not read by the script

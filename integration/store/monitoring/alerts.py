@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 ELECTED_SECONDS: Final = 30.0
+# The beginning of the keys of alerts that no configured rule asks for. No messages are sent for them.
+BUILT_IN: Final = "built-in/"
 HOLD_SECONDS: Final = 60.0
 
 
@@ -76,6 +78,11 @@ class Alert:
     values: Mapping[str, Any] = field(default_factory=dict)
     calm_since: datetime | None = None
     over: datetime | None = None
+
+    @property
+    def built_in(self) -> bool:
+        """True if no rule of the configuration asks for this alert."""
+        return self.key.startswith(BUILT_IN)
 
     def to_json(self) -> str:
         """Return the record for the store."""
@@ -175,7 +182,11 @@ class AlertStore:
         return bool(self._store.guarded(lambda: client.set(key, "1", nx=True, px=55_000)))
 
     def holding(self) -> list[Alert]:
-        """Return the active alerts, oldest first, including those not reported yet."""
+        """Return the active alerts of configured rules, oldest first, including those not reported yet."""
+        return [alert for alert in self.problems() if not alert.built_in]
+
+    def problems(self) -> list[Alert]:
+        """Return the active alerts, built-in ones included, oldest first."""
         found = self._store.guarded(lambda: self._store.client.hvals(self._store.key("alerts")))
         return sorted(map(_alert, found), key=lambda alert: (alert.since, alert.key))
 

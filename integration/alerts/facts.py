@@ -1,0 +1,38 @@
+"""Reads the figures that the alert rules are evaluated against."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from integration.alerts.rules import RuleFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from integration.domain.account import AccountView
+    from integration.services.container import Services
+
+
+def read_facts(services: Services, now: datetime, views: Sequence[AccountView]) -> RuleFacts:
+    """Return the figures at `now` (aware), given the accounts. Raise StoreAwayError.
+
+    An account that is no longer in the configuration counts while it has queued recalls.
+    """
+    workers = [process for process in services.processes.all() if process.kind == "worker"]
+    parked: Counter[str] = Counter()
+    for group in services.parked.records.groups():
+        parked[group.source] += group.count
+    return RuleFacts(
+        now=now,
+        accounts=[view for view in views if view.name in services.config.accounts or view.queued],
+        sources=services.source_status.activity(services.config.sources),
+        workers=len(workers),
+        due_lag_seconds=services.accounts.due_lag_seconds(),
+        stalled=sum(worker.stalled_since is not None for worker in workers),
+        parked=parked,
+        config_faulty=services.configuration.watch.fault is not None,
+        pending=services.configuration.changes.pending(now),
+        store_problem=services.durability.problem,
+    )

@@ -1,0 +1,157 @@
+"""What requires attention: a row for each account, each source and the installation with a problem. Pure.
+
+The alert monitor evaluates the rules; the page and the title of each tab show the same matches and alerts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.config.alert_models import RULE_KINDS
+from integration.store.monitoring.problem_notes import ProblemNote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from integration.alerts.rules import RuleMatch
+    from integration.store.monitoring.alerts import Alert
+
+# The kinds, most urgent first.
+KINDS: Final = (
+    "store-unsafe",
+    "no-worker",
+    "queue-stopped",
+    "config-faulty",
+    "config-pending",
+    "nothing-verified",
+    "deliveries-lost",
+    "due-lag",
+    "quota-used",
+    "dead-letters",
+    "oldest-queued",
+    "parked-events",
+    "source-silent",
+    "workers-stalled",
+)
+_OF_SOURCES: Final = {
+    "parked-events",
+    *(kind for kind, rule in RULE_KINDS.items() if "sources" in rule.model_fields),
+}
+INSTALLATION: Final = "installation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveProblem:
+    """A problem of a row, and when it began (aware)."""
+
+    kind: str
+    subject: str
+    since: datetime
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemRow:
+    """The problems of one account, one source or the installation, most urgent first.
+
+    `id` is "account:NAME", "source:NAME" or "installation". `since` is when the first of them began (aware).
+    """
+
+    id: str
+    name: str
+    problems: tuple[ActiveProblem, ...]
+    note: ProblemNote
+
+    @property
+    def since(self) -> datetime:
+        """When the first of the problems began (aware)."""
+        return min(problem.since for problem in self.problems)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of the problems."""
+        return frozenset(problem.kind for problem in self.problems)
+
+    def is_acknowledged(self) -> bool:
+        """Return True if somebody acknowledged all of the problems. A further problem opens the row again."""
+        return self.kinds <= self.note.acknowledged_kinds
+
+    def is_snoozed(self, now: datetime) -> bool:
+        """Return True if the row is snoozed at `now`."""
+        return self.note.snoozed_until is not None and self.note.snoozed_until > now
+
+    def is_open(self, now: datetime) -> bool:
+        """Return True if the row is neither acknowledged nor snoozed."""
+        return not self.is_acknowledged() and not self.is_snoozed(now)
+
+
+def problems_found(
+    matches: Iterable[RuleMatch], known: Iterable[Alert], now: datetime
+) -> list[ActiveProblem]:
+    """Return the problems that match at `now`. Those that the alert monitor knows began earlier."""
+    since = {alert.key: alert.since for alert in known}
+    return [
+        ActiveProblem(
+            kind=match.kind,
+            subject=match.subject,
+            since=since.get(match.key, now),
+            values=match.values,
+        )
+        for match in matches
+    ]
+
+
+def problems_known(known: Iterable[Alert]) -> list[ActiveProblem]:
+    """Return the problems that the alert monitor found in its latest evaluation."""
+    return [
+        ActiveProblem(kind=alert.kind, subject=alert.subject, since=alert.since, values=alert.values)
+        for alert in known
+        if alert.on and alert.calm_since is None
+    ]
+
+
+def rows_of(
+    problems: Iterable[ActiveProblem], notes: Mapping[str, ProblemNote], now: datetime
+) -> list[ProblemRow]:
+    """Return the rows: open ones first, then the acknowledged, then the snoozed; the most urgent first."""
+    groups: dict[str, dict[str, ActiveProblem]] = {}
+    for problem in problems:
+        # A rule of the configuration and a built-in one, or two rules with different limits.
+        kinds = groups.setdefault(row_id(problem.kind, problem.subject), {})
+        earlier = kinds.get(problem.kind)
+        if earlier is None or problem.since < earlier.since:
+            kinds[problem.kind] = problem
+    rows = [
+        ProblemRow(
+            id=each,
+            name=next(iter(kinds.values())).subject,
+            problems=tuple(sorted(kinds.values(), key=_urgency)),
+            note=notes.get(each, ProblemNote()),
+        )
+        for each, kinds in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (_rank(row, now), _urgency(row.problems[0]), row.since, row.id))
+
+
+def row_id(kind: str, subject: str) -> str:
+    """Return the id of the row of an alert."""
+    if not subject:
+        return INSTALLATION
+    return f"source:{subject}" if kind in _OF_SOURCES else f"account:{subject}"
+
+
+def row_ids(alerts: Sequence[Alert]) -> set[str]:
+    """Return the ids of the rows of these alerts."""
+    return {row_id(alert.kind, alert.subject) for alert in alerts}
+
+
+def _rank(row: ProblemRow, now: datetime) -> int:
+    if row.is_snoozed(now):
+        return 2
+    return 1 if row.is_acknowledged() else 0
+
+
+def _urgency(problem: ActiveProblem) -> int:
+    return KINDS.index(problem.kind) if problem.kind in KINDS else len(KINDS)

@@ -1,0 +1,114 @@
+"""Requires attention: one row for each account or source with a problem, and who takes care of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Final
+
+from flask import request, url_for
+from flask_babel import gettext as _
+
+from integration.config.models import zone_of
+from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting import problem_labels
+from integration.dashboard.presenting.account_cache import account_snapshot
+from integration.dashboard.presenting.times import clock_or_day
+from integration.dashboard.responses import back_to, note, page, person, say
+from integration.domain.errors import UnknownError
+
+if TYPE_CHECKING:
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.alerts.problems import ProblemRow
+    from integration.services.container import Services
+
+_HOURS: Final = {"1": 1, "4": 4}
+MORNING: Final = time(8)
+
+
+@signed_in
+def attention(services: Services) -> Response:
+    """Show what requires attention."""
+    snapshot = account_snapshot()
+    return page(
+        "attention.html",
+        rows=problem_labels.problem_rows(services, snapshot),
+        faulty_files=problem_labels.faulty_files(services.configuration.watch.fault),
+        labels=problem_labels,
+        resumable=frozenset(
+            view.name for view in snapshot.views if view.state in {"stopped", "paused", "waiting"}
+        ),
+        moment=snapshot.moment,
+        zone=zone_of(services.config),
+        snoozes=[("1", _("for 1 hour")), ("4", _("for 4 hours")), ("morning", _("until tomorrow, 08:00"))],
+    )
+
+
+def _row(services: Services, row: str) -> ProblemRow:
+    """Return a row of the list. Raise UnknownError if its problems are over."""
+    for each in problem_labels.problem_rows(services, account_snapshot()):
+        if each.id == row:
+            return each
+    raise UnknownError("no such problem")
+
+
+@role("operator")
+def acknowledge_problem(services: Services, row: str) -> ResponseReturnValue:
+    """Note that the user knows of the problems of a row. A further problem opens it again."""
+    services.problem_notes.acknowledge(row, person().name, _row(services, row).kinds)
+    note(services, "acknowledge problem", row)
+    say(_("Acknowledged. A further problem of the same account or source opens the entry again."))
+    return back_to(url_for("dashboard.attention"))
+
+
+@role("operator")
+def snooze_problem(services: Services, row: str) -> ResponseReturnValue:
+    """Leave a row aside for a time."""
+    _row(services, row)
+    until = _snooze_end(services, request.form.get("for", ""))
+    if until is None:
+        say(_("Not snoozed: this duration is not offered."), "refused")
+        return back_to(url_for("dashboard.attention"))
+    services.problem_notes.snooze(row, person().name, until)
+    note(services, "snooze problem", row)
+    say(_("Snoozed until %(time)s.", time=clock_or_day(until, zone_of(services.config))))
+    return back_to(url_for("dashboard.attention"))
+
+
+def _snooze_end(services: Services, chosen: str) -> datetime | None:
+    """Return the end of a snooze (aware), None for a duration that is not offered."""
+    now = services.store.now()
+    if chosen == "morning":
+        zone = zone_of(services.config)
+        return datetime.combine(now.astimezone(zone).date() + timedelta(days=1), MORNING, zone)
+    return now + timedelta(hours=_HOURS[chosen]) if chosen in _HOURS else None
+
+
+@role("operator")
+def assign_problem(services: Services, row: str) -> ResponseReturnValue:
+    """Assign a row to the user."""
+    _row(services, row)
+    services.problem_notes.assign(row, person().name)
+    note(services, "assign problem", row)
+    say(_("Assigned to you."))
+    return back_to(url_for("dashboard.attention"))
+
+
+@role("operator")
+def reopen_problem(services: Services, row: str) -> ResponseReturnValue:
+    """Remove the acknowledgement and the snooze of a row."""
+    _row(services, row)
+    services.problem_notes.reopen(row)
+    note(services, "reopen problem", row)
+    say(_("The entry is open again."))
+    return back_to(url_for("dashboard.attention"))
+
+
+VIEWS = (
+    ("GET /attention", attention),
+    ("POST /attention/<row>/acknowledge", acknowledge_problem),
+    ("POST /attention/<row>/snooze", snooze_problem),
+    ("POST /attention/<row>/assign", assign_problem),
+    ("POST /attention/<row>/reopen", reopen_problem),
+)
