@@ -37,6 +37,8 @@ from integration.web.bounded_request import BoundedRequest
 from integration.web.health import health_blueprint, metrics_blueprint
 from integration.web.problems import install
 from integration.web.rate_limit import RateLimit
+from integration.webhooks.isolated_preview import previews as isolated_previews
+from integration.webhooks.isolated_preview.previews import Previews
 from integration.webhooks.rejection_log import RejectionLog
 from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
@@ -137,8 +139,9 @@ def compose(
     access: Access | None = None,
     served: frozenset[str] = APPLICATIONS,
     receiver_url: str | None = None,
+    previews: Previews | None = None,
 ) -> Web:
-    """Return the `served` applications. `access` replaces the sign-in, for tests.
+    """Return the `served` applications. `access` replaces the sign-in and `previews` the helper, for tests.
 
     `receiver_url` is the base URL of a receiver that another process serves.
     """
@@ -154,7 +157,9 @@ def compose(
             receiver_url = UNKNOWN_RECEIVER
         dashboard.install(pages, services, rates, access, receiver_url=receiver_url)
     web = Web(receiver, api, pages)
+    previews = previews or Previews()
     for app in web.applications:
+        isolated_previews.install(app, previews)
         app.register_blueprint(health_blueprint(services))
     return web
 

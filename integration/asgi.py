@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,9 @@ def threads_by_application(app: Web) -> Callable[[str], RequestThreads]:
         (app.dashboard, DASHBOARD_THREADS, DASHBOARD_WAITING),
     )
     threads = {
-        served.name: RequestThreads(served, threads=most, most_waiting=waiting)
+        served.name: RequestThreads(
+            served, threads=most, most_waiting=waiting, ends_with_client=served is not app.receiver
+        )
         for served, most, waiting in limits
         if served is not None
     }
@@ -123,7 +126,7 @@ class WsgiBridge:
             _require_one_reading(scope)
             if _announced(scope) <= MAX_BODY_BYTES:  # otherwise the application rejects it by its length
                 await self._read(receive, body)
-            answer = await self._answer(scope, bytes(body))
+            answer = await self._answer(scope, bytes(body), receive)
         except _RequestRejected as refused:
             answer = wsgi.of_flask(refused.answer)
         finally:
@@ -173,12 +176,27 @@ class WsgiBridge:
                 del self._incomplete[oldest]
                 oldest.reschedule(0)
 
-    async def _answer(self, scope: Scope, body: bytes) -> WholeResponse:
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive) -> WholeResponse:
         environ = wsgi.wsgi_environ(scope, body)
+        threads = self._threads_for(environ["PATH_INFO"])
+        watch: asyncio.Future[None] | None = None
+        # Of a body over the limit, more may come: that is no client that leaves.
+        if threads.ends_with_client and len(body) <= MAX_BODY_BYTES:
+            left = environ[wsgi.CLIENT_LEFT] = threading.Event()
+            watch = asyncio.ensure_future(_watch_client(receive, left))
         try:
-            return await self._threads_for(environ["PATH_INFO"]).answer(environ)
+            return await threads.answer(environ)
         except NoFreeThreadError:
             raise _busy("too many requests are waiting") from None
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+
+async def _watch_client(receive: Receive, left: threading.Event) -> None:
+    """Set `left` when the client closes its connection. The body has been read."""
+    if (await receive())["type"] == "http.disconnect":
+        left.set()
 
 
 def _require_one_reading(scope: Scope) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import request
@@ -11,7 +12,9 @@ from integration.api.keys import may_see, note
 from integration.api.models import ParkedEventModel, ParkedPage, ParkedQuery, RemapModel, RemapRequestBody
 from integration.api.requests import checked, optional_json_body, query
 from integration.services.parked import ParkedFilter
+from integration.web.isolation.turns import Caller
 from integration.web.problems import ProblemError
+from integration.webhooks.isolated_preview.previews import app_previews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,10 +47,15 @@ def _fits(filters: ParkedQuery, record: Mapping[str, str]) -> bool:
 
 
 def remap(services: Services, caller: ApiKey) -> RemapModel:
-    """Remap parked events. Raise ProblemError (403 for a key limited to accounts, 422)."""
+    """Remap parked events, in the helper.
+
+    Raise ProblemError (403 for a key limited to accounts, 422), TooMuchWorkError, HelperFailedError.
+    """
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
     body = checked(RemapRequestBody, optional_json_body(request))
-    remapped = services.parked.remap(ParkedFilter(source=body.source, route=body.route), datetime.now(UTC))
+    plan = partial(app_previews().plan, services.config, Caller.of(f"api:{caller.name}", request.environ))
+    which = ParkedFilter(source=body.source, route=body.route)
+    remapped = services.parked.remap(which, datetime.now(UTC), plan=plan)
     note(services, caller, "remap", body.source or "every-source")
     return RemapModel.model_validate(remapped)

@@ -18,7 +18,16 @@ from integration.dashboard.addresses import is_ours
 from integration.dashboard.auth.roles import ForbiddenError
 from integration.dashboard.headers import set_security_headers
 from integration.dashboard.responses import failure
-from integration.domain.errors import ConflictError, StoreAwayError, UnknownError
+from integration.domain.errors import (
+    ClientLeftError,
+    ConflictError,
+    HelperFailedError,
+    StoreAwayError,
+    TooMuchWorkError,
+    UnknownError,
+    WorkFailedError,
+    WorkOverranError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +116,46 @@ def _of_store_away(error: StoreAwayError) -> Response:
     return answer
 
 
+def _of_too_much_work(error: TooMuchWorkError) -> Response:
+    answer = failure(
+        429,
+        _("Too many previews at once"),
+        _("Nothing was done, because earlier previews are still running or waiting."),
+        _("Wait a few seconds, then try again."),
+    )
+    answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    return answer
+
+
+def _of_overrun(error: WorkOverranError) -> Response:
+    return failure(
+        422,
+        _("The preview takes too long"),
+        _("It was ended after %(seconds)s seconds. Nothing was changed.", seconds=f"{error.seconds:g}"),
+        _("Use simpler templates, or a smaller sample."),
+    )
+
+
+def _of_failed_work(_error: WorkFailedError) -> Response:
+    return failure(
+        422,
+        _("The preview failed"),
+        _("The templates need too much memory, or cannot be evaluated. Nothing was changed."),
+        _("Use simpler templates, or a smaller sample."),
+    )
+
+
+def _of_failed_helper(error: HelperFailedError | ClientLeftError) -> Response:
+    answer = failure(
+        503,
+        _("The preview could not run"),
+        _("The process that evaluates templates failed. It is started again."),
+        _("Wait a few seconds, then try again."),
+    )
+    answer.headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 0))
+    return answer
+
+
 def _of_forged(_error: CSRFError) -> Response:
     return failure(
         400,
@@ -123,4 +172,9 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     UnknownError: _of_unknown,
     ConflictError: _of_conflict,
     StoreAwayError: _of_store_away,
+    TooMuchWorkError: _of_too_much_work,
+    WorkOverranError: _of_overrun,
+    WorkFailedError: _of_failed_work,
+    HelperFailedError: _of_failed_helper,
+    ClientLeftError: _of_failed_helper,
 }

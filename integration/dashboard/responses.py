@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from flask import Response, flash, g, make_response, redirect, render_template, request
 
 from integration.dashboard.addresses import client_address
+from integration.web.isolation.turns import Caller
 
 if TYPE_CHECKING:
     from flask import Response
@@ -24,6 +25,11 @@ FlashKind = Literal["done", "refused", "note"]
 def person() -> SignedInUser:
     """Return the signed-in user. Only for views marked `@signed_in` or `@role`."""
     return cast("SignedInUser", g.person)
+
+
+def caller() -> Caller:
+    """Return the signed-in user as a caller of the helper."""
+    return Caller.of(person().name, request.environ)
 
 
 def note(services: Services, what: str, *about: str) -> None:

@@ -119,11 +119,42 @@ class UnsupportedTypeError(UnreadableError):
     """The source does not read bodies of this content type (status 415)."""
 
 
+# --- the user of a page must act -------------------------------------------------------------
+
+
+class TooMuchWorkError(RingbackError):
+    """Too many previews are running or waiting (status 429 with `Retry-After`)."""
+
+    retry_after_seconds = 5
+
+
+class WorkOverranError(RingbackError):
+    """A preview was ended, because it took longer than `seconds` (status 422)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took longer than {seconds:g} s")
+        self.seconds = seconds
+
+
+class WorkFailedError(RingbackError):
+    """A preview failed, for example because it needed too much memory (status 422)."""
+
+
+class ClientLeftError(RingbackError):
+    """The client closed its connection before it had an answer. Nobody sees this error."""
+
+
 # --- nobody must act: retry later ------------------------------------------------------------
 
 
 class StoreAwayError(RingbackError):
     """The store is unreachable, full or too slow (status 503 with `Retry-After`)."""
+
+    retry_after_seconds = 5
+
+
+class HelperFailedError(RingbackError):
+    """The process that runs previews failed. The next preview starts another one (status 503)."""
 
     retry_after_seconds = 5
 

@@ -12,13 +12,16 @@ from integration.store.deliveries import parked_events_of
 from integration.store.parked import STEP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from integration.mapping.planner import Outcome
     from integration.services.admission import Admission
     from integration.services.configuration import Configuration
     from integration.store.deliveries import DeliveryStore, StoredEvents
     from integration.store.parked import ParkedStore
+
+    Plan = Callable[[Sequence[StoredEvents], datetime], Sequence[Outcome]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,26 +74,39 @@ class ParkedService:
         *,
         cursor: str | None = None,
         seconds: float = math.inf,
+        plan: Plan | None = None,
     ) -> Remapped:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        Events parked meanwhile are not remapped again. Raise UnknownError for an invalid cursor.
+        Events parked meanwhile are not remapped again. `plan` returns the outcomes of events; by default they
+        are planned in this thread, without a time limit. Raise UnknownError for an invalid cursor.
         """
         until = time.monotonic() + seconds
-        found = self.remap_step(which, now, cursor=cursor)
+        found = self.remap_step(which, now, cursor=cursor, plan=plan)
         while found.next is not None and time.monotonic() < until:
-            found = _sum(found, self.remap_step(which, now, cursor=found.next))
+            found = _sum(found, self.remap_step(which, now, cursor=found.next, plan=plan))
         return found
 
     def remap_step(
-        self, which: ParkedFilter, now: datetime, *, cursor: str | None = None, limit: int = STEP
+        self,
+        which: ParkedFilter,
+        now: datetime,
+        *,
+        cursor: str | None = None,
+        limit: int = STEP,
+        plan: Plan | None = None,
     ) -> Remapped:
         """Remap the next `limit` events. Those that still cannot be mapped stay, with the current reason."""
         records, following = self.records.page(
             group=which.group, cursor=cursor, limit=limit, oldest_first=True
         )
         wanted = [record for record in records if self._is_wanted(record, which)]
-        outcomes = [self._remap_one(record, now) for record in wanted]
+        stored = [parked_events_of(record) for record in wanted]
+        planned = (plan or self._plan)(stored, now) if stored else ()
+        outcomes = [
+            self._settle(record, events, outcome)
+            for record, events, outcome in zip(wanted, stored, planned, strict=True)
+        ]
         done = [outcome for outcome in outcomes if outcome is not None]
         return Remapped(
             looked_at=len(wanted),
@@ -108,10 +124,14 @@ class ParkedService:
             and which.route in {None, record["route"]}
         )
 
-    def _remap_one(self, record: Mapping[str, str], now: datetime) -> tuple[Sequence[str], int] | None:
+    def _plan(self, stored: Sequence[StoredEvents], now: datetime) -> list[Outcome]:
+        routes = self._configuration.routes
+        return [plan_event(routes, each.delivery, each.events[0], now) for each in stored]
+
+    def _settle(
+        self, record: Mapping[str, str], stored: StoredEvents, outcome: Outcome
+    ) -> tuple[Sequence[str], int] | None:
         """Return an event's recalls and the number of lookups, None if it stays parked."""
-        stored = parked_events_of(record)
-        outcome = plan_event(self._configuration.routes, stored.delivery, stored.events[0], now)
         if isinstance(outcome, Parked):
             before = (record["field"], record["found"], record["route"])
             if (outcome.field, outcome.found, outcome.route or "") != before:

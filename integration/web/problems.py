@@ -16,9 +16,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from integration.domain.errors import (
+    ClientLeftError,
     ConflictError,
+    HelperFailedError,
     RingbackError,
     StoreAwayError,
+    TooMuchWorkError,
     UnknownError,
     UnreadableError,
     UnsupportedTypeError,
@@ -135,6 +138,13 @@ def _of_store_away(error: StoreAwayError) -> Response:
     )
 
 
+def _of_work(status: int, detail: str) -> Callable[[Any], Response]:
+    def answer(error: TooMuchWorkError | HelperFailedError) -> Response:
+        return problem(status, detail=detail, headers={"Retry-After": str(error.retry_after_seconds)})
+
+    return answer
+
+
 def _of_conflict(error: ConflictError) -> Response:
     return problem(409, detail=str(error), more={"state": error.state})
 
@@ -148,6 +158,9 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ProblemError: _of_problem,
     StoreAwayError: _of_store_away,
     ConflictError: _of_conflict,
+    TooMuchWorkError: _of_work(429, "too much work with templates is waiting; send the request again later"),
+    HelperFailedError: _of_work(503, "the process that evaluates templates failed; send the request again"),
+    ClientLeftError: lambda _error: problem(503, detail="the client closed the connection"),
     UnknownError: lambda error: problem(404, detail=str(error)),
     UnreadableError: lambda error: problem(400, detail=str(error)),
     UnsupportedTypeError: lambda error: problem(415, detail=str(error)),

@@ -31,7 +31,8 @@ class RequestThreads:
     """The threads of one application.
 
     At most `threads` requests run at a time, and `most_waiting` others wait: for up to 4 s, or for
-    `patience_seconds` while no request succeeds, because the store hangs.
+    `patience_seconds` while no request succeeds, because the store hangs. With `ends_with_client` a
+    request is not begun once its client has left, and its environ reports that.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class RequestThreads:
         threads: int,
         most_waiting: int,
         patience_seconds: float = PATIENCE_SECONDS,
+        ends_with_client: bool = False,
     ) -> None:
+        self.ends_with_client = ends_with_client
         self._app = app
         self._threads = 0
         self._most_threads = threads
@@ -87,10 +90,15 @@ class RequestThreads:
             answered, environ = self._requests.get()
             if self._waiting.pop(answered, None) is None:
                 continue
-            try:
-                answer: WholeResponse | BaseException = wsgi.run(self._app, environ)
-            except BaseException as error:  # noqa: BLE001  (raised again where the answer is awaited)
-                answer = error
+            answer: WholeResponse | BaseException
+            left = environ.get(wsgi.CLIENT_LEFT)
+            if left is not None and left.is_set():
+                answer = NoFreeThreadError()  # nobody receives it
+            else:
+                try:
+                    answer = wsgi.run(self._app, environ)
+                except BaseException as error:  # noqa: BLE001  (raised again where the answer is awaited)
+                    answer = error
             self._answers.append((answered, answer))
             # One wake-up of the loop delivers all answers that are ready by then.
             if not self._handing_over:

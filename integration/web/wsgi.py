@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 from integration.web import security_headers
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from flask import Response
 
     Scope = MutableMapping[str, Any]
+
+
+CLIENT_LEFT: Final = "ringback.client_left"
+"""The key of a `threading.Event` in the environ. It is set when the client closes its connection."""
 
 
 @dataclass(frozen=True, slots=True)

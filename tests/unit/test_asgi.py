@@ -16,8 +16,9 @@ from integration.asgi import WsgiBridge, threads_by_application
 from integration.domain.limits import MAX_BODY_BYTES
 from integration.web.request_threads import RequestThreads
 from integration.web.security_headers import ANSWER_HEADERS
-from integration.web.wsgi import wsgi_environ
+from integration.web.wsgi import CLIENT_LEFT, wsgi_environ
 from support.asgi_bridge import bridge
+from support.waiting import AT_ONCE_SECONDS
 
 
 def scope(*headers, path=b"/hooks/forms", query=b"", method="POST"):
@@ -292,6 +293,77 @@ def test_the_server_is_told_that_it_may_start_and_stop():
     asyncio.run(bridge(echo)({"type": "lifespan"}, receive, send))
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def leave(gate, when, left=None):
+    """Send a whole request, and leave at the event `when`. Then `left` is set."""
+    messages = [piece(b"x", more=False)]
+
+    async def receive():
+        if messages:
+            return messages.pop(0)
+        await asyncio.to_thread(when.wait, AT_ONCE_SECONDS)
+        if left is not None:
+            left.set()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    await gate(scope(), receive, send)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_request_is_told_that_its_client_has_left_unless_it_is_a_webhook(ends):
+    begun, found = threading.Event(), []
+
+    def app(environ, start_response):
+        left = environ.get(CLIENT_LEFT)
+        begun.set()
+        found.append(None if left is None else left.wait(AT_ONCE_SECONDS))
+        return echo(environ, start_response)
+
+    asyncio.run(leave(bridge(app, ends_with_client=ends), begun))
+    assert found == [True if ends else None]
+
+
+def test_a_request_whose_client_leaves_while_it_waits_is_not_begun():
+    go, busy, begun = threading.Event(), threading.Event(), []
+
+    def app(environ, start_response):
+        begun.append(environ["PATH_INFO"])
+        busy.set()
+        go.wait(AT_ONCE_SECONDS)
+        return echo(environ, start_response)
+
+    async def crowd():
+        gate = bridge(app, threads=1, ends_with_client=True, patience_seconds=AT_ONCE_SECONDS)
+        first = asyncio.create_task(ask(gate, [piece(b"", more=False)], scope(path=b"/first")))
+        await asyncio.to_thread(busy.wait, AT_ONCE_SECONDS)
+        left = asyncio.Event()
+        second = asyncio.create_task(leave(gate, busy, left))
+        await left.wait()
+        await asyncio.sleep(0)
+        go.set()
+        return await first, await second
+
+    assert asyncio.run(crowd())[0][0] == 202
+    assert begun == ["/first"]
+
+
+def test_of_a_body_over_the_limit_the_rest_is_not_taken_for_a_client_that_leaves():
+    def app(environ, start_response):
+        assert CLIENT_LEFT not in environ
+        return echo(environ, start_response)
+
+    assert run(bridge(app, ends_with_client=True), [], after=piece(b"x" * 65536))[0] == 202
+
+
+def test_pages_and_the_api_end_with_their_clients_and_webhooks_do_not():
+    app = Web(*(Flask(name) for name in ("receiver", "api", "dashboard")))
+    threads_for = threads_by_application(app)
+    ends = [threads_for(path).ends_with_client for path in ("/hooks/forms", "/v1/me", "/studio")]
+    assert ends == [False, True, True]
 
 
 def test_slow_pages_keep_no_webhook_waiting():

@@ -133,6 +133,8 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a value"),
     _("one line of text"),
     _("missing, because this source has no route"),
+    _("too slow, or needs too much memory"),
+    _("simpler templates"),
     _("a table [[routes]] with the name of this source"),
     _("an account that this route may not use"),
     _("one of its accounts (%(names)s)"),

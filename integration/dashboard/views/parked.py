@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import request, session
@@ -11,10 +12,11 @@ from flask import request, session
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.responses import note, page
+from integration.dashboard.responses import caller, note, page
 from integration.domain.json_codec import read_json
 from integration.services.parked import ParkedFilter
 from integration.telemetry.redaction import mask_data
+from integration.webhooks.isolated_preview.previews import app_previews
 
 if TYPE_CHECKING:
     from flask import Response
@@ -84,14 +86,21 @@ def reveal_parked(services: Services, parked_id: str) -> Response:
 
 @role("operator")
 def remap(services: Services) -> Response:
-    """Remap the next parked events of a group, or of all groups. The page requests the next step itself."""
+    """Remap the next parked events of a group, or of all groups, in the helper.
+
+    The page requests the next step itself. Raise TooMuchWorkError, HelperFailedError.
+    """
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
     # Only the cursor of the previous step continues a remap. Any other request is a new one and is logged.
     if not cursor or session.get(_GOING_ON) != cursor:
         note(services, "remap", *filter(None, [group]))
     step = services.parked.remap(
-        ParkedFilter(group=group or None), datetime.now(UTC), cursor=cursor or None, seconds=_STEP_SECONDS
+        ParkedFilter(group=group or None),
+        datetime.now(UTC),
+        cursor=cursor or None,
+        seconds=_STEP_SECONDS,
+        plan=partial(app_previews().plan, services.config, caller()),
     )
     session[_GOING_ON] = step.next
     looked_at, settled, pending, still = (

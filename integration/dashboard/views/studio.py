@@ -1,13 +1,14 @@
 """The mapping studio: tests a route on events while it is edited. It sends and stores nothing.
 
+Drafts run in the helper: a template that takes too long, or whose user leaves the page, is killed there.
+
 A viewer can test a pasted sample. Only an operator can use stored events, because a template can print
 every value of an event. Opening one is recorded in the audit log.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,25 +19,25 @@ from integration.config.models import zone_of
 from integration.config.source_models import lookup_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.responses import note, page, person
+from integration.dashboard.responses import caller, note, page, person
 from integration.dashboard.views.deliveries import as_delivery, events_of
 from integration.dashboard.views.sources import source_of
 from integration.domain.delivery import Delivery
-from integration.domain.errors import UnknownError, UnreadableError
-from integration.mapping.expressions import LOOKUP_NAMES, NOT_LOOKED_UP, NotLookedUp
+from integration.domain.errors import UnknownError
+from integration.mapping.expressions import LOOKUP_NAMES
 from integration.mapping.route_draft import (
     FIELDS,
     NEW,
     Comparison,
     Draft,
     DraftError,
+    FieldFault,
     as_toml,
-    compare,
     counted,
-    routes_of,
+    route_of,
 )
-from integration.webhooks.preview import preview_event
-from integration.webhooks.providers import SOURCES
+from integration.webhooks.isolated_preview.plain_values import plain_delivery, plain_event
+from integration.webhooks.isolated_preview.previews import app_previews
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from integration.config.models import Config
     from integration.config.source_models import Source
     from integration.domain.delivery import Event
-    from integration.mapping.route_draft import FieldFault
-    from integration.mapping.routes import CompiledRoutes
     from integration.services.container import Services
 
 LONGEST_SAMPLE: Final = 100_000
@@ -56,6 +55,7 @@ MOST_PICKS: Final = 20
 MOST_SHOWN: Final = 5  # limits the events of a sample, and the changed events of a run
 MOST_TRIED: Final = 200
 RUN_SECONDS: Final = 2.0
+MOST_TRIED_BYTES: Final = 8 * 1024 * 1024  # of the bodies of a run
 _MOST_OPENED: Final = 20
 # Verdicts with an example in a run, in the order in which they are shown.
 _VERDICTS: Final = ("newly parked", "newly ignored", "changed", "newly mapped")
@@ -69,6 +69,14 @@ class _Picked:
     delivery: Delivery
     events: tuple[Event, ...] = field(repr=False)
     stored: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A pasted sample: a delivery without its body, and the body as text."""
+
+    delivery: Delivery
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +112,11 @@ def studio(services: Services) -> Response:
         place=place,
         values=values,
         stored="" if picked is None else picked.stored,
-        missing=words,
         picks=list(_picks(services, source)) if may else [],
         may=may,
         looks_up=lookup_of(source) is not None,
         zone=zone_of(config),
-        **_tried(services, Draft(source.name, place, values), picked, ""),
+        **_first_result(services, Draft(source.name, place, values), picked, words),
     )
 
 
@@ -119,12 +126,12 @@ def try_route(services: Services) -> Response:
     sent = request.form
     source = source_of(services, sent.get("source", ""))
     draft = _draft(services.config, source, sent)
+    picked: _Picked | _Sample | None
     picked, words = _opened(services, source, sent, may=person().may("operator"))
     if picked is None and not words:
         picked, words = _sample(source, sent.get("sample", ""))
-    return page(
-        "studio_result.html", missing=words, **_tried(services, draft, picked, sent.get("contact", ""))
-    )
+    found = _tried(services, draft, picked, sent.get("contact", ""))
+    return page("studio_result.html", **{**found, "missing": words or found["missing"]})
 
 
 @role("operator")
@@ -135,7 +142,7 @@ def run_route(services: Services) -> Response:
     draft = _draft(services.config, source, sent)
     note(services, "try a route on what came", source.name)
     try:
-        run = _compare_latest(services, source, routes_of(services.config, draft))
+        run = _compare_latest(services, source, draft)
     except DraftError as error:
         return page("studio_run.html", run=None, faults=error.faults)
     return page("studio_run.html", run=run, faults=())
@@ -250,8 +257,8 @@ def _picks(services: Services, source: Source) -> Iterator[tuple[str, str, datet
         yield group.example, group.example, group.newest
 
 
-def _sample(source: Source, text: str) -> tuple[_Picked | None, str]:
-    """Parse a pasted sample as a body of the source. Return None and a reason if it is not readable."""
+def _sample(source: Source, text: str) -> tuple[_Sample | None, str]:
+    """Return a pasted sample as a body of the source. Return None and a reason if there is none."""
     if not text.strip():
         return None, ""
     if len(text) > LONGEST_SAMPLE:
@@ -262,13 +269,10 @@ def _sample(source: Source, text: str) -> tuple[_Picked | None, str]:
         method="POST",
         url="",
         headers={"content-type": _sample_type(source, text)},
-        body=text.encode("utf-8", "replace"),
+        body=b"",
         received_at=datetime.now(UTC),
     )
-    try:
-        return _Picked(delivery, SOURCES[source.kind].read(delivery, source)), ""
-    except UnreadableError as error:
-        return None, str(error)
+    return _Sample(delivery, text), ""
 
 
 def _sample_type(source: Source, text: str) -> str:
@@ -277,71 +281,96 @@ def _sample_type(source: Source, text: str) -> str:
     return "application/json" if text.lstrip()[:1] in {"{", "["} else "application/x-www-form-urlencoded"
 
 
-# --- results ---------------------------------------------------------------------------------------
-
-
-def _tried(services: Services, draft: Draft, picked: _Picked | None, contact: str) -> dict[str, Any]:
-    """Return the template variables: errors of the fields, the result of each event, and the TOML."""
+def _first_result(services: Services, draft: Draft, picked: _Picked | None, words: str) -> dict[str, Any]:
+    """Return the template variables of the page as it opens: the route as it is, and the selected event."""
+    if picked is not None:
+        return _tried(services, draft, picked)
+    app_previews().start()
     faults: tuple[FieldFault, ...] = ()
-    ways: list[dict[str, Any]] = []
     try:
-        compiled_routes = routes_of(services.config, draft)
+        route_of(draft)
     except DraftError as error:
         faults = error.faults
-    else:
-        if picked is not None:
-            ways = [_preview(compiled_routes, picked, event, contact) for event in picked.events[:MOST_SHOWN]]
     return {
         "faults": faults,
-        "ways": ways,
-        "more": 0 if picked is None else max(0, len(picked.events) - MOST_SHOWN),
+        "ways": [],
+        "more": 0,
+        "missing": words,
         "toml": as_toml(draft),
         "fields": FIELDS,
     }
 
 
-def _preview(compiled_routes: CompiledRoutes, picked: _Picked, event: Event, contact: str) -> dict[str, Any]:
-    way = preview_event(compiled_routes, picked.delivery, event, datetime.now(UTC), _looked_up(contact))
-    return {**way, "event": display_text.as_text(way["event"])}
+# --- results ---------------------------------------------------------------------------------------
 
 
-def _looked_up(text: str) -> dict[str, Any] | NotLookedUp:
-    """Parse a pasted record that replaces the lookup; NOT_LOOKED_UP if there is none."""
+def _tried(
+    services: Services, draft: Draft, picked: _Picked | _Sample | None, contact: str = ""
+) -> dict[str, Any]:
+    """Return the template variables: errors of the fields, the result of each event, and the TOML.
+
+    `unreadable` is the reason why a sample cannot be parsed. The templates run in the helper.
+    """
+    value = {
+        "delivery": None if picked is None else plain_delivery(picked.delivery),
+        "sample": picked.text if isinstance(picked, _Sample) else None,
+        "events": [plain_event(event) for event in picked.events] if isinstance(picked, _Picked) else None,
+        "looked_up": _looked_up(contact),
+        "now": datetime.now(UTC).isoformat(),
+        "most": MOST_SHOWN,
+    }
+    found = app_previews().try_draft(services.config, caller(), draft, value)
+    return {
+        "faults": [FieldFault(**fault) for fault in found["faults"]],
+        "ways": [{**way, "event": display_text.as_text(way["event"])} for way in found["previews"]],
+        "more": found["more"],
+        "missing": found["unreadable"],
+        "toml": as_toml(draft),
+        "fields": FIELDS,
+    }
+
+
+def _looked_up(text: str) -> dict[str, Any] | None:
+    """Parse a pasted record that replaces the lookup; None if there is none."""
     if not text.strip() or len(text) > LONGEST_SAMPLE:
-        return NOT_LOOKED_UP
+        return None
     try:
         return dict.fromkeys(LOOKUP_NAMES, orjson.loads(text))
     except orjson.JSONDecodeError:
-        return NOT_LOOKED_UP
+        return None
 
 
-def _compare_latest(services: Services, source: Source, tried: CompiledRoutes) -> _Run:
-    """Compare the draft with the current routes over the latest events, for at most RUN_SECONDS."""
-    present, now = services.routes, datetime.now(UTC)
-    until = time.monotonic() + RUN_SECONDS
-    found: list[Comparison] = []
-    in_time = True
-    for delivery, event in _latest_events(services, source):
-        if time.monotonic() > until:
-            in_time = False
-            break
-        found.append(compare(present, tried, delivery, event, now))
+def _compare_latest(services: Services, source: Source, draft: Draft) -> _Run:
+    """Compare the draft with the current routes over the latest events, in the helper. Raise DraftError."""
+    events, complete = _latest_events(services, source)
+    value = {"now": datetime.now(UTC).isoformat(), "seconds": RUN_SECONDS}
+    found = app_previews().compare_draft(services.config, caller(), draft, events, value)
+    if found["faults"]:
+        raise DraftError(tuple(FieldFault(**fault) for fault in found["faults"]))
+    compared = [Comparison(**one) for one in found["compared"]]
     # Events that would no longer be mapped come first: they are what a user must see.
     changed = sorted(
-        (one for one in found if one.verdict in _VERDICTS), key=lambda one: _VERDICTS.index(one.verdict)
+        (one for one in compared if one.verdict in _VERDICTS), key=lambda one: _VERDICTS.index(one.verdict)
     )
-    return _Run(len(found), counted(found), tuple(changed[:MOST_SHOWN]), in_time)
+    return _Run(len(compared), counted(compared), tuple(changed[:MOST_SHOWN]), complete and found["in_time"])
 
 
-def _latest_events(services: Services, source: Source) -> Iterator[tuple[Delivery, Event]]:
-    """Yield the latest stored events of a source, at most MOST_TRIED."""
-    yielded = 0
+def _latest_events(services: Services, source: Source) -> tuple[list[tuple[Delivery, Event]], bool]:
+    """Return the latest stored events of a source, at most MOST_TRIED.
+
+    The flag is False if further ones are left out, because their bodies are too large together.
+    """
+    found: list[tuple[Delivery, Event]] = []
+    size = 0
     for came in services.delivery_log.kept_of(source.name, limit=MOST_TRIED):
-        for event in events_of(services, came):
-            if yielded == MOST_TRIED:
-                return
-            yielded += 1
-            yield as_delivery(came), event
+        size += len(came.body)
+        if size > MOST_TRIED_BYTES:
+            return found, False
+        delivery = replace(as_delivery(came), body=b"")
+        found += [(delivery, event) for event in events_of(services, came)]
+        if len(found) >= MOST_TRIED:
+            return found[:MOST_TRIED], True
+    return found, True
 
 
 VIEWS = (

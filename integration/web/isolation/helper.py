@@ -1,0 +1,128 @@
+"""The helper: forks a process for each piece of work, and kills it when it takes too long.
+
+The helper has one thread, so that a fork is safe, and has loaded all code, so that a fork is fast. It reads
+its work from the standard input, writes the results to the standard output, and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import resource
+import select
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.web.isolation.frames import frame_of, is_whole, read_frame, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Work = Callable[[Any, Any], Any]
+
+DONE, FAILED, OVERRAN, CANCELLED = "done", "failed", "overran", "cancelled"
+"""How a piece of work ended. DONE has a value, FAILED the name of an error."""
+CANCEL: Final = None
+"""The message that ends the present work."""
+
+# Webhooks are more urgent.
+NICENESS: Final = 10
+_PIECE_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one piece of work: seconds of wall-clock time, and bytes that it may allocate."""
+
+    seconds: float
+    memory_bytes: int
+
+
+def serve(work: Mapping[str, Work], prepare: Callable[[Any], Any]) -> None:
+    """Do the work of the standard input, until it ends.
+
+    `prepare` makes the first argument of all later work from a value. It runs without limits. All values are
+    JSON values.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of the terminal; the parent decides
+    os.nice(NICENESS)
+    requests, answers = os.dup(0), os.dup(1)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    prepared: Any = None
+    with suppress(EOFError, OSError):
+        while True:
+            message = read_frame(requests)
+            if message is CANCEL:
+                continue  # the work that it is meant for has ended
+            if "prepare" in message:
+                prepared = prepare(message["prepare"])
+                # Frozen objects are not touched by the collector, so their pages stay shared.
+                gc.collect()
+                gc.freeze()
+                continue
+            limits = Limits(message["seconds"], message["memory_bytes"])
+            run = work[message["work"]]
+            write_whole(answers, _isolated(requests, limits, lambda: run(prepared, message["value"])))  # noqa: B023
+
+
+def _isolated(requests: int, limits: Limits, run: Callable[[], Any]) -> bytes:
+    """Return the frame of the result of `run` in a forked process. Raise EOFError if the parent has ended."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reader)
+            _limit(limits)
+            write_whole(writer, _result(run))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    try:
+        return _collected(reader, requests, time.monotonic() + limits.seconds)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+
+
+def _limit(limits: Limits) -> None:
+    # The helper may be killed before it can end this process.
+    seconds = math.ceil(limits.seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    # Not on macOS, which has no /proc and ignores the limit.
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+        most = pages * resource.getpagesize() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _result(run: Callable[[], Any]) -> bytes:
+    try:
+        return frame_of([DONE, run()])
+    except BaseException as error:  # noqa: BLE001  (its message may quote data)
+        return frame_of([FAILED, type(error).__name__])
+
+
+def _collected(reader: int, requests: int, until: float) -> bytes:
+    """Return the frame that the forked process writes, or the frame of how it ended without one."""
+    frame = bytearray()
+    while True:
+        ready, _, _ = select.select([reader, requests], [], [], max(0.0, until - time.monotonic()))
+        if requests in ready:
+            read_frame(requests)  # only CANCEL comes while work is going on
+            return frame_of([CANCELLED, None])
+        if reader not in ready:
+            return frame_of([OVERRAN, None])
+        piece = os.read(reader, _PIECE_BYTES)
+        if not piece:
+            return bytes(frame) if is_whole(bytes(frame)) else frame_of([FAILED, "the process ended"])
+        frame += piece

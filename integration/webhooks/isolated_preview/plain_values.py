@@ -1,0 +1,124 @@
+"""Converts configurations, deliveries and outcomes to JSON values and back, for the helper. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.config.models import Config
+from integration.domain.delivery import Delivery, Event
+from integration.domain.recall import CancelRequest, RecallRequest
+from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
+
+if TYPE_CHECKING:
+    from integration.mapping.planner import Outcome
+
+# The helper verifies nothing. The models require a key of this form.
+_NO_URL_KEY: Final = "not-for-the-helper"
+_PREVIEWED: Final = {"accounts", "vars", "sources", "routes"}
+_TAG: Final = "\0"  # no key of TOML has this character
+_TOML_TIMES: Final[dict[str, type[datetime | date | time]]] = {
+    "datetime": datetime,
+    "date": date,
+    "time": time,
+}
+_OUTCOMES: Final[dict[str, type[Outcome]]] = {
+    kind.__name__: kind for kind in (RecallWanted, CancelWanted, Expired, Ignored, Parked, Pending)
+}
+_MOMENTS: Final = ("recall_date", "requested_date", "version")
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """Return the parts of a configuration that previews need, without its secrets."""
+    # pydantic writes "**********" for each secret.
+    plain = config.model_dump(mode="json", include=_PREVIEWED - {"vars"})
+    for source in plain["sources"].values():
+        if source["url_key"] is not None:
+            source["url_key"] = _NO_URL_KEY
+    return {**plain, "vars": _plain_toml(config.vars)}
+
+
+def config_of(plain: dict[str, Any]) -> Config:
+    """Return a configuration from `plain_config`."""
+    return Config.model_validate({**plain, "vars": _toml_of(plain["vars"])})
+
+
+def _plain_toml(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain_toml(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_toml(item) for item in value]
+    if isinstance(value, date | time):
+        return {_TAG: [type(value).__name__, value.isoformat()]}
+    return value
+
+
+def _toml_of(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        if _TAG in plain:
+            kind, text = plain[_TAG]
+            return _TOML_TIMES[kind].fromisoformat(text)
+        return {key: _toml_of(item) for key, item in plain.items()}
+    return [_toml_of(item) for item in plain] if isinstance(plain, list) else plain
+
+
+def plain_delivery(delivery: Delivery) -> dict[str, Any]:
+    """Return a delivery without its body."""
+    return {
+        "id": delivery.id,
+        "source": delivery.source,
+        "headers": dict(delivery.headers),
+        "received_at": delivery.received_at.isoformat(),
+    }
+
+
+def delivery_of(plain: dict[str, Any], body: str = "") -> Delivery:
+    """Return a delivery from `plain_delivery`, with another body."""
+    received_at = datetime.fromisoformat(plain["received_at"])
+    encoded = body.encode("utf-8", "replace")
+    return Delivery(**{**plain, "received_at": received_at}, method="POST", url="", body=encoded)
+
+
+def plain_event(event: Event) -> dict[str, Any]:
+    """Return an event."""
+    plain = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {**plain, "occurred_at": event.occurred_at and event.occurred_at.isoformat()}
+
+
+def event_of(plain: dict[str, Any]) -> Event:
+    """Return an event from `plain_event`."""
+    occurred_at = plain["occurred_at"]
+    return Event(**{**plain, "occurred_at": occurred_at and datetime.fromisoformat(occurred_at)})
+
+
+def plain_outcome(outcome: Outcome) -> dict[str, Any]:
+    """Return the outcome of an event, without the event."""
+    plain = {field.name: getattr(outcome, field.name) for field in fields(outcome) if field.name != "event"}
+    if "request" in plain:
+        plain["request"] = _plain_request(plain["request"])
+    return {"outcome": type(outcome).__name__, **plain}
+
+
+def _plain_request(request: RecallRequest | CancelRequest) -> dict[str, Any]:
+    plain = {field.name: getattr(request, field.name) for field in fields(request)}
+    return plain | {name: plain[name].isoformat() for name in _MOMENTS if name in plain}
+
+
+def outcome_of(plain: dict[str, Any], event: Event, config: Config) -> Outcome:
+    """Return an outcome from `plain_outcome` for its event. Times are in the account's zone."""
+    values = {name: value for name, value in plain.items() if name != "outcome"}
+    if "request" in values:
+        values["request"] = _request_of(values["request"], config)
+    if "notes" in values:
+        values["notes"] = tuple(values["notes"])
+    return _OUTCOMES[plain["outcome"]](event=event, **values)
+
+
+def _request_of(plain: dict[str, Any], config: Config) -> RecallRequest | CancelRequest:
+    values = plain | {name: datetime.fromisoformat(plain[name]) for name in _MOMENTS if name in plain}
+    if "recall_date" not in values:
+        return CancelRequest(**values)
+    zone = config.accounts[values["account"]].timezone
+    values |= {name: values[name].astimezone(zone) for name in ("recall_date", "requested_date")}
+    return RecallRequest(**{**values, "notes": tuple(values["notes"])})

@@ -1,0 +1,131 @@
+"""Previews of drafts, and outcomes of parked events, from the helper of a web process."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import current_app
+
+from integration.domain.errors import WorkFailedError, WorkOverranError
+from integration.mapping.planner import Parked
+from integration.web.isolation.helper import Limits
+from integration.web.isolation.helper_process import HelperProcess, Preparation
+from integration.webhooks.isolated_preview.plain_values import (
+    outcome_of,
+    plain_config,
+    plain_delivery,
+    plain_event,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from flask import Flask
+
+    from integration.config.models import Config
+    from integration.domain.delivery import Delivery, Event
+    from integration.mapping.planner import Outcome
+    from integration.mapping.route_draft import Draft
+    from integration.store.deliveries import StoredEvents
+    from integration.web.isolation.helper_process import HelperTurn
+    from integration.web.isolation.turns import Caller
+
+LIMITS: Final = Limits(seconds=3.0, memory_bytes=256 * 1024 * 1024)
+COMMAND: Final = (sys.executable, "-m", "integration.webhooks.isolated_preview.worker")
+TOO_MUCH: Final = "too slow, or needs too much memory"
+SIMPLER: Final = "simpler templates"
+_NAME: Final = "ringback.previews"
+
+
+class Previews:
+    """The previews of a web process. Their templates run in its helper, for at most `limits.seconds` each.
+
+    Each method raises TooMuchWorkError, HelperFailedError and ClientLeftError. A preview also raises
+    WorkOverranError and WorkFailedError.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._helper = HelperProcess(COMMAND)
+
+    def start(self) -> None:
+        """Start the helper in the background, because a preview is likely to follow."""
+        self._helper.start()
+
+    def stop(self) -> None:
+        """End the helper. The next preview starts another one."""
+        self._helper.stop()
+
+    def try_draft(
+        self, config: Config, caller: Caller, draft: Draft, value: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the result of `work.try_draft`. `value` has its other arguments."""
+        with self._helper.turn(caller) as turn:
+            found: dict[str, Any] = self._run(turn, "try", config, {"draft": asdict(draft), **value})
+        return found
+
+    def compare_draft(
+        self,
+        config: Config,
+        caller: Caller,
+        draft: Draft,
+        events: Iterable[tuple[Delivery, Event]],
+        value: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the result of `work.compare_draft` for these events. `value` has its other arguments."""
+        plain = [(plain_delivery(delivery), plain_event(event)) for delivery, event in events]
+        with self._helper.turn(caller) as turn:
+            value = {"draft": asdict(draft), "events": plain, **value}
+            found: dict[str, Any] = self._run(turn, "compare", config, value)
+        return found
+
+    def plan(
+        self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
+    ) -> list[Outcome]:
+        """Return the outcome of each parked event. One that takes too long stays parked. `now` is aware."""
+        with self._helper.turn(caller) as turn:
+            try:
+                return self._planned(turn, config, stored, now)
+            except (WorkOverranError, WorkFailedError):
+                return [self._planned_alone(turn, config, each, now) for each in stored]
+
+    def _planned(
+        self, turn: HelperTurn, config: Config, stored: Sequence[StoredEvents], now: datetime
+    ) -> list[Outcome]:
+        events = [(plain_delivery(each.delivery), plain_event(each.events[0])) for each in stored]
+        plain = self._run(turn, "plan", config, {"events": events, "now": now.isoformat()})
+        return [
+            outcome_of(outcome, each.events[0], config) for outcome, each in zip(plain, stored, strict=True)
+        ]
+
+    def _planned_alone(
+        self, turn: HelperTurn, config: Config, stored: StoredEvents, now: datetime
+    ) -> Outcome:
+        try:
+            return self._planned(turn, config, [stored], now)[0]
+        except (WorkOverranError, WorkFailedError):
+            return Parked(
+                event=stored.events[0],
+                route=None,
+                account=None,
+                field="route",
+                found=TOO_MUCH,
+                allowed=SIMPLER,
+            )
+
+    def _run(self, turn: HelperTurn, work: str, config: Config, value: dict[str, Any]) -> Any:
+        return turn.run(work, value, self._limits, Preparation(config, lambda: plain_config(config)))
+
+
+def install(app: Flask, previews: Previews) -> None:
+    """Add previews to an application."""
+    app.extensions[_NAME] = previews
+
+
+def app_previews() -> Previews:
+    """Return the previews of the present application."""
+    previews: Previews = current_app.extensions[_NAME]
+    return previews

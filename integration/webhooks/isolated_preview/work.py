@@ -1,0 +1,99 @@
+"""The work of the helper: JSON values in, JSON values out. Pure, but for the clock of `compare_draft`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from integration.domain.errors import UnreadableError
+from integration.mapping.expressions import NOT_LOOKED_UP
+from integration.mapping.planner import plan_event
+from integration.mapping.route_draft import Draft, DraftError, compare, routes_of
+from integration.mapping.routes import CompiledRoutes
+from integration.webhooks.isolated_preview.plain_values import (
+    config_of,
+    delivery_of,
+    event_of,
+    plain_event,
+    plain_outcome,
+)
+from integration.webhooks.preview import preview_event
+from integration.webhooks.providers import SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def prepare(plain: dict[str, Any]) -> CompiledRoutes:
+    """Return the compiled routes of a configuration."""
+    return CompiledRoutes.of(config_of(plain))
+
+
+def try_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, Any]:
+    """Return the faults of a draft, else its result for the first events of a sample or a stored delivery.
+
+    `unreadable` is the reason why the sample cannot be parsed. `more` is the number of further events.
+    """
+    found: dict[str, Any] = {"faults": [], "previews": [], "more": 0, "unreadable": ""}
+    try:
+        tried = routes_of(present.config, Draft(**value["draft"]))
+    except DraftError as error:
+        found["faults"] = [asdict(fault) for fault in error.faults]
+        tried = None
+    delivery = value["delivery"]
+    if delivery is None:
+        return found
+    delivery = delivery_of(delivery, value["sample"] or "")
+    try:
+        events = _events(present, delivery, value["events"])
+    except UnreadableError as error:
+        return {**found, "unreadable": str(error)}
+    now, most = datetime.fromisoformat(value["now"]), value["most"]
+    looked_up = NOT_LOOKED_UP if value["looked_up"] is None else value["looked_up"]
+    if tried is not None:
+        found["previews"] = [preview_event(tried, delivery, event, now, looked_up) for event in events[:most]]
+    return {**found, "more": max(0, len(events) - most)}
+
+
+def _events(present: CompiledRoutes, delivery: Any, stored: list[dict[str, Any]] | None) -> tuple[Any, ...]:
+    if stored is not None:
+        return tuple(map(event_of, stored))
+    source = present.config.sources[delivery.source]
+    # As JSON values: an event of a sample must not be more than one that is stored.
+    return tuple(event_of(plain_event(event)) for event in SOURCES[source.kind].read(delivery, source))
+
+
+def compare_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, Any]:
+    """Return the faults of a draft, else the comparison with the current routes for each of the events.
+
+    It ends after `seconds`, with the events that it has looked at. Then `in_time` is False.
+    """
+    try:
+        tried = routes_of(present.config, Draft(**value["draft"]))
+    except DraftError as error:
+        return {"faults": [asdict(fault) for fault in error.faults], "compared": [], "in_time": True}
+    now, until = datetime.fromisoformat(value["now"]), time.monotonic() + value["seconds"]
+    compared: list[dict[str, Any]] = []
+    for delivery, event in value["events"]:
+        if time.monotonic() > until:
+            return {"faults": [], "compared": compared, "in_time": False}
+        compared.append(asdict(compare(present, tried, delivery_of(delivery), event_of(event), now)))
+    return {"faults": [], "compared": compared, "in_time": True}
+
+
+def plan_events(present: CompiledRoutes, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the outcome of each of the events with the current routes."""
+    now = datetime.fromisoformat(value["now"])
+    return [
+        plain_outcome(plan_event(present, delivery_of(delivery), event_of(event), now))
+        for delivery, event in value["events"]
+    ]
+
+
+WORK: Final[Mapping[str, Callable[[CompiledRoutes, Any], Any]]] = {
+    "try": try_draft,
+    "compare": compare_draft,
+    "plan": plan_events,
+}

@@ -1,0 +1,212 @@
+"""Work in the helper: killed when it takes too long, needs too much memory, or its client leaves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from integration.domain.errors import (
+    ClientLeftError,
+    HelperFailedError,
+    TooMuchWorkError,
+    WorkFailedError,
+    WorkOverranError,
+)
+from integration.web.isolation import helper_process
+from integration.web.isolation.helper import Limits
+from integration.web.isolation.helper_process import HelperProcess, Preparation
+from integration.web.isolation.turns import MOST_OF_A_USER, MOST_OF_ALL, Caller, Turns
+from support.isolated_work import COMMAND
+from support.waiting import AT_ONCE_SECONDS, is_gone, wait_until
+
+MEMORY = 64 * 1024 * 1024
+PATIENT = Limits(seconds=120, memory_bytes=MEMORY)
+SHORT = Limits(seconds=0.2, memory_bytes=MEMORY)
+
+
+@pytest.fixture
+def helper():
+    helper = HelperProcess(COMMAND)
+    yield helper
+    helper.stop()
+
+
+def run(helper, work, value=None, *, limits=PATIENT, caller=None, prepared="prepared"):
+    with helper.turn(caller or Caller("ana")) as turn:
+        return turn.run(work, value, limits, Preparation(prepared, lambda: prepared))
+
+
+def process_in(folder):
+    return int(wait_until(lambda: next(folder.iterdir(), None), what="the work has begun").name)
+
+
+def test_work_is_done_with_what_was_prepared(helper):
+    odd = {"text": "ñ\ud800\x00", "number": 2**70, "list": [None, True, 1.5]}
+    assert run(helper, "echo", odd) == ["prepared", odd]
+    assert run(helper, "echo", 1, prepared="other") == ["other", 1]
+
+
+def test_each_work_has_a_process_of_its_own_in_one_helper(helper):
+    first, second = run(helper, "pid"), run(helper, "pid")
+    assert first[1] == second[1]
+    assert first[0] != second[0]
+    assert is_gone(second[0])
+
+
+@pytest.mark.parametrize("work", ["spin", "in_one_call", "sleep"])
+def test_work_that_takes_too_long_is_killed_whatever_it_does(helper, work, tmp_path):
+    before = run(helper, "pid")[1]
+    with pytest.raises(WorkOverranError, match=r"longer than 0\.2 s"):
+        run(helper, work, str(tmp_path), limits=SHORT)
+    assert all(is_gone(int(path.name)) for path in tmp_path.iterdir())
+    assert run(helper, "pid")[1] == before, "the helper goes on"
+
+
+def test_work_that_needs_too_much_memory_fails(helper):
+    assert run(helper, "grow", MEMORY // 4) == MEMORY // 4
+    with pytest.raises(WorkFailedError, match="MemoryError"):
+        run(helper, "grow", MEMORY * 2)
+
+
+def test_work_writes_no_file(helper, tmp_path):
+    with pytest.raises(WorkFailedError):
+        run(helper, "write", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_work_that_fails_names_the_error_without_its_message(helper):
+    with pytest.raises(WorkFailedError) as caught:
+        run(helper, "fail", "a customer's number")
+    assert str(caught.value) == "RuntimeError"
+
+
+def test_work_whose_process_dies_fails_and_the_next_one_is_done(helper):
+    with pytest.raises(WorkFailedError, match="the process ended"):
+        run(helper, "end")
+    assert run(helper, "echo", 1) == ["prepared", 1]
+
+
+def test_a_helper_that_dies_is_replaced(helper):
+    with pytest.raises(HelperFailedError):
+        run(helper, "stop_helper")
+    assert run(helper, "echo", 1) == ["prepared", 1]
+
+
+def test_a_helper_that_does_not_answer_is_replaced(helper, monkeypatch):
+    monkeypatch.setattr(helper_process, "GRACE_SECONDS", 0.2)
+    pid = run(helper, "pid")[1]
+    os.kill(pid, 19)
+    with pytest.raises(HelperFailedError, match="TimeoutError"):
+        run(helper, "sleep", limits=SHORT)
+    assert run(helper, "pid")[1] != pid
+
+
+def test_a_helper_has_no_secret_in_its_environment(monkeypatch, helper):
+    monkeypatch.setenv("WOLKVOX_TOKEN", "a-secret-token")
+    assert "a-secret-token" not in run(helper, "environment").values()
+
+
+def test_a_helper_and_its_work_end_with_the_process_that_started_it(helper, tmp_path):
+    own_pid = run(helper, "pid")[1]
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(run, helper, "spin", str(tmp_path))
+        pid = process_in(tmp_path)
+        # As the kernel does when the web process is killed.
+        helper._process.stdin.close()
+        with pytest.raises(HelperFailedError):
+            working.result(AT_ONCE_SECONDS)
+    wait_until(lambda: is_gone(pid) and is_gone(own_pid), what="helper and work have ended")
+
+
+def test_when_the_client_leaves_its_work_is_killed(helper, tmp_path):
+    caller = Caller("ana")
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(run, helper, "spin", str(tmp_path), caller=caller)
+        pid = process_in(tmp_path)
+        caller.left.set()
+        with pytest.raises(ClientLeftError):
+            working.result(AT_ONCE_SECONDS)
+    assert is_gone(pid)
+    assert run(helper, "echo", 1) == ["prepared", 1]
+
+
+def test_the_work_of_a_client_that_has_left_is_not_begun(helper, tmp_path):
+    caller = Caller("ana")
+    caller.left.set()
+    with pytest.raises(ClientLeftError):
+        run(helper, "spin", str(tmp_path), caller=caller)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- turns -----------------------------------------------------------------------------------
+
+
+class Waiting:
+    """A thread that waits for a turn, and holds it until it is released."""
+
+    def __init__(self, turns, name, order):
+        self.caller = Caller(name)
+        self.released = threading.Event()
+        self.ended = []
+        self._thread = threading.Thread(target=self._work, args=(turns, order), daemon=True)
+        before = len(turns._open)
+        self._thread.start()
+        wait_until(lambda: len(turns._open) > before, what="it waits")
+
+    def _work(self, turns, order):
+        try:
+            with turns.turn(self.caller):
+                order.append(self.caller.name)
+                self.released.wait(AT_ONCE_SECONDS)
+        except ClientLeftError as error:
+            self.ended.append(error)
+
+    def release(self):
+        self.released.set()
+        self._thread.join(AT_ONCE_SECONDS)
+
+
+def test_a_user_has_one_turn_at_a_time_and_few_that_wait():
+    turns, order = Turns(), []
+    held = [Waiting(turns, "ana", order) for _ in range(MOST_OF_A_USER)]
+    with pytest.raises(TooMuchWorkError), turns.turn(Caller("ana")):
+        pass
+    assert order == ["ana"]
+    for each in held:
+        each.release()
+    with turns.turn(Caller("ana")):
+        pass
+
+
+def test_users_take_turns():
+    turns, order = Turns(), []
+    held = [Waiting(turns, name, order) for name in ("ana", "ana", "eva")]
+    for each in (held[0], held[2], held[1]):
+        wait_until(lambda each=each: len(order) > held.index(each) or each.caller.name in order[-1:])
+        each.release()
+    assert order == ["ana", "eva", "ana"]
+
+
+def test_all_users_together_have_few_turns_that_wait():
+    turns, order = Turns(), []
+    held = [Waiting(turns, f"user{number}", order) for number in range(MOST_OF_ALL)]
+    with pytest.raises(TooMuchWorkError), turns.turn(Caller("another")):
+        pass
+    for each in held:
+        each.release()
+
+
+def test_a_client_that_leaves_while_it_waits_gives_up_its_place():
+    turns, order = Turns(), []
+    with ExitStack() as stack:
+        stack.enter_context(turns.turn(Caller("ana")))
+        waiting = Waiting(turns, "eva", order)
+        waiting.caller.left.set()
+        waiting.release()
+        assert len(waiting.ended) == 1
+    assert order == []
+    assert turns._open == {}

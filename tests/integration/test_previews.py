@@ -1,0 +1,253 @@
+"""Previews and map-again in the helper: the results of the web process, within the limits of the helper."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+
+from integration.domain.delivery import Delivery, Event
+from integration.domain.errors import TooMuchWorkError
+from integration.mapping.planner import (
+    CancelWanted,
+    Expired,
+    Ignored,
+    Parked,
+    Pending,
+    RecallWanted,
+    plan_event,
+)
+from integration.mapping.route_draft import NEW, Draft
+from integration.mapping.routes import CompiledRoutes
+from integration.services.parked import ParkedFilter
+from integration.store.deliveries import StoredEvents
+from integration.telemetry.redaction import secrets_of
+from integration.web.isolation.frames import frame_of
+from integration.web.isolation.helper import Limits
+from integration.web.isolation.turns import MOST_OF_A_USER, Caller
+from integration.webhooks.isolated_preview.plain_values import (
+    config_of,
+    delivery_of,
+    event_of,
+    outcome_of,
+    plain_config,
+    plain_delivery,
+    plain_event,
+    plain_outcome,
+)
+from integration.webhooks.isolated_preview.previews import SIMPLER, TOO_MUCH, Previews
+from support import SOURCES_AND_ROUTES, account, hubspot_event, make_services, parked_events, two_accounts
+from support.dashboard_client import Pages
+from support.hook_client import AT, HookClient
+from support.previews import HEAVY, HEAVY_SAMPLE, PREVIEWS
+
+NOW = datetime(2026, 11, 30, 15, tzinfo=UTC)
+VARS = """
+[vars]
+sales = "12345"
+since = 2026-01-02
+until = 2026-01-02T03:04:05-05:00
+at = 08:30:00
+nested = { numbers = [1, 2.5, true], "odd name" = "ñ" }
+"""
+MORE_ROUTES = """
+[sources.contacts]
+kind = "hubspot"
+secrets = ["a-secret-of-contacts-1"]
+[sources.contacts.lookup]
+token = "a-token-of-contacts-1"
+properties = ["phone"]
+
+[sources.lists]
+kind = "json"
+verify = "url-key"
+url_key = "a-url-key-of-lists-0123456789"
+events = "body.items"
+
+[[routes]]
+name = "looked up"
+source = "contacts"
+account = "bogota"
+campaign_id = "10"
+customer_id = "{{ event.objectId }}"
+recall_telephone = "{{ contact.properties.phone }}"
+recall_date = "{{ event.propertyValue }}"
+"""
+LATE = account("late", token="a-token-of-late-1", more='late = "drop"')
+LATE_ROUTE = """
+[[routes]]
+name = "late"
+source = "lists"
+account = "late"
+campaign_id = "{{ vars.sales }}"
+customer_id = "{{ event.customer }}"
+recall_telephone = "{{ event.phone }}"
+recall_date = "{{ event.at }}"
+"""
+TEXT = VARS + two_accounts() + LATE + SOURCES_AND_ROUTES + MORE_ROUTES + LATE_ROUTE
+HEAVY_ROUTE = SOURCES_AND_ROUTES.replace(
+    'customer_id = "{{ event.customer }}"', f'customer_id = "{{{{ event.customer }}}} {HEAVY}"'
+)
+FORM = {
+    "source": "forms",
+    "route": "3",
+    "name": "form",
+    "account": "bogota",
+    "action": "recall",
+    "campaign_id": "10",
+    "customer_id": HEAVY,
+    "recall_telephone": "3001112233",
+    "recall_date": AT,
+    "sample": HEAVY_SAMPLE,
+}
+
+
+@pytest.fixture
+def quick():
+    """Previews with a time limit that heavy templates exceed and others do not."""
+    previews = Previews(Limits(seconds=4.0, memory_bytes=256 * 1024 * 1024))
+    yield previews
+    previews.stop()
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def test_a_configuration_maps_alike_in_the_helper(tmp_path, store):
+    config = make_services(tmp_path, store, TEXT).config
+    copy = config_of(plain_config(config))
+    assert copy.vars == config.vars
+    assert copy.routes == config.routes
+    assert {name: source.kind for name, source in copy.sources.items()} == {
+        name: source.kind for name, source in config.sources.items()
+    }
+    for name, one in config.accounts.items():
+        assert copy.accounts[name].model_copy(update={"token": one.token}) == one
+
+
+def test_no_secret_is_handed_to_the_helper(tmp_path, store):
+    config = make_services(tmp_path, store, TEXT).config
+    handed = frame_of(plain_config(config))[4:].decode()
+    assert len(secrets_of(config)) >= 8
+    assert [secret for secret in secrets_of(config) if secret in handed] == []
+
+
+def delivery(source):
+    headers = {"x-team": "norte", "content-type": "application/json"}
+    return Delivery(
+        id="dl_1", source=source, method="POST", url="", headers=headers, body=b"", received_at=NOW
+    )
+
+
+def form(at, **fields):
+    return Event(
+        data={"customer": "c1", "phone": "3001112233", "at": at, **fields}, dedup_key="key:1", place=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "event", "kind"),
+    [
+        ("forms", form("2026-12-24T10:00:00-05:00", odd="ñ\ud800"), RecallWanted),
+        ("hubspot", Event(data=hubspot_event(1, ""), occurred_at=NOW, record_id="1"), CancelWanted),
+        ("lists", form("2026-11-01T10:00:00-05:00"), Expired),
+        ("forms", form("2026-12-24", phone="ignore me"), Ignored),
+        ("forms", form("soon"), Parked),
+        ("contacts", Event(data=hubspot_event(1, AT), lookup_id="1"), Pending),
+    ],
+)
+def test_every_outcome_is_the_same_when_it_comes_from_the_helper(tmp_path, store, source, event, kind):
+    config = make_services(tmp_path, store, TEXT).config
+    sent = delivery(source)
+    assert delivery_of(plain_delivery(sent)) == sent
+    assert event_of(plain_event(event)) == event
+    outcome = plan_event(CompiledRoutes.of(config), sent, event, NOW)
+    assert type(outcome) is kind
+    assert outcome_of(plain_outcome(outcome), event, config) == outcome
+    stored = [StoredEvents(id="pk_1", delivery=sent, events=(event,), seen=())]
+    assert PREVIEWS.plan(config, Caller("ana"), stored, NOW) == [outcome]
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+def pages_of(services, previews, language="en"):
+    pages = Pages(services, "viewer", language=language, previews=previews)
+    pages.get("/studio?source=forms")  # starts the helper
+    return pages
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("The preview takes too long", "It was ended after 4 seconds.", "Use simpler templates")),
+        (
+            "es",
+            ("La vista previa tarda demasiado", "Se detuvo a los 4 segundos.", "plantillas más sencillas"),
+        ),
+    ],
+)
+def test_a_draft_that_takes_too_long_is_ended_and_the_page_says_so(services, quick, language, words):
+    answer = pages_of(services, quick, language).post("/studio/try", FORM, htmx=True)
+    assert answer.status_code == 422
+    text = html.unescape(re.sub(r"\s+", " ", answer.text))
+    assert [each for each in words if each not in text] == []
+
+
+def test_the_same_templates_in_a_smaller_sample_are_tried(services, quick):
+    answer = pages_of(services, quick).post("/studio/try", FORM | {"sample": '{"list": [1, 2]}'}, htmx=True)
+    assert answer.status_code == 200
+
+
+def test_a_comparison_that_takes_too_long_is_ended(services, quick):
+    HookClient(services).post(
+        "forms", {"customer": "c", "phone": "3001112233", "at": AT, "list": list(range(10_000))}
+    )
+    answer = Pages(services, "operator", previews=quick).post("/studio/run", FORM, htmx=True)
+    assert answer.status_code == 422
+
+
+def test_a_user_with_too_many_previews_gets_429_and_others_do_not(services, monkeypatch):
+    class Busy(Previews):
+        def try_draft(self, config, caller, draft, value):
+            raise TooMuchWorkError("too many")
+
+    answer = Pages(services, "viewer", previews=Busy()).post("/studio/try", FORM, htmx=True)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
+    assert "Too many previews at once" in answer.text
+    spanish = Pages(services, "viewer", language="es", previews=Busy()).post("/studio/try", FORM, htmx=True)
+    assert "Demasiadas vistas previas a la vez" in spanish.text
+
+
+def test_previews_of_a_user_take_turns(services, quick):
+    draft = Draft("forms", NEW, {})
+    caller = Caller("ana")
+    with quick._helper.turn(caller):
+        for _ in range(MOST_OF_A_USER - 1):
+            quick._helper._turns._open[object()] = "ana"
+        with pytest.raises(TooMuchWorkError):
+            quick.try_draft(services.config, caller, draft, {})
+
+
+def test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others(services, tmp_path, store, quick):
+    """One slow event must not keep the others of its step from being mapped."""
+    hooks = HookClient(services)
+    hooks.post("forms", {"customer": "c1", "telephone": "3001112233", "at": AT, "list": [1]})
+    hooks.post("forms", {"customer": "c2", "telephone": "3001112233", "at": AT, "list": list(range(10_000))})
+    hooks.post("forms", {"customer": "c3", "telephone": "3001112233", "at": AT, "list": [2]})
+    mended = make_services(
+        tmp_path,
+        store,
+        two_accounts()
+        + HEAVY_ROUTE.replace("event.phone }}", "event.telephone }}").replace(
+            "event.phone !=", "event.telephone !="
+        ),
+    )
+    plan = partial(quick.plan, mended.config, Caller("ana"))
+    remapped = mended.parked.remap(ParkedFilter(), datetime.now(UTC), plan=plan)
+    assert (remapped.settled, remapped.still_parked) == (2, 1)
+    (parked,) = parked_events(mended)
+    assert (parked["field"], parked["found"], parked["allowed"]) == ("route", TOO_MUCH, SIMPLER)
