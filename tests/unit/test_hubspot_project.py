@@ -118,6 +118,46 @@ def test_events_of_other_objects_need_their_scope(run, read, kind, scope):
     assert read(APP_FILE)["config"]["auth"]["requiredScopes"] == ["crm.objects.contacts.read", scope]
 
 
+LOOKUP = '[sources.crm.lookup]\ntoken = "env:HUBSPOT_TOKEN"\nproperties = ["phone"]\n'
+
+
+@pytest.mark.parametrize(
+    ("lookup", "when", "objects", "scopes"),
+    [
+        ("", "event.propertyName == 'a'", ["contact"], ["contacts"]),
+        ('object = "deals"', "event.propertyName == 'a'", ["deal"], ["contacts", "deals"]),
+        ('object = "0-2"', "event.propertyName == 'a'", ["company"], ["contacts", "companies"]),
+        ('object = "2-3453932"', "event.propertyName == 'a'", ["2-3453932"], ["contacts", "custom"]),
+        (
+            'object = "deals"\nassociated = "companies"',
+            "event.propertyName == 'a'",
+            ["deal"],
+            ["contacts", "deals", "companies"],
+        ),
+        (
+            "",
+            "event.propertyName == 'a' and event.objectTypeId in ['0-1', '0-3']",
+            ["contact", "deal"],
+            ["contacts", "deals"],
+        ),
+        ("", "event.subscriptionType == 'conversation.creation'", [None], ["contacts"]),
+    ],
+)
+def test_the_lookup_and_the_type_ids_decide_objects_and_scopes(run, read, lookup, when, objects, scopes):
+    run(source() + f"{LOOKUP}{lookup}\n" + route(when), HUBSPOT_TOKEN="t" * 20)
+    assert [each[1] for each in subscriptions(read(WEBHOOKS_FILE))] == objects
+    expected = [f"crm.objects.{name}.read" for name in scopes]
+    assert read(APP_FILE)["config"]["auth"]["requiredScopes"] == expected
+
+
+def test_tickets_have_a_scope_with_another_name(run, read):
+    run(
+        source() + LOOKUP + 'object = "tickets"\n' + route("event.propertyName == 'a'"),
+        HUBSPOT_TOKEN="t" * 20,
+    )
+    assert "tickets" in read(APP_FILE)["config"]["auth"]["requiredScopes"]
+
+
 def test_two_routes_for_one_property_need_one_subscription(run, read):
     routes = route("event.propertyName == 'a' and event.propertyValue") + route(
         "event.propertyName == 'a' and not event.propertyValue"
@@ -340,8 +380,12 @@ def test_a_file_that_was_deleted_is_not_written_again(run, tmp_path):
     text = source() + route("event.propertyName == 'a'")
     run(text)
     (tmp_path / "app" / ACTION_FILE).unlink()
-    assert run(text)["files"][ACTION_FILE] == "deleted by you, not written again"
+    report = run(text)
+    assert report["files"][ACTION_FILE] == "deleted by you, not written again"
     assert not (tmp_path / "app" / ACTION_FILE).exists()
+    assert any("delete .ringback-project.json" in note for note in report["notes"])
+    (tmp_path / "app" / ".ringback-project.json").unlink()
+    assert run(text)["files"][ACTION_FILE] == "created"
 
 
 def test_an_input_field_that_was_removed_stays_removed():

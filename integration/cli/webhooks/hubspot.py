@@ -27,6 +27,9 @@ RECORD: Final = ".ringback-project.json"
 """The file with what was generated last, which tells edits apart. It is outside of `src`."""
 
 
+_DELETED: Final = "deleted by you, not written again"
+
+
 @click.group("hubspot", short_help="Write a HubSpot project app.")
 def hubspot() -> None:
     """Set up HubSpot for a source: `ringback hubspot project DIR` writes its app."""
@@ -57,6 +60,11 @@ def project(context: CliContext, /, folder: Path, *, name: str | None, as_json: 
     generated = project_files(source, routes)
     states = _write(folder, source.name, generated)
     notes = _notes(config, source, accounts, with_webhooks=WEBHOOKS_FILE in generated)
+    if _DELETED in states.values():
+        notes.append(
+            f"Files that you deleted are not written again. To have them written, delete {RECORD} and run the "
+            "command again: your edits stay."
+        )
     if as_json:
         output.as_json({"source": source.name, "folder": str(folder), "files": states, "notes": notes})
         return
@@ -105,7 +113,7 @@ def _write(folder: Path, source: str, generated: dict[str, dict[str, Any]]) -> d
 
 def _state(path: str, files: dict[str, dict[str, Any]], current: dict[str, Any]) -> str:
     if path not in files:
-        return "deleted by you, not written again"
+        return _DELETED
     if path not in current:
         return "created"
     return "unchanged" if files[path] == current[path] else "updated"

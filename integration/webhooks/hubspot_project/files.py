@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from integration.clients.lookups.hubspot import scope_of
+from integration.config.source_models import HUBSPOT_CONTACTS, hubspot_object
 from integration.domain.errors import RingbackError
 from integration.mapping.route_reads import compared_with
 from integration.webhooks.hubspot_project.workflow_action import workflow_action
@@ -24,13 +26,14 @@ WEBHOOKS_FILE: Final = "src/app/webhooks/webhooks-hsmeta.json"
 ACTION_FILE: Final = "src/app/workflow-actions/schedule-callback-hsmeta.json"
 
 PLATFORM_VERSION: Final = "2026.09"
-CONTACTS_SCOPE: Final = "crm.objects.contacts.read"
-# The objects whose events need another scope than contacts do. The key is the type before the first dot.
-_SCOPES: Final = {
-    "contact": CONTACTS_SCOPE,
-    "company": "crm.objects.companies.read",
-    "deal": "crm.objects.deals.read",
-    "ticket": "tickets",
+# The objects' names in subscriptions, by their names in paths. Custom objects have their type id in both.
+_OBJECT_TYPES: Final = {
+    "contacts": "contact",
+    "companies": "company",
+    "deals": "deal",
+    "tickets": "ticket",
+    "products": "product",
+    "line_items": "line_item",
 }
 _PROPERTY_CHANGE: Final = "propertyChange"
 _ANY_OBJECT: Final = "object"
@@ -51,10 +54,10 @@ def project_files(source: HubspotSource, routes: Sequence[Route]) -> dict[str, d
         )
     name = source.name
     uid = f"ringback-{name[:_LONGEST_NAME]}"
-    subscriptions = _subscriptions(routes)
+    subscriptions = _subscriptions(source, routes)
     files = {
         PROJECT_FILE: {"name": f"ringback-{name}", "srcDir": "src", "platformVersion": PLATFORM_VERSION},
-        APP_FILE: _app(f"{uid}-app", name, _scopes(subscriptions)),
+        APP_FILE: _app(f"{uid}-app", name, _scopes(source, subscriptions)),
         ACTION_FILE: workflow_action(f"{uid}-callback", url, routes),
     }
     if any(subscriptions.values()):
@@ -92,10 +95,10 @@ def _webhooks(uid: str, url: str, subscriptions: Mapping[str, Sequence[dict[str,
     }
 
 
-def _subscriptions(routes: Sequence[Route]) -> dict[str, list[dict[str, Any]]]:
+def _subscriptions(source: HubspotSource, routes: Sequence[Route]) -> dict[str, list[dict[str, Any]]]:
     """Return the subscriptions by the format of their events. `object.…` is the newer one."""
     found: dict[str, list[dict[str, Any]]] = {"crmObjects": [], "legacyCrmObjects": []}
-    for subscription in (each for route in routes for each in _of_route(route)):
+    for subscription in (each for route in routes for each in _of_route(source, route)):
         newer = subscription["subscriptionType"].startswith(f"{_ANY_OBJECT}.")
         place = found["crmObjects" if newer else "legacyCrmObjects"]
         if subscription not in place:
@@ -103,24 +106,33 @@ def _subscriptions(routes: Sequence[Route]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _of_route(route: Route) -> Iterator[dict[str, Any]]:
-    """Yield the subscriptions of the events that a route's `when` names.
-
-    A property without a type is that of a contact, because lookups read contacts.
-    """
+def _of_route(source: HubspotSource, route: Route) -> Iterator[dict[str, Any]]:
+    """Yield the subscriptions of the events that a route's `when` names."""
     properties = compared_with([route], "propertyName")
     types = (*compared_with([route], "subscriptionType"), *compared_with([route], "eventType"))
     for kind in dict.fromkeys(types or (f"{_ANY_OBJECT}.{_PROPERTY_CHANGE}",)):
-        about = {"objectType": "contact"} if kind.startswith(f"{_ANY_OBJECT}.") else {}
-        if not kind.endswith(f".{_PROPERTY_CHANGE}"):
-            yield {"subscriptionType": kind, **about, "active": True}
-            continue
-        for name in properties:
-            yield {"subscriptionType": kind, **about, "propertyName": name, "active": True}
+        newer = kind.startswith(f"{_ANY_OBJECT}.")
+        for about in ({"objectType": each} for each in _object_types(source, route)) if newer else ({},):
+            if not kind.endswith(f".{_PROPERTY_CHANGE}"):
+                yield {"subscriptionType": kind, **about, "active": True}
+                continue
+            for name in properties:
+                yield {"subscriptionType": kind, **about, "propertyName": name, "active": True}
 
 
-def _scopes(subscriptions: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
-    """Return the scopes to read what the subscriptions report, and contacts, for the lookup."""
-    kinds = (each["subscriptionType"].partition(".")[0] for group in subscriptions.values() for each in group)
-    scopes = (CONTACTS_SCOPE, *(_SCOPES[kind] for kind in kinds if kind in _SCOPES))
-    return list(dict.fromkeys(scopes))
+def _object_types(source: HubspotSource, route: Route) -> list[str]:
+    """Return the objects that `when` names by their type ids, else that of the lookup, else contacts."""
+    looked_up = None if source.lookup is None else source.lookup.object
+    named = compared_with([route], "objectTypeId") or (looked_up or HUBSPOT_CONTACTS,)
+    return [_OBJECT_TYPES.get(hubspot_object(each), each) for each in named]
+
+
+def _scopes(source: HubspotSource, subscriptions: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """Return the scopes to read contacts, what the lookup reads, and what the subscriptions report."""
+    looked_up = () if source.lookup is None else (source.lookup.object, source.lookup.associated)
+    newer = (hubspot_object(each["objectType"]) for each in subscriptions["crmObjects"])
+    older = (each["subscriptionType"].partition(".")[0] for each in subscriptions["legacyCrmObjects"])
+    # An older type may be of no object of the CRM, such as conversation.creation.
+    known = (name for each in older if (name := hubspot_object(each)) in _OBJECT_TYPES)
+    objects = (HUBSPOT_CONTACTS, *filter(None, looked_up), *newer, *known)
+    return list(dict.fromkeys(map(scope_of, objects)))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -56,9 +57,8 @@ def _merged(base: Any, new: Any, current: Any) -> Any:
     if isinstance(new, dict) and isinstance(current, dict):
         return _merged_tables(base if isinstance(base, dict) else {}, new, current)
     if isinstance(new, list) and isinstance(current, list):
-        old = {_identity(item): item for item in (base if isinstance(base, list) else ())}
-        now = {_identity(item): item for item in new}
-        return list(_merged_tables(old, now, {_identity(item): item for item in current}).values())
+        old = _by_identity(base if isinstance(base, list) else [])
+        return list(_merged_tables(old, _by_identity(new), _by_identity(current)).values())
     return new if current == base else current
 
 
@@ -70,6 +70,17 @@ def _merged_tables(base: dict[str, Any], new: dict[str, Any], current: dict[str,
     }
     added = {key: value for key, value in new.items() if key not in current and key not in base}
     return kept | added
+
+
+def _by_identity(items: list[Any]) -> dict[str, Any]:
+    """Return the items of a list by identity. Of several that are alike, each has a number."""
+    found: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+    for item in items:
+        identity = _identity(item)
+        counts[identity] += 1
+        found[f"{counts[identity]} {identity}"] = item
+    return found
 
 
 def _identity(item: Any) -> str:
