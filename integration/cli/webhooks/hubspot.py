@@ -62,8 +62,8 @@ def project(context: CliContext, /, folder: Path, *, name: str | None, as_json: 
     notes = _notes(config, source, accounts, with_webhooks=WEBHOOKS_FILE in generated)
     if _DELETED in states.values():
         notes.append(
-            f"Files that you deleted are not written again. To have them written, delete {RECORD} and run the "
-            "command again: your edits stay."
+            f"Files that you deleted are not written again. To have them written, delete {RECORD} and run "
+            "the command again: your edits stay."
         )
     if as_json:
         output.as_json({"source": source.name, "folder": str(folder), "files": states, "notes": notes})
