@@ -37,6 +37,7 @@ from integration.dashboard.views import (
     personal_data,
     recall,
     recalls,
+    search,
     sources,
     studio,
 )
@@ -87,8 +88,8 @@ def install(
 ) -> None:
     """Add the dashboard to an application.
 
-    `rates` counts sign-in attempts. `access` replaces the session check; tests use it. `receiver_url` is the
-    base URL of the receiver; None if it has the dashboard's address.
+    `rates` counts sign-in attempts and searches. `access` replaces the session check; tests use it.
+    `receiver_url` is the base URL of the receiver; None if it has the dashboard's address.
     """
     session_access = SessionAccess(services)
     access = access or session_access
@@ -98,7 +99,8 @@ def install(
     _guard(app, blueprint, access, services)
     account_cache.install(app, services)
     sign_in = SignIn(session_access, Throttle(rates)).views()
-    for address, view in chain(sign_in, *(module.VIEWS for module in PAGES)):
+    found = search.Search(rates).views()
+    for address, view in chain(sign_in, found, *(module.VIEWS for module in PAGES)):
         _add(blueprint, services, access, address, view)
     error_pages.install(app, blueprint, access)
     app.register_blueprint(blueprint)

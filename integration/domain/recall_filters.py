@@ -1,16 +1,17 @@
-"""Build recall filters from the search box and from the query parameters of a URL. Pure.
+"""Build recall filters from what a user searched for and from the query parameters of a URL. Pure.
 
-The search box accepts a recall's id, a telephone number in any notation, its last digits, a customer's id or
-a record id of the CRM. The kind is detected from the text.
+The search box accepts a recall's id, a telephone number in any notation, a customer's id, or a record id of
+the CRM. The kind is detected from the text. A telephone number or a customer's id never stands in a URL: a
+URL has the id of a stored search.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.domain.phone_numbers import endings
+from integration.domain.phone_numbers import WHOLE, endings, whole_numbers
 from integration.domain.recall import Filter, State
 from integration.domain.timestamps import read_iso
 
@@ -27,25 +28,94 @@ MOMENTS: Final = {
     "due_from": "date_from",
     "due_until": "date_until",
 }
-TEXTS: Final = {
-    "campaign": "campaign_id",
-    "source": "source",
-    "route": "route",
-    "customer": "customer_id",
-    "words": "words",
-}
-NAMES: Final = ("q", "state", "account", *TEXTS, *MOMENTS)
+TEXTS: Final = {"campaign": "campaign_id", "source": "source", "route": "route", "words": "words"}
+# Parameters of earlier versions, which had a telephone number or a customer's id in the URL.
+PERSONAL: Final = ("q", "customer", "phone", "telephone")
+NAMES: Final = ("search", "state", "account", *TEXTS, *MOMENTS)
 LONGEST: Final = 256
+SPELLED_NUMBER: Final = re.compile(r"[0-9]+(?:[. \u00a0][0-9]{3})*")
 _RECALL_ID: Final = re.compile(r"rc_[0-9a-z]{0,12}")
+_ID: Final = re.compile(r"(?:rc|dl|pk)_[0-9a-z]+")
+
+
+def plain_id(text: str) -> str:
+    """Return an id in one spelling: `052.123.456` as `52123456`. A text that is no number is unchanged.
+
+    The search of the store does the same (Find.plain_id in store/lua/recalls.lua).
+    """
+    found = SPELLED_NUMBER.fullmatch(text)
+    return re.sub(r"\D", "", text).lstrip("0") or "0" if found else text
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTerm:
+    """What a user searches for. `telephones` has the meaning that it has in `Filter`."""
+
+    text: str = field(repr=False)
+    telephones: tuple[str, ...] = field(repr=False)
+    _accounts: tuple[Account, ...] = field(repr=False)
+
+    @property
+    def is_id(self) -> bool:
+        """True for an id of Ringback, or the start of one. It names no person."""
+        return _ID.fullmatch(self.text.lower()) is not None
+
+    @property
+    def filter_fields(self) -> dict[str, Any]:
+        """The fields of `Filter` that match the recalls that the term is about."""
+        if _RECALL_ID.fullmatch(self.text.lower()):
+            return {"prefix": self.text.lower()}
+        return {"about": self.text, "telephones": self.telephones}
+
+    def is_in(self, value: Any) -> bool:
+        """Return whether a JSON value holds the term: as a whole text or number, or as a telephone number."""
+        if isinstance(value, dict):
+            return any(map(self.is_in, value.values()))
+        if isinstance(value, list):
+            return any(map(self.is_in, value))
+        return value is not None and not isinstance(value, bool) and self._equals(str(value).strip())
+
+    def _equals(self, text: str) -> bool:
+        if len(text) > LONGEST:
+            return False
+        return plain_id(text) == plain_id(self.text) or self._is_telephone(text)
+
+    def _is_telephone(self, text: str) -> bool:
+        digits = "".join(str(int(sign)) for sign in text if sign.isdecimal())
+        # Reading a number is slow, and most texts are not this one.
+        if not any(digits.endswith(number[-_ALIKE:]) for number in self.telephones):
+            return False
+        spelled = whole_numbers(text, self._accounts)
+        return any(
+            number in spelled if number.startswith(WHOLE) else any(each.endswith(number) for each in spelled)
+            for number in self.telephones
+        )
+
+
+_ALIKE: Final = 4
+
+
+def search_term(text: str, accounts: Iterable[Account], *, whole: bool) -> SearchTerm:
+    """Return the term for a text from the search box. With `whole`, the end of a number matches nothing.
+
+    Masked numbers could be found digit by digit if a user who sees them masked could search by their ends.
+    """
+    text, accounts = text.strip()[:LONGEST], tuple(accounts)
+    telephones = whole_numbers(text, accounts) if whole else endings(text, accounts)
+    return SearchTerm(text, telephones, accounts)
 
 
 @dataclass(frozen=True, slots=True)
 class FilterQuery:
-    """The filter of a URL, the texts of its parameters, and the names of parameters with an invalid value."""
+    """The filter of a URL, the texts of its parameters, and the names of parameters with an invalid value.
+
+    `searched` is the text of the URL's stored search, "" if it has none.
+    """
 
     which: Filter
     texts: Mapping[str, str]
     unread: tuple[str, ...] = ()
+    searched: str = field(default="", repr=False)
 
     @property
     def is_all(self) -> bool:
@@ -53,32 +123,27 @@ class FilterQuery:
         return all(getattr(self.which, each.name) is None for each in fields(self.which))
 
 
-def read_filters(parameters: Mapping[str, str], accounts: Iterable[Account], zone: tzinfo) -> FilterQuery:
+def read_filters(parameters: Mapping[str, str], zone: tzinfo, term: SearchTerm | None = None) -> FilterQuery:
     """Return the filter for the query parameters in `parameters`. Times without an offset are in `zone`.
 
-    If a value is invalid, the filter matches no recalls and `unread` has the parameter's name.
+    `term` is what the parameter `search` stands for, None if it is no longer stored. If a value is invalid,
+    the filter matches no recalls and `unread` has the parameter's name.
     """
     texts = {name: parameters[name].strip()[:LONGEST] for name in NAMES if parameters.get(name, "").strip()}
-    read: dict[str, Any] = {field: texts[name] for name, field in TEXTS.items() if name in texts}
-    unread = []
-    for name, field in MOMENTS.items():
+    read: dict[str, Any] = {name: texts[text] for text, name in TEXTS.items() if text in texts}
+    unread = [name for name in PERSONAL if parameters.get(name)]
+    for name, moment in MOMENTS.items():
         if name in texts:
-            read[field] = read_iso(texts[name], zone)
-            unread += [name] if read[field] is None else []
+            read[moment] = read_iso(texts[name], zone)
+            unread += [name] if read[moment] is None else []
     if "state" in texts:
         read["state"] = State(texts["state"]) if texts["state"] in set(State) else None
         unread += ["state"] if read["state"] is None else []
     if "account" in texts:
         read["accounts"] = frozenset({texts["account"]})
-    if "q" in texts:
-        read |= typed(texts["q"], accounts)
+    if "search" in texts:
+        read |= term.filter_fields if term else {}
+        unread += [] if term else ["search"]
     if unread:
         read["accounts"] = frozenset()
-    return FilterQuery(Filter(**read), texts, tuple(unread))
-
-
-def typed(text: str, accounts: Iterable[Account]) -> dict[str, Any]:
-    """Return the fields of `Filter` for a text from the search box."""
-    if _RECALL_ID.fullmatch(text.lower()):
-        return {"prefix": text.lower()}
-    return {"about": text, "telephones": endings(text, accounts)}
+    return FilterQuery(Filter(**read), texts, tuple(unread), term.text if term else "")

@@ -26,6 +26,7 @@ from integration.store.monitoring.source_status import SourceStatusStore
 from integration.store.monitoring.time_series import TimeSeries
 from integration.store.parked import ParkedStore
 from integration.store.recalls import RecallStore
+from integration.store.search.stored import StoredSearches
 from integration.store.sessions import SessionStore
 from integration.store.token_queue import TokenQueues
 from integration.telemetry.counters import Counters
@@ -65,6 +66,7 @@ class Services:
         self.delivery_log = DeliveryLog(store)
         self.audit = AuditLog(store)
         self.sessions = SessionStore(store)
+        self.searches = StoredSearches(store)
         self.alerts = AlertStore(store)
         self.problem_notes = ProblemNoteStore(store)
         self.processes = ProcessRegistry(store)

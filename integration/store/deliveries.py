@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SHORT_BODY_BYTES = 400
 _VARYING = re.compile(r"\d+|\ba{2,}\b")  # numbers, and words in the masked form of a text ("aaa")
+_RECORD_ID = re.compile(r"(?:rc|pk|dl)_[0-9a-z]+")
 DAY_MS = 24 * 3600 * 1000
 # What is removed by age: recalls by their final state, parked events, pointers of cancellations, jobs.
 PURGED = (*ENDS, "parked", "fading", "jobs")
@@ -327,6 +328,16 @@ class DeliveryStore:
             "events": [event],
         }
         return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
+
+    def became_of(self, sources: Iterable[str], event_id: str) -> tuple[str, ...]:
+        """Return the ids of the recalls, parked events and deliveries of the event with a sender's id.
+
+        Events are known by their ids for `dedup_hours`. Raise StoreAwayError.
+        """
+        keys = [self._store.key(f"seen:{digest_of(source, 'key', event_id)}") for source in sources]
+        texts = self._store.guarded(lambda: self._store.client.mget(keys)) if keys else []
+        found = (part for text in texts if text for part in re.split(r"[|;,]", text))
+        return tuple(dict.fromkeys(part for part in found if _RECORD_ID.fullmatch(part)))
 
     def resolve(
         self, stored: StoredEvents, outcomes: Sequence[Outcome], retention: RetentionTerms, *, parked: bool

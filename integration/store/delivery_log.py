@@ -145,34 +145,26 @@ class DeliveryLog:
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
         """Return a delivery whose body is still kept. Raise UnknownError, StoreAwayError."""
-        key = self._store.key(f"delivery:{delivery_id}")
-        record = self._store.guarded(lambda: self._store.client.hgetall(key))
-        if not record:
+        found = self.many([delivery_id])
+        if not found:
             raise UnknownError("no such delivery, or its body is no longer kept")
-        return StoredDelivery(
-            id=delivery_id,
-            source=record["source"],
-            received_at=from_iso(record["received"]),
-            headers=read_json(record["headers"]),
-            body=zlib.decompress(record["body"].encode("utf-8", "surrogateescape")),
-            became=tuple(word for word in record.get("became", "").split(",") if word),
-        )
+        return found[0]
+
+    def many(self, ids: Sequence[str]) -> list[StoredDelivery]:
+        """Return those of these deliveries whose bodies are still kept, in one round trip.
+
+        Raise StoreAwayError.
+        """
+        records = self._store.hashes(f"delivery:{delivery_id}" for delivery_id in ids)
+        return [_stored(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def kept_of(self, source: str, *, limit: int) -> list[StoredDelivery]:
         """Return the latest deliveries of a source whose bodies are still kept, newest first.
 
         Raise StoreAwayError.
         """
-        found: list[StoredDelivery] = []
-        page = self.page([source], limit=limit * 2)
-        for arrival in page.items:
-            if arrival.delivery is None or arrival.again or len(found) == limit:
-                continue
-            try:
-                found.append(self.delivery(arrival.delivery))
-            except UnknownError:
-                continue
-        return found
+        entries = self.page([source], limit=limit * 2).items
+        return self.many([each.delivery for each in entries if each.delivery and not each.again])[:limit]
 
     def trim(self, sources: Iterable[str], *, before: datetime) -> None:
         """Remove entries older than `before`. Raise StoreAwayError."""
@@ -221,6 +213,17 @@ class DeliveryLog:
     def _chunk(self, stream: str, highest: str) -> list[tuple[str, dict[str, str]]]:
         key = self._store.key(stream)
         return list(self._store.guarded(lambda: self._store.client.xrevrange(key, highest, "-", count=CHUNK)))
+
+
+def _stored(delivery_id: str, record: Mapping[str, str]) -> StoredDelivery:
+    return StoredDelivery(
+        id=delivery_id,
+        source=record["source"],
+        received_at=from_iso(record["received"]),
+        headers=read_json(record["headers"]),
+        body=zlib.decompress(record["body"].encode("utf-8", "surrogateescape")),
+        became=tuple(word for word in record.get("became", "").split(",") if word),
+    )
 
 
 _Place = tuple[tuple[int, int], str]

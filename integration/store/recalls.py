@@ -12,7 +12,7 @@ from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.json_codec import read_json
 from integration.domain.recall import Attempt, Change, Recall, State
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
-from integration.store.search import RecallSearch
+from integration.store.search.recalls import RecallSearch
 from integration.store.token_queue import wake_ups_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ BEHIND = {
 ASIDE = (
     "/recalls/bulk?kind=retry&state=dead",
     "/jobs",
-    "/recalls?q=nobody-of-this-name",
+    "/recalls?campaign=none-of-this-name",
+    "/search",
     "/studio?source=forms&route=new",
 )
 

@@ -19,7 +19,7 @@ DATABASE = 11
 MARKUP = '\'"><canary-tag canary-attribute="1" onload=x></script><script>canary()</script>{{ 7*7 }}\u202e💣'
 PLAIN = "c-1"
 OPEN_TO_ALL = {"sign_in", "try_to_sign_in", "sign_out", "sign_in_elsewhere", "back_from_provider", "static"}
-FOR_VIEWERS = {"try_route", "run_route"}
+FOR_VIEWERS = {"try_route", "run_route", "begin_search"}
 
 
 class Somebody:
@@ -65,6 +65,7 @@ class Dashboard:
                 "X-HubSpot-Request-Timestamp": "1",
             },
         )
+        self.search_id = services.searches.add("ana", MARKUP)
         services.accounts.pause("bogota", MARKUP)
         services.recalls.cancel(self.recalls[0], MARKUP)
 
@@ -86,7 +87,8 @@ class Dashboard:
     def address(self, rule, **given):
         known = {
             "recall_id": self.recalls[0], "delivery_id": self.deliveries[-1], "parked_id": "1", "place": "1",
-            "name": "bogota", "what": "body", "job_id": "1", "filename": "style.css", **given,
+            "name": "bogota", "what": "body", "job_id": "1", "filename": "style.css",
+            "search_id": self.search_id, **given,
         }  # fmt: skip
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known.get(found[1], "1"), rule.rule)
 

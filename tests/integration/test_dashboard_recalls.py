@@ -86,22 +86,6 @@ def ids_in(text):
 # --- the list ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "typed",
-    ["+57 300 111 2233", "300-111-2233", "2233", "0057 3001112233", CUSTOMER, "{id}", "{start}"],
-)
-def test_a_recall_is_found_by_whatever_people_know_of_it(installation, typed):
-    recall = installation.form()
-    installation.form(customer="99", phone="3009998877")
-    typed = typed.format(id=recall, start=recall[:11])
-    assert ids_in(installation.get("/recalls?q=" + typed.replace("+", "%2B"))) == [recall]
-
-
-def test_the_crms_record_id_finds_its_recall(installation, services):
-    HookClient(services).form(CUSTOMER, SOON.isoformat(), NUMBER, message_id="lead-4711")
-    assert len(ids_in(installation.get("/recalls?q=lead-4711"))) == 1
-
-
 def test_filters_live_in_the_address_and_combine(installation):
     fill(installation.services.store, 500, states=(State.DEAD, State.ACCEPTED))
     text = installation.get("/recalls?state=dead&account=bogota&campaign=10&source=forms")
@@ -309,7 +293,7 @@ def test_many_are_counted_then_retried_with_progress(installation):
 
 
 def test_counting_goes_on_where_it_stopped(installation, monkeypatch):
-    from integration.store import search
+    from integration.store.search import recalls as search
 
     fill(installation.services.store, 300, states=(State.DEAD,))
     monkeypatch.setattr(search, "STEP", 50)
@@ -353,10 +337,13 @@ def test_every_queued_recall_is_cancelled_only_by_typing_their_number(installati
     assert {installation.recall(recall).state for recall in recalls} == {State.CANCELLED}
 
 
-@pytest.mark.parametrize("filters", [{"account": "bogota"}, {"campaign": "10"}, {"q": CUSTOMER}])
+@pytest.mark.parametrize("filters", [{"account": "bogota"}, {"campaign": "10"}, {"search": None}])
 def test_a_filtered_cancel_needs_no_number(installation, filters):
     installation.form()
-    installation.pages.post("/recalls/bulk", {"kind": "cancel", "total": "1", **filters})
+    stored = {
+        name: value or installation.services.searches.add("ana", CUSTOMER) for name, value in filters.items()
+    }
+    installation.pages.post("/recalls/bulk", {"kind": "cancel", "total": "1", **stored})
     assert len(installation.services.bulk_jobs.latest()) == 1
 
 

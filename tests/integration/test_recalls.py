@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.recall import Filter, State
-from integration.store import search
+from integration.store.search import recalls as search
 
 AT = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 

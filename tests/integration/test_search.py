@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.domain.recall import Filter, State
-from integration.store import search as searching
 from integration.store.client import Store
 from integration.store.recalls import RecallStore
+from integration.store.search import recalls as searching
 from support.seeded import ACCOUNTS, CAMPAIGNS, SOURCES, fill
 from support.valkey import ValkeyServer
 

@@ -6,16 +6,32 @@ Datetimes are aware. Texts are in the user's language.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from babel.dates import format_datetime, format_timedelta
 from flask_babel import get_locale
 from markupsafe import Markup
 
+from integration.config.models import zone_of
 from integration.domain.timestamps import iso_seconds
+
+if TYPE_CHECKING:
+    from integration.config.models import Config
 
 _THIS_YEAR = "d MMM HH:mm:ss"
 _ANOTHER_YEAR = "d MMM y HH:mm:ss"
 _WITH_ZONE = "EEEE d MMMM y HH:mm:ss zzzz (OOOO)"
+
+
+class AccountZones:
+    """The time zones of the accounts, for templates that list recalls of several."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def of(self, account: str | None = None) -> tzinfo:
+        """Return the zone of an account, and without one the zone of the installation."""
+        return zone_of(self._config, account)
 
 
 def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:

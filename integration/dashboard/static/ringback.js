@@ -110,6 +110,43 @@
   });
   ask.addEventListener("close", () => { go = null; });
 
+  // --- keys: "/" searches, arrows move through a list, "?" shows the keys ---
+  const isTyping = (element) => element.matches("input, select, textarea");
+
+  function focusSearch() {
+    const fields = [...document.querySelectorAll("form.find input[type=search]")];
+    const field = fields.find((each) => each.checkVisibility());
+    // A phone has a link to the page of the search instead.
+    if (!field) return document.querySelector(".find-link")?.click();
+    field.focus();
+    field.select();
+  }
+
+  // Move the focus to another row's first link: from the search box to the first row, from a row to its neighbour.
+  function moveInList(event, step) {
+    const focused = document.activeElement;
+    const here = focused.closest("table.rows tbody tr");
+    if (!here && !focused.closest("form.find")) return;
+    const links = [...document.querySelectorAll("table.rows tbody tr")].map((row) => row.querySelector("a[href]")).filter(Boolean);
+    const place = here ? links.findIndex((link) => here.contains(link)) : -1;
+    const next = links[place + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  const ACTS = {
+    "/": (event) => { event.preventDefault(); focusSearch(); },
+    "?": () => document.getElementById("keys").showModal(),
+  };
+
+  body.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.key === "ArrowDown") moveInList(event, 1);
+    else if (event.key === "ArrowUp") moveInList(event, -1);
+    else if (!isTyping(event.target)) ACTS[event.key]?.(event);
+  });
+
   // --- copy, light and dark, the sheet of a phone ---
   async function copied(text) {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);

@@ -25,6 +25,7 @@ ACTS: Final = {
     "sign-in": _l("sign-in"),
     "failed sign-in": _l("failed sign-in"),
     "sign-out": _l("sign-out"),
+    "search": _l("search"),
     "reveal": _l("reveal"),
     "open event": _l("open event"),
     "try a route": _l("try a route"),

@@ -1,4 +1,4 @@
-"""Recalls: search with filters in the query string, and bulk retry and cancel."""
+"""Recalls: the list with filters in the query string, and bulk retry and cancel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from flask_babel import gettext as _
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.views.search import stored_term
+from integration.domain.errors import UnknownError
 from integration.domain.recall import State
 from integration.domain.recall_filters import read_filters
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.domain.recall import Recall
-    from integration.domain.recall_filters import FilterQuery
+    from integration.domain.recall_filters import FilterQuery, SearchTerm
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
@@ -47,7 +50,8 @@ def recalls(services: Services) -> Response:
         back_to=found.back_to,
         older=_address("recalls", filters, cursor=found.next) if found.next else None,
         newest=_address("recalls", filters),
-        zones=_Zones(services),
+        same_page=_address("recalls", filters, cursor=_cursor()),
+        zones=AccountZones(services.config),
         without_names=display_text.without_names,
         answers=_answers(services, filters),
         **_filter_options(services),
@@ -87,19 +91,18 @@ def answer_text(recall: Recall) -> str:
     return display_text.without_names(recall, latest.msg) or f"HTTP {latest.http_status}"
 
 
-class _Zones:
-    """Returns the time zone of each account."""
-
-    def __init__(self, services: Services) -> None:
-        self._config = services.config
-
-    def of(self, account: str | None = None) -> Any:
-        return zone_of(self._config, account)
-
-
 def _filter_query(services: Services) -> FilterQuery:
     account = request.values.get("account") or None
-    return read_filters(request.values, services.config.accounts.values(), zone_of(services.config, account))
+    return read_filters(request.values, zone_of(services.config, account), _stored_term(services))
+
+
+def _stored_term(services: Services) -> SearchTerm | None:
+    """Return what the stored search of the request stands for, None if it has none that is still kept."""
+    search_id = request.values.get("search", "")
+    try:
+        return stored_term(services, search_id) if search_id else None
+    except UnknownError:
+        return None
 
 
 def _address(view: str, filters: FilterQuery, **more: Any) -> str:
@@ -171,7 +174,7 @@ def recalls_bulk(services: Services) -> Response:
         going_on=going_on,
         type_the_number=_is_unlimited(kind, filters),
         sample=services.recalls.records.read(sample.ids),
-        zones=_Zones(services),
+        zones=AccountZones(services.config),
         without_names=display_text.without_names,
     )
 

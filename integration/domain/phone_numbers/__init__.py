@@ -7,12 +7,12 @@ contain the number, because it is customer data.
 - `plans`: forms of earlier numbering plans and the numbers of today that replace them
 - `reading`: from the digits to a number that exists
 - `dialling`: the account's rules, and the number as its operation dials it
-- `search`: digit suffixes for a search by telephone
+- `search`: digit suffixes and whole numbers for a search by telephone
 - `reasons`: why a number is not dialled, and what to do
 """
 
 from integration.domain.phone_numbers.dialling import dial_format_fault, dialled, write
 from integration.domain.phone_numbers.reading import read
-from integration.domain.phone_numbers.search import endings
+from integration.domain.phone_numbers.search import WHOLE, endings, whole_numbers
 
-__all__ = ["dial_format_fault", "dialled", "endings", "read", "write"]
+__all__ = ["WHOLE", "dial_format_fault", "dialled", "endings", "read", "whole_numbers", "write"]

@@ -1,4 +1,4 @@
-"""Digit suffixes for a search by telephone number. Pure."""
+"""Digit suffixes and whole numbers for a search by telephone number. Pure."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
 
 SHORTEST_ENDING: Final = 4
+WHOLE: Final = "|"
+"""The first character of a suffix that matches only a whole number."""
 
 
 def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
@@ -37,6 +39,24 @@ def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
             suffixes.add(phonenumbers.national_significant_number(number))
             suffixes.add(digits_of(write(dial_format, number)))
     return tuple(sorted(suffix for suffix in suffixes if not _is_redundant(suffix, suffixes)))
+
+
+def whole_numbers(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
+    """Return the whole numbers, each after `WHOLE`, to search for when a user types a telephone number.
+
+    A stored number matches if it is this number as one of the accounts dials it, as it is dialled inside its
+    country, with its country code, or digit by digit as it was typed. A part of a number matches nothing.
+    Return an empty tuple for a text that is no number.
+    """
+    digits = _digits(text)
+    if digits is None:
+        return ()
+    wholes = {digits}
+    for country, dial_format in sorted({(account.country, account.dial_format) for account in accounts}):
+        for number in _numbers(text, country):
+            formats = (dial_format, "{national}", "{e164}", "{dial}")
+            wholes |= {digits_of(write(each, number)) for each in formats}
+    return tuple(sorted(f"{WHOLE}{whole}" for whole in wholes))
 
 
 def _digits(text: str) -> str | None:

@@ -113,6 +113,9 @@ class PersonalData:
         for lookup in held.lookups:
             self._store.call("forget_lookup", lookup, self._others(person, lookup))
         self._remove([f"delivery:{delivery}" for delivery in held.deliveries])
+        # A stored search may hold a part of the number. They are short-lived, so all of them are deleted.
+        for keys in self._content.keys("search:*", progress):
+            self._remove(keys)
         removed = {**held.counts, "recalls": len(held.recalls) - len(pushing)}
         left = tuple(self.left(person, progress)) if not pushing else ()
         return Erasure(

@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 import orjson
 
 from integration.domain.phone_numbers import endings
+from integration.domain.recall_filters import SPELLED_NUMBER, plain_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,18 +30,6 @@ SHORTEST_NUMBER: Final = 7
 _NUMBER: Final = re.compile(r"\d(?:(?:[\s().\-/+_\u00a0\u2010-\u2015\u202f]|\\u[0-9a-f]{4}){0,3}\d){6,40}")
 _ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
 _COUNTRY_DIGITS: Final = 6  # a prefix, a country code and the like before a national number
-
-
-_SPELLED_NUMBER: Final = re.compile(r"[0-9]+(?:[. \u00a0][0-9]{3})*")
-
-
-def plain_id(text: str) -> str:
-    """Return an id in one spelling: `052.123.456` as `52123456`. A text that is no number is unchanged.
-
-    The search of the store does the same (Find.plain_id in store/lua/recalls.lua).
-    """
-    found = _SPELLED_NUMBER.fullmatch(text)
-    return re.sub(r"\D", "", text).lstrip("0") or "0" if found else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +107,7 @@ _GROUP: Final = 3
 @lru_cache(maxsize=16)
 def _spellings(plain: str) -> re.Pattern[str]:
     """Return the pattern of an id as a whole word. A longer number that contains it is no match."""
-    if not _SPELLED_NUMBER.fullmatch(plain):
+    if not SPELLED_NUMBER.fullmatch(plain):
         return re.compile(rf"(?<!\w){re.escape(plain)}(?!\w)")
     first = len(plain) % _GROUP or _GROUP
     groups = [plain[:first], *(plain[at : at + _GROUP] for at in range(first, len(plain), _GROUP))]

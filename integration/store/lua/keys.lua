@@ -67,6 +67,7 @@
 -- lookup:<id>              HASH    the events that wait for the lookup                            until looked up
 -- fading                   ZSET    account NUL field of a cancellation's newest pointer -> time   retention_days
 -- session:<digest>         STRING  dashboard session of the token with this digest, JSON          until idle for too long
+-- search:<digest>          STRING  what a user of the dashboard searched for; digest of user and id  12 hours
 -- audit                    STREAM  who, what, about (ids, separated by spaces), address           retention_days
 -- traces                   STRING  set after an erasure of personal data; see Newest.trace        retention_days
 -- jobs                     ZSET    job id -> time of its start                                    retention_days

@@ -268,11 +268,17 @@ if is_command('note_problem', 'keep_problem_notes') then
 end
 
 -- Sessions of the dashboard, and the audit log.
-if is_command('sign_in', 'note') then
+if is_command('sign_in', 'store_search', 'note') then
   -- doc: the session as JSON, not read by the script
   local function sign_in(digest, doc, idle_ms)
     allow_on_full_store()
     return redis.call('SET', P .. 'session:' .. digest, doc, 'PX', idle_ms)
+  end
+
+  -- text: what a user typed into the search box
+  local function store_search(digest, text, kept_ms)
+    allow_on_full_store()
+    return redis.call('SET', P .. 'search:' .. digest, text, 'PX', kept_ms)
   end
 
   -- The entry's id is its time by the server's own clock, so it only grows.
@@ -282,6 +288,8 @@ if is_command('sign_in', 'note') then
   end
 
   function COMMANDS.sign_in(digest, doc, idle_ms) return sign_in(digest, doc, tonumber(idle_ms)) end
+
+  function COMMANDS.store_search(digest, text, kept_ms) return store_search(digest, text, tonumber(kept_ms)) end
 
   function COMMANDS.note(who, what, about, address) return note(who, what, about, address) end
 end

@@ -157,7 +157,7 @@ local Find = {}
 local BUCKETS = 16384   -- a million recalls put about sixty into each
 
 -- Return an id in the spelling by which it is found: an identity number without leading zeros and without dots or
--- blanks between groups of three digits, any other text unchanged. services/personal_data/matcher.py does the same.
+-- blanks between groups of three digits, any other text unchanged. domain/recall_filters.py does the same.
 function Find.plain_id(text)
   local spaced = string.gsub(text, '\194\160', ' ')   -- no-break space
   local head, groups = string.match(spaced, '^(%d+)([%d%. ]*)$')

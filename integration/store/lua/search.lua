@@ -7,7 +7,7 @@
 --   states, accounts           lists
 --   campaign, source, route, words, prefix   texts
 --   customer, record           ids, in any spelling of Find.plain_id
---   telephones                 reversed digits; any of them may match
+--   telephones                 reversed digits; any of them may match. With "|" at its end only the whole number matches
 --   about                      id of the customer or the record; otherwise one of the telephones must match
 --   created_from, created_until, score_from, score_until   ms; "until" is exclusive
 --   below                      only ids below this one
@@ -49,7 +49,7 @@ if is_command('search', 'count') then
 
   local function ends_with(numbers)
     return function(telephone)
-      local digits = telephone and Find.reversed(telephone)
+      local digits = telephone and Find.reversed(telephone) .. '|'
       for _, number in ipairs(numbers) do
         if digits and string.sub(digits, 1, #number) == number then return true end
       end

@@ -59,7 +59,7 @@ def test_recalls_are_found_by_telephone_campaign_source_and_times(web):
 
 def test_a_search_that_takes_too_long_goes_on_with_its_cursor(web, monkeypatch):
     from integration.api import recalls
-    from integration.store import search
+    from integration.store.search import recalls as search
 
     ids = [web.asked_id(f"c{n}", campaign_id="20" if n < 2 else "10") for n in range(9)]
     monkeypatch.setattr(search, "STEP", 2)

@@ -1,0 +1,257 @@
+"""One search for everything: recalls, parked events, deliveries.
+
+A search is a POST, so that no address, access log or `Referer` has a telephone number or a customer's id. The
+text is stored, and the page of its results has the id of the stored search in its address. A user who sees
+numbers masked searches by whole values only.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from flask import request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from integration.config.models import zone_of
+from integration.dashboard.auth.roles import signed_in
+from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.times import AccountZones
+from integration.dashboard.responses import back_to, failure, note, page, person
+from integration.dashboard.views.deliveries import events_of
+from integration.domain.json_codec import read_json
+from integration.domain.recall import Filter
+from integration.domain.recall_filters import SearchTerm, search_term
+from integration.domain.timestamps import from_epoch_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from integration.dashboard.auth.throttle import RateStore
+    from integration.domain.recall import Recall
+    from integration.services.container import Services
+    from integration.store.delivery_log import StoredDelivery
+
+A_MINUTE_BY_USER: Final = 20
+LISTED: Final = 10
+LOG_STEP: Final = 100
+BUDGET_SECONDS: Final = 0.3  # for each kind of record
+
+
+class Search:
+    """The views of the search. `rates` limits the searches of each user."""
+
+    def __init__(self, rates: RateStore) -> None:
+        self._rates = rates
+
+    def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
+        """Return pairs of address and view."""
+
+        @signed_in
+        def begin_search(services: Services) -> ResponseReturnValue:
+            return self._begin(services)
+
+        return (
+            ("GET /search", search),
+            ("POST /search", begin_search),
+            ("GET /search/<search_id>", found),
+        )
+
+    def _begin(self, services: Services) -> ResponseReturnValue:
+        """Store the text of the form and redirect to its results.
+
+        Searches for persons are limited and audited.
+        """
+        term = _term(services, request.form.get("q", ""))
+        if not term.text:
+            return back_to(url_for("dashboard.search"))
+        wait = None if term.is_id else self._rates.over(f"search:{person().name}", A_MINUTE_BY_USER)
+        if wait is not None:
+            return _too_many(wait)
+        search_id = services.searches.add(person().name, term.text)
+        if not term.is_id:
+            note(services, "search", search_id)
+        return back_to(url_for("dashboard.found", search_id=search_id))
+
+
+def _too_many(wait_seconds: int) -> Response:
+    answer = failure(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        _("Too many searches"),
+        _("Nothing was searched: a user may search %(number)s times a minute.", number=A_MINUTE_BY_USER),
+        ngettext("Search again in %(num)d second.", "Search again in %(num)d seconds.", wait_seconds),
+    )
+    answer.headers["Retry-After"] = str(wait_seconds)
+    return answer
+
+
+def _term(services: Services, text: str) -> SearchTerm:
+    whole = not person().may("operator")
+    return search_term(text, services.config.accounts.values(), whole=whole)
+
+
+def stored_term(services: Services, search_id: str) -> SearchTerm:
+    """Return the term of a search of the signed-in user. Raise UnknownError, StoreAwayError."""
+    return _term(services, services.searches.read(person().name, search_id))
+
+
+@signed_in
+def search(services: Services) -> Response:  # noqa: ARG001  (as every view)
+    """Show the form, and what can be searched for."""
+    return page("search.html", term=None, found=None)
+
+
+@signed_in
+def found(services: Services, search_id: str) -> Response:
+    """Show the records that a stored search is about. Raise UnknownError."""
+    term = stored_term(services, search_id)
+    return page(
+        "search.html",
+        term=term,
+        found=find_everything(services, term),
+        search_id=search_id,
+        zone=zone_of(services.config),
+        zones=AccountZones(services.config),
+        without_names=display_text.without_names,
+    )
+
+
+# --- the records that a term is about ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedMatch:
+    """A parked event that a term is about. `reason` is the value that its field must not have, masked.
+
+    `at` is the time of parking (aware, UTC).
+    """
+
+    id: str
+    source: str
+    group: str
+    mapped_field: str
+    reason: str = field(repr=False)
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """The records that a term is about, the newest of each kind.
+
+    `more_recalls` is True if there are more than those listed, or if not all were examined. `campaign` is the
+    term if a recall has it as its campaign. `parked_in_full` and `deliveries_in_full` are False if the time
+    limit ended the search in the latest of them; `back_to` is the arrival of the last delivery examined.
+    """
+
+    recalls: Sequence[Recall]
+    more_recalls: bool
+    campaign: str
+    parked: Sequence[ParkedMatch]
+    parked_in_full: bool
+    deliveries: Sequence[StoredDelivery]
+    deliveries_in_full: bool
+    back_to: datetime | None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no record of any kind."""
+        return not (self.recalls or self.campaign or self.parked or self.deliveries)
+
+
+def find_everything(services: Services, term: SearchTerm) -> Matches:
+    """Return the records that a term is about, each kind within BUDGET_SECONDS. Raise StoreAwayError."""
+    became = services.deliveries.became_of(services.config.sources, term.text)
+    recalls, more = _recalls(services, term, became)
+    parked, parked_in_full = _parked(services, term, became)
+    known = [*became, *(each.delivery for each in recalls if each.delivery), term.text.lower()]
+    deliveries, back_to, in_full = _deliveries(services, term, known)
+    return Matches(
+        recalls=recalls,
+        more_recalls=more,
+        campaign=_campaign(services, term),
+        parked=parked,
+        parked_in_full=parked_in_full,
+        deliveries=deliveries,
+        deliveries_in_full=in_full,
+        back_to=back_to,
+    )
+
+
+def _recalls(services: Services, term: SearchTerm, became: Sequence[str]) -> tuple[list[Recall], bool]:
+    records = services.recalls.records
+    which = Filter(**term.filter_fields)
+    indexed = records.search.find(which, limit=LISTED, budget_seconds=BUDGET_SECONDS)
+    ids = dict.fromkeys([*indexed.ids, *(each for each in became if each.startswith("rc_"))])
+    return records.read(tuple(ids))[:LISTED], indexed.next is not None
+
+
+def _campaign(services: Services, term: SearchTerm) -> str:
+    found = services.recalls.records.search.find(
+        Filter(campaign_id=term.text), limit=1, budget_seconds=BUDGET_SECONDS
+    )
+    return term.text if found.ids else ""
+
+
+def _parked(services: Services, term: SearchTerm, became: Sequence[str]) -> tuple[list[ParkedMatch], bool]:
+    records = services.parked.records
+    named = records.many([each for each in (*became, term.text.lower()) if each.startswith("pk_")])
+    found = dict(named)
+    cursor, until = None, time.monotonic() + BUDGET_SECONDS
+    while len(found) < LISTED:
+        step, cursor = records.page(limit=LISTED, cursor=cursor, fits=lambda record: _is_about(term, record))
+        found |= {record["id"]: record for record in step}
+        if cursor is None or time.monotonic() > until:
+            break
+    newest = sorted(map(_parked_match, found.values()), key=lambda each: each.at, reverse=True)
+    return newest[:LISTED], cursor is None
+
+
+def _is_about(term: SearchTerm, record: Mapping[str, str]) -> bool:
+    event = read_json(record["event"])
+    return record["delivery"] == term.text.lower() or any(
+        term.is_in(event.get(name)) for name in ("data", "dedup_key", "record_id")
+    )
+
+
+def _parked_match(record: Mapping[str, str]) -> ParkedMatch:
+    return ParkedMatch(
+        id=record["id"],
+        source=record["source"],
+        group=record["group"],
+        mapped_field=record["field"],
+        reason=record["found"],
+        at=from_epoch_ms(record["at"]),
+    )
+
+
+def _deliveries(
+    services: Services, term: SearchTerm, known: Sequence[str]
+) -> tuple[list[StoredDelivery], datetime | None, bool]:
+    """Return deliveries, the arrival of the last one examined, and whether all of the log was examined."""
+    log = services.delivery_log
+    found = {each.id: each for each in log.many([each for each in known if each.startswith("dl_")])}
+    cursor, back_to, until = None, None, time.monotonic() + BUDGET_SECONDS
+    in_full = False
+    while len(found) < LISTED and not in_full:
+        step = log.page(services.config.sources, cursor=cursor, limit=LOG_STEP)
+        ids = [each.delivery for each in step.items if each.delivery and not each.again]
+        found |= {each.id: each for each in log.many(ids) if _holds(services, term, each)}
+        back_to = step.items[-1].at if step.items else back_to
+        cursor, in_full = step.next, step.next is None
+        if time.monotonic() > until:
+            break
+    newest = sorted(found.values(), key=lambda each: each.received_at, reverse=True)
+    return newest[:LISTED], back_to, in_full
+
+
+def _holds(services: Services, term: SearchTerm, kept: StoredDelivery) -> bool:
+    return any(
+        term.is_in([event.data, event.dedup_key, event.record_id]) for event in events_of(services, kept)
+    )

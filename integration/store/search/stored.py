@@ -1,0 +1,48 @@
+"""What users typed into the dashboard's search box, so that an address holds an id and not a telephone.
+
+A stored search belongs to one user and is deleted after KEPT. An erasure of personal data deletes all of
+them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from integration.domain.errors import UnknownError
+
+if TYPE_CHECKING:
+    from integration.store.client import Store
+
+KEPT: Final = timedelta(hours=12)
+
+
+class StoredSearches:
+    """The stored searches of all users."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, user: str, text: str) -> str:
+        """Store a text that a user searches for. Return the id of the search, which reveals nothing.
+
+        This works on a full store too. Raise StoreAwayError.
+        """
+        search_id = secrets.token_urlsafe(12)
+        kept_ms = round(KEPT.total_seconds() * 1000)
+        self._store.call("store_search", _digest(user, search_id), text, kept_ms)
+        return search_id
+
+    def read(self, user: str, search_id: str) -> str:
+        """Return the text of a user's search. Raise UnknownError, StoreAwayError."""
+        key = self._store.key(f"search:{_digest(user, search_id)}")
+        text = self._store.guarded(lambda: self._store.client.get(key))
+        if text is None:
+            raise UnknownError("no such search, or it is no longer kept")
+        return str(text)
+
+
+def _digest(user: str, search_id: str) -> str:
+    return sha256(f"{user}\0{search_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
