@@ -72,8 +72,8 @@ class StoreSettings(Table):
         return max(self.retention_days, *map(self.days_of, Retention.model_fields))
 
     def days_of(self, kind: str) -> int:
-        """Return the retention in days of a kind, which is a final state or "parked"."""
-        own: int | None = getattr(self.retention, kind, None)
+        """Return the retention in days of a kind: a final state, "parked", or "dismissed" parked events."""
+        own: int | None = getattr(self.retention, "parked" if kind == "dismissed" else kind, None)
         return self.retention_days if own is None else own
 
 

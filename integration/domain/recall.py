@@ -102,7 +102,8 @@ class Recall:
     event's record. `proof` is the verification method of the delivery. `digest` is the start of the digest
     of the configuration that mapped the event. `notes` explains why `recall_date` differed from
     `requested_date` when the recall was enqueued. `words` is the digest of the words of wolkvox' latest
-    answer.
+    answer. `again_of` is the id of the recall that an operator asked for again. `again_by` are the ids of
+    the recalls that this led to.
     """
 
     id: str
@@ -126,6 +127,8 @@ class Recall:
     digest: str | None = None
     notes: tuple[str, ...] = ()
     words: str | None = None
+    again_of: str | None = None
+    again_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

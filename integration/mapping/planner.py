@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from integration.domain.account import Account
     from integration.domain.delivery import Delivery, Event
+    from integration.domain.recall import Recall
     from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field, Filled
 
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # the longest time that a version may be after the arrival
@@ -194,6 +195,25 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     request, scheduled = _dated(account, values, _Origin(source, None, now), now)
     if isinstance(scheduled, schedule.Drop):
         return Expired(event=None, request=request, reason=scheduled.reason)
+    return request
+
+
+def request_again(account: Account, recall: Recall, date: datetime, now: datetime) -> RecallRequest:
+    """Return the request for a recall that an operator asks for again, at `date` (aware).
+
+    Its version is `now`, so that it is the newest of its customer. Raise UnmappableError if the account has
+    no calling hours left.
+    """
+    values = {
+        "campaign_id": recall.campaign_id,
+        "customer_id": recall.customer_id,
+        "recall_telephone": recall.recall_telephone,
+        "recall_date": date,
+    }
+    at_once = account.model_copy(update={"late": "asap"})
+    request, scheduled = _dated(at_once, values, _Origin(recall.source, recall.route, now), now)
+    if isinstance(scheduled, schedule.Drop):
+        raise UnmappableError("recall_date", scheduled.reason, "a date with calling hours after it")
     return request
 
 

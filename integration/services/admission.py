@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from integration.domain.delivery import Delivery
-    from integration.domain.recall import RecallRequest
+    from integration.domain.recall import Recall, RecallRequest
     from integration.mapping.planner import Outcome
     from integration.services.binding import QueueBinding
     from integration.services.configuration import Configuration
@@ -60,6 +60,12 @@ class Admission:
         admitted = self._bound_first(
             lambda: self._deliveries.admit_one(request, expired=expired, key=key, fingerprint=fingerprint)
         )
+        self._wake(admitted)
+        return admitted
+
+    def admit_again(self, request: RecallRequest, recall: Recall, reason: str) -> Admitted:
+        """Store a recall that an operator asked for again, and publish wake-ups."""
+        admitted = self._bound_first(lambda: self._deliveries.admit_again(request, recall, reason))
         self._wake(admitted)
         return admitted
 

@@ -1,24 +1,36 @@
-"""Retries and cancels recalls, for operators and API clients."""
+"""Retries and cancels recalls, and asks for them again, for operators and API clients."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from integration.domain import schedule
+from integration.domain.errors import ConflictError
+from integration.domain.recall import ENDS
+from integration.mapping.planner import request_again
 from integration.services.bulk_jobs import retry_date
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from integration.services.admission import Admission
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
     from integration.store.recalls import RecallStore
 
 
 class RecallService:
-    """Retries and cancels recalls; `records` reads them."""
+    """Retries and cancels recalls, and asks for them again; `records` reads them."""
 
-    def __init__(self, configuration: Configuration, records: RecallStore, wake_ups: WakeUpPublisher) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        records: RecallStore,
+        admission: Admission,
+        wake_ups: WakeUpPublisher,
+    ) -> None:
         self.records = records
+        self._admission = admission
         self._configuration = configuration
         self._wake_ups = wake_ups
 
@@ -36,3 +48,21 @@ class RecallService:
         date = retry_date(self._configuration.current.accounts.get(recall.account), recall, now)
         for wake_up in self.records.retry(recall_id, reason, date=date):
             self._wake_ups.publish(wake_up)
+
+    def ask_again(self, recall_id: str, date: str, who: str, now: datetime) -> str:
+        """Ask for an ended recall again, and return the id of the new recall.
+
+        `date` is a text as a `recall_date`, without an offset in the account's zone; "" for as soon as
+        possible. Raise UnknownError, StoreAwayError, UnmappableError for the date, and ConflictError when the
+        recall has not ended or its account is not in the configuration.
+        """
+        recall = self.records.get(recall_id)
+        account = self._configuration.current.accounts.get(recall.account)
+        if recall.state not in ENDS:
+            raise ConflictError(recall.state, f"the recall is {recall.state}")
+        if account is None:
+            raise ConflictError(recall.state, "the account is no longer in the configuration")
+        wanted = schedule.read_date(account, date, now) if date else now.replace(microsecond=0)
+        request = request_again(account, recall, wanted.astimezone(account.timezone), now)
+        admitted = self._admission.admit_again(request, recall, f"asked for again by {who}")
+        return admitted.answer.recalls[0]

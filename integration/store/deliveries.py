@@ -28,7 +28,7 @@ from integration.store.token_queue import wake_ups_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from integration.domain.recall import CancelRequest, RecallRequest
+    from integration.domain.recall import CancelRequest, Recall, RecallRequest
     from integration.store.client import Store
     from integration.store.token_queue import WakeUp
 
@@ -37,7 +37,7 @@ _VARYING = re.compile(r"\d+|\ba{2,}\b")  # numbers, and words in the masked form
 _RECORD_ID = re.compile(r"(?:rc|pk|dl)_[0-9a-z]+")
 DAY_MS = 24 * 3600 * 1000
 # What is removed by age: recalls by their final state, parked events, pointers of cancellations, jobs.
-PURGED = (*ENDS, "parked", "fading", "jobs")
+PURGED = (*ENDS, "parked", "dismissed", "fading", "jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,15 +310,26 @@ class DeliveryStore:
         With `expired`, a reason, the recall ends at once in that state. If the key was used with another
         fingerprint, the result is a clash and nothing is stored. Raise StoreAwayError, UnboundError.
         """
-        delivery = delivery_id(secrets.token_hex(8))
         event = {**_recall_fields(request), "k": key, "ttl": 168 * 3600 * 1000}
         if expired is not None:
             event |= {"state": "expired", "reason": expired}
         if key:
             event["fingerprint"] = fingerprint
+        return self._admit_without_delivery(request.source, event)
+
+    def admit_again(self, request: RecallRequest, recall: Recall, reason: str) -> Admitted:
+        """Store a recall that an operator asked for again, and link it with the earlier one.
+
+        `reason` is that of its first state. Raise StoreAwayError, UnboundError.
+        """
+        links = {"again_of": recall.id, "record": recall.record or "", "reason": reason}
+        event = {**_recall_fields(request), **links, "k": "", "ttl": 1}
+        return self._admit_without_delivery(request.source, event)
+
+    def _admit_without_delivery(self, source: str, event: dict[str, Any]) -> Admitted:
         whole = {
-            "id": delivery,
-            "source": request.source,
+            "id": delivery_id(secrets.token_hex(8)),
+            "source": source,
             "received": iso_seconds(datetime.now(UTC)),
             "digest": "",
             "suffix": secrets.token_hex(2),

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from integration.domain.errors import UnknownError
 from integration.domain.json_codec import read_json
 from integration.domain.timestamps import from_epoch_ms
@@ -75,6 +77,18 @@ class ParkedStore:
         ]
         return sorted(found, key=lambda g: (-g.count, g.source, g.route, g.id))[:MOST_GROUPS]
 
+    def dismissed_count(self) -> int:
+        """Return the number of dismissed events. Raise StoreAwayError."""
+        return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("dismissed"))))
+
+    def dismiss(self, ids: Sequence[str], *, who: str, reason: str) -> int:
+        """Take parked events out of the list. Return how many were parked. Raise StoreAwayError."""
+        return int(self._store.call("dismiss_parked", orjson.dumps(list(ids)), who, reason))
+
+    def put_back(self, parked: str) -> bool:
+        """Let a dismissed event wait again. Return False if it is not dismissed. Raise StoreAwayError."""
+        return bool(self._store.call("put_back_parked", parked))
+
     def get(self, parked: str) -> dict[str, str]:
         """Return the record of one parked event. Raise UnknownError, StoreAwayError."""
         record = self.many([parked]).get(parked)
@@ -94,18 +108,20 @@ class ParkedStore:
         cursor: str | None = None,
         group: str | None = None,
         oldest_first: bool = False,
+        dismissed: bool = False,
         fits: Callable[[Mapping[str, str]], bool] = lambda _: True,
     ) -> tuple[list[dict[str, str]], str | None]:
         """Return matching parked events, newest first, and the cursor of the next page (None at the end).
 
-        A page ends early, with a cursor, after MOST_LOOKED_AT events. Pages are ordered by the time of
-        parking, so events added or removed meanwhile cause no gap and no repetition. Raise StoreAwayError, or
-        UnknownError for an invalid cursor.
+        With `dismissed`, the events are those that were dismissed. A page ends early, with a cursor, after
+        MOST_LOOKED_AT events. Pages are ordered by the time of parking, so events added or removed meanwhile
+        cause no gap and no repetition. Raise StoreAwayError, or UnknownError for an invalid cursor.
         """
         if not _CURSOR.fullmatch(cursor or _START):
             raise UnknownError("no such place among the parked events")
         read = self._newer if oldest_first else self._older
-        key = self._store.key("parked" if group is None else f"parked_in:{group}")
+        index = "dismissed" if dismissed else "parked"
+        key = self._store.key(index if group is None else f"parked_in:{group}")
         found: list[dict[str, str]] = []
         for _ in range(0, MOST_LOOKED_AT, STEP):
             ids = read(key, cursor, STEP)

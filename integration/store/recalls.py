@@ -97,6 +97,8 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
         proof=record.get("proof"),
         digest=record.get("digest"),
         words=record.get("words"),
+        again_of=record.get("again_of"),
+        again_by=tuple(filter(None, record.get("again_by", "").split(","))),
         notes=tuple(record["notes"].split("\n")) if "notes" in record else (),
     )
 

@@ -89,6 +89,7 @@ _OF_RECALLS: Final[Sequence[str]] = (
     _("moved to the next opening of the calling hours"),
     _("there are no calling hours within %(days)s days"),
     _("retried by %(name)s"),
+    _("asked for again by %(name)s"),
     _("cancelled by %(name)s"),
     _("retried by %(name)s, with others"),
     _("cancelled by %(name)s, with others"),

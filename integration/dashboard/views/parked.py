@@ -7,24 +7,32 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import request, session
+from flask import request, session, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.responses import caller, note, page
+from integration.dashboard.responses import back_to, caller, note, page, person, say
 from integration.domain.json_codec import read_json
+from integration.domain.timestamps import from_epoch_ms
 from integration.services.parked import ParkedFilter
 from integration.telemetry.redaction import mask_data
 from integration.webhooks.isolated_preview.previews import app_previews
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Response
+    from flask.typing import ResponseReturnValue
 
     from integration.services.container import Services
     from integration.store.parked import ParkedGroup
 
 MOST_GROUPS = 100
+PAGE_SIZE = 50
+LONGEST_REASON = 200
 _STEP_SECONDS = 1.5  # time limit of one remap step
 _GOING_ON = "going on"
 
@@ -49,6 +57,33 @@ class _Example:
     event: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DismissedEvent:
+    """A dismissed event: what was wrong with it, and when (aware), by whom and why it was dismissed."""
+
+    id: str
+    source: str
+    field: str
+    found: str
+    delivery: str
+    at: datetime
+    by: str
+    why: str
+
+    @classmethod
+    def of(cls, record: Mapping[str, str]) -> _DismissedEvent:
+        return cls(
+            id=record["id"],
+            source=record["source"],
+            field=record["field"],
+            found=record["found"],
+            delivery=record["delivery"],
+            at=from_epoch_ms(record["dismissed"]),
+            by=record["dismissed_by"],
+            why=record["dismissed_why"],
+        )
+
+
 @signed_in
 def parked(services: Services) -> Response:
     """Show the groups of parked events."""
@@ -64,6 +99,7 @@ def _page(services: Services, progress: _Progress | None) -> Response:
         groups=first_groups,
         examples={group.id: _example(group, records.get(group.example)) for group in first_groups},
         total=services.parked.records.count(),
+        dismissed=services.parked.records.dismissed_count(),
         grouped=sum(group.count for group in groups),
         progress=progress,
         zone=zone_of(services.config),
@@ -117,6 +153,46 @@ def remap(services: Services) -> Response:
     return _page(services, progress)
 
 
+@role("operator")
+def dismiss_parked(services: Services) -> ResponseReturnValue:
+    """Dismiss the parked events of a group, with a reason. They stay in the list of dismissed events."""
+    reason = " ".join(request.form.get("reason", "").split())
+    reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
+    group = request.form.get("group", "")
+    if not reason or not group:
+        say(_("Nothing was dismissed: a reason is required."), "refused")
+        return back_to(url_for("dashboard.parked"))
+    number = services.parked.dismiss(group, who=person().name, reason=reason)
+    note(services, "dismiss parked", group)
+    say(ngettext("%(num)d event was dismissed.", "%(num)d events were dismissed.", number))
+    return back_to(url_for("dashboard.parked"))
+
+
+@signed_in
+def dismissed(services: Services) -> Response:
+    """List the dismissed events, the newest first."""
+    cursor = request.args.get("cursor") or None
+    records, following = services.parked.records.page(limit=PAGE_SIZE, cursor=cursor, dismissed=True)
+    return page(
+        "dismissed.html",
+        events=[_DismissedEvent.of(record) for record in records],
+        total=services.parked.records.dismissed_count(),
+        older=url_for("dashboard.dismissed", cursor=following) if following else None,
+        zone=zone_of(services.config),
+    )
+
+
+@role("operator")
+def put_back_parked(services: Services, parked_id: str) -> ResponseReturnValue:
+    """Let a dismissed event wait again."""
+    if services.parked.records.put_back(parked_id):
+        note(services, "put back parked", parked_id)
+        say(_("The event is parked again."))
+    else:
+        say(_("It is no longer dismissed: nothing changed."), "note")
+    return back_to(url_for("dashboard.dismissed"))
+
+
 def _number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  (a count of events)
 
@@ -124,5 +200,8 @@ def _number(text: str) -> int:
 VIEWS = (
     ("GET /parked", parked),
     ("POST /parked/remap", remap),
+    ("POST /parked/dismiss", dismiss_parked),
+    ("GET /parked/dismissed", dismissed),
+    ("POST /parked/<parked_id>/put-back", put_back_parked),
     ("POST /parked/<parked_id>/reveal", reveal_parked),
 )

@@ -10,16 +10,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from flask import abort, url_for
+from flask import abort, request, url_for
 from flask_babel import gettext as _
 
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.responses import back_to, note, page, person, say
 from integration.dashboard.views.deliveries import as_delivery, events_of
-from integration.domain.errors import UnknownError
-from integration.domain.recall import Filter, State
+from integration.domain.errors import UnknownError, UnmappableError
+from integration.domain.recall import ENDS, Filter, State
 from integration.mapping import timeline
 from integration.telemetry.redaction import mask_but_end, mask_data
 
@@ -79,6 +80,7 @@ def recall(services: Services, recall_id: str) -> Response:
         waits=_queue_position(services, seen.recall),
         calls=_calls(services, seen.recall),
         others=others,
+        ends=ENDS,
         superseded_by=timeline.superseded_by(seen.recall),
         supersedes=timeline.supersedes(seen.recall, others),
         zone=zone_of(services.config, seen.recall.account),
@@ -193,6 +195,28 @@ def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
 
 
 @role("operator")
+def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
+    """Ask for an ended recall again, at the operator's time. Raise ConflictError."""
+    try:
+        new = services.recalls.ask_again(
+            recall_id, request.form.get("at", "").strip(), person().name, datetime.now(UTC)
+        )
+    except UnmappableError as error:
+        say(
+            _(
+                "Not asked again: the date is %(found)s. It must be %(allowed)s.",
+                found=label_for(error.found),
+                allowed=label_for(error.allowed),
+            ),
+            "refused",
+        )
+        return back_to(url_for("dashboard.recall", recall_id=recall_id))
+    note(services, "ask again", recall_id, new)
+    say(_("Asked for again. This is the new recall."))
+    return back_to(url_for("dashboard.recall", recall_id=new))
+
+
+@role("operator")
 def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
     """Show one value of a recall unmasked, and record this in the audit log. Raise UnknownError."""
     reveal = _REVEALS.get(what.partition("-")[0])
@@ -262,5 +286,6 @@ VIEWS = (
     ("GET /recalls/<recall_id>", recall),
     ("POST /recalls/<recall_id>/retry", retry_recall),
     ("POST /recalls/<recall_id>/cancel", cancel_recall),
+    ("POST /recalls/<recall_id>/again", ask_again),
     ("POST /recalls/<recall_id>/reveal/<what>", reveal_recall),
 )

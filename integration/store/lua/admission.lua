@@ -37,6 +37,13 @@ if is_command('admit', 'resolve', 'bind') then
     fields[#fields + 1] = value
   end
 
+  -- Note at a recall that it was asked for again.
+  local function link_again(old, id)
+    local earlier = Recall.fields(old, {'state', 'again_by'})
+    if not earlier.state then return end
+    redis.call('HSET', recall_key(old), 'again_by', (earlier.again_by and earlier.again_by .. ',' or '') .. id)
+  end
+
   -- Create a recall in its first state. e: a recall request without the fields that have a default value.
   local function create(id, e, delivery)
     local state, reason = e.state or 'queued', e.reason or 'admitted'
@@ -52,7 +59,9 @@ if is_command('admit', 'resolve', 'bind') then
     add_field(fields, 'notes', e.notes)
     add_field(fields, 'proof', delivery.proof)
     add_field(fields, 'digest', string.sub(delivery.digest, 1, 8))
+    add_field(fields, 'again_of', e.again_of)
     redis.call('HSET', recall_key(id), unpack(fields))
+    if e.again_of then link_again(e.again_of, id) end
     list(id, e, state)
     Find.each(id, e, Find.put)
     if state ~= 'queued' then Recall.set_ended(id, state) end

@@ -56,7 +56,9 @@
 -- delivery:<id>            HASH    raw body, headers without secrets; became: for each event the  raw_retention_days
 --                                  recall's or parked event's id, ignored, pending or cancel
 -- parked                   ZSET    parked event id -> time of parking                             retention_days
--- parked:<id>              HASH    the event, its place in the delivery, and the reason           retention_days
+-- dismissed                ZSET    dismissed parked event id -> time of parking                   retention_days
+-- parked:<id>              HASH    the event, its place in the delivery, and the reason; of a     retention_days
+--                                  dismissed one when, by whom and why (dismissed…)
 -- parked_groups            HASH    group -> source, route, field, found, allowed (JSON)           while it has events
 -- parked_in:<group>        ZSET    parked event id -> time of parking                             as the parked event
 -- arrivals:<source>        STREAM  accepted deliveries. d: id; w: result;recalls;ignored;parked;  raw_retention_days, at

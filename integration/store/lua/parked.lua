@@ -32,6 +32,7 @@ function Parked.forget(id)
   Parked.leave_group(id)
   redis.call('DEL', P .. 'parked:' .. id)
   redis.call('ZREM', P .. 'parked', id)
+  redis.call('ZREM', P .. 'dismissed', id)
 end
 
 function Lookups.due(source, id, at)
@@ -55,6 +56,40 @@ function Lookups.forget(id)
   redis.call('DEL', P .. 'lookup:' .. id)
   redis.call('ZREM', P .. 'lookups', id)
   redis.call('ZREM', P .. 'lookups:' .. source, id)
+end
+
+-- Dismissed events leave their group. They keep the time of their parking, after which they are purged.
+if is_command('dismiss_parked', 'put_back_parked') then
+  local function dismiss(id, who, reason)
+    local at = redis.call('ZSCORE', P .. 'parked', id)
+    if not at then return 0 end
+    local key = P .. 'parked:' .. id
+    local about = redis.call('HGET', P .. 'parked_groups', redis.call('HGET', key, 'group') or '') or ''
+    redis.call('HSET', key, 'dismissed', now, 'dismissed_by', who, 'dismissed_why', reason, 'about', about)
+    Parked.leave_group(id)
+    redis.call('ZREM', P .. 'parked', id)
+    redis.call('ZADD', P .. 'dismissed', at, id)
+    return 1
+  end
+
+  -- Return the number of events that were dismissed.
+  function COMMANDS.dismiss_parked(ids, who, reason)
+    local done = 0
+    for _, id in ipairs(cjson.decode(ids)) do done = done + dismiss(id, who, reason) end
+    return done
+  end
+
+  -- Let a dismissed event wait again. Return 0 if it is not dismissed.
+  function COMMANDS.put_back_parked(id)
+    local at, key = redis.call('ZSCORE', P .. 'dismissed', id), P .. 'parked:' .. id
+    if not at then return 0 end
+    local e = redis.call('HMGET', key, 'group', 'about')
+    redis.call('HDEL', key, 'dismissed', 'dismissed_by', 'dismissed_why', 'about')
+    redis.call('ZREM', P .. 'dismissed', id)
+    redis.call('ZADD', P .. 'parked', at, id)
+    if e[1] then join_group(e[1], e[2], id, at) end
+    return 1
+  end
 end
 
 if is_command('take_lookups', 'postpone_lookup', 'repark') then

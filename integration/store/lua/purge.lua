@@ -32,10 +32,10 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
     redis.call('ZREM', P .. 'fading', member)
   end
 
-  -- Remove records older than `before`, which has a time in ms for each of "parked", "fading", "jobs" and the final
+  -- Remove records older than `before`, which has a time in ms for each of "parked", "dismissed", "fading", "jobs" and the final
   -- states. At most `limit` in all, so that no queue is delayed for long.
   local function purge(before, limit)
-    local removers, gone = {parked = Parked.forget, fading = fade, jobs = Job.forget}, 0
+    local removers, gone = {parked = Parked.forget, dismissed = Parked.forget, fading = fade, jobs = Job.forget}, 0
     for kind, ms in pairs(before) do
       local index = removers[kind] and kind or 'ended:' .. kind
       local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. ms, 'LIMIT', 0, limit - gone)

@@ -14,6 +14,7 @@
 --   digest     digest of the configuration that mapped it, shortened
 --   record     id of the CRM record, if it is not the customer's
 --   replaces   id of the customer's earlier recall that wolkvox had, or was getting, on admission
+--   again_of   id of the recall that an operator asked for again; again_by: ids of the recalls that this led to
 --   notes      why date differs from requested, one reason a line
 --   created    ms of admission
 --   ended      ms of its end, if any
