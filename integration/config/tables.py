@@ -21,7 +21,14 @@ from integration.config.models import (
     StoreSettings,
     User,
 )
-from integration.config.source_models import SOURCE_KINDS, Source, presets, with_preset
+from integration.config.source_models import (
+    SOURCE_KINDS,
+    HubspotSource,
+    JsonSource,
+    Source,
+    presets,
+    with_preset,
+)
 from integration.domain.account import Account
 from integration.domain.field_types import Table
 from integration.domain.schedule.calling_hours import CallingHoursError, read_hours
@@ -239,7 +246,7 @@ def _built(
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     _report_errors(reading, model, place, errors)
-    placeholders = _placeholders(next(reading.numbers))
+    placeholders = _placeholders(next(reading.numbers), model)
     for key in {error["loc"][0] for error in errors if error["loc"]}:
         values.pop(str(key), None)
         if key in placeholders and key in model.model_fields:
@@ -251,14 +258,18 @@ def _built(
         return None
 
 
-def _placeholders(number: int) -> dict[str, Any]:
+def _placeholders(number: int, model: type[Table]) -> dict[str, Any]:
     """Return valid values for keys with a fault. The secrets depend on `number`, so that no two are equal."""
     secret = f"stand-in-for-a-secret-{number}"
+    lookups = {
+        HubspotSource: {"token": secret, "properties": ["0"]},
+        JsonSource: {"kind": "bitrix24", "url": "https://localhost", "id": "0"},
+    }
     texts = ("account", "campaign_id", "customer_id", "name", "recall_date", "recall_telephone", "source")
     return {
         **dict.fromkeys(texts, "0"),
         **dict.fromkeys(("token", "key", "url_key", "secrets"), secret),
-        "lookup": {"token": secret, "properties": ["0"]},
+        "lookup": lookups.get(model),
         **dict.fromkeys(("issuer", "base_url"), "http://localhost"),
         **dict.fromkeys(("client_id", "client_secret"), secret),
         "roles": {"0": "viewer"},
@@ -278,19 +289,16 @@ def _report_errors(
 ) -> None:
     for error in errors:
         context = error.get("ctx", {})
-        loc = error["loc"] or (context.get("key", ""),)
+        owner, loc = _owner(model, error["loc"] or (context.get("key", ""),))
         if loc == ("name",) and place[0] not in {"routes", "oidc"}:
             reading.report_name(place)
         elif error["type"] == "extra_forbidden":
-            owner = _owner(model, loc)
             keys = owner.model_fields.keys() - ({"name"} if owner not in {Route, Oidc} else set())
             reading.report((*place, *loc), nearest(loc[-1], keys, "the keys"), "an unknown key")
         elif error["type"] == "refused":
             reading.report((*place, *loc), context["allowed"], context["found"])
         else:
-            reading.report(
-                (*place, *loc), _owner(model, loc).model_fields[_key(loc)].description or "another value"
-            )
+            reading.report((*place, *loc), owner.model_fields[_key(loc)].description or "another value")
 
 
 def _key(loc: Place) -> str:
@@ -298,8 +306,15 @@ def _key(loc: Place) -> str:
     return next(part for part in reversed(loc) if isinstance(part, str))
 
 
-def _owner(model: type[Table], loc: Place) -> type[Table]:
-    """Return the model that has the last key of `loc`."""
+def _owner(model: type[Table], loc: Place) -> tuple[type[Table], Place]:
+    """Return the model that has the last key of `loc`, and its place in the file.
+
+    Where the key `kind` selects the model of an inner table, pydantic's path has the kind after the key.
+    """
     field = model.model_fields.get(str(loc[0])) if len(loc) > 1 else None
     types = [] if field is None else [field.annotation, *get_args(field.annotation)]
-    return next((each for each in types if isinstance(each, type) and issubclass(each, Table)), model)
+    tables = [each for each in types if isinstance(each, type) and issubclass(each, Table)]
+    if field is not None and field.discriminator:
+        kinds = {get_args(each.model_fields["kind"].annotation)[0]: each for each in tables}
+        return kinds[loc[1]], (loc[0], *loc[2:])
+    return next(iter(tables), model), loc

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from integration.clients.wolkvox_protocol import build_call
 from integration.config.models import Config, Route
-from integration.config.source_models import JsonSource
+from integration.config.source_models import JSON_LOOKUPS, JsonSource
 from integration.domain.account import Account
 from integration.domain.delivery import QUERY, Delivery
 from integration.domain.errors import NotVerifiedError, UnreadableError
@@ -111,6 +111,7 @@ def preset_config(preset: Preset) -> Config:
             "url_key": _SAMPLE_SECRET if preset.source["verify"] == "url-key" else None,
             "verify_token": secret,
             **preset.source,
+            **_sample_lookup(preset),
         }
     )
     account = Account.model_validate(
@@ -133,6 +134,15 @@ def preset_config(preset: Preset) -> Config:
         }
     )
     return Config(accounts={"sample": account}, sources={preset.name: source}, routes=(route,))
+
+
+def _sample_lookup(preset: Preset) -> dict[str, Any]:
+    """Return the key `lookup` with a placeholder for its secret, if the preset has a lookup."""
+    lookup = preset.source.get("lookup")
+    if lookup is None:
+        return {}
+    key = JSON_LOOKUPS[lookup["kind"]].secret_key
+    return {"lookup": {key: "https://localhost" if key == "url" else _SAMPLE_SECRET, **lookup}}
 
 
 def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str, Any]:

@@ -67,6 +67,10 @@ TABLES = {
     "## Store": set(config.StoreSettings.model_fields),
     "## Sources": SOURCES,
     "### Lookup": set(source_models.HubspotLookup.model_fields),
+    "### Lookup of a JSON source": {
+        *source_models.Bitrix24Lookup.model_fields,
+        *source_models.MetaLeadLookup.model_fields,
+    },
     "## Routes": set(config.Route.model_fields) | {"name"},
     "## API keys": set(config.ApiKey.model_fields),
     "## Dashboard and users": {

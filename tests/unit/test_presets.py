@@ -20,6 +20,7 @@ from integration.config.source_models.checks import PROOF_KEYS
 from integration.config.warnings import config_warnings
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer
 from integration.domain.errors import NotVerifiedError
+from integration.mapping.expressions import NOT_LOOKED_UP
 from integration.mapping.planner import RecallWanted, explain_event
 from integration.mapping.routes import CompiledRoutes
 from integration.services.configuration import load_config
@@ -30,6 +31,7 @@ from support.config_texts import faults_of, written
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "tests/samples/presets"
+RECORDS = ROOT / "tests/samples/records"
 NOW = datetime(2026, 5, 1, 20, 0, 0, tzinfo=UTC)
 JSON = SOURCES["json"]
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -90,13 +92,23 @@ def delivered(name, body=None) -> Delivery:
     )
 
 
+def record_file(name) -> Path | None:
+    """Return the record that the lookup of a sender of ids finds."""
+    path = RECORDS / f"{name}.json"
+    return path if path.exists() else None
+
+
 def explained(name, event):
     book = CompiledRoutes.of(preset_config(presets()[name]))
-    return explain_event(book, delivered(name), event, NOW).outcome
+    path = record_file(name)
+    looked_up = (
+        NOT_LOOKED_UP if path is None else {"record": json.loads(path.read_text("utf-8")), "contact": None}
+    )
+    return explain_event(book, delivered(name), event, NOW, looked_up).outcome
 
 
 def test_there_are_presets():
-    assert len(presets()) >= 27
+    assert len(presets()) >= 29
     assert {path.stem for path in SAMPLES.iterdir()} == set(presets())
 
 
@@ -108,6 +120,10 @@ def test_the_tables_that_are_printed_load_without_a_warning(tmp_path, name):
     variable = name.upper().replace("-", "_")
     environ = {"T": "token"} | {
         f"{variable}_{what}": secret for what in ("SECRET", "URL_KEY", "VERIFY_TOKEN")
+    }
+    environ |= {
+        f"{variable}_LOOKUP_TOKEN": "page-token",
+        f"{variable}_LOOKUP_URL": "https://x.example/rest/1/k/",
     }
     config = load_config(written(tmp_path, ACCOUNT + "\n".join(toml_lines(presets()[name]))), environ)
     assert config_warnings(config) == ()
@@ -130,7 +146,10 @@ def test_a_proof_of_another_is_rejected(name):
         other = replace(made, url_key="another-key-0123456789")
     else:
         bare = {key: value for key, value in made.headers.items() if key == "content-type"}
-        other = replace(made, headers=bare, url=f"https://hooks.example.com/hooks/{name}")
+        body = made.body.replace(
+            settings.secrets[0].get_secret_value().encode(), b"another-secret-0123456789"
+        )
+        other = replace(made, headers=bare, body=body, url=f"https://hooks.example.com/hooks/{name}")
     with pytest.raises(NotVerifiedError):
         JSON.verify(other, settings, NOW)
 
@@ -190,6 +209,7 @@ HANDSHAKES = {
     "monday": ("POST", "", b'{"challenge": "3eZbrw1aBm2rZgRNFdxV"}', 200),
     "intercom": ("HEAD", "", b"", 200),
     "rd-station": ("GET", "", b"", 200),
+    "meta-lead-ads": ("GET", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=sample-secret-0123456789", b"", 200),
     "whatsapp-cloud": ("GET", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=sample-secret-0123456789", b"", 200),
 }  # fmt: skip
 
@@ -245,6 +265,12 @@ def test_another_verify_drops_what_the_preset_says_about_its_own(verify):
         ('preset = 5\nsecrets = "s"\nverify = "bearer"\n', "sources.s.preset", "the number 5", "one of the presets"),
         ('preset = "typeform"\n', "sources.s.secrets", "missing", "needs one"),
         ('preset = "monday"\n', "sources.s.url_key", "missing", "needs one"),
+        ('preset = "bitrix24"\nsecrets = "application-token-0123"\n', "sources.s.lookup.url", "missing", "inbound webhook"),
+        ('preset = "meta-lead-ads"\nsecrets = "s"\nverify_token = "v"\nlookup = {base_url = "x"}\n', "sources.s.lookup.token", "missing", "access token"),
+        ('preset = "meta-lead-ads"\nsecrets = "s"\nverify_token = "v"\nlookup = {token = "t", versoin = "v1.0"}\n', "sources.s.lookup.versoin", "an unknown key", "api_version"),
+        ('verify = "bearer"\nsecrets = "s"\nlookup = {kind = "other"}\n', "sources.s.lookup", "a table", "meta-lead-ads"),
+        ('verify = "bearer"\nsecrets = "s"\nlookup = 5\n', "sources.s.lookup", "the number 5", "meta-lead-ads"),
+        ('preset = "bitrix24"\nsecrets = "application-token-0123"\nlookup = 5\n', "sources.s.lookup", "the number 5", "meta-lead-ads"),
         ('preset = "whatsapp-cloud"\nsecrets = "s"\n', "sources.s.verify_token", "missing", "hub-challenge"),
     ],
 )  # fmt: skip
@@ -287,7 +313,8 @@ def test_map_takes_a_source_or_a_preset(arguments):
 
 @each
 def test_a_sample_is_mapped_without_a_configuration(name):
-    done = run("map", "--preset", name, str(sample(name)), "--at", NOW.isoformat(), "--json")
+    record = [] if record_file(name) is None else ["--record", str(record_file(name))]
+    done = run("map", "--preset", name, str(sample(name)), *record, "--at", NOW.isoformat(), "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["counts"] == {"recall": 1}
 

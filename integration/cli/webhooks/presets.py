@@ -9,7 +9,7 @@ import click
 
 from integration.cli import output
 from integration.cli.context import AsWritten, json_option
-from integration.config.source_models import presets
+from integration.config.source_models import JSON_LOOKUPS, presets
 from integration.config.source_models.checks import NEEDS_SECRETS
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ def toml_lines(preset: Preset) -> Iterator[str]:
         yield f'url_key = "env:{variable}_URL_KEY"'
     if preset.source.get("handshake") == "hub-challenge":
         yield f'verify_token = "env:{variable}_VERIFY_TOKEN"'
+    if lookup := preset.source.get("lookup"):
+        key = JSON_LOOKUPS[lookup["kind"]].secret_key
+        yield ""
+        yield f"[sources.{name}.lookup]"
+        yield f'{key} = "env:{variable}_LOOKUP_{key.upper()}"'
     yield ""
     yield "[[routes]]"
     yield f'name = "{name}"'

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from integration.clients.lookups import hubspot
+from integration.clients.lookups import bitrix24, hubspot, meta_leads
 from integration.clients.lookups.results import FailureKind, LookupFailedError, LookupResult, Variables
-from integration.config.source_models import HubspotLookup
+from integration.config.source_models import Bitrix24Lookup, HubspotLookup, MetaLeadLookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,8 @@ __all__ = ["FailureKind", "LookupFailedError", "LookupResult", "Variables", "loo
 
 _READERS: dict[type[Lookup], Callable[[Any, Sequence[str]], LookupResult]] = {
     HubspotLookup: hubspot.read_records,
+    Bitrix24Lookup: bitrix24.read_records,
+    MetaLeadLookup: meta_leads.read_records,
 }
 
 

@@ -2,8 +2,12 @@
 
 from integration.config.source_models.lookups import (
     HUBSPOT_CONTACTS,
+    JSON_LOOKUPS,
+    Bitrix24Lookup,
     HubspotLookup,
+    JsonLookup,
     Lookup,
+    MetaLeadLookup,
     hubspot_object,
     hubspot_record,
 )
@@ -19,11 +23,15 @@ from integration.config.source_models.preset_files import Preset, presets, with_
 
 __all__ = [
     "HUBSPOT_CONTACTS",
+    "JSON_LOOKUPS",
     "SOURCE_KINDS",
+    "Bitrix24Lookup",
     "HubspotLookup",
     "HubspotSource",
+    "JsonLookup",
     "JsonSource",
     "Lookup",
+    "MetaLeadLookup",
     "Preset",
     "SalesforceSource",
     "Source",

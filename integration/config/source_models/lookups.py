@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from integration.domain.field_types import (
     BASE_URL_WORDS,
     HEADER_TEXT_WORDS,
+    HOOK_URL_WORDS,
     BaseUrl,
     HeaderSecret,
+    HookUrl,
     Table,
     Template,
     one_or_more,
@@ -91,3 +93,47 @@ class HubspotLookup(Lookup):
         """The names that templates can read: `record`, and `contact` if one is read."""
         has_contact = self.associated is not None or self.object in {None, HUBSPOT_CONTACTS}
         return frozenset({"record", "contact"} if has_contact else {"record"})
+
+
+_ID_WORDS: Final = "a template for the record's id, such as"
+
+
+class Bitrix24Lookup(Lookup):
+    """The lookup of a Bitrix24 lead, deal, contact or company, and of its contact, by an inbound webhook."""
+
+    # `secret_key` is the key of this table with the secret.
+    provider: ClassVar[str] = "Bitrix24"
+    secret_key: ClassVar[str] = "url"  # noqa: S105  (the key of the table)
+
+    kind: Literal["bitrix24"] = Field(description='"bitrix24"')
+    url: HookUrl = Field(description=f"the address of an inbound webhook, {HOOK_URL_WORDS}")
+    id: Template = Field(
+        description=f'{_ID_WORDS} "{{{{ event.event }}}}/{{{{ event.data.FIELDS.ID }}}}": event, "/" and id'
+    )
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that templates can read: `record` and its `contact`."""
+        return frozenset({"record", "contact"})
+
+
+class MetaLeadLookup(Lookup):
+    """The lookup of a lead of Meta's lead ads by the Graph API."""
+
+    provider: ClassVar[str] = "Meta"
+    secret_key: ClassVar[str] = "token"  # noqa: S105  (the key of the table)
+
+    kind: Literal["meta-lead-ads"] = Field(description='"meta-lead-ads"')
+    token: HeaderSecret = Field(description=f"an access token of the page, {HEADER_TEXT_WORDS}")
+    id: Template = Field(description=f'{_ID_WORDS} "{{{{ event.leadgen_id }}}}"')
+    base_url: BaseUrl = Field(default="https://graph.facebook.com", description=BASE_URL_WORDS)
+    api_version: Annotated[str, Field(pattern=r"^v[1-9][0-9]?\.[0-9]$")] = Field(
+        default="v25.0", description='a version of the Graph API such as "v25.0"'
+    )
+
+
+JsonLookup = Bitrix24Lookup | MetaLeadLookup
+JSON_LOOKUPS: Final[dict[str, type[Bitrix24Lookup | MetaLeadLookup]]] = {
+    "bitrix24": Bitrix24Lookup,
+    "meta-lead-ads": MetaLeadLookup,
+}

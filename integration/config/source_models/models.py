@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from integration.config.source_models.lookups import HubspotLookup, Lookup
+from integration.config.source_models.lookups import HubspotLookup, JsonLookup, Lookup
 from integration.config.source_models.public_keys import PUBLIC_KEY_WORDS, read_public_key
 from integration.config.source_models.signed_content import SIGNED_WORDS, is_signed_template
 from integration.domain.field_types import (
@@ -160,6 +160,11 @@ class JsonSource(_Source):
         default=None,
         description="a template for the event's unique id (default: the message id)",
     )
+    lookup: JsonLookup | None = Field(
+        default=None,
+        discriminator="kind",
+        description='a table with kind = "bitrix24" or "meta-lead-ads", the id, and the secret to read with',
+    )
 
 
 Source = HubspotSource | SalesforceSource | JsonSource
@@ -172,4 +177,4 @@ SOURCE_KINDS: Final[dict[str, type[HubspotSource | SalesforceSource | JsonSource
 
 def lookup_of(source: Source) -> Lookup | None:
     """Return the lookup of a source, or None."""
-    return source.lookup if isinstance(source, HubspotSource) else None
+    return None if isinstance(source, SalesforceSource) else source.lookup

@@ -54,4 +54,10 @@ def with_preset(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     """
     own = table.get("verify", preset.source["verify"]) == preset.source["verify"]
     kept = {key: value for key, value in preset.source.items() if own or key not in ALL_PROOF_KEYS}
-    return {**kept, **table}
+    return {**kept, **table, **_merged_lookup(table.get("lookup", {}), preset)}
+
+
+def _merged_lookup(own: Any, preset: Preset) -> dict[str, Any]:
+    """Return the key `lookup` with the preset's keys and a table's own ones, if the preset has a lookup."""
+    lookup = preset.source.get("lookup")
+    return {} if lookup is None or not isinstance(own, dict) else {"lookup": {**lookup, **own}}

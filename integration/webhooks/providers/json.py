@@ -72,6 +72,7 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
             data=data,
             dedup_key=key or (f"{message_id}:{place}" if message_id and listed else message_id),
             record_id=(key or message_id or "").partition(":")[2] or None,
+            lookup_id=_rendered(settings.lookup.id, data, variables) if settings.lookup else None,
         )
         for place, data in enumerate(found)
         for key in [_rendered_key(data, variables, settings)]
@@ -102,10 +103,14 @@ def _evaluated(source: str, body: Any) -> Any:
 
 
 def _rendered_key(data: Any, variables: dict[str, Any], settings: JsonSource) -> str | None:
-    if settings.dedup_key is None:
-        return None
+    key = None if settings.dedup_key is None else _rendered(settings.dedup_key, data, variables)
+    return None if key is None else f"key:{key}"
+
+
+def _rendered(template: str, data: Any, variables: dict[str, Any]) -> str | None:
+    """Return what a template makes of an event, or None if it fails."""
     try:
-        return "key:" + text(settings.dedup_key).render(event=data, delivery=variables)
+        return text(template).render(event=data, delivery=variables)
     except _TEMPLATE_FAILS:
         return None
 
