@@ -29,7 +29,8 @@ class StoreReport:
     """The facts about a store, and its problems.
 
     A fact is None when the server does not disclose it. `version` is the server's own, `speaks` the version
-    of Redis that it is compatible with. `faults` are always refused, `risks` unless loss is accepted.
+    of Redis that it is compatible with. `log_is_rewritten`: a rewrite of the append-only file runs, is about
+    to run, or has failed. `faults` are always refused, `risks` unless loss is accepted.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StoreReport:
     fsync: str | None
     fsync_pauses: bool | None
     eviction: str | None
+    log_is_rewritten: bool = False
     faults: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
 
@@ -79,13 +81,18 @@ def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
     Raise StoreUnsafeError listing all problems, or StoreAwayError.
     """
     report = inspect(client)
+    require_acceptable(report, accept_loss=accept_loss)
+    return report
+
+
+def require_acceptable(report: StoreReport, *, accept_loss: bool) -> None:
+    """Raise StoreUnsafeError listing all problems of a store. With `accept_loss` its risks are accepted."""
     problems = report.faults if accept_loss else report.problems
     if problems:
         hint = "" if report.faults else "\nTo accept the loss of data, set [store] accept_loss = true"
         raise StoreUnsafeError(
             "\n".join(("the store is refused:", *(f"- {words}" for words in problems))) + hint
         )
-    return report
 
 
 # --- reading the facts ------------------------------------------------------------------------
@@ -142,6 +149,7 @@ def _report_of(info: dict[str, Any], config: dict[str, str] | None, layout: str 
         "aof": _aof(settings, info),
         "fsync": settings.get("appendfsync"),
         "fsync_pauses": _yes(settings.get("no-appendfsync-on-rewrite")),
+        "log_is_rewritten": _is_rewritten(info),
         "eviction": settings.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
     }
     plain = StoreReport(**facts)
@@ -174,6 +182,11 @@ def _aof(config: dict[str, str], info: dict[str, Any]) -> bool | None:
     if "aof_enabled" in info:
         return _text(info["aof_enabled"]) == "1"
     return None
+
+
+def _is_rewritten(info: dict[str, Any]) -> bool:
+    running = (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled"))
+    return 1 in running or _text(info.get("aof_last_bgrewrite_status", "ok")) != "ok"
 
 
 def _faults(report: StoreReport, layout: str | None) -> tuple[str, ...]:

@@ -7,26 +7,36 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 
 import pytest
 
 from faults.chaos import clocks, plan
-from faults.chaos.checker import IN_FLIGHT_SECONDS, TAKEN_UP_SECONDS, check
+from faults.chaos.checker import (
+    IN_FLIGHT_SECONDS,
+    NOTICED_SECONDS,
+    REPLACED_SECONDS,
+    TAKEN_UP_SECONDS,
+    check,
+)
+from faults.chaos.config_file import ConfigFile, cut_off
 from faults.chaos.history import (
     Attempt,
     Call,
     CustomerRequest,
     DuePeriod,
+    Hang,
     History,
     Leak,
     Outage,
     SentDelivery,
     StoredRecall,
+    UnsafePeriod,
 )
 from faults.chaos.mutants import MUTANTS
 from faults.chaos.run import run
-from faults.chaos.settings import LONGEST_WORK, Settings
+from faults.chaos.settings import LONGEST_WORK, Settings, config_text
 from faults.chaos.watch import is_due
 
 DATE = "20310101000000"
@@ -71,6 +81,40 @@ def test_no_planned_call_is_worked_on_for_longer_than_the_limit():
     assert rules
     for rule in rules:
         assert rule.get("seconds", 0) + rule.get("interval", 0) * 260 <= LONGEST_WORK + 0.03
+
+
+def test_every_seed_stops_a_process_for_good_and_damages_the_file():
+    for seed in range(20):
+        kinds = {fault.kind for fault in plan.faults(seed, 12, 6, LONGEST_WORK)}
+        assert "file" in kinds
+        assert kinds & {"hang", "hang child"}
+
+
+def test_a_long_run_makes_the_store_unsafe_for_longer_than_that_may_go_unnoticed():
+    unsafe = [fault for fault in plan.faults(7, 600, 8, LONGEST_WORK) if fault.kind == "unsafe"]
+    assert unsafe
+    assert all(fault.seconds > NOTICED_SECONDS and fault.at + fault.seconds < 600 for fault in unsafe)
+    assert all(later.at > fault.at + fault.seconds for fault, later in itertools.pairwise(unsafe))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99, 1.0])
+def test_a_file_that_is_cut_off_is_no_valid_file(share):
+    text = config_text(Settings(seed=1, seconds=1), "http://127.0.0.1:9")
+    rest = cut_off(text, share)
+    assert text.startswith(rest)
+    with pytest.raises(tomllib.TOMLDecodeError):
+        tomllib.loads(rest)
+
+
+def test_a_file_that_is_cut_off_before_its_routes_is_valid(tmp_path):
+    text = config_text(Settings(seed=1, seconds=1), "http://127.0.0.1:9")
+    file = ConfigFile(tmp_path / "ringback.toml", text)
+    file.damage("cut before the routes")
+    found = tomllib.loads(file.path.read_text("utf-8"))
+    assert set(found) == {"api_keys", "sources", "accounts"}
+    assert file.was_damaged
+    file.restore()
+    assert "routes" in tomllib.loads(file.path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -303,6 +347,40 @@ def test_an_answer_that_takes_too_long_is_found_unless_its_web_was_down():
     assert broken(deliveries=deliveries) == {"P9"}
     assert broken(deliveries=deliveries, outages=(Outage(name="web1", began=99, ended=200),)) == {"P9"}
     assert broken(deliveries=deliveries, outages=(Outage(name="web0", began=108, ended=200),)) == set()
+
+
+@pytest.mark.parametrize("seconds", [None, REPLACED_SECONDS + 1])
+def test_a_process_that_was_stopped_and_stays_so_is_found(seconds):
+    assert broken(hangs=(Hang(name="web0", what="a web process", seconds=seconds),)) == {"P6"}
+    assert broken(hangs=(Hang(name="web0", what="a web process", seconds=11.0),)) == set()
+
+
+UNSAFE = UnsafePeriod(began=1000.0, ended=1000.0 + NOTICED_SECONDS + 20)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"), [(NOTICED_SECONDS - 1, set()), (NOTICED_SECONDS + 5, {"P1"}), (200.0, set())]
+)
+def test_an_accepted_delivery_is_false_when_the_store_has_had_no_log_for_long(seconds, found):
+    deliveries = (sent("d1", [OLD], accepted("rc_1", at=1000.0 + seconds)), GOOD.deliveries[1])
+    assert broken(deliveries=deliveries, unsafe_periods=(UNSAFE,)) - {"P4"} == found
+
+
+@pytest.mark.parametrize(("status", "found"), [(503, set()), (0, set()), (200, {"P1"})])
+def test_a_web_that_is_ready_while_the_store_has_no_log_is_found(status, found):
+    assert broken(unsafe_periods=(replace(UNSAFE, readiness=(("web0", status),)),)) == found
+
+
+def test_an_event_that_is_ignored_is_found():
+    ignored = replace(accepted("rc_1"), body={"recalls": ["rc_1"], "ignored": 1})
+    assert broken(deliveries=(sent("d1", [OLD], ignored), GOOD.deliveries[1])) == {"P1"}
+
+
+def test_a_parked_event_has_to_be_accepted_later():
+    parked = replace(accepted(), body={"recalls": [], "parked": 1})
+    again = sent("d1", [OLD], parked, accepted("rc_1", at=103.0))
+    assert broken(deliveries=(again, GOOD.deliveries[1])) == set()
+    assert "P1" in broken(deliveries=(sent("d1", [OLD], parked), GOOD.deliveries[1]))
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 500])

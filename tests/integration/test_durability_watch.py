@@ -14,6 +14,7 @@ from integration.web.health import health_blueprint
 from integration.web.problems import install
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.hook_client import AT, HookClient
+from support.waiting import wait_until
 
 ALERT = """
 [alerts.channels.chat]
@@ -62,6 +63,11 @@ def test_a_safe_store_has_no_problem(installation):
     assert installation.post("m1").status_code == 202
 
 
+def wait_for_log(admin):
+    """Wait until the log is written that begins with `appendonly yes`."""
+    wait_until(lambda: admin.info("persistence")["aof_rewrite_in_progress"] == 0, what="the log")
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -83,9 +89,31 @@ def test_a_setting_that_was_changed_is_found_within_a_minute(installation, setti
     assert rejected.status_code == 503
     assert int(rejected.headers["Retry-After"]) > 0
     installation.admin.config_set(setting, before)
+    wait_for_log(installation.admin)
     installation.look()
     assert installation.services.durability.problem is None
     assert installation.ready().status_code == 200
+    assert installation.post("m1").status_code == 202
+
+
+def test_a_log_that_is_switched_on_counts_when_it_is_written(installation):
+    admin = installation.admin
+    for key in range(20):
+        admin.set(f"key{key}", key)
+    admin.config_set("appendonly", "no")
+    installation.look(SETTINGS_SECONDS)
+    admin.config_set("rdb-key-save-delay", 1_000_000)  # microseconds that the rewrite takes for a key
+    admin.config_set("appendonly", "yes")
+    wait_until(lambda: admin.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
+    installation.look()
+    assert "the log is not written yet" in installation.services.durability.problem
+    assert installation.post("m1").status_code == 503
+    admin.config_set("rdb-key-save-delay", 0)
+    admin.config_set("appendonly", "no")  # ends the slow rewrite
+    admin.config_set("appendonly", "yes")
+    wait_for_log(admin)
+    installation.look()
+    assert installation.services.durability.problem is None
     assert installation.post("m1").status_code == 202
 
 
@@ -158,6 +186,7 @@ def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation):
     (alert,) = installation.services.alerts.holding()
     assert "appendonly" in alert.values["reason"]
     installation.admin.config_set("appendonly", "yes")
+    wait_for_log(installation.admin)
     installation.look()
     for _ in range(2):
         now[0] += timedelta(hours=1)

@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from integration.domain.errors import StoreAwayError, StoreUnsafeError
-from integration.store.durability import assure
+from integration.store.durability import inspect, require_acceptable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ log = structlog.get_logger("ringback.store")
 WRITE_SECONDS: Final = 5.0
 SETTINGS_SECONDS: Final = 45.0
 """With one evaluation of the alerts every 10 s, a change is reported within a minute."""
+_NO_LOG: Final = "appendonly: was switched on, and the log is not written yet; wait until it is"
 _KEPT_MS: Final = 60_000
 _NO_ANSWER: Final = (OSError, RedisError)
 
@@ -45,6 +46,7 @@ class DurabilityWatch:
         self._read_at: float | None = None
         self._unsafe: str | None = None
         self._unwritable: str | None = None
+        self._log_is_missing = False
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -61,8 +63,14 @@ class DurabilityWatch:
     def assure(self) -> None:
         """Read the settings now. Raise StoreUnsafeError if they allow a loss of data, StoreAwayError."""
         accept_loss = self._accept_loss()
-        self._store.guarded(lambda: assure(self._store.client, accept_loss=accept_loss))
+        report = self._store.guarded(lambda: inspect(self._store.client))
         self._read_at = self._clock()
+        # After `appendonly yes` the log counts only when it has been rewritten. Until then a restart of the
+        # server loads the log as it was before.
+        self._log_is_missing = not report.aof or (self._log_is_missing and report.log_is_rewritten)
+        require_acceptable(report, accept_loss=accept_loss)
+        if self._log_is_missing and not accept_loss:
+            raise StoreUnsafeError(f"the store is refused:\n- {_NO_LOG}")
         self._unsafe = None
 
     def look(self) -> None:

@@ -27,6 +27,12 @@ IN_FLIGHT_SECONDS = 5.0
 """How long after a newer request was acknowledged an older one that was on its way may still arrive."""
 
 
+NOTICED_SECONDS = 75.0
+"""The promise is 60 s, to a process that reaches the store; its line may be cut off meanwhile."""
+REPLACED_SECONDS = 30.0
+"""The promise is about 10 s; only a process that is left as it is shall decide here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """A promise that was not kept, and the piece of history that shows it."""
@@ -46,9 +52,9 @@ def check(history: History) -> list[Broken]:
     what was never to happen twice at once is not.
     """
     view = _View(history)
-    parts = (_p1, _p2, _p3, _p4, _p5, _p6, _p8, _p9, _answers)
+    parts = (_p1, _p2, _p3, _p4, _p5, _p6, _p8, _p9, _answers, _false_answers)
     if history.restores:
-        parts = (_p2, _p3, _p6, _p8, _p9, _answers, _told_of_losses)
+        parts = (_p2, _p3, _p6, _p8, _p9, _answers, _false_answers, _told_of_losses)
     return [broken for part in parts for broken in part(view)]
 
 
@@ -148,6 +154,22 @@ def _ids(delivery: SentDelivery, one: Attempt) -> list[str]:
     if not one.accepted or delivery.kind == "cancel":
         return []
     return [one.body["id"]] if delivery.kind == "api" else list(one.body["recalls"])
+
+
+def _false_answers(view: _View) -> Iterator[Broken]:
+    """Find answers that acknowledge what is not on disk, or say that no route wants what all routes want."""
+    for delivery in view.deliveries:
+        for each in delivery.attempts:
+            if each.accepted and each.body.get("ignored"):
+                yield Broken("P1", "ignored by a configuration that nobody has written", _of(delivery))
+            for period in view.history.unsafe_periods:
+                since = each.began - period.began
+                if each.accepted and since > NOTICED_SECONDS and each.ended < period.ended:
+                    yield Broken("P1", f"accepted {since:.0f} s after the store had no log", _of(delivery))
+    for period in view.history.unsafe_periods:
+        for web, status in period.readiness:
+            if status == 200:
+                yield Broken("P1", f"/readyz of {web} is 200 while the store has no log")
 
 
 # --- P2: one call at a time -----------------------------------------------------------------------
@@ -284,6 +306,10 @@ def _p6(view: _View) -> Iterator[Broken]:
         yield Broken("P6", "not everything came to an end", str(dict(left)))
     for name in view.history.ended_by_themselves:
         yield Broken("P6", "a process ended by itself", name)
+    for hang in view.history.hangs:
+        if hang.seconds is None or hang.seconds > REPLACED_SECONDS:
+            how = "not replaced" if hang.seconds is None else f"replaced after {hang.seconds:.1f} s"
+            yield Broken("P6", f"{hang.what} of {hang.name} was stopped and {how}")
     for period in view.history.due_periods:
         if period.seconds > TAKEN_UP_SECONDS:
             yield Broken("P6", f"queue {period.queue} had work for {period.seconds:.1f} s and nobody took it")

@@ -45,6 +45,8 @@ def collect(
         restores=injector.restores,
         losses_reported=sum(map(_losses_in, system.actors.values())),
         envelopes=len(system.sentry.received),
+        hangs=tuple(injector.hangs),
+        unsafe_periods=tuple(injector.unsafe_periods),
     )
 
 

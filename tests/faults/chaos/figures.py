@@ -11,7 +11,7 @@ from .watch import in_seconds
 
 if TYPE_CHECKING:
     from .fault_injector import FaultInjector
-    from .history import History
+    from .history import Attempt, History
     from .watch import QueueWatch
 
 
@@ -19,6 +19,7 @@ def figures(history: History, injector: FaultInjector, watch: QueueWatch, calm: 
     attempts = [each for delivery in history.deliveries for each in delivery.attempts]
     seconds = sorted(each.seconds for each in attempts if each.status)
     work = max((call.ended - call.began for call in history.calls), default=0.0)
+    hangs = [hang.seconds for hang in history.hangs if hang.seconds is not None]
     kills = {name: n for name, n in injector.done.items() if name.startswith("kill")}
     others = {name: n for name, n in injector.done.items() if not name.startswith("kill")}
     return {
@@ -44,6 +45,9 @@ def figures(history: History, injector: FaultInjector, watch: QueueWatch, calm: 
             if history.restores
             else {}
         ),
+        "stopped and replaced": f"{len(hangs)} of {len(history.hangs)}, longest {max(hangs, default=0.0):.1f} s",
+        "answered: parked": sum(each.parked > 0 for each in attempts),
+        "accepted without a log": sum(_in_unsafe_time(history, each) for each in attempts),
         "envelopes to Sentry": history.envelopes,
         "kills": f"{sum(kills.values())}: {kills}",
         "other faults": others,
@@ -52,6 +56,12 @@ def figures(history: History, injector: FaultInjector, watch: QueueWatch, calm: 
         "… while what it needs was well": "{:.2f} s ({})".format(*watch.longest_while_well),
         "seconds until all was done": f"{calm:.1f}",
     }
+
+
+def _in_unsafe_time(history: History, one: Attempt) -> bool:
+    """Tell whether it was accepted while the store's settings allowed a loss: that is not guaranteed."""
+    periods = history.unsafe_periods
+    return one.accepted and any(each.began <= one.ended <= each.ended for each in periods)
 
 
 def _slow(history: History) -> Counter[str]:

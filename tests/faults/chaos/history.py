@@ -45,7 +45,12 @@ class Attempt:
 
     @property
     def accepted(self) -> bool:
-        return 200 <= self.status < 300
+        """Whether all of it was taken. What is parked waits for a corrected configuration, and is sent again."""
+        return 200 <= self.status < 300 and not self.parked
+
+    @property
+    def parked(self) -> int:
+        return int(self.body.get("parked") or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,24 @@ class DuePeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hang:
+    """A process that was stopped for good, and how long it took until it was killed; None if it was not."""
+
+    name: str
+    what: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsafePeriod:
+    """From when to when the store's settings allowed a loss, and what `/readyz` of a web said in the end."""
+
+    began: float
+    ended: float
+    readiness: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
     """A secret, a customer or a number where none may be; the word itself is left out."""
 
@@ -146,3 +169,5 @@ class History:
     restores: int = 0
     losses_reported: int = 0
     envelopes: int = 0
+    hangs: tuple[Hang, ...] = ()
+    unsafe_periods: tuple[UnsafePeriod, ...] = ()

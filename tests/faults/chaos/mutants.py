@@ -110,6 +110,33 @@ MUTANTS = {
             "store._recall_fields = recall_fields\n"
         ),
     ),
+    "a stopped web process stays": ChaosMutant(
+        breaks="P6",
+        python=(
+            "import integration.telemetry.liveness as liveness\n"
+            "liveness.ProcessWatch.look = lambda self, turns: 0\n"
+        ),
+    ),
+    "a file without routes is used": ChaosMutant(
+        breaks="P1",
+        python=(
+            "import integration.services.configuration as configuration\n"
+            "import integration.mapping.planner as planner\n"
+            "configuration.removals = lambda old, new: ()\nreal = planner._explain\n"
+            "def explain(compiled, context, event, contact):\n"
+            "    if compiled.routes.get(context.delivery.source):\n"
+            "        return real(compiled, context, event, contact)\n"
+            "    return planner.Explained(outcome=planner.Ignored(event=event))\n"
+            "planner._explain = explain\n"
+        ),
+    ),
+    "settings are read at the start only": ChaosMutant(
+        breaks="P1",
+        python=(
+            "import integration.store.monitoring.durability_watch as watch\n"
+            "watch.DurabilityWatch._is_due = lambda self: False\n"
+        ),
+    ),
     "waits for the store": ChaosMutant(
         breaks="P9",
         python=(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-WEBS, WORKERS, STORE = ("web0", "web1"), ("worker0", "worker1"), "store"
+WEBS, WORKERS, STORE, FILE = ("web0", "web1"), ("worker0", "worker1"), "store", "ringback.toml"
 
 FREEZE_SECONDS = (0.3, 4.0)
 OUTAGE_SECONDS = (0.3, 4.0)
@@ -17,6 +17,10 @@ OUTAGE_SECONDS = (0.3, 4.0)
 LONG_OUTAGE_SECONDS = (7.0, 10.0)
 RULE_SECONDS = 3.0
 DOWN_SECONDS = (0.0, 2.5)
+# A file that stays as it is for so long is read, half of the time.
+FILE_SECONDS = (0.3, 5.0)
+# Longer than the time in which Ringback notices it, on a busy machine and over a line that is cut off.
+UNSAFE_SECONDS = 95.0
 
 _SEVERAL = "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)"
 
@@ -37,12 +41,16 @@ def faults(
 ) -> tuple[Fault, ...]:
     """Plan a run. `longest_work` is how long wolkvox may work on one call, in seconds.
 
-    With `restores` an old copy of the store is put back again and again; all else is the same.
+    With `restores` an old copy of the store is put back again and again, and its settings stay.
     """
     rng = Random(f"faults {seed}")
     planned = [*_blows(rng, seconds), *_rules(rng, seconds, accounts, longest_work)]
+    planned += _hangs(Random(f"hangs {seed}"), seconds)
+    planned += _files(Random(f"files {seed}"), seconds)
     if restores:
         planned += _restores(Random(f"restores {seed}"), seconds)
+    else:
+        planned += _unsafe_settings(Random(f"settings {seed}"), seconds)
     return tuple(sorted(planned, key=lambda fault: fault.at))
 
 
@@ -81,6 +89,41 @@ def _restores(rng: Random, seconds: float) -> list[Fault]:
         at += rng.uniform(1.0, 5.0)
         found.append(Fault(at=at, kind="restore", target=STORE, seconds=rng.uniform(0.0, 0.3)))
         at += rng.uniform(3.0, 10.0)
+    return found
+
+
+def _hangs(rng: Random, seconds: float) -> list[Fault]:
+    """Stop a process and never let it go on: a web's main process, one of its web processes, or a worker."""
+    found, at = [], rng.uniform(2.0, 6.0)
+    while at < seconds:
+        kind = rng.choice(("hang", "hang child"))
+        target = rng.choice(WEBS if kind == "hang child" else (*WEBS, *WORKERS))
+        found.append(Fault(at=at, kind=kind, target=target))
+        at += rng.uniform(12.0, 25.0)
+    return found
+
+
+def _files(rng: Random, seconds: float) -> list[Fault]:
+    found, at = [], rng.uniform(1.0, 3.0)
+    while at < seconds:
+        how = rng.choice(("rewrite", "half written", "cut before the routes", "cut off", "empty", "delete"))
+        fault = Fault(
+            at=at,
+            kind="file",
+            target=FILE,
+            seconds=rng.uniform(*FILE_SECONDS),
+            rule={"how": how, "share": rng.random()},
+        )
+        found.append(fault)
+        at += fault.seconds + rng.uniform(1.0, 8.0)
+    return found
+
+
+def _unsafe_settings(rng: Random, seconds: float) -> list[Fault]:
+    found, at = [], rng.uniform(5.0, 20.0)
+    while at + UNSAFE_SECONDS < seconds:
+        found.append(Fault(at=at, kind="unsafe", target=STORE, seconds=UNSAFE_SECONDS))
+        at += UNSAFE_SECONDS + rng.uniform(60.0, 120.0)
     return found
 
 

@@ -1,11 +1,13 @@
 """The processes of a run: webs and workers as the Procfile starts them, a store, and how they are killed and frozen.
 
-Every one of them is a child in a group of its own that cannot outlive this process.
+Every one of them is a child in a group of its own that cannot outlive this process. A supervisor starts webs and
+workers again, as `ringback up` does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import shutil
@@ -16,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integration.local.child_process import Child, spawn
-from integration.local.supervisor import answers
+from integration.local.supervisor import Program, answers
 from support.procfile import ROOT
 from support.valkey import DURABLE, ValkeyServer
 
@@ -25,7 +26,7 @@ from . import clocks
 from .history import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 READY = b" ready"
 
@@ -42,7 +43,10 @@ def quiet_port(rng: random.Random) -> int:
 
 @dataclass
 class ManagedProcess:
-    """A web or a worker that is started again and again. Its log goes on over all its lives."""
+    """A web or a worker, as a service of a supervisor. Its log goes on over all its lives.
+
+    One that was killed counts as running until it is let go: the supervisor starts it again only then.
+    """
 
     name: str
     command: str
@@ -52,7 +56,10 @@ class ManagedProcess:
     lives: int = 0
     clock_seconds: tuple[float, ...] = ()
     outages: list[Outage] = field(default_factory=list)
-    _child: Child | None = None
+    end_is_planned: bool = False
+    _program: Program | None = None
+    _held_down: bool = False
+    _frozen: bool = False
     _down_since: float | None = None
     _log_at: int = 0
     _hits: int = 0
@@ -60,8 +67,17 @@ class ManagedProcess:
     def start(self) -> None:
         self._down_since = self._down_since or time.time()
         self._log_at = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
-            self._child = spawn(["sh", "-c", f"exec {self.command}"], env=self._env(), cwd=ROOT, output=log)
+        self._frozen = self.end_is_planned = False
+        self._program = Program(
+            self.name,
+            ["sh", "-c", f"exec {self.command}"],
+            env=self._env(),
+            cwd=ROOT,
+            stop_seconds=5.0,
+            relay=self._write,
+            counts_turns=True,
+        )
+        self._program.start()
         self.lives += 1
 
     def _env(self) -> Mapping[str, str]:
@@ -70,38 +86,82 @@ class ManagedProcess:
         wrong = self.clock_seconds[self.lives % len(self.clock_seconds)]
         return {**self.env, clocks.VARIABLE: str(wrong)}
 
+    def _write(self, line: str) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"{line}\n")
+
+    @property
+    def pid(self) -> int:
+        assert self._program is not None
+        assert self._program.pid is not None
+        return self._program.pid
+
     @property
     def runs(self) -> bool:
-        return self._child is not None and self._child.poll() is None
+        return self._program is not None and self._program.poll() is None
+
+    def poll(self) -> int | None:
+        return None if self._held_down or self._program is None else self._program.poll()
+
+    def turns(self) -> int | None:
+        return None if self._held_down or self._program is None else self._program.turns()
+
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+        if self._program is not None:
+            self._program.stop(hurry=hurry)
 
     def kill(self) -> None:
-        assert self._child is not None
+        """Kill it, and hold it down until `let_go`."""
         self._begin_outage()
-        self._child.kill()
+        self.end_is_planned = self._held_down = True
+        while self.runs:
+            self._signal(signal.SIGKILL)
+            time.sleep(0.002)
+
+    def let_go(self) -> None:
+        self._held_down = False
 
     def kill_child(self) -> bool:
         """Kill one process that it has started itself, if there is one."""
-        assert self._child is not None
-        path = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children")
-        children = path.read_text().split() if path.exists() else []
+        children = self._children()
         if not children:
             return False
         self._begin_outage()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(children[-1]), signal.SIGKILL)
+            os.kill(children[-1], signal.SIGKILL)
         return True
+
+    def hang(self, *, child: bool) -> int | None:
+        """Stop it, or one process that it has started itself, for good. Return its id, None if it does not run."""
+        pids = self._children() if child else [self.pid] if self.runs else []
+        if not pids:
+            return None
+        self._begin_outage()
+        if not child:
+            self._frozen = self.end_is_planned = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pids[-1], signal.SIGSTOP)
+        return pids[-1]
+
+    def _children(self) -> list[int]:
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        with contextlib.suppress(OSError):
+            return [int(child) for child in path.read_text().split()]
+        return []
 
     def freeze(self) -> None:
         self._begin_outage()
+        self._frozen = True
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+        self._frozen = False
 
     def _signal(self, number: signal.Signals) -> None:
         if self.runs:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, number)
+                os.killpg(self.pid, number)
 
     def _begin_outage(self) -> None:
         self._hits += 1
@@ -113,6 +173,11 @@ class ManagedProcess:
         if self._down_since is not None:
             return None
         return self.outages[-1].ended if self.outages else 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Tell whether it is ready and has counted turns."""
+        return self.is_up and self.runs and bool(self.turns())
 
     @property
     def is_up(self) -> bool:
@@ -129,15 +194,23 @@ class ManagedProcess:
 
     def _is_ready(self) -> bool:
         if self.url:
-            return answers(f"{self.url}/healthz", timeout_seconds=0.5)
+            return self.runs and answers(f"{self.url}/healthz", timeout_seconds=0.5)
+        if self._frozen or not self.runs or not self.log.exists():
+            return False
         with self.log.open("rb") as log:
             log.seek(self._log_at)
             return READY in log.read()
 
-    def stop(self) -> None:
-        if self._child is not None:
-            self.thaw()
-            self._child.stop(5)
+    def readiness(self) -> int:
+        """Return the status of `/readyz`, 0 without an answer."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=3)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
 
 
 class ManagedStore:
@@ -163,6 +236,9 @@ class ManagedStore:
     def kill(self) -> None:
         self.well_since = None
         self.server.kill()
+
+    def let_go(self) -> None:
+        self.start()
 
     def freeze(self) -> None:
         self.well_since = None

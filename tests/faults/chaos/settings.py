@@ -52,6 +52,7 @@ def config_text(settings: Settings, wolkvox: str) -> str:
         '[sources.plain]\nkind = "json"\nverify = "bearer"\nsecrets = ["env:PLAIN_SECRET"]\n',
         settings.mutant.config if settings.mutant else "",
     ]
+    routes = []
     for n in range(settings.accounts):
         parts.append(
             f'[accounts.a{n}]\nbase_url = "{wolkvox}"\ntoken = "{token_of(n, settings.accounts)}"\n'
@@ -59,10 +60,10 @@ def config_text(settings: Settings, wolkvox: str) -> str:
             f"timeout_seconds = {TIMEOUT_SECONDS}\nserver_limit_seconds = {SERVER_LIMIT_SECONDS}\n"
         )
         property_ = f"event.propertyName == 'callback_a{n}'"
-        parts += _routes("hubspot", f"a{n}", property_, "objectId", "propertyValue")
+        routes += _routes("hubspot", f"a{n}", property_, "objectId", "propertyValue")
         for source in ("forms", "plain"):
-            parts += _routes(source, f"a{n}", f"event.account == 'a{n}'", "customer", "at")
-    return "\n".join(parts)
+            routes += _routes(source, f"a{n}", f"event.account == 'a{n}'", "customer", "at")
+    return "\n".join([*parts, *routes])
 
 
 def _routes(source: str, account: str, when: str, customer: str, date: str) -> list[str]:

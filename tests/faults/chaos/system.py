@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING
 import redis
 
 from integration.local.sandbox import Sandbox
+from integration.local.supervisor import Backoff, Supervisor
 from support.procfile import procfile_line
 from support.sentry_sink import SentrySink, sentry_sink
 from support.valkey import DURABLE
 
 from . import clocks, plan
+from .config_file import ConfigFile
 from .processes import ManagedProcess, ManagedStore, quiet_port
 from .proxy import Proxy
 from .settings import SECRETS, config_text
@@ -30,9 +33,27 @@ from .settings import SECRETS, config_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from integration.local.supervisor import Ended
+
     from .settings import Settings
 
 READY_SECONDS = 90.0
+RESTART = Backoff(first_seconds=0.1, longest_seconds=1.0, steady_seconds=5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnd:
+    """The end of a web or a worker, at a moment in monotonic seconds, and what was known about it then.
+
+    `could_not_start`: no process can start now, because of the configuration's file or the store's settings.
+    """
+
+    name: str
+    how: str
+    at: float
+    is_planned: bool
+    was_starting: bool
+    could_not_start: bool
 
 
 class ChaosSystem:
@@ -47,13 +68,29 @@ class ChaosSystem:
         port = self.store.server.port
         self.proxies = {name: Proxy(quiet_port(rng), port) for name in ("webs", "workers")}
         self.config_path = folder / "ringback.toml"
-        self.config_path.write_text(config_text(settings, sandbox.url), "utf-8")
+        self.file = ConfigFile(self.config_path, config_text(settings, sandbox.url))
         self.environ = self._environ()
         self.webs = tuple(self._actor(name, "web", quiet_port(rng)) for name in plan.WEBS)
         self.workers = tuple(self._actor(name, "worker") for name in plan.WORKERS)
         self.admin = redis.Redis.from_url(
             self.store.server.url, socket_timeout=2, socket_connect_timeout=1, retry=None
         )
+
+        self.is_unsafe = False
+        self.ends: list[ProcessEnd] = []
+        self._supervisor = Supervisor(restart=RESTART, on_ended=self._note_end)
+
+    def _note_end(self, ended: Ended) -> None:
+        actor = self.actors[ended.name]
+        end = ProcessEnd(
+            name=ended.name,
+            how=ended.how,
+            at=time.monotonic(),
+            is_planned=actor.end_is_planned,
+            was_starting=not actor.is_up,
+            could_not_start=self.file.was_damaged or self.is_unsafe,
+        )
+        self.ends.append(end)
 
     def _environ(self) -> dict[str, str]:
         environ = {
@@ -80,6 +117,9 @@ class ChaosSystem:
     def _actor(self, name: str, kind: str, port: int = 0) -> ManagedProcess:
         proxy = self.proxies[f"{kind}s"]
         env = {**self.environ, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "PORT": str(port)}
+        if name == plan.WEBS[-1]:
+            # While one of two web processes hangs, the other one has to answer everybody.
+            env["WEB_CONCURRENCY"] = "2"
         url = f"http://127.0.0.1:{port}" if port else ""
         wrong = clocks.clock_errors(self.settings.seed, name) if kind == "worker" else ()
         return ManagedProcess(
@@ -93,7 +133,7 @@ class ChaosSystem:
     def start(self) -> None:
         self.store.start()
         for actor in self.actors.values():
-            actor.start()
+            self._supervisor.start(actor)
 
     def look(self) -> None:
         """Let everybody who is ready again be so from now on."""
@@ -113,7 +153,8 @@ class ChaosSystem:
 
     def stop(self) -> None:
         for actor in self.actors.values():
-            actor.stop()
+            actor.thaw()
+        self._supervisor.stop()
         self.store.stop()
         for proxy in self.proxies.values():
             proxy.stop()

@@ -172,6 +172,12 @@ GUARDS = (
         "test_durability_watch.py::test_a_setting_that_was_changed_is_found_within_a_minute",
     ),
     mutant(
+        "a log that is switched on counts when it is written",
+        "a delivery is acknowledged that the next restart of the server loses",
+        _WATCH.value("assure", "_log_is_missing", to="not report.aof"),
+        "test_durability_watch.py::test_a_log_that_is_switched_on_counts_when_it_is_written",
+    ),
+    mutant(
         "an unsafe store is acknowledged no more",
         "deliveries get 202 although the store may lose them",
         _WATCH.condition("require_safe", "_unsafe"),
