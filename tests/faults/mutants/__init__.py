@@ -1,7 +1,7 @@
 """Ringback with one guard taken out at a time: the suite has to fail for each. `make mutants`.
 
 A test that cannot fail proves nothing, and a guard without a test is gone at the next change. The modules
-beside this one list guards by subject; docs/mutants.md says which test caught which. The eight mutants of the
+beside this one list guards by subject; docs/mutants.md says which test caught which. The mutants of the
 fault run, for which everything is started and killed, are in `faults.mutants`.
 """
 

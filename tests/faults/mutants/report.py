@@ -25,7 +25,7 @@ make mutants                     # all, about {minutes} minutes on two cores
 make mutants ONLY="quiet time"   # those whose name holds these words
 ```
 
-The tests named with a mutant run first, and if they pass the whole files that hold them. A mutant names a function and, by names and structure, what becomes of which condition, call or value in it. One whose place is gone, or is there twice, fails as `place not found` in the ordinary suite (`tests/faults/test_mutants.py`). The mutants are in `tests/faults/mutants/`, by subject. Nine more, for which everything is started, killed and frozen, belong to the fault run: [Tested under faults](faults.md).
+The tests named with a mutant run first, and if they pass the whole files that hold them. A mutant names a function and, by names and structure, what becomes of which condition, call or value in it. One whose place is gone, or is there twice, fails as `place not found` in the ordinary suite (`tests/faults/test_mutants.py`). The mutants are in `tests/faults/mutants/`, by subject. Twelve more, for which everything is started, killed and frozen, belong to the fault run: [Tested under faults](faults.md).
 
 | guard | without it | caught by |
 |---|---|---|
