@@ -1,7 +1,9 @@
 """Lookups: reads the records of events that carry only an id, before the events are mapped.
 
 The store keeps the waiting events with their due times; a Celery message only reports that there are some. A
-failed lookup is repeated later, also when a worker has died meanwhile.
+failed lookup is repeated later, also when a worker has died meanwhile. After a failure that holds for every
+record (a refused token, a rate limit, no answer), no lookup of the source is tried before its time, unless
+the settings of the lookup change.
 """
 
 from __future__ import annotations
@@ -12,16 +14,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from integration.clients.backoff import backoff_seconds
-from integration.clients.lookups import LookupFailedError, LookupResult, look_up
+from integration.clients.lookups import FailureKind, LookupFailedError, LookupResult, look_up
 from integration.clients.retry_after import LIMIT_SECONDS
 from integration.config.source_models import lookup_of
-from integration.mapping.planner import Outcome, plan_event
+from integration.mapping.planner import Outcome, Pending, plan_event
 from workers.drain import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from integration.clients.lookups import Variables
     from integration.config.source_models import Lookup
     from integration.services.container import Services
     from integration.store.deliveries import StoredEvents
@@ -64,46 +63,72 @@ class LookupRunner:
         settings = self._services.config.sources.get(source)
         if settings is None:
             return False
+        lookup = lookup_of(settings)
         waiting = self._services.deliveries.take_lookups(
-            source, most_events=BATCH, lease_seconds=LEASE_SECONDS
+            source, digest_of_lookup(lookup), most_events=BATCH, lease_seconds=LEASE_SECONDS
         )
         if not waiting:
             return False
         ids = tuple(dict.fromkeys(e.lookup_id for stored in waiting for e in stored.events if e.lookup_id))
-        lookup = lookup_of(settings)
-        found = LookupResult({}) if lookup is None else self._read(lookup, ids, waiting)
-        if found is None:
+        try:
+            found = LookupResult({}) if lookup is None else look_up(lookup, ids)
+        except LookupFailedError as error:
+            self._fail(source, digest_of_lookup(lookup), waiting, error)
             return False
+        self._services.lookup_status.succeeded(source)
         for stored in waiting:
-            reasons = [found.failed[id_] for e in stored.events if (id_ := e.lookup_id or "") in found.failed]
-            if reasons:
-                self._postpone(stored, wait_after(stored.tries, None), reasons[0])
-            else:
-                self._admit(stored, found.records)
+            self._admit(stored, found, wait_after(stored.tries, None))
+        if found.failed:
+            reason = next(iter(found.failed.values()))
+            wait = min(wait_after(stored.tries, None) for stored in waiting)
+            self._note(
+                source, digest_of_lookup(lookup), LookupFailedError(FailureKind.UNREADABLE, reason), wait
+            )
         return True
 
-    def _read(self, lookup: Lookup, ids: tuple[str, ...], waiting: list[StoredEvents]) -> LookupResult | None:
-        try:
-            return look_up(lookup, ids)
-        except LookupFailedError as error:
-            for stored in waiting:
-                self._postpone(stored, wait_after(stored.tries, error.retry_after_seconds), error.reason)
-            return None
+    def _fail(
+        self, source: str, settings: str, waiting: list[StoredEvents], error: LookupFailedError
+    ) -> None:
+        """Record a failure. The deliveries wait for the whole source, or each for itself."""
+        if error.kind.is_about_source:
+            failures = self._services.lookup_status.failures(source)
+            self._note(source, settings, error, wait_after(failures + 1, error.retry_after_seconds))
+            waits = {stored.id: 0.0 for stored in waiting}
+        else:
+            waits = {stored.id: wait_after(stored.tries, error.retry_after_seconds) for stored in waiting}
+            self._note(source, settings, error, min(waits.values()))
+        for id_, seconds in waits.items():
+            self._services.deliveries.postpone_lookup(id_, seconds, error.reason)
 
-    def _postpone(self, stored: StoredEvents, wait_seconds: float, reason: str) -> None:
-        log.warning("records cannot be read now", source=stored.delivery.source, reason=reason)
-        self._services.deliveries.postpone_lookup(stored.id, wait_seconds, reason)
+    def _note(self, source: str, settings: str, error: LookupFailedError, wait_seconds: float) -> None:
+        log.warning("records cannot be read now", source=source, kind=error.kind, reason=error.reason)
+        self._services.lookup_status.failed(
+            source,
+            settings,
+            error.kind,
+            error.reason,
+            wait_seconds=wait_seconds,
+            holds=error.kind.is_about_source,
+        )
 
-    def _admit(self, stored: StoredEvents, records: Mapping[str, Variables]) -> None:
+    def _admit(self, stored: StoredEvents, found: LookupResult, wait_seconds: float) -> None:
+        """Replace the events by their outcomes. Those whose record could not be read wait again."""
         now = utc_now()
         outcomes: list[Outcome] = [
-            plan_event(
+            Pending(event=event)
+            if event.lookup_id in found.failed
+            else plan_event(
                 self._services.routes,
                 stored.delivery,
                 event,
                 now,
-                looked_up=records.get(event.lookup_id or "", {}),
+                looked_up=found.records.get(event.lookup_id or "", {}),
             )
             for event in stored.events
         ]
-        self._services.admission.resolve(stored, outcomes, parked=False)
+        self._services.admission.resolve(stored, outcomes, parked=False, wait_seconds=wait_seconds)
+
+
+def digest_of_lookup(lookup: Lookup | None) -> str:
+    """Return the digest of a lookup's settings, "" if the source has none."""
+    return "" if lookup is None else lookup.digest

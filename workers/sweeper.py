@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from integration.config.source_models import lookup_of
 from integration.domain.errors import StoreAwayError
 from integration.store.deliveries import PURGED
 from integration.telemetry.counters import SWEEP, SWEEP_LAG
 from workers.drain import utc_now
+from workers.lookups import digest_of_lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +160,9 @@ class Sweeper:
         self._run_step(lambda: self._drain(wake_up))
 
     def _sweep_lookups(self) -> None:
-        for source in self._services.deliveries.due_lookups(self._services.config.sources):
+        sources = self._services.config.sources.items()
+        digests = {name: digest_of_lookup(lookup_of(source)) for name, source in sources}
+        for source in self._services.deliveries.due_lookups(digests):
             self._wake_ups.publish_lookup(source)
 
     def _purge(self) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from integration.alerts.rules import RuleFacts
+from integration.config.models import lookups_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ def read_facts(services: Services, now: datetime, views: Sequence[AccountView]) 
         now=now,
         accounts=[view for view in views if view.name in services.config.accounts or view.queued],
         sources=services.source_status.activity(services.config.sources),
+        lookups=services.lookup_status.all(lookups_of(services.config)),
         workers=len(workers),
         due_lag_seconds=services.accounts.due_lag_seconds(),
         stalled=sum(worker.stalled_since is not None for worker in workers),

@@ -25,6 +25,7 @@ _PAGES: Final = {
     "nothing-verified": "/sources/{}",
     "deliveries-lost": "/sources/{}",
     "parked-events": "/parked",
+    "lookups-failing": "/sources/{}",
 }
 
 _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -56,6 +57,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "deliveries-lost": (
             "Source {subject}: deliveries are lost",
             "{losses} since {since}, and this sender does not send again. Send them again from the CRM.",
+        ),
+        "lookups-failing": (
+            "Source {subject}: {provider} cannot be read",
+            "{reason}. {events} events have waited for it since {since}; next try: {next_try}.",
         ),
         "no-worker": (
             "No worker is running",
@@ -112,6 +117,10 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "deliveries-lost": (
             "Origen {subject}: se pierden entregas",
             "{losses} desde el {since}, y este remitente no reenvía. Vuelva a enviarlas desde el CRM.",
+        ),
+        "lookups-failing": (
+            "Origen {subject}: no se puede leer {provider}",
+            "{reason}. {events} eventos lo esperan desde el {since}; próximo intento: {next_try}.",
         ),
         "no-worker": (
             "No hay ningún proceso de envío en marcha",

@@ -27,6 +27,7 @@ KINDS: Final = (
     "config-pending",
     "nothing-verified",
     "deliveries-lost",
+    "lookups-failing",
     "due-lag",
     "quota-used",
     "dead-letters",

@@ -15,6 +15,7 @@ from integration.config.alert_models import (
     DeadLetters,
     DeliveriesLost,
     DueLag,
+    LookupsFailing,
     NothingVerified,
     NoWorker,
     OldestQueued,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from integration.config.models import Config
     from integration.domain.account import AccountView
     from integration.store.monitoring.config_changes import PendingChange
+    from integration.store.monitoring.lookup_status import LookupStatus
     from integration.store.monitoring.source_status import SourceActivity
 
     Value = str | int | float
@@ -61,6 +63,7 @@ class RuleFacts:
     stalled: int = 0
     parked: Mapping[str, int] = field(default_factory=dict)
     config_faulty: bool = False
+    lookups: Mapping[str, LookupStatus] = field(default_factory=dict)
     pending: Sequence[PendingChange] = ()
     store_problem: str | None = None
 
@@ -261,6 +264,22 @@ def _deliveries_lost(rule: DeliveriesLost, _config: Config, facts: RuleFacts) ->
         yield name, {"losses": activity.losses, "since": _utc_text(since)}, NOW
 
 
+def _lookups_failing(rule: LookupsFailing, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+    for name, status in facts.lookups.items():
+        failure = status.failure
+        if failure is None or not status.events or not (rule.sources is None or name in rule.sources):
+            continue
+        if facts.now - failure.since >= timedelta(minutes=rule.minutes):
+            values: dict[str, Value] = {
+                "provider": status.provider,
+                "events": status.events,
+                "reason": failure.reason,
+                "since": _utc_text(failure.since),
+                "next_try": _utc_text(failure.next_try),
+            }
+            yield name, values, NOW
+
+
 def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
     if facts.workers == 0:
         queued = sum(view.queued for view in facts.accounts)
@@ -284,6 +303,7 @@ _JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
     SourceSilent: _source_silent,
     NothingVerified: _nothing_verified,
     DeliveriesLost: _deliveries_lost,
+    LookupsFailing: _lookups_failing,
     NoWorker: _no_worker,
     DueLag: _due_lag,
 }
@@ -294,6 +314,7 @@ _BUILT_IN_RULES: Final[tuple[Rule, ...]] = (
     QuotaUsed(kind="quota-used", percent=100),
     NothingVerified(kind="nothing-verified"),
     DeliveriesLost(kind="deliveries-lost", minutes=1440),
+    LookupsFailing(kind="lookups-failing", minutes=0),
     NoWorker(kind="no-worker", minutes=0),
     DueLag(kind="due-lag"),
 )

@@ -19,6 +19,7 @@ from integration.cli.context import (
     json_option,
     pass_cli_context,
 )
+from integration.cli.webhooks.lookups import as_fields, print_waiting, waiting_lookups
 from integration.services.parked import ParkedFilter
 from integration.store.audit import COMMAND_LINE
 from integration.store.parked import ParkedStore
@@ -40,6 +41,7 @@ def parked(context: CliContext, source: str | None, route: str | None, limit: in
     """List events that could not be mapped to a recall.
 
     Newest first, with the reason. Fix the route in ringback.toml, then run `ringback remap`.
+    Events that wait for a lookup are counted below, with the reason and the time of the next try.
 
     Examples:
       ringback parked --source hubspot
@@ -49,9 +51,12 @@ def parked(context: CliContext, source: str | None, route: str | None, limit: in
         ParkedEventModel.of(record) for record in _newest(ParkedStore(context.store), source, route, limit)
     ]
     if as_json:
-        output.as_json({"items": [one.model_dump(mode="json") for one in found], "next": None})
+        items = [one.model_dump(mode="json") for one in found]
+        lookups = [as_fields(status) for status in waiting_lookups(context)]
+        output.as_json({"items": items, "next": None, "lookups": lookups})
         return
     output.table(COLUMNS, (_row(context, one) for one in found))
+    print_waiting(context)
 
 
 def _newest(store: ParkedStore, source: str | None, route: str | None, limit: int) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """`ringback recalls`, `show`, `retry`, `cancel`: the recalls in the store.
 
-Telephone numbers are masked unless `--reveal` is given; `--json` prints the same as `/v1`. Listing, showing
+Telephone numbers are masked unless `--reveal` is given; `--json` prints the same as `/v1`, and `lookups`, for
+which events wait. Listing, showing
 and cancelling need no configuration.
 """
 
@@ -24,6 +25,7 @@ from integration.cli.context import (
     json_option,
     pass_cli_context,
 )
+from integration.cli.webhooks.lookups import as_fields, print_waiting, waiting_lookups
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Attempt, Filter, Recall, State
@@ -77,11 +79,14 @@ def recalls(
     """
     found = _listed(context, _filter(context, **which), None if everything else limit)
     if as_json:
-        output.as_json({"items": [_as_dict(recall) for recall in found.items], "next": found.next})
+        items = [_as_dict(recall) for recall in found.items]
+        lookups = [as_fields(status) for status in waiting_lookups(context)]
+        output.as_json({"items": items, "next": found.next, "lookups": lookups})
         return
     output.table(COLUMNS, (_row(recall, reveal=reveal) for recall in found.items))
     if found.next is not None:
         output.problem(f"only the newest {limit} are shown; use --limit or --all for more")
+    print_waiting(context)
 
 
 @dataclass(frozen=True, slots=True)

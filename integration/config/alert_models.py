@@ -152,6 +152,13 @@ class DeliveriesLost(_OfSources):
     minutes: Number = Field(default=60, gt=0, le=1440, description="a number of minutes, at most 1440")
 
 
+class LookupsFailing(_OfSources):
+    """The lookups of a source have failed for `minutes`, and events wait for them."""
+
+    kind: Literal["lookups-failing"] = Field(description='"lookups-failing"')
+    minutes: Number = Field(default=5, ge=0, le=10080, description="a number of minutes, at most 10080")
+
+
 class NoWorker(AlertRule):
     """No worker has been seen for `minutes`. A web process evaluates this rule."""
 
@@ -174,6 +181,7 @@ Rule = (
     | SourceSilent
     | NothingVerified
     | DeliveriesLost
+    | LookupsFailing
     | NoWorker
     | DueLag
 )
@@ -185,6 +193,7 @@ RULE_KINDS: Final[dict[str, type[Rule]]] = {
     "source-silent": SourceSilent,
     "nothing-verified": NothingVerified,
     "deliveries-lost": DeliveriesLost,
+    "lookups-failing": LookupsFailing,
     "no-worker": NoWorker,
     "due-lag": DueLag,
 }

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from integration.config.alert_models import AlertSettings
-from integration.config.source_models import Source
+from integration.config.source_models import Lookup, Source, lookup_of
 from integration.domain.account import Account
 from integration.domain.field_types import (
     BASE_URL_WORDS,
@@ -199,6 +199,12 @@ class Config(Table):
     def routes_by_source(self) -> dict[str, tuple[Route, ...]]:
         """The routes of each source, by the source's name, in the order of the file."""
         return {name: tuple(r for r in self.routes if r.source == name) for name in self.sources}
+
+
+def lookups_of(config: Config) -> dict[str, Lookup]:
+    """Return the lookups by source, of the sources that have one."""
+    found = ((name, lookup_of(source)) for name, source in config.sources.items())
+    return {name: lookup for name, lookup in found if lookup is not None}
 
 
 def zone_of(config: Config, account: str | None = None) -> tzinfo:

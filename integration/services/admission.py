@@ -69,14 +69,19 @@ class Admission:
         self._wake(admitted)
         return admitted
 
-    def resolve(self, stored: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool) -> Admitted | None:
+    def resolve(
+        self, stored: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool, wait_seconds: float = 0.0
+    ) -> Admitted | None:
         """Replace waiting events with their outcomes and publish wake-ups.
 
-        Return None if another process has done so already.
+        Events of a lookup that are Pending again are looked up after `wait_seconds`. Return None if another
+        process has resolved them already.
         """
         self._binding.bind()
         retention = self.retention(stored.delivery.source)
-        admitted = self._deliveries.resolve(stored, outcomes, retention, parked=parked)
+        admitted = self._deliveries.resolve(
+            stored, outcomes, retention, parked=parked, wait_seconds=wait_seconds
+        )
         if admitted is not None:
             self._wake(admitted)
         return admitted

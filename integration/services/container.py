@@ -19,6 +19,7 @@ from integration.store.monitoring.alerts import AlertStore
 from integration.store.monitoring.config_changes import ConfigChanges
 from integration.store.monitoring.counter_flusher import CounterFlusher
 from integration.store.monitoring.durability_watch import DurabilityWatch
+from integration.store.monitoring.lookup_status import LookupStatusStore
 from integration.store.monitoring.problem_notes import ProblemNoteStore
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.monitoring.schedule_histogram import ScheduleHistogram
@@ -72,6 +73,7 @@ class Services:
         self.processes = ProcessRegistry(store)
         self.schedule = ScheduleHistogram(store)
         self.source_status = SourceStatusStore(store)
+        self.lookup_status = LookupStatusStore(store)
         self.time_series = TimeSeries(store)
         self.durability = DurabilityWatch(store, lambda: self.config.store.accept_loss)
         recalls = RecallStore(store)

@@ -351,11 +351,18 @@ class DeliveryStore:
         return tuple(dict.fromkeys(part for part in found if _RECORD_ID.fullmatch(part)))
 
     def resolve(
-        self, stored: StoredEvents, outcomes: Sequence[Outcome], retention: RetentionTerms, *, parked: bool
+        self,
+        stored: StoredEvents,
+        outcomes: Sequence[Outcome],
+        retention: RetentionTerms,
+        *,
+        parked: bool,
+        wait_seconds: float = 0.0,
     ) -> Admitted | None:
         """Replace waiting events with their outcomes.
 
-        Return None if another process has done so already. Raise StoreAwayError, UnboundError.
+        Those of a lookup that are Pending again are looked up after `wait_seconds`. Return None if another
+        process has resolved them already. Raise StoreAwayError, UnboundError.
         """
         events = [
             {
@@ -365,7 +372,9 @@ class DeliveryStore:
             for outcome, event, seen in zip(outcomes, stored.events, stored.seen, strict=True)
         ]
         whole = _whole(stored.delivery, retention, events)
-        origin = {"parked" if parked else "lookup": stored.id}
+        origin: dict[str, Any] = {"parked": stored.id}
+        if not parked:
+            origin = {"lookup": stored.id, "tries": stored.tries, "wait_ms": round(wait_seconds * 1000)}
         arguments = (orjson.dumps(whole), orjson.dumps(origin), _headers(stored.delivery))
         reply = self._store.call("resolve", *arguments)
         return None if reply[0] == "gone" else _admitted(reply)
@@ -375,28 +384,42 @@ class DeliveryStore:
         self._store.call("repark", orjson.dumps(_reason(parked, stored.delivery)), stored.id)
 
     def take_lookups(
-        self, source: str, *, most_events: int = 100, lease_seconds: float = 60
+        self, source: str, settings: str = "", *, most_events: int = 100, lease_seconds: float = 60
     ) -> list[StoredEvents]:
         """Lease and return deliveries that wait for a lookup, with about `most_events` events at most.
 
-        They become due again after the lease, so that a worker that dies loses none. Raise StoreAwayError.
+        There are none while the source waits after a failure with the same `settings`, the digest of its
+        lookup. Leased ones become due again after the lease, so that a worker that dies loses none. Raise
+        StoreAwayError.
         """
-        replies = self._store.call("take_lookups", source, most_events, round(lease_seconds * 1000))
+        lease_ms = round(lease_seconds * 1000)
+        replies = self._store.call("take_lookups", source, settings, most_events, lease_ms)
         return [_stored_lookup(read_json(text)) for text in replies]
 
     def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
         """Postpone a lookup. `reason` is shown to the operator. Raise StoreAwayError."""
         self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
 
-    def due_lookups(self, sources: Iterable[str]) -> set[str]:
-        """Return those of these sources that have due lookups. Raise StoreAwayError."""
-        names, now = list(sources), self._store.now_ms()
+    def due_lookups(self, settings: Mapping[str, str]) -> set[str]:
+        """Return those of these sources that have due lookups.
+
+        `settings` are the digests of the lookups by source. Raise StoreAwayError.
+        """
+        now = self._store.now_ms()
 
         def commands(pipe: Any) -> None:
-            for source in names:
+            for source in settings:
                 pipe.zcount(self._store.key(f"lookups:{source}"), "-inf", now)
+                pipe.hmget(self._store.key(f"lookup_failure:{source}"), "holds", "until", "settings")
 
-        return {source for source, due in zip(names, self._store.pipelined(commands), strict=True) if due}
+        replies = iter(self._store.pipelined(commands))
+        found = set()
+        for source, digest in settings.items():
+            due, (holds, until, failed) = next(replies), next(replies)
+            held = holds == "1" and failed == digest and int(until) > now
+            if due and not held:
+                found.add(source)
+        return found
 
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
         """Remove at most `limit` records older than `before`. Return the number removed.

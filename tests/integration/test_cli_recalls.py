@@ -148,7 +148,7 @@ def test_all_means_all(run, admit):
 
 
 def test_no_recalls_is_no_error(run):
-    assert run.json("recalls") == {"items": [], "next": None}
+    assert run.json("recalls") == {"items": [], "next": None, "lookups": []}
     assert run("recalls").exit_code == 0
 
 

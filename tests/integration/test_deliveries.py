@@ -357,7 +357,7 @@ def test_parked_events_go_when_they_are_old(process):
 def test_events_that_wait_for_a_lookup_are_due_at_once(process):
     admitted = process.wait("77", "78")
     assert (admitted.answer.pending, admitted.lookup) == (2, "crm")
-    assert process.deliveries.due_lookups(["crm", "forms"]) == {"crm"}
+    assert process.deliveries.due_lookups({"crm": "", "forms": ""}) == {"crm"}
     assert process.client.zcard(process.store.key("lookups")) == 1
     (kept,) = process.deliveries.take_lookups("crm")
     assert [each.lookup_id for each in kept.events] == ["77", "78"]
@@ -368,9 +368,9 @@ def test_what_was_taken_comes_back_after_its_lease(process):
     process.wait("77")
     assert len(process.deliveries.take_lookups("crm", lease_seconds=60)) == 1
     assert process.deliveries.take_lookups("crm") == []
-    assert process.deliveries.due_lookups(["crm"]) == set()
+    assert process.deliveries.due_lookups({"crm": ""}) == set()
     process.pass_time(60)
-    assert process.deliveries.due_lookups(["crm"]) == {"crm"}
+    assert process.deliveries.due_lookups({"crm": ""}) == {"crm"}
     (kept,) = process.deliveries.take_lookups("crm")
     assert kept.tries == 2
 
@@ -386,7 +386,7 @@ def test_a_flooded_source_hides_no_other(process):
     for n in range(520):
         process.wait(str(n), source="flooded")
     process.wait("77", source="crm")
-    assert process.deliveries.due_lookups(["crm", "flooded"]) == {"crm", "flooded"}
+    assert process.deliveries.due_lookups({"crm": "", "flooded": ""}) == {"crm", "flooded"}
     assert len(process.deliveries.take_lookups("crm")) == 1
 
 
@@ -395,9 +395,9 @@ def test_a_lookup_that_failed_waits(process):
     (kept,) = process.deliveries.take_lookups("crm")
     process.deliveries.postpone_lookup(kept.id, 5, "429")
     process.pass_time(4.9)
-    assert process.deliveries.due_lookups(["crm"]) == set()
+    assert process.deliveries.due_lookups({"crm": ""}) == set()
     process.pass_time(0.1)
-    assert process.deliveries.due_lookups(["crm"]) == {"crm"}
+    assert process.deliveries.due_lookups({"crm": ""}) == {"crm"}
 
 
 def test_a_lookup_that_is_over_cannot_be_postponed_into_being(process):

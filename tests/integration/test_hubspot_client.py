@@ -12,9 +12,10 @@ from email.utils import format_datetime
 import pytest
 
 from integration.clients import deadline_transport
-from integration.clients.lookups import LookupFailedError, look_up, requests
+from integration.clients.lookups import FailureKind, LookupFailedError, look_up, requests
 from integration.clients.lookups import hubspot as hubspot_lookup
 from integration.clients.lookups.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS
+from integration.clients.lookups.results import REFUSED_WAIT_SECONDS
 from integration.config.source_models import HubspotLookup
 from support.hubspot_stub import PATH, TOKEN, HubspotFault, HubspotStub, rate_limited
 
@@ -32,10 +33,9 @@ def _fresh(monkeypatch):
     monkeypatch.setattr(hubspot_lookup, "_RATE_LIMITS", hubspot_lookup._RateLimits())
 
 
-def lookup(stub, *, token=TOKEN, base_url=None):
-    return HubspotLookup(
-        token=token, properties=("phone", "numero_documento"), base_url=base_url or stub.base_url
-    )
+def lookup(stub, **settings):
+    defaults = {"token": TOKEN, "properties": ("phone", "numero_documento"), "base_url": stub.base_url}
+    return HubspotLookup(**(defaults | settings))
 
 
 def read(stub, ids, **options):
@@ -121,6 +121,106 @@ def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests
     assert len(hubspot.asked) == 1 + hubspot_lookup.READ_ALONE
 
 
+# --- other objects, and what is associated with them --------------------------------------------
+
+
+def test_a_deal_comes_with_the_contact_associated_with_it(hubspot):
+    hubspot.add("7", "deals", dealname="Moto")
+    hubspot.add("8", "deals", dealname="Carro")
+    hubspot.associate("deals", "7", "contacts", ["102", "101"])
+    found = look_up(lookup(hubspot, associated="contact"), ("deals/7", "deals/8", "deals/9", "101")).records
+    assert found["deals/7"]["record"]["id"] == "7"
+    assert found["deals/7"]["contact"]["id"] == "102"
+    assert found["deals/8"]["contact"] is None
+    assert found["101"]["contact"] is found["101"]["record"]
+    assert "deals/9" not in found
+    assert [[*request["path"].split("/")[2:5:2], len(request["inputs"])] for request in hubspot.asked] == [
+        ["objects", "deals", 3],
+        ["associations", "deals", 2],
+        ["objects", "contacts", 1],
+        ["objects", "contacts", 1],
+    ]
+
+
+@pytest.mark.parametrize("name", ["tickets", "companies", "2-3453932"])
+def test_a_record_of_any_object_is_read(hubspot, name):
+    hubspot.add("7", name, phone="+573001112233")
+    found = look_up(lookup(hubspot), (f"{name}/7",)).records[f"{name}/7"]
+    assert found["record"]["properties"]["phone"] == "+573001112233"
+    assert found["contact"] is None
+
+
+def test_the_associated_record_has_properties_of_its_own(hubspot):
+    hubspot.add("7", "deals", dealname="Moto")
+    hubspot.associate("deals", "7", "contacts", ["101"])
+    look_up(lookup(hubspot, associated="contacts", associated_properties="phone"), ("deals/7",))
+    assert [request.get("properties") for request in hubspot.asked] == [
+        ["phone", "numero_documento"],
+        None,
+        ["phone"],
+    ]
+
+
+def test_an_archived_record_is_absent(hubspot):
+    hubspot.archived.add("101")
+    assert set(read(hubspot, ("101", "102"))) == {"102"}
+    assert read(hubspot, ("101",)) == {}
+    assert len(hubspot.asked) == 2
+
+
+def test_the_version_of_the_api_is_a_setting(hubspot):
+    assert "404" in away(hubspot, api_version="2026-09").reason
+    assert hubspot.asked[0]["path"] == "/crm/objects/2026-09/contacts/batch/read"
+
+
+def test_a_record_that_cannot_be_read_fails_alone(hubspot):
+    hubspot.unreadable.add("102")
+    found = look_up(lookup(hubspot), ("101", "102", "999"))
+    assert set(found.records) == {"101"}
+    assert found.failed == {"102": "HubSpot could not read the record"}
+
+
+def test_a_deal_whose_contact_cannot_be_read_fails(hubspot):
+    hubspot.add("7", "deals")
+    hubspot.associate("deals", "7", "contacts", ["102"])
+    hubspot.unreadable.add("102")
+    found = look_up(lookup(hubspot, associated="contacts"), ("deals/7",))
+    assert (found.records, set(found.failed)) == ({}, {"deals/7"})
+
+
+def test_associations_that_cannot_be_read_are_never_taken_as_none(hubspot):
+    hubspot.add("7", "deals")
+    body = {"results": [], "errors": [{"category": "INTERNAL_ERROR", "context": {"ids": ["7"]}}]}
+    hubspot.faults_of["associations"] = HubspotFault(status=207, body=json.dumps(body).encode())
+    assert "associations" in away(hubspot, ("deals/7",), associated="contacts").reason
+
+
+@pytest.mark.parametrize(
+    "results", [[{}], [{"from": {"id": "7"}}], [{"from": {"id": "7"}, "to": [{}]}], [{"to": []}], ["7"]]
+)
+def test_associations_that_are_not_as_documented_are_away(hubspot, results):
+    hubspot.add("7", "deals")
+    hubspot.faults_of["associations"] = HubspotFault(
+        status=200, body=json.dumps({"results": results}).encode()
+    )
+    assert "not as documented" in away(hubspot, ("deals/7",), associated="contacts").reason
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("deals", "crm.objects.deals.read"),
+        ("tickets", "tickets"),
+        ("2-345", "crm.objects.custom.read"),
+    ],
+)
+def test_a_token_without_the_scope_names_the_one_of_the_object(hubspot, name, scope):
+    hubspot.faults.append(HubspotFault(status=403, body=b"{}"))
+    caught = away(hubspot, (f"{name}/7",))
+    assert f"scope {scope} (403)" in caught.reason
+    assert (caught.kind, caught.retry_after_seconds) == (FailureKind.REFUSED, REFUSED_WAIT_SECONDS)
+
+
 # --- when it cannot be read --------------------------------------------------------------------
 
 
@@ -157,9 +257,9 @@ def test_a_503_is_asked_again_when_it_says(hubspot):
         (b"{}", "no list of results"),
         (b'{"results":{}}', "no list of results"),
         (b'{"results":[],"errors":"none"}', "no list of results"),
-        (b'{"results":[{"id":101,"properties":{}}]}', "not a record"),
-        (b'{"results":[{"id":"101"}]}', "not a record"),
-        (b'{"results":["101"]}', "not a record"),
+        (b'{"results":[{"id":101,"properties":{}}]}', "not as documented"),
+        (b'{"results":[{"id":"101"}]}', "not as documented"),
+        (b'{"results":["101"]}', "not as documented"),
         (b'{"status":"PENDING","results":[]}', "not finished"),
     ],
 )

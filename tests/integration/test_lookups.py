@@ -6,52 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.domain.recall import State
-from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_services, parked_events, two_accounts
-from support.hook_client import HookClient
-from support.hubspot_stub import TOKEN, HubspotFault, HubspotStub, rate_limited
-from support.installation import Installation
-from workers.lookups import LookupRunner, wait_after
+from support import hubspot_event, parked_events
+from support.hubspot_stub import HubspotFault, HubspotStub, rate_limited
+from support.lookup_installation import LookupInstallation
+from workers.lookups import wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
-LOOKUP = """
-[sources.hubspot.lookup]
-token = "{token}"
-properties = ["phone"]
-base_url = "{url}"
-"""
-
-
-class LookupInstallation(Installation):
-    def __init__(self, folder, store, hubspot):
-        lookup = LOOKUP.format(token=TOKEN, url=hubspot.base_url)
-        text = two_accounts() + SOURCES_AND_ROUTES.replace(
-            "[sources.salesforce]", lookup + "\n[sources.salesforce]", 1
-        ).replace('recall_telephone = "3001112233"', 'recall_telephone = "{{ contact.properties.phone }}"')
-        super().__init__(make_services(folder, store, text))
-        self.web = HookClient(self.services)
-        self.hubspot = hubspot
-        self.lookups = LookupRunner(self.services)
-
-    def post(self, *events):
-        answer = self.web.post("hubspot", as_bytes(list(events)))
-        assert answer.status_code == 202
-        return answer.json
-
-    def look_up(self):
-        self.lookups.look_up("hubspot")
-
-    def customers(self, state="queued"):
-        return {recall.customer_id: recall for recall in self.recalls(state=State(state))}
-
-    def waiting(self):
-        client, key = self.services.store.client, self.services.store.key("lookups:hubspot")
-        return client.zrange(key, 0, -1, withscores=True)
-
-    def make_due(self):
-        client, key = self.services.store.client, self.services.store.key("lookups:hubspot")
-        for lookup, _ in self.waiting():
-            client.zadd(key, {lookup: 0})
 
 
 @pytest.fixture
@@ -116,9 +76,10 @@ def test_a_lookup_that_fails_waits_and_loses_nothing(installation, fault):
     installation.post(hubspot_event(7, AT))
     installation.hubspot.faults.append(fault)
     installation.look_up()
-    ((_, due),) = installation.waiting()
-    assert due > datetime.now(UTC).timestamp() * 1000
-    assert installation.customers() == {}
+    assert not installation.is_due
+    installation.look_up()
+    assert len(installation.hubspot.asked) == 1
+    assert (len(installation.waiting()), installation.customers()) == (1, {})
 
 
 def test_after_its_wait_a_lookup_is_made_again(installation):

@@ -48,6 +48,13 @@ minutes = 0
 """
 
 
+LOOKUP = """
+[sources.hubspot.lookup]
+token = "pat-a-token-of-hubspot"
+properties = ["phone"]
+"""
+
+
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, valkey):
     folder = tmp_path_factory.mktemp("monitored")
@@ -58,6 +65,7 @@ def stack(tmp_path_factory, valkey):
         text = system.config_path.read_text("utf-8")
         text = text.replace(LIMITS, f"{LIMITS}daily_limit = 100000\n")
         text = text.replace('kind = "salesforce"', 'kind = "salesforce"\nresends = false')
+        text = text.replace("[sources.salesforce]", f"{LOOKUP}\n[sources.salesforce]", 1)
         system.config_path.write_text(text, "utf-8")
         system.start("web")
         system.worker = system.start("worker")

@@ -1,19 +1,22 @@
-"""A HubSpot on loopback: contacts' batch read as documented, with faults on demand.
+"""A HubSpot on loopback: batch reads of records and associations as documented, with faults on demand.
 
-Bearer token, 100 inputs at most, contacts that do not exist as errors of a 207, merged ones under the id
-they were merged into, the rate limit's headers, 429 with a policy. Shows what was asked.
+Bearer token, 100 inputs at most, records that do not exist as errors of a 207, merged ones under the id
+they were merged into, the rate limit's headers, 429 with a policy. Keeps the requests.
 """
 
 from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Self
 
 PATH = "/crm/objects/2026-03/contacts/batch/read"
+OBJECTS = re.compile(r"/crm/objects/2026-03/([a-z0-9_-]+)/batch/read")
+ASSOCIATIONS = re.compile(r"/crm/associations/2026-03/([a-z0-9_-]+)/([a-z0-9_-]+)/batch/read")
 TOKEN = "pat-na1-6f2c1a0e-0000-4000-8000-abcdefabcdef"
 
 
@@ -47,9 +50,13 @@ class HubspotStub:
 
     def __init__(self, token: str = TOKEN) -> None:
         self.token = token
-        self.contacts: dict[str, dict] = {}
+        self.records: dict[str, dict[str, dict]] = {"contacts": {}}
+        self.associated: dict[tuple[str, str, str], list[str]] = {}
+        self.archived: set[str] = set()
+        self.unreadable: set[str] = set()
         self.merged: dict[str, str] = {}
         self.faults: deque[HubspotFault] = deque()
+        self.faults_of: dict[str, HubspotFault] = {}  # by the API: objects or associations
         self.extra_headers: dict[str, str] = {}
         self.asked: list[dict] = []
         self.headers: list[dict[str, str]] = []
@@ -62,8 +69,11 @@ class HubspotStub:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def add(self, contact: str, **properties: object) -> None:
-        self.contacts[contact] = properties
+    def add(self, record: str, object_name: str = "contacts", **properties: object) -> None:
+        self.records.setdefault(object_name, {})[record] = properties
+
+    def associate(self, object_name: str, record: str, target: str, ids: list[str]) -> None:
+        self.associated[object_name, record, target] = ids
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -78,7 +88,7 @@ class HubspotStub:
         """Wait; True when the stub is being stopped."""
         return self._stopping.wait(seconds)
 
-    def answer(self, authorization: str, body: dict) -> tuple[int, dict]:
+    def answer(self, path: str, authorization: str, body: dict) -> tuple[int, dict]:
         if authorization != f"Bearer {self.token}":
             return 401, _error("INVALID_AUTHENTICATION", "Authentication credentials not found.")
         inputs = [item["id"] for item in body["inputs"]]
@@ -86,17 +96,33 @@ class HubspotStub:
             return 400, _error("VALIDATION_ERROR", "The maximum batch size is 100.")
         if not all(contact.isdecimal() for contact in inputs):
             return 400, _error("VALIDATION_ERROR", "An id is not a number.")
-        there = dict.fromkeys(self.merged.get(contact, contact) for contact in inputs)
-        results = [self._result(contact, body) for contact in there if contact in self.contacts]
-        missing = [c for c in inputs if self.merged.get(c, c) not in self.contacts]
-        page = {"status": "COMPLETE", "results": results, "startedAt": "", "completedAt": ""}
-        if not missing:
-            return 200, page
-        error = {"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": missing}}
-        return 207, {**page, "numErrors": 1, "errors": [error]}
+        if found := OBJECTS.fullmatch(path):
+            return self._records(found[1], inputs, body)
+        if found := ASSOCIATIONS.fullmatch(path):
+            return self._associations(found[1], found[2], inputs)
+        return 404, {}
 
-    def _result(self, contact: str, body: dict) -> dict:
-        known = self.contacts[contact]
+    def _records(self, object_name: str, inputs: list[str], body: dict) -> tuple[int, dict]:
+        known = self.records.get(object_name, {})
+        there = dict.fromkeys(self.merged.get(contact, contact) for contact in inputs)
+        readable = [contact for contact in there if contact in known and contact not in self.unreadable]
+        missing = [c for c in inputs if self.merged.get(c, c) not in known]
+        errors = {"OBJECT_NOT_FOUND": missing, "INTERNAL_ERROR": [c for c in inputs if c in self.unreadable]}
+        return _page([self._result(known[contact], contact, body) for contact in readable], errors)
+
+    def _associations(self, object_name: str, target: str, inputs: list[str]) -> tuple[int, dict]:
+        results, missing = [], []
+        for record in inputs:
+            ids = self.associated.get((object_name, record, target))
+            if ids is None:
+                missing.append(record)
+                continue
+            types = [{"category": "HUBSPOT_DEFINED", "typeId": 3, "label": None}]
+            to = [{"toObjectId": each, "associationTypes": types} for each in ids]
+            results.append({"from": {"id": record}, "to": to})
+        return _page(results, {"OBJECT_NOT_FOUND": missing})
+
+    def _result(self, known: dict, contact: str, body: dict) -> dict:
         properties = {name: known.get(name) for name in body["properties"]}
         properties["hs_object_id"] = contact
         stamp = "2026-03-02T12:00:00.000Z"
@@ -105,8 +131,18 @@ class HubspotStub:
             "properties": properties,
             "createdAt": stamp,
             "updatedAt": stamp,
-            "archived": False,
+            "archived": contact in self.archived,
         }
+
+
+def _page(results: list[dict], failed: dict[str, list[str]]) -> tuple[int, dict]:
+    page = {"status": "COMPLETE", "results": results, "startedAt": "", "completedAt": ""}
+    errors = [
+        {"status": "error", "category": category, "context": {"ids": ids}}
+        for category, ids in failed.items()
+        if ids
+    ]
+    return (207, {**page, "numErrors": len(errors), "errors": errors}) if errors else (200, page)
 
 
 def _error(category: str, message: str) -> dict:
@@ -135,10 +171,10 @@ class _HubspotHandler(http.server.BaseHTTPRequestHandler):
         self.server.stub.headers.append({name.lower(): value for name, value in self.headers.items()})
         if self.server.stub.faults:
             self._misbehave(self.server.stub.faults.popleft())
-        elif self.path != PATH:
-            self._send(404, {}, b"{}")
+        elif fault := self.server.stub.faults_of.pop(self.path.split("/")[2], None):
+            self._misbehave(fault)
         else:
-            status, page = self.server.stub.answer(self.headers.get("Authorization", ""), body)
+            status, page = self.server.stub.answer(self.path, self.headers.get("Authorization", ""), body)
             self._send(status, self.server.stub.extra_headers, json.dumps(page).encode())
 
     def _misbehave(self, fault: HubspotFault) -> None:

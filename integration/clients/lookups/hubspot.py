@@ -234,7 +234,7 @@ def _page(answer: httpx.Response, is_result: Callable[[object], bool]) -> _Page:
     if body.get("status", "COMPLETE") != "COMPLETE":
         raise LookupFailedError(FailureKind.UNREADABLE, "HubSpot had not finished reading")
     if not all(map(is_result, results)):
-        reason = "a result in HubSpot's answer is not a record with id and properties"
+        reason = "a result in HubSpot's answer is not as documented"
         raise LookupFailedError(FailureKind.UNREADABLE, reason)
     unknown: set[str] = set()
     failed: dict[str, str] = {}
@@ -307,7 +307,7 @@ class _RateLimit:
     def pass_or_raise(self, now: float) -> None:
         until, limit = self._blocked
         if now < until:
-            reason = f"HubSpot's {limit} limit is used up"
+            reason = f"HubSpot's {limit} limit is used up (429)"
             raise LookupFailedError(FailureKind.RATE_LIMITED, reason, until - now)
 
     def learn(self, answer: httpx.Response, now: float, today: datetime) -> None:

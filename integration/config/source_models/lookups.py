@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from integration.domain.field_types import (
     BASE_URL_WORDS,
@@ -63,6 +64,14 @@ class Lookup(Table):
     def names(self) -> frozenset[str]:
         """The names that templates can read once the record was looked up."""
         return frozenset({"record"})
+
+    @property
+    def digest(self) -> str:
+        """A digest of the settings, secrets included. It shows whether they changed, and reveals none."""
+        values = {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in self
+        }
+        return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
 
 
 class HubspotLookup(Lookup):

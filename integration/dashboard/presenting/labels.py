@@ -76,6 +76,33 @@ _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("too many test calls are running"),
 )
 
+# From integration/clients/lookups: why the records of a CRM cannot be read.
+_OF_LOOKUPS: Final[Sequence[str]] = (
+    _("HubSpot rejects the token: check the lookup's token (%(status)s)"),
+    _("HubSpot rejects the token: it may lack the scope %(scope)s (%(status)s)"),
+    _("HubSpot rejects the request: check the lookup's object and properties (%(status)s)"),
+    _(
+        "HubSpot has no such object or API at this address: check the lookup's object and base_url "
+        "(%(status)s)"
+    ),
+    _("HubSpot's daily limit is used up (429)"),
+    _("HubSpot's rate limit is used up (429)"),
+    _("HubSpot's answer has no list of results"),
+    _("HubSpot had not finished reading"),
+    _("a result in HubSpot's answer is not as documented"),
+    _("HubSpot could not read some of the records"),
+    _("HubSpot could not read some of the associations"),
+    _("HubSpot could not read the record"),
+    _("HubSpot's answer lacks the record"),
+    _("%(provider)s answered %(status)s"),
+    _("no complete answer from %(provider)s within %(seconds)s s"),
+    _("%(provider)s cannot be reached"),
+    _("the connection to %(provider)s broke"),
+    _("%(provider)s's answer is longer than 4 MiB"),
+    _("%(provider)s's answer is not JSON"),
+    _("%(provider)s's answer is not a JSON object"),
+)
+
 # From integration/store/lua, domain/schedule, the dashboard and the command line.
 _OF_RECALLS: Final[Sequence[str]] = (
     _("admitted"),
@@ -112,6 +139,8 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("%(place)s, which this contact does not have"),
     _("a field that is in the stored delivery, or the filter default"),
     _("a property that the lookup reads and the contact has, or the filter default"),
+    _("%(place)s, which this record does not have"),
+    _("a property that the lookup reads and the record has, or the filter default"),
     _("%(place)s, which is null"),
     _("%(place)s, which is blank"),
     _("a date without a time"),
@@ -224,6 +253,7 @@ KNOWN: Final[Sequence[str]] = (
     *_OF_CALLS,
     *_OF_QUEUES,
     *_OF_TEST_CALLS,
+    *_OF_LOOKUPS,
     *_OF_RECALLS,
     *_OF_EVENTS,
     *_OF_NUMBERS,

@@ -101,7 +101,7 @@ def links_of(problem: ActiveProblem) -> Sequence[tuple[str, str]]:
         case "nothing-verified":
             rejected = url_for("dashboard.deliveries", source=name, result="refused")
             return ((rejected, _("Rejected deliveries")),)
-        case "source-silent":
+        case "source-silent" | "lookups-failing":
             return ((url_for("dashboard.deliveries", source=name), _("Deliveries")),)
         case "no-worker" | "due-lag" | "workers-stalled":
             return ((url_for("dashboard.now") + "#processes", _("Processes seen")),)

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 
-from integration.config.models import zone_of
+from integration.config.models import lookups_of, zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text, reason_labels
 from integration.dashboard.responses import note, page
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from integration.domain.rejection import Rejection
     from integration.services.container import Services
     from integration.store.delivery_log import LoggedDelivery, StoredDelivery
+    from integration.store.monitoring.lookup_status import LookupStatus
 
 PAGE_SIZE: Final = 50
 RESULTS: Final = (
@@ -154,7 +155,13 @@ def _delivery_page(services: Services, kept: StoredDelivery, *, revealed: bool) 
         more=max(0, len(kept.became) - MOST_EVENTS),
         zone=zone_of(services.config),
         recall_address=recall_address,
+        lookup=_lookup(services, kept) if "pending" in kept.became else None,
     )
+
+
+def _lookup(services: Services, kept: StoredDelivery) -> LookupStatus | None:
+    """Return the status of the lookups that the events of a delivery wait for."""
+    return services.lookup_status.all(lookups_of(services.config)).get(kept.source)
 
 
 def _events(services: Services, kept: StoredDelivery, *, revealed: bool) -> list[_EventResult]:

@@ -10,8 +10,8 @@ from flask import current_app, request
 from flask_babel import gettext as _
 
 from integration.alerts.rules import rule_label
-from integration.config.alert_models import DeliveriesLost, NothingVerified, SourceSilent
-from integration.config.models import zone_of
+from integration.config.alert_models import DeliveriesLost, LookupsFailing, NothingVerified, SourceSilent
+from integration.config.models import lookups_of, zone_of
 from integration.config.source_models import JsonSource
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from integration.config.source_models import Source
     from integration.services.container import Services
     from integration.store.monitoring.alerts import Alert
+    from integration.store.monitoring.lookup_status import LookupStatus
     from integration.store.monitoring.source_status import HourlyDeliveries, SourceActivity
 
 TICKS: Final = 5
@@ -49,6 +50,12 @@ class SourceRow:
     plot: Plot
     ticks: tuple[str, ...]
     alerts: tuple[Alert, ...]
+    lookup: LookupStatus | None
+
+    @property
+    def is_failing(self) -> bool:
+        """True if an alert is active or the lookups fail."""
+        return bool(self.alerts) or (self.lookup is not None and self.lookup.failure is not None)
 
 
 @signed_in
@@ -56,7 +63,9 @@ def sources(services: Services) -> Response:
     """List the sources; those with alerts or rejections first."""
     rows_by_name = _rows(services, list(services.config.sources))
     order = {"refused": 0, "waiting": 1, "heard": 2}
-    rows = sorted(rows_by_name.values(), key=lambda row: (not row.alerts, order[row.state], row.source.name))
+    rows = sorted(
+        rows_by_name.values(), key=lambda row: (not row.is_failing, order[row.state], row.source.name)
+    )
     return page("sources.html", rows=rows, zone=zone_of(services.config))
 
 
@@ -114,6 +123,7 @@ def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
     activity, days = services.source_status.activity(names), services.source_status.day(names, now)
     holding = [alert for alert in services.alerts.holding() if alert.on]
     root = _root(config)
+    lookups = services.lookup_status.all(lookups_of(config))
     return {
         name: SourceRow(
             source=config.sources[name],
@@ -126,12 +136,13 @@ def _rows(services: Services, names: Sequence[str]) -> dict[str, SourceRow]:
             plot=_plot(days[name]),
             ticks=_ticks(config, days[name]),
             alerts=tuple(a for a in holding if a.subject == name and a.kind in _KINDS),
+            lookup=lookups.get(name),
         )
         for name in names
     }
 
 
-_KINDS: Final = frozenset({"source-silent", "nothing-verified", "deliveries-lost"})
+_KINDS: Final = frozenset({"source-silent", "nothing-verified", "deliveries-lost", "lookups-failing"})
 
 
 def _state(activity: SourceActivity) -> str:
@@ -159,7 +170,7 @@ def _rules(config: Config, name: str) -> tuple[str, ...]:
     return tuple(
         rule_label(rule)
         for rule in config.alerts.rules
-        if isinstance(rule, SourceSilent | NothingVerified | DeliveriesLost)
+        if isinstance(rule, SourceSilent | NothingVerified | DeliveriesLost | LookupsFailing)
         and (rule.sources is None or name in rule.sources)
     )
 

@@ -432,7 +432,7 @@ if is_command('admit', 'resolve', 'bind') then
     if from.lookup then Lookups.forget(from.lookup) end
     if from.parked then Parked.forget(from.parked) end
     update_results(delivery.id, from, done)
-    return {'new', answer_line(delivery, done), wake_ups(queues), #done.waiting > 0 and Lookups.keep(delivery, done) or ''}
+    return {'new', answer_line(delivery, done), wake_ups(queues), #done.waiting > 0 and Lookups.keep(delivery, done, from.lookup and from) or ''}
   end
 
   function COMMANDS.resolve(delivery, from, headers)

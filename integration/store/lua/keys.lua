@@ -67,6 +67,9 @@
 -- lookups                  ZSET    lookup id -> time when it is due                               until looked up
 -- lookups:<source>         ZSET    the same for a source                                          until looked up
 -- lookup:<id>              HASH    the events that wait for the lookup                            until looked up
+-- lookup_events            HASH    source -> number of events that wait                            while any wait
+-- lookup_failure:<source>  HASH    why the lookups of a source fail; see Lookups.failure           until they succeed,
+--                                                                                                 or none waits
 -- fading                   ZSET    account NUL field of a cancellation's newest pointer -> time   retention_days
 -- session:<digest>         STRING  dashboard session of the token with this digest, JSON          until idle for too long
 -- search:<digest>          STRING  what a user of the dashboard searched for; digest of user and id  12 hours

@@ -35,27 +35,53 @@ function Parked.forget(id)
   redis.call('ZREM', P .. 'dismissed', id)
 end
 
+-- Return why the lookups of a source fail, an empty table if they do not: kind, reason, since, failures (in a row),
+-- until (the next try), holds ("1" if no lookup of the source is tried before it), settings (those that failed).
+function Lookups.failure(source) return hash(P .. 'lookup_failure:' .. source) end
+
+-- Return the time before which no lookup of a source is tried, 0 for none.
+function Lookups.held_until(failure)
+  return failure.holds == '1' and tonumber(failure['until']) or 0
+end
+
+-- The time in `lookups` is a hint for drains, so it includes the source's wait. That in `lookups:<source>` does not:
+-- new settings end the wait.
 function Lookups.due(source, id, at)
-  redis.call('ZADD', P .. 'lookups', at, id)
+  redis.call('ZADD', P .. 'lookups', math.max(at, Lookups.held_until(Lookups.failure(source))), id)
   redis.call('ZADD', P .. 'lookups:' .. source, at, id)
 end
 
+local function count_waiting(source, change)
+  if redis.call('HINCRBY', P .. 'lookup_events', source, change) <= 0 then redis.call('HDEL', P .. 'lookup_events', source) end
+end
+
+-- Change the number of events of a lookup.
+function Lookups.resize(id, number)
+  local source, before = unpack(redis.call('HMGET', P .. 'lookup:' .. id, 'source', 'number'))
+  redis.call('HSET', P .. 'lookup:' .. id, 'number', number)
+  count_waiting(source, number - (tonumber(before) or 0))
+end
+
 -- Store the events that wait for a lookup. Return the source whose lookups need a wake-up.
-function Lookups.keep(delivery, done)
+-- from: the lookup that could not read these events, with its tries and the wait until the next one; nil for new ones
+function Lookups.keep(delivery, done, from)
   Epoch.arrivals = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
   local id = 'lk_' .. letters(Epoch.arrivals) .. delivery.suffix
   redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
     '[' .. table.concat(done.waiting, ',') .. ']', 'headers', delivery.headers, 'received', delivery.received,
-    'proof', delivery.proof or '', 'delivery', delivery.id, 'digest', delivery.digest, 'tries', 0)
-  Lookups.due(delivery.source, id, now)
-  return delivery.source
+    'proof', delivery.proof or '', 'delivery', delivery.id, 'digest', delivery.digest, 'tries', from and from.tries or 0)
+  Lookups.resize(id, #done.waiting)
+  Lookups.due(delivery.source, id, now + (from and from.wait_ms or 0))
+  return from and '' or delivery.source
 end
 
 function Lookups.forget(id)
   local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
+  Lookups.resize(id, 0)
   redis.call('DEL', P .. 'lookup:' .. id)
   redis.call('ZREM', P .. 'lookups', id)
   redis.call('ZREM', P .. 'lookups:' .. source, id)
+  if redis.call('EXISTS', P .. 'lookups:' .. source) == 0 then redis.call('DEL', P .. 'lookup_failure:' .. source) end
 end
 
 -- Dismissed events leave their group. They keep the time of their parking, after which they are purged.
@@ -92,10 +118,18 @@ if is_command('dismiss_parked', 'put_back_parked') then
   end
 end
 
-if is_command('take_lookups', 'postpone_lookup', 'repark') then
-  -- Return due lookups of a source, with at most about `most` events, and lease each of them.
-  local function take_lookups(source, most, lease_ms)
-    local out, events = {}, 0
+if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_failure', 'repark') then
+  local OUTDATED_MS = 120000
+
+  -- Return due lookups of a source, with at most about `most` events, and lease each of them. Return none while the
+  -- source waits after a failure. settings: a digest of those of the lookup; new ones end the wait
+  local function take_lookups(source, settings, most, lease_ms)
+    local out, events, failure = {}, 0, Lookups.failure(source)
+    if failure.settings ~= settings then
+      redis.call('DEL', P .. 'lookup_failure:' .. source)
+    elseif Lookups.held_until(failure) > now then
+      return out
+    end
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lookups:' .. source, '-inf', now, 'LIMIT', 0, most)) do
       if events >= most then break end
       allow_on_full_store()
@@ -118,6 +152,26 @@ if is_command('take_lookups', 'postpone_lookup', 'repark') then
     return 1
   end
 
+  -- Record why the lookups of a source fail. A failure that does not hold the source is about single records: it is
+  -- over when it is not reported again.
+  local function fail_lookups(source, failure)
+    allow_on_full_store()
+    local key, before = P .. 'lookup_failure:' .. source, Lookups.failure(source)
+    local outdated = before.holds ~= '1' and now > (tonumber(before['until']) or 0) + OUTDATED_MS
+    if before.settings ~= failure.settings or outdated then redis.call('DEL', key) end
+    redis.call('HSETNX', key, 'since', now)
+    redis.call('HINCRBY', key, 'failures', 1)
+    redis.call('HSET', key, 'kind', failure.kind, 'reason', failure.reason, 'until', now + failure.wait_ms,
+      'holds', failure.holds and '1' or '', 'settings', failure.settings)
+    return 1
+  end
+
+  -- Lookups of the source succeed again. A failure about single records stays.
+  local function end_lookup_failure(source)
+    if Lookups.failure(source).holds ~= '1' then return 0 end
+    return redis.call('DEL', P .. 'lookup_failure:' .. source)
+  end
+
   -- Update the reason of an event that still cannot be mapped. It keeps its time of parking.
   local function repark(e, id)
     local at = redis.call('HGET', P .. 'parked:' .. id, 'at')
@@ -127,9 +181,13 @@ if is_command('take_lookups', 'postpone_lookup', 'repark') then
     return 1
   end
 
-  function COMMANDS.take_lookups(source, most, lease_ms)
-    return take_lookups(source, tonumber(most), tonumber(lease_ms))
+  function COMMANDS.take_lookups(source, settings, most, lease_ms)
+    return take_lookups(source, settings, tonumber(most), tonumber(lease_ms))
   end
+
+  function COMMANDS.fail_lookups(source, failure) return fail_lookups(source, cjson.decode(failure)) end
+
+  function COMMANDS.end_lookup_failure(source) return end_lookup_failure(source) end
 
   function COMMANDS.postpone_lookup(id, wait_ms, reason) return postpone_lookup(id, tonumber(wait_ms), reason) end
 

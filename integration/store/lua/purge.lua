@@ -103,7 +103,12 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
   function Forget.lookup(id, events)
     if redis.call('EXISTS', P .. 'lookup:' .. id) == 0 then return 0 end
     allow_on_full_store()
-    if events == '[]' then Lookups.forget(id) else redis.call('HSET', P .. 'lookup:' .. id, 'events', events) end
+    if events == '[]' then
+      Lookups.forget(id)
+    else
+      redis.call('HSET', P .. 'lookup:' .. id, 'events', events)
+      Lookups.resize(id, #cjson.decode(events))
+    end
     return 1
   end
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from integration.config.models import lookups_of
 from integration.domain.recall import State
 from integration.domain.timestamps import from_epoch_ms
 from integration.store.monitoring.counter_flusher import totals
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from integration.services.container import Services
     from integration.services.forecast import Forecast
     from integration.store.monitoring.alerts import Alert
+    from integration.store.monitoring.lookup_status import LookupStatus
     from integration.store.monitoring.process_registry import Process
     from integration.store.monitoring.source_status import SourceActivity
 
@@ -35,6 +37,7 @@ class Figures:
     recalls: Mapping[str, int]
     parked: int
     lookups_waiting: int
+    lookups: Mapping[str, LookupStatus]
     due_lag_seconds: float
     memory: Mapping[str, int]
     processes: Sequence[Process]
@@ -62,6 +65,7 @@ def read_figures(services: Services) -> Figures:
         recalls=dict(zip(map(str, State), recalls, strict=True)),
         parked=parked,
         lookups_waiting=lookups,
+        lookups=services.lookup_status.all(lookups_of(services.config)),
         due_lag_seconds=services.accounts.due_lag_seconds(),
         alerts=[alert for alert in services.alerts.holding() if alert.on],
         memory=memory_of(services),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from integration.clients.lookups import FailureKind
 from integration.config.alert_models import RULE_KINDS
 from integration.domain.timestamps import epoch_seconds
 
@@ -43,6 +44,7 @@ def of_figures(figures: Figures) -> Iterator[Metric]:
     yield from _of_memory(figures.memory)
     yield from of_accounts(figures.accounts, figures.forecasts)
     yield from _of_sources(figures)
+    yield from _of_lookups(figures)
     yield from _of_processes(figures.processes)
     alerts = GaugeMetricFamily(
         "ringback_alerts", "Active alerts, by the kind of their rule.", labels=("kind",)
@@ -139,6 +141,23 @@ def _of_sources(figures: Figures) -> Iterator[Metric]:
         if source.taken is not None:
             taken.add_metric((name,), epoch_seconds(source.taken))
     yield taken
+
+
+def _of_lookups(figures: Figures) -> Iterator[Metric]:
+    events = _by_name(
+        "ringback_lookup_events_waiting", "Events of a source that wait for a lookup.", "source"
+    )
+    failing = GaugeMetricFamily(
+        "ringback_lookup_failing",
+        "1 for the reason why the lookups of a source fail.",
+        labels=("source", "reason"),
+    )
+    for name, status in figures.lookups.items():
+        events.add_metric((name,), status.events)
+        for kind in FailureKind:
+            failing.add_metric((name, kind), int(status.failure is not None and status.failure.kind == kind))
+    yield events
+    yield failing
 
 
 def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:

@@ -114,8 +114,20 @@ GUARDS = (
     mutant(
         "a lookup that fails waits",
         "it is tried again at once",
-        _LOOKUP.argument("_read", "self._services.deliveries.postpone_lookup", 1, to="{it} * 0"),
+        _LOOKUP.argument("_note", "self._services.lookup_status.failed", "wait_seconds", to="0.0"),
         "test_lookups.py::test_a_lookup_that_fails_waits_and_loses_nothing",
+    ),
+    mutant(
+        "a source whose lookups fail is left alone",
+        "each new event asks the CRM again, with a token that it refused",
+        _LUA.condition("take_lookups", "held_until"),
+        "test_lookup_failures.py::test_while_a_source_waits_no_event_of_it_is_looked_up",
+    ),
+    mutant(
+        "new settings of a lookup end its wait",
+        "a corrected token waits for an hour",
+        _LUA.condition("take_lookups", "settings"),
+        "test_lookup_failures.py::test_a_changed_token_is_tried_at_once",
     ),
     mutant(
         "a clock that runs ahead does not win for ever",

@@ -1,0 +1,58 @@
+"""Events that wait because their lookups fail, as `ringback recalls` and `ringback parked` report them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from integration.cli import output
+from integration.clients.lookups import FailureKind
+from integration.config.models import lookups_of
+from integration.store.monitoring.lookup_status import LookupStatusStore
+from integration.telemetry.logging import printable
+
+if TYPE_CHECKING:
+    from integration.cli.context import CliContext
+    from integration.store.monitoring.lookup_status import LookupStatus
+
+
+def waiting_lookups(context: CliContext) -> list[LookupStatus]:
+    """Return the lookups for which events wait; none without a valid configuration."""
+    config = context.config_if_good
+    found = {} if config is None else LookupStatusStore(context.store).all(lookups_of(config))
+    return [status for status in found.values() if status.events]
+
+
+def as_fields(status: LookupStatus) -> dict[str, Any]:
+    """Return the fields of a lookup for JSON. `failure` is None while it does not fail."""
+    failure = status.failure
+    return {
+        "source": status.source,
+        "provider": status.provider,
+        "events": status.events,
+        "failure": failure
+        and {
+            "kind": failure.kind,
+            "reason": failure.reason,
+            "since": output.moment(failure.since),
+            "next_try": output.moment(failure.next_try),
+        },
+    }
+
+
+def print_waiting(context: CliContext) -> None:
+    """Print a line to standard error for each source whose events wait for a lookup."""
+    for status in waiting_lookups(context):
+        output.problem(_line(context, status))
+
+
+def _line(context: CliContext, status: LookupStatus) -> str:
+    events = "1 event waits" if status.events == 1 else f"{status.events} events wait"
+    line = f"{events} for {status.provider} (source {status.source})"
+    failure = status.failure
+    if failure is None:
+        return f"{line}."
+    next_try = output.moment(failure.next_try, context.zone_of())
+    text = f"{line}: {printable(failure.reason)}. Next try at {next_try}"
+    if failure.kind == FailureKind.REFUSED:
+        return f"{text}, or as soon as the lookup of the source changes in the configuration."
+    return f"{text}."

@@ -1,0 +1,117 @@
+"""The lookups of each source: how many events wait, and why they fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from integration.domain.timestamps import from_epoch_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from integration.clients.lookups import FailureKind
+    from integration.config.source_models import Lookup
+    from integration.store.client import Store
+
+# A failure about single records is over when it is not reported again. The same as in parked.lua.
+OUTDATED_MS: Final = 120_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupFailure:
+    """Why the lookups of a source fail. Times are aware, UTC.
+
+    `kind` is a FailureKind's value. `failures`: their number in a row since `since`. `is_held`: nothing is
+    looked up before `next_try`; otherwise the failure is about single records.
+    """
+
+    kind: str
+    reason: str
+    since: datetime
+    next_try: datetime
+    failures: int
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupStatus:
+    """The lookups of a source: the CRM that is asked, the number of events that wait, and the failure."""
+
+    source: str
+    provider: str
+    events: int
+    failure: LookupFailure | None = None
+
+
+class LookupStatusStore:
+    """The status of the lookups, by source."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self, lookups: Mapping[str, Lookup]) -> dict[str, LookupStatus]:
+        """Return the status of these lookups, by source, in one round trip. Raise StoreAwayError."""
+        now_ms = self._store.now_ms()
+
+        def commands(pipe: Any) -> None:
+            pipe.hgetall(self._store.key("lookup_events"))
+            for source in lookups:
+                pipe.hgetall(self._store.key(f"lookup_failure:{source}"))
+
+        events, *failures = self._store.pipelined(commands)
+        return {
+            source: LookupStatus(
+                source=source,
+                provider=lookup.provider,
+                events=int(events.get(source, 0)),
+                failure=_failure(fields, lookup, now_ms),
+            )
+            for (source, lookup), fields in zip(lookups.items(), failures, strict=True)
+        }
+
+    def failed(
+        self, source: str, settings: str, kind: FailureKind, reason: str, *, wait_seconds: float, holds: bool
+    ) -> None:
+        """Record a failure of the lookups of a source. Raise StoreAwayError.
+
+        `settings` is the digest of the lookup. With `holds`, no lookup with these settings is tried within
+        `wait_seconds`.
+        """
+        failure = {
+            "kind": str(kind),
+            "reason": reason,
+            "wait_ms": round(wait_seconds * 1000),
+            "holds": holds,
+            "settings": settings,
+        }
+        self._store.call("fail_lookups", source, orjson.dumps(failure))
+
+    def failures(self, source: str) -> int:
+        """Return the number of failures in a row of a source's lookups. Raise StoreAwayError."""
+        (fields,) = self._store.hashes([f"lookup_failure:{source}"])
+        return int(fields.get("failures", 0))
+
+    def succeeded(self, source: str) -> None:
+        """End a failure that held all lookups of a source. Raise StoreAwayError."""
+        self._store.call("end_lookup_failure", source)
+
+
+def _failure(fields: Mapping[str, str], lookup: Lookup, now_ms: int) -> LookupFailure | None:
+    # A failure of other settings is over: the next lookup tries the new ones.
+    if not fields or fields["settings"] != lookup.digest:
+        return None
+    is_held, until = fields["holds"] == "1", int(fields["until"])
+    if not is_held and now_ms > until + OUTDATED_MS:
+        return None
+    return LookupFailure(
+        kind=fields["kind"],
+        reason=fields["reason"],
+        since=from_epoch_ms(int(fields["since"])),
+        next_try=from_epoch_ms(max(until, now_ms)),
+        failures=int(fields["failures"]),
+        is_held=is_held,
+    )

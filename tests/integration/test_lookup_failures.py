@@ -1,0 +1,288 @@
+"""Lookups that fail: when they are tried again, and where an operator sees that events wait."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from integration.alerts.monitor import AlertMonitor
+from support import ENVIRON, hubspot_event, parked_events, url_of
+from support.cli_runner import Ringback
+from support.dashboard_client import Pages, text_of
+from support.hubspot_stub import HubspotFault, HubspotStub, rate_limited
+from support.lookup_installation import LookupInstallation, config_text
+from support.metrics_client import client_of, figures
+from support.reporters import SilentReporter
+
+AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
+RULE = '[[alerts.rules]]\nkind = "lookups-failing"\nminutes = 5\n'
+REFUSED = HubspotFault(status=401, body=b"{}")
+DROP = HubspotFault(act="drop")
+UNREADABLE = HubspotFault(status=400, body=b"{}")
+REASON = "HubSpot rejects the token: check the lookup's token (401)"
+
+
+@pytest.fixture
+def installation(tmp_path, store):
+    with HubspotStub() as hubspot:
+        found = LookupInstallation(tmp_path, store, hubspot)
+        for contact in range(1, 10):
+            hubspot.add(str(contact), phone=f"300111000{contact}")
+        yield found
+
+
+@pytest.fixture
+def failing(installation):
+    """An installation whose token HubSpot refused, while three events wait."""
+    installation.hubspot.token = "pat-another"
+    installation.post(hubspot_event(1, AT), hubspot_event(2, AT))
+    installation.post(hubspot_event(3, AT))
+    installation.look_up()
+    return installation
+
+
+def seconds_until(moment):
+    return (moment - datetime.now(UTC)).total_seconds()
+
+
+# --- when it is tried again ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [REFUSED, DROP, HubspotFault(status=503), rate_limited("DAILY")])
+def test_while_a_source_waits_no_event_of_it_is_looked_up(installation, fault):
+    installation.hubspot.faults.append(fault)
+    installation.post(hubspot_event(1, AT))
+    installation.look_up()
+    installation.post(hubspot_event(2, AT))
+    assert not installation.is_due
+    installation.look_up()
+    assert len(installation.hubspot.asked) == 1
+    installation.make_due()
+    assert installation.is_due
+    installation.hubspot.faults.clear()
+    assert installation.status.failure.is_held
+
+
+def test_after_the_wait_all_events_are_looked_up_and_the_failure_is_over(installation):
+    installation.hubspot.faults.append(DROP)
+    installation.post(hubspot_event(1, AT))
+    installation.look_up()
+    installation.post(hubspot_event(2, AT))
+    installation.make_due()
+    installation.look_up()
+    assert set(installation.customers()) == {"1", "2"}
+    assert (installation.status.events, installation.status.failure) == (0, None)
+    assert not installation.services.store.client.exists(installation.key("lookup_failure:hubspot"))
+
+
+def test_a_refused_token_waits_an_hour(failing):
+    failure = failing.status.failure
+    assert (failure.kind, failure.reason, failure.failures) == ("refused", REASON, 1)
+    assert 3500 < seconds_until(failure.next_try) <= 3600
+
+
+def test_a_changed_token_is_tried_at_once(failing, tmp_path, store):
+    changed = LookupInstallation(
+        tmp_path, store, failing.hubspot, config_text(failing.hubspot.base_url, "pat-another")
+    )
+    assert changed.status.failure is None
+    assert changed.is_due
+    changed.look_up()
+    assert set(changed.customers()) == {"1", "2", "3"}
+
+
+def test_a_429_waits_as_long_as_hubspot_says(installation):
+    installation.hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
+    installation.post(hubspot_event(1, AT))
+    installation.look_up()
+    assert installation.status.failure.kind == "rate_limited"
+    assert 25 < seconds_until(installation.status.failure.next_try) <= 30
+
+
+def test_the_waits_of_a_source_grow_with_its_failures(installation):
+    waits = []
+    installation.post(hubspot_event(1, AT))
+    for _ in range(4):
+        installation.hubspot.faults.append(DROP)
+        installation.look_up()
+        waits.append(seconds_until(installation.status.failure.next_try))
+        installation.make_due()
+    assert [round(wait / 2) for wait in waits] == [1, 2, 4, 8]
+    assert installation.status.failure.failures == 4
+
+
+def test_a_failure_about_single_records_does_not_hold_the_source(installation):
+    installation.hubspot.faults.append(UNREADABLE)
+    installation.post(hubspot_event(1, AT))
+    installation.look_up()
+    installation.post(hubspot_event(2, AT))
+    assert installation.is_due
+    installation.look_up()
+    assert set(installation.customers()) == {"2"}
+    assert installation.status.events == 1
+    assert "rejects the request" in installation.status.failure.reason
+    installation.make_due()
+    installation.look_up()
+    assert set(installation.customers()) == {"1", "2"}
+    assert installation.status.failure is None
+
+
+def test_a_record_that_cannot_be_read_waits_alone(installation):
+    installation.hubspot.unreadable.add("2")
+    installation.post(*(hubspot_event(contact, AT) for contact in (1, 2, 99)))
+    installation.look_up()
+    assert set(installation.customers()) == {"1"}
+    assert len(parked_events(installation.services)) == 1
+    assert (installation.status.events, installation.status.failure.kind) == (1, "unreadable")
+    assert not installation.is_due
+    installation.hubspot.unreadable.clear()
+    installation.make_due()
+    installation.look_up()
+    assert set(installation.customers()) == {"1", "2"}
+    assert (installation.status.events, installation.status.failure) == (0, None)
+
+
+def test_the_waits_of_a_record_that_cannot_be_read_grow(installation):
+    installation.hubspot.unreadable.add("2")
+    installation.post(hubspot_event(2, AT))
+    waits = []
+    for _ in range(4):
+        installation.look_up()
+        ((_, due),) = installation.waiting()
+        waits.append(round((due / 1000 - datetime.now(UTC).timestamp()) / 2))
+        installation.make_due()
+    assert waits == [1, 2, 4, 8]
+
+
+def test_a_failure_about_single_records_is_over_when_it_is_not_reported_again(installation):
+    installation.hubspot.faults.append(UNREADABLE)
+    installation.post(hubspot_event(1, AT))
+    installation.look_up()
+    client, key = installation.services.store.client, installation.key("lookup_failure:hubspot")
+    until = int(client.hget(key, "until"))
+    client.hset(key, "until", until - 130_000)
+    assert installation.status.failure is None
+
+
+def test_the_events_that_wait_are_counted(failing):
+    client = failing.services.store.client
+    assert failing.status.events == 3
+    lookup = failing.waiting()[0][0]
+    events = json.loads(client.hget(failing.key(f"lookup:{lookup}"), "events"))
+    failing.services.store.call("forget_lookup", lookup, json.dumps(events[:1]))
+    assert failing.status.events == 3 - len(events) + 1
+    failing.services.store.call("forget_lookup", lookup, "[]")
+    assert failing.status.events == 3 - len(events)
+    (other,) = [one for one, _ in failing.waiting()]
+    failing.services.store.call("forget_lookup", other, "[]")
+    assert (failing.status.events, failing.status.failure) == (0, None)
+    assert not client.exists(failing.key("lookup_events"))
+
+
+def test_lookups_of_a_source_that_waits_do_not_look_due_to_drains(failing):
+    failing.post(hubspot_event(4, AT))
+    client = failing.services.store.client
+    now = datetime.now(UTC).timestamp() * 1000
+    assert client.zcount(failing.key("lookups"), "-inf", now) == 0
+
+
+# --- where it is seen ------------------------------------------------------------------------------
+
+
+def run(installation, tmp_path, *args):
+    environ = {**ENVIRON, "REDIS_URL": url_of(installation.services.store.client)}
+    return Ringback(tmp_path / "ringback.toml", environ)(*args)
+
+
+@pytest.mark.parametrize("command", ["recalls", "parked"])
+def test_the_command_line_says_that_events_wait_why_and_until_when(failing, tmp_path, command):
+    found = run(failing, tmp_path, command)
+    assert f"3 events wait for HubSpot (source hubspot): {REASON}. Next try at 20" in found.stderr
+    assert "as soon as the lookup of the source changes" in found.stderr
+    (status,) = json.loads(run(failing, tmp_path, command, "--json").stdout)["lookups"]
+    assert (status["source"], status["provider"], status["events"]) == ("hubspot", "HubSpot", 3)
+    assert (status["failure"]["kind"], status["failure"]["reason"]) == ("refused", REASON)
+
+
+def test_events_that_wait_without_a_failure_are_counted_without_a_reason(installation, tmp_path):
+    installation.post(hubspot_event(1, AT))
+    found = run(installation, tmp_path, "parked")
+    assert "1 event waits for HubSpot (source hubspot).\n" in found.stderr
+
+
+@pytest.mark.parametrize("command", ["recalls", "parked"])
+def test_nothing_is_said_when_none_waits(installation, tmp_path, command):
+    assert run(installation, tmp_path, command).stderr == ""
+
+
+def test_the_page_of_a_source_says_that_events_wait_and_why(failing):
+    page = text_of(Pages(failing.services).get("/sources/hubspot"))
+    assert "3 events wait for HubSpot" in page
+    assert "HubSpot rejects the token" in page
+    assert "next try" in page
+    page = text_of(Pages(failing.services, language="es").get("/sources/hubspot"))
+    assert "3 eventos esperan a HubSpot" in page
+    assert "HubSpot rechaza el token" in page
+
+
+def test_the_first_page_has_the_source_among_what_requires_attention(failing):
+    page = text_of(Pages(failing.services).get("/"))
+    assert "Source hubspot: HubSpot cannot be read" in page
+    assert "HubSpot rejects the token" in page
+    assert "3 events have waited for it since" in page
+    assert "All quiet" not in page
+    page = text_of(Pages(failing.services, language="es").get("/"))
+    assert "Origen hubspot: no se puede leer HubSpot" in page
+    assert "HubSpot rechaza el token" in page
+
+
+def test_the_list_of_sources_shows_the_one_that_cannot_be_read(failing):
+    assert "HubSpot cannot be read" in text_of(Pages(failing.services).get("/sources"))
+    assert "no se puede leer HubSpot" in text_of(Pages(failing.services, language="es").get("/sources"))
+
+
+def test_the_page_of_a_delivery_says_why_it_waits(installation):
+    delivery = installation.post(hubspot_event(1, AT))["delivery"]
+    assert "Its record is read from HubSpot" in text_of(
+        Pages(installation.services).get(f"/deliveries/{delivery}")
+    )
+    installation.hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
+    installation.look_up()
+    page = text_of(Pages(installation.services).get(f"/deliveries/{delivery}"))
+    assert "1 event waits for HubSpot" in page
+    assert "rate limit is used up (429)" in page
+    installation.make_due()
+    installation.hubspot.faults.clear()
+    installation.services.lookup_status.succeeded("hubspot")
+    installation.look_up()
+
+
+def test_the_metrics_have_the_events_and_the_reason(failing):
+    found = figures(client_of(failing.services))
+    assert found["ringback_lookup_events_waiting{source=hubspot}"] == 3
+    assert found["ringback_lookup_failing{reason=refused,source=hubspot}"] == 1
+    assert found["ringback_lookup_failing{reason=unreachable,source=hubspot}"] == 0
+
+
+def test_the_alert_begins_after_its_minutes_and_ends_with_the_failure(failing, tmp_path, store):
+    failing = LookupInstallation(
+        tmp_path, store, failing.hubspot, RULE + config_text(failing.hubspot.base_url)
+    )
+
+    def holds(minutes):
+        later = datetime.now(UTC) + timedelta(minutes=minutes)
+        AlertMonitor(failing.services, "web:1", SilentReporter(), lambda: later).evaluate()
+        return [alert.kind for alert in failing.services.alerts.holding() if alert.on]
+
+    assert holds(4) == []
+    assert holds(6) == ["lookups-failing"]
+    page = text_of(Pages(failing.services).get("/alerts"))
+    assert "Source hubspot: HubSpot cannot be read" in page
+    assert "3 events have waited" in page
+    assert "no se puede leer HubSpot" in text_of(Pages(failing.services, language="es").get("/alerts"))
+    assert "lookups-failing 5 minutes" in text_of(Pages(failing.services).get("/sources/hubspot"))
+    failing.services.lookup_status.succeeded("hubspot")
+    assert holds(7) == ["lookups-failing"], "it is over a minute after its cause"
+    assert holds(9) == []
