@@ -20,6 +20,7 @@ from integration.dashboard.auth.roles import ForbiddenError, least_role
 from integration.dashboard.auth.signin import SignIn
 from integration.dashboard.auth.throttle import Throttle
 from integration.dashboard.headers import set_security_headers
+from integration.dashboard.light_responses import lighten
 from integration.dashboard.presenting import account_cache, times
 from integration.dashboard.presenting.display_text import visible
 from integration.dashboard.presenting.labels import label_for, verdict_word
@@ -158,6 +159,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access, services: Services)
     # Registered on the application: a request for an unknown path has no blueprint.
     app.context_processor(_frame)
     app.jinja_env.globals["open_problems"] = lambda: open_problems(services)
+    blueprint.after_request(lambda response: lighten(response, g.get("csrf_token", "")))
     blueprint.after_request(set_security_headers)
 
 

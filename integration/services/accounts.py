@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
@@ -16,7 +17,7 @@ from integration.services.forecast import Forecast, Forecasts
 from integration.store.token_queue import UNTAKEN, held_until, queue_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from integration.domain.account import Account
@@ -36,6 +37,22 @@ QUEUE_FIELDS = (
     *("inflight", "wake_up_at", "publications", "day", "pushed", "paused_by", "paused_at"),
 )
 """The fields of a queue in the reply of the script's `account_states` command, as in lua/monitoring.lua."""
+
+
+LOOKS: Final = 30
+LOOK_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPush:
+    """What came of resuming an account. `view` is the account after that.
+
+    `what`: wolkvox accepted or refused the first recall; the queue is held, again or still; nothing was
+    queued; or there was no push within LOOKS times LOOK_SECONDS.
+    """
+
+    what: Literal["accepted", "refused", "held", "nothing queued", "none yet"]
+    view: AccountView
 
 
 class AccountService:
@@ -94,6 +111,23 @@ class AccountService:
         wake_up = self._queues.resume(self._binding.queue_of(name))
         if wake_up is not None:
             self._wake_ups.publish(wake_up)
+
+    def resume_and_watch(self, name: str, sleep: Callable[[float], None] = time.sleep) -> FirstPush:
+        """Resume an account's queue, and wait for its first push for a few seconds. Raise UnknownError."""
+        before = self.get(name)
+        self.resume(name)
+        for _ in range(LOOKS):
+            view = self.get(name)
+            if view.state in {"stopped", "waiting", "paused"}:
+                return FirstPush("held", view)
+            if view.dead > before.dead:
+                return FirstPush("refused", view)
+            if view.pushed_today != before.pushed_today:
+                return FirstPush("accepted", view)
+            if not before.queued:
+                return FirstPush("nothing queued", view)
+            sleep(LOOK_SECONDS)
+        return FirstPush("none yet", view)
 
     def test_call(self, name: str) -> ProbeResult:
         """Read an account's campaigns from wolkvox under a lease. This may take as long as a push.

@@ -35,10 +35,11 @@ class QueueInUseError(RingbackError):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of a test call; `message` is a text for the operator."""
+    """The result of a test call: a text for the operator, and the words of wolkvox, if any."""
 
     good: bool
     message: str
+    words: str = ""
 
 
 def probe_campaigns(account: Account) -> ProbeResult:
@@ -90,10 +91,10 @@ def _call(account: Account, claimed_at: float) -> Exchange:
 def _result_of(exchange: Exchange) -> ProbeResult:
     rows = _rows(exchange)
     if rows is not None:
-        return ProbeResult(good=True, message=f"wolkvox accepts the token and lists {rows} campaigns")
+        return ProbeResult(good=True, message=f"wolkvox accepts the token; campaigns listed: {rows}")
     verdict = verdict_of(exchange)
     message = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
-    return ProbeResult(good=False, message=message)
+    return ProbeResult(good=False, message=message, words=verdict.msg or "")
 
 
 def _rows(exchange: Exchange) -> int | None:

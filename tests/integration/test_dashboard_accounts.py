@@ -20,6 +20,7 @@ from integration.dashboard.presenting.account_cache import (
 from integration.dashboard.presenting.account_overview import QuotaUse, overview
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
+from integration.services.accounts import LOOKS
 from integration.store.token_queue import Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_services, on_one_token, two_accounts
 from support.dashboard_client import Pages, text_of
@@ -314,6 +315,44 @@ def test_resuming_says_what_came_of_it(services):
     assert [entry.what for entry in services.audit.page()[0]] == ["resume", "resume"]
 
 
+class Meanwhile:
+    """What happens while the page waits for the first push: each look takes the next act."""
+
+    def __init__(self, *acts):
+        self.acts, self.slept = list(acts), 0
+
+    def __call__(self, _seconds):
+        self.slept += 1
+        if self.acts:
+            self.acts.pop(0)()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "what"),
+    [
+        (Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1), "accepted"),
+        (Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1), "refused"),
+        (Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1), "held"),
+        (Outcome(kind="again", reason="no connection", wait_ms=60_000), "held"),
+    ],
+)
+def test_resuming_waits_for_the_first_push_and_says_what_came_of_it(services, installation, outcome, what):
+    installation.ask("1")
+    installation.ask("2")
+    services.accounts.pause("bogota", "x")
+    meanwhile = Meanwhile(lambda: None, lambda: installation.push(outcome))
+    first = services.accounts.resume_and_watch("bogota", meanwhile)
+    assert (first.what, meanwhile.slept) == (what, 2)
+
+
+def test_a_queue_that_nobody_drains_is_waited_for_a_bounded_time(services, installation):
+    installation.ask("1")
+    services.accounts.pause("bogota", "x")
+    meanwhile = Meanwhile()
+    assert services.accounts.resume_and_watch("bogota", meanwhile).what == "none yet"
+    assert meanwhile.slept == LOOKS
+
+
 def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installation):
     installation.ask("80123456")
     installation.push(Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
@@ -324,14 +363,14 @@ def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installa
 
 def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(services, sandbox):
     done = Pages(services).post("/accounts/bogota/test")
-    assert "wolkvox accepts the token and lists 2 campaigns" in done.text
+    assert "wolkvox accepts the token; campaigns listed: 2" in done.text
     assert len(sandbox.calls()) == 1
     assert services.audit.page()[0][0].what == "test call"
 
 
 def test_a_test_call_is_told_in_the_readers_language(services, installation):
     pages = Pages(services, language="es")
-    assert "wolkvox acepta el token y enumera 2 campañas" in pages.post("/accounts/bogota/test").text
+    assert "wolkvox acepta el token; campañas en su lista: 2" in pages.post("/accounts/bogota/test").text
     installation.ask("80123456")
     installation.push(Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
     facts = pages.post("/accounts/bogota/test").text

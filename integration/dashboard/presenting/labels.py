@@ -68,7 +68,7 @@ _OF_QUEUES: Final[Sequence[str]] = (
 
 # From integration/services/connection_probe.py and services/accounts.py.
 _OF_TEST_CALLS: Final[Sequence[str]] = (
-    _("wolkvox accepts the token and lists %(number)s campaigns"),
+    _("wolkvox accepts the token; campaigns listed: %(number)s"),
     _("%(words)s; it may still be working on the call"),
     _("no test call was made: %(words)s"),
     _("a call may be running on this token; try again in a moment"),

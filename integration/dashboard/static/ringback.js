@@ -29,13 +29,21 @@
   document.addEventListener("visibilitychange", tick);
   if (document.querySelector("[data-live]")) showPulse(true);
 
+  // The digest of what the latest tick of an address brought. The server answers 204 when it is still the same.
+  const digests = new Map();
+
   body.addEventListener("htmx:configRequest", (event) => {
+    const { triggeringEvent, headers, path } = event.detail;
     // The server must not take a tab that renews itself for a person at work.
-    if (event.detail.triggeringEvent?.type === "tick") event.detail.headers["X-Tick"] = "1";
+    if (triggeringEvent?.type !== "tick") return;
+    headers["X-Tick"] = "1";
+    if (digests.has(path)) headers["X-Content-Digest"] = digests.get(path);
   });
 
   body.addEventListener("htmx:beforeRequest", (event) => {
-    if (!isTick(event)) document.getElementById("said")?.replaceChildren();
+    if (isTick(event)) return;
+    digests.clear();
+    document.getElementById("said")?.replaceChildren();
   });
 
   body.addEventListener("htmx:beforeSwap", (event) => {
@@ -45,7 +53,9 @@
 
   body.addEventListener("htmx:afterRequest", (event) => {
     if (!isTick(event)) return;
-    if (event.detail.successful) renewedAt = new Date();
+    const { xhr, requestConfig, successful } = event.detail;
+    if (successful && xhr.status === 200) digests.set(requestConfig.path, xhr.getResponseHeader("X-Content-Digest"));
+    if (successful) renewedAt = new Date();
     showPulse(event.detail.successful);
   });
 

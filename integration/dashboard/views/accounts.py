@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from integration.api.accounts import is_pause_end
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
+from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import quota_label, state_options, state_word, weekdays
 from integration.dashboard.presenting.account_overview import overview
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from integration.dashboard.presenting.account_overview import QuotaUse
+    from integration.dashboard.responses import FlashKind
     from integration.domain.account import Account, AccountView
     from integration.domain.recall import Recall
+    from integration.services.accounts import FirstPush
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
@@ -195,27 +198,39 @@ def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetim
 
 @role("operator")
 def resume_account(services: Services, name: str) -> ResponseReturnValue:
-    """Clear the pause, stop and waits of an account's queue."""
+    """Clear the pause, stop and waits of an account's queue, and say what came of the first push."""
     before = services.accounts.get(name)
-    services.accounts.resume(name)
+    first = services.accounts.resume_and_watch(name)
     note(services, "resume", name)
-    after = services.accounts.get(name)
-    if after.state in {"stopped", "waiting"}:
-        say(
-            _(
-                "Resumed, but it is %(state)s: %(reason)s",
-                state=state_word(after.state),
-                reason=label_for(after.reason),
-            ),
-            "note",
-        )
-    elif before.state in {"idle", "busy"}:
+    if before.state in {"idle", "busy"} and first.what != "held":
         say(_("It was not held: nothing changed."), "note")
     else:
-        say(_("Resumed."))
+        say(*_resumed(first))
     if request.form.get("page") == "attention":
         return back_to(url_for("dashboard.attention"))
     return back_to(url_for("dashboard.account", name=name))
+
+
+def _resumed(first: FirstPush) -> tuple[str, FlashKind]:
+    """Return what came of resuming an account, and the kind of the message."""
+    match first.what:
+        case "held":
+            words = _(
+                "Resumed, but it is %(state)s: %(reason)s",
+                state=state_word(first.view.state),
+                reason=label_for(first.view.reason),
+            )
+            return words, "refused" if first.view.state == "stopped" else "note"
+        case "accepted":
+            return _("Resumed. The first recall was sent, and wolkvox accepted it."), "done"
+        case "refused":
+            return _(
+                "Resumed. The first recall was sent, and wolkvox refused it; see its answer below."
+            ), "note"
+        case "nothing queued":
+            return _("Resumed. Nothing is queued."), "done"
+        case "none yet":
+            return _("Resumed. Nothing was sent within 6 seconds; the worker may be busy."), "note"
 
 
 @role("operator")
@@ -223,7 +238,10 @@ def test_account(services: Services, name: str) -> ResponseReturnValue:
     """Request the campaigns of the account from wolkvox, to test its token."""
     answer = services.accounts.test_call(name)
     note(services, "test call", name)
-    say(_("Test call: %(message)s.", message=label_for(answer.message)), "done" if answer.good else "refused")
+    words = _("Test call: %(message)s.", message=label_for(answer.message))
+    if answer.words:
+        words += " " + _("wolkvox answered: “%(words)s”", words=display_text.visible(answer.words))
+    say(words, "done" if answer.good else "refused")
     return back_to(url_for("dashboard.account", name=name))
 
 

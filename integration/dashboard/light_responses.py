@@ -1,0 +1,57 @@
+"""Light responses: 204 for a renewal that brings nothing new, and gzip.
+
+A page that renews itself sends the digest of what it has. The compressed body has a random length, so that
+the length tells nothing about secrets in the page (the BREACH attack), as with Django's GZipMiddleware.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import secrets
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from flask import request
+
+if TYPE_CHECKING:
+    from flask import Response
+
+# The header of a request that a page makes to renew itself, and the digest of its content.
+TICK: Final = "X-Tick"
+DIGEST: Final = "X-Content-Digest"
+SMALLEST: Final = 500
+MOST_RANDOM_BYTES: Final = 100
+LEVEL: Final = 6
+_TEXTS: Final = ("text/", "application/json", "image/svg+xml")
+
+
+def lighten(response: Response, csrf_token: str) -> Response:
+    """Return the response to be sent: empty if the browser has its content, compressed if that helps."""
+    if response.status_code != 200 or not response.content_type.startswith(_TEXTS):  # noqa: PLR2004
+        return response
+    response.direct_passthrough = False
+    body = response.get_data()
+    if TICK in request.headers:
+        # The token differs from one response to the next, and is worth nothing new.
+        digest = sha256(body.replace(csrf_token.encode(), b"") if csrf_token else body).hexdigest()[:32]
+        response.headers[DIGEST] = digest
+        if request.headers.get(DIGEST) == digest:
+            response.set_data(b"")
+            response.status_code = 204
+            return response
+    response.vary.add("Accept-Encoding")
+    if len(body) >= SMALLEST and request.accept_encodings["gzip"] > 0:
+        response.set_data(compressed(body, secrets.randbelow(MOST_RANDOM_BYTES) + 1))
+        response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def compressed(body: bytes, padding: int) -> bytes:
+    """Return a body as gzip, with a file name of `padding` bytes in its header, which receivers ignore."""
+    target = io.BytesIO()
+    with gzip.GzipFile(
+        filename="a" * padding, mode="wb", compresslevel=LEVEL, fileobj=target, mtime=0
+    ) as file:
+        file.write(body)
+    return target.getvalue()
