@@ -232,6 +232,7 @@ SHAPES = [
         "token": "{{ body.auth.application_token }}",
     },
     {"verify": "query-key", "secrets": ("a-code-0123456789",), "param": "code"},
+    {"verify": "jwt", "secrets": ("a-signing-secret",)},
     {"verify": "bearer", "secrets": ("a-bearer-word",)},
     {"verify": "basic", "secrets": ("user:pass word",)},
     {"verify": "header", "secrets": ("a-header-word",), "header": "X-Api-Key"},

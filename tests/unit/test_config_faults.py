@@ -143,6 +143,8 @@ ONE_FAULT = [
     (JSON + 'verify = "body-token"\nsecrets = "a-token-0123456789"\n', "sources.s.token", "missing", "a template"),
     (JSON + 'verify = "body-token"\nsecrets = "short"\ntoken = "{{ body.t }}"\n', "sources.s.secrets", "5 characters", "16"),
     (JSON + 'verify = "body-token"\nsecrets = "a-token-0123456789"\ntoken = "{{ event.t }}"\n', "sources.s.token", "", ""),
+    (JSON + 'verify = "jwt"\n', "sources.s.secrets", "missing", "needs one"),
+    (JSON + 'verify = "jwt"\nsecrets = "too-short"\n', "sources.s.secrets", "9 characters", "16 characters"),
     (JSON + 'verify = "query-key"\nsecrets = "a-code-0123456789"\n', "sources.s.param", "missing", '"code"'),
     (JSON + 'verify = "query-key"\nparam = "c"\nsecrets = "a code of 20 letters"\n', "sources.s.secrets", "20 char", "A-Z"),
     (JSON + HMAC + 'handshake = "hub-challenge"\n', "sources.s.verify_token", "missing", "hub-challenge"),

@@ -30,6 +30,7 @@ PROOF_KEYS: Final = {
     "hmac": frozenset({"secrets", "header", "encoding", "prefix", "algorithm", *_SIGNING}),
     "hmac-sha256": frozenset({"secrets", "header", "encoding", "prefix"}),
     "ed25519": frozenset({"public_keys", "header", "encoding", "prefix", *_SIGNING}),
+    "jwt": frozenset({"secrets"}),
     "bearer": frozenset({"secrets"}),
     "basic": frozenset({"secrets"}),
     "header": frozenset({"secrets", "header"}),
@@ -49,6 +50,8 @@ _SECRET_SHAPES: Final = {
         "a text of visible ASCII characters, because it is sent in a header",
     ),
     "basic": (r"[^:]+:.*", '"USER:PASSWORD"'),
+    # RFC 7518, 3.2: a key of HS256 is as long as its hash. monday's signing secrets have 32 characters.
+    "jwt": (r".{16,}", "a text of at least 16 characters"),
     "body-token": (r"[A-Za-z0-9._~-]{16,}", _UNRESERVED_WORDS),
     "query-key": (r"[A-Za-z0-9._~-]{16,}", URL_KEY_WORDS),
 }

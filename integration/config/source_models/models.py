@@ -96,6 +96,7 @@ class JsonSource(_Source):
         "hmac",
         "hmac-sha256",
         "ed25519",
+        "jwt",
         "bearer",
         "basic",
         "header",
@@ -103,8 +104,8 @@ class JsonSource(_Source):
         "query-key",
         "url-key",
     ] = Field(
-        description='"standard-webhooks", "hmac", "hmac-sha256", "ed25519", "bearer", "basic", "header", '
-        '"body-token", "query-key" or "url-key"'
+        description='"standard-webhooks", "hmac", "hmac-sha256", "ed25519", "jwt", "bearer", "basic", '
+        '"header", "body-token", "query-key" or "url-key"'
     )
     secrets: Annotated[tuple[Secret, ...], BeforeValidator(one_or_more)] = Field(
         default=(), description="a secret, or a list of them while rotating; none may be empty"

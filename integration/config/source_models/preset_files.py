@@ -7,7 +7,7 @@ contains no secrets.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +24,9 @@ _FOLDER: Final = Path(__file__).parent / "presets"
 class Preset:
     """A sender. `page` is the vendor's page, `set_up` the steps in the sender, one a line.
 
-    `source` has keys of a source table, `route` of a route table. `country` is that of the sender's numbers.
+    `source` has keys of a source table, `route` of a route table. `with_secrets` has the keys that replace
+    those of `source` if the table has `secrets`: some senders sign only if they are set up so. `country` is
+    that of the sender's numbers.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Preset:
     set_up: str
     source: Mapping[str, Any]
     route: Mapping[str, str]
+    with_secrets: Mapping[str, Any] = field(default_factory=dict)
     country: str = "CO"
 
 
@@ -52,8 +55,9 @@ def with_preset(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     If the table has another `verify`, the preset's keys of the proof are left out, because they describe
     another one.
     """
-    own = table.get("verify", preset.source["verify"]) == preset.source["verify"]
-    kept = {key: value for key, value in preset.source.items() if own or key not in ALL_PROOF_KEYS}
+    source = {**preset.source, **(preset.with_secrets if "secrets" in table else {})}
+    own = table.get("verify", source["verify"]) == source["verify"]
+    kept = {key: value for key, value in source.items() if own or key not in ALL_PROOF_KEYS}
     return {**kept, **table, **_merged_lookup(table.get("lookup", {}), preset)}
 
 

@@ -159,6 +159,8 @@ def _signature_lines(source: JsonSource) -> list[str]:
         digest = f'openssl dgst -{source.algorithm} -hmac "$SECRET" -binary | {_SIGNED_BODY[source.encoding]}'
         signature = f'signature=$(printf %s "{_signed_text(source)}" | {digest})'
         return [signature] if source.signed == "{body}" else [made, signature]
+    if source.verify == "jwt":
+        return _token_lines(source)
     if source.verify != "standard-webhooks":
         return []
     return [
@@ -166,6 +168,18 @@ def _signature_lines(source: JsonSource) -> list[str]:
         "key=$(printf %s \"$SECRET\" | sed 's/^whsec_//' | base64 -d | od -An -v -tx1 | tr -d ' \\n')",
         'signature=$(printf %s "$id.$now.$body" \\',
         '  | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64)',
+    ]
+
+
+def _token_lines(source: JsonSource) -> list[str]:
+    """Return the lines that make a JSON Web Token, which is valid for five minutes."""
+    audience = "" if source.public_url is None else f', "aud": "{source.public_url}"'
+    claims = _quoted('{"exp": %s' + audience.replace("%", "%%") + "}")
+    return [
+        "b64() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }",
+        f"claims=$(printf {claims} $(($(date +%s) + 300)) | b64)",
+        """signed=$(printf %s '{"alg":"HS256","typ":"JWT"}' | b64).$claims""",
+        'jwt=$signed.$(printf %s "$signed" | openssl dgst -sha256 -hmac "$SECRET" -binary | b64)',
     ]
 
 
@@ -191,6 +205,8 @@ def _headers(source: JsonSource) -> list[str]:
             ]
         case "hmac" | "hmac-sha256":
             return _hmac_headers(source)
+        case "jwt":
+            return ['-H "Authorization: $jwt"']
         case "bearer":
             return ['-H "Authorization: Bearer $SECRET"']
         case "basic":

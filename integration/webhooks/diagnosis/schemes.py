@@ -23,6 +23,7 @@ from integration.webhooks.diagnosis.findings import Diagnosis, Finding, Guess, c
 from integration.webhooks.diagnosis.keys import known_credential
 from integration.webhooks.diagnosis.search import SearchBudget, read_digests, search
 from integration.webhooks.diagnosis.times import time_findings
+from integration.webhooks.providers import jwt_proof
 from integration.webhooks.providers.schemes import (
     body_token,
     query_key,
@@ -311,6 +312,16 @@ def _bearer(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa:
     return _of_word(case, "bearer")
 
 
+def _jwt(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
+    text = _header(case, jwt_proof.HEADER)
+    if not text:
+        return _missing(case, jwt_proof.HEADER)
+    token = jwt_proof.sent_token(text)
+    signed = (guess for guess in case.secrets if jwt_proof.claims_of(token, guess.value.encode()) is not None)
+    found = next(signed, None)
+    return concluded((), None if found is None or found.finding is None else (found.finding,))
+
+
 def _basic(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noqa: ARG001
     return _of_word(case, "basic")
 
@@ -339,6 +350,7 @@ _SCHEMES: dict[str, Callable[[VerificationCase, JsonSource], Diagnosis]] = {
     "hmac": _hmac,
     "hmac-sha256": _hmac,
     "ed25519": _ed25519,
+    "jwt": _jwt,
     "bearer": _bearer,
     "basic": _basic,
     "header": _in_header,

@@ -18,6 +18,7 @@ from integration.domain.errors import NotVerifiedError, UnmappableError
 from integration.mapping.charsets import WIDE_CHARSETS
 from integration.mapping.expressions import text
 from integration.webhooks.providers.bodies import read_body
+from integration.webhooks.providers.jwt_proof import sign_jwt, verify_jwt
 from integration.webhooks.providers.signatures import (
     SignedMessage,
     header_of,
@@ -269,6 +270,7 @@ SCHEMES: dict[str, Scheme] = {
     "hmac": Scheme(verify_hmac, sign_hmac, signed_id_header),
     "hmac-sha256": Scheme(verify_hmac, sign_hmac, signed_id_header),
     "ed25519": Scheme(verify_ed25519, sign_ed25519, signed_id_header),
+    "jwt": Scheme(verify_jwt, sign_jwt, _idempotency_key),
     "bearer": Scheme(_verify_bearer, _sign_bearer, _idempotency_key),
     "basic": Scheme(_verify_basic, _sign_basic, _idempotency_key),
     "header": Scheme(_verify_header, _sign_header, _idempotency_key),
