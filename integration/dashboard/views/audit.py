@@ -32,6 +32,7 @@ ACTS: Final = {
     "retry": _l("retry"),
     "cancel": _l("cancel"),
     "ask again": _l("ask again"),
+    "send again": _l("send again"),
     "begin retry": _l("begin retry"),
     "begin cancel": _l("begin cancel"),
     "stop job": _l("stop job"),

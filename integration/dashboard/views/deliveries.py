@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import abort, request, url_for
@@ -13,21 +15,27 @@ from flask_babel import ngettext
 from integration.config.models import lookups_of, zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text, reason_labels
-from integration.dashboard.responses import note, page
+from integration.dashboard.responses import back_to, caller, note, page, person, say
 from integration.domain.delivery import Delivery
 from integration.domain.errors import UnknownError, UnreadableError
 from integration.domain.timestamps import read_iso
+from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
 from integration.telemetry.redaction import mask_data
+from integration.webhooks.isolated_preview.previews import app_previews
 from integration.webhooks.providers import SOURCES
+from integration.webhooks.resend import resent_events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask import Response
+    from flask.typing import ResponseReturnValue
 
     from integration.domain.delivery import Event
     from integration.domain.rejection import Rejection
+    from integration.mapping.planner import Outcome
     from integration.services.container import Services
+    from integration.store.deliveries import StoredEvents
     from integration.store.delivery_log import LoggedDelivery, StoredDelivery
     from integration.store.monitoring.lookup_status import LookupStatus
 
@@ -207,6 +215,103 @@ def as_delivery(kept: StoredDelivery) -> Delivery:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What an event that is sent again would become: the planner's outcome and its name for the page."""
+
+    number: int
+    what: str
+    outcome: Outcome
+
+
+@role("operator")
+def preview_again(services: Services, delivery_id: str) -> Response:
+    """Show what today's routes make of a stored delivery, or of an edited body. Nothing is stored."""
+    return _again_page(services, services.delivery_log.delivery(delivery_id), request.form.get("body"))
+
+
+@role("operator")
+def edit_again(services: Services, delivery_id: str) -> Response:
+    """Show the body of a stored delivery for editing, and record this in the audit log."""
+    kept = services.delivery_log.delivery(delivery_id)
+    note(services, "reveal delivery", delivery_id)
+    return _again_page(services, kept, display_text.body(kept.body))
+
+
+def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> Response:
+    planned, fault = [], ""
+    try:
+        stored = _resent(services, kept, body)
+        outcomes = app_previews().plan(services.config, caller(), stored[:MOST_EVENTS], datetime.now(UTC))
+        planned = [
+            _Planned(number, _OUTCOME_NAMES[type(outcome)], outcome)
+            for number, outcome in enumerate(outcomes, start=1)
+        ]
+    except UnreadableError as error:
+        fault = str(error)
+    return page(
+        "send_again.html",
+        kept=kept,
+        body=body,
+        event=_event_number(),
+        planned=planned,
+        fault=fault,
+        more=max(0, len(stored) - MOST_EVENTS) if planned else 0,
+        zone_of=lambda name: zone_of(services.config, name),
+    )
+
+
+def _event_number() -> int | None:
+    """Return the number of the only event to be sent again, from 1; None for all of the delivery."""
+    text = request.values.get("event", "")
+    return int(text) if text.isascii() and text.isdecimal() and int(text[:6]) > 0 else None
+
+
+def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[StoredEvents]:
+    """Return the events of the new delivery. Raise UnreadableError, UnknownError."""
+    settings = services.config.sources.get(kept.source)
+    if settings is None:
+        raise UnknownError("the source is no longer in the configuration")
+    return resent_events(
+        kept,
+        settings,
+        kept.body if body is None else body.encode(),
+        unique=secrets.token_hex(8),
+        who=person().name,
+        event=_event_number(),
+    )
+
+
+@role("operator")
+def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
+    """Send a stored delivery, or an edited body, through today's routes: a new delivery."""
+    kept, body = services.delivery_log.delivery(delivery_id), request.form.get("body")
+    try:
+        stored = _resent(services, kept, body)
+    except UnreadableError:
+        return _again_page(services, kept, body)
+    if not stored:
+        return _again_page(services, kept, body)
+    new = stored[0].delivery
+    outcomes = app_previews().plan(services.config, caller(), stored, datetime.now(UTC))
+    services.admission.admit(new, outcomes, new.body)
+    note(services, "send again", delivery_id, new.id)
+    say(_("Sent again. This is the new delivery."))
+    if not services.config.store.raw_retention_days:
+        return back_to(url_for("dashboard.deliveries"))
+    return back_to(url_for("dashboard.delivery", delivery_id=new.id))
+
+
+_OUTCOME_NAMES: Final = {
+    RecallWanted: "recall",
+    CancelWanted: "cancel",
+    Expired: "expired",
+    Ignored: "ignored",
+    Parked: "parked",
+    Pending: "pending",
+}
+
+
 def recall_address(recall_id: str) -> str:
     """Return the address of a recall's page."""
     return f"/recalls/{recall_id}"
@@ -237,4 +342,7 @@ VIEWS = (
     ("GET /deliveries/refused/<place>", refused_delivery),
     ("GET /deliveries/<delivery_id>", delivery),
     ("POST /deliveries/<delivery_id>/reveal", reveal_delivery),
+    ("POST /deliveries/<delivery_id>/again/preview", preview_again),
+    ("POST /deliveries/<delivery_id>/again/edit", edit_again),
+    ("POST /deliveries/<delivery_id>/again", send_again),
 )

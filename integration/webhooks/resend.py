@@ -1,0 +1,49 @@
+"""A stored delivery, or one of its events, that an operator sends through today's routes again. Pure.
+
+It is a new delivery, so that nothing of it counts as a duplicate. Its events keep their own time, and those
+without one have the time of the first arrival: a newer request of the customer still wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from integration.domain.delivery import Delivery, delivery_id
+from integration.store.deliveries import StoredEvents
+from integration.webhooks.providers import SOURCES
+
+if TYPE_CHECKING:
+    from integration.config.source_models import Source
+    from integration.store.delivery_log import StoredDelivery
+
+
+def resent_events(
+    kept: StoredDelivery, settings: Source, body: bytes, *, unique: str, who: str, event: int | None = None
+) -> list[StoredEvents]:
+    """Return the events of a new delivery with this body, each to be planned alone.
+
+    `unique` makes the new ids. `event` is the number of the only event to be sent, from 1. Raise
+    UnreadableError, also for an event that the body does not have.
+    """
+    delivery = Delivery(
+        id=delivery_id(unique),
+        source=kept.source,
+        method="POST",
+        url="",
+        headers=kept.headers,
+        body=body,
+        received_at=kept.received_at,
+        proof=f"sent again by {who}",
+    )
+    events = SOURCES[settings.kind].read(delivery, settings)
+    chosen = events if event is None else events[event - 1 : event]
+    return [
+        StoredEvents(
+            id="",
+            delivery=delivery,
+            events=(replace(each, dedup_key=f"{delivery.id}/{number}"),),
+            seen=("",),
+        )
+        for number, each in enumerate(chosen)
+    ]
