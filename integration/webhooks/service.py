@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.receiver")
 
+DUPLICATE_HEADER = "Ringback-Duplicate"
+"""The header of the answer to a delivery that was received before. The body is the answer of then."""
+
 TITLES = {
     400: "The body cannot be read",
     401: "Not verified",
@@ -107,7 +110,10 @@ class WebhookService:
             return kind.acknowledge(delivery, settings, error_answer)
         self._log(delivery.source, outcomes, admitted)
         self._count(settings, "again" if admitted.again else "admitted", began)
-        return kind.acknowledge(delivery, settings, admitted.answer)
+        reply = kind.acknowledge(delivery, settings, admitted.answer)
+        return (
+            replace(reply, headers={**reply.headers, DUPLICATE_HEADER: "true"}) if admitted.again else reply
+        )
 
     def options(self, settings: HubspotSource, delivery: Delivery) -> Reply:
         """Return the options of a drop-down of HubSpot's workflow editor. Nothing is stored.

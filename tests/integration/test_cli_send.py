@@ -6,6 +6,8 @@ import json
 import threading
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from werkzeug.serving import make_server
 
 from integration.app import compose
@@ -34,6 +36,16 @@ verify = "bearer"
 secrets = ["env:HUBSPOT_SECRET"]
 url_key = "bearer-key-0123456789"
 """
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+MORE += f"""
+[sources.ed25519]
+kind = "json"
+verify = "ed25519"
+header = "X-Sig"
+timestamp = "X-Time"
+signed = "{{timestamp}}.{{body}}"
+public_keys = "{PRIVATE.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()}"
+"""
 ROUTES = "".join(
     f"""
 [[routes]]
@@ -45,7 +57,7 @@ customer_id = "{{{{ event.customer }}}}"
 recall_telephone = "{{{{ event.phone }}}}"
 recall_date = "{{{{ event.at }}}}"
 """
-    for source in ("hmac", "bearer")
+    for source in ("hmac", "bearer", "ed25519")
 )
 
 
@@ -107,8 +119,42 @@ def test_each_sending_is_a_new_message(run, body):
 
 def test_a_body_that_is_signed_without_an_id_is_the_same_message(run, body):
     path = body(FORM)
-    first, second = (run.json("send", "hmac", path)["answer"]["recalls"] for _ in range(2))
-    assert first == second
+    first, second = (run.json("send", "hmac", path) for _ in range(2))
+    assert first["answer"]["recalls"] == second["answer"]["recalls"]
+    assert (first["duplicate"], second["duplicate"]) == (False, True)
+
+
+@pytest.mark.parametrize("source", ["forms", "hmac", "bearer"])
+def test_a_duplicate_is_said_to_be_one(run, body, source):
+    path = body(FORM)
+    first, second = (run("send", source, path, "--message-id", "msg_1") for _ in range(2))
+    assert "duplicate" not in first.stdout
+    assert "a duplicate: this delivery was received before" in second.stdout
+
+
+@pytest.fixture
+def private_key(tmp_path):
+    """The file of the private key whose public key the source `ed25519` has."""
+    path = tmp_path / "private.pem"
+    path.write_bytes(PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return str(path)
+
+
+def test_a_sample_is_signed_with_the_private_key_of_the_caller(run, body, private_key):
+    told = run.json("send", "ed25519", body(FORM), "--private-key", private_key)
+    assert (told["status"], len(told["answer"]["recalls"])) == (202, 1)
+
+
+def test_a_sample_for_ed25519_needs_a_private_key(run, body, tmp_path, private_key):
+    done = run("send", "ed25519", body(FORM))
+    assert done.exit_code == 1
+    assert "--private-key FILE" in done.stderr
+    assert run("send", "forms", body(FORM), "--private-key", private_key).exit_code == 2
+    other = tmp_path / "other.pem"
+    other.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    done = run("send", "ed25519", body(FORM), "--private-key", str(other))
+    assert done.exit_code == 2
+    assert "openssl genpkey" in done.stderr
 
 
 @pytest.mark.parametrize("source", ["forms", "hmac"])

@@ -17,12 +17,16 @@ from integration.cli import output
 from integration.cli.context import AsWritten, CliContext, config_option, json_option, pass_cli_context
 from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
 from integration.config.source_models import JsonSource
+from integration.config.source_models.public_keys import PRIVATE_KEY_WORDS, read_private_key
 from integration.domain.errors import RingbackError
 from integration.telemetry.logging import printable
 from integration.webhooks.hook_urls import public_url, secret_path, web_address
 from integration.webhooks.providers import SOURCES
+from integration.webhooks.service import DUPLICATE_HEADER
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from integration.config.source_models import Source
 
 SEND_SECONDS = 15.0
@@ -44,15 +48,32 @@ class _SignedRequest:
 @click.option("--url", metavar="URL", help="The URL to post to. Default: the web server here, at PORT.")
 @click.option("--public", is_flag=True, help="Post to the source's public_url.")
 @click.option("--message-id", metavar="TEXT", help="The sender's message id. Default: a random one.")
+@click.option(
+    "--private-key",
+    "key",
+    type=click.File("r"),
+    metavar="FILE",
+    help='The key to sign with, for verify = "ed25519": PEM, as openssl writes it.',
+)
 @config_option
 @json_option
 @pass_cli_context
-def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool, **options: Any) -> None:
+def send(
+    context: CliContext,
+    /,
+    source: str,
+    file: IO[bytes],
+    *,
+    key: IO[str] | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Post a sample webhook, signed as its CRM would sign it.
 
     FILE holds the body ("-": standard input). It is posted to the web server on this machine.
     HubSpot and Salesforce bodies contain event ids, and a signature over the body alone has no id:
-    sending the same file again is a duplicate and changes nothing. Exit 0 if the response is 2xx.
+    sending the same file again is a duplicate and changes nothing. The output says so.
+    Exit 0 if the response is 2xx.
 
     Examples:
       ringback send hubspot body.json
@@ -60,12 +81,17 @@ def send(context: CliContext, /, source: str, file: IO[bytes], *, as_json: bool,
     """
     settings = context.source(source)
     signed = _signed_request(context, settings, **options)
-    response = _post(settings, signed, file.read())
-    answer = _answer(response)
+    private_key = None if key is None else _private_key(settings, key.read())
+    response = _post(settings, signed, file.read(), private_key)
+    answer, duplicate = _answer(response), DUPLICATE_HEADER in response.headers
     if as_json:
-        output.as_json({"source": source, "status": response.status_code, "answer": answer})
+        output.as_json(
+            {"source": source, "status": response.status_code, "duplicate": duplicate, "answer": answer}
+        )
     else:
         output.line(f"{response.status_code} {response.reason_phrase}")
+        if duplicate:
+            output.line("a duplicate: this delivery was received before, and this is its answer again")
         _print_answer(answer)
     if response.status_code == httpx.codes.UNAUTHORIZED:
         output.problem("not verified; the log of the web server states which check failed and why")
@@ -88,7 +114,18 @@ def _signed_request(
     )
 
 
-def _post(source: Source, signed: _SignedRequest, body: bytes) -> httpx.Response:
+def _private_key(source: Source, text: str) -> Ed25519PrivateKey:
+    if not isinstance(source, JsonSource) or source.verify != "ed25519":
+        raise click.UsageError('--private-key requires a source with verify = "ed25519"')
+    try:
+        return read_private_key(text)
+    except ValueError:
+        raise click.BadParameter(f"needs {PRIVATE_KEY_WORDS}", param_hint="--private-key") from None
+
+
+def _post(
+    source: Source, signed: _SignedRequest, body: bytes, private_key: Ed25519PrivateKey | None
+) -> httpx.Response:
     headers = SOURCES[source.kind].sign(
         body,
         source,
@@ -96,6 +133,7 @@ def _post(source: Source, signed: _SignedRequest, body: bytes) -> httpx.Response
         method="POST",
         message_id=signed.message_id,
         now=datetime.now(UTC),
+        **({} if private_key is None else {"private_key": private_key}),
     )
     if isinstance(source, JsonSource):
         # For schemes without a message id, the receiver reads it from this header.

@@ -1,4 +1,4 @@
-"""Ed25519 public keys as senders publish them: raw, SPKI or PEM."""
+"""Ed25519 keys as senders publish and openssl writes them: raw, SPKI or PKCS #8, PEM."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 PUBLIC_KEY_WORDS: Final = "an Ed25519 public key in base64 or hex, raw (32 bytes) or as SPKI, or in PEM"
+PRIVATE_KEY_WORDS: Final = "an Ed25519 private key in PEM, as `openssl genpkey -algorithm ed25519` writes it"
 _RAW_BYTES: Final = 32
 
 
 @lru_cache(maxsize=256)
 def read_public_key(text: str) -> Ed25519PublicKey:
     """Return the public key that a text holds. Raise ValueError if it is none."""
-    data = _decoded("".join(line.strip() for line in text.splitlines() if "-----" not in line))
+    data = _decoded(text)
     if len(data) == _RAW_BYTES:
         return Ed25519PublicKey.from_public_bytes(data)
     try:
@@ -30,7 +31,23 @@ def read_public_key(text: str) -> Ed25519PublicKey:
     return key
 
 
+def read_private_key(text: str) -> Ed25519PrivateKey:
+    """Return the private key that a text holds. Raise ValueError if it is none."""
+    data = _decoded(text)
+    if len(data) == _RAW_BYTES:
+        return Ed25519PrivateKey.from_private_bytes(data)
+    try:
+        key = load_der_private_key(data, password=None)
+    except (UnsupportedAlgorithm, TypeError) as error:
+        raise ValueError(PRIVATE_KEY_WORDS) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(PRIVATE_KEY_WORDS)  # noqa: TRY004  (the type of key that the text holds)
+    return key
+
+
 def _decoded(text: str) -> bytes:
+    """Return the bytes of a key. The lines around a key in PEM are left out."""
+    text = "".join(line.strip() for line in text.splitlines() if "-----" not in line)
     try:
         return bytes.fromhex(text)
     except ValueError:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from integration.config.source_models import JsonSource
 
 # RFC 9110, 11.6.1. Some HTTP clients send their credentials only after a challenge.
@@ -135,7 +137,7 @@ def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | Erro
     return problem(outcome, {"WWW-Authenticate": challenge} if challenge else None)
 
 
-def sign(
+def sign(  # noqa: PLR0913  (one shape for all, and the key of Ed25519)
     body: bytes,
     settings: JsonSource,
     *,
@@ -143,9 +145,13 @@ def sign(
     method: str,  # noqa: ARG001  (no scheme covers it)
     message_id: str,
     now: datetime,
+    private_key: Ed25519PrivateKey | None = None,
 ) -> dict[str, str]:
-    """Return the headers that the sender would send with `body`, signed with the first secret."""
-    message = SignedMessage(body=body, id=message_id, url=url, now=now)
+    """Return the headers that the sender would send with `body`, signed with the first secret.
+
+    `private_key` signs for `ed25519`. Raise CannotSignError without one.
+    """
+    message = SignedMessage(body=body, id=message_id, url=url, now=now, private_key=private_key)
     return {"Content-Type": _content_type_of(body), **SCHEMES[settings.verify].sign(message, settings)}
 
 

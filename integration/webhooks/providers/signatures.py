@@ -33,7 +33,10 @@ from integration.webhooks.verification import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from integration.config.source_models import JsonSource
     from integration.domain.delivery import Delivery
@@ -45,12 +48,16 @@ _MOST_SIGNATURES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """A message to sign: the body, the sender's message id, the URL, and the time of signing (aware)."""
+    """A message to sign: the body, the sender's message id, the URL, and the time of signing (aware).
+
+    `private_key` is that of a sender who signs with Ed25519.
+    """
 
     body: bytes
     id: str
     url: str
     now: datetime
+    private_key: Ed25519PrivateKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,13 @@ def verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
 
 def sign_hmac(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
     """Return the headers that the sender would send."""
+    key = secret_bytes(settings.secrets[0])
+    return _signed_headers(message, settings, lambda content: hmac_text(settings, key, content))
+
+
+def _signed_headers(
+    message: SignedMessage, settings: JsonSource, signature_of: Callable[[bytes], str]
+) -> dict[str, str]:
     timestamp = str(int(message.now.timestamp()))
     values = {
         "body": message.body,
@@ -154,8 +168,7 @@ def sign_hmac(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
         "timestamp": timestamp.encode(),
         "url": message.url.encode(),
     }
-    content = signed_content(settings.signed, values)
-    signature = settings.prefix + hmac_text(settings, secret_bytes(settings.secrets[0]), content)
+    signature = settings.prefix + signature_of(signed_content(settings.signed, values))
     header = header_of(settings, settings.verify)
     named = {} if settings.message_id is None else {settings.message_id: message.id}
     if settings.timestamp in IN_THE_HEADER:
@@ -186,9 +199,17 @@ def is_ed25519(key: str, text: str, encoding: str, content: bytes) -> bool:
     return True
 
 
-def sign_ed25519(message: SignedMessage, settings: JsonSource) -> dict[str, str]:  # noqa: ARG001  (one shape)
-    """Raise CannotSignError: only the sender has the private key."""
-    raise CannotSignError(
-        'The source has verify = "ed25519". Only the sender has the private key, so a sample cannot '
-        "be signed here. Let the sender send a test, or use another source for the sample."
-    )
+def sign_ed25519(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
+    """Return the headers that the sender would send. Raise CannotSignError without a private key."""
+    key = message.private_key
+    if key is None:
+        raise CannotSignError(
+            'The source has verify = "ed25519", and only the sender has its private key. To send a sample, '
+            "make a key of your own, add its public key to public_keys, and use --private-key FILE."
+        )
+
+    def signature_of(content: bytes) -> str:
+        signature = key.sign(content)
+        return signature.hex() if settings.encoding == "hex" else base64.b64encode(signature).decode()
+
+    return _signed_headers(message, settings, signature_of)
