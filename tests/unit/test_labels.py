@@ -99,3 +99,39 @@ def test_every_verdict_has_a_word(spanish):
     assert set(VERDICTS) == {str(kind) for kind in VerdictKind} | {"worker lost"}
     assert verdict_word("not_sent") == "sin enviar"
     assert verdict_word("of another version") == "of another version"
+
+
+# --- why a lookup fails --------------------------------------------------------------------------
+
+
+def reasons_of_lookups(path):
+    """Return the texts of a module that name the CRM, with X in place of each value, without docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    bodies = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, bodies)}
+    pieces = {id(each) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for each in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(each.value if isinstance(each, ast.Constant) else "X" for each in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in pieces:
+            text = node.value
+        else:
+            continue
+        if text not in docs and re.search(r"\w \w", text) and re.search(r"HubSpot|Bitrix24|Meta|\bX\b", text):
+            yield text
+
+
+LOOKUPS = sorted((ROOT / "integration" / "clients" / "lookups").glob("*.py"))
+# Of requests, not of failures: headers, keys, and a reason with its status.
+NO_REASONS = {"Bearer X", "X X", "X (X)"}
+OF_LOOKUPS = sorted({text for path in LOOKUPS for text in reasons_of_lookups(path)} - NO_REASONS)
+
+
+def test_the_reasons_of_lookups_are_found():
+    assert len(OF_LOOKUPS) > 20
+
+
+@pytest.mark.parametrize("reason", OF_LOOKUPS)
+def test_every_reason_of_a_lookup_is_said_in_spanish(spanish, reason):
+    # A reason of a status gets the status appended.
+    assert label_for(reason) != reason or label_for(f"{reason} (401)") != f"{reason} (401)"

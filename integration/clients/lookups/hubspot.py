@@ -42,6 +42,8 @@ READ_ALONE: Final = 20
 # The response does not contain the end of the account's day.
 BURST_WAIT_SECONDS: Final = 10.0
 DAILY_WAIT_SECONDS: Final = 3600.0
+_DAILY_LIMIT: Final = "HubSpot's daily limit is used up (429)"
+_RATE_LIMIT: Final = "HubSpot's rate limit is used up (429)"
 
 _STATUS_REASONS: Final = {
     400: "HubSpot rejects the request: check the lookup's object and properties",
@@ -216,8 +218,8 @@ def _raise_for_status(answer: httpx.Response, objects: Iterable[str]) -> None:
     if status in {200, 207}:
         return
     if status == 429:  # noqa: PLR2004  (too many requests)
-        wait, limit = _limit(answer, datetime.now(UTC))
-        raise LookupFailedError(FailureKind.RATE_LIMITED, f"HubSpot's {limit} limit is used up (429)", wait)
+        wait, exceeded = _limit(answer, datetime.now(UTC))
+        raise LookupFailedError(FailureKind.RATE_LIMITED, exceeded, wait)
     reason = _STATUS_REASONS.get(status)
     if status == 403:  # noqa: PLR2004  (forbidden)
         scopes = " and ".join(sorted(map(scope_of, objects)))
@@ -279,7 +281,7 @@ def _listed(table: Any, *path: str) -> list[Any]:
 
 
 def _limit(answer: httpx.Response, now: datetime) -> tuple[float, str]:
-    """Return the seconds to wait after a 429, and the limit that was exceeded ("daily" or "rate")."""
+    """Return the seconds to wait after a 429, and the reason, which names the limit."""
     try:
         policy = str(json_object("HubSpot", answer).get("policyName", "")).upper()
     except LookupFailedError:
@@ -287,7 +289,7 @@ def _limit(answer: httpx.Response, now: datetime) -> tuple[float, str]:
     daily = policy.startswith("DAILY") or answer.headers.get("x-hubspot-ratelimit-daily-remaining") == "0"
     documented = DAILY_WAIT_SECONDS if daily else _interval_seconds(answer.headers)
     wait = retry_after_seconds(answer.headers, now)
-    return documented if wait is None else wait, "daily" if daily else "rate"
+    return documented if wait is None else wait, _DAILY_LIMIT if daily else _RATE_LIMIT
 
 
 def _interval_seconds(headers: httpx.Headers) -> float:
@@ -305,22 +307,21 @@ class _RateLimit:
         self._blocked = (0.0, "")
 
     def pass_or_raise(self, now: float) -> None:
-        until, limit = self._blocked
+        until, reason = self._blocked
         if now < until:
-            reason = f"HubSpot's {limit} limit is used up (429)"
             raise LookupFailedError(FailureKind.RATE_LIMITED, reason, until - now)
 
     def learn(self, answer: httpx.Response, now: float, today: datetime) -> None:
         """Update the limit from a response."""
         if answer.status_code == 429:  # noqa: PLR2004  (too many requests)
-            wait, limit = _limit(answer, today)
+            wait, reason = _limit(answer, today)
         elif answer.headers.get("x-hubspot-ratelimit-daily-remaining") == "0":
-            wait, limit = DAILY_WAIT_SECONDS, "daily"
+            wait, reason = DAILY_WAIT_SECONDS, _DAILY_LIMIT
         elif answer.headers.get("x-hubspot-ratelimit-remaining") == "0":
-            wait, limit = _interval_seconds(answer.headers), "rate"
+            wait, reason = _interval_seconds(answer.headers), _RATE_LIMIT
         else:
             return
-        self._blocked = max(self._blocked, (now + min(wait, DAILY_WAIT_SECONDS), limit))
+        self._blocked = max(self._blocked, (now + min(wait, DAILY_WAIT_SECONDS), reason))
 
 
 class _RateLimits:

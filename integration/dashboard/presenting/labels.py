@@ -94,6 +94,21 @@ _OF_LOOKUPS: Final[Sequence[str]] = (
     _("HubSpot could not read some of the associations"),
     _("HubSpot could not read the record"),
     _("HubSpot's answer lacks the record"),
+    _("Bitrix24's answer has no results"),
+    _("Bitrix24 could not read the record: check what the inbound webhook's user may read"),
+    _("Bitrix24's rate limit is used up"),
+    _("Bitrix24's rate limit is used up (%(code)s)"),
+    _("Bitrix24 has no inbound webhook at this address: check the lookup's url (%(status)s)"),
+    _(
+        "Bitrix24 rejects the inbound webhook: check the lookup's url, and that it may use CRM (crm) "
+        "(%(status)s)"
+    ),
+    _("Meta answered too slowly to read all leads at once"),
+    _("Meta has no lead with this id, or the token may not read it"),
+    _("Meta's answer has no field_data"),
+    _("Meta's rate limit is used up (code %(code)s)"),
+    _("Meta rejects the token: check the lookup's token (code %(code)s)"),
+    _("Meta rejects the token: it may lack the permission leads_retrieval (code %(code)s)"),
     _("%(provider)s answered %(status)s"),
     _("no complete answer from %(provider)s within %(seconds)s s"),
     _("%(provider)s cannot be reached"),
