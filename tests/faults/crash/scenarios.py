@@ -215,7 +215,7 @@ def _hubspot_fails(installation: CrashInstallation) -> None:
 
 def _no_such_contact(installation: CrashInstallation) -> None:
     _waits_for_contact(installation)
-    del installation.hubspot.contacts["72"]
+    del installation.hubspot.records["contacts"]["72"]
 
 
 def _much_to_sweep(installation: CrashInstallation) -> None:
@@ -422,7 +422,7 @@ LOOKUPS = (
         act="look up",
         prepare=_hubspot_fails,
         ends={"71": ("accepted",), "72": ("accepted",)},
-        steps=(*_LOOKED_UP, *_round_trip("postpone_lookup")),
+        steps=(*_LOOKED_UP, *_round_trip("fail_lookups"), *_round_trip("postpone_lookup")),
     ),
     Scenario(
         name="a contact does not exist",
