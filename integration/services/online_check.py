@@ -79,5 +79,5 @@ def _ask(account: Account, store: Store | None) -> ProbeResult:
 
 def _queue_key(store: Store) -> bytes | None:
     """Return the key of the queue ids, None in a store that no worker has used."""
-    key: Any = store.guarded(lambda: store.client.hget(store.key("meta"), "queue_key"))
+    key: Any = store.guarded(lambda: store.client.hget(store.key("store"), "queue_key"))
     return None if key is None else bytes.fromhex(key)

@@ -237,9 +237,9 @@ def _read_records(file: IO[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
 def restore_backup(client: redis.Redis, path: Path) -> Backup:
     """Restore a backup into an empty store, with all queues paused. `client` returns bytes.
 
-    `meta` is restored last: until then every process refuses the store, because it has accounts and no
-    layout. Raise BackupError if the file is damaged or of another layout, if the store is not empty, or if
-    the restored records are not those of the backup.
+    The hash `store` is restored last: until then every process refuses the store, because it has accounts
+    and no layout. Raise BackupError if the file is damaged or of another layout, if the store is not empty,
+    or if the restored records are not those of the backup.
     """
     backup = read_header(path)
     if backup.layout != LAYOUT:
@@ -248,12 +248,12 @@ def restore_backup(client: redis.Redis, path: Path) -> Backup:
             f"has layout {LAYOUT}; restore it with Ringback {backup.version}"
         )
     _require_empty(client)
-    meta: tuple[bytes, int, bytes] | None = None
+    facts: tuple[bytes, int, bytes] | None = None
     with _opened(path) as file:
         chunk = []
         for record in _read_records(file):
-            if record[0] == _PREFIX + b"meta":
-                meta = record
+            if record[0] == _PREFIX + b"store":
+                facts = record
                 continue
             chunk.append(record)
             if len(chunk) == CHUNK:
@@ -261,8 +261,8 @@ def restore_backup(client: redis.Redis, path: Path) -> Backup:
                 chunk = []
         _restore(client, chunk)
     _pause_queues(client)
-    if meta is not None:
-        _restore(client, [meta])
+    if facts is not None:
+        _restore(client, [facts])
     found = record_counts(client)
     if found != dict(backup.counts):
         raise BackupError(

@@ -106,14 +106,14 @@ class Store:
 
     def secret(self, name: str) -> bytes:
         """Return the random key stored under this name, created on first use. Raise StoreAwayError."""
-        meta = self.key("meta")
+        key = self.key("store")
 
         def read() -> Any:
             # A full store refuses HSETNX even when the field exists.
-            value = self.client.hget(meta, name)
+            value = self.client.hget(key, name)
             if value is None:
-                self.client.hsetnx(meta, name, secrets.token_hex(32))
-                value = self.client.hget(meta, name)
+                self.client.hsetnx(key, name, secrets.token_hex(32))
+                value = self.client.hget(key, name)
             return value
 
         return bytes.fromhex(self.guarded(read))

@@ -127,9 +127,10 @@ def _config(client: redis.Redis) -> dict[str, str] | None:
 
 def _layout(client: redis.Redis) -> str | None:
     """Return why this version must not use the store because of its layout, None if it may."""
-    values = client.hmget(f"{PREFIX}meta", list(FIELDS))
-    meta = {name: _text(value) for name, value in zip(FIELDS, values, strict=True) if value is not None}
-    return layout_fault(meta, has_accounts=bool(client.exists(f"{PREFIX}accounts")))
+    values = client.hmget(f"{PREFIX}store", list(FIELDS))
+    facts = {name: _text(value) for name, value in zip(FIELDS, values, strict=True) if value is not None}
+    is_older = _text(client.type(f"{PREFIX}meta")) == "hash" or bool(client.exists(f"{PREFIX}accounts"))
+    return layout_fault(facts, is_older=is_older)
 
 
 def _text(value: object) -> str:

@@ -283,7 +283,7 @@ class QueueState:
 def held_until(held: str | None, lease_seconds: float) -> int:
     """Return the epoch milliseconds until which a queue waits after the store lost data, 0 for none.
 
-    `held` is the field of the store's `meta` hash.
+    `held` is the field of the hash `store`.
     """
     return int(float(held)) + round(lease_seconds * 1000) if held else 0
 

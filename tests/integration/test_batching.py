@@ -108,7 +108,7 @@ def test_a_call_tells_the_store_all_that_was_heard_before_it(store, held, monkey
 
     monkeypatch.setattr(ours._protocol, "header", watched)
     held.behind_one(ours, [lambda: ours.call("take_messages", 1)])
-    assert known == ["", store.hget("{ringback}:meta", "epoch")]
+    assert known == ["", store.hget("{ringback}:store", "epoch")]
 
 
 def test_a_trip_has_a_bounded_number_of_calls_and_the_next_one_takes_the_rest(store, held):

@@ -214,7 +214,7 @@ def test_the_key_of_the_cookie_is_the_stores_and_is_read_anew(services, store):
     cookie = first.get("/").headers["Set-Cookie"]
     second.client.set_cookie("ringback", re.match(r"ringback=([^;]+)", cookie)[1])
     assert "Set-Cookie" not in second.get("/").headers
-    assert len(bytes.fromhex(store.hget("{ringback}:meta", "cookie_key"))) == 32
+    assert len(bytes.fromhex(store.hget("{ringback}:store", "cookie_key"))) == 32
 
 
 def test_nobody_sees_a_page_before_there_is_a_user(services):

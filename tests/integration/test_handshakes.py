@@ -60,7 +60,7 @@ def counted(web) -> dict[str, int]:
 
 # What the threads that count and watch the store may have written meanwhile.
 OTHER_KEYS = re.compile(
-    r"\{ringback\}:(meta|epochs|counts|probe|processes|(flushed|series|heard|source|process|once):.*)"
+    r"\{ringback\}:(store|meta|epochs|counts|probe|processes|(flushed|series|heard|source|process|once):.*)"
 )
 
 

@@ -10,7 +10,7 @@ from integration.store.monitoring.durability_watch import SETTINGS_SECONDS
 from integration.store.scripting.layout import LAYOUT, VERSION, layout_fault
 from support import form_delivery, make_services
 
-META = "{ringback}:meta"
+FACTS = "{ringback}:store"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def admit(services, message_id):
 
 
 def written_by_a_newer_version(store):
-    store.hset(META, mapping={"layout": LAYOUT + 1, "layout_version": "9.1.0"})
+    store.hset(FACTS, mapping={"layout": LAYOUT + 1, "layout_version": "9.1.0"})
 
 
 def data(store):
@@ -33,7 +33,7 @@ def data(store):
 
 
 def test_a_new_store_gets_the_layout_and_the_version_that_wrote_it(services, store):
-    assert store.hmget(META, "layout", "layout_version") == [str(LAYOUT), VERSION]
+    assert store.hmget(FACTS, "layout", "layout_version") == [str(LAYOUT), VERSION]
     assert assure(store, accept_loss=False).faults == ()
 
 
@@ -42,7 +42,7 @@ def test_a_store_with_keys_of_secrets_only_is_new(tmp_path, store):
     services = make_services(tmp_path, store)
     services.store.secret("cookie_key")
     services.binding.bind()
-    assert store.hget(META, "layout") == str(LAYOUT)
+    assert store.hget(FACTS, "layout") == str(LAYOUT)
 
 
 def test_a_newer_layout_is_refused_at_start_with_the_version_to_run(services, store):
@@ -57,7 +57,7 @@ def test_a_newer_layout_is_refused_at_start_with_the_version_to_run(services, st
 def test_an_older_layout_is_refused_at_start_with_what_to_do(store, meta):
     store.hset("{ringback}:accounts", "bogota", "L1")
     if meta:
-        store.hset(META, mapping=meta)
+        store.hset(FACTS, mapping=meta)
     with pytest.raises(StoreUnsafeError, match="with an empty store"):
         assure(store, accept_loss=False)
 
@@ -81,7 +81,7 @@ def test_a_running_process_of_an_older_version_changes_nothing_after_an_upgrade(
 def test_a_running_process_of_a_newer_version_changes_nothing_after_the_older_one_took_the_store(
     services, store
 ):
-    store.hset(META, mapping={"layout": LAYOUT - 1, "layout_version": "0.1.9"})
+    store.hset(FACTS, mapping={"layout": LAYOUT - 1, "layout_version": "0.1.9"})
     before = data(store)
     with pytest.raises(StoreAwayError):
         admit(services, "m1")
@@ -90,7 +90,7 @@ def test_a_running_process_of_a_newer_version_changes_nothing_after_the_older_on
 
 def test_both_versions_go_on_with_a_store_of_one_layout(services, store):
     """A newer version with the same layout may run beside this one."""
-    store.hset(META, "layout_version", "9.1.0")
+    store.hset(FACTS, "layout_version", "9.1.0")
     assert admit(services, "m1").answer.recalls
 
 
@@ -105,8 +105,8 @@ def test_an_emptied_store_gets_the_layout_again(services, store):
     admit(services, "m1")
     store.flushall()
     assert admit(services, "m2").answer.recalls
-    assert store.hget(META, "layout") == str(LAYOUT)
+    assert store.hget(FACTS, "layout") == str(LAYOUT)
 
 
 def test_a_store_that_tells_no_version_of_its_writer_is_still_named():
-    assert "Run Ringback a newer version" in layout_fault({"layout": "99"}, has_accounts=True)
+    assert "Run Ringback a newer version" in layout_fault({"layout": "99"}, is_older=True)

@@ -77,7 +77,7 @@ def test_with_an_old_copy_put_back_while_all_is_down_a_file_remembers(workers_ru
     workers_running.start_worker(**seen)
     recall = a_call_that_the_copy_does_not_know(workers_running)
     store = workers_running.services.store
-    tick = int(store.client.hget(store.key("meta"), "revision"))
+    tick = int(store.client.hget(store.key("store"), "revision"))
     wait_until(
         lambda: tick <= remembered(workers_running.folder / "seen"), what="the sweep that remembers the claim"
     )

@@ -17,7 +17,7 @@ if is_command('admit', 'resolve', 'bind') then
     if numbers.left < many then
       local more = math.max(many, CALLS)
       local revision, arrivals = Epoch.revision + 1, Epoch.arrivals + more
-      redis.call('HSET', P .. 'meta', 'revision', revision, 'seq', arrivals)
+      redis.call('HSET', P .. 'store', 'revision', revision, 'seq', arrivals)
       numbers.last, numbers.left = Epoch.arrivals, more
       Epoch.revision, Epoch.arrivals = revision, arrivals
     end
@@ -337,7 +337,7 @@ if is_command('admit', 'resolve', 'bind') then
 
   -- A write that takes no memory but that a full store refuses.
   function Admit.refuse_when_full()
-    redis.call('HINCRBY', P .. 'meta', 'seq', 0)
+    redis.call('HINCRBY', P .. 'store', 'seq', 0)
   end
 
   -- A parked event without an id counts from its latest arrival, since other requests may have come in between.

@@ -113,8 +113,8 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
 
   -- Wake-ups are taken about in the order of their publication, so one that is much older than this was lost.
   function Queue.note_taken(number)
-    local latest = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
-    if number and (number > latest or latest > now) then redis.call('HSET', P .. 'meta', 'taken', number) end
+    local latest = tonumber(redis.call('HGET', P .. 'store', 'taken')) or 0
+    if number and (number > latest or latest > now) then redis.call('HSET', P .. 'store', 'taken', number) end
   end
 
   function Queue.acquire(q, nonce, terms, wake_up)

@@ -22,23 +22,29 @@ end
 -- Compare the store with what a caller knows. known: epoch, revision, server, ago (ms since it last saw them), who.
 -- Return the loss to be reported, to one caller only: how|revision that was found; '' for none.
 function Epoch.check(known)
-  local meta = redis.call('HMGET', P .. 'meta', 'epoch', 'revision', 'server', 'base', 'held', 'settle', 'seq', 'layout')
-  Epoch.epoch, Epoch.revision, Epoch.server = meta[1] or '', tonumber(meta[2]) or 0, meta[3] or ''
-  Epoch.base, Epoch.held, Epoch.settle = tonumber(meta[4]) or 0, tonumber(meta[5]) or 0, tonumber(meta[6]) or 0
-  Epoch.arrivals = tonumber(meta[7]) or 0
-  if meta[8] ~= LAYOUT and not Epoch.begin_layout(meta[8]) then return '' end
+  local facts = redis.call('HMGET', P .. 'store', 'epoch', 'revision', 'server', 'base', 'held', 'settle', 'seq', 'layout')
+  Epoch.epoch, Epoch.revision, Epoch.server = facts[1] or '', tonumber(facts[2]) or 0, facts[3] or ''
+  Epoch.base, Epoch.held, Epoch.settle = tonumber(facts[4]) or 0, tonumber(facts[5]) or 0, tonumber(facts[6]) or 0
+  Epoch.arrivals = tonumber(facts[7]) or 0
+  if facts[8] ~= LAYOUT and not Epoch.begin_layout(facts[8]) then return '' end
   local same = known.epoch == Epoch.epoch and known.revision <= Epoch.revision
     and known.server == Epoch.server and Epoch.server == Epoch.server_now()
   if same and Epoch.epoch ~= '' and Epoch.held <= now and Epoch.settle <= now then return '' end
   return Epoch.reconcile(known)
 end
 
+-- Version 0.1.0 reads the hash `meta` first in every script and every command, and does not compare layouts. Against
+-- this text it gets WRONGTYPE, so it changes nothing.
+local STOPS_0_1_0 = 'A later version of Ringback uses this store. Ringback 0.1.0 cannot use it.'
+
 -- Record the layout in a new store, and return true. In a store of another layout set Epoch.fault: this run must not
 -- change anything.
 function Epoch.begin_layout(found)
   local used = Epoch.epoch ~= '' or Epoch.arrivals > 0 or redis.call('EXISTS', P .. 'accounts') == 1
+    or redis.call('TYPE', P .. 'meta').ok == 'hash'
   if not found and not used then
-    redis.call('HSET', P .. 'meta', 'layout', LAYOUT, 'layout_version', VERSION)
+    redis.call('HSET', P .. 'store', 'layout', LAYOUT, 'layout_version', VERSION)
+    redis.call('SET', P .. 'meta', STOPS_0_1_0)
     return true
   end
   Epoch.fault = 'LAYOUT the store has layout ' .. (found or '1') .. ', and this version has ' .. LAYOUT
@@ -48,7 +54,7 @@ end
 local LOOK_AGAIN = 300      -- ms after which a queue checks again whether all workers have called
 
 function Epoch.next_revision()
-  Epoch.revision = redis.call('HINCRBY', P .. 'meta', 'revision', 1)
+  Epoch.revision = redis.call('HINCRBY', P .. 'store', 'revision', 1)
   return Epoch.revision
 end
 
@@ -83,7 +89,7 @@ function Epoch.save(fields)
     Epoch[field] = value
     flat[#flat + 1], flat[#flat + 2] = field, value
   end
-  redis.call('HSET', P .. 'meta', unpack(flat))
+  redis.call('HSET', P .. 'store', unpack(flat))
 end
 
 local function new_name(...)
@@ -136,7 +142,7 @@ end
 -- reached the old primary), the queues are held for longer.
 function Epoch.catch_up(known)
   if now - known.ago > Epoch.held then Epoch.save({held = now - known.ago}) end
-  local reporter = redis.call('HMGET', P .. 'meta', 'reporter', 'loss')
+  local reporter = redis.call('HMGET', P .. 'store', 'reporter', 'loss')
   return known.who == reporter[1] and reporter[2] or ''
 end
 

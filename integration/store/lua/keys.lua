@@ -14,7 +14,8 @@
 -- Times are epoch milliseconds by the store's clock. <hour> and <minute> are counted from 1970-01-01, UTC.
 --
 -- key                      type    content                                                        lifetime
--- meta                     HASH    fields below                                                   unlimited
+-- store                    HASH    fields below                                                   unlimited
+-- meta                     STRING  a text that stops processes of version 0.1.0 (epoch.lua)       unlimited
 -- epochs                   HASH    lost epoch -> time when the loss was found                     unlimited
 -- awaited                  SET     workers that a new server waits for                            used for 2 s
 -- accounts                 HASH    account -> queue id                                            unlimited
@@ -88,7 +89,7 @@
 --
 -- `room` is not in this list on purpose: allow_on_full_store deletes it, and nothing creates it.
 --
--- fields of meta
+-- fields of store
 --   layout           version of the layout of keys and fields; layout_version: the version of Ringback that wrote it
 --   seq              number of arrivals so far, from which ids are made
 --   taken            number of the latest wake-up taken

@@ -208,7 +208,7 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
 
   -- job: kind, filter, who, reason, total. Return its id.
   function Job.begin(job, suffix)
-    local seq = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
+    local seq = redis.call('HINCRBY', P .. 'store', 'seq', 1)
     local id = 'jb_' .. letters(seq) .. suffix
     redis.call('HSET', job_key(id), 'kind', job.kind, 'filter', job.filter, 'who', job.who, 'reason', job.reason,
       'total', job.total or '', 'created', now, 'state', 'running', 'upper', 'rc_' .. letters(seq), 'cursor', '',

@@ -65,7 +65,7 @@ end
 -- Store the events that wait for a lookup. Return the source whose lookups need a wake-up.
 -- from: the lookup that could not read these events, with its tries and the wait until the next one; nil for new ones
 function Lookups.keep(delivery, done, from)
-  Epoch.arrivals = redis.call('HINCRBY', P .. 'meta', 'seq', 1)
+  Epoch.arrivals = redis.call('HINCRBY', P .. 'store', 'seq', 1)
   local id = 'lk_' .. letters(Epoch.arrivals) .. delivery.suffix
   redis.call('HSET', P .. 'lookup:' .. id, 'source', delivery.source, 'events',
     '[' .. table.concat(done.waiting, ',') .. ']', 'headers', delivery.headers, 'received', delivery.received,

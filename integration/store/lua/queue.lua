@@ -116,7 +116,7 @@ if is_command('sweep') then
   -- A wake-up is not lost while older ones are still being taken: all threads are busy.
   local function may_wait(id)
     local since = tonumber(redis.call('HGET', P .. 'queue:' .. id, 'wake_up_at')) or 0
-    local taken = tonumber(redis.call('HGET', P .. 'meta', 'taken')) or 0
+    local taken = tonumber(redis.call('HGET', P .. 'store', 'taken')) or 0
     return since > 0 and since <= now and (since + OUT_OF_ORDER > taken or taken > now)
   end
 

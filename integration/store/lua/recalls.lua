@@ -139,7 +139,7 @@ end
 
 -- Return the field that replaces an erased customer's: a keyed hash, which only this store can compute.
 function Newest.trace(campaign, customer)
-  local key = redis.call('HGET', P .. 'meta', 'queue_key') or ''
+  local key = redis.call('HGET', P .. 'store', 'queue_key') or ''
   return campaign .. '\0\1' .. string.sub(redis.sha1hex(key .. customer), 1, 20)
 end
 

@@ -13,22 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LAYOUT: Final = 2
-"""1 is the layout of version 0.1.0, which has no field for it in `meta`."""
+"""1 is the layout of version 0.1.0, which has the hash `meta` in place of `store`, without
+this field."""
 VERSION: Final = version("ringback")
 
 FIELDS: Final = ("layout", "layout_version", "epoch", "seq")
-"""The fields of `meta` that show the layout."""
+"""The fields of the hash `store` that show the layout."""
 
 
-def layout_fault(meta: Mapping[str, str], *, has_accounts: bool) -> str | None:
+def layout_fault(facts: Mapping[str, str], *, is_older: bool) -> str | None:
     """Return why this version must not use a store, None if it may.
 
-    `meta` has the FIELDS that exist. `has_accounts`: accounts were bound to queues in this store.
+    `facts` has the FIELDS that exist. `is_older`: the store has accounts, or the hash `meta` of 0.1.0.
     """
-    if "layout" not in meta:
-        used = has_accounts or "epoch" in meta or "seq" in meta
+    if "layout" not in facts:
+        used = is_older or "epoch" in facts or "seq" in facts
         return _older("0.1.0 or a development version") if used else None
-    found, writer = int(meta["layout"]), meta.get("layout_version", "a newer version")
+    found, writer = int(facts["layout"]), facts.get("layout_version", "a newer version")
     if found > LAYOUT:
         return (
             f"layout: Ringback {writer} wrote the store (layout {found}), and this is the older version "

@@ -50,7 +50,7 @@ class QueueWatch(threading.Thread):
         queues = sorted(set(self._client.hgetall(f"{PREFIX}accounts").values()))
         with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.hmget(f"{PREFIX}meta", "held", "settle")
+            pipe.hmget(f"{PREFIX}store", "held", "settle")
             for queue in queues:
                 pipe.hgetall(f"{PREFIX}queue:{queue}")
                 pipe.zcard(f"{PREFIX}queue:{queue}:recalls")

@@ -339,14 +339,14 @@ STARTING = (
         act="start a web",
         then=_form,
         ends=ONE,
-        steps=(*_round_trip("hsetnx meta"), *_round_trip("bind")),
+        steps=(*_round_trip("hsetnx store"), *_round_trip("bind")),
     ),
     Scenario(
         name="a worker starts on an empty store",
         act="start a worker",
         then=_form,
         ends=ONE,
-        steps=(*_round_trip("hsetnx meta"), *_round_trip("bind")),
+        steps=(*_round_trip("hsetnx store"), *_round_trip("bind")),
     ),
     Scenario(
         name="a worker starts with another token for what is queued",

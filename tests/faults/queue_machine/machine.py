@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
 
     def held_for(self, seconds: float) -> bool:
         """Tell whether claims with such a lease wait for that, or for the other worker to be heard."""
-        held, settle = self.client.hmget(self.store.key("meta"), "held", "settle")
+        held, settle = self.client.hmget(self.store.key("store"), "held", "settle")
         lease_ms = seconds * 1000
         return max(float(held or -lease_ms) + lease_ms, float(settle or 0)) > self.store_ms()
 

@@ -97,7 +97,7 @@ class StoreRules(Machine):
         They are several where a loss was not heard of by all before the next one. The store cannot tell that
         one is the continuation of another, so each may be reported.
         """
-        epoch, revision = self.client.hmget(self.store.key("meta"), "epoch", "revision")
+        epoch, revision = self.client.hmget(self.store.key("store"), "epoch", "revision")
         known_to_be_lost = self.client.hkeys(self.store.key("epochs"))
         seen = [store.epoch.seen() for store in self.stores]
         return {
@@ -111,14 +111,14 @@ class StoreRules(Machine):
         for queues in self.workers:
             queues.sweep(SWEEP_ROOM)
         assert len(self.reports) == told
-        there = self.client.hget(self.store.key("meta"), "epoch")
+        there = self.client.hget(self.store.key("store"), "epoch")
         assert {store.epoch.name for store in self.stores} == {there}
 
     def put_back(self, copy: StoreCopy) -> None:
         self.raw.flushall()
         for key, (value, ttl) in copy.keys.items():
             self.raw.restore(key, ttl, value)
-        self.client.hset(self.store.key("meta"), "server", "another")
+        self.client.hset(self.store.key("store"), "server", "another")
         for store in self.stores:
             store.epoch._server = "another"
         until = self.model.until

@@ -246,7 +246,7 @@ def test_after_each_has_spoken_twice_all_go_by_one_history(history, worker, firs
     for member in (*members, *members):
         member.sweep()
     assert [member.losses for member in members] == told
-    there = history.client.hget("{ringback}:meta", "epoch")
+    there = history.client.hget("{ringback}:store", "epoch")
     assert {member.epoch.name for member in members} == {there}
 
 

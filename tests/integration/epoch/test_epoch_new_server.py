@@ -9,7 +9,7 @@ from support.store_process import Member, working
 
 def new_server(history):
     """As after a restart or a failover: data and processes know of another server than this one."""
-    history.client.hset("{ringback}:meta", "server", "before")
+    history.client.hset("{ringback}:store", "server", "before")
     for member in history.members:
         member.epoch._server = "before"
 

@@ -87,6 +87,7 @@ def test_what_a_recall_leaves_is_gone_when_it_is_purged(process):
         "accounts",
         "counts",
         "meta",
+        "store",
         "queue:L1",
     }
     assert all(process.client.pttl(key) > 0 for key in process.client.keys("*arrivals:*"))
