@@ -12,6 +12,7 @@ from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 from jinja2 import StrictUndefined
 
+from integration.config.models import zone_of
 from integration.dashboard import error_pages, language, navigation
 from integration.dashboard.assets import FOLDER, asset
 from integration.dashboard.auth.access import SessionAccess
@@ -160,6 +161,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access, services: Services)
     app.context_processor(_frame)
     app.jinja_env.globals["open_problems"] = lambda: open_problems(services)
     blueprint.after_request(lambda response: lighten(response, g.get("csrf_token", "")))
+    app.jinja_env.globals["time_zone"] = lambda: times.zone_label(zone_of(services.config))
     blueprint.after_request(set_security_headers)
 
 

@@ -19,7 +19,7 @@ DATABASE = 11
 MARKUP = '\'"><canary-tag canary-attribute="1" onload=x></script><script>canary()</script>{{ 7*7 }}\u202e💣'
 PLAIN = "c-1"
 OPEN_TO_ALL = {"sign_in", "try_to_sign_in", "sign_out", "sign_in_elsewhere", "back_from_provider", "static"}
-FOR_VIEWERS = {"try_route", "run_route", "begin_search"}
+FOR_VIEWERS = {"try_route", "run_route", "begin_search", "export_recalls"}
 
 
 class Somebody:

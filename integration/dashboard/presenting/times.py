@@ -5,11 +5,12 @@ Datetimes are aware. Texts are in the user's language.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from flask_babel import get_locale
+from flask_babel import gettext as _
 from markupsafe import Markup
 
 from integration.config.models import zone_of
@@ -18,8 +19,9 @@ from integration.domain.timestamps import iso_seconds
 if TYPE_CHECKING:
     from integration.config.models import Config
 
-_THIS_YEAR = "d MMM HH:mm:ss"
-_ANOTHER_YEAR = "d MMM y HH:mm:ss"
+_THIS_YEAR = "d MMM"
+_ANOTHER_YEAR = "d MMM y"
+_NEAR = timedelta(hours=12)
 _WITH_ZONE = "EEEE d MMMM y HH:mm:ss zzzz (OOOO)"
 
 
@@ -35,10 +37,20 @@ class AccountZones:
 
 
 def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
-    """Return a time in a zone, with the year if it is not the current one."""
-    this_year = moment.astimezone(zone).year == (now or datetime.now(UTC)).astimezone(zone).year
-    form = _THIS_YEAR if this_year else _ANOTHER_YEAR
-    return str(format_datetime(moment, form, tzinfo=zone, locale=get_locale()))
+    """Return a time in a zone, such as "tomorrow 17:30", with the date if it is further away than a day.
+
+    Times in the past have their seconds, which tell the steps of a push apart.
+    """
+    now = now or datetime.now(UTC)
+    local, today = moment.astimezone(zone), now.astimezone(zone).date()
+    form = "HH:mm" if moment > now else "HH:mm:ss"
+    return f"{_day(local.date(), today)} {format_datetime(moment, form, tzinfo=zone, locale=get_locale())}"
+
+
+def _day(day: date, today: date) -> str:
+    words = {-1: _("yesterday"), 0: _("today"), 1: _("tomorrow")}
+    form = _THIS_YEAR if day.year == today.year else _ANOTHER_YEAR
+    return words.get((day - today).days) or str(format_date(day, form, locale=get_locale()))
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -58,13 +70,24 @@ def duration(seconds: float | None) -> str:
 
 
 def when(moment: datetime | None, zone: tzinfo) -> str:
-    """Return a time as HTML: in the zone, followed by the relative time. The tooltip has the full date."""
+    """Return a time as HTML, in the zone. The tooltip has the full date and the zone.
+
+    The relative time follows where it says more than the day does: within 12 hours.
+    """
     if moment is None:
         return ""
     whole = format_datetime(moment, _WITH_ZONE, tzinfo=zone, locale=get_locale())
-    return Markup('<time datetime="{}" title="{}">{} <small>{}</small></time>').format(
-        iso_seconds(moment.astimezone(UTC)), whole, clock(moment, zone), ago(moment)
+    is_near = abs(moment - datetime.now(UTC)) < _NEAR
+    relative = Markup("<small>{}</small>").format(ago(moment)) if is_near else ""
+    return Markup('<time datetime="{}" title="{}">{} {}</time>').format(
+        iso_seconds(moment.astimezone(UTC)), whole, clock(moment, zone), relative
     )
+
+
+def zone_label(zone: tzinfo) -> str:
+    """Return a zone as its name and its present offset: `America/Bogota (GMT-05:00)`."""
+    now = datetime.now(UTC).astimezone(zone)
+    return f"{zone} ({format_datetime(now, 'OOOO', tzinfo=zone, locale=get_locale())})"
 
 
 def hour_and_minute(moment: datetime, zone: tzinfo) -> str:

@@ -61,6 +61,10 @@
 
   // --- what is renewed keeps what a person opened or began to write ---
   body.addEventListener("input", (event) => event.target.closest("form")?.setAttribute("data-begun", ""));
+  body.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-tick-all]")) return;
+    for (const box of event.target.form.querySelectorAll("[name=chosen]")) box.checked = event.target.checked;
+  });
   body.addEventListener("submit", (event) => event.target.removeAttribute("data-begun"));
   Idiomorph.defaults.ignoreActiveValue = true;
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !(old instanceof Element && old.hasAttribute("data-begun"));
@@ -102,12 +106,14 @@
   let go = null;
 
   body.addEventListener("htmx:confirm", (event) => {
-    const words = event.detail.elt.dataset.ask;
+    const form = event.detail.elt;
+    // A form with several buttons has a question for each.
+    const { ask: words, yes: label } = { ...form.dataset, ...event.detail.triggeringEvent?.submitter?.dataset };
     if (!words) return;
     event.preventDefault();
     document.getElementById("ask-words").textContent = words;
-    yes.textContent = event.detail.elt.dataset.yes || yes.dataset.otherwise;
-    yes.classList.toggle("danger", event.detail.elt.querySelector("button.danger") !== null);
+    yes.textContent = label || yes.dataset.otherwise;
+    yes.classList.toggle("danger", form.querySelector("button.danger") !== null);
     go = () => event.detail.issueRequest(true);
     ask.showModal();
     no.focus();

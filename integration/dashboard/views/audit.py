@@ -47,6 +47,7 @@ ACTS: Final = {
     "assign problem": _l("take a problem"),
     "reopen problem": _l("open a problem again"),
     "export": _l("export"),
+    "export recalls": _l("export a list of recalls"),
     "find person": _l("search for a person"),
     "forget": _l("erase"),
     "accept configuration": _l("accept configuration"),

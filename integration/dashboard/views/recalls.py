@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from io import StringIO
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import abort, request, url_for
+from flask import Response, abort, request, stream_with_context, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
+from integration.api.models import RecallModel
 from integration.config.models import zone_of
+from integration.dashboard.addresses import client_address
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, note, page, person, say
 from integration.dashboard.views.search import stored_term
-from integration.domain.errors import UnknownError
+from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.recall import State
 from integration.domain.recall_filters import read_filters
+from integration.services.personal_data.export import EXPORT_COLUMNS, rows
+from integration.telemetry.redaction import mask_but_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from flask import Response
     from flask.typing import ResponseReturnValue
 
     from integration.domain.recall import Recall
@@ -33,6 +41,7 @@ BUDGET_SECONDS: Final = 0.1
 SAMPLE: Final = 5
 MOST_COUNTED: Final = 12
 MOST_GROUPED: Final = 200
+MOST_EXPORTED: Final = 50_000
 KINDS: Final = ("retry", "cancel")
 
 
@@ -47,9 +56,11 @@ def recalls(services: Services) -> Response:
         "recalls.html",
         filters=filters,
         found=services.recalls.records.read(found.ids),
+        total=services.recalls.records.search.count(filters.which, budget_seconds=BUDGET_SECONDS),
         back_to=found.back_to,
         older=_address("recalls", filters, cursor=found.next) if found.next else None,
         newest=_address("recalls", filters),
+        most_exported=MOST_EXPORTED,
         same_page=_address("recalls", filters, cursor=_cursor()),
         zones=AccountZones(services.config),
         without_names=display_text.without_names,
@@ -220,6 +231,97 @@ def _reason(kind: str) -> str:
     return f"{'retried' if kind == 'retry' else 'cancelled'} by {person().name}, with others"
 
 
+@role("operator")
+def act_on_chosen(services: Services) -> ResponseReturnValue:
+    """Retry or cancel the ticked recalls of a page, each as its own page would."""
+    kind, filters = _kind(), _filter_query(services)
+    done, skipped, now = [], 0, datetime.now(UTC)
+    for recall_id in dict.fromkeys(request.form.getlist("chosen")[:PAGE_SIZE]):
+        try:
+            if kind == "retry":
+                services.recalls.retry(recall_id, f"retried by {person().name}", now)
+            else:
+                services.recalls.cancel(recall_id, f"cancelled by {person().name}")
+        except (ConflictError, UnknownError):
+            skipped += 1
+        else:
+            done.append(recall_id)
+    address = client_address(services.config.dashboard)
+    services.audit.note_done(person().name, kind, done, address=address)
+    _say_chosen(kind, len(done), skipped)
+    return back_to(_address("recalls", filters))
+
+
+def _say_chosen(kind: str, done: int, skipped: int) -> None:
+    if not done and not skipped:
+        say(_("Nothing was done: tick the recalls first."), "refused")
+    if done and kind == "retry":
+        say(ngettext("%(num)d recall is queued again.", "%(num)d recalls are queued again.", done))
+    if done and kind == "cancel":
+        say(ngettext("%(num)d recall was cancelled.", "%(num)d recalls were cancelled.", done))
+    if skipped and kind == "retry":
+        words = ngettext(
+            "%(num)d was left alone: only the newest can be retried, if it is dead or expired.",
+            "%(num)d were left alone: only the newest can be retried, if it is dead or expired.",
+            skipped,
+        )
+        say(words, "note")
+    if skipped and kind == "cancel":
+        words = ngettext(
+            "%(num)d was left alone: only a queued recall can be cancelled.",
+            "%(num)d were left alone: only a queued recall can be cancelled.",
+            skipped,
+        )
+        say(words, "note")
+
+
+# --- export ------------------------------------------------------------------------------------
+
+
+@signed_in
+def export_recalls(services: Services) -> Response:
+    """Return the recalls of the filters as CSV, newest first, at most MOST_EXPORTED.
+
+    A viewer gets customers and telephone numbers masked, as on the pages.
+    """
+    filters = _filter_query(services)
+    masked = not person().may("operator")
+    # Texts that a user typed may name a person, so the log has none of them.
+    logged = [
+        f"{name}={filters.texts[name]}" for name in ("search", "state", "account") if name in filters.texts
+    ]
+    note(services, "export recalls", *logged)
+    found = islice(services.recalls.records.every(filters.which), MOST_EXPORTED)
+    attached = {"Content-Disposition": 'attachment; filename="recalls.csv"'}
+    lines = _csv_lines(rows(map(_exported_recall, map(_masked, found) if masked else found)))
+    return Response(stream_with_context(lines), content_type="text/csv; charset=utf-8", headers=attached)
+
+
+def _exported_recall(recall: Recall) -> dict[str, Any]:
+    return RecallModel.model_validate(recall).model_dump(mode="json")
+
+
+def _masked(recall: Recall) -> Recall:
+    return replace(
+        recall,
+        customer_id=mask_but_end(recall.customer_id),
+        recall_telephone=mask_but_end(recall.recall_telephone),
+        reason=display_text.without_names(recall, recall.reason),
+    )
+
+
+def _csv_lines(table: Iterable[list[str]]) -> Iterator[str]:
+    line = StringIO()
+    writer = csv.writer(line)
+    # Excel reads a file as UTF-8 only if it begins with this mark.
+    line.write("\ufeff")
+    for row in chain([EXPORT_COLUMNS], table):
+        writer.writerow(row)
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+
+
 @signed_in
 def jobs(services: Services) -> Response:
     """List the latest bulk jobs."""
@@ -250,6 +352,8 @@ VIEWS = (
     ("GET /recalls", recalls),
     ("GET /recalls/bulk", recalls_bulk),
     ("POST /recalls/bulk", begin_job),
+    ("POST /recalls/chosen", act_on_chosen),
+    ("POST /recalls/export", export_recalls),
     ("GET /jobs", jobs),
     ("GET /jobs/<job_id>", job),
     ("POST /jobs/<job_id>/stop", stop_job),

@@ -1,0 +1,166 @@
+"""The list of recalls: acting on ticked ones, exporting, counting, and the times on every page."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from io import StringIO
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask import Flask
+from flask_babel import force_locale
+
+from integration.dashboard import language
+from integration.dashboard.presenting.times import clock
+from integration.domain.recall import State
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
+from support.dashboard_client import Pages, text_of
+from support.installation import Installation
+from support.seeded import fill
+
+NUMBER = "3001112233"
+BOGOTA = ZoneInfo("America/Bogota")
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=BOGOTA)
+
+
+@pytest.fixture
+def installation(tmp_path, store):
+    return Installation(make_services(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES))
+
+
+def audited(installation):
+    return [(entry.what, entry.about) for entry in installation.services.audit.page()[0]]
+
+
+# --- ticked recalls ----------------------------------------------------------------------------
+
+
+def test_ticked_recalls_are_cancelled_and_others_stay(installation):
+    recalls = [installation.ask(f"c{number}") for number in range(4)]
+    ended = installation.admit(installation.request("late"), expired="too late")
+    chosen = [*recalls[:2], ended, "rc_000000000000"]
+    pages = Pages(installation.services)
+    answer = pages.post("/recalls/chosen", {"kind": "cancel", "chosen": chosen, "account": "bogota"})
+    assert answer.request.full_path == "/recalls?account=bogota"
+    assert "2 recalls were cancelled." in answer.text
+    assert "2 were left alone" in answer.text
+    states = [installation.state(recall) for recall in recalls]
+    assert states == [State.CANCELLED, State.CANCELLED, State.QUEUED, State.QUEUED]
+    assert audited(installation) == [("cancel", tuple(recalls[:2]))]
+
+
+def test_ticked_recalls_are_retried(installation):
+    ended = [installation.admit(installation.request(f"c{n}"), expired="too late") for n in range(2)]
+    queued = installation.ask("other")
+    pages = Pages(installation.services)
+    answer = pages.post("/recalls/chosen", {"kind": "retry", "chosen": [ended[0], queued]})
+    assert "1 recall is queued again." in answer.text
+    assert [installation.state(recall) for recall in ended] == [State.QUEUED, State.EXPIRED]
+    assert audited(installation) == [("retry", (ended[0],))]
+
+
+def test_nothing_ticked_does_nothing_and_says_so(installation):
+    recall = installation.ask()
+    answer = Pages(installation.services).post("/recalls/chosen", {"kind": "cancel"})
+    assert "tick the recalls first" in answer.text
+    assert installation.state(recall) is State.QUEUED
+
+
+def test_a_viewer_has_no_tick_boxes_and_cannot_act(installation):
+    recall = installation.ask()
+    viewer = Pages(installation.services, "viewer")
+    assert 'type="checkbox"' not in viewer.get("/recalls").text
+    assert viewer.post("/recalls/chosen", {"kind": "cancel", "chosen": [recall]}).status_code == 403
+    assert installation.state(recall) is State.QUEUED
+
+
+# --- export ------------------------------------------------------------------------------------
+
+
+def exported(pages, **filters):
+    answer = pages.post("/recalls/export", filters)
+    assert answer.status_code == 200
+    assert answer.content_type == "text/csv; charset=utf-8"
+    assert answer.data.startswith(b"\xef\xbb\xbf")
+    assert "attachment" in answer.headers["Content-Disposition"]
+    return list(csv.DictReader(StringIO(answer.data.decode("utf-8-sig"))))
+
+
+def test_an_operator_exports_what_the_filters_find(installation):
+    recalls = [installation.ask(f"c{number}") for number in range(3)]
+    installation.ask("elsewhere", account="lima")
+    table = exported(Pages(installation.services), account="bogota")
+    assert [row["id"] for row in table] == recalls[::-1]
+    assert {row["recall_telephone"] for row in table} == {NUMBER}
+    assert [row["customer_id"] for row in table] == ["c2", "c1", "c0"]
+    assert audited(installation) == [("export recalls", ("account=bogota",))]
+
+
+def test_a_viewer_exports_masked_values(installation):
+    installation.ask("80123456")
+    installation.admit(installation.request("80123457"), expired=f"80123457 at {NUMBER} is too late")
+    answer = Pages(installation.services, "viewer").post("/recalls/export")
+    for secret in (NUMBER, "80123456", "80123457"):
+        assert secret not in answer.text
+    assert len(answer.text.splitlines()) == 3
+
+
+@pytest.mark.parametrize("customer", ["=1+2", "+cmd", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_an_export_is_a_formula(installation, customer):
+    recall = installation.ask(customer)
+    (row,) = exported(Pages(installation.services))
+    assert row["id"] == recall
+    assert not row["customer_id"].startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_an_export_logs_nothing_that_a_user_typed(installation):
+    exported(Pages(installation.services), campaign=NUMBER, state="dead")
+    assert audited(installation) == [("export recalls", ("state=dead",))]
+
+
+def test_an_export_without_the_token_against_forged_requests_is_rejected(installation):
+    installation.ask()
+    assert Pages(installation.services).client.post("/recalls/export").status_code == 400
+    assert audited(installation) == []
+
+
+# --- counts and times --------------------------------------------------------------------------
+
+
+def test_the_list_shows_how_many_recalls_the_filters_find(installation):
+    fill(installation.services.store, 1200, states=(State.DEAD,))
+    installation.ask(account="lima")
+    pages = Pages(installation.services)
+    assert "1,201 recalls" in text_of(pages.get("/recalls"))
+    assert "1 recall " in text_of(pages.get("/recalls?state=queued"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/recalls", "/deliveries", "/parked", "/calendar", "/accounts", "/search"]
+)
+@pytest.mark.parametrize(("name", "words"), [("en", "Times are"), ("es", "Las horas están")])
+def test_every_page_names_the_time_zone(installation, path, name, words):
+    text = unescape(Pages(installation.services, language=name).get(path).text)
+    assert words in text
+    assert "America/Bogota (GMT-05:00)" in text
+
+
+@pytest.mark.parametrize(
+    ("hours", "english", "spanish"),
+    [
+        (5.5, "today 17:30", "hoy 17:30"),
+        (29.5, "tomorrow 17:30", "mañana 17:30"),
+        (-14, "yesterday 22:00:00", "ayer 22:00:00"),
+        (53.5, "4 Mar 17:30", "4 mar 17:30"),
+        (-5, "today 07:00:00", "hoy 07:00:00"),
+        (24 * 365, "2 Mar 2027 12:00", "2 mar 2027 12:00"),
+    ],
+)
+def test_days_that_are_near_are_named(hours, english, spanish):
+    app = Flask("times")
+    language.install(app)
+    for name, words in (("en", english), ("es", spanish)):
+        with app.test_request_context(), force_locale(name):
+            assert clock((NOON + timedelta(hours=hours)).astimezone(UTC), BOGOTA, NOON) == words
