@@ -173,6 +173,21 @@ def test_both_languages_have_every_step(services, name):
     assert "How to set it up" not in spanish.text
 
 
+@pytest.mark.parametrize(
+    ("language", "step", "other"),
+    [("en", "Without a secret Typeform", "Sin secreto"), ("es", "Sin secreto, Typeform", "Without a secret")],
+)
+def test_a_source_with_a_preset_shows_the_steps_of_its_sender(tmp_path, store, language, step, other):
+    source = '[sources.typeform]\nkind = "json"\npreset = "typeform"\nsecrets = "a-typeform-secret"\n'
+    services = make_services(tmp_path, store, two_accounts() + source)
+    text = text_of(Pages(services, language=language).get("/sources/typeform"))
+    assert step in text
+    assert other not in text
+    assert "Method POST" not in text
+    assert "curl -sS" in text
+    assert "a-typeform-secret" not in text
+
+
 def test_a_sample_has_the_fields_of_the_first_route():
 
     tomorrow = datetime(2030, 6, 4, 20, 30, tzinfo=UTC)

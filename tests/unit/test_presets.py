@@ -200,6 +200,9 @@ def test_a_preset_says_where_its_facts_are_from_and_how_it_is_set_up(name):
     assert preset.page.startswith("https://")
     assert preset.set_up.lstrip().startswith("1. ")
     assert name in (ROOT / "docs/other-senders.md").read_text("utf-8")
+    steps = zip(preset.steps("en"), preset.steps("es"), strict=True)
+    assert all(spanish[:2] == english[:2] for english, spanish in steps if english[0].isdigit())
+    assert preset.steps("es") != preset.steps("en")
     assert set(preset.source) <= set(JsonSource.model_fields)
     assert "secrets" not in preset.source
 

@@ -57,7 +57,7 @@ def _as_dict(preset: Preset) -> dict[str, Any]:
         "name": preset.name,
         "title": preset.title,
         "page": preset.page,
-        "set_up": preset.set_up.strip().splitlines(),
+        "set_up": list(preset.steps("en")),
         "source": dict(preset.source),
         "route": dict(preset.route),
     }

@@ -22,7 +22,7 @@ _FOLDER: Final = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A sender. `page` is the vendor's page, `set_up` the steps in the sender, one a line.
+    """A sender. `page` is the vendor's page, `set_up` and `set_up_es` the steps in the sender, one a line.
 
     `source` has keys of a source table, `route` of a route table. `with_secrets` has the keys that replace
     those of `source` if the table has `secrets`: some senders sign only if they are set up so. `country` is
@@ -33,10 +33,15 @@ class Preset:
     title: str
     page: str
     set_up: str
+    set_up_es: str
     source: Mapping[str, Any]
     route: Mapping[str, str]
     with_secrets: Mapping[str, Any] = field(default_factory=dict)
     country: str = "CO"
+
+    def steps(self, language: str) -> tuple[str, ...]:
+        """Return the lines of the set-up text in a language, English if it has no such text."""
+        return tuple((self.set_up_es if language == "es" else self.set_up).strip().splitlines())
 
 
 @lru_cache(maxsize=1)

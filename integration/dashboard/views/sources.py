@@ -12,9 +12,10 @@ from flask_babel import gettext as _
 from integration.alerts.rules import rule_label
 from integration.config.alert_models import DeliveriesLost, LookupsFailing, NothingVerified, SourceSilent
 from integration.config.models import lookups_of, zone_of
-from integration.config.source_models import JsonSource
+from integration.config.source_models import JsonSource, presets
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
+from integration.dashboard.language import language
 from integration.dashboard.presenting.times import hour_and_minute
 from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
@@ -77,9 +78,10 @@ def source(services: Services, name: str) -> Response:
     row = _rows(services, [name])[name]
     fields = fields_of(routes)
     sample = setup.sample_of(config, settings, datetime.now(UTC) + timedelta(days=1))
-    command = ""
+    command, preset = "", None
     if isinstance(settings, JsonSource):
         command = setup.command_of(settings, row.address.text, sample)
+        preset = presets().get(settings.preset or "")
     return page(
         "source.html",
         row=row,
@@ -91,6 +93,8 @@ def source(services: Services, name: str) -> Response:
         properties=compared_with(routes, "propertyName"),
         sample=sample,
         command=command,
+        preset=preset,
+        steps=() if preset is None else preset.steps(language()),
         rules=_rules(config, name),
         zone=zone_of(config),
     )
