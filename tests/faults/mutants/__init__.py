@@ -11,6 +11,7 @@ from . import (
     bodies,
     drains,
     intake,
+    isolation,
     outgoing_calls,
     pages,
     privacy,
@@ -31,4 +32,5 @@ MUTANTS = (
     *pages.GUARDS,
     *untrusted_input.GUARDS,
     *telephones.GUARDS,
+    *isolation.GUARDS,
 )

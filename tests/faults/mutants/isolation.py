@@ -1,0 +1,95 @@
+"""Guards of previews: a process of their own, their limits, turns of users, clients that leave."""
+
+from __future__ import annotations
+
+from .code import Code
+from .mutant import mutant
+
+_ASGI = Code("integration/asgi.py")
+_REQUEST_THREADS = Code("integration/web/request_threads.py")
+_HELPER = Code("integration/web/isolation/helper.py")
+_HELPER_PROCESS = Code("integration/web/isolation/helper_process.py")
+_TURNS = Code("integration/web/isolation/turns.py")
+_PLAIN_VALUES = Code("integration/webhooks/isolated_preview/plain_values.py")
+_PREVIEWS = Code("integration/webhooks/isolated_preview/previews.py")
+
+GUARDS = (
+    mutant(
+        "time limit of a preview",
+        "a template runs until the processor time of its process is used up",
+        _HELPER.condition("_collected", "reader", "ready"),
+        "test_isolation.py::test_work_that_takes_too_long_is_killed_whatever_it_does",
+    ),
+    mutant(
+        "memory limit of a preview",
+        "a template takes the memory of the machine",
+        _HELPER.statement("_limit", "RLIMIT_AS"),
+        "test_isolation.py::test_work_that_needs_too_much_memory_fails",
+    ),
+    mutant(
+        "previews write no files",
+        "a template that got out of the sandbox fills the disk",
+        _HELPER.statement("_limit", "RLIMIT_FSIZE"),
+        "test_isolation.py::test_work_writes_no_file",
+    ),
+    mutant(
+        "environment of the helper",
+        "the process that runs templates has the secrets of the environment",
+        _HELPER_PROCESS.argument("start", "Popen", "env", to="dict(os.environ)"),
+        "test_isolation.py::test_a_helper_has_no_secret_in_its_environment",
+    ),
+    mutant(
+        "a helper that hangs",
+        "every later preview waits for it",
+        _HELPER_PROCESS.statement("_require_time", "_until"),
+        "test_isolation.py::test_a_helper_that_does_not_answer_is_replaced",
+    ),
+    mutant(
+        "a client that leaves during its preview",
+        "the preview goes on for nobody",
+        _HELPER_PROCESS.condition("until_readable", "left"),
+        "test_isolation.py::test_when_the_client_leaves_its_work_is_killed",
+    ),
+    mutant(
+        "a client that leaves while it waits",
+        "it takes a place of the queue",
+        _TURNS.statement("_wait", "require_present"),
+        "test_isolation.py::test_a_client_that_leaves_while_it_waits_gives_up_its_place",
+    ),
+    mutant(
+        "few previews of a user",
+        "one user occupies all places",
+        _TURNS.condition("turn", "MOST_OF_A_USER"),
+        "test_isolation.py::test_a_user_has_one_turn_at_a_time_and_few_that_wait",
+    ),
+    mutant(
+        "few previews of all users",
+        "previews occupy all threads of the dashboard",
+        _TURNS.condition("turn", "MOST_OF_ALL"),
+        "test_isolation.py::test_all_users_together_have_few_turns_that_wait",
+    ),
+    mutant(
+        "secrets of a preview",
+        "url keys are handed to the process that runs templates",
+        _PLAIN_VALUES.statement("plain_config", "url_key", to="pass"),
+        "test_previews.py::test_no_secret_is_handed_to_the_helper",
+    ),
+    mutant(
+        "an event that takes too long to map again",
+        "it keeps the others of its step from being mapped",
+        _PREVIEWS.caught("plan", "WorkOverranError"),
+        "test_previews.py::test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others",
+    ),
+    mutant(
+        "a page is told that its client has left",
+        "work for a client goes on after it has left",
+        _ASGI.statement("_watch_client", "left", to="pass"),
+        "test_asgi.py::test_a_request_is_told_that_its_client_has_left_unless_it_is_a_webhook",
+    ),
+    mutant(
+        "a request whose client has left is not begun",
+        "requests that nobody waits for occupy threads",
+        _REQUEST_THREADS.condition("_work", "left", "is_set"),
+        "test_asgi.py::test_a_request_whose_client_leaves_while_it_waits_is_not_begun",
+    ),
+)
