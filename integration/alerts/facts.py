@@ -17,17 +17,14 @@ if TYPE_CHECKING:
 
 
 def read_facts(services: Services, now: datetime, views: Sequence[AccountView]) -> RuleFacts:
-    """Return the figures at `now` (aware), given the accounts. Raise StoreAwayError.
-
-    An account that is no longer in the configuration counts while it has queued recalls.
-    """
+    """Return the figures at `now` (aware), given the accounts. Raise StoreAwayError."""
     workers = [process for process in services.processes.all() if process.kind == "worker"]
     parked: Counter[str] = Counter()
     for group in services.parked.records.groups():
         parked[group.source] += group.count
     return RuleFacts(
         now=now,
-        accounts=[view for view in views if view.name in services.config.accounts or view.queued],
+        accounts=views,
         sources=services.source_status.activity(services.config.sources),
         lookups=services.lookup_status.all(lookups_of(services.config)),
         workers=len(workers),

@@ -79,13 +79,15 @@ class AccountService:
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
 
     def all(self, names: Sequence[str] | None = None) -> list[AccountView]:
-        """Return the accounts with these names, or all that the store or the configuration knows."""
-        if names is None:
-            names = sorted(set(self._queues.bound()) | set(self._configuration.current.accounts))
-        views: list[AccountView] = []
-        for start in range(0, len(names), ACCOUNTS_AT_ONCE):
-            views += self._accounts(names[start : start + ACCOUNTS_AT_ONCE])
-        return views
+        """Return the accounts with these names, or all.
+
+        All are those of the configuration, and removed or renamed ones that still have queued recalls.
+        """
+        if names is not None:
+            return self._in_parts(names)
+        configured = self._configuration.current.accounts
+        known = sorted(set(self._queues.bound()) | set(configured))
+        return [view for view in self._in_parts(known) if view.queued or view.name in configured]
 
     def get(self, name: str) -> AccountView:
         """Return one account with its queue. Raise UnknownError."""
@@ -173,6 +175,12 @@ class AccountService:
         key = self._store.key("due")
         due = self._store.guarded(lambda: self._store.client.zrange(key, 0, 0, withscores=True))
         return max(0.0, (self._store.now_ms() - due[0][1]) / 1000) if due else 0.0
+
+    def _in_parts(self, names: Sequence[str]) -> list[AccountView]:
+        views: list[AccountView] = []
+        for start in range(0, len(names), ACCOUNTS_AT_ONCE):
+            views += self._accounts(names[start : start + ACCOUNTS_AT_ONCE])
+        return views
 
     def _accounts(self, names: Sequence[str]) -> list[AccountView]:
         """Return a bounded number of accounts, read in one round trip."""

@@ -186,6 +186,20 @@ def test_a_retry_of_an_account_that_is_gone_waits_for_it(installation):
     assert installation.services.accounts.get("bogota").state == "stopped"
 
 
+def test_a_renamed_account_is_listed_while_it_has_queued_recalls(installation):
+    recall = installation.ask(hours=1)
+    installation.reconfigure(LIMA + '[sources.crm]\nkind = "hubspot"\nsecrets = ["env:HUBSPOT_SECRET"]\n')
+    installation.services.binding.bind()
+
+    def listed():
+        return [(view.name, view.state) for view in installation.services.accounts.all()]
+
+    assert listed() == [("bogota", "stopped"), ("lima", "idle")]
+    installation.services.recalls.records.cancel(recall, "by the operator")
+    assert listed() == [("lima", "idle")]
+    assert installation.services.accounts.get("bogota").state == "stopped", "its page stays"
+
+
 def test_what_is_not_there_can_be_neither_retried_nor_cancelled(installation):
     with pytest.raises(UnknownError):
         installation.services.recalls.retry("rc_nothing", "again", installation.now)
