@@ -72,12 +72,13 @@ def _show(context: CliContext, *, as_json: bool) -> None:
         report = {"rules": rules, "items": [_fields(alert) for alert in holding], "channels": channels}
         output.as_json(report)
         return
-    if not settings.rules:
-        output.line("No alert rules are configured: see [[alerts.rules]] in ringback.example.toml.")
-    elif not holding:
+    # Some alerts need no rule.
+    if holding:
+        output.table(COLUMNS, (_row(alert, context.zone_of()) for alert in holding))
+    elif settings.rules:
         output.line(f"No alerts. {output.counted(len(settings.rules), 'rules')} checked.")
     else:
-        output.table(COLUMNS, (_row(alert, context.zone_of()) for alert in holding))
+        output.line("No alert rules are configured: see [[alerts.rules]] in ringback.example.toml.")
     for name, found in waiting.items():
         if found.messages:
             trouble = f": {found.trouble}" if found.trouble else ""

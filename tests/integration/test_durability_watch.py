@@ -12,7 +12,8 @@ from integration.domain.errors import StoreAwayError
 from integration.store.monitoring.durability_watch import SETTINGS_SECONDS, WRITE_SECONDS
 from integration.web.health import health_blueprint
 from integration.web.problems import install
-from support import SOURCES_AND_ROUTES, make_services, two_accounts
+from support import SOURCES_AND_ROUTES, make_services, two_accounts, url_of
+from support.cli_runner import Ringback
 from support.hook_client import AT, HookClient
 from support.waiting import wait_until
 
@@ -175,7 +176,7 @@ def test_a_store_that_does_not_answer_changes_nothing(tmp_path, start_valkey):
     assert installation.ready().json["store"]["why"] == "it does not answer"
 
 
-def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation):
+def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation, tmp_path):
     listener = Listener()
     now = [datetime(2026, 3, 2, 12, 0, tzinfo=UTC)]
     monitor = AlertMonitor(installation.services, "web:1", listener, lambda: now[0])
@@ -185,6 +186,8 @@ def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation):
     assert listener.messages == [("begins", "store-unsafe")]
     (alert,) = installation.services.alerts.holding()
     assert "appendonly" in alert.values["reason"]
+    ringback = Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(installation.admin)})
+    assert "The store is not safe" in ringback("alerts").stdout, "also without a rule"
     installation.admin.config_set("appendonly", "yes")
     wait_for_log(installation.admin)
     installation.look()
