@@ -181,6 +181,12 @@ GUARDS = (
         "test_layout.py::test_a_running_process_of_an_older_version_changes_nothing_after_an_upgrade",
     ),
     mutant(
+        "version 0.1.0 is stopped",
+        "its processes bind the accounts of this version's store to queues of their own",
+        _LUA.statement("Epoch.begin_layout", "STOPS_0_1_0"),
+        "test_release_0_1_0.py::test_0_1_0_changes_nothing_in_a_store_of_this_version",
+    ),
+    mutant(
         "a restored store is paused",
         "recalls older than what wolkvox has are sent without an operator",
         _BACKUP.call("restore_backup", "_pause_queues", to="None"),

@@ -190,6 +190,12 @@ GUARDS = (
         "test_receiver.py::test_over_its_rate_a_source_gets_429_with_retry_after",
     ),
     mutant(
+        "losses of a sender that does not send again",
+        "nobody learns that deliveries are lost",
+        _INTAKE.value("_count", "lost", to="False"),
+        "test_lost_deliveries.py::test_over_the_rate_a_sender_that_does_not_resend_loses_deliveries",
+    ),
+    mutant(
         "rate limits count over all processes",
         "what is over the limit passes",
         _RATES.condition("over", to="{it} or True"),
