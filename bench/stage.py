@@ -30,7 +30,7 @@ from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +49,7 @@ ORGANIZATION = "00D5f000000AbCdEAK"
 WEB_PROCESSES = 2
 WORKER_PROCESSES = 2
 THREADS = 64
+ACCOUNTS_A_FILE = 10
 
 _ACCOUNT = """
 [accounts.a{number}]
@@ -110,10 +111,16 @@ def token(number: int) -> str:
     return f"token-of-the-bench-{number:05d}"
 
 
-def configuration(accounts: int, wolkvox_port: int) -> str:
-    """Return a configuration with `accounts` accounts, one queue each. All webhooks go to the first one."""
-    tables = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in range(accounts))
-    return "".join(tables) + _SOURCES
+def configuration(accounts: int, wolkvox_port: int) -> Iterator[tuple[str, str]]:
+    """Yield the files of a configuration, by name, with `accounts` accounts: ten in each included file.
+
+    Each account has a queue of its own. All webhooks go to the first one.
+    """
+    yield "ringback.toml", f'include = ["accounts/*.toml"]\n{_SOURCES}'
+    for first in range(0, accounts, ACCOUNTS_A_FILE):
+        numbers = range(first, min(first + ACCOUNTS_A_FILE, accounts))
+        tables = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in numbers)
+        yield f"accounts/{first:05}.toml", "".join(tables)
 
 
 @dataclass(slots=True)
@@ -225,7 +232,9 @@ class BenchStage:
 
     def configure(self, accounts: int) -> None:
         """Write a configuration with `accounts` accounts."""
-        (self.folder / "ringback.toml").write_text(configuration(accounts, self.wolkvox_port))
+        (self.folder / "accounts").mkdir(exist_ok=True)
+        for name, text in configuration(accounts, self.wolkvox_port):
+            (self.folder / name).write_text(text)
 
     @property
     def environ(self) -> dict[str, str]:
