@@ -172,7 +172,7 @@ def show(context: CliContext, recall_id: str, *, reveal: bool, as_json: bool) ->
         (
             ("account", recall.account),
             ("campaign", recall.campaign_id),
-            ("customer", recall.customer_id),
+            ("customer", recall.customer_id if reveal else mask_but_end(recall.customer_id)),
             ("telephone", telephone if reveal else mask_but_end(telephone)),
             ("recall date", f"{output.moment(recall.recall_date, zone)} (as sent)"),
             ("requested", output.moment(recall.requested_date, zone)),
@@ -196,13 +196,13 @@ def _zone(context: CliContext, recall: Recall) -> tzinfo | None:
 def _timeline(recall: Recall, *, reveal: bool) -> list[tuple[datetime, str]]:
     entries = [(change.at, f"{change.state:<10}  {printable(change.reason)}") for change in recall.history]
     entries += [
-        (attempt.started_at, f"{f'push {number}':<10}  {_attempt(attempt, reveal=reveal)}")
+        (attempt.started_at, f"{f'push {number}':<10}  {_attempt(recall, attempt, reveal=reveal)}")
         for number, attempt in enumerate(recall.attempts, start=1)
     ]
     return sorted(entries, key=lambda entry: entry[0])
 
 
-def _attempt(attempt: Attempt, *, reveal: bool) -> str:
+def _attempt(recall: Recall, attempt: Attempt, *, reveal: bool) -> str:
     parts = [f"{attempt.outcome}, {attempt.seconds:.3f} s"]
     if attempt.http_status is not None:
         parts.append(f"HTTP {attempt.http_status}")
@@ -211,7 +211,8 @@ def _attempt(attempt: Attempt, *, reveal: bool) -> str:
     text = printable(", ".join(parts))
     if not attempt.msg:
         return text
-    return f"{text}: {printable(attempt.msg if reveal else mask_numbers(attempt.msg))}"
+    names = (recall.recall_telephone, recall.customer_id)
+    return f"{text}: {printable(attempt.msg if reveal else mask_numbers(attempt.msg, names))}"
 
 
 # --- retry and cancel --------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from integration.dashboard.auth.roles import ForbiddenError, least_role
 from integration.dashboard.auth.signin import SignIn
 from integration.dashboard.auth.throttle import Throttle
 from integration.dashboard.headers import set_security_headers
-from integration.dashboard.light_responses import lighten
 from integration.dashboard.presenting import account_cache, times
 from integration.dashboard.presenting.display_text import visible
 from integration.dashboard.presenting.labels import label_for, verdict_word
@@ -46,6 +45,7 @@ from integration.dashboard.views import (
 from integration.domain.errors import StoreAwayError
 from integration.domain.limits import MAX_BODY_BYTES
 from integration.telemetry.redaction import mask_but_end
+from integration.web.light_responses import lighten
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -192,6 +192,12 @@ def test_wolkvox_s_words_are_masked_and_cannot_steer_the_terminal(run, dead):
     assert f"at {PHONE} is unknown" in run("show", recall, "--reveal").stdout
 
 
+def test_show_masks_the_customer_as_in_the_answer_of_wolkvox(run, admit):
+    recall = admit("cliente-8012")
+    assert "cliente-8012" not in run("show", recall).stdout
+    assert "cliente-8012" in run("show", recall, "--reveal").stdout
+
+
 def test_show_holds_history_and_attempts_as_json(run, dead):
     shown = run.json("show", dead())
     assert [change["state"] for change in shown["history"]] == ["queued", "dead"]

@@ -20,7 +20,6 @@ from integration.dashboard.presenting.account_cache import (
 from integration.dashboard.presenting.account_overview import QuotaUse, overview
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
-from integration.services.accounts import LOOKS
 from integration.store.token_queue import Outcome, terms_of
 from support import SOURCES_AND_ROUTES, make_services, on_one_token, two_accounts
 from support.dashboard_client import Pages, text_of
@@ -305,60 +304,6 @@ def test_an_end_that_cannot_be_pauses_nothing_and_says_why(services, chosen, unt
     assert "Not paused" in done.text
     assert services.accounts.get("bogota").state == "idle"
     assert services.audit.page()[0] == []
-
-
-def test_resuming_says_what_came_of_it(services):
-    pages = Pages(services)
-    services.accounts.pause("bogota", "x")
-    assert "Resumed." in pages.post("/accounts/bogota/resume").text
-    assert "nothing changed" in pages.post("/accounts/bogota/resume").text
-    assert [entry.what for entry in services.audit.page()[0]] == ["resume", "resume"]
-
-
-class Meanwhile:
-    """What happens while the page waits for the first push: each look takes the next act."""
-
-    def __init__(self, *acts):
-        self.acts, self.slept = list(acts), 0
-
-    def __call__(self, _seconds):
-        self.slept += 1
-        if self.acts:
-            self.acts.pop(0)()
-
-
-@pytest.mark.parametrize(
-    ("outcome", "what"),
-    [
-        (Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1), "accepted"),
-        (Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1), "refused"),
-        (Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1), "held"),
-        (Outcome(kind="again", reason="no connection", wait_ms=60_000), "held"),
-    ],
-)
-def test_resuming_waits_for_the_first_push_and_says_what_came_of_it(services, installation, outcome, what):
-    installation.ask("1")
-    installation.ask("2")
-    services.accounts.pause("bogota", "x")
-    meanwhile = Meanwhile(lambda: None, lambda: installation.push(outcome))
-    first = services.accounts.resume_and_watch("bogota", meanwhile)
-    assert (first.what, meanwhile.slept) == (what, 2)
-
-
-def test_a_queue_that_nobody_drains_is_waited_for_a_bounded_time(services, installation):
-    installation.ask("1")
-    services.accounts.pause("bogota", "x")
-    meanwhile = Meanwhile()
-    assert services.accounts.resume_and_watch("bogota", meanwhile).what == "none yet"
-    assert meanwhile.slept == LOOKS
-
-
-def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installation):
-    installation.ask("80123456")
-    installation.push(Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
-    done = Pages(services).post("/accounts/bogota/resume").text
-    assert "Resumed, but it is waiting" in done
-    assert services.accounts.get("bogota").state == "waiting"
 
 
 def test_a_test_call_tells_what_wolkvox_said_and_is_written_down(services, sandbox):

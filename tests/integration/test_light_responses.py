@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from integration.dashboard.light_responses import DIGEST, MOST_RANDOM_BYTES, TICK, compressed
+from integration.web.light_responses import DIGEST, MOST_RANDOM_BYTES, TICK, compressed
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
 from support.installation import Installation

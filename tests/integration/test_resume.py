@@ -1,0 +1,77 @@
+"""Resuming an account waits for its first push, and says what came of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from integration.services.accounts import LOOKS
+from integration.store.token_queue import Outcome
+from support import make_services, two_accounts
+from support.dashboard_client import Pages
+from support.installation import Installation
+
+
+@pytest.fixture
+def services(tmp_path, store):
+    services = make_services(tmp_path, store, two_accounts(more="server_limit_seconds = 1"))
+    services.binding.bind()
+    return services
+
+
+@pytest.fixture
+def installation(services):
+    return Installation(services)
+
+
+def test_resuming_says_what_came_of_it(services):
+    pages = Pages(services)
+    services.accounts.pause("bogota", "x")
+    assert "Resumed." in pages.post("/accounts/bogota/resume").text
+    assert "nothing changed" in pages.post("/accounts/bogota/resume").text
+    assert [entry.what for entry in services.audit.page()[0]] == ["resume", "resume"]
+
+
+class Meanwhile:
+    """What happens while the page waits for the first push: each look takes the next act."""
+
+    def __init__(self, *acts):
+        self.acts, self.slept = list(acts), 0
+
+    def __call__(self, _seconds):
+        self.slept += 1
+        if self.acts:
+            self.acts.pop(0)()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "what"),
+    [
+        (Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1), "accepted"),
+        (Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1), "refused"),
+        (Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1), "held"),
+        (Outcome(kind="again", reason="no connection", wait_ms=60_000), "held"),
+    ],
+)
+def test_resuming_waits_for_the_first_push_and_says_what_came_of_it(services, installation, outcome, what):
+    installation.ask("1")
+    installation.ask("2")
+    services.accounts.pause("bogota", "x")
+    meanwhile = Meanwhile(lambda: None, lambda: installation.push(outcome))
+    first = services.accounts.resume_and_watch("bogota", meanwhile)
+    assert (first.what, meanwhile.slept) == (what, 2)
+
+
+def test_a_queue_that_nobody_drains_is_waited_for_a_bounded_time(services, installation):
+    installation.ask("1")
+    services.accounts.pause("bogota", "x")
+    meanwhile = Meanwhile()
+    assert services.accounts.resume_and_watch("bogota", meanwhile).what == "none yet"
+    assert meanwhile.slept == LOOKS
+
+
+def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installation):
+    installation.ask("80123456")
+    installation.push(Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
+    done = Pages(services).post("/accounts/bogota/resume").text
+    assert "Resumed, but it is waiting" in done
+    assert services.accounts.get("bogota").state == "waiting"
