@@ -109,6 +109,11 @@ class NewUser:
     def recalls(self):
         return json.loads(self.terminal.run("ringback recalls --json"))["items"]
 
+    def lookup_fault(self):
+        """Return why events wait for HubSpot, as `ringback recalls` says it, or None."""
+        (lookup,) = json.loads(self.terminal.run("ringback recalls --json"))["lookups"]
+        return None if lookup["failure"] is None else lookup["failure"]["reason"]
+
     def await_recall(self, state, *, seconds=60):
         """Wait until the newest recall is in this state."""
 
@@ -278,3 +283,19 @@ def test_a_lookup_that_fails_for_a_while_delays_the_callback_and_loses_none(user
         assert user.send()["pending"] == "1"
         user.await_recall("simulated", seconds=90)
     assert len(user.hubspot.asked) >= 2
+
+
+@only_english
+def test_a_wrong_token_keeps_the_events_until_it_is_corrected(user):
+    user.prepare(HUBSPOT_TOKEN="pat-na1-of-another-app")
+    with user.up():
+        user.change_property()
+        assert user.send()["pending"] == "1"
+        reason = wait_until(user.lookup_fault, 60, what="the reason in `ringback recalls`")
+        assert "rejects the token" in reason
+        assert user.recalls() == []
+    user.terminal.variables = SECRETS
+    user.terminal.run(user.commands("ringback check\n"))
+    with user.up():
+        recall = user.await_recall("simulated", seconds=90)
+    assert recall["customer_id"] == "80123456"
