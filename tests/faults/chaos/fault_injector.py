@@ -154,8 +154,7 @@ class FaultInjector:
         if fault.kind == "restore" and not self._system.store.has_copy:
             return True
         if fault.kind in {"hang", "hang child"}:
-            # One that starts has longer before it counts as stalled.
-            return not self._system.actors[fault.target].counts
+            return not self._system.actors[fault.target].can_hang(child=fault.kind == "hang child")
         if fault.kind == "unsafe":
             # What is down now could not start again.
             self._nothing_ends = True

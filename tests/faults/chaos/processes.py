@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 READY = b" ready"
+STARTS_SECONDS = 12.0
+"""A web process that is older has certainly started."""
 
 
 def quiet_port(rng: random.Random) -> int:
@@ -133,7 +135,7 @@ class ManagedProcess:
 
     def hang(self, *, child: bool) -> int | None:
         """Stop it, or one process that it has started itself, for good. Return its id, None if it does not run."""
-        pids = self._children() if child else [self.pid] if self.runs else []
+        pids = self._started(child=child)
         if not pids:
             return None
         self._begin_outage()
@@ -142,6 +144,15 @@ class ManagedProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pids[-1], signal.SIGSTOP)
         return pids[-1]
+
+    def can_hang(self, *, child: bool) -> bool:
+        """Tell whether there is a process to stop that has started: one that starts has longer to respond."""
+        return self.counts and bool(self._started(child=child))
+
+    def _started(self, *, child: bool) -> list[int]:
+        if not child:
+            return [self.pid] if self.runs else []
+        return [pid for pid in self._children() if _age_seconds(pid) > STARTS_SECONDS]
 
     def _children(self) -> list[int]:
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
@@ -211,6 +222,12 @@ class ManagedProcess:
             return 0
         finally:
             connection.close()
+
+
+def _age_seconds(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        return time.time() - Path(f"/proc/{pid}").stat().st_ctime
+    return 0.0
 
 
 class ManagedStore:
