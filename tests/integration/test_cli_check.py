@@ -131,7 +131,7 @@ def test_without_online_nobody_is_called(run, sandbox):
 def test_online_makes_one_reading_call_per_token(run, sandbox):
     report = run.json("check", "--online")
     assert [one["who"] for one in report["online"]] == [["bogota"], ["lima"]]
-    assert all("lists 2 campaigns" in one["detail"] for one in report["online"])
+    assert all("campaigns listed: 2" in one["detail"] for one in report["online"])
     assert [(call["method"], call["query"]) for call in sandbox.calls()] == [
         ("GET", {"api": "campaigns"})
     ] * 2

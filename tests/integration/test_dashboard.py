@@ -262,7 +262,8 @@ def test_a_plot_is_broken_where_nothing_is_known():
 def test_each_application_has_its_own_addresses_and_no_others(services):
     web = compose(services, NoRates())
     hooks = {str(rule) for rule in web.receiver.url_map.iter_rules()}
-    assert hooks == {"/hooks/<source>", "/hooks/<source>/<url_key>", "/healthz", "/readyz"}
+    addresses = {"/hooks/<source>", "/hooks/<source>/<url_key>"}
+    assert hooks == {*addresses, *(f"{address}/options" for address in addresses), "/healthz", "/readyz"}
     api = {str(rule) for rule in web.api.url_map.iter_rules()} - {"/healthz", "/readyz", "/openapi.json"}
     assert api
     assert all(rule.startswith("/v1/") for rule in api)

@@ -51,7 +51,7 @@ def test_the_example_loads_without_a_warning():
     assert [bool(day) for day in config.accounts["lima"].calling_hours.windows] == [True] * 5 + [False] * 2
     assert config.sources["hubspot"].lookup.properties == ("phone", "mobilephone", "numero_documento")
     assert config.api_keys["partner"].accounts == {"bogota"}
-    assert [route.action for route in config.routes] == ["recall", "cancel", "recall", "recall", "recall"]
+    assert [route.action for route in config.routes] == ["recall", "cancel", *["recall"] * 4]
 
 
 TABLES_OF = {

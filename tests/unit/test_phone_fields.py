@@ -32,7 +32,7 @@ def from_route(telephone, rules, value):
         lookup=HubspotLookup(token="t" * 20, properties=("phone",)),
     )
     route = Route(name="r", source="crm", account="bogota", recall_telephone=telephone, **FIELDS)
-    book = CompiledRoutes.of(
+    compiled_routes = CompiledRoutes.of(
         Config(accounts={"bogota": rules}, sources={"crm": source}, routes=(route,), vars={})
     )
     delivery = Delivery(
@@ -40,7 +40,7 @@ def from_route(telephone, rules, value):
     )
     event = Event(data={"phone": value}, lookup_id="7")
     contact = {"id": "7", "properties": {"phone": value}}
-    outcome = plan_event(book, delivery, event, NOW, contact)
+    outcome = plan_event(compiled_routes, delivery, event, NOW, {"contact": contact})
     if isinstance(outcome, Parked):
         raise UnmappableError(outcome.field, outcome.found, outcome.allowed)
     assert isinstance(outcome, RecallWanted)
