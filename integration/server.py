@@ -32,7 +32,7 @@ from granian.server.mp import MPServer
 import integration.asgi  # noqa: F401  (loaded for the forked processes)
 from integration.domain.errors import ConfigError
 from integration.telemetry import logging
-from integration.telemetry.liveness import LOOK_SECONDS, ProcessWatch, TurnCounter, open_counter
+from integration.telemetry.liveness import LOOK_SECONDS, ProcessWatch, TickCounter, open_counter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -68,13 +68,13 @@ class WebServer(MPServer):
     hangs would wait for it, while the other processes are idle.
     """
 
-    def __init__(self, target: str, listener: socket.socket, own_turns: TurnCounter, **settings: Any) -> None:
-        """`own_turns` counts the turns of this process, for its supervisor."""
+    def __init__(self, target: str, listener: socket.socket, own_ticks: TickCounter, **settings: Any) -> None:
+        """`own_ticks` counts the ticks of this process, for its supervisor."""
         address, port = listener.getsockname()[:2]
         super().__init__(target, address=address, port=port, **{**SETTINGS, **settings})
         self._listener = listener
-        self._own_turns = own_turns
-        self._watched: dict[int, tuple[BaseProcess, TurnCounter, ProcessWatch]] = {}
+        self._own_ticks = own_ticks
+        self._watched: dict[int, tuple[BaseProcess, TickCounter, ProcessWatch]] = {}
         self.on_startup(threading.Thread(target=self._watch, name="process-watch", daemon=True).start)
 
     def _init_shared_socket(self) -> None:
@@ -90,17 +90,17 @@ class WebServer(MPServer):
         target: Any,
         callback_loader: Any,  # noqa: ARG002  (granian's)
     ) -> Any:
-        turns = TurnCounter()
-        worker = super()._spawn_worker(idx, target, partial(_load, self.target, turns))
-        self._watched[idx] = worker.inner, turns, ProcessWatch()
+        ticks = TickCounter()
+        worker = super()._spawn_worker(idx, target, partial(_load, self.target, ticks))
+        self._watched[idx] = worker.inner, ticks, ProcessWatch()
         return worker
 
     def _watch(self) -> None:
         while True:
             time.sleep(LOOK_SECONDS)
-            self._own_turns.turn()
-            for process, turns, watch in tuple(self._watched.values()):
-                if process.pid is not None and (times := watch.look(turns.value)):
+            self._own_ticks.tick()
+            for process, ticks, watch in tuple(self._watched.values()):
+                if process.pid is not None and (times := watch.look(ticks.value)):
                     self._end(process.pid, times)
 
     def _end(self, pid: int, times: int) -> None:
@@ -111,15 +111,15 @@ class WebServer(MPServer):
             os.kill(pid, signal.SIGUSR1 if times == 1 else signal.SIGKILL)
 
 
-def _load(target: str, turns: TurnCounter) -> Asgi:
-    """Return the ASGI application, wrapped so that `turns` counts the turns of its event loop."""
+def _load(target: str, ticks: TickCounter) -> Asgi:
+    """Return the ASGI application, wrapped so that `ticks` counts the ticks of its event loop."""
     # Chained: after the stacks of all threads are written, without values, the signal ends the process.
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
     application: Any = load_target(target, factory=True)
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            turns.count(asyncio.get_running_loop())
+            ticks.count(asyncio.get_running_loop())
         await application(scope, receive, send)
 
     return counted
@@ -133,7 +133,7 @@ def _load(target: str, turns: TurnCounter) -> Asgi:
 def main(fd: int, app: str, processes: int, log_level: str) -> None:
     """Serve until SIGTERM."""
     try:
-        own_turns = open_counter(os.environ)
+        own_ticks = open_counter(os.environ)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     listener = socket.socket(fileno=fd)
@@ -143,7 +143,7 @@ def main(fd: int, app: str, processes: int, log_level: str) -> None:
     # Frozen objects are not touched by the collector, so their pages stay shared.
     gc.collect()
     gc.freeze()
-    server = WebServer(app, listener, own_turns, workers=processes, log_level=LogLevels(log_level.lower()))
+    server = WebServer(app, listener, own_ticks, workers=processes, log_level=LogLevels(log_level.lower()))
     # After granian's own configuration of its loggers.
     logging.configure(log_level, json=not sys.stderr.isatty())
     server.serve()

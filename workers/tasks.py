@@ -22,7 +22,7 @@ from integration.store.scripting.epoch import StoreEpoch
 from integration.store.token_queue import WakeUp
 from integration.telemetry import logging
 from integration.telemetry.counters import Counters
-from integration.telemetry.liveness import LOOK_SECONDS, TurnCounter, open_counter
+from integration.telemetry.liveness import LOOK_SECONDS, TickCounter, open_counter
 from integration.telemetry.sentry import SentryReporter, start_sentry, store_span, trace_headers
 from workers.worker import Worker, worker_store
 
@@ -69,7 +69,7 @@ def _prepare(**_: Any) -> None:
         use_broker(os.environ)
         counter = open_counter(os.environ)
         # A worker that waits for the store, or for the broker, has not stalled.
-        threading.Thread(target=_count_turns, args=(counter,), name="liveness", daemon=True).start()
+        threading.Thread(target=_count_ticks, args=(counter,), name="liveness", daemon=True).start()
         _engine = make_worker(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"{error}\n")
@@ -77,16 +77,16 @@ def _prepare(**_: Any) -> None:
         os._exit(1)
 
 
-def _count_turns(counter: TurnCounter) -> None:
+def _count_ticks(counter: TickCounter) -> None:
     while True:
-        count_turn(counter, _engine, time.monotonic())
+        count_tick(counter, _engine, time.monotonic())
         time.sleep(LOOK_SECONDS)
 
 
-def count_turn(counter: TurnCounter, engine: Worker | None, now: float) -> None:
-    """Count a turn, unless the sweep has stalled: the process is then restarted. `now`: monotonic seconds."""
+def count_tick(counter: TickCounter, engine: Worker | None, now: float) -> None:
+    """Count a tick, unless the sweep has stalled: the process is then restarted. `now`: monotonic seconds."""
     if engine is None or not engine.sweeper.has_stalled(now):
-        counter.turn()
+        counter.tick()
 
 
 @worker_ready.connect

@@ -12,7 +12,7 @@ from integration.api.keys import may_see, note
 from integration.api.models import ParkedEventModel, ParkedPage, ParkedQuery, RemapModel, RemapRequestBody
 from integration.api.requests import checked, optional_json_body, query
 from integration.services.parked import ParkedFilter
-from integration.web.isolation.turns import Caller
+from integration.web.isolation.user_queue import Caller
 from integration.web.problems import ProblemError
 from integration.webhooks.isolated_preview.previews import app_previews
 

@@ -50,7 +50,7 @@ def epoch_file_beside(folder: Path) -> Path:
 
 
 def liveness_file(environ: Mapping[str, str]) -> Path | None:
-    """Return the path in RINGBACK_LIVENESS_FILE, or None. The process counts its turns in this file."""
+    """Return the path in RINGBACK_LIVENESS_FILE, or None. The process counts its ticks in this file."""
     return Path(path) if (path := environ.get("RINGBACK_LIVENESS_FILE")) else None
 
 

@@ -11,7 +11,7 @@ How to add a page
        @role("operator")                              # or "admin"
        def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
            services.recalls.retry(recall_id, …)                   # `error_pages` renders what this raises
-           say(_("Queued again."))                    # shown at the top of the next page
+           flash_message(_("Queued again."))                    # shown at the top of the next page
            return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
        VIEWS = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from flask import Response, flash, g, make_response, redirect, render_template, request
 
 from integration.dashboard.addresses import client_address
-from integration.web.isolation.turns import Caller
+from integration.web.isolation.user_queue import Caller
 
 if TYPE_CHECKING:
     from flask import Response
@@ -41,18 +41,18 @@ def note(services: Services, what: str, *about: str) -> None:
     services.audit.note(person().name, what, about, address=client_address(services.config.dashboard))
 
 
-def asked_by_htmx() -> bool:
+def is_htmx_request() -> bool:
     """Return True if htmx requests a part of the page."""
     return "HX-Request" in request.headers
 
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:
     """Render a template that extends `layout`: whole for a browser, only the content for htmx."""
-    layout = "part.html" if asked_by_htmx() else "frame.html"
+    layout = "part.html" if is_htmx_request() else "frame.html"
     return make_response(render_template(template, layout=layout, **values), status)
 
 
-def say(words: str, kind: FlashKind = "done") -> None:
+def flash_message(words: str, kind: FlashKind = "done") -> None:
     """Flash a message, shown on the next page or part."""
     flash(words, kind)
 
@@ -60,7 +60,7 @@ def say(words: str, kind: FlashKind = "done") -> None:
 def back_to(address: str) -> ResponseReturnValue:
     """Redirect to a page after an action. htmx swaps in the content of that page.
 
-    Messages of `say` are shown there. Pass an address built by `url_for`, never one from the request.
+    It shows the messages of `flash_message`. Pass an address built by `url_for`, never one from the request.
     """
     # 303 turns the next request into a GET.
     return redirect(address, 303)
@@ -68,5 +68,5 @@ def back_to(address: str) -> ResponseReturnValue:
 
 def failure(status: int, title: str, words: str, hint: str = "") -> Response:
     """Return an error page. `hint` states what the user can do."""
-    template = "failure_words.html" if asked_by_htmx() else "failure.html"
+    template = "failure_words.html" if is_htmx_request() else "failure.html"
     return page(template, status=status, title=title, words=words, hint=hint)

@@ -183,7 +183,7 @@ class EmbeddedStore:
         self._stop_seconds = stop_seconds
         self._progress = progress
         self._child: Child | None = None
-        self._turns = 0
+        self._ticks = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -216,7 +216,7 @@ class EmbeddedStore:
             _write_pid(lock, child.pid)
         try:
             self._wait(child)
-            self._turns += 1
+            self._ticks += 1
         except BaseException:
             child.stop(self._stop_seconds)
             raise
@@ -225,15 +225,15 @@ class EmbeddedStore:
         """Return the exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
-    def turns(self) -> int:
+    def ticks(self) -> int:
         """Return the number of times that the server answered, whatever the answer, this time included."""
         # Not by redis-py: an error such as too many clients is an answer as well.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TURN_SECONDS)
             connection.connect(str(socket_path(self.data_dir)))
             connection.sendall(b"PING\r\n")
-            self._turns += bool(connection.recv(1))
-        return self._turns
+            self._ticks += bool(connection.recv(1))
+        return self._ticks
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Send SIGTERM, wait, then kill the server. Acknowledged writes are on disk in either case."""

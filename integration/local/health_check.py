@@ -1,6 +1,6 @@
 """`python -m integration.local.health_check [--web]`: the health check of a container.
 
-It looks at the turns that the process counts in RINGBACK_LIVENESS_FILE, if that is set. It kills a process
+It looks at the ticks that the process counts in RINGBACK_LIVENESS_FILE, if that is set. It kills a process
 that has stalled, because Docker restarts a container whose process ends, and leaves one that is unhealthy as
 it is. With `--web` it also asks for /healthz on PORT. The status is 0 if all is well.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from integration.config import environment
 from integration.domain.errors import RingbackError
-from integration.telemetry.liveness import LOOK_SECONDS, STALLED_LOOKS, ProcessWatch, TurnCounter
+from integration.telemetry.liveness import LOOK_SECONDS, STALLED_LOOKS, ProcessWatch, TickCounter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +30,11 @@ class UnhealthyError(RingbackError):
     """The process does not work. The message says what was found."""
 
 
-def check_turns(path: Path) -> None:
-    """Wait until the process counts a turn. Kill it if it has stalled. Raise UnhealthyError."""
+def check_ticks(path: Path) -> None:
+    """Wait until the process counts a tick. Kill it if it has stalled. Raise UnhealthyError."""
     try:
         with path.open("r+b") as file:
-            counter = TurnCounter(file.fileno())
+            counter = TickCounter(file.fileno())
     except OSError as error:
         raise UnhealthyError(f"{path}: {error.strerror}; the process has not started") from None
     first = counter.value
@@ -66,7 +66,7 @@ def check(environ: Mapping[str, str], *, web: bool) -> None:
     """Check the process of a container, with `web` also its answer. Raise UnhealthyError or ConfigError."""
     path = environment.liveness_file(environ)
     if path is not None:
-        check_turns(path)
+        check_ticks(path)
     if web:
         check_web(environment.port(environ))
 

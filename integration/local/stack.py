@@ -132,7 +132,7 @@ def _web_program(
         stop_seconds=WEB_STOP_SECONDS,
         relay=relay,
         listener=listener,
-        counts_turns=True,
+        counts_ticks=True,
     )
 
 
@@ -152,7 +152,7 @@ def start_worker(
         env=environ,
         stop_seconds=WORKER_STOP_SECONDS,
         relay=relay,
-        counts_turns=True,
+        counts_ticks=True,
     )
     supervisor.start(program)
     return program

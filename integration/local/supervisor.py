@@ -25,7 +25,7 @@ from integration.clients.backoff import backoff_seconds
 from integration.config.environment import LIVENESS_FILE
 from integration.domain.errors import RingbackError
 from integration.local.child_process import WATCH_SECONDS, Child, SpawnError, describe_exit, spawn
-from integration.telemetry.liveness import LOOK_SECONDS, STALLED_LOOKS, ProcessWatch, TurnCounter
+from integration.telemetry.liveness import LOOK_SECONDS, STALLED_LOOKS, ProcessWatch, TickCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ class Service(Protocol):
     def poll(self) -> int | None:
         """Return the exit status, or None while it runs."""
 
-    def turns(self) -> int | None:
+    def ticks(self) -> int | None:
         """Return a number that changes at least once a second while the service works, within a second.
 
         It is 0 until the service has started. None: the service cannot be watched.
@@ -82,7 +82,7 @@ class Program:
     Put secrets into `env`, never into `arguments`: every user of the machine can read those. `stop_seconds`
     is the time it gets to end after SIGTERM. `relay=None` discards the output. The program inherits
     `listener`, which stays open here, so that connections wait while the program is restarted. With
-    `counts_turns` it counts turns in the file that RINGBACK_LIVENESS_FILE names in its environment.
+    `counts_ticks` it counts ticks in the file that RINGBACK_LIVENESS_FILE names in its environment.
     """
 
     name: str
@@ -92,8 +92,8 @@ class Program:
     stop_seconds: float = 10.0
     relay: Callable[[str], None] | None = field(default=write_line, repr=False)
     listener: socket.socket | None = field(default=None, repr=False)
-    counts_turns: bool = False
-    _counter: TurnCounter | None = field(default=None, init=False, repr=False)
+    counts_ticks: bool = False
+    _counter: TickCounter | None = field(default=None, init=False, repr=False)
     _child: Child | None = field(default=None, init=False, repr=False)
     _reader: threading.Thread | None = field(default=None, init=False, repr=False)
 
@@ -117,8 +117,8 @@ class Program:
         env = os.environ if self.env is None else self.env
         # The file has no name and ends with both processes. /dev/fd: the child's descriptor.
         with tempfile.TemporaryFile() as file:
-            if self.counts_turns:
-                self._counter = TurnCounter(file.fileno())
+            if self.counts_ticks:
+                self._counter = TickCounter(file.fileno())
                 inherited.append(file.fileno())
                 env = {**env, LIVENESS_FILE: f"/dev/fd/{file.fileno()}"}
             return spawn(self.arguments, env=env, cwd=self.cwd, output=subprocess.PIPE, pass_fds=inherited)
@@ -127,8 +127,8 @@ class Program:
         """Return the exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
-    def turns(self) -> int | None:
-        """Return the number of its turns, None if it does not count them."""
+    def ticks(self) -> int | None:
+        """Return the number of its ticks, None if it does not count them."""
         return None if self._counter is None else self._counter.value
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
@@ -210,18 +210,18 @@ class _Watched:
     looked_at: float = 0.0
 
     def has_stalled(self, now: float) -> bool:
-        """Look, at most once a second, whether the service's turns go on. `now` is in monotonic seconds."""
+        """Look, at most once a second, whether the service's ticks go on. `now` is in monotonic seconds."""
         if now - self.looked_at < LOOK_SECONDS:
             return False
         self.looked_at = now
-        turns = self.service.turns()
-        return turns is not None and self.watch.look(turns) > 0
+        ticks = self.service.ticks()
+        return ticks is not None and self.watch.look(ticks) > 0
 
 
 class Supervisor:
     """Starts services in order, watches them, and stops them in reverse order.
 
-    A service that ends, or whose turns stand still for ten looks a second apart, is restarted.
+    A service that ends, or whose ticks stand still for ten looks a second apart, is restarted.
 
     As a context manager it stops all services on exit. In the main thread SIGTERM and SIGHUP then raise
     KeyboardInterrupt, as Ctrl-C does. A second signal while stopping kills the remaining services.

@@ -1,4 +1,4 @@
-"""Finds a process that has stalled: it counts turns in shared memory, and another process looks at the count.
+"""Finds a process that has stalled: it counts ticks in shared memory, and another process looks at the count.
 
 So a process is also found that is stopped, or whose interpreter lock is held. The other one counts its looks
 and not the time: no process is ended because the machine was suspended.
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 1.0
 STALLED_LOOKS: Final = 10
 START_LOOKS: Final = 60
-"""The looks that a process has to start, before its first turn. It opens its connections in this time."""
+"""The looks that a process has to start, before its first tick. It opens its connections in this time."""
 _PID = struct.Struct("=I")
 _PID_AT = 4
 _BYTES = _PID_AT + _PID.size
 
 
-class TurnCounter:
-    """Counts turns in memory that two processes share: the one that works and the one that watches it."""
+class TickCounter:
+    """Counts ticks in memory that two processes share: the one that works and the one that watches it."""
 
     def __init__(self, file: int = -1) -> None:
         """`file` is a descriptor, open for reading and writing. -1: memory shared with forked processes."""
@@ -39,7 +39,7 @@ class TurnCounter:
 
     @property
     def value(self) -> int:
-        """The number of turns, modulo 255 and not 0 after the first."""
+        """The number of ticks, modulo 255 and not 0 after the first."""
         return self._memory[0]
 
     @property
@@ -52,28 +52,28 @@ class TurnCounter:
         self._memory[0] = 0
         _PID.pack_into(self._memory, _PID_AT, os.getpid())
 
-    def turn(self) -> None:
-        """Count a turn."""
+    def tick(self) -> None:
+        """Count a tick."""
         self._memory[0] = self._memory[0] % 255 + 1
 
     def count(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Count a turn now, and another one every second for as long as the event loop runs."""
-        self.turn()
+        """Count a tick now, and another one every second for as long as the event loop runs."""
+        self.tick()
         loop.call_later(LOOK_SECONDS, self.count, loop)
 
 
-def open_counter(environ: Mapping[str, str]) -> TurnCounter:
+def open_counter(environ: Mapping[str, str]) -> TickCounter:
     """Return the counter of this process, in the file that RINGBACK_LIVENESS_FILE names if it is set.
 
     Raise ConfigError if the file cannot be written.
     """
     path = liveness_file(environ)
     if path is None:
-        return TurnCounter()
+        return TickCounter()
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            counter = TurnCounter(file)
+            counter = TickCounter(file)
         finally:
             os.close(file)
     except OSError as error:
@@ -91,12 +91,12 @@ class ProcessWatch:
     _missed: int = field(default=0, init=False)
     _last: int = field(default=0, init=False)
 
-    def look(self, turns: int) -> int:
-        """Compare the number of turns with the last look. Return 0 while it changes.
+    def look(self, ticks: int) -> int:
+        """Compare the number of ticks with the last look. Return 0 while it changes.
 
         Otherwise return the number of looks beyond the limit in a row.
         """
-        self._missed = self._missed + 1 if turns == self._last else 0
-        self._last = turns
-        limit = self.stalled_looks if turns else START_LOOKS
+        self._missed = self._missed + 1 if ticks == self._last else 0
+        self._last = ticks
+        limit = self.stalled_looks if ticks else START_LOOKS
         return max(0, self._missed - limit + 1)

@@ -19,7 +19,7 @@ from integration.domain.errors import (
 from integration.web.isolation import helper_process
 from integration.web.isolation.helper import Limits
 from integration.web.isolation.helper_process import HelperProcess, Preparation
-from integration.web.isolation.turns import MOST_OF_A_USER, MOST_OF_ALL, Caller, Turns
+from integration.web.isolation.user_queue import MOST_OF_A_USER, MOST_OF_ALL, Caller, UserQueue
 from support.isolated_work import COMMAND
 from support.waiting import AT_ONCE_SECONDS, is_gone, wait_until
 
@@ -36,8 +36,8 @@ def helper():
 
 
 def run(helper, work, value=None, *, limits=PATIENT, caller=None, prepared="prepared"):
-    with helper.turn(caller or Caller("ana")) as turn:
-        return turn.run(work, value, limits, Preparation(prepared, lambda: prepared))
+    with helper.slot(caller or Caller("ana")) as slot:
+        return slot.run(work, value, limits, Preparation(prepared, lambda: prepared))
 
 
 def process_in(folder):
@@ -142,24 +142,24 @@ def test_the_work_of_a_client_that_has_left_is_not_begun(helper, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# --- turns -----------------------------------------------------------------------------------
+# --- user queue -----------------------------------------------------------------------------------
 
 
 class Waiting:
-    """A thread that waits for a turn, and holds it until it is released."""
+    """A thread that waits for a slot, and holds it until it is released."""
 
-    def __init__(self, turns, name, order):
+    def __init__(self, queue, name, order):
         self.caller = Caller(name)
         self.released = threading.Event()
         self.ended = []
-        self._thread = threading.Thread(target=self._work, args=(turns, order), daemon=True)
-        before = len(turns._open)
+        self._thread = threading.Thread(target=self._work, args=(queue, order), daemon=True)
+        before = len(queue._open)
         self._thread.start()
-        wait_until(lambda: len(turns._open) > before, what="it waits")
+        wait_until(lambda: len(queue._open) > before, what="it waits")
 
-    def _work(self, turns, order):
+    def _work(self, queue, order):
         try:
-            with turns.turn(self.caller):
+            with queue.slot(self.caller):
                 order.append(self.caller.name)
                 self.released.wait(AT_ONCE_SECONDS)
         except ClientLeftError as error:
@@ -171,20 +171,20 @@ class Waiting:
 
 
 def test_a_user_has_one_turn_at_a_time_and_few_that_wait():
-    turns, order = Turns(), []
-    held = [Waiting(turns, "ana", order) for _ in range(MOST_OF_A_USER)]
-    with pytest.raises(TooMuchWorkError), turns.turn(Caller("ana")):
+    queue, order = UserQueue(), []
+    held = [Waiting(queue, "ana", order) for _ in range(MOST_OF_A_USER)]
+    with pytest.raises(TooMuchWorkError), queue.slot(Caller("ana")):
         pass
     assert order == ["ana"]
     for each in held:
         each.release()
-    with turns.turn(Caller("ana")):
+    with queue.slot(Caller("ana")):
         pass
 
 
 def test_users_take_turns():
-    turns, order = Turns(), []
-    held = [Waiting(turns, name, order) for name in ("ana", "ana", "eva")]
+    queue, order = UserQueue(), []
+    held = [Waiting(queue, name, order) for name in ("ana", "ana", "eva")]
     for each in (held[0], held[2], held[1]):
         wait_until(lambda each=each: len(order) > held.index(each) or each.caller.name in order[-1:])
         each.release()
@@ -192,21 +192,21 @@ def test_users_take_turns():
 
 
 def test_all_users_together_have_few_turns_that_wait():
-    turns, order = Turns(), []
-    held = [Waiting(turns, f"user{number}", order) for number in range(MOST_OF_ALL)]
-    with pytest.raises(TooMuchWorkError), turns.turn(Caller("another")):
+    queue, order = UserQueue(), []
+    held = [Waiting(queue, f"user{number}", order) for number in range(MOST_OF_ALL)]
+    with pytest.raises(TooMuchWorkError), queue.slot(Caller("another")):
         pass
     for each in held:
         each.release()
 
 
 def test_a_client_that_leaves_while_it_waits_gives_up_its_place():
-    turns, order = Turns(), []
+    queue, order = UserQueue(), []
     with ExitStack() as stack:
-        stack.enter_context(turns.turn(Caller("ana")))
-        waiting = Waiting(turns, "eva", order)
+        stack.enter_context(queue.slot(Caller("ana")))
+        waiting = Waiting(queue, "eva", order)
         waiting.caller.left.set()
         waiting.release()
         assert len(waiting.ended) == 1
     assert order == []
-    assert turns._open == {}
+    assert queue._open == {}

@@ -27,7 +27,7 @@ from integration.store.deliveries import StoredEvents
 from integration.telemetry.redaction import secrets_of
 from integration.web.isolation.frames import frame_of
 from integration.web.isolation.helper import Limits
-from integration.web.isolation.turns import MOST_OF_A_USER, Caller
+from integration.web.isolation.user_queue import MOST_OF_A_USER, Caller
 from integration.webhooks.isolated_preview.plain_values import (
     config_of,
     delivery_of,
@@ -225,9 +225,9 @@ def test_a_user_with_too_many_previews_gets_429_and_others_do_not(services, monk
 def test_previews_of_a_user_take_turns(services, quick):
     draft = Draft("forms", NEW, {})
     caller = Caller("ana")
-    with quick._helper.turn(caller):
+    with quick._helper.slot(caller):
         for _ in range(MOST_OF_A_USER - 1):
-            quick._helper._turns._open[object()] = "ana"
+            quick._helper._queue._open[object()] = "ana"
         with pytest.raises(TooMuchWorkError):
             quick.try_draft(services.config, caller, draft, {})
 

@@ -15,7 +15,7 @@ import pytest
 
 from integration.domain.errors import RingbackError
 from integration.local.embedded_store import EmbeddedStore
-from integration.local.health_check import UnhealthyError, check, check_turns
+from integration.local.health_check import UnhealthyError, check, check_ticks
 from integration.local.stack import (
     LOOPBACK,
     child_environment,
@@ -25,13 +25,13 @@ from integration.local.stack import (
     start_worker,
 )
 from integration.local.supervisor import Backoff, Program, Supervisor
-from integration.telemetry.liveness import TurnCounter, open_counter
+from integration.telemetry.liveness import TickCounter, open_counter
 from support import ENVIRON, SOURCES_AND_ROUTES, account, write_config
 from support.procfile import ROOT
 from support.reporters import SilentReporter
 from support.waiting import is_gone, wait_until
 from workers.sweeper import STALLED_SECONDS, Sweeper
-from workers.tasks import count_turn
+from workers.tasks import count_tick
 from workers.worker import Worker
 
 PATIENCE_SECONDS = 120
@@ -133,7 +133,7 @@ import os, time
 from integration.telemetry.liveness import open_counter
 counter = open_counter(os.environ)
 while True:
-    counter.turn()
+    counter.tick()
     time.sleep(0.2)
 """
 
@@ -142,9 +142,9 @@ while True:
 def test_without_restart_a_stopped_process_is_reported_and_killed():
     ended = []
     with Supervisor(on_ended=ended.append) as supervisor:
-        program = Program("worker", [sys.executable, "-c", COUNTS], cwd=ROOT, relay=None, counts_turns=True)
+        program = Program("worker", [sys.executable, "-c", COUNTS], cwd=ROOT, relay=None, counts_ticks=True)
         supervisor.start(program)
-        wait_until(program.turns, PATIENCE_SECONDS, what="the first turn")
+        wait_until(program.ticks, PATIENCE_SECONDS, what="the first tick")
         os.kill(program.pid, signal.SIGSTOP)
         wait_until(lambda: ended, PATIENCE_SECONDS, what="its end")
         assert is_gone(program.pid)
@@ -152,15 +152,15 @@ def test_without_restart_a_stopped_process_is_reported_and_killed():
     assert str(ended[0]) == "worker did not respond for 10 s and was killed; not started again"
 
 
-def test_a_stopped_store_counts_no_turn(tmp_path):
+def test_a_stopped_store_counts_no_tick(tmp_path):
     with EmbeddedStore(tmp_path / "data") as store:
-        first = store.turns()
-        assert store.turns() > first > 0
+        first = store.ticks()
+        assert store.ticks() > first > 0
         os.kill(store.pid, signal.SIGSTOP)
-        before = store.turns()
-        assert store.turns() == before
+        before = store.ticks()
+        assert store.ticks() == before
         os.kill(store.pid, signal.SIGCONT)
-        wait_until(lambda: store.turns() > before, PATIENCE_SECONDS, what="an answer")
+        wait_until(lambda: store.ticks() > before, PATIENCE_SECONDS, what="an answer")
 
 
 # --- a container ------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def checked(path, *words):
 
 @pytest.mark.timeout(120)
 def test_the_health_check_of_a_container_kills_a_process_that_is_stopped(tmp_path):
-    path = tmp_path / "turns"
+    path = tmp_path / "ticks"
     environ = {**os.environ, "RINGBACK_LIVENESS_FILE": str(path)}
     process = subprocess.Popen([sys.executable, "-c", COUNTS], env=environ, cwd=ROOT)
     try:
@@ -189,25 +189,25 @@ def test_the_health_check_of_a_container_kills_a_process_that_is_stopped(tmp_pat
 
 
 def test_a_process_that_has_not_started_is_unhealthy_and_not_killed(tmp_path):
-    path = tmp_path / "turns"
+    path = tmp_path / "ticks"
     with pytest.raises(UnhealthyError, match="has not started"):
-        check_turns(path)
+        check_ticks(path)
     open_counter({"RINGBACK_LIVENESS_FILE": str(path)})
     with pytest.raises(UnhealthyError, match="is starting"):
-        check_turns(path)
+        check_ticks(path)
 
 
 def test_a_process_that_counts_is_healthy(tmp_path):
-    path = tmp_path / "turns"
+    path = tmp_path / "ticks"
     counter = open_counter({"RINGBACK_LIVENESS_FILE": str(path)})
-    counter.turn()
+    counter.tick()
     done = threading.Event()
 
-    def turn():
+    def tick():
         while not done.wait(0.05):
-            counter.turn()
+            counter.tick()
 
-    thread = threading.Thread(target=turn)
+    thread = threading.Thread(target=tick)
     thread.start()
     try:
         check({"RINGBACK_LIVENESS_FILE": str(path)}, web=False)
@@ -241,18 +241,18 @@ class Stopping:
         (STALLED_SECONDS, True, False),
     ],
 )
-def test_a_worker_whose_sweep_begins_no_step_for_a_minute_counts_no_turn(seconds, stopping, stalled):
+def test_a_worker_whose_sweep_begins_no_step_for_a_minute_counts_no_tick(seconds, stopping, stalled):
     sweeper = object.__new__(Sweeper)
     sweeper._stopping = Stopping(is_set=stopping)
     sweeper._step_at = None if seconds is None else 1000.0
-    counter = TurnCounter()
-    count_turn(counter, SimpleNamespace(sweeper=sweeper), 1000.0 + (seconds or 0))
+    counter = TickCounter()
+    count_tick(counter, SimpleNamespace(sweeper=sweeper), 1000.0 + (seconds or 0))
     assert counter.value == (not stalled)
 
 
-def test_a_worker_that_waits_for_the_store_counts_turns():
-    counter = TurnCounter()
-    count_turn(counter, None, 1000.0)
+def test_a_worker_that_waits_for_the_store_counts_ticks():
+    counter = TickCounter()
+    count_tick(counter, None, 1000.0)
     assert counter.value == 1
 
 

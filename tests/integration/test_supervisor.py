@@ -294,7 +294,7 @@ class Recorder:
     def poll(self) -> int | None:
         return self.status
 
-    def turns(self) -> int | None:
+    def ticks(self) -> int | None:
         return self.counted
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
@@ -360,7 +360,7 @@ def test_a_restart_that_fails_is_tried_again_with_a_longer_wait():
     assert ended[1].how == "did not start: not yet"
 
 
-def test_a_service_whose_turns_stand_still_is_stopped_and_started_again(monkeypatch):
+def test_a_service_whose_ticks_stand_still_is_stopped_and_started_again(monkeypatch):
     monkeypatch.setattr(processes, "LOOK_SECONDS", 0)
     notes: list[str] = []
     ended: list[Ended] = []

@@ -15,7 +15,7 @@ import orjson
 from flask import Response, redirect, request, session, url_for
 
 from integration.dashboard.addresses import local_address
-from integration.dashboard.responses import asked_by_htmx, page
+from integration.dashboard.responses import is_htmx_request, page
 from integration.domain.roles import Role, SignedInUser
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class SessionAccess:
         """Redirect to the sign-in page. Without configured users, explain how to create one."""
         if not self._services.config.can_sign_in:
             return page("nobody.html")
-        if asked_by_htmx():
+        if is_htmx_request():
             answer = Response(status=204)
             current = urlsplit(request.headers.get("HX-Current-URL", ""))
             asked_for = local_address(current.path + (f"?{current.query}" if current.query else ""))

@@ -17,7 +17,7 @@ from integration.dashboard.presenting.account_labels import quota_label, state_o
 from integration.dashboard.presenting.account_overview import overview
 from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.presenting.times import clock_or_day
-from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.recalls import answer_text
 from integration.domain.recall import Filter, State
 from integration.domain.schedule import next_opening
@@ -162,7 +162,7 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
     try:
         until = _pause_end(services, name, request.form.get("for", ""), request.form.get("until", "").strip())
     except ValueError as error:
-        say(str(error), "refused")
+        flash_message(str(error), "refused")
         return back_to(back)
     user = person().name
     services.accounts.pause(name, reason or f"paused by {user}", until, by=user)
@@ -171,7 +171,7 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
     if until is not None:
         at = clock_or_day(until, zone_of(services.config, name))
         words = _("Paused until %(time)s; it then resumes by itself. New recalls are queued.", time=at)
-    say(words)
+    flash_message(words)
     return back_to(back)
 
 
@@ -203,9 +203,9 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
     first = services.accounts.resume_and_watch(name)
     note(services, "resume", name)
     if before.state in {"idle", "busy"} and first.what != "held":
-        say(_("It was not held: nothing changed."), "note")
+        flash_message(_("It was not held: nothing changed."), "note")
     else:
-        say(*_resumed(first))
+        flash_message(*_resumed(first))
     if request.form.get("page") == "attention":
         return back_to(url_for("dashboard.attention"))
     return back_to(url_for("dashboard.account", name=name))
@@ -241,7 +241,7 @@ def test_account(services: Services, name: str) -> ResponseReturnValue:
     words = _("Test call: %(message)s.", message=label_for(answer.message))
     if answer.words:
         words += " " + _("wolkvox answered: “%(words)s”", words=display_text.visible(answer.words))
-    say(words, "done" if answer.good else "refused")
+    flash_message(words, "done" if answer.good else "refused")
     return back_to(url_for("dashboard.account", name=name))
 
 

@@ -16,7 +16,7 @@ from integration.alerts.rules import of_rule, rule_label
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_labels import alert_label
-from integration.dashboard.responses import back_to, note, page, say
+from integration.dashboard.responses import back_to, flash_message, note, page
 from integration.domain.errors import UnknownError
 from integration.store.monitoring.alerts import AlertMessage
 
@@ -88,9 +88,11 @@ def try_channel(services: Services, name: str) -> ResponseReturnValue:
     try:
         send(channel, message, services.config, now)
     except ChannelError as error:
-        say(_("%(channel)s did not take the test: %(why)s", channel=name, why=str(error)), "refused")
+        flash_message(
+            _("%(channel)s did not take the test: %(why)s", channel=name, why=str(error)), "refused"
+        )
     else:
-        say(_("Sent to %(channel)s. Has it arrived?", channel=name))
+        flash_message(_("Sent to %(channel)s. Has it arrived?", channel=name))
     return back_to(url_for("dashboard.alerts"))
 
 

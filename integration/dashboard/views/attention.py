@@ -13,7 +13,7 @@ from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import problem_labels
 from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.times import clock_or_day
-from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.domain.errors import UnknownError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def acknowledge_problem(services: Services, row: str) -> ResponseReturnValue:
     """Note that the user knows of the problems of a row. A further problem opens it again."""
     services.problem_notes.acknowledge(row, person().name, _row(services, row).kinds)
     note(services, "acknowledge problem", row)
-    say(_("Acknowledged. A further problem of the same account or source opens the entry again."))
+    flash_message(_("Acknowledged. A further problem of the same account or source opens the entry again."))
     return back_to(url_for("dashboard.attention"))
 
 
@@ -68,11 +68,11 @@ def snooze_problem(services: Services, row: str) -> ResponseReturnValue:
     _row(services, row)
     until = _snooze_end(services, request.form.get("for", ""))
     if until is None:
-        say(_("Not snoozed: this duration is not offered."), "refused")
+        flash_message(_("Not snoozed: this duration is not offered."), "refused")
         return back_to(url_for("dashboard.attention"))
     services.problem_notes.snooze(row, person().name, until)
     note(services, "snooze problem", row)
-    say(_("Snoozed until %(time)s.", time=clock_or_day(until, zone_of(services.config))))
+    flash_message(_("Snoozed until %(time)s.", time=clock_or_day(until, zone_of(services.config))))
     return back_to(url_for("dashboard.attention"))
 
 
@@ -91,7 +91,7 @@ def assign_problem(services: Services, row: str) -> ResponseReturnValue:
     _row(services, row)
     services.problem_notes.assign(row, person().name)
     note(services, "assign problem", row)
-    say(_("Assigned to you."))
+    flash_message(_("Assigned to you."))
     return back_to(url_for("dashboard.attention"))
 
 
@@ -101,7 +101,7 @@ def reopen_problem(services: Services, row: str) -> ResponseReturnValue:
     _row(services, row)
     services.problem_notes.reopen(row)
     note(services, "reopen problem", row)
-    say(_("The entry is open again."))
+    flash_message(_("The entry is open again."))
     return back_to(url_for("dashboard.attention"))
 
 

@@ -15,7 +15,7 @@ from flask_babel import ngettext
 from integration.config.models import lookups_of, zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text, reason_labels
-from integration.dashboard.responses import back_to, caller, note, page, person, say
+from integration.dashboard.responses import back_to, caller, flash_message, note, page, person
 from integration.domain.delivery import Delivery
 from integration.domain.errors import UnknownError, UnreadableError
 from integration.domain.timestamps import read_iso
@@ -296,7 +296,7 @@ def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
     outcomes = app_previews().plan(services.config, caller(), stored, datetime.now(UTC))
     services.admission.admit(new, outcomes, new.body)
     note(services, "send again", delivery_id, new.id)
-    say(_("Sent again. This is the new delivery."))
+    flash_message(_("Sent again. This is the new delivery."))
     if not services.config.store.raw_retention_days:
         return back_to(url_for("dashboard.deliveries"))
     return back_to(url_for("dashboard.delivery", delivery_id=new.id))

@@ -14,7 +14,7 @@ from flask_babel import ngettext
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.responses import back_to, caller, note, page, person, say
+from integration.dashboard.responses import back_to, caller, flash_message, note, page, person
 from integration.domain.json_codec import read_json
 from integration.domain.timestamps import from_epoch_ms
 from integration.services.parked import ParkedFilter
@@ -160,11 +160,11 @@ def dismiss_parked(services: Services) -> ResponseReturnValue:
     reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
     group = request.form.get("group", "")
     if not reason or not group:
-        say(_("Nothing was dismissed: a reason is required."), "refused")
+        flash_message(_("Nothing was dismissed: a reason is required."), "refused")
         return back_to(url_for("dashboard.parked"))
     number = services.parked.dismiss(group, who=person().name, reason=reason)
     note(services, "dismiss parked", group)
-    say(ngettext("%(num)d event was dismissed.", "%(num)d events were dismissed.", number))
+    flash_message(ngettext("%(num)d event was dismissed.", "%(num)d events were dismissed.", number))
     return back_to(url_for("dashboard.parked"))
 
 
@@ -187,9 +187,9 @@ def put_back_parked(services: Services, parked_id: str) -> ResponseReturnValue:
     """Let a dismissed event wait again."""
     if services.parked.records.put_back(parked_id):
         note(services, "put back parked", parked_id)
-        say(_("The event is parked again."))
+        flash_message(_("The event is parked again."))
     else:
-        say(_("It is no longer dismissed: nothing changed."), "note")
+        flash_message(_("It is no longer dismissed: nothing changed."), "note")
     return back_to(url_for("dashboard.dismissed"))
 
 

@@ -11,7 +11,7 @@ from flask_babel import ngettext
 
 from integration.api.models import RecallModel
 from integration.dashboard.auth.roles import role
-from integration.dashboard.responses import note, page, say
+from integration.dashboard.responses import flash_message, note, page
 from integration.services.personal_data.export import exported
 from integration.services.personal_data.matcher import SHORTEST_NUMBER, PersonMatcher
 
@@ -114,13 +114,13 @@ def _person(services: Services) -> PersonMatcher | None:
     """Return the person of the form. If the form is not usable, flash the reason and return None."""
     person_fields = _filled_fields()
     if len(person_fields) != 1:
-        say(_("Enter either a customer or a telephone number."), "refused")
+        flash_message(_("Enter either a customer or a telephone number."), "refused")
         return None
     if "customer" in person_fields:
         return PersonMatcher(customer=person_fields["customer"])
     found = PersonMatcher.of_telephone(person_fields["telephone"], services.config.accounts.values())
     if found is None:
-        say(
+        flash_message(
             _(
                 "This is not a complete telephone number: it has fewer than %(number)s digits.",
                 number=SHORTEST_NUMBER,

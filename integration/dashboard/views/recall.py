@@ -17,7 +17,7 @@ from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.labels import label_for
-from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.deliveries import as_delivery, events_of
 from integration.domain.errors import UnknownError, UnmappableError
 from integration.domain.recall import ENDS, Filter, State
@@ -181,7 +181,7 @@ def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
     """Queue a dead or expired recall again. Raise ConflictError."""
     services.recalls.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
     note(services, "retry", recall_id)
-    say(_("Queued again."))
+    flash_message(_("Queued again."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
 
@@ -190,7 +190,7 @@ def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
     """Cancel a queued recall. Raise ConflictError."""
     services.recalls.cancel(recall_id, f"cancelled by {person().name}")
     note(services, "cancel", recall_id)
-    say(_("Taken back; it will not be sent."))
+    flash_message(_("Taken back; it will not be sent."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
 
@@ -202,7 +202,7 @@ def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
             recall_id, request.form.get("at", "").strip(), person().name, datetime.now(UTC)
         )
     except UnmappableError as error:
-        say(
+        flash_message(
             _(
                 "Not asked again: the date is %(found)s. It must be %(allowed)s.",
                 found=label_for(error.found),
@@ -212,7 +212,7 @@ def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
         )
         return back_to(url_for("dashboard.recall", recall_id=recall_id))
     note(services, "ask again", recall_id, new)
-    say(_("Asked for again. This is the new recall."))
+    flash_message(_("Asked for again. This is the new recall."))
     return back_to(url_for("dashboard.recall", recall_id=new))
 
 

@@ -19,7 +19,7 @@ from integration.dashboard.addresses import client_address
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import AccountZones
-from integration.dashboard.responses import back_to, note, page, person, say
+from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.search import stored_term
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.recall import State
@@ -196,7 +196,9 @@ def begin_job(services: Services) -> ResponseReturnValue:
     kind, filters = _kind(), _filter_query(services)
     total = request.form.get("total", "")
     if _is_unlimited(kind, filters) and not _is_number(request.form.get("typed", ""), total):
-        say(_("Nothing was cancelled: without a filter, type the number of recalls to confirm."), "refused")
+        flash_message(
+            _("Nothing was cancelled: without a filter, type the number of recalls to confirm."), "refused"
+        )
         return back_to(_address("recalls_bulk", filters, kind=kind))
     job = services.bulk_jobs.begin(
         kind,
@@ -254,25 +256,25 @@ def act_on_chosen(services: Services) -> ResponseReturnValue:
 
 def _say_chosen(kind: str, done: int, skipped: int) -> None:
     if not done and not skipped:
-        say(_("Nothing was done: tick the recalls first."), "refused")
+        flash_message(_("Nothing was done: tick the recalls first."), "refused")
     if done and kind == "retry":
-        say(ngettext("%(num)d recall is queued again.", "%(num)d recalls are queued again.", done))
+        flash_message(ngettext("%(num)d recall is queued again.", "%(num)d recalls are queued again.", done))
     if done and kind == "cancel":
-        say(ngettext("%(num)d recall was cancelled.", "%(num)d recalls were cancelled.", done))
+        flash_message(ngettext("%(num)d recall was cancelled.", "%(num)d recalls were cancelled.", done))
     if skipped and kind == "retry":
         words = ngettext(
             "%(num)d was left alone: only the newest can be retried, if it is dead or expired.",
             "%(num)d were left alone: only the newest can be retried, if it is dead or expired.",
             skipped,
         )
-        say(words, "note")
+        flash_message(words, "note")
     if skipped and kind == "cancel":
         words = ngettext(
             "%(num)d was left alone: only a queued recall can be cancelled.",
             "%(num)d were left alone: only a queued recall can be cancelled.",
             skipped,
         )
-        say(words, "note")
+        flash_message(words, "note")
 
 
 # --- export ------------------------------------------------------------------------------------
@@ -342,9 +344,9 @@ def stop_job(services: Services, job_id: str) -> ResponseReturnValue:
     """Stop a bulk job."""
     if services.bulk_jobs.stop(job_id):
         note(services, "stop job", job_id)
-        say(_("Stopped. What was done stays done."))
+        flash_message(_("Stopped. What was done stays done."))
     else:
-        say(_("It had ended already."), "note")
+        flash_message(_("It had ended already."), "note")
     return back_to(url_for("dashboard.job", job_id=job_id))
 
 

@@ -15,13 +15,13 @@ import structlog
 from integration.domain.errors import ClientLeftError, HelperFailedError, WorkFailedError, WorkOverranError
 from integration.web.isolation.frames import frame_of, read_frame, write_whole
 from integration.web.isolation.helper import CANCEL, CANCELLED, DONE, OVERRAN
-from integration.web.isolation.turns import Turns
+from integration.web.isolation.user_queue import UserQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from integration.web.isolation.helper import Limits
-    from integration.web.isolation.turns import Caller
+    from integration.web.isolation.user_queue import Caller
 
 _log = structlog.get_logger("ringback.web")
 
@@ -36,20 +36,20 @@ _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"
 
 
 class HelperProcess:
-    """A helper, started by `command`, and the turns of its users. Thread-safe."""
+    """A helper, started by `command`, and the queue of its users. Thread-safe."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
-        self._turns = Turns()
+        self._queue = UserQueue()
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._prepared_for: object = None
 
     @contextmanager
-    def turn(self, caller: Caller) -> Iterator[HelperTurn]:
-        """Yield a turn of a caller. Raise TooMuchWorkError and ClientLeftError."""
-        with self._turns.turn(caller):
-            yield HelperTurn(self, caller)
+    def slot(self, caller: Caller) -> Iterator[HelperSlot]:
+        """Yield a slot of a caller. Raise TooMuchWorkError and ClientLeftError."""
+        with self._queue.slot(caller):
+            yield HelperSlot(self, caller)
 
     def start(self) -> None:
         """Start the helper, unless it runs. It loads its code in the background."""
@@ -119,8 +119,8 @@ class Preparation:
         self.value = value
 
 
-class HelperTurn:
-    """The turn of a user at the helper: it may do any number of pieces of work, one after the other."""
+class HelperSlot:
+    """The slot of a user at the helper: it may do any number of pieces of work, one after the other."""
 
     def __init__(self, helper: HelperProcess, caller: Caller) -> None:
         self._helper = helper

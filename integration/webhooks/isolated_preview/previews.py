@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from integration.mapping.planner import Outcome
     from integration.mapping.route_draft import Draft
     from integration.store.deliveries import StoredEvents
-    from integration.web.isolation.helper_process import HelperTurn
-    from integration.web.isolation.turns import Caller
+    from integration.web.isolation.helper_process import HelperSlot
+    from integration.web.isolation.user_queue import Caller
 
 LIMITS: Final = Limits(seconds=3.0, memory_bytes=256 * 1024 * 1024)
 COMMAND: Final = (sys.executable, "-m", "integration.webhooks.isolated_preview.worker")
@@ -63,8 +63,8 @@ class Previews:
         self, config: Config, caller: Caller, draft: Draft, value: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the result of `work.try_draft`. `value` has its other arguments."""
-        with self._helper.turn(caller) as turn:
-            found: dict[str, Any] = self._run(turn, "try", config, {"draft": asdict(draft), **value})
+        with self._helper.slot(caller) as slot:
+            found: dict[str, Any] = self._run(slot, "try", config, {"draft": asdict(draft), **value})
         return found
 
     def compare_draft(
@@ -77,35 +77,35 @@ class Previews:
     ) -> dict[str, Any]:
         """Return the result of `work.compare_draft` for these events. `value` has its other arguments."""
         plain = [(plain_delivery(delivery), plain_event(event)) for delivery, event in events]
-        with self._helper.turn(caller) as turn:
+        with self._helper.slot(caller) as slot:
             value = {"draft": asdict(draft), "events": plain, **value}
-            found: dict[str, Any] = self._run(turn, "compare", config, value)
+            found: dict[str, Any] = self._run(slot, "compare", config, value)
         return found
 
     def plan(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
     ) -> list[Outcome]:
         """Return the outcome of each parked event. One that takes too long stays parked. `now` is aware."""
-        with self._helper.turn(caller) as turn:
+        with self._helper.slot(caller) as slot:
             try:
-                return self._planned(turn, config, stored, now)
+                return self._planned(slot, config, stored, now)
             except (WorkOverranError, WorkFailedError):
-                return [self._planned_alone(turn, config, each, now) for each in stored]
+                return [self._planned_alone(slot, config, each, now) for each in stored]
 
     def _planned(
-        self, turn: HelperTurn, config: Config, stored: Sequence[StoredEvents], now: datetime
+        self, slot: HelperSlot, config: Config, stored: Sequence[StoredEvents], now: datetime
     ) -> list[Outcome]:
         events = [(plain_delivery(each.delivery), plain_event(each.events[0])) for each in stored]
-        plain = self._run(turn, "plan", config, {"events": events, "now": now.isoformat()})
+        plain = self._run(slot, "plan", config, {"events": events, "now": now.isoformat()})
         return [
             outcome_of(outcome, each.events[0], config) for outcome, each in zip(plain, stored, strict=True)
         ]
 
     def _planned_alone(
-        self, turn: HelperTurn, config: Config, stored: StoredEvents, now: datetime
+        self, slot: HelperSlot, config: Config, stored: StoredEvents, now: datetime
     ) -> Outcome:
         try:
-            return self._planned(turn, config, [stored], now)[0]
+            return self._planned(slot, config, [stored], now)[0]
         except (WorkOverranError, WorkFailedError):
             return Parked(
                 event=stored.events[0],
@@ -116,8 +116,8 @@ class Previews:
                 allowed=SIMPLER,
             )
 
-    def _run(self, turn: HelperTurn, work: str, config: Config, value: dict[str, Any]) -> Any:
-        return turn.run(work, value, self._limits, Preparation(config, lambda: plain_config(config)))
+    def _run(self, slot: HelperSlot, work: str, config: Config, value: dict[str, Any]) -> Any:
+        return slot.run(work, value, self._limits, Preparation(config, lambda: plain_config(config)))
 
 
 def install(app: Flask, previews: Previews) -> None:

@@ -114,7 +114,7 @@ MUTANTS = {
         breaks="P6",
         python=(
             "import integration.telemetry.liveness as liveness\n"
-            "liveness.ProcessWatch.look = lambda self, turns: 0\n"
+            "liveness.ProcessWatch.look = lambda self, ticks: 0\n"
         ),
     ),
     "a file without routes is used": ChaosMutant(

@@ -77,7 +77,7 @@ class ManagedProcess:
             cwd=ROOT,
             stop_seconds=5.0,
             relay=self._write,
-            counts_turns=True,
+            counts_ticks=True,
         )
         self._program.start()
         self.lives += 1
@@ -105,8 +105,8 @@ class ManagedProcess:
     def poll(self) -> int | None:
         return None if self._held_down or self._program is None else self._program.poll()
 
-    def turns(self) -> int | None:
-        return None if self._held_down or self._program is None else self._program.turns()
+    def ticks(self) -> int | None:
+        return None if self._held_down or self._program is None else self._program.ticks()
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         if self._program is not None:
@@ -187,8 +187,8 @@ class ManagedProcess:
 
     @property
     def counts(self) -> bool:
-        """Tell whether it is ready and has counted turns."""
-        return self.is_up and self.runs and bool(self.turns())
+        """Tell whether it is ready and has counted ticks."""
+        return self.is_up and self.runs and bool(self.ticks())
 
     @property
     def is_up(self) -> bool:

@@ -1,4 +1,4 @@
-"""Guards of previews: a process of their own, their limits, turns of users, clients that leave."""
+"""Guards of previews: a process of their own, their limits, the queue of users, clients that leave."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ASGI = Code("integration/asgi.py")
 _REQUEST_THREADS = Code("integration/web/request_threads.py")
 _HELPER = Code("integration/web/isolation/helper.py")
 _HELPER_PROCESS = Code("integration/web/isolation/helper_process.py")
-_TURNS = Code("integration/web/isolation/turns.py")
+_USER_QUEUE = Code("integration/web/isolation/user_queue.py")
 _PLAIN_VALUES = Code("integration/webhooks/isolated_preview/plain_values.py")
 _PREVIEWS = Code("integration/webhooks/isolated_preview/previews.py")
 
@@ -53,19 +53,19 @@ GUARDS = (
     mutant(
         "a client that leaves while it waits",
         "it takes a place of the queue",
-        _TURNS.statement("_wait", "require_present"),
+        _USER_QUEUE.statement("_wait", "require_present"),
         "test_isolation.py::test_a_client_that_leaves_while_it_waits_gives_up_its_place",
     ),
     mutant(
         "few previews of a user",
         "one user occupies all places",
-        _TURNS.condition("turn", "MOST_OF_A_USER"),
+        _USER_QUEUE.condition("slot", "MOST_OF_A_USER"),
         "test_isolation.py::test_a_user_has_one_turn_at_a_time_and_few_that_wait",
     ),
     mutant(
         "few previews of all users",
         "previews occupy all threads of the dashboard",
-        _TURNS.condition("turn", "MOST_OF_ALL"),
+        _USER_QUEUE.condition("slot", "MOST_OF_ALL"),
         "test_isolation.py::test_all_users_together_have_few_turns_that_wait",
     ),
     mutant(

@@ -1,4 +1,4 @@
-"""Decides whose work is next: one piece at a time, users in turn, few waiting."""
+"""Decides whose work is next: one piece at a time, users alternate, few waiting."""
 
 from __future__ import annotations
 
@@ -38,47 +38,47 @@ class Caller:
             raise ClientLeftError("the client has left")
 
 
-class Turns:
-    """Turns of users, one at a time. At most MOST_OF_A_USER and MOST_OF_ALL, the present one included."""
+class UserQueue:
+    """A queue of users, one at a time. At most MOST_OF_A_USER and MOST_OF_ALL, the present one included."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        # The turns that are taken or waited for, oldest first, each with its user.
+        # The queue that are taken or waited for, oldest first, each with its user.
         self._open: dict[object, str] = {}
         self._present: object | None = None
         self._last_user = ""
 
     @contextmanager
-    def turn(self, caller: Caller) -> Iterator[None]:
-        """Wait for a turn, and hold it.
+    def slot(self, caller: Caller) -> Iterator[None]:
+        """Wait for a slot, and hold it.
 
         Raise TooMuchWorkError if too many wait, and ClientLeftError if the client leaves while it waits.
         """
-        turn = object()
+        slot = object()
         with self._changed:
             of_user = sum(1 for each in self._open.values() if each == caller.name)
             if of_user >= MOST_OF_A_USER or len(self._open) >= MOST_OF_ALL:
                 raise TooMuchWorkError("too much work of this kind is waiting")
-            self._open[turn] = caller.name
+            self._open[slot] = caller.name
         try:
-            self._wait(turn, caller)
+            self._wait(slot, caller)
             yield
         finally:
             with self._changed:
-                del self._open[turn]
-                if self._present is turn:
+                del self._open[slot]
+                if self._present is slot:
                     self._present = None
                 self._changed.notify_all()
 
-    def _wait(self, turn: object, caller: Caller) -> None:
+    def _wait(self, slot: object, caller: Caller) -> None:
         with self._changed:
-            while self._present is not None or self._next() is not turn:
+            while self._present is not None or self._next() is not slot:
                 caller.require_present()
                 self._changed.wait(_LOOK_SECONDS)
-            self._present = turn
+            self._present = slot
             self._last_user = caller.name
 
     def _next(self) -> object:
-        """Return the oldest turn of another user than the last one, else the oldest turn."""
-        others = (turn for turn, user in self._open.items() if user != self._last_user)
+        """Return the oldest slot of another user than the last one, else the oldest slot."""
+        others = (slot for slot, user in self._open.items() if user != self._last_user)
         return next(others, next(iter(self._open)))
