@@ -227,13 +227,13 @@ def test_nobody_sees_a_page_before_there_is_a_user(services):
 
 
 def test_hostile_words_are_shown_as_text(services, with_view):
-    from integration.dashboard.responses import page, say
+    from integration.dashboard.responses import flash_message, page
 
     nasty = "<script>alert(1)</script>\"'\u202e\x00" + "A" * 10_000
 
     @roles.signed_in
     def attempt(services):
-        say(nasty)
+        flash_message(nasty)
         return page("failure.html", title=nasty, words=nasty, hint=nasty)
 
     with_view(attempt)

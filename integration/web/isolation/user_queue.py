@@ -43,7 +43,7 @@ class UserQueue:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        # The queue that are taken or waited for, oldest first, each with its user.
+        # The slots that are taken or waited for, oldest first, each with its user.
         self._open: dict[object, str] = {}
         self._present: object | None = None
         self._last_user = ""
