@@ -53,7 +53,9 @@ demo: $(VENV)/.installed ## see it work on this machine (10 s, then up until Ctr
 dev: $(VENV)/.installed ## run the code on the sandbox, and again when a file changes (10 s; PORT=8080)
 	@$(BIN)/python -m integration.local.dev
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+# Tests often wait for a process, so that one more than there are processors keeps all of them busy.
+TEST_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))')
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES)
 
 test: $(VENV)/.installed-dev ## what protects a change: real store, real worker, real browser (4.5 min)
 	@echo "Testing with $$($(BIN)/python -V) in $(VENV)"

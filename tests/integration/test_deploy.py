@@ -360,6 +360,7 @@ def test_web_is_reached_on_the_port_that_it_listens_on(compose):
     assert web["ports"] == [f"127.0.0.1:${{PORT:-8080}}:{web['environment']['PORT']}"]
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(200)
 def test_composes_health_check_of_a_worker_kills_one_that_is_stopped(
     compose, tmp_path, start_valkey, sandbox

@@ -99,6 +99,7 @@ _FORMS = SOURCES_AND_ROUTES[: SOURCES_AND_ROUTES.index("partner")] + (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(400)
 def test_every_process_of_up_that_is_stopped_is_replaced_and_callbacks_go_on(tmp_path, sandbox):
     ended = []
@@ -138,6 +139,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_without_restart_a_stopped_process_is_reported_and_killed():
     ended = []
@@ -172,6 +174,7 @@ def checked(path, *words):
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_the_health_check_of_a_container_kills_a_process_that_is_stopped(tmp_path):
     path = tmp_path / "ticks"
