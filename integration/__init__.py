@@ -1,1 +1,1 @@
-"""What a recall is, who may ask for one, how wolkvox is spoken to; the web."""
+"""The web of Ringback, and what web and workers share: domain, configuration, store, services, clients."""

@@ -92,7 +92,7 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
     found = {match.key: match for match in (*_pending_changes(config, facts), *_store_unsafe(config, facts))}
     for rule in config.alerts.rules:
         channels = frozenset(rule.channels or config.alerts.channels)
-        for subject, values, hold in _JUDGES[type(rule)](rule, config, facts):
+        for subject, values, hold in _CHECKS[type(rule)](rule, config, facts):
             key = _start(rule) + subject
             before = found[key].channels if key in found else frozenset()
             found[key] = RuleMatch(
@@ -116,7 +116,7 @@ def built_in_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
     found: list[tuple[str, str, Mapping[str, Value]]] = [
         (rule.kind, subject, values)
         for rule in _BUILT_IN_RULES
-        for subject, values, _ in _JUDGES[type(rule)](rule, config, facts)
+        for subject, values, _ in _CHECKS[type(rule)](rule, config, facts)
     ]
     found += [("parked-events", source, {"parked": number}) for source, number in facts.parked.items()]
     if facts.stalled:
@@ -175,7 +175,7 @@ def _limit(rule: Rule) -> str:
     return ""
 
 
-Judged = tuple[str, dict[str, "Value"], timedelta]
+RuleFinding = tuple[str, dict[str, "Value"], timedelta]
 NOW: Final = timedelta(0)
 
 
@@ -185,13 +185,13 @@ def _accounts(
     return (view for view in facts.accounts if rule.accounts is None or view.name in rule.accounts)
 
 
-def _queue_stopped(rule: QueueStopped, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _queue_stopped(rule: QueueStopped, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for view in _accounts(rule, facts):
         if view.state == "stopped":
             yield view.name, {"reason": view.reason or "", "queued": view.queued}, NOW
 
 
-def _oldest_queued(rule: OldestQueued, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _oldest_queued(rule: OldestQueued, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for view in _accounts(rule, facts):
         if view.oldest_seconds is not None and view.oldest_seconds > rule.minutes * 60:
             values: dict[str, Value] = {
@@ -203,13 +203,13 @@ def _oldest_queued(rule: OldestQueued, _config: Config, facts: RuleFacts) -> Ite
             yield view.name, values, NOW
 
 
-def _dead_letters(rule: DeadLetters, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _dead_letters(rule: DeadLetters, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for view in _accounts(rule, facts):
         if view.dead >= rule.count:
             yield view.name, {"dead": view.dead}, NOW
 
 
-def _quota_used(rule: QuotaUsed, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _quota_used(rule: QuotaUsed, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for view in _accounts(rule, facts):
         if view.daily_limit and 100 * view.pushed_today >= rule.percent * view.daily_limit:
             values: dict[str, Value] = {
@@ -230,7 +230,7 @@ def _sources(
     )
 
 
-def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for name, activity in _sources(rule, facts):
         # A source without any delivery is still being set up.
         if activity.taken is None:
@@ -247,7 +247,7 @@ def _counted(rule: SourceSilent, config: Config, begin: datetime, end: datetime)
     return open_time(account.calling_hours, account.timezone, begin, end)
 
 
-def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for name, activity in _sources(rule, facts):
         since, last = activity.refusing_since, activity.refused
         if since is None or last is None or facts.now - last > REFUSED_LATELY:
@@ -256,7 +256,7 @@ def _nothing_verified(rule: NothingVerified, _config: Config, facts: RuleFacts) 
             yield name, {"refusals": activity.refusals, "since": _utc_text(since)}, NOW
 
 
-def _deliveries_lost(rule: DeliveriesLost, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _deliveries_lost(rule: DeliveriesLost, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for name, activity in _sources(rule, facts):
         since, last = activity.lost_since, activity.lost
         if since is None or last is None or facts.now - last >= timedelta(minutes=rule.minutes):
@@ -264,7 +264,7 @@ def _deliveries_lost(rule: DeliveriesLost, _config: Config, facts: RuleFacts) ->
         yield name, {"losses": activity.losses, "since": _utc_text(since)}, NOW
 
 
-def _lookups_failing(rule: LookupsFailing, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _lookups_failing(rule: LookupsFailing, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for name, status in facts.lookups.items():
         failure = status.failure
         if failure is None or not status.events or not (rule.sources is None or name in rule.sources):
@@ -280,13 +280,13 @@ def _lookups_failing(rule: LookupsFailing, _config: Config, facts: RuleFacts) ->
             yield name, values, NOW
 
 
-def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _no_worker(rule: NoWorker, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     if facts.workers == 0:
         queued = sum(view.queued for view in facts.accounts)
         yield "", {"queued": queued}, timedelta(minutes=rule.minutes)
 
 
-def _due_lag(rule: DueLag, _config: Config, facts: RuleFacts) -> Iterator[Judged]:
+def _due_lag(rule: DueLag, _config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     if facts.due_lag_seconds >= rule.seconds:
         yield "", {"seconds": int(facts.due_lag_seconds), "workers": facts.workers}, NOW
 
@@ -295,7 +295,7 @@ def _utc_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-_JUDGES: Final[Mapping[type[Rule], Callable[..., Iterator[Judged]]]] = {
+_CHECKS: Final[Mapping[type[Rule], Callable[..., Iterator[RuleFinding]]]] = {
     QueueStopped: _queue_stopped,
     OldestQueued: _oldest_queued,
     DeadLetters: _dead_letters,

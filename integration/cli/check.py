@@ -25,7 +25,7 @@ from integration.config import environment
 from integration.config.environment import running_url
 from integration.config.warnings import config_warnings
 from integration.domain.errors import ConfigError, Fault, StoreAwayError, UnknownError, invalid_value
-from integration.services.online_check import OnlineCheck, ask_lookups, ask_queues
+from integration.services.online_check import OnlineCheck, check_lookups, check_queues
 from integration.store.audit import COMMAND_LINE, AuditLog
 from integration.store.durability import inspect
 from integration.store.monitoring.config_changes import ConfigChanges
@@ -184,8 +184,8 @@ def _online_checks(context: CliContext, config: Config | None, store: dict[str, 
         ]
     if store["state"] == "none":
         output.problem("there is no store to lock the queues: make sure that no worker uses these tokens now")
-    queues = ask_queues(config, None if store["state"] == "none" else context.store)
-    return [*queues, *ask_lookups(config)]
+    queues = check_queues(config, None if store["state"] == "none" else context.store)
+    return [*queues, *check_lookups(config)]
 
 
 # --- output ------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def open_store(url: str) -> Store:
 
 
 def redacted_address(url: str) -> str:
-    """Return a URL without user, password and options."""
+    """Return a URL without user name, password, query string and fragment."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

@@ -123,7 +123,7 @@ def _endings(context: CliContext, telephone: str) -> tuple[str, ...]:
     found = endings(telephone, config.accounts.values() if config else ())
     if not found:
         raise click.BadParameter(
-            "not a number; give a whole number, or at least its last 4 digits", param_hint="--telephone"
+            "not a telephone number; give all of it, or at least its last 4 digits", param_hint="--telephone"
         )
     return found
 

@@ -1,1 +1,1 @@
-"""HTTP clients: wolkvox and HubSpot, on one transport with a deadline."""
+"""HTTP clients: wolkvox and the lookups of CRMs, on one transport with a deadline."""

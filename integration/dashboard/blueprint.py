@@ -189,7 +189,7 @@ def _add(blueprint: Blueprint, services: Services, access: Access, address: str,
     def answer(**parts: Any) -> ResponseReturnValue:
         if least is not None:
             if g.person is None:
-                return access.entrance()
+                return access.redirect_to_sign_in()
             _require(least)
         return view(services, **parts)
 

@@ -34,7 +34,7 @@ class OnlineCheck:
         return {"who": list(self.who), "good": self.good, "detail": self.detail}
 
 
-def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
+def check_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
     """Read the campaigns of every token from wolkvox. With `store=None` no queue is leased."""
     queues: dict[str, list[Account]] = {}
     for account in config.accounts.values():
@@ -42,7 +42,7 @@ def ask_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
     return [_ask_queue(accounts, store) for accounts in queues.values()]
 
 
-def ask_lookups(config: Config) -> list[OnlineCheck]:
+def check_lookups(config: Config) -> list[OnlineCheck]:
     """Read one record, existing or not, for every source with lookups. Return the results."""
     results = []
     for name, source in config.sources.items():
@@ -50,11 +50,12 @@ def ask_lookups(config: Config) -> list[OnlineCheck]:
         if lookup is None:
             continue
         try:
-            look_up(lookup, ("1",))
+            found = look_up(lookup, (lookup.sample_id,))
         except LookupFailedError as error:
             results.append(OnlineCheck(who=(name,), good=False, detail=error.reason))
         else:
-            detail = f"{lookup.provider} accepts the lookup's token"
+            # Meta does not distinguish a lead that does not exist from one that the token may not read.
+            detail = next(iter(found.failed.values()), f"{lookup.provider} accepts the lookup's credentials")
             results.append(OnlineCheck(who=(name,), good=True, detail=detail))
     return results
 

@@ -37,8 +37,8 @@ MOST_WAITING = 1000
 MOST_BODY_BYTES = 4 * 1024 * 1024
 BATCH_SECONDS = 0.4
 LISTED_PER_BATCH = 40
-PER_SOURCE_A_SECOND = 2.0
-IN_ALL_A_SECOND = 8.0
+DIAGNOSES_PER_SOURCE_AND_SECOND = 2.0
+DIAGNOSES_PER_SECOND = 8.0
 AT_ONCE = 5.0  # the size of a burst, in seconds' worth of diagnoses
 _MOST_RETIRED = 20
 
@@ -54,25 +54,25 @@ class FailedVerification:
 class Rejections(Protocol):
     """Records rejected deliveries. Never blocks and never raises."""
 
-    def note(self, rejection: Rejection, unproved: FailedVerification | None = None) -> None:
-        """Record a rejection. If `unproved` is given, the failed verification is diagnosed."""
+    def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
+        """Record a rejection. If `failed_verification` is given, the failed verification is diagnosed."""
 
 
 class NoRejections:
     """Records nothing."""
 
-    def note(self, rejection: Rejection, unproved: FailedVerification | None = None) -> None:
+    def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
         """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _QueuedRejection:
     rejection: Rejection
-    unproved: FailedVerification | None = None
+    failed_verification: FailedVerification | None = None
 
     @property
     def size(self) -> int:
-        return 0 if self.unproved is None else len(self.unproved.delivery.body)
+        return 0 if self.failed_verification is None else len(self.failed_verification.delivery.body)
 
 
 class Allowance:
@@ -108,20 +108,20 @@ class RejectionLog:
         self._guard = threading.Lock()
         self._waiting: deque[_QueuedRejection] = deque()
         self._waiting_bytes = 0
-        self._in_all = Allowance(IN_ALL_A_SECOND)
+        self._in_all = Allowance(DIAGNOSES_PER_SECOND)
         self._per_source: dict[str, Allowance] = {}
         self._awake = threading.Event()
         self._runs_in: int | None = None
         self._dropped = 0
 
-    def note(self, rejection: Rejection, unproved: FailedVerification | None = None) -> None:
+    def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
         """Queue a rejection, which is written within a second."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
                 return
-            noted = _QueuedRejection(rejection, unproved)
-            if unproved is not None and not self._may_look_into(noted):
+            noted = _QueuedRejection(rejection, failed_verification)
+            if failed_verification is not None and not self._may_look_into(noted):
                 noted = _QueuedRejection(replace(rejection, findings=(("not looked into", {}),)))
             self._waiting.append(noted)
             self._waiting_bytes += noted.size
@@ -131,7 +131,7 @@ class RejectionLog:
     def _may_look_into(self, noted: _QueuedRejection) -> bool:
         if self._waiting_bytes + noted.size > MOST_BODY_BYTES:
             return False
-        own = self._per_source.setdefault(noted.rejection.source, Allowance(PER_SOURCE_A_SECOND))
+        own = self._per_source.setdefault(noted.rejection.source, Allowance(DIAGNOSES_PER_SOURCE_AND_SECOND))
         now = self._clock()
         return own.take(now) and self._in_all.take(now)
 
@@ -158,7 +158,7 @@ class RejectionLog:
         if dropped:
             log.warning("rejected deliveries not recorded", count=dropped, reason="too many at a time")
         try:
-            rejections = [self._looked_into(noted) for noted in batch]
+            rejections = [self._diagnosed(noted) for noted in batch]
             days = max(1, self._services.config.store.raw_retention_days)
             if rejections:
                 self._services.delivery_log.add_rejections(listed(rejections), days=days)
@@ -168,14 +168,16 @@ class RejectionLog:
             # An error caused by an untrusted request must not end the thread.
             log.exception("rejected deliveries not recorded", count=len(batch))
 
-    def _looked_into(self, noted: _QueuedRejection) -> Rejection:
+    def _diagnosed(self, noted: _QueuedRejection) -> Rejection:
         config = self._services.config
         self._remember_retired(config)
-        unproved = noted.unproved
-        if unproved is None or noted.rejection.source not in config.sources:
+        failed_verification = noted.failed_verification
+        if failed_verification is None or noted.rejection.source not in config.sources:
             return noted.rejection
-        delivery = unproved.delivery
-        diagnosis = diagnose(delivery, unproved.error, config, delivery.received_at, retired=self._retired)
+        delivery, error = failed_verification.delivery, failed_verification.error
+        diagnosis = diagnose(
+            delivery, failed_verification.error, config, delivery.received_at, retired=self._retired
+        )
         findings = tuple((finding.cause, finding.facts) for finding in diagnosis.findings)
         return replace(noted.rejection, findings=findings, proved=diagnosis.proved)
 

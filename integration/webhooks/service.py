@@ -146,7 +146,7 @@ class WebhookService:
         self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
         return reply
 
-    def turned_away(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
+    def record_unread_body(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
         """Count and record a request that was answered with 400, 413 or 415 because of its body.
 
         `size` is its Content-Length in bytes, or None.

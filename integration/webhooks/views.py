@@ -96,7 +96,7 @@ def _answered(
         status, why = 400, str(error)
     delivery = _delivery(settings, url_key, body, signed)
     if status:
-        intake.turned_away(delivery, status, why, size=request.content_length)
+        intake.record_unread_body(delivery, status, why, size=request.content_length)
         return problem(status, TITLES[status], why)
     return _response(handle(delivery))
 

@@ -30,7 +30,7 @@ class Somebody:
     def present(self):
         return None if self.role is None else SignedInUser("ana", Role(self.role))
 
-    def entrance(self):
+    def redirect_to_sign_in(self):
         return "led to the door", 401
 
 

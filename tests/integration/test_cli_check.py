@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from integration.services.online_check import ask_queues
+from integration.services.online_check import check_queues
 from integration.store.token_queue import Claim, Outcome, terms_of
 from support import (
     ENVIRON,
@@ -220,7 +220,7 @@ def test_a_queue_with_a_call_under_way_is_left_alone(services, queued, run, sand
 
 def test_a_store_that_no_worker_has_seen_needs_no_holding(services, store):
     store.flushall()
-    assert [asked.good for asked in ask_queues(services.config, services.store)] == [True, True]
+    assert [asked.good for asked in check_queues(services.config, services.store)] == [True, True]
     assert store.keys() == []
 
 
@@ -257,7 +257,7 @@ def look_up(tmp_path):
 
 @pytest.mark.parametrize(
     ("token", "good", "words"),
-    [(TOKEN, True, "accepts the lookup's token"), ("not-it", False, "rejects the token")],
+    [(TOKEN, True, "accepts the lookup's credentials"), ("not-it", False, "rejects the token")],
 )
 def test_the_token_of_a_lookup_is_tried(run, look_up, token, good, words):
     with HubspotStub() as hubspot:

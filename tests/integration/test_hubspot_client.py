@@ -118,7 +118,7 @@ def test_a_merged_contact_comes_beside_the_one_it_was_merged_into(hubspot):
 def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests(hubspot):
     hubspot.faults.append(HubspotFault(status=200, body=b'{"status":"COMPLETE","results":[]}'))
     read(hubspot, tuple(str(number) for number in range(2000, 2100)))
-    assert len(hubspot.asked) == 1 + hubspot_lookup.READ_ALONE
+    assert len(hubspot.asked) == 1 + hubspot_lookup.MOST_SINGLE_READS
 
 
 # --- other objects, and what is associated with them --------------------------------------------

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from integration.clients.lookups import FailureKind, LookupFailedError, look_up
-from integration.config.source_models import Bitrix24Lookup, MetaLeadLookup
+from integration.clients.lookups import _READERS, FailureKind, LookupFailedError, look_up
+from integration.config.models import Config
+from integration.config.source_models import Bitrix24Lookup, JsonSource, MetaLeadLookup
+from integration.config.source_models.lookups import Lookup
 from integration.domain.recall import State
+from integration.services.online_check import check_lookups
 from support import make_services, parked_events, two_accounts
 from support.hook_client import HookClient
 from support.installation import Installation
@@ -270,3 +273,28 @@ def test_a_fault_of_meta_has_its_kind_and_no_secret(meta, fault, kind):
         look_up(meta_lookup(meta), ["1"])
     assert caught.value.kind is kind
     assert META_TOKEN not in caught.value.reason
+
+
+# --- all CRMs ----------------------------------------------------------------------------------
+
+
+def lookup_classes(base=Lookup):
+    return {base, *(each for known in base.__subclasses__() for each in lookup_classes(known))} - {Lookup}
+
+
+def test_every_lookup_has_its_reader():
+    assert set(_READERS) == lookup_classes()
+
+
+def test_the_check_of_a_lookup_asks_bitrix24(tmp_path, bitrix):
+    source = JsonSource(
+        name="b24", kind="json", verify="url-key", url_key="k" * 32, lookup=bitrix_lookup(bitrix)
+    )
+    (good,) = check_lookups(Config(accounts={}, sources={"b24": source}, routes=(), vars={}))
+    assert good.good
+    assert len(bitrix.requests) == 1
+    rejected = source.model_copy(
+        update={"lookup": bitrix_lookup(bitrix, url=f"{bitrix.root}/rest/1/wrong-key-0123456/")}
+    )
+    (bad,) = check_lookups(Config(accounts={}, sources={"b24": rejected}, routes=(), vars={}))
+    assert not bad.good

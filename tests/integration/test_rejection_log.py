@@ -16,10 +16,10 @@ from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.webhooks.rejection_log import (
     AT_ONCE,
-    IN_ALL_A_SECOND,
+    DIAGNOSES_PER_SECOND,
+    DIAGNOSES_PER_SOURCE_AND_SECOND,
     LISTED_PER_BATCH,
     MOST_WAITING,
-    PER_SOURCE_A_SECOND,
     RejectionLog,
 )
 from support import (
@@ -145,7 +145,7 @@ def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
     for _ in range(200):
         web.forged()
     listed = web.rejections()
-    assert len(looked_into) == PER_SOURCE_A_SECOND * AT_ONCE
+    assert len(looked_into) == DIAGNOSES_PER_SOURCE_AND_SECOND * AT_ONCE
     assert len(listed) == LISTED_PER_BATCH
     assert sum(one.more for one in listed) == 200 - LISTED_PER_BATCH
     assert "not looked into" in {cause for one in listed for cause, _ in one.findings}
@@ -153,8 +153,8 @@ def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
     for _ in range(10):
         web.forged()
     web.rejections()
-    assert len(looked_into) == PER_SOURCE_A_SECOND * (AT_ONCE + 1)
-    assert IN_ALL_A_SECOND > PER_SOURCE_A_SECOND
+    assert len(looked_into) == DIAGNOSES_PER_SOURCE_AND_SECOND * (AT_ONCE + 1)
+    assert DIAGNOSES_PER_SECOND > DIAGNOSES_PER_SOURCE_AND_SECOND
 
 
 def not_written(logged):

@@ -21,7 +21,7 @@ class SignedIn:
     def present(self):
         return self._person
 
-    def entrance(self):
+    def redirect_to_sign_in(self):
         raise AssertionError("somebody is signed in")
 
 

@@ -54,7 +54,8 @@ def up(context: CliContext, port: int | None, dashboard_port: int | None) -> Non
     """Run store, web, dashboard and worker on this machine.
 
     Ctrl-C stops them. Without REDIS_URL it runs an embedded store in RINGBACK_DATA_DIR (default
-    .ringback). The dashboard listens on loopback, on its own port. Processes that crash are restarted.
+    .ringback). The dashboard listens on loopback, on its own port. Processes that crash or hang are
+    restarted.
     Changes of ringback.toml take effect within seconds.
 
     Examples:

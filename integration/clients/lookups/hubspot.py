@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 100  # "Read a batch of objects": 100 inputs at most
 CALL_SECONDS: Final = 40.0
-READ_ALONE: Final = 20
+MOST_SINGLE_READS: Final = 20
 
 # developers.hubspot.com, API usage guidelines: there are limits per second, per ten seconds and per day.
 # The response does not contain the end of the account's day.
@@ -173,19 +173,21 @@ class _Reader:
         # requested id (community.hubspot.com, "Question about batch read API"). So ids without a result are
         # requested one by one.
         unexplained = [number for number in ids if number not in known]
-        for number in unexplained[:READ_ALONE]:
+        for number in unexplained[:MOST_SINGLE_READS]:
             alone = self._batch(object_name, [number], properties)
             found.records.update(alone.records)
             found.failed.update(alone.failed)
-        found.failed.update(dict.fromkeys(unexplained[READ_ALONE:], "HubSpot's answer lacks the record"))
+        found.failed.update(
+            dict.fromkeys(unexplained[MOST_SINGLE_READS:], "HubSpot's answer lacks the record")
+        )
         return found
 
     def _answer(self, path: str, body: Mapping[str, Any], objects: Iterable[str]) -> httpx.Response:
-        self._rate_limit.pass_or_raise(time.monotonic())
+        self._rate_limit.require_unblocked(time.monotonic())
         url = f"{self._base_url}/crm/{path}/batch/read"
         seconds = self._end - time.monotonic()
         answer = send("HubSpot", "POST", url, headers=self._headers, body=orjson.dumps(body), seconds=seconds)
-        self._rate_limit.learn(answer, time.monotonic(), datetime.now(UTC))
+        self._rate_limit.update_from(answer, time.monotonic(), datetime.now(UTC))
         _raise_for_status(answer, objects)
         return answer
 
@@ -306,12 +308,12 @@ class _RateLimit:
     def __init__(self) -> None:
         self._blocked = (0.0, "")
 
-    def pass_or_raise(self, now: float) -> None:
+    def require_unblocked(self, now: float) -> None:
         until, reason = self._blocked
         if now < until:
             raise LookupFailedError(FailureKind.RATE_LIMITED, reason, until - now)
 
-    def learn(self, answer: httpx.Response, now: float, today: datetime) -> None:
+    def update_from(self, answer: httpx.Response, now: float, today: datetime) -> None:
         """Update the limit from a response."""
         if answer.status_code == 429:  # noqa: PLR2004  (too many requests)
             wait, reason = _limit(answer, today)

@@ -56,9 +56,13 @@ Properties = Annotated[tuple[Template, ...], BeforeValidator(one_or_more)]
 
 
 class Lookup(Table):
-    """Base class of the lookups. `provider` is the CRM's name in messages."""
+    """Base class of the lookups. `provider` is the CRM's name in messages.
+
+    `sample_id` is an id of the right form, for a call that tests the settings.
+    """
 
     provider: ClassVar[str]
+    sample_id: ClassVar[str] = "1"
 
     @property
     def names(self) -> frozenset[str]:
@@ -112,6 +116,7 @@ class Bitrix24Lookup(Lookup):
 
     # `secret_key` is the key of this table with the secret.
     provider: ClassVar[str] = "Bitrix24"
+    sample_id: ClassVar[str] = "ONCRMCONTACTADD/1"
     secret_key: ClassVar[str] = "url"  # noqa: S105  (the key of the table)
 
     kind: Literal["bitrix24"] = Field(description='"bitrix24"')

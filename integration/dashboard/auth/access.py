@@ -51,7 +51,7 @@ class SessionAccess:
             self._services.sessions.keep(token, idle)
         return person
 
-    def entrance(self) -> ResponseReturnValue:
+    def redirect_to_sign_in(self) -> ResponseReturnValue:
         """Redirect to the sign-in page. Without configured users, explain how to create one."""
         if not self._services.config.can_sign_in:
             return page("nobody.html")

@@ -26,7 +26,7 @@ class Access(Protocol):
     def present(self) -> SignedInUser | None:
         """Return the user, or None if nobody is signed in. Raise StoreAwayError."""
 
-    def entrance(self) -> ResponseReturnValue:
+    def redirect_to_sign_in(self) -> ResponseReturnValue:
         """Return the response for a user who is not signed in: the sign-in page, or how to create a user."""
 
 

@@ -30,7 +30,7 @@ MOST_AT_ONCE: Final = 500
 FRESH_SECONDS: Final = 4.0
 # A snapshot older than this is not shown; the page waits for a new one.
 OLDEST_SECONDS: Final = 30.0
-_NAME: Final = "ringback.standings"
+_NAME: Final = "ringback.account_cache"
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,9 +186,9 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     Calendar.add_accepted(id)
   end
 
-  -- o: kind (ended, again, aside), state, reason, passed (the queue works), counts_against_recall (counts against the recall), date,
-  --    date_ms (the same date), attempt (JSON line), answer, words, verdict, sent_ms (ms since the request was written, nil if it was not), quiet,
-  --    wait_ms, wait_until, wait_reason, stop (reason), history
+  -- o: kind (ended, again, aside), state, reason, passed (the queue works), counts_against_recall, date, date_ms (the
+  --    same date), attempt (JSON line), answer, words, verdict, sent_ms (ms since the request was written, nil if it
+  --    was not), quiet, wait_ms, wait_until, wait_reason, stop (reason), history
   function Queue.apply(q, o)
     local id = Queue.get(q, 'inflight')
     Queue.set(q, 'inflight', '')

@@ -78,12 +78,13 @@
 -- traces                   STRING  set after an erasure of personal data; see Newest.trace        retention_days
 -- jobs                     ZSET    job id -> time of its start                                    retention_days
 -- jobs:running             SET     ids of running jobs                                            until they end
--- job:<id>                 HASH    fields in operator_commands.lua                                          retention_days
+-- job:<id>                 HASH    fields in operator_commands.lua                         retention_days
 -- processes                ZSET    web or worker process -> time of its latest heartbeat          while it runs
 -- process:<id>             HASH    fields in monitoring.lua                                       15 s after a heartbeat
 -- probe                    STRING  written every few seconds, to notice a store that refuses writes   1 minute
--- rate:…                   STRING  requests of a source or API key in a window; made by the       2 minutes
---                                  library `limits` (integration/web/rate_limit.py)
+-- rate:…                   STRING  requests of a source or API key, searches of a user, sign-in     2 minutes
+--                                  attempts, in a window; made by the library `limits`
+--                                  (integration/web/rate_limit.py)
 -- celery:…                 LIST,   queues of Celery's broker, if it is this store; made by kombu  messages: until taken
 --                          SET     (integration/celery_app.py)
 --
@@ -98,7 +99,7 @@
 --   epoch            name of the current epoch
 --   revision         number of changes of queues and recalls; it only grows
 --   held             time when a lost epoch was found: a queue gives no claim for the length of its lease after it
---   reporter           process that reports the loss
+--   reporter         process that reports the loss
 --   loss             the loss to be reported
 --   server           shortened replication id of the server that holds the data
 --   base             revision that this server found when it took over the data

@@ -36,7 +36,7 @@ class StoreCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of the store, whether it answers, and the faults of the configuration."""
+        """Yield all metrics. Those of the store are left out while it does not answer."""
         fault = self._services.configuration.watch.fault
         faults = 0 if fault is None else len(fault.faults)
         yield gauge("ringback_config_faults", "Faults of the configuration as the files are now.", faults)

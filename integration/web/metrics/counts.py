@@ -13,7 +13,7 @@ from integration.telemetry import counters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-WHATS: Final = ("recall", "cancel", "parked", "pending", "ignored")
+EVENT_OUTCOMES: Final = ("recall", "cancel", "parked", "pending", "ignored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _labels(family: str, rest: str, number: int) -> tuple[str, ...]:
 def _event_labels(rest: str) -> tuple[str, ...]:
     """Split SOURCE:WHAT or SOURCE:WHAT:ROUTE, where a source may be "api:NAME" and a route any text."""
     parts = rest.split(":")
-    at = 2 if parts[0] == "api" and len(parts) > 2 and parts[2] in WHATS else 1  # noqa: PLR2004 (api:NAME)
+    at = 2 if parts[0] == "api" and len(parts) > 2 and parts[2] in EVENT_OUTCOMES else 1  # noqa: PLR2004 (api:NAME)
     return ":".join(parts[:at]), parts[at] if at < len(parts) else "", ":".join(parts[at + 1 :])
 
 

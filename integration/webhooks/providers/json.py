@@ -40,7 +40,7 @@ _CHALLENGES = {"basic": 'Basic realm="ringback", charset="UTF-8"', "bearer": "Be
 # RFC 2046, 5.1.1: a multipart body begins with its boundary.
 _BOUNDARY = re.compile(rb"--([0-9A-Za-z'()+_,./:=?-]{1,70})\r?\ncontent-disposition:", re.IGNORECASE)
 
-_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_RETRY_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 # UnmappableError: the template does not fit this body. ValueError: it does not compile, or reads an unknown
 # name; `ringback check` reports both. JSONEncodeError: its result is not JSON data.
@@ -131,7 +131,7 @@ def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | Erro
     """
     if isinstance(outcome, Answer):
         return replace(reply(outcome), status=settings.answer_status)
-    if outcome.status in _LATER and settings.retry_status is not None:
+    if outcome.status in _RETRY_STATUSES and settings.retry_status is not None:
         outcome = replace(outcome, status=settings.retry_status)
     challenge = _CHALLENGES.get(settings.verify) if outcome.status == HTTPStatus.UNAUTHORIZED else None
     return problem(outcome, {"WWW-Authenticate": challenge} if challenge else None)
