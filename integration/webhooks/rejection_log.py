@@ -174,7 +174,7 @@ class RejectionLog:
         failed_verification = noted.failed_verification
         if failed_verification is None or noted.rejection.source not in config.sources:
             return noted.rejection
-        delivery, error = failed_verification.delivery, failed_verification.error
+        delivery = failed_verification.delivery
         diagnosis = diagnose(
             delivery, failed_verification.error, config, delivery.received_at, retired=self._retired
         )
