@@ -63,9 +63,9 @@ class Admission:
         self._wake(admitted)
         return admitted
 
-    def admit_again(self, request: RecallRequest, recall: Recall, reason: str) -> Admitted:
+    def admit_again(self, request: RecallRequest, recall: Recall, reason: str, key: str = "") -> Admitted:
         """Store a recall that an operator asked for again, and publish wake-ups."""
-        admitted = self._bound_first(lambda: self._deliveries.admit_again(request, recall, reason))
+        admitted = self._bound_first(lambda: self._deliveries.admit_again(request, recall, reason, key))
         self._wake(admitted)
         return admitted
 

@@ -9,6 +9,7 @@ from integration.domain.errors import ConflictError
 from integration.domain.recall import ENDS
 from integration.mapping.planner import request_again
 from integration.services.bulk_jobs import retry_date
+from integration.store.deliveries import digest_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,11 +50,12 @@ class RecallService:
         for wake_up in self.records.retry(recall_id, reason, date=date):
             self._wake_ups.publish(wake_up)
 
-    def ask_again(self, recall_id: str, date: str, who: str, now: datetime) -> str:
+    def ask_again(self, recall_id: str, date: str, who: str, now: datetime, *, once: str = "") -> str:
         """Ask for an ended recall again, and return the id of the new recall.
 
         `date` is a text as a `recall_date`, without an offset in the account's zone; "" for as soon as
-        possible. Raise UnknownError, StoreAwayError, UnmappableError for the date, and ConflictError when the
+        possible. A second call with the same `once` and date returns the recall of the first, unless `once`
+        is "". Raise UnknownError, StoreAwayError, UnmappableError for the date, and ConflictError when the
         recall has not ended or its account is not in the configuration.
         """
         recall = self.records.get(recall_id)
@@ -64,5 +66,6 @@ class RecallService:
             raise ConflictError(recall.state, "the account is no longer in the configuration")
         wanted = schedule.read_date(account, date, now) if date else now.replace(microsecond=0)
         request = request_again(account, recall, wanted.astimezone(account.timezone), now)
-        admitted = self._admission.admit_again(request, recall, f"asked for again by {who}")
+        key = digest_of("ask again", recall.id, once, date) if once else ""
+        admitted = self._admission.admit_again(request, recall, f"asked for again by {who}", key)
         return admitted.answer.recalls[0]

@@ -317,13 +317,14 @@ class DeliveryStore:
             event["fingerprint"] = fingerprint
         return self._admit_without_delivery(request.source, event)
 
-    def admit_again(self, request: RecallRequest, recall: Recall, reason: str) -> Admitted:
+    def admit_again(self, request: RecallRequest, recall: Recall, reason: str, key: str = "") -> Admitted:
         """Store a recall that an operator asked for again, and link it with the earlier one.
 
-        `reason` is that of its first state. Raise StoreAwayError, UnboundError.
+        `reason` is that of its first state. The same `key` within a day is a duplicate. Raise StoreAwayError,
+        UnboundError.
         """
         links = {"again_of": recall.id, "record": recall.record or "", "reason": reason}
-        event = {**_recall_fields(request), **links, "k": "", "ttl": 1}
+        event = {**_recall_fields(request), **links, "k": key, "ttl": DAY_MS}
         return self._admit_without_delivery(request.source, event)
 
     def _admit_without_delivery(self, source: str, event: dict[str, Any]) -> Admitted:

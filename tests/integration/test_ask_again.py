@@ -108,3 +108,14 @@ def test_the_page_asks_links_and_audits(installation):
     assert (entries[0].what, entries[0].about) == ("ask again", (old, new))
     assert pages.post(f"/recalls/{new}/again").status_code == 409
     assert Pages(installation.services, "viewer").post(f"/recalls/{old}/again").status_code == 403
+
+
+def test_the_same_form_sent_twice_asks_once(installation):
+    old = ended(installation, State.DEAD)
+    pages = Pages(installation.services)
+    for _copy in range(2):
+        assert "This is the new recall." in text_of(pages.post(f"/recalls/{old}/again", {"once": "1"}))
+    assert len(installation.recall(old).again_by) == 1
+    assert 'name="once" value="2"' in pages.get(f"/recalls/{old}").text
+    pages.post(f"/recalls/{old}/again", {"once": "2"})
+    assert len(installation.recall(old).again_by) == 2

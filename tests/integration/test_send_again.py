@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -37,7 +38,7 @@ def form(services, customer=CUSTOMER, at=SOON):
 
 
 def body_of(answer):
-    return re.search(r"<textarea[^>]*>\n(.*?)</textarea>", answer.text, re.DOTALL)[1].replace("&#34;", '"')
+    return html.unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", answer.text, re.DOTALL)[1])
 
 
 def test_a_preview_stores_nothing_and_masks_the_customer(services, pages):
@@ -116,3 +117,55 @@ def test_a_viewer_sends_nothing_again(services):
     assert "/again" not in viewer.get(f"/deliveries/{delivery}").text
     for act in ("/preview", "/edit", ""):
         assert viewer.post(f"/deliveries/{delivery}/again{act}").status_code == 403
+
+
+def kept_bodies(services):
+    page = services.delivery_log.page(list(services.config.sources), limit=10)
+    return [kept.body for kept in services.delivery_log.many([each.delivery for each in page.items])]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_an_edit_changes_no_byte_but_those_of_the_operator(services, pages, line_end):
+    number = "12345678901234567890123"
+    lines = ["{", f'"customer": "{CUSTOMER}", "phone": "3001112233",', f'"at": "{SOON.isoformat()}",']
+    body = line_end.join([*lines, f'"n": {number}, "name": "Zoé"', "}"]).encode()
+    delivery = HookClient(services).post("forms", body).json["delivery"]
+    shown = body_of(pages.post(f"/deliveries/{delivery}/again/edit"))
+    as_sent = shown.replace("\r\n", "\n").replace("\n", "\r\n")
+    pages.post(f"/deliveries/{delivery}/again", {"body": as_sent})
+    assert kept_bodies(services) == [body, body]
+
+
+@pytest.mark.parametrize("name", ["a\u200db", "a\u2028b", "x" * 50_000])
+def test_a_body_that_an_edit_could_change_is_not_edited(services, pages, name):
+    body = (
+        f'{{"customer": "8", "phone": "3001112233", "at": "{SOON.isoformat()}", "name": "{name}"}}'.encode()
+    )
+    answer = HookClient(services).post("forms", body)
+    path = f"/deliveries/{answer.json['delivery']}/again"
+    edit = pages.post(f"{path}/edit")
+    assert "<textarea" not in edit.text
+    assert re.search("too long to be edited here|invisible characters", text_of(edit))
+    assert services.audit.page()[0] == []
+    assert pages.post(path, {"body": "{}"}).status_code == 400
+    pages.post(path)
+    assert kept_bodies(services).count(body) == 2
+
+
+@pytest.mark.parametrize("event", ["0", "3", "-1", "0000001", "9" * 5000, "x"])
+def test_an_event_that_does_not_exist_sends_nothing(services, pages, event):
+    events = [hubspot_event(customer, SOON.isoformat()) for customer in ("8001", "8002")]
+    delivery = HookClient(services).post("hubspot", events).json["delivery"]
+    for act in ("/preview", ""):
+        assert pages.post(f"/deliveries/{delivery}/again{act}", {"event": event}).status_code == 400
+    assert len(Installation(services).recalls()) == 2
+
+
+def test_the_same_form_sent_twice_is_one_new_delivery(services, pages):
+    delivery, _ = form(services)
+    preview = pages.post(f"/deliveries/{delivery}/again/preview")
+    once = re.search(r'name="once" value="(\w+)"', preview.text)[1]
+    for _copy in range(2):
+        answer = pages.post(f"/deliveries/{delivery}/again", {"once": once})
+        assert "Sent again. This is the new delivery." in text_of(answer)
+    assert len(Installation(services).recalls()) == 2

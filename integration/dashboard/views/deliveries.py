@@ -14,12 +14,13 @@ from flask_babel import ngettext
 
 from integration.config.models import lookups_of, zone_of
 from integration.dashboard.auth.roles import role, signed_in
-from integration.dashboard.presenting import display_text, reason_labels
+from integration.dashboard.presenting import display_text, editable_body, reason_labels
 from integration.dashboard.responses import back_to, caller, flash_message, note, page, person
 from integration.domain.delivery import Delivery
 from integration.domain.errors import UnknownError, UnreadableError
 from integration.domain.timestamps import read_iso
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
+from integration.store.deliveries import digest_of
 from integration.telemetry.redaction import mask_data
 from integration.webhooks.isolated_preview.previews import app_previews
 from integration.webhooks.providers import SOURCES
@@ -50,6 +51,7 @@ RESULTS: Final = (
     ("refused", _l("refused")),
 )
 MOST_EVENTS: Final = 100
+MOST_DIGITS: Final = 6  # of the number of an event
 
 
 @signed_in
@@ -227,15 +229,26 @@ class _Planned:
 @role("operator")
 def preview_again(services: Services, delivery_id: str) -> Response:
     """Show what today's routes make of a stored delivery, or of an edited body. Nothing is stored."""
-    return _again_page(services, services.delivery_log.delivery(delivery_id), request.form.get("body"))
+    kept = services.delivery_log.delivery(delivery_id)
+    return _again_page(services, kept, _edited_text(kept))
 
 
 @role("operator")
 def edit_again(services: Services, delivery_id: str) -> Response:
     """Show the body of a stored delivery for editing, and record this in the audit log."""
     kept = services.delivery_log.delivery(delivery_id)
+    if editable_body.why_not(kept.headers, kept.body):
+        return _again_page(services, kept, None)
     note(services, "reveal delivery", delivery_id)
-    return _again_page(services, kept, display_text.body(kept.body))
+    return _again_page(services, kept, kept.body.decode())
+
+
+def _edited_text(kept: StoredDelivery) -> str | None:
+    """Return the edited body of the form; None if there is none."""
+    text = request.form.get("body")
+    if text is not None and editable_body.why_not(kept.headers, kept.body):
+        abort(400)
+    return text
 
 
 def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> Response:
@@ -253,7 +266,9 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
         "send_again.html",
         kept=kept,
         body=body,
+        why_not=editable_body.why_not(kept.headers, kept.body),
         event=_event_number(),
+        once=secrets.token_hex(8),
         planned=planned,
         fault=fault,
         more=max(0, len(stored) - MOST_EVENTS) if planned else 0,
@@ -264,7 +279,11 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
 def _event_number() -> int | None:
     """Return the number of the only event to be sent again, from 1; None for all of the delivery."""
     text = request.values.get("event", "")
-    return int(text) if text.isascii() and text.isdecimal() and int(text[:6]) > 0 else None
+    if not text:
+        return None
+    if len(text) > MOST_DIGITS or not (text.isascii() and text.isdecimal()) or not int(text):
+        abort(400)
+    return int(text)
 
 
 def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[StoredEvents]:
@@ -272,20 +291,27 @@ def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[
     settings = services.config.sources.get(kept.source)
     if settings is None:
         raise UnknownError("the source is no longer in the configuration")
-    return resent_events(
-        kept,
-        settings,
-        kept.body if body is None else body.encode(),
-        unique=secrets.token_hex(8),
-        who=person().name,
-        event=_event_number(),
-    )
+    sent, event = kept.body if body is None else editable_body.edited(kept.body, body), _event_number()
+    stored = resent_events(kept, settings, sent, unique=_unique(kept, sent), who=person().name, event=event)
+    if event is not None and body is None and not stored:
+        abort(400)
+    return stored
+
+
+def _unique(kept: StoredDelivery, sent: bytes) -> str:
+    """Return what the id of the new delivery is made of: the same for the same form sent twice."""
+    once = request.form.get("once") or secrets.token_hex(8)
+    return digest_of("again", kept.id, person().name, once, str(_event_number()), sent)[:16]
 
 
 @role("operator")
 def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
-    """Send a stored delivery, or an edited body, through today's routes: a new delivery."""
-    kept, body = services.delivery_log.delivery(delivery_id), request.form.get("body")
+    """Send a stored delivery, or an edited body, through today's routes: a new delivery.
+
+    A second copy of the same form is a duplicate of the first.
+    """
+    kept = services.delivery_log.delivery(delivery_id)
+    body = _edited_text(kept)
     try:
         stored = _resent(services, kept, body)
     except UnreadableError:

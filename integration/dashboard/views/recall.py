@@ -196,10 +196,17 @@ def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Ask for an ended recall again, at the operator's time. Raise ConflictError."""
+    """Ask for an ended recall again, at the operator's time. Raise ConflictError.
+
+    A second copy of the same form is a duplicate: the page counts the earlier requests in `once`.
+    """
     try:
         new = services.recalls.ask_again(
-            recall_id, request.form.get("at", "").strip(), person().name, datetime.now(UTC)
+            recall_id,
+            request.form.get("at", "").strip(),
+            person().name,
+            datetime.now(UTC),
+            once=request.form.get("once", ""),
         )
     except UnmappableError as error:
         flash_message(
