@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from integration.mapping.planner import plan_event
 from integration.services.parked import ParkedFilter
 from integration.store import parked
 from support import SOURCES_AND_ROUTES, hubspot_event, make_services, parked_events, two_accounts
@@ -124,6 +125,24 @@ def test_only_a_group_or_source_is_looked_at_when_it_is_named(web, tmp_path, sto
     services = mended(tmp_path, store)
     assert services.parked.remap_step(ParkedFilter(source="hubspot"), NOW).looked_at == 1
     assert services.parked.remap(ParkedFilter(source="forms"), NOW).looked_at == 2
+
+
+@pytest.mark.parametrize("at", [AT, "soon"], ids=["maps", "stays"])
+def test_an_event_that_is_dismissed_while_it_is_remapped_stays_dismissed(web, tmp_path, store, at):
+    park(web, 1, at=at)
+    (group,) = web.services.parked.records.groups()
+    services = mended(tmp_path, store)
+
+    def plan(stored, now):
+        services.parked.dismiss(group.id, who="ana", reason="a test")
+        return [
+            plan_event(services.configuration.routes, each.delivery, each.events[0], now) for each in stored
+        ]
+
+    assert services.parked.remap(ParkedFilter(), NOW, plan=plan).recalls == ()
+    assert services.parked.records.groups() == []
+    ((record,), _) = services.parked.records.page(limit=5, dismissed=True)
+    assert (record["field"], record["dismissed_why"]) == ("recall_telephone", "a test")
 
 
 @pytest.mark.thorough

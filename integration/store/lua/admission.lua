@@ -409,10 +409,10 @@ if is_command('admit', 'resolve', 'bind') then
     redis.call('HSET', key, 'became', join(results))
   end
 
-  -- Replace a looked-up or remapped event with its result.
+  -- Replace a looked-up or remapped event with its result, unless it is gone. A dismissed event is gone, too.
   local function resolve(delivery, from)
     if from.lookup and redis.call('EXISTS', P .. 'lookup:' .. from.lookup) == 0 then return {'gone', '', {}, ''} end
-    if from.parked and redis.call('EXISTS', P .. 'parked:' .. from.parked) == 0 then return {'gone', '', {}, ''} end
+    if from.parked and not redis.call('ZSCORE', P .. 'parked', from.parked) then return {'gone', '', {}, ''} end
     if unbound(delivery.events) then return {'unbound', '', {}, ''} end
     Admit.refuse_when_full()
     for _, e in ipairs(delivery.events) do

@@ -172,9 +172,9 @@ if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_fai
     return redis.call('DEL', P .. 'lookup_failure:' .. source)
   end
 
-  -- Update the reason of an event that still cannot be mapped. It keeps its time of parking.
+  -- Update the reason of an event that is parked and still cannot be mapped. It keeps its time of parking.
   local function repark(e, id)
-    local at = redis.call('HGET', P .. 'parked:' .. id, 'at')
+    local at = redis.call('ZSCORE', P .. 'parked', id)
     if not at then return 0 end
     Parked.leave_group(id)
     Parked.give_reason(e, id, at)

@@ -102,7 +102,7 @@ GUARDS = (
     mutant(
         "a remapped event is put in its place once",
         "two remaps at once make two of it",
-        _LUA.condition("resolve", "parked:"),
+        _LUA.condition("resolve", "ZSCORE"),
         "test_deliveries.py::test_an_event_is_resolved_once",
     ),
     mutant(
