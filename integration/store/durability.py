@@ -5,7 +5,7 @@ The check only reads from the server. A setting that the server does not disclos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OLDEST = (6, 2)
 
+_CONFIRM_MS = 200
 _SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
 
 
@@ -29,8 +30,10 @@ class StoreReport:
     """The facts about a store, and its problems.
 
     A fact is None when the server does not disclose it. `version` is the server's own, `speaks` the version
-    of Redis that it is compatible with. `log_is_rewritten`: a rewrite of the append-only file runs, is about
-    to run, or has failed. `faults` are always refused, `risks` unless loss is accepted.
+    of Redis that it is compatible with. `log_counts`: a restart of the server loads the append-only file as
+    it is now; before Valkey 7.2 and Redis 7.2 no server discloses it. `log_is_rewritten`: a rewrite of that
+    file runs or is about to run. `rewrite_failed`: the latest one did. `faults` are always refused, `risks`
+    unless loss is accepted.
     """
 
     name: str
@@ -41,7 +44,9 @@ class StoreReport:
     fsync: str | None
     fsync_pauses: bool | None
     eviction: str | None
+    log_counts: bool | None = None
     log_is_rewritten: bool = False
+    rewrite_failed: bool = False
     faults: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
 
@@ -66,13 +71,14 @@ def inspect(client: redis.Redis) -> StoreReport:
         info = _info(client)
         config = _config(client)
         layout = _layout(client)
+        log_counts = _log_counts(client)
     except AuthenticationError as error:
         raise StoreAwayError("the store refuses this user or password") from error
     except BusyLoadingError as error:
         raise StoreAwayError("the store is still loading its data") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreAwayError(f"the store does not answer ({type(error).__name__})") from error
-    return _report_of(info, config, layout)
+    return replace(_report_of(info, config, layout), log_counts=log_counts)
 
 
 def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
@@ -133,6 +139,22 @@ def _layout(client: redis.Redis) -> str | None:
     return layout_fault(facts, is_older=is_older)
 
 
+def _log_counts(client: redis.Redis) -> bool | None:
+    """Return whether what is written now is in the log that a restart loads, None if it is not known.
+
+    After `CONFIG SET appendonly yes` the server confirms no write until the first rewrite of the log has
+    ended. It confirms at once during any other rewrite.
+    """
+    try:
+        answer = client.waitaof(1, 0, _CONFIRM_MS)
+    except (RedisConnectionError, RedisTimeoutError):
+        raise
+    except RedisError:
+        # An older server, a user without the permission, a replica, or a server without a log.
+        return None
+    return bool(answer[0]) if answer else None
+
+
 def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
@@ -150,7 +172,8 @@ def _report_of(info: dict[str, Any], config: dict[str, str] | None, layout: str 
         "aof": _aof(settings, info),
         "fsync": settings.get("appendfsync"),
         "fsync_pauses": _yes(settings.get("no-appendfsync-on-rewrite")),
-        "log_is_rewritten": _is_rewritten(info),
+        "log_is_rewritten": 1 in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled")),
+        "rewrite_failed": _text(info.get("aof_last_bgrewrite_status", "ok")) != "ok",
         "eviction": settings.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
     }
     plain = StoreReport(**facts)
@@ -183,11 +206,6 @@ def _aof(config: dict[str, str], info: dict[str, Any]) -> bool | None:
     if "aof_enabled" in info:
         return _text(info["aof_enabled"]) == "1"
     return None
-
-
-def _is_rewritten(info: dict[str, Any]) -> bool:
-    running = (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled"))
-    return 1 in running or _text(info.get("aof_last_bgrewrite_status", "ok")) != "ok"
 
 
 def _faults(report: StoreReport, layout: str | None) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 from flask import Flask
 
 from integration.alerts.monitor import AlertMonitor
-from integration.domain.errors import StoreAwayError
-from integration.store.monitoring.durability_watch import SETTINGS_SECONDS, WRITE_SECONDS
+from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.store.client import Store
+from integration.store.monitoring.durability_watch import SETTINGS_SECONDS, WRITE_SECONDS, DurabilityWatch
 from integration.web.health import health_blueprint
 from integration.web.problems import install
 from support import SOURCES_AND_ROUTES, make_services, two_accounts, url_of
@@ -116,6 +118,64 @@ def test_a_log_that_is_switched_on_counts_when_it_is_written(installation):
     installation.look()
     assert installation.services.durability.problem is None
     assert installation.post("m1").status_code == 202
+
+
+@pytest.fixture
+def slow_rewrite(start_valkey):
+    """A server that writes its first log for long after `appendonly yes`."""
+    with start_valkey().client() as admin:
+        for key in range(20):
+            admin.set(f"key{key}", key)
+        admin.config_set("rdb-key-save-delay", 1_000_000)
+        yield admin
+        admin.config_set("rdb-key-save-delay", 0)
+        admin.config_set("appendonly", "no")  # ends the slow rewrite
+
+
+def watch_on(client):
+    return DurabilityWatch(Store(client), lambda: False)
+
+
+def switch_log_off_and_on(admin):
+    admin.config_set("appendonly", "no")
+    admin.config_set("appendonly", "yes")
+
+
+def test_a_process_that_starts_before_the_log_is_written_acknowledges_nothing(slow_rewrite):
+    switch_log_off_and_on(slow_rewrite)
+    with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+        watch_on(slow_rewrite).assure()
+
+
+def test_a_log_that_was_off_between_two_looks_counts_when_it_is_written(slow_rewrite):
+    watch = watch_on(slow_rewrite)
+    watch.assure()
+    switch_log_off_and_on(slow_rewrite)
+    with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+        watch.assure()
+    slow_rewrite.config_set("rdb-key-save-delay", 0)
+    switch_log_off_and_on(slow_rewrite)
+    wait_for_log(slow_rewrite)
+    watch.assure()
+
+
+def test_an_ordinary_rewrite_of_the_log_delays_no_start(slow_rewrite):
+    slow_rewrite.bgrewriteaof()
+    wait_until(lambda: slow_rewrite.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
+    watch_on(slow_rewrite).assure()
+
+
+def test_on_a_server_without_waitaof_any_rewrite_delays_the_first_look_only(slow_rewrite):
+    slow_rewrite.acl_setuser("old", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-waitaof"])
+    place = slow_rewrite.get_connection_kwargs()
+    with redis.Redis(host=place["host"], port=place["port"], username="old", password="x") as client:
+        begun = watch_on(client)
+        begun.assure()
+        slow_rewrite.bgrewriteaof()
+        wait_until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
+        begun.assure()
+        with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+            watch_on(client).assure()
 
 
 def test_the_settings_are_not_read_every_few_seconds(installation):

@@ -10,6 +10,7 @@ import pytest
 from integration.alerts.monitor import AlertMonitor
 from support import ENVIRON, hubspot_event, parked_events, url_of
 from support.cli_runner import Ringback
+from support.counting import counts
 from support.dashboard_client import Pages, text_of
 from support.hubspot_stub import HubspotFault, HubspotStub, rate_limited
 from support.lookup_installation import LookupInstallation, config_text
@@ -154,6 +155,18 @@ def test_the_waits_of_a_record_that_cannot_be_read_grow(installation):
         waits.append(round((due / 1000 - datetime.now(UTC).timestamp()) / 2))
         installation.make_due()
     assert waits == [1, 2, 4, 8]
+
+
+def test_an_event_whose_lookup_is_tried_again_is_counted_once(installation):
+    installation.hubspot.unreadable.add("2")
+    installation.post(hubspot_event(2, AT))
+    for _ in range(3):
+        installation.look_up()
+        installation.make_due()
+    counted = counts(installation.services.store.client)
+    assert {name: times for name, times in counted.items() if ":pending" in name} == {
+        "events:hubspot:pending": 1
+    }
 
 
 def test_a_failure_about_single_records_is_over_when_it_is_not_reported_again(installation):

@@ -176,10 +176,11 @@ if is_command('admit', 'resolve', 'bind') then
     return true
   end
 
-  local function admit_event(e, done, delivery, queues)
+  -- lookup: the event waited for this lookup and has been counted as pending.
+  local function admit_event(e, done, delivery, queues, lookup)
     if admitted_before(e, done, delivery) then return end
     local routed = e.route and e.route ~= '' and ':' .. e.route or ''
-    count('events:' .. delivery.source .. ':' .. e.what .. routed)
+    if not (lookup and e.what == 'pending') then count('events:' .. delivery.source .. ':' .. e.what .. routed) end
     if e.what == 'ignored' then return add_result(done, 'ignored') end
     local id = next_arrival(delivery)
     if e.what == 'recall' then
@@ -427,7 +428,7 @@ if is_command('admit', 'resolve', 'bind') then
     end
     find_duplicates(delivery)
     local done, queues = new_results(), {}
-    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues) end
+    for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues, from.lookup) end
     if not delivery.last then reserve_numbers(delivery) end
     if from.lookup then Lookups.forget(from.lookup) end
     if from.parked then Parked.forget(from.parked) end

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.store.client import Store
+    from integration.store.durability import StoreReport
 
 log = structlog.get_logger("ringback.store")
 
@@ -46,7 +47,7 @@ class DurabilityWatch:
         self._read_at: float | None = None
         self._unsafe: str | None = None
         self._unwritable: str | None = None
-        self._log_is_missing = False
+        self._log_is_missing: bool | None = None
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -67,11 +68,20 @@ class DurabilityWatch:
         self._read_at = self._clock()
         # After `appendonly yes` the log counts only when it has been rewritten. Until then a restart of the
         # server loads the log as it was before.
-        self._log_is_missing = not report.aof or (self._log_is_missing and report.log_is_rewritten)
+        self._log_is_missing = not report.aof or self._is_log_missing(report)
         require_acceptable(report, accept_loss=accept_loss)
         if self._log_is_missing and not accept_loss:
             raise StoreUnsafeError(f"the store is refused:\n- {_NO_LOG}")
         self._unsafe = None
+
+    def _is_log_missing(self, report: StoreReport) -> bool:
+        if report.log_counts is not None:
+            return not report.log_counts
+        # An older server. What was before the first look is unknown: any rewrite may be the first one. A
+        # failed one says nothing then, because its log may have counted for long.
+        if self._log_is_missing is None:
+            return report.log_is_rewritten
+        return self._log_is_missing and (report.log_is_rewritten or report.rewrite_failed)
 
     def look(self) -> None:
         """Write a key, and read the settings if that is due. A store that does not answer changes nothing."""
