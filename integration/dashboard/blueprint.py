@@ -90,7 +90,7 @@ def install(
 ) -> None:
     """Add the dashboard to an application.
 
-    `rates` counts sign-in attempts and searches. `access` replaces the session check; tests use it.
+    `rates` counts sign-in attempts, searches and exports. `access` replaces the session check; tests use it.
     `receiver_url` is the base URL of the receiver; None if it has the dashboard's address.
     """
     session_access = SessionAccess(services)
@@ -101,8 +101,8 @@ def install(
     _guard(app, blueprint, access, services)
     account_cache.install(app, services)
     sign_in = SignIn(session_access, Throttle(rates)).views()
-    found = search.Search(rates).views()
-    for address, view in chain(sign_in, found, *(module.VIEWS for module in PAGES)):
+    limited = chain(search.Search(rates).views(), recalls.RecallExport(rates).views())
+    for address, view in chain(sign_in, limited, *(module.VIEWS for module in PAGES)):
         _add(blueprint, services, access, address, view)
     error_pages.install(app, blueprint, access)
     app.register_blueprint(blueprint)

@@ -116,7 +116,7 @@ class AccountService:
 
     def resume_and_watch(self, name: str, sleep: Callable[[float], None] = time.sleep) -> FirstPush:
         """Resume an account's queue, and wait for its first push for a few seconds. Raise UnknownError."""
-        before = self.get(name)
+        before, accepted = self.get(name), self._accepted(name)
         self.resume(name)
         for _ in range(LOOKS):
             view = self.get(name)
@@ -124,12 +124,20 @@ class AccountService:
                 return FirstPush("held", view)
             if view.dead > before.dead:
                 return FirstPush("refused", view)
-            if view.pushed_today != before.pushed_today:
+            if self._accepted(name) > accepted:
                 return FirstPush("accepted", view)
             if not before.queued:
                 return FirstPush("nothing queued", view)
             sleep(LOOK_SECONDS)
         return FirstPush("none yet", view)
+
+    def _accepted(self, name: str) -> int:
+        """Return the number of an account's recalls that wolkvox accepted and that are still kept.
+
+        The queue counts calls, which may be those of another account, and begins at 0 every day.
+        """
+        key = self._store.key(f"of:{name}:accepted")
+        return int(self._store.guarded(lambda: self._store.client.zcard(key)))
 
     def test_call(self, name: str) -> ProbeResult:
         """Read an account's campaigns from wolkvox under a lease. This may take as long as a push.

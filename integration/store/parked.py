@@ -101,7 +101,7 @@ class ParkedStore:
         records = self._store.hashes(f"parked:{parked}" for parked in ids)
         return {id_: {"id": id_, **record} for id_, record in zip(ids, records, strict=True) if record}
 
-    def page(
+    def page(  # noqa: PLR0913  (filters and limits)
         self,
         *,
         limit: int,
@@ -110,12 +110,13 @@ class ParkedStore:
         oldest_first: bool = False,
         dismissed: bool = False,
         fits: Callable[[Mapping[str, str]], bool] = lambda _: True,
+        most: int | None = None,
     ) -> tuple[list[dict[str, str]], str | None]:
         """Return matching parked events, newest first, and the cursor of the next page (None at the end).
 
         With `dismissed`, the events are those that were dismissed. A page ends early, with a cursor, after
-        MOST_LOOKED_AT events. Pages are ordered by the time of parking, so events added or removed meanwhile
-        cause no gap and no repetition. Raise StoreAwayError, or UnknownError for an invalid cursor.
+        MOST_LOOKED_AT events, or `most`. Pages are ordered by the time of parking, so events added or removed
+        meanwhile cause no gap and no repetition. Raise StoreAwayError, or UnknownError for an invalid cursor.
         """
         if not _CURSOR.fullmatch(cursor or _START):
             raise UnknownError("no such place among the parked events")
@@ -123,8 +124,9 @@ class ParkedStore:
         index = "dismissed" if dismissed else "parked"
         key = self._store.key(index if group is None else f"parked_in:{group}")
         found: list[dict[str, str]] = []
-        for _ in range(0, MOST_LOOKED_AT, STEP):
-            ids = read(key, cursor, STEP)
+        step = min(STEP, most or STEP)
+        for _ in range(0, most or MOST_LOOKED_AT, step):
+            ids = read(key, cursor, step)
             records = self.many([parked for parked, _ in ids])
             for parked, at in ids:
                 cursor = f"{int(at)}.{parked}"
@@ -132,7 +134,7 @@ class ParkedStore:
                     found.append(records[parked])
                 if len(found) == limit:
                     return found, cursor if read(key, cursor, 1) else None
-            if len(ids) < STEP:
+            if len(ids) < step:
                 return found, None
         return found, cursor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from io import StringIO
@@ -11,12 +12,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask
 from flask_babel import force_locale
+from werkzeug.test import Client
 
+from integration.app import compose
 from integration.dashboard import language
 from integration.dashboard.presenting.times import clock
+from integration.dashboard.views.recalls import EXPORTS_A_MINUTE
+from integration.domain.errors import StoreAwayError
 from integration.domain.recall import State
+from integration.services.personal_data.export import _cell
+from integration.web.rate_limit import RateLimit
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
-from support.dashboard_client import Pages, text_of
+from support.dashboard_client import Pages, SignedIn, text_of
 from support.installation import Installation
 from support.seeded import fill
 
@@ -113,6 +120,50 @@ def test_no_cell_of_an_export_is_a_formula(installation, customer):
     (row,) = exported(Pages(installation.services))
     assert row["id"] == recall
     assert not row["customer_id"].startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_no_cell_of_an_export_is_a_formula_where_semicolons_separate():
+    for text in ("x;=HYPERLINK(1)", 'x; "=1"', "x\t=1", "x\r=1", "x\n@1", "\n+1"):
+        assert not re.search(r"(^|[;\t\r\n])[ \"]*[=+@-]", _cell(text))
+    assert _cell("a;b - c\n1") == "a;b - c\n1"
+
+
+def test_the_exports_of_a_user_are_limited(installation, store):
+    pages = Pages(installation.services, "viewer")
+    pages.client = Client(compose(installation.services, RateLimit(store), SignedIn("viewer")))
+    answers = [pages.post("/recalls/export") for _again in range(EXPORTS_A_MINUTE + 2)]
+    assert answers[0].status_code == 200
+    limited = next(answer for answer in answers if answer.status_code != 200)
+    assert limited.status_code == 429
+    assert "Too many exports" in limited.text
+
+
+def test_a_store_that_goes_away_during_an_export_is_an_error_page(installation, monkeypatch):
+    def broken(_which):
+        yield installation.recall(recall)
+        raise StoreAwayError("gone")
+
+    recall = installation.ask()
+    pages = Pages(installation.services)
+    monkeypatch.setattr(installation.services.recalls.records, "every", broken)
+    assert pages.post("/recalls/export").status_code == 503
+
+
+def test_ticked_recalls_that_were_done_are_audited_when_the_store_goes_away(installation, monkeypatch):
+    first, second = installation.ask("c1"), installation.ask("c2")
+    cancel = installation.services.recalls.cancel
+
+    def broken(recall_id, reason):
+        if recall_id == second:
+            raise StoreAwayError("gone")
+        cancel(recall_id, reason)
+
+    monkeypatch.setattr(installation.services.recalls, "cancel", broken)
+    answer = Pages(installation.services).post(
+        "/recalls/chosen", {"kind": "cancel", "chosen": [first, second]}
+    )
+    assert answer.status_code == 503
+    assert audited(installation) == [("cancel", (first,))]
 
 
 def test_an_export_logs_nothing_that_a_user_typed(installation):

@@ -284,6 +284,14 @@ def test_a_search_for_a_person_is_in_the_audit_log_without_the_person(services):
     assert (entry.who, entry.what, entry.about) == ("ana", "search", (address.rpartition("/")[2],))
 
 
+def test_the_pages_of_results_count_as_searches(services, store):
+    pages = Pages(services, "viewer")
+    pages.client = Client(compose(services, RateLimit(store), SignedIn("viewer")))
+    address = pages.post("/search", {"q": NUMBER}).request.path
+    statuses = {pages.get(address).status_code for _again in range(90)}
+    assert statuses == {200, 429}
+
+
 def test_the_searches_of_a_user_are_limited(services, store):
     recall = send(services)["recalls"][0]
     pages = Pages(services, "viewer")

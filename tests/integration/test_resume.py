@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from integration.domain.account import next_reset, quota_day
 from integration.services.accounts import LOOKS
 from integration.store.token_queue import Outcome
 from support import make_services, two_accounts
@@ -75,3 +76,26 @@ def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installa
     done = Pages(services).post("/accounts/bogota/resume").text
     assert "Resumed, but it is waiting" in done
     assert services.accounts.get("bogota").state == "waiting"
+
+
+def test_a_new_day_or_a_call_of_another_account_is_no_acceptance(services, installation):
+    installation.ask("1")
+    services.accounts.pause("bogota", "x")
+    queue = services.binding.queue_of("bogota")
+    key = services.store.key(f"queue:{queue}")
+    account = services.config.accounts["bogota"]
+    today = quota_day(next_reset(account, services.store.now()))
+    meanwhile = Meanwhile(lambda: services.store.client.hset(key, mapping={"day": today, "pushed": 7}))
+    assert services.accounts.resume_and_watch("bogota", meanwhile).what == "none yet"
+
+
+def test_after_a_refusal_the_page_is_that_of_the_account(services, installation, monkeypatch):
+    installation.ask("1")
+    services.accounts.pause("bogota", "x")
+    outcome = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1)
+    meanwhile = Meanwhile(lambda: installation.push(outcome))
+    watch = services.accounts.resume_and_watch
+    monkeypatch.setattr(services.accounts, "resume_and_watch", lambda name: watch(name, meanwhile))
+    answer = Pages(services).post("/accounts/bogota/resume", {"page": "attention"})
+    assert "see its answer below" in answer.text
+    assert answer.request.path == "/accounts/bogota"

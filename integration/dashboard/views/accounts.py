@@ -206,7 +206,8 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
         flash_message(_("It was not held: nothing changed."), "note")
     else:
         flash_message(*_resumed(first))
-    if request.form.get("page") == "attention":
+    # The answer of wolkvox, which the message names, is on the page of the account.
+    if request.form.get("page") == "attention" and first.what != "refused":
         return back_to(url_for("dashboard.attention"))
     return back_to(url_for("dashboard.account", name=name))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from io import StringIO
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Response, abort, request, stream_with_context, url_for
+from flask import Response, abort, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
@@ -19,7 +20,7 @@ from integration.dashboard.addresses import client_address
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import AccountZones
-from integration.dashboard.responses import back_to, flash_message, note, page, person
+from integration.dashboard.responses import back_to, failure, flash_message, note, page, person
 from integration.dashboard.views.search import stored_term
 from integration.domain.errors import ConflictError, UnknownError
 from integration.domain.recall import State
@@ -28,10 +29,11 @@ from integration.services.personal_data.export import EXPORT_COLUMNS, rows
 from integration.telemetry.redaction import mask_but_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from flask.typing import ResponseReturnValue
 
+    from integration.dashboard.auth.throttle import RateStore
     from integration.domain.recall import Recall
     from integration.domain.recall_filters import FilterQuery, SearchTerm
     from integration.services.container import Services
@@ -42,6 +44,7 @@ SAMPLE: Final = 5
 MOST_COUNTED: Final = 12
 MOST_GROUPED: Final = 200
 MOST_EXPORTED: Final = 50_000
+EXPORTS_A_MINUTE: Final = 5
 KINDS: Final = ("retry", "cancel")
 
 
@@ -235,21 +238,27 @@ def _reason(kind: str) -> str:
 
 @role("operator")
 def act_on_chosen(services: Services) -> ResponseReturnValue:
-    """Retry or cancel the ticked recalls of a page, each as its own page would."""
+    """Retry or cancel the ticked recalls of a page, each as its own page would.
+
+    Those done are in the audit log also if an error ends the work.
+    """
     kind, filters = _kind(), _filter_query(services)
-    done, skipped, now = [], 0, datetime.now(UTC)
-    for recall_id in dict.fromkeys(request.form.getlist("chosen")[:PAGE_SIZE]):
-        try:
-            if kind == "retry":
-                services.recalls.retry(recall_id, f"retried by {person().name}", now)
+    done: list[str] = []
+    skipped, now = 0, datetime.now(UTC)
+    try:
+        for recall_id in dict.fromkeys(request.form.getlist("chosen")[:PAGE_SIZE]):
+            try:
+                if kind == "retry":
+                    services.recalls.retry(recall_id, f"retried by {person().name}", now)
+                else:
+                    services.recalls.cancel(recall_id, f"cancelled by {person().name}")
+            except (ConflictError, UnknownError):
+                skipped += 1
             else:
-                services.recalls.cancel(recall_id, f"cancelled by {person().name}")
-        except (ConflictError, UnknownError):
-            skipped += 1
-        else:
-            done.append(recall_id)
-    address = client_address(services.config.dashboard)
-    services.audit.note_done(person().name, kind, done, address=address)
+                done.append(recall_id)
+    finally:
+        address = client_address(services.config.dashboard)
+        services.audit.note_done(person().name, kind, done, address=address)
     _say_chosen(kind, len(done), skipped)
     return back_to(_address("recalls", filters))
 
@@ -280,11 +289,39 @@ def _say_chosen(kind: str, done: int, skipped: int) -> None:
 # --- export ------------------------------------------------------------------------------------
 
 
-@signed_in
-def export_recalls(services: Services) -> Response:
+class RecallExport:
+    """The view of the export. `rates` limits the exports of each user."""
+
+    def __init__(self, rates: RateStore) -> None:
+        self._rates = rates
+
+    def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
+        """Return pairs of address and view."""
+
+        @signed_in
+        def export_recalls(services: Services) -> Response:
+            wait = self._rates.over(f"export:{person().name}", EXPORTS_A_MINUTE)
+            return _export(services) if wait is None else _too_many_exports(wait)
+
+        return (("POST /recalls/export", export_recalls),)
+
+
+def _too_many_exports(wait_seconds: int) -> Response:
+    answer = failure(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        _("Too many exports"),
+        _("Nothing was exported: a user may export %(number)s times a minute.", number=EXPORTS_A_MINUTE),
+        ngettext("Export again in %(num)d second.", "Export again in %(num)d seconds.", wait_seconds),
+    )
+    answer.headers["Retry-After"] = str(wait_seconds)
+    return answer
+
+
+def _export(services: Services) -> Response:
     """Return the recalls of the filters as CSV, newest first, at most MOST_EXPORTED.
 
-    A viewer gets customers and telephone numbers masked, as on the pages.
+    A viewer gets customers and telephone numbers masked, as on the pages. The text is whole before the
+    answer begins: an error of the store is an error page, not a cut file.
     """
     filters = _filter_query(services)
     masked = not person().may("operator")
@@ -295,8 +332,8 @@ def export_recalls(services: Services) -> Response:
     note(services, "export recalls", *logged)
     found = islice(services.recalls.records.every(filters.which), MOST_EXPORTED)
     attached = {"Content-Disposition": 'attachment; filename="recalls.csv"'}
-    lines = _csv_lines(rows(map(_exported_recall, map(_masked, found) if masked else found)))
-    return Response(stream_with_context(lines), content_type="text/csv; charset=utf-8", headers=attached)
+    text = "".join(_csv_lines(rows(map(_exported_recall, map(_masked, found) if masked else found))))
+    return Response(text, content_type="text/csv; charset=utf-8", headers=attached)
 
 
 def _exported_recall(recall: Recall) -> dict[str, Any]:
@@ -355,7 +392,6 @@ VIEWS = (
     ("GET /recalls/bulk", recalls_bulk),
     ("POST /recalls/bulk", begin_job),
     ("POST /recalls/chosen", act_on_chosen),
-    ("POST /recalls/export", export_recalls),
     ("GET /jobs", jobs),
     ("GET /jobs/<job_id>", job),
     ("POST /jobs/<job_id>/stop", stop_job),

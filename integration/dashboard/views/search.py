@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 A_MINUTE_BY_USER: Final = 20
 LISTED: Final = 10
 LOG_STEP: Final = 100
-BUDGET_SECONDS: Final = 0.3  # for each kind of record
+BODIES_STEP: Final = 5  # a body has at most 1 MiB
+PARKED_STEP: Final = 20
+BUDGET_SECONDS: Final = 0.3  # for each kind of record, looked at after each step
 
 
 class Search:
@@ -58,6 +60,10 @@ class Search:
         def begin_search(services: Services) -> ResponseReturnValue:
             return self._begin(services)
 
+        @signed_in
+        def found(services: Services, search_id: str) -> Response:
+            return self._found(services, search_id)
+
         return (
             ("GET /search", search),
             ("POST /search", begin_search),
@@ -72,13 +78,35 @@ class Search:
         term = _term(services, request.form.get("q", ""))
         if not term.text:
             return back_to(url_for("dashboard.search"))
-        wait = None if term.is_id else self._rates.over(f"search:{person().name}", A_MINUTE_BY_USER)
+        wait = self._wait(term)
         if wait is not None:
             return _too_many(wait)
         search_id = services.searches.add(person().name, term.text)
         if not term.is_id:
             note(services, "search", search_id)
         return back_to(url_for("dashboard.found", search_id=search_id))
+
+    def _wait(self, term: SearchTerm) -> int | None:
+        """Count a form or a page of results; a search has one of each. Return the seconds to wait."""
+        if term.is_id:
+            return None
+        return self._rates.over(f"search:{person().name}", 2 * A_MINUTE_BY_USER)
+
+    def _found(self, services: Services, search_id: str) -> Response:
+        """Show the records that a stored search is about. Raise UnknownError."""
+        term = stored_term(services, search_id)
+        wait = self._wait(term)
+        if wait is not None:
+            return _too_many(wait)
+        return page(
+            "search.html",
+            term=term,
+            found=find_everything(services, term),
+            search_id=search_id,
+            zone=zone_of(services.config),
+            zones=AccountZones(services.config),
+            without_names=display_text.without_names,
+        )
 
 
 def _too_many(wait_seconds: int) -> Response:
@@ -106,21 +134,6 @@ def stored_term(services: Services, search_id: str) -> SearchTerm:
 def search(services: Services) -> Response:  # noqa: ARG001  (as every view)
     """Show the form, and what can be searched for."""
     return page("search.html", term=None, found=None)
-
-
-@signed_in
-def found(services: Services, search_id: str) -> Response:
-    """Show the records that a stored search is about. Raise UnknownError."""
-    term = stored_term(services, search_id)
-    return page(
-        "search.html",
-        term=term,
-        found=find_everything(services, term),
-        search_id=search_id,
-        zone=zone_of(services.config),
-        zones=AccountZones(services.config),
-        without_names=display_text.without_names,
-    )
 
 
 # --- the records that a term is about ----------------------------------------------------------
@@ -205,7 +218,9 @@ def _parked(services: Services, term: SearchTerm, became: Sequence[str]) -> tupl
     found = dict(named)
     cursor, until = None, time.monotonic() + BUDGET_SECONDS
     while len(found) < LISTED:
-        step, cursor = records.page(limit=LISTED, cursor=cursor, fits=lambda record: _is_about(term, record))
+        step, cursor = records.page(
+            limit=LISTED, cursor=cursor, fits=lambda record: _is_about(term, record), most=PARKED_STEP
+        )
         found |= {record["id"]: record for record in step}
         if cursor is None or time.monotonic() > until:
             break
@@ -238,15 +253,20 @@ def _deliveries(
     log = services.delivery_log
     found = {each.id: each for each in log.many([each for each in known if each.startswith("dl_")])}
     cursor, back_to, until = None, None, time.monotonic() + BUDGET_SECONDS
-    in_full = False
-    while len(found) < LISTED and not in_full:
+    in_full, in_time = False, True
+    while len(found) < LISTED and not in_full and in_time:
         step = log.page(services.config.sources, cursor=cursor, limit=LOG_STEP)
-        ids = [each.delivery for each in step.items if each.delivery and not each.again]
-        found |= {each.id: each for each in log.many(ids) if _holds(services, term, each)}
-        back_to = step.items[-1].at if step.items else back_to
-        cursor, in_full = step.next, step.next is None
-        if time.monotonic() > until:
-            break
+        for start in range(0, len(step.items), BODIES_STEP):
+            in_time = time.monotonic() <= until
+            if not in_time and start:
+                break
+            some = step.items[start : start + BODIES_STEP]
+            ids = [each.delivery for each in some if each.delivery and not each.again]
+            found |= {each.id: each for each in log.many(ids) if _holds(services, term, each)}
+            back_to = some[-1].at
+        else:
+            cursor, in_full = step.next, step.next is None
+            in_time = time.monotonic() <= until
     newest = sorted(found.values(), key=lambda each: each.received_at, reverse=True)
     return newest[:LISTED], back_to, in_full
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,8 +18,9 @@ EXPORT_COLUMNS: Final = (
     *("id", "state", "account", "campaign_id", "customer_id", "recall_telephone", "requested_date"),
     *("recall_date", "source", "route", "created_at", "attempts", "reason"),
 )
-# Spreadsheets treat a cell that begins with one of these as a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets treat a cell that begins with one of these signs as a formula. Where `;` separates lists, Excel
+# begins a cell after it, and a text that is pasted has cells at tabs and line ends.
+_FORMULA: Final = re.compile(r"(^|[;\t\r\n])(?=[ \"]*[=+\-@])|^(?=[\t\r])")
 
 
 def exported(
@@ -88,4 +90,4 @@ def rows(recalls: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 def _cell(value: Any) -> str:
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(lambda found: f"{found[0]}'", text)
