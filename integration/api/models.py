@@ -353,6 +353,7 @@ class RemapModel(ResponseModel):
     recalls: tuple[str, ...]
     pending: int = Field(description="events whose contacts are being looked up again")
     still_parked: int
+    complete: bool = Field(description="false if it ended early, before the rest: send the request again")
 
 
 # --- the webhooks' answers and errors ----------------------------------------------------------

@@ -54,8 +54,16 @@ def remap(services: Services, caller: ApiKey) -> RemapModel:
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
     body = checked(RemapRequestBody, optional_json_body(request))
-    plan = partial(app_previews().plan, services.config, Caller.of(f"api:{caller.name}", request.environ))
+    plan = partial(
+        app_previews().plan_in_time, services.config, Caller.of(f"api:{caller.name}", request.environ)
+    )
     which = ParkedFilter(source=body.source, route=body.route)
-    remapped = services.parked.remap(which, datetime.now(UTC), plan=plan)
     note(services, caller, "remap", body.source or "every-source")
-    return RemapModel.model_validate(remapped)
+    remapped = services.parked.remap(which, datetime.now(UTC), plan=plan)
+    return RemapModel(
+        looked_at=remapped.looked_at,
+        recalls=remapped.recalls,
+        pending=remapped.pending,
+        still_parked=remapped.still_parked,
+        complete=remapped.next is None,
+    )

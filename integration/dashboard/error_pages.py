@@ -120,7 +120,7 @@ def _of_too_much_work(error: TooMuchWorkError) -> Response:
     answer = failure(
         429,
         _("Too many previews at once"),
-        _("Nothing was done, because earlier previews are still running or waiting."),
+        _("This request did nothing, because earlier previews are still running or waiting."),
         _("Wait a few seconds, then try again."),
     )
     answer.headers["Retry-After"] = str(error.retry_after_seconds)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from integration.domain.errors import ClientLeftError, HelperFailedError, TooMuchWorkError
 from integration.mapping.planner import Parked, plan_event
 from integration.store.deliveries import parked_events_of
 from integration.store.parked import STEP
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from integration.store.deliveries import DeliveryStore, StoredEvents
     from integration.store.parked import ParkedStore
 
-    Plan = Callable[[Sequence[StoredEvents], datetime], Sequence[Outcome]]
+    Plan = Callable[[Sequence[StoredEvents], datetime], Sequence[Outcome | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +88,18 @@ class ParkedService:
     ) -> Remapped:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        Events parked meanwhile are not remapped again. `plan` returns the outcomes of events; by default they
-        are planned in this thread, without a time limit. Raise UnknownError for an invalid cursor.
+        Events parked meanwhile are not remapped again. `plan` returns the outcomes of events, None for one
+        that stays as it is; by default they are planned in this thread, without a time limit. If
+        it raises TooMuchWorkError, HelperFailedError or ClientLeftError after the first step, return the sum
+        so far. Raise UnknownError for an invalid cursor, and what `plan` raises in the first step.
         """
         until = time.monotonic() + seconds
         found = self.remap_step(which, now, cursor=cursor, plan=plan)
         while found.next is not None and time.monotonic() < until:
-            found = _sum(found, self.remap_step(which, now, cursor=found.next, plan=plan))
+            try:
+                found = _sum(found, self.remap_step(which, now, cursor=found.next, plan=plan))
+            except (TooMuchWorkError, HelperFailedError, ClientLeftError):
+                break
         return found
 
     def remap_step(
@@ -138,9 +144,11 @@ class ParkedService:
         return [plan_event(routes, each.delivery, each.events[0], now) for each in stored]
 
     def _settle(
-        self, record: Mapping[str, str], stored: StoredEvents, outcome: Outcome
+        self, record: Mapping[str, str], stored: StoredEvents, outcome: Outcome | None
     ) -> tuple[Sequence[str], int] | None:
         """Return an event's recalls and the number of lookups, None if it stays parked."""
+        if outcome is None:
+            return None
         if isinstance(outcome, Parked):
             before = (record["field"], record["found"], record["route"])
             if (outcome.field, outcome.found, outcome.route or "") != before:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from integration.domain.errors import ClientLeftError, HelperFailedError, TooMuchWorkError
 from integration.mapping.planner import plan_event
-from integration.services.parked import ParkedFilter
+from integration.services.parked import ParkedFilter, ParkedService
 from integration.store import parked
 from support import SOURCES_AND_ROUTES, hubspot_event, make_services, parked_events, two_accounts
 from support.hook_client import AT, HookClient
@@ -143,6 +144,29 @@ def test_an_event_that_is_dismissed_while_it_is_remapped_stays_dismissed(web, tm
     assert services.parked.records.groups() == []
     ((record,), _) = services.parked.records.page(limit=5, dismissed=True)
     assert (record["field"], record["dismissed_why"]) == ("recall_telephone", "a test")
+
+
+@pytest.mark.parametrize("error", [TooMuchWorkError, HelperFailedError, ClientLeftError])
+def test_a_remap_that_ends_early_tells_what_it_has_done(web, tmp_path, store, monkeypatch, error):
+    monkeypatch.setattr(
+        ParkedService.remap_step, "__kwdefaults__", {"cursor": None, "limit": 2, "plan": None}
+    )
+    park(web, 3)
+    services = mended(tmp_path, store)
+    steps = []
+
+    def plan(stored, now):
+        if steps:
+            raise error("busy")
+        steps.append(stored)
+        return [
+            plan_event(services.configuration.routes, each.delivery, each.events[0], now) for each in stored
+        ]
+
+    remapped = services.parked.remap(ParkedFilter(), NOW, plan=plan)
+    assert (remapped.looked_at, len(remapped.recalls), remapped.next is None) == (2, 2, False)
+    with pytest.raises(error):
+        services.parked.remap(ParkedFilter(), NOW, plan=plan)
 
 
 @pytest.mark.thorough

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from integration.domain.delivery import Delivery, Event
-from integration.domain.errors import TooMuchWorkError
+from integration.domain.errors import TooMuchWorkError, WorkOverranError
 from integration.mapping.planner import (
     CancelWanted,
     Expired,
@@ -108,7 +108,7 @@ FORM = {
 @pytest.fixture
 def quick():
     """Previews with a time limit that heavy templates exceed and others do not."""
-    previews = Previews(Limits(seconds=4.0, memory_bytes=256 * 1024 * 1024))
+    previews = Previews(Limits(seconds=4.0, memory_bytes=256 * 1024 * 1024), plan_seconds=60.0)
     yield previews
     previews.stop()
 
@@ -246,8 +246,37 @@ def test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others(servic
             "event.phone !=", "event.telephone !="
         ),
     )
-    plan = partial(quick.plan, mended.config, Caller("ana"))
+    plan = partial(quick.plan_in_time, mended.config, Caller("ana"))
     remapped = mended.parked.remap(ParkedFilter(), datetime.now(UTC), plan=plan)
     assert (remapped.settled, remapped.still_parked) == (2, 1)
     (parked,) = parked_events(mended)
     assert (parked["field"], parked["found"], parked["allowed"]) == ("route", TOO_MUCH, SIMPLER)
+
+
+class Overrun(Previews):
+    """Previews that are too slow for every event."""
+
+    tried = 0
+
+    def _planned(self, slot, config, stored, now):
+        self.tried += 1
+        raise WorkOverranError(3.0)
+
+
+def test_planning_begins_no_event_after_its_time(tmp_path, store):
+    config = make_services(tmp_path, store, TEXT).config
+    stored = [StoredEvents(id="pk_1", delivery=delivery("forms"), events=(form("soon"),), seen=())] * 9
+    previews = Overrun(plan_seconds=0.0)
+    assert previews.plan_in_time(config, Caller("ana"), stored, NOW) == [None] * 9
+    assert previews.tried == 1
+    parked = previews.plan(config, Caller("ana"), stored, NOW)
+    assert [each.found for each in parked] == [TOO_MUCH] * 9
+
+
+def test_an_event_that_map_again_has_no_time_for_stays_as_it_is(services):
+    HookClient(services).post("forms", {"customer": "c1", "at": AT})
+    before = parked_events(services)
+    plan = partial(Overrun(plan_seconds=0.0).plan_in_time, services.config, Caller("ana"))
+    remapped = services.parked.remap(ParkedFilter(), NOW, plan=plan)
+    assert (remapped.settled, remapped.still_parked) == (0, 1)
+    assert parked_events(services) == before

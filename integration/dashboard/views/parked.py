@@ -136,7 +136,7 @@ def remap(services: Services) -> Response:
         datetime.now(UTC),
         cursor=cursor or None,
         seconds=_STEP_SECONDS,
-        plan=partial(app_previews().plan, services.config, caller()),
+        plan=partial(app_previews().plan_in_time, services.config, caller()),
     )
     session[_GOING_ON] = step.next
     looked_at, settled, pending, still = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from integration.web.isolation.user_queue import Caller
 
 LIMITS: Final = Limits(seconds=3.0, memory_bytes=256 * 1024 * 1024)
+# Each call of `plan` occupies a thread of the dashboard and the only slot.
+PLAN_SECONDS: Final = 10.0
 COMMAND: Final = (sys.executable, "-m", "integration.webhooks.isolated_preview.worker")
 TOO_MUCH: Final = "too slow, or needs too much memory"
 SIMPLER: Final = "simpler templates"
@@ -43,12 +46,14 @@ _NAME: Final = "ringback.previews"
 class Previews:
     """The previews of a web process. Their templates run in its helper, for at most `limits.seconds` each.
 
-    Each method raises TooMuchWorkError, HelperFailedError and ClientLeftError. A preview also raises
-    WorkOverranError and WorkFailedError.
+    Planning begins no event after `plan_seconds`. Each method raises
+    TooMuchWorkError, HelperFailedError and ClientLeftError. A preview also raises WorkOverranError and
+    WorkFailedError.
     """
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, plan_seconds: float = PLAN_SECONDS) -> None:
         self._limits = limits
+        self._plan_seconds = plan_seconds
         self._helper = HelperProcess(COMMAND)
 
     def start(self) -> None:
@@ -85,12 +90,23 @@ class Previews:
     def plan(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
     ) -> list[Outcome]:
-        """Return the outcome of each parked event. One that takes too long stays parked. `now` is aware."""
+        """Return the outcome of each event. One that takes too long is parked. `now` is aware."""
+        outcomes = self.plan_in_time(config, caller, stored, now)
+        return [outcome or _too_slow(each) for outcome, each in zip(outcomes, stored, strict=True)]
+
+    def plan_in_time(
+        self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
+    ) -> list[Outcome | None]:
+        """Return the outcomes as `plan` does, but None for the events that there was no time for."""
         with self._helper.slot(caller) as slot:
+            until = time.monotonic() + self._plan_seconds
             try:
-                return self._planned(slot, config, stored, now)
+                return list(self._planned(slot, config, stored, now))
             except (WorkOverranError, WorkFailedError):
-                return [self._planned_alone(slot, config, each, now) for each in stored]
+                return [
+                    self._planned_alone(slot, config, each, now) if time.monotonic() < until else None
+                    for each in stored
+                ]
 
     def _planned(
         self, slot: HelperSlot, config: Config, stored: Sequence[StoredEvents], now: datetime
@@ -107,17 +123,21 @@ class Previews:
         try:
             return self._planned(slot, config, [stored], now)[0]
         except (WorkOverranError, WorkFailedError):
-            return Parked(
-                event=stored.events[0],
-                route=None,
-                account=None,
-                field="route",
-                found=TOO_MUCH,
-                allowed=SIMPLER,
-            )
+            return _too_slow(stored)
 
     def _run(self, slot: HelperSlot, work: str, config: Config, value: dict[str, Any]) -> Any:
         return slot.run(work, value, self._limits, Preparation(config, lambda: plain_config(config)))
+
+
+def _too_slow(stored: StoredEvents) -> Parked:
+    return Parked(
+        event=stored.events[0],
+        route=None,
+        account=None,
+        field="route",
+        found=TOO_MUCH,
+        allowed=SIMPLER,
+    )
 
 
 def install(app: Flask, previews: Previews) -> None:

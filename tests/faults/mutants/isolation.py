@@ -77,7 +77,7 @@ GUARDS = (
     mutant(
         "an event that takes too long to map again",
         "it keeps the others of its step from being mapped",
-        _PREVIEWS.caught("plan", "WorkOverranError"),
+        _PREVIEWS.caught("plan_in_time", "WorkOverranError"),
         "test_previews.py::test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others",
     ),
     mutant(

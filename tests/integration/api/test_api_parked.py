@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from integration.domain.errors import HelperFailedError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
@@ -11,6 +12,7 @@ from integration.store.client import Store, connect
 from support import ENVIRON, two_accounts, url_of, write_config
 from support.api_cases import CONFIG, LIMITED, PHONE, parameters
 from support.api_client import TOMORROW, ApiClient
+from support.previews import PREVIEWS
 
 
 def form(where, **fields):
@@ -104,6 +106,7 @@ def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path
         "recalls": [],
         "pending": 0,
         "still_parked": 2,
+        "complete": True,
     }
     mended = f"recall_date = \"{{{{ event.at and '{TOMORROW.isoformat()}' }}}}\""
     path.write_text((two_accounts() + CONFIG).replace('recall_date = "{{ event.at }}"', mended, 1))
@@ -121,3 +124,14 @@ def test_a_bad_remap_is_refused(web, value):
 
 def test_a_limited_key_may_not_remap(web):
     assert web.post("/v1/parked/remap", key=LIMITED).status_code == 403
+
+
+def test_a_remap_is_in_the_audit_log_even_if_it_fails(web, monkeypatch):
+    web.send_form(form("bogota"))
+
+    def fail(*_):
+        raise HelperFailedError("a test")
+
+    monkeypatch.setattr(PREVIEWS, "plan_in_time", fail)
+    assert web.post("/v1/parked/remap", {"source": "forms"}).status_code == 503
+    assert [(entry.what, *entry.about) for entry in web.services.audit.page()[0]] == [("remap", "forms")]
