@@ -25,6 +25,6 @@ ENV PATH=/opt/ringback/bin:$PATH \
 WORKDIR /srv
 USER 10001
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=15s --start-period=60s --retries=2 \
+HEALTHCHECK --interval=5s --timeout=30s --start-period=60s --retries=2 \
     CMD ["python", "-m", "integration.local.health_check", "--web"]
 CMD ["ringback", "web"]

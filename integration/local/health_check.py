@@ -43,8 +43,12 @@ def check_ticks(path: Path) -> None:
     watch = ProcessWatch()
     while counter.value == first:
         if watch.look(first):
+            found = f"the process did not respond for {STALLED_LOOKS} s and"
+            # The kernel ignores the signal for the first process of a container.
+            if counter.pid == 1:
+                raise UnhealthyError(f"{found} is PID 1: run with --init")
             os.kill(counter.pid, signal.SIGKILL)
-            raise UnhealthyError(f"the process did not respond for {STALLED_LOOKS} s and was killed")
+            raise UnhealthyError(f"{found} was killed")
         time.sleep(LOOK_SECONDS)
 
 

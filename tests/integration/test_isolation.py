@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -116,7 +118,7 @@ def test_a_helper_and_its_work_end_with_the_process_that_started_it(helper, tmp_
         working = threads.submit(run, helper, "spin", str(tmp_path))
         pid = process_in(tmp_path)
         # As the kernel does when the web process is killed.
-        helper._process.stdin.close()
+        helper._running.process.stdin.close()
         with pytest.raises(HelperFailedError):
             working.result(AT_ONCE_SECONDS)
     wait_until(lambda: is_gone(pid) and is_gone(own_pid), what="helper and work have ended")
@@ -140,6 +142,32 @@ def test_the_work_of_a_client_that_has_left_is_not_begun(helper, tmp_path):
     with pytest.raises(ClientLeftError):
         run(helper, "spin", str(tmp_path), caller=caller)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_starting_a_helper_leaves_the_descriptors_of_one_that_has_ended_to_its_work(helper):
+    pid = run(helper, "pid")[1]
+    before = helper._running
+    os.kill(pid, 9)
+    before.process.wait(AT_ONCE_SECONDS)
+    helper.start()
+    assert helper._running is before
+    assert run(helper, "pid")[1] != pid
+
+
+def test_the_helper_may_have_descriptors_from_1024():
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], 1100), limit[1]))
+    opened = list(os.pipe())
+    try:
+        opened += [fcntl.fcntl(each, fcntl.F_DUPFD, 1030) for each in opened]
+        wait = helper_process._Wait(opened[3], opened[2], AT_ONCE_SECONDS, Caller("ana"))
+        wait.until_writable()
+        os.write(opened[3], b"x")
+        wait.until_readable()
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 # --- user queue -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from integration.domain.errors import RingbackError
+from integration.local import health_check
 from integration.local.embedded_store import EmbeddedStore
 from integration.local.health_check import UnhealthyError, check, check_ticks
 from integration.local.stack import (
@@ -197,6 +198,16 @@ def test_a_process_that_has_not_started_is_unhealthy_and_not_killed(tmp_path):
         check_ticks(path)
     open_counter({"RINGBACK_LIVENESS_FILE": str(path)})
     with pytest.raises(UnhealthyError, match="is starting"):
+        check_ticks(path)
+
+
+def test_a_stalled_process_that_is_pid_1_is_not_reported_as_killed(tmp_path, monkeypatch):
+    path = tmp_path / "ticks"
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    open_counter({"RINGBACK_LIVENESS_FILE": str(path)}).tick()
+    monkeypatch.setattr(health_check, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(os, "kill", lambda pid, _signal: pytest.fail(f"{pid} is killed"))
+    with pytest.raises(UnhealthyError, match="is PID 1: run with --init"):
         check_ticks(path)
 
 

@@ -62,6 +62,7 @@ def serve(work: Mapping[str, Work], prepare: Callable[[Any], Any]) -> None:
             if message is CANCEL:
                 continue  # the work that it is meant for has ended
             if "prepare" in message:
+                gc.unfreeze()  # so that the collector frees what was prepared before
                 prepared = prepare(message["prepare"])
                 # Frozen objects are not touched by the collector, so their pages stay shared.
                 gc.collect()

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -35,6 +36,14 @@ _LOOK_SECONDS: Final = 0.1
 _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ")
 
 
+@dataclass(slots=True)
+class _Running:
+    """A started helper, and what it is prepared for."""
+
+    process: subprocess.Popen[bytes]
+    prepared_for: object = None
+
+
 class HelperProcess:
     """A helper, started by `command`, and the queue of its users. Thread-safe."""
 
@@ -42,8 +51,7 @@ class HelperProcess:
         self._command = tuple(command)
         self._queue = UserQueue()
         self._starting = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._prepared_for: object = None
+        self._running: _Running | None = None
 
     @contextmanager
     def slot(self, caller: Caller) -> Iterator[HelperSlot]:
@@ -52,19 +60,34 @@ class HelperProcess:
             yield HelperSlot(self, caller)
 
     def start(self) -> None:
-        """Start the helper, unless it runs. It loads its code in the background."""
+        """Start the helper, if there is none. It loads its code in the background.
+
+        Only the next work replaces one that has ended: the present one may still use its descriptors.
+        """
         with self._starting:
-            if self._process is None or self._process.poll() is not None:
-                self._end()
-                self._process = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    bufsize=0,
-                    env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                )
-                if self._process.stdin is not None:
-                    os.set_blocking(self._process.stdin.fileno(), False)
+            if self._running is None:
+                self._start()
+
+    def _start(self) -> _Running:
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        )
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+        self._running = _Running(process)
+        return self._running
+
+    def _started(self) -> _Running:
+        """Return the helper, another one if it has ended. Only the holder of the slot may call this."""
+        with self._starting:
+            if self._running is not None and self._running.process.poll() is None:
+                return self._running
+            self._end()
+            return self._start()
 
     def stop(self) -> None:
         """End the helper and its work. The next work starts another one."""
@@ -72,9 +95,10 @@ class HelperProcess:
             self._end()
 
     def _end(self) -> None:
-        process, self._process, self._prepared_for = self._process, None, None
-        if process is None:
+        running, self._running = self._running, None
+        if running is None:
             return
+        process = running.process
         if process.stdin is not None:
             process.stdin.close()
         try:
@@ -88,17 +112,17 @@ class HelperProcess:
 
     def exchange(self, message: dict[str, Any], prepare: Preparation, caller: Caller) -> list[Any]:
         """Return the answer of the helper to a piece of work. Raise HelperFailedError."""
-        self.start()
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
+        running = self._started()
+        process = running.process
+        if process.stdin is None or process.stdout is None:
             raise HelperFailedError("the helper does not run")
         requests, answers = process.stdin.fileno(), process.stdout.fileno()
         wait = _Wait(requests, answers, message["seconds"] + GRACE_SECONDS, caller)
         try:
-            if self._prepared_for is not prepare.of:
+            if running.prepared_for is not prepare.of:
                 wait.longer(PREPARE_SECONDS)
                 write_whole(requests, frame_of({"prepare": prepare.value()}), wait.until_writable)
-                self._prepared_for = prepare.of
+                running.prepared_for = prepare.of
             write_whole(requests, frame_of(message), wait.until_writable)
             answer: list[Any] = read_frame(answers, wait.until_readable)
         except (OSError, EOFError, ValueError) as error:
@@ -154,7 +178,11 @@ class _Wait:
     """Waits for the helper, at most `seconds` in all. Cancels its work when the client leaves."""
 
     def __init__(self, requests: int, answers: int, seconds: float, caller: Caller) -> None:
-        self._requests, self._answers = requests, answers
+        self._requests = requests
+        # `select` fails for descriptors from 1024.
+        self._writable, self._readable = select.poll(), select.poll()
+        self._writable.register(requests, select.POLLOUT)
+        self._readable.register(answers, select.POLLIN)
         self._until = time.monotonic() + seconds
         self._caller = caller
         self._cancelled = False
@@ -165,12 +193,12 @@ class _Wait:
 
     def until_writable(self) -> None:
         """Wait until the helper takes more of a message. Raise TimeoutError."""
-        while not select.select([], [self._requests], [], _LOOK_SECONDS)[1]:
+        while not self._writable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
 
     def until_readable(self) -> None:
         """Wait until the helper answers. Raise TimeoutError."""
-        while not select.select([self._answers], [], [], _LOOK_SECONDS)[0]:
+        while not self._readable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
             if self._caller.left.is_set() and not self._cancelled:
                 self._cancelled = True

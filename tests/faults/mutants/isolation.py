@@ -35,7 +35,7 @@ GUARDS = (
     mutant(
         "environment of the helper",
         "the process that runs templates has the secrets of the environment",
-        _HELPER_PROCESS.argument("start", "Popen", "env", to="dict(os.environ)"),
+        _HELPER_PROCESS.argument("_start", "Popen", "env", to="dict(os.environ)"),
         "test_isolation.py::test_a_helper_has_no_secret_in_its_environment",
     ),
     mutant(
