@@ -9,6 +9,7 @@ the settings of the lookup change.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.lookup")
 
 LEASE_SECONDS = 60.0
+# A lookup takes at most 40 s. So one that begins within these seconds ends with the lease at the latest.
+ALONE_SECONDS = 15.0
 BATCH = 100
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
@@ -69,22 +72,44 @@ class LookupRunner:
         )
         if not waiting:
             return False
-        ids = tuple(dict.fromkeys(e.lookup_id for stored in waiting for e in stored.events if e.lookup_id))
         try:
-            found = LookupResult({}) if lookup is None else look_up(lookup, ids)
+            found = LookupResult({}) if lookup is None else look_up(lookup, _ids_of(waiting))
         except LookupFailedError as error:
-            self._fail(source, digest_of_lookup(lookup), waiting, error)
-            return False
+            if lookup is None or error.kind.is_about_source or len(waiting) == 1:
+                self._fail(source, digest_of_lookup(lookup), waiting, error)
+                return False
+            return self._each_alone(source, lookup, waiting)
+        self._settle(source, digest_of_lookup(lookup), waiting, found)
+        return True
+
+    def _each_alone(self, source: str, lookup: Lookup, waiting: list[StoredEvents]) -> bool:
+        """Look up each delivery alone, so that a record that spoils an answer delays no other delivery.
+
+        Return False if the source fails. Deliveries without a turn become due again after their lease.
+        """
+        end = time.monotonic() + ALONE_SECONDS
+        for place, stored in enumerate(waiting):
+            if time.monotonic() > end:
+                break
+            try:
+                found = look_up(lookup, _ids_of([stored]))
+            except LookupFailedError as error:
+                if error.kind.is_about_source:
+                    self._fail(source, lookup.digest, waiting[place:], error)
+                    return False
+                self._fail(source, lookup.digest, [stored], error)
+            else:
+                self._settle(source, lookup.digest, [stored], found)
+        return True
+
+    def _settle(self, source: str, settings: str, waiting: list[StoredEvents], found: LookupResult) -> None:
         self._services.lookup_status.succeeded(source)
         for stored in waiting:
             self._admit(stored, found, wait_after(stored.tries, None))
         if found.failed:
             reason = next(iter(found.failed.values()))
             wait = min(wait_after(stored.tries, None) for stored in waiting)
-            self._note(
-                source, digest_of_lookup(lookup), LookupFailedError(FailureKind.UNREADABLE, reason), wait
-            )
-        return True
+            self._note(source, settings, LookupFailedError(FailureKind.UNREADABLE, reason), wait)
 
     def _fail(
         self, source: str, settings: str, waiting: list[StoredEvents], error: LookupFailedError
@@ -127,6 +152,10 @@ class LookupRunner:
             for event in stored.events
         ]
         self._services.admission.resolve(stored, outcomes, parked=False, wait_seconds=wait_seconds)
+
+
+def _ids_of(waiting: list[StoredEvents]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(e.lookup_id for stored in waiting for e in stored.events if e.lookup_id))
 
 
 def digest_of_lookup(lookup: Lookup | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from integration.clients.lookups import LookupFailedError, look_up
+from integration.clients.lookups import UNREADABLE_SAMPLES, LookupFailedError, look_up
 from integration.config.source_models import lookup_of
 from integration.services.connection_probe import QueueInUseError, probe_campaigns, probe_in_queue
 from integration.store.token_queue import TokenQueues, queue_id
@@ -54,9 +54,10 @@ def check_lookups(config: Config) -> list[OnlineCheck]:
         except LookupFailedError as error:
             results.append(OnlineCheck(who=(name,), good=False, detail=error.reason))
         else:
-            # Meta does not distinguish a lead that does not exist from one that the token may not read.
-            detail = next(iter(found.failed.values()), f"{lookup.provider} accepts the lookup's credentials")
-            results.append(OnlineCheck(who=(name,), good=True, detail=detail))
+            reason = next(iter(found.failed.values()), None)
+            detail = reason or f"{lookup.provider} accepts the lookup's credentials"
+            good = reason is None or reason in UNREADABLE_SAMPLES
+            results.append(OnlineCheck(who=(name,), good=good, detail=detail))
     return results
 
 

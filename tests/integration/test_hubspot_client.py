@@ -16,7 +16,9 @@ from integration.clients.lookups import FailureKind, LookupFailedError, look_up,
 from integration.clients.lookups import hubspot as hubspot_lookup
 from integration.clients.lookups.hubspot import BURST_WAIT_SECONDS, DAILY_WAIT_SECONDS
 from integration.clients.lookups.results import REFUSED_WAIT_SECONDS
-from integration.config.source_models import HubspotLookup
+from integration.config.models import Config
+from integration.config.source_models import HubspotLookup, HubspotSource
+from integration.services.online_check import check_lookups
 from support.hubspot_stub import PATH, TOKEN, HubspotFault, HubspotStub, rate_limited
 
 
@@ -219,6 +221,51 @@ def test_a_token_without_the_scope_names_the_one_of_the_object(hubspot, name, sc
     caught = away(hubspot, (f"{name}/7",))
     assert f"scope {scope} (403)" in caught.reason
     assert (caught.kind, caught.retry_after_seconds) == (FailureKind.REFUSED, REFUSED_WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 503, 429])
+def test_an_object_that_is_refused_fails_alone(hubspot, status):
+    hubspot.add("7", "deals")
+    hubspot.faults_of_objects["deals"] = HubspotFault(status=status, body=b"{}")
+    found = look_up(lookup(hubspot), ("101", "deals/7", "102"))
+    assert (set(found.records), set(found.failed)) == ({"101", "102"}, {"deals/7"})
+    assert str(status) in found.failed["deals/7"]
+
+
+def test_the_first_object_that_is_refused_costs_no_other_its_turn(hubspot):
+    hubspot.faults_of_objects["deals"] = HubspotFault(status=403, body=b"{}")
+    found = look_up(lookup(hubspot), ("deals/7", "101"))
+    assert (set(found.records), set(found.failed)) == ({"101"}, {"deals/7"})
+
+
+def test_a_source_whose_objects_are_all_refused_is_refused(hubspot):
+    for name, status in (("deals", 400), ("contacts", 403)):
+        hubspot.faults_of_objects[name] = HubspotFault(status=status, body=b"{}")
+    assert away(hubspot, ("deals/7", "101")).kind is FailureKind.REFUSED
+
+
+def test_records_are_kept_when_no_time_is_left_for_single_reads(hubspot, monkeypatch):
+    monkeypatch.setattr(hubspot_lookup, "CALL_SECONDS", requests.REQUEST_SECONDS)
+    hubspot.merged["55"] = "101"
+    hubspot.add("7", "deals")
+    found = look_up(lookup(hubspot), ("55", "102", "deals/7"))
+    assert set(found.records) == {"102"}
+    assert set(found.failed) == {"55", "deals/7"}
+    assert "too slowly" in found.failed["55"]
+    assert len(hubspot.asked) == 1
+
+
+def test_the_check_of_a_lookup_asks_for_its_object_and_tells_a_record_that_cannot_be_read(hubspot):
+    settings = {"kind": "hubspot", "secrets": ["s" * 20], "name": "crm"}
+    source = HubspotSource(**settings, lookup=lookup(hubspot, object="deals"))
+    config = Config(accounts={}, sources={"crm": source}, routes=(), vars={})
+    (good,) = check_lookups(config)
+    assert good.good
+    assert hubspot.asked[0]["path"] == "/crm/objects/2026-03/deals/batch/read"
+    hubspot.add("1", "deals")
+    hubspot.unreadable.add("1")
+    (bad,) = check_lookups(config)
+    assert (bad.good, bad.detail) == (False, "HubSpot could not read the record")
 
 
 # --- when it cannot be read --------------------------------------------------------------------

@@ -169,6 +169,55 @@ def test_an_event_whose_lookup_is_tried_again_is_counted_once(installation):
     }
 
 
+def test_a_record_that_cannot_be_read_keeps_the_beginning_of_its_failure(installation):
+    installation.hubspot.unreadable.add("2")
+    installation.post(hubspot_event(2, AT))
+    installation.look_up()
+    first = installation.status.failure
+    client, key = installation.services.store.client, installation.key("lookup_failure:hubspot")
+    client.hincrby(key, "since", -60_000)
+    for lookup, _ in installation.waiting():
+        client.zadd(installation.key("lookups:hubspot"), {lookup: 0})
+    installation.look_up()
+    again = installation.status.failure
+    assert again.failures == 2
+    assert again.since < first.since
+
+
+def test_failures_of_single_records_do_not_lengthen_the_waits_of_the_source(installation):
+    installation.hubspot.unreadable.add("2")
+    installation.post(hubspot_event(2, AT))
+    for _ in range(3):
+        installation.look_up()
+        for lookup, _ in installation.waiting():
+            installation.services.store.client.zadd(installation.key("lookups:hubspot"), {lookup: 0})
+    assert installation.status.failure.failures == 3
+    installation.hubspot.faults.append(DROP)
+    installation.look_up()
+    failure = installation.status.failure
+    assert (failure.is_held, failure.failures) == (True, 1)
+    assert seconds_until(failure.next_try) <= 2
+
+
+def test_a_record_that_spoils_an_answer_delays_no_other_delivery(installation):
+    installation.hubspot.spoiling.add("2")
+    for contact in (1, 2, 3):
+        installation.post(hubspot_event(contact, AT))
+    installation.look_up()
+    assert set(installation.customers()) == {"1", "3"}
+    assert (installation.status.events, installation.status.failure.is_held) == (1, False)
+    assert not installation.is_due
+
+
+def test_a_source_that_fails_between_single_deliveries_is_held(installation):
+    for contact in (1, 2, 3):
+        installation.post(hubspot_event(contact, AT))
+    installation.hubspot.faults.extend([UNREADABLE, UNREADABLE, DROP])
+    installation.look_up()
+    assert len(installation.hubspot.asked) == 3
+    assert (installation.status.events, installation.status.failure.is_held) == (3, True)
+
+
 def test_a_failure_about_single_records_is_over_when_it_is_not_reported_again(installation):
     installation.hubspot.faults.append(UNREADABLE)
     installation.post(hubspot_event(1, AT))

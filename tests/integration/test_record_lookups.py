@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.clients.lookups import _READERS, FailureKind, LookupFailedError, look_up
+from integration.clients.lookups import _READERS, FailureKind, LookupFailedError, look_up, meta_leads
+from integration.clients.lookups.requests import REQUEST_SECONDS
 from integration.config.models import Config
 from integration.config.source_models import Bitrix24Lookup, JsonSource, MetaLeadLookup
 from integration.config.source_models.lookups import Lookup
@@ -171,7 +172,15 @@ def test_bitrix24_records_are_read_in_batches_of_fifty_commands(bitrix):
 
 
 @pytest.mark.parametrize(
-    "id_", ["7405", "ONCRMLEADADD/", "ONCRMLEADADD/7x", "ONCRMLEADADD/0", "ONIMBOTMESSAGEADD/1", "a/1&ID=2"]
+    "id_",
+    [
+        "7405",
+        "ONCRMLEADADD/",
+        "ONCRMLEADADD/7x",
+        "ONCRMLEADADD/0",
+        "ONIMBOTMESSAGEADD/1",
+        "ONCRMDEALRECURRINGADD/1",
+    ],
 )
 def test_an_id_of_another_form_is_not_sent_to_bitrix24(bitrix, id_):
     assert look_up(bitrix_lookup(bitrix), [id_]).records == {}
@@ -192,6 +201,13 @@ def test_a_bitrix24_record_that_may_not_be_read_fails_alone(bitrix):
     found = look_up(bitrix_lookup(bitrix), ["ONCRMLEADADD/1", "ONCRMLEADADD/2", "ONCRMDEALADD/3"])
     assert set(found.records) == {"ONCRMLEADADD/1"}
     assert set(found.failed) == {"ONCRMLEADADD/2", "ONCRMDEALADD/3"}
+
+
+@pytest.mark.parametrize("number", [None, "", "0", 0, [], {}])
+def test_a_deal_whose_contact_is_no_id_has_none(bitrix, number):
+    bitrix.records["deal", "3"] = {"ID": "3", "CONTACT_ID": number}
+    found = look_up(bitrix_lookup(bitrix), ["ONCRMDEALADD/3"])
+    assert found.records["ONCRMDEALADD/3"]["contact"] is None
 
 
 BITRIX_FAULTS = [
@@ -253,16 +269,11 @@ def error(code: int) -> dict:
 META_FAULTS = [
     ((400, error(190)), FailureKind.REFUSED),
     ((401, b""), FailureKind.REFUSED),
-    ((403, error(200)), FailureKind.REFUSED),
-    ((400, error(10)), FailureKind.REFUSED),
     ((400, error(4)), FailureKind.RATE_LIMITED),
     ((400, error(613)), FailureKind.RATE_LIMITED),
     ((429, b""), FailureKind.RATE_LIMITED),
     ((500, error(2)), FailureKind.UNREACHABLE),
     ((400, error(1)), FailureKind.UNREACHABLE),
-    ((404, b"<html>"), FailureKind.UNREADABLE),
-    ((200, b"<html>"), FailureKind.UNREADABLE),
-    ((200, {"id": "1"}), FailureKind.UNREADABLE),
 ]
 
 
@@ -273,6 +284,47 @@ def test_a_fault_of_meta_has_its_kind_and_no_secret(meta, fault, kind):
         look_up(meta_lookup(meta), ["1"])
     assert caught.value.kind is kind
     assert META_TOKEN not in caught.value.reason
+
+
+OF_ONE_LEAD = [
+    (403, error(200)),
+    (403, b""),
+    (400, error(10)),
+    (400, error(3)),
+    (400, {"error": {"code": []}}),
+    (500, error(2)),
+    (400, error(1)),
+    (404, b"<html>"),
+    (200, b"<html>"),
+    (200, {"id": "1"}),
+]
+
+
+@pytest.mark.parametrize("fault", OF_ONE_LEAD, ids=str)
+def test_a_fault_of_one_lead_is_its_own(meta, fault):
+    meta.leads["3"] = META_LEAD | {"id": "3"}
+    meta.faults_of["1"] = fault
+    found = look_up(meta_lookup(meta), ["1", "3"])
+    assert (set(found.records), set(found.failed)) == ({"3"}, {"1"})
+    assert META_TOKEN not in found.failed["1"]
+
+
+@pytest.mark.parametrize("fault", [(400, error(190)), (400, error(4))], ids=str)
+def test_leads_that_were_read_are_kept_when_meta_refuses_the_next(meta, fault):
+    meta.leads.update({lead: META_LEAD | {"id": lead} for lead in "123"})
+    meta.faults_of["2"] = fault
+    found = look_up(meta_lookup(meta), ["1", "2", "3"])
+    assert (set(found.records), set(found.failed)) == ({"1"}, {"2", "3"})
+    assert len(meta.requests) == 2
+
+
+def test_no_lead_is_asked_for_without_time_for_its_answer(meta, monkeypatch):
+    monkeypatch.setattr(meta_leads, "CALL_SECONDS", REQUEST_SECONDS)
+    meta.leads.update({lead: META_LEAD | {"id": lead} for lead in "12"})
+    found = look_up(meta_lookup(meta), ["1", "2"])
+    assert set(found.records) == {"1"}
+    assert "too slowly" in found.failed["2"]
+    assert len(meta.requests) == 1
 
 
 # --- all CRMs ----------------------------------------------------------------------------------
@@ -298,3 +350,13 @@ def test_the_check_of_a_lookup_asks_bitrix24(tmp_path, bitrix):
     )
     (bad,) = check_lookups(Config(accounts={}, sources={"b24": rejected}, routes=(), vars={}))
     assert not bad.good
+
+
+@pytest.mark.parametrize(
+    ("fault", "good"), [(None, True), ((403, error(200)), False), ((404, b"<html>"), False)]
+)
+def test_the_check_of_a_lookup_tells_an_unknown_lead_from_a_fault(meta, fault, good):
+    meta.fault = fault
+    source = JsonSource(name="m", kind="json", verify="url-key", url_key="k" * 32, lookup=meta_lookup(meta))
+    (found,) = check_lookups(Config(accounts={}, sources={"m": source}, routes=(), vars={}))
+    assert found.good is good

@@ -54,9 +54,11 @@ class HubspotStub:
         self.associated: dict[tuple[str, str, str], list[str]] = {}
         self.archived: set[str] = set()
         self.unreadable: set[str] = set()
+        self.spoiling: set[str] = set()  # a request with one of them gets a 400
         self.merged: dict[str, str] = {}
         self.faults: deque[HubspotFault] = deque()
         self.faults_of: dict[str, HubspotFault] = {}  # by the API: objects or associations
+        self.faults_of_objects: dict[str, HubspotFault] = {}  # by the object: each time
         self.extra_headers: dict[str, str] = {}
         self.asked: list[dict] = []
         self.headers: list[dict[str, str]] = []
@@ -94,6 +96,8 @@ class HubspotStub:
         inputs = [item["id"] for item in body["inputs"]]
         if len(inputs) > 100:
             return 400, _error("VALIDATION_ERROR", "The maximum batch size is 100.")
+        if self.spoiling & set(inputs):
+            return 400, _error("VALIDATION_ERROR", "A record cannot be read.")
         if not all(contact.isdecimal() for contact in inputs):
             return 400, _error("VALIDATION_ERROR", "An id is not a number.")
         if found := OBJECTS.fullmatch(path):
@@ -171,7 +175,9 @@ class _HubspotHandler(http.server.BaseHTTPRequestHandler):
         self.server.stub.headers.append({name.lower(): value for name, value in self.headers.items()})
         if self.server.stub.faults:
             self._misbehave(self.server.stub.faults.popleft())
-        elif fault := self.server.stub.faults_of.pop(self.path.split("/")[2], None):
+        elif (fault := self.server.stub.faults_of.pop(self.path.split("/")[2], None)) or (
+            fault := self.server.stub.faults_of_objects.get(self.path.split("/")[4])
+        ):
             self._misbehave(fault)
         else:
             status, page = self.server.stub.answer(self.path, self.headers.get("Authorization", ""), body)

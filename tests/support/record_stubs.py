@@ -93,11 +93,12 @@ class Bitrix24Stub(_Stub):
 
 
 class MetaStub(_Stub):
-    """`leads` by id."""
+    """`leads` by id. `faults_of` are the answers instead of the usual ones, by the same key."""
 
     def __init__(self) -> None:
         super().__init__()
         self.leads: dict[str, dict] = {}
+        self.faults_of: dict[str, tuple[int, object]] = {}
 
     def answer(self, method: str, path: str, body: str) -> tuple[int, object]:
         parts = urlsplit(path)
@@ -106,6 +107,8 @@ class MetaStub(_Stub):
             return 404, {"error": {"message": "Unknown path", "type": "OAuthException", "code": 2500}}
         if dict(parse_qsl(parts.query)).get("access_token") != META_TOKEN:
             return 401, {"error": {"message": "Error validating", "type": "OAuthException", "code": 190}}
+        if found[1] in self.faults_of:
+            return self.faults_of[found[1]]
         if found[1] not in self.leads:
             message = "Unsupported get request. Object with ID does not exist"
             return 400, {

@@ -130,6 +130,8 @@ def test_a_hubspot_moment_that_is_none_is_left_out(at):
         ({"subscriptionType": "object.creation", "objectTypeId": "2-345", "objectId": 7}, "2-345/7"),
         ({"subscriptionType": "object.creation", "objectId": 7}, None),
         ({"subscriptionType": "deal.creation", "objectTypeId": "0-1", "objectId": 7}, "deals/7"),
+        ({"subscriptionType": "object.creation", "objectTypeId": "../2-345", "objectId": 7}, None),
+        ({"subscriptionType": "object.creation", "objectTypeId": "2-345\n", "objectId": 7}, None),
         ({"subscriptionType": "ticket.propertyChange", "objectId": 7}, "tickets/7"),
         ({"subscriptionType": "conversation.creation", "objectId": 7}, None),
         ({"subscriptionType": "contacts.creation", "objectId": 7}, None),

@@ -6,7 +6,7 @@ settings decides which module reads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from integration.clients.lookups import bitrix24, hubspot, meta_leads
 from integration.clients.lookups.results import FailureKind, LookupFailedError, LookupResult, Variables
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from integration.config.source_models import Lookup
 
-__all__ = ["FailureKind", "LookupFailedError", "LookupResult", "Variables", "look_up"]
+__all__ = ["UNREADABLE_SAMPLES", "FailureKind", "LookupFailedError", "LookupResult", "Variables", "look_up"]
+
+# The reasons why a record with a made-up id may fail although the credentials are accepted. Meta does not
+# distinguish a lead that does not exist from one that the token may not read.
+UNREADABLE_SAMPLES: Final = frozenset({meta_leads.UNKNOWN, bitrix24.NOT_READABLE})
 
 _READERS: dict[type[Lookup], Callable[[Any, Sequence[str]], LookupResult]] = {
     HubspotLookup: hubspot.read_records,

@@ -35,7 +35,10 @@ _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/js
 # "batch": 50 commands at most. A record takes two, the second for its contact.
 _RECORDS: Final = 25
 # "ONCRMLEADADD/7405": the event's name has the kind of its record.
-_ID: Final = re.compile(r"ONCRM(LEAD|DEAL|CONTACT|COMPANY)[A-Z]+/([1-9][0-9]{0,18})")
+_ID: Final = re.compile(
+    r"ONCRM(LEAD|DEAL|CONTACT|COMPANY)(?:ADD|UPDATE|DELETE|MOVETOCATEGORY)/([1-9][0-9]{0,18})"
+)
+NOT_READABLE: Final = "Bitrix24 could not read the record: check what the inbound webhook's user may read"
 _WITH_CONTACT: Final = frozenset({"LEAD", "DEAL"})
 _LIMITS: Final = frozenset({"QUERY_LIMIT_EXCEEDED", "OVERLOAD_LIMIT", "OPERATION_TIME_LIMIT"})
 _REFUSALS: Final = frozenset({"insufficient_scope", "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "expired_token"})
@@ -128,16 +131,17 @@ def _take(
     """Add one record of an answer to the records, or to the failed ones."""
     record, reason = _result(answer, f"r{place}")
     contact = record if wanted.kind == "CONTACT" else None
-    if (
-        record is not None
-        and record.get("CONTACT_ID") not in {None, "", "0"}
-        and wanted.kind in _WITH_CONTACT
-    ):
+    if record is not None and wanted.kind in _WITH_CONTACT and _has_contact(record):
         contact, reason = _result(answer, f"c{place}")
     if reason:
         failed[wanted.id] = reason
     elif record is not None:
         records[wanted.id] = {"record": record, "contact": contact}
+
+
+def _has_contact(record: dict[str, Any]) -> bool:
+    number = record.get("CONTACT_ID")
+    return isinstance(number, str | int) and number not in {"", "0", 0}
 
 
 def _result(answer: dict[str, Any], command: str) -> tuple[dict[str, Any] | None, str]:
@@ -148,4 +152,4 @@ def _result(answer: dict[str, Any], command: str) -> tuple[dict[str, Any] | None
     error = _table(answer["errors"].get(command))
     if str(error.get("error_description", "")).rstrip(".") in _MISSING:
         return None, ""
-    return None, "Bitrix24 could not read the record: check what the inbound webhook's user may read"
+    return None, NOT_READABLE

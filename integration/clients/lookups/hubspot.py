@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from integration.clients.lookups.requests import json_object, send
+from integration.clients.lookups.requests import REQUEST_SECONDS, json_object, send
 from integration.clients.lookups.results import (
     FailureKind,
     LookupFailedError,
@@ -44,6 +44,7 @@ BURST_WAIT_SECONDS: Final = 10.0
 DAILY_WAIT_SECONDS: Final = 3600.0
 _DAILY_LIMIT: Final = "HubSpot's daily limit is used up (429)"
 _RATE_LIMIT: Final = "HubSpot's rate limit is used up (429)"
+_NO_TIME: Final = "HubSpot answered too slowly to read all records at once"
 
 _STATUS_REASONS: Final = {
     400: "HubSpot rejects the request: check the lookup's object and properties",
@@ -66,20 +67,32 @@ def read_records(lookup: HubspotLookup, ids: Sequence[str]) -> LookupResult:
     A record has HubSpot's object as `record`, with at least `id` and `properties`, and as `contact` itself,
     if it is of the object `associated`, or the record associated with it, or None. A record that does not
     exist, is deleted, or whose id is not a number is missing. A record that was merged into another is
-    returned under the requested id, with the other's `id`. The call takes at most 40 s. Thread-safe. Raise
-    LookupFailedError.
+    returned under the requested id, with the other's `id`. The records of an object that HubSpot refuses are
+    failed. The call takes at most 40 s. Thread-safe. Raise LookupFailedError if no object can be read.
     """
     reader = _Reader(lookup, time.monotonic() + CALL_SECONDS)
     records: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    for object_name, numbers in _by_object(ids).items():
-        found = reader.read(object_name, numbers, lookup.properties)
-        linked = reader.read_associated(object_name, found.records)
+    refusals: list[LookupFailedError] = []
+    objects = _by_object(ids)
+    for place, (object_name, numbers) in enumerate(objects.items()):
+        try:
+            found = reader.read(object_name, numbers, lookup.properties)
+            linked = reader.read_associated(object_name, found.records)
+        except LookupFailedError as error:
+            is_away = error.kind in {FailureKind.RATE_LIMITED, FailureKind.UNREACHABLE}
+            if is_away and len(refusals) == place:
+                raise
+            refusals.append(error)
+            failed |= {hubspot_record(object_name, number): error.reason for number in numbers}
+            continue
         for number, record in found.records.items():
             contact = record if object_name == reader.contact_object else linked.records.get(number)
             records[hubspot_record(object_name, number)] = {"record": record, "contact": contact}
         for number, reason in {**found.failed, **linked.failed}.items():
             failed[hubspot_record(object_name, number)] = reason
+    if refusals and len(refusals) == len(objects):
+        raise next((error for error in refusals if error.kind.is_about_source), refusals[0])
     return LookupResult({key: names for key, names in records.items() if key not in failed}, failed)
 
 
@@ -114,14 +127,21 @@ class _Reader:
             "Accept": "application/json",
         }
         self._end = end
+        self._has_answer = False
         self._rate_limit = _RATE_LIMITS.of(self._base_url, token)
         self.contact_object = lookup.associated or HUBSPOT_CONTACTS
 
     def read(self, object_name: str, ids: Sequence[str], properties: Sequence[str]) -> _Found:
-        """Return the records of one object."""
+        """Return the records of one object. Raise LookupFailedError if none can be read."""
         found = _Found({}, {})
         for start in range(0, len(ids), BATCH):
-            batch = self._batch(object_name, list(ids[start : start + BATCH]), properties)
+            some = list(ids[start : start + BATCH])
+            try:
+                batch = self._batch(object_name, some, properties)
+            except LookupFailedError as error:
+                if start == 0:
+                    raise
+                batch = _Found({}, dict.fromkeys(some, error.reason))
             found.records.update(batch.records)
             found.failed.update(batch.failed)
         return found
@@ -174,7 +194,7 @@ class _Reader:
         # requested one by one.
         unexplained = [number for number in ids if number not in known]
         for number in unexplained[:MOST_SINGLE_READS]:
-            alone = self._batch(object_name, [number], properties)
+            alone = self._alone(object_name, number, properties)
             found.records.update(alone.records)
             found.failed.update(alone.failed)
         found.failed.update(
@@ -182,13 +202,26 @@ class _Reader:
         )
         return found
 
+    def _alone(self, object_name: str, number: str, properties: Sequence[str]) -> _Found:
+        # The associations and the associated records are two requests more.
+        requests_left = 1 if self._lookup.associated is None else 3
+        if self._end - time.monotonic() < requests_left * REQUEST_SECONDS:
+            return _Found({}, {number: _NO_TIME})
+        try:
+            return self._batch(object_name, [number], properties)
+        except LookupFailedError as error:
+            return _Found({}, {number: error.reason})
+
     def _answer(self, path: str, body: Mapping[str, Any], objects: Iterable[str]) -> httpx.Response:
         self._rate_limit.require_unblocked(time.monotonic())
         url = f"{self._base_url}/crm/{path}/batch/read"
         seconds = self._end - time.monotonic()
+        if self._has_answer and seconds < REQUEST_SECONDS:
+            raise LookupFailedError(FailureKind.UNREACHABLE, _NO_TIME)
         answer = send("HubSpot", "POST", url, headers=self._headers, body=orjson.dumps(body), seconds=seconds)
         self._rate_limit.update_from(answer, time.monotonic(), datetime.now(UTC))
         _raise_for_status(answer, objects)
+        self._has_answer = True
         return answer
 
 

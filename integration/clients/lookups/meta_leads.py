@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from integration.clients.lookups.requests import json_object, send
+from integration.clients.lookups.requests import REQUEST_SECONDS, json_object, send
 from integration.clients.lookups.results import (
     REFUSED_WAIT_SECONDS,
     FailureKind,
@@ -31,40 +31,49 @@ CALL_SECONDS: Final = 40.0
 _PROVIDER: Final = "Meta"
 _HEADERS: Final = {"Accept": "application/json"}
 _ID: Final = re.compile(r"[0-9]{1,25}")
-# "Handle Errors" and "Rate Limits": 102 and 190 are about the token, 10 and 200 to 299 about its permissions.
+# "Handle Errors" and "Rate Limits": 102 and 190 are about the token. 3, 10 and 200 to 299 are about
+# its permissions, which may be those for one lead.
 _TOKEN_CODES: Final = frozenset({102, 190})
 _PERMISSION_CODES: Final = frozenset({3, 10, *range(200, 300)})
 _LIMIT_CODES: Final = frozenset({4, 17, 32, 613, *range(80000, 80015)})
 _NO_TIME: Final = "Meta answered too slowly to read all leads at once"
 # Code 100, subcode 33: the object does not exist, or the token may not see it. Meta does not tell them apart.
-_UNKNOWN: Final = "Meta has no lead with this id, or the token may not read it"
+UNKNOWN: Final = "Meta has no lead with this id, or the token may not read it"
 
 
 def read_records(lookup: MetaLeadLookup, ids: Sequence[str]) -> LookupResult:
     """Return the leads by id. A lead has the Graph API's object as `record`.
 
-    An id that is not a number is missing. The call takes at most 40 s. Thread-safe. Raise LookupFailedError.
+    An id that is not a number is missing. A lead that Meta does not show or does not send is failed. The call
+    takes at most 40 s. Thread-safe. Raise LookupFailedError if Meta accepts no request.
     """
     end = time.monotonic() + CALL_SECONDS
     records: dict[str, Variables] = {}
     failed: dict[str, str] = {}
-    for lead in dict.fromkeys(ids):
-        if not _ID.fullmatch(lead):
-            continue
+    away: LookupFailedError | None = None
+    is_answering, why_not = False, ""
+    for place, lead in enumerate(filter(_ID.fullmatch, dict.fromkeys(ids))):
         seconds = end - time.monotonic()
-        if seconds <= 0:
-            failed[lead] = _NO_TIME
+        if why_not or (place and seconds < REQUEST_SECONDS):
+            failed[lead] = why_not or _NO_TIME
             continue
-        record = _lead(lookup, lead, seconds)
-        if record is None:
-            failed[lead] = _UNKNOWN
-        else:
-            records[lead] = {"record": record}
+        try:
+            records[lead] = {"record": _lead(lookup, lead, seconds)}
+            is_answering = True
+        except LookupFailedError as error:
+            failed[lead] = error.reason
+            if error.kind is FailureKind.UNREADABLE:
+                is_answering = True
+                continue
+            away = error
+            why_not = "" if error.kind is FailureKind.UNREACHABLE else error.reason
+    if away and not is_answering:
+        raise away
     return LookupResult(records, failed)
 
 
-def _lead(lookup: MetaLeadLookup, lead: str, seconds: float) -> dict[str, Any] | None:
-    """Return a lead, or None if Meta does not show it. Raise LookupFailedError."""
+def _lead(lookup: MetaLeadLookup, lead: str, seconds: float) -> dict[str, Any]:
+    """Return a lead. Raise LookupFailedError, UNREADABLE if the reason is this lead."""
     query = urlencode({"access_token": lookup.token.get_secret_value()})
     url = f"{lookup.base_url.rstrip('/')}/{lookup.api_version}/{lead}?{query}"
     answer = send(_PROVIDER, "GET", url, headers=_HEADERS, body=None, seconds=seconds)
@@ -73,32 +82,28 @@ def _lead(lookup: MetaLeadLookup, lead: str, seconds: float) -> dict[str, Any] |
         if not isinstance(found.get("field_data"), list):
             raise LookupFailedError(FailureKind.UNREADABLE, "Meta's answer has no field_data")
         return found
-    failure = _failure(answer)
-    if failure is None:
-        return None
-    raise failure
+    raise _failure(answer)
 
 
-def _failure(answer: httpx.Response) -> LookupFailedError | None:
-    """Return why Meta rejects the request, or None if the reason is this lead."""
+def _failure(answer: httpx.Response) -> LookupFailedError:
+    """Return why Meta rejects the request."""
     status = answer.status_code
     try:
         error = json_object(_PROVIDER, answer).get("error")
     except LookupFailedError:
         error = None
     code = error.get("code") if isinstance(error, dict) else None
+    code = code if isinstance(code, int) else None
     if code in _LIMIT_CODES or status == 429:  # noqa: PLR2004  (HTTP)
         return LookupFailedError(FailureKind.RATE_LIMITED, f"Meta's rate limit is used up (code {code})")
     if code in _TOKEN_CODES or status == 401:  # noqa: PLR2004  (HTTP)
-        return _refused(f"Meta rejects the token: check the lookup's token (code {code})")
+        words = f"Meta rejects the token: check the lookup's token (code {code})"
+        return LookupFailedError(FailureKind.REFUSED, words, REFUSED_WAIT_SECONDS)
     if code in _PERMISSION_CODES or status == 403:  # noqa: PLR2004  (HTTP)
-        return _refused(f"Meta rejects the token: it may lack the permission leads_retrieval (code {code})")
+        words = f"Meta rejects the token: it may lack the permission leads_retrieval (code {code})"
+        return LookupFailedError(FailureKind.UNREADABLE, words)
     if status >= 500 or code in {1, 2}:  # noqa: PLR2004  (HTTP)
         return LookupFailedError(FailureKind.UNREACHABLE, f"Meta answered {status}")
-    if isinstance(error, dict):
-        return None
-    return LookupFailedError(FailureKind.UNREADABLE, f"Meta answered {status}")
-
-
-def _refused(reason: str) -> LookupFailedError:
-    return LookupFailedError(FailureKind.REFUSED, reason, REFUSED_WAIT_SECONDS)
+    return LookupFailedError(
+        FailureKind.UNREADABLE, UNKNOWN if isinstance(error, dict) else f"Meta answered {status}"
+    )

@@ -10,6 +10,7 @@ from integration.config.source_models.lookups import (
     MetaLeadLookup,
     hubspot_object,
     hubspot_record,
+    is_hubspot_object,
 )
 from integration.config.source_models.models import (
     SOURCE_KINDS,
@@ -37,6 +38,7 @@ __all__ = [
     "Source",
     "hubspot_object",
     "hubspot_record",
+    "is_hubspot_object",
     "lookup_of",
     "presets",
     "with_preset",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -40,10 +41,17 @@ _OBJECT_WORDS: Final = (
     '"contacts", "companies", "deals", "tickets", or a custom object\'s type id such as "2-3453932"'
 )
 
+_OBJECT: Final = "[A-Za-z0-9_-]{1,100}"
+
 
 def hubspot_object(name: str) -> str:
     """Return the name of a HubSpot object in paths, such as "deals" for "deal" and "0-3"."""
     return _HUBSPOT_OBJECTS.get(name.lower(), name)
+
+
+def is_hubspot_object(name: object) -> bool:
+    """Return True for a text that can be the name of a HubSpot object."""
+    return isinstance(name, str) and re.fullmatch(_OBJECT, name) is not None
 
 
 def hubspot_record(object_name: str, record: str) -> str:
@@ -51,18 +59,19 @@ def hubspot_record(object_name: str, record: str) -> str:
     return record if object_name == HUBSPOT_CONTACTS else f"{object_name}/{record}"
 
 
-HubspotObject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$"), AfterValidator(hubspot_object)]
+HubspotObject = Annotated[str, Field(pattern=f"^{_OBJECT}$"), AfterValidator(hubspot_object)]
 Properties = Annotated[tuple[Template, ...], BeforeValidator(one_or_more)]
 
 
 class Lookup(Table):
-    """Base class of the lookups. `provider` is the CRM's name in messages.
-
-    `sample_id` is an id of the right form, for a call that tests the settings.
-    """
+    """Base class of the lookups. `provider` is the CRM's name in messages."""
 
     provider: ClassVar[str]
-    sample_id: ClassVar[str] = "1"
+
+    @property
+    def sample_id(self) -> str:
+        """An id of the right form, for a call that tests the settings."""
+        return "1"
 
     @property
     def names(self) -> frozenset[str]:
@@ -102,6 +111,11 @@ class HubspotLookup(Lookup):
     )
 
     @property
+    def sample_id(self) -> str:
+        """An id of the object that the lookup reads."""
+        return hubspot_record(self.object or HUBSPOT_CONTACTS, "1")
+
+    @property
     def names(self) -> frozenset[str]:
         """The names that templates can read: `record`, and `contact` if one is read."""
         has_contact = self.associated is not None or self.object in {None, HUBSPOT_CONTACTS}
@@ -116,7 +130,6 @@ class Bitrix24Lookup(Lookup):
 
     # `secret_key` is the key of this table with the secret.
     provider: ClassVar[str] = "Bitrix24"
-    sample_id: ClassVar[str] = "ONCRMCONTACTADD/1"
     secret_key: ClassVar[str] = "url"  # noqa: S105  (the key of the table)
 
     kind: Literal["bitrix24"] = Field(description='"bitrix24"')
@@ -124,6 +137,11 @@ class Bitrix24Lookup(Lookup):
     id: Template = Field(
         description=f'{_ID_WORDS} "{{{{ event.event }}}}/{{{{ event.data.FIELDS.ID }}}}": event, "/" and id'
     )
+
+    @property
+    def sample_id(self) -> str:
+        """An id of the right form, for a call that tests the settings."""
+        return "ONCRMCONTACTADD/1"
 
     @property
     def names(self) -> frozenset[str]:

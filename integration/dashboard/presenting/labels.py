@@ -103,6 +103,7 @@ _OF_LOOKUPS: Final[Sequence[str]] = (
         "Bitrix24 rejects the inbound webhook: check the lookup's url, and that it may use CRM (crm) "
         "(%(status)s)"
     ),
+    _("HubSpot answered too slowly to read all records at once"),
     _("Meta answered too slowly to read all leads at once"),
     _("Meta has no lead with this id, or the token may not read it"),
     _("Meta's answer has no field_data"),

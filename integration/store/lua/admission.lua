@@ -430,10 +430,12 @@ if is_command('admit', 'resolve', 'bind') then
     local done, queues = new_results(), {}
     for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues, from.lookup) end
     if not delivery.last then reserve_numbers(delivery) end
+    -- First keep, then forget: the failure of a source is over when none of its lookups is left.
+    local kept = #done.waiting > 0 and Lookups.keep(delivery, done, from.lookup and from) or ''
     if from.lookup then Lookups.forget(from.lookup) end
     if from.parked then Parked.forget(from.parked) end
     update_results(delivery.id, from, done)
-    return {'new', answer_line(delivery, done), wake_ups(queues), #done.waiting > 0 and Lookups.keep(delivery, done, from.lookup and from) or ''}
+    return {'new', answer_line(delivery, done), wake_ups(queues), kept}
   end
 
   function COMMANDS.resolve(delivery, from, headers)

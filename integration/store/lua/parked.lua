@@ -153,12 +153,13 @@ if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_fai
   end
 
   -- Record why the lookups of a source fail. A failure that does not hold the source is about single records: it is
-  -- over when it is not reported again.
+  -- over when it is not reported again. The two kinds of failures are counted apart.
   local function fail_lookups(source, failure)
     allow_on_full_store()
     local key, before = P .. 'lookup_failure:' .. source, Lookups.failure(source)
     local outdated = before.holds ~= '1' and now > (tonumber(before['until']) or 0) + OUTDATED_MS
-    if before.settings ~= failure.settings or outdated then redis.call('DEL', key) end
+    local other = (before.holds == '1') ~= failure.holds
+    if before.settings ~= failure.settings or outdated or other then redis.call('DEL', key) end
     redis.call('HSETNX', key, 'since', now)
     redis.call('HINCRBY', key, 'failures', 1)
     redis.call('HSET', key, 'kind', failure.kind, 'reason', failure.reason, 'until', now + failure.wait_ms,

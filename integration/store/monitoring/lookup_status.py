@@ -91,9 +91,9 @@ class LookupStatusStore:
         self._store.call("fail_lookups", source, orjson.dumps(failure))
 
     def failures(self, source: str) -> int:
-        """Return the number of failures in a row of a source's lookups. Raise StoreAwayError."""
+        """Return the number of failures in a row that held all lookups of a source. Raise StoreAwayError."""
         (fields,) = self._store.hashes([f"lookup_failure:{source}"])
-        return int(fields.get("failures", 0))
+        return int(fields["failures"]) if fields.get("holds") == "1" else 0
 
     def succeeded(self, source: str) -> None:
         """End a failure that held all lookups of a source. Raise StoreAwayError."""

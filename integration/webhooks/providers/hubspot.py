@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from integration.config.source_models import hubspot_object, hubspot_record
+from integration.config.source_models import hubspot_object, hubspot_record, is_hubspot_object
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer, Event, Reply
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import json_of, require_few
@@ -215,7 +215,7 @@ def _lookup_id(data: dict[str, Any], lookup: HubspotLookup) -> str | None:
     """Return the id of an event's record for the lookup, or None if the lookup does not read it."""
     kind = str(data.get("subscriptionType", "")).partition(".")[0]
     name = data.get("objectTypeId") if kind == "object" else kind if kind in _RECORD_TYPES else None
-    if not isinstance(name, str) or not name or not _is_id(data.get("objectId")):
+    if not isinstance(name, str) or not is_hubspot_object(name) or not _is_id(data.get("objectId")):
         return None
     object_name = hubspot_object(name)
     if lookup.object not in {None, object_name}:
