@@ -29,7 +29,7 @@ def person() -> SignedInUser:
 
 def caller() -> Caller:
     """Return the signed-in user as a caller of the helper."""
-    return Caller.of(person().name, request.environ)
+    return Caller.of(person().name, request.environ, is_viewer=not person().may("operator"))
 
 
 def note(services: Services, what: str, *about: str) -> None:

@@ -21,7 +21,13 @@ from integration.domain.errors import (
 from integration.web.isolation import helper_process
 from integration.web.isolation.helper import Limits
 from integration.web.isolation.helper_process import HelperProcess, Preparation
-from integration.web.isolation.user_queue import MOST_OF_A_USER, MOST_OF_ALL, Caller, UserQueue
+from integration.web.isolation.user_queue import (
+    MOST_OF_A_USER,
+    MOST_OF_ALL,
+    MOST_OF_VIEWERS,
+    Caller,
+    UserQueue,
+)
 from support.isolated_work import COMMAND
 from support.waiting import AT_ONCE_SECONDS, is_gone, wait_until
 
@@ -226,6 +232,17 @@ def test_all_users_together_have_few_turns_that_wait():
         pass
     for each in held:
         each.release()
+
+
+def test_viewers_leave_a_place_for_operators():
+    queue, order = UserQueue(), []
+    held = [Waiting(queue, f"viewer{number}", order) for number in range(MOST_OF_VIEWERS)]
+    with pytest.raises(TooMuchWorkError), queue.slot(Caller("eva", is_viewer=True)):
+        pass
+    held.append(Waiting(queue, "an operator", order))
+    for each in held:
+        each.release()
+    assert "an operator" in order
 
 
 def test_a_client_that_leaves_while_it_waits_gives_up_its_place():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_OF_A_USER: Final = 2
 # Each occupies a thread of the dashboard, which has eight.
 MOST_OF_ALL: Final = 4
+# One is kept for those who may change something.
+MOST_OF_VIEWERS: Final = MOST_OF_ALL - 1
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -26,11 +28,12 @@ class Caller:
 
     name: str
     left: threading.Event = field(default_factory=threading.Event)
+    is_viewer: bool = False
 
     @classmethod
-    def of(cls, name: str, environ: WSGIEnvironment) -> Caller:
+    def of(cls, name: str, environ: WSGIEnvironment, *, is_viewer: bool = False) -> Caller:
         """Return the caller of a request. Only the ASGI bridge reports that a client has left."""
-        return cls(name, environ.get(CLIENT_LEFT) or threading.Event())
+        return cls(name, environ.get(CLIENT_LEFT) or threading.Event(), is_viewer)
 
     def require_present(self) -> None:
         """Raise ClientLeftError if the client has left."""
@@ -39,7 +42,10 @@ class Caller:
 
 
 class UserQueue:
-    """A queue of users, one at a time. At most MOST_OF_A_USER and MOST_OF_ALL, the present one included."""
+    """A queue of users, one at a time. At most MOST_OF_A_USER and MOST_OF_ALL, the present one included.
+
+    A viewer gets no place if MOST_OF_VIEWERS are taken.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -57,7 +63,8 @@ class UserQueue:
         slot = object()
         with self._changed:
             of_user = sum(1 for each in self._open.values() if each == caller.name)
-            if of_user >= MOST_OF_A_USER or len(self._open) >= MOST_OF_ALL:
+            most = MOST_OF_VIEWERS if caller.is_viewer else MOST_OF_ALL
+            if of_user >= MOST_OF_A_USER or len(self._open) >= most:
                 raise TooMuchWorkError("too much work of this kind is waiting")
             self._open[slot] = caller.name
         try:

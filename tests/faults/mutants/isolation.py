@@ -65,7 +65,7 @@ GUARDS = (
     mutant(
         "few previews of all users",
         "previews occupy all threads of the dashboard",
-        _USER_QUEUE.condition("slot", "MOST_OF_ALL"),
+        _USER_QUEUE.condition("slot", "most"),
         "test_isolation.py::test_all_users_together_have_few_turns_that_wait",
     ),
     mutant(
