@@ -37,7 +37,10 @@ LONGEST_WAIT_SECONDS = 300.0
 
 
 def wait_after(tries: int, retry_after_seconds: float | None) -> float:
-    """Return the seconds to wait after the `tries`-th failure, at least those that the CRM asks for."""
+    """Return the seconds to wait after the `tries`-th failure.
+
+    The wait grows from 2 s to 300 s. It is longer if the CRM asks for more, up to LIMIT_SECONDS.
+    """
     backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
     return max(backoff, min(retry_after_seconds or 0.0, LIMIT_SECONDS))
 

@@ -17,7 +17,7 @@ import httpx
 import orjson
 
 from integration.alerts.messages import message_text
-from integration.clients.deadline_transport import DeadlineClient, DeadlineTransport
+from integration.clients.deadline_transport import AnswerTooLongError, DeadlineClient, DeadlineTransport
 from integration.config.alert_models import EmailChannel, SlackChannel, WebhookChannel
 from integration.domain.errors import RingbackError
 from integration.webhooks.providers.schemes import standard_headers
@@ -88,12 +88,14 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
     try:
         with DeadlineClient(DeadlineTransport(), seconds=SEND_SECONDS) as client:
             answer = client.post(url, content=body, headers={"Content-Type": "application/json", **headers})
+    except AnswerTooLongError:
+        raise ChannelError("the receiver's answer is too long; check the channel's `url`") from None
     except httpx.TransportError as error:
-        raise ChannelError(f"no answer: {error}") from None
+        raise ChannelError(f"the receiver did not answer: {error}") from None
     except httpx.InvalidURL:
-        raise ChannelError("no answer: the channel's URL is invalid") from None
+        raise ChannelError("the channel's `url` is invalid; correct it") from None
     if not answer.is_success:
-        raise ChannelError(f"answered {answer.status_code}")
+        raise ChannelError(f"the receiver answered {answer.status_code}; check the channel's `url`")
 
 
 # --- e-mail ----------------------------------------------------------------------------------

@@ -131,7 +131,9 @@ class _Guardian:
             )
         )
         if process.stdin is None:
-            raise SpawnError("the guardian process has no pipe")
+            raise SpawnError(
+                "the guardian process was started without a pipe, so it cannot be used; start Ringback again"
+            )
         # It ends after this process, so nothing can wait for it. Mark it as reaped.
         process.returncode = 0
         return process.stdin

@@ -131,7 +131,10 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 
 def lock_folder(folder: Path) -> IO[str]:
-    """Lock the folder until every process that inherits the file has closed it. Raise EmbeddedBusyError."""
+    """Lock the folder and return its open lock file. Raise EmbeddedBusyError.
+
+    The lock holds until this process and each child that inherited the lock file have closed it.
+    """
     file = open(folder / LOCK_FILE, "a+", encoding="ascii", opener=_PRIVATE)  # noqa: SIM115  (the caller closes it)
     end = time.monotonic() + LOCK_SECONDS
     while True:

@@ -134,7 +134,7 @@ def test_an_answer_that_is_no_success_is_a_failure_that_names_no_address(status)
         receiver.answers = [status]
         with pytest.raises(ChannelError) as caught:
             send(SlackChannel(name="c", kind="slack", url=receiver.url), message(), ENGLISH, NOW)
-    assert str(caught.value) == f"answered {status}"
+    assert str(caught.value) == f"the receiver answered {status}; check the channel's `url`"
     assert receiver.posts == []
 
 

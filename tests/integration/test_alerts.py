@@ -182,7 +182,8 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
     here.first.look()
     assert here.messages() == []
     (waiting,) = here.services.alerts.waiting(["chat"]).values()
-    assert (waiting.messages, waiting.tries, waiting.trouble) == (2, 2, "answered 503")
+    assert (waiting.messages, waiting.tries) == (2, 2)
+    assert waiting.trouble == "the receiver answered 503; check the channel's `url`"
     here.later(seconds=11)
     here.first.look()
     assert here.messages() == [STOPPED, GOES_ON]
@@ -464,7 +465,7 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     here.first.look()
     shown = ringback("alerts").stdout
     assert "Account bogota is stopped. wolkvox does not take the token. Waiting recalls: 0." in shown
-    assert "channel chat: 1 message not sent: answered 500" in shown
+    assert "channel chat: 1 message not sent: the receiver answered 500" in shown
     messages = ringback.json("alerts")
     assert [(item["kind"], item["subject"], item["sent"]) for item in messages["items"]] == [
         ("queue-stopped", "bogota", True)
@@ -477,7 +478,10 @@ def test_the_command_tries_channels(here, ringback):
     assert here.messages() == [("test", "test", "")] * 2
     here.receiver.answers = [500]
     failed = ringback("alerts", "--test", "chat")
-    assert (failed.exit_code, failed.stdout) == (1, "chat: not sent: answered 500\n")
+    assert (failed.exit_code, failed.stdout) == (
+        1,
+        "chat: not sent: the receiver answered 500; check the channel's `url`\n",
+    )
     unknown = ringback("alerts", "--test", "nobody")
     assert unknown.exit_code == 1
     assert "no such channel: 'nobody'; known: chat" in unknown.stderr

@@ -61,7 +61,8 @@ def _require_unambiguous(template: str, values: Mapping[str, bytes]) -> None:
     for name, separator, following in _joints(template):
         if name == "id" and separator.encode() in values[name]:
             raise AmbiguousContentError(
-                f"the message id contains {separator!r}, which is also the separator after it"
+                f"the message id contains {separator!r}, which also ends it in the signed text, so that text "
+                "can be split in several ways; the sender must use message ids without it"
             )
         query = values["url"].partition(b"?")[2] if name == "url" else b""
         if query and separator.encode() in query:

@@ -89,9 +89,10 @@ def has_country_code(dial_format: str) -> bool:
 
 
 def undialled_types(dial_format: str, country: str) -> tuple[str, ...]:
-    """Return the types of numbers of `country` that a `dial_format` writes without their trunk prefix.
+    """Return which of `fixed` and `mobile` cannot be dialled in `country` with this `dial_format`.
 
-    The types are `fixed` and `mobile`. Text before a placeholder, as in `0{national}`, counts as written.
+    Such a number is written without what has to be dialled before it, its trunk prefix. Text
+    before a placeholder, as in `0{national}`, counts as written.
     """
     if has_country_code(dial_format):
         return ()

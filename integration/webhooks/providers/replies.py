@@ -29,7 +29,10 @@ def reply(outcome: Answer | ErrorAnswer, *, with_pending: bool = False) -> Reply
 
 
 def summary(answer: Answer, *, with_pending: bool) -> dict[str, Any]:
-    """Return an answer as the JSON object of the response, without empty optional members."""
+    """Return an answer as the JSON object of the response.
+
+    `cancelled` and `too_late` are left out if they are empty, `pending` as `reply` says.
+    """
     members: dict[str, Any] = {
         "delivery": answer.delivery,
         "recalls": list(answer.recalls),

@@ -118,14 +118,19 @@ def _standard_id_header(delivery: Delivery, settings: JsonSource) -> str:  # noq
     return standard_header_names(delivery)[0]
 
 
+_DOT_IN_ID = (
+    "the message id contains a dot, so the signed text id.timestamp.body can be split in several ways; "
+    "the sender must use message ids without a dot"
+)
+
+
 def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     check = "standard-webhooks"
     message_id, timestamp, signatures = (
         required_header(delivery, name, check) for name in standard_header_names(delivery)
     )
     if "." in message_id:
-        # The signed text is `id.timestamp.body`. With a dot in the id it could be split in another way.
-        raise NotVerifiedError(check, "the message id contains a dot, which is also the separator after it")
+        raise NotVerifiedError(check, _DOT_IN_ID)
     v1_signatures = _standard_signatures(signatures)
     require_fresh(timestamp, _SECOND, now)
     keys = [standard_key(secret) for secret in settings.secrets]
@@ -233,6 +238,9 @@ def _verify_body_token(delivery: Delivery, settings: JsonSource, now: datetime) 
     return _require_secret(body_token(delivery, settings).encode(errors="replace"), settings, "body-token")
 
 
+_NOT_IN_BODY = "the body has no token where the template `token` looks; compare it with a body of the sender"
+
+
 def body_token(delivery: Delivery, settings: JsonSource) -> str:
     """Return the text that the template `token` makes of the body. Raise NotVerifiedError without one."""
     if settings.token is None:
@@ -240,7 +248,7 @@ def body_token(delivery: Delivery, settings: JsonSource) -> str:
     try:
         return text(settings.token, frozenset({"body"})).render(body=read_body(delivery))
     except (UnmappableError, ValueError):
-        raise NotVerifiedError("body-token", "the body has no token at this place") from None
+        raise NotVerifiedError("body-token", _NOT_IN_BODY) from None
 
 
 def without_tokens(body: bytes, settings: JsonSource) -> bytes:

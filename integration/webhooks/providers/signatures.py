@@ -83,7 +83,8 @@ def sent_signature(delivery: Delivery, settings: JsonSource) -> SentSignature:
         return _listed(value, f"{settings.timestamp}=", settings)
     timestamp = "" if settings.timestamp is None else required_header(delivery, settings.timestamp, check)
     if not value.startswith(settings.prefix):
-        raise NotVerifiedError(check, "the header does not begin with the configured prefix")
+        why = f"the header {settings.header} does not begin with the configured `prefix` {settings.prefix!r}"
+        raise NotVerifiedError(check, why)
     return SentSignature((value.removeprefix(settings.prefix),), timestamp)
 
 

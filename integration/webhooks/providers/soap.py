@@ -47,7 +47,9 @@ class _BoundedBuilder(TreeBuilder):
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         self._open.append(tag)
         if len(self._open) > MAX_XML_DEPTH:
-            raise UnreadableError("body", f"more than {MAX_XML_DEPTH} levels", f"at most {MAX_XML_DEPTH}")
+            raise UnreadableError(
+                "body", f"more than {MAX_XML_DEPTH} nested elements", f"at most {MAX_XML_DEPTH}"
+            )
         self._count(1 + len(attrs))
         for name in (tag, *attrs):
             _require_short("a name", local_name(name))
