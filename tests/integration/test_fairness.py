@@ -16,7 +16,7 @@ pytestmark = pytest.mark.thorough
 
 # More than the threads of both workers, those of the sweep included.
 NAMES = tuple(f"a{n}" for n in range(2 * (2 + SWEEP_DRAINS) + 4))
-EACH = 2 * DRAIN_CALLS + 5
+EACH = 3 * DRAIN_CALLS + 5
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def pushed(workers_running):
     return [call["body"]["customer_id"].partition("-")[0] for call in workers_running.sandbox.calls()]
 
 
-def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(workers_running):
+def test_no_queue_is_ahead_of_another_by_more_than_three_drains(workers_running):
     for n in range(EACH):
         for name in NAMES:
             workers_running.ask(f"{name}-{n}", account=name)
@@ -43,7 +43,7 @@ def test_no_queue_is_ahead_of_another_by_more_than_a_drain_and_those_under_way(w
     for name in pushed(workers_running):
         seen[name] += 1
         if max(seen.values()) < EACH:
-            assert max(seen.values()) - min(seen.values()) <= 2 * DRAIN_CALLS, seen
+            assert max(seen.values()) - min(seen.values()) <= 3 * DRAIN_CALLS, seen
     accepted = Filter(state=State.ACCEPTED)
     wait_until(
         lambda: sum(1 for _ in workers_running.services.recalls.records.every(accepted)) == total,

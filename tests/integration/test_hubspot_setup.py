@@ -24,6 +24,8 @@ from support.waiting import wait_until
 
 SECRET = "client-secret-of-the-project-app"
 SECRETS = {"WOLKVOX_TOKEN": "token-of-bogota-1", "HUBSPOT_CLIENT_SECRET": SECRET, "HUBSPOT_TOKEN": TOKEN}
+# Of the page's second source, for which it shows no command.
+OTHER_SECRETS = {"HUBSPOT_DEALS_SECRET": f"{SECRET}-deals", "HUBSPOT_DEALS_TOKEN": f"{TOKEN}-deals"}
 PUBLIC = "https://hooks.example.com"
 
 pytestmark = pytest.mark.thorough
@@ -77,6 +79,7 @@ class NewUser:
         self.terminal.run(self.commands("mkdir ../callbacks"))
         self.write_config(number_of_blocks, mode=mode)
         self.terminal.variables = SECRETS | secrets
+        self.terminal.environ |= OTHER_SECRETS
         self.terminal.run(self.commands("ringback check\n"))
 
     def up(self):
@@ -204,7 +207,7 @@ def test_the_steps_of_the_page_lead_to_a_callback(user):
         accepted = user.await_recall("accepted")
         assert user.wolkvox.stats()["count"] == called + 1
         shown = terminal.run(f"ringback show {accepted['id']}")
-        for line in ("campaign     12345", "customer     80123456", "telephone    •••• 33"):
+        for line in ("campaign     12345", "customer     •••• 56", "telephone    •••• 33"):
             assert line in shown
         assert "wolkvox answered 202: recorded, not yet called" in shown
 
