@@ -65,5 +65,5 @@ def remap(services: Services, caller: ApiKey) -> RemapModel:
         recalls=remapped.recalls,
         pending=remapped.pending,
         still_parked=remapped.still_parked,
-        complete=remapped.next is None,
+        complete=remapped.complete,
     )

@@ -48,6 +48,11 @@ class Remapped:
     still_parked: int
     next: str | None
 
+    @property
+    def complete(self) -> bool:
+        """Whether it reached the end."""
+        return self.next is None
+
 
 class ParkedService:
     """Remaps parked events; `records` reads them. Each method raises StoreAwayError."""
