@@ -59,11 +59,4 @@ def remap(services: Services, caller: ApiKey) -> RemapModel:
     )
     which = ParkedFilter(source=body.source, route=body.route)
     note(services, caller, "remap", body.source or "every-source")
-    remapped = services.parked.remap(which, datetime.now(UTC), plan=plan)
-    return RemapModel(
-        looked_at=remapped.looked_at,
-        recalls=remapped.recalls,
-        pending=remapped.pending,
-        still_parked=remapped.still_parked,
-        complete=remapped.complete,
-    )
+    return RemapModel.model_validate(services.parked.remap(which, datetime.now(UTC), plan=plan))
