@@ -22,9 +22,9 @@ from integration.domain.recall import Attempt
 from integration.domain.schedule import Drop
 from integration.domain.timestamps import from_epoch_ms, from_iso, iso_seconds
 from integration.store.recalls import encoded_attempt
-from integration.store.token_queue import Claim, NoClaim, Outcome, QueueReply, terms_of
+from integration.store.token_queue import Claim, NoClaim, PushResult, QueueReply, terms_of
 from integration.telemetry.counters import GAP, Counters
-from workers.outcomes import outcome_of
+from workers.push_results import push_result
 from workers.retry import QueueHistory, RecallHistory, decide, store_retry_seconds
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class Drain:
             return reply.wake_up
         with self._tools.open_connection(self._account.endpoint) as connection:
             while isinstance(reply.claim, Claim):
-                outcome = self._push(connection, reply.claim)
+                result = self._push(connection, reply.claim)
                 step += 1
-                reply = self._finish(reply.claim, step, outcome)
+                reply = self._finish(reply.claim, step, result)
         return reply.wake_up
 
     def _terms(self) -> Terms:
@@ -118,12 +118,12 @@ class Drain:
             lambda: self._tools.queues.acquire(self._queue, nonce, self._terms(), wake_up=wake_up)
         )
 
-    def _finish(self, claim: Claim, step: int, outcome: Outcome) -> QueueReply:
+    def _finish(self, claim: Claim, step: int, result: PushResult) -> QueueReply:
         more = self._goes_on()
         self._claimed_at = self._tools.boottime()
         return self._repeat(
             lambda: self._tools.queues.finish(
-                self._queue, claim, step, outcome, more=more, terms=self._terms()
+                self._queue, claim, step, result, more=more, terms=self._terms()
             )
         )
 
@@ -146,24 +146,26 @@ class Drain:
             self._tools.sleep(pause)
         return QueueReply(NoClaim("lost"))
 
-    def _push(self, connection: WolkvoxConnection, claim: Claim) -> Outcome:
+    def _push(self, connection: WolkvoxConnection, claim: Claim) -> PushResult:
         self._pushed += 1
         account = self._accounts.get(claim.account)
         if account is None:
             # A worker with a newer configuration will push it. A removed account has left the queue.
             reason = "this worker does not know the account yet"
-            return Outcome(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
+            return PushResult(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
         wanted = from_iso(claim.date)
         scheduled = self._tools.reschedule(account, wanted, self._tools.now())
         if isinstance(scheduled, Drop):
-            return Outcome(kind="ended", state="expired", reason=scheduled.reason)
+            return PushResult(kind="ended", state="expired", reason=scheduled.reason)
         date: datetime = scheduled.date
         if account.mode == "dry-run":
             reason = "dry-run: everything but the call itself"
-            return Outcome(kind="ended", state="simulated", reason=reason, date=iso_seconds(date))
+            return PushResult(kind="ended", state="simulated", reason=reason, date=iso_seconds(date))
         return self._call(connection, claim, account, date)
 
-    def _call(self, connection: WolkvoxConnection, claim: Claim, account: Account, date: datetime) -> Outcome:
+    def _call(
+        self, connection: WolkvoxConnection, claim: Claim, account: Account, date: datetime
+    ) -> PushResult:
         started_at = self._tools.now()
         call = build_call(
             account,
@@ -179,17 +181,17 @@ class Drain:
             timeout_seconds=account.timeout_seconds,
         )
         if exchange.too_late:
-            return Outcome(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
+            return PushResult(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
         verdict = self._tools.verdict_of(exchange, self._tools.now())
         decision, history = self._decide(claim, account, verdict)
-        outcome = outcome_of(decision, iso_seconds(date))
-        if outcome.get("date") == claim.date:
-            del outcome["date"]
+        result = push_result(decision, iso_seconds(date))
+        if result.get("date") == claim.date:
+            del result["date"]
         sent_ms = None
         if exchange.sent_at is not None:
             self._count(claim, exchange.sent_at, exchange.seconds)
             sent_ms = round((self._tools.boottime() - exchange.sent_at) * 1000)
-        self._report(claim, verdict, outcome)
+        self._report(claim, verdict, result)
         attempt = Attempt(
             started_at=started_at,
             seconds=exchange.seconds,
@@ -197,28 +199,28 @@ class Drain:
             code=verdict.code,
             msg=verdict.msg,
             outcome=verdict.kind,
-            **self._next_attempt(outcome, date),
+            **self._next_attempt(result, date),
         )
-        return Outcome(
-            **outcome,
+        return PushResult(
+            **result,
             verdict=str(verdict.kind),
             attempt=encoded_attempt(attempt),
-            answer=None if outcome.get("state") == "accepted" else _text(exchange.body),
+            answer=None if result.get("state") == "accepted" else _text(exchange.body),
             words=verdict.words_digest,
             sent_ms=sent_ms,
             history=history.to_json(),
         )
 
-    def _next_attempt(self, outcome: Mapping[str, Any], date: datetime) -> dict[str, Any]:
+    def _next_attempt(self, result: Mapping[str, Any], date: datetime) -> dict[str, Any]:
         """Return the recall_date sent, the reason and the time of the next attempt; {} if there is none."""
-        if outcome["kind"] == "ended":
+        if result["kind"] == "ended":
             return {}
         next_at = None
-        if "wait_until" in outcome:
-            next_at = from_epoch_ms(outcome["wait_until"])
-        elif "wait_ms" in outcome:
-            next_at = self._tools.now() + timedelta(milliseconds=outcome["wait_ms"])
-        return {"recall_date": date, "reason": outcome["reason"], "next_at": next_at}
+        if "wait_until" in result:
+            next_at = from_epoch_ms(result["wait_until"])
+        elif "wait_ms" in result:
+            next_at = self._tools.now() + timedelta(milliseconds=result["wait_ms"])
+        return {"recall_date": date, "reason": result["reason"], "next_at": next_at}
 
     def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
         """Count the call, and the time for which the queue made none before it."""
@@ -238,16 +240,16 @@ class Drain:
             quota_resets_at=self._terms().day_ends if account is self._account else next_reset(account, now),
         )
 
-    def _report(self, claim: Claim, verdict: Verdict, outcome: Mapping[str, Any]) -> None:
+    def _report(self, claim: Claim, verdict: Verdict, result: Mapping[str, Any]) -> None:
         kind = str(verdict.kind)
         log.info(
-            "pushed", recall=claim.recall_id, account=claim.account, verdict=kind, reason=outcome["reason"]
+            "pushed", recall=claim.recall_id, account=claim.account, verdict=kind, reason=result["reason"]
         )
-        if outcome.get("state") == "dead":
-            self._tools.reporter.dead(claim, kind, outcome["reason"])
-        if outcome.get("stop"):
-            log.error("queue stopped", account=claim.account, reason=outcome["stop"])
-            self._tools.reporter.stopped(claim.account, outcome["stop"])
+        if result.get("state") == "dead":
+            self._tools.reporter.dead(claim, kind, result["reason"])
+        if result.get("stop"):
+            log.error("queue stopped", account=claim.account, reason=result["stop"])
+            self._tools.reporter.stopped(claim.account, result["stop"])
 
 
 def _text(body: bytes) -> str | None:

@@ -18,7 +18,7 @@ from integration.clients.backoff import backoff_seconds
 from integration.clients.lookups import FailureKind, LookupFailedError, LookupResult, look_up
 from integration.clients.retry_after import LIMIT_SECONDS
 from integration.config.source_models import lookup_of
-from integration.mapping.planner import Outcome, Pending, plan_event
+from integration.mapping.planner import EventPlan, Pending, plan_event
 from workers.drain import utc_now
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ class LookupRunner:
         )
 
     def _admit(self, stored: StoredEvents, found: LookupResult, wait_seconds: float) -> None:
-        """Replace the events by their outcomes. Those whose record could not be read wait again."""
+        """Replace the events by their plans. Those whose record could not be read wait again."""
         now = utc_now()
-        outcomes: list[Outcome] = [
+        plans: list[EventPlan] = [
             Pending(event=event)
             if event.lookup_id in found.failed
             else plan_event(
@@ -154,7 +154,7 @@ class LookupRunner:
             )
             for event in stored.events
         ]
-        self._services.admission.resolve(stored, outcomes, parked=False, wait_seconds=wait_seconds)
+        self._services.admission.resolve(stored, plans, parked=False, wait_seconds=wait_seconds)
 
 
 def _ids_of(waiting: list[StoredEvents]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Decide the outcome of each event of a delivery, before anything is stored. Pure.
+"""Decide the plan of each event of a delivery, before anything is stored. Pure.
 
-Every event has exactly one outcome. An event that cannot be mapped has the outcome Parked; it raises no error
+Every event has exactly one plan. An event that cannot be mapped has the plan Parked; it raises no error
 and does not affect other events. `explain_event` and `plan_event` share one implementation.
 """
 
@@ -91,14 +91,14 @@ class Pending:
     event: Event
 
 
-Outcome = RecallWanted | CancelWanted | Expired | Ignored | Parked | Pending
+EventPlan = RecallWanted | CancelWanted | Expired | Ignored | Parked | Pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """The outcome of one event with the routes considered, the fields and the notes of the schedule."""
+    """The plan of one event with the routes considered, the fields and the notes of the schedule."""
 
-    outcome: Outcome
+    plan: EventPlan
     considered: tuple[Considered, ...] = ()
     fields: tuple[Field, ...] = ()
     notes: tuple[str, ...] = ()
@@ -121,10 +121,10 @@ class BadFieldsError(UnmappableError):
 
 def plan_delivery(
     compiled_routes: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
-) -> tuple[Outcome, ...]:
-    """Return the outcomes of the events of a delivery, in their order. `now` is aware."""
+) -> tuple[EventPlan, ...]:
+    """Return the plans of the events of a delivery, in their order. `now` is aware."""
     context = DeliveryContext(compiled_routes.config, delivery, now)
-    return tuple(_explain(compiled_routes, context, event, NOT_LOOKED_UP).outcome for event in events)
+    return tuple(_explain(compiled_routes, context, event, NOT_LOOKED_UP).plan for event in events)
 
 
 def plan_event(
@@ -133,13 +133,13 @@ def plan_event(
     event: Event,
     now: datetime,
     looked_up: Mapping[str, object] | NotLookedUp = NOT_LOOKED_UP,
-) -> Outcome:
-    """Return the outcome of one event.
+) -> EventPlan:
+    """Return the plan of one event.
 
     `looked_up` is the result of the lookup: the names for templates with their values, empty if the record
     does not exist, or NOT_LOOKED_UP before the lookup. An event without a `lookup_id` has no record.
     """
-    return explain_event(compiled_routes, delivery, event, now, looked_up).outcome
+    return explain_event(compiled_routes, delivery, event, now, looked_up).plan
 
 
 def explain_event(
@@ -149,7 +149,7 @@ def explain_event(
     now: datetime,
     looked_up: Mapping[str, object] | NotLookedUp = NOT_LOOKED_UP,
 ) -> Explained:
-    """Return the outcome of one event with the result of every route of its source.
+    """Return the plan of one event with the result of every route of its source.
 
     The arguments are those of `plan_event`.
     """
@@ -224,30 +224,30 @@ def _explain(
     looked_up: Mapping[str, object] | NotLookedUp,
 ) -> Explained:
     if not isinstance(event.data, Mapping):
-        return Explained(outcome=_parked(event, UnmappableError("event", kind(event.data), "an object")))
+        return Explained(plan=_parked(event, UnmappableError("event", kind(event.data), "an object")))
     if not compiled_routes.routes.get(context.delivery.source):
         # The source may have been set up before its routes, or a file may have lost them.
         fault = UnmappableError("route", "missing, because this source has no route", _A_ROUTE)
-        return Explained(outcome=_parked(event, fault))
+        return Explained(plan=_parked(event, fault))
     known = {} if looked_up is NOT_LOOKED_UP and event.lookup_id is None else looked_up
     event_context = EventContext(context, event.data, known)
     try:
         found = routes.match(compiled_routes, context.delivery.source, event_context)
         if found.route is None:
-            return Explained(outcome=Ignored(event=event), considered=found.considered)
+            return Explained(plan=Ignored(event=event), considered=found.considered)
         if found.fault is not None:
-            return Explained(outcome=_parked(event, found.fault, found.route), considered=found.considered)
+            return Explained(plan=_parked(event, found.fault, found.route), considered=found.considered)
         filled = routes.fill(found.route, event_context)
         version = _version(compiled_routes, context.delivery, event, filled.account, event_context)
     except LookupNeeded:
-        return Explained(outcome=Pending(event=event))
-    outcome, notes = _outcome(event, found.route, filled, version, context.now)
-    return Explained(outcome=outcome, considered=found.considered, fields=filled.fields, notes=notes)
+        return Explained(plan=Pending(event=event))
+    plan, notes = _plan(event, found.route, filled, version, context.now)
+    return Explained(plan=plan, considered=found.considered, fields=filled.fields, notes=notes)
 
 
-def _outcome(
+def _plan(
     event: Event, taken: CompiledRoute, filled: Filled, version: datetime, now: datetime
-) -> tuple[Outcome, tuple[str, ...]]:
+) -> tuple[EventPlan, tuple[str, ...]]:
     route, account = taken.route, filled.account
     for field in filled.fields:
         if field.fault is not None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Config
     from integration.domain.delivery import Delivery, Event
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
 
 NEW: Final = -1  # the place of a new route
 FIELDS: Final = (
@@ -169,7 +169,7 @@ def compare(
     return Comparison(_verdict(before, after, lines), *lines)
 
 
-def _verdict(before: Outcome, after: Outcome, lines: tuple[tuple[str, ...], tuple[str, ...]]) -> Verdict:
+def _verdict(before: EventPlan, after: EventPlan, lines: tuple[tuple[str, ...], tuple[str, ...]]) -> Verdict:
     if isinstance(before, Pending) or isinstance(after, Pending):
         return "not known"
     if lines[0] == lines[1]:
@@ -185,11 +185,11 @@ def _verdict(before: Outcome, after: Outcome, lines: tuple[tuple[str, ...], tupl
     )
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
-    match outcome:
+def _lines(plan: EventPlan) -> Iterator[str]:
+    match plan:
         case RecallWanted() | Expired():
-            request = outcome.request
-            yield "recall" if isinstance(outcome, RecallWanted) else "expired"
+            request = plan.request
+            yield "recall" if isinstance(plan, RecallWanted) else "expired"
             yield f"account = {request.account}"
             yield f"campaign_id = {request.campaign_id}"
             yield f"customer_id = {request.customer_id}"
@@ -198,12 +198,12 @@ def _lines(outcome: Outcome) -> Iterator[str]:
             yield f"recall_date = {request.recall_date.isoformat()}"
         case CancelWanted():
             yield "cancel"
-            yield f"account = {outcome.request.account}"
-            yield f"campaign_id = {outcome.request.campaign_id}"
-            yield f"customer_id = {outcome.request.customer_id}"
+            yield f"account = {plan.request.account}"
+            yield f"campaign_id = {plan.request.campaign_id}"
+            yield f"customer_id = {plan.request.customer_id}"
         case Parked():
             yield "parked"
-            yield invalid_value(outcome.field, outcome.found, outcome.allowed)
+            yield invalid_value(plan.field, plan.found, plan.allowed)
         case Pending():
             yield "waits for a lookup"
         case Ignored():

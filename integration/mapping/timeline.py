@@ -45,7 +45,7 @@ def mapped(compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, re
     return MappedFields(
         explained=explained,
         changed=recall.digest is None or not compiled_routes.config.digest.startswith(recall.digest),
-        lacks_contact=isinstance(explained.outcome, Pending),
+        lacks_contact=isinstance(explained.plan, Pending),
     )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from integration.domain.delivery import Delivery
     from integration.domain.recall import Recall, RecallRequest
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
     from integration.services.binding import QueueBinding
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
@@ -46,10 +46,10 @@ class Admission:
             config_digest=config.digest,
         )
 
-    def admit(self, delivery: Delivery, outcomes: Sequence[Outcome], raw: bytes) -> Admitted:
+    def admit(self, delivery: Delivery, plans: Sequence[EventPlan], raw: bytes) -> Admitted:
         """Store the results of a delivery and publish wake-ups. `raw` is the body to be stored."""
         retention = self.retention(delivery.source)
-        admitted = self._bound_first(lambda: self._deliveries.admit(delivery, outcomes, retention, raw=raw))
+        admitted = self._bound_first(lambda: self._deliveries.admit(delivery, plans, retention, raw=raw))
         self._wake(admitted)
         return admitted
 
@@ -70,9 +70,9 @@ class Admission:
         return admitted
 
     def resolve(
-        self, stored: StoredEvents, outcomes: Sequence[Outcome], *, parked: bool, wait_seconds: float = 0.0
+        self, stored: StoredEvents, plans: Sequence[EventPlan], *, parked: bool, wait_seconds: float = 0.0
     ) -> Admitted | None:
-        """Replace waiting events with their outcomes and publish wake-ups.
+        """Replace waiting events with their plans and publish wake-ups.
 
         Events of a lookup that are Pending again are looked up after `wait_seconds`. Return None if another
         process has resolved them already.
@@ -80,7 +80,7 @@ class Admission:
         self._binding.bind()
         retention = self.retention(stored.delivery.source)
         admitted = self._deliveries.resolve(
-            stored, outcomes, retention, parked=parked, wait_seconds=wait_seconds
+            stored, plans, retention, parked=parked, wait_seconds=wait_seconds
         )
         if admitted is not None:
             self._wake(admitted)

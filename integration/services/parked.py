@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
     from integration.services.admission import Admission
     from integration.services.configuration import Configuration
     from integration.store.deliveries import DeliveryStore, StoredEvents
     from integration.store.parked import ParkedStore
 
-    Plan = Callable[[Sequence[StoredEvents], datetime], Sequence[Outcome | None]]
+    Plan = Callable[[Sequence[StoredEvents], datetime], Sequence[EventPlan | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class ParkedService:
     ) -> Remapped:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        Events parked meanwhile are not remapped again. `plan` returns the outcomes of events, None for one
+        Events parked meanwhile are not remapped again. `plan` returns the plans of events, None for one
         that stays as it is; by default they are planned in this thread, without a time limit. If
         it raises TooMuchWorkError, HelperFailedError or ClientLeftError after the first step, return the sum
         so far. Raise UnknownError for an invalid cursor, and what `plan` raises in the first step.
@@ -123,11 +123,11 @@ class ParkedService:
         wanted = [record for record in records if self._is_wanted(record, which)]
         stored = [parked_events_of(record) for record in wanted]
         planned = (plan or self._plan)(stored, now) if stored else ()
-        outcomes = [
-            self._settle(record, events, outcome)
-            for record, events, outcome in zip(wanted, stored, planned, strict=True)
+        settled = [
+            self._settle(record, events, event_plan)
+            for record, events, event_plan in zip(wanted, stored, planned, strict=True)
         ]
-        done = [outcome for outcome in outcomes if outcome is not None]
+        done = [each for each in settled if each is not None]
         return Remapped(
             looked_at=len(wanted),
             recalls=tuple(recall for recalls, _ in done for recall in recalls),
@@ -144,22 +144,22 @@ class ParkedService:
             and which.route in {None, record["route"]}
         )
 
-    def _plan(self, stored: Sequence[StoredEvents], now: datetime) -> list[Outcome]:
+    def _plan(self, stored: Sequence[StoredEvents], now: datetime) -> list[EventPlan]:
         routes = self._configuration.routes
         return [plan_event(routes, each.delivery, each.events[0], now) for each in stored]
 
     def _settle(
-        self, record: Mapping[str, str], stored: StoredEvents, outcome: Outcome | None
+        self, record: Mapping[str, str], stored: StoredEvents, plan: EventPlan | None
     ) -> tuple[Sequence[str], int] | None:
         """Return an event's recalls and the number of lookups, None if it stays parked."""
-        if outcome is None:
+        if plan is None:
             return None
-        if isinstance(outcome, Parked):
+        if isinstance(plan, Parked):
             before = (record["field"], record["found"], record["route"])
-            if (outcome.field, outcome.found, outcome.route or "") != before:
-                self._deliveries.repark(stored, outcome)
+            if (plan.field, plan.found, plan.route or "") != before:
+                self._deliveries.repark(stored, plan)
             return None
-        admitted = self._admission.resolve(stored, [outcome], parked=True)
+        admitted = self._admission.resolve(stored, [plan], parked=True)
         return ((), 0) if admitted is None else (admitted.answer.recalls, admitted.answer.pending)
 
 

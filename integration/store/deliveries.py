@@ -22,7 +22,15 @@ from integration.domain.errors import UnboundError
 from integration.domain.json_codec import read_json
 from integration.domain.recall import ENDS
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
-from integration.mapping.planner import CancelWanted, Expired, Ignored, Outcome, Parked, Pending, RecallWanted
+from integration.mapping.planner import (
+    CancelWanted,
+    EventPlan,
+    Expired,
+    Ignored,
+    Parked,
+    Pending,
+    RecallWanted,
+)
 from integration.store.token_queue import wake_ups_of
 
 if TYPE_CHECKING:
@@ -185,20 +193,20 @@ def _event_fields(event: Event | None, place: int) -> dict[str, Any]:
     return {"place": place, "record": record} if record else {"place": place}
 
 
-def _fields(outcome: Outcome, delivery: Delivery, seen: str, place: int = 0) -> dict[str, Any]:
-    match outcome:
+def _fields(plan: EventPlan, delivery: Delivery, seen: str, place: int = 0) -> dict[str, Any]:
+    match plan:
         case RecallWanted():
-            return _recall_fields(outcome.request, **_event_fields(outcome.event, place))
+            return _recall_fields(plan.request, **_event_fields(plan.event, place))
         case Expired():
-            fields = _recall_fields(outcome.request, **_event_fields(outcome.event, place))
-            return {**fields, "state": "expired", "reason": outcome.reason}
+            fields = _recall_fields(plan.request, **_event_fields(plan.event, place))
+            return {**fields, "state": "expired", "reason": plan.reason}
         case CancelWanted():
-            return {"what": "cancel", **_request_fields(outcome.request)}
+            return {"what": "cancel", **_request_fields(plan.request)}
         case Parked():
-            event = _event_json(outcome.event, seen, place)
-            return {"what": "parked", "event": event, **_reason(outcome, delivery)}
+            event = _event_json(plan.event, seen, place)
+            return {"what": "parked", "event": event, **_reason(plan, delivery)}
         case Pending():
-            event = _event_json(outcome.event, seen, place)
+            event = _event_json(plan.event, seen, place)
             return {"what": "pending", "event": event}
         case Ignored():
             return {"what": "ignored"}
@@ -235,19 +243,19 @@ def _admitted(reply: Sequence[Any]) -> Admitted:
 
 
 def admission_args(
-    delivery: Delivery, outcomes: Sequence[Outcome], retention: RetentionTerms, raw: bytes
+    delivery: Delivery, plans: Sequence[EventPlan], retention: RetentionTerms, raw: bytes
 ) -> tuple[bytes, bytes, bytes]:
     """Return the arguments of the script's `admit` command for a delivery."""
-    events_in = [outcome.event or Event(data=None) for outcome in outcomes]
+    events_in = [plan.event or Event(data=None) for plan in plans]
     seen = event_keys(delivery, events_in)
     events = [
-        {**_fields(outcome, delivery, key, place), **_dedup_fields(event, key, retention)}
-        for place, (outcome, event, key) in enumerate(zip(outcomes, events_in, seen, strict=True))
+        {**_fields(plan, delivery, key, place), **_dedup_fields(event, key, retention)}
+        for place, (plan, event, key) in enumerate(zip(plans, events_in, seen, strict=True))
     ]
     whole = _whole(delivery, retention, events)
     whole["key"] = digest_of(delivery.source, *seen)
     whole["ttl"] = retention.dedup_ms
-    if any(isinstance(outcome, Ignored) for outcome in outcomes):
+    if any(isinstance(plan, Ignored) for plan in plans):
         whole["silent"] = delivery_id(whole["key"][:16])
     whole["listed"] = retention.listed_days * DAY_MS
     return orjson.dumps(whole), _packed(raw), _headers(delivery)
@@ -293,14 +301,14 @@ class DeliveryStore:
         self._store = store
 
     def admit(
-        self, delivery: Delivery, outcomes: Sequence[Outcome], retention: RetentionTerms, *, raw: bytes = b""
+        self, delivery: Delivery, plans: Sequence[EventPlan], retention: RetentionTerms, *, raw: bytes = b""
     ) -> Admitted:
         """Store the results of a delivery. `raw` is the body to be stored.
 
         Raise StoreAwayError: all or nothing was stored, and repeating the call is safe. Raise UnboundError
         when an account has no queue yet; nothing was stored.
         """
-        return _admitted(self._store.call("admit", *admission_args(delivery, outcomes, retention, raw)))
+        return _admitted(self._store.call("admit", *admission_args(delivery, plans, retention, raw)))
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
@@ -354,23 +362,23 @@ class DeliveryStore:
     def resolve(
         self,
         stored: StoredEvents,
-        outcomes: Sequence[Outcome],
+        plans: Sequence[EventPlan],
         retention: RetentionTerms,
         *,
         parked: bool,
         wait_seconds: float = 0.0,
     ) -> Admitted | None:
-        """Replace waiting events with their outcomes.
+        """Replace waiting events with their plans.
 
         Those of a lookup that are Pending again are looked up after `wait_seconds`. Return None if another
         process has resolved them already. Raise StoreAwayError, UnboundError.
         """
         events = [
             {
-                **_fields(outcome, stored.delivery, seen, event.place),
+                **_fields(plan, stored.delivery, seen, event.place),
                 **_dedup_fields(event, seen, retention),
             }
-            for outcome, event, seen in zip(outcomes, stored.events, stored.seen, strict=True)
+            for plan, event, seen in zip(plans, stored.events, stored.seen, strict=True)
         ]
         whole = _whole(stored.delivery, retention, events)
         origin: dict[str, Any] = {"parked": stored.id}

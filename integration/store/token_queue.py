@@ -93,7 +93,7 @@ class NoClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PushResult:
     """The result of a claimed recall. `Queue.apply` in lua/drain.lua describes the fields."""
 
     kind: str
@@ -186,7 +186,7 @@ class TokenQueues:
         queue: str,
         claim: Claim,
         step: int,
-        outcome: Outcome,
+        result: PushResult,
         *,
         more: bool | Literal["alone"],
         terms: Terms,
@@ -196,7 +196,7 @@ class TokenQueues:
         With "alone", claim it only if no other queue waits for a worker.
         """
         goes_on = more if more == "alone" else str(int(more))
-        arguments = claim.fence, step, claim.recall_id, outcome.to_json(), goes_on, terms.to_json()
+        arguments = claim.fence, step, claim.recall_id, result.to_json(), goes_on, terms.to_json()
         text, new = self._store.call("finish", queue, *arguments)
         return QueueReply(_claimed(text), _wake_up(queue, new))
 
@@ -239,7 +239,7 @@ class TokenQueues:
     def end_test_call(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
         """End the lease of a test call. Return the wake-up to publish, if any.
 
-        `sent_ms` and `quiet` are as in `Outcome`.
+        `sent_ms` and `quiet` are as in `PushResult`.
         """
         sent = "" if sent_ms is None else sent_ms
         return _wake_up(queue, self._store.call("end_test_call", queue, fence, sent, int(quiet))[1])

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from integration.config.source_models import Preset, Source
     from integration.domain.delivery import Event
     from integration.domain.recall import RecallRequest
-    from integration.mapping.planner import Explained, Outcome
+    from integration.mapping.planner import EventPlan, Explained
     from integration.mapping.routes import CompiledRoutes, Field
 
 _SAMPLE_SECRET = "sample-secret-0123456789"  # noqa: S105  (of a preset that is tried without a configuration)
 
-_OUTCOMES: Mapping[type[Outcome], str] = {
+_PLANS: Mapping[type[EventPlan], str] = {
     RecallWanted: "recall",
     CancelWanted: "cancel",
     Expired: "expired",
@@ -224,7 +224,7 @@ def preview_event(
         "lookup_id": event.lookup_id,
         "routes": [{"route": r.route, "matched": r.matched, "why": r.why} for r in explained.considered],
         "fields": [_field(field) for field in explained.fields],
-        "outcome": _OUTCOMES[type(explained.outcome)],
+        "outcome": _PLANS[type(explained.plan)],
         **_consequence(compiled_routes.config, explained),
     }
 
@@ -256,21 +256,21 @@ def _field(field: Field) -> dict[str, Any]:
 
 
 def _consequence(config: Config, explained: Explained) -> dict[str, Any]:
-    """Return the entries that depend on the outcome."""
-    outcome = explained.outcome
-    match outcome:
+    """Return the entries that depend on the plan."""
+    plan = explained.plan
+    match plan:
         case RecallWanted():
-            account = config.accounts[outcome.request.account]
-            return {**_planned(outcome.request, explained.notes), "call": _call(account, outcome.request)}
+            account = config.accounts[plan.request.account]
+            return {**_planned(plan.request, explained.notes), "call": _call(account, plan.request)}
         case Expired():
-            return _planned(outcome.request, explained.notes)
+            return _planned(plan.request, explained.notes)
         case CancelWanted():
-            request = outcome.request
+            request = plan.request
             fields = {"campaign_id": request.campaign_id, "customer_id": request.customer_id}
             return {"account": request.account, "route": request.route, "cancel": fields}
         case Parked():
-            reason = {"field": outcome.field, "found": outcome.found, "allowed": outcome.allowed}
-            return {"account": outcome.account, "route": outcome.route, "parked": reason}
+            reason = {"field": plan.field, "found": plan.found, "allowed": plan.allowed}
+            return {"account": plan.account, "route": plan.route, "parked": reason}
         case Pending() | Ignored():
             return {}
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from integration.config.source_models import HubspotSource, Source
     from integration.domain.delivery import Delivery, Reply
     from integration.domain.errors import RingbackError
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
     from integration.services.container import Services
     from integration.store.deliveries import Admitted
     from integration.webhooks.rejection_log import Rejections
@@ -99,16 +99,16 @@ class WebhookService:
             checked = verified_handshake_reply(delivery, settings)
             if checked is not None:
                 return self._address_verified(settings, checked)
-            outcomes = plan_delivery(
+            plans = plan_delivery(
                 self._services.routes, delivery, kind.read(delivery, settings), delivery.received_at
             )
             kept = replace(delivery, proof=proof, headers=Headers(delivery.headers, settings).table())
-            admitted = self._services.admission.admit(kept, outcomes, kind.keep(delivery, settings))
+            admitted = self._services.admission.admit(kept, plans, kind.keep(delivery, settings))
         except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
             error_answer = self._reject(settings, delivery, error)
             self._count(settings, _COUNTED_AS[error_answer.status], began)
             return kind.acknowledge(delivery, settings, error_answer)
-        self._log(delivery.source, outcomes, admitted)
+        self._log(delivery.source, plans, admitted)
         self._count(settings, "again" if admitted.again else "admitted", began)
         reply = kind.acknowledge(delivery, settings, admitted.answer)
         return (
@@ -222,7 +222,7 @@ class WebhookService:
         rejection = replace(rejection, check="" if error is None else error.check, why=why)
         self._rejections.note(rejection, None if error is None else FailedVerification(delivery, error))
 
-    def _log(self, source: str, outcomes: tuple[Outcome, ...], admitted: Admitted) -> None:
+    def _log(self, source: str, plans: tuple[EventPlan, ...], admitted: Admitted) -> None:
         answer = admitted.answer
         log.info(
             "delivery",
@@ -234,9 +234,9 @@ class WebhookService:
             pending=answer.pending,
             again=admitted.again,
         )
-        for outcome in outcomes:
-            if isinstance(outcome, Parked) and not admitted.again:
-                log.warning("event parked", source=source, route=outcome.route, field=outcome.field)
+        for plan in plans:
+            if isinstance(plan, Parked) and not admitted.again:
+                log.warning("event parked", source=source, route=plan.route, field=plan.field)
 
 
 def _error_answer(status: int, detail: str = "", *, retry_after_seconds: int | None = None) -> ErrorAnswer:

@@ -8,7 +8,7 @@ import pytest
 
 from integration.domain.errors import ConflictError
 from integration.domain.recall import State
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import make_services, two_accounts
 from support.dashboard_client import Pages, text_of
 from support.installation import Installation
@@ -16,10 +16,10 @@ from support.installation import Installation
 NOW = datetime.now(UTC)
 AT = (NOW + timedelta(days=3)).replace(second=0, microsecond=0)
 ENDINGS = {
-    State.ACCEPTED: Outcome(kind="ended", state="accepted", reason="ok", passed=True),
-    State.DEAD: Outcome(kind="ended", state="dead", reason="refused", passed=True),
-    State.EXPIRED: Outcome(kind="ended", state="expired", reason="too late"),
-    State.SIMULATED: Outcome(kind="ended", state="simulated", reason="dry-run"),
+    State.ACCEPTED: PushResult(kind="ended", state="accepted", reason="ok", passed=True),
+    State.DEAD: PushResult(kind="ended", state="dead", reason="refused", passed=True),
+    State.EXPIRED: PushResult(kind="ended", state="expired", reason="too late"),
+    State.SIMULATED: PushResult(kind="ended", state="simulated", reason="dry-run"),
 }
 
 

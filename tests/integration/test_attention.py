@@ -10,7 +10,7 @@ import pytest
 from integration.alerts.monitor import AlertMonitor
 from integration.alerts.problems import ActiveProblem, rows_of
 from integration.store.monitoring.problem_notes import ProblemNote
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages, text_of
 from support.installation import Installation
@@ -46,11 +46,11 @@ class Attention(Installation):
 
     def stop(self, customer="c1"):
         self.ask(customer)
-        self.push(Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+        self.push(PushResult(kind="again", reason="401", stop="the token is refused", sent_ms=1))
 
     def refuse(self, customer="c2"):
         self.ask(customer)
-        self.push(Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
+        self.push(PushResult(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
 
     def rows(self, pages=None):
         """Return the text of each row, by its id."""

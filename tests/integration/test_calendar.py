@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.timestamps import iso_seconds
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import make_services, two_accounts
 from support.dashboard_client import Pages
 from support.installation import Installation
 
 NOW = datetime.now(UTC)
-REFUSED = Outcome(kind="ended", state="dead", reason="wolkvox refuses this recall", passed=True)
+REFUSED = PushResult(kind="ended", state="dead", reason="wolkvox refuses this recall", passed=True)
 
 
-def accepted(date: datetime | None = None) -> Outcome:
-    return Outcome(
+def accepted(date: datetime | None = None) -> PushResult:
+    return PushResult(
         kind="ended",
         state="accepted",
         reason="wolkvox answered 202",

@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from integration.services.online_check import check_queues
-from integration.store.token_queue import Claim, Outcome, terms_of
+from integration.store.token_queue import Claim, PushResult, terms_of
 from support import (
     ENVIRON,
     SOURCES_AND_ROUTES,
@@ -190,7 +190,7 @@ def claim(services, name="bogota"):
     assert isinstance(claimed, Claim)
 
     def finish(**outcome):
-        told = Outcome(kind="ended", state="accepted", passed=True, **outcome)
+        told = PushResult(kind="ended", state="accepted", passed=True, **outcome)
         services.queues.finish(queue, claimed, 1, told, more=False, terms=terms)
 
     return finish

@@ -14,7 +14,7 @@ from integration.domain.recall import Attempt
 from integration.mapping.planner import plan_delivery
 from integration.store.client import Store
 from integration.store.recalls import encoded_attempt
-from integration.store.token_queue import Claim, Outcome, TokenQueues, terms_of
+from integration.store.token_queue import Claim, PushResult, TokenQueues, terms_of
 from support import SOURCES_AND_ROUTES, on_one_token, two_accounts, url_of, write_config
 from support.cli_runner import Ringback
 
@@ -55,7 +55,7 @@ def push(services):
             msg=f"customer \x1b[2J at {PHONE} is unknown",
             outcome="refused",
         )
-        told = Outcome(kind="ended", attempt=encoded_attempt(attempt), **outcome)
+        told = PushResult(kind="ended", attempt=encoded_attempt(attempt), **outcome)
         a_second_later = services.store.now_ms() + 1000
         queues = TokenQueues(Store(services.store.client, clock=lambda: a_second_later))
         queues.finish(queue, claim, 1, told, more=False, terms=terms)

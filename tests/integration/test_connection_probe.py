@@ -10,7 +10,7 @@ import pytest
 from integration.domain.delivery import Delivery, Event
 from integration.mapping.planner import plan_delivery
 from integration.services.connection_probe import QueueInUseError, probe_in_queue
-from integration.store.token_queue import Claim, NoClaim, Outcome, terms_of
+from integration.store.token_queue import Claim, NoClaim, PushResult, terms_of
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from workers.drain import utc_now
 
@@ -94,7 +94,7 @@ def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, queu
 def test_a_queue_that_pushes_or_is_quiet_is_not_lent(services, queue, queued):
     claim = acquire(services, queue)
     assert begin_test_call(services, queue).kind == "busy"
-    outcome = Outcome(kind="ended", state="accepted", quiet=True, sent_ms=0)
+    outcome = PushResult(kind="ended", state="accepted", quiet=True, sent_ms=0)
     services.queues.finish(queue, claim, 1, outcome, more=False, terms=terms(services))
     refused = begin_test_call(services, queue)
     assert (refused.kind, refused.reason) == ("wait", "quiet")
@@ -102,14 +102,14 @@ def test_a_queue_that_pushes_or_is_quiet_is_not_lent(services, queue, queued):
 
 def test_a_queue_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays_so(services, queue, queued):
     claim = acquire(services, queue)
-    stop = Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=0)
+    stop = PushResult(kind="again", reason="401", stop="the token is refused", sent_ms=0)
     services.queues.finish(queue, claim, 1, stop, more=False, terms=terms(services))
     services.accounts.pause("bogota", "a break")
     assert ask(services, queue).good
     assert services.accounts.get("bogota").state == "stopped"
     services.accounts.resume("bogota")
     claim = acquire(services, queue, "again")
-    waits = Outcome(kind="again", reason="no answer", wait_ms=60_000)
+    waits = PushResult(kind="again", reason="no answer", wait_ms=60_000)
     services.queues.finish(queue, claim, 1, waits, more=False, terms=terms(services))
     with pytest.raises(QueueInUseError, match="the queue waits: no answer"):
         ask(services, queue)
@@ -146,7 +146,7 @@ def test_a_late_return_changes_nothing(services, queue, queued, pass_lease):
     services.queues.end_test_call(queue, fence, sent_ms=1, quiet=True)
     assert services.accounts.get("bogota").state == "busy"
     done = services.queues.finish(
-        queue, claim, 1, Outcome(kind="ended", state="accepted"), more=False, terms=terms(services)
+        queue, claim, 1, PushResult(kind="ended", state="accepted"), more=False, terms=terms(services)
     )
     assert done[0] == NoClaim("released", "", 0)
 

@@ -20,7 +20,7 @@ from integration.dashboard.presenting.account_cache import (
 from integration.dashboard.presenting.account_overview import QuotaUse, overview
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
-from integration.store.token_queue import Outcome, terms_of
+from integration.store.token_queue import PushResult, terms_of
 from support import SOURCES_AND_ROUTES, make_services, on_one_token, two_accounts
 from support.dashboard_client import Pages, text_of
 
@@ -68,8 +68,8 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services, in
     heartbeat_of(services)
     for customer in ("1", "2", "3"):
         installation.ask(customer)
-    installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
-    installation.push(Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1))
+    installation.push(PushResult(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1))
+    installation.push(PushResult(kind="again", reason="401", stop="the token is refused", sent_ms=1))
     services.accounts.pause("lima", "a break", datetime.now(UTC) + timedelta(hours=1))
     text = Pages(services).get("/").text
     assert "All quiet." not in text
@@ -101,7 +101,7 @@ def test_all_that_a_stopped_queue_holds_is_at_risk_and_it_is_never_done(services
 def test_the_calls_of_the_day_are_told_with_their_forecast(services, installation):
     for customer in "123456789":
         installation.ask(customer)
-        installation.push(Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
+        installation.push(PushResult(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1))
     text = Pages(services).get("/").text
     assert tile(text, "Calls of the day").startswith("90% bogota:")
     assert "9 of 10 calls used" in text
@@ -317,7 +317,7 @@ def test_a_test_call_is_told_in_the_readers_language(services, installation):
     pages = Pages(services, language="es")
     assert "wolkvox acepta el token; campañas en su lista: 2" in pages.post("/accounts/bogota/test").text
     installation.ask("80123456")
-    installation.push(Outcome(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
+    installation.push(PushResult(kind="again", reason="no answer in time", sent_ms=0, wait_ms=60_000))
     facts = pages.post("/accounts/bogota/test").text
     assert re.search(r"no se hizo ninguna llamada de prueba: la cola espera: (?!no answer)", facts)
 

@@ -11,7 +11,7 @@ import pytest
 
 from integration.domain.recall import Attempt, Filter, State
 from integration.store.recalls import encoded_attempt
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import ENVIRON, SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
 from support.hook_client import HookClient
@@ -53,7 +53,7 @@ class RecallPages(Installation):
             outcome="refused",
         )
         self.push(
-            Outcome(
+            PushResult(
                 kind="ended",
                 state="dead",
                 reason="wolkvox refuses this recall",
@@ -403,7 +403,7 @@ def test_the_answers_of_the_first_and_the_latest_attempts_stay_with_the_recall(i
         attempt = Attempt(
             started_at=NOW, seconds=0.1, http_status=500, code=None, msg=f"error {number}", outcome="wait"
         )
-        outcome = Outcome(
+        outcome = PushResult(
             kind="again", reason="x", attempt=encoded_attempt(attempt), answer=f"answer {number}"
         )
         installation.push(outcome)

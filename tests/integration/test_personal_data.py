@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from integration.domain.recall import Filter, State
 from integration.services.personal_data.matcher import PersonMatcher
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import (
     SOURCES_AND_ROUTES,
     make_services,
@@ -95,7 +95,7 @@ def leave_traces_everywhere(installation):
     claim = installation.claim()
     answer = f'{{"msg": "customer {CUSTOMER} at {NUMBER}"}}'
     installation.finish(
-        claim, Outcome(kind="ended", state="dead", reason=f"refused {NUMBER}", answer=answer, passed=True)
+        claim, PushResult(kind="ended", state="dead", reason=f"refused {NUMBER}", answer=answer, passed=True)
     )
     installation.send(installation.item(campaign="20"), installation.item(OTHER, OTHER_NUMBER, campaign="20"))
     installation.send(
@@ -197,7 +197,7 @@ def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(ins
     def sleep(seconds):
         waits.append(seconds)
         if len(waits) == 2:
-            installation.finish(claim, Outcome(kind="ended", state="accepted", reason="202", passed=True))
+            installation.finish(claim, PushResult(kind="ended", state="accepted", reason="202", passed=True))
 
     monkeypatch.setattr(personal_data, "sleep", sleep)
     done = installation.run("forget", "--customer", CUSTOMER, "--yes")

@@ -32,11 +32,11 @@ from integration.webhooks.isolated_preview.plain_values import (
     config_of,
     delivery_of,
     event_of,
-    outcome_of,
     plain_config,
     plain_delivery,
     plain_event,
-    plain_outcome,
+    plain_plan,
+    plan_from_plain,
 )
 from integration.webhooks.isolated_preview.previews import SIMPLER, TOO_MUCH, Previews
 from support import SOURCES_AND_ROUTES, account, hubspot_event, make_services, parked_events, two_accounts
@@ -164,11 +164,11 @@ def test_every_outcome_is_the_same_when_it_comes_from_the_helper(tmp_path, store
     sent = delivery(source)
     assert delivery_of(plain_delivery(sent)) == sent
     assert event_of(plain_event(event)) == event
-    outcome = plan_event(CompiledRoutes.of(config), sent, event, NOW)
-    assert type(outcome) is kind
-    assert outcome_of(plain_outcome(outcome), event, config) == outcome
+    plan = plan_event(CompiledRoutes.of(config), sent, event, NOW)
+    assert type(plan) is kind
+    assert plan_from_plain(plain_plan(plan), event, config) == plan
     stored = [StoredEvents(id="pk_1", delivery=sent, events=(event,), seen=())]
-    assert PREVIEWS.plan(config, Caller("ana"), stored, NOW) == [outcome]
+    assert PREVIEWS.plan(config, Caller("ana"), stored, NOW) == [plan]
 
 
 # --- limits ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from integration.domain.account import next_reset, quota_day
 from integration.services.accounts import LOOKS
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import make_services, two_accounts
 from support.dashboard_client import Pages
 from support.installation import Installation
@@ -47,10 +47,10 @@ class Meanwhile:
 @pytest.mark.parametrize(
     ("outcome", "what"),
     [
-        (Outcome(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1), "accepted"),
-        (Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1), "refused"),
-        (Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1), "held"),
-        (Outcome(kind="again", reason="no connection", wait_ms=60_000), "held"),
+        (PushResult(kind="ended", state="accepted", reason="ok", passed=True, sent_ms=1), "accepted"),
+        (PushResult(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1), "refused"),
+        (PushResult(kind="again", reason="401", stop="the token is refused", sent_ms=1), "held"),
+        (PushResult(kind="again", reason="no connection", wait_ms=60_000), "held"),
     ],
 )
 def test_resuming_waits_for_the_first_push_and_says_what_came_of_it(services, installation, outcome, what):
@@ -72,7 +72,7 @@ def test_a_queue_that_nobody_drains_is_waited_for_a_bounded_time(services, insta
 
 def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installation):
     installation.ask("80123456")
-    installation.push(Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
+    installation.push(PushResult(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
     done = Pages(services).post("/accounts/bogota/resume").text
     assert "Resumed, but it is waiting" in done
     assert services.accounts.get("bogota").state == "waiting"
@@ -92,7 +92,7 @@ def test_a_new_day_or_a_call_of_another_account_is_no_acceptance(services, insta
 def test_after_a_refusal_the_page_is_that_of_the_account(services, installation, monkeypatch):
     installation.ask("1")
     services.accounts.pause("bogota", "x")
-    outcome = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1)
+    outcome = PushResult(kind="ended", state="dead", reason="refused", passed=True, sent_ms=1)
     meanwhile = Meanwhile(lambda: installation.push(outcome))
     watch = services.accounts.resume_and_watch
     monkeypatch.setattr(services.accounts, "resume_and_watch", lambda name: watch(name, meanwhile))

@@ -19,15 +19,15 @@ from integration.services.parked import ParkedFilter
 from integration.store.client import Store, connect
 from integration.store.monitoring.counter_flusher import totals
 from integration.store.monitoring.process_registry import ProcessRegistry
-from integration.store.token_queue import QUIET, UNTAKEN, Outcome
+from integration.store.token_queue import QUIET, UNTAKEN, PushResult
 from support import ENVIRON, SOURCES_AND_ROUTES, account, parked_events, two_accounts, url_of, write_config
 from support.installation import Installation
 from support.reporters import SilentReporter
 from support.wake_ups import WakeUps
 from workers.sweeper import purge
 
-DEAD = Outcome(kind="ended", state="dead", reason="refused", passed=True, sent_ms=5)
-UNKNOWN = Outcome(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=1000)
+DEAD = PushResult(kind="ended", state="dead", reason="refused", passed=True, sent_ms=5)
+UNKNOWN = PushResult(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=1000)
 LATE_DROPS = account("bogota", more='late = "drop"\nmin_lead_minutes = 0\n')
 LIMA = account("lima", zone="Lima", country="PE")
 

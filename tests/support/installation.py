@@ -13,7 +13,7 @@ from integration.store.token_queue import Claim, terms_of
 if TYPE_CHECKING:
     from integration.domain.recall import Recall, RecallRequest, State
     from integration.services.container import Services
-    from integration.store.token_queue import NoClaim, Outcome, Terms
+    from integration.store.token_queue import NoClaim, PushResult, Terms
 
 PHONES = {"CO": "300 111 2233", "PE": "987 654 321"}
 
@@ -72,12 +72,12 @@ class Installation:
         terms = terms or self.terms(account)
         return self.services.queues.acquire(self.queue_of(account), secrets.token_hex(4), terms)[0]
 
-    def finish(self, claim: Claim, outcome: Outcome, account: str = "bogota") -> None:
+    def finish(self, claim: Claim, outcome: PushResult, account: str = "bogota") -> None:
         self.services.queues.finish(
             self.queue_of(account), claim, 1, outcome, more=False, terms=self.terms(account)
         )
 
-    def push(self, outcome: Outcome, account: str = "bogota") -> str:
+    def push(self, outcome: PushResult, account: str = "bogota") -> str:
         """Push the next recall of an account; return its id."""
         claim = self.claim(account)
         assert isinstance(claim, Claim)

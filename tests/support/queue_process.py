@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from integration.domain.recall import CancelRequest
 from integration.mapping.planner import CancelWanted
-from integration.store.token_queue import Outcome, queue_state
+from integration.store.token_queue import PushResult, queue_state
 from support.store_process import TERMS, ClockedProcess
 
 
 def again(**more):
-    return Outcome(kind="again", reason="no answer", wait_ms=1000, **more)
+    return PushResult(kind="again", reason="no answer", wait_ms=1000, **more)
 
 
 class QueueProcess(ClockedProcess):
@@ -46,7 +46,7 @@ def fail_until_aside(process, claim):
         process.finish(claim, again(counts_against_recall=True))
         process.pass_time(2)
         claim = process.acquire()
-    process.finish(claim, Outcome(kind="aside", reason="again and again", wait_ms=1000))
+    process.finish(claim, PushResult(kind="aside", reason="again and again", wait_ms=1000))
     process.pass_time(2)
 
 

@@ -14,11 +14,11 @@ from integration.store.deliveries import DeliveryStore, RetentionTerms
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.recalls import RecallStore
 from integration.store.scripting.epoch import StoreEpoch
-from integration.store.token_queue import Outcome, Terms, TokenQueues
+from integration.store.token_queue import PushResult, Terms, TokenQueues
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 LEASE, QUIET = 67.0, 62.0
-ACCEPTED = Outcome(kind="ended", state="accepted", reason="wolkvox answered 202", passed=True, sent_ms=50)
+ACCEPTED = PushResult(kind="ended", state="accepted", reason="wolkvox answered 202", passed=True, sent_ms=50)
 KEEPING = RetentionTerms(dedup_hours=168, raw_retention_days=0, config_digest="c1")
 
 _numbers = itertools.count(1)

@@ -54,7 +54,7 @@ SAID = sorted(
     literals("integration/clients/wolkvox_protocol.py", {"_Meaning", "Verdict"})
     | literals("workers/retry.py", set())
     | literals("workers/drain.py", set())
-    | literals("workers/outcomes.py", set())
+    | literals("workers/push_results.py", set())
     | {text for reason in NUMBER_REASONS for text in (reason.found, reason.allowed)}
     | literals("integration/domain/schedule/rules.py", {"Drop", "append"})
     | literals("integration/domain/schedule/rules.py", {"unreadable"})

@@ -104,7 +104,7 @@ def explained(name, event):
     looked_up = (
         NOT_LOOKED_UP if path is None else {"record": json.loads(path.read_text("utf-8")), "contact": None}
     )
-    return explain_event(book, delivered(name), event, NOW, looked_up).outcome
+    return explain_event(book, delivered(name), event, NOW, looked_up).plan
 
 
 def test_there_are_presets():

@@ -44,7 +44,7 @@ def missing(command):
     """Return the functions that a run for a command may reach and that are not made in it."""
     made = {f.name: f for f in FUNCTIONS if f.commands is None or command in f.commands}
     start = f"COMMANDS.{command}"
-    reached, left = set(), [start, "History.meet", *(name for name in made if name.startswith("Outcome."))]
+    reached, left = set(), [start, "History.meet", *(name for name in made if name.startswith("PushResult."))]
     while left:
         name = left.pop()
         if name in reached or name not in NAMES:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from integration.domain.delivery import Event
     from integration.domain.rejection import Rejection
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
     from integration.services.container import Services
     from integration.store.deliveries import StoredEvents
     from integration.store.delivery_log import LoggedDelivery, StoredDelivery
@@ -219,11 +219,11 @@ def as_delivery(kept: StoredDelivery) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """What an event that is sent again would become: the planner's outcome and its name for the page."""
+    """What an event that is sent again would become: its plan and the name of the plan for the page."""
 
     number: int
     what: str
-    outcome: Outcome
+    plan: EventPlan
 
 
 @role("operator")
@@ -255,10 +255,9 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
     planned, fault = [], ""
     try:
         stored = _resent(services, kept, body)
-        outcomes = app_previews().plan(services.config, caller(), stored[:MOST_EVENTS], datetime.now(UTC))
+        plans = app_previews().plan(services.config, caller(), stored[:MOST_EVENTS], datetime.now(UTC))
         planned = [
-            _Planned(number, _OUTCOME_NAMES[type(outcome)], outcome)
-            for number, outcome in enumerate(outcomes, start=1)
+            _Planned(number, _PLAN_NAMES[type(plan)], plan) for number, plan in enumerate(plans, start=1)
         ]
     except UnreadableError as error:
         fault = str(error)
@@ -319,8 +318,8 @@ def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
     if not stored:
         return _again_page(services, kept, body)
     new = stored[0].delivery
-    outcomes = app_previews().plan(services.config, caller(), stored, datetime.now(UTC))
-    services.admission.admit(new, outcomes, new.body)
+    plans = app_previews().plan(services.config, caller(), stored, datetime.now(UTC))
+    services.admission.admit(new, plans, new.body)
     note(services, "send again", delivery_id, new.id)
     flash_message(_("Sent again. This is the new delivery."))
     if not services.config.store.raw_retention_days:
@@ -328,7 +327,7 @@ def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
     return back_to(url_for("dashboard.delivery", delivery_id=new.id))
 
 
-_OUTCOME_NAMES: Final = {
+_PLAN_NAMES: Final = {
     RecallWanted: "recall",
     CancelWanted: "cancel",
     Expired: "expired",

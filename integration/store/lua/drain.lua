@@ -175,9 +175,9 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     if redis.call('PTTL', key) < expires then redis.call('PEXPIRE', key, expires) end
   end
 
-  local Outcome = {}
+  local PushResult = {}
 
-  function Outcome.ended(q, id, o)
+  function PushResult.ended(q, id, o)
     if o.passed and Queue.get(q, 'probing') == '1' then Queue.passed(q) end
     if o.date then redis.call('HSET', recall_key(id), 'date', o.date) end
     Recall.become(id, o.state, o.reason)
@@ -196,21 +196,21 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     if o.verdict then count('pushes:' .. o.verdict) end
     if o.sent_ms then Queue.set(q, 'pushed', Queue.num(q, 'pushed') + 1) end
     if o.quiet then Queue.set(q, 'quiet', now - math.max(0, o.sent_ms or 0) + Queue.num(q, 'quiet_ms')) end
-    Outcome[o.kind](q, id, o)
+    PushResult[o.kind](q, id, o)
     if o.history then Queue.set(q, 'history', o.history) end
     if o.stop then Queue.set(q, 'stopped', o.stop) end
     local at = o.wait_until and Queue.bounded(o.wait_until) or (o.wait_ms and now + o.wait_ms)
     if at then Queue.wait_until(q, at, o.wait_reason or o.reason) end
   end
 
-  function Queue.finish(q, fence, step, id, outcome, more, terms)
+  function Queue.finish(q, fence, step, id, result, more, terms)
     if Queue.num(q, 'fence') ~= fence then return cjson.encode({kind = 'lost'}) end
     if Queue.num(q, 'step') == step then return Queue.last_reply(q) end
     if Queue.num(q, 'step') + 1 ~= step or Queue.get(q, 'inflight') ~= id then return cjson.encode({kind = 'lost'}) end
     Epoch.next_revision()
     Queue.set(q, 'step', step)
     Queue.count_day(q, terms)
-    Queue.apply(q, outcome)
+    Queue.apply(q, result)
     if more then return Queue.claim(q, terms) end
     return Queue.reply(q, 'released')
   end
@@ -231,11 +231,11 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
   end
 
   -- more: '1' claims the next recall, '0' releases the queue, 'alone' claims it if no other queue waits
-  function COMMANDS.finish(queue, fence, step, id, outcome, more, terms)
+  function COMMANDS.finish(queue, fence, step, id, result, more, terms)
     allow_on_full_store()
     local q = Queue.load(queue)
     local on = more == '1' or (more == 'alone' and not others_wait(queue))
-    local reply = Queue.finish(q, tonumber(fence), tonumber(step), id, cjson.decode(outcome), on, cjson.decode(terms))
+    local reply = Queue.finish(q, tonumber(fence), tonumber(step), id, cjson.decode(result), on, cjson.decode(terms))
     return {reply, Queue.schedule(q) or 0}
   end
 
@@ -310,7 +310,7 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     Queue.set(q, 'aside', '')
   end
 
-  function Outcome.again(q, id, o)
+  function PushResult.again(q, id, o)
     if not Queue.put_back(q, id) then return end
     Queue.set(q, 'first', id)
     if not o.counts_against_recall then return end
@@ -318,7 +318,7 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     redis.call('HINCRBY', recall_key(id), 'strikes', 1)
   end
 
-  function Outcome.aside(q, id, o)
+  function PushResult.aside(q, id, o)
     if not Queue.put_back(q, id) then return end
     if Queue.get(q, 'probing') == '1' then
       Queue.set(q, 'first', id)

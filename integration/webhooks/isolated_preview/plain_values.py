@@ -1,4 +1,4 @@
-"""Converts configurations, deliveries and outcomes to JSON values and back, for the helper. Pure."""
+"""Converts configurations, deliveries and plans to JSON values and back, for the helper. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from integration.domain.recall import CancelRequest, RecallRequest
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
 
 if TYPE_CHECKING:
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
 
 # The helper verifies nothing. The models require a key of this form.
 _NO_URL_KEY: Final = "not-for-the-helper"
@@ -23,7 +23,7 @@ _TOML_TIMES: Final[dict[str, type[datetime | date | time]]] = {
     "date": date,
     "time": time,
 }
-_OUTCOMES: Final[dict[str, type[Outcome]]] = {
+_PLANS: Final[dict[str, type[EventPlan]]] = {
     kind.__name__: kind for kind in (RecallWanted, CancelWanted, Expired, Ignored, Parked, Pending)
 }
 _MOMENTS: Final = ("recall_date", "requested_date", "version")
@@ -92,12 +92,12 @@ def event_of(plain: dict[str, Any]) -> Event:
     return Event(**{**plain, "occurred_at": occurred_at and datetime.fromisoformat(occurred_at)})
 
 
-def plain_outcome(outcome: Outcome) -> dict[str, Any]:
-    """Return the outcome of an event, without the event."""
-    plain = {field.name: getattr(outcome, field.name) for field in fields(outcome) if field.name != "event"}
+def plain_plan(plan: EventPlan) -> dict[str, Any]:
+    """Return the plan of an event, without the event."""
+    plain = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "event"}
     if "request" in plain:
         plain["request"] = _plain_request(plain["request"])
-    return {"outcome": type(outcome).__name__, **plain}
+    return {"outcome": type(plan).__name__, **plain}
 
 
 def _plain_request(request: RecallRequest | CancelRequest) -> dict[str, Any]:
@@ -105,14 +105,14 @@ def _plain_request(request: RecallRequest | CancelRequest) -> dict[str, Any]:
     return plain | {name: plain[name].isoformat() for name in _MOMENTS if name in plain}
 
 
-def outcome_of(plain: dict[str, Any], event: Event, config: Config) -> Outcome:
-    """Return an outcome from `plain_outcome` for its event. Times are in the account's zone."""
+def plan_from_plain(plain: dict[str, Any], event: Event, config: Config) -> EventPlan:
+    """Return a plan from `plain_plan` for its event. Times are in the account's zone."""
     values = {name: value for name, value in plain.items() if name != "outcome"}
     if "request" in values:
         values["request"] = _request_of(values["request"], config)
     if "notes" in values:
         values["notes"] = tuple(values["notes"])
-    return _OUTCOMES[plain["outcome"]](event=event, **values)
+    return _PLANS[plain["outcome"]](event=event, **values)
 
 
 def _request_of(plain: dict[str, Any], config: Config) -> RecallRequest | CancelRequest:

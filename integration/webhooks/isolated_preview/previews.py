@@ -1,4 +1,4 @@
-"""Previews of drafts, and outcomes of parked events, from the helper of a web process."""
+"""Previews of drafts, and plans of parked events, from the helper of a web process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from integration.mapping.planner import Parked
 from integration.web.isolation.helper import Limits
 from integration.web.isolation.helper_process import HelperProcess, Preparation
 from integration.webhooks.isolated_preview.plain_values import (
-    outcome_of,
     plain_config,
     plain_delivery,
     plain_event,
+    plan_from_plain,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from integration.config.models import Config
     from integration.domain.delivery import Delivery, Event
-    from integration.mapping.planner import Outcome
+    from integration.mapping.planner import EventPlan
     from integration.mapping.route_draft import Draft
     from integration.store.deliveries import StoredEvents
     from integration.web.isolation.helper_process import HelperSlot
@@ -89,15 +89,15 @@ class Previews:
 
     def plan(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
-    ) -> list[Outcome]:
-        """Return the outcome of each event. One that takes too long is parked. `now` is aware."""
-        outcomes = self.plan_in_time(config, caller, stored, now)
-        return [outcome or _too_slow(each) for outcome, each in zip(outcomes, stored, strict=True)]
+    ) -> list[EventPlan]:
+        """Return the plan of each event. One that takes too long is parked. `now` is aware."""
+        plans = self.plan_in_time(config, caller, stored, now)
+        return [plan or _too_slow(each) for plan, each in zip(plans, stored, strict=True)]
 
     def plan_in_time(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
-    ) -> list[Outcome | None]:
-        """Return the outcomes as `plan` does, but None for the events that there was no time for."""
+    ) -> list[EventPlan | None]:
+        """Return the plans as `plan` does, but None for the events that there was no time for."""
         with self._helper.slot(caller) as slot:
             until = time.monotonic() + self._plan_seconds
             try:
@@ -110,16 +110,16 @@ class Previews:
 
     def _planned(
         self, slot: HelperSlot, config: Config, stored: Sequence[StoredEvents], now: datetime
-    ) -> list[Outcome]:
+    ) -> list[EventPlan]:
         events = [(plain_delivery(each.delivery), plain_event(each.events[0])) for each in stored]
         plain = self._run(slot, "plan", config, {"events": events, "now": now.isoformat()})
         return [
-            outcome_of(outcome, each.events[0], config) for outcome, each in zip(plain, stored, strict=True)
+            plan_from_plain(plan, each.events[0], config) for plan, each in zip(plain, stored, strict=True)
         ]
 
     def _planned_alone(
         self, slot: HelperSlot, config: Config, stored: StoredEvents, now: datetime
-    ) -> Outcome:
+    ) -> EventPlan:
         try:
             return self._planned(slot, config, [stored], now)[0]
         except (WorkOverranError, WorkFailedError):

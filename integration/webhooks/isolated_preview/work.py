@@ -17,7 +17,7 @@ from integration.webhooks.isolated_preview.plain_values import (
     delivery_of,
     event_of,
     plain_event,
-    plain_outcome,
+    plain_plan,
 )
 from integration.webhooks.preview import preview_event
 from integration.webhooks.providers import SOURCES
@@ -87,7 +87,7 @@ def plan_events(present: CompiledRoutes, value: dict[str, Any]) -> list[dict[str
     """Return the outcome of each of the events with the current routes."""
     now = datetime.fromisoformat(value["now"])
     return [
-        plain_outcome(plan_event(present, delivery_of(delivery), event_of(event), now))
+        plain_plan(plan_event(present, delivery_of(delivery), event_of(event), now))
         for delivery, event in value["events"]
     ]
 

@@ -126,7 +126,7 @@ MUTANTS = {
             "def explain(compiled, context, event, contact):\n"
             "    if compiled.routes.get(context.delivery.source):\n"
             "        return real(compiled, context, event, contact)\n"
-            "    return planner.Explained(outcome=planner.Ignored(event=event))\n"
+            "    return planner.Explained(plan=planner.Ignored(event=event))\n"
             "planner._explain = explain\n"
         ),
     ),

@@ -15,7 +15,7 @@ from integration.domain.recall import Filter, State
 from integration.services.bulk_jobs import BulkAction
 from integration.store.client import Store
 from integration.store.deliveries import DeliveryStore
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support import hubspot_event
 from support.hubspot_stub import HubspotFault
 
@@ -126,14 +126,14 @@ def _direct(installation: CrashInstallation) -> Request:
 
 def _dead(installation: CrashInstallation) -> None:
     installation.recall = installation.ask("c1")
-    installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    installation.push(PushResult(kind="ended", state="dead", reason="refused", passed=True))
 
 
 def _two_dead_and_a_job(installation: CrashInstallation) -> None:
     """Two recalls are dead, and a job to try them again has been begun."""
     for customer in ("c1", "c2"):
         installation.recall = installation.ask(customer)
-        installation.push(Outcome(kind="ended", state="dead", reason="refused", passed=True))
+        installation.push(PushResult(kind="ended", state="dead", reason="refused", passed=True))
     installation.services.bulk_jobs.begin(
         BulkAction.RETRY, Filter(state=State.DEAD), who="somebody", reason="tried again"
     )

@@ -335,7 +335,7 @@ GUARDS = (
     mutant(
         "the same recall first",
         "after a fault another recall may overtake the one that met it",
-        _LUA.statement("Outcome.again", "first"),
+        _LUA.statement("PushResult.again", "first"),
         "test_token_queue_claims.py::test_after_an_unknown_outcome_the_queue_is_quiet_then_the_same_recall_goes_first",
     ),
     mutant(
@@ -388,7 +388,7 @@ GUARDS = (
     mutant(
         "a probe that fails acquits",
         "a recall set aside keeps its strikes though the queue is at fault",
-        _LUA.condition("Outcome.again", "probing"),
+        _LUA.condition("PushResult.again", "probing"),
         "test_token_queue_set_aside.py::test_a_probe_that_fails_too_acquits_both",
     ),
     mutant(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, NoClaim, Outcome, Terms
+from integration.store.token_queue import Claim, NoClaim, PushResult, Terms
 
 from .machine import Machine
 from .model import (
@@ -92,14 +92,14 @@ class Drains(Machine):
         able = [owner for owner in self.owners if bool(owner.unanswered) == unanswered]
         return able[which % len(able)] if able else None
 
-    def finish_in_vain(self, owner: Owner, outcome: Outcome, more: bool, terms: Terms) -> None:
+    def finish_in_vain(self, owner: Owner, outcome: PushResult, more: bool, terms: Terms) -> None:
         before = self.view()
         reply = self.call_finish(owner, outcome, more, terms)
         assert reply.kind == "lost"
         assert self.view().same_as(before)
         self.owners.remove(owner)
 
-    def call_finish(self, owner: Owner, outcome: Outcome, more: bool, terms: Terms) -> Claim | NoClaim:
+    def call_finish(self, owner: Owner, outcome: PushResult, more: bool, terms: Terms) -> Claim | NoClaim:
         queues = self.queues_of(owner)
         return queues.finish(owner.queue, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
 
@@ -139,7 +139,7 @@ class Drains(Machine):
             self.send(owner)
             self.tell(owner, how, more=False)
 
-    def outcome(self, owner: Owner, how: int) -> Outcome:
+    def outcome(self, owner: Owner, how: int) -> PushResult:
         if owner.sent_at is None:
             return list(UNSENT.values())[how % len(UNSENT)]
         since = (self.time - owner.sent_at).total_seconds()
@@ -148,7 +148,7 @@ class Drains(Machine):
             self.model.until[owner.queue] = self.time
         return changed(list(table.values())[how % len(table)], sent_ms=round(since * 1000))
 
-    def finish(self, owner: Owner, outcome: Outcome, *, more: bool, lost: bool) -> None:
+    def finish(self, owner: Owner, outcome: PushResult, *, more: bool, lost: bool) -> None:
         owner.step += 1
         terms = self.terms(owner.clock)
         if self.model.holder.get(owner.queue) is not owner:

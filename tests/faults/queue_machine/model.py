@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, PushResult
 
 TIMEOUT, SERVER_LIMIT, LATEST_WRITE, GUARD = 20, 60, 5, 2
 
@@ -46,35 +46,35 @@ RARELY = st.sampled_from([False, False, False, True])
 
 # What may follow from a push: which of these, by whether the request was written and answered in time.
 CLEAR = {
-    "accepted": Outcome(kind="ended", state="accepted", reason="202", passed=True),
-    "dead": Outcome(kind="ended", state="dead", reason="refused", passed=True),
-    "poison": Outcome(kind="ended", state="dead", reason="poison", wait_ms=1000),
-    "error": Outcome(kind="again", reason="500", counts_against_recall=True, wait_ms=1000, history="h"),
-    "concurrency": Outcome(kind="again", reason="403", wait_ms=5000),
-    "aside": Outcome(kind="aside", reason="again and again", wait_ms=1000),
-    "stop": Outcome(kind="again", reason="401", stop="the token is refused"),
-    "stop, dead": Outcome(kind="ended", state="dead", reason="five", passed=True, stop="five"),
+    "accepted": PushResult(kind="ended", state="accepted", reason="202", passed=True),
+    "dead": PushResult(kind="ended", state="dead", reason="refused", passed=True),
+    "poison": PushResult(kind="ended", state="dead", reason="poison", wait_ms=1000),
+    "error": PushResult(kind="again", reason="500", counts_against_recall=True, wait_ms=1000, history="h"),
+    "concurrency": PushResult(kind="again", reason="403", wait_ms=5000),
+    "aside": PushResult(kind="aside", reason="again and again", wait_ms=1000),
+    "stop": PushResult(kind="again", reason="401", stop="the token is refused"),
+    "stop, dead": PushResult(kind="ended", state="dead", reason="five", passed=True, stop="five"),
 }
 
 UNKNOWN = {
-    "time-out": Outcome(
+    "time-out": PushResult(
         kind="again", reason="no answer", counts_against_recall=True, quiet=True, wait_ms=1000
     ),
-    "aside": Outcome(kind="aside", reason="no answer", quiet=True, wait_ms=1000),
-    "poison": Outcome(kind="ended", state="dead", reason="poison", quiet=True, wait_ms=1000),
+    "aside": PushResult(kind="aside", reason="no answer", quiet=True, wait_ms=1000),
+    "poison": PushResult(kind="ended", state="dead", reason="poison", quiet=True, wait_ms=1000),
 }
 
 UNSENT = {
-    "expired": Outcome(kind="ended", state="expired", reason="late"),
-    "simulated": Outcome(kind="ended", state="simulated", reason="dry-run"),
-    "no connection": Outcome(kind="again", reason="not sent", wait_ms=1000),
-    "too late": Outcome(kind="again", reason="no time was left", wait_ms=200),
+    "expired": PushResult(kind="ended", state="expired", reason="late"),
+    "simulated": PushResult(kind="ended", state="simulated", reason="dry-run"),
+    "no connection": PushResult(kind="again", reason="not sent", wait_ms=1000),
+    "too late": PushResult(kind="again", reason="no time was left", wait_ms=200),
 }
 
 
-def changed(outcome: Outcome, **more) -> Outcome:
+def changed(outcome: PushResult, **more) -> PushResult:
     named = {name: getattr(outcome, name) for name in outcome.__slots__}
-    return Outcome(**{**named, **more})
+    return PushResult(**{**named, **more})
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, PushResult
 from support.store_process import Member
 
 
@@ -36,7 +36,7 @@ def test_every_change_is_counted(history, worker, change):
     if change != "cancel":
         claim = worker.acquire()
     if change == "retry":
-        worker.finish(claim, Outcome(kind="ended", state="dead", reason="refused"))
+        worker.finish(claim, PushResult(kind="ended", state="dead", reason="refused"))
     before = worker.epoch.seen().revision
     acts = {
         "ask": lambda: worker.ask("c3"),

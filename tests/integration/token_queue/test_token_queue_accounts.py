@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from integration.domain.recall import State
-from integration.store.token_queue import NoClaim, Outcome
+from integration.store.token_queue import NoClaim, PushResult
 from support.queue_process import again
 
 
@@ -28,7 +28,7 @@ def test_a_token_that_is_being_changed_is_not_stopped_because_another_account_le
 
 def test_resume_of_a_queue_that_had_stopped_before_its_account_left_wakes_nobody(process):
     process.ask("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    process.finish(process.acquire(), PushResult(kind="again", reason="401", stop="the token is refused"))
     process.queues.bind({"lima": "L2"})
     assert process.queues.resume("L1") is None
     assert process.acquire().kind == "stopped"
@@ -70,7 +70,7 @@ def test_an_account_that_leaves_a_shared_token_stops_nobody(process):
 
 def test_a_queue_that_stopped_before_its_account_left_stays_stopped_for_its_reason(process):
     process.ask("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    process.finish(process.acquire(), PushResult(kind="again", reason="401", stop="the token is refused"))
     process.queues.bind({"lima": "L2"})
     process.bind(bogota="L1", lima="L2")
     assert process.queue().reason == "the token is refused"

@@ -8,7 +8,7 @@ import pytest
 
 from integration.domain.errors import ConflictError
 from integration.domain.recall import State
-from integration.store.token_queue import NoClaim, Outcome
+from integration.store.token_queue import NoClaim, PushResult
 from support.queue_process import again
 from support.store_process import NOON
 
@@ -42,7 +42,7 @@ def test_a_cancel_by_hand_leaves_an_empty_queue_in_no_index(process):
 
 def test_a_cancel_event_for_what_wolkvox_never_took_is_not_too_late(process):
     recall = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    process.finish(process.acquire(), PushResult(kind="ended", state="dead", reason="refused"))
     assert process.cancel_event("c1").answer.too_late == ()
     assert len(process.recalls.get(recall).history) == 2
 

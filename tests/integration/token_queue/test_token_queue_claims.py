@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, NoClaim, Outcome, queue_id
+from integration.store.token_queue import Claim, NoClaim, PushResult, queue_id
 from support.queue_process import again, woken
 from support.store_process import NOON, TERMS
 
@@ -154,7 +154,7 @@ def test_an_attempt_list_keeps_its_latest_hundred(process):
     recall = process.ask_id("c1")
     for n in range(103):
         told = f'{{"started_at":{n},"outcome":"wait"}}'
-        process.finish(process.acquire(), Outcome(kind="again", reason="x", wait_ms=1, attempt=told))
+        process.finish(process.acquire(), PushResult(kind="again", reason="x", wait_ms=1, attempt=told))
         process.pass_time(1)
     attempts = process.recalls.get(recall).attempts
     assert len(attempts) == 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, PushResult
 from support.queue_process import again
 from support.store_process import NOON, terms_of_day
 
@@ -57,7 +57,7 @@ def test_a_day_that_is_over_by_the_stores_clock_alone_makes_no_worker_ask_on_and
 
 def test_a_wait_until_a_moment_that_is_over_already_lasts_a_second(process):
     process.ask("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="quota", wait_until=process.ms() - 1))
+    process.finish(process.acquire(), PushResult(kind="again", reason="quota", wait_until=process.ms() - 1))
     process.pass_time(0.9)
     assert process.acquire().kind == "wait"
     process.pass_time(0.1)
@@ -66,7 +66,9 @@ def test_a_wait_until_a_moment_that_is_over_already_lasts_a_second(process):
 
 def test_no_worker_can_make_a_queue_wait_for_longer_than_a_day_and_a_bit(process):
     process.ask("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="quota", wait_until=process.ms() + 10**11))
+    process.finish(
+        process.acquire(), PushResult(kind="again", reason="quota", wait_until=process.ms() + 10**11)
+    )
     process.pass_time(26 * 3600)
     assert isinstance(process.acquire(), Claim)
 

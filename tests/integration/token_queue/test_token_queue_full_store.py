@@ -6,7 +6,7 @@ import pytest
 
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, PushResult
 from support.queue_process import again
 from support.store_process import NOON
 
@@ -84,7 +84,7 @@ def test_a_full_store_still_takes_a_new_account(process, full):
 
 def test_a_full_store_takes_nothing_from_an_operator_who_retries(process, full):
     recall = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    process.finish(process.acquire(), PushResult(kind="ended", state="dead", reason="refused"))
     full()
     with pytest.raises(StoreAwayError):
         process.recalls.retry(recall, "again", date=NOON)

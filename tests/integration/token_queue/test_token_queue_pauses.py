@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, NoClaim, Outcome
+from integration.store.token_queue import Claim, NoClaim, PushResult
 from support.queue_process import again, woken
 
 
@@ -87,7 +87,7 @@ def test_the_end_of_a_pause_goes_along_to_a_new_token(process):
 
 def test_a_stopped_queue_keeps_its_recall_until_resume(process):
     recall = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    process.finish(process.acquire(), PushResult(kind="again", reason="401", stop="the token is refused"))
     assert (process.queue().state, process.queue().reason) == ("stopped", "the token is refused")
     assert process.acquire().kind == "stopped"
     assert process.state(recall) is State.QUEUED

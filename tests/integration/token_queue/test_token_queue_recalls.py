@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from integration.domain.recall import Filter, State
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support.store_process import NOON
 
 
@@ -59,7 +59,7 @@ def test_one_that_ended_late_keeps_no_other_from_being_purged(process):
 
 def test_a_retried_recall_is_not_purged(process):
     recall = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    process.finish(process.acquire(), PushResult(kind="ended", state="dead", reason="refused"))
     process.recalls.retry(recall, "again")
     process.pass_time(1)
     assert process.deliveries.purge(before=process.now) == 0

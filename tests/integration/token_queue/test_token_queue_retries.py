@@ -8,14 +8,14 @@ import pytest
 
 from integration.domain.errors import ConflictError
 from integration.domain.recall import State
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support.queue_process import fail_until_aside
 from support.store_process import NOON
 
 
 def test_a_retry_of_one_that_is_no_longer_the_newest_is_refused(process):
     old = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="ended", state="dead", reason="refused"))
+    process.finish(process.acquire(), PushResult(kind="ended", state="dead", reason="refused"))
     process.ask("c1")
     with pytest.raises(ConflictError) as caught:
         process.recalls.retry(old, "again")
@@ -25,7 +25,7 @@ def test_a_retry_of_one_that_is_no_longer_the_newest_is_refused(process):
 
 def test_a_dead_recall_is_retried(process):
     recall = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="ended", state="dead", reason="refused", passed=True))
+    process.finish(process.acquire(), PushResult(kind="ended", state="dead", reason="refused", passed=True))
     assert [wake_up.queue for wake_up in process.recalls.retry(recall, "again")] == ["L1"]
     assert process.acquire().recall_id == recall
     assert [change.state for change in process.recalls.get(recall).history] == ["queued", "dead", "queued"]
@@ -37,7 +37,7 @@ def test_a_retry_begins_with_a_clean_sheet(process):
     fail_until_aside(process, process.acquire())
     claim = process.finish(process.acquire(), more=True)
     assert claim.rounds == 1
-    process.finish(claim, Outcome(kind="ended", state="dead", reason="refused"))
+    process.finish(claim, PushResult(kind="ended", state="dead", reason="refused"))
     process.recalls.retry(poison, "again")
     claim = process.acquire()
     assert (claim.recall_id, claim.rounds, claim.strikes, claim.crashes) == (poison, 0, 0, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, Outcome
+from integration.store.token_queue import Claim, PushResult
 from support.queue_process import again, fail_until_aside
 
 
@@ -37,7 +37,7 @@ def test_a_probe_that_is_to_be_set_aside_itself_acquits_both(process):
     other = process.ask_id("c2", due_minutes=2)
     third = process.ask_id("c3", due_minutes=3)
     fail_until_aside(process, process.acquire())
-    process.finish(process.acquire(), Outcome(kind="aside", reason="again and again", wait_ms=1000))
+    process.finish(process.acquire(), PushResult(kind="aside", reason="again and again", wait_ms=1000))
     process.pass_time(2)
     claim = process.acquire()
     order = [claim.recall_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from integration.store.token_queue import Outcome
+from integration.store.token_queue import PushResult
 from support.queue_process import again
 
 
@@ -89,7 +89,7 @@ def test_the_sweep_cuts_a_wait_to_its_length_after_the_clock_jumped_back(process
 
 def test_the_sweep_looks_at_a_waiting_queue_now_and_then(process):
     process.ask("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="asked to", wait_ms=3_600_000))
+    process.finish(process.acquire(), PushResult(kind="again", reason="asked to", wait_ms=3_600_000))
     assert process.due() == process.ms() + 30_000
     process.pass_time(30)
     assert process.sweep() == []

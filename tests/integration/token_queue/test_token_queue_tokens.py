@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, NoClaim, Outcome
+from integration.store.token_queue import Claim, NoClaim, PushResult
 from support.queue_process import again
 from support.store_process import NOON, TERMS, terms_of_day
 
@@ -13,7 +13,7 @@ from support.store_process import NOON, TERMS, terms_of_day
 def test_a_new_token_takes_the_queue_along(process):
     recall = process.ask_id("c1")
     process.finish(
-        process.acquire(), Outcome(kind="again", reason="401", stop="the token is refused", sent_ms=1)
+        process.acquire(), PushResult(kind="again", reason="401", stop="the token is refused", sent_ms=1)
     )
     assert process.bind(bogota="L9", lima="L2") == 0
     assert process.acquire("L1") == NoClaim("empty")
@@ -88,7 +88,7 @@ def test_a_pause_goes_along_to_a_new_token(process):
 
 def test_a_stop_does_not_go_along_to_a_new_token(process):
     recall = process.ask_id("c1")
-    process.finish(process.acquire(), Outcome(kind="again", reason="401", stop="the token is refused"))
+    process.finish(process.acquire(), PushResult(kind="again", reason="401", stop="the token is refused"))
     process.bind(bogota="L9", lima="L2")
     assert process.queue("L1").state == "idle"
     assert process.acquire("L9").recall_id == recall

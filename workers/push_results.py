@@ -1,4 +1,4 @@
-"""What the store records for a decision on a push. Pure."""
+"""Converts the decision on a push to the fields that the store records. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from workers.retry import Decision
 
 
-def outcome_of(decision: Decision, date: str) -> dict[str, Any]:
-    """Return a decision as fields of the queue's Outcome. `date` is the recall_date that was sent."""
+def push_result(decision: Decision, date: str) -> dict[str, Any]:
+    """Return the fields of a `PushResult` for a decision. `date` is the recall_date that was sent."""
     fields = _ending(decision, date)
     fields["quiet"] = getattr(decision, "quiet", False)
     seconds = getattr(decision, "seconds", 0.0)
