@@ -1,1 +1,1 @@
-"""Reads and writes the store: one module per kind of record, one Lua script."""
+"""Access to the store (Valkey or Redis): one module for each kind of record, and the Lua script."""

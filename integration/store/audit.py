@@ -1,7 +1,7 @@
-"""The audit log: who did what on the dashboard, to which ids, when, and from which address.
+"""The audit log: the actions of users, with the ids concerned, the time and the client address.
 
-Entries are kept as long as recalls. They hold user names and internal ids, never a customer's number or id,
-and no text chosen by an outsider.
+Entries are kept as long as recalls. They contain user names and internal ids, but no telephone number,
+customer id or text from outside.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_LOOKED_AT: Final = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One action of a user. `at` is aware, UTC, by the store's clock."""
+    """An action of a user. `at` is an aware UTC time, by the store's clock."""
 
     id: str
     at: datetime
@@ -44,22 +44,22 @@ class AuditEntry:
 
 
 class AuditLog:
-    """The audit log of a store."""
+    """Reads and writes the audit log of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def note(self, who: str, what: str, about: Sequence[str] = (), *, address: str = "") -> None:
-        """Log an action: its user, the ids concerned, and the user's address.
+        """Log an action with its user, the ids concerned, and the user's address.
 
-        This works on a full store too. Raise StoreAwayError.
+        The entry is written even if the store is full. Raise StoreAwayError.
         """
         self._store.call("note", who, what, " ".join(about), address)
 
     def note_done(self, who: str, what: str, about: Sequence[str], *, address: str = "") -> None:
-        """Log an action that was carried out, in entries of a bounded length.
+        """Log an action that was carried out. A long list of ids is split into several entries.
 
-        If the store is away, the error is only logged, because the action cannot be undone.
+        If the store is unavailable, the error is only logged, because the action cannot be undone.
         """
         try:
             for start in range(0, len(about), _IDS_AN_ENTRY):
@@ -70,10 +70,10 @@ class AuditLog:
     def page(
         self, *, limit: int = 50, cursor: str | None = None, who: str = "", what: str = ""
     ) -> tuple[list[AuditEntry], str | None]:
-        """Return entries, newest first, and the cursor of the next page (None at the end).
+        """Return entries, newest first, and the cursor of the next page (None on the last page).
 
-        `who` and the first words of `what` filter the entries. A filtered page may be short although a next
-        one exists. Raise StoreAwayError.
+        `who` filters by user, `what` by the first words of the action. A page may have fewer than `limit`
+        entries although a next page exists. Raise StoreAwayError.
         """
         found: list[AuditEntry] = []
         last = cursor

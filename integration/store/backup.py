@@ -1,11 +1,11 @@
-"""Backups: all records of a store in one file, and back into an empty store.
+"""Backups: write all records of a store to one file, and restore them into an empty store.
 
-While the keys are read, the store holds writes back (`CLIENT PAUSE … WRITE`, Redis 6.2), so that a backup
-shows one moment. The pause ends by itself within seconds if this process dies. A record is what DUMP returns,
-so a backup is restored into a server of the same or a later version (valkey.io, DUMP).
+The server blocks writes while the keys are read (`CLIENT PAUSE … WRITE`, Redis 6.2), so a backup is a
+consistent snapshot. If this process dies, the pause expires within seconds. Records have the format of DUMP,
+so the target server must have the same version or a later one (valkey.io, DUMP).
 
-File: MAGIC, a header (JSON), then for each key its length, its time to live in ms (0 for none) and the
-length of its value, key, value; at the end an empty key with the number of keys, and the SHA-256 of all that.
+File format: MAGIC; a JSON header; for each key its length, its time to live in ms (0: none), the length of
+its value, the key and the value; an empty key with the number of keys; the SHA-256 of everything before.
 """
 
 from __future__ import annotations
@@ -53,12 +53,15 @@ _LEFT_OUT: Final = tuple(
 
 
 class BackupError(RingbackError):
-    """A backup that cannot be written or restored."""
+    """A backup cannot be written, read or restored. The message names the cause and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """The header of a backup. `counts` are recalls by state, parked events and lookups, without zeros."""
+    """The header of a backup.
+
+    `counts` has the numbers of recalls by state, of parked events and of lookups, without zeros.
+    """
 
     version: str
     layout: int
@@ -86,10 +89,10 @@ def _difference(found: Mapping[str, int], wanted: Mapping[str, int]) -> str:
 
 
 def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
-    """Write a backup to a new file that only its owner may read. `client` returns bytes.
+    """Write a backup to a new file with mode 600. `client` must return bytes.
 
-    Raise BackupError if the file exists or cannot be written, or if the server does not allow a pause of
-    writes. An incomplete file is removed.
+    Raise BackupError if the file exists or cannot be written, or if the server does not allow CLIENT PAUSE.
+    An incomplete file is removed.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -184,9 +187,9 @@ def _records(client: Any) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def read_header(path: Path) -> Backup:
-    """Return the header of a complete backup.
+    """Return the header of a backup, after checking the file's digest.
 
-    Raise BackupError if the file cannot be read, is damaged or is something else.
+    Raise BackupError if the file cannot be read, is damaged, or is not a backup.
     """
     digest = hashlib.sha256()
     with _opened(path) as file:
@@ -235,11 +238,11 @@ def _read_records(file: IO[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def restore_backup(client: redis.Redis, path: Path) -> Backup:
-    """Restore a backup into an empty store, with all queues paused. `client` returns bytes.
+    """Restore a backup into an empty store and pause all queues. `client` must return bytes.
 
-    The hash `store` is restored last: until then every process refuses the store, because it has accounts
-    and no layout. Raise BackupError if the file is damaged or of another layout, if the store is not empty,
-    or if the restored records are not those of the backup.
+    The hash `store` is restored last. Until then every process refuses the store, because it has accounts and
+    no layout. Raise BackupError if the file is damaged or has another layout, if the store is not empty, or
+    if the restored counts differ from the header's.
     """
     backup = read_header(path)
     if backup.layout != LAYOUT:
@@ -301,7 +304,7 @@ def _restore(client: redis.Redis, records: list[tuple[bytes, int, bytes]]) -> No
 
 
 def confirm_restore(queues: TokenQueues, client: redis.Redis) -> int:
-    """Resume the queues that a restore has paused. Return their number. `client` returns text."""
+    """Resume the queues that a restore paused. Return the number of them. `client` must return text."""
     paused = [
         queue
         for queue in sorted(set(queues.bound().values()))

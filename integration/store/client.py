@@ -1,7 +1,7 @@
-"""The connection to the store, and the one script that changes its data.
+"""The connection to the store, and the calls of the script that changes its data.
 
-A failed call raises StoreAwayError and may or may not have been executed. The script guards against running
-an operation twice; nothing is retried here.
+A call that fails with StoreAwayError may or may not have been executed. Nothing is retried here; the script
+detects a repeated operation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ANSWER_SECONDS = 5.0
 def connect(
     url: str, *, timeout_seconds: float = ANSWER_SECONDS, connect_seconds: float = 1.0
 ) -> redis.Redis:
-    """Return a client with a connection pool. redis-py's retries are switched off."""
+    """Return a client with a connection pool. The retries of redis-py are switched off."""
     return redis.Redis.from_url(
         url,
         decode_responses=True,
@@ -49,12 +49,12 @@ def connect(
 
 
 class Store:
-    """Runs the script on one store.
+    """The script and the read commands on one store.
 
-    `clock` returns epoch milliseconds, for tests; None uses the store's own clock. `kind` is the kind of this
-    process: "web", "worker" or "tool". `who` identifies the process: its kind and a random suffix. `epoch`
-    records the latest epoch and revision seen. `span` returns a context manager that is entered for each
-    call, with the command's name.
+    `clock` returns epoch milliseconds and is for tests; None uses the store's clock. `kind` is the kind of
+    this process: "web", "worker" or "tool". `who` identifies the process: its kind and a random suffix.
+    `epoch` holds the latest epoch and revision seen. `span` returns a context manager for each call; its
+    argument is the command's name.
     """
 
     def __init__(
@@ -78,23 +78,23 @@ class Store:
         )
 
     def report_losses(self, report: Callable[[EpochLoss], None]) -> None:
-        """Call `report` when the store has lost data, in one process only."""
+        """Register a callback for losses of data in the store. Only one process reports each loss."""
         self._protocol.on_loss = report
 
     def key(self, name: str) -> str:
-        """Return the full name of a key. lua/keys.lua lists the keys."""
+        """Return the full name of a key. lua/keys.lua lists all keys."""
         return PREFIX + name
 
     def call(self, command: str, *args: str | int | bytes) -> Any:
         """Run one command of the script and return its reply.
 
-        Raise StoreAwayError when the store is unavailable; the command may or may not have been executed.
+        Raise StoreAwayError if the store is unavailable; the command may or may not have been executed.
         """
         with self.span(command):
             return self._batcher.call(command, args)
 
     def now_ms(self) -> int:
-        """Return the time by the script's clock, in epoch milliseconds. Raise StoreAwayError."""
+        """Return the time in epoch milliseconds, by the store's clock or the test's. Raise StoreAwayError."""
         if self._protocol.clock is not None:
             return self._protocol.clock()
         seconds, micros = self.guarded(self.client.time)
@@ -105,7 +105,7 @@ class Store:
         return from_epoch_ms(self.now_ms())
 
     def secret(self, name: str) -> bytes:
-        """Return the random key stored under this name, created on first use. Raise StoreAwayError."""
+        """Return the random key with this name. It is created on first use. Raise StoreAwayError."""
         key = self.key("store")
 
         def read() -> Any:
@@ -119,7 +119,7 @@ class Store:
         return bytes.fromhex(self.guarded(read))
 
     def pipelined(self, commands: Callable[[Any], None]) -> list[Any]:
-        """Run the commands that `commands` adds to a pipeline, in one round trip. Return their replies.
+        """Run commands in one round trip and return their replies. `commands` adds them to the pipeline.
 
         Raise StoreAwayError.
         """
@@ -144,7 +144,7 @@ class Store:
         return self.pipelined(commands)
 
     def guarded(self, act: Callable[[], Any]) -> Any:
-        """Return the result of `act`. Raise StoreAwayError for a temporary fault of the store."""
+        """Return the result of `act`. Convert temporary errors of the store to StoreAwayError."""
         try:
             return act()
         except (RedisError, OSError) as error:

@@ -1,7 +1,7 @@
-"""Stores the results of a delivery, all of them or none.
+"""Stores the results of deliveries. All results of a delivery are stored, or none.
 
-`admit` returns once the store has them (on disk, with `appendfsync always`). An event that was admitted
-before contributes its existing id and changes nothing. The planner decides what an event means.
+With `appendfsync always` the results are on disk when `admit` returns. An event that was admitted before
+contributes its existing ids and changes nothing. `integration.mapping.planner` computes the results.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PURGED = (*ENDS, "parked", "dismissed", "fading", "jobs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionTerms:
-    """How long a source's events are kept and deduplicated, and the digest of the configuration used."""
+    """The retention and deduplication periods of a source, and the digest of the configuration used."""
 
     dedup_hours: float
     raw_retention_days: int
@@ -58,12 +58,12 @@ class RetentionTerms:
 
     @property
     def dedup_ms(self) -> int:
-        """Return the milliseconds for which an event is recognized when it is sent again, at least 1."""
+        """Return the deduplication period in milliseconds, at least 1."""
         return max(1, round(self.dedup_hours * 3600 * 1000))
 
     @property
     def listed_days(self) -> int:
-        """Return the days for which a delivery stays in the delivery log, which holds no customer data."""
+        """Return the days for which the delivery log keeps a delivery. The log holds no customer data."""
         return max(self.raw_retention_days, 1)
 
 
@@ -71,9 +71,9 @@ class RetentionTerms:
 class Admitted:
     """The result of an admission.
 
-    `again`: the whole delivery was admitted before. `clash`: the idempotency key was used for another
-    request, and nothing was stored. `wake_ups`: the wake-ups to publish. `lookup`: the source whose lookups
-    need one.
+    `again` is True if the whole delivery was admitted before. `clash` is True if the idempotency key was used
+    for another request; then nothing was stored. `wake_ups` must be published by the caller. `lookup` is the
+    source whose lookups need a wake-up, or None.
     """
 
     answer: Answer
@@ -85,7 +85,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvents:
-    """Events of one delivery that wait in the store, for a lookup or for a corrected configuration."""
+    """Events of one delivery that wait for a lookup or for a corrected configuration."""
 
     id: str
     delivery: Delivery
@@ -104,7 +104,7 @@ def digest_of(*parts: str | bytes) -> str:
 
 
 def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
-    """Return a deduplication key for each event: from the sender's key, otherwise from the body's hash."""
+    """Return a deduplication key for each event, made from the sender's key or else from the body's hash."""
     body = None
     keys = []
     for index, event in enumerate(events):
@@ -117,10 +117,10 @@ def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
 
 
 def _query_of(delivery: Delivery) -> str:
-    """Return the query string if it has the data, because the body is empty; else nothing.
+    """Return the query string if the body is empty, because the query then holds the data; else "".
 
-    A signature of the body does not cover the query. With a query in the key, a captured delivery could be
-    sent again under another address.
+    A signature over the body does not cover the query. If the query were part of the key, a captured delivery
+    could be sent again with another query.
     """
     return "" if delivery.body.strip(b" \t\r\n{}") else delivery.headers.get(QUERY, "")
 
@@ -140,9 +140,9 @@ def _request_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
 
 
 def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
-    """Return the stored fields of a request. `more` are facts about its event.
+    """Return the stored fields of a request. `more` has fields of its event.
 
-    Fields with a default value are left out, because each run of the script parses them.
+    Fields with a default value are left out, because each run of the script parses all fields.
     """
     fields = _request_fields(request)
     fields["what"] = "recall"
@@ -172,9 +172,9 @@ def _event_json(event: Event, seen: str, place: int) -> str:
 
 
 def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
-    """Return why an event is parked, and the group of events with the same reason.
+    """Return the reason why an event is parked, and the id of the group of events with the same reason.
 
-    Numbers and text lengths in `found` do not make a separate group.
+    Events whose `found` differs only in numbers or text lengths belong to the same group.
     """
     alike = _VARYING.sub(lambda run: "a" if run[0][0] == "a" else "#", parked.found)
     about = [delivery.source, parked.route or "", parked.field, alike, parked.allowed]
@@ -262,16 +262,16 @@ def admission_args(
 
 
 def _dedup_fields(event: Event, key: str, retention: RetentionTerms) -> dict[str, Any]:
-    """Return how the script recognizes the event when it is sent again.
+    """Return the fields by which the script recognizes a repeated event.
 
-    Without an id (`by_body`) it is a duplicate only while it equals its customer's newest request.
+    An event without an id (`by_body`) is a duplicate only while it equals its customer's newest request.
     """
     fields: dict[str, Any] = {"k": key, "ttl": retention.dedup_ms}
     return {**fields, "by_body": True} if event.dedup_key is None else fields
 
 
 def _packed(raw: bytes) -> bytes:
-    """Return a body in zlib format. A short one is stored uncompressed, which is faster."""
+    """Return a body in zlib format. Short bodies are stored uncompressed, which is faster."""
     return zlib.compress(raw, 1 if len(raw) > SHORT_BODY_BYTES else 0) if raw else b""
 
 
@@ -295,7 +295,7 @@ def _whole(
 
 
 class DeliveryStore:
-    """Writes the results of deliveries to a store."""
+    """Admits deliveries to a store, and resolves their parked and pending events."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -303,10 +303,10 @@ class DeliveryStore:
     def admit(
         self, delivery: Delivery, plans: Sequence[EventPlan], retention: RetentionTerms, *, raw: bytes = b""
     ) -> Admitted:
-        """Store the results of a delivery. `raw` is the body to be stored.
+        """Store the results of a delivery and its body, `raw`.
 
-        Raise StoreAwayError: all or nothing was stored, and repeating the call is safe. Raise UnboundError
-        when an account has no queue yet; nothing was stored.
+        Raise StoreAwayError if the store is unavailable: all or nothing was stored, and the call can be
+        repeated safely. Raise UnboundError if an account has no queue yet; nothing was stored.
         """
         return _admitted(self._store.call("admit", *admission_args(delivery, plans, retention, raw)))
 
@@ -315,8 +315,8 @@ class DeliveryStore:
     ) -> Admitted:
         """Store one recall requested through the API. `key` is its idempotency key.
 
-        With `expired`, a reason, the recall ends at once in that state. If the key was used with another
-        fingerprint, the result is a clash and nothing is stored. Raise StoreAwayError, UnboundError.
+        `expired` is the reason for a recall that ends in that state at once. If the key was used with another
+        fingerprint, nothing is stored and the result has `clash` set. Raise StoreAwayError, UnboundError.
         """
         event = {**_recall_fields(request), "k": key, "ttl": 168 * 3600 * 1000}
         if expired is not None:
@@ -326,10 +326,10 @@ class DeliveryStore:
         return self._admit_without_delivery(request.source, event)
 
     def admit_again(self, request: RecallRequest, recall: Recall, reason: str, key: str = "") -> Admitted:
-        """Store a recall that an operator asked for again, and link it with the earlier one.
+        """Store a new recall that an operator requested from an earlier one, and link the two.
 
-        `reason` is that of its first state. The same `key` within a day is a duplicate. Raise StoreAwayError,
-        UnboundError.
+        `reason` is recorded with the first state. A second call with the same `key` within a day is a
+        duplicate. Raise StoreAwayError, UnboundError.
         """
         links = {"again_of": recall.id, "record": recall.record or "", "reason": reason}
         event = {**_recall_fields(request), **links, "k": key, "ttl": DAY_MS}
@@ -350,9 +350,9 @@ class DeliveryStore:
         return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
 
     def became_of(self, sources: Iterable[str], event_id: str) -> tuple[str, ...]:
-        """Return the ids of the recalls, parked events and deliveries of the event with a sender's id.
+        """Return the ids of the recalls, parked events and deliveries that an event led to.
 
-        Events are known by their ids for `dedup_hours`. Raise StoreAwayError.
+        `event_id` is the sender's id of the event, which is known for `dedup_hours`. Raise StoreAwayError.
         """
         keys = [self._store.key(f"seen:{digest_of(source, 'key', event_id)}") for source in sources]
         texts = self._store.guarded(lambda: self._store.client.mget(keys)) if keys else []
@@ -368,10 +368,10 @@ class DeliveryStore:
         parked: bool,
         wait_seconds: float = 0.0,
     ) -> Admitted | None:
-        """Replace waiting events with their plans.
+        """Replace waiting events with their plans. Return None if another process already did.
 
-        Those of a lookup that are Pending again are looked up after `wait_seconds`. Return None if another
-        process has resolved them already. Raise StoreAwayError, UnboundError.
+        Events with the plan Pending are looked up again after `wait_seconds`. Raise StoreAwayError,
+        UnboundError.
         """
         events = [
             {
@@ -389,30 +389,30 @@ class DeliveryStore:
         return None if reply[0] == "gone" else _admitted(reply)
 
     def repark(self, stored: StoredEvents, parked: Parked) -> None:
-        """Update the reason of an event that still cannot be mapped. Raise StoreAwayError."""
+        """Update the reason of a parked event that still cannot be mapped. Raise StoreAwayError."""
         self._store.call("repark", orjson.dumps(_reason(parked, stored.delivery)), stored.id)
 
     def take_lookups(
         self, source: str, settings: str = "", *, most_events: int = 100, lease_seconds: float = 60
     ) -> list[StoredEvents]:
-        """Lease and return deliveries that wait for a lookup, with about `most_events` events at most.
+        """Lease deliveries that wait for a lookup and return them, with about `most_events` events in total.
 
-        There are none while the source waits after a failure with the same `settings`, the digest of its
-        lookup. Leased ones become due again after the lease, so that a worker that dies loses none. Raise
-        StoreAwayError.
+        `settings` is the digest of the lookup's settings. The list is empty while the source waits after a
+        failure with the same digest. An expired lease makes a delivery due again, so a worker that dies loses
+        none. Raise StoreAwayError.
         """
         lease_ms = round(lease_seconds * 1000)
         replies = self._store.call("take_lookups", source, settings, most_events, lease_ms)
         return [_stored_lookup(read_json(text)) for text in replies]
 
     def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
-        """Postpone a lookup. `reason` is shown to the operator. Raise StoreAwayError."""
+        """Postpone a lookup by `wait_seconds`. The dashboard shows `reason`. Raise StoreAwayError."""
         self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
 
     def due_lookups(self, settings: Mapping[str, str]) -> set[str]:
-        """Return those of these sources that have due lookups.
+        """Return the sources that have due lookups. `settings` maps each source to the digest of its lookup.
 
-        `settings` are the digests of the lookups by source. Raise StoreAwayError.
+        Raise StoreAwayError.
         """
         now = self._store.now_ms()
 
@@ -433,7 +433,7 @@ class DeliveryStore:
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
         """Remove at most `limit` records older than `before`. Return the number removed.
 
-        `before` may be a mapping with a time for each kind in PURGED. Raise StoreAwayError.
+        `before` is one time, or a mapping from each kind in PURGED to a time. Raise StoreAwayError.
         """
         moments = before if isinstance(before, Mapping) else dict.fromkeys(PURGED, before)
         limits = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}
@@ -477,6 +477,6 @@ def _stored_lookup(record: Mapping[str, str]) -> StoredEvents:
 
 
 def parked_events_of(record: Mapping[str, str]) -> StoredEvents:
-    """Return a parked event from its record in the store."""
+    """Return the parked event of a record that ParkedStore returned."""
     event = read_json(record["event"])
     return _stored_events(record["id"], record, [event])

@@ -1,7 +1,8 @@
 """The delivery log: accepted and rejected deliveries, newest first.
 
-The script logs accepted deliveries on admission. Rejected ones are written here, in batches and without their
-bodies. Each source keeps its latest ones, for as long as raw bodies are kept and for a day at least.
+The script logs accepted deliveries on admission. Rejected deliveries are logged here in batches, without
+their bodies. Entries are kept as long as raw bodies, but at least a day, and up to a maximum number for each
+source.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "ref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedDelivery:
-    """One entry of the log. `at` is aware, UTC. A rejected entry has `rejection` and no `delivery`.
+    """One entry of the log. `at` is an aware UTC time.
 
-    `place` identifies the entry: as a cursor, and in the address of a rejected delivery.
+    A rejected entry has `rejection` and no `delivery`. `place` identifies the entry in cursors and in URLs of
+    the dashboard.
     """
 
     place: str
@@ -47,7 +49,7 @@ class LoggedDelivery:
     rejection: Rejection | None = None
 
     def came_to(self, result: str) -> bool:
-        """Return whether the entry has this result, one of RESULTS."""
+        """Return True if the entry has this result, one of RESULTS."""
         if result == "refused":
             return self.rejection is not None
         if result == "again":
@@ -57,9 +59,10 @@ class LoggedDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryLogPage:
-    """A page of the log. `next` is the cursor of the next page, None at the end.
+    """A page of the log. `next` is the cursor of the next page, or None on the last page.
 
-    `looked_back_to` (aware, UTC) is set when the page ended because MOST_LOOKED_AT entries were read.
+    `looked_back_to` is the time (aware, UTC) of the last entry read, if the page ended after MOST_LOOKED_AT
+    entries; otherwise None.
     """
 
     items: tuple[LoggedDelivery, ...]
@@ -71,7 +74,7 @@ class DeliveryLogPage:
 class StoredDelivery:
     """A stored delivery: its body, its headers without secrets, and the results of its events.
 
-    Each entry of `became` is a recall's or parked event's id, `ignored`, `pending` or `cancel`.
+    Each entry of `became` is the id of a recall or parked event, or one of `ignored`, `pending`, `cancel`.
     """
 
     id: str
@@ -83,13 +86,13 @@ class StoredDelivery:
 
 
 class DeliveryLog:
-    """The delivery log of a store."""
+    """Reads the delivery log of a store, and logs rejected deliveries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add_rejections(self, batch: Sequence[Rejection], *, days: int) -> None:
-        """Log rejected deliveries and keep them for `days`. Raise StoreAwayError."""
+        """Log rejected deliveries. Their entries expire after `days`. Raise StoreAwayError."""
 
         def commands(pipe: Any) -> None:
             for rejection in batch:
@@ -116,7 +119,7 @@ class DeliveryLog:
         """Return the deliveries of these sources, newest first.
 
         `result` is one of RESULTS. A page ends early after MOST_LOOKED_AT entries. Raise StoreAwayError, or
-        ValueError for an invalid cursor.
+        ValueError if the cursor is invalid.
         """
         found: list[LoggedDelivery] = []
         looked_at = 0
@@ -132,7 +135,7 @@ class DeliveryLog:
         return DeliveryLogPage(items=tuple(found), next=None)
 
     def rejected(self, place: str) -> LoggedDelivery:
-        """Return one rejected delivery by its place. Raise UnknownError, StoreAwayError."""
+        """Return the rejected delivery at this place. Raise UnknownError, StoreAwayError."""
         try:
             at, stream = _read_place(place)
         except ValueError:
@@ -144,14 +147,14 @@ class DeliveryLog:
         return _arrival(stream, *rows[0])
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
-        """Return a delivery whose body is still kept. Raise UnknownError, StoreAwayError."""
+        """Return a delivery with its body. Raise UnknownError if the body has expired, StoreAwayError."""
         found = self.many([delivery_id])
         if not found:
             raise UnknownError("no such delivery, or its body is no longer kept")
         return found[0]
 
     def many(self, ids: Sequence[str]) -> list[StoredDelivery]:
-        """Return those of these deliveries whose bodies are still kept, in one round trip.
+        """Return those of the deliveries whose bodies have not expired, in one round trip.
 
         Raise StoreAwayError.
         """
@@ -159,7 +162,7 @@ class DeliveryLog:
         return [_stored(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def kept_of(self, source: str, *, limit: int) -> list[StoredDelivery]:
-        """Return the latest deliveries of a source whose bodies are still kept, newest first.
+        """Return the latest deliveries of a source whose bodies have not expired, newest first.
 
         Raise StoreAwayError.
         """
@@ -167,7 +170,7 @@ class DeliveryLog:
         return self.many([each.delivery for each in entries if each.delivery and not each.again])[:limit]
 
     def trim(self, sources: Iterable[str], *, before: datetime) -> None:
-        """Remove entries older than `before`. Raise StoreAwayError."""
+        """Remove log entries older than `before`. Raise StoreAwayError."""
         oldest = str(epoch_ms(before))
 
         def commands(pipe: Any) -> None:

@@ -1,6 +1,6 @@
-"""Checks whether a Valkey or Redis server keeps acknowledged data.
+"""Checks whether the settings of a Valkey or Redis server protect acknowledged data.
 
-The check only reads from the server. A setting that the server does not disclose counts as unsafe.
+The check writes nothing. A setting that the server does not disclose counts as unsafe.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemor
 class StoreReport:
     """The facts about a store, and its problems.
 
-    A fact is None when the server does not disclose it. `version` is the server's own, `speaks` the version
-    of Redis that it is compatible with. `log_counts`: a restart of the server loads the append-only file as
-    it is now; before Valkey 7.2 and Redis 7.2 no server discloses it. `log_is_rewritten`: a rewrite of that
-    file runs or is about to run. `rewrite_failed`: the latest one did. `faults` are always refused, `risks`
-    unless loss is accepted.
+    A fact is None if the server does not disclose it. `version` is the server's own version, `speaks` the
+    Redis version with which it is compatible. `log_counts` is True if a restart would load the append-only
+    file as it is now; servers before Valkey 7.2 and Redis 7.2 do not disclose it. `log_is_rewritten` is True
+    while a rewrite of that file runs or is scheduled, `rewrite_failed` if the latest rewrite failed. `faults`
+    always make the store unacceptable, `risks` unless `accept_loss` is set.
     """
 
     name: str
@@ -52,7 +52,7 @@ class StoreReport:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Return all problems as texts, the most serious first."""
+        """Return the descriptions of all problems, faults first."""
         return self.faults + self.risks
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class StoreReport:
 
 
 def inspect(client: redis.Redis) -> StoreReport:
-    """Read the facts of a store. Raise StoreAwayError when it does not answer or refuses the login."""
+    """Return the facts of a store. Raise StoreAwayError if it does not answer or rejects the login."""
     try:
         info = _info(client)
         config = _config(client)
@@ -82,9 +82,9 @@ def inspect(client: redis.Redis) -> StoreReport:
 
 
 def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
-    """Return the report of an acceptable store. With `accept_loss` its risks are accepted, its faults never.
+    """Return the report of an acceptable store. `accept_loss` permits risks, but no faults.
 
-    Raise StoreUnsafeError listing all problems, or StoreAwayError.
+    Raise StoreUnsafeError with all problems, or StoreAwayError.
     """
     report = inspect(client)
     require_acceptable(report, accept_loss=accept_loss)
@@ -92,7 +92,7 @@ def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
 
 
 def require_acceptable(report: StoreReport, *, accept_loss: bool) -> None:
-    """Raise StoreUnsafeError listing all problems of a store. With `accept_loss` its risks are accepted."""
+    """Raise StoreUnsafeError with all problems of a store. `accept_loss` permits risks, but no faults."""
     problems = report.faults if accept_loss else report.problems
     if problems:
         hint = "" if report.faults else "\nTo accept the loss of data, set [store] accept_loss = true"
@@ -132,7 +132,7 @@ def _config(client: redis.Redis) -> dict[str, str] | None:
 
 
 def _layout(client: redis.Redis) -> str | None:
-    """Return why this version must not use the store because of its layout, None if it may."""
+    """Return why this version must not use the store's layout, or None if it may."""
     values = client.hmget(f"{PREFIX}store", list(FIELDS))
     facts = {name: _text(value) for name, value in zip(FIELDS, values, strict=True) if value is not None}
     is_older = _text(client.type(f"{PREFIX}meta")) == "hash" or bool(client.exists(f"{PREFIX}accounts"))
@@ -140,10 +140,10 @@ def _layout(client: redis.Redis) -> str | None:
 
 
 def _log_counts(client: redis.Redis) -> bool | None:
-    """Return whether what is written now is in the log that a restart loads, None if it is not known.
+    """Return True if current writes are in the log that a restart loads, None if unknown.
 
     After `CONFIG SET appendonly yes` the server confirms no write until the first rewrite of the log has
-    ended. It confirms at once during any other rewrite.
+    ended. During any later rewrite it confirms at once.
     """
     try:
         answer = client.waitaof(1, 0, _CONFIRM_MS)

@@ -1,4 +1,4 @@
-"""Reads all keys of a store and their texts, for the search for personal data.
+"""Reads the keys of a store and their texts, to search them for personal data.
 
 It reads in chunks, so that no command blocks the store for long.
 """
@@ -26,14 +26,14 @@ _READ: Final = {"hash": "hgetall", "string": "get"}
 
 
 class KeyspaceScan:
-    """Scans the keys of a store."""
+    """Iterates over the keys of a store and the texts stored in them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._client: Any = store.client
 
     def keys(self, pattern: str, progress: Callable[[int], None]) -> Iterator[list[str]]:
-        """Yield lists of key names. Call `progress` with the number of keys scanned so far.
+        """Yield lists of key names. `progress` is called with the number of keys scanned so far.
 
         Raise StoreAwayError.
         """
@@ -55,7 +55,10 @@ class KeyspaceScan:
         return found
 
     def many(self, command: str, keys: Sequence[str]) -> list[Any]:
-        """Run one read command on each key, in one round trip. Return the replies. Raise StoreAwayError."""
+        """Run the same read command on each key in one round trip. Return the replies.
+
+        Raise StoreAwayError.
+        """
 
         def commands(pipe: Any) -> None:
             for key in keys:
@@ -64,7 +67,7 @@ class KeyspaceScan:
         return self._store.pipelined(commands)
 
     def texts(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
-        """Yield each key with an iterator over its texts. Raise StoreAwayError."""
+        """Yield each key with an iterator over the texts stored in it. Raise StoreAwayError."""
         kinds = dict(zip(keys, self.many("type", keys), strict=True))
         for kind, command in _READ.items():
             some = [key for key in keys if kinds.get(key) == kind and (kind == "string" or _is_small(key))]
@@ -75,7 +78,7 @@ class KeyspaceScan:
             yield key, self._large(kind, self._store.key(key))
 
     def _large(self, kind: str, key: str) -> Iterator[str]:
-        """Yield the texts of a key that may be large, several joined into one."""
+        """Yield the texts of a key of any size, several of them joined into one."""
         members: Iterator[str] = iter(())
         match kind:
             case "hash":
@@ -93,7 +96,7 @@ class KeyspaceScan:
 
 
 def _joined(texts: Iterable[str]) -> str:
-    """Join texts. The separator occurs in no number and in no word."""
+    """Return the texts as one, with a separator that occurs in no number and in no word."""
     return "|".join(texts).replace("\0", "|")
 
 

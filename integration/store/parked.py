@@ -1,6 +1,6 @@
-"""Parked events, grouped by their reasons and read in steps.
+"""Reads parked events, and groups them by reason.
 
-Each step reads a bounded number of events, so that a large number of them delays nothing else.
+Each step reads a bounded number of events, so that many parked events do not block the store.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ _CURSOR = re.compile(r"[0-9]{1,16}\.\S{0,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedGroup:
-    """Events parked for the same reason. `oldest` and `newest` are times of parking (aware, UTC).
+    """Events parked for the same reason.
 
-    `found` has its numbers masked. `example` is the id of the latest event.
+    `oldest` and `newest` are the times of parking (aware, UTC). Numbers in `found` are masked. `example` is
+    the id of the newest event.
     """
 
     id: str
@@ -48,7 +49,7 @@ class ParkedGroup:
 
 
 class ParkedStore:
-    """The parked events of a store."""
+    """Reads, dismisses and restores the parked events of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,7 +59,7 @@ class ParkedStore:
         return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("parked"))))
 
     def groups(self) -> list[ParkedGroup]:
-        """Return the groups, the largest first, at most MOST_GROUPS. Raise StoreAwayError."""
+        """Return the groups, largest first, at most MOST_GROUPS. Raise StoreAwayError."""
         about = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("parked_groups")))
         ids = list(about)
 
@@ -82,11 +83,11 @@ class ParkedStore:
         return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("dismissed"))))
 
     def dismiss(self, ids: Sequence[str], *, who: str, reason: str) -> int:
-        """Take parked events out of the list. Return how many were parked. Raise StoreAwayError."""
+        """Dismiss parked events. Return the number of events that were parked. Raise StoreAwayError."""
         return int(self._store.call("dismiss_parked", orjson.dumps(list(ids)), who, reason))
 
     def put_back(self, parked: str) -> bool:
-        """Let a dismissed event wait again. Return False if it is not dismissed. Raise StoreAwayError."""
+        """Park a dismissed event again. Return False if it is not dismissed. Raise StoreAwayError."""
         return bool(self._store.call("put_back_parked", parked))
 
     def get(self, parked: str) -> dict[str, str]:
@@ -97,7 +98,7 @@ class ParkedStore:
         return record
 
     def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return the records of the events that exist, by id, in one round trip. Raise StoreAwayError."""
+        """Return the records of existing events by their ids, in one round trip. Raise StoreAwayError."""
         records = self._store.hashes(f"parked:{parked}" for parked in ids)
         return {id_: {"id": id_, **record} for id_, record in zip(ids, records, strict=True) if record}
 
@@ -112,11 +113,11 @@ class ParkedStore:
         fits: Callable[[Mapping[str, str]], bool] = lambda _: True,
         most: int | None = None,
     ) -> tuple[list[dict[str, str]], str | None]:
-        """Return matching parked events, newest first, and the cursor of the next page (None at the end).
+        """Return matching parked events, newest first, and the cursor of the next page or None.
 
-        With `dismissed`, the events are those that were dismissed. A page ends early, with a cursor, after
-        MOST_LOOKED_AT events, or `most`. Pages are ordered by the time of parking, so events added or removed
-        meanwhile cause no gap and no repetition. Raise StoreAwayError, or UnknownError for an invalid cursor.
+        With `dismissed`, return dismissed events instead. A page ends early, with a cursor, after `most` or
+        MOST_LOOKED_AT events. Pages are ordered by the time of parking, so events added or removed meanwhile
+        cause neither gaps nor repetitions. Raise StoreAwayError, or UnknownError if the cursor is invalid.
         """
         if not _CURSOR.fullmatch(cursor or _START):
             raise UnknownError("no such place among the parked events")
@@ -139,7 +140,7 @@ class ParkedStore:
         return found, cursor
 
     def _older(self, key: str, cursor: str | None, limit: int) -> list[tuple[str, float]]:
-        """Return the ids parked before the cursor, with their times, the latest first."""
+        """Return the ids of events parked before the cursor, with their times, newest first."""
         client = self._store.client
         at, last = ("+inf", "") if cursor is None else tuple(cursor.split(".", 1))
 
@@ -152,7 +153,7 @@ class ParkedStore:
         return list(self._store.guarded(read))
 
     def _newer(self, key: str, cursor: str | None, limit: int) -> list[tuple[str, float]]:
-        """Return the ids parked after the cursor, with their times, the earliest first."""
+        """Return the ids of events parked after the cursor, with their times, oldest first."""
         client = self._store.client
         at, last = ("-inf", "") if cursor is None else tuple(cursor.split(".", 1))
 

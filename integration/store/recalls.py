@@ -1,4 +1,4 @@
-"""Reads, retries and cancels the recalls of a store."""
+"""Recalls in the store: reading, retrying and cancelling them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _attempt(line: str) -> Attempt:
 
 
 def encoded_attempt(attempt: Attempt) -> str:
-    """Return an attempt in its stored form: one line of JSON."""
+    """Return an attempt as one line of JSON, its form in the store."""
     fields: dict[str, Any] = {
         "started_at": epoch_ms(attempt.started_at),
         "seconds": round(attempt.seconds, 4),
@@ -75,7 +75,7 @@ def _change(line: str) -> Change:
 
 
 def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
-    """Return the recall of a hash in the store."""
+    """Return the recall that a hash of the store describes."""
     return Recall(
         id=recall_id,
         state=State(record["state"]),
@@ -104,7 +104,7 @@ def read_recall(recall_id: str, record: Mapping[str, str]) -> Recall:
 
 
 class RecallStore:
-    """Reads and changes the recalls of a store."""
+    """Reads, retries and cancels the recalls of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -127,9 +127,10 @@ class RecallStore:
         cursor: str | None = None,
         budget_seconds: float | None = None,
     ) -> tuple[list[Recall], str | None]:
-        """Return recalls, newest first, and the cursor of the next page (None at the end).
+        """Return recalls, newest first, and the cursor of the next page (None on the last page).
 
-        With `budget_seconds` a page may be short although a next one exists. Raise StoreAwayError.
+        With `budget_seconds` a page may have fewer than `limit` recalls although a next page exists. Raise
+        StoreAwayError.
         """
         # One more than `limit`, to find out whether there is a next page.
         found = self.search.find(which, limit=limit + 1, cursor=cursor, budget_seconds=budget_seconds)
@@ -143,12 +144,15 @@ class RecallStore:
             yield from self.read(some)
 
     def read(self, ids: Sequence[str]) -> list[Recall]:
-        """Return the recalls of these ids that exist, in the order of the ids. Raise StoreAwayError."""
+        """Return the recalls with these ids, in the order of the ids. Unknown ids are left out.
+
+        Raise StoreAwayError.
+        """
         records = self._store.hashes(f"recall:{recall_id}" for recall_id in ids)
         return [read_recall(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def ahead_of(self, recall_id: str, queue: str) -> int | None:
-        """Return the number of recalls before this one in its queue, None when it is not queued there.
+        """Return the number of recalls before this one in its queue, or None if it is not queued there.
 
         Raise StoreAwayError.
         """
@@ -160,8 +164,8 @@ class RecallStore:
     def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[WakeUp, ...]:
         """Queue a dead or expired recall again. Return the wake-ups to publish.
 
-        Raise UnknownError, StoreAwayError, or ConflictError when the recall's state does not allow it or the
-        same customer has a newer request.
+        Raise UnknownError, StoreAwayError, or ConflictError if the recall's state does not allow a retry or
+        if the customer has a newer request.
         """
         new_date = "" if date is None else iso_seconds(date)
         score = "" if date is None else str(epoch_ms(date))
@@ -170,7 +174,7 @@ class RecallStore:
     def cancel(self, recall_id: str, reason: str) -> tuple[WakeUp, ...]:
         """Cancel a queued recall. Return the wake-ups to publish.
 
-        Raise UnknownError, ConflictError, StoreAwayError.
+        Raise UnknownError, StoreAwayError, or ConflictError if the recall is not queued.
         """
         return self._settle(self._store.call("cancel", recall_id, reason))
 

@@ -1,4 +1,4 @@
-"""Sessions of the dashboard. The store holds only digests of tokens, which cannot be used to sign in."""
+"""Dashboard sessions. The store holds digests of the session tokens, and no token."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSession:
-    """A session. `name` is its user, `began_at` its start (aware, UTC).
+    """A session of the dashboard.
 
-    `role` is the role from an identity provider, "" for a user of the configuration. `mark` is a digest of
-    the user's configuration when the session began. `left` is the time until it expires without activity.
+    `name` is the user, `began_at` the start (aware, UTC). `role` is the role from an identity provider, or ""
+    for a user of the configuration. `mark` is the digest of the user's configuration at the start. `left` is
+    the time until the session expires without activity.
     """
 
     name: str
@@ -33,15 +34,15 @@ class DashboardSession:
 
 
 class SessionStore:
-    """Reads and writes the sessions of a store."""
+    """Creates, reads and ends the sessions of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def open(self, *, name: str, role: str, mark: str, idle: timedelta) -> str:
-        """Open a session that expires after `idle` without activity. Return its token.
+        """Create a session that expires after `idle` without activity. Return its token.
 
-        This works on a full store too. Raise StoreAwayError.
+        The session is stored even if the store is full. Raise StoreAwayError.
         """
         token = secrets.token_urlsafe(32)
         doc = orjson.dumps({"name": name, "role": role, "mark": mark, "began": self._store.now_ms()})
@@ -49,7 +50,7 @@ class SessionStore:
         return token
 
     def read(self, token: str) -> DashboardSession | None:
-        """Return the session of a token, None when it has ended. Raise StoreAwayError."""
+        """Return the session of a token, or None if it has ended. Raise StoreAwayError."""
         key = self._key(token)
 
         def commands(pipe: Any) -> None:
@@ -77,7 +78,7 @@ class SessionStore:
         self._store.guarded(lambda: self._store.client.delete(self._key(token)))
 
     def cookie_key(self) -> bytes:
-        """Return the key that signs the dashboard's cookies. Raise StoreAwayError."""
+        """Return the key for signing the dashboard's cookies. Raise StoreAwayError."""
         return self._store.secret("cookie_key")
 
     def _key(self, token: str) -> str:

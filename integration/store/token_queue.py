@@ -1,10 +1,11 @@
-"""Commands on token queues: acquire, finish, pause, resume, bind, sweep.
+"""Commands of the token queues: acquire, finish, pause, resume, bind and sweep.
 
-- A queue is leased only while a recall is being pushed. `finish` ends the lease and, with `more`, claims the
-  next recall.
-- If a reply was lost, the same call with the same (fence, step) returns it again and changes nothing.
-- `lost` means that another drain has the queue. Calls of the earlier drain change nothing any more.
-- No key contains a token: a queue's id is an HMAC of it under a random key kept in the store.
+- A queue is leased only while a recall is being pushed. `finish` ends the lease. With `more`, it also claims
+  the next recall.
+- If a reply was lost, another call with the same (fence, step) returns that reply and changes nothing.
+- The reply `lost` means that another drain has acquired the queue. Later calls of the earlier drain change
+  nothing.
+- No key contains a token. The id of a queue is an HMAC of the token under a random key from the store.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ UNTAKEN_PUBLICATIONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """An account's settings for its queue: lease, quiet time, and calls a day.
+    """The settings of a queue: lease, quiet time and daily limit.
 
-    `day` is the name of the quota's day, which ends at `day_ends` (aware).
+    `day` is the name of the quota's day, `day_ends` its end (aware).
     """
 
     lease_seconds: float
@@ -54,7 +55,7 @@ class Terms:
     day_ends: datetime
 
     def to_json(self) -> bytes:
-        """Return the JSON for the script. Times are in milliseconds."""
+        """Return the settings as JSON for the script, with times in milliseconds."""
         fields: dict[str, Any] = {
             "lease_ms": round(self.lease_seconds * 1000),
             "quiet_ms": round(self.quiet_seconds * 1000),
@@ -68,7 +69,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A recall that this drain alone may push now, with the state of its queue."""
+    """A claimed recall and the state of its queue. Only the drain with this fence may push the recall."""
 
     fence: int
     recall_id: str
@@ -85,7 +86,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NoClaim:
-    """Why there is no claim. `kind` is busy, lost, empty, wait, paused, stopped, released or taken."""
+    """The reason for which nothing was claimed.
+
+    `kind` is busy, lost, empty, wait, paused, stopped, released or taken.
+    """
 
     kind: str
     reason: str = ""
@@ -94,7 +98,7 @@ class NoClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
-    """The result of a claimed recall. `Queue.apply` in lua/drain.lua describes the fields."""
+    """The result of a claimed recall. `Queue.apply` in lua/drain.lua documents the fields."""
 
     kind: str
     reason: str = ""
@@ -115,7 +119,7 @@ class PushResult:
     history: str | None = None
 
     def to_json(self) -> bytes:
-        """Return the JSON for the script, without the fields that are None."""
+        """Return the fields that are not None as JSON for the script."""
         named = {name: getattr(self, name) for name in self.__slots__}
         if self.date is not None:
             named["date_ms"] = epoch_ms(from_iso(self.date))
@@ -123,21 +127,21 @@ class PushResult:
 
 
 class WakeUp(NamedTuple):
-    """A notice that a queue has work. `number` identifies it; it is used for one drain at most."""
+    """A notice that a queue has work. The wake-up with this `number` starts at most one drain."""
 
     queue: str
     number: int
 
 
 class QueueReply(NamedTuple):
-    """The store's reply to a drain: a claim or the reason for none, and the wake-up to publish, if any."""
+    """The store's reply to a drain: a claim or a NoClaim, and the wake-up to publish, if any."""
 
     claim: Claim | NoClaim
     wake_up: WakeUp | None = None
 
 
 def wake_ups_of(flat: Sequence[Any]) -> tuple[WakeUp, ...]:
-    """Return the distinct wake-ups of a flat list: queue, number, and so on."""
+    """Return the distinct wake-ups of a flat list of the form [queue, number, queue, number, …]."""
     return tuple(dict.fromkeys(map(WakeUp, flat[::2], map(int, flat[1::2]))))
 
 
@@ -166,13 +170,13 @@ def _claimed(text: str) -> Claim | NoClaim:
 
 
 class TokenQueues:
-    """The queues of a store. Each method raises StoreAwayError."""
+    """The token queues of a store. Each method raises StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def id_key(self) -> bytes:
-        """Return the random key of the queue ids, created on first use and kept in the store."""
+        """Return the random key for queue ids, created on first use and stored."""
         return self._store.secret("queue_key")
 
     def acquire(self, queue: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> QueueReply:
@@ -191,9 +195,10 @@ class TokenQueues:
         more: bool | Literal["alone"],
         terms: Terms,
     ) -> QueueReply:
-        """Record the result of the claimed recall. With `more`, claim the next one in the same step.
+        """Record the result of the claimed recall.
 
-        With "alone", claim it only if no other queue waits for a worker.
+        With `more`, also claim the next recall in the same step. `more="alone"` claims it only if no other
+        queue waits for a worker.
         """
         goes_on = more if more == "alone" else str(int(more))
         arguments = claim.fence, step, claim.recall_id, result.to_json(), goes_on, terms.to_json()
@@ -201,9 +206,10 @@ class TokenQueues:
         return QueueReply(_claimed(text), _wake_up(queue, new))
 
     def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
-        """Return the wake-ups to publish for due queues, each with the number of its publications.
+        """Return the wake-ups to publish for due queues, each with its number of publications.
 
-        Of those published before and not yet taken, return at most `room`, the oldest first.
+        Among the wake-ups that were published before and not yet taken, return at most `room`, the oldest
+        first.
         """
         found: list[tuple[WakeUp, int]] = []
         skip = 0
@@ -218,18 +224,19 @@ class TokenQueues:
         return found
 
     def pause(self, queue: str, reason: str, until: datetime | None = None, *, by: str = "") -> None:
-        """Pause the queue until `resume`, or until `until` (aware). A push in flight is not interrupted.
+        """Pause the queue until `resume`, or until `until` (aware).
 
-        `by` is the user or API key. The store ends the pause by itself; no worker has to be informed.
+        The store ends a pause with `until` by itself. A push in flight is not interrupted. `by` is the user
+        or API key.
         """
         until_ms = "" if until is None else epoch_ms(until)
         self._store.call("pause", queue, reason or "paused by the operator", until_ms, by)
 
     def begin_test_call(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
-        """Lease the queue for a test call that belongs to none of its recalls. Return the fence.
+        """Lease the queue for a test call, which belongs to no recall. Return the fence.
 
-        A paused or stopped queue can be leased too. Return NoClaim (busy, wait) while the queue pushes, waits
-        or is quiet.
+        Paused and stopped queues can be leased, too. Return NoClaim (busy, wait) while the queue pushes,
+        waits or is quiet.
         """
         reply = read_json(self._store.call("begin_test_call", queue, nonce, terms.to_json())[0])
         if reply["kind"] == "leased":
@@ -237,7 +244,7 @@ class TokenQueues:
         return NoClaim(reply["kind"], reply["reason"], int(reply["until"]))
 
     def end_test_call(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
-        """End the lease of a test call. Return the wake-up to publish, if any.
+        """End the lease of a test call. Return the wake-up to publish, or None.
 
         `sent_ms` and `quiet` are as in `PushResult`.
         """
@@ -245,34 +252,34 @@ class TokenQueues:
         return _wake_up(queue, self._store.call("end_test_call", queue, fence, sent, int(quiet))[1])
 
     def resume(self, queue: str) -> WakeUp | None:
-        """End a pause, stop, backoff or quota wait. A lease or a quiet time goes on.
+        """End a pause, stop, backoff or quota wait. Return the wake-up to publish, or None.
 
-        Return the wake-up to publish, if any.
+        A lease or a quiet time is not shortened.
         """
         return _wake_up(queue, self._store.call("resume", queue)[1])
 
     def bind(self, queues: Mapping[str, str]) -> int:
-        """Bind every account of the configuration to its queue.
+        """Bind every account of the configuration to its queue. Return 0 when all are bound.
 
-        Return 0 when all are bound. Otherwise a call may still be running for an account whose token changed
-        or that was removed: return the epoch milliseconds at which to call `bind` again.
+        Otherwise return the epoch milliseconds at which to call `bind` again: a call may still be running for
+        an account that was removed or whose token changed.
         """
         return int(self._store.call("bind", orjson.dumps(dict(queues))))
 
     def bound(self) -> dict[str, str]:
-        """Return the queue id of every account known to the store."""
+        """Return the queue id of every account in the store."""
         bound = self._store.guarded(lambda: self._store.client.hgetall(self._store.key("accounts")))
         return dict(bound)
 
 
 def queue_id(key: bytes, token: str) -> str:
-    """Return the queue id of a token. It does not reveal the token."""
+    """Return the queue id of a token, which does not reveal the token."""
     return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
-    """The state of a queue as the API shows it, the reason, and its end (aware, UTC) if known."""
+    """The state of a queue as in the API, its reason, and its end (aware, UTC) or None."""
 
     state: str
     reason: str | None
@@ -281,18 +288,18 @@ class QueueState:
 
 
 def held_until(held: str | None, lease_seconds: float) -> int:
-    """Return the epoch milliseconds until which a queue waits after the store lost data, 0 for none.
+    """Return the epoch milliseconds until which a queue is held after a loss of data, 0 if it is not held.
 
-    `held` is the field of the hash `store`.
+    `held` is the field of that name in the hash `store`.
     """
     return int(float(held)) + round(lease_seconds * 1000) if held else 0
 
 
 def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, held_ms: int = 0) -> QueueState:
-    """Return the state of a queue from its hash.
+    """Return the state of a queue from the fields of its hash.
 
-    The order of precedence is stopped, paused, waiting, busy, idle. `today` is the name of the quota's day,
-    `held_ms` the result of `held_until`.
+    If several states apply, the first of stopped, paused, waiting, busy, idle is returned. `today` is the
+    name of the quota's day, `held_ms` the result of `held_until`.
     """
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
@@ -319,7 +326,7 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
 
 
 def terms_of(account: Account, now: datetime) -> Terms:
-    """Return the settings of an account for its queue."""
+    """Return the queue settings of an account."""
     ends = next_reset(account, now)
     return Terms(
         lease_seconds=account.lease_seconds,

@@ -1,1 +1,1 @@
-"""Logging, Sentry, counters."""
+"""Logging, redaction, error reports, counters and liveness checks of a process."""

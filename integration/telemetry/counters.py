@@ -1,7 +1,7 @@
-"""In-memory counters of one process, by name, until they are flushed to the store. No I/O.
+"""Counters of one process, held in memory until they are flushed to the store. No I/O.
 
-A name is a family and its labels, separated by colons. lua/keys.lua documents where the store keeps them. The
-counters are reset in a forked child, so that nothing is counted twice.
+A counter's name consists of a family and labels, separated by colons. lua/keys.lua documents their place in
+the store. A forked child starts with empty counters, so that nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Counters:
         _flusher.add(self)
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the first count arrives after a flush."""
+        """Register a callback for the first count after a flush."""
         self._wake = wake
 
     def count(self, what: str) -> None:
@@ -69,13 +69,14 @@ class Counters:
         self._add((("counts", what, 1),))
 
     def observe(self, scale: Scale, seconds: float) -> None:
-        """Record a duration in a histogram."""
+        """Record a duration in seconds in a histogram."""
         self._add(_observed(scale, seconds))
 
     def delivery(self, source: str, result: str, *, lost: bool = False) -> None:
-        """Count the result of a delivery. `source` is the name of a configured source.
+        """Count the result of a delivery.
 
-        `lost`: the delivery was not stored, and its sender does not send it again.
+        `source` is the name of a configured source. `lost` is True if the delivery was not stored and its
+        sender does not send it again.
         """
         increments = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
         if result in TAKEN:
@@ -90,7 +91,7 @@ class Counters:
         self._add(increments)
 
     def pushed(self, account: str, seconds: float) -> None:
-        """Count a push to wolkvox for an account, and record its duration."""
+        """Count a push to wolkvox for an account, and record its duration in seconds."""
         self._add((*_observed(PUSH, seconds), ("pushed", account, PUSH_UNIT + round(seconds * 1000))))
 
     def _add(self, increments: tuple[tuple[str, str, int], ...] | list[tuple[str, str, int]]) -> None:
@@ -112,13 +113,13 @@ class Counters:
         return not self._tables
 
     def take(self) -> Counted:
-        """Return the counts by table and name, and reset them."""
+        """Return the counts by table and name, and reset them to zero."""
         with self._lock:
             taken, self._tables = self._tables, defaultdict(dict)
         return dict(taken)
 
     def begin_anew(self) -> None:
-        """Reset the counts, and replace the lock, which the parent may have held during the fork."""
+        """Reset the counters after a fork, and replace the lock, which the parent may have held."""
         self._lock = threading.Lock()
         self._tables = defaultdict(dict)
 

@@ -1,7 +1,7 @@
-"""Finds a process that has stalled: it counts ticks in shared memory, and another process looks at the count.
+"""Detects stalled processes: each counts ticks in shared memory, and another process observes the count.
 
-So a process is also found that is stopped, or whose interpreter lock is held. The other one counts its looks
-and not the time: no process is ended because the machine was suspended.
+This also detects a process that is stopped, or whose interpreter lock is held. The observer counts its own
+looks instead of measuring time, so that suspending the machine ends no process.
 """
 
 from __future__ import annotations
@@ -29,26 +29,30 @@ _BYTES = _PID_AT + _PID.size
 
 
 class TickCounter:
-    """Counts ticks in memory that two processes share: the one that works and the one that watches it."""
+    """A tick counter in memory shared by the working process and its observer."""
 
     def __init__(self, file: int = -1) -> None:
-        """`file` is a descriptor, open for reading and writing. -1: memory shared with forked processes."""
+        """Map the counter into memory.
+
+        `file` is a descriptor open for reading and writing. With -1 the memory is shared with forked children
+        only.
+        """
         if file != -1:
             os.ftruncate(file, _BYTES)
         self._memory = mmap.mmap(file, _BYTES)
 
     @property
     def value(self) -> int:
-        """The number of ticks, modulo 255 and not 0 after the first."""
+        """The tick count, modulo 255. It is 0 only before the first tick."""
         return self._memory[0]
 
     @property
     def pid(self) -> int:
-        """The id of the process that counts, 0 before `begin`."""
+        """The id of the counting process, or 0 before `begin`."""
         return int(_PID.unpack_from(self._memory, _PID_AT)[0])
 
     def begin(self) -> None:
-        """Record that this process counts, from 0."""
+        """Start counting from 0 in this process."""
         self._memory[0] = 0
         _PID.pack_into(self._memory, _PID_AT, os.getpid())
 
@@ -57,13 +61,13 @@ class TickCounter:
         self._memory[0] = self._memory[0] % 255 + 1
 
     def count(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Count a tick now, and another one every second for as long as the event loop runs."""
+        """Count a tick now and every second while the event loop runs."""
         self.tick()
         loop.call_later(LOOK_SECONDS, self.count, loop)
 
 
 def open_counter(environ: Mapping[str, str]) -> TickCounter:
-    """Return the counter of this process, in the file that RINGBACK_LIVENESS_FILE names if it is set.
+    """Return the tick counter of this process, in the file named by RINGBACK_LIVENESS_FILE if that is set.
 
     Raise ConfigError if the file cannot be written.
     """
@@ -85,16 +89,16 @@ def open_counter(environ: Mapping[str, str]) -> TickCounter:
 
 @dataclass(slots=True)
 class ProcessWatch:
-    """The looks at one process."""
+    """Observes the tick counter of one process."""
 
     stalled_looks: int = STALLED_LOOKS
     _missed: int = field(default=0, init=False)
     _last: int = field(default=0, init=False)
 
     def look(self, ticks: int) -> int:
-        """Compare the number of ticks with the last look. Return 0 while it changes.
+        """Compare the tick count with that of the previous look. Return 0 if it has changed.
 
-        Otherwise return the number of looks beyond the limit in a row.
+        Otherwise return the number of consecutive looks without a change beyond the limit.
         """
         self._missed = self._missed + 1 if ticks == self._last else 0
         self._last = ticks

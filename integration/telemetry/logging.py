@@ -1,6 +1,6 @@
-"""Configure structlog to write one line per event to standard error, with secrets masked.
+"""Configures structlog: one line per event on standard error, with secrets masked.
 
-Records of the standard library's `logging` and uncaught exceptions are written the same way.
+Records of the standard library's `logging` and uncaught exceptions are written in the same way.
 """
 
 from __future__ import annotations
@@ -48,13 +48,16 @@ _observers: list[Callable[[Mapping[str, Any]], None]] = []
 
 
 def add_observer(observer: Callable[[Mapping[str, Any]], None]) -> None:
-    """Call `observer` with every line before masking: `event`, `level`, `logger`, facts and `exc_info`."""
+    """Register a callback for every log line. It receives the event before masking.
+
+    The event has the keys `event`, `level`, `logger` and `exc_info`, and the facts of the line.
+    """
     if observer not in _observers:
         _observers.append(observer)
 
 
 def remove_observer(observer: Callable[[Mapping[str, Any]], None]) -> None:
-    """Undo `add_observer`."""
+    """Remove a callback registered with `add_observer`."""
     if observer in _observers:
         _observers.remove(observer)
 
@@ -122,7 +125,7 @@ def _processors(*, json: bool) -> list[Processor]:
 
 
 class _StandardError:
-    """Writes to the current `sys.stderr`. A line that cannot be written is dropped without an error."""
+    """A file that writes to the current `sys.stderr`. A line that cannot be written is silently dropped."""
 
     def write(self, line: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -137,10 +140,10 @@ _STANDARD_ERROR: Final = _StandardError()
 
 
 class LibraryLines(logging.Handler):
-    """Passes `logging` records to structlog."""
+    """A `logging` handler that passes records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record. If it cannot be formatted, write a line without its content."""
+        """Log one record. If it cannot be formatted, log a line without its content."""
         try:
             level = min(record.levelno // 10 * 10, logging.CRITICAL)
             facts = {"exc_info": record.exc_info} if record.exc_info else {}
@@ -155,11 +158,11 @@ class LibraryLines(logging.Handler):
 
 
 def configure(level: str = "INFO", *, json: bool | None = None) -> None:
-    """Write the log lines of this process, including the libraries', to standard error.
+    """Configure the log output of this process and its libraries, on standard error.
 
-    With `json` each line is a JSON object, otherwise key=value text. None means JSON unless standard error
-    is a terminal. Times are ISO 8601 in UTC. The function may be called again, but loggers that were used
-    before keep their level. Raise ConfigError for an unknown level.
+    With `json` each line is a JSON object, otherwise key=value text. None selects JSON unless standard error
+    is a terminal. Times are ISO 8601 in UTC. A second call changes the output, but loggers that were used
+    before keep their level. Raise ConfigError if the level is unknown.
     """
     chosen = level.strip().upper()
     if chosen not in LEVELS:
@@ -225,14 +228,14 @@ _CONTROL_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(value: object) -> str:
-    """Return a value as one line of text without control characters. None becomes an empty text."""
+    """Return a value as one line of text without control characters. None becomes ""."""
     if value is None:
         return ""
     return "".join(" " if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in str(value))
 
 
 def readable(line: str) -> str:
-    """Return a line of a child process' output, with a JSON log line formatted as text."""
+    """Return a line of a child process's output. A JSON log line is formatted as text."""
     name, bar, text = line.partition("| ")
     if not text.startswith("{"):
         return line

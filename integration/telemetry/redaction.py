@@ -1,7 +1,7 @@
-"""Mask secrets and customers' numbers in log lines, Sentry events, alerts and on screens.
+"""Masks secrets and customers' data in log lines, Sentry events, alerts and dashboard pages.
 
-Texts should be written without them in the first place; this module masks those that remain. It does no I/O.
-`remember_secrets` keeps the configured secrets in this process.
+Texts should not contain them in the first place; this module masks the remaining ones. It does no I/O.
+`remember_secrets` keeps the configured secrets in memory.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _SHORTEST_SECRET: Final = 6
 
 
 class _Secrets:
-    """The configured secrets, indexed by their first characters, so that masking is fast for any number."""
+    """The configured secrets, indexed by their first characters to make masking fast."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -128,7 +128,10 @@ _secrets = _Secrets()
 
 
 def _forms(secret: str) -> set[str]:
-    """Return the forms of a secret in URLs, JSON and reprs. For `user:password`, also the password alone."""
+    """Return the spellings of a secret in URLs, JSON and reprs.
+
+    For `user:password`, the spellings of the password alone are included.
+    """
     return {
         form
         for part in (secret, secret.partition(":")[2])
@@ -142,17 +145,17 @@ def _standing_alone(words: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """Mask these texts from now on, in addition to those of earlier calls."""
+    """Add texts to those that are masked."""
     _secrets.add(secrets)
 
 
 def forget_secrets() -> None:
-    """Forget the remembered secrets. Used by tests."""
+    """Forget all remembered secrets. For tests."""
     _secrets.clear()
 
 
 def secrets_of(value: object) -> frozenset[str]:
-    """Return every secret of a configuration: each SecretStr in models, tables and lists."""
+    """Return all secrets of a configuration: each SecretStr in its models, tables and lists."""
     if isinstance(value, SecretStr):
         return frozenset({value.get_secret_value()})
     if isinstance(value, BaseModel):
@@ -224,7 +227,7 @@ _SHORT: Final = 64
 
 
 def mask_text(text: str) -> str:
-    """Return a text without secrets and without possible telephone numbers (seven digits or more).
+    """Return a text with secrets and possible telephone numbers (seven digits or more) masked.
 
     Lone surrogates are escaped.
     """
@@ -247,7 +250,7 @@ def _mask(text: str) -> str:
 
 
 def _may_name_a_secret(text: str) -> bool:
-    """Return False if no rule can match. This is much cheaper than the rules."""
+    """Return False if no rule can match the text. This is much cheaper than applying the rules."""
     if not text.isascii():
         return True
     folded = text.lower()
@@ -267,7 +270,10 @@ _LARGEST_NUMBER: Final = 2**63
 
 
 def mask_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of a log line with names and values masked, as texts, numbers, lists and dicts."""
+    """Return the facts of a log line with secrets masked in names and values.
+
+    Values become texts, numbers, lists and dicts.
+    """
     generation = _secrets.generation
     masked = {}
     for name, value in facts.items():
@@ -335,7 +341,10 @@ _SHORTEST_NAME: Final = 3
 
 
 def mask_outbound(text: str) -> str:
-    """Return a text for other systems: `mask_text`, and without URL paths, e-mail addresses, long numbers."""
+    """Return a text for other systems, with more masked than by `mask_text`.
+
+    URL paths, e-mail addresses and long numbers are masked in addition.
+    """
     if len(text) <= _SHORT:
         return _mask_outbound_short(text, _secrets.generation)
     return _mask_outbound(text)
@@ -354,7 +363,7 @@ def _mask_outbound(text: str) -> str:
 
 
 def mask_names(text: str, names: Iterable[str]) -> str:
-    """Return a text without these customer values. Short ones (1 or 2 characters) must be whole words."""
+    """Return a text with these customer values masked. Values of 1 or 2 characters match whole words only."""
     for name in filter(None, names):
         text = re.sub(_name_pattern(name), MASK, text)
     return text
@@ -381,15 +390,18 @@ _NUMBER = r"\d(?:[ ().-]{0,3}\d){5,}"
 
 
 def mask_but_end(text: str) -> str:
-    """Return dots and the last two characters of a text, or only dots if it has fewer than 5 characters."""
+    """Return a text masked except for its last two characters.
+
+    A text of up to 4 characters is masked entirely.
+    """
     plain = text.strip()
     return f"{DOTS} {plain[-_SHOWN:]}" if len(plain) >= _SHORTEST_SHOWN else DOTS
 
 
 def mask_numbers(text: str, names: Iterable[str] = ()) -> str:
-    """Return a text in which possible telephone and customer numbers are masked but for their end.
+    """Return a text with possible telephone and customer numbers masked except for their ends.
 
-    `names` are further values of a customer, masked likewise. Dates are not masked.
+    `names` are other values of a customer, which are masked in the same way. Dates are not masked.
     """
     known = sorted(filter(None, names), key=len, reverse=True)
     pattern = "|".join((_OPEN, _NUMBER, *map(_name_pattern, known)))
@@ -397,10 +409,10 @@ def mask_numbers(text: str, names: Iterable[str] = ()) -> str:
 
 
 def mask_data(value: Any) -> Any:
-    """Return a JSON value of the same shape, with every text and number masked but for its end.
+    """Return a JSON value of the same shape, with each text and number masked except for its end.
 
-    Names of members stay, because routes use them; a form may have a question with a number as a name, so
-    numbers in them are masked. Names of event types stay readable: they are not data of a person.
+    Member names are kept, because routes use them. Numbers in member names are masked, because a form's
+    question may contain one. Names of event types are kept: they contain no personal data.
     """
     if isinstance(value, dict):
         members = list(value.items())[:_MOST_MEMBERS]
@@ -427,7 +439,10 @@ def _is_type(name: Any, value: Any) -> bool:
 
 
 def harmless(value: Any) -> Any:
-    """Return a text as one line of at most 300 characters for other systems. Other values are unchanged."""
+    """Return a text as one masked line of at most 300 characters, for other systems.
+
+    Values of other types are returned unchanged.
+    """
     if not isinstance(value, str):
         return value
     # Our own timestamps are the only long numbers that are kept.

@@ -1,4 +1,4 @@
-"""The interface through which the web and the workers report to an error tracker."""
+"""The interface for reports to an error tracker, used by the web and the workers."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from typing import Protocol
 
 
 class FailedRecall(Protocol):
-    """A dead recall, including customer data that must not be sent."""
+    """A dead recall. It contains customer data that must not be sent."""
 
     @property
     def recall_id(self) -> str:
-        """The recall's id."""
+        """The id of the recall."""
 
     @property
     def account(self) -> str:
-        """The account's name."""
+        """The name of the account."""
 
     @property
     def campaign_id(self) -> str:
-        """The campaign's id. It must not be sent."""
+        """The id of the campaign, which must not be sent."""
 
     @property
     def customer_id(self) -> str:
-        """The customer's id. It must not be sent."""
+        """The id of the customer, which must not be sent."""
 
     @property
     def telephone(self) -> str:
-        """The telephone number. It must not be sent."""
+        """The telephone number, which must not be sent."""
 
 
 class StoreLoss(Protocol):
-    """A loss of changes in the store."""
+    """A loss of data in the store."""
 
     @property
     def how(self) -> str:
-        """A description of what happened to the store."""
+        """A description of the loss: "went back", "was emptied" or "was exchanged"."""
 
     @property
     def missing(self) -> int | None:
-        """The minimum number of missing changes, or None if unknown."""
+        """The minimum number of lost changes, or None if unknown."""
 
 
 class Reporter(Protocol):
-    """Receives reports for the operator. `telemetry.sentry.SentryReporter` sends them to Sentry."""
+    """Sends reports to the operator's error tracker. `telemetry.sentry.SentryReporter` implements it."""
 
     def dead(self, recall: FailedRecall, verdict: str, reason: str) -> None:
         """Report a dead recall."""
@@ -57,13 +57,13 @@ class Reporter(Protocol):
         """Report the end of an alert."""
 
     def swept(self, seconds: float) -> None:
-        """Report, once a minute over all workers, that the sweep runs. `seconds` is its duration."""
+        """Report that the sweep runs, once a minute over all workers. `seconds` is its duration."""
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
-        """Report a worker that has consumed no wake-up for `seconds`, although some were published."""
+        """Report a worker that has taken no published wake-up for `seconds`."""
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
-        """Report a worker that consumes wake-ups again, after `seconds`."""
+        """Report a worker that takes wake-ups again after `seconds`."""
 
     def store_lost(self, loss: StoreLoss) -> None:
-        """Report that the store lost changes."""
+        """Report a loss of data in the store."""

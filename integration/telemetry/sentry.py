@@ -1,6 +1,6 @@
-"""Report errors, dead recalls, stopped queues and traces to Sentry.
+"""Reports errors, dead recalls, stopped queues and traces to Sentry.
 
-Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` decides which fields are sent.
+Without SENTRY_DSN nothing is started, patched or sent. `sentry_filter` selects the fields that are sent.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def _nothing(_telemetry: object, _hint: object) -> None:
-    """Drop every Sentry log and metric. Ringback sends none."""
+    """Return None, which drops a Sentry log or metric. Ringback sends neither."""
 
 
 def _sampler(rate: float) -> Callable[[SamplingContext], float]:
@@ -81,18 +81,18 @@ def _sampler(rate: float) -> Callable[[SamplingContext], float]:
 
 
 class _Requests(Integration):
-    """Give each web request its own scope and trace, and report uncaught exceptions.
+    """A Sentry integration that gives each web request a scope and a trace, and reports uncaught exceptions.
 
-    It replaces Sentry's Flask integration, which reads headers and addresses that are never sent, also of
-    requests that are not traced. That integration also continues a trace from the sender's headers, and
-    copies the sender's baggage into Celery messages.
+    It replaces Sentry's Flask integration. That one reads headers and URLs of every request, also of untraced
+    ones. It also continues traces from the sender's headers, and copies the sender's baggage into Celery
+    messages.
     """
 
     identifier = "flask"
 
     @staticmethod
     def setup_once() -> None:
-        """Patch Flask, as Sentry's integration does."""
+        """Patch Flask, in the same way as Sentry's Flask integration."""
         inner = Flask.__call__
         request_started.connect(_name_transaction)
         got_request_exception.connect(_report_uncaught)
@@ -122,7 +122,7 @@ class _Requests(Integration):
 
 
 def _name_transaction(_app: Flask, **_: Any) -> None:
-    """Set the transaction's name to the URL rule, such as /hooks/<source>/<url_key>, never to the path."""
+    """Set the transaction's name to the URL rule (/hooks/<source>/<url_key>), never to the path."""
     if request.url_rule is not None and sentry_sdk.get_client().is_active():
         scope = sentry_sdk.get_current_scope()
         scope.set_transaction_name(request.url_rule.rule, source=TransactionSource.ROUTE)
@@ -137,7 +137,7 @@ def _report_uncaught(_app: Flask, exception: BaseException, **_: Any) -> None:
 
 
 def _observe_log_line(line: Mapping[str, Any]) -> None:
-    """Record a log line as a breadcrumb. Report it if its level is error and it has an exception."""
+    """Record a log line as a breadcrumb. Report a line of level error that has an exception."""
     client = sentry_sdk.get_client()
     # Reporting the SDK's own lines would loop.
     if not client.is_active() or line["logger"].startswith("sentry_sdk"):
@@ -167,10 +167,10 @@ def _exception_of(exc_info: Any) -> BaseException | None:
 
 
 def start_sentry(environ: Mapping[str, str], config: Config) -> None:
-    """Start reporting if SENTRY_DSN is set. Raise ConfigError.
+    """Start reporting if SENTRY_DSN is set. Call this before the worker or the web accepts work.
 
-    SENTRY_ENVIRONMENT is the environment's name. SENTRY_TRACES_SAMPLE_RATE, 0 to 1, is the share of requests
-    that are traced; the default is 0.01. Call this before the Celery worker or the web accepts work.
+    SENTRY_ENVIRONMENT is the name of the environment. SENTRY_TRACES_SAMPLE_RATE, from 0 to 1, is the share of
+    requests that are traced; the default is 0.01. Raise ConfigError if a variable is invalid.
     """
     dsn = environ.get("SENTRY_DSN")
     if not dsn:
@@ -238,10 +238,11 @@ def _traces_sample_rate(environ: Mapping[str, str]) -> float:
 
 
 def trace_headers() -> dict[str, Any]:
-    """Return headers that continue this trace in a task, which another thread may publish later.
+    """Return message headers that continue the current trace in a task. They are empty without Sentry.
 
-    The result is empty without Sentry. It contains ids, the release and the sampling decision, and no
-    customer data. Celery passes only headers under a nested `headers` key to tasks (celery issue 4875).
+    The headers contain ids, the release and the sampling decision, and no customer data. Another thread may
+    publish the task later. Celery passes only headers under a nested `headers` key to tasks (celery issue
+    4875).
     """
     if not sentry_sdk.get_client().is_active():
         return {}
@@ -250,9 +251,9 @@ def trace_headers() -> dict[str, Any]:
 
 
 def store_span(command: str) -> AbstractContextManager[object]:
-    """Return a span for one call of the store's script. Outside of a trace the result does nothing.
+    """Return a span for one call of the store's script. Outside of a trace it has no effect.
 
-    Sentry's Redis integration traces the methods of redis-py's client, which script calls do not use.
+    Sentry's Redis integration traces the client methods of redis-py, which script calls do not use.
     """
     parent = sentry_sdk.get_current_span()
     return nullcontext() if parent is None else parent.start_child(op="db.redis", name=command)
@@ -262,7 +263,7 @@ def store_span(command: str) -> AbstractContextManager[object]:
 
 
 class _RateLimiter:
-    """Limits reports of one kind to MOST_A_MINUTE a minute."""
+    """Limits the reports of each kind to MOST_A_MINUTE per minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -282,22 +283,23 @@ class _RateLimiter:
 class SentryReporter:
     """Reports dead recalls, stopped queues, alerts and stalled workers to Sentry.
 
-    Without Sentry it does nothing. Reports are grouped by verdict and account. They contain the recall's id
-    and no customer data. A process sends at most 20 reports of a kind a minute. `clock` returns seconds.
+    Without Sentry the methods do nothing. Reports are grouped by verdict and account. They contain the
+    recall's id and no customer data. A process sends at most 20 reports of a kind per minute. `clock` returns
+    seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._limiter = _RateLimiter(clock)
 
     def dead(self, recall: FailedRecall, verdict: str, reason: str) -> None:
-        """Report that a recall is dead."""
+        """Report a dead recall, without its customer data."""
         private = (recall.customer_id, recall.telephone, recall.campaign_id)
         tags = {"account": recall.account, "verdict": verdict, "recall": recall.recall_id}
         kind = ("recall-dead", verdict, recall.account)
         self._report(f"recall dead: {recall.account}", kind, tags, mask_names(reason, private))
 
     def stopped(self, account: str, reason: str) -> None:
-        """Report that an account's queue stopped."""
+        """Report that the queue of an account has stopped."""
         self._report(f"queue stopped: {account}", ("queue-stopped", account), {"account": account}, reason)
 
     def alert_begins(self, kind: str, subject: str) -> None:
@@ -322,17 +324,17 @@ class SentryReporter:
             )
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
-        """Report a worker (`host:pid`) that has consumed no wake-up for `seconds`."""
+        """Report a worker (`host:pid`) that has taken no published wake-up for `seconds`."""
         reason = f"for {seconds:.0f} s; the sweep drains its queues"
         self._report(f"worker takes no wake-ups: {worker}", ("worker-stalled",), {}, reason)
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
-        """Report a worker that consumes wake-ups again, after `seconds`."""
+        """Report a worker (`host:pid`) that takes wake-ups again after `seconds`."""
         what = f"worker takes wake-ups again: {worker}"
         self._report(what, ("worker-recovered",), {}, f"after {seconds:.0f} s", level="info")
 
     def store_lost(self, loss: StoreLoss) -> None:
-        """Report that the store lost changes."""
+        """Report a loss of data in the store."""
         lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
         reason = f"{lacks}all queues wait for a quiet time; what was acknowledged since may be missing"
         self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)

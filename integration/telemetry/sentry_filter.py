@@ -1,6 +1,6 @@
-"""Filter Sentry events: only known fields are sent, each by its rule, with every text masked.
+"""Filters Sentry events through an allow-list of fields, with every text masked.
 
-Each event is rebuilt from an allow-list of fields. All other fields are dropped.
+Each event is rebuilt from the listed fields. All other fields are dropped.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _small(value: object) -> float | None:
-    """Return a number below 100,000, which cannot be a telephone number or a customer's id, else None."""
+    """Return a number below 100,000, otherwise None: it could be a telephone number or a customer's id."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) and abs(value) < 10**5 else None
@@ -70,7 +70,10 @@ def _small(value: object) -> float | None:
 
 
 def _table(**rules: Rule) -> Rule:
-    """Return a rule for a dict that keeps only the named fields, each by its rule. `__` stands for a dot."""
+    """Return a rule for a dict, which keeps the named fields, each by its rule.
+
+    Two underscores in a name stand for a dot.
+    """
     named = {name.replace("__", "."): rule for name, rule in rules.items()}
 
     def apply(value: object) -> dict[str, Any] | None:
@@ -83,7 +86,7 @@ def _table(**rules: Rule) -> Rule:
 
 
 def _each(rule: Rule) -> Rule:
-    """Return a rule for a list, or for a dict that has the list under `values`."""
+    """Return a rule for a list, or for a dict with the list under `values`."""
 
     def apply(value: object) -> list[Any] | dict[str, Any] | None:
         if isinstance(value, dict) and "values" in value:
@@ -96,10 +99,10 @@ def _each(rule: Rule) -> Rule:
 
 
 def _exception_value(error: Mapping[str, Any]) -> str | None:
-    """Return the message of an exception that may be sent.
+    """Return the part of an exception's message that may be sent.
 
-    Messages of Ringback's exceptions are sent, except UnmappableError, which may describe customer data. In
-    messages of other exceptions, quoted parts are masked.
+    Messages of Ringback's exceptions are sent, except that of UnmappableError, which may contain customer
+    data. Quoted parts are masked in messages of other exceptions.
     """
     module = str(error.get("module") or "")
     ours = module.startswith(("integration.", "workers."))
@@ -201,7 +204,10 @@ _SPAN = _table(
 
 
 def _commands_only(part: Any, field: str, kind: str) -> Any:
-    """Reduce the text of a Redis span or breadcrumb to its command. Keys may contain customer data."""
+    """Reduce the text of a Redis span or breadcrumb to its command.
+
+    The keys after the command may contain customer data.
+    """
     if isinstance(part, dict) and kind.startswith(("db", "redis", "cache")):
         return {**part, field: str(part.get(field) or "").split(" ")[0]}
     return part
@@ -301,10 +307,10 @@ _CHECK_IN = _table(
 
 
 def scrub(event: Event, hint: Hint) -> Event | None:
-    """Return the event with known fields only and texts masked, or None for other types of events.
+    """Return the event with listed fields only and texts masked, or None for other types of events.
 
-    Attachments are removed. If this raises, Sentry drops the event. Fields: develop.sentry.dev, event
-    payloads.
+    Attachments are removed. If this function raises, Sentry drops the event. The fields are documented at
+    develop.sentry.dev under "Event Payloads".
     """
     hint.get("attachments", []).clear()
     if event.get("type") == "check_in":

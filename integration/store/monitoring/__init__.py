@@ -1,1 +1,1 @@
-"""Records about the installation itself: counters, time series, processes, alerts."""
+"""Records about the installation: counters, time series, processes, alerts."""

@@ -1,7 +1,7 @@
-"""Alerts in the store: the active ones, the past ones, and the queued messages.
+"""Alerts in the store: active alerts, past alerts, and messages to be sent.
 
-An alert begins once and ends once over all processes, because the store decides both and queues the messages
-in one step. A message may be sent twice if a sender dies between sending it and recording that.
+The store decides when an alert begins and ends, and queues the messages in the same step, so each happens
+once over all processes. A message may be sent twice if its sender dies before it has recorded the success.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ Phase = Literal["begins", "is over", "test"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """A message about an alert. `since` is when the alert began, `at` when this was found (aware, UTC)."""
+    """A message about an alert.
+
+    `since` is when the alert began, `at` when this was detected (aware, UTC).
+    """
 
     id: str
     phase: Phase
@@ -43,7 +46,7 @@ class AlertMessage:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def to_fields(self) -> dict[str, Any]:
-        """Return the fields that JSON can hold."""
+        """Return the message as a dict for JSON."""
         return {
             "id": self.id,
             "phase": self.phase,
@@ -56,7 +59,7 @@ class AlertMessage:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> AlertMessage:
-        """Return the message of fields made by `to_fields`."""
+        """Return the message from the result of `to_fields`."""
         moments = {name: from_iso(fields[name]) for name in ("since", "at")}
         return cls(**{**fields, **moments})
 
@@ -65,8 +68,8 @@ class AlertMessage:
 class Alert:
     """An active or past alert. Times are aware, UTC.
 
-    `on`: it was reported; before that its cause must last for a while. `calm_since`: when its cause ended.
-    `over`: when the alert ended.
+    `on` is True once the alert was reported; before, its condition must hold for a while. `calm_since` is the
+    time when the condition ended, `over` the time when the alert ended.
     """
 
     key: str
@@ -81,11 +84,11 @@ class Alert:
 
     @property
     def built_in(self) -> bool:
-        """True if no rule of the configuration asks for this alert."""
+        """Return True if no rule of the configuration defines this alert."""
         return self.key.startswith(BUILT_IN)
 
     def to_json(self) -> str:
-        """Return the record for the store."""
+        """Return the alert as JSON for the store."""
         fields = {
             "key": self.key,
             "kind": self.kind,
@@ -100,7 +103,7 @@ class Alert:
         return orjson.dumps(fields).decode()
 
     def message(self, phase: Phase, at: datetime) -> AlertMessage:
-        """Return the message that it begins or is over. Repeated calls return the same message id."""
+        """Return the message about the alert's beginning or end. Its id is the same in repeated calls."""
         return AlertMessage(
             id=f"alert_{phase.replace(' ', '-')}_{epoch_ms(self.since)}_{_name(self.key)}",
             phase=phase,
@@ -138,7 +141,7 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChanges:
-    """The changes of one evaluation: alerts to keep, forget unreported, begin and finish, and messages."""
+    """The changes of one evaluation: alerts to update, drop unreported, begin or end, and their messages."""
 
     keep: tuple[Alert, ...]
     forget: tuple[Alert, ...]
@@ -149,7 +152,7 @@ class AlertChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Messages waiting for a channel: their number, the tries of the oldest, and the last error."""
+    """The messages waiting for a channel: their number, the tries of the oldest, and the last error."""
 
     messages: int
     tries: int
@@ -158,7 +161,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueMessage:
-    """A message to be sent now. `text` is its stored form, `tries` includes this one."""
+    """A message to be sent now. `text` is its stored form. `tries` includes this attempt."""
 
     channel: str
     message: AlertMessage
@@ -173,20 +176,20 @@ class AlertStore:
         self._store = store
 
     def elect(self, who: str) -> bool:
-        """Return whether this process evaluates the rules for the next 30 seconds."""
+        """Return True if this process evaluates the rules for the next 30 seconds."""
         return bool(self._store.call("elect_alert_monitor", who, round(ELECTED_SECONDS * 1000)))
 
     def first_this_minute(self, what: str) -> bool:
-        """Return whether this is the first call with `what` within a minute, over all processes."""
+        """Return True for the first call with `what` within a minute, over all processes."""
         client, key = self._store.client, self._store.key(f"once:{what}")
         return bool(self._store.guarded(lambda: client.set(key, "1", nx=True, px=55_000)))
 
     def holding(self) -> list[Alert]:
-        """Return the active alerts of configured rules, oldest first, including those not reported yet."""
+        """Return the active alerts of configured rules, oldest first, including unreported ones."""
         return [alert for alert in self.problems() if not alert.built_in]
 
     def problems(self) -> list[Alert]:
-        """Return the active alerts, built-in ones included, oldest first."""
+        """Return the active alerts, oldest first, including built-in ones."""
         found = self._store.guarded(lambda: self._store.client.hvals(self._store.key("alerts")))
         return sorted(map(_alert, found), key=lambda alert: (alert.since, alert.key))
 
@@ -196,7 +199,7 @@ class AlertStore:
         return list(map(_alert, self._store.guarded(lambda: self._store.client.lrange(key, 0, limit - 1))))
 
     def settle(self, steps: AlertChanges) -> tuple[list[Alert], list[Alert]]:
-        """Apply the changes. Return the alerts that this call began and those that it ended."""
+        """Apply the changes. Return the alerts that this call began and the alerts that it ended."""
         changes = {
             "keep": {alert.key: alert.to_json() for alert in steps.keep},
             "forget": [alert.key for alert in steps.forget],
@@ -218,7 +221,7 @@ class AlertStore:
         )
 
     def take(self) -> list[DueMessage]:
-        """Return the due messages. Their channels are reserved for this process for a minute."""
+        """Return the due messages, and reserve their channels for this process for a minute."""
         flat = self._store.call("take_messages", round(HOLD_SECONDS * 1000))
         return [
             DueMessage(
@@ -231,7 +234,7 @@ class AlertStore:
         ]
 
     def done(self, taken: DueMessage) -> None:
-        """Remove a message from its channel's queue."""
+        """Remove a message that was sent from its channel's queue."""
         self._store.call("message_done", taken.channel, taken.text)
 
     def wait(self, taken: DueMessage, seconds: float, reason: str) -> None:

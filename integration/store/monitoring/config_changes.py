@@ -1,7 +1,7 @@
-"""Changes of the configuration that wait for an operator, and what of a configuration is in use.
+"""Configuration changes that need an operator's acceptance, and the settings that are in use.
 
-A change is identified by the digest of the new configuration. Every process that holds a change back keeps
-its record alive; an acceptance applies to all processes.
+A change is identified by the digest of the new configuration. Every process that has found the change renews
+its record. An acceptance applies to all processes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOTE_EVERY_MS: Final = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class PendingChange:
-    """A change that is not in use, and what it would remove. `digest` is the new configuration's."""
+    """A change that is not applied yet, and its removals. `digest` identifies the new configuration."""
 
     digest: str
     removed: tuple[Removal, ...]
@@ -43,7 +43,7 @@ class ConfigChanges:
         self._noted: dict[str, int] = {}
 
     def hold(self, change: PendingChange, now: datetime) -> None:
-        """Record a pending change. It must be called again within a minute while the change is pending."""
+        """Record a pending change. The record expires after a minute unless it is renewed."""
         removed = [[each.kind, each.name] for each in change.removed]
         until = epoch_ms(now) + 1000 * PENDING_SECONDS
         record = orjson.dumps({"removed": removed, "until": until}).decode()
@@ -55,7 +55,7 @@ class ConfigChanges:
         self._store.pipelined(commands)
 
     def pending(self, now: datetime) -> list[PendingChange]:
-        """Return the changes that a process holds back, in the order of their digests."""
+        """Return the pending changes of all processes, ordered by digest."""
         key = self._store.key("config:pending")
         found = self._store.guarded(lambda: self._store.client.hgetall(key))
         records = {digest: read_json(text) for digest, text in sorted(found.items())}
@@ -66,17 +66,17 @@ class ConfigChanges:
         ]
 
     def accept(self, digest: str) -> None:
-        """Let all processes use the configuration with this digest, for an hour."""
+        """Accept the configuration with this digest for all processes, for an hour."""
         key = self._store.key(f"config:accepted:{digest}")
         self._store.guarded(lambda: self._store.client.set(key, "1", ex=ACCEPTED_SECONDS))
 
     def is_accepted(self, digest: str) -> bool:
-        """Return whether the configuration with this digest was accepted in the last hour."""
+        """Return True if the configuration with this digest was accepted in the last hour."""
         key = self._store.key(f"config:accepted:{digest}")
         return bool(self._store.guarded(lambda: self._store.client.exists(key)))
 
     def note_key(self, name: str, now: datetime) -> None:
-        """Record that an API key was used."""
+        """Record the use of an API key."""
         moment = epoch_ms(now)
         if moment - self._noted.get(name, 0) >= _NOTE_EVERY_MS:
             key = self._store.key("api_keys")
@@ -84,10 +84,10 @@ class ConfigChanges:
             self._noted[name] = moment
 
     def in_use(self, removed: Sequence[Removal], now: datetime, recently: timedelta) -> tuple[Removal, ...]:
-        """Return the removals of what is in use, in one round trip.
+        """Return the removals that affect settings in use, in one round trip.
 
         A source is in use if it received a delivery recently, an API key if it was used recently, an account
-        if it has queued recalls. The routes of a source and the alert rules always are.
+        if it has queued recalls. Routes of a source and alert rules always count as in use.
         """
         stored = [each for each in removed if each.kind in {"source", "api key", "account"}]
 

@@ -1,8 +1,9 @@
-"""Flushes a process's counters to the store, so that every web process can show the sum of all processes.
+"""Adds the counters of a process to the totals in the store, which every web process can read.
 
-A thread flushes every second, in one round trip. A failed flush is repeated under the same number, which the
-store adds only once. Counts made while the store is away are added up and sent later. The rest is flushed at
-exit. The thread ends when it is idle, and the next count starts one, also in a forked child.
+A thread flushes the counters every second, in one round trip. A failed flush is repeated under the same
+number, and the store adds each number only once. While the store is unavailable, counts accumulate. The
+remaining counts are flushed at exit. The thread ends when there is nothing to flush; the next count starts it
+again, also in a forked child.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LOST = "lost:"
 
 
 def totals(store: Store) -> dict[str, int]:
-    """Return how often each thing happened since the store was made. Raise StoreAwayError."""
+    """Return the totals of all counters since the store was created. Raise StoreAwayError."""
     counts = store.guarded(lambda: store.client.hgetall(store.key("counts")))
     return {name: int(value) for name, value in counts.items()}
 
@@ -58,7 +59,7 @@ class CounterFlusher:
         self._hurry = threading.Event()
 
     def switch_on(self, *, always: bool = False) -> None:
-        """Start flushing by a thread, and at the end of the process.
+        """Flush the counters in a thread and at the end of the process.
 
         With `always` the thread runs until `let_end`, and also records minutes without counts.
         """
@@ -68,7 +69,7 @@ class CounterFlusher:
         self._start()
 
     def let_end(self) -> None:
-        """Flush now, and let the thread end when it is idle."""
+        """Flush now, and end the thread when there is nothing left to flush."""
         self._always = False
         self._hurry.set()
 
@@ -109,13 +110,13 @@ class CounterFlusher:
         return False
 
     def unsaved_losses(self) -> dict[str, int]:
-        """Return the lost deliveries of this process, by source, that are not in the store yet."""
+        """Return the number of lost deliveries by source that this process has not flushed yet."""
         unsaved = Counter(self._unsent.get("heard", {}))
         unsaved.update(self._counters.counted("heard"))
         return {name.removeprefix(LOST): number for name, number in unsaved.items() if name.startswith(LOST)}
 
     def flush(self) -> None:
-        """Send the counts made so far. Raise StoreAwayError; the counts are kept and sent again."""
+        """Flush the counts. Raise StoreAwayError; the counts are then kept and flushed later."""
         with self._flushing:
             waited = bool(self._unsent)
             self._send()
@@ -135,7 +136,7 @@ class CounterFlusher:
         self._begin()
 
     def finish(self) -> None:
-        """Flush the rest at the end of the process."""
+        """Flush the remaining counts at the end of the process."""
         if self._nothing_to_do():
             return
         # Not in a thread: Python 3.12 starts none at exit. The time limits of the store's client apply.

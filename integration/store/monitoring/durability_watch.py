@@ -1,7 +1,7 @@
-"""The durability watch: a thread of every web and worker that finds out when the store stops being safe.
+"""The durability watch: a thread of each web and worker process that detects an unsafe store.
 
-It writes a key every few seconds, because a store that is full, a replica or without a disk still answers
-reads. It reads the store's settings again every 45 s, because they may be changed while the store runs.
+It writes a key every few seconds, because a store that is full, is a replica or has no disk space still
+answers reads. It reads the store's settings every 45 s, because they can be changed at run time.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _NO_ANSWER: Final = (OSError, RedisError)
 
 
 class DurabilityWatch:
-    """Watches whether the store keeps acknowledged data and accepts writes.
+    """Checks regularly whether the store keeps acknowledged data and accepts writes.
 
-    `accept_loss` returns the present value of `[store] accept_loss`. `clock` returns monotonic seconds.
+    `accept_loss` returns the current value of `[store] accept_loss`. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class DurabilityWatch:
 
     @property
     def problem(self) -> str | None:
-        """Return why acknowledged data may be lost or nothing can be stored, None if all is well."""
+        """Return why the store may lose data or refuses writes, None if neither is the case."""
         return self._unsafe or self._unwritable
 
     def require_safe(self) -> None:
-        """Raise StoreAwayError while the settings of the store allow a loss of acknowledged data."""
+        """Raise StoreAwayError if the store's settings allow a loss of acknowledged data."""
         if self._unsafe is not None:
             raise StoreAwayError(self._unsafe)
 
     def assure(self) -> None:
-        """Read the settings now. Raise StoreUnsafeError if they allow a loss of data, StoreAwayError."""
+        """Check the settings now. Raise StoreUnsafeError if they allow a loss of data, or StoreAwayError."""
         accept_loss = self._accept_loss()
         report = self._store.guarded(lambda: inspect(self._store.client))
         self._read_at = self._clock()
@@ -84,7 +84,10 @@ class DurabilityWatch:
         return self._log_is_missing and (report.log_is_rewritten or report.rewrite_failed)
 
     def look(self) -> None:
-        """Write a key, and read the settings if that is due. A store that does not answer changes nothing."""
+        """Check whether the store accepts a write, and check its settings when that is due.
+
+        The result stays unchanged if the store does not answer.
+        """
         before = self.problem
         self._unwritable = self._write()
         if self._is_due():
@@ -105,9 +108,9 @@ class DurabilityWatch:
         return self._clock() - self._read_at >= SETTINGS_SECONDS
 
     def _write(self) -> str | None:
-        """Return why the store refuses a write, None if it accepts one.
+        """Return why the store refuses a write, or None if it accepts one.
 
-        If it does not answer, return the latest reason.
+        Return the previous result if the store does not answer.
         """
         try:
             self._store.client.set(self._store.key("probe"), self._store.who, px=_KEPT_MS)

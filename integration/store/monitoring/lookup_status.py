@@ -1,4 +1,4 @@
-"""The lookups of each source: how many events wait, and why they fail."""
+"""The status of the lookups of each source: waiting events, and the cause of failures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OUTDATED_MS: Final = 120_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupFailure:
-    """Why the lookups of a source fail. Times are aware, UTC.
+    """The cause of failing lookups of a source. Times are aware, UTC.
 
-    `kind` is a FailureKind's value. `failures`: their number in a row since `since`. `is_held`: nothing is
-    looked up before `next_try`; otherwise the failure is about single records.
+    `kind` is a value of FailureKind. `failures` counts consecutive failures since `since`. If `is_held` is
+    True, no record is looked up before `next_try`; otherwise the failure affects single records only.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class LookupFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupStatus:
-    """The lookups of a source: the CRM that is asked, the number of events that wait, and the failure."""
+    """The lookups of a source: the CRM, the number of waiting events, and the failure, if any."""
 
     source: str
     provider: str
@@ -48,13 +48,13 @@ class LookupStatus:
 
 
 class LookupStatusStore:
-    """The status of the lookups, by source."""
+    """Reads and writes the lookup status of the sources."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def all(self, lookups: Mapping[str, Lookup]) -> dict[str, LookupStatus]:
-        """Return the status of these lookups, by source, in one round trip. Raise StoreAwayError."""
+        """Return the lookup status by source, in one round trip. Raise StoreAwayError."""
         now_ms = self._store.now_ms()
 
         def commands(pipe: Any) -> None:
@@ -78,8 +78,8 @@ class LookupStatusStore:
     ) -> None:
         """Record a failure of the lookups of a source. Raise StoreAwayError.
 
-        `settings` is the digest of the lookup. With `holds`, no lookup with these settings is tried within
-        `wait_seconds`.
+        `settings` is the digest of the lookup's settings. With `holds`, lookups with these settings are
+        suspended for `wait_seconds`.
         """
         failure = {
             "kind": str(kind),
@@ -91,12 +91,15 @@ class LookupStatusStore:
         self._store.call("fail_lookups", source, orjson.dumps(failure))
 
     def failures(self, source: str) -> int:
-        """Return the number of failures in a row that held all lookups of a source. Raise StoreAwayError."""
+        """Return the number of consecutive failures that affected all lookups of a source.
+
+        Raise StoreAwayError.
+        """
         (fields,) = self._store.hashes([f"lookup_failure:{source}"])
         return int(fields["failures"]) if fields.get("holds") == "1" else 0
 
     def succeeded(self, source: str) -> None:
-        """End a failure that held all lookups of a source. Raise StoreAwayError."""
+        """Clear a failure that affected all lookups of a source. Raise StoreAwayError."""
         self._store.call("end_lookup_failure", source)
 
 

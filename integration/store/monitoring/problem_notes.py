@@ -1,4 +1,4 @@
-"""What operators noted about problems: who acknowledged, snoozed or took them."""
+"""Notes of operators on problems: acknowledged, snoozed or assigned."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NoteKind = Literal["acknowledged", "snoozed", "assigned"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemNote:
-    """The notes on one row of problems. Times are aware, UTC.
+    """The notes on one row of the problem list. Times are aware, UTC.
 
-    `acknowledged_kinds` are the kinds of problems that the row had when `acknowledged_by` acknowledged it.
+    `acknowledged_kinds` are the kinds of problems of the row when `acknowledged_by` acknowledged it.
     """
 
     acknowledged_by: str = ""
@@ -35,13 +35,13 @@ class ProblemNote:
 
 
 class ProblemNoteStore:
-    """The notes of a store, by row. Each method raises StoreAwayError."""
+    """The operators' notes by row. Each method raises StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def all(self) -> dict[str, ProblemNote]:
-        """Return all notes, by the id of their row."""
+        """Return all notes by row id."""
         (found,) = self._store.hashes(["problem_notes"])
         rows: dict[str, dict[str, Any]] = defaultdict(dict)
         for field, text in found.items():
@@ -50,15 +50,15 @@ class ProblemNoteStore:
         return {row: _note(fields) for row, fields in rows.items()}
 
     def acknowledge(self, row: str, by: str, kinds: Iterable[str]) -> None:
-        """Note that a user knows of these kinds of problems."""
+        """Acknowledge these kinds of problems of a row for a user."""
         self._put(row, "acknowledged", {"by": by, "kinds": sorted(kinds)})
 
     def snooze(self, row: str, by: str, until: datetime) -> None:
-        """Note that a row is left aside until a time (aware)."""
+        """Snooze a row until a time (aware)."""
         self._put(row, "snoozed", {"by": by, "until": epoch_ms(until)})
 
     def assign(self, row: str, to: str) -> None:
-        """Note who takes care of a row."""
+        """Assign a row to a user."""
         self._put(row, "assigned", {"to": to})
 
     def reopen(self, row: str) -> None:
@@ -67,7 +67,7 @@ class ProblemNoteStore:
             self._store.call("note_problem", row, kind, "")
 
     def keep(self, rows: Iterable[str]) -> None:
-        """Remove the notes of all other rows: their problems are over."""
+        """Remove the notes of all rows except these. The problems of the other rows have ended."""
         self._store.call("keep_problem_notes", orjson.dumps(sorted(rows)))
 
     def _put(self, row: str, kind: NoteKind, fields: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The running web and worker processes, by the heartbeats that they send every few seconds.
+"""The registry of running web and worker processes, based on their heartbeats.
 
 A process that has ended disappears from the registry within 15 seconds.
 """
@@ -26,8 +26,8 @@ LIVES_SECONDS = 15.0
 class Process:
     """A web or worker process. Times are aware, UTC, by the store's clock.
 
-    `kind` is "web" or "worker". `swept_at` and `wake_up_at` are the times of its latest sweep and of the
-    latest wake-up taken. `stalled_since` is when it stopped taking published wake-ups, None if it takes them.
+    `kind` is "web" or "worker". `swept_at` and `wake_up_at` are the times of the latest sweep and of the
+    latest wake-up taken. `stalled_since` is the time since which it has taken no published wake-ups, or None.
     """
 
     id: str
@@ -45,15 +45,15 @@ class Process:
 
 
 class ProcessRegistry:
-    """The running processes of a store."""
+    """Records heartbeats and lists the running processes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def heartbeat(self, who: str, facts: Mapping[str, Any]) -> int:
-        """Record a heartbeat. lua/monitoring.lua lists the facts at `heartbeat`.
+        """Record a heartbeat. Return the number of wake-ups taken by all workers since the store was created.
 
-        Return the number of wake-ups taken by all workers since the store was created. Raise StoreAwayError.
+        lua/monitoring.lua documents the facts at `heartbeat`. Raise StoreAwayError.
         """
         return int(self._store.call("heartbeat", who, orjson.dumps(dict(facts))))
 

@@ -1,7 +1,7 @@
-"""Schedule histogram: how many callbacks are planned for each half hour, by account and campaign.
+"""The schedule histogram: the number of planned callbacks by half hour, account and campaign.
 
-The script updates the counts when a recall enters or leaves a queue, and when wolkvox accepts it, so reading
-them needs no scan.
+The script updates the counts when a recall enters or leaves a queue and when wolkvox accepts it, so reading
+needs no scan of the recalls.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Slot(NamedTuple):
-    """Recalls planned for a half hour. `half_hour` counts from 1970-01-01, UTC.
+    """The recalls planned for a half hour.
 
-    `queued` are queued or being pushed. `accepted` are set in wolkvox; a day or two after their date they are
-    left out.
+    `half_hour` counts half hours from 1970-01-01 00:00 UTC. `queued` includes recalls being pushed.
+    `accepted` counts recalls that wolkvox has accepted; they are removed a day or two after their date.
     """
 
     account: str
@@ -29,13 +29,13 @@ class Slot(NamedTuple):
 
 
 class ScheduleHistogram:
-    """The schedule histogram of a store."""
+    """Reads the schedule histogram of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def of(self, accounts: Iterable[str]) -> list[Slot]:
-        """Return the counts of these accounts, in no order. Raise StoreAwayError."""
+        """Return the slots of these accounts, unordered. Raise StoreAwayError."""
         names = list(accounts)
         found = self._store.hashes(
             f"{kind}:{name}" for name in names for kind in ("calendar", "accepted_calendar")

@@ -1,4 +1,4 @@
-"""The status of each source: its latest deliveries, whether they are rejected, and counts for each hour."""
+"""The status of each source: latest deliveries, rejections, and hourly counts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _HOURLY: Final = ("taken", "refused", "lost")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceActivity:
-    """The latest deliveries of a source. Times are aware, UTC, and None when there was none.
+    """The latest deliveries of a source. Times are aware, UTC, or None if there was none.
 
-    `taken`: the latest accepted or repeated delivery. `refused`: the latest one that was not verified or not
-    readable. `refusing_since`: since then all deliveries were rejected, `refusals` in number.
-    `address_checked`: the latest check of the address by its sender that was answered.
-    `lost`: when the latest loss was counted (a delivery that was not stored and is not sent again), `losses`:
-    their number since `lost_since`. A day without losses ends the count.
+    `taken` is the time of the latest accepted or repeated delivery, `refused` of the latest one that could
+    not be verified or read. Since `refusing_since` all deliveries were rejected; `refusals` is their number.
+    `address_checked` is the time of the latest successful check of the webhook address by the sender. A lost
+    delivery was not stored and is not sent again: `lost` is the time of the latest loss, `losses` the number
+    since `lost_since`. The count restarts after a day without losses.
     """
 
     taken: datetime | None = None
@@ -40,7 +40,7 @@ class SourceActivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyDeliveries:
-    """Deliveries of a source in the hour that begins at `at` (aware, UTC)."""
+    """The deliveries of a source in the hour that begins at `at` (aware, UTC)."""
 
     at: datetime
     taken: int
@@ -49,7 +49,7 @@ class HourlyDeliveries:
 
 
 class SourceStatusStore:
-    """The status of the sources, by their names."""
+    """Reads the status of sources by name."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -61,9 +61,9 @@ class SourceStatusStore:
         return {name: _activity(fields) for name, fields in zip(wanted, found, strict=True)}
 
     def day(self, names: Iterable[str], now: datetime) -> dict[str, list[HourlyDeliveries]]:
-        """Return the last 24 hours of these sources, oldest first, the current hour last; one round trip.
+        """Return the last 24 hours of these sources, oldest first, ending with the current hour.
 
-        Raise StoreAwayError.
+        The read takes one round trip. Raise StoreAwayError.
         """
         wanted = list(names)
         last = int(epoch_seconds(now)) // 3600

@@ -1,9 +1,9 @@
-"""Counts for each minute of the last day, and the pace of each account, for charts and forecasts.
+"""Counts for each minute of the last day, and the push rate of each account.
 
 `TimeSeries.minutes` returns deliveries by result, recalls admitted, pushes by verdict and recalls ended by
-state, for each minute over all processes. `TimeSeries.paces` returns the pushes of accounts. Each is one
-round trip. The counters' totals are saved once a minute, and a minute's counts are the difference of two
-saved totals, so that counting itself costs nothing more.
+state, summed over all processes. `TimeSeries.paces` returns the pushes of accounts. Each takes one round
+trip. The counters' totals are saved once a minute. The counts of a minute are the difference of two saved
+totals, so the series adds no cost to counting.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_PACE_MINUTES: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """The counts of the minute that begins at `at` (aware, UTC), without those that are zero."""
+    """The counts of the minute that begins at `at` (aware, UTC). Zero counts are left out."""
 
     at: datetime
     deliveries: Mapping[str, int]
@@ -54,12 +54,12 @@ class Pace:
 
     @property
     def per_minute(self) -> float:
-        """Return the pushes a minute, idle time included."""
+        """Return the number of pushes per minute, idle time included."""
         return self.pushes / self.minutes
 
     @property
     def capacity_per_minute(self) -> float | None:
-        """Return the pushes a minute of a queue that is never idle, None when there were no pushes."""
+        """Return the pushes per minute of a queue that is never idle, or None if there were no pushes."""
         return 60 * self.pushes / self.busy_seconds if self.pushes and self.busy_seconds else None
 
 
@@ -70,9 +70,9 @@ class TimeSeries:
         self._store = store
 
     def minutes(self, now: datetime, last: int = 60) -> list[Minute]:
-        """Return the `last` minutes (at most a day), oldest first, the current minute last.
+        """Return the `last` minutes (at most a day), oldest first, ending with the current minute.
 
-        A minute in which no process ran has no counts; its counts are in the last minute before it. Raise
+        If no process ran in a minute, its counts are included in the last minute before it. Raise
         StoreAwayError.
         """
         last = min(last, MOST_MINUTES)
@@ -99,7 +99,7 @@ class TimeSeries:
     def paces(self, accounts: Iterable[str], now: datetime, minutes: int = 15) -> dict[str, Pace]:
         """Return the pace of each account over the last `minutes`, at most an hour.
 
-        The current minute counts as a whole one. Raise StoreAwayError.
+        The current minute counts as a full minute. Raise StoreAwayError.
         """
         names = list(accounts)
         minutes = min(minutes, MOST_PACE_MINUTES)

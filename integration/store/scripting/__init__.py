@@ -1,1 +1,1 @@
-"""The script that changes the store's data: its protocol, its epoch, and batched runs of it."""
+"""The script that changes data in the store: its protocol, epoch check and batching."""

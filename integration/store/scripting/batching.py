@@ -1,15 +1,15 @@
 """Batches concurrent calls of the Lua script into one Redis round trip.
 
 A caller that finds the connection idle makes the round trip itself. Calls that arrive meanwhile wait until it
-returns; the caller of the first of them then makes the next round trip, with all waiting calls. There is no
-thread and no event loop here, so the threads of a web server and of a worker use it alike. A round trip costs
-the process one write and one read, and the store one write to disk, however many calls it carries.
+returns. The caller of the first of them then makes the next round trip, with all waiting calls. There is no
+dedicated thread and no event loop, so web and worker threads use the same code. A round trip costs the
+process one write and one read, and the store one write to disk, for any number of calls.
 
-There is one connection, so that replies are noted in the order of their calls. With two, a reply of a lost
-epoch could be noted after the reply that reported the loss (epoch.py).
+Each batcher has one connection, so that replies are recorded in the order of their calls. With two
+connections, a reply from a lost epoch could be recorded after the reply that reported the loss (epoch.py).
 
-A call is sent once. When a round trip fails, its calls may or may not have been executed. The script itself
-guards against running an operation twice.
+A call is sent once. When a round trip fails, its calls may or may not have been executed. The script detects
+a repeated operation.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _TEMPORARY = (
 
 
 def translate_error(error: Exception) -> Exception:
-    """Return StoreAwayError for a temporary fault of the store, otherwise the error itself (a bug)."""
+    """Return StoreAwayError for a temporary error of the store, and any other error (a bug) unchanged."""
     if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
         word = str(error).split(maxsplit=1)[0] if str(error) else ""
         return StoreAwayError(word) if str(error).startswith(_TEMPORARY) else error
@@ -86,7 +86,7 @@ class _Call:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A redis-py connection and the time of its last use (by the batcher's clock)."""
+    """A redis-py connection and the time of its last use, by the batcher's clock."""
 
     raw: ConnectionInterface
     used_at: float = 0.0
@@ -102,9 +102,9 @@ class _Connection:
 
 
 class ScriptBatcher:
-    """Runs commands of a script over a connection of its own.
+    """Runs commands of a script over its own connection.
 
-    `protocol` makes the header of each run and reads its reply. `answer_seconds` limits a round trip.
+    `protocol` creates the header of each run and reads its reply. `answer_seconds` limits a round trip.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class ScriptBatcher:
     def call(self, command: str, args: tuple[Arg, ...]) -> Any:
         """Run one command and return its reply.
 
-        Raise StoreAwayError when the store is unavailable, ResponseError for an invalid command.
+        Raise StoreAwayError if the store is unavailable, ResponseError if the command is invalid.
         """
         call = _Call(command, args, _size(args), self._clock())
         with self._lock:
@@ -193,7 +193,7 @@ class ScriptBatcher:
             call.woken.release()
 
     def _overdue(self) -> list[_Call]:
-        """Remove and return the calls that have waited too long."""
+        """Remove and return the calls that have waited longer than the limit."""
         latest = self._clock() - PATIENCE_SECONDS
         overdue = [call for call in self._waiting if call.called_at < latest]
         if overdue:
@@ -215,7 +215,7 @@ class ScriptBatcher:
                 call.reply = translate_error(reply) if isinstance(reply, Exception) else reply
 
     def _run(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
-        """Send runs of the script. Return the reply of each, or the error that the store replied."""
+        """Send runs of the script. Return for each run its reply or the error that the store returned."""
         commands: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", SCRIPT)] if load else []
         for run in runs:
             header = self._protocol.header(run[0].command)
@@ -251,7 +251,7 @@ _BATCHERS: weakref.WeakSet[ScriptBatcher] = weakref.WeakSet()
 
 
 def _reconnect_after_fork() -> None:
-    """Open a new connection for each batcher of a forked process; the old one belongs to the parent."""
+    """Open a new connection for each batcher of a forked process, because the parent uses the old one."""
     for batcher in _BATCHERS:
         batcher._start()  # noqa: SLF001  (of this module)
 

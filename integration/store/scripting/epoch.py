@@ -1,8 +1,8 @@
-"""The store's epoch and revision as this process last saw them, to detect a store that lost data.
+"""The store's epoch and revision as last seen by this process, to detect a loss of data.
 
-They are kept in memory. Beside the embedded store they are also kept in a file, to detect an old copy that
-was restored while all processes were down. The file lies outside the store's folder, so that it is not
-restored together with the data.
+The embedded store also saves them in a file. The file detects an old copy of the data that was restored while
+no process ran. It is kept outside the store's folder, so that a restore of the folder does not restore the
+file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = structlog.get_logger("ringback.epoch")
 
 @dataclass(frozen=True, slots=True)
 class KnownEpoch:
-    """An epoch, the highest revision seen of it, on which server, and the milliseconds since then."""
+    """An epoch, the highest revision seen in it, the server, and the milliseconds since it was last seen."""
 
     epoch: str
     revision: int
@@ -36,9 +36,10 @@ class KnownEpoch:
 
 
 class StoreEpoch:
-    """The epoch known to this process. `clock` returns monotonic seconds, `wall` epoch seconds.
+    """The epoch known to this process.
 
-    With a `path`, the epoch is loaded from that file if it exists, and saved there.
+    `clock` returns monotonic seconds, `wall` epoch seconds. With a `path`, the epoch is loaded from that file
+    if it exists, and saved there.
     """
 
     def __init__(
@@ -60,19 +61,19 @@ class StoreEpoch:
 
     @property
     def name(self) -> str:
-        """Return the name of the current epoch, "" before the first reply."""
+        """Return the name of the current epoch, or "" before the first reply."""
         return self._epoch
 
     def seen(self) -> KnownEpoch:
-        """Return the latest epoch seen. Each call hands it to the store, which compares it with its own."""
+        """Return the latest epoch seen. Each call passes it to the store for comparison."""
         with self._lock:
             ago_ms = max(0, round((self._clock() - self._at) * 1000))
             return KnownEpoch(self._epoch, self._revision, self._server, ago_ms)
 
     def note(self, epoch: str, revision: int, server: str) -> bool:
-        """Record the epoch of a reply. Return True when it differs from the one before.
+        """Record the epoch of a reply. Return True if it differs from the previous epoch.
 
-        Replies are recorded in the order of their calls, each before the next call is sent.
+        Call this for each reply in the order of the calls, before the next call is sent.
         """
         with self._lock:
             before = self._epoch
@@ -81,7 +82,7 @@ class StoreEpoch:
             return epoch != before
 
     def keep(self) -> None:
-        """Save the epoch to the file, if there is one. A failure is logged; it stops nothing."""
+        """Save the epoch to the file, if `path` is set. An error is only logged."""
         with self._lock:
             seen = _Record(self._epoch, self._revision, self._server)
         if self._path is None or not seen.epoch or seen == self._kept:
@@ -102,7 +103,7 @@ class StoreEpoch:
 
 
 class _Record(NamedTuple):
-    """The content of the file: one line."""
+    """The content of the file, one line."""
 
     epoch: str
     revision: int

@@ -1,7 +1,7 @@
-"""The version of the layout of keys and fields in the store, and which layouts this version must not change.
+"""The version of the store's layout, and the check that this version may change a store.
 
-The script compares the layout in each run (epoch.lua), so that a process of another version which still runs
-during an upgrade changes nothing. Raise LAYOUT when keys or fields get another name or meaning.
+The script compares the layout in each run (epoch.lua). So a process of another version that still runs during
+an upgrade changes nothing. Increase LAYOUT when the name or meaning of a key or field changes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ FIELDS: Final = ("layout", "layout_version", "epoch", "seq")
 
 
 def layout_fault(facts: Mapping[str, str], *, is_older: bool) -> str | None:
-    """Return why this version must not use a store, None if it may.
+    """Return why this version must not use a store, or None if it may.
 
-    `facts` has the FIELDS that exist. `is_older`: the store has accounts, or the hash `meta` of 0.1.0.
+    `facts` has those of FIELDS that exist. `is_older` is True if the store has accounts, or the hash `meta`
+    of version 0.1.0.
     """
     if "layout" not in facts:
         used = is_older or "epoch" in facts or "seq" in facts

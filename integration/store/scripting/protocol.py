@@ -1,6 +1,7 @@
-"""The protocol of the script in `integration/store/lua`: its text, the header of a run, and a run's reply.
+"""The protocol of the script in `integration/store/lua`: its text, the header and the reply of a run.
 
-The script compares the epoch in the header with the store's own, and replies the current one (epoch.lua).
+The header contains the epoch known to the caller. The script compares it with the store's epoch and returns
+the current one (epoch.lua).
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  (the store's own 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochLoss:
-    """A detected loss of data: the store "went back", "was emptied", or "was exchanged" for another one.
+    """A detected loss of data.
 
-    `missing` is the least number of lost changes of queues and recalls, None when it is unknown.
+    `how` is "went back", "was emptied" or "was exchanged" (for another store). `missing` is the minimum
+    number of lost changes to queues and recalls, or None if unknown.
     """
 
     how: str
@@ -48,11 +50,11 @@ class EpochLoss:
 
 
 class ScriptProtocol:
-    """Makes the headers of a process's runs and reads their replies.
+    """Creates the headers of a process's runs and reads their replies.
 
     `who` identifies the process. `epoch` records the latest epoch and revision seen. `clock` returns epoch
-    milliseconds, for tests; None uses the store's own clock. `on_loss` is called when the store has lost
-    data, in one process only.
+    milliseconds and is for tests; None uses the store's clock. `on_loss` is called after a loss of data, in
+    one process only.
     """
 
     def __init__(self, who: str, epoch: StoreEpoch, clock: Callable[[], int] | None) -> None:
@@ -62,13 +64,13 @@ class ScriptProtocol:
         self.clock = clock
 
     def header(self, command: str) -> tuple[str | int, ...]:
-        """Return the arguments before those of the calls, as listed in lua/keys.lua."""
+        """Return the arguments that precede those of the calls. lua/keys.lua lists them."""
         now = "" if self.clock is None else self.clock()
         seen = self.epoch.seen()
         return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self._who
 
     def replies(self, reply: Sequence[Any]) -> list[Any]:
-        """Record the epoch in the reply of a run. Return the replies to its calls."""
+        """Record the epoch in a run's reply. Return the replies to its calls."""
         epoch, revision, server, loss, replies = reply
         before = self.epoch.seen()
         changed = self.epoch.note(epoch, int(revision), server)

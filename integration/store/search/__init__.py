@@ -1,1 +1,1 @@
-"""Searches of the dashboard, the API and the command line, and what is kept of them."""
+"""Searches for recalls, and the search texts of dashboard users."""

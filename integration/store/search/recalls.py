@@ -1,7 +1,7 @@
 """Searches recalls by any filter, newest first, within a time limit.
 
-The store examines a bounded number of recalls in each step, so that no search delays a queue. When its time
-limit is over, a search returns a cursor from which the next call continues.
+Each step examines a bounded number of recalls, so that no search blocks the store for long. When the time
+limit is reached, the search returns a cursor for the next call.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _INDEXED = ("state", "states", "accounts")
 class SearchResult:
     """Ids of recalls, newest first.
 
-    `next` is the cursor of the next search, None when all recalls were examined. `back_to` (aware, UTC) is
-    the arrival of the last recall examined, when the time limit ended the search.
+    `next` is the cursor of the next search, or None when all recalls were examined. `back_to` is the
+    admission time (aware, UTC) of the last recall examined, if the time limit ended the search; otherwise
+    None.
     """
 
     ids: tuple[str, ...]
@@ -43,7 +44,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchCount:
-    """The number of matching recalls so far. `next` is the cursor to continue counting, None at the end."""
+    """The number of matching recalls so far. `next` is the cursor for counting on, or None at the end."""
 
     number: int
     next: str | None
@@ -64,9 +65,9 @@ class RecallSearch:
         cursor: str | None = None,
         budget_seconds: float | None = BUDGET_SECONDS,
     ) -> SearchResult:
-        """Return at most `limit` matching recalls older than `cursor`. A budget of None searches to the end.
+        """Return at most `limit` matching recalls older than `cursor`.
 
-        Raise StoreAwayError.
+        A budget of None searches all recalls. Raise StoreAwayError.
         """
         ids: list[str] = []
         spec, over = _spec(which), self._timer(budget_seconds)
@@ -82,7 +83,10 @@ class RecallSearch:
     def count(
         self, which: Filter, *, cursor: str | None = None, budget_seconds: float | None = BUDGET_SECONDS
     ) -> SearchCount:
-        """Return the number of matching recalls, older than `cursor` if given. Raise StoreAwayError."""
+        """Return the number of matching recalls, only those older than `cursor` if it is given.
+
+        Raise StoreAwayError.
+        """
         if cursor is None and _is_indexed(which):
             return SearchCount(number=int(self._store.call("count", orjson.dumps(_spec(which)))), next=None)
         number = 0
@@ -95,7 +99,7 @@ class RecallSearch:
                 return SearchCount(number=number, next=cursor)
 
     def every(self, which: Filter) -> Iterator[str]:
-        """Yield the ids of all matching recalls, newest first, step by step. Raise StoreAwayError."""
+        """Yield the ids of all matching recalls, newest first. Raise StoreAwayError."""
         spec, cursor = _spec(which), None
         while True:
             step = self._step(spec, cursor, STEP)
@@ -105,14 +109,14 @@ class RecallSearch:
                 return
 
     def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> SearchResult:
-        """Examine the next recalls, at most `STEP`, and return at most `want` that match."""
+        """Examine the next `STEP` recalls or fewer. Return at most `want` matching ids."""
         request = {**spec, "below": cursor or "", "want": want, "most": STEP}
         ids, last, created = self._store.call("search", orjson.dumps(request))
         back_to = from_epoch_ms(created) if created else None
         return SearchResult(ids=tuple(ids), next=last or None, back_to=back_to)
 
     def _timer(self, budget_seconds: float | None) -> Callable[[], bool]:
-        """Return a function that returns whether the time limit is over."""
+        """Return a function that returns True once the time limit is reached."""
         ends_at = math.inf if budget_seconds is None else self._clock() + budget_seconds
         return lambda: self._clock() >= ends_at
 
@@ -132,7 +136,7 @@ def _states(which: Filter) -> list[State] | None:
 
 
 def _spec(which: Filter) -> dict[str, Any]:
-    """Return a filter in the form that lua/search.lua reads."""
+    """Return a filter in the format of lua/search.lua."""
     spec = {
         "states": _states(which),
         "accounts": None if which.accounts is None else sorted(which.accounts),

@@ -1,7 +1,7 @@
-"""What users typed into the dashboard's search box, so that an address holds an id and not a telephone.
+"""Search texts of dashboard users, stored so that URLs contain an id and no telephone number.
 
-A stored search belongs to one user and is deleted after KEPT. An erasure of personal data deletes all of
-them.
+A stored search belongs to one user and is deleted after KEPT. An erasure of personal data deletes all stored
+searches.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ KEPT: Final = timedelta(hours=12)
 
 
 class StoredSearches:
-    """The stored searches of all users."""
+    """Stores and reads the search texts of users."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add(self, user: str, text: str) -> str:
-        """Store a text that a user searches for. Return the id of the search, which reveals nothing.
+        """Store a user's search text. Return a random id.
 
-        This works on a full store too. Raise StoreAwayError.
+        The text is stored even if the store is full. Raise StoreAwayError.
         """
         search_id = secrets.token_urlsafe(12)
         kept_ms = round(KEPT.total_seconds() * 1000)
@@ -36,7 +36,7 @@ class StoredSearches:
         return search_id
 
     def read(self, user: str, search_id: str) -> str:
-        """Return the text of a user's search. Raise UnknownError, StoreAwayError."""
+        """Return the text of a user's search. Raise UnknownError if it has expired, StoreAwayError."""
         key = self._store.key(f"search:{_digest(user, search_id)}")
         text = self._store.guarded(lambda: self._store.client.get(key))
         if text is None:
